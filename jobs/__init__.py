@@ -1,0 +1,1 @@
+"""Jobs: settings, wiring, `main`. One job a file."""

@@ -1,0 +1,102 @@
+"""The error tree. Every error that Millrace raises on purpose descends from `MillraceError`.
+
+A message says what was wrong, with what, and what to do about it. Errors about one record are not
+raised: they travel as `BadRecord` values beside the good rows, because one bad record must not cost
+its neighbours in the block.
+"""
+
+from __future__ import annotations
+
+
+class MillraceError(Exception):
+    """Root of the tree."""
+
+
+class SettingsError(MillraceError):
+    """A setting is missing, contradictory or names something that does not exist."""
+
+
+class CodecError(MillraceError):
+    """A codec cannot be built (unknown message type, unreadable schema)."""
+
+
+class SourceError(MillraceError):
+    """A stream or a store cannot be reached, or is not what the settings say."""
+
+
+class ModelError(MillraceError):
+    """A model was refused. `step` is the loading step that refused it."""
+
+    step = "load"
+
+
+class DescriptorError(ModelError):
+    """The descriptor cannot be parsed or contradicts itself."""
+
+    step = "descriptor"
+
+
+class StaleVersionError(ModelError):
+    """An older version, or other bytes under a version that is already served."""
+
+    step = "version"
+
+
+class LocationError(ModelError):
+    """The location is outside the allowed roots or its scheme is not allowed."""
+
+    step = "fetch"
+
+
+class FetchError(ModelError):
+    """The artifact could not be read from its location."""
+
+    step = "fetch"
+
+
+class DigestError(ModelError):
+    """Size or SHA-256 digest differ from what the descriptor says."""
+
+    step = "digest"
+
+
+class ArchiveError(ModelError):
+    """An archive is damaged, writes outside its folder, or unpacks beyond the bound."""
+
+    step = "unpack"
+
+
+class UnsafeModelError(ModelError):
+    """The model could read, write, open or execute something."""
+
+    step = "safety"
+
+
+class UnprovenModelError(ModelError):
+    """The model cannot be shown to be scored right by the evaluator at hand."""
+
+    step = "safety"
+
+
+class LoadError(ModelError):
+    """The runtime could not load the artifact."""
+
+    step = "load"
+
+
+class InputsError(ModelError):
+    """The model's inputs cannot be matched to record fields."""
+
+    step = "inputs"
+
+
+class TrialError(ModelError):
+    """The trial prediction failed, has the wrong shape, or is not finite."""
+
+    step = "trial"
+
+
+class PredictError(ModelError):
+    """A loaded model failed while it scored a block."""
+
+    step = "predict"

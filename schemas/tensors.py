@@ -1,0 +1,75 @@
+"""What a model reads and writes, and a block of it in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class DType(str, Enum):
+    """Element types a model may ask for. TEXT is a Python `str` in an object array."""
+
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+    INT32 = "int32"
+    INT64 = "int64"
+    BOOL = "bool"
+    TEXT = "text"
+
+    @property
+    def numpy(self) -> np.dtype:
+        return np.dtype(object) if self is DType.TEXT else np.dtype(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input of a model and the record fields it is made of.
+
+    `shape` is the shape of one record's value, without the batch dimension: `()` for a scalar.
+    With one field, that field's value has this shape (a number, or a list of `shape[0]` numbers).
+    With k > 1 fields, each is a scalar and `shape` is `(k,)`: the fields in this order make a row.
+    """
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output of a model; `shape` without the batch dimension."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...] = ()
+
+
+Columns = Mapping[str, NDArray]
+"""Input or output name -> array of shape `(n, *shape)`; all of one block have the same n."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadRecord:
+    """A record of a block that could not become model input. `row` is its index in the block."""
+
+    row: int
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A decoded block: columns of the good rows, their indices in the block, and the bad rows.
+
+    `rows` is None where every record of the block is good, so that the usual case costs nothing.
+    """
+
+    columns: Columns
+    count: int
+    rows: NDArray | None = None
+    bad: Sequence[BadRecord] = field(default_factory=tuple)

@@ -1,0 +1,1 @@
+"""Model runtimes: one interface (`base`), one module a model type."""
