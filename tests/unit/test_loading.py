@@ -1,0 +1,221 @@
+"""Checked loading: each step can refuse, and then nothing is left behind."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from schemas.errors import (
+    DigestError,
+    InputsError,
+    LoadError,
+    LocationError,
+    ModelError,
+    PredictError,
+    TrialError,
+    UnsafeModelError,
+)
+from schemas.tensors import DType, Input, Output
+from udfs import trial
+from udfs.descriptor import Announcement
+from udfs.loading import LoadPolicy, load_model
+
+
+class Sum:
+    """A runtime that adds the two numbers of each row."""
+
+    def __init__(self, artifact, wanted, answer=None, refuses_above=None):
+        self.artifact, self.wanted = artifact, wanted
+        self.inputs = (Input("x", DType.FLOAT64, (2,), ("a", "b")),)
+        self.outputs = (Output("sum", DType.FLOAT64),)
+        self.answer, self.refuses_above = answer, refuses_above
+        self.closed = 0
+        self.batches: list[int] = []
+
+    def predict(self, columns):
+        x = columns["x"]
+        self.batches.append(len(x))
+        if self.refuses_above is not None and len(x) > self.refuses_above:
+            raise PredictError("too many rows")
+        return {"sum": x.sum(axis=1)} if self.answer is None else self.answer(x)
+
+    def close(self):
+        self.closed += 1
+
+
+ANNOUNCED = Announcement(
+    name="sum", data_type="pairs", model_type="PMML", version=7, data=b"model", description="adds"
+)
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def policy(scratch):
+    return LoadPolicy(scratch=str(scratch), fields=("a", "b"), warm_up_batches=(1, 8))
+
+
+@pytest.fixture
+def made():
+    return []
+
+
+@pytest.fixture
+def sums(made):
+    def runtimes(**how):
+        def load(artifact, wanted):
+            (artifact.scratch / "unpacked").write_bytes(b"x")
+            made.append(Sum(artifact, wanted, **how))
+            return made[-1]
+
+        return {"PMML": load}
+
+    return runtimes
+
+
+def test_a_good_model_scores_and_says_what_it_is(policy, sums, made, scratch):
+    model = load_model(ANNOUNCED, policy, sums())
+    assert model.stamp.digest == hashlib.sha256(b"model").hexdigest()
+    assert (model.stamp.name, model.stamp.version, model.stamp.data_type) == ("sum", 7, "pairs")
+    assert (model.stamp.model_type, model.stamp.description) == ("PMML", "adds")
+    assert model.stamp.since > 1_600_000_000_000
+    assert model.inputs == made[0].inputs
+    assert model.outputs == made[0].outputs
+    assert made[0].wanted.fields == ("a", "b")
+    assert model.predict({"x": np.array([[1.0, 2.0]])})["sum"].tolist() == [3.0]
+    assert set(made[0].batches) == {1, 3, 8}
+    assert list(model.load_report.seconds) == ["fetch", "digest", "load", "trial", "warm-up"]
+    assert list(model.load_report.warm_up_ms) == [1, 8]
+    assert model.load_report.size == 5
+    assert len(list(scratch.iterdir())) == 1
+    model.close()
+    model.close()
+    assert made[0].closed == 1
+    assert list(scratch.iterdir()) == []
+    with pytest.raises(PredictError, match="closed"):
+        model.predict({"x": np.zeros((1, 2))})
+
+
+def test_the_digest_is_of_what_was_loaded_even_if_none_was_announced(tmp_path, policy, sums):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "m").write_bytes(b"from afar")
+    announced = Announcement(name="m", data_type="t", model_type="PMML", location=f"file:{tmp_path}/root/m")
+    policy = LoadPolicy(roots=(str(tmp_path / "root"),), scratch=policy.scratch, warm_up_batches=())
+    model = load_model(announced, policy, sums())
+    assert model.stamp.digest == hashlib.sha256(b"from afar").hexdigest()
+    model.close()
+
+
+def _refused(announced, policy, runtimes, error, step) -> str:
+    with pytest.raises(ModelError) as refused:
+        load_model(announced, policy, runtimes)
+    assert type(refused.value) is error
+    assert refused.value.step == step
+    return str(refused.value)
+
+
+def test_a_failed_fetch_leaves_nothing(policy, sums, scratch):
+    away = Announcement(name="m", data_type="t", model_type="PMML", location="file:/etc/hostname")
+    _refused(away, policy, sums(), LocationError, "fetch")
+    assert list(scratch.iterdir()) == []
+
+
+def test_other_bytes_than_announced_are_never_loaded(policy, sums, made, scratch):
+    forged = Announcement(name="m", data_type="t", model_type="PMML", data=b"x", sha256="0" * 64)
+    _refused(forged, policy, sums(), DigestError, "digest")
+    assert made == []
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("raised", "error", "step"),
+    [
+        (UnsafeModelError("reads files"), UnsafeModelError, "safety"),
+        (InputsError("no such field"), InputsError, "inputs"),
+        (ZeroDivisionError("by zero"), LoadError, "load"),
+        (MemoryError(), LoadError, "load"),
+    ],
+)
+def test_a_refusal_of_the_runtime_keeps_its_step(policy, scratch, raised, error, step):
+    def load(artifact, wanted):
+        raise raised
+
+    reason = _refused(ANNOUNCED, policy, {"PMML": load}, error, step)
+    assert str(raised) in reason
+    if error is LoadError:
+        assert type(raised).__name__ in reason
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        (lambda x: {}, "output 'sum'"),
+        (lambda x: {"sum": x}, "shape"),
+        (lambda x: {"sum": x[:1, 0]}, "shape"),
+        (lambda x: {"sum": np.full(len(x), np.nan)}, "not finite"),
+        (lambda x: {"sum": np.array([None] * len(x), dtype=object)}, "missing"),
+        (lambda x: {"sum": np.array([float("nan")] * len(x), dtype=object)}, "missing"),
+    ],
+)
+def test_a_wrong_answer_is_refused_in_the_trial(policy, sums, made, scratch, answer, word):
+    assert word in _refused(ANNOUNCED, policy, sums(answer=answer), TrialError, "trial")
+    assert made[0].closed == 1
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_model_that_cannot_take_a_block_is_refused_in_the_trial(policy, sums, made):
+    assert "too many rows" in _refused(ANNOUNCED, policy, sums(refuses_above=1), TrialError, "trial")
+    assert made[0].closed == 1
+
+
+def test_a_model_that_cannot_take_the_batch_in_use_is_refused_in_the_warm_up(policy, sums, made):
+    _refused(ANNOUNCED, policy, sums(refuses_above=3), TrialError, "warm-up")
+    assert made[0].closed == 1
+
+
+def test_a_type_without_runtime_and_a_withdrawal_are_not_loaded(policy):
+    _refused(ANNOUNCED, policy, {"TENSORFLOW": Sum}, LoadError, "load")
+    withdrawn = Announcement(name="m", data_type="t", operation="WITHDRAW")
+    _refused(withdrawn, policy, {}, LoadError, "load")
+
+
+def test_a_scratch_folder_that_is_not_there_is_a_load_error(tmp_path, sums):
+    _refused(ANNOUNCED, LoadPolicy(scratch=str(tmp_path / "absent")), sums(), LoadError, "fetch")
+
+
+def test_given_rows_replace_the_generated_ones(scratch, sums):
+    seen = []
+
+    def answer(x):
+        seen.append(x.tolist())
+        return {"sum": x.sum(axis=1)}
+
+    rows = ({"a": 1, "b": 2, "c": "ignored"}, {"a": 3, "b": 4})
+    policy = LoadPolicy(scratch=str(scratch), trial_rows=rows, warm_up_batches=())
+    load_model(ANNOUNCED, policy, sums(answer=answer)).close()
+    assert seen == [[[1.0, 2.0]], [[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]]]
+
+
+@pytest.mark.parametrize(("row", "word"), [({"a": 1}, "lacks the field 'b'"), ({"a": 1, "b": "x"}, "fit")])
+def test_given_rows_that_do_not_fit_are_named(scratch, sums, row, word):
+    policy = LoadPolicy(scratch=str(scratch), trial_rows=(row,))
+    assert word in _refused(ANNOUNCED, policy, sums(), TrialError, "trial")
+
+
+@pytest.mark.parametrize("dtype", list(DType))
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2)])
+def test_generated_rows_are_the_same_every_time(dtype, shape):
+    inputs = [Input("x", dtype, shape, ("a",))]
+    rows = trial.generated(inputs, 3)["x"]
+    assert rows.shape == (3, *shape)
+    assert rows.dtype == dtype.numpy
+    assert (rows == trial.generated(inputs, 3)["x"]).all()
+    assert (rows[:1] == trial.generated(inputs, 1)["x"]).all()

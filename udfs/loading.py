@@ -1,0 +1,163 @@
+"""Checked loading: from an announcement to a model that has proved that it can score.
+
+The steps are fetch, digest, load (in which the runtime checks what the model may do), trial and warm-up. A
+model that fails one of them raises, leaves nothing behind, and so cannot disturb the one that is serving.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from schemas.errors import LoadError, ModelError, PredictError, TrialError
+from schemas.tensors import Columns
+from udfs import trial
+from udfs.descriptor import SERVE, Announcement
+from udfs.fetch import bring, check_digest
+from udfs.limits import Limits
+from udfs.loaded_model import LoadedModel, LoadReport, Stamp
+from udfs.runtimes.base import Artifact, Runtime, Wanted
+from udfs.s3 import S3Options
+
+__all__ = ["LoadPolicy", "LoadReport", "LoadedModel", "Stamp", "load_model"]
+
+Load = Callable[[Artifact, Wanted], Runtime]
+
+_MODULES = {
+    "TENSORFLOW": "udfs.runtimes.frozen_graph",
+    "TENSORFLOWSAVED": "udfs.runtimes.saved_model",
+    "PMML": "udfs.runtimes.pmml",
+}
+_TRIAL_BATCHES = (1, 3)
+_WARM_CALLS = 5
+_WARM_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPolicy:
+    """What loading may use and must prove.
+
+    `roots`: where locations may point. `scratch`: the parent of the private folders, by default the system's.
+    `fields`: the data type's record fields in order. `warm_up_batches`: batch sizes in records.
+    `trial_rows`: records (field -> value) to try the model with, where generated ones would not do.
+    """
+
+    roots: tuple[str, ...] = ()
+    scratch: str | None = None
+    max_bytes: int = Limits().max_bytes
+    max_files: int = Limits().max_files
+    fields: tuple[str, ...] = ()
+    warm_up_batches: tuple[int, ...] = (1, 64, 1024)
+    trial_rows: tuple[Mapping[str, Any], ...] = ()
+    s3: S3Options = field(default_factory=S3Options)
+
+
+def load_model(
+    announcement: Announcement, policy: LoadPolicy, runtimes: Mapping[str, Load] | None = None
+) -> LoadedModel:
+    """Take an announced model through every step.
+
+    `runtimes` (model type -> `load`) stands in for the modules under `udfs.runtimes`. Raises the `ModelError`
+    of the step that failed; whatever was not foreseen becomes a `LoadError` that names it.
+    """
+    if announcement.operation != SERVE:
+        raise LoadError(f"{announcement.name!r} is announced to {announcement.operation}, not to be loaded")
+    report = LoadReport()
+    parent = policy.scratch
+    with _step("fetch", report):
+        scratch = Path(tempfile.mkdtemp(prefix="millrace-model-", dir=parent))
+    runtime: Runtime | None = None
+    try:
+        with _step("fetch", report):
+            limits = Limits(policy.max_bytes, policy.max_files)
+            artifact = bring(announcement, policy.roots, scratch, limits, policy.s3)
+        with _step("digest", report):
+            digest = check_digest(announcement, artifact)
+        report.size = digest.size
+        with _step("load", report):
+            load = _loader(announcement.model_type, runtimes)
+            runtime = load(artifact, announcement.wanted(policy.fields))
+        with _step("trial", report):
+            for count in _TRIAL_BATCHES:
+                _try(runtime, policy.trial_rows, count)
+        with _step("warm-up", report):
+            for count in policy.warm_up_batches:
+                report.warm_up_ms[count] = _warm_up(runtime, policy.trial_rows, count)
+        stamp = Stamp(
+            name=announcement.name,
+            version=announcement.version,
+            digest=digest.sha256,
+            data_type=announcement.data_type,
+            model_type=announcement.model_type,
+            description=announcement.description,
+            since=time.time_ns() // 1_000_000,
+        )
+        return LoadedModel(stamp, runtime, scratch, report)
+    except BaseException:
+        with suppress(Exception):  # the reason why it failed matters more than an untidy end
+            if runtime is not None:
+                runtime.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def _loader(model_type: str, runtimes: Mapping[str, Load] | None) -> Load:
+    known = _MODULES if runtimes is None else runtimes
+    if model_type not in known:
+        raise LoadError(f"there is no runtime for {model_type}; known are {', '.join(known)}")
+    # Here and not at the top: TensorFlow takes seconds to import, and few processes need every runtime.
+    return importlib.import_module(_MODULES[model_type]).load if runtimes is None else runtimes[model_type]
+
+
+def _columns(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> Columns:
+    if rows:
+        return trial.from_rows(runtime.inputs, rows, count)
+    return trial.generated(runtime.inputs, count)
+
+
+def _try(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> None:
+    answer = runtime.predict(_columns(runtime, rows, count))
+    trial.check_answer(answer, runtime.outputs, count)
+
+
+def _warm_up(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> float:
+    """Median ms of a call at this batch size, without the first, in which memory and kernels are set up."""
+    columns = _columns(runtime, rows, count)
+    trial.check_answer(runtime.predict(columns), runtime.outputs, count)
+    times: list[float] = []
+    while len(times) < _WARM_CALLS and sum(times) < _WARM_SECONDS:
+        started = time.perf_counter()
+        runtime.predict(columns)
+        times.append(time.perf_counter() - started)
+    return median(times) * 1000
+
+
+@contextmanager
+def _step(name: str, report: LoadReport) -> Iterator[None]:
+    """Time a step, and turn what it raises into the `ModelError` that names the step."""
+    started = time.perf_counter()
+    try:
+        yield
+    except PredictError as e:
+        raise _named(TrialError(str(e)), name) from e
+    except TrialError as e:
+        raise _named(e, name) from e.__cause__
+    except ModelError:
+        raise
+    except Exception as e:
+        raise _named(LoadError(f"{type(e).__name__}: {e}"), name) from e
+    finally:
+        report.seconds[name] = report.seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+def _named(error: ModelError, step: str) -> ModelError:
+    error.step = step
+    return error
