@@ -1,0 +1,233 @@
+"""A second opinion on PMML: trees, their ensembles and linear models, row by row, from the standard's text.
+
+It shares no code with the runtime. It reads the document as it was exported, before any mend, and evaluates
+by the definitions of https://dmg.org/pmml/v4-4-1/ (TreeModel, MultipleModels, Regression,
+GeneralRegression, Targets). What it does not know raises `NotImplementedError`.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Row = Mapping[str, Any]
+_COMPARE = {
+    "equal": lambda a, b: a == b,
+    "notEqual": lambda a, b: a != b,
+    "lessThan": lambda a, b: a < b,
+    "lessOrEqual": lambda a, b: a <= b,
+    "greaterThan": lambda a, b: a > b,
+    "greaterOrEqual": lambda a, b: a >= b,
+}
+
+
+@dataclass
+class Result:
+    """`value` is the predicted value, None where there is none; a class not listed has probability 0."""
+
+    value: Any = None
+    probabilities: dict[str, float] = field(default_factory=dict)
+
+
+def evaluate(text: str | bytes, row: Row) -> Result:
+    """The result of the document's first model for one row; None and absent mean missing."""
+    root = ET.fromstring(text)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    model = next(e for e in root if e.tag.endswith("Model"))
+    filled = dict(row)
+    for mining_field in model.findall("MiningSchema/MiningField"):
+        name, replacement = mining_field.get("name"), mining_field.get("missingValueReplacement")
+        if filled.get(name) is None and replacement is not None:
+            filled[name] = _typed(filled, name, replacement, root)
+    result = _model(model, filled)
+    if result.value is not None and model.get("functionName") == "regression":
+        result.value = _target(model, result.value)
+    return result
+
+
+def _typed(row: Row, name: str | None, text: str, root: ET.Element) -> Any:
+    kinds = {f.get("name"): f.get("dataType") for f in root.findall("DataDictionary/DataField")}
+    return float(text) if kinds.get(name) in ("double", "float", "integer") else text
+
+
+def _model(model: ET.Element, row: Row) -> Result:
+    kind = {"TreeModel": _tree, "RegressionModel": _regression, "GeneralRegressionModel": _general,
+            "MiningModel": _ensemble}.get(model.tag)  # fmt: skip
+    if kind is None:
+        raise NotImplementedError(model.tag)
+    return kind(model, row)
+
+
+def _target(model: ET.Element, value: float) -> float:
+    for target in model.findall("Targets/Target"):
+        value = max(value, float(target.get("min", "-inf")))
+        value = min(value, float(target.get("max", "inf")))
+        value = value * float(target.get("rescaleFactor", "1")) + float(target.get("rescaleConstant", "0"))
+    return value
+
+
+def predicate(element: ET.Element, row: Row) -> bool | None:
+    """TRUE, FALSE or, as None, UNKNOWN."""
+    if element.tag in ("True", "False"):
+        return element.tag == "True"
+    if element.tag == "CompoundPredicate":
+        results = [predicate(e, row) for e in element]
+        operator = element.get("booleanOperator")
+        if operator == "surrogate":
+            return next((r for r in results if r is not None), None)
+        if operator == "xor":
+            return None if None in results else sum(map(bool, results)) % 2 == 1
+        decisive = operator == "or"
+        if decisive in results:
+            return decisive
+        return None if None in results else not decisive
+    value = row.get(element.get("field", ""))
+    if element.tag == "SimpleSetPredicate":
+        array = element.find("Array")
+        assert array is not None
+        return None if value is None else (value in (array.text or "").split()) == (element.get("booleanOperator") == "isIn")
+    if element.tag != "SimplePredicate":
+        raise NotImplementedError(element.tag)
+    operator = element.get("operator", "")
+    if operator in ("isMissing", "isNotMissing"):
+        return (value is None) == (operator == "isMissing")
+    if value is None:
+        return None
+    constant: Any = element.get("value", "")
+    if isinstance(value, bool):
+        return _COMPARE[operator](value, constant == "true")
+    return _COMPARE[operator](value, constant if isinstance(value, str) else float(constant))
+
+
+def _condition(node: ET.Element) -> ET.Element:
+    return next(e for e in node if e.tag in ("True", "False") or e.tag.endswith("Predicate"))
+
+
+def _tree(model: ET.Element, row: Row) -> Result:
+    strategy = model.get("missingValueStrategy", "none")
+    node = model.find("Node")
+    assert node is not None
+    if predicate(_condition(node), row) is not True:
+        return Result()
+    while node.findall("Node"):
+        following = None
+        for child in node.findall("Node"):
+            state = predicate(_condition(child), row)
+            if state is None and strategy != "none":
+                if strategy == "lastPrediction":
+                    return _leaf(node, model)
+                if strategy == "nullPrediction":
+                    return Result()
+                if strategy != "defaultChild":
+                    raise NotImplementedError(strategy)
+                following = next(c for c in node.findall("Node") if c.get("id") == node.get("defaultChild"))
+                break
+            if state:
+                following = child
+                break
+        if following is None:
+            last = model.get("noTrueChildStrategy") == "returnLastPrediction"
+            return _leaf(node, model) if last else Result()
+        node = following
+    return _leaf(node, model)
+
+
+def _leaf(node: ET.Element, model: ET.Element) -> Result:
+    score = node.get("score")
+    if score is None:
+        return Result()
+    if model.get("functionName") == "regression":
+        return Result(float(score))
+    entries = node.findall("ScoreDistribution")
+    total = sum(float(e.get("recordCount", "0")) for e in entries)
+    shares = {
+        e.get("value", ""): float(e.get("probability") or float(e.get("recordCount", "0")) / total) for e in entries
+    }
+    return Result(score, shares)
+
+
+def _ensemble(model: ET.Element, row: Row) -> Result:
+    segmentation = model.find("Segmentation")
+    assert segmentation is not None
+    method = segmentation.get("multipleModelMethod", "")
+    results, weights = [], []
+    for segment in segmentation.findall("Segment"):
+        if predicate(_condition(segment), row):
+            results.append(_model(segment[-1], row))
+            weights.append(float(segment.get("weight", "1")))
+    if not results or any(r.value is None for r in results):
+        return Result()
+    if not method.startswith("weighted"):
+        weights = [1.0] * len(results)
+    total = sum(weights)
+    if model.get("functionName") == "classification":
+        combined: dict[str, float] = {}
+        for result, weight in zip(results, weights, strict=True):
+            votes = {result.value: 1.0} if method.lower().endswith("vote") else result.probabilities
+            for name, share in votes.items():
+                combined[name] = combined.get(name, 0.0) + weight * share / total
+        return Result(max(combined, key=combined.__getitem__), combined)
+    values = [r.value for r in results]
+    if method in ("average", "weightedAverage"):
+        return Result(sum(v * w for v, w in zip(values, weights, strict=True)) / total)
+    if method in ("sum", "median"):
+        return Result(math.fsum(values) if method == "sum" else statistics.median(values))
+    raise NotImplementedError(method)
+
+
+def _regression(model: ET.Element, row: Row) -> Result:
+    normal = model.get("normalizationMethod", "none")
+    sums = {}
+    for number, table in enumerate(model.findall("RegressionTable")):
+        total = _table(table, row)
+        if total is None:
+            return Result()
+        sums[table.get("targetCategory", str(number))] = total
+    if model.get("functionName") == "regression":
+        (total,) = sums.values()
+        if normal in ("softmax", "logit"):
+            return Result(1 / (1 + math.exp(-total)))
+        return Result(math.exp(total) if normal == "exp" else total)
+    if normal == "softmax":
+        top = max(sums.values())
+        raised = {k: math.exp(v - top) for k, v in sums.items()}
+        shares = {k: v / sum(raised.values()) for k, v in raised.items()}
+    elif normal == "logit" and len(sums) == 2:
+        (first, total), (second, _) = sums.items()
+        shares = {first: 1 / (1 + math.exp(-total)), second: 1 / (1 + math.exp(total))}
+    else:
+        raise NotImplementedError(normal)
+    return Result(max(shares, key=shares.__getitem__), shares)
+
+
+def _table(table: ET.Element, row: Row) -> float | None:
+    total = float(table.get("intercept", "0"))
+    for term in table:
+        value = row.get(term.get("name", ""))
+        if term.tag == "NumericPredictor":
+            if value is None:
+                return None
+            total += float(term.get("coefficient", "0")) * value ** float(term.get("exponent", "1"))
+        elif term.tag == "CategoricalPredictor":
+            total += float(term.get("coefficient", "0")) if value == term.get("value") else 0.0
+        else:
+            raise NotImplementedError(term.tag)
+    return total
+
+
+def _general(model: ET.Element, row: Row) -> Result:
+    factors = {p.get("name"): 1.0 for p in model.findall("ParameterList/Parameter")}
+    for cell in model.findall("PPMatrix/PPCell"):
+        value = row.get(cell.get("predictorName", ""))
+        if value is None:
+            return Result()
+        factors[cell.get("parameterName")] *= value ** float(cell.get("value", "1"))
+    total = sum(float(c.get("beta", "0")) * factors[c.get("parameterName")] for c in model.findall("ParamMatrix/PCell"))
+    link = model.get("linkFunction", "identity")
+    inverse = {"identity": lambda x: x, "log": math.exp, "logit": lambda x: 1 / (1 + math.exp(-x))}
+    return Result(inverse[link](total))
