@@ -28,7 +28,8 @@ class Announcement:
 
     `version` 0 and `created_ms` 0 (epoch milliseconds) mean: not given. `sha256` (lower-case hex) and `size`
     (bytes) are of the artifact, derived from inline data; "" and 0 where a location came without them.
-    `outputs` pairs a model output with its name in the result.
+    `outputs` pairs a model output with its name in the result. `name` is "" only in a withdrawal of whatever
+    model serves the data type.
     """
 
     name: str
@@ -79,7 +80,7 @@ def parse(data: bytes) -> Announcement:
     inline, location = (None, None) if operation == WITHDRAW else _content(message, about)
     sha256, size = _fingerprint(message, inline, about)
     return Announcement(
-        name=message.name.strip() or data_type,
+        name=message.name.strip() or ("" if operation == WITHDRAW else data_type),
         data_type=data_type,
         model_type=ModelDescriptor.ModelType.Name(message.modeltype),
         description=message.description,
@@ -127,7 +128,7 @@ def build(
         sha256, size = sha256 or hashlib.sha256(data).hexdigest(), size or len(data)
     try:
         message = ModelDescriptor(
-            name=name or data_type,
+            name=name or ("" if operation == WITHDRAW else data_type),
             description=description,
             dataType=data_type,
             modeltype=ModelDescriptor.ModelType.Value(model_type),

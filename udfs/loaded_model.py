@@ -12,7 +12,7 @@ from udfs.runtimes.base import Runtime
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class ModelStamp:
     """Who scored. `digest` (SHA-256, hex) is of the content that was loaded; `since` is in epoch ms."""
 
     name: str
@@ -36,7 +36,7 @@ class LoadReport:
 class LoadedModel:
     """A model that scores. It carries its own stamp, so that a result can only name who made it."""
 
-    def __init__(self, stamp: Stamp, runtime: Runtime, scratch: Path, report: LoadReport) -> None:
+    def __init__(self, stamp: ModelStamp, runtime: Runtime, scratch: Path, report: LoadReport) -> None:
         self.stamp = stamp
         self.load_report = report
         self.inputs: tuple[Input, ...] = tuple(runtime.inputs)

@@ -23,11 +23,11 @@ from udfs import trial
 from udfs.descriptor import SERVE, Announcement
 from udfs.fetch import bring, check_digest
 from udfs.limits import Limits
-from udfs.loaded_model import LoadedModel, LoadReport, Stamp
+from udfs.loaded_model import LoadedModel, LoadReport, ModelStamp
 from udfs.runtimes.base import Artifact, Runtime, Wanted
 from udfs.s3 import S3Options
 
-__all__ = ["LoadPolicy", "LoadReport", "LoadedModel", "Stamp", "load_model"]
+__all__ = ["LoadPolicy", "LoadReport", "LoadedModel", "ModelStamp", "load_model"]
 
 Load = Callable[[Artifact, Wanted], Runtime]
 
@@ -91,7 +91,7 @@ def load_model(
         with _step("warm-up", report):
             for count in policy.warm_up_batches:
                 report.warm_up_ms[count] = _warm_up(runtime, policy.trial_rows, count)
-        stamp = Stamp(
+        stamp = ModelStamp(
             name=announcement.name,
             version=announcement.version,
             digest=digest.sha256,
@@ -120,7 +120,8 @@ def _loader(model_type: str, runtimes: Mapping[str, Load] | None) -> Load:
 def _columns(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> Columns:
     if rows:
         return trial.from_rows(runtime.inputs, rows, count)
-    return trial.generated(runtime.inputs, count)
+    # A runtime may know which values its inputs take, such as the categories that a PMML document declares.
+    return trial.generated(runtime.inputs, count, getattr(runtime, "valid_values", None))
 
 
 def _try(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> None:

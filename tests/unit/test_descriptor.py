@@ -68,7 +68,8 @@ def test_everything_a_publisher_says_comes_back():
 
 def test_a_withdrawal_needs_no_content():
     a = parse(build(data_type="wine", operation=WITHDRAW))
-    assert (a.operation, a.data, a.location, a.name) == (WITHDRAW, None, None, "wine")
+    assert (a.operation, a.data, a.location, a.name) == (WITHDRAW, None, None, "")
+    assert parse(build(data_type="wine", name="forest", operation=WITHDRAW)).name == "forest"
 
 
 def _message(**changes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -165,10 +166,10 @@ def test_a_refusal_of_the_runtime_keeps_its_step(policy, scratch, raised, error,
         (lambda x: {"sum": np.array([float("nan")] * len(x), dtype=object)}, "missing"),
     ],
 )
-def test_a_wrong_answer_is_refused_in_the_trial(policy, sums, made, scratch, answer, word):
+def test_a_wrong_answer_is_refused_in_the_trial(policy, sums, made, answer, word):
     assert word in _refused(ANNOUNCED, policy, sums(answer=answer), TrialError, "trial")
     assert made[0].closed == 1
-    assert list(scratch.iterdir()) == []
+    assert not made[0].artifact.scratch.exists()
 
 
 def test_a_model_that_cannot_take_a_block_is_refused_in_the_trial(policy, sums, made):
@@ -208,6 +209,23 @@ def test_given_rows_replace_the_generated_ones(scratch, sums):
 def test_given_rows_that_do_not_fit_are_named(scratch, sums, row, word):
     policy = LoadPolicy(scratch=str(scratch), trial_rows=(row,))
     assert word in _refused(ANNOUNCED, policy, sums(), TrialError, "trial")
+
+
+def test_a_runtime_s_own_values_replace_the_generated_ones(policy, made):
+    class Coloured(Sum):
+        valid_values: ClassVar = {"x": ["red", "green"]}
+
+        def __init__(self, artifact, wanted):
+            super().__init__(artifact, wanted)
+            self.inputs = (Input("x", DType.TEXT, (), ("colour",)),)
+
+        def predict(self, columns):
+            self.batches += columns["x"].tolist()
+            return {"sum": np.zeros(len(columns["x"]))}
+
+    model = load_model(ANNOUNCED, policy, {"PMML": lambda a, w: made.append(Coloured(a, w)) or made[-1]})
+    assert set(made[0].batches) == {"red", "green"}
+    model.close()
 
 
 @pytest.mark.parametrize("dtype", list(DType))

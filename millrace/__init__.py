@@ -1,0 +1,1 @@
+"""The `millrace` command: publish and check models, see which ones serve and how well, watch results."""

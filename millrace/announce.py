@@ -1,0 +1,54 @@
+"""Handing a descriptor to the model stream: a folder or a Kafka topic."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from millrace import folder_stream, kafka_stream
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Where descriptors go: `folder`, or else `topic` at `bootstrap`."""
+
+    folder: Path | None
+    bootstrap: str | None
+    topic: str
+    client: Mapping[str, str]
+    timeout_s: float
+
+    def moment(self, data_type: str) -> tuple[int, int]:
+        """`(created_ms, version)` for the next descriptor.
+
+        Both are the present time in epoch milliseconds; in a folder they are at least one above the latest
+        there, so that they rise even where the clock steps back.
+        """
+        now = time.time_ns() // 1_000_000
+        created, version = (0, 0) if self.folder is None else folder_stream.newest(self.folder, data_type)
+        return max(now, created + 1), max(now, version + 1)
+
+    def send(self, data_type: str, name: str, version: int, created_ms: int, descriptor: bytes) -> str:
+        """Hand the descriptor over; where it is now. Raises `SourceError`."""
+        if self.folder is not None:
+            path = folder_stream.write(
+                self.folder,
+                descriptor,
+                created_ms=created_ms,
+                data_type=data_type,
+                name=name,
+                version=version,
+            )
+            return str(path)
+        assert self.bootstrap is not None
+        partition, offset = kafka_stream.send(
+            self.bootstrap,
+            self.topic,
+            key=data_type.encode(),
+            value=descriptor,
+            client=self.client,
+            timeout_s=self.timeout_s,
+        )
+        return f"{self.topic}, partition {partition}, offset {offset}"

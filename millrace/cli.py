@@ -1,0 +1,67 @@
+"""The `millrace` command. Each subcommand has its own file; what is heavy is imported when it is used."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from millrace.check_model import check_model
+from millrace.models import models
+from millrace.publish import publish
+from millrace.tail import tail
+from millrace.withdraw import withdraw
+from schemas.errors import MillraceError, ModelError
+
+
+class OneSentence(TyperGroup):
+    """A group whose errors are one sentence on stderr and exit code 1; usage errors stay as they are (2)."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as e:
+            # Usage errors, whichever click raised them, know their exit code; a closed pipe is typer's.
+            if hasattr(e, "exit_code") or isinstance(e, BrokenPipeError):
+                raise
+            if os.environ.get("MILLRACE_DEBUG"):
+                traceback.print_exc()
+            typer.echo(_sentence(e), err=True)
+            raise typer.Exit(1) from e
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, ModelError):
+        return f"The model is refused at the step {error.step!r}: {text}"
+    if isinstance(error, MillraceError):
+        return f"Error: {text}"
+    return f"Unexpected {type(error).__name__}: {text} (MILLRACE_DEBUG=1 shows where)"
+
+
+app = typer.Typer(
+    name="millrace",
+    cls=OneSentence,
+    help="Publish models to a stream, see which ones serve and how well, and watch results.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("publish")(publish)
+app.command("withdraw")(withdraw)
+app.command("check-model")(check_model)
+app.command("models")(models)
+app.command("tail")(tail)
+
+
+def main() -> None:
+    app(prog_name="millrace")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Options that several subcommands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ModelPath = Annotated[
+    Path,
+    typer.Argument(help="A .pmml file, a frozen graph, or a SavedModel folder or archive.", exists=True),
+]
+DataType = Annotated[str, typer.Option("--data-type", help="The type of the records that the model scores.")]
+Name = Annotated[str, typer.Option("--name", help="The model's name; by default the data type.")]
+ModelType = Annotated[
+    str, typer.Option("--type", help="tensorflow, tensorflowsaved or pmml; by default seen from the content.")
+]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option("--field", help="A record field, in the order of the columns; repeat, or use commas."),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", help="NAME[:DTYPE[SHAPE]][=FIELD,...], e.g. 'x:float32[2]=height,width'."),
+]
+Outputs = Annotated[
+    list[str] | None,
+    typer.Option("--output", help="NAME[=ALIAS]: an output, and its name in results."),
+]
+Signature = Annotated[str, typer.Option("--signature", help="The SavedModel's signature to serve.")]
+Bootstrap = Annotated[
+    str | None, typer.Option("--bootstrap", envvar="MILLRACE_BOOTSTRAP", help="Kafka, as HOST:PORT[,...].")
+]
+ModelsTopic = Annotated[
+    str, typer.Option("--topic", envvar="MILLRACE_MODELS_TOPIC", help="The topic of the model stream.")
+]
+Client = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--client",
+        envvar="MILLRACE_CLIENT",
+        help="KEY=VALUE for the client, e.g. security.protocol=SSL.",
+    ),
+]
+ToFolder = Annotated[
+    Path | None,
+    typer.Option("--to-folder", envvar="MILLRACE_MODELS_FOLDER", help="A folder as the model stream."),
+]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds until Kafka must have answered.")]
+
+INLINE_LIMIT = 900_000
+"""Bytes of content up to which a model travels inside its descriptor (Kafka's own limit is 1 MB)."""
+
+
+def either(folder: Path | None, bootstrap: str | None, folder_option: str) -> None:
+    """A usage error unless exactly one of a folder and Kafka is given."""
+    if (folder is None) == (bootstrap is None):
+        raise typer.BadParameter(f"give either {folder_option} or --bootstrap")

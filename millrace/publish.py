@@ -1,0 +1,148 @@
+"""`millrace publish`: check a model and put it into the model stream."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from millrace.options import (
+    INLINE_LIMIT,
+    Bootstrap,
+    Client,
+    DataType,
+    Fields,
+    Inputs,
+    ModelPath,
+    ModelsTopic,
+    ModelType,
+    Name,
+    Outputs,
+    Signature,
+    Timeout,
+    ToFolder,
+    either,
+)
+from schemas.errors import SettingsError
+
+Upload = Annotated[
+    str,
+    typer.Option(
+        "--upload",
+        envvar="MILLRACE_UPLOAD",
+        help="Where larger models go: s3://bucket/prefix, file:/folder.",
+    ),
+]
+Version = Annotated[
+    int,
+    typer.Option(
+        "--version",
+        min=0,
+        help="By default the time of publishing in epoch milliseconds, in a folder at least one above the "
+        "highest there; so later ones are higher. A job refuses one that is not above the served one.",
+    ),
+]
+
+
+def publish(
+    path: ModelPath,
+    *,
+    data_type: DataType,
+    name: Name = "",
+    version: Version = 0,
+    model_type: ModelType = "",
+    description: Annotated[str, typer.Option("--description")] = "",
+    field: Fields = None,
+    inputs: Inputs = None,
+    outputs: Outputs = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", help="NAME=NUMBER as measured, e.g. accuracy=0.6.")
+    ] = None,
+    signature: Signature = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Serve it although an equal or newer version was seen.")
+    ] = False,
+    to_folder: ToFolder = None,
+    bootstrap: Bootstrap = None,
+    topic: ModelsTopic = "models",
+    client: Client = None,
+    timeout: Timeout = 30.0,
+    upload: Upload = "",
+    inline_limit: Annotated[
+        int,
+        typer.Option("--inline-limit", min=0, help="Bytes up to which a model travels in its descriptor."),
+    ] = INLINE_LIMIT,
+    s3_endpoint: Annotated[str, typer.Option("--s3-endpoint", envvar="MILLRACE_S3_ENDPOINT")] = "",
+    s3_region: Annotated[str, typer.Option("--s3-region", envvar="MILLRACE_S3_REGION")] = "",
+    s3_path_style: Annotated[bool, typer.Option("--s3-path-style", envvar="MILLRACE_S3_PATH_STYLE")] = False,
+) -> None:
+    """Check a model here with the code that jobs load models with, and announce it to them."""
+    from millrace.values import (  # noqa: PLC0415
+        parse_fields,
+        parse_inputs,
+        parse_metrics,
+        parse_outputs,
+        parse_pairs,
+    )
+
+    either(to_folder, bootstrap, "--to-folder")
+    metrics, settings = parse_metrics(metric), parse_pairs(client, "--client")
+    fields, given, wanted = parse_fields(field), parse_inputs(inputs), parse_outputs(outputs)
+    from millrace.announce import Stream  # noqa: PLC0415
+    from millrace.checking import check  # noqa: PLC0415
+    from millrace.render import print_checked  # noqa: PLC0415
+    from millrace.upload import upload as put  # noqa: PLC0415
+    from udfs.descriptor import build  # noqa: PLC0415
+    from udfs.s3 import S3Options  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="millrace-") as scratch:
+        checked = check(
+            path,
+            Path(scratch),
+            data_type=data_type,
+            name=name,
+            model_type=model_type,
+            fields=fields,
+            inputs=given,
+            outputs=wanted,
+            signature=signature,
+            inline_limit=inline_limit,
+        )
+        model = checked.announcement
+        location = None
+        if model.data is None:
+            if not upload:
+                raise SettingsError(
+                    f"the model has {model.size:,} bytes, more than the {inline_limit:,} that travel in a "
+                    "descriptor; say with --upload where it may be put (s3://bucket/prefix or file:/folder)"
+                )
+            options = S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style)
+            location = put(checked.file, upload, model.data_type, model.sha256, options)
+        stream = Stream(to_folder, bootstrap, topic, settings, timeout)
+        created_ms, next_version = stream.moment(model.data_type)
+        version = version or next_version
+        descriptor = build(
+            data_type=model.data_type,
+            name=model.name,
+            model_type=model.model_type,
+            description=description,
+            data=model.data,
+            location=location,
+            version=version,
+            created_ms=created_ms,
+            sha256=model.sha256,
+            size=model.size,
+            # With --field the order is in no other place, so the descriptor carries it to the job.
+            inputs=checked.stated_inputs() if fields else given,
+            outputs=wanted,
+            metrics=metrics,
+            signature=signature,
+            force=force,
+        )
+        where = stream.send(model.data_type, model.name, version, created_ms, descriptor)
+        print_checked(checked, version)
+    if location:
+        typer.echo(f"Content: {location} (a root of it must be among the job's allowed roots)")
+    typer.echo(f"Published: {where}")

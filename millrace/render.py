@@ -1,0 +1,57 @@
+"""Tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from millrace.checking import Checked
+
+_FILE_WIDTH = 240
+
+
+def console() -> Console:
+    """Standard output: as wide as the terminal, or wide enough that nothing is cut in a file or a pipe."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=_FILE_WIDTH)
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+    """A table; numbers stand at the right. Names of models and fields are text, never markup."""
+    rows = [tuple(row) for row in rows]
+    table = Table(title=Text(title) if title else None, title_justify="left", box=None, pad_edge=False)
+    for n, heading in enumerate(headings):
+        number = bool(rows) and all(isinstance(row[n], int | float) for row in rows)
+        table.add_column(heading, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_shown(value)) for value in row))
+    console().print(table)
+
+
+def print_checked(checked: Checked, version: int | None = None) -> None:
+    """What will be served, and how the check went."""
+    served = f"{checked.stamp.data_type}: {checked.stamp.name}"
+    rows = [
+        ("type", checked.stamp.model_type),
+        ("digest", checked.stamp.digest),
+        ("size", f"{checked.report.size:,} bytes"),
+    ]
+    if version is not None:
+        rows.insert(0, ("version", str(version)))
+    rows += [
+        (f"input {i.name}", f"{i.dtype.value}{list(i.shape) or ''} from {', '.join(i.fields)}")
+        for i in checked.inputs
+    ]
+    rows += [(f"output {o.name}", f"{o.dtype.value}{list(o.shape) or ''}") for o in checked.outputs]
+    rows += [(f"step {step}", f"{seconds:.3f} s") for step, seconds in checked.report.seconds.items()]
+    rows += [(f"batch of {n}", f"{ms:.3f} ms a call (p50)") for n, ms in checked.report.warm_up_ms.items()]
+    print_table(("model", served), rows)
+
+
+def _shown(value: object) -> str:
+    return f"{value:,.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,79 @@
+"""Reading the values of options. Stands apart from them, because numpy comes with the schemas."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import typer
+
+from schemas.tensors import DType
+from udfs.runtimes.base import PartialInput
+
+_DTYPE = "|".join(d.value for d in DType)
+_INPUT = re.compile(rf"(?P<name>.+?)(:(?P<dtype>{_DTYPE})(\[(?P<shape>[\d, x]*)\])?)?(=(?P<fields>.*))?")
+
+
+def parse_fields(values: Sequence[str] | None) -> tuple[str, ...]:
+    """
+    >>> parse_fields(["a,b", "c"])
+    ('a', 'b', 'c')
+    """
+    return tuple(f.strip() for value in values or () for f in value.split(",") if f.strip())
+
+
+def parse_inputs(values: Sequence[str] | None) -> tuple[PartialInput, ...]:
+    """
+    >>> parse_inputs(["x:float32[2]=a,b"])
+    (PartialInput(name='x', dtype='float32', shape=(2,), fields=('a', 'b')),)
+    >>> parse_inputs(["x:0"])
+    (PartialInput(name='x:0', dtype=None, shape=None, fields=()),)
+    """
+    inputs = []
+    for value in values or ():
+        found = _INPUT.fullmatch(value)
+        if not found:
+            raise typer.BadParameter(
+                f"{value!r} is not NAME[:DTYPE[SHAPE]][=FIELD,...]", param_hint="--input"
+            )
+        shape = tuple(int(n) for n in re.findall(r"\d+", found["shape"] or ""))
+        fields = parse_fields([found["fields"]] if found["fields"] else None)
+        inputs.append(PartialInput(found["name"], found["dtype"], shape or None, fields))
+    return tuple(inputs)
+
+
+def parse_pairs(values: Sequence[str] | None, option: str) -> dict[str, str]:
+    """`KEY=VALUE` options as a dict. Raises a usage error where the `=` is missing."""
+    pairs = {}
+    for value in values or ():
+        key, equals, rest = value.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"{value!r} is not KEY=VALUE", param_hint=option)
+        pairs[key.strip()] = rest.strip()
+    return pairs
+
+
+def parse_outputs(values: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+    """
+    >>> parse_outputs(["dense/Sigmoid=quality", "p"])
+    (('dense/Sigmoid', 'quality'), ('p', 'p'))
+    """
+    pairs = (value.partition("=") for value in values or ())
+    return tuple((name, alias or name) for name, _, alias in pairs)
+
+
+def parse_metrics(values: Sequence[str] | None) -> dict[str, float]:
+    """
+    >>> parse_metrics(["accuracy=0.6"])
+    {'accuracy': 0.6}
+    """
+    metrics = {}
+    for name, text in parse_pairs(values, "--metric").items():
+        try:
+            metrics[name] = float(text)
+        except ValueError:
+            metrics[name] = math.nan
+        if not math.isfinite(metrics[name]):
+            raise typer.BadParameter(f"{name}={text} is not a finite number", param_hint="--metric")
+    return metrics
