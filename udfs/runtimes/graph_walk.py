@@ -1,0 +1,89 @@
+"""What a GraphDef's operators depend on: through edges, control edges, and calls into its functions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def node_of(reference: str) -> str:
+    """The node that an input reference (`x`, `x:1`, `x:out:0`, `^x`) points at."""
+    return reference.removeprefix("^").partition(":")[0]
+
+
+@dataclass(slots=True)
+class Reached:
+    """Names of the main graph's nodes and of the library's functions that something depends on."""
+
+    nodes: set[str] = field(default_factory=set)
+    functions: set[str] = field(default_factory=set)
+
+
+class GraphWalk:
+    """An index over a GraphDef (unchanged by it). Later nodes of a repeated name are not seen."""
+
+    def __init__(self, graph_def: Any) -> None:
+        self.graph_def = graph_def
+        self.nodes = {n.name: n for n in reversed(graph_def.node)}
+        self.functions = {f.signature.name: f for f in reversed(graph_def.library.function)}
+
+    def called(self, node: Any) -> Iterator[str]:
+        """Names of the library functions that a node calls, branches into or holds as an attribute."""
+        if node.op in self.functions:
+            yield node.op
+        for attr in node.attr.values():
+            for func in (attr.func, *attr.list.func):
+                yield from self._named(func)
+
+    def _named(self, func: Any) -> Iterator[str]:
+        if func.name in self.functions:
+            yield func.name
+        for attr in func.attr.values():
+            for inner in (attr.func, *attr.list.func):
+                yield from self._named(inner)
+
+    def reach(self, roots: Iterable[str], fed: Collection[str] = ()) -> Reached:
+        """All that the nodes `roots` depend on, themselves included; behind the nodes in `fed` nothing."""
+        reached = Reached()
+        todo = [node_of(root) for root in roots]
+        calls: list[str] = []
+        while todo:
+            name = todo.pop()
+            if name in reached.nodes or name not in self.nodes:
+                continue
+            reached.nodes.add(name)
+            if name not in fed:
+                todo.extend(node_of(i) for i in self.nodes[name].input)
+                calls.extend(self.called(self.nodes[name]))
+        while calls:
+            name = calls.pop()
+            if name not in reached.functions:
+                reached.functions.add(name)
+                for node in self.functions[name].node_def:
+                    calls.extend(self.called(node))
+        return reached
+
+    def pruned(self, kept: Reached) -> Any:
+        """A new GraphDef of only what is in `kept`, without devices and without wishes on how to run."""
+        out = type(self.graph_def)()
+        out.versions.CopyFrom(self.graph_def.versions)
+        out.library.function.extend(self.functions[name] for name in sorted(kept.functions))
+        out.node.extend(n for n in self.graph_def.node if n.name in kept.nodes)
+        for function in out.library.function:
+            _plain(function)
+            for node in function.node_def:
+                _plain(node)
+        for node in out.node:
+            _plain(node)
+        return out
+
+
+def _plain(holder: Any) -> None:
+    """Drop what ties a node to a machine, or asks for a compilation at each new batch size."""
+    if hasattr(holder, "device"):
+        holder.device = ""
+    for name in ("config", "config_proto", "executor_type"):
+        if holder.attr[name].s if name in holder.attr else False:
+            holder.attr[name].s = b""
+    holder.attr.pop("_XlaMustCompile", None)
