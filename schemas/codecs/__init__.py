@@ -1,0 +1,1 @@
+"""Record codecs: a block of payloads to the columns a model reads, one module a wire format."""

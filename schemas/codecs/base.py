@@ -1,0 +1,61 @@
+"""What a codec does, and why a record may be refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+from schemas.tensors import BadRecord, Decoded, Input
+
+
+class Code(StrEnum):
+    """Why a record could not become model input; `BadRecord.code` is one of these values."""
+
+    UNPARSABLE = "unparsable"
+    NOT_AN_OBJECT = "not_an_object"
+    MISSING_FIELD = "missing_field"
+    NULL = "null"
+    WRONG_TYPE = "wrong_type"
+    NOT_FINITE = "not_finite"
+    WRONG_SHAPE = "wrong_shape"
+    TOO_LARGE = "too_large"
+    TOO_DEEP = "too_deep"
+
+
+class UnfitError(Exception):
+    """One record cannot become model input. Codecs catch it; it never leaves `decode`."""
+
+    def __init__(self, code: Code, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+    def at(self, row: int) -> BadRecord:
+        return BadRecord(row, self.code.value, self.reason)
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """Decodes blocks. Holds no state of the stream; may be used by several threads."""
+
+    def decode(self, payloads: Sequence[bytes], inputs: Sequence[Input]) -> Decoded:
+        """Decode n payloads to `inputs`, each a column of shape `(good, *shape)`.
+
+        Never raises for what a payload holds: such a record is a `BadRecord`, its neighbours are decoded
+        as if it were not there. `Decoded.count` is the number of good rows.
+        """
+        ...
+
+    def to_json(self, payload: bytes) -> bytes | None:
+        """The record as the bytes of one JSON object, or None where it is not one."""
+        ...
+
+
+def check_size(payload: bytes, limit: int) -> None:
+    """Raise `UnfitError` for an empty payload and for one of more than `limit` bytes."""
+    if not payload:
+        # also for protobuf, where it would read as all defaults: a deleted key must not be scored
+        raise UnfitError(Code.UNPARSABLE, "the payload is empty")
+    if len(payload) > limit:
+        raise UnfitError(Code.TOO_LARGE, f"the payload has {len(payload)} bytes, the bound is {limit}")

@@ -1,0 +1,170 @@
+"""Parsed records to columns, for every codec: a whole block at once, or row by row to name the bad ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.codecs.base import Code, UnfitError
+from schemas.tensors import BadRecord, Columns, Decoded, DType, Input
+
+# What numpy would take silently (text, bools, None) is why types are compared exactly.
+_TYPES: dict[DType, frozenset[type]] = {
+    DType.FLOAT32: frozenset({float, int}),
+    DType.FLOAT64: frozenset({float, int}),
+    DType.INT32: frozenset({int}),
+    DType.INT64: frozenset({int}),
+    DType.BOOL: frozenset({bool}),
+    DType.TEXT: frozenset({str}),
+}
+FLOATS = frozenset({DType.FLOAT32, DType.FLOAT64})
+INT_BITS = {DType.INT32: 31, DType.INT64: 63}
+_FLOAT32_BOUND = 2.0**128 - 2.0**103  # from here on, rounding to float32 gives infinity
+_KINDS = {str: "text", bool: "a bool", int: "an integer", float: "a float", dict: "an object", list: "a list"}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How the fields of a parsed record are read.
+
+    `getter(fields)` gives a function from a record to its value (one field) or tuple of values (several)
+    and may raise anything where one is absent; `look(record, field)` raises `KeyError` there.
+    """
+
+    getter: Callable[[Sequence[str]], Callable[[Any], Any]]
+    look: Callable[[Any, str], Any]
+
+
+def assemble(
+    records: Sequence[Any], inputs: Sequence[Input], access: Access, kept: Sequence[int], bad: list[BadRecord]
+) -> Decoded:
+    """Columns of `records`, which stand at the indices `kept` of their block; `bad` is taken over."""
+    try:
+        columns: Columns = {i.name: _column(records, i, access) for i in inputs}
+    except Exception:
+        good, values = [], []
+        for row, record in zip(kept, records, strict=True):
+            try:
+                values.append(check(record, inputs, access))
+                good.append(row)
+            except UnfitError as e:
+                bad.append(e.at(row))
+        kept = good
+        columns = {i.name: to_column((v[k] for v in values), len(good), i) for k, i in enumerate(inputs)}
+    return finish(columns, kept, bad)
+
+
+def finish(columns: Columns, kept: Sequence[int], bad: list[BadRecord]) -> Decoded:
+    """A `Decoded` with its bad rows in order, and `rows` only where there are any."""
+    bad.sort(key=lambda b: b.row)
+    rows = np.asarray(kept, dtype=np.intp) if bad else None
+    return Decoded(columns, len(kept), rows, tuple(bad))
+
+
+def to_column(values: Any, count: int, wanted: Input) -> NDArray:
+    """Checked flat values of `count` records, one iterable each, to `(count, *shape)`."""
+    flat = np.array(list(chain.from_iterable(values)), dtype=wanted.dtype.numpy)
+    return flat.reshape(count, *wanted.shape)
+
+
+def _column(records: Sequence[Any], wanted: Input, access: Access) -> NDArray:
+    """The column, or any exception where a single value is not as wanted."""
+    flat = list(map(access.getter(wanted.fields), records))
+    if len(wanted.fields) > 1:
+        flat = list(chain.from_iterable(flat))
+    else:
+        for size in wanted.shape:
+            if not {list, tuple}.issuperset(map(type, flat)) or not {size}.issuperset(map(len, flat)):
+                raise ValueError(wanted.name)
+            flat = list(chain.from_iterable(flat))
+    if not _TYPES[wanted.dtype].issuperset(map(type, flat)):
+        raise TypeError(wanted.name)
+    with np.errstate(over="ignore"):
+        column = np.array(flat, dtype=wanted.dtype.numpy).reshape(len(records), *wanted.shape)
+    if wanted.dtype in FLOATS and not np.isfinite(column).all():
+        raise ValueError(wanted.name)
+    return column
+
+
+def check(record: Any, inputs: Sequence[Input], access: Access) -> list[list]:
+    """One record's flat values, a list an input; raises `UnfitError` with the first reason against it."""
+    found: list[list] = []
+    for wanted in inputs:
+        flat: list = []
+        shape = wanted.shape if len(wanted.fields) == 1 else ()
+        for name in wanted.fields:
+            try:
+                value = access.look(record, name)
+            except KeyError:
+                raise UnfitError(Code.MISSING_FIELD, f"field {name!r} is missing") from None
+            _flatten(value, shape, wanted.dtype, name, flat)
+        found.append(flat)
+    return found
+
+
+def _flatten(value: Any, shape: tuple[int, ...], dtype: DType, name: str, into: list) -> None:
+    if not shape:
+        into.append(_scalar(value, dtype, name))
+    elif value is None:
+        raise UnfitError(Code.NULL, f"field {name!r} is null")
+    elif not isinstance(value, list | tuple):
+        raise UnfitError(
+            Code.WRONG_SHAPE, f"field {name!r} holds {_kind(value)} where a list of {shape[0]} belongs"
+        )
+    elif len(value) != shape[0]:
+        raise UnfitError(
+            Code.WRONG_SHAPE, f"field {name!r} holds a list of {len(value)} where {shape[0]} belong"
+        )
+    else:
+        for part in value:
+            _flatten(part, shape[1:], dtype, name, into)
+
+
+def _scalar(value: Any, dtype: DType, name: str) -> Any:
+    if value is None:
+        raise UnfitError(Code.NULL, f"field {name!r} is null")
+    kind = type(value)
+    if dtype in INT_BITS and (kind is int or kind is float):
+        return _integer(value, dtype, name)
+    if kind not in _TYPES[dtype]:
+        raise UnfitError(
+            Code.WRONG_TYPE, f"field {name!r} holds {_kind(value)} where a {dtype.value} belongs"
+        )
+    if dtype not in FLOATS:
+        return value
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number) or (dtype is DType.FLOAT32 and abs(number) >= _FLOAT32_BOUND):
+        raise UnfitError(
+            Code.NOT_FINITE, f"field {name!r} holds {number!r}, which is not a finite {dtype.value}"
+        )
+    return number
+
+
+def _integer(value: float, dtype: DType, name: str) -> int:
+    """A whole float is taken for the integer it equals: writers in other languages send 5.0 for 5."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UnfitError(Code.NOT_FINITE, f"field {name!r} holds {value!r}, which is not a finite number")
+    bound = 2 ** INT_BITS[dtype]
+    # a float of -2**63 may stand for an integer too long for 64 bits, so it is not taken
+    fits = (
+        -bound <= value < bound if isinstance(value, int) else value.is_integer() and -bound < value < bound
+    )
+    if not fits:
+        raise UnfitError(
+            Code.WRONG_TYPE, f"field {name!r} holds {value!r:.40}, which is not an {dtype.value}"
+        )
+    return int(value)
+
+
+def _kind(value: Any) -> str:
+    kind = _KINDS.get(type(value), type(value).__name__)
+    return f"{kind} ({value[:20]!r})" if isinstance(value, str) else kind

@@ -1,0 +1,100 @@
+"""The fast way through JSON: msgspec parses only the wanted fields, typed, and `struct` packs them.
+
+Measured on 250-byte records with 11 floats against orjson, `itemgetter` and `np.array`: under half the
+time. Each payload is parsed by itself, so no payload can move its neighbours' rows. msgspec does
+not look into what it skips as closely as orjson: UTF-8 is therefore checked here.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from itertools import starmap
+from operator import attrgetter
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from schemas.codecs.matrix import FLOATS, INT_BITS
+from schemas.tensors import Columns, DType, Input
+
+_FORMATS = {DType.FLOAT32: "f", DType.FLOAT64: "d", DType.INT32: "i", DType.INT64: "q", DType.BOOL: "?"}
+
+
+class TypedReader:
+    """Reads the scalar and list fields of `inputs`. Raises `ValueError` where it cannot (text, matrices)."""
+
+    def __init__(self, inputs: Sequence[Input]) -> None:
+        fields = [(name, i) for i in inputs for name in i.fields]
+        names = [name for name, _ in fields]
+        if not fields or len(set(names)) < len(names):
+            raise ValueError("no fields, or a field that is read twice")
+        attributes = [f"f{k}" for k in range(len(names))]
+        record = msgspec.defstruct(
+            "Record",
+            [(a, _type(i)) for a, (_, i) in zip(attributes, fields, strict=True)],
+            rename=dict(zip(attributes, names, strict=True)),
+            gc=False,
+        )
+        self._decode = msgspec.json.Decoder(record).decode
+        self._values = _flattener([len(i.fields) == 1 and bool(i.shape) for _, i in fields])
+        sizes = [(int(np.prod(i.shape, dtype=int)), _FORMATS[i.dtype]) for i in inputs]
+        # standard sizes ("="): packs without gaps, and refuses what overflows a float32 or an integer
+        self._pack = struct.Struct("=" + "".join(f"{n}{f}" for n, f in sizes)).pack
+        self._layout = np.dtype([(f"i{k}", i.dtype.numpy, i.shape) for k, i in enumerate(inputs)])
+        self._inputs = tuple(inputs)
+
+    def block(self, payloads: Sequence[bytes]) -> bytearray:
+        """All payloads packed, or any exception where one of them is not as wanted."""
+        if not all(map(bytes.isascii, payloads)):
+            for payload in payloads:
+                payload.decode()
+        return bytearray().join(starmap(self._pack, map(self._values, map(self._decode, payloads))))
+
+    def pack(self, values: Iterable[Any]) -> bytes:
+        """Checked values of one record, in the order of the inputs, as `block` packs them."""
+        return self._pack(*values)
+
+    def columns(self, packed: bytearray, count: int) -> Columns:
+        if len(self._inputs) == 1:
+            (only,) = self._inputs
+            return {only.name: np.frombuffer(packed, only.dtype.numpy).reshape(count, *only.shape)}
+        view = np.frombuffer(packed, self._layout)
+        return {i.name: np.ascontiguousarray(view[f"i{k}"]) for k, i in enumerate(self._inputs)}
+
+
+def _type(wanted: Input) -> Any:
+    kind: Any
+    if wanted.dtype in FLOATS:
+        kind = float  # integers are taken and become floats; bools and text are refused
+    elif wanted.dtype in INT_BITS:
+        bound = 2 ** INT_BITS[wanted.dtype]
+        kind = Annotated[int, msgspec.Meta(ge=-bound, le=bound - 1)]
+    elif wanted.dtype is DType.BOOL:
+        kind = bool
+    else:
+        raise ValueError(f"no fixed width: {wanted.dtype.value}")
+    if len(wanted.fields) > 1 or not wanted.shape:
+        return kind
+    if len(wanted.shape) > 1:
+        raise ValueError(f"a list of lists: {wanted.shape}")
+    return Annotated[list[kind], msgspec.Meta(min_length=wanted.shape[0], max_length=wanted.shape[0])]
+
+
+def _flattener(lists: Sequence[bool]) -> Callable[[Any], Sequence[Any]]:
+    if not any(lists):
+        return msgspec.structs.astuple
+    if len(lists) == 1:
+        return attrgetter("f0")
+
+    def flat(record: Any) -> list[Any]:
+        values: list[Any] = []
+        for value, several in zip(msgspec.structs.astuple(record), lists, strict=True):
+            if several:
+                values.extend(value)
+            else:
+                values.append(value)
+        return values
+
+    return flat

@@ -1,0 +1,191 @@
+"""Avro blocks, bare and behind a registry's header."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+from pathlib import Path
+
+import fastavro
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.codecs.avro_codec import AvroCodec
+from schemas.codecs.factory import CodecSpec, make_codec
+from schemas.errors import CodecError
+from schemas.tensors import DType, Input
+
+MATRIX = (Input("x", DType.FLOAT32, (3,), ("d", "f", "i")),)
+OLD = {
+    "type": "record", "name": "Wine", "namespace": "test",
+    "fields": [
+        {"name": "d", "type": "double"}, {"name": "f", "type": "float"}, {"name": "i", "type": "long"},
+    ],
+}  # fmt: skip
+NEW = {
+    **OLD,
+    "fields": [
+        *reversed(OLD["fields"]),  # type: ignore[call-overload]
+        {"name": "s", "type": "string", "default": ""},
+        {"name": "maybe", "type": ["null", "double"], "default": None},
+        {"name": "many", "type": {"type": "array", "items": "double"}, "default": []},
+        {"name": "raw", "type": "bytes", "default": ""},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}, "default": 0},
+    ],
+}
+
+
+def save(folder: Path, name: str, schema: object) -> str:
+    path = folder / name
+    path.write_text(json.dumps(schema))
+    return str(path)
+
+
+def write(schema: dict, **values: object) -> bytes:
+    stream = io.BytesIO()
+    record = {"d": 1.0, "f": 2.0, "i": 3, "raw": b"", **values}
+    fastavro.schemaless_writer(stream, fastavro.parse_schema(schema), record)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("avro")
+
+
+@pytest.fixture(scope="module")
+def bare(folder: Path) -> AvroCodec:
+    made = make_codec(CodecSpec(kind="avro", schema=save(folder, "new.avsc", NEW)))
+    assert isinstance(made, AvroCodec)
+    return made
+
+
+@pytest.fixture(scope="module")
+def registered(folder: Path) -> AvroCodec:
+    writers = {7: save(folder, "old.avsc", OLD), 8: save(folder, "new.avsc", NEW)}
+    return AvroCodec(writers[8], writers)
+
+
+numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
+rows_of = st.tuples(numbers, numbers, st.integers(-(2**63), 2**63 - 1))
+
+
+@given(rows=st.lists(rows_of, min_size=1, max_size=20))
+@settings(max_examples=100, deadline=None)
+def test_what_was_written_is_read(bare: AvroCodec, rows: list):
+    decoded = bare.decode([write(NEW, d=d, f=f, i=i) for d, f, i in rows], MATRIX)
+    assert decoded.bad == ()
+    np.testing.assert_array_equal(decoded.columns["x"], np.array(rows, dtype="f4"))
+
+
+@given(data=st.one_of(st.binary(max_size=60), st.binary(max_size=60).map(lambda b: write(NEW)[:30] + b)))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_leave_their_neighbours_alone(bare: AvroCodec, data: bytes):
+    good = write(NEW)
+    decoded = bare.decode([good, data, good], MATRIX)
+    alone = bare.decode([data], MATRIX)
+    assert decoded.count == 2 + alone.count
+    assert [b.row for b in decoded.bad] == [1] * len(alone.bad)
+    assert decoded.columns["x"][[0, -1]].tolist() == [[1, 2, 3]] * 2
+
+
+def test_cut_or_continued_records_are_bad(bare: AvroCodec):
+    whole = write(NEW, s="text", many=[1.0, 2.0], raw=b"\x01")
+    block = [whole[:n] for n in range(len(whole))] + [whole + b"\x00"]
+    decoded = bare.decode(block, MATRIX)
+    assert decoded.count == 0
+    assert {b.code for b in decoded.bad} == {"unparsable"}
+
+
+def test_each_record_is_read_by_its_writer_s_schema(registered: AvroCodec):
+    head = struct.Struct(">bI").pack
+    good = [head(0, 7) + write(OLD), head(0, 8) + write(NEW, d=4.0)]
+    bad = [head(0, 9) + write(OLD), head(1, 7) + write(OLD), b"\x00\x00", head(0, 7), b""]
+    decoded = registered.decode([*good, *bad], MATRIX)
+    assert decoded.columns["x"].tolist() == [[1, 2, 3], [4, 2, 3]]
+    assert [(b.row, b.code) for b in decoded.bad] == [(row, "unparsable") for row in range(2, 7)]
+    assert decoded.bad[0].reason == "schema id 9 is not among the configured ones: 7, 8"
+    assert "header" in decoded.bad[1].reason
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted", "code"),
+    [
+        ({"d": float("nan")}, MATRIX[0], "not_finite"),
+        ({"d": float("inf")}, MATRIX[0], "not_finite"),
+        ({"s": "1.5"}, Input("x", DType.FLOAT32, (), ("s",)), "wrong_type"),
+        ({}, Input("x", DType.FLOAT32, (), ("maybe",)), "null"),
+        ({}, Input("x", DType.FLOAT32, (), ("unknown",)), "missing_field"),
+        ({"many": [1.0]}, Input("x", DType.FLOAT32, (2,), ("many",)), "wrong_shape"),
+        ({"raw": b"x" * (1 << 20)}, MATRIX[0], "too_large"),
+    ],
+)
+def test_a_bad_record_is_named(bare: AvroCodec, values: dict, wanted: Input, code: str):
+    decoded = bare.decode([write(NEW, **values)], [wanted])
+    assert [b.code for b in decoded.bad] == [code]
+    assert decoded.columns["x"].shape == (0, *wanted.shape)
+
+
+def test_to_json(bare: AvroCodec):
+    found = orjson.loads(
+        bare.to_json(write(NEW, s="é", raw=b"\x00", many=[1.0], at=1_700_000_000_000)) or b""
+    )
+    assert found == {
+        "d": 1, "f": 2, "i": 3, "s": "é", "maybe": None, "many": [1], "raw": "AA==", "at": 1_700_000_000_000,
+    }  # fmt: skip
+    assert bare.to_json(b"\x01") is None
+
+
+LINK = {"type": "record", "name": "Link", "fields": [{"name": "next", "type": ["null", "Link"]}]}
+NOTHING = {"type": "record", "name": "Nothing", "fields": []}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        LINK,
+        {"type": "record", "name": "R", "namespace": "n", "fields": [{"name": "l", "type": LINK}]},
+        {"type": "record", "name": "R", "fields": [{"name": "m", "type": {"type": "map", "values": "R"}}]},
+        {
+            "type": "record",
+            "name": "R",
+            "fields": [{"name": "a", "type": {"type": "array", "items": "null"}}],
+        },
+        {
+            "type": "record",
+            "name": "R",
+            "fields": [{"name": "a", "type": {"type": "array", "items": NOTHING}}],
+        },
+        {"type": "record", "name": "R", "fields": [{"name": "a", "type": "no such type"}]},
+        {"type": "array", "items": "double"},
+        ["null", "double"],
+    ],
+)
+def test_schemas_that_cannot_be_trusted_with_any_bytes_are_refused(tmp_path: Path, schema: object):
+    with pytest.raises(CodecError):
+        AvroCodec(save(tmp_path, "s.avsc", schema))
+
+
+def test_a_named_type_may_be_used_twice(tmp_path: Path):
+    pair = {
+        "type": "record",
+        "name": "Pair",
+        "fields": [{"name": "l", "type": OLD}, {"name": "r", "type": "test.Wine"}],
+    }
+    AvroCodec(save(tmp_path, "s.avsc", pair))
+
+
+def test_contradictions_are_refused(folder: Path):
+    new = save(folder, "new.avsc", NEW)
+    for spec in (
+        CodecSpec(kind="avro"),
+        CodecSpec(kind="avro", schema=new, registry_header=True),
+        CodecSpec(kind="avro", schema=new, writers={1: new}),
+        CodecSpec(kind="avro", schema="absent"),
+    ):
+        with pytest.raises(CodecError):
+            make_codec(spec)
