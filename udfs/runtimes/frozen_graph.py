@@ -50,6 +50,9 @@ def load(artifact: Artifact, wanted: Wanted) -> Runtime:
     fills = [n.name for n in graph_def.node if n.op in FILLS_TABLE]
     kept = walk.pruned(walk.reach([*outputs.values(), *given, *fills]))
     graph = imported(kept)
+    if not wanted.outputs:  # loops leave their counters unread: scalars, where an output has one row a record
+        rows = {n: t for n, t in outputs.items() if graph.get_tensor_by_name(t).shape.rank != 0}
+        outputs = rows or outputs
     free = [n for n in kept.node if n.op == "Placeholder" and n.name in behind.nodes and n.name not in given]
     names = [*given, *(n.name for n in free)]
     if not names:

@@ -1,0 +1,248 @@
+"""SavedModels of TensorFlow 1 and 2: from archives and folders, by any signature, variables and tables."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schemas.errors import ArchiveError, InputsError, LoadError, ModelError
+from schemas.tensors import DType, Input, Output
+from tests.models import (
+    constant_saved_model,
+    expected,
+    frozen_graph,
+    layers,
+    save,
+    saved_model,
+    tarred,
+    tf1_saved_model,
+    zipped,
+)
+from udfs.runtimes import frozen_graph as frozen
+from udfs.runtimes.base import Artifact, PartialInput, Runtime, Wanted
+from udfs.runtimes.saved_model import load
+from udfs.runtimes.tensorflow_session import configured_tensorflow
+
+tf = configured_tensorflow()
+WINE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "wine"
+X = np.random.default_rng(1).normal(size=(7, 3)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved_model(tmp_path_factory.mktemp("saved") / "m")
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    return folder
+
+
+def from_bytes(data: bytes, scratch: Path, **wanted: Any) -> Runtime:
+    return load(Artifact(data, None, scratch), Wanted(**wanted))
+
+
+def from_folder(path: Path, **wanted: Any) -> Runtime:
+    return load(Artifact(None, path, path.parent), Wanted(**wanted))
+
+
+def test_archives_and_folders_score_alike_and_leave_no_files(model: Path, scratch: Path) -> None:
+    packed = scratch.parent / "model.zip"
+    packed.write_bytes(zipped(model))
+    for runtime in (
+        from_bytes(zipped(model, "1/"), scratch),
+        from_bytes(tarred(model), scratch),
+        from_bytes(tarred(model, "w", "7/"), scratch),
+        load(Artifact(None, packed, scratch), Wanted()),
+        from_folder(model),
+    ):
+        assert list(scratch.iterdir()) == []
+        assert runtime.inputs == (Input("x", DType.FLOAT32, (3,), ("x",)),)
+        assert runtime.outputs == (Output("y", DType.FLOAT32, (2,)),)
+        for rows in (1, 7, 2):
+            result = runtime.predict({"x": X[:rows]})["y"]
+            np.testing.assert_allclose(result, expected(layers(), X[:rows]), rtol=1e-5)
+        runtime.close()
+
+
+def test_models_of_the_same_names_do_not_share_their_variables(tmp_path: Path) -> None:
+    runtimes = [from_folder(constant_saved_model(tmp_path / str(v), v)) for v in (1.0, 2.0, 3.0)]
+    answers = [r.predict({"x": np.zeros((2, 2), "float32")})["y"].tolist() for r in runtimes]
+    assert answers == [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]
+
+
+def test_a_model_of_tensorflow_1(tmp_path: Path) -> None:
+    runtime = from_folder(tf1_saved_model(tmp_path / "m"))
+    np.testing.assert_allclose(runtime.predict({"inputs": X})["outputs"], expected(layers(), X), rtol=1e-5)
+
+
+def test_tables_branches_and_loops(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.table = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(["red", "white"], np.array([1.0, 2.0], "float32")), -1.0
+    )
+    module.scale = tf.Variable(3.0)
+
+    def score(colour: Any, age: Any) -> dict[str, Any]:
+        value = module.table.lookup(colour) * module.scale
+        value = tf.cond(tf.size(value) > 2, lambda: value + 100, lambda: value)
+        for _ in tf.range(10_000):
+            value = value * 1.0
+        return {"price": value, "label": tf.strings.join([colour, tf.strings.as_string(age)], "-")}
+
+    spec = {"colour": ((None,), "string"), "age": ((None, 1), "int64")}
+
+    def flat(colour: Any, age: Any) -> dict[str, Any]:
+        return tf.autograph.experimental.do_not_convert(lambda: score_(colour, age[:, 0]))()
+
+    score_ = tf.function(score)
+    runtime = from_folder(save(tmp_path / "m", module, {"serving_default": (flat, spec)}))
+    assert [(i.name, i.dtype.value, i.shape) for i in runtime.inputs] == [
+        ("age", "int64", ()),
+        ("colour", "text", ()),
+    ]
+    block = {"colour": np.array(["red", "white", "blue"], object), "age": np.array([3, 4, 5])}
+    result = runtime.predict(block)
+    assert result["price"].tolist() == [103.0, 106.0, 97.0]
+    assert result["label"].tolist() == ["red-3", "white-4", "blue-5"]
+    assert runtime.predict({k: v[:1] for k, v in block.items()})["price"].tolist() == [3.0]
+
+
+def test_signatures_and_outputs_are_chosen(tmp_path: Path) -> None:
+    spec = {"x": ((None, 3), "float32")}
+    one = {"double": (lambda x: {"a": x * 2, "b": x * 3}, spec)}
+    two = one | {"half": (lambda x: {"y": x / 2}, spec)}
+    first, second = save(tmp_path / "1", tf.Module(), one), save(tmp_path / "2", tf.Module(), two)
+    only = from_folder(first)
+    assert [o.name for o in only.outputs] == ["a", "b"]
+    chosen = from_folder(second, signature="double", outputs=[("b", "triple")])
+    assert list(chosen.predict({"x": X})) == ["triple"]
+    np.testing.assert_allclose(chosen.predict({"x": X})["triple"], X * 3)
+    with pytest.raises(LoadError, match="no signature 'serving_default': it has 'double', 'half'"):
+        from_folder(second)
+    with pytest.raises(LoadError, match="no signature 'z'"):
+        from_folder(second, signature="z")
+    with pytest.raises(LoadError, match="no output 'c': it has 'a', 'b'"):
+        from_folder(first, outputs=[("c", "")])
+
+
+def test_fields_come_from_descriptor_settings_or_the_tensor(model: Path) -> None:
+    def fields(**wanted: Any) -> tuple[str, ...]:
+        return from_folder(model, **wanted).inputs[0].fields
+
+    assert fields(fields=["a", "b", "c"]) == ("a", "b", "c")
+    assert fields(fields=["a", "b"]) == ("x",)
+    assert fields(fields=["a", "b", "c"], inputs=[PartialInput("x", fields=("c", "b", "a"))]) == (
+        "c",
+        "b",
+        "a",
+    )
+    with pytest.raises(InputsError, match="no input 'x:0'"):
+        fields(inputs=[PartialInput("x:0")])
+    with pytest.raises(InputsError, match="float32 in the model and float64"):
+        fields(inputs=[PartialInput("x", "float64")])
+
+
+def test_wrong_kinds_are_refused(model: Path, scratch: Path) -> None:
+    with pytest.raises(ArchiveError):
+        from_bytes(frozen_graph(), scratch)
+    with pytest.raises(LoadError):
+        frozen.load(Artifact(zipped(model), None, scratch), Wanted())
+    with pytest.raises(ArchiveError, match=r"no saved_model\.pb"):
+        from_folder(scratch)
+    with pytest.raises(LoadError, match="cannot be read"):
+        from_folder(scratch / "nothing")
+
+
+def test_an_archive_beyond_the_bound_is_refused(model: Path, scratch: Path) -> None:
+    with pytest.raises(ArchiveError, match="more than 100 bytes"):
+        load(Artifact(zipped(model), None, scratch), Wanted(), max_bytes=100)
+    with pytest.raises(ArchiveError, match="more than 2 entries"):
+        load(Artifact(zipped(model), None, scratch), Wanted(), max_files=2)
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"]
+)
+def test_a_file_cut_short_is_refused(name: str, tmp_path: Path) -> None:
+    path = saved_model(tmp_path / "m")
+    whole = (path / name).read_bytes()
+    for part in range(5):
+        (path / name).write_bytes(whole[: len(whole) * part // 5])
+        with pytest.raises(ModelError):
+            from_folder(path)
+
+
+def test_flipped_variables_are_refused(tmp_path: Path) -> None:
+    path = saved_model(tmp_path / "m")
+    file = path / "variables" / "variables.data-00000-of-00001"
+    data = bytearray(file.read_bytes())
+    data[10] ^= 64
+    file.write_bytes(data)
+    with pytest.raises(LoadError, match="restored"):
+        from_folder(path)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_refused_or_changes_nothing(at: float, bit: int, model: Path, scratch: Path) -> None:
+    data = bytearray(zipped(model))
+    data[int(at * len(data))] ^= 1 << bit
+    try:
+        runtime = from_bytes(bytes(data), scratch)
+    except ModelError:
+        return
+    np.testing.assert_allclose(runtime.predict({"x": X})["y"], expected(layers(), X), rtol=1e-5)
+    runtime.close()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_in_the_graph_raises_nothing_but_model_errors(
+    at: float, bit: int, model: Path, tmp_path: Path
+) -> None:
+    data = bytearray((model / "saved_model.pb").read_bytes())
+    data[int(at * len(data))] ^= 1 << bit
+    copy = tmp_path / "copy"
+    copy.mkdir(exist_ok=True)
+    (copy / "saved_model.pb").write_bytes(data)
+    if not (copy / "variables").exists():
+        (copy / "variables").mkdir()
+        for file in (model / "variables").iterdir():
+            (copy / "variables" / file.name).write_bytes(file.read_bytes())
+    with suppress(ModelError):
+        from_folder(copy).close()
+
+
+def test_swaps_give_their_memory_back(model: Path) -> None:
+    """300 swaps, not 1,000: a SavedModel takes a tenth of a second to load on a busy core."""
+    import psutil
+
+    memory = psutil.Process().memory_info
+    early = 0
+    for swap in range(300):
+        runtime = from_folder(model)
+        runtime.predict({"x": X})
+        runtime.close()
+        if swap == 49:
+            early = memory().rss
+    assert memory().rss < 1.2 * early
+
+
+@pytest.mark.skipif(not WINE.is_dir(), reason="the wine models are not beside the checkout")
+def test_the_wine_model_agrees_with_its_frozen_graph() -> None:
+    rows = np.loadtxt(WINE / "winequality_red.csv", delimiter=";")[:, :11].astype("float32")
+    runtime = from_folder(WINE / "saved" / "1", signature="predict")
+    graph = frozen.load(Artifact(None, WINE / "optimized_WineQuality.pb", WINE), Wanted())
+    one = runtime.predict({"inputs": rows})["outputs"].argmax(1)
+    two = graph.predict({"dense_1_input": rows})["dense_3/Sigmoid"].argmax(1)
+    assert round(float((one == two).mean()), 4) == 0.9987
