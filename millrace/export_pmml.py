@@ -66,7 +66,7 @@ def decision_tree(tree: Any, fields: Sequence[str], classes: Sequence[Any], targ
         samples = float(nodes.weighted_n_node_samples[index])
         for label, share in zip(labels, counts / counts.sum(), strict=True) if labels else ():
             attributes = {"recordCount": repr(float(share) * samples), "probability": repr(float(share))}
-            ET.SubElement(node, "ScoreDistribution", value=label, **attributes)
+            ET.SubElement(node, "ScoreDistribution", {"value": label, **attributes})
         left, right = int(nodes.children_left[index]), int(nodes.children_right[index])
         if left != right:
             name, value = (

@@ -1,3 +1,4 @@
+# ruff: noqa: E501, PLR0917 - documents are written in one line, and have many parts
 """PMML texts for the tests: small trees and ensembles over the fields x, y (numbers) and k (a category)."""
 
 from __future__ import annotations
@@ -40,7 +41,13 @@ def among(values: Sequence[str]) -> tuple[str, str]:
 
 def node(what: Leaf | Split, predicate: str = "<True/>", name: str = "n") -> str:
     counts = what.counts
-    score = what.score if isinstance(what, Leaf) and what.score else max(counts, key=lambda c: c[1])[0] if counts else ""
+    score = (
+        what.score
+        if isinstance(what, Leaf) and what.score
+        else max(counts, key=lambda c: c[1])[0]
+        if counts
+        else ""
+    )
     attributes = f' id="{name}"' + (f' score="{score}"' if score else "")
     confident = ' confidence="0.5"' if isinstance(what, Leaf) and what.confidence else ""
     shares = "".join(f'<ScoreDistribution value="{c}" recordCount="{n}"{confident}/>' for c, n in counts)
@@ -54,7 +61,9 @@ def node(what: Leaf | Split, predicate: str = "<True/>", name: str = "n") -> str
 
 def schema(target: bool = True) -> str:
     fields = "".join(f'<MiningField name="{n}"/>' for n in "xyk")
-    return "<MiningSchema>" + '<MiningField name="t" usageType="target"/>' * target + fields + "</MiningSchema>"
+    return (
+        "<MiningSchema>" + '<MiningField name="t" usageType="target"/>' * target + fields + "</MiningSchema>"
+    )
 
 
 def probabilities(classes: Sequence[str] = CLASSES) -> str:
@@ -71,20 +80,26 @@ OUTPUT = probabilities().replace("</Output>", LABEL + "</Output>")
 
 def tree(top: Leaf | Split, function: str = "classification", output: str = "", target: bool = True,
          attributes: str = "") -> str:  # fmt: skip
-    return f'<TreeModel functionName="{function}" {attributes}>{schema(target)}{output}{node(top)}</TreeModel>'
+    return (
+        f'<TreeModel functionName="{function}" {attributes}>{schema(target)}{output}{node(top)}</TreeModel>'
+    )
 
 
 def ensemble(children: Sequence[str], method: str, function: str = "classification", output: str = "",
              weights: Sequence[float] = (), extra: str = "") -> str:  # fmt: skip
     pairs = zip(children, weights or [1.0] * len(children), strict=True)
-    segments = "".join(f'<Segment id="{i}" weight="{w}"><True/>{c}</Segment>' for i, (c, w) in enumerate(pairs))
+    segments = "".join(
+        f'<Segment id="{i}" weight="{w}"><True/>{c}</Segment>' for i, (c, w) in enumerate(pairs)
+    )
     return (
         f'<MiningModel functionName="{function}">{schema()}{output}{extra}'
         f'<Segmentation multipleModelMethod="{method}">{segments}</Segmentation></MiningModel>'
     )
 
 
-def document(model: str, numeric: bool = False, classes: Sequence[str] = CLASSES, version: str = "4_3") -> str:
+def document(
+    model: str, numeric: bool = False, classes: Sequence[str] = CLASSES, version: str = "4_3"
+) -> str:
     values = "".join(f'<Value value="{c}"/>' for c in classes)
     target = (
         '<DataField name="t" optype="continuous" dataType="double"/>' if numeric

@@ -12,6 +12,7 @@ import statistics
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -35,9 +36,7 @@ class Result:
 
 def evaluate(text: str | bytes, row: Row) -> Result:
     """The result of the document's first model for one row; None and absent mean missing."""
-    root = ET.fromstring(text)
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
+    root = _parsed(text)
     model = next(e for e in root if e.tag.endswith("Model"))
     filled = dict(row)
     for mining_field in model.findall("MiningSchema/MiningField"):
@@ -48,6 +47,14 @@ def evaluate(text: str | bytes, row: Row) -> Result:
     if result.value is not None and model.get("functionName") == "regression":
         result.value = _target(model, result.value)
     return result
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str | bytes) -> ET.Element:
+    root = ET.fromstring(text)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root
 
 
 def _typed(row: Row, name: str | None, text: str, root: ET.Element) -> Any:
@@ -71,7 +78,7 @@ def _target(model: ET.Element, value: float) -> float:
     return value
 
 
-def predicate(element: ET.Element, row: Row) -> bool | None:
+def predicate(element: ET.Element, row: Row) -> bool | None:  # noqa: PLR0911 - one for each case
     """TRUE, FALSE or, as None, UNKNOWN."""
     if element.tag in ("True", "False"):
         return element.tag == "True"
@@ -90,7 +97,11 @@ def predicate(element: ET.Element, row: Row) -> bool | None:
     if element.tag == "SimpleSetPredicate":
         array = element.find("Array")
         assert array is not None
-        return None if value is None else (value in (array.text or "").split()) == (element.get("booleanOperator") == "isIn")
+        return (
+            None
+            if value is None
+            else (value in (array.text or "").split()) == (element.get("booleanOperator") == "isIn")
+        )
     if element.tag != "SimplePredicate":
         raise NotImplementedError(element.tag)
     operator = element.get("operator", "")
@@ -146,7 +157,8 @@ def _leaf(node: ET.Element, model: ET.Element) -> Result:
     entries = node.findall("ScoreDistribution")
     total = sum(float(e.get("recordCount", "0")) for e in entries)
     shares = {
-        e.get("value", ""): float(e.get("probability") or float(e.get("recordCount", "0")) / total) for e in entries
+        e.get("value", ""): float(e.get("probability") or float(e.get("recordCount", "0")) / total)
+        for e in entries
     }
     return Result(score, shares)
 
@@ -227,7 +239,10 @@ def _general(model: ET.Element, row: Row) -> Result:
         if value is None:
             return Result()
         factors[cell.get("parameterName")] *= value ** float(cell.get("value", "1"))
-    total = sum(float(c.get("beta", "0")) * factors[c.get("parameterName")] for c in model.findall("ParamMatrix/PCell"))
+    total = sum(
+        float(c.get("beta", "0")) * factors[c.get("parameterName")]
+        for c in model.findall("ParamMatrix/PCell")
+    )
     link = model.get("linkFunction", "identity")
     inverse = {"identity": lambda x: x, "log": math.exp, "logit": lambda x: 1 / (1 + math.exp(-x))}
     return Result(inverse[link](total))

@@ -84,7 +84,9 @@ def test_extensions_and_instructions_do_not_reach_the_evaluator() -> None:
 
 def test_cells_of_a_table_keep_the_prefix_that_columns_name() -> None:
     table = '<InlineTable xmlns:data="urn:table"><row><data:in>1</data:in></row></InlineTable>'
-    text = read(GOOD.replace("<Header/>", f"<Header/><TransformationDictionary>{table}</TransformationDictionary>")).text()
+    text = read(
+        GOOD.replace("<Header/>", f"<Header/><TransformationDictionary>{table}</TransformationDictionary>")
+    ).text()
     assert "<data:in>1</data:in>" in text and 'xmlns:data="urn:table"' in text
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - documents are written in one line, and have many parts
 """The check of what the evaluator scores wrong, the mend, and what is refused. No JVM."""
 
 import xml.etree.ElementTree as ET
@@ -98,16 +99,31 @@ XOR = '<CompoundPredicate booleanOperator="xor"><True/><False/></CompoundPredica
         (document(ensemble([tree(stump(FULL, FULL))], "average"), classes=()), "does not declare its values"),
         (document(tree(stump(FULL, [("z", 1)]))), "does not declare"),
         (ONE.replace("<Segmentation", '<Targets><Target field="t"/></Targets><Segmentation'), "Targets"),
-        (forest(stump(FULL, FULL), stump([], [])).replace('<Node id="n">', '<Node id="n">'), "no class distribution"),
-        (document(tree(stump(FULL, FULL), attributes='missingValueStrategy="weightedConfidence"')), "strategy"),
+        (
+            forest(stump(FULL, FULL), stump([], [])).replace('<Node id="n">', '<Node id="n">'),
+            "no class distribution",
+        ),
+        (
+            document(tree(stump(FULL, FULL), attributes='missingValueStrategy="weightedConfidence"')),
+            "strategy",
+        ),
         (document(tree(stump(FULL, FULL), attributes='missingValueStrategy="aggregateNodes"')), "strategy"),
-        (document(tree(stump(FULL, FULL), attributes='missingValueStrategy="defaultChild"')), "default child"),
+        (
+            document(tree(stump(FULL, FULL), attributes='missingValueStrategy="defaultChild"')),
+            "default child",
+        ),
         (document(tree(Split([(XOR, Leaf(FULL)), ("<True/>", Leaf(FULL))]))), "'xor'"),
         (document(tree(stump(FULL, FULL)).replace("<True/>", less("x", 1.0)[0], 1)), "root node"),
         (document(tree(stump(FULL, FULL)).replace('field="x"', 'field="q"')), "not active"),
         (ONE.replace("<Output>", "<LocalTransformations/><Output>", 1), "local transformations"),
-        (document('<NeuralNetwork functionName="regression"><MiningSchema/></NeuralNetwork>'), "NeuralNetwork"),
-        (document('<ClusteringModel functionName="clustering"><MiningSchema/></ClusteringModel>'), "ClusteringModel"),
+        (
+            document('<NeuralNetwork functionName="regression"><MiningSchema/></NeuralNetwork>'),
+            "NeuralNetwork",
+        ),
+        (
+            document('<ClusteringModel functionName="clustering"><MiningSchema/></ClusteringModel>'),
+            "ClusteringModel",
+        ),
         (ONE.replace('average"', 'average" missingPredictionTreatment="skipSegment"'), "skips"),
         (ONE.replace('weight="1.0"', 'weight="0"'), "weight"),
         (ONE.replace('value="c"/></DataField>', 'value="a"/></DataField>'), "twice"),
@@ -118,7 +134,7 @@ def test_what_cannot_be_proven_is_refused_with_its_reason(text: str, reason: str
 
 
 def test_missing_values_are_allowed_where_siblings_are_unknown_together() -> None:
-    below, above = less("x", 0.0)
+    below, _ = less("x", 0.0)
     apart = Split([(below, Leaf(FULL)), ("<True/>", Leaf(FULL))])
     strict = 'missingValueStrategy="nullPrediction"'
     assert missing_allowed(parse(document(tree(stump(FULL, FULL), attributes=strict)).encode()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -77,8 +78,8 @@ class PmmlRuntime:
                 absent = None
             if absent is not None and absent.any():
                 raise PredictError(
-                    f"input {i.name!r} is missing in {_rows(absent)}, and the evaluator is not known to treat "
-                    "missing values of this model as the standard says; fill them before"
+                    f"input {i.name!r} is missing in {_rows(absent)}, and the evaluator is not known to "
+                    "treat missing values of this model as the standard says; fill them before"
                 )
 
     def _block(self, arrays: Sequence[np.ndarray]) -> str:
@@ -86,8 +87,12 @@ class PmmlRuntime:
         if self._plain:
             data = np.ascontiguousarray(np.column_stack(arrays), np.float64)
         else:
-            data = list(zip(*(_values(a, i.dtype) for a, i in zip(arrays, self.inputs, strict=True)), strict=True))
-        return orjson.dumps({"columns": self._names, "data": data}, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+            data = list(
+                zip(*(_values(a, i.dtype) for a, i in zip(arrays, self.inputs, strict=True)), strict=True)
+            )
+        return orjson.dumps(
+            {"columns": self._names, "data": data}, option=orjson.OPT_SERIALIZE_NUMPY
+        ).decode()
 
 
 def load(artifact: Artifact, wanted: Wanted) -> PmmlRuntime:
@@ -105,8 +110,7 @@ def load(artifact: Artifact, wanted: Wanted) -> PmmlRuntime:
     reasons = unproven(document)
     if reasons:
         raise UnprovenModelError(
-            f"{document.model.tag} {document.model.get('modelName', '')!r} cannot be shown to be scored right: "
-            + "; ".join(reasons[:8])
+            f"the {document.model.tag} cannot be shown to be scored right: " + "; ".join(reasons[:8])
         )
     inputs = record_inputs(document, wanted)
     mended = Document(mend(document.root), document.model, document.fields)
@@ -122,7 +126,9 @@ def load(artifact: Artifact, wanted: Wanted) -> PmmlRuntime:
 def _outputs(model: JvmModel, document: Document, wanted: Wanted) -> list[tuple[str, Output]]:
     """(name in the model, output), those wanted or all. A label is a number where the target is one."""
     numeric_target = any(t.data_type in _NUMERIC for t in document.targets)
-    labels = {f.get("name") for f in document.outputs if f.get("feature", "predictedValue") == "predictedValue"}
+    labels = {
+        f.get("name") for f in document.outputs if f.get("feature", "predictedValue") == "predictedValue"
+    }
     types = {}
     for name, data_type in model.outputs():
         numeric = data_type in _NUMERIC or (name in labels and numeric_target)
@@ -138,7 +144,7 @@ def _outputs(model: JvmModel, document: Document, wanted: Wanted) -> list[tuple[
 
 def _values(array: np.ndarray, dtype: DType) -> list[Any]:
     if array.dtype.kind == "f":
-        return [None if v != v else v for v in array.tolist()]
+        return [None if math.isnan(v) else v for v in array.tolist()]
     return [str(v) if v is not None and dtype is DType.TEXT else v for v in array.tolist()]
 
 
@@ -150,7 +156,9 @@ def _column(name: str, dtype: DType, values: list[Any]) -> np.ndarray:
         column = np.array(values, dtype=np.float64)
         empty = ~np.isfinite(column)
     if empty.any():
-        raise PredictError(f"the model has no {name!r} for {_rows(empty)}: a value is missing or not valid there")
+        raise PredictError(
+            f"the model has no {name!r} for {_rows(empty)}: a value is missing or not valid there"
+        )
     return column
 
 

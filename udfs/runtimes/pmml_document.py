@@ -46,7 +46,9 @@ class Document:
     @property
     def active(self) -> tuple[Field, ...]:
         """The fields that the model reads, in the order of its mining schema."""
-        return tuple(self._field(f) for f in mining_fields(self.model) if f.get("usageType", "active") == "active")
+        return tuple(
+            self._field(f) for f in mining_fields(self.model) if f.get("usageType", "active") == "active"
+        )
 
     @property
     def targets(self) -> tuple[Field, ...]:
@@ -65,7 +67,9 @@ class Document:
         try:
             return ET.tostring(self.root, encoding="unicode")
         except RecursionError:
-            raise LoadError("the PMML document is nested too deeply; prune the trees and export again") from None
+            raise LoadError(
+                "the PMML document is nested too deeply; prune the trees and export again"
+            ) from None
 
     def _field(self, mining_field: ET.Element) -> Field:
         name = mining_field.get("name", "")
@@ -96,7 +100,9 @@ def parse(data: bytes) -> Document:
         raise LoadError("the document holds no model")
     if len(models) > 1:
         kinds = ", ".join(e.tag for e in models)
-        raise UnprovenModelError(f"the document holds {len(models)} models ({kinds}); publish each in its own")
+        raise UnprovenModelError(
+            f"the document holds {len(models)} models ({kinds}); publish each in its own"
+        )
     return Document(root, models[0], _dictionary(root))
 
 
@@ -134,7 +140,9 @@ def _localise(root: ET.Element, space: str, prefixes: dict[str, str]) -> None:
                 used[uri] = prefixes[uri]
                 element.tag = f"{prefixes[uri]}:{local}"
             else:
-                raise UnprovenModelError(f"element {local!r} is in the foreign namespace {uri!r} without a prefix")
+                raise UnprovenModelError(
+                    f"element {local!r} is in the foreign namespace {uri!r} without a prefix"
+                )
         for name in [a for a in element.attrib if a.startswith("{")]:
             del element.attrib[name]
         for child in [c for c in element if c.tag in ("Extension", f"{{{space}}}Extension")]:

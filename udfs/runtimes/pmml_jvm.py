@@ -1,3 +1,4 @@
+# ruff: noqa: PLC0415 - py4j and pypmml are imported only where a PMML model is loaded
 """The one JVM of this process that holds the PMML models, and a model in it.
 
 The JVM is a child of this process with a password on its port (pypmml starts it without one, so that any
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from schemas.errors import LoadError, PredictError
 HEAP = "-Xmx512m"
 _lock = threading.RLock()
 _owner = 0  # the process that started the gateway: a forked child must not talk through its parent's
-_born = 0  # counts the JVMs, so that a model knows whether its own is gone
+_process: subprocess.Popen[bytes] | None = None
 
 
 class JvmModel:
@@ -31,7 +33,6 @@ class JvmModel:
     def __init__(self, text: str) -> None:
         self._text = text
         self._model: Any = None
-        self._loaded_in = 0
         self._load()
 
     def outputs(self) -> list[tuple[str, str]]:
@@ -40,7 +41,7 @@ class JvmModel:
 
     def predict(self, rows: str) -> str:
         """One call for a whole block: JSON in pandas' `split` form, in and out. Raises `PredictError`."""
-        from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
+        from py4j.protocol import Py4JError, Py4JJavaError
 
         if self._model is None:
             raise PredictError("the PMML model is closed")
@@ -49,13 +50,10 @@ class JvmModel:
                 return self._model.predict(rows)
             except Py4JJavaError as e:
                 raise PredictError(f"the PMML model failed on the block: {_first_line(e)}") from None
-            except (Py4JNetworkError, OSError) as e:
-                if last:
-                    raise PredictError(f"the JVM that scores PMML is gone: {e}") from None
-                _discard(self._loaded_in)
+            except (Py4JError, OSError) as e:
+                if last or not _has_died():
+                    raise PredictError(f"the JVM that scores PMML does not answer: {e}") from None
                 self._load()
-            except Py4JError as e:
-                raise PredictError(f"the PMML model cannot be called: {e}") from None
         raise AssertionError("unreachable")
 
     def close(self) -> None:
@@ -66,30 +64,29 @@ class JvmModel:
         from py4j.protocol import Py4JError
         from pypmml import Model, PMMLError
 
-        born = ensure()
+        ensure()
         try:
             self._model = Model.fromString(self._text)
         except (PMMLError, Py4JError) as e:
             raise LoadError(f"the PMML evaluator does not accept the model: {e}") from None
-        self._loaded_in = born
 
 
-def ensure() -> int:
-    """Start the JVM unless it runs; its ordinal in this process. Raises `LoadError`."""
-    global _owner, _born  # noqa: PLW0603 - one JVM a process is the point
+def ensure() -> None:
+    """Start the JVM unless this process has one that runs. Raises `LoadError`."""
+    global _owner, _process  # noqa: PLW0603 - one JVM a process is the point
     from pypmml import PMMLContext
 
     with _lock:
-        if _owner == os.getpid():
-            return _born
+        if _owner == os.getpid() and _process is not None and _process.poll() is None:
+            return
         _forget()
         java = find_java()
         try:
-            PMMLContext(gateway_instance=_start(java))
+            gateway, _process = _start(java)
+            PMMLContext(gateway_instance=gateway)
         except (OSError, ValueError) as e:
             raise LoadError(f"the JVM did not start with {java}: {e}; PMML needs Java 8 or newer") from None
-        _owner, _born = os.getpid(), _born + 1
-        return _born
+        _owner = os.getpid()
 
 
 def find_java() -> str:
@@ -100,16 +97,21 @@ def find_java() -> str:
     java = shutil.which("java")
     if java is None:
         where = f"JAVA_HOME is {home!r} and has no bin/java" if home else "JAVA_HOME is not set"
-        raise LoadError(f"PMML is scored in a JVM, but {where} and the PATH has no java; install one or set JAVA_HOME")
+        raise LoadError(
+            f"PMML is scored in a JVM, but {where} and the PATH has no java; install one or set JAVA_HOME"
+        )
     return java
 
 
-def _discard(born: int) -> None:
-    """Forget the JVM with this ordinal, so that the next `ensure` starts another."""
-    global _owner  # noqa: PLW0603
-    with _lock:
-        if born == _born:
-            _owner = 0
+def _has_died() -> bool:
+    """Whether the JVM is gone; a broken connection may show a moment before its end does."""
+    if _owner != os.getpid() or _process is None:
+        return True
+    try:
+        _process.wait(timeout=2)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _forget() -> None:
@@ -121,20 +123,20 @@ def _forget() -> None:
     Py4jGateway._gateway = Py4jGateway._jvm = None
 
 
-def _start(java: str) -> Any:
+def _start(java: str) -> tuple[Any, subprocess.Popen[bytes]]:
     from py4j.java_gateway import GatewayParameters, launch_gateway
     from pypmml.jvm import Py4jGateway
 
     gateway = Py4jGateway()
     options = ["-XX:+UseSerialGC", "-Xss16m", HEAP, *gateway.java_opts]
-    port, token, _process = launch_gateway(
+    port, token, process = launch_gateway(
         classpath=gateway.classpath, javaopts=options, java_path=java,
         die_on_exit=True, enable_auth=True, return_proc=True,
     )  # fmt: skip
     parameters = GatewayParameters(port=port, auth_token=token, auto_convert=True)
     Py4jGateway._gateway = _prompt_gateway(parameters)
     Py4jGateway._jvm = Py4jGateway._gateway.jvm
-    return gateway
+    return gateway, process
 
 
 def _prompt_gateway(parameters: Any) -> Any:

@@ -38,14 +38,21 @@ def missing_allowed(document: Document) -> bool:
     """Whether a missing input is known to be treated as the standard says.
 
     PMML4S goes on to the siblings of a node whose predicate is unknown; the standard stops there. The two
-    agree where all children of a node ask the same field, and where the strategy is `none`.
+    agree where all children of a node ask the same field, and where the strategy is `none`. PMML4S also
+    lets `returnLastPrediction`, which is for nodes without a true child, overrule `nullPrediction`.
     """
     for tree in document.model.iter("TreeModel"):
-        if tree.get("missingValueStrategy", "none") == "none":
+        strategy = tree.get("missingValueStrategy", "none")
+        if strategy == "none":
             continue
+        if strategy == "nullPrediction" and tree.get("noTrueChildStrategy") == "returnLastPrediction":
+            return False
         if not all(same_field_split(node) for node in tree.iter("Node")):
             return False
-    return document.model.find(".//CategoricalPredictor") is None and document.model.tag != "GeneralRegressionModel"
+    return (
+        document.model.find(".//CategoricalPredictor") is None
+        and document.model.tag != "GeneralRegressionModel"
+    )
 
 
 def _reasons(document: Document) -> Iterator[str]:
@@ -109,7 +116,7 @@ def _ensemble(
         return
     method = segmentation.get("multipleModelMethod", "")
     if method not in METHODS[function]:
-        yield f"the combination method {method!r} of {function} models is not proven (a chain, a choice or other)"
+        yield f"the combination method {method!r} of {function} models is not proven (a chain, a choice, ...)"
         return
     if segmentation.get("missingPredictionTreatment", "continue") == "skipSegment":
         yield "it skips segments without a prediction"
@@ -180,9 +187,9 @@ def _tree(
             continue
         yield from predicate_reasons(parts[0], fields)
         children = node.findall("Node")
-        if strategy == "defaultChild" and children:
-            if node.get("defaultChild") not in {c.get("id") for c in children}:
-                yield "a node names no default child"
+        named = node.get("defaultChild") in {c.get("id") for c in children}
+        if strategy == "defaultChild" and children and not named:
+            yield "a node names no default child"
         if not children:
             shapes.add(node.find("ScoreDistribution") is None)
             if node.get("score") is None:
@@ -206,5 +213,9 @@ def _counts(node: ET.Element, classes: tuple[str, ...]) -> Iterator[str]:
     given = sum(e.get("probability") is not None for e in entries)
     if given not in (0, len(entries)):
         yield "a class distribution gives probabilities for some classes only"
-    if not given and sum(float(e.get("recordCount", "0")) for e in entries) <= 0 and node.find("Node") is None:
+    if (
+        not given
+        and sum(float(e.get("recordCount", "0")) for e in entries) <= 0
+        and node.find("Node") is None
+    ):
         yield "a leaf's class distribution is empty"

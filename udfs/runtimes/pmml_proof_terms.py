@@ -60,7 +60,12 @@ def _comparison(part: ET.Element, fields: Mapping[str, Field]) -> Iterator[str]:
         return
     if part.tag == "SimpleSetPredicate":
         array = part.find("Array")
-        if field.data_type != "string" or array is None or '"' in (array.text or "") or "\\" in (array.text or ""):
+        if (
+            field.data_type != "string"
+            or array is None
+            or '"' in (array.text or "")
+            or "\\" in (array.text or "")
+        ):
             yield f"a set predicate on {field.name!r} is not over plain text values"
         elif not set((array.text or "").split()) <= set(field.values):
             yield f"a set predicate on {field.name!r} names undeclared values"
@@ -93,7 +98,11 @@ def regression_reasons(
     model: ET.Element, classes: tuple[str, ...], fields: Mapping[str, Field], document: Document
 ) -> Iterator[str]:
     """Reasons in a RegressionModel or a GeneralRegressionModel."""
-    names = {e.get("name", e.get("field")) for tag in ("NumericPredictor", "CategoricalPredictor") for e in model.iter(tag)}
+    names = {
+        e.get("name", e.get("field"))
+        for tag in ("NumericPredictor", "CategoricalPredictor")
+        for e in model.iter(tag)
+    }
     names |= {e.get("name") for e in model.iter("Predictor")}
     for name in names - set(fields):
         yield f"it reads field {name!r}, which is not active"
