@@ -1,0 +1,32 @@
+# shellcheck shell=bash
+# Sourced by every script that runs Python, Maven or Flink: the one place that says which Java and
+# which Python are used. Sets JAVA_HOME only where a fitting Java is found; scripts/setup insists.
+
+MILLRACE_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export MILLRACE_ROOT
+
+# Prints the home of a Java that Flink 2 runs on (11 or 17); the machine's default may be newer.
+millrace_java_home() {
+    local home on_path version
+    on_path=$(command -v java || true)
+    [ -z "$on_path" ] || on_path=$(dirname "$(dirname "$(readlink -f "$on_path")")")
+    for home in "${JAVA_HOME:-}" /usr/lib/jvm/*17* "$on_path"; do
+        [ -n "$home" ] && [ -x "$home/bin/java" ] || continue
+        version=$("$home/bin/java" -version 2>&1) || continue
+        case "$version" in *'version "11'[.\"]* | *'version "17'[.\"]*) echo "$home" && return ;; esac
+    done
+}
+
+if JAVA_HOME=$(millrace_java_home) && [ -n "$JAVA_HOME" ]; then
+    export JAVA_HOME PATH="$JAVA_HOME/bin:$PATH"
+else
+    unset JAVA_HOME
+fi
+
+# Thread mode finds pemja through the first `python` on PATH, in every Flink process.
+export PATH="$MILLRACE_ROOT/.venv/bin:$PATH"
+# The folders of the checkout are packages: for scripts, tests and the Python inside a task manager.
+export PYTHONPATH="$MILLRACE_ROOT${PYTHONPATH:+:$PYTHONPATH}"
+export MILLRACE_JARS="$MILLRACE_ROOT/.cache/jars"
+# TensorFlow's notes on the processor it was built for are not for our logs.
+export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-2}"

@@ -1,0 +1,59 @@
+"""Fixtures of all levels. The services start when a test first asks for one, and once a session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devservices.flink_cluster import StandaloneCluster
+from devservices.kafka import KafkaBroker
+from devservices.process import environment
+from devservices.redis import Redis
+from devservices.s3proxy import S3Proxy
+
+
+def pytest_configure() -> None:
+    """Every test runs with the Java and the PATH of scripts/env.sh, however pytest was started."""
+    os.environ.update(environment())
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaBroker]:
+    """A Kafka broker; a test makes topics of its own."""
+    with KafkaBroker() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """A Redis server; a test uses keys of its own."""
+    if not Redis.available():
+        pytest.skip("redis-server is not installed (scripts/setup installs it where it may)")
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Proxy]:
+    """An S3 server; a test makes a bucket of its own."""
+    with S3Proxy() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def flink(s3: S3Proxy) -> Iterator[StandaloneCluster]:
+    """A cluster of two task managers whose `s3://` is the session's server."""
+    with StandaloneCluster(2, s3.flink_settings) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The data folder beside the checkout, where there is one."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no shared/data beside the checkout")
+    return folder
