@@ -82,3 +82,31 @@ class ModelOutput(_message.Message):
     name: str
     alias: str
     def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ...) -> None: ...
+
+class ModelLog(_message.Message):
+    __slots__ = ("served", "pending", "newest")
+    class Entry(_message.Message):
+        __slots__ = ("name", "version", "sha256", "descriptor")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        VERSION_FIELD_NUMBER: _ClassVar[int]
+        SHA256_FIELD_NUMBER: _ClassVar[int]
+        DESCRIPTOR_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        version: int
+        sha256: str
+        descriptor: bytes
+        def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., sha256: _Optional[str] = ..., descriptor: _Optional[bytes] = ...) -> None: ...
+    class NewestEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    SERVED_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_FIELD_NUMBER: _ClassVar[int]
+    served: ModelLog.Entry
+    pending: _containers.RepeatedCompositeFieldContainer[ModelLog.Entry]
+    newest: _containers.ScalarMap[str, int]
+    def __init__(self, served: _Optional[_Union[ModelLog.Entry, _Mapping]] = ..., pending: _Optional[_Iterable[_Union[ModelLog.Entry, _Mapping]]] = ..., newest: _Optional[_Mapping[str, int]] = ...) -> None: ...

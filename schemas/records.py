@@ -7,7 +7,7 @@ epoch milliseconds, durations milliseconds.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any, TypeVar
 
 import orjson
@@ -15,7 +15,7 @@ import orjson
 T = TypeVar("T", "DeadLetter", "ModelEvent", "ModelToServeStats")
 
 
-class Outcome(str, Enum):
+class Outcome(StrEnum):
     """What became of a record."""
 
     SCORED = "scored"
@@ -23,13 +23,14 @@ class Outcome(str, Enum):
     FAILED = "failed"
 
 
-class EventKind(str, Enum):
+class EventKind(StrEnum):
     """What became of an announced model."""
 
     SERVED = "served"
     REFUSED = "refused"
     WITHDRAWN = "withdrawn"
     ALREADY_SERVED = "already_served"
+    SUPERSEDED = "superseded"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,10 @@ _NEEDS_A_LOOK = frozenset(b"{ \t\r\n")
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What holds for a whole block: read from the object that scored it. `ms`: time spent on the block."""
+    """What holds for a whole block: read from the object that scored it. `ms`: time spent on the block.
+
+    `reason` says why nothing was scored, and is left out of a scored record's stamp.
+    """
 
     data_type: str
     model: str
@@ -35,6 +38,7 @@ class Stamp:
     digest: str
     outcome: Outcome
     ms: float
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Scored:
     offset: int
     event_time: int
     record: dict[str, Any]
+    reason: str = ""
 
 
 def write_results(
@@ -87,16 +92,17 @@ def write_results(
     bodies, comma = _bodies(parts[0])
     count = len(parts[0])
     ints = [_column(part, count, "identity") for part in parts[1:]]
-    head = orjson.dumps(
-        {
-            "data_type": stamp.data_type,
-            "outcome": stamp.outcome.value,
-            "model": stamp.model,
-            "version": stamp.version,
-            "digest": stamp.digest[:DIGEST_DIGITS],
-            "ms": round(stamp.ms, 3),
-        }
-    )
+    fields = {
+        "data_type": stamp.data_type,
+        "outcome": stamp.outcome.value,
+        "model": stamp.model,
+        "version": stamp.version,
+        "digest": stamp.digest[:DIGEST_DIGITS],
+        "ms": round(stamp.ms, 3),
+    }
+    if stamp.reason:
+        fields["reason"] = stamp.reason
+    head = orjson.dumps(fields)
     pieces: list[Iterable[bytes]] = [bodies]
     constant = comma + b'"millrace":' + head[:-1] + b',"scores":{'
     comma = b""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-class DType(str, Enum):
+class DType(StrEnum):
     """Element types a model may ask for. TEXT is a Python `str` in an object array."""
 
     FLOAT32 = "float32"

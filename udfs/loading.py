@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from schemas.errors import LoadError, ModelError, PredictError, TrialError
+from schemas.errors import InputsError, LoadError, ModelError, PredictError, TrialError
 from schemas.tensors import Columns
 from udfs import trial
 from udfs.descriptor import SERVE, Announcement
@@ -85,6 +85,7 @@ def load_model(
         with _step("load", report):
             load = _loader(announcement.model_type, runtimes)
             runtime = load(artifact, announcement.wanted(policy.fields))
+            _check_fields(runtime, policy.fields)
         with _step("trial", report):
             for count in _TRIAL_BATCHES:
                 _try(runtime, policy.trial_rows, count)
@@ -107,6 +108,15 @@ def load_model(
                 runtime.close()
         shutil.rmtree(scratch, ignore_errors=True)
         raise
+
+
+def _check_fields(runtime: Runtime, fields: Sequence[str]) -> None:
+    unknown = sorted({name for i in runtime.inputs for name in i.fields} - set(fields)) if fields else []
+    if unknown:
+        raise InputsError(
+            f"the model reads {', '.join(unknown)}, which the records of this type do not have; "
+            f"they have {', '.join(fields)}"
+        )
 
 
 def _loader(model_type: str, runtimes: Mapping[str, Load] | None) -> Load:

@@ -1,0 +1,27 @@
+"""Key-based serving: `flink run -py jobs/serve.py --kafka.bootstrap HOST:PORT ...`, or without a cluster
+`python jobs/serve.py --folder.root DIR`."""
+
+from __future__ import annotations
+
+import sys
+
+from pyflink.common.typeinfo import Types
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.table import StreamTableEnvironment
+
+from jobs.settings import ServeSettings
+from jobs.wiring import add_outputs, block_stream, model_stream, run
+from operators.block_row import RESULTS
+from operators.keyed_scorer import KeyedScorer, data_type_of
+
+
+def build(env: StreamExecutionEnvironment, tables: StreamTableEnvironment, settings: ServeSettings) -> None:
+    """Blocks and models meet by data type; each type has one home."""
+    blocks = block_stream(tables, settings, by_lane=False)
+    models = model_stream(tables, settings).key_by(data_type_of, Types.STRING())
+    scored = blocks.connect(models).process(KeyedScorer(settings.scoring()), RESULTS)
+    add_outputs(tables, scored.name("score").uid("score").disable_chaining(), settings)
+
+
+if __name__ == "__main__":
+    sys.exit(run(build, sys.argv[1:]))

@@ -1,0 +1,65 @@
+"""How blocks and results look between Flink and Python: the types, and the only code that knows positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pyflink.common import Row
+from pyflink.common.typeinfo import Types
+from pyflink.datastream.output_tag import OutputTag
+
+from schemas.block import Block, PackedBlock, unpack
+from schemas.records import DeadLetter, ModelEvent, encode
+from udfs.emission import Emission, ResultRun
+
+BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
+
+BLOCK_COLUMNS = ("data_type", "source", "count", "payloads", "ids", "keys", "headers")
+BLOCK = Types.ROW_NAMED(
+    list(BLOCK_COLUMNS), [Types.STRING(), Types.STRING(), Types.INT(), BYTES, BYTES, BYTES, BYTES]
+)
+KEYED_BLOCK = Types.ROW_NAMED(["key", "block"], [Types.STRING(), BLOCK])
+
+RESULTS = Types.ROW_NAMED(
+    ["lines", "event_time", "key", "headers"],
+    [BYTES, Types.LONG(), BYTES, Types.MAP(Types.STRING(), BYTES)],
+)
+_SIDE = Types.ROW_NAMED(["key", "message"], [BYTES, BYTES])
+DEAD_LETTERS = OutputTag("dead-letters", _SIDE)
+MODEL_EVENTS = OutputTag("model-events", _SIDE)
+MODEL_STATS = OutputTag("model-stats", _SIDE)
+
+
+def block_of(row: Any) -> Block:
+    """The block in a row of type BLOCK."""
+    return unpack(PackedBlock(*row))
+
+
+def row_of(key: str, packed: PackedBlock) -> Row:
+    """A row of type KEYED_BLOCK."""
+    return Row(
+        key,
+        Row(
+            packed.data_type,
+            packed.source,
+            packed.count,
+            packed.payloads,
+            packed.ids,
+            packed.keys,
+            packed.headers,
+        ),
+    )
+
+
+def to_rows(emissions: Iterable[Emission]) -> Iterator[Any]:
+    """Results as rows of type RESULTS for the main output, all else with its tag."""
+    for emission in emissions:
+        if isinstance(emission, ResultRun):
+            yield Row(emission.lines, emission.event_time, emission.key, emission.headers)
+        elif isinstance(emission, DeadLetter):
+            yield DEAD_LETTERS, Row(emission.data_type.encode(), encode(emission))
+        elif isinstance(emission, ModelEvent):
+            yield MODEL_EVENTS, Row(emission.data_type.encode(), encode(emission))
+        else:
+            yield MODEL_STATS, Row(emission.key.encode(), encode(emission))

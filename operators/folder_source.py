@@ -1,0 +1,113 @@
+"""Watched folders as streams, for a start without a broker: records as blocks, descriptors as bytes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyflink.common.typeinfo import Types
+from pyflink.datastream import DataStream, KeyedStream
+from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.state import MapState, MapStateDescriptor
+from pyflink.table import StreamTableEnvironment
+
+from operators.block_row import BYTES, KEYED_BLOCK, row_of
+from operators.keyed_table import keyed_stream
+from operators.table_options import options
+from schemas.block import pack
+from udfs.folder_reader import blocks, new_files
+
+_TICK = Types.ROW_NAMED(["key", "tick"], [Types.STRING(), Types.ROW_NAMED(["n"], [Types.LONG()])])
+
+
+@dataclass(frozen=True, slots=True)
+class FolderReading:
+    """`per_second`: how often to look; `bounded`: read what is there once and end."""
+
+    folder: Path
+    per_second: int = 20
+    bounded: bool = False
+
+
+class _Positions(MutableMapping[str, tuple[int, int]]):
+    """Keyed map state as the mapping that the reader wants."""
+
+    def __init__(self, state: MapState) -> None:
+        self._state = state
+
+    def __getitem__(self, name: str) -> tuple[int, int]:
+        found = self._state.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __setitem__(self, name: str, value: tuple[int, int]) -> None:
+        self._state.put(name, value)
+
+    def __delitem__(self, name: str) -> None:
+        self._state.remove(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._state.keys())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class _FolderFunction(KeyedProcessFunction):
+    """Looks into the folder at every tick; what has been read is keyed state."""
+
+    def __init__(self, reading: FolderReading) -> None:
+        self._reading = reading
+
+    def open(self, context: RuntimeContext) -> None:
+        descriptor = MapStateDescriptor("positions", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+        self._positions = _Positions(context.get_map_state(descriptor))
+
+
+class ReadRecords(_FolderFunction):
+    def __init__(self, reading: FolderReading, max_records: int, lanes: bool) -> None:
+        super().__init__(reading)
+        self._max_records = max_records
+        self._prefix = "0/" if lanes else ""
+
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
+        found = blocks(
+            self._reading.folder,
+            self._positions,
+            max_records=self._max_records,
+            now=lambda: time.time_ns() // 1_000_000,
+            at_end=self._reading.bounded,
+        )
+        for block in found:
+            yield row_of(self._prefix + block.data_type, pack(block))
+
+
+class ReadModels(_FolderFunction):
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[bytes]:
+        yield from new_files(self._reading.folder, self._positions, ".model")
+
+
+def folder_blocks(
+    tables: StreamTableEnvironment, reading: FolderReading, max_records: int, lanes: bool
+) -> DataStream:
+    """Rows of KEYED_BLOCK from `folder/DATA_TYPE/*`: one record a line."""
+    ticks = _ticks(tables, "record_ticks", reading)
+    read = ticks.process(ReadRecords(reading, max_records, lanes), KEYED_BLOCK)
+    return read.name("read records").uid("read-records").set_parallelism(1).disable_chaining()
+
+
+def folder_models(tables: StreamTableEnvironment, reading: FolderReading) -> DataStream:
+    """Descriptor bytes from `folder/*.model`, in the order of names."""
+    read = _ticks(tables, "model_ticks", reading).process(ReadModels(reading), BYTES)
+    return read.name("read models").uid("read-models").set_parallelism(1).disable_chaining()
+
+
+def _ticks(tables: StreamTableEnvironment, name: str, reading: FolderReading) -> KeyedStream:
+    ticks = {"connector": "datagen", "rows-per-second": str(reading.per_second)}
+    ticks |= {"number-of-rows": "1"} if reading.bounded else {}
+    tables.execute_sql(f"CREATE TEMPORARY TABLE {name} (n BIGINT) WITH ({options(ticks)})")
+    return keyed_stream(tables, tables.sql_query(f"SELECT 'all' AS `key`, ROW(n) AS tick FROM {name}"), _TICK)
