@@ -78,8 +78,9 @@ class KafkaBroker(Daemon):
         return [java, "-cp", f"{jars('kafka-server')}/*", *arguments]
 
     def _format(self) -> None:
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ("kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", self._properties)
+        # with "=": an id may begin with a dash, and would be read as an option
+        cluster = "--cluster-id=" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        tool = ("kafka.tools.StorageTool", "format", "--standalone", cluster, "-c", self._properties)
         done = subprocess.run(self._java(*tool), capture_output=True, text=True, check=False)
         if done.returncode:
             raise ServiceError(f"Kafka's storage could not be formatted.\n{done.stdout}{done.stderr}")

@@ -89,7 +89,7 @@ class ServeSettings(BaseSettings):
     mode: Literal["thread", "process"] = "thread"
     parallelism: int | None = Field(None, ge=1)
     checkpoint_seconds: float | None = Field(None, gt=0)
-    jars: Path | None = Field(None, description="folder of connector jars; for a run without a cluster")
+    jars: Path | None = Field(None, description="where scripts/setup put jars; for runs without a cluster")
     flink: dict[str, str] = Field({}, description="any Flink option")
 
     @model_validator(mode="after")
@@ -133,7 +133,7 @@ class ServeSettings(BaseSettings):
 
 
 def read_settings(arguments: list[str]) -> ServeSettings:
-    """The settings of a run. `--config FILE` names a TOML file. Raises `SettingsError` in one line a fault."""
+    """The settings of a run. `--config FILE` names a TOML file. Raises `SettingsError`, with every fault."""
     if "--config" in arguments:
         at = arguments.index("--config")
         if at + 1 >= len(arguments):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from py4j.protocol import Py4JJavaError
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
@@ -47,7 +45,7 @@ def block_stream(tables: StreamTableEnvironment, settings: ServeSettings, by_lan
 
 
 def model_stream(tables: StreamTableEnvironment, settings: ServeSettings) -> DataStream:
-    """Descriptor bytes."""
+    """Rows of DESCRIPTOR."""
     if settings.kafka is not None:
         kafka = settings.kafka
         reading = Reading(kafka.group, "earliest", settings.bounded)
@@ -70,7 +68,14 @@ def add_outputs(tables: StreamTableEnvironment, scored: DataStream, settings: Se
             "model_stats": kafka.model_stats,
         }
         for output, topic in topics.items():
-            add_kafka_sink(tables, statements, views[output], _connection(kafka), topic, delivery)
+            add_kafka_sink(
+                tables,
+                statements,
+                views[output],
+                connection=_connection(kafka),
+                topic=topic,
+                delivery=delivery,
+            )
     elif settings.folder is not None:
         for output, view in views.items():
             add_folder_sink(tables, statements, view, settings.folder.root / output.replace("_", "-"))
@@ -101,13 +106,13 @@ def _root_cause(error: Py4JJavaError) -> str:
 
 
 def _flink(settings: ServeSettings) -> FlinkSpec:
-    folder = settings.jars or (os.environ.get("MILLRACE_JARS") and Path(os.environ["MILLRACE_JARS"], "lib"))
+    folder = settings.jars / "lib" if settings.jars else None
     seconds = settings.checkpoint_seconds
     return FlinkSpec(
         mode=settings.mode,
         parallelism=settings.parallelism,
         checkpoint_ms=None if seconds is None else int(seconds * 1000),
-        jars=sorted(Path(folder).glob("*.jar")) if folder else (),
+        jars=sorted(folder.glob("flink-*.jar")) if folder else (),
         options=settings.flink,
     )
 

@@ -1,4 +1,4 @@
-"""How blocks and results look between Flink and Python: the types, and the only code that knows positions."""
+"""How blocks, descriptors and results look in Flink: the types, and the only code that knows positions."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ BLOCK = Types.ROW_NAMED(
 )
 KEYED_BLOCK = Types.ROW_NAMED(["key", "block"], [Types.STRING(), BLOCK])
 
+DESCRIPTOR = Types.ROW_NAMED(["descriptor"], [BYTES])
+
 RESULTS = Types.ROW_NAMED(
     ["lines", "event_time", "key", "headers"],
     [BYTES, Types.LONG(), BYTES, Types.MAP(Types.STRING(), BYTES)],
@@ -34,6 +36,11 @@ MODEL_STATS = OutputTag("model-stats", _SIDE)
 def block_of(row: Any) -> Block:
     """The block in a row of type BLOCK."""
     return unpack(PackedBlock(*row))
+
+
+def descriptor_of(row: Any) -> bytes:
+    """The descriptor in a row of type DESCRIPTOR."""
+    return bytes(row[0])
 
 
 def row_of(key: str, packed: PackedBlock) -> Row:

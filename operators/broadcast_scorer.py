@@ -10,7 +10,7 @@ from pyflink.datastream import TimeDomain
 from pyflink.datastream.functions import KeyedBroadcastProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
 
-from operators.block_row import block_of, to_rows
+from operators.block_row import block_of, descriptor_of, to_rows
 from operators.block_scorer import BlockScorer
 from schemas.errors import DescriptorError
 from udfs.descriptor import parse
@@ -48,7 +48,7 @@ class BroadcastScorer(KeyedBroadcastProcessFunction):
     def process_broadcast_element(
         self, value: Any, ctx: KeyedBroadcastProcessFunction.Context
     ) -> Iterator[Any]:
-        serving, descriptor = self._scorer.serving, bytes(value)
+        serving, descriptor = self._scorer.serving, descriptor_of(value)
         try:
             announced = parse(descriptor)
         except DescriptorError:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyflink.common import Row
 from pyflink.common.typeinfo import Types
 from pyflink.datastream import DataStream, KeyedStream
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapState, MapStateDescriptor
 from pyflink.table import StreamTableEnvironment
 
-from operators.block_row import BYTES, KEYED_BLOCK, row_of
+from operators.block_row import DESCRIPTOR, KEYED_BLOCK, row_of
 from operators.keyed_table import keyed_stream
 from operators.table_options import options
 from schemas.block import pack
@@ -87,8 +88,9 @@ class ReadRecords(_FolderFunction):
 
 
 class ReadModels(_FolderFunction):
-    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[bytes]:
-        yield from new_files(self._reading.folder, self._positions, ".model")
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+        for descriptor in new_files(self._reading.folder, self._positions, ".model"):
+            yield Row(descriptor)
 
 
 def folder_blocks(
@@ -101,8 +103,8 @@ def folder_blocks(
 
 
 def folder_models(tables: StreamTableEnvironment, reading: FolderReading) -> DataStream:
-    """Descriptor bytes from `folder/*.model`, in the order of names."""
-    read = _ticks(tables, "model_ticks", reading).process(ReadModels(reading), BYTES)
+    """Rows of DESCRIPTOR from `folder/*.model`, in the order of names."""
+    read = _ticks(tables, "model_ticks", reading).process(ReadModels(reading), DESCRIPTOR)
     return read.name("read models").uid("read-models").set_parallelism(1).disable_chaining()
 
 

@@ -14,8 +14,10 @@ from schemas.block import ESCAPE, SEPARATOR
 
 @dataclass(frozen=True, slots=True)
 class RecordTopics:
-    """`data_types`: topic -> data type of its records. Where `header` is set and a record has a header of that
-    name, the header's text is its data type instead."""
+    """`data_types`: topic -> data type of its records.
+
+    Where `header` is set and a record has a header of that name, its text is the data type instead.
+    """
 
     data_types: Mapping[str, str]
     header: str = ""
@@ -51,11 +53,10 @@ def kafka_blocks(
     # A processing-time window never fires at the end of a finite input and the last block would be
     # lost. There, windows are in event time, which is the time of arrival, and the end closes them. The
     # watermark lags so that a clock set back does not make records late.
-    clock = (
-        "at AS CAST(CURRENT_TIMESTAMP AS TIMESTAMP_LTZ(3)), WATERMARK FOR at AS at - INTERVAL '2' SECOND"
-        if reading.bounded
-        else "at AS PROCTIME()"
-    )
+    clock = "arrived AS PROCTIME()"
+    if reading.bounded:
+        clock = """arrived AS CAST(CURRENT_TIMESTAMP AS TIMESTAMP_LTZ(3)),
+            WATERMARK FOR arrived AS arrived - INTERVAL '2' SECOND"""
     tables.execute_sql(f"""
         CREATE TEMPORARY TABLE records_in (
             payload STRING,
@@ -71,12 +72,12 @@ def kafka_blocks(
     tables.execute_sql(f"""
         CREATE TEMPORARY VIEW records_typed AS
         SELECT {_escaped("COALESCE(payload, '')")} AS payload, {_escaped("k")} AS k,
-            topic, {topics.expression()} AS data_type, {lane} AS lane, at,
+            topic, {topics.expression()} AS data_type, {lane} AS lane, arrived,
             CAST(`partition` AS STRING) || ',' || CAST(`offset` AS STRING) || ',' || CAST(
                 EXTRACT(EPOCH FROM ts) * 1000 + EXTRACT(MILLISECOND FROM ts) AS STRING) AS id,
             CASE WHEN CARDINALITY(headers) > 0 THEN JSON_STRING(headers) END AS headers
         FROM records_in""")
-    separator = control(SEPARATOR)
+    separator, window = control(SEPARATOR), f"INTERVAL '{window_ms / 1000:.3f}' SECOND"
 
     def joined(column: str, between: str) -> str:
         return f"CAST(ARRAY_JOIN(ARRAY_AGG({column}), {between}) AS BYTES)"
@@ -94,7 +95,7 @@ def kafka_blocks(
                 {joined("id", "','")} AS ids,
                 {if_any("k", control(ESCAPE))} AS ks,
                 {if_any("headers", "''")} AS hs
-            FROM TABLE(TUMBLE(TABLE records_typed, DESCRIPTOR(at), INTERVAL '{window_ms / 1000:.3f}' SECOND))
+            FROM TABLE(TUMBLE(TABLE records_typed, DESCRIPTOR(arrived), {window}))
             GROUP BY window_start, window_end, data_type, topic, lane)""")
 
 

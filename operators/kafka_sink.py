@@ -13,6 +13,7 @@ def add_kafka_sink(
     tables: StreamTableEnvironment,
     statements: StatementSet,
     view: str,
+    *,
     connection: KafkaConnection,
     topic: str,
     delivery: Delivery,

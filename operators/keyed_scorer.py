@@ -10,7 +10,7 @@ from pyflink.datastream import TimeDomain
 from pyflink.datastream.functions import KeyedCoProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
-from operators.block_row import block_of, to_rows
+from operators.block_row import block_of, descriptor_of, to_rows
 from operators.block_scorer import BlockScorer
 from schemas.errors import DescriptorError
 from udfs.descriptor import parse
@@ -43,7 +43,7 @@ class KeyedScorer(KeyedCoProcessFunction):
         self._keep(block.data_type)
 
     def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
-        serving, descriptor = self._scorer.serving, bytes(value)
+        serving, descriptor = self._scorer.serving, descriptor_of(value)
         try:
             announced = parse(descriptor)
         except DescriptorError:
@@ -75,9 +75,9 @@ class KeyedScorer(KeyedCoProcessFunction):
             self._log.update(self._scorer.serving.log(data_type))
 
 
-def data_type_of(descriptor: Any) -> str:
+def data_type_of(row: Any) -> str:
     """The key of a descriptor: its data type, or an empty string where it cannot be read."""
     try:
-        return parse(bytes(descriptor)).data_type
+        return parse(descriptor_of(row)).data_type
     except DescriptorError:
         return ""

@@ -24,7 +24,8 @@ def output_views(tables: StreamTableEnvironment, scored: DataStream) -> dict[str
         CREATE TEMPORARY VIEW results_lines AS
         SELECT u.line AS message, `key` AS message_key, headers,
             TO_TIMESTAMP_LTZ(event_time, 3) AS event_time
-        FROM scored_runs CROSS JOIN UNNEST(SPLIT(CAST(`lines` AS STRING), {control(SEPARATOR)})) AS u(line)""")
+        FROM scored_runs
+        CROSS JOIN UNNEST(SPLIT(CAST(`lines` AS STRING), {control(SEPARATOR)})) AS u(line)""")
     views = {"results": "results_lines"}
     for tag in (DEAD_LETTERS, MODEL_EVENTS, MODEL_STATS):
         name = tag.tag_id.replace("-", "_")

@@ -15,6 +15,10 @@ import orjson
 T = TypeVar("T", "DeadLetter", "ModelEvent", "ModelToServeStats")
 
 
+RAW_LIMIT = 700_000
+"""Bytes of a record that a dead letter repeats; in base64 they stay below Kafka's default of 1 MB."""
+
+
 class Outcome(StrEnum):
     """What became of a record."""
 
@@ -35,7 +39,11 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that could not be scored, with its bytes (`raw`, `key` and header values in base64)."""
+    """A record that could not be scored, with its bytes (`raw`, `key` and header values in base64).
+
+    `size` is the record's length in bytes. Of a record above `RAW_LIMIT`, `raw` holds the beginning: a
+    message that the broker refuses would stop the job. The whole record is where its identity says.
+    """
 
     data_type: str
     source: str
@@ -45,6 +53,7 @@ class DeadLetter:
     code: str
     reason: str
     raw: str
+    size: int
     key: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""Which announced models count for one data type: the rules of versions, and the state that survives a restart.
+"""Which announced models count for one data type: the rules of versions, and what survives a restart.
 
 A log holds the entry that serves, the entries that wait to be loaded, and the highest version seen of each
 name. It decides without loading anything, so it is the same in every instance that saw the same stream.

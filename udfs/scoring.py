@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from schemas.block import Block
 from schemas.codecs.base import Code, Codec
 from schemas.errors import PredictError
-from schemas.records import DeadLetter, Outcome
+from schemas.records import RAW_LIMIT, DeadLetter, Outcome
 from schemas.results import Identity, Stamp, write_results
 from schemas.tensors import BadRecord, Columns
 from udfs.loaded_model import LoadedModel
@@ -106,7 +106,8 @@ def dead_letter(block: Block, bad: BadRecord) -> DeadLetter:
         event_time=block.event_times[row],
         code=bad.code,
         reason=bad.reason,
-        raw=_base64(block.payloads[row]),
+        raw=_base64(block.payloads[row][:RAW_LIMIT]),
+        size=len(block.payloads[row]),
         key=None if key is None else _base64(key),
         headers={name: _base64(value) for name, value in headers.items()},
     )

@@ -11,14 +11,15 @@ from schemas.errors import CodecError
 
 @dataclass(frozen=True, slots=True)
 class CodecSpec:
-    """Which codec, and what it needs. `max_bytes` bounds one record.
+    """Which codec, and what it needs. `max_bytes` bounds one record; by default, its result still fits into
+    the 1 MiB that Kafka takes by default.
 
     protobuf: `descriptor_set` (path of a FileDescriptorSet) and `message` (full name).
     avro: `schema` (path of the reader's .avsc); with `registry_header` also `writers`, id -> path of .avsc.
     """
 
     kind: str = "json"
-    max_bytes: int = 1 << 20
+    max_bytes: int = 1_000_000
     descriptor_set: str = ""
     message: str = ""
     schema: str = ""

@@ -1,0 +1,111 @@
+"""Both joins, in both modes, with real Kafka: the same records give the same results, and none is lost."""
+
+from __future__ import annotations
+
+import base64
+import random
+import time
+from collections import Counter
+
+import numpy as np
+import orjson
+import pytest
+
+from devservices.kafka import KafkaBroker
+from schemas.records import EventKind, Outcome
+from tests import models
+from tests.streams import Sent, Streams
+from udfs.descriptor import build
+
+COUNT = 3000
+HOUR_AGO = time.time_ns() // 1_000_000 - 3_600_000  # older ones the broker's retention would delete
+BAD = [
+    b'{"x": [1, 2',
+    b"",
+    None,
+    b"\x1e\x1d\x00\xff no JSON at all \x1e",
+    b'{"y": [1, 2]}',
+    b'{"x": null}',
+    b'{"x": ["1", 2]}',
+    b'{"x": [NaN, 2]}',
+    b'{"x": [1, 2, 3]}',
+    b'{"x": [1, 1e99]}',
+    b'{"x": [1, 2], "deep": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+    b'{"x": [1, 2], "long": "' + b"x" * 10_000_000 + b'"}',
+]
+
+
+def record(i: int, rng: random.Random) -> Sent:
+    value = orjson.dumps({"id": i, "x": [rng.uniform(-5, 5), rng.uniform(-5, 5)], "name": "Rosé \u2028 🍷"})
+    key = None if i % 3 == 0 else f"key {i % 50}\x1e".encode()
+    headers = {"trace": bytes([i % 256, 0, 255])} if i % 100 == 0 else {}
+    return Sent(value, key, headers, i % 4, HOUR_AGO + i)
+
+
+def inputs() -> list[Sent]:
+    rng = random.Random(7)
+    sent = [record(i, rng) for i in range(COUNT)]
+    for at, value in enumerate(BAD):
+        sent.insert(200 * at + 5, Sent(value, b"bad", {"trace": b"\x00\x1e"}, at % 4, HOUR_AGO - at))
+    return sent
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    weights = models.layers(3, (2, 4, 2))
+    folder = models.saved_model(tmp_path_factory.mktemp("model") / "m", weights)
+    return build(
+        data_type="wine", name="net", model_type="TENSORFLOWSAVED", version=4, data=models.zipped(folder)
+    )
+
+
+_seen: dict[str, list[tuple[object, ...]]] = {}
+
+
+@pytest.mark.parametrize("mode", ["thread", "process"])
+@pytest.mark.parametrize("job", ["serve.py", "serve_partitioned.py"])
+def test_every_record_comes_out_once(kafka: KafkaBroker, model: bytes, job: str, mode: str) -> None:
+    streams = Streams(kafka)
+    sent = inputs()
+    streams.send(sent)
+    streams.publish(model)
+    done = streams.run_bounded(job, mode=mode)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+    messages = streams.read("results")
+    results, dead = streams.results(), streams.dead_letters()
+    assert len(results) == COUNT and len(dead) == len(BAD)
+    places = Counter((r.partition, r.offset) for r in results) + Counter(
+        (d.partition, d.offset) for d in dead
+    )
+    assert len(places) == len(sent) and set(places.values()) == {1}
+
+    where: dict[tuple[int, int], Sent] = {}
+    ends = [0] * 4
+    for one in sent:
+        where[one.partition, ends[one.partition]] = one
+        ends[one.partition] += 1
+    weights = models.layers(3, (2, 4, 2))
+    for message, result in zip(messages, results, strict=True):
+        one = where[result.partition, result.offset]
+        assert result.record == orjson.loads(one.value or b"")
+        assert (result.outcome, result.model, result.version) == (Outcome.SCORED, "net", 4)
+        assert result.source == streams.topic("wine") and result.data_type == "wine"
+        want = models.expected(weights, np.asarray([result.record["x"]], "float32"))[0]
+        np.testing.assert_allclose(result.scores["y"], want, rtol=1e-4, atol=1e-5)
+        assert message.key() == one.key and result.event_time == one.timestamp == message.timestamp()[1]
+        assert dict(message.headers() or []) == dict(one.headers)
+    for letter in dead:
+        one = where[letter.partition, letter.offset]
+        raw = one.value or b""
+        assert letter.size == len(raw) and letter.code and letter.reason
+        assert base64.b64decode(letter.raw) == raw[: max(len(base64.b64decode(letter.raw)), 500_000)]
+        assert base64.b64decode(letter.key or "") == one.key and letter.event_time == one.timestamp
+        assert {n: base64.b64decode(v) for n, v in letter.headers.items()} == dict(one.headers)
+    assert [e.kind for e in streams.events()] == [EventKind.SERVED]
+
+    _seen[f"{job} {mode}"] = sorted(
+        (r.partition, r.offset, r.version, r.digest, *r.scores["y"]) for r in results
+    )
+    first = next(iter(_seen.values()))
+    assert _seen[f"{job} {mode}"] == first, "the joins or the modes disagree"

@@ -1,0 +1,133 @@
+"""A serving job's topics on a real broker: fill them, run the job, read what came out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+
+from devservices.kafka import KafkaBroker
+from devservices.process import ROOT
+from schemas.records import DeadLetter, ModelEvent, decode
+from schemas.results import Scored, read_result
+
+OUTPUTS = ("results", "dead-letters", "model-events", "model-stats")
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One record to produce."""
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: Mapping[str, bytes] = field(default_factory=dict)
+    partition: int = 0
+    timestamp: int = 0
+    topic: str = "wine"
+
+
+class Streams:
+    """Topics of one test, named by a prefix of its own."""
+
+    def __init__(
+        self, broker: KafkaBroker, partitions: int = 4, records: tuple[str, ...] = ("wine",)
+    ) -> None:
+        self.broker = broker
+        self.prefix = uuid.uuid4().hex[:8]
+        self.partitions = partitions
+        self.records = records
+        large = {"max.message.bytes": str(1 << 24)}
+        broker.create_topics(*map(self.topic, records), partitions=partitions, config=large)
+        broker.create_topics(self.topic("models"), *map(self.topic, OUTPUTS))
+        self.producer = Producer(
+            {"bootstrap.servers": broker.bootstrap, "linger.ms": 5, "message.max.bytes": 1 << 24}
+        )
+
+    def topic(self, name: str) -> str:
+        return f"{self.prefix}-{name}"
+
+    def send(self, records: Iterable[Sent]) -> int:
+        count = 0
+        for count, r in enumerate(records, 1):  # noqa: B007
+            topic, headers = self.topic(r.topic), list(r.headers.items())
+            while True:
+                try:
+                    self.producer.produce(
+                        topic, r.value, r.key, r.partition, timestamp=r.timestamp, headers=headers
+                    )
+                    break
+                except BufferError:
+                    self.producer.poll(0.1)
+            self.producer.poll(0)
+        assert self.producer.flush(60) == 0
+        return count
+
+    def publish(self, descriptor: bytes, key: bytes | None = None) -> None:
+        self.producer.produce(self.topic("models"), descriptor, key)
+        assert self.producer.flush(60) == 0
+
+    def arguments(self, **more: str) -> list[str]:
+        """The job's settings as flags; `kafka__group="x"` becomes `--kafka.group x`."""
+        pairs = ",".join(f'"{self.topic(r)}":"{r}"' for r in self.records)
+        values = {
+            "kafka.bootstrap": self.broker.bootstrap,
+            "kafka.group": self.prefix,
+            "kafka.records": f"{{{pairs}}}",
+            "kafka.start": "earliest",
+            "name": f"serve-{self.prefix}",
+            "parallelism": "1",
+            "checkpoint-seconds": "1",
+            **{f"kafka.{name}": self.topic(name) for name in ("models", "results")},
+            **{f"kafka.{name}": self.topic(name) for name in OUTPUTS[1:]},
+        }
+        values |= {name.replace("__", ".").replace("_", "-"): value for name, value in more.items()}
+        return [part for name, value in values.items() for part in (f"--{name}", value)]
+
+    def run_bounded(self, job: str, seconds: float = 180, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run a job on its own mini cluster until it has scored what is there."""
+        command = [sys.executable, str(ROOT / "jobs" / job), *self.arguments(bounded="true", **more)]
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def read(self, output: str, committed: bool = True) -> list[Message]:
+        """Everything that is on an output topic now."""
+        topic = self.topic(output)
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.broker.bootstrap,
+                "group.id": "reader",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed" if committed else "read_uncommitted",
+                "enable.partition.eof": True,
+            }
+        )
+        try:
+            consumer.assign([TopicPartition(topic, 0, 0)])
+            found: list[Message] = []
+            while True:
+                for message in consumer.consume(10_000, 10):
+                    if message.error():
+                        return found
+                    found.append(message)
+        finally:
+            consumer.close()
+
+    def results(self) -> list[Scored]:
+        return [read_result(m.value()) for m in self.read("results")]
+
+    def dead_letters(self) -> list[DeadLetter]:
+        return [decode(DeadLetter, m.value()) for m in self.read("dead-letters")]
+
+    def events(self) -> list[ModelEvent]:
+        return [decode(ModelEvent, m.value()) for m in self.read("model-events")]
