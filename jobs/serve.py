@@ -5,20 +5,20 @@ from __future__ import annotations
 
 import sys
 
-from pyflink.common.typeinfo import Types
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 from jobs.settings import ServeSettings
 from jobs.wiring import add_outputs, block_stream, model_stream, run
 from operators.block_row import RESULTS
-from operators.keyed_scorer import KeyedScorer, data_type_of
+from operators.keyed_scorer import KeyedScorer
+from operators.model_keys import keyed_models
 
 
 def build(env: StreamExecutionEnvironment, tables: StreamTableEnvironment, settings: ServeSettings) -> None:
     """Blocks and models meet by data type; each type has one home."""
-    blocks = block_stream(tables, settings, by_lane=False)
-    models = model_stream(tables, settings).key_by(data_type_of, Types.STRING())
+    blocks = block_stream(tables, settings, lanes=0)
+    models = keyed_models(model_stream(tables, settings))
     scored = blocks.connect(models).process(KeyedScorer(settings.scoring()), RESULTS)
     add_outputs(tables, scored.name("score").uid("score").disable_chaining(), settings)
 

@@ -11,14 +11,15 @@ from pyflink.table import StreamTableEnvironment
 from jobs.settings import ServeSettings
 from jobs.wiring import add_outputs, block_stream, model_stream, run
 from operators.block_row import RESULTS
-from operators.broadcast_scorer import MODEL_LOGS, BroadcastScorer
+from operators.keyed_scorer import KeyedScorer
+from operators.model_keys import keyed_models
 
 
 def build(env: StreamExecutionEnvironment, tables: StreamTableEnvironment, settings: ServeSettings) -> None:
-    """Models are broadcast; blocks are keyed by lane, so that a hot type is spread over the instances."""
-    blocks = block_stream(tables, settings, by_lane=True)
-    models = model_stream(tables, settings).broadcast(MODEL_LOGS)
-    scored = blocks.connect(models).process(BroadcastScorer(settings.scoring()), RESULTS)
+    """Blocks are keyed by lane and data type, and every lane gets every model: a hot type is spread out."""
+    blocks = block_stream(tables, settings, lanes=settings.lanes)
+    models = keyed_models(model_stream(tables, settings), settings.lanes)
+    scored = blocks.connect(models).process(KeyedScorer(settings.scoring(settings.lanes)), RESULTS)
     add_outputs(tables, scored.name("score").uid("score").disable_chaining(), settings)
 
 

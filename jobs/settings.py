@@ -113,7 +113,9 @@ class ServeSettings(BaseSettings):
         toml = (TomlConfigSettingsSource(settings_cls, Path(file)),) if file else ()
         return (init_settings, env_settings, *toml)
 
-    def scoring(self) -> ScoringSpec:
+    def scoring(self, lanes: int = 0) -> ScoringSpec:
+        """What the scoring operator needs; `lanes` for the partition-based join."""
+
         def policy(data_type: DataType) -> LoadPolicy:
             return LoadPolicy(
                 roots=self.model_roots,
@@ -124,10 +126,11 @@ class ServeSettings(BaseSettings):
 
         return ScoringSpec(
             codec=self.codec,
-            default_load=policy(DataType()),
+            default_load=policy(DataType(fields=())),
             load={name: policy(known) for name, known in self.data_types.items()},
             hold=self.hold,
             max_block=self.max_block,
+            lanes=lanes,
             stats_ms=int(self.stats_seconds * 1000),
         )
 

@@ -25,8 +25,8 @@ from schemas.errors import MillraceError
 Build = Callable[[StreamExecutionEnvironment, StreamTableEnvironment, ServeSettings], None]
 
 
-def block_stream(tables: StreamTableEnvironment, settings: ServeSettings, by_lane: bool) -> KeyedStream:
-    """Blocks keyed by data type, or by lane and data type."""
+def block_stream(tables: StreamTableEnvironment, settings: ServeSettings, lanes: int) -> KeyedStream:
+    """Blocks keyed by data type, or with lanes by lane and data type."""
     if settings.kafka is not None:
         kafka = settings.kafka
         blocks = kafka_blocks(
@@ -35,11 +35,11 @@ def block_stream(tables: StreamTableEnvironment, settings: ServeSettings, by_lan
             RecordTopics(kafka.records, kafka.data_type_header),
             Reading(kafka.group, kafka.start, settings.bounded),
             window_ms=settings.window_ms,
-            lanes=settings.lanes if by_lane else 0,
+            lanes=lanes,
         )
         return keyed_stream(tables, blocks, KEYED_BLOCK)
     reading = _folder_reading(settings, "records")
-    read = folder_blocks(tables, reading, settings.max_block, by_lane)
+    read = folder_blocks(tables, reading, settings.max_block, lanes > 0)
     tables.create_temporary_view("folder_blocks", tables.from_data_stream(read))
     return keyed_stream(tables, tables.from_path("folder_blocks"), KEYED_BLOCK)
 

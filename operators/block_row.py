@@ -22,6 +22,7 @@ BLOCK = Types.ROW_NAMED(
 KEYED_BLOCK = Types.ROW_NAMED(["key", "block"], [Types.STRING(), BLOCK])
 
 DESCRIPTOR = Types.ROW_NAMED(["descriptor"], [BYTES])
+KEYED_DESCRIPTOR = Types.ROW_NAMED(["key", "descriptor"], [Types.STRING(), DESCRIPTOR])
 
 RESULTS = Types.ROW_NAMED(
     ["lines", "event_time", "key", "headers"],

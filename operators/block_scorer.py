@@ -1,4 +1,4 @@
-"""What both joins do with a block and with a tick of the clock."""
+"""What the joins do with a block and with a tick of the clock."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pyflink.common import Row
 from pyflink.common.typeinfo import Types
-from pyflink.datastream import DataStream, KeyedStream
+from pyflink.datastream import DataStream, KeyedStream, TimerService
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapState, MapStateDescriptor
 from pyflink.table import StreamTableEnvironment
@@ -59,7 +59,10 @@ class _Positions(MutableMapping[str, tuple[int, int]]):
 
 
 class _FolderFunction(KeyedProcessFunction):
-    """Looks into the folder at every tick; what has been read is keyed state."""
+    """Looks into the folder at every tick; what has been read is keyed state.
+
+    Flink's tick source emits all rows of a second at its start, so that the looks between are timers.
+    """
 
     def __init__(self, reading: FolderReading) -> None:
         self._reading = reading
@@ -68,6 +71,23 @@ class _FolderFunction(KeyedProcessFunction):
         descriptor = MapStateDescriptor("positions", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
         self._positions = _Positions(context.get_map_state(descriptor))
 
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
+        yield from self._look()
+        self._look_again(ctx.timer_service())
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:
+        yield from self._look()
+        self._look_again(ctx.timer_service())
+
+    def _look(self) -> Iterator[Any]:
+        raise NotImplementedError
+
+    def _look_again(self, timers: TimerService) -> None:
+        if not self._reading.bounded:
+            # Aligned: the next tick of the source, or one after a restart, sets the same timer again.
+            every = max(1, 1000 // self._reading.per_second)
+            timers.register_processing_time_timer((timers.current_processing_time() // every + 1) * every)
+
 
 class ReadRecords(_FolderFunction):
     def __init__(self, reading: FolderReading, max_records: int, lanes: bool) -> None:
@@ -75,7 +95,7 @@ class ReadRecords(_FolderFunction):
         self._max_records = max_records
         self._prefix = "0/" if lanes else ""
 
-    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
+    def _look(self) -> Iterator[Any]:
         found = blocks(
             self._reading.folder,
             self._positions,
@@ -88,7 +108,7 @@ class ReadRecords(_FolderFunction):
 
 
 class ReadModels(_FolderFunction):
-    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
+    def _look(self) -> Iterator[Row]:
         for descriptor in new_files(self._reading.folder, self._positions, ".model"):
             yield Row(descriptor)
 
@@ -109,7 +129,7 @@ def folder_models(tables: StreamTableEnvironment, reading: FolderReading) -> Dat
 
 
 def _ticks(tables: StreamTableEnvironment, name: str, reading: FolderReading) -> KeyedStream:
-    ticks = {"connector": "datagen", "rows-per-second": str(reading.per_second)}
+    ticks = {"connector": "datagen", "rows-per-second": "1"}
     ticks |= {"number-of-rows": "1"} if reading.bounded else {}
     tables.execute_sql(f"CREATE TEMPORARY TABLE {name} (n BIGINT) WITH ({options(ticks)})")
     return keyed_stream(tables, tables.sql_query(f"SELECT 'all' AS `key`, ROW(n) AS tick FROM {name}"), _TICK)

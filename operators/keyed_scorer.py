@@ -1,8 +1,8 @@
-"""The key-based join: blocks and models of one data type meet in the one instance that owns the type."""
+"""Where blocks and models meet: one operator for the key-based and for the partition-based join."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pyflink.common.typeinfo import Types
@@ -19,9 +19,11 @@ from udfs.scoring_spec import ScoringSpec
 
 
 class KeyedScorer(KeyedCoProcessFunction):
-    """Blocks on input 1, descriptors on input 2, both keyed by data type.
+    """Blocks on input 1, descriptors on input 2, both keyed by `DATA_TYPE` or by `LANE/DATA_TYPE`.
 
-    Descriptors that cannot be read are keyed by the empty string. State: a model log a data type.
+    With lanes, the instance holds one model a data type for all its lanes. A copy of each descriptor comes
+    under every lane; the lane that came first acts on it, the others only keep the log in their state, so
+    that each can take it to another instance when the job is rescaled.
     """
 
     def __init__(self, spec: ScoringSpec) -> None:
@@ -31,53 +33,56 @@ class KeyedScorer(KeyedCoProcessFunction):
     def open(self, context: RuntimeContext) -> None:
         self._scorer = self._opened = BlockScorer(self._spec, context)
         self._log = context.get_state(ValueStateDescriptor("model-log", Types.PICKLED_BYTE_ARRAY()))
+        self._acting: dict[str, str] = {}
+        self._stored: dict[str, int] = {}
 
     def close(self) -> None:
         if self._opened is not None:  # `close` also runs where `open` failed
             self._opened.close()
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
-        block = block_of(value)
-        yield from to_rows(self._ready(block.data_type, ctx))
-        yield from to_rows(self._scorer.on_block(block.data_type, block))
-        self._keep(block.data_type)
+        block, key = block_of(value), _key(ctx)
+        yield from to_rows(self._ready(key, block.data_type, ctx))
+        yield from to_rows(self._scorer.on_block(key, block))
+        self._keep(key, block.data_type)
 
     def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
-        serving, descriptor = self._scorer.serving, descriptor_of(value)
+        serving, descriptor, key = self._scorer.serving, descriptor_of(value), _key(ctx)
         try:
             announced = parse(descriptor)
         except DescriptorError:
             yield from to_rows([serving.unreadable(descriptor)])
             return
-        yield from to_rows(self._ready(announced.data_type, ctx))
-        yield from to_rows(serving.announce(descriptor, announced))
-        self._keep(announced.data_type)
+        yield from to_rows(self._ready(key, announced.data_type, ctx))
+        if self._acting.setdefault(announced.data_type, key) == key:
+            yield from to_rows(serving.announce(descriptor, announced))
+        self._keep(key, announced.data_type)
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
-        data_type = str(ctx.get_current_key())
-        yield from to_rows(self._ready(data_type, ctx))
+        key = _key(ctx)
+        data_type = key.split("/", 1)[1] if self._spec.lanes else key
+        yield from to_rows(self._ready(key, data_type, ctx))
         if ctx.time_domain() == TimeDomain.EVENT_TIME:
-            yield from to_rows(self._scorer.on_end(data_type, data_type))
+            yield from to_rows(self._scorer.on_end(key, data_type))
         else:
-            yield from to_rows(self._scorer.on_tick(data_type, data_type))
+            yield from to_rows(self._scorer.on_tick(key, data_type))
             self._scorer.tick_again(ctx.timer_service())
-        self._keep(data_type)
+        self._keep(key, data_type)
 
-    def _ready(self, data_type: str, ctx: Any) -> list[Emission]:
-        self._scorer.start_ticking(data_type, ctx.timer_service())
+    def _ready(self, key: str, data_type: str, ctx: Any) -> Sequence[Emission]:
+        self._scorer.start_ticking(key, ctx.timer_service())
         serving = self._scorer.serving
         return [] if serving.knows(data_type) else serving.restore(data_type, self._log.value())
 
-    def _keep(self, data_type: str) -> None:
+    def _keep(self, key: str, data_type: str) -> None:
         # A load that ended under another key is written at this key's next tick; until then the
         # stored log still lists it as waiting, which a restart handles.
-        if self._scorer.serving.changed(data_type):
+        revision = self._scorer.serving.revision(data_type)
+        if self._stored.get(key, 0) != revision:
+            self._stored[key] = revision
             self._log.update(self._scorer.serving.log(data_type))
 
 
-def data_type_of(row: Any) -> str:
-    """The key of a descriptor: its data type, or an empty string where it cannot be read."""
-    try:
-        return parse(descriptor_of(row)).data_type
-    except DescriptorError:
-        return ""
+def _key(ctx: Any) -> str:
+    key = ctx.get_current_key()
+    return str(key[0] if isinstance(key, (tuple, list)) else key)

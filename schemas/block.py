@@ -101,8 +101,10 @@ def pack(block: Block) -> PackedBlock:
         len(block),
         SEPARATOR.join(map(_escaped, block.payloads)),
         orjson.dumps(ids)[1:-1],
-        block.keys and SEPARATOR.join(ESCAPE if k is None else _escaped(k) for k in block.keys),
-        block.headers and SEPARATOR.join(map(_packed_headers, block.headers)),
+        None
+        if block.keys is None
+        else SEPARATOR.join(ESCAPE if k is None else _escaped(k) for k in block.keys),
+        None if block.headers is None else SEPARATOR.join(map(_packed_headers, block.headers)),
     )
 
 

@@ -123,7 +123,7 @@ def read_result(data: bytes) -> Scored:
         raise ValueError("not a result: it is no JSON object with an object in the field 'millrace'")
     known = {name: stamp[name] for name in Scored.__dataclass_fields__ if name in stamp}
     try:
-        return Scored(**{**known, "outcome": Outcome(known.get("outcome")), "record": record})
+        return Scored(**{**known, "outcome": Outcome(str(known.get("outcome"))), "record": record})
     except TypeError as e:
         raise ValueError(f"not a result: {e}") from None
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, MutableMapping
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from schemas.block import Block
 
@@ -68,7 +69,7 @@ def new_files(folder: Path, positions: Positions, suffix: str) -> Iterator[bytes
             yield content
 
 
-def _lines(file, at_end: bool) -> Iterator[bytes]:  # type: ignore[no-untyped-def]
+def _lines(file: BinaryIO, at_end: bool) -> Iterator[bytes]:
     while line := file.readline():
         if not line.endswith(b"\n") and not at_end:
             file.seek(-len(line), os.SEEK_CUR)

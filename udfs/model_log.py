@@ -14,6 +14,7 @@ from schemas.model_pb2 import ModelLog as Stored
 from udfs.descriptor import Announcement, parse
 
 _NAMES_KEPT = 1000  # a bound on state: names whose history is remembered, a data type
+_HIGHEST = 2**63 - 1  # what a reader of events and results can hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,10 @@ class ModelLog:
         latest = next((e for e in self._newest_first() if e.name == announced.name), None)
         if latest is not None and _same(latest, announced) and not announced.force:
             return None
-        newest = self._newest.get(announced.name, 0)
+        newest = self._newest.get(announced.name, latest.version if latest else 0)
         version = announced.version or newest + 1
+        if version > _HIGHEST:
+            raise StaleVersionError(f"{announced.name} version {version} is above the highest, {_HIGHEST}")
         if version <= newest and not announced.force:
             what = "was seen before" if version == newest else f"is older than version {newest}"
             raise StaleVersionError(
@@ -64,24 +67,26 @@ class ModelLog:
     def loaded(self, entry: Entry) -> list[Entry]:
         """The entry serves now. Returns the waiting entries that it makes pointless."""
         older = self.pending[: self.pending.index(entry)] if entry in self.pending else []
-        self.pending = [e for e in self.pending if e is not entry and e not in older]
+        self.pending = [e for e in self.pending if e != entry and e not in older]
         self.served = entry
         return older
 
     def refused(self, entry: Entry) -> None:
-        """The entry could not be loaded: forget it, and let its version be published again."""
+        """A waiting entry could not be loaded: forget it, and let its version be published again.
+
+        What serves goes on, even where a forced second load of the very same is what failed.
+        """
         self.pending = [e for e in self.pending if e != entry]
-        if self.served == entry:
-            self.served = None
-        known = [e.version for e in self._newest_first() if e.name == entry.name]
-        if self._newest.get(entry.name) == entry.version:
-            self._newest[entry.name] = max(known, default=entry.version - 1)
+        self._forget(entry)
 
     def withdraw(self, name: str) -> list[Entry]:
         """Drop the entries of this name, or all where it is empty. They may be published again."""
         gone = [e for e in self._newest_first() if not name or e.name == name]
         for entry in gone:
-            self.refused(entry)
+            self.pending = [e for e in self.pending if e != entry]
+            if self.served == entry:
+                self.served = None
+            self._forget(entry)
         return gone
 
     def candidates(self) -> list[Entry]:
@@ -109,6 +114,11 @@ class ModelLog:
         yield from reversed(self.pending)
         if self.served is not None:
             yield self.served
+
+    def _forget(self, entry: Entry) -> None:
+        known = [e.version for e in self._newest_first() if e.name == entry.name]
+        if self._newest.get(entry.name) == entry.version:
+            self._newest[entry.name] = max(known, default=entry.version - 1)
 
     def _remember(self, name: str, version: int) -> None:
         self._newest.pop(name, None)

@@ -17,8 +17,8 @@ from udfs.serving import Serving
 class ScoringSpec:
     """`load`: by data type, with `default_load` for the others. `max_block` in records.
 
-    `tick_ms` is how often an operator looks up from its records: finished loads, overdue holds, statistics
-    every `stats_ms`.
+    `lanes`: keys are `LANE/DATA_TYPE` of so many lanes; 0: keys are data types. `tick_ms` is how often an
+    operator looks up from its records: finished loads, overdue holds, statistics every `stats_ms`.
     """
 
     codec: CodecSpec = field(default_factory=CodecSpec)
@@ -26,6 +26,7 @@ class ScoringSpec:
     load: Mapping[str, LoadPolicy] = field(default_factory=dict)
     hold: HoldPolicy = field(default_factory=HoldPolicy)
     max_block: int = 1024
+    lanes: int = 0
     tick_ms: int = 100
     stats_ms: int = 5000
 
