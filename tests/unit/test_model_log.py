@@ -1,0 +1,234 @@
+"""The version rules of the model log, one by one and against an oracle."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import pairwise
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from schemas.errors import StaleVersionError
+from udfs import model_log
+from udfs.descriptor import build, parse
+from udfs.model_log import Entry, ModelLog
+
+
+def announce(log: ModelLog, version: int = 0, content: bytes = b"a", name: str = "n", force: bool = False):
+    descriptor = build(data_type="t", name=name, version=version, data=content, force=force)
+    return log.accept(parse(descriptor), descriptor)
+
+
+def served(log: ModelLog, *args, **more) -> Entry:
+    entry = announce(log, *args, **more)
+    assert entry is not None
+    log.loaded(entry)
+    return entry
+
+
+def test_the_same_twice_is_taken_once_waiting_or_serving():
+    log = ModelLog()
+    entry = announce(log, 3)
+    assert announce(log, 3) is None
+    assert announce(log) is None  # an old producer repeats itself without a version
+    log.loaded(entry)
+    assert announce(log, 3) is None
+    assert log.candidates() == [entry]
+
+
+@pytest.mark.parametrize(("version", "content"), [(2, b"b"), (2, b"a"), (3, b"b")])
+def test_older_and_changed_versions_are_refused_unless_forced(version: int, content: bytes):
+    log = ModelLog()
+    first = served(log, 3)
+    with pytest.raises(StaleVersionError, match="higher version, or force it"):
+        announce(log, version, content)
+    assert log.candidates() == [first]
+    forced = announce(log, version, content, force=True)
+    assert log.candidates() == [forced, first]
+    log.loaded(forced)
+    assert log.served == forced and forced.announcement().version == version
+
+
+def test_the_same_content_under_a_higher_version_is_a_new_model():
+    log = ModelLog()
+    served(log, 3)
+    assert announce(log, 4).version == 4
+
+
+def test_old_producers_get_the_next_version():
+    log = ModelLog()
+    versions = [served(log, 0, content).version for content in (b"a", b"b", b"a")]
+    assert versions == [1, 2, 3]
+    served(log, 9, b"c")
+    entry = announce(log, 0, b"d")
+    assert entry.version == entry.announcement().version == 10
+
+
+def test_a_location_without_digest_counts_as_new_each_time_unless_versioned():
+    log = ModelLog()
+    bare = build(data_type="t", name="n", location="s3://b/k")
+    assert [log.accept(parse(bare), bare).version for _ in range(2)] == [1, 2]
+    versioned = build(data_type="t", name="n", location="s3://b/k", version=7)
+    assert log.accept(parse(versioned), versioned).version == 7
+    assert log.accept(parse(versioned), versioned) is None
+
+
+def test_names_have_versions_of_their_own():
+    log = ModelLog()
+    served(log, 5, name="n")
+    assert served(log, 1, name="m") == log.served
+    with pytest.raises(StaleVersionError):
+        announce(log, 4, b"z", name="n")
+
+
+def test_a_version_beyond_what_can_be_stored_is_refused():
+    log = ModelLog()
+    served(log, 2**63 - 1)
+    for version in (0, 2**64 - 1):
+        with pytest.raises(StaleVersionError, match="highest"):
+            announce(log, version, b"b")
+    assert ModelLog.decode(log.encoded()).served == log.served
+
+
+def test_withdrawn_models_may_be_published_again():
+    log = ModelLog()
+    first = served(log, 2)
+    waiting = announce(log, 5, b"b")
+    assert log.withdraw("n") == [waiting, first]
+    assert log.candidates() == [] and log.withdraw("n") == []
+    assert announce(log, 2) is not None
+
+
+def test_withdrawing_one_name_leaves_the_others_and_no_name_takes_all():
+    log = ModelLog()
+    n, m = served(log, 1, name="n"), announce(log, 1, name="m")
+    assert log.withdraw("m") == [m] and log.candidates() == [n]
+    assert log.withdraw("") == [n] and log.candidates() == []
+
+
+def test_loading_the_newest_makes_the_waiting_older_ones_pointless():
+    log = ModelLog()
+    one, two, three = (announce(log, v, bytes([v])) for v in (1, 2, 3))
+    assert log.newest_pending() == three
+    assert log.loaded(two) == [one]
+    assert log.candidates() == [three, two]
+
+
+def test_after_a_failure_the_earlier_counts_and_the_version_is_free_again():
+    log = ModelLog()
+    one, two = announce(log, 1), announce(log, 2, b"b")
+    log.refused(two)
+    assert log.newest_pending() == one
+    log.loaded(one)
+    with pytest.raises(StaleVersionError):
+        announce(log, 1, b"c")
+    assert announce(log, 2, b"mended").version == 2
+
+
+def test_a_forced_reload_that_fails_leaves_what_serves():
+    log = ModelLog()
+    first = served(log, 1, force=True)
+    again = announce(log, 1, force=True)
+    assert again == first
+    log.refused(again)
+    assert log.served == first and log.pending == []
+    with pytest.raises(StaleVersionError):
+        announce(log, 1, b"b")
+
+
+def test_forgotten_names_do_not_let_an_older_version_of_a_known_one_in(monkeypatch):
+    monkeypatch.setattr(model_log, "_NAMES_KEPT", 2)
+    log = ModelLog()
+    served(log, 5, name="n")
+    for k in range(4):
+        log.refused(announce(log, 1, name=f"bad{k}"))
+    with pytest.raises(StaleVersionError):
+        announce(log, 4, b"b", name="n")
+
+
+def test_nothing_stored_is_an_empty_log():
+    assert ModelLog.decode(None).candidates() == ModelLog.decode(b"").candidates() == []
+
+
+names = st.sampled_from("nm")
+versions = st.integers(0, 4)
+contents = st.sampled_from([b"a", b"b", b"c"])
+
+
+class Oracle(RuleBasedStateMachine):
+    """The serving version of a name only rises, but by force or after it was withdrawn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = ModelLog()
+        self.highest: dict[str, int] = {}  # served since the name was last withdrawn or forced
+        self.forced: set[bytes] = set()
+
+    @rule(name=names, version=versions, content=contents, force=st.booleans())
+    def announce(self, name: str, version: int, content: bytes, force: bool) -> None:
+        before = self.log.candidates()
+        try:
+            entry = announce(self.log, version, content, name, force)
+        except StaleVersionError:
+            entry = None
+            assert not force
+        if entry is None:
+            assert self.log.candidates() == before
+            assert not force
+        else:
+            assert self.log.candidates() == [entry, *before]
+            assert version in (0, entry.version)
+            assert entry.sha256 == hashlib.sha256(content).hexdigest()
+            if force:
+                self.forced.add(entry.descriptor)
+
+    @rule(which=st.integers(0, 5))
+    def load_ends_well(self, which: int) -> None:
+        if not self.log.pending:
+            return
+        entry = self.log.pending[which % len(self.log.pending)]
+        newer = self.log.pending[self.log.pending.index(entry) + 1 :]
+        self.log.loaded(entry)
+        assert self.log.served == entry
+        assert self.log.pending == [e for e in newer if e != entry]
+        if entry.descriptor not in self.forced:
+            assert entry.version > self.highest.get(entry.name, 0)
+        self.highest[entry.name] = entry.version
+
+    @rule(which=st.integers(0, 5))
+    def load_fails(self, which: int) -> None:
+        if not self.log.pending:
+            return
+        was, entry = self.log.served, self.log.pending[which % len(self.log.pending)]
+        self.log.refused(entry)
+        assert self.log.served == was
+        assert entry not in self.log.pending
+
+    @rule(name=names | st.just(""))
+    def withdraw(self, name: str) -> None:
+        before = self.log.candidates()
+        gone = self.log.withdraw(name)
+        assert gone == [e for e in before if name in ("", e.name)]
+        assert self.log.candidates() == [e for e in before if e not in gone]
+        for entry in gone:
+            self.highest.pop(entry.name, None)
+
+    @rule()
+    def restart(self) -> None:
+        stored = self.log.encoded()
+        before = self.log.candidates()
+        self.log = ModelLog.decode(stored)
+        assert self.log.candidates() == before
+        assert self.log.encoded() == stored
+
+    @invariant()
+    def waiting_entries_are_announced_in_order(self) -> None:
+        """Without force, a name's waiting entries rise, above the one that serves."""
+        for name in "nm":
+            known = [e for e in reversed(self.log.candidates()) if e.name == name]
+            for earlier, later in pairwise(known):
+                assert later.version > earlier.version or later.descriptor in self.forced
+
+
+TestOracle = Oracle.TestCase
