@@ -50,7 +50,7 @@ class BackgroundLoader:
         self._done: deque[Loaded] = deque()
         self._arrived = threading.Condition()
         self._under_way = 0
-        self._closing = False
+        self.closing = False
         self._thread: threading.Thread | None = None
 
     def submit(self, data_type: str, entry: Entry) -> None:
@@ -77,7 +77,7 @@ class BackgroundLoader:
 
     def close(self) -> None:
         """End the thread after the load it is at; models that nobody took are closed."""
-        self._closing = True
+        self.closing = True
         if self._thread is not None:
             self._asked.put(None)
             self._thread.join()
@@ -87,7 +87,7 @@ class BackgroundLoader:
                 loaded.model.close()
 
     def _run(self) -> None:
-        while (asked := self._asked.get()) is not None and not self._closing:
+        while (asked := self._asked.get()) is not None and not self.closing:
             loaded = load_entry(self._load, *asked)
             with self._arrived:
                 self._done.append(loaded)

@@ -51,18 +51,12 @@ class Serving:
             sent += slot.switch(loaded)
             if slot.model is not None:
                 break
-        slot.changed = slot.log.encoded() != (stored or b"")
         self._slots[data_type] = slot
         return sent
 
     def log(self, data_type: str) -> bytes:
         """The state of a data type, to be stored by the caller."""
-        self._slots[data_type].changed = False
         return self._slots[data_type].log.encoded()
-
-    def changed(self, data_type: str) -> bool:
-        """Whether the log is another one than when it was last restored or taken."""
-        return data_type in self._slots and self._slots[data_type].changed
 
     def revision(self, data_type: str) -> int:
         """A number that grows with every change of the log; 0 for one that never changed."""

@@ -18,12 +18,11 @@ Notice = ModelEvent | ModelToServeStats
 class Slot:
     """Takes announcements and finished loads, and answers with what is to be told about them.
 
-    `changed`: the log is another one than when it was stored. `revision` counts the log's changes.
+    `revision` counts the log's changes.
     """
 
     def __init__(self, data_type: str, stored: bytes | None, subtask: int) -> None:
         self.log = ModelLog.decode(stored)
-        self.changed = False
         self.revision = 0
         self.loading = False
         self.model: LoadedModel | None = None
@@ -33,7 +32,6 @@ class Slot:
 
     def announce(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
         """Enter an announcement in the log. `next_load` says what follows from it."""
-        self.changed = True
         self.revision += 1
         if announced.operation == WITHDRAW:
             return self._withdraw(announced.name)
@@ -51,7 +49,7 @@ class Slot:
 
     def switch(self, loaded: Loaded) -> list[Notice]:
         """A load has ended: its model scores from now on. If it failed, all stays as it was."""
-        self.loading, self.changed = False, True
+        self.loading = False
         self.revision += 1
         entry, model, ms = loaded.entry, loaded.model, loaded.seconds * 1000
         if entry not in self.log.candidates():  # withdrawn while it was loading

@@ -1,0 +1,80 @@
+"""Models and loads without a runtime, for tests of the serving core."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from schemas.block import Block
+from schemas.errors import LoadError, PredictError
+from schemas.tensors import Columns, DType, Input, Output
+from udfs.descriptor import Announcement
+from udfs.loaded_model import LoadedModel, LoadReport, ModelStamp
+
+POISON = 13.0
+NOT_FINITE = 17.0
+
+
+class Doubling:
+    """Answers `y = 2 a + add`. A block with `POISON` in it raises; `NOT_FINITE` becomes NaN."""
+
+    inputs = (Input("x", DType.FLOAT64, (), ("a",)),)
+    outputs = (Output("y", DType.FLOAT64),)
+
+    def __init__(self, add: float = 0.0) -> None:
+        self.add = add
+        self.closed = 0
+        self.batches: list[int] = []
+
+    def predict(self, columns: Columns) -> Columns:
+        x = columns["x"]
+        self.batches.append(len(x))
+        if (x == POISON).any():
+            raise PredictError("the model cannot score 13")
+        return {"y": np.where(x == NOT_FINITE, np.nan, 2 * x + self.add)}
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def loaded_model(
+    runtime: Doubling, name: str = "n", version: int = 1, digest: str = "d" * 64, data_type: str = "t"
+) -> LoadedModel:
+    stamp = ModelStamp(name, version, digest, data_type, "PMML", "doubles", 0)
+    return LoadedModel(stamp, runtime, Path("/nonexistent/scratch"), LoadReport())
+
+
+class Loads:
+    """A `load` whose outcome the content decides: `bad...` fails, `slow...` waits for `let_go`.
+
+    Models add their version to the score, so that the score says which model made it.
+    """
+
+    def __init__(self) -> None:
+        self.runtimes: dict[tuple[str, int], Doubling] = {}
+        self.calls: list[tuple[str, int]] = []
+        self.started = threading.Event()
+        self.let_go = threading.Event()
+
+    def __call__(self, announced: Announcement) -> LoadedModel:
+        self.calls.append((announced.name, announced.version))
+        content = announced.data or b""
+        if content.startswith(b"slow"):
+            self.started.set()
+            assert self.let_go.wait(30)
+        if b"bad" in content:
+            raise LoadError("it cannot be loaded")
+        if b"odd" in content:
+            raise KeyError("an error that no one foresaw")
+        runtime = self.runtimes[announced.name, announced.version] = Doubling(announced.version)
+        return loaded_model(runtime, announced.name, announced.version, announced.sha256, announced.data_type)
+
+
+def block_of(payloads: list[bytes], data_type: str = "t", start: int = 0, **more) -> Block:  # type: ignore[no-untyped-def]
+    n = len(payloads)
+    more = {"event_times": [5] * n} | more
+    return Block(
+        data_type, "topic", payloads, partitions=[0] * n, offsets=list(range(start, start + n)), **more
+    )

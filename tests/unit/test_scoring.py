@@ -1,0 +1,186 @@
+"""Scoring a block: every record comes out once, and one bad record costs none of its neighbours."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.block import SEPARATOR, Block
+from schemas.codecs.json_codec import JsonCodec
+from schemas.records import RAW_LIMIT, DeadLetter, Outcome
+from schemas.results import Scored, read_result
+from schemas.tensors import DType, Output
+from tests.serving_fakes import NOT_FINITE, POISON, Doubling, block_of, loaded_model
+from udfs.emission import emissions
+from udfs.scoring import in_slices, score, unscored
+
+CODEC = JsonCodec(1000)
+GOOD = [b'{"a":1}', b'{"a": 2.5, "s": "\xc3\xa9"}', b' {"b":[{}], "a":-3}\n']
+BAD = [
+    b"",
+    b"no json",
+    b"[1]",
+    b"{}",
+    b'{"a":null}',
+    b'{"a":"x"}',
+    b'{"a":NaN}',
+    b'{"a":1,"s":"\x1e"}',
+    b"\x1e\x1d",
+]
+FAILING = [b'{"a":%d}' % POISON, b'{"a":%d}' % NOT_FINITE]
+
+
+def sent(block: Block, runtime: Doubling) -> tuple[list[Scored], list[DeadLetter]]:
+    """What leaves for the block, split apart as the JVM does it."""
+    results: list[Scored] = []
+    dead: list[DeadLetter] = []
+    for emission in emissions(block, score(block, loaded_model(runtime), CODEC, True)):
+        if isinstance(emission, DeadLetter):
+            dead.append(emission)
+            continue
+        for line in emission.lines.split(SEPARATOR):
+            results.append(read_result(line))
+            assert results[-1].event_time == emission.event_time
+    return results, dead
+
+
+@given(payloads=st.lists(st.sampled_from(GOOD * 3 + BAD + FAILING) | st.binary(max_size=8), max_size=40))
+def test_every_record_comes_out_once_in_order_with_its_own_score(payloads: list[bytes]):
+    results, dead = sent(block_of(payloads, start=100), Doubling(add=1))
+    assert sorted([r.offset for r in results] + [d.offset for d in dead]) == [
+        100 + k for k in range(len(payloads))
+    ]
+    assert [r.offset for r in results] == sorted(r.offset for r in results)
+    for result in results:
+        payload = payloads[result.offset - 100]
+        assert result.record == orjson.loads(payload)
+        if payload in FAILING:
+            assert result.outcome == Outcome.FAILED and result.reason and not result.scores
+        else:
+            assert result.outcome == Outcome.SCORED and not result.reason
+            assert result.scores == {"y": 2 * result.record["a"] + 1}
+        assert (result.model, result.version, result.digest) == ("n", 1, "d" * 16)
+    for letter in dead:
+        assert base64.b64decode(letter.raw) == payloads[letter.offset - 100]
+        assert payloads[letter.offset - 100] not in GOOD + FAILING
+
+
+def test_halving_finds_the_record_at_fault_in_few_calls():
+    numbers = [float(n % 10) for n in range(128)]
+    numbers[77] = POISON
+    runtime = Doubling()
+    results, _ = sent(block_of([b'{"a":%f}' % n for n in numbers]), runtime)
+    assert [r.offset for r in results if r.outcome == Outcome.FAILED] == [77]
+    assert "cannot score 13" in results[77].reason
+    assert len(runtime.batches) == 1 + 2 * 7
+
+
+def test_an_answer_that_is_not_finite_fails_alone_without_another_call():
+    runtime = Doubling()
+    results, _ = sent(block_of([b'{"a":1}', b'{"a":17}', b'{"a":2}']), runtime)
+    assert [r.outcome for r in results] == [Outcome.SCORED, Outcome.FAILED, Outcome.SCORED]
+    assert results[1].reason == "the model's answer is not finite"
+    assert runtime.batches == [3]
+
+
+class Wide(Doubling):
+    """Two outputs: pairs, of which a half may be infinite, and texts."""
+
+    outputs = (Output("pair", DType.FLOAT32, (2,)), Output("label", DType.TEXT))
+
+    def predict(self, columns):
+        x = columns["x"]
+        pair = np.stack([x, np.where(x == 1, -np.inf, np.where(x == 2, np.inf, x))], axis=1).astype("f4")
+        return {"pair": pair, "label": np.array([f"<{n:g}>" for n in x], dtype=object)}
+
+
+def test_one_infinite_part_of_an_output_fails_the_record():
+    results, _ = sent(block_of([b'{"a":%d}' % n for n in range(4)]), Wide())
+    assert [r.outcome == Outcome.SCORED for r in results] == [True, False, False, True]
+    assert results[3].scores == {"pair": [3.0, 3.0], "label": "<3>"}
+
+
+def test_large_finite_scores_are_not_taken_for_infinite():
+    class Large(Doubling):
+        def predict(self, columns):
+            return {"y": np.full(len(columns["x"]), 1.7e308)}
+
+    results, _ = sent(block_of([b'{"a":1}'] * 3), Large())
+    assert [r.outcome for r in results] == [Outcome.SCORED] * 3
+
+
+def test_an_answer_of_another_length_fails():
+    class Short(Doubling):
+        def predict(self, columns):
+            return {"y": np.zeros(2)}
+
+    results, _ = sent(block_of([b'{"a":1}']), Short())
+    assert results[0].outcome == Outcome.FAILED and "2 rows for 1 records" in results[0].reason
+
+
+class Pipes:
+    """A codec that is not JSON: `a|1.5`."""
+
+    def decode(self, payloads, inputs):
+        return CODEC.decode([self.to_json(p) or b"" for p in payloads], inputs)
+
+    def to_json(self, payload):
+        name, mark, value = payload.partition(b"|")
+        return b'{"%b":%b}' % (name, value) if mark else None
+
+
+@pytest.mark.parametrize("payloads", [[b"a|1", b"a|2"], [b"a|1", b"nothing", b"a|13", b"a|2"], [b"nothing"]])
+def test_other_codecs_give_json_results(payloads: list[bytes]):
+    block = block_of(payloads)
+    done = score(block, loaded_model(Doubling()), Pipes(), raw_json=False)
+    results = [read_result(line) for line in done.lines]
+    assert [r.offset for r in results] + [d.offset for d in done.dead] == sorted(
+        range(len(payloads)), key=lambda k: payloads[k] == b"nothing"
+    )
+    for result in results:
+        assert result.record == {"a": int(payloads[result.offset].partition(b"|")[2])}
+
+
+def test_unscored_records_are_marked_and_the_rest_are_dead_letters():
+    for codec, raw, payloads in (
+        (CODEC, True, [b'{"z":1}', b"no", b'{"a":2}']),
+        (Pipes(), False, [b"z|1", b"no", b"a|2"]),
+    ):
+        done = unscored(block_of(payloads), codec, raw, "no model")
+        results = [read_result(line) for line in done.lines]
+        assert [(r.offset, r.outcome, r.reason, r.model) for r in results] == [
+            (0, Outcome.NO_MODEL, "no model", ""),
+            (2, Outcome.NO_MODEL, "no model", ""),
+        ]
+        assert [r.record for r in results] == [{"z": 1}, {"a": 2}]
+        assert [d.offset for d in done.dead] == [1] and done.rows == [0, 2]
+
+
+def test_a_dead_letter_holds_all_that_identifies_the_record():
+    block = block_of([b"no"], start=9, keys=[b"\xff"], headers=[{"h": b"\x00"}], event_times=[77])
+    (letter,) = score(block, loaded_model(Doubling()), CODEC, True).dead
+    assert (letter.data_type, letter.source, letter.partition, letter.offset) == ("t", "topic", 0, 9)
+    assert (letter.event_time, letter.code, letter.size) == (77, "unparsable", 2)
+    assert [base64.b64decode(t) for t in (letter.raw, letter.key, letter.headers["h"])] == [
+        b"no",
+        b"\xff",
+        b"\0",
+    ]
+
+
+def test_a_dead_letter_of_a_huge_record_holds_its_beginning():
+    (letter,) = score(block_of([b"x" * (RAW_LIMIT + 1)]), loaded_model(Doubling()), CODEC, True).dead
+    assert base64.b64decode(letter.raw) == b"x" * RAW_LIMIT
+    assert letter.size == RAW_LIMIT + 1 and letter.code == "too_large"
+
+
+@pytest.mark.parametrize(("n", "size", "lengths"), [(0, 3, [0]), (3, 3, [3]), (7, 3, [3, 3, 1])])
+def test_slices(n: int, size: int, lengths: list[int]):
+    parts = list(in_slices(block_of([b"{}"] * n), size))
+    assert [len(p) for p in parts] == lengths
+    assert [o for p in parts for o in p.offsets] == list(range(n))
