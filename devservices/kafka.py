@@ -38,9 +38,11 @@ class KafkaBroker(Daemon):
     `settings` are added to server.properties, or replace what stands in SETTINGS.
     """
 
-    def __init__(self, settings: Mapping[str, str] | None = None, heap: str = "512m") -> None:
+    def __init__(
+        self, settings: Mapping[str, str] | None = None, heap: str = "512m", port: int | None = None
+    ) -> None:
         super().__init__()
-        port, controller = free_port(), free_port()
+        port, controller = port or free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{port}"
         self._heap = heap
         self._properties = self.folder / "server.properties"

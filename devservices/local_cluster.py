@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import signal
-import sys
 
 from devservices.flink_cluster import StandaloneCluster
-from devservices.process import ServiceError
+from devservices.hold import hold
 
 
 def main() -> None:
-    """Start the cluster, say how to reach it, and hold it until a signal comes."""
+    """Read the flags and start the cluster."""
     parser = argparse.ArgumentParser(prog="deploy/start-local-cluster")
     parser.add_argument("--task-managers", type=int, default=1, help="one slot each")
     parser.add_argument("--rest-port", type=int, default=8081, help="of the dashboard")
@@ -23,25 +21,20 @@ def main() -> None:
     if chosen.data:
         settings["execution.checkpointing.dir"] = f"{chosen.data}/checkpoints"
         settings["execution.checkpointing.savepoint-dir"] = f"{chosen.data}/savepoints"
-    # A stop from outside must also leave by the with-block.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with StandaloneCluster(chosen.task_managers, settings, chosen.rest_port) as cluster:
-            print(f"Dashboard: {cluster.rest.url}. For `flink` in another terminal:\n")
-            for name in sorted(cluster.env.keys()):
-                if name.startswith("FLINK_"):
-                    print(f"export {name}={shlex.quote(cluster.env[name])}")
-            print('export PATH="$FLINK_HOME/bin:$PATH"\n\nCtrl-C ends the cluster.', flush=True)
-            try:
-                signal.pause()
-            except KeyboardInterrupt:
-                # A second signal, which `timeout` and impatient people send, must not cut the end short.
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    except KeyboardInterrupt:
-        sys.exit("start-local-cluster: stopped while starting")
-    except ServiceError as failure:
-        sys.exit(f"start-local-cluster: {failure}")
+    hold(
+        "start-local-cluster",
+        lambda: StandaloneCluster(chosen.task_managers, settings, chosen.rest_port),
+        announce,
+    )
+
+
+def announce(cluster: StandaloneCluster) -> None:
+    """Say how to reach the cluster."""
+    print(f"Dashboard: {cluster.rest.url}. For `flink` in another terminal:\n")
+    for name in sorted(cluster.env.keys()):
+        if name.startswith("FLINK_"):
+            print(f"export {name}={shlex.quote(cluster.env[name])}")
+    print('export PATH="$FLINK_HOME/bin:$PATH"\n\nCtrl-C ends the cluster.', flush=True)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
+import tomllib
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -30,6 +31,8 @@ from udfs.scoring_spec import ScoringSpec
 class Kafka(BaseModel):
     """Streams on Kafka topics."""
 
+    model_config = ConfigDict(extra="forbid")
+
     bootstrap: str = Field(description="brokers, HOST:PORT,...")
     client: dict[str, str] = Field(
         {}, description="any property of Kafka's Java clients, e.g. for TLS and SASL"
@@ -41,29 +44,33 @@ class Kafka(BaseModel):
     records: dict[str, str] = Field(description="topic of records -> data type of its records")
     data_type_header: str = Field("", description="name of a record header that holds the data type instead")
     models: str = Field("models", description="topic of model descriptors")
-    results: str = "results"
-    dead_letters: str = "dead-letters"
-    model_events: str = "model-events"
-    model_stats: str = "model-stats"
+    results: str = Field("results", description="topic of results")
+    dead_letters: str = Field("dead-letters", description="topic of records that cannot be scored")
+    model_events: str = Field("model-events", description="topic of what became of announced models")
+    model_stats: str = Field("model-stats", description="topic of usage and speed; best compacted")
     exactly_once: bool = Field(
         False, description="results in transactions, visible at checkpoints; else at least once, at once"
     )
     transaction_prefix: str = Field("", description="unique to the job; empty: the job's name")
-    transaction_timeout_seconds: int = 600
+    transaction_timeout_seconds: int = Field(600, description="must cover the longest outage")
 
 
 class Folder(BaseModel):
     """Streams in folders: ROOT/records/TYPE/*, ROOT/models/*.model; outputs in ROOT/results and so on."""
 
-    root: Path
-    looks_per_second: int = Field(20, ge=1, le=1000)
+    model_config = ConfigDict(extra="forbid")
+
+    root: Path = Field(description="the folder that holds records/, models/ and the outputs")
+    looks_per_second: int = Field(20, ge=1, le=1000, description="how often to look for news")
 
 
 class DataType(BaseModel):
     """What is known of one type of records."""
 
+    model_config = ConfigDict(extra="forbid")
+
     fields: tuple[str, ...] = Field((), description="the records' numeric fields, in order")
-    warm_up_batches: tuple[int, ...] = (1, 64, 1024)
+    warm_up_batches: tuple[int, ...] = Field((1, 64, 1024), description="batch sizes to warm models up at")
 
 
 class ServeSettings(BaseSettings):
@@ -83,12 +90,12 @@ class ServeSettings(BaseSettings):
     hold: HoldPolicy = Field(HoldPolicy(), description="bounds for records that come before their model")
     model_roots: tuple[str, ...] = Field((), description="where descriptors' locations may point")
     s3: S3Options = S3Options()
-    stats_seconds: float = Field(5, gt=0)
+    stats_seconds: float = Field(5, gt=0, description="how often statistics go out")
     bounded: bool = Field(False, description="end when what is there now has been scored")
     lanes: int = Field(16, ge=1, description="partition-based join: the most instances that share one type")
-    mode: Literal["thread", "process"] = "thread"
-    parallelism: int | None = Field(None, ge=1)
-    checkpoint_seconds: float | None = Field(None, gt=0)
+    mode: Literal["thread", "process"] = Field("thread", description="Flink's Python execution mode")
+    parallelism: int | None = Field(None, ge=1, description="empty: as the cluster or `flink run -p` says")
+    checkpoint_seconds: float | None = Field(None, gt=0, description="empty: as the cluster says")
     jars: Path | None = Field(None, description="where scripts/setup put jars; for runs without a cluster")
     flink: dict[str, str] = Field({}, description="any Flink option")
 
@@ -109,9 +116,7 @@ class ServeSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = os.environ.get("MILLRACE_CONFIG")
-        toml = (TomlConfigSettingsSource(settings_cls, Path(file)),) if file else ()
-        return (init_settings, env_settings, *toml)
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
 
     def scoring(self, lanes: int = 0) -> ScoringSpec:
         """What the scoring operator needs; `lanes` for the partition-based join."""
@@ -136,18 +141,29 @@ class ServeSettings(BaseSettings):
 
 
 def read_settings(arguments: list[str]) -> ServeSettings:
-    """The settings of a run. `--config FILE` names a TOML file. Raises `SettingsError`, with every fault."""
+    """The settings of a run. `--config FILE` or `MILLRACE_CONFIG` names a TOML file.
+
+    Raises `SettingsError`, with every fault.
+    """
+    file = os.environ.get("MILLRACE_CONFIG")
     if "--config" in arguments:
         at = arguments.index("--config")
         if at + 1 >= len(arguments):
             raise SettingsError("--config needs the path of a TOML file")
-        if not Path(arguments[at + 1]).is_file():
-            raise SettingsError(f"there is no settings file {arguments[at + 1]}")
-        os.environ["MILLRACE_CONFIG"] = arguments[at + 1]
+        file = arguments[at + 1]
         arguments = arguments[:at] + arguments[at + 2 :]
+    if file and not Path(file).is_file():
+        raise SettingsError(f"there is no settings file {file}")
+
+    class Configured(ServeSettings):
+        __doc__ = ServeSettings.__doc__
+        model_config = SettingsConfigDict(toml_file=file or None)
+
     try:
-        flags = CliSettingsSource[ServeSettings](ServeSettings, cli_prog_name=Path(sys.argv[0]).name)
-        return ServeSettings(_cli_settings_source=flags(args=arguments))  # type: ignore[call-arg]
+        flags = CliSettingsSource[ServeSettings](Configured, cli_prog_name=Path(sys.argv[0]).name)
+        return Configured(_cli_settings_source=flags(args=arguments))  # type: ignore[call-arg]
+    except tomllib.TOMLDecodeError as e:
+        raise SettingsError(f"{file} is no TOML: {e}") from None
     except ValidationError as e:
         faults = (f"{'.'.join(map(str, f['loc'])) or 'settings'}: {f['msg']}" for f in e.errors())
         raise SettingsError("; ".join(faults)) from None

@@ -1,0 +1,94 @@
+"""docs/settings.md, made from the settings themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from jobs.settings import ServeSettings
+
+_HEAD = """# Settings
+
+Of `jobs/serve.py` and `jobs/serve_partitioned.py`. Made by `scripts/generate` from `jobs/settings.py`.
+
+A setting `a.b` is the flag `--a.b`, the variable `MILLRACE_A__B`, or `b` in the table `[a]` of the TOML
+file that `--config` names; dashes stand for underscores in flags. Flags win over variables, those over the
+file. Tables are given as JSON in flags and variables: `--kafka.records '{"topic": "type"}'`.
+
+| setting | type | default | meaning |
+|---|---|---|---|
+"""
+
+_MEANINGS = {
+    "codec.kind": "json, protobuf or avro",
+    "codec.max_bytes": "the longest record; a longer one is a dead letter",
+    "codec.descriptor_set": "protobuf: path of a FileDescriptorSet",
+    "codec.message": "protobuf: the message's full name",
+    "codec.schema": "Avro: path of the reader's .avsc",
+    "codec.registry_header": "Avro: records begin with a schema registry's five bytes",
+    "codec.writers": "Avro: schema id to path of the writer's .avsc",
+    "hold.records": "the most records held back for a key while there is no model",
+    "hold.seconds": "how long the oldest of them waits before they go out as `no_model`",
+    "s3.endpoint": "for models in S3; empty: AWS",
+    "s3.path_style": "bucket in the path and not in the host name",
+    "s3.access_key": "empty: the usual chain of credentials",
+    "s3.timeout_s": "seconds for one request",
+}
+
+
+def settings_table() -> str:
+    """The whole document."""
+    return _HEAD + "".join(_rows(ServeSettings, ""))
+
+
+def _rows(model: type[BaseModel], prefix: str) -> list[str]:
+    rows = []
+    for name, info in model.model_fields.items():
+        kind = _plain(info.annotation)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            rows += _rows(kind, f"{prefix}{name}.")
+        elif dataclasses.is_dataclass(kind):
+            rows += [
+                _row(f"{prefix}{name}.{f.name}", str(f.type), _value(f), "") for f in dataclasses.fields(kind)
+            ]
+        elif get_origin(kind) is dict and issubclass(get_args(kind)[1], BaseModel):
+            rows += _rows(get_args(kind)[1], f"{prefix}{name}.TYPE.")
+        else:
+            rows.append(_row(prefix + name, _type(kind), _default(info), info.description or ""))
+    return rows
+
+
+def _row(name: str, kind: str, default: str, meaning: str) -> str:
+    meaning = meaning or _MEANINGS.get(name, "")
+    return f"| `{name}` | {kind.replace('|', 'or')} | {default} | {meaning} |\n"
+
+
+def _plain(annotation: Any) -> Any:
+    """The type behind `T | None`."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        found = [a for a in get_args(annotation) if a is not type(None)]
+        return found[0] if len(found) == 1 else annotation
+    return annotation
+
+
+def _type(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(map(str, get_args(kind)))
+    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+
+
+def _default(info: FieldInfo) -> str:
+    return "required" if info.default is PydanticUndefined else _shown(info.default)
+
+
+def _value(field: dataclasses.Field[Any]) -> str:
+    return _shown(None if field.default is dataclasses.MISSING else field.default)
+
+
+def _shown(value: Any) -> str:
+    return "" if value in (None, "", (), {}) else f"`{value}`"

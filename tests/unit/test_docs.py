@@ -1,0 +1,75 @@
+"""What the documents say is true of the code: settings, options, scripts and links."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import orjson
+import pytest
+import typer
+
+from jobs.settings import ServeSettings, read_settings
+from millrace.cli import app
+from schemas.results import read_result
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")])
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    fence = re.compile(rf"^```{language}\n(.*?)^```", re.M | re.S)
+    return [(d.name, text) for d in DOCUMENTS for text in fence.findall(d.read_text())]
+
+
+def lines() -> list[str]:
+    joined = "\n".join(text for _, text in blocks("bash")).replace("\\\n", " ")
+    return [line.split("#")[0].strip() for line in joined.splitlines() if line.split("#")[0].strip()]
+
+
+def test_there_is_something_to_check() -> None:
+    assert blocks("toml") and blocks("json") and len(lines()) > 10
+
+
+@pytest.mark.parametrize(("name", "text"), blocks("toml"))
+def test_settings_files_are_valid(name: str, text: str) -> None:
+    assert ServeSettings(**tomllib.loads(text)).name
+
+
+@pytest.mark.parametrize(("name", "text"), blocks("json"))
+def test_results_look_like_that(name: str, text: str) -> None:
+    result = read_result(text.encode())
+    assert result.outcome == "scored" and orjson.dumps(result.scores)
+
+
+@pytest.mark.parametrize("line", [x for x in lines() if x.startswith("millrace ")])
+def test_options_of_the_command_exist(line: str) -> None:
+    words = line.split()
+    known = {option for parameter in COMMANDS[words[1]].params for option in parameter.opts}
+    assert {word for word in words[2:] if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("line", [x for x in lines() if "-py jobs/" in x])
+def test_flags_of_jobs_exist(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, *flags = re.findall(r"'[^']*'|\S+", line.split("-py ", 1)[1])
+    assert (ROOT / job).is_file()
+    flags = [flag.strip("'") for flag in flags]
+    if "--config" in flags:
+        text = next(text for _, text in blocks("toml"))
+        (tmp_path / "serve.toml").write_text(text)
+        monkeypatch.chdir(tmp_path)
+    assert read_settings(flags).kafka is not None
+
+
+@pytest.mark.parametrize("line", [x for x in lines() if x.startswith(("scripts/", "deploy/"))])
+def test_scripts_exist(line: str) -> None:
+    script = ROOT / line.split(maxsplit=1)[0]
+    assert script.is_file() and script.stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
+        assert target.startswith("http") or (document.parent / target).exists(), target
