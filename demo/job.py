@@ -1,0 +1,65 @@
+"""The serving job of the demo: `jobs/serve.py` on Flink's mini cluster, a child that never outlives us."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from devservices.flink_rest import FlinkRest
+from devservices.process import ROOT, Process, ServiceError, free_port
+
+_QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""For a JVM that lives less than a minute: compile quickly rather than well."""
+
+
+class Job:
+    """Serves the streams in the folder `work`. All that it writes beside its outputs is in `work`, too."""
+
+    def __init__(self, work: Path) -> None:
+        port, scratch = free_port(), work / "scratch"
+        for folder in (scratch, work / "flink-log"):
+            folder.mkdir(parents=True, exist_ok=True)
+        flink = {"rest.bind-address": "127.0.0.1", "rest.bind-port": str(port)}
+        command: list[str | Path] = [
+            sys.executable,
+            ROOT / "jobs" / "serve.py",
+            "--folder.root",
+            work,
+            "--parallelism",
+            "1",
+        ]
+        command += ["--checkpoint-seconds", "1", "--stats-seconds", "1", "--flink", json.dumps(flink)]
+        self.log = work / "job.log"
+        self._rest = FlinkRest(f"http://127.0.0.1:{port}")
+        self._process = Process(
+            "jobs/serve.py",
+            command,
+            self.log,
+            {
+                "TMPDIR": str(scratch),
+                "JAVA_TOOL_OPTIONS": f"-Djava.io.tmpdir={scratch} {_QUICK_START}",
+                "FLINK_LOG_DIR": str(work / "flink-log"),
+            },
+        )
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._process.exit_code
+
+    def runs(self) -> bool:
+        """Whether every task runs."""
+        try:
+            jobs = list(self._rest.jobs())
+            vertices = self._rest.call(f"/jobs/{jobs[0]}")["vertices"] if jobs else []
+        except (OSError, ServiceError, ValueError):
+            return False  # it is still starting
+        return bool(vertices) and all(vertex["status"] == "RUNNING" for vertex in vertices)
+
+    def tail(self) -> str:
+        """The last lines of its log."""
+        return self._process.tail(30)
+
+    def stop(self) -> None:
+        """End it, its JVM and everything they have started."""
+        self._process.stop(5)

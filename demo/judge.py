@@ -1,0 +1,138 @@
+"""The verdict: every record came out exactly once, and was scored by the version that its stamp names."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from demo.feed import Sent
+from demo.watch import Result, Version, raw_of
+from schemas.records import DeadLetter, Outcome
+from schemas.results import DIGEST_DIGITS
+
+TOLERANCE = 1e-4
+"""Absolute; a batch of another size changes a float32 score by less than a hundredth of this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What one published version answers for each row, computed apart from the job."""
+
+    digest: str
+    scores: Sequence[Mapping[str, Any]]
+
+
+@dataclass(slots=True)
+class Verdict:
+    """Counts of records; all but `records`, `told_apart` and `unscored` must be 0.
+
+    `told_apart`: scored records for which no other version of their type gives the same scores, so that a
+    wrong stamp could not have gone unseen. `unscored`: results marked as not scored, with a reason.
+    """
+
+    records: int = 0
+    lost: int = 0
+    doubled: int = 0
+    mis_stamped: int = 0
+    misplaced: int = 0
+    """Good records among the dead letters, spoiled ones among the results, or places never written."""
+    unscored: int = 0
+    scored: int = 0
+    told_apart: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return not (self.lost or self.doubled or self.mis_stamped or self.misplaced)
+
+    def _note(self, text: str) -> None:
+        if len(self.examples) < 5:
+            self.examples.append(text)
+
+
+def judge(
+    sent: Iterable[Sent],
+    results: Iterable[Result],
+    dead: Iterable[DeadLetter],
+    predictions: Mapping[Version, Prediction],
+) -> Verdict:
+    """Hold what came out against what was written and against each version's own predictions."""
+    verdict = Verdict()
+    written = {one.source: one for one in sent}
+    verdict.records = sum(len(one.rows) for one in written.values())
+    seen: Counter[tuple[str, int]] = Counter()
+    apart: dict[tuple[Version, int], bool] = {}
+    for result in results:
+        seen[(result.source, result.line)] += 1
+        row = _row(written, result.source, result.line)
+        if row is None or row < 0:
+            verdict.misplaced += 1
+            verdict._note(f"{result.source} line {result.line} has a result, but no good record is there")
+        elif result.outcome is not Outcome.SCORED:
+            verdict.unscored += 1
+        else:
+            verdict.scored += 1
+            _check_stamp(verdict, result, row, predictions)
+            key = ((result.data_type, result.version), row)
+            if key not in apart:
+                apart[key] = _told_apart(*key, predictions)
+            verdict.told_apart += apart[key]
+    for letter in dead:
+        seen[(letter.source, letter.offset)] += 1
+        spoiled = written[letter.source].spoiled if letter.source in written else {}
+        if spoiled.get(letter.offset) != raw_of(letter):
+            verdict.misplaced += 1
+            verdict._note(f"{letter.source} line {letter.offset} is a dead letter: {letter.reason}")
+    for one in written.values():
+        for line in range(len(one.rows)):
+            times = seen[(one.source, line)]
+            if times == 0:
+                verdict.lost += 1
+                verdict._note(f"{one.source} line {line} never came out")
+            elif times > 1:
+                verdict.doubled += 1
+                verdict._note(f"{one.source} line {line} came out {times} times")
+    return verdict
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two scores agree: numbers within `TOLERANCE`, lists and objects part by part."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=0, abs_tol=TOLERANCE)
+    return bool(one == other)
+
+
+def _row(written: Mapping[str, Sent], source: str, line: int) -> int | None:
+    rows = written[source].rows if source in written else []
+    return rows[line] if 0 <= line < len(rows) else None
+
+
+def _check_stamp(
+    verdict: Verdict, result: Result, row: int, predictions: Mapping[Version, Prediction]
+) -> None:
+    own_type = result.source.split("/", 1)[0] == result.data_type
+    prediction = predictions.get((result.data_type, result.version)) if own_type else None
+    about = f"{result.source} line {result.line}, stamped {result.data_type} v{result.version},"
+    if prediction is None:
+        fault = "but no such version could be served"
+    elif prediction.digest[:DIGEST_DIGITS] != result.digest:
+        fault = f"has the digest {result.digest} of other content"
+    elif not same(dict(result.scores), dict(prediction.scores[row])):
+        fault = f"has scores {dict(result.scores)}; that version gives {dict(prediction.scores[row])}"
+    else:
+        return
+    verdict.mis_stamped += 1
+    verdict._note(f"{about} {fault}")
+
+
+def _told_apart(version: Version, row: int, predictions: Mapping[Version, Prediction]) -> bool:
+    own = predictions.get(version)
+    others = (p for key, p in predictions.items() if key[0] == version[0] and key != version)
+    return own is not None and not any(same(dict(own.scores[row]), dict(p.scores[row])) for p in others)

@@ -1,0 +1,65 @@
+"""What the demo shows: the types of records, their models, and in which order these are published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MODEL_KINDS = {"SavedModel": "TENSORFLOWSAVED", "frozen graph": "TENSORFLOW", "PMML": "PMML"}
+TARGET = "kind"
+"""What the models predict: a PMML model answers `predicted_kind`, the others one `probability` a class."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """The part of a data set that no model was trained on: `rows` of `(n, len(fields))`, a label each."""
+
+    data_type: str
+    fields: tuple[str, ...]
+    classes: tuple[str, ...]
+    rows: tuple[tuple[float, ...], ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One model to publish. `file` is its name in the folder of trained models; `served`: or refused."""
+
+    data_type: str
+    version: int
+    kind: str
+    file: str
+    about: str
+    served: bool = True
+    fields: int = 0
+    """How many of the record's fields it reads, the first ones; 0 for all."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.data_type} v{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """`share` of all records flow in it, while its models are published; what they cause ends it."""
+
+    title: str
+    share: float
+    models: tuple[Planned, ...] = ()
+
+
+WINE_1 = Planned("wine", 1, "SavedModel", "wine-v1", "softmax of 3 fields", fields=3)
+CANCER_1 = Planned("cancer", 1, "PMML", "cancer-v1.pmml", "decision tree")
+WINE_2 = Planned("wine", 2, "frozen graph", "wine-v2.pb", "network 13-8-3")
+DAMAGED = Planned("wine", 3, "SavedModel", "wine-v1", "one byte damaged", served=False)
+CANCER_2 = Planned("cancer", 2, "SavedModel", "cancer-v2", "network 30-8-2")
+WINE_4 = Planned("wine", 4, "PMML", "wine-v4.pmml", "logistic regression")
+
+STAGES = (
+    Stage("records flow, Flink starts", 0.14),
+    Stage("the first models are published", 0.16, (WINE_1, CANCER_1)),
+    Stage("wine moves to its second model", 0.18, (WINE_2,)),
+    Stage("a damaged model is published", 0.14, (DAMAGED,)),
+    Stage("cancer moves to its second model", 0.18, (CANCER_2,)),
+    Stage("wine moves to its third model", 0.20, (WINE_4,)),
+)
+PLANNED = tuple(model for stage in STAGES for model in stage.models)

@@ -1,0 +1,263 @@
+"""The live table, and the plain lines that stand in for it where there is no terminal."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from demo.director import Director
+from demo.feed import Feed
+from demo.judge import TOLERANCE, Verdict
+from demo.plan import PLANNED, STAGES, Planned
+from demo.watch import Watch
+from schemas.records import EventKind, ModelEvent
+
+WIDTH = 100
+_RECENT_S = 5.0
+_MEANINGS = (
+    ("visible", "from read by the job to readable in its output, which waits for checkpoints (1 s)"),
+    ("block", "one call of the model, of the records that one look into the folder found"),
+    ("accuracy", "on rows that no model was trained on"),
+)
+_STYLES = {"serving": "bold green", "replaced": "dim", "refused": "bold red", "to come": "dim"}
+
+
+@dataclass(slots=True)
+class Show:
+    """Renders the state of a run. `started` in epoch seconds; `note` is said in the top line."""
+
+    feed: Feed
+    watch: Watch
+    director: Director
+    started: float
+    note: str = ""
+
+    def panel(self) -> RenderableType:
+        stage = self.note or f"{self.director.stage + 1}/{len(STAGES)} {STAGES[self.director.stage].title}"
+        parts = [self._figures(), Text(), self._types(), Text(), self._versions(), Text(), self._below()]
+        return Panel(
+            Group(*parts),
+            title=Text.assemble((" Millrace demo ", "bold cyan"), ("· " + stage + " ", "default")),
+            title_align="left",
+            subtitle=Text(f" {self.elapsed:.0f} s ", style="dim"),
+            subtitle_align="right",
+            border_style="cyan",
+            box=box.ROUNDED,
+            padding=(1, 2, 0, 2),
+            width=WIDTH,
+        )
+
+    @property
+    def elapsed(self) -> float:
+        return time.time() - self.started
+
+    def line(self) -> str:
+        """One line of progress."""
+        watch = self.watch
+        by_type = []
+        for name in self.feed.sent:
+            p50, p99 = self.latency(name) or (None, None)
+            version = watch.serving(name)
+            by_type.append(f"{name} {f'v{version}' if version else '-'} p50 {_ms(p50)} p99 {_ms(p99)} ms")
+        return (
+            f"[{self.elapsed:5.1f} s] in {self.feed.count:,}  scored {sum(self._scored()):,}  "
+            f"{self.rate():,.0f}/s  dead letters {len(watch.dead):,}  {'  '.join(by_type)}"
+        )
+
+    def told(self, event: ModelEvent) -> str:
+        """A model event in one line."""
+        about = f"{event.data_type} v{event.version}"
+        if event.kind is EventKind.REFUSED:
+            return f"[{self.elapsed:5.1f} s] {about} is refused at step {event.step}: {event.reason}"
+        return f"[{self.elapsed:5.1f} s] {about} is {event.kind.value} (loaded in {_ms(event.load_ms)} ms)"
+
+    def rate(self, data_type: str = "") -> float:
+        """Results a second over the last seconds."""
+        now = time.time()
+        arrivals = self.watch.arrivals
+        while arrivals and arrivals[0][0] < (now - _RECENT_S) * 1000:
+            arrivals.popleft()
+        span = min(_RECENT_S, max(1.0, self.elapsed))
+        return sum(count for _, name, count in arrivals if data_type in ("", name)) / span
+
+    def latency(self, data_type: str, whole: bool = False) -> tuple[float, float] | None:
+        """p50 and p99 in ms from read to visible: of the last seconds, or of all read since a model served.
+
+        What was held back for the first model is in neither: it waited for the model, not for the job.
+        """
+        first = next(
+            (e.at for e in self.watch.events if (e.kind, e.data_type) == ("served", data_type)), None
+        )
+        if first is None:
+            return None
+        since = 0.0 if whole else (time.time() - _RECENT_S) * 1000
+        found = []
+        for result in reversed(self.watch.results):
+            if result.visible < since:
+                break
+            if result.data_type == data_type and result.event_time >= first:
+                found.append(result.visible - result.event_time)
+        if not found:
+            return None
+        p50, p99 = np.percentile(found, (50, 99))
+        return float(p50), float(p99)
+
+    def state(self, model: Planned) -> str:
+        event = self.watch.event(model.data_type, model.version)
+        if event is not None and event.kind is EventKind.REFUSED:
+            return "refused"
+        if event is not None:
+            return "serving" if self.watch.serving(model.data_type) == model.version else "replaced"
+        if model in self.director.published:
+            return "loading"
+        return "publishing" if model == self.director.publishing else "to come"
+
+    def _scored(self) -> list[int]:
+        return [tally.results for tally in self.watch.tallies.values()]
+
+    def _figures(self) -> RenderableType:
+        grid = Table.grid(expand=True)
+        under_way = self.feed.count - self.watch.accounted
+        figures = (
+            ("records in", f"{self.feed.count:,}"),
+            ("scored", f"{sum(self._scored()):,}"),
+            ("under way", f"{max(0, under_way):,}"),
+            ("dead letters", f"{len(self.watch.dead):,}"),
+            ("rate", f"{self.rate():,.0f} /s"),
+        )
+        for _ in figures:
+            grid.add_column(ratio=1)
+        grid.add_row(*(Text(value, "bold white") for _, value in figures))
+        grid.add_row(*(Text(name, "dim") for name, _ in figures))
+        bar = ProgressBar(self.director.total, self.watch.accounted, width=WIDTH - 6, complete_style="cyan")
+        return Group(grid, Text(), bar)
+
+    def _types(self) -> RenderableType:
+        table = _table(
+            ("type", 9), ("scored by", 43), ("results", -9), ("read → visible p50", -19), ("p99", -9)
+        )
+        models = {(m.data_type, m.version): m for m in PLANNED}
+        for name in self.feed.sent:
+            model = models.get((name, self.watch.serving(name)))
+            p50, p99 = self.latency(name) or (None, None)
+            served = Text.assemble((f"v{model.version} ", "bold green"), _about(model)) if model else None
+            table.add_row(
+                Text(name, "bold"),
+                served or Text("no model yet, records are held back", "yellow"),
+                f"{self.rate(name):,.0f} /s",
+                f"{_ms(p50)} ms",
+                f"{_ms(p99)} ms",
+            )
+        return table
+
+    def _versions(self) -> RenderableType:
+        table = _table(
+            ("model", 9),
+            ("", 31),
+            ("state", 10),
+            ("scored", -9),
+            ("accuracy", -9),
+            ("block p50", -10),
+            ("p99", -9),
+        )
+        for model in PLANNED:
+            key = (model.data_type, model.version)
+            tally, stats = self.watch.tallies.get(key), self.watch.stats.get(key)
+            state = self.state(model)
+            accuracy = tally.accuracy if tally else None
+            used = stats is not None and stats.blocks > 0
+            table.add_row(
+                model.label,
+                _about(model),
+                Text(state, _STYLES.get(state, "yellow")),
+                f"{tally.results:,}" if tally else "-",
+                "-" if accuracy is None else f"{accuracy:.1%}",
+                f"{stats.p50_ms:.2f} ms" if stats and used else "-",
+                f"{stats.p99_ms:.2f} ms" if stats and used else "-",
+                style="dim" if state == "to come" else "",
+            )
+        return table
+
+    def _below(self) -> RenderableType:
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(style="dim", width=12)
+        grid.add_column(width=WIDTH - 19, no_wrap=True, overflow="ellipsis")
+        refused = [e for e in self.watch.events if e.kind is EventKind.REFUSED]
+        for event in refused:
+            about = Text(f"{event.data_type} v{event.version} at the step {event.step}", "bold red")
+            grid.add_row("refused", about)
+            grid.add_row("", Text(_short(event.reason), "red"))
+        if not refused:
+            grid.add_row("refused", Text("no model yet", "dim"))
+            grid.add_row("", "")
+        letters = ", ".join(f"{count:,} {code}" for code, count in self.watch.reasons.most_common())
+        grid.add_row("dead letters", Text(letters or "none yet", "yellow" if letters else "dim"))
+        grid.add_row("", "")
+        for name, meaning in _MEANINGS:
+            grid.add_row(name, Text(meaning, "dim"))
+        return grid
+
+
+def _about(model: Planned) -> str:
+    return f"{model.kind}, {model.about}"
+
+
+def _short(text: str) -> str:
+    """The text with the first digits of each SHA-256."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", text)
+
+
+def _table(*columns: tuple[str, int]) -> Table:
+    """Columns of fixed widths, so that nothing jumps; negative: at the right."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, header_style="dim", border_style="dim")
+    for heading, width in columns:
+        table.add_column(heading, justify="right" if width < 0 else "left", width=abs(width), no_wrap=True)
+    return table
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def summary(console: Console, show: Show, verdict: Verdict, faults: Sequence[str]) -> None:
+    """The last word: what was found, and whether all is well."""
+    share = verdict.told_apart / verdict.scored if verdict.scored else 0.0
+    spoiled = sum(len(sent.spoiled) for sent in show.feed.sent.values())
+    findings = (
+        (verdict.lost, "lost"),
+        (verdict.doubled, "doubled"),
+        (verdict.mis_stamped, "stamped with a version that did not score them"),
+        (verdict.misplaced, "in the wrong output"),
+    )
+    lines = [Text.assemble((f"{verdict.records:,}", "bold"), " records written, of which")]
+    for number, what in findings:
+        lines.append(Text.assemble((f"{number:>9,} ", "bold green" if number == 0 else "bold red"), what))
+    lines += [
+        Text(f"{verdict.scored:,} scored: computed again with the version on the stamp, each score agrees"),
+        Text(f"within {TOLERANCE:g}; {share:.1%} of them differ from what any other version gives"),
+        Text(f"{len(show.watch.dead):,} dead letters; {spoiled:,} records were spoiled on purpose"),
+    ]
+    if verdict.unscored:
+        lines.append(Text(f"{verdict.unscored:,} marked as not scored, with a reason", "yellow"))
+    for name in show.feed.sent:
+        if latency := show.latency(name, whole=True):
+            p50, p99 = map(_ms, latency)
+            lines.append(
+                Text(f"{name}: read → visible p50 {p50} ms, p99 {p99} ms, once its first model served")
+            )
+    lines += [Text(f"  {fault}", "red") for fault in [*verdict.examples, *faults]]
+    good = verdict.good and not faults
+    word = "All is well" if good else "Not well"
+    lines.append(Text(f"{word}, after {show.elapsed:.0f} s.", "bold green" if good else "bold red"))
+    for line in lines:
+        console.print(line, soft_wrap=True)

@@ -1,0 +1,201 @@
+"""The data scientist's side of the demo, a process of its own because TensorFlow lives in it.
+
+It trains, publishes with the `millrace publish` command, and scores rows with what was published, for the
+judge. Requests and answers are JSON lines on its standard input and output; it ends with its input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from demo.plan import MODEL_KINDS, Planned
+
+
+class WorkbenchError(Exception):
+    """A request failed; the message says why."""
+
+
+class Workbench:
+    """A client: one request at a time, `busy` until its answer was taken; `answer` never blocks."""
+
+    def __init__(self, log: Path, env: Mapping[str, str]) -> None:
+        self._log = log
+        with log.open("ab") as noise:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "demo.workbench"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=noise,
+                env=dict(env),
+                start_new_session=True,  # Ctrl-C is the demo's to handle
+            )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._in, self._out = self._process.stdin, self._process.stdout
+        os.set_blocking(self._out.fileno(), False)
+        self._read = b""
+        self.busy = False
+
+    def ask(self, request: str, **arguments: Any) -> None:
+        self.busy = True
+        try:
+            self._in.write(json.dumps([request, arguments]).encode() + b"\n")
+            self._in.flush()
+        except OSError:
+            raise WorkbenchError(f"the workbench has ended: see {self._log}") from None
+
+    def answer(self) -> Any:
+        """The answer if it is there, else None. Raises `WorkbenchError`."""
+        self._read += self._out.read() or b""
+        if b"\n" not in self._read:
+            if self._process.poll() is not None:
+                raise WorkbenchError(f"the workbench has ended with code {self._process.returncode}")
+            return None
+        self.busy = False
+        line, self._read = self._read.split(b"\n", 1)
+        answer = json.loads(line)
+        if "error" in answer:
+            raise WorkbenchError(answer["error"])
+        return answer["done"]
+
+    def wait(self, seconds: float) -> Any:
+        """The answer. Raises `WorkbenchError`, also when it has not come in time."""
+        end = time.monotonic() + seconds
+        while (answer := self.answer()) is None:
+            if time.monotonic() > end:
+                raise WorkbenchError(f"no answer in {seconds:g} s")
+            time.sleep(0.05)
+        return answer
+
+    def close(self) -> None:
+        """End it and all that it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for pipe in (self._in, self._out):
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
+def train_models(*, cache: str, seed: int) -> str:
+    """The folder of trained models, from the cache where they are there."""
+    from demo.train import folder_of, train  # noqa: PLC0415
+
+    folder = folder_of(Path(cache), seed)
+    if not folder.is_dir():
+        train(folder, seed)
+    return str(folder)
+
+
+def warm_up() -> bool:
+    """Import now what publishing needs."""
+    from udfs.runtimes.tensorflow_session import configured_tensorflow  # noqa: PLC0415
+
+    configured_tensorflow()
+    return True
+
+
+def publish(*, model: dict[str, Any], trained: str, models: str, fields: list[str]) -> bool:
+    planned = Planned(**model)
+    if not planned.served:
+        _publish_damaged(planned, Path(trained), Path(models), fields)
+        return True
+    from millrace.cli import app  # noqa: PLC0415
+
+    arguments = ["publish", str(Path(trained, planned.file)), "--to-folder", models]
+    arguments += ["--data-type", planned.data_type, "--version", str(planned.version)]
+    arguments += ["--description", planned.about]
+    if planned.kind != "PMML":  # a PMML file names its fields itself
+        arguments += ["--field", ",".join(fields[: planned.fields or None])]
+    if app(arguments, standalone_mode=False):
+        raise WorkbenchError(f"{planned.label} could not be published: millrace publish refuses it")
+    return True
+
+
+def _publish_damaged(planned: Planned, trained: Path, models: Path, fields: list[str]) -> None:
+    """As after an accident on the way. `millrace publish` would not let it pass, so it is written here."""
+    import hashlib  # noqa: PLC0415
+    import tempfile  # noqa: PLC0415
+
+    from millrace.announce import Stream  # noqa: PLC0415
+    from millrace.package import packed  # noqa: PLC0415
+    from udfs.descriptor import build  # noqa: PLC0415
+    from udfs.runtimes.base import PartialInput  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as scratch:
+        whole = packed(trained / planned.file, Path(scratch)).read_bytes()
+    middle = len(whole) // 2
+    damaged = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    stream = Stream(models, None, "", {}, 0)
+    created, _ = stream.moment(planned.data_type)
+    descriptor = build(
+        data_type=planned.data_type,
+        model_type=MODEL_KINDS[planned.kind],
+        description=planned.about,
+        data=damaged,
+        version=planned.version,
+        created_ms=created,
+        sha256=hashlib.sha256(whole).hexdigest(),
+        inputs=(PartialInput("row", fields=tuple(fields[: planned.fields or None])),),
+    )
+    stream.send(planned.data_type, planned.data_type, planned.version, created, descriptor)
+
+
+def predict(*, trained: str, models: str) -> list[dict[str, Any]]:
+    """What each published model answers for each streamed row: loaded and fed by the code that jobs use."""
+    from demo.feed import encode_row  # noqa: PLC0415
+    from demo.train import read_data  # noqa: PLC0415
+    from schemas.codecs.factory import CodecSpec, make_codec  # noqa: PLC0415
+    from schemas.errors import ModelError  # noqa: PLC0415
+    from udfs.descriptor import parse  # noqa: PLC0415
+    from udfs.loading import LoadPolicy, load_model  # noqa: PLC0415
+
+    data = {found.data_type: found for found in read_data(Path(trained))}
+    codec = make_codec(CodecSpec())
+    answers = []
+    for path in sorted(Path(models).glob("*.model")):
+        announced = parse(path.read_bytes())
+        try:
+            model = load_model(announced, LoadPolicy(warm_up_batches=()))
+        except ModelError:
+            continue  # the job must have refused it too: what it stamps is found to have no prediction
+        streamed = data[announced.data_type]
+        payloads = [encode_row(streamed, row) + b"}" for row in range(len(streamed.rows))]
+        columns = model.predict(codec.decode(payloads, model.inputs).columns)
+        lists = {name: column.tolist() for name, column in columns.items()}
+        model.close()
+        answers.append(
+            {
+                "data_type": announced.data_type,
+                "version": announced.version,
+                "digest": model.stamp.digest,
+                "scores": [{name: of[row] for name, of in lists.items()} for row in range(len(payloads))],
+            }
+        )
+    return answers
+
+
+def main() -> None:
+    """Answer requests until the input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a command prints, and native code, goes to the log
+    requests = {f.__name__: f for f in (train_models, warm_up, publish, predict)}
+    for line in sys.stdin:
+        name, arguments = json.loads(line)
+        try:
+            answer = {"done": requests[name](**arguments)}
+        except Exception as e:
+            answer = {"error": f"{name}: {type(e).__name__}: {e}"}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

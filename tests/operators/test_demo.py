@@ -1,0 +1,107 @@
+"""The demo from start to end on the mini cluster, and what it leaves behind when it is interrupted."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from devservices.process import ROOT, environment, wait_until
+
+
+class Run:
+    """`python -m demo` in a session of its own, its output in a file."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.output = folder / "output"
+        # The mark is in the environment of all that the demo starts, so that nothing can hide.
+        self._mark = f"MILLRACE_DEMO_TEST={folder}"
+        name, value = self._mark.split("=", 1)
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "demo", *arguments],
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**environment(), name: value, "TMPDIR": str(folder)},
+                start_new_session=True,
+            )
+
+    def alive(self) -> list[psutil.Process]:
+        """Every process, the demo's own included, that carries the mark and is no zombie."""
+        name, value = self._mark.split("=", 1)
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(name) == value and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def end(self) -> None:
+        for process in self.alive():
+            process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Iterator[list[Run]]:
+    started: list[Run] = []
+    yield started
+    for run in started:
+        run.end()
+
+
+def test_the_demo_ends_well_and_says_so(tmp_path: Path, runs: list[Run]) -> None:
+    work = tmp_path / "work"
+    run = Run(tmp_path, "--records", "2000", "--keep", str(work))
+    runs.append(run)
+    code = run.process.wait(300)
+    text = run.output.read_text()
+    assert code == 0, text
+    assert re.search(r"^2,000 records written", text, re.M)
+    for finding in ("lost", "doubled", "stamped with a version that did not score them"):
+        assert re.search(rf"^ +0 {finding}$", text, re.M), text
+    for served in ("wine v1", "wine v2", "wine v4", "cancer v1", "cancer v2"):
+        assert f"{served} is served" in text
+    assert "wine v3 is refused at step digest" in text
+    assert (work / "results").is_dir()
+    assert run.alive() == []
+
+
+@pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "process"])
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, runs: list[Run], whole_group: bool) -> None:
+    run = Run(tmp_path)
+    runs.append(run)
+
+    def java_runs() -> bool:
+        assert run.process.poll() is None, run.output.read_text()
+        return any(process.name() == "java" for process in run.alive())
+
+    wait_until(java_runs, 120, run.output.read_text)
+    if whole_group:
+        os.killpg(run.process.pid, signal.SIGINT)
+    else:
+        run.process.send_signal(signal.SIGINT)
+    assert run.process.wait(60) == 130, run.output.read_text()
+    # What was killed last may still be going when the demo has ended.
+    wait_until(lambda: not run.alive(), 10, lambda: str(run.alive()))
+    assert not list(tmp_path.glob("millrace-demo-*"))
+    assert "Traceback" not in run.output.read_text()
+
+
+def test_a_killed_demo_takes_its_processes_with_it(tmp_path: Path, runs: list[Run]) -> None:
+    run = Run(tmp_path)
+    runs.append(run)
+    wait_until(lambda: any(process.name() == "java" for process in run.alive()), 120, run.output.read_text)
+    run.process.kill()
+    run.process.wait()
+    wait_until(lambda: not run.alive(), 30, lambda: str(run.alive()))
