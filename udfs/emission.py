@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress, count, pairwise, repeat
+from operator import ne
+from typing import Any
 
 from schemas.block import SEPARATOR, Block, Headers
 from schemas.records import DeadLetter, ModelEvent, ModelToServeStats
@@ -29,23 +32,19 @@ Emission = ResultRun | DeadLetter | ModelEvent | ModelToServeStats
 def emissions(block: Block, scored: Scored) -> Iterator[Emission]:
     """A scored block's results, in order, then its dead letters."""
     lines, rows = scored.lines, scored.rows
-    times = block.event_times if rows is None else [block.event_times[r] for r in rows]
-    keys, headers = _of(block.keys, rows), _of(block.headers, rows)
-    start, count = 0, len(lines)
-    for at in range(1, count + 1):
-        if (
-            at < count
-            and times[at] == times[start]
-            and (keys is None or keys[at] == keys[start])
-            and (headers is None or headers[at] == headers[start])
-        ):
-            continue
+    times, keys, headers = (_of(c, rows) for c in (block.event_times, block.keys, block.headers))
+    shared = times if keys is None and headers is None else _rows_of(times, keys, headers)
+    ends = [*compress(count(1), map(ne, shared, shared[1:])), len(lines)] if lines else []
+    for start, end in pairwise([0, *ends]):
         yield ResultRun(
-            SEPARATOR.join(lines[start:at]), times[start], keys and keys[start], headers and headers[start]
+            SEPARATOR.join(lines[start:end]), times[start], keys and keys[start], headers and headers[start]
         )
-        start = at
     yield from scored.dead
 
 
-def _of(column, rows):  # type: ignore[no-untyped-def]
+def _of(column: Any, rows: Sequence[int] | None) -> Any:
     return column if column is None or rows is None else [column[r] for r in rows]
+
+
+def _rows_of(times: Sequence[int], keys: Any, headers: Any) -> list[tuple[Any, ...]]:
+    return list(zip(times, keys or repeat(None), headers or repeat(None), strict=False))

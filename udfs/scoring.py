@@ -143,7 +143,9 @@ def _not_finite(answer: Columns, count: int) -> NDArray | None:
         if column.dtype.kind != "f":
             continue
         # one sum finds out whether there is anything to look for: NaN and infinity survive it
-        if np.isfinite(column.sum(dtype=np.float64)):
+        with np.errstate(all="ignore"):
+            total = column.sum(dtype=np.float64)
+        if np.isfinite(total):
             continue
         wrong = ~np.isfinite(column).reshape(count, -1).all(axis=1)
         bad = wrong if bad is None else bad | wrong

@@ -1,0 +1,124 @@
+"""Settings from file, environment and flags; contradictions are one sentence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs.settings import read_settings
+from schemas.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch):
+    for name in os.environ:
+        if name.startswith("MILLRACE_") and name != "MILLRACE_ROOT":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> str:
+    file = tmp_path / "serve.toml"
+    file.write_text("""
+        name = "from-file"
+        window_ms = 30
+        max_block = 300
+        [kafka]
+        bootstrap = "file:9092"
+        exactly_once = true
+        [kafka.records]
+        wine-records = "wine"
+        [kafka.client]
+        "security.protocol" = "SSL"
+        [hold]
+        records = 7
+        [data_types.wine]
+        fields = ["alcohol", "pH"]
+    """)
+    return str(file)
+
+
+def test_a_file_says_all(toml: str):
+    settings = read_settings(["--config", toml])
+    assert (settings.name, settings.window_ms, settings.folder) == ("from-file", 30, None)
+    assert settings.kafka.records == {"wine-records": "wine"} and settings.kafka.exactly_once
+    assert settings.kafka.client == {"security.protocol": "SSL"}
+    spec = settings.scoring()
+    assert spec.load["wine"].fields == ("alcohol", "pH") and spec.default_load.fields == ()
+    assert (spec.hold.records, spec.hold.seconds, spec.max_block) == (7, 60.0, 300)
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(toml: str, monkeypatch):
+    monkeypatch.setenv("MILLRACE_WINDOW_MS", "40")
+    monkeypatch.setenv("MILLRACE_MAX_BLOCK", "400")
+    monkeypatch.setenv("MILLRACE_KAFKA__BOOTSTRAP", "env:9092")
+    settings = read_settings(["--config", toml, "--max-block", "500"])
+    assert (settings.name, settings.window_ms, settings.max_block) == ("from-file", 40, 500)
+    assert settings.kafka.bootstrap == "env:9092"
+    assert settings.kafka.records == {"wine-records": "wine"}, "parts of a table come from several places"
+
+
+def test_the_environment_can_name_the_file(toml: str, monkeypatch):
+    monkeypatch.setenv("MILLRACE_CONFIG", toml)
+    assert read_settings([]).name == "from-file"
+
+
+def test_flags_alone(tmp_path: Path):
+    arguments = ["--folder.root", str(tmp_path), "--bounded", "true", "--flink", '{"a.b": "c"}']
+    settings = read_settings(arguments)
+    assert settings.folder.root == tmp_path and settings.bounded and settings.flink == {"a.b": "c"}
+    assert settings.kafka is None
+
+
+def test_one_run_leaves_nothing_to_the_next(toml: str, tmp_path: Path):
+    read_settings(["--config", toml])
+    settings = read_settings(["--folder.root", str(tmp_path)])
+    assert settings.kafka is None and settings.name == "millrace-serve"
+
+
+KAFKA = ["--kafka.bootstrap", "b:1", "--kafka.records", '{"t": "wine"}']
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "give either kafka"),
+        ([*KAFKA, "--folder.root", "/x"], "give either kafka"),
+        (["--kafka.bootstrap", "b:1", "--kafka.records", "{}"], "kafka.records is empty"),
+        (["--folder.root", "/x", "--window-ms", "0"], "window_ms"),
+        (["--folder.root", "/x", "--mode", "fork"], "mode"),
+        (["--folder.root", "/x", "--config"], "--config needs"),
+        (["--config", "/no/such.toml"], "no settings file /no/such.toml"),
+    ],
+)
+def test_contradictions_are_one_sentence(arguments: list[str], says: str):
+    with pytest.raises(SettingsError, match=says) as caught:
+        read_settings(arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["windw_ms = 3", "hold = {record = 7}", "folder = {rot = '/x'}", "not toml"])
+def test_faults_of_a_file_are_settings_errors(tmp_path: Path, line: str):
+    file = tmp_path / "serve.toml"
+    file.write_text(line + "\n")
+    with pytest.raises(SettingsError) as caught:
+        read_settings(["--config", str(file), "--folder.root", str(tmp_path)])
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_flags_are_refused(capsys):
+    with pytest.raises((SettingsError, SystemExit)) as caught:
+        read_settings(["--folder.root", "/x", "--windw-ms", "3"])
+    assert "windw-ms" in str(caught.value) + capsys.readouterr().err
+
+
+def test_reading_settings_imports_neither_flink_nor_tensorflow():
+    code = "import sys, jobs.settings; print({'pyflink', 'py4j', 'tensorflow', 'pypmml'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
