@@ -131,7 +131,7 @@ class ServeSettings(BaseSettings):
 
         return ScoringSpec(
             codec=self.codec,
-            default_load=policy(DataType(fields=())),
+            default_load=policy(DataType.model_validate({})),
             load={name: policy(known) for name, known in self.data_types.items()},
             hold=self.hold,
             max_block=self.max_block,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.block import Block, PackedBlock, pack, unpack
@@ -33,6 +33,7 @@ def block_of(rows: list, keyed: bool = True, headed: bool = True) -> Block:
 
 
 @given(rows=st.lists(record, min_size=1, max_size=8), keyed=st.booleans(), headed=st.booleans())
+@settings(deadline=None)
 def test_what_is_packed_is_unpacked(rows: list, keyed: bool, headed: bool):
     block = block_of(rows, keyed, headed)
     assert unpack(pack(block)) == block
@@ -78,6 +79,7 @@ def test_parts_that_disagree_are_refused(change: dict):
 
 
 @given(rows=st.lists(record, min_size=1, max_size=8), cut=st.integers(0, 8))
+@settings(deadline=None)
 def test_slices_make_the_whole(rows: list, cut: int):
     block = block_of(rows)
     first, rest = block.slice(0, cut), block.slice(cut, len(block))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.block import SEPARATOR
@@ -25,6 +25,7 @@ records = st.tuples(
 
 
 @given(rows=st.lists(records, max_size=30), keyed=st.booleans(), headed=st.booleans())
+@settings(deadline=None)
 def test_runs_are_as_long_as_they_can_be_and_keep_the_order(rows: list, keyed: bool, headed: bool):
     block = block_of(
         [payload for payload, *_ in rows],

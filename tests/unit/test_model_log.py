@@ -6,6 +6,7 @@ import hashlib
 from itertools import pairwise
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -232,3 +233,4 @@ class Oracle(RuleBasedStateMachine):
 
 
 TestOracle = Oracle.TestCase
+TestOracle.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
