@@ -42,7 +42,7 @@ class ModelLog:
         """Take in an announcement to serve: the new entry, or None where the same one is known already.
 
         Raises `StaleVersionError` for an older version, or for other content under a version already seen,
-        unless the announcement is forced.
+        unless the announcement is forced. Only a version above all seen comes in without force.
         """
         latest = next((e for e in self._newest_first() if e.name == announced.name), None)
         if latest is not None and _same(latest, announced) and not announced.force:
@@ -58,7 +58,8 @@ class ModelLog:
             )
         entry = Entry(announced.name, version, announced.sha256, descriptor)
         self.pending.append(entry)
-        self._remember(announced.name, version)
+        # A forced step back does not lower the bar: were it to fail, older versions could slip in after it.
+        self._remember(announced.name, max(version, newest))
         return entry
 
     def newest_pending(self) -> Entry | None:

@@ -152,18 +152,27 @@ def test_nothing_stored_is_an_empty_log():
     assert ModelLog.decode(None).candidates() == ModelLog.decode(b"").candidates() == []
 
 
+def test_a_failed_step_back_lets_no_older_version_in():
+    log = ModelLog()
+    served(log, 4)
+    served(log, 1, name="other")
+    log.refused(announce(log, 2, b"b", force=True))
+    with pytest.raises(StaleVersionError):
+        announce(log, 3, b"c")
+
+
 names = st.sampled_from("nm")
 versions = st.integers(0, 4)
 contents = st.sampled_from([b"a", b"b", b"c"])
 
 
 class Oracle(RuleBasedStateMachine):
-    """The serving version of a name only rises, but by force or after it was withdrawn."""
+    """The serving version of a name never falls, but by force or after it was withdrawn."""
 
     def __init__(self) -> None:
         super().__init__()
         self.log = ModelLog()
-        self.highest: dict[str, int] = {}  # served since the name was last withdrawn or forced
+        self.highest: dict[str, int] = {}  # served since the name was last withdrawn
         self.forced: set[bytes] = set()
 
     @rule(name=names, version=versions, content=contents, force=st.booleans())
@@ -194,8 +203,8 @@ class Oracle(RuleBasedStateMachine):
         assert self.log.served == entry
         assert self.log.pending == [e for e in newer if e != entry]
         if entry.descriptor not in self.forced:
-            assert entry.version > self.highest.get(entry.name, 0)
-        self.highest[entry.name] = entry.version
+            assert entry.version >= self.highest.get(entry.name, 0)
+        self.highest[entry.name] = max(entry.version, self.highest.get(entry.name, 0))
 
     @rule(which=st.integers(0, 5))
     def load_fails(self, which: int) -> None:
