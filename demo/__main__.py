@@ -32,7 +32,7 @@ from schemas.records import ModelEvent
 _TICK_S = 0.05
 _FRAME_S = 0.25
 _LINE_S = 2.0
-_SILENCE_S = 60
+_SILENCE_S = 120
 _LINGER_S = 2.5  # two checkpoints: time for a result that should not come
 _INTERRUPTED = 130
 
@@ -59,7 +59,9 @@ def main() -> int:
         return _INTERRUPTED
     except (DemoError, WorkbenchError, ServiceError) as e:
         keep = True
-        console.print(f"The demo failed: {e}\nIts folder is kept: {work}", style="red", markup=False)
+        console.print(
+            f"The demo failed: {e}\nIts folder is kept: {work}", style="red", markup=False, soft_wrap=True
+        )
         return 1
     finally:
         if not keep:
@@ -79,7 +81,7 @@ def _options() -> argparse.Namespace:
         "score it, and every model was served or refused as planned.",
     )
     parser.add_argument("--records", type=positive, default=30_000, help="how many (default: %(default)s)")
-    parser.add_argument("--rate", type=positive, default=2000, help="records a second (default: %(default)s)")
+    parser.add_argument("--rate", type=positive, default=2500, help="records a second (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the training and of the order of records")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="work in this new folder and leave it there")
     options = parser.parse_args()
@@ -97,7 +99,7 @@ def _run(options: argparse.Namespace, console: Console, work: Path) -> int:
     with contextlib.ExitStack() as cleanup:
         job = Job(work)
         cleanup.callback(job.stop)
-        bench = Workbench(work / "workbench.log", environment())
+        bench = Workbench(work / "workbench.log", {**environment(), "TMPDIR": str(job.scratch)})
         cleanup.callback(bench.close)
         cleanup.callback(_ignore_signals)  # a second Ctrl-C must not cut the stopping short
         trained = _trained(console, bench, options.seed)

@@ -17,7 +17,8 @@ class Job:
     """Serves the streams in the folder `work`. All that it writes beside its outputs is in `work`, too."""
 
     def __init__(self, work: Path) -> None:
-        port, scratch = free_port(), work / "scratch"
+        port = free_port()
+        self.scratch = scratch = work / "scratch"
         for folder in (scratch, work / "flink-log"):
             folder.mkdir(parents=True, exist_ok=True)
         flink = {"rest.bind-address": "127.0.0.1", "rest.bind-port": str(port)}

@@ -43,8 +43,18 @@ class Show:
     note: str = ""
 
     def panel(self) -> RenderableType:
-        stage = self.note or f"{self.director.stage + 1}/{len(STAGES)} {STAGES[self.director.stage].title}"
-        parts = [self._figures(), Text(), self._types(), Text(), self._versions(), Text(), self._below()]
+        at = self.director.stage
+        stage = self.note or f"{at + 1}/{len(STAGES)} {STAGES[at].title}"
+        parts = [
+            self._figures(),
+            Text(),
+            Text(),
+            self._types(),
+            Text(),
+            self._versions(),
+            Text(),
+            self._below(),
+        ]
         return Panel(
             Group(*parts),
             title=Text.assemble((" Millrace demo ", "bold cyan"), ("· " + stage + " ", "default")),
@@ -54,7 +64,6 @@ class Show:
             border_style="cyan",
             box=box.ROUNDED,
             padding=(1, 2, 0, 2),
-            width=WIDTH,
         )
 
     @property
@@ -139,7 +148,7 @@ class Show:
             grid.add_column(ratio=1)
         grid.add_row(*(Text(value, "bold white") for _, value in figures))
         grid.add_row(*(Text(name, "dim") for name, _ in figures))
-        bar = ProgressBar(self.director.total, self.watch.accounted, width=WIDTH - 6, complete_style="cyan")
+        bar = ProgressBar(self.director.total, self.watch.accounted, complete_style="cyan")
         return Group(grid, Text(), bar)
 
     def _types(self) -> RenderableType:
