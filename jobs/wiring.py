@@ -37,11 +37,11 @@ def block_stream(tables: StreamTableEnvironment, settings: ServeSettings, lanes:
             window_ms=settings.window_ms,
             lanes=lanes,
         )
-        return keyed_stream(tables, blocks, KEYED_BLOCK)
+        return keyed_stream(tables, blocks, KEYED_BLOCK, "blocks")
     reading = _folder_reading(settings, "records")
     read = folder_blocks(tables, reading, settings.max_block, lanes > 0)
     tables.create_temporary_view("folder_blocks", tables.from_data_stream(read))
-    return keyed_stream(tables, tables.from_path("folder_blocks"), KEYED_BLOCK)
+    return keyed_stream(tables, tables.from_path("folder_blocks"), KEYED_BLOCK, "blocks")
 
 
 def model_stream(tables: StreamTableEnvironment, settings: ServeSettings) -> DataStream:

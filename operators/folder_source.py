@@ -132,4 +132,5 @@ def _ticks(tables: StreamTableEnvironment, name: str, reading: FolderReading) ->
     ticks = {"connector": "datagen", "rows-per-second": "1"}
     ticks |= {"number-of-rows": "1"} if reading.bounded else {}
     tables.execute_sql(f"CREATE TEMPORARY TABLE {name} (n BIGINT) WITH ({options(ticks)})")
-    return keyed_stream(tables, tables.sql_query(f"SELECT 'all' AS `key`, ROW(n) AS tick FROM {name}"), _TICK)
+    rows = tables.sql_query(f"SELECT 'all' AS `key`, ROW(n) AS tick FROM {name}")
+    return keyed_stream(tables, rows, _TICK, name.replace("_", "-"))

@@ -7,6 +7,7 @@ from pyflink.table import StreamTableEnvironment
 
 from operators.block_row import DESCRIPTOR
 from operators.kafka import KafkaConnection, Reading
+from operators.keyed_table import stream_of
 from operators.table_options import options
 
 
@@ -17,4 +18,4 @@ def kafka_models(
     source = connection.options() | reading.options() | {"topic": topic, "format": "raw"}
     tables.execute_sql(f"CREATE TEMPORARY TABLE models_in (descriptor BYTES) WITH ({options(source)})")
     found = tables.sql_query("SELECT descriptor FROM models_in WHERE descriptor IS NOT NULL")
-    return tables.to_append_stream(found, DESCRIPTOR)
+    return stream_of(tables, found, DESCRIPTOR, "descriptors")

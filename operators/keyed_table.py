@@ -8,9 +8,18 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment, Table
 
 
-def keyed_stream(tables: StreamTableEnvironment, table: Table, row_type: RowTypeInfo) -> KeyedStream:
+def keyed_stream(
+    tables: StreamTableEnvironment, table: Table, row_type: RowTypeInfo, uid: str
+) -> KeyedStream:
     """Key `table`, whose columns are a STRING key and a row, as `row_type` says."""
-    return keyed_by_first(tables.to_append_stream(table, row_type), row_type)
+    return keyed_by_first(stream_of(tables, table, row_type, uid), row_type)
+
+
+def stream_of(tables: StreamTableEnvironment, table: Table, row_type: RowTypeInfo, uid: str) -> DataStream:
+    """The rows of `table`; the step between the two worlds gets `uid`, which PyFlink offers no way to set."""
+    stream = tables.to_append_stream(table, row_type)
+    stream._j_data_stream.getTransformation().setUid(uid)
+    return stream
 
 
 def keyed_by_first(stream: DataStream, row_type: RowTypeInfo) -> KeyedStream:
