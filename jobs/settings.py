@@ -53,6 +53,7 @@ class Kafka(BaseModel):
     )
     transaction_prefix: str = Field("", description="unique to the job; empty: the job's name")
     transaction_timeout_seconds: int = Field(600, description="must cover the longest outage")
+    check: bool = Field(True, description="ask the broker for the topics before the job starts")
 
 
 class Folder(BaseModel):

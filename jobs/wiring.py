@@ -15,6 +15,7 @@ from operators.environment import FlinkSpec, make_environment
 from operators.folder_sink import add_folder_sink
 from operators.folder_source import FolderReading, folder_blocks, folder_models
 from operators.kafka import Delivery, KafkaConnection, Reading
+from operators.kafka_check import check_topics
 from operators.kafka_models import kafka_models
 from operators.kafka_records import RecordTopics, kafka_blocks
 from operators.kafka_sink import add_kafka_sink
@@ -86,6 +87,8 @@ def run(build: Build, arguments: list[str]) -> int:
     """Run a job to its end, or submit it. Returns the exit code; an error is one sentence on stderr."""
     try:
         settings = read_settings(arguments)
+        if settings.kafka is not None and settings.kafka.check:
+            check_topics(_connection(settings.kafka), _topics(settings.kafka))
         env, tables = make_environment(_flink(settings))
         build(env, tables, settings)
         env.execute(settings.name)
@@ -115,6 +118,13 @@ def _flink(settings: ServeSettings) -> FlinkSpec:
         jars=sorted(folder.glob("flink-*.jar")) if folder else (),
         options=settings.flink,
     )
+
+
+def _topics(kafka: Kafka) -> dict[str, str]:
+    """Every topic of the job, with the setting that names it."""
+    outputs = ("results", "dead_letters", "model_events", "model_stats")
+    own = {getattr(kafka, name): f"kafka.{name}" for name in ("models", *outputs)}
+    return own | dict.fromkeys(kafka.records, "kafka.records")
 
 
 def _connection(kafka: Kafka) -> KafkaConnection:

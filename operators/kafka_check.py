@@ -1,0 +1,41 @@
+"""A question to the broker before a job starts: are the topics there?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from operators.kafka import KafkaConnection
+from schemas.errors import SourceError
+
+_quiet = logging.getLogger("millrace.kafka")
+_quiet.addHandler(logging.NullHandler())  # what matters is raised, as one sentence
+_quiet.propagate = False
+
+
+def check_topics(connection: KafkaConnection, topics: Mapping[str, str], timeout_s: float = 15) -> None:
+    """Raise `SourceError` where the broker is out of reach or lacks one of `topics`, name -> setting.
+
+    Flink's own connector would try for minutes and end in a time-out that names neither. Connections that
+    need properties of the Java client which this one does not know are not checked.
+    """
+    try:
+        admin = AdminClient({"bootstrap.servers": connection.bootstrap, **connection.client}, logger=_quiet)
+    except (KafkaException, ValueError, TypeError):
+        return
+    try:
+        present = admin.list_topics(timeout=timeout_s).topics
+    except KafkaException as e:
+        raise SourceError(
+            f"no Kafka broker answers at {connection.bootstrap} within {timeout_s:g} s ({e.args[0].str()}); "
+            "see that it runs and that kafka.bootstrap is its address"
+        ) from None
+    missing = [f"{topic} ({setting})" for topic, setting in topics.items() if topic not in present]
+    if missing:
+        raise SourceError(
+            f"the broker at {connection.bootstrap} has no topic {', '.join(missing)}; create it, or correct "
+            "the setting"
+        )
