@@ -1,0 +1,107 @@
+"""End to end: from the producer's clock, which travels in the record, to the consumer's, on one machine."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from confluent_kafka import Consumer, TopicPartition
+from numpy.typing import NDArray
+
+from bench.plan import BenchError, Plan
+from bench.subjects import Subject
+from bench.workload import Topics
+from devservices.process import Process
+
+_QUIET_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One row a record after the warm-up: `sent` in epoch seconds, `ms` until its result was in hand,
+    `version` of the model that scored it (0 where results do not say)."""
+
+    sent: NDArray
+    ms: NDArray
+    version: NDArray
+
+    def percentiles(self) -> dict[str, float]:
+        """p50 and p99 in milliseconds."""
+        return {f"p{p}": round(float(np.percentile(self.ms, p)), 1) for p in (50, 99)}
+
+
+def measure(
+    topics: Topics,
+    plan: Plan,
+    subject: Subject,
+    rate: int,
+    half_way: Callable[[], None] | None = None,
+) -> Seen:
+    """Send at `rate` records a second and time each result; `half_way` is called once in the middle.
+
+    BenchError unless each record gave one result.
+    """
+    total = int(rate * (plan.warm_s + plan.phase_s))
+    reader = _at_the_end(topics)
+    sent, got, versions = (np.zeros(total, "int64") for _ in range(3))
+    counts = np.zeros(total, "uint8")
+    place = (topics.broker.bootstrap, topics.name("records"), str(topics.partitions))
+    command = [sys.executable, "-m", "bench.paced_producer", *place, str(rate), str(total)]
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            producer = Process("paced-producer", command, Path(folder) / "paced-producer.log")
+            try:
+                found, half = 0, int(rate * (plan.warm_s + plan.phase_s / 2))
+                last = time.monotonic()
+                while found < total:
+                    message = reader.poll(0.5)
+                    now = time.time_ns() // 1000
+                    if message is None or message.error() is not None:
+                        if producer.exit_code or time.monotonic() - last > _QUIET_S:
+                            tails = f"{producer.tail()}\n{subject.tail()}"
+                            raise BenchError(f"{found} of {total} results at {rate} a second.\n{tails}")
+                        continue
+                    last = time.monotonic()
+                    value = message.value() or b""
+                    clock, number = _clock_and_number(value)
+                    sent[number], got[number], versions[number] = clock, now, _version(value)
+                    counts[number] += 1
+                    found += 1
+                    if found == half and half_way is not None:
+                        half_way()
+            finally:
+                producer.kill()
+    finally:
+        reader.close()
+    if not (counts == 1).all():
+        raise BenchError(f"at {rate} a second {(counts == 0).sum()} of {total} records gave no result")
+    kept = sent >= sent[0] + plan.warm_s * 1e6
+    return Seen(sent[kept] / 1e6, (got - sent)[kept] / 1e3, versions[kept])
+
+
+def _at_the_end(topics: Topics) -> Consumer:
+    reader = Consumer(
+        {"bootstrap.servers": topics.broker.bootstrap, "group.id": "bench", "enable.auto.commit": False}
+    )
+    places = []
+    for partition in range(topics.partitions):
+        place = TopicPartition(topics.name("results"), partition)
+        place.offset = reader.get_watermark_offsets(place, timeout=10)[1]
+        places.append(place)
+    reader.assign(places)
+    return reader
+
+
+def _clock_and_number(value: bytes) -> tuple[int, int]:
+    clock, number, _ = value.split(b",", 2)
+    return int(clock[5:]), int(number[5:])
+
+
+def _version(value: bytes) -> int:
+    at = value.rfind(b'"version":')
+    return int(value[at + 10 : value.index(b",", at)]) if at > 0 else 0

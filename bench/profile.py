@@ -1,0 +1,55 @@
+"""`scripts/bench profile`: which thread of the job in thread mode takes the processor's time."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from bench import report
+from bench.model import save
+from bench.plan import Plan
+from bench.processes import cpu_seconds, java_thread_names, thread_seconds, tree
+from bench.serving import job
+from bench.subjects import JobSpec
+from bench.throughput import measure
+from devservices.kafka import KafkaBroker
+
+Reading = tuple[float, Counter[tuple[int, int, str]], dict[int, str]]
+
+
+def profile(broker: KafkaBroker, plan: Plan, folder: Path, spec: JobSpec) -> None:
+    """Run the job once and print processor seconds a million records by thread."""
+    span = measure(broker, plan, job(save(folder / "model"), spec), _probe)
+    names = span.before[2] | span.after[2]
+    used: Counter[str] = Counter()
+    for key, seconds in span.after[1].items():
+        used[_family(names.get(key[1], key[2]))] += seconds - span.before[1].get(key, 0)
+    total = span.after[0] - span.before[0]
+    used["(threads that have ended)"] = total - sum(used.values())  # type: ignore[assignment]
+    table = Table("thread", title=f"{spec}: {span.results / span.seconds:,.0f} records/s")
+    for column in ("CPU s per million", "share of one core"):
+        table.add_column(column, justify="right")
+    for name, seconds in used.most_common(20):
+        if seconds / total > 0.002:
+            table.add_row(name, f"{seconds / span.results * 1e6:.2f}", f"{seconds / span.seconds:.0%}")
+    table.add_section()
+    table.add_row("all", f"{total / span.results * 1e6:.2f}", f"{total / span.seconds:.0%}")
+    report.console.print(table)
+
+
+def _probe(roots: Sequence[int]) -> Reading:
+    reading = cpu_seconds(roots), thread_seconds(roots)
+    names: dict[int, str] = {}
+    for pid in tree(roots):
+        if (Path("/proc") / str(pid) / "comm").read_text().strip() == "java":
+            names |= java_thread_names(pid)
+    return *reading, names
+
+
+def _family(name: str) -> str:
+    """Threads that differ by number only are one row."""
+    return re.sub(r"\s*\d+$|#\d+", "", re.sub(r"\(\d+/\d+\)", "", name))[:80]

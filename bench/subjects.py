@@ -1,0 +1,192 @@
+"""What is measured: each a context that is entered when it has its model and waits for records."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from confluent_kafka import Consumer, TopicPartition
+
+from bench.model import descriptor
+from bench.plan import BenchError
+from bench.workload import DATA_TYPE, OUTPUTS, Topics
+from devservices.flink_cluster import StandaloneCluster
+from devservices.flink_rest import ENDED
+from devservices.process import ROOT, Process, wait_until
+from schemas.records import EventKind, ModelEvent, decode
+
+READY_S = 180
+
+
+class Subject(Protocol):
+    """A running program under measurement. `mark`: bytes that each scored result has."""
+
+    mark: bytes
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def roots(self) -> Sequence[int]:
+        """Process ids whose trees do the work."""
+
+    def check(self) -> None:
+        """BenchError with the log's tail if it has ended."""
+
+    def tail(self) -> str:
+        """The last lines of its logs."""
+
+
+Make = Callable[[Topics], Subject]
+
+
+class Program:
+    """A program of one process that reads the topic, scores and writes, and says `ready` before."""
+
+    mark = b'"score":'
+
+    def __init__(self, name: str, command: Sequence[str | Path]) -> None:
+        self._name, self._command = name, command
+        self._folder = tempfile.TemporaryDirectory(prefix="millrace-bench-")
+        self._process: Process | None = None
+
+    def __enter__(self) -> Self:
+        log = Path(self._folder.name) / f"{self._name}.log"
+        self._process = process = Process(self._name, self._command, log)
+        try:
+            process.wait_ready(lambda: "ready" in log.read_text(errors="replace").splitlines(), READY_S)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._process.stop(5)
+        self._folder.cleanup()
+
+    def roots(self) -> Sequence[int]:
+        assert self._process is not None
+        return [self._process.group]
+
+    def check(self) -> None:
+        assert self._process is not None
+        if self._process.exit_code is not None:
+            raise BenchError(f"{self._name} ended with code {self._process.exit_code}.\n{self.tail()}")
+
+    def tail(self) -> str:
+        return self._process.tail() if self._process is not None else ""
+
+
+def bare_loop(topics: Topics, model: Path, batch: int) -> Program:
+    """The bare loop with batches of `batch` records."""
+    program = ["-m", "bench.bare_loop", topics.broker.bootstrap]
+    names = (topics.name("records"), topics.name("results"))
+    command = [sys.executable, *program, *names, str(model), str(batch)]
+    return Program("bare-loop", command)
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """Which job: a file of jobs/, `thread` or `process`."""
+
+    job: str = "serve.py"
+    mode: str = "thread"
+    exactly_once: bool = False
+
+
+class ServingJob:
+    """A serving job on a cluster of its own: one task manager, one slot, deploy/flink-conf."""
+
+    mark = b'"outcome":"scored"'
+
+    def __init__(self, topics: Topics, model: Path, spec: JobSpec) -> None:
+        self.topics, self._model, self._spec = topics, model, spec
+        self.cluster = StandaloneCluster(1)
+        self._job_id = ""
+
+    def __enter__(self) -> Self:
+        try:
+            self.cluster.start()
+            self.topics.publish(descriptor(self._model))
+            job = ROOT / "jobs" / self._spec.job
+            self._job_id = self.cluster.run(job, *self._arguments(), parallelism=1)
+            self.cluster.wait_running(self._job_id, READY_S)
+            self.wait_served({DATA_TYPE: 1})
+        except BaseException:
+            self.cluster.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # What is measured has been measured: no savepoint, no grace.
+        for process in (*self.cluster.task_managers, self.cluster.job_manager):
+            if process is not None:
+                process.kill()
+        self.cluster.close()
+
+    def roots(self) -> Sequence[int]:
+        """Task manager with its Python workers, and job manager."""
+        processes = (*self.cluster.task_managers, self.cluster.job_manager)
+        return [process.group for process in processes if process is not None]
+
+    def check(self) -> None:
+        state = self.cluster.rest.state(self._job_id)
+        if state in ENDED or (failures := self.cluster.rest.exceptions(self._job_id)):
+            why = failures if state not in ENDED else self.cluster.rest.exceptions(self._job_id)
+            raise BenchError(f"{self._spec} is {state} and failed.\n{why}\n{self.tail()}")
+
+    def tail(self) -> str:
+        return self.cluster.logs(30)
+
+    def wait_served(self, versions: dict[str, int], seconds: float = READY_S) -> None:
+        """Return when each data type is served by that version; BenchError if one is refused."""
+        waiting = dict(versions)
+        settings = {"bootstrap.servers": self.topics.broker.bootstrap, "group.id": "bench"}
+        # Events of an exactly-once job are in a transaction that is still open.
+        reader = Consumer({**settings, "enable.auto.commit": False, "isolation.level": "read_uncommitted"})
+
+        def served() -> bool:
+            for message in reader.consume(100, 0.1):
+                if message.error() is not None:
+                    continue
+                event = decode(ModelEvent, message.value() or b"")
+                if event.kind == EventKind.REFUSED:
+                    raise BenchError(f"the job refused the model: {event.step}: {event.reason}")
+                if event.kind == EventKind.SERVED and waiting.get(event.data_type) == event.version:
+                    del waiting[event.data_type]
+            if waiting:
+                self.check()
+            return not waiting
+
+        try:
+            reader.assign([TopicPartition(self.topics.name("model-events"), 0, 0)])
+            wait_until(served, seconds, lambda: f"{waiting} are not served.\n{self.tail()}\n")
+        finally:
+            reader.close()
+
+    def _arguments(self) -> list[str]:
+        topics, spec = self.topics, self._spec
+        values = {
+            "name": f"bench-{topics.prefix}",
+            "mode": spec.mode,
+            "kafka.bootstrap": topics.broker.bootstrap,
+            "kafka.group": topics.prefix,
+            "kafka.start": "earliest",
+            "kafka.records": json.dumps({topics.name("records"): DATA_TYPE}),
+            # The records come in a transaction, which opens the stream for all at one moment.
+            "kafka.client": json.dumps({"isolation.level": "read_committed"}),
+            "kafka.exactly-once": str(spec.exactly_once).lower(),
+            **{f"kafka.{which}": topics.name(which) for which in ("models", "results", *OUTPUTS)},
+        }
+        return [part for name, value in values.items() for part in (f"--{name}", value)]

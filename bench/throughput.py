@@ -1,0 +1,86 @@
+"""One throughput run: a full topic, and what happens between two marks on the results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from bench.plan import BenchError, Plan
+from bench.processes import cpu_seconds
+from bench.results import Results
+from bench.subjects import Make, Subject
+from bench.workload import Topics, fill
+from devservices.kafka import KafkaBroker
+
+_LOOK_S = 0.05
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Span(Generic[T]):
+    """Between two marks: seconds, results, and what a probe of the processes said at each."""
+
+    seconds: float
+    results: int
+    before: T
+    after: T
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """Results a second, and processor seconds a million results; the broker's are not counted."""
+
+    eps: float
+    cpu_s_per_million: float
+
+
+def run(broker: KafkaBroker, plan: Plan, make: Make) -> Throughput:
+    """Measure one subject alone. BenchError if it fails, hangs, or does not give each record one result."""
+    span = measure(broker, plan, make, cpu_seconds)
+    cpu = (span.after - span.before) / span.results * 1e6
+    return Throughput(span.results / span.seconds, cpu)
+
+
+def measure(broker: KafkaBroker, plan: Plan, make: Make, probe: Callable[[Sequence[int]], T]) -> Span[T]:
+    """The span from the plan's warm-up to the last result; `probe` gets the subject's process ids."""
+    topics = Topics(broker, plan.partitions)
+    topics.create()
+    try:
+        results = Results(topics)
+        try:
+            with make(topics) as subject:
+                fill(topics, plan)
+                span = _between_marks(results, plan, subject, probe)
+                results.verify(plan.records, subject.mark)
+                return span
+        finally:
+            results.close()
+    finally:
+        topics.delete()
+
+
+def _between_marks(
+    results: Results, plan: Plan, subject: Subject, probe: Callable[[Sequence[int]], T]
+) -> Span[T]:
+    roots = subject.roots()
+    limit = time.monotonic() + plan.limit_s
+
+    def mark(wanted: int) -> tuple[float, int, T]:
+        checked = time.monotonic()
+        while (written := results.written()) < wanted:
+            now = time.monotonic()
+            if now > limit:
+                raise BenchError(
+                    f"{written} of {plan.records} results after {plan.limit_s:.0f} s.\n{subject.tail()}"
+                )
+            if now - checked > 2:
+                subject.check()
+                checked = now
+            time.sleep(_LOOK_S)
+        return time.monotonic(), written, probe(roots)
+
+    warm, done = mark(plan.warm_records), mark(plan.records)
+    # The last look may see more than all records: markers of transactions.
+    return Span(done[0] - warm[0], min(done[1], plan.records) - warm[1], warm[2], done[2])
