@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JError, Py4JJavaError
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
@@ -97,6 +97,9 @@ def run(build: Build, arguments: list[str]) -> int:
         return 2
     except Py4JJavaError as e:
         print(f"error: the job failed: {_root_cause(e)}", file=sys.stderr)
+        return 1
+    except Py4JError:
+        print("error: Flink's JVM ended under the job; its log says why", file=sys.stderr)
         return 1
     return 0
 

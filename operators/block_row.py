@@ -25,8 +25,8 @@ DESCRIPTOR = Types.ROW_NAMED(["descriptor"], [BYTES])
 KEYED_DESCRIPTOR = Types.ROW_NAMED(["key", "descriptor"], [Types.STRING(), DESCRIPTOR])
 
 RESULTS = Types.ROW_NAMED(
-    ["lines", "event_time", "key", "headers"],
-    [BYTES, Types.LONG(), BYTES, Types.MAP(Types.STRING(), BYTES)],
+    ["lines", "marks", "event_time", "key", "headers"],
+    [BYTES, BYTES, Types.LONG(), BYTES, Types.MAP(Types.STRING(), BYTES)],
 )
 _SIDE = Types.ROW_NAMED(["key", "message"], [BYTES, BYTES])
 DEAD_LETTERS = OutputTag("dead-letters", _SIDE)
@@ -64,7 +64,7 @@ def to_rows(emissions: Iterable[Emission]) -> Iterator[Any]:
     """Results as rows of type RESULTS for the main output, all else with its tag."""
     for emission in emissions:
         if isinstance(emission, ResultRun):
-            yield Row(emission.lines, emission.event_time, emission.key, emission.headers)
+            yield Row(emission.lines, emission.marks, emission.event_time, emission.key, emission.headers)
         elif isinstance(emission, DeadLetter):
             yield DEAD_LETTERS, Row(emission.data_type.encode(), encode(emission))
         elif isinstance(emission, ModelEvent):

@@ -30,3 +30,5 @@ export PYTHONPATH="$MILLRACE_ROOT${PYTHONPATH:+:$PYTHONPATH}"
 export MILLRACE_JARS="$MILLRACE_ROOT/.cache/jars"
 # TensorFlow's notes on the processor it was built for are not for our logs.
 export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-2}"
+# Compiled files are wanted: without them each process that imports TensorFlow takes ten seconds longer.
+unset PYTHONDONTWRITEBYTECODE

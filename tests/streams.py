@@ -87,7 +87,7 @@ class Streams:
         values |= {name.replace("__", ".").replace("_", "-"): value for name, value in more.items()}
         return [part for name, value in values.items() for part in (f"--{name}", value)]
 
-    def run_bounded(self, job: str, seconds: float = 180, **more: str) -> subprocess.CompletedProcess[str]:
+    def run_bounded(self, job: str, seconds: float = 300, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a job on its own mini cluster until it has scored what is there."""
         command = [sys.executable, str(ROOT / "jobs" / job), *self.arguments(bounded="true", **more)]
         return subprocess.run(
@@ -120,6 +120,14 @@ class Streams:
                     if message.error():
                         return found
                     found.append(message)
+        finally:
+            consumer.close()
+
+    def count(self, output: str) -> int:
+        """How many messages an output topic has, without reading them; for outputs without transactions."""
+        consumer = Consumer({"bootstrap.servers": self.broker.bootstrap, "group.id": "counter"})
+        try:
+            return consumer.get_watermark_offsets(TopicPartition(self.topic(output), 0), 30)[1]
         finally:
             consumer.close()
 

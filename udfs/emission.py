@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress, count, pairwise, repeat
 from operator import ne
@@ -12,15 +12,23 @@ from schemas.block import SEPARATOR, Block, Headers
 from schemas.records import DeadLetter, ModelEvent, ModelToServeStats
 from udfs.scoring import Scored
 
+SHARED = b"-"
+"""The mark of a line that has the event time and the key of its run."""
+
+# Rows of results cost a multiple of a line. Below this many lines a run on average, lines carry marks.
+_LINES_A_RUN = 8
+
 
 @dataclass(frozen=True, slots=True)
 class ResultRun:
-    """Neighbouring results that share event time (epoch ms), key and headers, joined by the separator.
+    """Neighbouring results on their way to the JVM, which splits them: far cheaper than handing rows over.
 
-    What they share goes out once: splitting lines apart in the JVM is far cheaper than handing rows over.
+    `lines` and `marks` are joined by the separator, a mark for each line: SHARED, or its own event time
+    (epoch ms, 13 digits) followed, where it has a key, by `k` and the key in hex. All have the same headers.
     """
 
     lines: bytes
+    marks: bytes
     event_time: int
     key: bytes | None
     headers: Headers | None
@@ -34,12 +42,35 @@ def emissions(block: Block, scored: Scored) -> Iterator[Emission]:
     lines, rows = scored.lines, scored.rows
     times, keys, headers = (_of(c, rows) for c in (block.event_times, block.keys, block.headers))
     shared = times if keys is None and headers is None else _rows_of(times, keys, headers)
-    ends = [*compress(count(1), map(ne, shared, shared[1:])), len(lines)] if lines else []
+    ends = _ends(shared)
+    marked = len(ends) * _LINES_A_RUN > len(lines)
+    if marked:
+        ends = [len(lines)] if headers is None else _ends(headers)
     for start, end in pairwise([0, *ends]):
+        part = slice(start, end)
+        marks = _marks(times[part], keys and keys[part]) if marked else repeat(SHARED, end - start)
         yield ResultRun(
-            SEPARATOR.join(lines[start:end]), times[start], keys and keys[start], headers and headers[start]
+            SEPARATOR.join(lines[part]),
+            SEPARATOR.join(marks),
+            times[start],
+            keys and keys[start],
+            headers and headers[start],
         )
     yield from scored.dead
+
+
+def _ends(shared: Sequence[Any]) -> list[int]:
+    """Where runs of equal neighbours end."""
+    return [*compress(count(1), map(ne, shared, shared[1:])), len(shared)] if shared else []
+
+
+def _marks(times: Sequence[int], keys: Sequence[bytes | None] | None) -> Iterable[bytes]:
+    if keys is None:
+        return (b"%013d" % time for time in times)
+    return (
+        b"%013d" % time if key is None else b"%013dk%b" % (time, key.hex().encode())
+        for time, key in zip(times, keys, strict=True)
+    )
 
 
 def _of(column: Any, rows: Sequence[int] | None) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +10,7 @@ from schemas.block import SEPARATOR
 from schemas.codecs.json_codec import JsonCodec
 from schemas.results import read_result
 from tests.serving_fakes import Doubling, block_of, loaded_model
-from udfs.emission import ResultRun, emissions
+from udfs.emission import SHARED, ResultRun, emissions
 from udfs.scoring import score
 
 few = st.sampled_from
@@ -24,9 +22,21 @@ records = st.tuples(
 )
 
 
-@given(rows=st.lists(records, max_size=30), keyed=st.booleans(), headed=st.booleans())
+def come_apart(run: ResultRun) -> list[tuple[bytes, int, bytes | None]]:
+    """What the JVM makes of a run (see `operators.result_lines`): line, event time and key."""
+    apart = []
+    for line, mark in zip(run.lines.split(SEPARATOR), run.marks.split(SEPARATOR), strict=True):
+        if mark == SHARED:
+            apart.append((line, run.event_time, run.key))
+        else:
+            key = bytes.fromhex(mark[14:].decode()) if mark[13:14] == b"k" else None
+            apart.append((line, int(mark[:13]), key))
+    return apart
+
+
+@given(rows=st.lists(records, max_size=60), keyed=st.booleans(), headed=st.booleans())
 @settings(deadline=None)
-def test_runs_are_as_long_as_they_can_be_and_keep_the_order(rows: list, keyed: bool, headed: bool):
+def test_runs_come_apart_into_what_went_in_and_keep_the_order(rows: list, keyed: bool, headed: bool):
     block = block_of(
         [payload for payload, *_ in rows],
         event_times=[time for _, time, _, _ in rows],
@@ -40,17 +50,22 @@ def test_runs_are_as_long_as_they_can_be_and_keep_the_order(rows: list, keyed: b
     assert len(scored.dead) == sum(payload == b"bad" for payload, *_ in rows)
     offsets = []
     for run in runs:
-        for line in run.lines.split(SEPARATOR):
+        for line, event_time, own_key in come_apart(run):
             result = read_result(line)
             offsets.append(result.offset)
             _, time, key, headers = rows[result.offset]
-            assert (run.event_time, run.key, run.headers) == (
-                time, key if keyed else None, headers if headed else None
-            )  # fmt: skip
+            assert (event_time, own_key) == (time, key if keyed else None)
+            assert run.headers == (headers if headed else None)
             assert result.event_time == time
     assert offsets == [k for k, (payload, *_) in enumerate(rows) if payload != b"bad"]
-    for one, next_one in pairwise(runs):
-        assert (one.event_time, one.key, one.headers) != (next_one.event_time, next_one.key, next_one.headers)
+
+
+@pytest.mark.parametrize(("times", "keys", "rows"), [([5] * 40, None, 1), (list(range(40)), None, 1),
+    ([5] * 20 + [6] * 20, None, 2), ([5] * 40, [b"%d" % i for i in range(40)], 1)])  # fmt: skip
+def test_a_block_goes_out_in_few_rows(times: list[int], keys: list[bytes] | None, rows: int):
+    block = block_of([b'{"a":1}'] * 40, event_times=times, keys=keys)
+    sent = list(emissions(block, score(block, loaded_model(Doubling()), JsonCodec(), True)))
+    assert len(sent) == rows
 
 
 @pytest.mark.parametrize("payloads", [[], [b"bad"]])
