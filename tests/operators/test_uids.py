@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -9,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from jobs import serve, serve_partitioned
-from jobs.settings import Folder, Kafka, ServeSettings
+from jobs.settings import ServeSettings, read_settings
 from operators.environment import FlinkSpec, make_environment
 
 JARS = sorted((Path(__file__).resolve().parents[2] / ".cache" / "jars" / "lib").glob("flink-*.jar"))
@@ -17,8 +18,9 @@ JARS = sorted((Path(__file__).resolve().parents[2] / ".cache" / "jars" / "lib").
 
 def settings(kind: str, folder: Path) -> ServeSettings:
     if kind == "folder":
-        return ServeSettings(folder=Folder(root=folder, looks_per_second=20))
-    return ServeSettings(kafka=Kafka(bootstrap="localhost:1", records={"a": "wine", "b": "tea"}))  # type: ignore[call-arg]
+        return read_settings(["--folder.root", str(folder)])
+    topics = json.dumps({"a": "wine", "b": "tea"})
+    return read_settings(["--kafka.bootstrap", "localhost:1", "--kafka.records", topics])
 
 
 def uids(job: ModuleType, chosen: ServeSettings) -> Iterator[tuple[str, str | None]]:
