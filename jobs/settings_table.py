@@ -18,7 +18,8 @@ Of `jobs/serve.py` and `jobs/serve_partitioned.py`. Made by `scripts/generate` f
 
 A setting `a.b` is the flag `--a.b`, the variable `MILLRACE_A__B`, or `b` in the table `[a]` of the TOML
 file that `--config` names; dashes stand for underscores in flags. Flags win over variables, those over the
-file. Tables are given as JSON in flags and variables: `--kafka.records '{"topic": "type"}'`.
+file. Tables are given as JSON in flags and variables: `--kafka.records '{"topic": "type"}'`. So are `codec`,
+`hold` and `s3` in flags, whose parts are none: `--codec '{"kind": "avro", "schema": "PATH"}'`.
 
 | setting | type | default | meaning |
 |---|---|---|---|
