@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,7 +43,8 @@ def measure(
     rate: int,
     half_way: Callable[[], None] | None = None,
 ) -> Seen:
-    """Send at `rate` records a second and time each result; `half_way` is called once in the middle.
+    """Send at `rate` records a second and time each result; `half_way` is called once in the middle,
+    in a thread of its own.
 
     BenchError unless each record gave one result.
     """
@@ -73,13 +75,15 @@ def measure(
                     counts[number] += 1
                     found += 1
                     if found == half and half_way is not None:
-                        half_way()
+                        # beside this loop: its clock must not wait
+                        threading.Thread(target=half_way, daemon=True).start()
             finally:
                 producer.kill()
     finally:
         reader.close()
     if not (counts == 1).all():
-        raise BenchError(f"at {rate} a second {(counts == 0).sum()} of {total} records gave no result")
+        lost, repeated = (counts == 0).sum(), (counts > 1).sum()
+        raise BenchError(f"at {rate} a second, of {total} records {lost} were lost and {repeated} repeated")
     kept = sent >= sent[0] + plan.warm_s * 1e6
     return Seen(sent[kept] / 1e6, (got - sent)[kept] / 1e3, versions[kept])
 

@@ -57,9 +57,13 @@ def thread_seconds(roots: Iterable[int]) -> Counter[tuple[int, int, str]]:
     return found
 
 
-def rss_bytes(pid: int) -> int:
-    """Resident memory of one process."""
-    return int((_PROC / str(pid) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def anonymous_bytes(pid: int) -> int:
+    """Resident memory of one process without mapped files, whose pages come and go as the machine likes."""
+    status = (_PROC / str(pid) / "status").read_text()
+    found = re.search(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)
+    if found is None:
+        raise OSError(f"process {pid} has no memory any more")
+    return int(found[1]) * 1024
 
 
 def java_with(roots: Iterable[int], words: str) -> int:
