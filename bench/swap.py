@@ -60,8 +60,8 @@ def memory(topics: Topics, job: ServingJob, model: Path) -> float:
     """MB of memory that one more model takes in the task manager: growth over 20 of them."""
     java = java_with(job.roots(), "TaskManagerRunner")
     names = [f"type-{i}" for i in range(MODELS)]
-    # One first, for what a first load of the kind takes once.
-    _load(topics, job, model, ["type-first"])
+    # Some first, for what loading takes once: libraries, compiled code, buffers that are used again.
+    _load(topics, job, model, [f"first-{i}" for i in range(5)])
     before = _settled(java)
     _load(topics, job, model, names)
     return (_settled(java) - before) / MODELS / 1e6
