@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.table import Table
@@ -18,13 +19,15 @@ from bench.subjects import JobSpec
 from bench.throughput import measure
 from devservices.kafka import KafkaBroker
 
-Reading = tuple[float, Counter[tuple[int, int, str]], dict[int, str]]
+Reading = tuple[float, Counter[tuple[int, int, str]]]
 
 
 def profile(broker: KafkaBroker, plan: Plan, folder: Path, spec: JobSpec) -> None:
     """Run the job once and print processor seconds a million records by thread."""
-    span = measure(broker, plan, job(save(folder / "model"), spec), _probe)
-    names = span.before[2] | span.after[2]
+    names: dict[int, str] = {}
+    probes = iter((_probe, partial(_probe_with_names, names=names)))
+    subject = job(save(folder / "model"), spec)
+    span = measure(broker, plan, subject, lambda roots: next(probes)(roots))
     used: Counter[str] = Counter()
     for key, seconds in span.after[1].items():
         used[_family(names.get(key[1], key[2]))] += seconds - span.before[1].get(key, 0)
@@ -42,12 +45,16 @@ def profile(broker: KafkaBroker, plan: Plan, folder: Path, spec: JobSpec) -> Non
 
 
 def _probe(roots: Sequence[int]) -> Reading:
-    reading = cpu_seconds(roots), thread_seconds(roots)
-    names: dict[int, str] = {}
+    return cpu_seconds(roots), thread_seconds(roots)
+
+
+def _probe_with_names(roots: Sequence[int], names: dict[int, str]) -> Reading:
+    """At the last mark also the whole names: asking the JVMs takes a second, at the first it would count."""
+    reading = _probe(roots)
     for pid in tree(roots):
         if (Path("/proc") / str(pid) / "comm").read_text().strip() == "java":
             names |= java_thread_names(pid)
-    return *reading, names
+    return reading
 
 
 def _family(name: str) -> str:
