@@ -27,7 +27,7 @@ def profile(broker: KafkaBroker, plan: Plan, folder: Path, spec: JobSpec) -> Non
     names: dict[int, str] = {}
     probes = iter((_probe, partial(_probe_with_names, names=names)))
     subject = job(save(folder / "model"), spec)
-    span = measure(broker, plan, subject, lambda roots: next(probes)(roots))
+    span = measure(broker, plan, subject, lambda roots: next(probes)(roots))  # noqa: PLW0108
     used: Counter[str] = Counter()
     for key, seconds in span.after[1].items():
         used[_family(names.get(key[1], key[2]))] += seconds - span.before[1].get(key, 0)
