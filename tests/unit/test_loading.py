@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -223,7 +224,8 @@ def test_a_runtime_s_own_values_replace_the_generated_ones(policy, made):
             self.batches += columns["x"].tolist()
             return {"sum": np.zeros(len(columns["x"]))}
 
-    model = load_model(ANNOUNCED, policy, {"PMML": lambda a, w: made.append(Coloured(a, w)) or made[-1]})
+    anything = replace(policy, fields=())
+    model = load_model(ANNOUNCED, anything, {"PMML": lambda a, w: made.append(Coloured(a, w)) or made[-1]})
     assert set(made[0].batches) == {"red", "green"}
     model.close()
 
@@ -237,3 +239,10 @@ def test_generated_rows_are_the_same_every_time(dtype, shape):
     assert rows.dtype == dtype.numpy
     assert (rows == trial.generated(inputs, 3)["x"]).all()
     assert (rows[:1] == trial.generated(inputs, 1)["x"]).all()
+
+
+def test_a_model_that_reads_what_records_do_not_have_is_refused(policy, made):
+    narrow = replace(policy, fields=("a",))
+    with pytest.raises(InputsError, match="reads b, which the records"):
+        load_model(ANNOUNCED, narrow, {"PMML": lambda a, w: made.append(Sum(a, w)) or made[-1]})
+    assert made[-1].closed
