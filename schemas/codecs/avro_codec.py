@@ -13,11 +13,11 @@ from typing import Any
 import fastavro
 import orjson
 
-from schemas.codecs.base import Code, UnfitError, check_size
+from schemas.codecs.base import Code, UnfitError, check_size, parse_each
 from schemas.codecs.json_codec import OBJECTS
 from schemas.codecs.matrix import assemble
 from schemas.errors import CodecError
-from schemas.tensors import BadRecord, Decoded, Input
+from schemas.tensors import Decoded, Input
 
 _HEADER = struct.Struct(">bI")
 
@@ -41,15 +41,7 @@ class AvroCodec:
         self._max_bytes = max_bytes
 
     def decode(self, payloads: Sequence[bytes], inputs: Sequence[Input]) -> Decoded:
-        records: list[dict] = []
-        kept: list[int] = []
-        bad: list[BadRecord] = []
-        for row, payload in enumerate(payloads):
-            try:
-                records.append(self._parse(payload))
-                kept.append(row)
-            except UnfitError as e:
-                bad.append(e.at(row))
+        records, kept, bad = parse_each(payloads, self._parse)
         return assemble(records, inputs, OBJECTS, kept, bad)
 
     def to_json(self, payload: bytes) -> bytes | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from schemas.tensors import BadRecord, Decoded, Input
+
+R = TypeVar("R")
 
 
 class Code(StrEnum):
@@ -59,3 +61,19 @@ def check_size(payload: bytes, limit: int) -> None:
         raise UnfitError(Code.UNPARSABLE, "the payload is empty")
     if len(payload) > limit:
         raise UnfitError(Code.TOO_LARGE, f"the payload has {len(payload)} bytes, the bound is {limit}")
+
+
+def parse_each(
+    payloads: Sequence[bytes], parse: Callable[[bytes], R]
+) -> tuple[list[R], list[int], list[BadRecord]]:
+    """Parse record by record: what could be parsed, its rows, and the rest. `parse` raises `UnfitError`."""
+    records: list[R] = []
+    kept: list[int] = []
+    bad: list[BadRecord] = []
+    for row, payload in enumerate(payloads):
+        try:
+            records.append(parse(payload))
+            kept.append(row)
+        except UnfitError as e:
+            bad.append(e.at(row))
+    return records, kept, bad

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from schemas.codecs.base import Code, UnfitError, check_size
+from schemas.codecs.base import Code, UnfitError, check_size, parse_each
 from schemas.codecs.matrix import Access, assemble, check, finish
 from schemas.tensors import BadRecord, Decoded, Input
 
@@ -108,15 +108,7 @@ class JsonCodec:
                     return assemble(whole, inputs, OBJECTS, range(len(whole)), [])
         except (ValueError, TypeError):
             pass
-        records: list[dict] = []
-        kept: list[int] = []
-        bad: list[BadRecord] = []
-        for row, payload in enumerate(payloads):
-            try:
-                records.append(self._parse(payload))
-                kept.append(row)
-            except UnfitError as e:
-                bad.append(e.at(row))
+        records, kept, bad = parse_each(payloads, self._parse)
         return assemble(records, inputs, OBJECTS, kept, bad)
 
     def _parse(self, payload: bytes) -> dict:

@@ -15,10 +15,10 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from schemas.codecs.base import Code, UnfitError, check_size
+from schemas.codecs.base import Code, UnfitError, check_size, parse_each
 from schemas.codecs.matrix import Access, assemble
 from schemas.errors import CodecError
-from schemas.tensors import BadRecord, Decoded, Input
+from schemas.tensors import Decoded, Input
 
 
 class ProtobufCodec:
@@ -46,15 +46,7 @@ class ProtobufCodec:
         self._access = Access(self._getter, self._look)
 
     def decode(self, payloads: Sequence[bytes], inputs: Sequence[Input]) -> Decoded:
-        messages: list[Message] = []
-        kept: list[int] = []
-        bad: list[BadRecord] = []
-        for row, payload in enumerate(payloads):
-            try:
-                messages.append(self._parse(payload))
-                kept.append(row)
-            except UnfitError as e:
-                bad.append(e.at(row))
+        messages, kept, bad = parse_each(payloads, self._parse)
         return assemble(messages, inputs, self._access, kept, bad)
 
     def to_json(self, payload: bytes) -> bytes | None:
