@@ -1,9 +1,12 @@
 """A block of records, and the few byte strings as which it crosses from the JVM to Python and back.
 
-A Python object made for each record on the way across costs more than decoding the record. So the JVM
-joins a block's payloads with the record separator (U+001E), which no JSON text can hold; a payload that holds
-it, or the escape mark, arrives as the escape mark followed by its base64. This module is the one place that
-knows the layout; `operators.kafka_records` writes it in SQL.
+A Python object made for each record on the way across costs more than decoding the record, and a list made
+for each column in the JVM's window as much again. So the JVM joins a block's records with the record
+separator (U+001E). A record without key and headers is its payload as it is, as long as that neither holds
+the separator nor begins with the frame mark (U+001D); any other is framed: mark, flags, mark, key, mark,
+headers as JSON, mark, payload. Flags: `p` the payload is in base64, `k` there is a key, `K` there is one in
+base64.
+This module is the one place that knows the layout; `operators.kafka_records` writes it in SQL.
 """
 
 from __future__ import annotations
@@ -11,11 +14,15 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import orjson
 
 SEPARATOR = b"\x1e"
-ESCAPE = b"\x1d"
+FRAME = b"\x1d"
+_BITS = 16
+PARTITIONS = 1 << _BITS
+"""An id is offset * PARTITIONS + partition: fewer partitions a topic, and offsets below 2**47."""
 
 Headers = dict[str, bytes]
 
@@ -57,76 +64,75 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class PackedBlock:
-    """A block on its way. `ids` holds partition, offset and event time of each record, comma-separated.
-
-    `keys` and `headers` are None where no record has one; a missing key is the escape mark alone, headers
-    are a JSON object of base64 values or empty.
-    """
+    """A block on its way. `ids` and `event_times`: JSON arrays of one number a record."""
 
     data_type: str
     source: str
     count: int
-    payloads: bytes
+    records: bytes
     ids: bytes
-    keys: bytes | None = None
-    headers: bytes | None = None
+    event_times: bytes
 
 
 def unpack(packed: PackedBlock) -> Block:
     """Raises `ValueError` where the parts disagree about how many records there are."""
-    ids: list[int] = orjson.loads(b"[%b]" % packed.ids)
-    block = Block(
+    ids, event_times = orjson.loads(packed.ids), orjson.loads(packed.event_times)
+    payloads: list[bytes] = packed.records.split(SEPARATOR)
+    lengths = {packed.count, len(payloads), len(ids), len(event_times)}
+    if len(lengths) != 1:
+        raise ValueError(f"a block of {packed.count} records arrived with parts of {sorted(lengths)} records")
+    keys, headers = None, None
+    if FRAME in packed.records and any(map(bytes.startswith, payloads, repeat(FRAME))):
+        framed = [_unframed(p) if p.startswith(FRAME) else (p, None, None) for p in payloads]
+        payloads, keys, headers = map(list, zip(*framed, strict=True))
+    return Block(
         packed.data_type,
         packed.source,
-        _split(packed.payloads),
-        ids[0::3],
-        ids[1::3],
-        ids[2::3],
-        None if packed.keys is None else _split_keys(packed.keys),
-        None if packed.headers is None else [_headers(h) for h in packed.headers.split(SEPARATOR)],
+        payloads,
+        [id & (PARTITIONS - 1) for id in ids],
+        [id >> _BITS for id in ids],
+        event_times,
+        keys if keys and any(k is not None for k in keys) else None,
+        headers if headers and any(headers) else None,
     )
-    lengths = {packed.count, len(block.payloads), len(ids) // 3}
-    lengths |= {len(part) for part in (block.keys, block.headers) if part is not None}
-    if len(lengths) != 1 or len(ids) % 3:
-        raise ValueError(f"a block of {packed.count} records arrived with parts of {sorted(lengths)} records")
-    return block
 
 
 def pack(block: Block) -> PackedBlock:
     """The inverse of `unpack`."""
-    ids = [n for one in zip(block.partitions, block.offsets, block.event_times, strict=True) for n in one]
+    nothing = [None] * len(block)
+    ids = [(o << _BITS) + p for p, o in zip(block.partitions, block.offsets, strict=True)]
+    records = map(_record, block.payloads, block.keys or nothing, block.headers or nothing)
     return PackedBlock(
         block.data_type,
         block.source,
         len(block),
-        SEPARATOR.join(map(_escaped, block.payloads)),
-        orjson.dumps(ids)[1:-1],
-        None
-        if block.keys is None
-        else SEPARATOR.join(ESCAPE if k is None else _escaped(k) for k in block.keys),
-        None if block.headers is None else SEPARATOR.join(map(_packed_headers, block.headers)),
+        SEPARATOR.join(records),
+        orjson.dumps(ids),
+        orjson.dumps(list(block.event_times)),
     )
 
 
-def _escaped(data: bytes) -> bytes:
-    return ESCAPE + base64.b64encode(data) if SEPARATOR in data or ESCAPE in data else data
+def _record(payload: bytes, key: bytes | None, headers: Headers | None) -> bytes:
+    mixed = SEPARATOR in payload
+    if key is None and not headers and not mixed and not payload.startswith(FRAME):
+        return payload
+    plain = key is None or (SEPARATOR not in key and FRAME not in key)
+    flags = (b"p" if mixed else b"") + (b"" if key is None else b"k" if plain else b"K")
+    packed_key = b"" if key is None else key if plain else base64.b64encode(key)
+    body = base64.b64encode(payload) if mixed else payload
+    return FRAME + FRAME.join((flags, packed_key, _packed_headers(headers), body))
 
 
-def _split(joined: bytes) -> list[bytes]:
-    parts = joined.split(SEPARATOR)
-    if ESCAPE in joined:
-        return [base64.b64decode(p[1:]) if p.startswith(ESCAPE) else p for p in parts]
-    return parts
+def _unframed(record: bytes) -> tuple[bytes, bytes | None, Headers | None]:
+    flags, key, headers, payload = record[1:].split(FRAME, 3)
+    return (
+        base64.b64decode(payload) if b"p" in flags else payload,
+        key if b"k" in flags else base64.b64decode(key) if b"K" in flags else None,
+        _headers(headers) if headers else None,
+    )
 
 
-def _split_keys(joined: bytes) -> list[bytes | None]:
-    escaped = ((p, p.startswith(ESCAPE)) for p in joined.split(SEPARATOR))
-    return [None if p == ESCAPE else base64.b64decode(p[1:]) if marked else p for p, marked in escaped]
-
-
-def _headers(packed: bytes) -> Headers | None:
-    if not packed:
-        return None
+def _headers(packed: bytes) -> Headers:
     return {name: base64.b64decode(value or "") for name, value in orjson.loads(packed).items()}
 
 

@@ -20,8 +20,24 @@ class CodecError(MillraceError):
     """A codec cannot be built (unknown message type, unreadable schema)."""
 
 
+class CodeError(MillraceError):
+    """A process of the cluster holds other code than the job was submitted with."""
+
+
 class SourceError(MillraceError):
     """A stream or a store cannot be reached, or is not what the settings say."""
+
+
+class FeatureError(MillraceError):
+    """A declaration of features contradicts itself, or names what does not exist."""
+
+
+class StoreError(MillraceError):
+    """A feature store refuses what is written or asked, or holds what cannot be read."""
+
+
+class RegistryError(MillraceError):
+    """The feature registry does not know a name, or knows something else under it."""
 
 
 class ModelError(MillraceError):
@@ -34,6 +50,18 @@ class DescriptorError(ModelError):
     """The descriptor cannot be parsed or contradicts itself."""
 
     step = "descriptor"
+
+
+class PlanError(ModelError):
+    """A plan of speculative execution cannot be read, or contradicts itself."""
+
+    step = "plan"
+
+
+class GraphError(ModelError):
+    """The nodes of a composed model do not fit together: a cycle, a missing input, an unknown node."""
+
+    step = "graph"
 
 
 class StaleVersionError(ModelError):

@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13schemas/model.proto\x12\x08millrace\"\xe3\x04\n\x0fModelDescriptor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x10\n\x08\x64\x61taType\x18\x03 \x01(\t\x12\x36\n\tmodeltype\x18\x04 \x01(\x0e\x32#.millrace.ModelDescriptor.ModelType\x12\x0e\n\x04\x64\x61ta\x18\x05 \x01(\x0cH\x00\x12\x12\n\x08location\x18\x06 \x01(\tH\x00\x12\x0f\n\x07version\x18\x07 \x01(\x04\x12\x12\n\ncreated_ms\x18\x08 \x01(\x03\x12\x0e\n\x06sha256\x18\t \x01(\t\x12\x0c\n\x04size\x18\n \x01(\x04\x12$\n\x06inputs\x18\x0b \x03(\x0b\x32\x14.millrace.ModelInput\x12&\n\x07outputs\x18\x0c \x03(\x0b\x32\x15.millrace.ModelOutput\x12\x37\n\x07metrics\x18\r \x03(\x0b\x32&.millrace.ModelDescriptor.MetricsEntry\x12\x36\n\toperation\x18\x0e \x01(\x0e\x32#.millrace.ModelDescriptor.Operation\x12\x11\n\tsignature\x18\x0f \x01(\t\x12\r\n\x05\x66orce\x18\x10 \x01(\x08\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\":\n\tModelType\x12\x0e\n\nTENSORFLOW\x10\x00\x12\x13\n\x0fTENSORFLOWSAVED\x10\x01\x12\x08\n\x04PMML\x10\x02\"$\n\tOperation\x12\t\n\x05SERVE\x10\x00\x12\x0c\n\x08WITHDRAW\x10\x01\x42\t\n\x07\x63ontent\"H\n\nModelInput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\"*\n\x0bModelOutput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\"\x8a\x02\n\x08ModelLog\x12(\n\x06served\x18\x01 \x01(\x0b\x32\x18.millrace.ModelLog.Entry\x12)\n\x07pending\x18\x02 \x03(\x0b\x32\x18.millrace.ModelLog.Entry\x12.\n\x06newest\x18\x03 \x03(\x0b\x32\x1e.millrace.ModelLog.NewestEntry\x1aJ\n\x05\x45ntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x12\n\ndescriptor\x18\x04 \x01(\x0c\x1a-\n\x0bNewestEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13schemas/model.proto\x12\x08millrace\"\xad\x05\n\x0fModelDescriptor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x10\n\x08\x64\x61taType\x18\x03 \x01(\t\x12\x36\n\tmodeltype\x18\x04 \x01(\x0e\x32#.millrace.ModelDescriptor.ModelType\x12\x0e\n\x04\x64\x61ta\x18\x05 \x01(\x0cH\x00\x12\x12\n\x08location\x18\x06 \x01(\tH\x00\x12\x0f\n\x07version\x18\x07 \x01(\x04\x12\x12\n\ncreated_ms\x18\x08 \x01(\x03\x12\x0e\n\x06sha256\x18\t \x01(\t\x12\x0c\n\x04size\x18\n \x01(\x04\x12$\n\x06inputs\x18\x0b \x03(\x0b\x32\x14.millrace.ModelInput\x12&\n\x07outputs\x18\x0c \x03(\x0b\x32\x15.millrace.ModelOutput\x12\x37\n\x07metrics\x18\r \x03(\x0b\x32&.millrace.ModelDescriptor.MetricsEntry\x12\x36\n\toperation\x18\x0e \x01(\x0e\x32#.millrace.ModelDescriptor.Operation\x12\x11\n\tsignature\x18\x0f \x01(\t\x12\r\n\x05\x66orce\x18\x10 \x01(\x08\x12\x0c\n\x04plan\x18\x11 \x01(\t\x12#\n\x05graph\x18\x12 \x01(\x0b\x32\x14.millrace.ModelGraph\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"E\n\tModelType\x12\x0e\n\nTENSORFLOW\x10\x00\x12\x13\n\x0fTENSORFLOWSAVED\x10\x01\x12\x08\n\x04PMML\x10\x02\x12\t\n\x05GRAPH\x10\x03\"0\n\tOperation\x12\t\n\x05SERVE\x10\x00\x12\x0c\n\x08WITHDRAW\x10\x01\x12\n\n\x06\x44\x45\x43IDE\x10\x02\x42\t\n\x07\x63ontent\"@\n\nModelGraph\x12\"\n\x05nodes\x18\x01 \x03(\x0b\x32\x13.millrace.GraphNode\x12\x0e\n\x06\x66ields\x18\x02 \x03(\t\"\x83\x03\n\tGraphNode\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x36\n\tmodeltype\x18\x02 \x01(\x0e\x32#.millrace.ModelDescriptor.ModelType\x12\x0e\n\x04\x64\x61ta\x18\x03 \x01(\x0cH\x00\x12\x12\n\x08location\x18\x04 \x01(\tH\x00\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12\x0c\n\x04size\x18\x06 \x01(\x04\x12\x11\n\tsignature\x18\x07 \x01(\t\x12$\n\x06inputs\x18\x08 \x03(\x0b\x32\x14.millrace.GraphInput\x12&\n\x07outputs\x18\t \x03(\x0b\x32\x15.millrace.ModelOutput\x12,\n\x07\x63ombine\x18\n \x01(\x0e\x32\x1b.millrace.GraphNode.Combine\x12\n\n\x02of\x18\x0b \x03(\t\x12\x0f\n\x07weights\x18\x0c \x03(\x01\"7\n\x07\x43ombine\x12\x08\n\x04NONE\x10\x00\x12\x08\n\x04MEAN\x10\x01\x12\n\n\x06MEDIAN\x10\x02\x12\x0c\n\x08MAJORITY\x10\x03\x42\t\n\x07\x63ontent\"T\n\nGraphInput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\x12\n\n\x02of\x18\x05 \x03(\t\"H\n\nModelInput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\"*\n\x0bModelOutput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\"\x8a\x02\n\x08ModelLog\x12(\n\x06served\x18\x01 \x01(\x0b\x32\x18.millrace.ModelLog.Entry\x12)\n\x07pending\x18\x02 \x03(\x0b\x32\x18.millrace.ModelLog.Entry\x12.\n\x06newest\x18\x03 \x03(\x0b\x32\x1e.millrace.ModelLog.NewestEntry\x1aJ\n\x05\x45ntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x12\n\ndescriptor\x18\x04 \x01(\x0c\x1a-\n\x0bNewestEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xc3\x02\n\tRouterLog\x12\x31\n\ncandidates\x18\x01 \x03(\x0b\x32\x1d.millrace.RouterLog.Candidate\x12!\n\x05plans\x18\x02 \x01(\x0b\x32\x12.millrace.ModelLog\x1a\xdf\x01\n\tCandidate\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x03log\x18\x02 \x01(\x0b\x32\x12.millrace.ModelLog\x12\x36\n\tmodeltype\x18\x03 \x01(\x0e\x32#.millrace.ModelDescriptor.ModelType\x12;\n\x07metrics\x18\x04 \x03(\x0b\x32*.millrace.RouterLog.Candidate.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x81\x01\n\rCandidateLogs\x12/\n\x04logs\x18\x01 \x03(\x0b\x32!.millrace.CandidateLogs.LogsEntry\x1a?\n\tLogsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.millrace.ModelLog:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -25,22 +25,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELDESCRIPTOR_METRICSENTRY']._serialized_options = b'8\001'
   _globals['_MODELLOG_NEWESTENTRY']._loaded_options = None
   _globals['_MODELLOG_NEWESTENTRY']._serialized_options = b'8\001'
+  _globals['_ROUTERLOG_CANDIDATE_METRICSENTRY']._loaded_options = None
+  _globals['_ROUTERLOG_CANDIDATE_METRICSENTRY']._serialized_options = b'8\001'
+  _globals['_CANDIDATELOGS_LOGSENTRY']._loaded_options = None
+  _globals['_CANDIDATELOGS_LOGSENTRY']._serialized_options = b'8\001'
   _globals['_MODELDESCRIPTOR']._serialized_start=34
-  _globals['_MODELDESCRIPTOR']._serialized_end=645
-  _globals['_MODELDESCRIPTOR_METRICSENTRY']._serialized_start=490
-  _globals['_MODELDESCRIPTOR_METRICSENTRY']._serialized_end=536
-  _globals['_MODELDESCRIPTOR_MODELTYPE']._serialized_start=538
-  _globals['_MODELDESCRIPTOR_MODELTYPE']._serialized_end=596
-  _globals['_MODELDESCRIPTOR_OPERATION']._serialized_start=598
-  _globals['_MODELDESCRIPTOR_OPERATION']._serialized_end=634
-  _globals['_MODELINPUT']._serialized_start=647
-  _globals['_MODELINPUT']._serialized_end=719
-  _globals['_MODELOUTPUT']._serialized_start=721
-  _globals['_MODELOUTPUT']._serialized_end=763
-  _globals['_MODELLOG']._serialized_start=766
-  _globals['_MODELLOG']._serialized_end=1032
-  _globals['_MODELLOG_ENTRY']._serialized_start=911
-  _globals['_MODELLOG_ENTRY']._serialized_end=985
-  _globals['_MODELLOG_NEWESTENTRY']._serialized_start=987
-  _globals['_MODELLOG_NEWESTENTRY']._serialized_end=1032
+  _globals['_MODELDESCRIPTOR']._serialized_end=719
+  _globals['_MODELDESCRIPTOR_METRICSENTRY']._serialized_start=541
+  _globals['_MODELDESCRIPTOR_METRICSENTRY']._serialized_end=587
+  _globals['_MODELDESCRIPTOR_MODELTYPE']._serialized_start=589
+  _globals['_MODELDESCRIPTOR_MODELTYPE']._serialized_end=658
+  _globals['_MODELDESCRIPTOR_OPERATION']._serialized_start=660
+  _globals['_MODELDESCRIPTOR_OPERATION']._serialized_end=708
+  _globals['_MODELGRAPH']._serialized_start=721
+  _globals['_MODELGRAPH']._serialized_end=785
+  _globals['_GRAPHNODE']._serialized_start=788
+  _globals['_GRAPHNODE']._serialized_end=1175
+  _globals['_GRAPHNODE_COMBINE']._serialized_start=1109
+  _globals['_GRAPHNODE_COMBINE']._serialized_end=1164
+  _globals['_GRAPHINPUT']._serialized_start=1177
+  _globals['_GRAPHINPUT']._serialized_end=1261
+  _globals['_MODELINPUT']._serialized_start=1263
+  _globals['_MODELINPUT']._serialized_end=1335
+  _globals['_MODELOUTPUT']._serialized_start=1337
+  _globals['_MODELOUTPUT']._serialized_end=1379
+  _globals['_MODELLOG']._serialized_start=1382
+  _globals['_MODELLOG']._serialized_end=1648
+  _globals['_MODELLOG_ENTRY']._serialized_start=1527
+  _globals['_MODELLOG_ENTRY']._serialized_end=1601
+  _globals['_MODELLOG_NEWESTENTRY']._serialized_start=1603
+  _globals['_MODELLOG_NEWESTENTRY']._serialized_end=1648
+  _globals['_ROUTERLOG']._serialized_start=1651
+  _globals['_ROUTERLOG']._serialized_end=1974
+  _globals['_ROUTERLOG_CANDIDATE']._serialized_start=1751
+  _globals['_ROUTERLOG_CANDIDATE']._serialized_end=1974
+  _globals['_ROUTERLOG_CANDIDATE_METRICSENTRY']._serialized_start=541
+  _globals['_ROUTERLOG_CANDIDATE_METRICSENTRY']._serialized_end=587
+  _globals['_CANDIDATELOGS']._serialized_start=1977
+  _globals['_CANDIDATELOGS']._serialized_end=2106
+  _globals['_CANDIDATELOGS_LOGSENTRY']._serialized_start=2043
+  _globals['_CANDIDATELOGS_LOGSENTRY']._serialized_end=2106
 # @@protoc_insertion_point(module_scope)

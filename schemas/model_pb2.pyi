@@ -7,21 +7,25 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ModelDescriptor(_message.Message):
-    __slots__ = ("name", "description", "dataType", "modeltype", "data", "location", "version", "created_ms", "sha256", "size", "inputs", "outputs", "metrics", "operation", "signature", "force")
+    __slots__ = ("name", "description", "dataType", "modeltype", "data", "location", "version", "created_ms", "sha256", "size", "inputs", "outputs", "metrics", "operation", "signature", "force", "plan", "graph")
     class ModelType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         TENSORFLOW: _ClassVar[ModelDescriptor.ModelType]
         TENSORFLOWSAVED: _ClassVar[ModelDescriptor.ModelType]
         PMML: _ClassVar[ModelDescriptor.ModelType]
+        GRAPH: _ClassVar[ModelDescriptor.ModelType]
     TENSORFLOW: ModelDescriptor.ModelType
     TENSORFLOWSAVED: ModelDescriptor.ModelType
     PMML: ModelDescriptor.ModelType
+    GRAPH: ModelDescriptor.ModelType
     class Operation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         SERVE: _ClassVar[ModelDescriptor.Operation]
         WITHDRAW: _ClassVar[ModelDescriptor.Operation]
+        DECIDE: _ClassVar[ModelDescriptor.Operation]
     SERVE: ModelDescriptor.Operation
     WITHDRAW: ModelDescriptor.Operation
+    DECIDE: ModelDescriptor.Operation
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +49,8 @@ class ModelDescriptor(_message.Message):
     OPERATION_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     dataType: str
@@ -61,7 +67,69 @@ class ModelDescriptor(_message.Message):
     operation: ModelDescriptor.Operation
     signature: str
     force: bool
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., dataType: _Optional[str] = ..., modeltype: _Optional[_Union[ModelDescriptor.ModelType, str]] = ..., data: _Optional[bytes] = ..., location: _Optional[str] = ..., version: _Optional[int] = ..., created_ms: _Optional[int] = ..., sha256: _Optional[str] = ..., size: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[ModelInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[ModelOutput, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., operation: _Optional[_Union[ModelDescriptor.Operation, str]] = ..., signature: _Optional[str] = ..., force: bool = ...) -> None: ...
+    plan: str
+    graph: ModelGraph
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., dataType: _Optional[str] = ..., modeltype: _Optional[_Union[ModelDescriptor.ModelType, str]] = ..., data: _Optional[bytes] = ..., location: _Optional[str] = ..., version: _Optional[int] = ..., created_ms: _Optional[int] = ..., sha256: _Optional[str] = ..., size: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[ModelInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[ModelOutput, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., operation: _Optional[_Union[ModelDescriptor.Operation, str]] = ..., signature: _Optional[str] = ..., force: bool = ..., plan: _Optional[str] = ..., graph: _Optional[_Union[ModelGraph, _Mapping]] = ...) -> None: ...
+
+class ModelGraph(_message.Message):
+    __slots__ = ("nodes", "fields")
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedCompositeFieldContainer[GraphNode]
+    fields: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, nodes: _Optional[_Iterable[_Union[GraphNode, _Mapping]]] = ..., fields: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GraphNode(_message.Message):
+    __slots__ = ("name", "modeltype", "data", "location", "sha256", "size", "signature", "inputs", "outputs", "combine", "of", "weights")
+    class Combine(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        NONE: _ClassVar[GraphNode.Combine]
+        MEAN: _ClassVar[GraphNode.Combine]
+        MEDIAN: _ClassVar[GraphNode.Combine]
+        MAJORITY: _ClassVar[GraphNode.Combine]
+    NONE: GraphNode.Combine
+    MEAN: GraphNode.Combine
+    MEDIAN: GraphNode.Combine
+    MAJORITY: GraphNode.Combine
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MODELTYPE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    LOCATION_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    COMBINE_FIELD_NUMBER: _ClassVar[int]
+    OF_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    modeltype: ModelDescriptor.ModelType
+    data: bytes
+    location: str
+    sha256: str
+    size: int
+    signature: str
+    inputs: _containers.RepeatedCompositeFieldContainer[GraphInput]
+    outputs: _containers.RepeatedCompositeFieldContainer[ModelOutput]
+    combine: GraphNode.Combine
+    of: _containers.RepeatedScalarFieldContainer[str]
+    weights: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, name: _Optional[str] = ..., modeltype: _Optional[_Union[ModelDescriptor.ModelType, str]] = ..., data: _Optional[bytes] = ..., location: _Optional[str] = ..., sha256: _Optional[str] = ..., size: _Optional[int] = ..., signature: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[GraphInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[ModelOutput, _Mapping]]] = ..., combine: _Optional[_Union[GraphNode.Combine, str]] = ..., of: _Optional[_Iterable[str]] = ..., weights: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class GraphInput(_message.Message):
+    __slots__ = ("name", "dtype", "shape", "fields", "of")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    OF_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    dtype: str
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    fields: _containers.RepeatedScalarFieldContainer[str]
+    of: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., fields: _Optional[_Iterable[str]] = ..., of: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ModelInput(_message.Message):
     __slots__ = ("name", "dtype", "shape", "fields")
@@ -110,3 +178,42 @@ class ModelLog(_message.Message):
     pending: _containers.RepeatedCompositeFieldContainer[ModelLog.Entry]
     newest: _containers.ScalarMap[str, int]
     def __init__(self, served: _Optional[_Union[ModelLog.Entry, _Mapping]] = ..., pending: _Optional[_Iterable[_Union[ModelLog.Entry, _Mapping]]] = ..., newest: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class RouterLog(_message.Message):
+    __slots__ = ("candidates", "plans")
+    class Candidate(_message.Message):
+        __slots__ = ("name", "log", "modeltype", "metrics")
+        class MetricsEntry(_message.Message):
+            __slots__ = ("key", "value")
+            KEY_FIELD_NUMBER: _ClassVar[int]
+            VALUE_FIELD_NUMBER: _ClassVar[int]
+            key: str
+            value: float
+            def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        LOG_FIELD_NUMBER: _ClassVar[int]
+        MODELTYPE_FIELD_NUMBER: _ClassVar[int]
+        METRICS_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        log: ModelLog
+        modeltype: ModelDescriptor.ModelType
+        metrics: _containers.ScalarMap[str, float]
+        def __init__(self, name: _Optional[str] = ..., log: _Optional[_Union[ModelLog, _Mapping]] = ..., modeltype: _Optional[_Union[ModelDescriptor.ModelType, str]] = ..., metrics: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    PLANS_FIELD_NUMBER: _ClassVar[int]
+    candidates: _containers.RepeatedCompositeFieldContainer[RouterLog.Candidate]
+    plans: ModelLog
+    def __init__(self, candidates: _Optional[_Iterable[_Union[RouterLog.Candidate, _Mapping]]] = ..., plans: _Optional[_Union[ModelLog, _Mapping]] = ...) -> None: ...
+
+class CandidateLogs(_message.Message):
+    __slots__ = ("logs",)
+    class LogsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: ModelLog
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ModelLog, _Mapping]] = ...) -> None: ...
+    LOGS_FIELD_NUMBER: _ClassVar[int]
+    logs: _containers.MessageMap[str, ModelLog]
+    def __init__(self, logs: _Optional[_Mapping[str, ModelLog]] = ...) -> None: ...

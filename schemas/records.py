@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-T = TypeVar("T", "DeadLetter", "ModelEvent", "ModelToServeStats")
+T = TypeVar("T", "DeadLetter", "ModelEvent", "ModelToServeStats", "CandidateStats")
 
 
 RAW_LIMIT = 700_000
@@ -25,16 +25,21 @@ class Outcome(StrEnum):
     SCORED = "scored"
     NO_MODEL = "no_model"
     FAILED = "failed"
+    UNDECIDED = "undecided"
 
 
 class EventKind(StrEnum):
-    """What became of an announced model."""
+    """What became of an announced model or plan. A plan that DECIDES is in force; one that is NOT_APPLICABLE
+    came to a job that has no use for it. FENCED: a call did not come back; a fresh instance takes over."""
 
     SERVED = "served"
     REFUSED = "refused"
     WITHDRAWN = "withdrawn"
     ALREADY_SERVED = "already_served"
     SUPERSEDED = "superseded"
+    DECIDES = "decides"
+    FENCED = "fenced"
+    NOT_APPLICABLE = "not_applicable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,9 @@ class ModelToServeStats:
 
     `usage` counts records, `duration_ms` is the time spent in `predict`, `min_ms`, `max_ms`, `p50_ms` and
     `p99_ms` are of one call (a block), by a KLL sketch (Karnin, Lang, Liberty, FOCS 2016).
+
+    Of a candidate of speculative execution also: requests `declined`, calls `fenced` off, and how many of
+    their threads are `stuck` now.
     """
 
     name: str
@@ -100,6 +108,9 @@ class ModelToServeStats:
     p50_ms: float
     p99_ms: float
     serving: bool = True
+    declined: int = 0
+    fenced: int = 0
+    stuck: int = 0
 
     @property
     def key(self) -> str:
@@ -107,7 +118,43 @@ class ModelToServeStats:
         return f"{self.data_type}/{self.name}/{self.version}/{self.subtask}"
 
 
-def encode(record: DeadLetter | ModelEvent | ModelToServeStats) -> bytes:
+@dataclass(frozen=True, slots=True)
+class CandidateStats:
+    """How one version of a candidate has fared in one subtask of the collector since it first answered.
+
+    Counts of records: `asked` = `answered` + `late` + `declined` + `failed`. `wins`: decided by its answer
+    alone, which a shadow never does; `disagreements`: took part in time, and answered other than was decided.
+    `fenced`: of the late and failed, those whose call was given up. `version` 0: it has not
+    answered yet, so that nobody knows which. `waited_p50_ms`, `waited_p99_ms`: from the request to the
+    answer, over blocks, by a KLL sketch (Karnin, Lang, Liberty, FOCS 2016).
+    """
+
+    data_type: str
+    candidate: str
+    version: int
+    digest: str
+    subtask: int
+    since: int
+    at: int
+    asked: int = 0
+    answered: int = 0
+    wins: int = 0
+    disagreements: int = 0
+    late: int = 0
+    declined: int = 0
+    failed: int = 0
+    fenced: int = 0
+    waited_p50_ms: float = 0.0
+    waited_p99_ms: float = 0.0
+    shadow: bool = False
+
+    @property
+    def key(self) -> str:
+        """The key under which a compacted topic keeps only the newest of these."""
+        return f"{self.data_type}/{self.candidate}/{self.version}/{self.subtask}/decided"
+
+
+def encode(record: DeadLetter | ModelEvent | ModelToServeStats | CandidateStats) -> bytes:
     return orjson.dumps(record)
 
 

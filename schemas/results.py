@@ -89,9 +89,9 @@ def write_results(
     if rows is not None:
         wanted = np.asarray(rows).tolist()
         parts = tuple([part[r] for r in wanted] for part in parts)
-    bodies, comma = _bodies(parts[0])
+    bodies, comma = open_bodies(parts[0])
     count = len(parts[0])
-    ints = [_column(part, count, "identity") for part in parts[1:]]
+    ints = [json_column(part, count, "identity") for part in parts[1:]]
     fields = {
         "data_type": stamp.data_type,
         "outcome": stamp.outcome.value,
@@ -107,7 +107,7 @@ def write_results(
     constant = comma + b'"millrace":' + head[:-1] + b',"scores":{'
     comma = b""
     for name, column in (scores or {}).items():
-        pieces += [repeat(constant + comma + orjson.dumps(name) + b":"), _column(column, count, name)]
+        pieces += [repeat(constant + comma + orjson.dumps(name) + b":"), json_column(column, count, name)]
         constant, comma = b"", b","
     source = b'},"source":' + orjson.dumps(identity.source) + b',"partition":'
     pieces += [repeat(constant + source), ints[0], repeat(b',"offset":'), ints[1]]
@@ -128,8 +128,11 @@ def read_result(data: bytes) -> Scored:
         raise ValueError(f"not a result: {e}") from None
 
 
-def _bodies(records: Sequence[bytes]) -> tuple[Iterable[bytes], bytes]:
-    """Each object without its last brace, and what must follow them all: a comma, or nothing."""
+def open_bodies(records: Sequence[bytes]) -> tuple[Iterable[bytes], bytes]:
+    """Each object without its last brace, and what must follow them all: a comma, or nothing.
+
+    Raises `ValueError` for a record that does not end in `}`.
+    """
     # a look at the last two bytes settles the usual block; whitespace or `{` there needs a closer one
     ends = {record[-2:] for record in records}
     if all(len(end) == 2 and end[1] == 0x7D and end[0] not in _NEEDS_A_LOOK for end in ends):
@@ -145,8 +148,11 @@ def _body(record: bytes) -> bytes:
     return inner if inner == b"{" or inner.lstrip(b" \t\r\n") == b"{" else inner + b","
 
 
-def _column(column: Sequence[Any] | NDArray, count: int, name: str) -> Sequence[bytes]:
-    """Each row's value as JSON: numbers of a whole column are rendered in one call and split apart."""
+def json_column(column: Sequence[Any] | NDArray, count: int, name: str) -> Sequence[bytes]:
+    """Each row's value as JSON: numbers of a whole column are rendered in one call and split apart.
+
+    Raises `ValueError` where it has not `count` rows.
+    """
     if len(column) != count:
         raise ValueError(f"{name!r} has {len(column)} rows for {count} results")
     if not isinstance(column, np.ndarray):
