@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,24 +11,29 @@ from google.protobuf.message import DecodeError
 
 from schemas.errors import DescriptorError
 from schemas.model_pb2 import ModelDescriptor
-from schemas.tensors import DType
+from schemas.plan import read_plan
+from udfs.descriptor_parts import content, fingerprint, output_names, partial_inputs
+from udfs.graph_descriptor import announced_digest, graph_message, parse_graph
+from udfs.graph_nodes import Graph
 from udfs.runtimes.base import PartialInput, Wanted
 
 SERVE = "SERVE"
 WITHDRAW = "WITHDRAW"
+DECIDE = "DECIDE"
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_DTYPES = frozenset(d.value for d in DType)
+PLAN_NAME = "plan"
+"""The name of a plan that was given none. The data type would be the name of a model that was given none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What a publisher says about a model. Exactly one of `data` and `location` is set, none to withdraw.
+    """What a publisher says about a model. One of `data`, `location` and `graph` is set, none to withdraw.
 
     `version` 0 and `created_ms` 0 (epoch milliseconds) mean: not given. `sha256` (lower-case hex) and `size`
-    (bytes) are of the artifact, derived from inline data; "" and 0 where a location came without them.
-    `outputs` pairs a model output with its name in the result. `name` is "" only in a withdrawal of whatever
-    model serves the data type.
+    (bytes) are of the artifact, derived from inline data; "" and 0 where a location came without them. Of a
+    graph they are what `graph_digest` says. `outputs` pairs a model output with its name in the result.
+    `name` is "" only in a withdrawal of whatever model serves the data type. `plan` is the JSON of a plan to
+    DECIDE by, unchecked ("" is the default plan).
     """
 
     name: str
@@ -48,6 +52,8 @@ class Announcement:
     operation: str = SERVE
     signature: str = ""
     force: bool = False
+    plan: str = ""
+    graph: Graph | None = None
 
     def wanted(self, fields: Sequence[str] = ()) -> Wanted:
         """What a runtime is asked for; `fields` are the data type's record fields from the settings."""
@@ -77,10 +83,17 @@ def parse(data: bytes) -> Announcement:
         raise DescriptorError(f"{about} has the unknown modeltype {message.modeltype}; known are {known}")
     if message.created_ms < 0:
         raise DescriptorError(f"{about} was created at {message.created_ms} ms, before 1970")
-    inline, location = (None, None) if operation == WITHDRAW else _content(message, about)
-    sha256, size = _fingerprint(message, inline, about)
+    is_graph = message.modeltype == ModelDescriptor.GRAPH
+    if message.HasField("graph") and not is_graph:
+        raise DescriptorError(f"{about} carries a graph of models; its modeltype is GRAPH then")
+    inline, location = content(message, about) if operation == SERVE and not is_graph else (None, None)
+    graph = parse_graph(message, about) if operation == SERVE and is_graph else None
+    hashed = message.plan.encode() if operation == DECIDE else inline
+    sha256, size = fingerprint(message, hashed, about)
+    if graph is not None and (digest := announced_digest(graph)) is not None:
+        sha256, size = sha256 or digest.sha256, size or digest.size
     return Announcement(
-        name=message.name.strip() or ("" if operation == WITHDRAW else data_type),
+        name=message.name.strip() or _default_name(operation, data_type),
         data_type=data_type,
         model_type=ModelDescriptor.ModelType.Name(message.modeltype),
         description=message.description,
@@ -90,12 +103,14 @@ def parse(data: bytes) -> Announcement:
         size=size,
         location=location,
         data=inline,
-        inputs=_inputs(message, about),
-        outputs=_outputs(message, about),
+        inputs=partial_inputs(message.inputs, about),
+        outputs=output_names(message.outputs, about),
         metrics=_metrics(message, about),
         operation=operation,
         signature=message.signature,
         force=message.force,
+        plan=message.plan,
+        graph=graph,
     )
 
 
@@ -117,18 +132,27 @@ def build(
     operation: str = SERVE,
     signature: str = "",
     force: bool = False,
+    plan: str = "",
+    graph: Graph | None = None,
 ) -> bytes:
     """Descriptor bytes for a publisher, checked by `parse` before they are handed out.
 
-    Size and digest of inline data are filled in. Raises `DescriptorError`.
+    Size and digest of inline data are filled in. Raises `DescriptorError`, and `PlanError` for a plan that
+    cannot be read.
     """
-    if data is not None and location is not None:
-        raise DescriptorError(f"a model for {data_type!r} travels as data or by location, not both")
+    if operation == DECIDE:
+        read_plan(plan)
+    if sum(given is not None for given in (data, location, graph)) > 1:
+        raise DescriptorError(
+            f"a model for {data_type!r} travels as data, by location or as a graph, not both"
+        )
     if data is not None:
         sha256, size = sha256 or hashlib.sha256(data).hexdigest(), size or len(data)
+    if graph is not None and (digest := announced_digest(graph)) is not None:
+        sha256, size = sha256 or digest.sha256, size or digest.size
     try:
         message = ModelDescriptor(
-            name=name or ("" if operation == WITHDRAW else data_type),
+            name=name or _default_name(operation, data_type),
             description=description,
             dataType=data_type,
             modeltype=ModelDescriptor.ModelType.Value(model_type),
@@ -140,6 +164,8 @@ def build(
             operation=ModelDescriptor.Operation.Value(operation),
             signature=signature,
             force=force,
+            plan=plan,
+            graph=None if graph is None else graph_message(graph),
         )
         for i in inputs:
             message.inputs.add(name=i.name, dtype=i.dtype or "", shape=i.shape or (), fields=i.fields)
@@ -157,53 +183,8 @@ def build(
     return encoded
 
 
-def _content(message: ModelDescriptor, about: str) -> tuple[bytes | None, str | None]:
-    kind = message.WhichOneof("content")
-    if kind == "data" and message.data:
-        return message.data, None
-    if kind == "location" and message.location.strip():
-        return None, message.location.strip()
-    raise DescriptorError(f"{about} carries no model: give data (field 5) or location (field 6)")
-
-
-def _fingerprint(message: ModelDescriptor, inline: bytes | None, about: str) -> tuple[str, int]:
-    sha256 = message.sha256.strip().lower()
-    if sha256 and not _SHA256.fullmatch(sha256):
-        raise DescriptorError(f"{about} has the sha256 {sha256!r}, which is not 64 hex digits")
-    if inline is None:
-        return sha256, message.size
-    if message.size and message.size != len(inline):
-        raise DescriptorError(f"{about} says {message.size} bytes and carries {len(inline)}")
-    return sha256 or hashlib.sha256(inline).hexdigest(), len(inline)
-
-
-def _inputs(message: ModelDescriptor, about: str) -> tuple[PartialInput, ...]:
-    inputs = []
-    for i in message.inputs:
-        if not i.name:
-            raise DescriptorError(f"{about} has an input without a name")
-        if i.dtype and i.dtype not in _DTYPES:
-            known = ", ".join(sorted(_DTYPES))
-            raise DescriptorError(f"{about}: input {i.name!r} has the dtype {i.dtype!r}; known are {known}")
-        shape = tuple(i.shape)
-        if any(n < 1 for n in shape):
-            raise DescriptorError(f"{about}: input {i.name!r} has the shape {shape}; sizes are 1 or more")
-        fields = tuple(i.fields)
-        if len(set(fields)) != len(fields) or not all(fields):
-            raise DescriptorError(f"{about}: input {i.name!r} has a repeated or an empty field name")
-        if shape and len(fields) > 1 and shape != (len(fields),):
-            raise DescriptorError(f"{about}: input {i.name!r} of shape {shape} is given {len(fields)} fields")
-        inputs.append(PartialInput(i.name, i.dtype or None, shape or None, fields))
-    _unique((i.name for i in inputs), "input", about)
-    return tuple(inputs)
-
-
-def _outputs(message: ModelDescriptor, about: str) -> tuple[tuple[str, str], ...]:
-    if any(not o.name for o in message.outputs):
-        raise DescriptorError(f"{about} has an output without a name")
-    outputs = tuple((o.name, o.alias or o.name) for o in message.outputs)
-    _unique((alias for _, alias in outputs), "output", about)
-    return outputs
+def _default_name(operation: str, data_type: str) -> str:
+    return {SERVE: data_type, DECIDE: PLAN_NAME}.get(operation, "")
 
 
 def _metrics(message: ModelDescriptor, about: str) -> tuple[tuple[str, float], ...]:
@@ -212,11 +193,3 @@ def _metrics(message: ModelDescriptor, about: str) -> tuple[tuple[str, float], .
         if not math.isfinite(value):
             raise DescriptorError(f"{about}: the metric {name!r} is {value}; give a finite number")
     return metrics
-
-
-def _unique(names: Iterable[str], what: str, about: str) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise DescriptorError(f"{about} names the {what} {name!r} twice")
-        seen.add(name)

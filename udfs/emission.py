@@ -1,4 +1,4 @@
-"""What a scoring operator sends on, and how result lines are bundled for the way back to the JVM."""
+"""What a scoring operator sends on, and how results are bundled for the way back to the JVM."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from operator import ne
 from typing import Any
 
 from schemas.block import SEPARATOR, Block, Headers
-from schemas.records import DeadLetter, ModelEvent, ModelToServeStats
+from schemas.records import CandidateStats, DeadLetter, ModelEvent, ModelToServeStats
 from udfs.scoring import Scored
 
 SHARED = b"-"
@@ -21,20 +21,20 @@ _LINES_A_RUN = 8
 
 @dataclass(frozen=True, slots=True)
 class ResultRun:
-    """Neighbouring results on their way to the JVM, which splits them: far cheaper than handing rows over.
+    """Neighbouring results on their way to the JVM: a list of byte strings is far cheaper there than rows.
 
-    `lines` and `marks` are joined by the separator, a mark for each line: SHARED, or its own event time
-    (epoch ms, 13 digits) followed, where it has a key, by `k` and the key in hex. All have the same headers.
+    `marks`, one a line, joined by the separator: SHARED, or the line's own event time (epoch ms, 13 digits)
+    followed, where it has a key, by `k` and the key in hex. All have the same headers.
     """
 
-    lines: bytes
+    lines: Sequence[bytes]
     marks: bytes
     event_time: int
     key: bytes | None
     headers: Headers | None
 
 
-Emission = ResultRun | DeadLetter | ModelEvent | ModelToServeStats
+Emission = ResultRun | DeadLetter | ModelEvent | ModelToServeStats | CandidateStats
 
 
 def emissions(block: Block, scored: Scored) -> Iterator[Emission]:
@@ -50,7 +50,7 @@ def emissions(block: Block, scored: Scored) -> Iterator[Emission]:
         part = slice(start, end)
         marks = _marks(times[part], keys and keys[part]) if marked else repeat(SHARED, end - start)
         yield ResultRun(
-            SEPARATOR.join(lines[part]),
+            lines[part],
             SEPARATOR.join(marks),
             times[start],
             keys and keys[start],

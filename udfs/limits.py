@@ -9,10 +9,15 @@ from schemas.errors import FetchError
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one model's content: bytes in all, and files of a folder."""
+    """Bounds of one model's content: bytes in all, and files of a folder.
+
+    `max_nodes` of a graph of models, `max_depth` of the longest chain of nodes in it.
+    """
 
     max_bytes: int = 2 << 30
     max_files: int = 10_000
+    max_nodes: int = 32
+    max_depth: int = 8
 
 
 class Meter:

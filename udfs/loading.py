@@ -10,26 +10,23 @@ import importlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from schemas.errors import InputsError, LoadError, ModelError, PredictError, TrialError
+from schemas.errors import InputsError, LoadError
 from schemas.tensors import Columns
 from udfs import trial
 from udfs.descriptor import SERVE, Announcement
-from udfs.fetch import bring, check_digest
-from udfs.limits import Limits
+from udfs.graph_loading import load_graph
+from udfs.load_steps import Load, LoadPolicy, LoadSteps
 from udfs.loaded_model import LoadedModel, LoadReport, ModelStamp
-from udfs.runtimes.base import Artifact, Runtime, Wanted
-from udfs.s3 import S3Options
+from udfs.runtimes.base import Runtime
 
 __all__ = ["LoadPolicy", "LoadReport", "LoadedModel", "ModelStamp", "load_model"]
-
-Load = Callable[[Artifact, Wanted], Runtime]
 
 _MODULES = {
     "TENSORFLOW": "udfs.runtimes.frozen_graph",
@@ -39,25 +36,6 @@ _MODULES = {
 _TRIAL_BATCHES = (1, 3)
 _WARM_CALLS = 5
 _WARM_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class LoadPolicy:
-    """What loading may use and must prove.
-
-    `roots`: where locations may point. `scratch`: the parent of the private folders, by default the system's.
-    `fields`: the data type's record fields in order. `warm_up_batches`: batch sizes in records.
-    `trial_rows`: records (field -> value) to try the model with, where generated ones would not do.
-    """
-
-    roots: tuple[str, ...] = ()
-    scratch: str | None = None
-    max_bytes: int = Limits().max_bytes
-    max_files: int = Limits().max_files
-    fields: tuple[str, ...] = ()
-    warm_up_batches: tuple[int, ...] = (1, 64, 1024)
-    trial_rows: tuple[Mapping[str, Any], ...] = ()
-    s3: S3Options = field(default_factory=S3Options)
 
 
 def load_model(
@@ -70,26 +48,26 @@ def load_model(
     """
     if announcement.operation != SERVE:
         raise LoadError(f"{announcement.name!r} is announced to {announcement.operation}, not to be loaded")
-    report = LoadReport()
-    parent = policy.scratch
-    with _step("fetch", report):
-        scratch = Path(tempfile.mkdtemp(prefix="millrace-model-", dir=parent))
+    steps = LoadSteps(policy, partial(_loader, runtimes))
+    report = steps.report
+    with steps.step("fetch"):
+        scratch = Path(tempfile.mkdtemp(prefix="millrace-model-", dir=policy.scratch))
     runtime: Runtime | None = None
     try:
-        with _step("fetch", report):
-            limits = Limits(policy.max_bytes, policy.max_files)
-            artifact = bring(announcement, policy.roots, scratch, limits, policy.s3)
-        with _step("digest", report):
-            digest = check_digest(announcement, artifact)
+        if announcement.graph is not None:
+            runtime, digest = load_graph(announcement, steps, scratch)
+        else:
+            artifact, digest = steps.fetch(announcement, scratch)
+            with steps.step("load"):
+                wanted = announcement.wanted(policy.fields)
+                runtime = steps.load(announcement.model_type, artifact, wanted)
         report.size = digest.size
-        with _step("load", report):
-            load = _loader(announcement.model_type, runtimes)
-            runtime = load(artifact, announcement.wanted(policy.fields))
+        with steps.step("load"):
             _check_fields(runtime, policy.fields)
-        with _step("trial", report):
+        with steps.step("trial"):
             for count in _TRIAL_BATCHES:
                 _try(runtime, policy.trial_rows, count)
-        with _step("warm-up", report):
+        with steps.step("warm-up"):
             for count in policy.warm_up_batches:
                 report.warm_up_ms[count] = _warm_up(runtime, policy.trial_rows, count)
         stamp = ModelStamp(
@@ -119,7 +97,7 @@ def _check_fields(runtime: Runtime, fields: Sequence[str]) -> None:
         )
 
 
-def _loader(model_type: str, runtimes: Mapping[str, Load] | None) -> Load:
+def _loader(runtimes: Mapping[str, Load] | None, model_type: str) -> Load:
     known = _MODULES if runtimes is None else runtimes
     if model_type not in known:
         raise LoadError(f"there is no runtime for {model_type}; known are {', '.join(known)}")
@@ -149,26 +127,3 @@ def _warm_up(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) ->
         runtime.predict(columns)
         times.append(time.perf_counter() - started)
     return median(times) * 1000
-
-
-@contextmanager
-def _step(name: str, report: LoadReport) -> Iterator[None]:
-    """Time a step, and turn what it raises into the `ModelError` that names the step."""
-    started = time.perf_counter()
-    try:
-        yield
-    except PredictError as e:
-        raise _named(TrialError(str(e)), name) from e
-    except TrialError as e:
-        raise _named(e, name) from e.__cause__
-    except ModelError:
-        raise
-    except Exception as e:
-        raise _named(LoadError(f"{type(e).__name__}: {e}"), name) from e
-    finally:
-        report.seconds[name] = report.seconds.get(name, 0.0) + time.perf_counter() - started
-
-
-def _named(error: ModelError, step: str) -> ModelError:
-    error.step = step
-    return error

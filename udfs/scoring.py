@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,37 +36,66 @@ class Scored:
     ms: float = 0.0
 
 
+@dataclass(slots=True)
+class Prediction:
+    """What a model made of n payloads, by index of the payload.
+
+    `parts`: rows, ascending, and their outputs; one without rows covers all n. `failed`: why the model failed
+    at a record; `bad`: records that could not become its input. `ms`: the time spent in `predict`, 0 where
+    the model was not asked.
+    """
+
+    parts: list[tuple[NDArray | None, Mapping[str, NDArray]]] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+    bad: Sequence[BadRecord] = ()
+    ms: float = 0.0
+
+
+def predict(
+    payloads: Sequence[bytes], model: LoadedModel, codec: Codec, go_on: Callable[[], bool] = lambda: True
+) -> Prediction:
+    """Decode and predict. A call that fails is repeated by halves for as long as `go_on` says so.
+
+    Raises nothing that the model raises as a `PredictError`; whatever else it raises comes through.
+    """
+    decoded = codec.decode(payloads, model.inputs)
+    done = Prediction(bad=decoded.bad)
+    if not decoded.count:
+        return done
+    failed: dict[int, str] = {}
+    started = time.perf_counter()
+    scores = _predict(model, decoded.columns, np.arange(decoded.count), failed, go_on)
+    done.ms = (time.perf_counter() - started) * 1000
+    good = decoded.rows
+    if good is None and len(scores) == 1 and not failed:
+        done.parts = [(None, scores[0][1])]
+        return done
+    where = np.arange(decoded.count) if good is None else np.asarray(good)
+    done.parts = [(where[part], columns) for part, columns in scores]
+    done.failed = {int(where[at]): reason for at, reason in failed.items()}
+    return done
+
+
 def score(block: Block, model: LoadedModel, codec: Codec, raw_json: bool) -> Scored:
     """Decode, predict and write. Every record comes out: scored, failed with a reason, or a dead letter.
 
     `raw_json`: payloads are JSON objects, to which a result appends; otherwise `codec.to_json` makes one.
     """
-    decoded = codec.decode(block.payloads, model.inputs)
-    done = Scored(dead=[dead_letter(block, bad) for bad in decoded.bad])
-    if not decoded.count:
-        done.rows = []
-        return done
-    good = decoded.rows
-    reasons: dict[int, str] = {}
-    started = time.perf_counter()
-    scores = _predict(model, decoded.columns, np.arange(decoded.count), reasons)
-    done.ms = (time.perf_counter() - started) * 1000
-    stamp = _stamp(block, model, Outcome.SCORED, done.ms)
-    records = block.payloads if raw_json else _as_json(block, codec, good)
+    made = predict(block.payloads, model, codec)
+    done = Scored(dead=[dead_letter(block, bad) for bad in made.bad], ms=made.ms, failures=len(made.failed))
+    stamp = _stamp(block, model, Outcome.SCORED, made.ms)
+    records = block.payloads if raw_json else _as_json(block, codec, made.bad)
     identity = identity_of(block)
-    if good is None and len(scores) == 1 and not reasons:
-        done.lines = write_results(records, stamp, identity, scores[0][1])
-        return done
     lines: dict[int, bytes] = {}
-    where = np.arange(decoded.count) if good is None else np.asarray(good)
-    for part, columns in scores:
-        rows = where[part]
-        lines.update(zip(rows.tolist(), write_results(records, stamp, identity, columns, rows), strict=True))
-    for at, reason in reasons.items():
-        failed = _stamp(block, model, Outcome.FAILED, done.ms, reason)
-        row = int(where[at])
+    for rows, columns in made.parts:
+        written = write_results(records, stamp, identity, columns, rows)
+        if rows is None:
+            done.lines = written
+            return done
+        lines.update(zip(rows.tolist(), written, strict=True))
+    for row, reason in made.failed.items():
+        failed = _stamp(block, model, Outcome.FAILED, made.ms, reason)
         lines[row] = write_results(records, failed, identity, None, [row])[0]
-    done.failures = len(reasons)
     done.rows = sorted(lines)
     done.lines = [lines[row] for row in done.rows]
     return done
@@ -113,19 +142,27 @@ def dead_letter(block: Block, bad: BadRecord) -> DeadLetter:
     )
 
 
-def _predict(model: LoadedModel, columns: Columns, rows: NDArray, reasons: dict[int, str]) -> list[Score]:
+class _WrongShapeError(PredictError):
+    """The answer is not what the model declares. No record is to blame, so there is no use in halving."""
+
+
+def _predict(
+    model: LoadedModel, columns: Columns, rows: NDArray, reasons: dict[int, str], go_on: Callable[[], bool]
+) -> list[Score]:
     """Scores of `rows` in parts. A block that fails is halved until the records at fault stand alone."""
     try:
         answer = model.predict(columns)
+        _check_shapes(answer, model)
         bad = _not_finite(answer, len(rows))
     except PredictError as e:
-        if len(rows) == 1:
-            reasons[int(rows[0])] = str(e)
+        if len(rows) == 1 or isinstance(e, _WrongShapeError) or not go_on():
+            reasons.update((int(row), str(e)) for row in rows)
             return []
         middle = len(rows) // 2
         halves = [slice(0, middle), slice(middle, None)]
         parts = [
-            _predict(model, {n: c[half] for n, c in columns.items()}, rows[half], reasons) for half in halves
+            _predict(model, {n: c[half] for n, c in columns.items()}, rows[half], reasons, go_on)
+            for half in halves
         ]
         return parts[0] + parts[1]
     if bad is None:
@@ -133,6 +170,16 @@ def _predict(model: LoadedModel, columns: Columns, rows: NDArray, reasons: dict[
     reasons.update((int(row), "the model's answer is not finite") for row in rows[bad])
     keep = ~bad
     return [(rows[keep], {n: c[keep] for n, c in answer.items()})] if keep.any() else []
+
+
+def _check_shapes(answer: Columns, model: LoadedModel) -> None:
+    for o in model.outputs:
+        column = answer.get(o.name)
+        if column is None:
+            raise _WrongShapeError(f"the model did not answer with its output {o.name!r}")
+        if column.ndim == 0 or column.shape[1:] != o.shape:
+            shape = ", ".join(["n", *map(str, o.shape)])
+            raise _WrongShapeError(f"output {o.name!r} has the shape {column.shape}, declared is ({shape})")
 
 
 def _not_finite(answer: Columns, count: int) -> NDArray | None:
@@ -157,9 +204,9 @@ def _stamp(block: Block, model: LoadedModel, outcome: Outcome, ms: float, reason
     return Stamp(block.data_type, made_by.name, made_by.version, made_by.digest, outcome, ms, reason)
 
 
-def _as_json(block: Block, codec: Codec, good: NDArray | None) -> Sequence[bytes]:
-    wanted = set(range(len(block))) if good is None else set(good.tolist())
-    return [(codec.to_json(p) or b"{}") if i in wanted else b"{}" for i, p in enumerate(block.payloads)]
+def _as_json(block: Block, codec: Codec, bad: Sequence[BadRecord]) -> Sequence[bytes]:
+    unfit = {b.row for b in bad}
+    return [b"{}" if i in unfit else codec.to_json(p) or b"{}" for i, p in enumerate(block.payloads)]
 
 
 def _base64(data: bytes) -> str:

@@ -48,9 +48,9 @@ def load(
 
 
 def _load(folder: Path, wanted: Wanted) -> Runtime:
+    configured_tensorflow()
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel  # noqa: PLC0415
 
-    configured_tensorflow()
     _check_links(folder)
     try:
         data = (folder / SAVED_MODEL).read_bytes()

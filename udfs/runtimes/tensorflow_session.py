@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,22 @@ from schemas.tensors import Columns, DType, Output
 from udfs.runtimes.tensor_inputs import BoundInput, ModelTensor
 
 PROBE_ROWS = 3
+_IMPORT = Lock()
 
 
-@cache
 def configured_tensorflow() -> Any:
     """The `tensorflow` module, set to one thread inside and one between operators, quiet, without GPU.
 
     Where someone else has already started TensorFlow in this process its threads stay as they are; sessions
-    made here still run each call in the thread that asks.
+    made here still run each call in the thread that asks. All that imports a part of it must call this first:
+    two threads that import it at once, each another part, may wait for each other and both fail.
     """
+    with _IMPORT:
+        return _tensorflow()
+
+
+@cache
+def _tensorflow() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     import tensorflow as tf  # noqa: PLC0415
