@@ -1,0 +1,1 @@
+"""From records to the events of views, and how far a source has been read."""

@@ -1,0 +1,1 @@
+"""Computing features: aggregations, windows, the engine of a view. Pure Python and Arrow, no Flink."""

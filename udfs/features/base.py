@@ -1,0 +1,150 @@
+"""What computes features, without Flink: aggregations, windows over them, and the engine of one view.
+
+The engine is the same object in a streaming job, in a batch job and in a plain loop, which is why their
+values agree: it is told what came (`add`) and how far time has gone (`settle`), and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from schemas.feature_block import FeatureBlock
+
+END = 2**63 - 1
+"""The watermark at the end of a finite input: everything is settled, every window closes."""
+
+Entity = tuple[Any, ...]
+"""Values of a view's entity columns, in order: str or int."""
+
+
+@runtime_checkable
+class Aggregation(Protocol):
+    """An aggregate as a monoid over partials. Holds no state of the stream itself.
+
+    A partial is whatever the aggregation likes that is not changed in place. `combine` is associative, so
+    that partials of tiles add up to a window; it gets them in order of time and need not be commutative.
+    The value of a window is `result` over `combine` of its partials from the oldest to the newest: batch and
+    stream combine in this one order, so that floating-point sums agree to the last bit.
+    """
+
+    def lift(self, columns: Sequence[pa.Array]) -> list[Any]:
+        """The partial of each of n events; `columns` have length n, ordered by time, then event id."""
+        ...
+
+    def combine(self, earlier: Any, later: Any) -> Any: ...
+
+    def result(self, partial: Any | None) -> Any:
+        """The value; of None (a window without events) what an empty window has: 0 for counts, else None."""
+        ...
+
+    def pack(self, partial: Any) -> bytes:
+        """For state: as short as may be, in a format that outlives the code (first its version)."""
+        ...
+
+    def unpack(self, data: bytes) -> Any: ...
+
+
+Fields = list[NDArray[Any]]
+"""Arrays of equal length, one a field of a partial."""
+
+
+@runtime_checkable
+class FixedAggregation(Protocol):
+    """An aggregation whose partial is a few numbers: many entities and tiles are combined in one numpy call.
+
+    `dtypes`: of each field, `numpy.int64` or `numpy.float64`. `identity`: the partial of no events. `merge`
+    combines n partials with n later ones, pair by pair, is associative and leaves its arguments alone.
+    Partials are kept as they are in state: what fields mean must not change within a view's version.
+    """
+
+    dtypes: tuple[type, ...]
+    identity: tuple[float | int, ...]
+
+    def lift_fields(self, columns: Sequence[pa.Array]) -> Fields:
+        """The partials of n events; `columns` have length n, ordered by time, then event id."""
+        ...
+
+    def merge(self, earlier: Fields, later: Fields) -> Fields: ...
+
+    def results(self, fields: Fields) -> pa.Array:
+        """The values of n windows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An event that was not taken. `code` is `late` or `duplicate`."""
+
+    code: str
+    event_time: int
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a call gave: rows for the stores, and refused events. Each event is settled or refused."""
+
+    blocks: Sequence[FeatureBlock] = ()
+    refused: Sequence[Refused] = ()
+
+
+Fetch = Callable[[bytes], bytes | None]
+"""Packed entity key -> its packed state, or None where it has none; called under the shard's key only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """State to be written. `header`: the shard's own (watermark, pending events, entities that time alone can
+    change); None where that is as it was.
+
+    `entities`: packed key -> packed state and the event time from which on it is empty and may be forgotten
+    without having been looked at, or None where it is empty now.
+    """
+
+    header: bytes | None
+    entities: Mapping[bytes, tuple[bytes, int] | None]
+
+
+class ViewEngine(Protocol):
+    """One view over the events of one shard. Not thread-safe.
+
+    What the operator keeps in Flink state is the last `Changes` (header, and one entry an entity) and a
+    journal of the calls of `add` and `settle` since then. `load` with that header, then the same calls with
+    their outputs thrown away, gives the same engine. Entities are fetched when something touches them.
+    """
+
+    def add(self, events: pa.RecordBatch) -> Output:
+        """Events in order of arrival, with the view's entity and event columns (all steps have run) and
+        `__event_time`, `__event_id`.
+
+        Late is what is at or before the watermark; a duplicate has the id and time of one that is pending.
+        Later duplicates are late. With `online_early` returns an unsettled row for each entity touched.
+        """
+        ...
+
+    def settle(self, watermark: int, created: int) -> Output:
+        """Everything with a time up to `watermark`, in order of (time, event id): settled rows, sorted by
+        `event_timestamp`. `created` stamps the rows. A watermark that goes back is ignored."""
+        ...
+
+    def next_time(self) -> int | None:
+        """The watermark at which `settle` next has something to do; None where there is nothing."""
+        ...
+
+    def changes(self) -> Changes:
+        """What changed since it was last asked."""
+        ...
+
+    def evict(self, most: int) -> None:
+        """Keep at most so many entities in memory, those touched last; only after `changes` was written.
+        Of those that time alone can change the time is kept, and they are fetched again when it has come."""
+        ...
+
+    def load(self, header: bytes) -> None:
+        """Take state over, before anything else. Raises `StoreError` where it is another view's or newer."""
+        ...

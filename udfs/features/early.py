@@ -1,0 +1,101 @@
+"""What an entity's windows hold as of its newest event, settled or not.
+
+For each entity the newest event's tile is kept as it is then: `sums` of the events in it, and `prefix`, what
+the window holds of earlier tiles. An event that is newer still, in the same tile, is added to the sums; after
+any other the entity is computed anew from its tiles and its pending events. Settling changes nothing here,
+since the same events are meant, in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from udfs.features.emitting import Int, Points, works
+from udfs.features.pending import Chunk, Pending, join
+from udfs.features.tiles import NONE, Tiles
+from udfs.features.windows import WindowState
+
+
+class Early:
+    """State by slot; none of it is saved, since it follows from the rest."""
+
+    def __init__(self, states: Sequence[WindowState]) -> None:
+        self._states = states
+        self._time = np.zeros(0, np.int64)
+        self._tile = np.zeros((len(states), 0), np.int64)
+        self._sums: list[NDArray[Any]] = [s.layout.rows(0) for s in states]
+        self._prefix: list[NDArray[Any]] = [s.layout.rows(0) for s in states]
+
+    def grow(self, slots: int) -> None:
+        more = slots - len(self._time)
+        self._time = np.concatenate([self._time, np.full(more, NONE)])
+        self._tile = np.concatenate([self._tile, np.full((len(self._states), more), NONE)], axis=1)
+        for rows in (self._sums, self._prefix):
+            rows[:] = [
+                np.concatenate([r, s.layout.rows(more)]) for r, s in zip(rows, self._states, strict=True)
+            ]
+
+    def clear(self, slot: int) -> None:
+        self._time[slot] = NONE
+
+    def take(self, chunk: Chunk, pending: Pending) -> list[tuple[Points, pa.RecordBatch]]:
+        """The newest row of each entity of `chunk`, which is in `pending` already, and the events that the
+        points refer to."""
+        order = np.argsort(chunk.slots, kind="stable")
+        slots, times = chunk.slots[order], chunk.times[order]
+        starts = np.flatnonzero(np.append(True, slots[1:] != slots[:-1]))
+        ends = np.append(starts[1:], len(slots)) - 1
+        of = slots[starts]
+        newer = (self._time[of] != NONE) & (times[starts] > self._time[of])
+        for index, state in enumerate(self._states):
+            newer &= times[ends] // _tiles(state).grid.size == self._tile[index, of]
+        found = []
+        if newer.any():
+            runs = starts[newer], ends[newer] + 1 - starts[newer]
+            found.append((self._extend(chunk, order, of[newer], runs), chunk.events))
+        if not newer.all():
+            found.append(self._anew(of[~newer], pending))
+        return found
+
+    def _extend(self, chunk: Chunk, order: Int, slots: Int, runs: tuple[Int, Int]) -> Points:
+        starts, lengths = runs
+        last = starts + lengths - 1
+        values: dict[str, pa.Array] = {}
+        for index, state in enumerate(self._states):
+            sums = state.layout.cumulate(chunk.rows[index][order], starts, lengths, self._sums[index][slots])[
+                last
+            ]
+            self._sums[index][slots] = sums
+            values |= state.values(state.layout.merge(self._prefix[index][slots], sums))
+        events = order[last]
+        self._time[slots] = chunk.times[events]
+        return Points(slots, chunk.times[events], events, values)
+
+    def _anew(self, slots: Int, pending: Pending) -> tuple[Points, pa.RecordBatch]:
+        touched = np.zeros(len(self._time), bool)
+        touched[slots] = True
+        chunk = join(pending.of(lambda of: touched[of]))
+        order = np.argsort(chunk.slots, kind="stable")
+        sorted_slots = chunk.slots[order]
+        last = np.flatnonzero(np.append(sorted_slots[1:] != sorted_slots[:-1], True))
+        slots, events = sorted_slots[last], order[last]
+        values: dict[str, pa.Array] = {}
+        for index, (state, work) in enumerate(
+            zip(self._states, works(self._states, chunk, order), strict=True)
+        ):
+            tile, prefix, sums = work.newest()
+            self._tile[index, slots] = tile
+            self._prefix[index][slots], self._sums[index][slots] = prefix, sums
+            values |= state.values(state.layout.merge(prefix, sums))
+        self._time[slots] = chunk.times[events]
+        return Points(slots, chunk.times[events], events, values), chunk.events
+
+
+def _tiles(state: WindowState) -> Tiles:
+    assert isinstance(state.store, Tiles)
+    return state.store

@@ -1,0 +1,242 @@
+"""The engine of one view over the events of one shard: see `udfs.features.base.ViewEngine`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.errors import FeatureError
+from schemas.feature_block import ARROW, EVENT_ID, EVENT_TIME, FeatureBlock
+from schemas.feature_rules import event_types
+from schemas.features import Declarations, FeatureView, OnCrossing, OnEvent, Session, Value
+from udfs.features.base import Changes, Fetch, Output, ViewEngine
+from udfs.features.early import Early
+from udfs.features.emitting import (
+    NEVER,
+    Alarms,
+    AtCrossings,
+    AtEvents,
+    AtSessionEnds,
+    AtWindowEnds,
+    Emitter,
+    Int,
+    Points,
+)
+from udfs.features.entities import Slots
+from udfs.features.pending import Chunk, Pending
+from udfs.features.rows import Rows
+from udfs.features.saved import Saved
+from udfs.features.sharding import unpack_entity
+from udfs.features.windows import window_states
+
+_NO_SLOTS = np.zeros(0, np.int64)
+
+
+def make_engine(view: FeatureView, declared: Declarations, shard: int, fetch: Fetch) -> ViewEngine:
+    """Raises `FeatureError` where the view does not hold together."""
+    return Engine(view, declared, shard, fetch)
+
+
+class Engine:
+    def __init__(self, view: FeatureView, declared: Declarations, shard: int, fetch: Fetch) -> None:
+        self._view, self._shard, self._fetch = view, shard, fetch
+        self._states = window_states(view, declared)
+        self._rows = Rows(view, declared)
+        self._slots, self._pending = Slots(view.entity), Pending()
+        self._alarms = Alarms(np.zeros(0, np.int64), np.zeros(0, bool))
+        self._held, self._used = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self._dirty = np.zeros(0, bool)
+        self._watermark, self._clock, self._changed = -NEVER - 1, 0, False
+        self._saved = Saved(view, self._states)
+        self._sleeping: dict[bytes, int] = {}
+        types = event_types(view, declared)
+        self._schema = pa.schema(
+            [pa.field(n, ARROW[types[n]]) for n in sorted(_needed(view))]
+            + [pa.field(EVENT_TIME, pa.int64()), pa.field(EVENT_ID, pa.string())]
+        )
+        self._emitter = self._make_emitter()
+        self._gives_early = view.online_early and isinstance(view.emit, OnEvent)
+        self._early = Early(self._states if self._gives_early else ())
+
+    def _make_emitter(self) -> Emitter:
+        if isinstance(self._view.emit, OnEvent):
+            return AtEvents(self._states)
+        if isinstance(self._view.emit, OnCrossing):
+            return AtCrossings(self._view, self._states, self._alarms)
+        if isinstance(self._states[0].window, Session):
+            return AtSessionEnds(self._states, self._alarms)
+        return AtWindowEnds(self._states, self._alarms)
+
+    def add(self, events: pa.RecordBatch) -> Output:
+        events, refused = self._pending.admit(self._columns(events), self._watermark)
+        if not events.num_rows:
+            return Output((), refused)
+        chunk = self._chunk(events)
+        self._pending.push(chunk)
+        np.add.at(self._held, chunk.slots, 1)
+        self._changed = True
+        if self._gives_early:
+            return Output((self._early_rows(chunk),), refused)
+        return Output((), refused)
+
+    def settle(self, watermark: int, created: int) -> Output:
+        if watermark <= self._watermark:
+            return Output()
+        after, self._watermark = self._watermark, watermark
+        self._wake(watermark)
+        self._changed = True
+        due = np.flatnonzero((self._alarms.at <= watermark) & (self._alarms.at != NEVER))
+        chunk = self._pending.settle(watermark)
+        if chunk is None and not len(due):
+            return Output()
+        if chunk is None:
+            chunk = self._chunk(_none(self._schema))
+        np.subtract.at(self._held, chunk.slots, 1)
+        points = self._emitter.settle(chunk, due, after, watermark)
+        for touched in (chunk.slots, due):
+            self._dirty[touched] = True
+            self._touch(touched)
+        if not len(points.slots):
+            return Output()
+        if not isinstance(self._view.emit, OnEvent):
+            points = self._in_order(points)
+        rows = self._rows.make(points, chunk.events, self._slots.entities, created)
+        return Output((FeatureBlock(self._view.id, True, rows),))
+
+    def next_time(self) -> int | None:
+        times = [int(self._alarms.at.min())] if len(self._alarms.at) else []
+        times += [
+            t for t in (self._pending.first, min(self._sleeping.values(), default=None)) if t is not None
+        ]
+        first = min(times, default=NEVER)
+        return None if first == NEVER else first
+
+    def changes(self) -> Changes:
+        dirty = np.flatnonzero(self._dirty)
+        entities = {}
+        for slot in dirty.tolist():
+            entity = self._slots.entities[slot]
+            assert entity is not None
+            key, packed = self._saved.pack_entity(
+                entity, slot, bool(self._alarms.above[slot]), self._watermark
+            )
+            entities[key] = packed
+        self._dirty[dirty] = False
+        header = None
+        if self._changed:
+            alarmed = np.flatnonzero(self._alarms.at != NEVER).tolist()
+            alarms = {self._saved.key(self._slots.entities[s]): int(self._alarms.at[s]) for s in alarmed}
+            header = self._saved.pack_header(self._watermark, self._pending.all(), alarms | self._sleeping)
+        self._changed = False
+        return Changes(header, entities)
+
+    def evict(self, most: int) -> None:
+        excess = len(self._slots) - most
+        if excess <= 0:
+            return
+        used = np.array([e is not None for e in self._slots.entities])
+        may = np.flatnonzero(used & (self._held[: len(used)] == 0) & ~self._dirty[: len(used)])
+        for slot in may[np.argsort(self._used[may], kind="stable")][:excess].tolist():
+            entity = self._slots.drop(slot)
+            if self._alarms.at[slot] != NEVER:
+                self._sleeping[self._saved.key(entity)] = int(self._alarms.at[slot])
+            self._alarms.at[slot], self._alarms.above[slot] = NEVER, False
+            for state in self._states:
+                state.store.clear(slot)
+            self._early.clear(slot)
+
+    def load(self, header: bytes) -> None:
+        self._watermark, events, self._sleeping = self._saved.unpack_header(header)
+        if events is not None and events.num_rows:
+            events, _ = self._pending.admit(events, -NEVER - 1)
+            chunk = self._chunk(events)
+            self._pending.push(chunk)
+            np.add.at(self._held, chunk.slots, 1)
+
+    def _columns(self, events: pa.RecordBatch) -> pa.RecordBatch:
+        try:
+            found = events.select(self._schema.names)
+        except KeyError as e:
+            raise FeatureError(f"view {self._view.id}: events have no column {e}") from None
+        if found.schema.types != self._schema.types:
+            raise FeatureError(
+                f"view {self._view.id}: events have columns {found.schema}, declared are {self._schema}"
+            )
+        return found
+
+    def _chunk(self, events: pa.RecordBatch) -> Chunk:
+        slots, new = self._slots.find(events)
+        self._fetch_new(new)
+        self._touch(slots)
+        times = events.column(EVENT_TIME).to_numpy()
+        return Chunk(events, slots, times, tuple(s.layout.lift(events) for s in self._states))
+
+    def _fetch_new(self, new: list[int]) -> None:
+        self._grow()
+        for slot in new:
+            entity = self._slots.entities[slot]
+            assert entity is not None
+            key = self._saved.key(entity)
+            packed = self._fetch(key)
+            alarm = self._sleeping.pop(key, NEVER)
+            if packed is not None:
+                self._alarms.above[slot] = self._saved.unpack_entity(slot, packed)
+                self._alarms.at[slot] = alarm
+
+    def _wake(self, watermark: int) -> None:
+        if not self._sleeping:
+            return
+        due = [unpack_entity(key) for key, at in self._sleeping.items() if at <= watermark]
+        if due:
+            self._fetch_new(self._slots.take(due)[1])
+
+    def _grow(self) -> None:
+        need = len(self._slots.entities)
+        have = len(self._held)
+        if need <= have:
+            return
+        more = max(need, 2 * have, 64) - have
+        self._held = np.concatenate([self._held, np.zeros(more, np.int64)])
+        self._used = np.concatenate([self._used, np.zeros(more, np.int64)])
+        self._dirty = np.concatenate([self._dirty, np.zeros(more, bool)])
+        self._alarms.at = np.concatenate([self._alarms.at, np.full(more, NEVER)])
+        self._alarms.above = np.concatenate([self._alarms.above, np.zeros(more, bool)])
+        for state in self._states:
+            state.store.grow(have + more)
+        self._early.grow(have + more)
+
+    def _touch(self, slots: Int) -> None:
+        self._clock += 1
+        self._used[slots] = self._clock
+
+    def _early_rows(self, chunk: Chunk) -> FeatureBlock:
+        """Of each entity of `chunk` the newest event's row, of settled state and pending events."""
+        made = [
+            self._rows.make(points, events, self._slots.entities, 0)
+            for points, events in self._early.take(chunk, self._pending)
+        ]
+        if len(made) > 1:
+            made = pa.Table.from_batches(made).combine_chunks().to_batches()
+        return FeatureBlock(self._view.id, False, made[0])
+
+    def _in_order(self, points: Points) -> Points:
+        """By time, then entity, whatever slots the entities have."""
+        entities = self._slots.entities
+        keys = [entities[s] or () for s in points.slots.tolist()]
+        of = sorted(range(len(keys)), key=lambda i: (int(points.times[i]), keys[i], int(points.events[i])))
+        return points.take(np.array(of, np.int64))
+
+
+def _needed(view: FeatureView) -> set[str]:
+    """Columns of events that must be kept until they are settled."""
+    needed = set(view.entity)
+    for feature in view.features:
+        if isinstance(feature, Value):
+            needed.add(feature.column or feature.name)
+    for feature in view.aggregates():
+        needed.update(getattr(feature.of, "columns", ()), [getattr(feature.of, "column", ""), feature.where])
+    return needed - {""}
+
+
+def _none(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([], schema=schema)

@@ -1,0 +1,73 @@
+"""Vectorised functions by name: steps over events, derived features over rows."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+
+from schemas.errors import FeatureError
+from schemas.feature_block import ARROW
+from schemas.feature_rules import event_types
+from schemas.features import Declarations, Derived, FeatureView, Function
+
+
+def resolve(name: str) -> Callable[..., Any]:
+    """`module:name` -> what it names. Raises `FeatureError` where it cannot be had or is not callable."""
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as e:  # importing runs the user's code
+        raise FeatureError(f"function {name!r} cannot be had: {type(e).__name__}: {e}") from e
+    if not callable(found):
+        raise FeatureError(f"{name!r} is not a function but {type(found).__name__}")
+    return found
+
+
+class Call:
+    """A declared function, ready to be called with the columns of a batch."""
+
+    def __init__(self, declared: Function | Derived) -> None:
+        self._declared = declared
+        self._function = resolve(declared.function)
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.Array:
+        """n values of the declared type. Raises `FeatureError` where the function fails or gives others."""
+        declared = self._declared
+        columns = [batch.column(name) for name in declared.inputs]
+        if declared.over == "pandas":
+            columns = [column.to_pandas() for column in columns]
+        try:
+            found = self._function(*columns)
+            if isinstance(found, pa.ChunkedArray):
+                found = found.combine_chunks()
+            if not isinstance(found, pa.Array):
+                found = pa.Array.from_pandas(found, type=ARROW[declared.type])
+            found = found.cast(ARROW[declared.type])
+        except Exception as e:  # the user's function may raise anything
+            raise FeatureError(
+                f"{declared.function} failed for {declared.name!r}: {type(e).__name__}: {e}"
+            ) from e
+        if len(found) != batch.num_rows:
+            raise FeatureError(
+                f"{declared.function} gave {len(found)} values of {declared.name!r} for {batch.num_rows} rows"
+            )
+        return found
+
+
+class Steps:
+    """The `Function` steps of a view, in order."""
+
+    def __init__(self, view: FeatureView, declared: Declarations) -> None:
+        event_types(view, declared)
+        self._calls = [(s.name, Call(s)) for s in view.steps if isinstance(s, Function)]
+
+    def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """`batch` with the new columns. Raises `FeatureError` (see `Call`)."""
+        for name, call in self._calls:
+            batch = pa.RecordBatch.from_arrays(
+                [*batch.columns, call(batch)], names=[*batch.schema.names, name]
+            )
+        return batch

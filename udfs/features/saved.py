@@ -1,0 +1,89 @@
+"""An engine's state as bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import pyarrow as pa
+
+from schemas.errors import StoreError
+from schemas.feature_block import from_bytes, to_bytes
+from schemas.features import FeatureView
+from udfs.features.base import Entity
+from udfs.features.pending import Chunk
+from udfs.features.sharding import pack_entity
+from udfs.features.windows import WindowState
+
+_VERSION = 1
+_LENGTH = struct.Struct("<I")
+
+
+class _Header(msgspec.Struct, array_like=True):
+    version: int
+    view: str
+    computes: bytes
+    watermark: int
+    pending: bytes
+    alarms: dict[bytes, int]
+
+
+class Saved:
+    """Packs and unpacks the state of one view."""
+
+    def __init__(self, view: FeatureView, states: Sequence[WindowState]) -> None:
+        self._view, self._states = view, states
+        what = (view.entity, view.source, view.features, view.steps, view.emit)
+        self._computes = hashlib.sha256(msgspec.json.encode(what)).digest()[:8]
+
+    def key(self, entity: Entity | None) -> bytes:
+        assert entity is not None
+        return pack_entity(entity)
+
+    def pack_entity(
+        self, entity: Entity, slot: int, above: bool, watermark: int
+    ) -> tuple[bytes, tuple[bytes, int] | None]:
+        empty_at = max((s.store.empty_at(slot) for s in self._states), default=0)
+        if empty_at <= watermark:
+            return pack_entity(entity), None
+        parts = [bytes([_VERSION, above])]
+        for state in self._states:
+            packed = state.store.pack(slot)
+            parts += [_LENGTH.pack(len(packed)), packed]
+        return pack_entity(entity), (b"".join(parts), empty_at)
+
+    def unpack_entity(self, slot: int, data: bytes) -> bool:
+        """Whether the entity was above its limit. Raises `StoreError` where the state is newer."""
+        if data[0] != _VERSION:
+            raise StoreError(f"state of view {self._view.id} has format {data[0]}, this reads {_VERSION}")
+        at = 2
+        for state in self._states:
+            (length,) = _LENGTH.unpack_from(data, at)
+            state.store.unpack(slot, data[at + 4 : at + 4 + length])
+            at += 4 + length
+        return bool(data[1])
+
+    def pack_header(self, watermark: int, pending: Chunk | None, alarms: Mapping[bytes, int]) -> bytes:
+        events = to_bytes(pending.events) if pending is not None else b""
+        return msgspec.msgpack.encode(
+            _Header(_VERSION, self._view.id, self._computes, watermark, events, dict(alarms))
+        )
+
+    def unpack_header(self, data: bytes) -> tuple[int, pa.RecordBatch | None, dict[bytes, int]]:
+        """Watermark, pending events, alarms. Raises `StoreError` where they are another view's, or newer."""
+        try:
+            header = msgspec.msgpack.decode(data, type=_Header)
+        except (msgspec.ValidationError, msgspec.DecodeError) as e:
+            raise StoreError(f"state of view {self._view.id} cannot be read: {e}") from None
+        if header.version != _VERSION:
+            raise StoreError(
+                f"state of view {self._view.id} has format {header.version}, this reads {_VERSION}"
+            )
+        if (header.view, header.computes) != (self._view.id, self._computes):
+            raise StoreError(
+                f"state of view {header.view} was computed by another declaration than {self._view.id} has "
+                "now: give the changed view a new version"
+            )
+        return header.watermark, from_bytes(header.pending) if header.pending else None, header.alarms

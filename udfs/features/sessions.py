@@ -1,0 +1,92 @@
+"""Session windows of all entities of a shard: at most one session of each is open."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udfs.features.layout import Layout
+from udfs.features.tiles import NONE, Grid, Tiles
+
+_HEAD = struct.Struct("<q")
+
+
+class Sessions:
+    """State by slot: the time of the open session's last event, and its row."""
+
+    def __init__(self, layout: Layout, gap: int) -> None:
+        self.layout, self.gap = layout, gap
+        self._last = np.zeros(0, np.int64)
+        self._open = layout.rows(0)
+
+    def grow(self, slots: int) -> None:
+        more = slots - len(self._last)
+        self._last = np.concatenate([self._last, np.full(more, NONE)])
+        self._open = np.concatenate([self._open, self.layout.rows(more)])
+
+    def clear(self, slot: int) -> None:
+        self._last[slot] = NONE
+
+    def ends(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The last millisecond of the open sessions; that of none is far in the past."""
+        return self._last[slots] + self.gap - 1
+
+    def settle(
+        self, slots: NDArray[np.int64], times: NDArray[np.int64], rows: NDArray[Any], due: NDArray[np.int64],
+        watermark: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:  # fmt: skip
+        """Events sorted by (slot, time, id). Gives the sessions that have ended by `watermark`: slot, last
+        millisecond, row. `due`: slots whose open session may have ended without an event."""
+        new = np.ones(len(slots), bool)
+        new[1:] = (slots[1:] != slots[:-1]) | (times[1:] - times[:-1] >= self.gap)
+        starts = np.flatnonzero(new)
+        lengths = np.diff(starts, append=len(slots))
+        of, begin, end = slots[starts], times[starts], times[starts + lengths - 1]
+        first = np.append(True, of[1:] != of[:-1])[: len(of)]
+        goes_on = first & (begin - self._last[of] < self.gap)
+        initial = self.layout.rows(len(starts))
+        initial[goes_on] = self._open[of[goes_on]]
+        final = (
+            self.layout.cumulate(rows, starts, lengths, initial)[starts + lengths - 1] if len(of) else rows
+        )
+        ended = np.union1d(due, of[first & ~goes_on])
+        ended = np.setdiff1d(ended[self._last[ended] != NONE], of[goes_on])
+        ended = ended[self.ends(ended) <= watermark]
+        last = np.append(of[1:] != of[:-1], True)[: len(of)]
+        closed = ~last | (end + self.gap - 1 <= watermark)
+        found = (
+            np.concatenate([ended, of[closed]]),
+            np.concatenate([self.ends(ended), end[closed] + self.gap - 1]),
+            np.concatenate([self._open[ended], final[closed]]),
+        )
+        self._last[ended] = NONE
+        self._last[of[last]] = np.where(closed[last], NONE, end[last])
+        self._open[of[last]] = final[last]
+        return found
+
+    def empty_at(self, slot: int) -> int:
+        last = int(self._last[slot])
+        return NONE if last == NONE else last + self.gap
+
+    def pack(self, slot: int) -> bytes:
+        if self._last[slot] == NONE:
+            return b""
+        return _HEAD.pack(self._last[slot]) + self._single(self._open[slot]).pack(0)
+
+    def unpack(self, slot: int, data: bytes) -> None:
+        """Raises `StoreError` where it was not packed by this layout."""
+        if data:
+            (self._last[slot],) = _HEAD.unpack_from(data)
+            one = self._single(self.layout.identity)
+            one.unpack(0, data[_HEAD.size :])
+            self._open[slot] = one._open[0]
+
+    def _single(self, row: NDArray[Any]) -> Tiles:
+        """One row as a tile, whose format is used again."""
+        one = Tiles(self.layout, Grid(1, 0))
+        one.grow(1)
+        one.open_tile[0], one._open[0] = 0, row
+        return one

@@ -1,0 +1,76 @@
+"""Which shard an entity belongs to, and its key as bytes. Neither may ever change: state is found by them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import mmh3
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from schemas.errors import FeatureError
+from udfs.features.base import Entity
+
+_INT, _TEXT = 0, 1
+
+
+def pack_entity(entity: Entity) -> bytes:
+    """One byte for the type, then 8 bytes (little-endian), or the length in 4 and UTF-8; for each value."""
+    parts = []
+    for value in entity:
+        if isinstance(value, str):
+            text = value.encode()
+            parts.append(struct.pack("<BI", _TEXT, len(text)) + text)
+        else:
+            parts.append(struct.pack("<Bq", _INT, value))
+    return b"".join(parts)
+
+
+def unpack_entity(data: bytes) -> Entity:
+    """The inverse of `pack_entity`."""
+    values: list[str | int] = []
+    at = 0
+    while at < len(data):
+        if data[at] == _TEXT:
+            (length,) = struct.unpack_from("<I", data, at + 1)
+            at += 5 + length
+            values.append(data[at - length : at].decode())
+        else:
+            values.append(struct.unpack_from("<q", data, at + 1)[0])
+            at += 9
+    return tuple(values)
+
+
+def entity_codes(batch: pa.RecordBatch, columns: Sequence[str]) -> tuple[NDArray[np.int64], list[Entity]]:
+    """Of n rows: the entity of each as an index into the different ones, and these.
+
+    Raises `FeatureError` where an entity column is null.
+    """
+    codes = np.zeros(batch.num_rows, np.int64)
+    values: list[list[str | int]] = []
+    for name in columns:
+        column = batch.column(name)
+        if column.null_count:
+            raise FeatureError(
+                f"entity column {name!r} is null in {column.null_count} of {len(column)} events"
+            )
+        encoded = column.dictionary_encode()
+        values.append(encoded.dictionary.to_numpy(zero_copy_only=False).tolist())
+        codes = codes * len(encoded.dictionary) + encoded.indices.to_numpy()
+    if len(columns) == 1:
+        return codes, [(value,) for value in values[0]]
+    found, inverse = np.unique(codes, return_inverse=True)
+    rest, parts = found, []
+    for known in reversed(values):
+        parts.append([known[i] for i in rest % len(known)])
+        rest = rest // len(known)
+    return inverse.astype(np.int64), list(zip(*reversed(parts), strict=True))
+
+
+def shard_of(batch: pa.RecordBatch, columns: Sequence[str], shards: int) -> NDArray[np.int32]:
+    """The shard of each row: murmur3 (x86, 32 bits, unsigned) of the packed entity, modulo `shards`."""
+    codes, entities = entity_codes(batch, columns)
+    of = np.array([mmh3.hash(pack_entity(e), signed=False) % shards for e in entities], np.int32)
+    return of[codes] if len(entities) else np.zeros(0, np.int32)

@@ -1,0 +1,70 @@
+"""What a view's rows should be: computed here from its source's history, without a job."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+
+from schemas.feature_block import FeatureBlock
+from schemas.features import Declarations, FeatureView
+from schemas.records import DeadLetter
+from udfs.events.view_events import ViewEvents
+from udfs.events.view_spec import ViewSpec
+from udfs.features.base import END
+from udfs.features.rows import rows_as_events
+from udfs.history.events import HistorySpec
+from udfs.history.files import find_files
+from udfs.s3 import S3Options
+
+Part = tuple[int, int, pa.RecordBatch]
+"""Shard, start of the stretch, events."""
+
+
+def compute_rows(
+    declared: Declarations, view: FeatureView, s3: S3Options, shards: int = 8
+) -> list[pa.RecordBatch]:
+    """All settled rows, as at the end of the input; everything is held in memory.
+
+    Raises `StoreError` where the history cannot be read.
+    """
+    spec = ViewSpec(declared, (view.id,), shards)
+    above = next((v for v in declared.views if v.id == view.source), None)
+    history = HistorySpec(declared, view.source, shards, s3)
+    if above is None:
+        parts = _from_files(history, view)
+    else:
+        parts = _from_rows(history, view, above, compute_rows(declared, above, s3, shards))
+    by_shard = defaultdict[int, list[tuple[int, pa.RecordBatch]]](list)
+    for shard, stretch, events in parts:
+        by_shard[shard].append((stretch, events))
+    rows: list[pa.RecordBatch] = []
+    for shard, stretches in by_shard.items():
+        engine, created = spec.engine(view.id, shard, lambda _: None), time.time_ns() // 1_000_000
+        for stretch, events in sorted(stretches, key=lambda s: s[0]):
+            outputs = (engine.settle(stretch - 1, created), engine.add(events))
+            rows += [block.rows for output in outputs for block in output.blocks if block.settled]
+        rows += [block.rows for block in engine.settle(END, created).blocks]
+    return rows
+
+
+def _from_files(history: HistorySpec, view: FeatureView) -> Iterator[Part]:
+    source = next(s for s in history.declared.sources if s.name == view.source)
+    reader = history.reader()
+    for path in find_files(source.history, history.s3):
+        for found in reader.read(path):
+            if not isinstance(found, DeadLetter) and found[0] == view.id:
+                yield found[1:]
+
+
+def _from_rows(
+    history: HistorySpec, view: FeatureView, above: FeatureView, rows: Iterable[pa.RecordBatch]
+) -> Iterator[Part]:
+    reader = ViewEvents(view, history.declared, history.shards)
+    for batch in rows:
+        events = rows_as_events(FeatureBlock(above.id, True, batch), above.entity)
+        for shard, part in reader.of(events).parts:
+            for stretch, piece in history.pieces(part):
+                yield shard, stretch, piece

@@ -1,0 +1,1 @@
+"""The online store: writing and reading feature values in the layout of Feast on Redis."""
