@@ -15,9 +15,9 @@ from udfs.emission import Emission, ResultRun
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 
-BLOCK_COLUMNS = ("data_type", "source", "count", "payloads", "ids", "keys", "headers")
+BLOCK_COLUMNS = ("data_type", "source", "count", "records", "ids", "event_times")
 BLOCK = Types.ROW_NAMED(
-    list(BLOCK_COLUMNS), [Types.STRING(), Types.STRING(), Types.INT(), BYTES, BYTES, BYTES, BYTES]
+    list(BLOCK_COLUMNS), [Types.STRING(), Types.STRING(), Types.INT(), BYTES, BYTES, BYTES]
 )
 KEYED_BLOCK = Types.ROW_NAMED(["key", "block"], [Types.STRING(), BLOCK])
 
@@ -26,7 +26,7 @@ KEYED_DESCRIPTOR = Types.ROW_NAMED(["key", "descriptor"], [Types.STRING(), DESCR
 
 RESULTS = Types.ROW_NAMED(
     ["lines", "marks", "event_time", "key", "headers"],
-    [BYTES, BYTES, Types.LONG(), BYTES, Types.MAP(Types.STRING(), BYTES)],
+    [Types.OBJECT_ARRAY(BYTES), BYTES, Types.LONG(), BYTES, Types.MAP(Types.STRING(), BYTES)],
 )
 _SIDE = Types.ROW_NAMED(["key", "message"], [BYTES, BYTES])
 DEAD_LETTERS = OutputTag("dead-letters", _SIDE)
@@ -52,10 +52,9 @@ def row_of(key: str, packed: PackedBlock) -> Row:
             packed.data_type,
             packed.source,
             packed.count,
-            packed.payloads,
+            packed.records,
             packed.ids,
-            packed.keys,
-            packed.headers,
+            packed.event_times,
         ),
     )
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pyflink.datastream import TimerService
 from pyflink.datastream.functions import RuntimeContext
 
 from operators.held_blocks import HeldBlocks
+from operators.ticks import Ticks, subtask_of
 from schemas.block import Block
 from udfs.emission import Emission
 from udfs.scoring_spec import ScoringSpec
-
-# A timer in event time that fires once, when a finite input has ended: timers in processing time
-# never fire then, and what is still held back would be lost without a word.
-END_OF_INPUT = 2**63 - 1
 
 
 class BlockScorer:
@@ -25,9 +21,9 @@ class BlockScorer:
 
     def __init__(self, spec: ScoringSpec, context: RuntimeContext) -> None:
         self._spec = spec
-        self.serving = spec.serving(_subtask(context))
+        self.serving = spec.serving(subtask_of(context))
+        self.ticks = Ticks(spec.tick_ms)
         self._held = HeldBlocks(context, spec.hold)
-        self._ticking: set[str] = set()
 
     def on_block(self, key: str, block: Block) -> Iterator[Emission]:
         yield from self.serving.poll()
@@ -55,18 +51,6 @@ class BlockScorer:
             yield from self._release(key, "no model at the end of the input")
         yield from self.serving.stats(data_type)
 
-    def start_ticking(self, key: str, timers: TimerService) -> None:
-        """Set the key's timers, unless they are set. After a restart the set is empty: see `tick_again`."""
-        if key not in self._ticking:
-            self._ticking.add(key)
-            timers.register_event_time_timer(END_OF_INPUT)
-            self.tick_again(timers)
-
-    def tick_again(self, timers: TimerService) -> None:
-        # Aligned, so that a timer that came back with the state and a new one are the same timer.
-        every = self._spec.tick_ms
-        timers.register_processing_time_timer((timers.current_processing_time() // every + 1) * every)
-
     def close(self) -> None:
         self.serving.close()
 
@@ -82,11 +66,3 @@ class BlockScorer:
     def _release(self, key: str, reason: str) -> Iterator[Emission]:
         for block in self._held.take(key):
             yield from self.serving.release(block, reason)
-
-
-def _subtask(context: RuntimeContext) -> int:
-    """PyFlink 2.3's thread mode asks Java for a method that Flink 2 moved to the task's info."""
-    java = getattr(context, "_runtime_context", None)
-    if java is None:
-        return context.get_index_of_this_subtask()
-    return java.getTaskInfo().getIndexOfThisSubtask()

@@ -27,6 +27,11 @@ class FlinkSpec:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
+def submitted() -> bool:
+    """Whether `flink run` started this process: then a cluster runs the job, with what is in its `lib/`."""
+    return "PYFLINK_GATEWAY_PORT" in os.environ
+
+
 def make_environment(spec: FlinkSpec) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
     """An environment with the settings that Millrace is measured with."""
     # Thread mode finds pemja through the first `python` on PATH, and Flink's JVM inherits ours.

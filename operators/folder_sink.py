@@ -23,5 +23,5 @@ def add_folder_sink(
         "sink.rolling-policy.rollover-interval": "1 s",
         "sink.rolling-policy.check-interval": "500 ms",
     }
-    tables.execute_sql(f"CREATE TEMPORARY TABLE {view}_out (message STRING) WITH ({options(sink)})")
+    tables.execute_sql(f"CREATE TEMPORARY TABLE {view}_out (message BYTES) WITH ({options(sink)})")
     statements.add_insert_sql(f"INSERT INTO {view}_out SELECT message FROM {view}")

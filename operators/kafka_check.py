@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -39,3 +39,13 @@ def check_topics(connection: KafkaConnection, topics: Mapping[str, str], timeout
             f"the broker at {connection.bootstrap} has no topic {', '.join(missing)}; create it, or correct "
             "the setting"
         )
+
+
+def partitions(connection: KafkaConnection, topics: Iterable[str], timeout_s: float = 15) -> dict[str, int]:
+    """How many partitions the topics have; without those of which it cannot be told."""
+    try:
+        admin = AdminClient({"bootstrap.servers": connection.bootstrap, **connection.client}, logger=_quiet)
+        known = admin.list_topics(timeout=timeout_s).topics
+    except (KafkaException, ValueError, TypeError):
+        return {}
+    return {topic: len(known[topic].partitions) for topic in topics if topic in known}

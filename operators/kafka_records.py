@@ -9,7 +9,26 @@ from pyflink.table import StreamTableEnvironment, Table
 
 from operators.kafka import KafkaConnection, Reading
 from operators.table_options import control, literal, options
-from schemas.block import ESCAPE, SEPARATOR
+from schemas.block import FRAME, PARTITIONS, SEPARATOR
+
+
+def _holds(column: str, mark: bytes) -> str:
+    """LIKE '%c%' compares bytes; POSITION would count characters first, at ten times the cost."""
+    return f"{column} LIKE '%' || {control(mark)} || '%'"
+
+
+_PAYLOAD, _MARK = "COALESCE(payload, '')", control(FRAME)
+_MIXED, _PLAIN_KEY = _holds(_PAYLOAD, SEPARATOR), f"NOT ({_holds('k', SEPARATOR)} OR {_holds('k', FRAME)})"
+# A record as `schemas.block` wants it. Most are their payload: the first branch decides that.
+_RECORD = f"""
+    CASE WHEN k IS NULL AND COALESCE(CARDINALITY(headers), 0) = 0 AND NOT ({_MIXED})
+        AND NOT ({_PAYLOAD} LIKE {_MARK} || '%') THEN {_PAYLOAD}
+    ELSE {_MARK} || CASE WHEN {_MIXED} THEN 'p' ELSE '' END
+        || CASE WHEN k IS NULL THEN '' WHEN {_PLAIN_KEY} THEN 'k' ELSE 'K' END
+        || {_MARK} || CASE WHEN k IS NULL THEN '' WHEN {_PLAIN_KEY} THEN k ELSE TO_BASE64(k) END
+        || {_MARK} || CASE WHEN CARDINALITY(headers) > 0 THEN JSON_STRING(headers) ELSE '' END
+        || {_MARK} || CASE WHEN {_MIXED} THEN TO_BASE64({_PAYLOAD}) ELSE {_PAYLOAD} END
+    END"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +41,8 @@ class RecordTopics:
     data_types: Mapping[str, str]
     header: str = ""
 
-    def expression(self) -> str:
+    def data_type(self) -> str:
+        """The data type of a record, in SQL."""
         cases = " ".join(f"WHEN {literal(t)} THEN {literal(d)}" for t, d in self.data_types.items())
         by_topic = (
             f"CASE topic {cases} END" if len(self.data_types) > 1 else literal(*self.data_types.values())
@@ -30,6 +50,10 @@ class RecordTopics:
         if not self.header:
             return f"CAST({by_topic} AS STRING)"
         return f"COALESCE(CAST(headers[{literal(self.header)}] AS STRING), {by_topic})"
+
+    def source(self) -> str:
+        """The topic of a record, in SQL: a constant costs nothing in the window."""
+        return "topic" if len(self.data_types) > 1 else f"CAST({literal(*self.data_types)} AS STRING)"
 
 
 def kafka_blocks(
@@ -68,38 +92,22 @@ def kafka_blocks(
             headers MAP<STRING, BYTES> METADATA VIRTUAL,
             {clock}
         ) WITH ({options(source)})""")
-    lane = f"CAST(MOD(`partition`, {lanes}) AS STRING) || '/'" if lanes else "''"
     tables.execute_sql(f"""
         CREATE TEMPORARY VIEW records_typed AS
-        SELECT {_escaped("COALESCE(payload, '')")} AS payload, {_escaped("k")} AS k,
-            topic, {topics.expression()} AS data_type, {lane} AS lane, arrived,
-            CAST(`partition` AS STRING) || ',' || CAST(`offset` AS STRING) || ',' || CAST(
-                EXTRACT(EPOCH FROM ts) * 1000 + EXTRACT(MILLISECOND FROM ts) AS STRING) AS id,
-            CASE WHEN CARDINALITY(headers) > 0 THEN JSON_STRING(headers) END AS headers
+        SELECT {_RECORD} AS record, `offset` * {PARTITIONS} + `partition` AS id,
+            EXTRACT(EPOCH FROM ts) * 1000 + EXTRACT(MILLISECOND FROM ts) AS event_time,
+            {topics.source()} AS topic, {topics.data_type()} AS data_type,
+            {f"MOD(`partition`, {lanes})" if lanes else "0"} AS lane, arrived
         FROM records_in""")
-    separator, window = control(SEPARATOR), f"INTERVAL '{window_ms / 1000:.3f}' SECOND"
-
-    def joined(column: str, between: str) -> str:
-        return f"CAST(ARRAY_JOIN(ARRAY_AGG({column}), {between}) AS BYTES)"
-
-    def if_any(column: str, missing: str) -> str:
-        return (
-            f"CASE WHEN COUNT({column}) = 0 THEN CAST(NULL AS BYTES) "
-            f"ELSE {joined(f'COALESCE({column}, {missing})', separator)} END"
-        )
-
+    window = f"INTERVAL '{window_ms / 1000:.3f}' SECOND"
+    key = "CAST(lane AS STRING) || '/' || data_type" if lanes else "data_type"
+    # Each aggregate costs a linked list of the block's records. An array of numbers cast to a string at the
+    # end costs a third of a string made of each record's.
     return tables.sql_query(f"""
-        SELECT lane || data_type AS `key`, ROW(data_type, topic, n, payloads, ids, ks, hs) AS block FROM (
+        SELECT {key} AS `key`, ROW(data_type, topic, n, records, ids, event_times) AS block FROM (
             SELECT data_type, topic, lane, CAST(COUNT(*) AS INT) AS n,
-                {joined("payload", separator)} AS payloads,
-                {joined("id", "','")} AS ids,
-                {if_any("k", control(ESCAPE))} AS ks,
-                {if_any("headers", "''")} AS hs
+                CAST(ARRAY_JOIN(ARRAY_AGG(record), {control(SEPARATOR)}) AS BYTES) AS records,
+                CAST(CAST(ARRAY_AGG(id) AS STRING) AS BYTES) AS ids,
+                CAST(CAST(ARRAY_AGG(event_time) AS STRING) AS BYTES) AS event_times
             FROM TABLE(TUMBLE(TABLE records_typed, DESCRIPTOR(arrived), {window}))
             GROUP BY window_start, window_end, data_type, topic, lane)""")
-
-
-def _escaped(column: str) -> str:
-    """LIKE '%c%' compares bytes; POSITION would count characters first, at ten times the cost."""
-    marks = " OR ".join(f"{column} LIKE '%' || {control(mark)} || '%'" for mark in (SEPARATOR, ESCAPE))
-    return f"CASE WHEN {marks} THEN {control(ESCAPE)} || TO_BASE64({column}) ELSE {column} END"

@@ -28,7 +28,7 @@ def add_kafka_sink(
     sink |= {"value.format": "raw", "value.fields-include": "EXCEPT_KEY"}
     tables.execute_sql(f"""
         CREATE TEMPORARY TABLE {view}_out (
-            message STRING,
+            message BYTES,
             message_key BYTES,
             headers MAP<STRING, BYTES> METADATA,
             event_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp'

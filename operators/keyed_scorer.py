@@ -12,6 +12,8 @@ from pyflink.datastream.state import ValueStateDescriptor
 
 from operators.block_row import block_of, descriptor_of, to_rows
 from operators.block_scorer import BlockScorer
+from operators.code_guard import check_code, code_digest
+from operators.keyed_table import current_key
 from schemas.errors import DescriptorError
 from udfs.descriptor import parse
 from udfs.emission import Emission
@@ -27,10 +29,12 @@ class KeyedScorer(KeyedCoProcessFunction):
     """
 
     def __init__(self, spec: ScoringSpec) -> None:
+        self._code = code_digest()
         self._spec = spec
         self._opened: BlockScorer | None = None
 
     def open(self, context: RuntimeContext) -> None:
+        check_code(self._code)
         self._scorer = self._opened = BlockScorer(self._spec, context)
         self._log = context.get_state(ValueStateDescriptor("model-log", Types.PICKLED_BYTE_ARRAY()))
         self._acting: dict[str, str] = {}
@@ -41,13 +45,13 @@ class KeyedScorer(KeyedCoProcessFunction):
             self._opened.close()
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
-        block, key = block_of(value), _key(ctx)
+        block, key = block_of(value), current_key(ctx)
         yield from to_rows(self._ready(key, block.data_type, ctx))
         yield from to_rows(self._scorer.on_block(key, block))
         self._keep(key, block.data_type)
 
     def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
-        serving, descriptor, key = self._scorer.serving, descriptor_of(value), _key(ctx)
+        serving, descriptor, key = self._scorer.serving, descriptor_of(value), current_key(ctx)
         try:
             announced = parse(descriptor)
         except DescriptorError:
@@ -59,18 +63,18 @@ class KeyedScorer(KeyedCoProcessFunction):
         self._keep(key, announced.data_type)
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
-        key = _key(ctx)
+        key = current_key(ctx)
         data_type = key.split("/", 1)[1] if self._spec.lanes else key
         yield from to_rows(self._ready(key, data_type, ctx))
         if ctx.time_domain() == TimeDomain.EVENT_TIME:
             yield from to_rows(self._scorer.on_end(key, data_type))
         else:
             yield from to_rows(self._scorer.on_tick(key, data_type))
-            self._scorer.tick_again(ctx.timer_service())
+            self._scorer.ticks.again(ctx.timer_service())
         self._keep(key, data_type)
 
     def _ready(self, key: str, data_type: str, ctx: Any) -> Sequence[Emission]:
-        self._scorer.start_ticking(key, ctx.timer_service())
+        self._scorer.ticks.start(key, ctx.timer_service())
         serving = self._scorer.serving
         return [] if serving.knows(data_type) else serving.restore(data_type, self._log.value())
 
@@ -81,8 +85,3 @@ class KeyedScorer(KeyedCoProcessFunction):
         if self._stored.get(key, 0) != revision:
             self._stored[key] = revision
             self._log.update(self._scorer.serving.log(data_type))
-
-
-def _key(ctx: Any) -> str:
-    key = ctx.get_current_key()
-    return str(key[0] if isinstance(key, (tuple, list)) else key)

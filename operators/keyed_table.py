@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyflink.common.typeinfo import RowTypeInfo, Types
 from pyflink.datastream import DataStream, KeyedStream
 from pyflink.java_gateway import get_gateway
@@ -32,3 +34,9 @@ def keyed_by_first(stream: DataStream, row_type: RowTypeInfo) -> KeyedStream:
     selector = get_gateway().jvm.KeyByKeySelector()
     keyed = stream._j_data_stream.keyBy(selector, Types.ROW([types[0]]).get_java_type_info())
     return KeyedStream(keyed, types[1], stream)
+
+
+def current_key(ctx: Any) -> str:
+    """The key that a function on such a stream is called for."""
+    key = ctx.get_current_key()
+    return str(key[0] if isinstance(key, (tuple, list)) else key)

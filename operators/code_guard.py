@@ -1,0 +1,36 @@
+"""A job runs the code it was submitted with, or not at all.
+
+In thread mode a task manager keeps the Python modules of its first job. A later job that brings other code
+is then unpickled onto the old modules, and would go on with them without a word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from schemas.errors import CodeError
+
+_PACKAGES = ("operators", "schemas", "udfs")
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 (hex) of the Python sources that operators run, as they were at the first call in a process."""
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for path in sorted(p for name in _PACKAGES for p in (root / name).rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def check_code(submitted: str) -> None:
+    """Raise `CodeError` where this process holds other code than the digest `submitted` says."""
+    if submitted != code_digest():
+        raise CodeError(
+            f"this task manager runs other code ({code_digest()[:12]}) than the job was submitted with "
+            f"({submitted[:12]}): in thread mode it keeps the modules of its first job. Replace the task "
+            "managers, or set the mode to process"
+        )

@@ -1,0 +1,81 @@
+"""Blocks of raw records as blocks of events, with how far each source has been read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from pyflink.common import Row
+from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
+
+from operators.block_row import DEAD_LETTERS, block_of
+from operators.feature_rows import event_row, events_tag, watermark_row
+from operators.keyed_table import current_key
+from operators.ticks import END_OF_INPUT, Ticks
+from schemas.records import encode
+from udfs.events.decode_spec import DecodeSpec
+from udfs.events.decoder import EARLIEST, EventDecoder
+
+_NOT_YET = EARLIEST  # Flink's timestamps do not reach back to the least integer
+
+
+class DecodeEvents(KeyedProcessFunction):
+    """Blocks keyed by `LANE/SOURCE`, a lane being a partition.
+
+    No main output. Side outputs: `events_tag(SOURCE)` and DEAD_LETTERS. A row of events carries the
+    watermark that was sent before them, so that no event is late for its own block's sake; what they add
+    follows in a row of its own, at most each `settle_ms`. Progress is not state: after a restart it begins
+    anew, and what views have settled stays settled.
+    """
+
+    def __init__(self, spec: DecodeSpec) -> None:
+        self._spec = spec
+
+    def open(self, context: RuntimeContext) -> None:
+        self._decoders = dict[str, EventDecoder]()
+        self._progress = {name: self._spec.progress(name, _now()) for name in self._spec.sources}
+        self._tags = {name: events_tag(name) for name in self._spec.sources}
+        self._sent = dict.fromkeys(self._spec.sources, (_NOT_YET, 0))
+        self._ticks = Ticks(self._spec.settle_ms)
+        self._ticking = ""
+
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
+        block = block_of(value)
+        source = block.data_type
+        if not self._ticking:
+            self._ticking = current_key(ctx)
+            self._ticks.start(self._ticking, ctx.timer_service())
+        if source not in self._decoders:
+            self._decoders[source] = self._spec.decoder(source, _now)
+        decoded = self._decoders[source].decode(block)
+        for letter in decoded.dead:
+            yield DEAD_LETTERS, Row(source.encode(), encode(letter))
+        tag, (watermark, _) = self._tags[source], self._sent[source]
+        for view, shard, events in decoded.parts:
+            yield tag, event_row(view, shard, watermark, events)
+        for partition, newest in decoded.newest.items():
+            self._progress[source].heard(partition, newest, _now())
+        yield from self._told(source)
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:
+        if timestamp == END_OF_INPUT:
+            return
+        self._ticking = self._ticking or current_key(ctx)
+        if current_key(ctx) == self._ticking:
+            for source in self._spec.sources:
+                yield from self._told(source)
+            self._ticks.again(ctx.timer_service())
+
+    def _told(self, source: str) -> Iterator[Any]:
+        now, (last, at) = _now(), self._sent[source]
+        if now - at < self._spec.settle_ms:
+            return
+        reached = self._progress[source].watermark(now)
+        if reached is not None and reached > last:
+            self._sent[source] = reached, now
+            yield self._tags[source], watermark_row(reached)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,63 @@
+"""Parquet files as blocks of events, for batch: read in parallel, a file at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pyflink.common import Row, WatermarkStrategy
+from pyflink.common.typeinfo import Types
+from pyflink.common.watermark_strategy import TimestampAssigner
+from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
+from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
+
+from operators.block_row import DEAD_LETTERS
+from operators.feature_rows import EVENT_BLOCK, event_row, events_tag
+from operators.keyed_table import keyed_by_first
+from schemas.records import DeadLetter, encode
+from udfs.history.events import HistorySpec
+
+_FILE = Types.ROW_NAMED(["key", "file"], [Types.STRING(), Types.ROW_NAMED(["path"], [Types.STRING()])])
+
+
+class ReadHistory(KeyedProcessFunction):
+    """Paths of files, each its own key. Side outputs: `events_tag(SOURCE)`, rows whose number is the start of
+    their stretch; DEAD_LETTERS."""
+
+    def __init__(self, spec: HistorySpec) -> None:
+        self._spec = spec
+
+    def open(self, context: RuntimeContext) -> None:
+        self._reader, self._tag = self._spec.reader(), events_tag(self._spec.source)
+
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
+        for found in self._reader.read(value[0]):
+            if isinstance(found, DeadLetter):
+                yield DEAD_LETTERS, Row(found.data_type.encode(), encode(found))
+            else:
+                view, shard, stretch, events = found
+                yield self._tag, event_row(view, shard, stretch, events)
+
+
+class _Stretch(TimestampAssigner):
+    def extract_timestamp(self, value: Any, record_timestamp: int) -> int:
+        return int(value[1][0])
+
+
+def history_events(
+    environment: StreamExecutionEnvironment, files: Sequence[str], spec: HistorySpec
+) -> DataStream:
+    """The operator that reads `files`."""
+    rows = [Row(str(at), Row(path)) for at, path in enumerate(files)]
+    paths = (
+        environment.from_collection(rows, _FILE).name(f"files of {spec.source}").uid(f"files-{spec.source}")
+    )
+    read = keyed_by_first(paths, _FILE).process(ReadHistory(spec), EVENT_BLOCK)
+    return read.name(f"read {spec.source}").uid(f"read-{spec.source}").disable_chaining()
+
+
+def by_stretch(events: DataStream, name: str) -> KeyedStream:
+    """Rows of EVENT_BLOCK by key; in batch Flink sorts each key's by the time that is given to them here."""
+    strategy = WatermarkStrategy.for_monotonous_timestamps().with_timestamp_assigner(_Stretch())
+    timed = events.assign_timestamps_and_watermarks(strategy)
+    return keyed_by_first(timed.name(f"stretches of {name}").uid(f"stretches-{name}"), EVENT_BLOCK)
