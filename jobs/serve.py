@@ -8,8 +8,9 @@ import sys
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
+from jobs.running import run
 from jobs.settings import ServeSettings
-from jobs.wiring import add_outputs, block_stream, model_stream, run
+from jobs.wiring import add_outputs, block_stream, check_streams, model_stream
 from operators.block_row import RESULTS
 from operators.keyed_scorer import KeyedScorer
 from operators.model_keys import keyed_models
@@ -24,4 +25,4 @@ def build(env: StreamExecutionEnvironment, tables: StreamTableEnvironment, setti
 
 
 if __name__ == "__main__":
-    sys.exit(run(build, sys.argv[1:]))
+    sys.exit(run(build, ServeSettings, sys.argv[1:], check_streams))

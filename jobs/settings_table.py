@@ -10,16 +10,61 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from jobs.assemble_settings import AssembleSettings
+from jobs.feature_settings import BackfillSettings, FeatureSettings
 from jobs.settings import ServeSettings
+from jobs.speculate_settings import SpeculateSettings
+from jobs.training_settings import TrainingSettings
 
 _HEAD = """# Settings
 
-Of `jobs/serve.py` and `jobs/serve_partitioned.py`. Made by `scripts/generate` from `jobs/settings.py`.
+Of the jobs. Made by `scripts/generate` from `jobs/settings.py` and what belongs to it.
 
 A setting `a.b` is the flag `--a.b`, the variable `MILLRACE_A__B`, or `b` in the table `[a]` of the TOML
 file that `--config` names; dashes stand for underscores in flags. Flags win over variables, those over the
 file. Tables are given as JSON in flags and variables: `--kafka.records '{"topic": "type"}'`. So are `codec`,
 `hold` and `s3` in flags, whose parts are none: `--codec '{"kind": "avro", "schema": "PATH"}'`.
+
+## Serving: `jobs/serve.py` and `jobs/serve_partitioned.py`
+
+| setting | type | default | meaning |
+|---|---|---|---|
+"""
+
+_SPECULATE = """
+## Speculating: `jobs/speculate.py`
+
+All of the above, but for these:
+
+| setting | type | default | meaning |
+|---|---|---|---|
+"""
+
+_FEATURES = """
+## Features: `jobs/features.py`
+
+| setting | type | default | meaning |
+|---|---|---|---|
+"""
+
+_BACKFILL = """
+## Features from history: `jobs/backfill.py`
+
+As for `jobs/features.py`, without `kafka`, `folder` and what has to do with streams, and:
+
+| setting | type | default | meaning |
+|---|---|---|---|
+"""
+
+_ASSEMBLE = """
+## Assembling: `jobs/assemble.py`
+
+| setting | type | default | meaning |
+|---|---|---|---|
+"""
+
+_TRAINING = """
+## Training sets: `jobs/training_set.py`
 
 | setting | type | default | meaning |
 |---|---|---|---|
@@ -35,7 +80,13 @@ _MEANINGS = {
     "codec.writers": "Avro: schema id to path of the writer's .avsc",
     "hold.records": "the most records held back for a key while there is no model",
     "hold.seconds": "how long the oldest of them waits before they go out as `no_model`",
-    "s3.endpoint": "for models in S3; empty: AWS",
+    "redis.url": "redis://HOST:PORT/DB, or rediss:// for TLS",
+    "redis.project": "Feast's: it ends every key",
+    "redis.timeout_s": "seconds for connecting and for each answer",
+    "redis.backoff_s": "while Redis is away: the first wait, doubled each time",
+    "redis.backoff_most_s": "the longest wait",
+    "redis.keep_expired_s": "how long a row is kept after its TTL, then read as expired and not as missing",
+    "s3.endpoint": "for models and history in S3; empty: AWS",
     "s3.path_style": "bucket in the path and not in the host name",
     "s3.access_key": "empty: the usual chain of credentials",
     "s3.timeout_s": "seconds for one request",
@@ -44,7 +95,13 @@ _MEANINGS = {
 
 def settings_table() -> str:
     """The whole document."""
-    return _HEAD + "".join(_rows(ServeSettings, ""))
+    serving = _rows(ServeSettings, "")
+    own = [row for row in _rows(SpeculateSettings, "") if row not in serving]
+    features = _rows(FeatureSettings, "")
+    backfill = [row for row in _rows(BackfillSettings, "") if row not in features]
+    parts = [_HEAD, *serving, _SPECULATE, *own, _FEATURES, *features, _BACKFILL, *backfill]
+    parts += [_ASSEMBLE, *_rows(AssembleSettings, ""), _TRAINING, *_rows(TrainingSettings, "")]
+    return "".join(parts)
 
 
 def _rows(model: type[BaseModel], prefix: str) -> list[str]:
@@ -80,7 +137,8 @@ def _plain(annotation: Any) -> Any:
 def _type(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(map(str, get_args(kind)))
-    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+    plain = isinstance(kind, type) and not get_args(kind)
+    return kind.__name__ if plain else str(kind).replace("typing.", "")
 
 
 def _default(info: FieldInfo) -> str:

@@ -1,0 +1,75 @@
+"""Where the jobs that compute features put them, by the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pyflink.datastream import DataStream
+from pyflink.table import StatementSet, StreamTableEnvironment
+
+from jobs.feature_settings import History, StoreSettings
+from operators.environment import submitted
+from operators.feature_rows import HISTORY
+from operators.history_sink import HistoryOptions, add_history_sink, history_view
+from operators.redis_sink import add_redis_sink
+from operators.side_outputs import side_output
+from schemas.errors import SettingsError
+from schemas.features import Declarations
+from udfs.events.stored import stored_views
+from udfs.history.bucket import check_bucket
+from udfs.history.files import check_schema
+from udfs.online.base import StoredView
+from udfs.s3 import S3Options
+
+
+def add_stores(
+    tables: StreamTableEnvironment,
+    statements: StatementSet,
+    computed: Sequence[DataStream],
+    declared: Declarations,
+    settings: StoreSettings,
+) -> None:
+    """`computed`: operators whose main output is FEATURE_BLOCK and that send HISTORY beside."""
+    online, kept = stored_views(declared, "online"), stored_views(declared, "history")
+    if settings.redis is not None and online:
+        first, *others = computed
+        add_redis_sink(first.union(*others) if others else first, online, settings.redis, "features")
+    if settings.history is not None and kept:
+        add_history(tables, statements, computed, kept, settings.history)
+
+
+def add_history(
+    tables: StreamTableEnvironment,
+    statements: StatementSet,
+    operators: Sequence[DataStream],
+    views: Mapping[str, StoredView],
+    history: History,
+) -> None:
+    """A Parquet table for each of `views`, of what `operators` send to HISTORY."""
+    lines = history_view(tables, side_output(operators, HISTORY))
+    store = HistoryOptions(
+        history.location(), history.partition, history.roll_seconds, history.compact, history.file_mb
+    )
+    for name, view in views.items():
+        columns = dict([*view.entity, *view.features])
+        add_history_sink(tables, statements, lines, view=name, columns=columns, store=store)
+
+
+def check_stores(declared: Declarations, settings: StoreSettings) -> None:
+    """Raises `SettingsError` or `StoreError`, in one sentence, where a store cannot be used."""
+    kept = stored_views(declared, "history")
+    if settings.history is not None and kept:
+        check_history(settings.history, settings.s3, with_cluster=submitted())
+        for name, view in kept.items():
+            check_schema(settings.history.location(), name, dict([*view.entity, *view.features]), settings.s3)
+
+
+def check_history(history: History, s3: S3Options, with_cluster: bool) -> None:
+    """Raises `SettingsError` or `StoreError` where history cannot be written."""
+    if history.location().startswith("s3:"):
+        if not with_cluster:
+            raise SettingsError(
+                "history.url is in S3, for which Flink needs a cluster with its S3 plugin: use `flink run`, "
+                "or a folder's path"
+            )
+        check_bucket(history.url, s3)

@@ -1,0 +1,84 @@
+"""What every job has settings for, and how settings are read: a TOML file, the environment and flags.
+
+Flags win over `MILLRACE_...` variables, those over the file. `python jobs/serve.py --help` lists them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import ClassVar, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    CliSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from schemas.errors import SettingsError
+
+S = TypeVar("S", bound="RunSettings")
+
+
+class RunSettings(BaseSettings):
+    """How a job is run. `own_jars`: patterns of the connectors that it needs where there is no cluster;
+    `own_options`: Flink options that it is made for, unless `flink` says otherwise."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MILLRACE_", env_nested_delimiter="__", extra="forbid", cli_kebab_case=True
+    )
+    own_jars: ClassVar[tuple[str, ...]] = ("flink-*.jar",)
+    own_options: ClassVar[dict[str, str]] = {}
+
+    name: str = Field("millrace", description="the job's name")
+    bounded: bool = Field(False, description="end when what is there now has been scored")
+    mode: Literal["thread", "process"] = Field("thread", description="Flink's Python execution mode")
+    parallelism: int | None = Field(None, ge=1, description="empty: as the cluster or `flink run -p` says")
+    checkpoint_seconds: float | None = Field(None, gt=0, description="empty: as the cluster says")
+    jars: Path | None = Field(None, description="where scripts/setup put jars; for runs without a cluster")
+    flink: dict[str, str] = Field({}, description="any Flink option")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+
+def settings_of(kind: type[S], arguments: list[str]) -> S:
+    """The settings, of this kind, of a run. `--config FILE` or `MILLRACE_CONFIG` names a TOML file.
+
+    Raises `SettingsError`, with every fault.
+    """
+    file = os.environ.get("MILLRACE_CONFIG")
+    if "--config" in arguments:
+        at = arguments.index("--config")
+        if at + 1 >= len(arguments):
+            raise SettingsError("--config needs the path of a TOML file")
+        file = arguments[at + 1]
+        arguments = arguments[:at] + arguments[at + 2 :]
+    if file and not Path(file).is_file():
+        raise SettingsError(f"there is no settings file {file}")
+
+    class Configured(kind):  # type: ignore[misc, valid-type]
+        __doc__ = kind.__doc__
+        model_config = SettingsConfigDict(toml_file=file or None)
+
+    try:
+        flags = CliSettingsSource[S](Configured, cli_prog_name=Path(sys.argv[0]).name)
+        return Configured(_cli_settings_source=flags(args=arguments))
+    except tomllib.TOMLDecodeError as e:
+        raise SettingsError(f"{file} is no TOML: {e}") from None
+    except ValidationError as e:
+        faults = (f"{'.'.join(map(str, f['loc'])) or 'settings'}: {f['msg']}" for f in e.errors())
+        raise SettingsError("; ".join(faults)) from None

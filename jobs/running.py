@@ -1,0 +1,58 @@
+"""How a job is run, whatever it does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from py4j.protocol import Py4JError, Py4JJavaError
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.table import StreamTableEnvironment
+
+from jobs.run_settings import RunSettings, S, settings_of
+from operators.environment import FlinkSpec, make_environment, submitted
+from schemas.errors import MillraceError
+
+Build = Callable[[StreamExecutionEnvironment, StreamTableEnvironment, S], None]
+
+
+def run(build: Build[S], kind: type[S], arguments: list[str], check: Callable[[S], None]) -> int:
+    """Run a job to its end, or submit it. Returns the exit code; an error is one sentence on stderr.
+
+    `check` asks, before Flink starts, whether what the settings name is there.
+    """
+    try:
+        settings = settings_of(kind, arguments)
+        check(settings)
+        env, tables = make_environment(_flink(settings))
+        build(env, tables, settings)
+        env.execute(settings.name)
+    except MillraceError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 2
+    except Py4JJavaError as e:
+        print(f"error: the job failed: {_root_cause(e)}", file=sys.stderr)
+        return 1
+    except Py4JError:
+        print("error: Flink's JVM ended under the job; its log says why", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _root_cause(error: Py4JJavaError) -> str:
+    cause = error.java_exception
+    while cause.getCause() is not None:
+        cause = cause.getCause()
+    return str(cause.toString()).strip()
+
+
+def _flink(settings: RunSettings) -> FlinkSpec:
+    folder = settings.jars / "lib" if settings.jars and not submitted() else None
+    seconds = settings.checkpoint_seconds
+    return FlinkSpec(
+        mode=settings.mode,
+        parallelism=settings.parallelism,
+        checkpoint_ms=None if seconds is None else int(seconds * 1000),
+        jars=sorted(jar for own in settings.own_jars for jar in folder.glob(own)) if folder else (),
+        options=settings.own_options | settings.flink,
+    )

@@ -1,0 +1,59 @@
+"""The parts of the settings that say where streams come from and go to, and what records are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Broker(BaseModel):
+    """How Kafka is reached and read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bootstrap: str = Field(description="brokers, HOST:PORT,...")
+    client: dict[str, str] = Field(
+        {}, description="any property of Kafka's Java clients, e.g. for TLS and SASL"
+    )
+    group: str = Field("millrace", description="consumer group")
+    start: Literal["earliest", "latest", "committed"] = Field(
+        "committed", description="where to begin in the records without a savepoint"
+    )
+    check: bool = Field(True, description="ask the broker for the topics before the job starts")
+
+
+class Kafka(Broker):
+    """Streams on Kafka topics."""
+
+    records: dict[str, str] = Field(description="topic of records -> data type of its records")
+    data_type_header: str = Field("", description="name of a record header that holds the data type instead")
+    models: str = Field("models", description="topic of model descriptors")
+    results: str = Field("results", description="topic of results")
+    dead_letters: str = Field("dead-letters", description="topic of records that cannot be scored")
+    model_events: str = Field("model-events", description="topic of what became of announced models")
+    model_stats: str = Field("model-stats", description="topic of usage and speed; best compacted")
+    exactly_once: bool = Field(
+        False, description="results in transactions, visible at checkpoints; else at least once, at once"
+    )
+    transaction_prefix: str = Field("", description="unique to the job; empty: the job's name")
+    transaction_timeout_seconds: int = Field(600, description="must cover the longest outage")
+
+
+class Folder(BaseModel):
+    """Streams in folders: ROOT/records/TYPE/*, ROOT/models/*.model; outputs in ROOT/results and so on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    root: Path = Field(description="the folder that holds records/, models/ and the outputs")
+    looks_per_second: int = Field(20, ge=1, le=1000, description="how often to look for news")
+
+
+class DataType(BaseModel):
+    """What is known of one type of records."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    fields: tuple[str, ...] = Field((), description="the records' numeric fields, in order")
+    warm_up_batches: tuple[int, ...] = Field((1, 64, 1024), description="batch sizes to warm models up at")
