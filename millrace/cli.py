@@ -9,12 +9,17 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from millrace.check_consistency import check_consistency
 from millrace.check_model import check_model
+from millrace.features import features
 from millrace.models import models
+from millrace.plan import plan
 from millrace.publish import publish
+from millrace.replay_policy import replay_policy
+from millrace.serve_requests import serve_requests
 from millrace.tail import tail
 from millrace.withdraw import withdraw
-from schemas.errors import MillraceError, ModelError
+from schemas.errors import MillraceError, ModelError, PlanError
 
 
 class OneSentence(TyperGroup):
@@ -37,6 +42,8 @@ class OneSentence(TyperGroup):
 
 def _sentence(error: Exception) -> str:
     text = " ".join(str(error).split())
+    if isinstance(error, PlanError):
+        return f"The plan is refused: {text}"
     if isinstance(error, ModelError):
         return f"The model is refused at the step {error.step!r}: {text}"
     if isinstance(error, MillraceError):
@@ -55,8 +62,13 @@ app = typer.Typer(
 app.command("publish")(publish)
 app.command("withdraw")(withdraw)
 app.command("check-model")(check_model)
+app.command("plan")(plan)
 app.command("models")(models)
 app.command("tail")(tail)
+app.command("replay-policy")(replay_policy)
+app.command("check-consistency")(check_consistency)
+app.command("serve-requests")(serve_requests)
+app.add_typer(features, name="features")
 
 
 def main() -> None:

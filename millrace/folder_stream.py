@@ -70,6 +70,11 @@ def lines(folder: Path, *, follow: bool = False, from_beginning: bool = True) ->
         time.sleep(_POLL_SECONDS)
 
 
+def lines_of(path: Path) -> Iterator[bytes]:
+    """The lines of one file. Raises `SourceError` where it cannot be read."""
+    return _new_lines(path, {}, to_end=True)
+
+
 def _files(folder: Path) -> list[Path]:
     found = []
     for parent, folders, names in os.walk(folder):

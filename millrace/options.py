@@ -9,12 +9,19 @@ import typer
 
 ModelPath = Annotated[
     Path,
-    typer.Argument(help="A .pmml file, a frozen graph, or a SavedModel folder or archive.", exists=True),
+    typer.Argument(
+        help="A .pmml file, a frozen graph, a SavedModel folder or archive, or the .toml file of a graph "
+        "of models.",
+        exists=True,
+    ),
 ]
 DataType = Annotated[str, typer.Option("--data-type", help="The type of the records that the model scores.")]
 Name = Annotated[str, typer.Option("--name", help="The model's name; by default the data type.")]
 ModelType = Annotated[
-    str, typer.Option("--type", help="tensorflow, tensorflowsaved or pmml; by default seen from the content.")
+    str,
+    typer.Option(
+        "--type", help="tensorflow, tensorflowsaved, pmml or graph; by default seen from the content."
+    ),
 ]
 Fields = Annotated[
     list[str] | None,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from schemas.errors import LoadError, SettingsError
 
-_TYPES = ("TENSORFLOW", "TENSORFLOWSAVED", "PMML")
+_TYPES = ("TENSORFLOW", "TENSORFLOWSAVED", "PMML", "GRAPH")
 _PROLOGUE = r"(\s|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>)*"
 _PMML = re.compile(_PROLOGUE + r"<([\w.-]+:)?PMML[\s>/]", re.DOTALL)
 _HEAD = 64 * 1024
@@ -26,6 +26,8 @@ def type_of(path: Path, given: str = "") -> str:
         if (path / "saved_model.pb").is_file():
             return "TENSORFLOWSAVED"
         raise LoadError(f"the folder {path} has no saved_model.pb, so it is no SavedModel")
+    if path.suffix == ".toml":
+        return "GRAPH"
     if _holds_saved_model(path):
         return "TENSORFLOWSAVED"
     if _is_pmml(path):

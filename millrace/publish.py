@@ -25,7 +25,6 @@ from millrace.options import (
     ToFolder,
     either,
 )
-from schemas.errors import SettingsError
 
 Upload = Annotated[
     str,
@@ -92,8 +91,8 @@ def publish(
     fields, given, wanted = parse_fields(field), parse_inputs(inputs), parse_outputs(outputs)
     from millrace.announce import Stream  # noqa: PLC0415
     from millrace.checking import check  # noqa: PLC0415
+    from millrace.placement import place  # noqa: PLC0415
     from millrace.render import print_checked  # noqa: PLC0415
-    from millrace.upload import upload as put  # noqa: PLC0415
     from udfs.descriptor import build  # noqa: PLC0415
     from udfs.s3 import S3Options  # noqa: PLC0415
 
@@ -111,15 +110,8 @@ def publish(
             inline_limit=inline_limit,
         )
         model = checked.announcement
-        location = None
-        if model.data is None:
-            if not upload:
-                raise SettingsError(
-                    f"the model has {model.size:,} bytes, more than the {inline_limit:,} that travel in a "
-                    "descriptor; say with --upload where it may be put (s3://bucket/prefix or file:/folder)"
-                )
-            options = S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style)
-            location = put(checked.file, upload, model.data_type, model.sha256, options)
+        options = S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style)
+        placed = place(checked, upload, inline_limit, options)
         stream = Stream(to_folder, bootstrap, topic, settings, timeout)
         created_ms, next_version = stream.moment(model.data_type)
         version = version or next_version
@@ -129,20 +121,21 @@ def publish(
             model_type=model.model_type,
             description=description,
             data=model.data,
-            location=location,
+            location=placed.location,
+            graph=placed.graph,
             version=version,
             created_ms=created_ms,
             sha256=model.sha256,
             size=model.size,
             # With --field the order is in no other place, so the descriptor carries it to the job.
             inputs=checked.stated_inputs() if fields else given,
-            outputs=wanted,
+            outputs=model.outputs,
             metrics=metrics,
             signature=signature,
             force=force,
         )
         where = stream.send(model.data_type, model.name, version, created_ms, descriptor)
         print_checked(checked, version)
-    if location:
+    for location in placed.uploaded:
         typer.echo(f"Content: {location} (a root of it must be among the job's allowed roots)")
     typer.echo(f"Published: {where}")

@@ -43,6 +43,11 @@ def print_checked(checked: Checked, version: int | None = None) -> None:
     ]
     if version is not None:
         rows.insert(0, ("version", str(version)))
+    graph = checked.announcement.graph
+    rows += [
+        (f"node {n.name}", f"{n.combine} of {', '.join(map(str, n.of))}" if n.combine else n.model_type)
+        for n in (graph.nodes if graph else ())
+    ]
     rows += [
         (f"input {i.name}", f"{i.dtype.value}{list(i.shape) or ''} from {', '.join(i.fields)}")
         for i in checked.inputs
