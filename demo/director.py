@@ -7,12 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from demo.feed import Feed
+from demo.pace import Pace
 from demo.plan import PLANNED, STAGES, Planned
 from demo.watch import Watch
 from demo.workbench import Workbench
-
-_TAPER = 60
-_CATCH_UP = 0.2
 
 
 class Director:
@@ -33,10 +31,10 @@ class Director:
         models: Path,
         job_runs: Callable[[], bool],
     ) -> None:
-        self.total, self._rate = total, rate
+        self.total, self._pace = total, Pace(rate)
         self._feed, self._watch, self._bench = feed, watch, bench
         self._trained, self._models, self._job_runs = trained, models, job_runs
-        self._at, self._due, self._then = 0, 0.0, 0.0
+        self._at = 0
         self._waiting = list(STAGES[0].models)
         self.published: set[Planned] = set()
         self.publishing: Planned | None = None
@@ -81,13 +79,8 @@ class Director:
             self._at += 1
             self._waiting = list(STAGES[self._at].models)
             return
-        elapsed = now - self._then if self._then else 0.0
-        self._then = now
-        self._due = min(self._due + elapsed * self._rate, self._rate * _CATCH_UP)
-        count = min(int(self._due), left, left if complete else max(1, left // _TAPER))
-        if count > 0:
+        if count := self._pace.due(now, left, hold=not complete):
             self._feed.write(count)
-            self._due -= count
 
     def _publish(self) -> None:
         if self._bench.busy:

@@ -1,9 +1,10 @@
-"""The serving job of the demo: `jobs/serve.py` on Flink's mini cluster, a child that never outlives us."""
+"""The job of the demo on Flink's mini cluster, a child that never outlives us."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from devservices.flink_rest import FlinkRest
@@ -14,9 +15,12 @@ _QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 class Job:
-    """Serves the streams in the folder `work`. All that it writes beside its outputs is in `work`, too."""
+    """Serves the streams in the folder `work`. All that it writes beside its outputs is in `work`, too.
 
-    def __init__(self, work: Path) -> None:
+    `script`: its name in `jobs/`; `more`: further flags.
+    """
+
+    def __init__(self, work: Path, script: str = "serve.py", more: Sequence[str | Path] = ()) -> None:
         port = free_port()
         self.scratch = scratch = work / "scratch"
         for folder in (scratch, work / "flink-log"):
@@ -24,17 +28,18 @@ class Job:
         flink = {"rest.bind-address": "127.0.0.1", "rest.bind-port": str(port)}
         command: list[str | Path] = [
             sys.executable,
-            ROOT / "jobs" / "serve.py",
+            ROOT / "jobs" / script,
             "--folder.root",
             work,
             "--parallelism",
             "1",
         ]
         command += ["--checkpoint-seconds", "1", "--stats-seconds", "1", "--flink", json.dumps(flink)]
+        command += more
         self.log = work / "job.log"
         self._rest = FlinkRest(f"http://127.0.0.1:{port}")
         self._process = Process(
-            "jobs/serve.py",
+            f"jobs/{script}",
             command,
             self.log,
             {

@@ -68,7 +68,8 @@ def judge(
     for result in results:
         seen[(result.source, result.line)] += 1
         row = _row(written, result.source, result.line)
-        if row is None or row < 0:
+        # nobody could score what is spoiled, and while not all have said so, it is undecided
+        if row is None or (row < 0 and result.outcome is not Outcome.UNDECIDED):
             verdict.misplaced += 1
             verdict._note(f"{result.source} line {result.line} has a result, but no good record is there")
         elif result.outcome is not Outcome.SCORED:

@@ -32,6 +32,8 @@ class Planned:
     served: bool = True
     fields: int = 0
     """How many of the record's fields it reads, the first ones; 0 for all."""
+    name: str = ""
+    """Empty: that of the data type."""
 
     @property
     def label(self) -> str:

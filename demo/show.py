@@ -77,7 +77,7 @@ class Show:
         for name in self.feed.sent:
             p50, p99 = self.latency(name) or (None, None)
             version = watch.serving(name)
-            by_type.append(f"{name} {f'v{version}' if version else '-'} p50 {_ms(p50)} p99 {_ms(p99)} ms")
+            by_type.append(f"{name} {f'v{version}' if version else '-'} p50 {ms_of(p50)} p99 {ms_of(p99)} ms")
         return (
             f"[{self.elapsed:5.1f} s] in {self.feed.count:,}  scored {sum(self._scored()):,}  "
             f"{self.rate():,.0f}/s  dead letters {len(watch.dead):,}  {'  '.join(by_type)}"
@@ -88,7 +88,7 @@ class Show:
         about = f"{event.data_type} v{event.version}"
         if event.kind is EventKind.REFUSED:
             return f"[{self.elapsed:5.1f} s] {about} is refused at step {event.step}: {event.reason}"
-        return f"[{self.elapsed:5.1f} s] {about} is {event.kind.value} (loaded in {_ms(event.load_ms)} ms)"
+        return f"[{self.elapsed:5.1f} s] {about} is {event.kind.value} (loaded in {ms_of(event.load_ms)} ms)"
 
     def rate(self, data_type: str = "") -> float:
         """Results a second over the last seconds."""
@@ -152,7 +152,7 @@ class Show:
         return Group(grid, Text(), bar)
 
     def _types(self) -> RenderableType:
-        table = _table(
+        table = table_of(
             ("type", 9), ("scored by", 43), ("results", -9), ("read → visible p50", -19), ("p99", -9)
         )
         models = {(m.data_type, m.version): m for m in PLANNED}
@@ -164,13 +164,13 @@ class Show:
                 Text(name, "bold"),
                 served or Text("no model yet, records are held back", "yellow"),
                 f"{self.rate(name):,.0f} /s",
-                f"{_ms(p50)} ms",
-                f"{_ms(p99)} ms",
+                f"{ms_of(p50)} ms",
+                f"{ms_of(p99)} ms",
             )
         return table
 
     def _versions(self) -> RenderableType:
-        table = _table(
+        table = table_of(
             ("model", 9),
             ("", 31),
             ("state", 10),
@@ -226,7 +226,7 @@ def _short(text: str) -> str:
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", text)
 
 
-def _table(*columns: tuple[str, int]) -> Table:
+def table_of(*columns: tuple[str, int]) -> Table:
     """Columns of fixed widths, so that nothing jumps; negative: at the right."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, header_style="dim", border_style="dim")
     for heading, width in columns:
@@ -234,7 +234,7 @@ def _table(*columns: tuple[str, int]) -> Table:
     return table
 
 
-def _ms(value: float | None) -> str:
+def ms_of(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
 
 
@@ -260,7 +260,7 @@ def summary(console: Console, show: Show, verdict: Verdict, faults: Sequence[str
         lines.append(Text(f"{verdict.unscored:,} marked as not scored, with a reason", "yellow"))
     for name in show.feed.sent:
         if latency := show.latency(name, whole=True):
-            p50, p99 = map(_ms, latency)
+            p50, p99 = map(ms_of, latency)
             lines.append(
                 Text(f"{name}: read → visible p50 {p50} ms, p99 {p99} ms, once its first model served")
             )

@@ -45,6 +45,24 @@ class Tally:
 
 
 @dataclass(slots=True)
+class NewLines:
+    """The lines of outputs in the folder `root`, each once."""
+
+    root: Path
+    _read: set[Path] = field(default_factory=set)
+
+    def of(self, output: str) -> Iterator[tuple[bytes, float]]:
+        """What has become visible since the last call, and when, in epoch ms."""
+        for path in visible_files(self.root / output):
+            if path not in self._read:
+                self._read.add(path)
+                # Flink renames a file when its checkpoint is complete: a change of the inode only.
+                visible = path.stat().st_ctime_ns / 1e6
+                for line in path.read_bytes().splitlines():
+                    yield line, visible
+
+
+@dataclass(slots=True)
 class Watch:
     """The account of a work folder; `look` brings it up to date. `classes`: by data type, in order."""
 
@@ -59,7 +77,10 @@ class Watch:
     unscored: Counter[str] = field(default_factory=Counter)
     arrivals: deque[tuple[float, str, int]] = field(default_factory=deque)
     """When how many results of a type became visible."""
-    _read: set[Path] = field(default_factory=set)
+    _lines: NewLines = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._lines = NewLines(self.root)
 
     @property
     def accounted(self) -> int:
@@ -67,16 +88,16 @@ class Watch:
 
     def look(self) -> list[ModelEvent]:
         """Take in the files that have become visible. Returns the model events among them."""
-        for line, visible in self._new_lines("results"):
+        for line, visible in self._lines.of("results"):
             self._take(line, visible)
-        for line, _ in self._new_lines("dead-letters"):
+        for line, _ in self._lines.of("dead-letters"):
             letter = decode(DeadLetter, line)
             self.dead.append(letter)
             self.reasons[letter.code] += 1
-        for line, _ in self._new_lines("model-stats"):
+        for line, _ in self._lines.of("model-stats"):
             stats = decode(ModelToServeStats, line)
             self.stats[(stats.data_type, stats.version)] = stats
-        news = [decode(ModelEvent, line) for line, _ in self._new_lines("model-events")]
+        news = [decode(ModelEvent, line) for line, _ in self._lines.of("model-events")]
         self.events += sorted(news, key=lambda event: event.at)
         return news
 
@@ -96,15 +117,6 @@ class Watch:
             if e.kind is EventKind.SERVED and e.data_type == data_type
         )
         return next(served, 0)
-
-    def _new_lines(self, output: str) -> Iterator[tuple[bytes, float]]:
-        for path in visible_files(self.root / output):
-            if path not in self._read:
-                self._read.add(path)
-                # Flink renames a file when its checkpoint is complete: a change of the inode only.
-                visible = path.stat().st_ctime_ns / 1e6
-                for line in path.read_bytes().splitlines():
-                    yield line, visible
 
     def _take(self, line: bytes, visible: float) -> None:
         r = read_result(line)

@@ -113,6 +113,8 @@ def publish(*, model: dict[str, Any], trained: str, models: str, fields: list[st
     arguments = ["publish", str(Path(trained, planned.file)), "--to-folder", models]
     arguments += ["--data-type", planned.data_type, "--version", str(planned.version)]
     arguments += ["--description", planned.about]
+    if planned.name:
+        arguments += ["--name", planned.name]
     if planned.kind != "PMML":  # a PMML file names its fields itself
         arguments += ["--field", ",".join(fields[: planned.fields or None])]
     if app(arguments, standalone_mode=False):
@@ -149,13 +151,33 @@ def _publish_damaged(planned: Planned, trained: Path, models: Path, fields: list
     stream.send(planned.data_type, planned.data_type, planned.version, created, descriptor)
 
 
+def publish_plan(*, data_type: str, version: int, plan: str, models: str) -> bool:
+    """Announce who decides from now on."""
+    from millrace.announce import Stream  # noqa: PLC0415
+    from udfs.descriptor import DECIDE, PLAN_NAME, build  # noqa: PLC0415
+
+    stream = Stream(Path(models), None, "", {}, 0)
+    created, _ = stream.moment(data_type)
+    descriptor = build(data_type=data_type, operation=DECIDE, plan=plan, version=version, created_ms=created)
+    stream.send(data_type, PLAN_NAME, version, created, descriptor)
+    return True
+
+
+def withdraw(*, data_type: str, name: str, models: str) -> bool:
+    from millrace.cli import app  # noqa: PLC0415
+
+    if app(["withdraw", data_type, "--name", name, "--to-folder", models], standalone_mode=False):
+        raise WorkbenchError(f"{name} could not be withdrawn: millrace withdraw refuses it")
+    return True
+
+
 def predict(*, trained: str, models: str) -> list[dict[str, Any]]:
     """What each published model answers for each streamed row: loaded and fed by the code that jobs use."""
     from demo.feed import encode_row  # noqa: PLC0415
     from demo.train import read_data  # noqa: PLC0415
     from schemas.codecs.factory import CodecSpec, make_codec  # noqa: PLC0415
     from schemas.errors import ModelError  # noqa: PLC0415
-    from udfs.descriptor import parse  # noqa: PLC0415
+    from udfs.descriptor import SERVE, parse  # noqa: PLC0415
     from udfs.loading import LoadPolicy, load_model  # noqa: PLC0415
 
     data = {found.data_type: found for found in read_data(Path(trained))}
@@ -163,6 +185,8 @@ def predict(*, trained: str, models: str) -> list[dict[str, Any]]:
     answers = []
     for path in sorted(Path(models).glob("*.model")):
         announced = parse(path.read_bytes())
+        if announced.operation != SERVE:
+            continue
         try:
             model = load_model(announced, LoadPolicy(warm_up_batches=()))
         except ModelError:
@@ -187,7 +211,7 @@ def main() -> None:
     """Answer requests until the input ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a command prints, and native code, goes to the log
-    requests = {f.__name__: f for f in (train_models, warm_up, publish, predict)}
+    requests = {f.__name__: f for f in (train_models, warm_up, publish, publish_plan, withdraw, predict)}
     for line in sys.stdin:
         name, arguments = json.loads(line)
         try:

@@ -62,7 +62,7 @@ class StandaloneCluster(Service):
             process.stop()
         self.task_managers, self.job_manager = [], None
 
-    def wait_registered(self, seconds: float = 120) -> None:
+    def wait_registered(self, seconds: float = 300) -> None:
         """Return when every started task manager has registered."""
         for process in [self.job_manager, *self.task_managers]:
             if process is not None:
@@ -113,7 +113,7 @@ class StandaloneCluster(Service):
         before = set(self.rest.task_managers())
         process = self._process("taskmanager")
         self.task_managers.append(process)
-        process.wait_ready(lambda: bool(set(self.rest.task_managers()) - before), 120)
+        process.wait_ready(lambda: bool(set(self.rest.task_managers()) - before), 300)
 
     def logs(self, lines: int = 40) -> str:
         """The tails of the running processes' logs."""

@@ -90,6 +90,10 @@ class FlinkRest:
         return str(operation["location"])
 
     def cancel(self, job_id: str, seconds: float = 90) -> None:
-        """Cancel the job and return when it has ended."""
-        self.call(f"/jobs/{job_id}?mode=cancel", {}, method="PATCH")
+        """Cancel the job and return when it has ended; one that has ended by itself is left alone."""
+        try:
+            self.call(f"/jobs/{job_id}?mode=cancel", {}, method="PATCH")
+        except ServiceError:
+            if self.state(job_id) not in ENDED:
+                raise
         self.wait_ended(job_id, seconds)

@@ -1,9 +1,10 @@
-"""A Redis server without persistence."""
+"""A Redis server."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -11,12 +12,19 @@ from devservices.process import Daemon, ServiceError, environment, free_port
 
 
 class Redis(Daemon):
-    """`with Redis() as server: server.client().ping()`; `host`, `port` and `url` say where it is."""
+    """`with Redis() as server: server.client().ping()`; `host`, `port` and `url` say where it is.
 
-    def __init__(self) -> None:
+    `settings` are those of redis.conf; without any there is no persistence, password or TLS. `client` is what
+    redis-py then needs to reach it. With `tls-port` (any value) its port is for TLS alone.
+    """
+
+    def __init__(self, settings: dict[str, str] | None = None, client: dict[str, Any] | None = None) -> None:
         super().__init__()
+        self.settings, self._client = {"save": "", "appendonly": "no", **(settings or {})}, client or {}
         self.host, self.port = "127.0.0.1", free_port()
-        self.url = f"redis://{self.host}:{self.port}"
+        tls = "tls-port" in self.settings
+        self.settings |= {"port": "0", "tls-port": str(self.port)} if tls else {"port": str(self.port)}
+        self.url = f"redis{'s' if tls else ''}://{self.host}:{self.port}"
 
     @staticmethod
     def available() -> bool:
@@ -25,13 +33,15 @@ class Redis(Daemon):
 
     def client(self) -> redis.Redis:
         """A new client; bytes in, bytes out."""
-        return redis.Redis(host=self.host, port=self.port)
+        return redis.Redis(host=self.host, port=self.port, **self._client)
 
     def start(self) -> None:
         if not self.available():
             raise ServiceError("redis-server is not on PATH: install Debian's redis-server.")
-        where: list[str | Path] = ["--bind", self.host, "--port", str(self.port), "--dir", self.folder]
-        self.run(["redis-server", *where, "--save", "", "--appendonly", "no"], self._answers)
+        command: list[str | Path] = ["redis-server", "--bind", self.host, "--dir", self.folder]
+        for name, value in self.settings.items():
+            command += [f"--{name}", value]
+        self.run(command, self._answers)
 
     def _answers(self) -> bool:
         try:

@@ -1,0 +1,1 @@
+"""Feature views as they are declared, for the demonstrations."""
