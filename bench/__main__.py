@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import peers, profile, report, serving
+from bench import peers, profile, report, serving, speculate
 from bench.plan import BenchError, Plan
+from bench.race import CASES, RaceSpec
 from bench.subjects import JobSpec
 from devservices.kafka import KafkaBroker
 from devservices.process import ServiceError
@@ -46,6 +47,10 @@ def main() -> int:
 def _command(options: argparse.Namespace) -> Callable[[KafkaBroker, Plan, Path], None]:
     if options.command == "serving":
         return serving.serving
+    if options.command == "speculate":
+        race = RaceSpec(options.slots)
+        cases = [options.case] if options.case else list(CASES)
+        return lambda broker, plan, folder: speculate.speculate(broker, plan, folder, race, cases)
     if options.command == "peers":
         peers.install(report.say)
         return peers.peers
@@ -64,6 +69,14 @@ def _options() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serving", parents=[shared], help="the jobs against a bare Kafka loop")
     commands.add_parser("peers", parents=[shared], help="Quix Streams and Bytewax at the same work")
+    race = commands.add_parser("speculate", parents=[shared], help="models that race for each record")
+    race.add_argument("--case", choices=list(CASES), help="one alone: all well, one stuck, one slow")
+    race.add_argument(
+        "--slots",
+        choices=["shared", "apart"],
+        default="shared",
+        help="apart: the executor in a slot of its own",
+    )
     by_thread = commands.add_parser("profile", parents=[shared], help="processor time by thread of a job")
     by_thread.add_argument("--job", choices=["serve.py", "serve_partitioned.py"], default="serve.py")
     by_thread.add_argument("--mode", choices=["thread", "process"], default="thread")

@@ -22,14 +22,23 @@ from devservices.process import Process
 _QUIET_S = 60
 
 
+Look = Callable[[int, bytes], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One row a record after the warm-up: `sent` in epoch seconds, `ms` until its result was in hand,
-    `version` of the model that scored it (0 where results do not say)."""
+    """One row a record after the warm-up: its `number`, `sent` in epoch seconds, `ms` until its result was in
+    hand, `version` of the model that scored it (0 where results do not say).
 
+    Of all records, those of the warm-up too: `lost` gave no result, `repeated` results were too many.
+    """
+
+    number: NDArray
     sent: NDArray
     ms: NDArray
     version: NDArray
+    lost: int
+    repeated: int
 
     def percentiles(self) -> dict[str, float]:
         """p50 and p99 in milliseconds."""
@@ -43,49 +52,81 @@ def measure(
     rate: int,
     half_way: Callable[[], None] | None = None,
 ) -> Seen:
-    """Send at `rate` records a second and time each result; `half_way` is called once in the middle,
-    in a thread of its own.
+    """As `observe`; BenchError unless each record gave one result."""
+    seen = observe(topics, plan, subject, rate, half_way=half_way)
+    if seen.lost or seen.repeated:
+        raise BenchError(f"at {rate} a second {seen.lost} records were lost and {seen.repeated} repeated")
+    return seen
 
-    BenchError unless each record gave one result.
+
+def observe(
+    topics: Topics,
+    plan: Plan,
+    subject: Subject,
+    rate: int,
+    *,
+    half_way: Callable[[], None] | None = None,
+    look: Look | None = None,
+) -> Seen:
+    """Send at `rate` records a second and time each result; `half_way` is called once in the middle,
+    in a thread of its own, and `look` with each result and the number of its record.
+
+    A record is lost when no result has come for a minute. BenchError where producer or subject have failed.
     """
     total = int(rate * (plan.warm_s + plan.phase_s))
     reader = _at_the_end(topics)
     sent, got, versions = (np.zeros(total, "int64") for _ in range(3))
-    counts = np.zeros(total, "uint8")
+    counts = bytearray(total)
     place = (topics.broker.bootstrap, topics.name("records"), str(topics.partitions))
     command = [sys.executable, "-m", "bench.paced_producer", *place, str(rate), str(total)]
     try:
         with tempfile.TemporaryDirectory() as folder:
             producer = Process("paced-producer", command, Path(folder) / "paced-producer.log")
             try:
-                found, half = 0, int(rate * (plan.warm_s + plan.phase_s / 2))
+                missing, half = total, total - int(rate * (plan.warm_s + plan.phase_s / 2))
                 last = time.monotonic()
-                while found < total:
+                while True:
                     message = reader.poll(0.5)
                     now = time.time_ns() // 1000
                     if message is None or message.error() is not None:
-                        if producer.exit_code or time.monotonic() - last > _QUIET_S:
-                            tails = f"{producer.tail()}\n{subject.tail()}"
-                            raise BenchError(f"{found} of {total} results at {rate} a second.\n{tails}")
+                        # what comes after the last one would be a repeat
+                        if not missing or time.monotonic() - last > _QUIET_S:
+                            break
+                        if producer.exit_code:
+                            raise BenchError(f"the producer failed at {rate} a second.\n{producer.tail()}")
                         continue
                     last = time.monotonic()
                     value = message.value() or b""
                     clock, number = _clock_and_number(value)
+                    counts[number] = min(counts[number] + 1, 255)
+                    if counts[number] > 1:
+                        continue
                     sent[number], got[number], versions[number] = clock, now, _version(value)
-                    counts[number] += 1
-                    found += 1
-                    if found == half and half_way is not None:
+                    if look is not None:
+                        look(number, value)
+                    missing -= 1
+                    if missing == half and half_way is not None:
                         # beside this loop: its clock must not wait
                         threading.Thread(target=half_way, daemon=True).start()
             finally:
                 producer.kill()
     finally:
         reader.close()
-    if not (counts == 1).all():
-        lost, repeated = (counts == 0).sum(), (counts > 1).sum()
-        raise BenchError(f"at {rate} a second, of {total} records {lost} were lost and {repeated} repeated")
-    kept = sent >= sent[0] + plan.warm_s * 1e6
-    return Seen(sent[kept] / 1e6, (got - sent)[kept] / 1e3, versions[kept])
+    if missing:
+        subject.check()
+    if missing == total:
+        raise BenchError(f"no result at {rate} a second.\n{subject.tail()}")
+    kept = sent >= sent[sent > 0].min() + plan.warm_s * 1e6
+    if not kept.any():
+        raise BenchError(f"the machine is too busy: nobody could send {rate} records a second")
+    return Seen(
+        np.flatnonzero(kept),
+        sent[kept] / 1e6,
+        (got - sent)[kept] / 1e3,
+        versions[kept],
+        lost=missing,
+        repeated=sum(n - 1 for n in counts if n > 1),
+    )
 
 
 def _at_the_end(topics: Topics) -> Consumer:

@@ -35,7 +35,7 @@ def save(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def descriptor(folder: Path, version: int = 1, data_type: str = DATA_TYPE) -> bytes:
+def descriptor(folder: Path, version: int = 1, data_type: str = DATA_TYPE, name: str = "bench") -> bytes:
     """The announcement of a SavedModel, which travels inline."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -43,7 +43,7 @@ def descriptor(folder: Path, version: int = 1, data_type: str = DATA_TYPE) -> by
             archive.write(path, path.relative_to(folder).as_posix())
     return build(
         data_type=data_type,
-        name="bench",
+        name=name,
         model_type="TENSORFLOWSAVED",
         version=version,
         data=buffer.getvalue(),

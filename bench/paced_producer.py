@@ -24,7 +24,12 @@ def main(bootstrap: str, topic: str, partitions: int, rate: float, count: int) -
         due = min(count, int((time.monotonic() - start) * rate) + 1)
         for number in range(sent, due):
             value = record(made[number % len(made)], number, time.time_ns() // 1000)
-            producer.produce(topic, value, partition=number % partitions)
+            while True:
+                try:
+                    producer.produce(topic, value, partition=number % partitions)
+                    break
+                except BufferError:  # a broker that does not keep up: the wait is part of the latency
+                    producer.poll(0.01)
         producer.poll(0)
         sent = due
         time.sleep(max(0.0, min(0.002, start + sent / rate - time.monotonic())))

@@ -30,10 +30,12 @@ def median_cpu(runs: Sequence[Throughput]) -> float:
     return statistics.median(run.cpu_s_per_million for run in runs)
 
 
-def rates(title: str, runs: Mapping[str, Sequence[Throughput]], bare: str) -> Table:
+def rates(
+    title: str, runs: Mapping[str, Sequence[Throughput]], bare: str, compared: str = "to bare"
+) -> Table:
     """One row a subject: median rate, its range over the rounds, ratio to `bare`, processor time."""
     table = Table("subject", title=title)
-    for column in ("records/s", "least .. most", "to bare", "CPU s per million"):
+    for column in ("records/s", "least .. most", compared, "CPU s per million"):
         table.add_column(column, justify="right")
     for name, found in runs.items():
         eps = [run.eps for run in found]

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from bench.plan import BenchError
 from bench.workload import Topics
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How many results there are, records without one, and results beyond a record's first."""
+
+    results: int
+    lost: int
+    repeated: int
 
 
 class Results:
@@ -25,11 +36,26 @@ class Results:
         return sum(self._ends.get_watermark_offsets(p, timeout=10, cached=False)[1] for p in self._places)
 
     def verify(self, records: int, mark: bytes, seconds: float = 60) -> None:
-        """Read all that is committed. BenchError unless each of `records` is there once and has `mark`.
+        """Read all that is committed. BenchError unless each of `records` is there once and has `mark`."""
+        unmarked = 0
+
+        def look(number: int, value: bytes) -> None:
+            nonlocal unmarked
+            unmarked += mark not in value
+
+        found = self.read(records, look, seconds)
+        if found.lost or found.repeated or unmarked:
+            raise BenchError(
+                f"{records} records gave {found.results} results: {found.lost} records lost, "
+                f"{found.repeated} results too many, {unmarked} not scored"
+            )
+
+    def read(self, records: int, look: Callable[[int, bytes], None], seconds: float = 60) -> Found:
+        """Read all that is committed, `look` at each result and the number of its record, and count.
 
         Transactions may still be open when it is called; it waits for them.
         """
-        seen, unmarked, found = bytearray(records), 0, 0
+        seen, found = bytearray(records), 0
         end = time.monotonic() + seconds + records / 20_000
         reader = self._consumer("read_committed")
         try:
@@ -45,16 +71,11 @@ class Results:
                     at = value.index(b'"id":') + 5
                     number = int(value[at : value.index(b",", at)])
                     seen[number] = min(seen[number] + 1, 255)
-                    unmarked += mark not in value
+                    look(number, value)
                 found += len(messages)
         finally:
             reader.close()
-        lost, repeated = seen.count(0), sum(n - 1 for n in seen if n > 1)
-        if found != records or lost or repeated or unmarked:
-            raise BenchError(
-                f"{records} records gave {found} results: {lost} records lost, {repeated} results "
-                f"too many, {unmarked} not scored"
-            )
+        return Found(found, seen.count(0), sum(n - 1 for n in seen if n > 1))
 
     def close(self) -> None:
         self._ends.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -104,23 +104,32 @@ class JobSpec:
 
 
 class ServingJob:
-    """A serving job on a cluster of its own: one task manager, one slot, deploy/flink-conf."""
+    """A serving job on a cluster of its own: task managers of one slot, deploy/flink-conf."""
 
     mark = b'"outcome":"scored"'
 
-    def __init__(self, topics: Topics, model: Path, spec: JobSpec) -> None:
+    def __init__(self, topics: Topics, model: Path, spec: JobSpec, task_managers: int = 1) -> None:
         self.topics, self._model, self._spec = topics, model, spec
-        self.cluster = StandaloneCluster(1)
+        self.cluster = StandaloneCluster(task_managers)
         self._job_id = ""
+
+    def announcements(self) -> list[bytes]:
+        """What is put on the model stream before the job starts."""
+        return [descriptor(self._model)]
+
+    def wait_ready(self) -> None:
+        """Return when what was announced is in force."""
+        self.wait_served({DATA_TYPE: 1})
 
     def __enter__(self) -> Self:
         try:
             self.cluster.start()
-            self.topics.publish(descriptor(self._model))
+            self.topics.publish(*self.announcements())
             job = ROOT / "jobs" / self._spec.job
-            self._job_id = self.cluster.run(job, *self._arguments(), parallelism=1)
+            flags = [part for name, value in self.settings().items() for part in (f"--{name}", value)]
+            self._job_id = self.cluster.run(job, *flags, parallelism=1)
             self.cluster.wait_running(self._job_id, READY_S)
-            self.wait_served({DATA_TYPE: 1})
+            self.wait_ready()
         except BaseException:
             self.cluster.close()
             raise
@@ -136,7 +145,7 @@ class ServingJob:
         self.cluster.close()
 
     def roots(self) -> Sequence[int]:
-        """Task manager with its Python workers, and job manager."""
+        """Task managers with their Python workers, and job manager."""
         processes = (*self.cluster.task_managers, self.cluster.job_manager)
         return [process.group for process in processes if process is not None]
 
@@ -151,7 +160,11 @@ class ServingJob:
 
     def wait_served(self, versions: dict[str, int], seconds: float = READY_S) -> None:
         """Return when each data type is served by that version; BenchError if one is refused."""
-        waiting = dict(versions)
+        self.wait_told({(EventKind.SERVED, *each) for each in versions.items()}, seconds)
+
+    def wait_told(self, events: Set[tuple[EventKind, str, int]], seconds: float = READY_S) -> None:
+        """Return when there was an event of each (kind, data type, version); BenchError on a refusal."""
+        waiting = set(events)
         settings = {"bootstrap.servers": self.topics.broker.bootstrap, "group.id": "bench"}
         # Events of an exactly-once job are in a transaction that is still open.
         reader = Consumer({**settings, "enable.auto.commit": False, "isolation.level": "read_uncommitted"})
@@ -163,21 +176,21 @@ class ServingJob:
                 event = decode(ModelEvent, message.value() or b"")
                 if event.kind == EventKind.REFUSED:
                     raise BenchError(f"the job refused the model: {event.step}: {event.reason}")
-                if event.kind == EventKind.SERVED and waiting.get(event.data_type) == event.version:
-                    del waiting[event.data_type]
+                waiting.discard((event.kind, event.data_type, event.version))
             if waiting:
                 self.check()
             return not waiting
 
         try:
             reader.assign([TopicPartition(self.topics.name("model-events"), 0, 0)])
-            wait_until(served, seconds, lambda: f"{waiting} are not served.\n{self.tail()}\n")
+            wait_until(served, seconds, lambda: f"{waiting} did not come.\n{self.tail()}\n")
         finally:
             reader.close()
 
-    def _arguments(self) -> list[str]:
+    def settings(self) -> dict[str, str]:
+        """The job's settings, by the names of its flags."""
         topics, spec = self.topics, self._spec
-        values = {
+        return {
             "name": f"bench-{topics.prefix}",
             "mode": spec.mode,
             "kafka.bootstrap": topics.broker.bootstrap,
@@ -189,4 +202,3 @@ class ServingJob:
             "kafka.exactly-once": str(spec.exactly_once).lower(),
             **{f"kafka.{which}": topics.name(which) for which in ("models", "results", *OUTPUTS)},
         }
-        return [part for name, value in values.items() for part in (f"--{name}", value)]

@@ -43,8 +43,17 @@ def run(broker: KafkaBroker, plan: Plan, make: Make) -> Throughput:
     return Throughput(span.results / span.seconds, cpu)
 
 
-def measure(broker: KafkaBroker, plan: Plan, make: Make, probe: Callable[[Sequence[int]], T]) -> Span[T]:
-    """The span from the plan's warm-up to the last result; `probe` gets the subject's process ids."""
+def measure(
+    broker: KafkaBroker,
+    plan: Plan,
+    make: Make,
+    probe: Callable[[Sequence[int]], T],
+    verify: Callable[[Results], None] | None = None,
+) -> Span[T]:
+    """The span from the plan's warm-up to the last result; `probe` gets the subject's process ids.
+
+    `verify`: what is done with the results instead of `Results.verify`.
+    """
     topics = Topics(broker, plan.partitions)
     topics.create()
     try:
@@ -53,7 +62,10 @@ def measure(broker: KafkaBroker, plan: Plan, make: Make, probe: Callable[[Sequen
             with make(topics) as subject:
                 fill(topics, plan)
                 span = _between_marks(results, plan, subject, probe)
-                results.verify(plan.records, subject.mark)
+                if verify is not None:
+                    verify(results)
+                else:
+                    results.verify(plan.records, subject.mark)
                 return span
         finally:
             results.close()
