@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
@@ -40,6 +43,7 @@ class Streams:
         self.prefix = uuid.uuid4().hex[:8]
         self.partitions = partitions
         self.records = records
+        self._logs = tempfile.TemporaryDirectory(prefix="millrace-flink-")
         large = {"max.message.bytes": str(1 << 24)}
         broker.create_topics(*map(self.topic, records), partitions=partitions, config=large)
         broker.create_topics(self.topic("models"), *map(self.topic, OUTPUTS))
@@ -98,7 +102,15 @@ class Streams:
             timeout=seconds,
             check=False,
             stdin=subprocess.DEVNULL,
+            env=os.environ | {"FLINK_LOG_DIR": self._logs.name},
         )
+
+    def failures(self) -> str:
+        """Why tasks of the runs so far failed, from Flink's log; a restart shows in repeated results only."""
+        log = "\n".join(path.read_text(errors="replace") for path in Path(self._logs.name).glob("*.log"))
+        lines = log.splitlines()
+        found = [i for i, line in enumerate(lines) if " to FAILED" in line]
+        return "\n".join("\n".join(lines[i : i + 12]) for i in found[:3]) or "no task failed"
 
     def read(self, output: str, committed: bool = True) -> list[Message]:
         """Everything that is on an output topic now."""

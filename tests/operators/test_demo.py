@@ -79,6 +79,24 @@ def test_the_demo_ends_well_and_says_so(tmp_path: Path, runs: list[Run]) -> None
     wait_until(lambda: not run.alive(), 10, lambda: str(run.alive()))
 
 
+def test_the_race_ends_well_and_says_so(tmp_path: Path, runs: list[Run]) -> None:
+    run = Run(tmp_path, "speculate", "--records", "2000", "--keep", str(tmp_path / "work"))
+    runs.append(run)
+    code = run.process.wait(300)
+    text = run.output.read_text()
+    assert code == 0, text
+    assert re.search(r"^2,000 records written", text, re.M)
+    for finding in (
+        "lost",
+        "doubled",
+        "decided otherwise than the pure functions decide by the same answers",
+    ):
+        assert re.search(rf"^ +0 {finding}$", text, re.M), text
+    for event in ("plan v1 decides", "deep served", "plan v2 decides", "deep withdrawn"):
+        assert event in text
+    wait_until(lambda: not run.alive(), 10, lambda: str(run.alive()))
+
+
 @pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "process"])
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, runs: list[Run], whole_group: bool) -> None:
     run = Run(tmp_path)

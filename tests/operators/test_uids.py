@@ -1,40 +1,82 @@
-"""Every operator that could hold state has a uid of its own, so that a savepoint fits the next version."""
+"""What the jobs' graphs must have: uids, so that savepoints fit the next version, and tasks of their own."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from pyflink.java_gateway import get_gateway
 
-from jobs import serve, serve_partitioned
-from jobs.settings import ServeSettings, read_settings
+from jobs import serve, serve_partitioned, speculate
+from jobs.settings import JobSettings, ServeSettings, settings_of
+from jobs.speculate_settings import SpeculateSettings
 from operators.environment import FlinkSpec, make_environment
 
 JARS = sorted((Path(__file__).resolve().parents[2] / ".cache" / "jars" / "lib").glob("flink-*.jar"))
+KINDS: dict[ModuleType, type[JobSettings]] = {
+    serve: ServeSettings,
+    serve_partitioned: ServeSettings,
+    speculate: SpeculateSettings,
+}
+PYTHON = "org.apache.flink.streaming.api.operators.python."
 
 
-def settings(kind: str, folder: Path) -> ServeSettings:
-    if kind == "folder":
-        return read_settings(["--folder.root", str(folder)])
+def settings(job: ModuleType, streams: str, folder: Path, *more: str) -> JobSettings:
+    if streams == "folder":
+        return settings_of(KINDS[job], ["--folder.root", str(folder), *more])
     topics = json.dumps({"a": "wine", "b": "tea"})
-    return read_settings(["--kafka.bootstrap", "localhost:1", "--kafka.records", topics])
+    return settings_of(KINDS[job], ["--kafka.bootstrap", "localhost:1", "--kafka.records", topics, *more])
 
 
-def uids(job: ModuleType, chosen: ServeSettings) -> Iterator[tuple[str, str | None]]:
-    """Name and explicit uid of each operator that runs."""
+def stream_graph(job: ModuleType, chosen: JobSettings) -> Any:
+    """As `execute` makes it: before that, Python operators may still be put together."""
     env, tables = make_environment(FlinkSpec(jars=JARS))
     job.build(env, tables, chosen)
-    for node in env._j_stream_execution_environment.getStreamGraph().getStreamNodes().toArray():
-        yield node.getOperatorName(), node.getTransformationUID()
+    return env._generate_stream_graph()
 
 
-@pytest.mark.parametrize("kind", ["kafka", "folder"])
-@pytest.mark.parametrize("job", [serve, serve_partitioned])
-def test_every_operator_has_a_uid(job: ModuleType, kind: str, tmp_path: Path) -> None:
-    found = list(uids(job, settings(kind, tmp_path)))
+@pytest.fixture(
+    scope="module",
+    params=[(job, streams) for job in KINDS for streams in ("kafka", "folder")],
+    ids=lambda p: f"{p[0].__name__}-{p[1]}",
+)
+def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    job, streams = request.param
+    return stream_graph(job, settings(job, streams, tmp_path_factory.mktemp("root")))
+
+
+def test_every_operator_has_a_uid(graph: Any) -> None:
+    found = [(n.getOperatorName(), n.getTransformationUID()) for n in graph.getStreamNodes().toArray()]
     assert len(found) > 8
     assert [name for name, uid in found if not uid] == []
     assert len({uid for _, uid in found}) == len(found)
+
+
+def test_no_two_python_operators_share_a_task(graph: Any) -> None:
+    loader = get_gateway().jvm.Thread.currentThread().getContextClassLoader()
+    python = {
+        node.getTransformationUID()
+        for node in graph.getStreamNodes().toArray()
+        if PYTHON in node.getOperatorFactory().getStreamOperatorClass(loader).getName()
+    }
+    assert python >= {"key-models", "score"} or python >= {"key-models", "route", "execute-pmml", "collect"}
+    tasks = [
+        {pair.getUserDefinedOperatorUid() for pair in vertex.getOperatorIDs()}
+        for vertex in graph.getJobGraph().getVerticesAsArray()
+    ]
+    assert python <= set().union(*tasks)
+    assert [task for task in tasks if len(python & task) > 1] == []
+
+
+def test_executors_get_slots_of_their_own_where_wanted(tmp_path: Path) -> None:
+    chosen = settings(
+        speculate, "folder", tmp_path, "--executors.slots", "apart", "--executors.parallelism", "3"
+    )
+    nodes = stream_graph(speculate, chosen).getStreamNodes().toArray()
+    groups = {n.getTransformationUID(): (n.getSlotSharingGroup(), n.getParallelism()) for n in nodes}
+    assert groups["execute-pmml"] == ("execute-pmml", 3)
+    assert groups["execute-tensorflow"] == ("execute-tensorflow", 3)
+    assert {groups[uid][0] for uid in ("route", "collect")} == {"default"}

@@ -20,11 +20,12 @@ from millrace.cli import app
 from millrace.models import latest_of_topic, merged
 from millrace.package import packed, type_of
 from schemas.errors import LoadError, SettingsError, UnsafeModelError
+from schemas.plan import Majority, read_plan
 from schemas.records import ModelToServeStats, Outcome, encode
 from schemas.results import Identity, Stamp, write_results
 from schemas.tensors import DType, Input, Output
 from udfs import loading
-from udfs.descriptor import WITHDRAW, parse
+from udfs.descriptor import DECIDE, WITHDRAW, parse
 from udfs.digest import digest_of
 
 PMML = b'<?xml version="1.0"?>\n<!-- made here -->\n<PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"/>'
@@ -342,3 +343,34 @@ def test_help_starts_without_what_is_heavy():
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "check-model" in done.stdout
+
+
+def test_a_plan_is_checked_and_published(run, tmp_path):
+    file, folder = tmp_path / "plan.json", tmp_path / "models"
+    policy = {"policy": "majority", "output": "quality", "otherwise": {"policy": "first"}}
+    rules = {"route": "rules", "rules": [{"when": "record.alcohol > 11.0", "candidates": ["a"]}]}
+    file.write_text(json.dumps({"policy": policy, "route": rules, "deadline_ms": 50}))
+    assert run("plan", file, "--data-type", "wine", "--name", "vote", "--to-folder", folder).exit_code == 0
+    assert run("plan", file, "--data-type", "wine", "--version", 7, "--to-folder", folder).exit_code == 0
+    first, second = _sent(folder)
+    assert (first.operation, first.name, first.data_type) == (DECIDE, "vote", "wine")
+    assert (second.name, second.version) == ("plan", 7)
+    made = read_plan(first.plan)
+    assert made.deadline_ms == 50 and isinstance(made.policy, Majority)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        "no json",
+        {"policy": {"policy": "coin"}},
+        {"deadline_ms": 0},
+        {"route": {"route": "rules", "rules": [{"when": "record.x >", "candidates": ["a"]}]}},
+    ],
+)
+def test_a_plan_that_cannot_be_followed_is_not_published(run, tmp_path, plan):
+    file, folder = tmp_path / "plan.json", tmp_path / "models"
+    file.write_text(plan if isinstance(plan, str) else json.dumps(plan))
+    done = run("plan", file, "--data-type", "wine", "--to-folder", folder)
+    assert done.exit_code == 1 and done.stderr.startswith("The plan is refused: ")
+    assert len(done.stderr.splitlines()) == 1 and not folder.exists()

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import DescriptorError
+from schemas.errors import DescriptorError, PlanError
 from schemas.model_pb2 import ModelDescriptor
-from udfs.descriptor import SERVE, WITHDRAW, build, parse
+from schemas.plan import ByHash, Plan, read_plan, write_plan
+from udfs.descriptor import DECIDE, PLAN_NAME, SERVE, WITHDRAW, build, parse
 from udfs.runtimes.base import PartialInput
 
 
@@ -125,4 +126,27 @@ def test_no_bytes_raise_anything_but_a_descriptor_error(data):
     except DescriptorError:
         return
     assert a.data_type
-    assert (a.data is None) != (a.location is None) or a.operation == WITHDRAW
+    assert [a.data, a.location, a.graph].count(None) == 2 or a.operation == WITHDRAW
+
+
+def test_a_plan_travels_without_a_model():
+    plan = Plan(route=ByHash({"a": 1.0}), deadline_ms=7)
+    text = write_plan(plan).decode()
+    a = parse(build(data_type="t", operation=DECIDE, plan=text, version=3))
+    assert (a.operation, a.name, a.version, a.data, a.location) == (DECIDE, PLAN_NAME, 3, None, None)
+    assert read_plan(a.plan) == plan
+    assert (a.sha256, a.size) == (hashlib.sha256(text.encode()).hexdigest(), len(text))
+    other = parse(build(data_type="t", operation=DECIDE, name="night", plan=text.replace("7", "8")))
+    assert other.name == "night" and other.sha256 != a.sha256
+
+
+def test_a_publisher_cannot_build_a_plan_that_cannot_be_read():
+    with pytest.raises(PlanError, match="deadline_ms"):
+        build(data_type="t", operation=DECIDE, plan='{"deadline_ms": 0}')
+
+
+def test_a_plan_that_cannot_be_read_is_parsed_all_the_same():
+    # it is refused by the job that would follow it, under its own name and version
+    message = ModelDescriptor(dataType="t", operation=ModelDescriptor.DECIDE, plan="{", version=2)
+    a = parse(message.SerializeToString())
+    assert (a.name, a.version, a.plan) == (PLAN_NAME, 2, "{")

@@ -10,12 +10,19 @@ import orjson
 import pytest
 import typer
 
-from jobs.settings import ServeSettings, read_settings
+from jobs.settings import ServeSettings, settings_of
+from jobs.speculate_settings import SpeculateSettings
 from millrace.cli import app
+from schemas.plan import read_plan
 from schemas.results import read_result
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")])
+JOBS = {
+    "jobs/serve.py": ServeSettings,
+    "jobs/serve_partitioned.py": ServeSettings,
+    "jobs/speculate.py": SpeculateSettings,
+}
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
@@ -44,6 +51,11 @@ def test_results_look_like_that(name: str, text: str) -> None:
     assert result.outcome == "scored" and orjson.dumps(result.scores)
 
 
+@pytest.mark.parametrize(("name", "text"), blocks("json plan"))
+def test_plans_can_be_followed(name: str, text: str) -> None:
+    assert read_plan(text).policy
+
+
 @pytest.mark.parametrize("line", [x for x in lines() if x.startswith("millrace ")])
 def test_options_of_the_command_exist(line: str) -> None:
     words = line.split()
@@ -60,7 +72,7 @@ def test_flags_of_jobs_exist(line: str, tmp_path: Path, monkeypatch: pytest.Monk
         text = next(text for _, text in blocks("toml"))
         (tmp_path / "serve.toml").write_text(text)
         monkeypatch.chdir(tmp_path)
-    assert read_settings(flags).kafka is not None
+    assert settings_of(JOBS[job], flags).kafka is not None
 
 
 @pytest.mark.parametrize("line", [x for x in lines() if x.startswith(("scripts/", "deploy/"))])

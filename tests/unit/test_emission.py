@@ -25,7 +25,7 @@ records = st.tuples(
 def come_apart(run: ResultRun) -> list[tuple[bytes, int, bytes | None]]:
     """What the JVM makes of a run (see `operators.result_lines`): line, event time and key."""
     apart = []
-    for line, mark in zip(run.lines.split(SEPARATOR), run.marks.split(SEPARATOR), strict=True):
+    for line, mark in zip(run.lines, run.marks.split(SEPARATOR), strict=True):
         if mark == SHARED:
             apart.append((line, run.event_time, run.key))
         else:

@@ -7,13 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.records import DeadLetter, EventKind, ModelEvent, ModelToServeStats, decode, encode
+from schemas.records import (
+    CandidateStats,
+    DeadLetter,
+    EventKind,
+    ModelEvent,
+    ModelToServeStats,
+    decode,
+    encode,
+)
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
 integers = st.integers(-(2**63), 2**63 - 1)
 floats = st.floats(allow_nan=False, allow_infinity=False)
 dead_letters = st.builds(
-    DeadLetter, text, text, integers, integers, integers, text, text, text,
+    DeadLetter, text, text, integers, integers, integers, text, text, text, integers,
     key=st.none() | text, headers=st.dictionaries(text, text, max_size=3),
 )  # fmt: skip
 events = st.builds(
@@ -23,12 +31,16 @@ stats = st.builds(
     ModelToServeStats, text, text, text, text, integers, text, integers, integers, integers, integers,
     integers, integers, floats, floats, floats, floats, floats, st.booleans(),
 )  # fmt: skip
+candidates = st.builds(
+    CandidateStats, text, text, integers, text, integers, integers, integers, *[integers] * 8, floats, floats,
+    st.booleans(),
+)  # fmt: skip
 
 
-@given(record=st.one_of(dead_letters, events, stats), newer=st.booleans())
+@given(record=st.one_of(dead_letters, events, stats, candidates), newer=st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_a_record_is_read_back_also_from_a_newer_writer(
-    record: DeadLetter | ModelEvent | ModelToServeStats, newer: bool
+    record: DeadLetter | ModelEvent | ModelToServeStats | CandidateStats, newer: bool
 ):
     data = encode(record)
     if newer:
@@ -39,7 +51,7 @@ def test_a_record_is_read_back_also_from_a_newer_writer(
         assert isinstance(back.kind, EventKind)
 
 
-@pytest.mark.parametrize("kind", [DeadLetter, ModelEvent, ModelToServeStats])
+@pytest.mark.parametrize("kind", [DeadLetter, ModelEvent, ModelToServeStats, CandidateStats])
 @pytest.mark.parametrize("data", [b"", b"[]", b"null", b"{}", b'{"kind":"served"}'])
 def test_what_is_no_record_is_refused(kind: type, data: bytes):
     with pytest.raises(ValueError, match=r".+"):

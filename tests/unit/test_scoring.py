@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.block import SEPARATOR, Block
+from schemas.block import Block
 from schemas.codecs.json_codec import JsonCodec
 from schemas.records import RAW_LIMIT, DeadLetter, Outcome
 from schemas.results import Scored, read_result
@@ -43,7 +43,7 @@ def sent(block: Block, runtime: Doubling) -> tuple[list[Scored], list[DeadLetter
         if isinstance(emission, DeadLetter):
             dead.append(emission)
             continue
-        for line in emission.lines.split(SEPARATOR):
+        for line in emission.lines:
             results.append(read_result(line))
             assert results[-1].event_time == emission.event_time
     return results, dead
@@ -113,6 +113,18 @@ def test_large_finite_scores_are_not_taken_for_infinite():
 
     results, _ = sent(block_of([b'{"a":1}'] * 3), Large())
     assert [r.outcome for r in results] == [Outcome.SCORED] * 3
+
+
+def test_where_the_shape_is_at_fault_every_record_fails_after_one_call():
+    class Misshapen(Doubling):
+        def predict(self, columns):
+            self.batches.append(len(columns["x"]))
+            return {"y": np.zeros((len(columns["x"]), 3))}
+
+    runtime = Misshapen()
+    results, _ = sent(block_of([b'{"a":1}'] * 8), runtime)
+    assert [r.outcome for r in results] == [Outcome.FAILED] * 8 and runtime.batches == [8]
+    assert "has the shape (8, 3), declared is (n)" in results[0].reason
 
 
 def test_an_answer_of_another_length_fails():

@@ -9,7 +9,7 @@ from schemas.errors import LoadError
 from schemas.records import DeadLetter, EventKind, ModelEvent, ModelToServeStats, Outcome
 from schemas.results import Scored, read_result
 from tests.serving_fakes import Loads, block_of
-from udfs.descriptor import WITHDRAW, build, parse
+from udfs.descriptor import DECIDE, WITHDRAW, build, parse
 from udfs.emission import ResultRun
 from udfs.serving import Serving
 
@@ -39,7 +39,7 @@ class Stand:
     def score(self, *numbers: float) -> list[Scored]:
         """Results of records, each checked to carry the stamp of the model that made its score."""
         sent = list(self.serving.score(block_of([b'{"a":%f}' % n for n in numbers])))
-        results = [read_result(line) for run in sent for line in run.lines.split(b"\x1e")]
+        results = [read_result(line) for run in sent for line in run.lines]
         for result, number in zip(results, numbers, strict=True):
             assert result.record == {"a": number}
             assert result.scores["y"] == 2 * number + result.version
@@ -271,7 +271,7 @@ def test_released_records_say_why(make):
     sent = list(make().serving.release(block_of([b'{"a":1}', b"no json"]), "no model yet"))
     run, dead = sent
     assert isinstance(run, ResultRun) and isinstance(dead, DeadLetter)
-    result = read_result(run.lines)
+    result = read_result(run.lines[0])
     assert (result.outcome, result.reason, result.model) == (Outcome.NO_MODEL, "no model yet", "")
 
 
@@ -289,3 +289,18 @@ def test_closing_gives_everything_back(make):
     stand.announce(2)
     stand.serving.close()
     assert all(runtime.closed for runtime in stand.loads.runtimes.values())
+
+
+def test_a_plan_of_speculative_execution_changes_nothing_here(make):
+    stand = make()
+    stand.announce(1)
+    stand.settle()
+    before, revision = stand.serving.log("t"), stand.serving.revision("t")
+    descriptor = build(data_type="t", name="n", version=2, operation=DECIDE, plan='{"deadline_ms": 50}')
+    (event,) = stand.serving.announce(descriptor, parse(descriptor))
+    assert (event.kind, event.name, event.version, event.step) == (EventKind.NOT_APPLICABLE, "n", 2, "plan")
+    assert event.reason
+    assert stand.settle() == []
+    assert (stand.serving.log("t"), stand.serving.revision("t")) == (before, revision)
+    assert [r.version for r in stand.score(1)] == [1]
+    assert stand.announce(2) == []  # the plan's version is none of the model's

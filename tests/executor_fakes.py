@@ -1,0 +1,213 @@
+"""An executor whose clock and models a test controls."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from schemas.answers import Answer, Asked, Request
+from schemas.codecs.json_codec import JsonCodec
+from schemas.errors import LoadError
+from schemas.records import ModelEvent
+from schemas.tensors import Columns
+from tests.serving_fakes import Doubling, block_of, loaded_model
+from udfs.descriptor import WITHDRAW, Announcement, build, parse
+from udfs.loaded_model import LoadedModel
+from udfs.speculation.clock import Clock
+from udfs.speculation.drill import Drill
+from udfs.speculation.executor import Executor
+from udfs.speculation.worker import Limits
+
+STICKS = 99.0
+WAIT = 30  # seconds after which a test that waits for a thread gives up
+
+
+class Hands:
+    """A clock that goes on only when it is told to; in ms."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def clock(self) -> Clock:
+        return Clock(lambda: self.now, lambda: self.now)
+
+
+class Sticking(Doubling):
+    """A block with `STICKS` in it stays in `predict` until the test lets it go."""
+
+    def __init__(self, add: float = 0.0) -> None:
+        super().__init__(add)
+        self.entered = threading.Semaphore(0)
+        self.go = threading.Semaphore(0)
+        self.inside = 0
+
+    def predict(self, columns: Columns) -> Columns:
+        if (columns["x"] == STICKS).any():
+            self.inside += 1
+            self.entered.release()
+            assert self.go.acquire(timeout=WAIT)
+            self.inside -= 1
+        return super().predict(columns)
+
+    def close(self) -> None:
+        assert not self.inside, "closed while a call was in it"
+        super().close()
+
+
+class Raising(Doubling):
+    def predict(self, columns: Columns) -> Columns:
+        raise KeyError("nobody foresaw this")
+
+
+class Leaving(Doubling):
+    def predict(self, columns: Columns) -> Columns:
+        raise SystemExit(3)
+
+
+class Misshapen(Doubling):
+    def predict(self, columns: Columns) -> Columns:
+        self.batches.append(len(columns["x"]))
+        return {"y": np.zeros((len(columns["x"]), 3))}
+
+
+class Nameless(Doubling):
+    def predict(self, columns: Columns) -> Columns:
+        self.batches.append(len(columns["x"]))
+        return {"z": columns["x"]}
+
+
+KINDS: dict[bytes, type[Doubling]] = {
+    b"raising": Raising, b"leaving": Leaving, b"misshapen": Misshapen, b"nameless": Nameless
+}  # fmt: skip
+
+
+@dataclass
+class Loader:
+    """Loads by content: `bad` fails, `KINDS` by their names, all else is `Sticking`. Keeps what it made."""
+
+    made: list[tuple[str, int, Doubling]] = field(default_factory=list)
+    broken: bool = False
+
+    def __call__(self, announced: Announcement) -> LoadedModel:
+        content = announced.data or b""
+        if content.startswith(b"bad") or self.broken:
+            raise LoadError("it cannot be loaded")
+        kind = next((k for name, k in KINDS.items() if content.startswith(name)), Sticking)
+        runtime = kind(announced.version)
+        self.made.append((announced.name, announced.version, runtime))
+        return loaded_model(runtime, announced.name, announced.version, announced.sha256, announced.data_type)
+
+    def of(self, name: str) -> list[Doubling]:
+        return [runtime for known, _, runtime in self.made if known == name]
+
+    def let_all_go(self) -> None:
+        for _, _, runtime in self.made:
+            if isinstance(runtime, Sticking):
+                runtime.go.release(1000)
+
+
+class Bench:
+    """An `Executor` of PMML candidates of the data type `t`, and short words for what it is told."""
+
+    def __init__(
+        self,
+        stored: bytes | None = None,
+        loader: Loader | None = None,
+        drill: Drill | None = None,
+        restored: bool = True,
+        **limits,
+    ) -> None:
+        self.loader, self.hands = loader or Loader(), Hands()
+        limits = {"patience_ms": 0, "fence_ms": 500, "max_fenced": 2} | limits
+        self.executor = Executor(
+            "PMML", self.loader, JsonCodec(), max_block=64, subtask=3,
+            limits=Limits(**limits), drill=drill, clock=self.hands.clock(),
+        )  # fmt: skip
+        self.told: list[str] = []
+        self.blocks = 0
+        self.ready: dict[str, list[Answer]] = {}
+        if restored:
+            self.tell(self.executor.restore("t", stored))
+
+    def tell(self, notices) -> None:
+        self.told += [f"{n.kind} {n.name} {n.version}" for n in notices if isinstance(n, ModelEvent)]
+
+    def announce(self, name: str, version: int = 0, content: bytes = b"", **more) -> None:
+        data = content or b"content of %s %d" % (name.encode(), version)
+        more = {"model_type": "PMML"} | more
+        descriptor = build(data_type="t", name=name, version=version, data=data, **more)
+        self.tell(self.executor.announce(descriptor, parse(descriptor)))
+
+    def withdraw(self, name: str = "") -> None:
+        descriptor = build(data_type="t", name=name, operation=WITHDRAW)
+        self.tell(self.executor.announce(descriptor, parse(descriptor)))
+
+    def serve(self, *names: str, content: bytes = b"") -> None:
+        """Announce, and wait until they have been loaded."""
+        for name in names:
+            self.announce(name, 1, content)
+        self.until(lambda: all(f"served {name} 1" in self.told for name in names))
+
+    def until(self, reached) -> None:
+        """Poll until it is so."""
+        tick = threading.Event()
+        for _ in range(WAIT * 500):
+            self.poll()
+            if reached():
+                return
+            tick.wait(0.002)
+        raise AssertionError(f"waited in vain; told so far: {self.told}")
+
+    def poll(self) -> None:
+        self.tell(self.executor.poll())
+
+    def ask(self, *names: str, key: str = "0/t", **more) -> None:
+        """Send a request; `answers` waits for what becomes of it."""
+        self.ready.setdefault(key, []).extend(self.now(*names, key=key, **more))
+
+    def tried(self, *names: str) -> list[Answer]:
+        self.ask(*names)
+        return self.answers(len(names))
+
+    def now(self, *names: str, numbers=(1.0,), rows=None, ms: float = 100, key: str = "0/t") -> list[Answer]:
+        """Send a request: what is answered at once."""
+        self.blocks += 1
+        now = int(self.hands.now)
+        asked = tuple(Asked(name, rows) for name in names)
+        request = Request(f"b{self.blocks}", "t", now, int(now + ms), asked)
+        payloads = [n if isinstance(n, bytes) else b'{"a":%f}' % n for n in numbers]
+        return self.executor.request(key, request, block_of(payloads))
+
+    def answers(self, count: int = 1, key: str = "0/t") -> list[Answer]:
+        """Wait for so many answers."""
+        got = self.ready.pop(key, [])
+
+        def enough() -> bool:
+            got.extend(self.executor.take(key))
+            return len(got) >= count
+
+        self.until(enough)
+        return got
+
+    def stick(self, name: str, ms: float = 100) -> Sticking:
+        """Ask for a call that does not return, and wait until it is under way."""
+        assert self.now(name, numbers=[STICKS], ms=ms) == []
+        runtime = self.loader.of(name)[-1]
+        assert isinstance(runtime, Sticking)
+        assert runtime.entered.acquire(timeout=WAIT)
+        return runtime
+
+    def close(self) -> None:
+        self.loader.let_all_go()
+        self.executor.close()
+
+    def until_closed(self) -> None:
+        """Wait until every model that was made has been closed: once the threads that were stuck are back."""
+        tick = threading.Event()
+        for _ in range(WAIT * 500):
+            if all(runtime.closed for _, _, runtime in self.loader.made):
+                return
+            tick.wait(0.002)
+        raise AssertionError("a model was never closed")

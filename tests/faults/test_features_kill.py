@@ -1,0 +1,80 @@
+"""A task manager dies while features are computed: history has each row once, Redis the newest of each."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from devservices.flink_cluster import StandaloneCluster
+from devservices.kafka import KafkaBroker
+from devservices.process import ROOT, wait_until
+from devservices.redis import Redis
+from devservices.s3proxy import S3Proxy
+from tests.feature_cluster import FeatureCluster, newest, online_rows
+from tests.feature_streams import declare, encoded, events, read_history, write_history
+from tests.streams import Sent, Streams
+from udfs.events.stored import stored_views
+from udfs.history.compute import compute_rows
+from udfs.history.consistency import comparable, rows_of
+
+COUNT, STEP_MS = 30_000, 20
+
+
+def test_a_killed_task_manager_loses_and_doubles_nothing(
+    kafka: KafkaBroker, flink: StandaloneCluster, redis_server: Redis, s3: S3Proxy, tmp_path: Path
+) -> None:
+    run = FeatureCluster(flink, redis_server, s3, tmp_path)
+    start = time.time_ns() // 1_000_000 - STEP_MS * COUNT - 3_600_000
+    sent = events(COUNT, start, STEP_MS, accounts=100)
+    streams = Streams(kafka, partitions=2, records=("signals",))
+    file = tmp_path / "views.toml"
+    # no partition is empty, and none is idle because a busy machine is slow to read it
+    declared = declare(file, streams.topic("signals"), run.url("events"), idle="1 h")
+    write_history(sent, run.url("events"), run.s3)
+    settled = start + STEP_MS * COUNT  # all before it will be
+    # what follows settles all before it, in both partitions, and belongs to an account of its own
+    last: list[dict[str, Any]] = [
+        {"id": f"last {i}", "account": "last", "at": settled + 60_000 + i} for i in range(2)
+    ]
+
+    def feed(part: list[dict[str, Any]]) -> None:
+        streams.send(Sent(value, partition=i % 2, topic="signals") for i, value in enumerate(encoded(part)))
+
+    def rows() -> dict[str, list[tuple[Any, ...]]]:
+        found = read_history(declared, run.url("history"), run.s3)
+        return {view: [r for r in of if r[-1] < settled] for view, of in found.items()}
+
+    def missing() -> str:
+        letters = Counter((letter.data_type, letter.code) for letter in streams.dead_letters())
+        found = {view: len(of) for view, of in rows().items()}
+        return f"rows are missing: {found}; dead letters: {letters}\n{flink.logs()}"
+
+    flags = {"kafka__bootstrap": kafka.bootstrap, "kafka__start": "earliest", "kafka__group": run.bucket}
+    flags |= {"kafka__dead_letters": streams.topic("dead-letters"), "checkpoint_seconds": "2"}
+    job = flink.run(ROOT / "jobs" / "features.py", *run.flags(file, "history", **flags))
+    try:
+        flink.wait_running(job, 180)
+        feed(sent[: COUNT // 2])
+        wait_until(lambda: bool(rows()["spend_v1"]), 200, lambda: f"no history\n{flink.logs()}")
+        flink.kill_task_manager(0)
+        flink.kill_task_manager(0)
+        flink.add_task_manager()
+        flink.add_task_manager()
+        feed(sent[COUNT // 2 :])
+        feed(last)
+        wait_until(lambda: len(rows()["spend_v1"]) >= COUNT, 300, missing)
+        wait_until(lambda: len(rows()["peak_v1"]) >= COUNT, 100, missing)
+        assert flink.rest.exceptions(job), "the job has not noticed that its task manager died"
+        found = rows()
+        online = online_rows(run, declared, found)
+    finally:
+        flink.rest.cancel(job)
+    assert streams.dead_letters() == []
+    stored = stored_views(declared, "history")
+    for view in declared.views:
+        computed = rows_of(compute_rows(declared, view, run.s3), stored[view.id])
+        wanted = Counter(comparable(row) for row in computed if row[-1] < settled)
+        assert Counter(found[view.id]) == wanted, view.id
+    assert online["spend_v1"] == newest(found["spend_v1"])

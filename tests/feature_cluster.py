@@ -1,0 +1,87 @@
+"""The feature jobs on a cluster, with S3 and Redis: what tests of them share."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from devservices.flink_cluster import StandaloneCluster
+from devservices.flink_rest import ENDED
+from devservices.process import ROOT, ServiceError, wait_until
+from devservices.redis import Redis
+from devservices.s3proxy import S3Proxy
+from schemas.features import Declarations
+from udfs.events.stored import stored_views
+from udfs.history.consistency import comparable
+from udfs.online.base import RedisOptions, State
+from udfs.online.redis_reader import RedisReader
+from udfs.s3 import S3Options
+
+
+class FeatureCluster:
+    """The jobs on one cluster, with a bucket and a Redis project of their own."""
+
+    def __init__(self, flink: StandaloneCluster, redis: Redis, s3: S3Proxy, folder: Path) -> None:
+        self.flink, self.folder = flink, folder
+        self.bucket = f"features-{time.time_ns()}"
+        s3.client().create_bucket(Bucket=self.bucket)
+        self.s3 = S3Options(s3.endpoint, "us-east-1", True, s3.access_key, s3.secret_key)
+        self.redis = RedisOptions(redis.url, project=self.bucket)
+
+    def url(self, name: str) -> str:
+        return f"s3://{self.bucket}/{name}"
+
+    def flags(self, declarations: Path, history: str, **more: str) -> list[str]:
+        s3 = {"endpoint": self.s3.endpoint, "region": self.s3.region, "path_style": True}
+        s3 |= {"access_key": self.s3.access_key, "secret_key": self.s3.secret_key}
+        values = {
+            "declarations": str(declarations),
+            "redis": orjson.dumps({"url": self.redis.url, "project": self.redis.project}).decode(),
+            "history.url": self.url(history),
+            "history.roll-seconds": "2",
+            "s3": orjson.dumps(s3).decode(),
+        }
+        values |= {name.replace("__", ".").replace("_", "-"): value for name, value in more.items()}
+        return [part for name, value in values.items() for part in (f"--{name}", value)]
+
+    def to_the_end(self, job: str, flags: list[str]) -> None:
+        """Raises `ServiceError` unless the job finishes. A busy job manager may be slow to say so."""
+        started, rest = self.flink.run(ROOT / "jobs" / job, *flags), self.flink.rest
+
+        def ended() -> bool:
+            try:
+                return rest.state(started) in ENDED
+            except OSError:
+                return False
+
+        wait_until(ended, 600, lambda: f"{job} does not end.\n{rest.exceptions(started)}")
+        if (state := rest.state(started)) != "FINISHED":
+            raise ServiceError(f"{job} ended {state}.\n{rest.exceptions(started)}")
+
+
+def newest(rows: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """Entity -> its row of the greatest event time, the last column."""
+    return {row[:1]: row for row in sorted(rows, key=lambda row: row[-1])}
+
+
+def online_rows(
+    run: FeatureCluster, declared: Declarations, history: dict[str, list[tuple[Any, ...]]]
+) -> dict[str, dict[tuple[Any, ...], tuple[Any, ...]]]:
+    """What Redis serves of every entity that history knows, in the form of history's rows."""
+    views = stored_views(declared, "online")
+    reader = RedisReader(views, run.redis)
+    found: dict[str, dict[tuple[Any, ...], tuple[Any, ...]]] = {}
+    now = time.time_ns() // 1_000_000
+    for name, view in views.items():
+        entities = sorted({row[:1] for row in history[name]})
+        [answers] = reader.read([(name, [n for n, _ in view.features])], [entities], now)
+        assert {a.state for a in answers} == {State.PRESENT}
+        found[name] = {
+            entity: comparable((*entity, *a.values, a.event_time))
+            for entity, a in zip(entities, answers, strict=True)
+        }
+    reader.close()
+    return found

@@ -1,0 +1,228 @@
+"""The assembling operator with Flink's state and timers in memory: exactly one outcome, over restarts too."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import hypothesis.strategies as st
+import orjson
+import pytest
+from hypothesis import given, settings
+
+from operators.assemble_requests import AssembleRequests
+from operators.assembly_rows import EXPIRED, MADE
+from operators.block_row import DEAD_LETTERS, row_of
+from operators.feature_rows import HISTORY, features_of
+from schemas.block import Block, pack
+from schemas.records import DeadLetter, decode
+from tests.assembly_fakes import HandCreator, MemoryReader, filled_registry
+from tests.feature_cases import DECLARED
+from tests.feature_stand import END, Keyed
+from udfs.assembly.assembler import OnlineAssembler
+from udfs.assembly.assembly_spec import Assembling
+from udfs.assembly.plans import Plans
+from udfs.registry.sql import SqlRegistry
+
+NOW = 1_000_000
+
+
+class Clocked(HandCreator):
+    """Waiting takes a second of the operator's clock."""
+
+    keyed: Keyed
+
+    def wait(self, seconds: float) -> None:
+        self.keyed.clock += 1000
+
+
+class Spec:
+    """In the place of AssemblySpec: a store and a creator in memory."""
+
+    def __init__(self, registry: SqlRegistry, plans: Plans) -> None:
+        self.registry, self.plans = registry, plans
+        self.reader, self.creator = MemoryReader(), Clocked()
+        self.reader.rows["districts_v1", (1,)] = NOW, {"mean_price": 2.5}
+        self.reader.rows["houses_v1", ("here",)] = NOW, {"price": 7.0}
+
+    def assembling(self) -> Assembling:
+        self.creator = Clocked()
+        assembler = OnlineAssembler(self.plans, self.reader, self.creator)
+        return Assembling(assembler, self.creator, self.reader, self.registry)
+
+
+class Stand:
+    def __init__(self, registry: SqlRegistry, plans: Plans) -> None:
+        self.spec = Spec(registry, plans)
+        self.keyed = Keyed(self._function())
+        self.keyed.clock = self._clock = NOW
+        self.offset = 0
+        self.out: dict[str, list[Any]] = {"done": [], "expired": [], "dead": [], "made": [], "history": []}
+        self.spec.creator.keyed = self.keyed
+
+    def _function(self) -> AssembleRequests:
+        return AssembleRequests(self.spec)  # type: ignore[arg-type]
+
+    def send(self, *payloads: bytes | Mapping[str, Any], lane: int = 0) -> None:
+        raw = [p if isinstance(p, bytes) else orjson.dumps(p) for p in payloads]
+        n = len(raw)
+        offsets = list(range(self.offset, self.offset + n))
+        self.offset += n
+        block = Block("requests", "topic", raw, [lane] * n, offsets, [self.keyed.clock] * n)
+        key, row = row_of(f"{lane}/requests", pack(block))
+        self._take(self.keyed.element(key, row))
+
+    def pass_time(self, ms: int) -> None:
+        self._take(self.keyed.pass_time(self.keyed.clock + ms))
+
+    def end(self) -> None:
+        self._take(self.keyed.advance(END))
+
+    def restart(self) -> None:
+        self.keyed.start(self._function())
+        self.spec.creator.keyed = self.keyed
+
+    @property
+    def state(self) -> list[str]:
+        return sorted(name for lane in self.keyed.states["open-requests"].values() for name in lane)
+
+    def _take(self, sent: list[Any]) -> None:
+        for one in sent:
+            if not isinstance(one, tuple):
+                lines, marks, _, key, headers = one
+                assert headers == {"data_type": b"estimate"} and key is None
+                assert len(bytes(marks).split(b"\x1e")) == len(lines)
+                self.out["done"] += [json.loads(line) for line in lines]
+                continue
+            tag, row = one
+            if tag.tag_id == EXPIRED.tag_id:
+                self.out["expired"].append(json.loads(row[1]))
+            elif tag.tag_id == DEAD_LETTERS.tag_id:
+                self.out["dead"].append(decode(DeadLetter, bytes(row[1])))
+            elif tag.tag_id == MADE.tag_id:
+                self.out["made"] += features_of(row).rows.to_pylist()
+            else:
+                assert tag.tag_id == HISTORY.tag_id and row[0] == "houses_v1"
+                self.out["history"] += bytes(row[1]).split(b"\n")
+
+    def outcomes(self) -> Counter[str]:
+        expired = (one["request"]["id"] for one in self.out["expired"])
+        return Counter([*(one["id"] for one in self.out["done"]), *expired])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[SqlRegistry, Plans]:
+    registry = filled_registry(tmp_path_factory.mktemp("registry"))
+    views = {view.id: registry.stored(view.id) for view in DECLARED.views}
+    return registry, Plans(registry, views, [*views])
+
+
+@pytest.fixture
+def stand(made: tuple[SqlRegistry, Plans]) -> Stand:
+    return Stand(*made)
+
+
+def request(name: str, house: str = "here", **more: Any) -> dict[str, Any]:
+    return {"id": name, "model": "estimate", "entities": {"house": house, "district": 1}, **more}
+
+
+def test_present_ones_leave_at_once_and_keep_nothing(stand: Stand) -> None:
+    stand.send(request("a"), request("b"))
+    assert [one["id"] for one in stand.out["done"]] == ["a", "b"]
+    assert stand.state == [] and not any(stand.keyed._timers[False])
+
+
+def test_what_is_made_goes_to_both_stores_and_the_request_completes(stand: Stand) -> None:
+    stand.send(request("a", "new"), request("b"))
+    assert stand.outcomes() == {"b": 1} and stand.state == ["0/0"]
+    stand.spec.creator.answer(NOW + 5, "new", price=9.0)
+    stand.pass_time(20)
+    (done,) = [one for one in stand.out["done"] if one["id"] == "a"]
+    assert done["last"] == 9.0 and done["features"][1] == {
+        "feature": "houses_v1:price",
+        "version": 1,
+        "value": 9.0,
+        "age_ms": 15,
+        "created_on_demand": True,
+    }
+    times = {"event_timestamp": NOW + 5, "created": NOW + 5}
+    assert stand.out["made"] == [{"house": "new", "price": 9.0, **times}]
+    assert stand.out["history"] == [b"new\x1f9\x1f1000005\x1f1000005"]
+    assert stand.state == []
+
+
+def test_records_that_are_no_requests_are_dead_letters(stand: Stand) -> None:
+    stand.send(b"{", request("a"), b"", {"id": "x"})
+    assert stand.outcomes() == {"a": 1}
+    assert [(one.code, one.offset) for one in stand.out["dead"]] == [
+        ("request", 0),
+        ("request", 2),
+        ("request", 3),
+    ]
+
+
+def test_a_restart_goes_on_with_what_was_open_and_its_deadline(stand: Stand) -> None:
+    stand.send(request("a", "new"), request("b", "newer", expires_ms=5000))
+    stand.restart()
+    stand.pass_time(600)
+    assert {key[1] for key in stand.spec.creator.running} == {("new",), ("newer",)}, "asked again"
+    stand.pass_time(600)
+    assert stand.outcomes() == {"a": 1} and stand.state == ["0/1"]
+    stand.spec.creator.answer(NOW, "newer", price=1.0)
+    stand.pass_time(20)
+    assert stand.outcomes() == {"a": 1, "b": 1} and stand.state == []
+
+
+def test_the_end_of_the_input_waits_for_deadlines(stand: Stand) -> None:
+    stand.send(request("a", "new", expires_ms=3500), request("b"), lane=0)
+    stand.send(request("c", "new", expires_ms=900), lane=1)
+    stand.end()
+    assert stand.outcomes() == {"a": 1, "b": 1, "c": 1}
+    assert {one["request"]["id"] for one in stand.out["expired"]} == {"a", "c"}
+    assert stand.state == [] and NOW + 3500 <= stand.keyed.clock <= NOW + 6000
+
+
+steps = st.one_of(
+    st.tuples(
+        st.just("send"),
+        st.integers(0, 2),
+        st.lists(
+            st.tuples(st.sampled_from(["here", "n1", "n2", "n3"]), st.integers(1, 400), st.booleans()),
+            min_size=1,
+            max_size=4,
+        ),
+    ),
+    st.tuples(st.just("time"), st.integers(1, 200)),
+    st.tuples(st.just("answer"), st.booleans()),
+    st.tuples(st.just("away"), st.booleans()),
+    st.just(("restart",)),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(plan=st.lists(steps, max_size=25))
+def test_requests_are_completions_and_expirations(made: tuple[SqlRegistry, Plans], plan: list[Any]) -> None:
+    stand, sent, broken = Stand(*made), 0, 0
+    for step in plan:
+        if step[0] == "send":
+            payloads: list[Any] = []
+            for house, ms, good in step[2]:
+                payloads.append(request(str(sent), house, expires_ms=ms) if good else b"[]")
+                sent, broken = sent + good, broken + (not good)
+            stand.send(*payloads, lane=step[1])
+        elif step[0] == "time":
+            stand.pass_time(step[1])
+        elif step[0] == "answer" and stand.spec.creator.running:
+            ((_, (entity,)), *_) = stand.spec.creator.running
+            more: dict[str, Any] = {"price": 1.0} if step[1] else {"error": "no"}
+            stand.spec.creator.answer(stand.keyed.clock, entity, **more)
+        elif step[0] == "away":
+            stand.spec.reader.away = step[1]
+        elif step[0] == "restart":
+            stand.restart()
+        assert sum(stand.outcomes().values()) + len(stand.state) == sent, "none between state and output"
+    stand.end()
+    assert stand.outcomes() == Counter(map(str, range(sent)))
+    assert stand.state == [] and len(stand.out["dead"]) == broken

@@ -1,0 +1,85 @@
+"""Prediction requests as JSON, and what goes out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from udfs.assembly.base import Completed, Expired, FeatureStamp, PredictionRequest
+from udfs.assembly.wire import read_request, write_completed, write_expired, write_request
+
+ASKED = PredictionRequest(id="a", model="m", entities={"house": "h", "district": 3}, created=5)
+
+
+def test_a_request_comes_back_and_takes_the_records_time_where_it_has_none() -> None:
+    assert read_request(write_request(ASKED), 99) == ASKED
+    plain = b'{"id": "a", "model": "m", "entities": {"house": "h", "district": 3}}'
+    assert read_request(plain, 5) == ASKED
+
+
+GOOD: dict[str, Any] = {"id": "a", "model": "m", "entities": {"h": 1}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"id": ""}, r"\$.id"),
+        ({"id": 4}, r"\$.id"),
+        ({"entities": {"h": 1.5}}, "entities"),
+        ({"entities": {"h": None}}, "entities"),
+        ({"expires_ms": 0}, "expires_ms"),
+        ({"expires_ms": 600_001}, "expires_ms"),
+        ({"version": -1}, "version"),
+        ({"modle": "m"}, "modle"),
+    ],
+)
+def test_what_is_no_request_is_said(changes: dict[str, Any], says: str) -> None:
+    assert read_request(orjson.dumps(GOOD), 1).id == "a"
+    with pytest.raises(ValueError, match=says):
+        read_request(orjson.dumps(GOOD | changes), 1)
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_raise_anything_else(data: bytes) -> None:
+    try:
+        read_request(data, 1)
+    except ValueError as e:
+        assert "not a prediction request" in str(e)
+
+
+def test_deep_nesting_is_refused() -> None:
+    deep = (
+        b'{"id": "a", "model": "m", "entities": {}, "fields": {"x": '
+        + b"[" * 100_000
+        + b"]" * 100_000
+        + b"}}"
+    )
+    with pytest.raises(ValueError, match="not a prediction request"):
+        read_request(deep, 1)
+
+
+def test_a_completed_record_carries_its_stamps() -> None:
+    stamps = (FeatureStamp("houses_v3:price", 3, 7.5, 12), FeatureStamp("houses_v3:tags", 3, ["x"], 12, True))
+    line = write_completed(Completed(ASKED, "t", {"id": "a", "price": 7.5, "tags": ["x"]}, stamps))
+    features = [
+        {
+            "feature": "houses_v3:price",
+            "version": 3,
+            "value": 7.5,
+            "age_ms": 12,
+            "created_on_demand": False,
+        },
+        {"feature": "houses_v3:tags", "version": 3, "value": ["x"], "age_ms": 12, "created_on_demand": True},
+    ]
+    assert json.loads(line) == {"id": "a", "price": 7.5, "tags": ["x"], "features": features}
+    assert line.endswith(b"}")
+
+
+def test_an_expiration_says_what_is_missing() -> None:
+    line = json.loads(write_expired(Expired(ASKED, {"houses_v3:price": "answered 500"})))
+    assert line["missing"] == {"houses_v3:price": "answered 500"} and line["request"]["id"] == "a"

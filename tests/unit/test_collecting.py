@@ -1,0 +1,362 @@
+"""The collector: whatever comes in whatever order, each record is decided once and state ends empty."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.answers import Answer, AnswerOutcome, Asked, Expectation, to_columns
+from schemas.block import Block, PackedBlock, pack
+from schemas.codecs.json_codec import JsonCodec
+from schemas.decided import Decided, read_decided
+from schemas.plan import First, Majority, Plan, Prefer, write_plan
+from schemas.records import CandidateStats, DeadLetter, Outcome
+from udfs.decisions import BlockAnswers, decide
+from udfs.decisions.tally import Tallies
+from udfs.emission import Emission, ResultRun
+from udfs.speculation.collecting import ORPHAN_MS, Collecting
+from udfs.speculation.deciding import Decider
+
+BORN, DEADLINE_MS, LINGER_MS = 1_000_000, 100, 1_000
+DEADLINE = BORN + DEADLINE_MS
+NAMES = ("fast", "odd", "smart")
+ID = "block"
+
+
+@dataclass
+class Store:
+    """Keyed state and timers of one block, as Flink keeps them."""
+
+    clock: int = BORN
+    state: bytes | None = None
+    answers: list[bytes] = field(default_factory=list)
+    timers: set[int] = field(default_factory=set)
+    end: bool = False
+    touched: int = 0
+
+    def now(self) -> int:
+        return self.clock
+
+    def read(self) -> tuple[bytes | None, Sequence[bytes]]:
+        self.touched += 2
+        return self.state, list(self.answers)
+
+    def write(self, state: bytes) -> None:
+        self.touched += 1
+        self.state = state
+
+    def add(self, answer: bytes) -> None:
+        self.touched += 1
+        self.answers.append(answer)
+
+    def drop_answers(self) -> None:
+        self.touched += 1
+        self.answers.clear()
+
+    def drop(self) -> None:
+        self.touched += 2
+        self.state, self.end = None, False
+
+    def wake(self, at: int) -> None:
+        self.touched += 1
+        self.timers.add(at)
+
+    def let_sleep(self, at: int) -> None:
+        self.touched += 1
+        self.timers.discard(at)
+
+    def tell_end(self) -> None:
+        self.touched += 1
+        self.end = True
+
+    @property
+    def empty(self) -> bool:
+        return self.state is None and not self.answers and not self.timers and not self.end
+
+
+class Bench:
+    """One collector with one block, and all that it has sent."""
+
+    def __init__(
+        self, plan: Plan | None = None, records: int = 2, asked: Iterable[Asked] | None = None
+    ) -> None:
+        self.plan = plan or Plan(policy=First())
+        payloads = [b'{"id":%d}' % n for n in range(records)]
+        self.block = Block("wine", "topic", payloads, [0] * records, list(range(records)), [BORN] * records)
+        self.asked = tuple(Asked(name) for name in NAMES) if asked is None else tuple(asked)
+        self.store = Store()
+        self.sent: list[Emission] = []
+        self.restart()
+
+    def restart(self) -> None:
+        self.tallies = Tallies(0)
+        self.collecting = Collecting(Decider(JsonCodec(), True), self.tallies, LINGER_MS)
+
+    def expectation(self) -> bytes:
+        return msgspec.msgpack.encode(
+            Expectation(ID, "wine", BORN, DEADLINE, self.asked, write_plan(self.plan), "plan", 3)
+        )
+
+    def packed(self) -> PackedBlock:
+        return pack(self.block)
+
+    def expect(self) -> None:
+        self.sent += self.collecting.expect(ID, self.expectation(), self.packed(), self.store)
+
+    def answer(self, answer: Answer) -> None:
+        self.sent += self.collecting.answer(ID, msgspec.msgpack.encode(answer), self.store)
+
+    def at(self, time: int) -> None:
+        """Let the time come, with all timers on the way."""
+        while due := sorted(t for t in self.store.timers if t <= time):
+            self.store.timers.discard(due[0])
+            self.store.clock = max(self.store.clock, due[0])
+            self.sent += self.collecting.woken(ID, self.store)
+        self.store.clock = max(self.store.clock, time)
+
+    def end(self) -> None:
+        if self.store.end:
+            self.store.end = False
+            self.sent += self.collecting.ended(ID, self.store)
+
+    @property
+    def results(self) -> list[Decided]:
+        runs = [run for run in self.sent if isinstance(run, ResultRun)]
+        lines = [line for run in runs for line in lines_of(run)]
+        return [read_decided(line) for line in lines]
+
+    @property
+    def dead(self) -> list[DeadLetter]:
+        return [letter for letter in self.sent if isinstance(letter, DeadLetter)]
+
+    @property
+    def places(self) -> list[int]:
+        return sorted([r.result.offset for r in self.results] + [letter.offset for letter in self.dead])
+
+    def stats(self) -> dict[str, CandidateStats]:
+        return {s.candidate: s for s in self.collecting.stats() if isinstance(s, CandidateStats)}
+
+
+def lines_of(run: ResultRun) -> Sequence[bytes]:
+    return run.lines.split(b"\x1e") if isinstance(run.lines, bytes) else run.lines
+
+
+def scored(name: str, *values: float, rows: Sequence[int] | None = None, **more: object) -> Answer:
+    columns = to_columns({"y": np.array(values)})
+    where = None if rows is None else tuple(rows)
+    return Answer(
+        ID, "wine", name, AnswerOutcome.SCORED, 1, "d" * 64, where, columns, waited_ms=5.0, **more  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def declined(name: str) -> Answer:
+    return Answer(ID, "wine", name, AnswerOutcome.DECLINED, reason="occupied")
+
+
+def test_the_first_answer_decides_and_the_others_only_count() -> None:
+    bench = Bench()
+    bench.expect()
+    assert not bench.sent
+    bench.answer(scored("smart", 1, 2))
+    assert [(r.result.model, r.result.scores, r.rule) for r in bench.results] == [
+        ("smart", {"y": 1.0}, "first"),
+        ("smart", {"y": 2.0}, "first"),
+    ]
+    assert {r.answers["fast"].outcome for r in bench.results} == {"pending"}
+    bench.answer(scored("fast", 3, 4))
+    bench.at(DEADLINE)
+    bench.answer(scored("odd", 5, 6))
+    assert len(bench.results) == 2 and bench.store.empty
+    stats = bench.stats()
+    assert (stats["smart"].wins, stats["fast"].answered, stats["odd"].late) == (2, 2, 2)
+
+
+def test_answers_may_come_before_the_expectation() -> None:
+    bench = Bench(Plan(policy=Majority(output="y")))
+    for name in NAMES:
+        bench.answer(scored(name, 7, 8))
+    assert not bench.sent
+    bench.expect()
+    assert [r.result.scores for r in bench.results] == [{"y": 7}, {"y": 8}] and bench.store.empty
+
+
+def test_the_deadline_decides_on_an_idle_stream() -> None:
+    bench = Bench(Plan(policy=Prefer(candidates=("smart", "fast"))))
+    bench.expect()
+    bench.answer(scored("fast", 1, 2))
+    bench.at(DEADLINE - 1)
+    assert not bench.sent
+    bench.at(DEADLINE)
+    assert {(r.result.model, r.answers["smart"].outcome) for r in bench.results} == {("fast", "late")}
+    bench.answer(scored("smart", 3, 4))
+    bench.at(DEADLINE + LINGER_MS - 1)
+    assert len(bench.results) == 2 and not bench.store.empty
+    bench.at(DEADLINE + LINGER_MS)
+    assert bench.store.empty
+    stats = bench.stats()
+    assert (stats["smart"].late, stats["odd"].late, stats["fast"].wins) == (2, 2, 2)
+
+
+def test_nobody_asked_is_undecided_at_once_and_says_so() -> None:
+    bench = Bench(asked=())
+    bench.expect()
+    assert {(r.result.outcome, r.result.reason) for r in bench.results} == {
+        (Outcome.UNDECIDED, "no candidate was asked")
+    }
+    assert bench.store.empty
+
+
+def test_records_that_nobody_was_asked_about_say_so_beside_the_decided() -> None:
+    bench = Bench(records=3, asked=[Asked("fast", (0, 2))])
+    bench.expect()
+    bench.answer(scored("fast", 1, 2, rows=(0, 2)))
+    assert [(r.result.model, r.result.reason) for r in bench.results] == [
+        ("fast", ""), ("", "no candidate was asked"), ("fast", "")
+    ]  # fmt: skip
+
+
+def test_what_all_who_were_asked_cannot_read_is_a_dead_letter() -> None:
+    bench = Bench(records=3)
+    bench.expect()
+    for name in NAMES:
+        unfit = {1: "missing_field"} | ({2: "null"} if name == "odd" else {})
+        why = dict.fromkeys(unfit, f"{name} cannot")
+        rows = [row for row in range(3) if row not in unfit]
+        bench.answer(scored(name, *map(float, rows), rows=rows, bad=why, unfit=unfit))
+    (letter,) = bench.dead
+    assert (letter.offset, letter.code) == (1, "missing_field")
+    assert letter.reason == "fast: fast cannot; odd: odd cannot; smart: smart cannot"
+    assert bench.places == [0, 1, 2] and bench.store.empty
+
+
+def test_a_record_that_a_model_fails_at_is_no_dead_letter() -> None:
+    bench = Bench(asked=[Asked("fast")])
+    bench.expect()
+    bench.answer(scored("fast", 1.0, rows=[0], bad={1: "it broke"}))
+    assert not bench.dead
+    assert [r.result.outcome for r in bench.results] == [Outcome.SCORED, Outcome.UNDECIDED]
+    assert bench.results[1].answers["fast"].reason == "it broke"
+
+
+def test_what_is_no_json_cannot_be_a_result() -> None:
+    bench = Bench()
+    bench.block = Block("wine", "topic", [b"{}", b"not"], [0, 0], [0, 1], [BORN, BORN])
+    bench.expect()
+    for name in NAMES:
+        bench.answer(declined(name))
+    (letter,) = bench.dead
+    assert (letter.offset, letter.code) == (1, "unparsable")
+    assert [r.result.offset for r in bench.results] == [0]
+
+
+def test_an_answer_whose_block_never_comes_is_forgotten() -> None:
+    bench = Bench()
+    bench.answer(scored("fast", 1, 2))
+    bench.at(BORN + ORPHAN_MS)
+    assert bench.store.empty and not bench.sent
+
+
+def test_the_end_of_the_input_decides_what_is_open() -> None:
+    bench = Bench(Plan(policy=Majority(output="y", otherwise=First())))
+    bench.expect()
+    bench.answer(scored("fast", 1, 2))
+    bench.end()
+    assert [r.rule for r in bench.results] == ["first", "first"] and bench.store.empty
+
+
+def test_the_usual_block_touches_state_seldom() -> None:
+    bench = Bench(Plan(policy=Majority(output="y")))
+    bench.expect()
+    for name in NAMES:
+        bench.answer(scored(name, 1, 2))
+    assert bench.places == [0, 1] and bench.store.empty
+    # read twice, tell the end, write, wake; two answers kept; then four to forget it all
+    assert bench.store.touched <= 11
+
+
+POLICIES = st.sampled_from(
+    [
+        First(),
+        Prefer(candidates=("smart", "fast")),
+        Majority(output="y"),
+        Majority(output="y", least=2, otherwise=Prefer(candidates=("odd",))),
+    ]
+)
+STEPS = st.lists(
+    st.one_of(
+        st.sampled_from(["expect", "restart", "save", "restore", *NAMES]),
+        st.integers(1, DEADLINE_MS),
+    ),
+    max_size=12,
+)
+
+
+@given(policy=POLICIES, steps=STEPS, bad=st.dictionaries(st.sampled_from(NAMES), st.just(0)))
+@settings(max_examples=300, deadline=None)
+def test_every_record_comes_out_once_and_state_ends_empty(
+    policy: First | Prefer | Majority, steps: list[str | int], bad: dict[str, int]
+) -> None:
+    bench = Bench(Plan(policy=policy))
+    saved: tuple[Store, int, set[str]] | None = None
+    given_: set[str] = set()
+
+    def go(step: str) -> None:
+        if step in given_:
+            return
+        given_.add(step)
+        if step == "expect":
+            bench.expect()
+        elif step in bad:
+            bench.answer(scored(step, 4.0, rows=[1], bad={0: "not this one"}))
+        else:
+            bench.answer(scored(step, 1.0, len(step) * 1.0))
+
+    for step in steps:
+        if isinstance(step, int):
+            bench.at(bench.store.clock + step)
+        elif step == "restart":
+            bench.restart()
+        elif step == "save":
+            saved = copy.deepcopy(bench.store), len(bench.sent), set(given_)
+        elif step == "restore" and saved is not None:
+            clock = bench.store.clock
+            bench.store, bench.sent, given_ = copy.deepcopy(saved[0]), bench.sent[: saved[1]], set(saved[2])
+            bench.restart()
+            bench.at(clock)
+        elif step != "restore":
+            go(step)
+    for step in ("expect", *NAMES):
+        go(step)
+    bench.at(bench.store.clock + DEADLINE_MS + LINGER_MS + ORPHAN_MS)
+    assert bench.places == [0, 1]
+    assert bench.store.empty and not bench.collecting._blocks
+    for result in bench.results:
+        again = BlockAnswers([Asked(name) for name in NAMES], 1)
+        for name, answer in result.answers.items():
+            if answer.outcome == "scored":
+                again.add(scored(name, answer.scores["y"]))
+        (part,) = decide(policy, again).parts
+        assert (part.by, part.rule) == (result.result.model, result.rule)
+        assert {n: c[0] for n, c in part.columns.items()} == result.result.scores
+
+
+@given(order=st.permutations(["expect", *NAMES]), waits=st.lists(st.integers(0, 60), min_size=4, max_size=4))
+@settings(deadline=None)
+def test_every_request_is_counted_once(order: list[str], waits: list[int]) -> None:
+    bench = Bench()
+    for step, wait in zip(order, waits, strict=True):
+        bench.at(bench.store.clock + wait)
+        bench.expect() if step == "expect" else bench.answer(scored(step, 1, 1))
+    bench.at(bench.store.clock + DEADLINE_MS + LINGER_MS + ORPHAN_MS)
+    stats = bench.stats()
+    assert {name: s.asked for name, s in stats.items()} == dict.fromkeys(NAMES, 2)
+    for s in stats.values():
+        assert s.answered + s.late + s.declined + s.failed == s.asked
+    assert sum(s.wins for s in stats.values()) == sum(bool(r.result.model) for r in bench.results)
+    assert bench.places == [0, 1]

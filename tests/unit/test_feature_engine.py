@@ -1,0 +1,450 @@
+"""The engine against an independent evaluator, in any batching and any order within the lateness bound."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from feature_reference import Event, settled
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.errors import FeatureError, StoreError
+from schemas.feature_block import EVENT_ID, EVENT_TIME
+from schemas.features import (
+    Aggregate,
+    Column,
+    Count,
+    Custom,
+    Declarations,
+    Derived,
+    Distinct,
+    Emission,
+    Feature,
+    FeatureType,
+    FeatureView,
+    LastN,
+    Max,
+    Mean,
+    Min,
+    OnCrossing,
+    OnEvent,
+    OnWindowEnd,
+    Quantile,
+    Session,
+    Sliding,
+    Source,
+    Sum,
+    Trailing,
+    Tumbling,
+    Value,
+    Variance,
+    Window,
+)
+from udfs.features.base import END, Output, Refused, ViewEngine
+from udfs.features.engine import make_engine
+from udfs.features.rows import rows_as_events
+
+SOURCE = Source(
+    name="events",
+    event_time="at",
+    event_id="id",
+    columns=(
+        Column(name="id", type=FeatureType.STRING),
+        Column(name="key", type=FeatureType.STRING),
+        Column(name="at", type=FeatureType.TIMESTAMP),
+        Column(name="x", type=FeatureType.FLOAT64, nullable=True),
+        Column(name="n", type=FeatureType.INT64, nullable=True),
+        Column(name="ok", type=FeatureType.BOOL, nullable=True),
+    ),
+)
+SCHEMA = pa.schema([
+    ("key", pa.string()), ("x", pa.float64()), ("n", pa.int64()), ("ok", pa.bool_()),
+    (EVENT_TIME, pa.int64()), (EVENT_ID, pa.string()),
+])  # fmt: skip
+TILED = Trailing(span="40 ms", tile="10 ms")
+EXACT = Trailing(span="25 ms")
+ALL = OnEvent()
+
+
+def features(window: Window, tag: str = "") -> tuple[Feature, ...]:
+    def make(name: str, of: Any, where: str = "") -> Aggregate:
+        return Aggregate(name=name + tag, of=of, window=window, where=where)
+
+    return (
+        make("all", Count()),
+        make("some", Count(column="x"), "ok"),
+        make("sum_x", Sum(column="x")),
+        make("sum_n", Sum(column="n"), "ok"),
+        make("mean", Mean(column="n")),
+        make("least", Min(column="x")),
+        make("most", Max(column="n"), "ok"),
+        make("spread", Variance(column="x")),
+        make("spread_sample", Variance(column="x", sample=True)),
+    )
+
+
+def view(of: Sequence[Feature], emit: Emission = ALL, **more: Any) -> FeatureView:
+    return FeatureView(
+        name="v", version=1, entity=("key",), source="events", features=tuple(of), emit=emit,
+        ttl="1 d", owner="o", description="d", **more,
+    )  # fmt: skip
+
+
+def declared(of: FeatureView) -> Declarations:
+    return Declarations(sources=(SOURCE,), views=(of,))
+
+
+def engine(of: FeatureView, fetch: Any = lambda key: None) -> ViewEngine:
+    return make_engine(of, declared(of), 0, fetch)
+
+
+def batch(events: Sequence[Event]) -> pa.RecordBatch:
+    rows = [
+        {"key": e.key, "x": e.x, "n": e.n, "ok": e.ok, EVENT_TIME: e.time, EVENT_ID: e.id} for e in events
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
+
+
+def rows_of(outputs: Sequence[Output]) -> list[dict[str, Any]]:
+    rows = [row for o in outputs for b in o.blocks if b.settled for row in b.rows.to_pylist()]
+    for row in rows:
+        del row["created"]
+    return rows
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.integers(-60, 300),
+        st.sampled_from("abc"),
+        st.one_of(st.none(), st.floats(-1e6, 1e6, allow_subnormal=False)),
+        st.one_of(st.none(), st.integers(-1000, 1000)),
+        st.sampled_from([None, True, False]),
+    ),
+    max_size=40,
+).map(lambda found: [Event(t, f"e{i:02}", k, x, n, ok) for i, (t, k, x, n, ok) in enumerate(found)])
+
+
+def deliver(
+    of: ViewEngine, events: Sequence[Event], seed: int, late: int = 30, between: Any = None
+) -> list[Output]:
+    """Events in an order that is at most `late` ms wrong, in blocks of any size, with watermarks between."""
+    choose = random.Random(seed)
+    order = sorted(events, key=lambda e: (e.time + choose.uniform(0, late), e.id))
+    outputs, highest = [], -1000
+    while order:
+        size = choose.randint(1, 8)
+        part, order = order[:size], order[size:]
+        outputs.append(of.add(batch(part)))
+        highest = max(highest, *(e.time for e in part))
+        if choose.random() < 0.7:
+            outputs.append(of.settle(highest - late - 1, 7))
+        if between is not None:
+            of = between(of)
+    outputs.append(of.settle(END, 7))
+    return outputs
+
+
+def same(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
+    found = sorted(found, key=lambda r: (r["event_timestamp"], r["key"]))
+    assert [list(r.items())[:1] for r in found] == [list(r.items())[:1] for r in wanted]
+    for row, expected in zip(found, wanted, strict=True):
+        for name, value in expected.items():
+            if name.startswith("spread") and value is not None:
+                assert row[name] == pytest.approx(value, rel=1e-6, abs=1e-3)
+            else:
+                assert row[name] == value, (name, row, expected)
+
+
+def objects(window: Window, tag: str = "") -> tuple[Feature, ...]:
+    of = {
+        "last": LastN(column="x", n=2),
+        "distinct": Distinct(column="n"),
+        "median": Quantile(column="x", q=0.5),
+        "spread_slope": Custom(
+            aggregation="udfs.features.regression:Slope", columns=("n", "x"), type=FeatureType.FLOAT64
+        ),
+    }
+    return tuple(Aggregate(name=n + tag, of=f, window=window, where="ok") for n, f in of.items())
+
+
+VIEWS = {
+    "objects": view(objects(TILED)),
+    "exact objects": view((*objects(EXACT), *features(TILED, "_tiled"))),
+    "sessions of objects": view(objects(Session(gap="15 ms")), OnWindowEnd()),
+    "crossing with objects": view((*features(EXACT), *objects(TILED)), OnCrossing(feature="all", limit=1)),
+    "crossing median": view(objects(TILED), OnCrossing(feature="median", limit=0)),
+    "sliding objects": view(
+        (*features(Sliding(size="30 ms", step="10 ms")), *objects(Sliding(size="30 ms", step="10 ms"))),
+        OnWindowEnd(),
+    ),
+    "tiles": view(features(TILED)),
+    "exact": view(features(EXACT)),
+    "two windows": view((*features(TILED), *features(EXACT, "_exact"))),
+    "tumbling": view(features(Tumbling(size="20 ms")), OnWindowEnd()),
+    "sliding": view(features(Sliding(size="30 ms", step="10 ms")), OnWindowEnd()),
+    "session": view(features(Session(gap="15 ms")), OnWindowEnd()),
+    "crossing count": view(features(TILED), OnCrossing(feature="all", limit=2)),
+    "crossing exact count": view(features(EXACT), OnCrossing(feature="all", limit=1)),
+    "crossing sum": view(features(TILED), OnCrossing(feature="sum_x", limit=100)),
+    "crossing least": view(
+        (*features(EXACT), *features(TILED, "_tiled")), OnCrossing(feature="least", limit=-10)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@given(events=EVENTS, seed=st.integers(0, 2**20))
+@settings(max_examples=12, deadline=None)
+def test_settled_rows_are_those_of_the_reference_in_any_order_and_batching(
+    name: str, events: list[Event], seed: int
+) -> None:
+    outputs = deliver(engine(VIEWS[name]), events, seed)
+    assert not [r for o in outputs for r in o.refused]
+    same(rows_of(outputs), settled(VIEWS[name], events))
+
+
+class Restored:
+    """Takes an engine's state away and gives it to another engine, or throws entities out of memory."""
+
+    def __init__(self, of: FeatureView, seed: int) -> None:
+        self._view, self._choose = of, random.Random(seed)
+        self.states: dict[bytes, bytes] = {}
+
+    def fetch(self, key: bytes) -> bytes | None:
+        return self.states.get(key)
+
+    def __call__(self, running: ViewEngine) -> ViewEngine:
+        act = self._choose.random()
+        if act < 0.4:
+            return running
+        header = self.save(running)
+        if act < 0.6 or header is None:
+            running.evict(self._choose.randint(0, 2))
+            return running
+        other = engine(self._view, self.fetch)
+        other.load(header)
+        return other
+
+    def save(self, running: ViewEngine) -> bytes | None:
+        changes = running.changes()
+        for key, packed in changes.entities.items():
+            if packed is None:
+                self.states.pop(key, None)
+            else:
+                self.states[key] = packed[0]
+        return changes.header
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@given(events=EVENTS, seed=st.integers(0, 2**20))
+@settings(max_examples=12, deadline=None)
+def test_state_that_is_saved_evicted_and_restored_changes_no_row(
+    name: str, events: list[Event], seed: int
+) -> None:
+    kept = Restored(VIEWS[name], seed)
+    outputs = deliver(engine(VIEWS[name], kept.fetch), events, seed, between=kept)
+    same(rows_of(outputs), settled(VIEWS[name], events))
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@given(events=EVENTS, seed=st.integers(0, 2**20))
+@settings(max_examples=12, deadline=None)
+def test_at_the_end_of_time_no_state_is_left(name: str, events: list[Event], seed: int) -> None:
+    kept = Restored(VIEWS[name], seed)
+    running = engine(VIEWS[name], kept.fetch)
+    deliver(running, events, seed)
+    kept.save(running)
+    assert not kept.states
+    assert running.next_time() is None
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@given(events=EVENTS)
+@settings(max_examples=12, deadline=None)
+def test_next_time_is_when_something_happens(name: str, events: list[Event]) -> None:
+    running, rows = engine(VIEWS[name]), []
+    if events:
+        running.add(batch(events))
+    while (at := running.next_time()) is not None:
+        rows.append(running.settle(at - 1, 7))
+        assert not rows[-1].blocks
+        rows.append(running.settle(at, 7))
+    same(rows_of(rows), settled(VIEWS[name], events))
+
+
+def test_a_call_played_again_gives_the_same_rows() -> None:
+    kept = Restored(VIEWS["two windows"], 0)
+    running = engine(VIEWS["two windows"], kept.fetch)
+    running.add(batch([event(5, "a"), event(40, "b")]))
+    running.settle(20, 7)
+    header = kept.save(running)
+    assert header is not None
+    journal = [batch([event(30, "a"), event(25, "a", "y")]), batch([event(60, "c")])]
+    first = [running.add(b) for b in journal] + [running.settle(50, 7)]
+    again = engine(VIEWS["two windows"], kept.fetch)
+    again.load(header)
+    second = [again.add(b) for b in journal] + [again.settle(50, 7)]
+    assert [b.rows for o in first for b in o.blocks] == [b.rows for o in second for b in o.blocks]
+    assert len(rows_of(first)) == 3
+
+
+def event(time: int, key: str, id: str = "", x: float | None = 1.0, n: int | None = 1) -> Event:
+    return Event(time, id or f"{key}{time}", key, x, n, True)
+
+
+def test_what_is_at_or_before_the_watermark_is_late() -> None:
+    running = engine(VIEWS["tiles"])
+    running.add(batch([event(10, "a")]))
+    running.settle(20, 7)
+    out = running.add(batch([event(21, "a"), event(20, "b"), event(5, "a", "old")]))
+    assert list(out.refused) == [Refused("late", 20, "b20"), Refused("late", 5, "old")]
+    assert [r["all"] for r in rows_of([running.settle(END, 7)])] == [2]
+
+
+def test_a_duplicate_is_refused_while_its_like_is_pending_and_late_afterwards() -> None:
+    running = engine(VIEWS["tiles"])
+    first = running.add(batch([event(10, "a"), event(10, "a"), event(11, "a", "a10")]))
+    assert list(first.refused) == [Refused("duplicate", 10, "a10")]
+    assert list(running.add(batch([event(10, "a")])).refused) == [Refused("duplicate", 10, "a10")]
+    assert [r["all"] for r in rows_of([running.settle(11, 7)])] == [1, 2]
+    assert list(running.add(batch([event(10, "a")])).refused) == [Refused("late", 10, "a10")]
+
+
+@given(events=EVENTS, twice=st.lists(st.integers(0, 1000), max_size=20), seed=st.integers(0, 2**20))
+@settings(max_examples=20, deadline=None)
+def test_duplicates_change_no_row_and_each_is_refused_once(
+    events: list[Event], twice: list[int], seed: int
+) -> None:
+    again = [events[i % len(events)] for i in twice if events]
+    outputs = deliver(engine(VIEWS["tiles"]), [*events, *again], seed)
+    assert sum(len(o.refused) for o in outputs) == len(again)
+    same(rows_of(outputs), settled(VIEWS["tiles"], events))
+
+
+def test_a_watermark_that_goes_back_is_ignored() -> None:
+    running = engine(VIEWS["tiles"])
+    running.settle(100, 7)
+    assert running.settle(50, 7) == Output()
+    assert [r.code for r in running.add(batch([event(60, "a")])).refused] == ["late"]
+
+
+@pytest.mark.parametrize("name", ["tiles", "exact", "two windows", "objects"])
+@given(events=EVENTS, seed=st.integers(0, 2**20))
+@settings(max_examples=20, deadline=None)
+def test_an_early_row_is_of_the_newest_event_of_all_that_have_come(
+    name: str, events: list[Event], seed: int
+) -> None:
+    choose, running, come = random.Random(seed), engine(VIEWS[name]), list[Event]()
+    order = sorted(events, key=lambda e: (e.time + choose.uniform(0, 30), e.id))
+    while order:
+        part, order = order[: (size := choose.randint(1, 6))], order[size:]
+        come += part
+        (block,) = running.add(batch(part)).blocks
+        assert not block.settled
+        found = {r["key"]: r for r in block.rows.to_pylist()}
+        assert found.keys() == {e.key for e in part}
+        newest = {r["key"]: r for r in settled(VIEWS[name], come)}
+        same([{**r} for r in found.values()], sorted(
+            (newest[k] for k in found), key=lambda r: (r["event_timestamp"], r["key"])
+        ))  # fmt: skip
+        if choose.random() < 0.5:
+            running.settle(max(e.time for e in come) - 31, 7)
+
+
+def test_early_rows_go_on_in_a_tile_over_settling_eviction_and_late_comers() -> None:
+    running = engine(VIEWS["tiles"])
+    counts = []
+    for time, watermark in ((11, 0), (13, 0), (15, 12), (14, 13), (16, 15), (19, 16), (52, 40)):
+        (block,) = running.add(batch([event(time, "a"), event(100 + time, "b")])).blocks
+        running.settle(watermark, 7)
+        running.changes()
+        running.evict(0)
+        counts.append({r["key"]: (r["event_timestamp"], r["all"]) for r in block.rows.to_pylist()}["a"])
+    assert counts == [(11, 1), (13, 2), (15, 3), (15, 4), (16, 5), (19, 6), (52, 7)]
+
+
+def test_without_early_rows_and_where_time_decides_there_are_none() -> None:
+    quiet = view(features(TILED), online_early=False)
+    for of in (quiet, VIEWS["crossing count"], VIEWS["tumbling"]):
+        assert not engine(of).add(batch([event(1, "a")])).blocks
+
+
+def test_a_sum_of_integers_that_does_not_fit_is_an_error_and_not_a_number() -> None:
+    running = engine(VIEWS["tiles"])
+    running.add(batch([event(1, "a", n=2**62)]))
+    with pytest.raises(FeatureError, match="'n' does not fit into 64 bits"):
+        running.add(batch([event(2, "a", n=2**62)]))
+
+
+def test_an_entity_that_is_null_and_a_missing_column_are_errors() -> None:
+    running = engine(VIEWS["tiles"])
+    with pytest.raises(FeatureError, match="entity column 'key' is null in 1 of 1"):
+        running.add(batch([Event(1, "i", None, 1.0, 1, True)]))  # type: ignore[arg-type]
+    with pytest.raises(FeatureError, match="have no column"):
+        running.add(batch([event(1, "a")]).drop_columns(["ok"]))
+
+
+def test_state_of_another_view_or_of_a_changed_one_is_refused() -> None:
+    running = engine(VIEWS["tiles"])
+    running.add(batch([event(1, "a")]))
+    header = running.changes().header
+    assert header is not None
+    with pytest.raises(StoreError, match="give the changed view a new version"):
+        engine(VIEWS["exact"]).load(header)
+    with pytest.raises(StoreError, match="cannot be read"):
+        engine(VIEWS["tiles"]).load(b"nonsense")
+
+
+def test_nothing_new_is_nothing_to_write() -> None:
+    running = engine(VIEWS["tiles"])
+    running.add(batch([event(1, "a")]))
+    running.settle(5, 7)
+    assert running.changes().header is not None
+    changes = running.changes()
+    assert changes.header is None
+    assert not changes.entities
+
+
+@pytest.mark.parametrize(("tile", "most"), [("5 min", 8192), ("1 min", 40960)])
+def test_a_dense_day_of_a_count_and_a_sum_is_small(tile: str, most: int) -> None:
+    day = Trailing(span="24 h", tile=tile)
+    of = view((
+        Aggregate(name="all", of=Count(), window=day), Aggregate(name="x", of=Sum(column="n"), window=day)
+    ))  # fmt: skip
+    running = engine(of)
+    running.add(batch([event(t * 30_000, "a") for t in range(2 * 60 * 25)]))
+    running.settle(30_000 * 2 * 60 * 25, 7)
+    ((packed, empty_at),) = (p for p in running.changes().entities.values() if p is not None)
+    tiles = 24 * 60 // int(tile.split(maxsplit=1)[0]) + 1
+    assert 16 * tiles < len(packed) < most
+    assert empty_at == 25 * 3_600_000 + 24 * 3_600_000
+
+
+def test_values_of_the_event_and_derived_features_are_in_their_places() -> None:
+    of = view((
+        *features(TILED)[:1],
+        Value(name="x"),
+        Derived(name="twice", function="operator:add", inputs=("x", "x"), type=FeatureType.FLOAT64),
+    ))  # fmt: skip
+    running = engine(of)
+    early = running.add(batch([event(3, "b", x=2.0), event(2, "a", x=None), event(4, "b", x=5.0)])).blocks[0]
+    assert {r["key"]: r["twice"] for r in early.rows.to_pylist()} == {"a": None, "b": 10.0}
+    rows = rows_of([running.settle(END, 7)])
+    assert [(r["key"], r["x"], r["twice"]) for r in rows] == [
+        ("a", None, None),
+        ("b", 2.0, 4.0),
+        ("b", 5.0, 10.0),
+    ]
+
+
+def test_rows_of_a_view_are_events_of_another_with_ids_that_repeat() -> None:
+    running = engine(VIEWS["tiles"])
+    running.add(batch([event(3, "b", "1"), event(3, "b", "2"), event(3, "a", "3")]))
+    (block,) = running.settle(END, 7).blocks
+    events = rows_as_events(block, ("key",))
+    assert events.column(EVENT_ID).to_pylist() == ["3/b/0", "3/b/1", "3/a/0"]
+    assert events.column(EVENT_TIME).to_pylist() == [3, 3, 3]

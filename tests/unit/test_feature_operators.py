@@ -1,0 +1,265 @@
+"""Decode and view operators with Flink's state in memory: order, lateness, restarts, views on views."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from operators import decode_events
+from schemas.codecs.factory import CodecSpec
+from schemas.features import (
+    Aggregate,
+    Column,
+    Count,
+    Declarations,
+    FeatureType,
+    FeatureView,
+    Function,
+    LastN,
+    Max,
+    OnCrossing,
+    Source,
+    Sum,
+    Trailing,
+    Value,
+)
+from tests.feature_stand import FeatureStand
+from udfs.history.lines import to_lines
+
+SIGNALS = Source(
+    name="signals",
+    columns=(
+        Column(name="id", type=FeatureType.STRING),
+        Column(name="account", type=FeatureType.STRING, nullable=True),
+        Column(name="at", type=FeatureType.TIMESTAMP),
+        Column(name="amount", type=FeatureType.FLOAT64, nullable=True),
+    ),
+    event_time="at",
+    event_id="id",
+    out_of_orderness="1 s",
+    codec=CodecSpec(max_bytes=1000),
+)
+MINUTES = Trailing(span="10 min", tile="1 min")
+SPEND = FeatureView(
+    name="spend",
+    version=1,
+    entity=("account",),
+    source="signals",
+    features=(
+        Aggregate(name="n", of=Count(), window=MINUTES),
+        Aggregate(name="total", of=Sum(column="amount"), window=MINUTES),
+        Aggregate(name="newest", of=LastN(column="amount", n=3), window=Trailing(span="5 s")),
+        Value(name="amount"),
+    ),
+    ttl="1 d",
+    owner="tests",
+    description="Money.",
+)
+BUSY = FeatureView(
+    name="busy",
+    version=1,
+    entity=("account",),
+    source="signals",
+    features=(Aggregate(name="n", of=Count(), window=MINUTES),),
+    emit=OnCrossing(feature="n", limit=20),
+    ttl="1 d",
+    owner="tests",
+    description="Accounts with many events.",
+)
+PEAK = FeatureView(
+    name="peak",
+    version=1,
+    entity=("account",),
+    source="spend_v1",
+    features=(
+        Aggregate(name="most", of=Max(column="n"), window=MINUTES),
+        Aggregate(name="rows", of=Count(), window=Trailing(span="1 h", tile="5 min")),
+    ),
+    ttl="1 d",
+    owner="tests",
+    description="Of the rows of spend.",
+)
+DECLARED = Declarations(sources=(SIGNALS,), views=(SPEND, BUSY, PEAK))
+START = 1_700_000_000_000
+
+
+def events(count: int, seed: int = 3, spread: int = 900) -> list[dict[str, Any]]:
+    """In order of arrival: some come up to `spread` ms after their successors."""
+    rng = random.Random(seed)
+    made = []
+    for i in range(count):
+        amount = None if i % 11 == 0 else rng.uniform(-5, 5)
+        late = rng.randrange(spread) if rng.random() < 0.05 else 0
+        event = {"id": f"e{i}", "account": f"a{rng.randrange(12)}", "at": START + 40 * i, "amount": amount}
+        made.append((40 * i + late, event))
+    return [event for _, event in sorted(made, key=lambda m: m[0])]
+
+
+def whole(sent: list[dict[str, Any]]) -> FeatureStand:
+    """All in one block, so that nothing is settled before everything has come."""
+    stand = FeatureStand(DECLARED)
+    stand.send(sent)
+    stand.end()
+    return stand
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The decode operator's clock, which goes on each time it is asked."""
+    now = [START + 10**9]
+
+    def tick() -> int:
+        now[0] += 120
+        return now[0]
+
+    monkeypatch.setattr(decode_events, "_now", tick)
+    return now
+
+
+VIEWS = ("spend_v1", "busy_v1", "peak_v1")
+
+
+def test_out_of_order_within_the_bound_changes_nothing(clock: list[int]) -> None:
+    sent = events(1500)
+    reference, stand = whole(sorted(sent, key=lambda e: e["at"])), FeatureStand(DECLARED)
+    for start in range(0, len(sent), 70):
+        stand.send(sent[start : start + 70])
+    stand.end()
+    assert stand.dead == []
+    for view in VIEWS:
+        assert stand.settled(view) == reference.settled(view)
+    assert len(stand.settled("spend_v1")) == 1500 and len(stand.settled("busy_v1")) >= 12
+    assert max(row["rows"] for row in stand.settled("peak_v1")) > 50
+
+
+@given(
+    st.lists(st.integers(1, 80), min_size=1, max_size=6),
+    st.sets(st.integers(0, 5)),
+    st.sampled_from([0, 60_000]),
+    st.sampled_from([2, 1000]),
+)
+@settings(max_examples=10, deadline=None)
+def test_a_restart_anywhere_changes_nothing(
+    sizes: list[int], restarts: set[int], flush_ms: int, resident: int
+) -> None:
+    sent = events(sum(sizes))
+    with pytest.MonkeyPatch.context() as patch:
+        now = iter(range(START + 10**9, START + 10**12, 1000))
+        patch.setattr(decode_events, "_now", lambda: next(now))
+        stand = FeatureStand(DECLARED, flush_ms=flush_ms, resident=resident)
+        start = 0
+        for at, size in enumerate(sizes):
+            if at in restarts:
+                stand.restart()
+            stand.send(sent[start : start + size])
+            start += size
+        stand.end()
+    reference = whole(sent)
+    assert stand.dead == []
+    for view in VIEWS:
+        assert stand.settled(view) == reference.settled(view)
+
+
+def test_every_event_is_settled_or_a_dead_letter(clock: list[int]) -> None:
+    good = events(500)
+    stand = FeatureStand(DECLARED)
+    stand.send(good[:250])
+    bad: list[bytes | dict[str, Any]] = [
+        b"{",
+        b"",
+        b"[]",
+        b'{"id": "' + b"x" * 1000 + b'"}',
+        {"id": "x", "at": START},
+        {"id": "x", "account": "a", "at": None},
+        {"id": "x", "account": "a", "at": "soon"},
+        {"id": "x", "account": "a", "at": START, "amount": "1"},
+        {"id": "x", "account": "a", "at": clock[0] + 10**8},
+        {"id": "x", "account": "a", "at": -(10**15)},
+    ]
+    stand.send(bad)
+    stand.send(good[250:])
+    stand.send([good[10], good[-1], good[-1]])  # late, duplicate, duplicate
+    stand.end()
+    codes = Counter(letter.code for letter in stand.dead)
+    assert codes == {
+        "unparsable": 2,
+        "not_an_object": 1,
+        "too_large": 1,
+        "null_key": 2,  # of each view that reads the source
+        "null": 1,
+        "wrong_type": 2,
+        "future": 1,
+        "out_of_range": 1,
+        "late": 2,
+        "duplicate": 4,
+    }
+    assert len(stand.settled("spend_v1")) == 500 == len(stand.settled("peak_v1"))
+    assert all(
+        letter.reason and letter.size == len(letter.raw) * 3 // 4 - letter.raw.count("=")
+        for letter in stand.dead
+    )
+
+
+def test_an_entity_is_served_before_it_is_settled(clock: list[int]) -> None:
+    stand = FeatureStand(DECLARED)
+    stand.send([{"id": "1", "account": "a", "at": START, "amount": 2.0}])
+    [row] = [row for batch in stand.early["spend_v1"] for row in batch.to_pylist()]
+    assert (row["n"], row["total"], row["event_timestamp"]) == (1, 2.0, START)
+    assert not stand.rows["spend_v1"]
+
+
+def test_history_gets_settled_rows_only(clock: list[int]) -> None:
+    stand = FeatureStand(DECLARED)
+    for start in range(0, 300, 50):
+        stand.send(events(300)[start : start + 50])
+    stand.end()
+    for view in VIEWS:
+        assert stand.lines[view] == [to_lines(batch) for batch in stand.rows[view] if batch.num_rows]
+
+
+def test_an_event_of_its_own_block_is_not_late(clock: list[int]) -> None:
+    """Ten minutes in one block, over several shards: what comes first must not refuse what comes after."""
+    sent = [{"id": str(i), "account": f"a{i % 9}", "at": START + 1000 * i} for i in range(600)]
+    stand = FeatureStand(DECLARED)
+    stand.send(sent)
+    stand.end()
+    assert stand.dead == [] and len(stand.settled("spend_v1")) == 600
+
+
+def test_one_partition_ahead_refuses_nothing_of_the_other(clock: list[int]) -> None:
+    stand = FeatureStand(DECLARED, partitions=2)
+    sent = events(400)
+    for start in range(0, 400, 40):
+        stand.send(sent[start : start + 40], partition=0)
+    assert not stand.rows["spend_v1"], "nothing is settled before the second partition has been heard of"
+    stand.send([{**event, "id": f"other {event['id']}"} for event in sent], partition=1)
+    stand.end()
+    assert stand.dead == [] and len(stand.settled("spend_v1")) == 800
+
+
+def test_an_event_whose_step_fails_stands_alone(clock: list[int]) -> None:
+    step = Function(
+        name="root", function="tests.feature_steps:root", inputs=("amount",), type=FeatureType.FLOAT64
+    )
+    view = FeatureView(
+        name="roots",
+        version=1,
+        entity=("account",),
+        source="signals",
+        steps=(step,),
+        features=(Value(name="root"),),
+        ttl="1 d",
+        owner="tests",
+        description="Roots.",
+    )
+    stand = FeatureStand(Declarations(sources=(SIGNALS,), views=(view,)))
+    amounts = [4.0, -1.0, 9.0, 16.0, -2.0]
+    stand.send([{"id": str(i), "account": "a", "at": START + i, "amount": a} for i, a in enumerate(amounts)])
+    stand.end()
+    assert [row["root"] for row in stand.settled("roots_v1")] == [2.0, 3.0, 4.0]
+    assert [(d.code, d.offset) for d in stand.dead] == [("step_failed", 1), ("step_failed", 4)]
