@@ -31,13 +31,13 @@ PER_SECOND = 400
 FENCE_MS, MAX_FENCED = 1000, 2
 HOUR_MS = 3_600_000
 PLANS: dict[int, dict[str, Any]] = {
-    1: {"policy": {"policy": "first"}, "deadline_ms": 2000},
+    1: {"policy": {"policy": "first"}, "deadline_ms": 30_000},
     2: {
         "policy": {"policy": "majority", "output": "y", "least": 3, "tie": "highest",
                    "otherwise": {"policy": "first"}},
-        "deadline_ms": 2001,
+        "deadline_ms": 30_001,
     },
-    3: {"policy": {"policy": "mean", "output": "y", "otherwise": {"policy": "first"}}, "deadline_ms": 2002},
+    3: {"policy": {"policy": "mean", "output": "y", "otherwise": {"policy": "first"}}, "deadline_ms": 30_002},
     4: {"policy": {"policy": "prefer", "candidates": ["b"], "otherwise": {"policy": "first"}}},
 }  # fmt: skip
 FAULTY_PLANS: dict[int, dict[str, Any]] = {
