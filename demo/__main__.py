@@ -42,15 +42,19 @@ def _options() -> argparse.Namespace:
         prog="scripts/demo",
         description="serve: train models, serve them on Flink's mini cluster, replace them while records "
         "flow, and check every result. speculate: three models race for each record; one gets slow, the plan "
-        "that decides changes, one is withdrawn. features: features of house sales, a training set, a model of "
-        "it, and requests that it scores with features from Redis. Exit code 0: no record was lost, doubled or "
-        "stamped with a version that did not score it, and all went as planned.",
+        "that decides changes, one is withdrawn. features: features of house sales, a training set, a model "
+        "of it, and requests that it scores with features from Redis. Exit code 0: no record was lost, "
+        "doubled or stamped with a version that did not score it, and all went as planned.",
     )
     parser.add_argument(
         "demo", nargs="?", choices=DEMOS, default="serve", help="what to show (default: serve)"
     )
-    parser.add_argument("--records", type=positive, help="how many (default: 30,000; speculate: 16,000; features: 24,000)")
-    parser.add_argument("--rate", type=positive, help="records a second (default: 2500; speculate: 1000; features: 6000)")
+    parser.add_argument(
+        "--records", type=positive, help="how many (default: 30,000; speculate: 16,000; features: 24,000)"
+    )
+    parser.add_argument(
+        "--rate", type=positive, help="records a second (default: 2500; speculate: 1000; features: 6000)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the training and of the order of records")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="work in this new folder and leave it there")
     options = parser.parse_args()

@@ -25,7 +25,8 @@ class WorkbenchError(Exception):
 
 
 class Workbench:
-    """A client of the program `module`: one request at a time, `busy` until its answer was taken; `answer` never blocks."""
+    """A client of the program `module`: one request at a time, `busy` until its answer was taken; `answer`
+    never blocks."""
 
     def __init__(self, log: Path, env: Mapping[str, str], module: str = "demo.workbench") -> None:
         self._log = log

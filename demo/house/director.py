@@ -17,6 +17,8 @@ from demo.running import DemoError
 from demo.workbench import Workbench
 from schemas.records import EventKind
 
+Flags = list[str | Path]
+
 STAGES = (
     "houses are listed and sold",
     "what was known is joined to prices",
@@ -35,18 +37,19 @@ class Jobs:
 
     def features(self) -> None:
         f = self.folders
-        flags = ["--folder.root", f.features, "--declarations", DECLARATIONS, "--history.url", f.history]
-        self._start("features.py", f.features, [*flags, *self._online(), "--checkpoint-seconds", "1"])
+        flags: Flags = ["--folder.root", f.features, "--declarations", DECLARATIONS]
+        flags += ["--history.url", f.history, "--checkpoint-seconds", "1", *self._online()]
+        self._start("features.py", f.features, flags)
 
     def training_set(self) -> None:
         f = self.folders
-        flags = ["--labels", f.story / "labels.parquet", "--model", MODEL, "--registry", f.registry]
+        flags: Flags = ["--labels", f.story / "labels.parquet", "--model", MODEL, "--registry", f.registry]
         more = ["--history", str(f.history), "--out", str(f.training_set)]
         self._start("training_set.py", f.training, [*flags, *more])
 
     def assemble(self) -> None:
         f = self.folders
-        flags = ["--folder.root", f.requests, "--registry", f.registry, "--checkpoint-seconds", "1"]
+        flags: Flags = ["--folder.root", f.requests, "--registry", f.registry, "--checkpoint-seconds", "1"]
         self._start("assemble.py", f.requests, [*flags, *self._online()])
 
     def serve(self) -> None:
@@ -65,15 +68,20 @@ class Jobs:
     def tails(self) -> str:
         return "\n".join(job.tail() for job in self.started.values())
 
+    def stop(self) -> None:
+        for job in self.started.values():
+            job.stop()
+
     def _online(self) -> list[str]:
         return ["--redis", json.dumps({"url": self.redis})]
 
-    def _start(self, script: str, folder: Path, flags: list[str | Path]) -> None:
+    def _start(self, script: str, folder: Path, flags: Flags) -> None:
         self.started[script] = Job(folder, script, flags)
 
 
 class HouseDirector:
-    """Events flow at `rate` a second, a file a day, once the job runs. `step` is called often, never blocks."""
+    """Events flow at `rate` a second, a file a day, once the job runs. `step` is called often, and never
+    blocks."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The verdict: each request once, each score the published model's, the same features and accuracy offline."""
+"""The verdict: each request once, each score the published model's, features and accuracy as offline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from schemas.records import Outcome
 from schemas.results import DIGEST_DIGITS
 
 TOLERANCE = 1e-9
-"""Relative, of accuracies and of scores by scikit-learn and by the evaluator: the same sum in another order."""
+"""Relative, of accuracies, and of scores by scikit-learn and by the evaluator: one sum in two orders."""
 
 
 @dataclass(slots=True)
@@ -39,9 +39,7 @@ class Verdict:
             self.examples += found[:2]
 
 
-def judge(
-    facts: Facts, watch: HouseWatch, offline: Mapping[str, Any], again: Mapping[str, Any]
-) -> Verdict:
+def judge(facts: Facts, watch: HouseWatch, offline: Mapping[str, Any], again: Mapping[str, Any]) -> Verdict:
     """`offline`: what the workbench trained and computed from the training set; `again`: its scores of the
     assembled requests."""
     prices = watch.prices()
@@ -62,7 +60,9 @@ def judge(
     verdict.count("completed requests without exactly one score", _unscored(watch))
     verdict.count("scores that the published model does not give", _other_scores(watch, again))
     verdict.count("training rows that say other than the sales before", offline["differing"])
-    verdict.count("features online that differ from the training set's", _other_features(facts, watch, offline))
+    verdict.count(
+        "features online that differ from the training set's", _other_features(facts, watch, offline)
+    )
     verdict.count("scores online that differ from offline", _other_prices(facts, prices, offline))
     same = _close(mae, offline["mae"]) and _close(r2, offline["r2"])
     verdict.count("accuracies that differ online and offline", int(not same))
@@ -85,7 +85,9 @@ def _close(a: float, b: float) -> bool:
 def _letters(facts: Facts, watch: HouseWatch) -> list[str]:
     """Beside sales that were reported twice and lines that are no requests."""
     twice = sum(letter.code in ("late", "duplicate") for letter in watch.refused)
-    others = [f"{x.data_type} {x.code}: {x.reason}" for x in watch.refused if x.code not in ("late", "duplicate")]
+    others = [
+        f"{x.data_type} {x.code}: {x.reason}" for x in watch.refused if x.code not in ("late", "duplicate")
+    ]
     others += [f"{x.data_type} {x.code}: {x.reason}" for x in watch.unscorable]
     others += [f"a sale reported twice: {twice} letters, not {facts.twice}"] * (twice != facts.twice)
     spoiled = len(watch.no_requests)

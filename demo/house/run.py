@@ -21,7 +21,7 @@ from devservices.process import environment
 from devservices.redis import Redis
 from udfs.online.base import RedisOptions
 
-_TICK_S = 0.05
+_TICK_S = 0.2  # a look at the folders of history takes some milliseconds
 _SILENCE_S = 120
 _LINGER_S = 2.5  # two checkpoints: time for an outcome that should not come
 _REQUESTS_IN = 10
@@ -35,7 +35,7 @@ def house_prices(options: argparse.Namespace, console: Console, work: Path) -> i
     with contextlib.ExitStack() as cleanup:
         redis = cleanup.enter_context(Redis())
         jobs = Jobs(folders, redis.url, {})
-        cleanup.callback(lambda: [job.stop() for job in jobs.started.values()])
+        cleanup.callback(jobs.stop)
         scratch = work / "scratch"
         scratch.mkdir()
         module = "demo.house.workbench"
@@ -65,7 +65,8 @@ def house_prices(options: argparse.Namespace, console: Console, work: Path) -> i
 
 def _play(director: HouseDirector, watch: HouseWatch, jobs: Jobs, refresh: Refresh) -> None:
     """Until all stages are done. Raises `DemoError` when nothing happens any more."""
-    heard, progress, until = time.monotonic(), (0,), None
+    heard, until = time.monotonic(), None
+    progress: tuple[int, ...] = ()
     while until is None or time.monotonic() < until:
         now = time.monotonic()
         director.step(now)

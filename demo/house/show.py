@@ -43,7 +43,16 @@ class HouseShow:
     def panel(self) -> RenderableType:
         at = self.director.stage
         stage = self.note or f"{at + 1}/{len(STAGES)} {STAGES[min(at, len(STAGES) - 1)]}"
-        parts = [self._figures(), Text(), Text(), self._districts(), Text(), self._stages(), Text(), self._model()]
+        parts = [
+            self._figures(),
+            Text(),
+            Text(),
+            self._districts(),
+            Text(),
+            self._stages(),
+            Text(),
+            self._model(),
+        ]
         return Panel(
             Group(*parts),
             title=Text.assemble((" Millrace features ", "bold cyan"), ("· " + stage + " ", "default")),
@@ -92,7 +101,11 @@ class HouseShow:
 
     def _districts(self) -> RenderableType:
         table = table_of(
-            ("district", 9), ("in Redis as of", 17), ("sold in 14 d", -13), ("mean per m²", -13), ("a day", -11)
+            ("district", 9),
+            ("in Redis as of", 17),
+            ("sold in 14 d", -13),
+            ("mean per m²", -13),
+            ("a day", -11),
         )
         names = sorted(self.facts.newest)[:_SHOWN]
         if time.monotonic() >= self._looked + _LOOK_S:
@@ -109,7 +122,12 @@ class HouseShow:
 
     def _stages(self) -> RenderableType:
         table = table_of(("stage", 38), ("by", 36), ("", -10))
-        by = ("jobs/features.py", "jobs/training_set.py", "millrace publish", "jobs/assemble.py, jobs/serve.py")
+        by = (
+            "jobs/features.py",
+            "jobs/training_set.py",
+            "millrace publish",
+            "jobs/assemble.py, jobs/serve.py",
+        )
         now = time.monotonic()
         for number, (title, who) in enumerate(zip(STAGES, by, strict=True)):
             seconds = self.director.seconds(number, now)
@@ -145,7 +163,7 @@ def summary(console: Console, show: HouseShow, verdict: Verdict) -> bool:
     for what, number in verdict.faults.items():
         lines.append(Text.assemble((f"{number:>9,} ", "bold green" if number == 0 else "bold red"), what))
     lines.append(
-        Text(f"model of {offline['examples']:,} sales, on {len(facts.known):,} houses it has not seen, in €/m²:")
+        Text(f"model of {offline['examples']:,} sales, on {len(facts.known):,} houses new to it, in €/m²:")
     )
     for where, mae, r2 in (("offline", offline["mae"], offline["r2"]), ("online", verdict.mae, verdict.r2)):
         lines.append(Text(f"{where:>8}: mean absolute error {mae:.6f}, R2 {r2:.9f}"))

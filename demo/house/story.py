@@ -92,15 +92,23 @@ def tell(folder: Path, seed: int, sales: int, requests: int) -> Facts:
     last = end + 2 * 3_600_000
     closing = {"sale": _LAST, "district": _LAST, "at": last, "area": 1.0, "price": 1.0}
     _write_days(folder / "sales", rng, [*reports, *again], start, closing)
-    listings = [
-        {"house": f"h{i}", "at": int(listed[i])} | {name: float(of[i]) for name, of in houses.traits.items()}
+    listings: list[dict[str, Any]] = [
+        {"house": f"h{i}", "at": int(listed[i]), **{name: float(of[i]) for name, of in houses.traits.items()}}
         for i in np.flatnonzero(~unlisted)
     ]
-    nowhere = {"house": _LAST, "at": last} | dict.fromkeys(houses.traits, 1.0)
+    nowhere: dict[str, Any] = {"house": _LAST, "at": last, **dict.fromkeys(houses.traits, 1.0)}
     _write_days(folder / "listings", rng, listings, start, nowhere)
 
     examples = np.flatnonzero((at >= start + _WARM_DAYS * DAY_MS) & ~unlisted)
-    _write_labels(folder / "labels.parquet", examples, houses, at, price, sales)
+    asked = np.where(examples >= sales, at[examples], at[examples] - DAY_MS)
+    labels = {
+        "row": np.arange(len(examples)),
+        "part": np.where(examples >= sales, TEST, TRAIN),
+        "house": [f"h{i}" for i in examples],
+        "district": [_district(d) for d in houses.district[examples]],
+        TARGET: price[examples],
+    }
+    _write_labels(folder / "labels.parquet", labels, asked)
     spoiled = _write_requests(folder / "requests.jsonl", rng, houses.district, sales)
     rows = {int(i): row for row, i in enumerate(examples)}
     facts = Facts(
@@ -157,26 +165,14 @@ def _write_days(
         (folder / f"day-{number:02d}.jsonl").write_text("".join(line + "\n" for line in lines))
 
 
-def _write_labels(
-    file: Path, examples: NDArray, houses: _Houses, at: NDArray, price: NDArray, sales: int
-) -> None:
-    """A sold house as it could have been valued the day before; one to be valued, at the end."""
+def _write_labels(file: Path, labels: dict[str, Any], asked: NDArray) -> None:
+    """A sold house as it could have been valued the day before; one to be valued, at the end. `asked`: epoch
+    milliseconds."""
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    test = examples >= sales
-    asked = np.where(test, at[examples], at[examples] - DAY_MS)
-    table = pa.table(
-        {
-            "row": np.arange(len(examples)),
-            "part": np.where(test, TEST, TRAIN),
-            "house": [f"h{i}" for i in examples],
-            "district": [_district(d) for d in houses.district[examples]],
-            "event_timestamp": pa.array(asked * 1000, pa.timestamp("us", "UTC")),
-            TARGET: price[examples],
-        }
-    )
-    pq.write_table(table, file)
+    times = pa.array(asked * 1000, pa.timestamp("us", "UTC"))
+    pq.write_table(pa.table({**labels, "event_timestamp": times}), file)
 
 
 def _write_requests(file: Path, rng: np.random.Generator, districts: NDArray, first: int) -> int:
@@ -184,9 +180,7 @@ def _write_requests(file: Path, rng: np.random.Generator, districts: NDArray, fi
     lines, spoiled = [], 0
     for i in range(first, len(districts)):
         entities = {"house": f"h{i}", "district": _district(districts[i])}
-        line = json.dumps(
-            {"id": _request(i), "model": MODEL, "entities": entities, "expires_ms": 60_000}
-        )
+        line = json.dumps({"id": _request(i), "model": MODEL, "entities": entities, "expires_ms": 60_000})
         lines.append(line)
         if rng.random() < _SPOILED:
             lines.append(line[: len(line) // 2])

@@ -27,8 +27,9 @@ def prepare(*, root: str, seed: int, sales: int, requests: int) -> bool:
 
 
 def train_and_publish(*, root: str) -> dict[str, Any]:
-    """Fit a linear model to the training part of the training set, and say how well it does offline: `mae` and
-    `r2` on the test part, and there by row the `features` it was given and the `scores`."""
+    """Fit a linear model to the training part of the training set, publish it, and say how well it does
+    offline: `mae` and `r2` on the test part, and by its rows the `features` that it was given and `scores`.
+    """
     import pyarrow.compute as pc  # noqa: PLC0415
     from sklearn.linear_model import LinearRegression  # noqa: PLC0415
     from sklearn.metrics import mean_absolute_error, r2_score  # noqa: PLC0415
@@ -63,12 +64,12 @@ def train_and_publish(*, root: str) -> dict[str, Any]:
 def score(*, root: str) -> dict[str, Any]:
     """The published model's answer to each assembled request, by id, from the very bytes: loaded and fed by
     the code that jobs use."""
+    import orjson  # noqa: PLC0415
+
     from demo.watch import NewLines  # noqa: PLC0415
     from schemas.codecs.factory import CodecSpec, make_codec  # noqa: PLC0415
     from udfs.descriptor import parse  # noqa: PLC0415
     from udfs.loading import LoadPolicy, load_model  # noqa: PLC0415
-
-    import orjson  # noqa: PLC0415
 
     folders = Folders(Path(root))
     [announced] = folders.models.glob("*.model")
