@@ -78,7 +78,7 @@ def tell(folder: Path, seed: int, sales: int, requests: int) -> Facts:
     unlisted[sales:] = rng.random(requests) < _UNLISTED
 
     area = houses.traits["area"]
-    reports = [
+    reports: list[dict[str, Any]] = [
         {
             "sale": f"s{i}",
             "district": _district(houses.district[i]),
