@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,23 +14,38 @@ from bench.plan import BenchError
 from bench.subjects import READY_S
 from devservices.flink_cluster import StandaloneCluster
 from devservices.flink_rest import ENDED
+from devservices.kafka import KafkaBroker
 from devservices.process import ROOT
+from devservices.redis import Redis
 from udfs.online.base import RedisOptions
 
 STORES, NOWHERE = "Redis and Parquet", "blackhole"
 _JOBS = {STORES: "jobs/features.py", NOWHERE: "bench/features_blackhole.py"}
 
 
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """What the feature benchmarks run on; the database of Redis is emptied again and again."""
+
+    broker: KafkaBroker
+    redis: Redis
+    folder: Path
+
+    @property
+    def store(self) -> RedisOptions:
+        return RedisOptions(self.redis.url)
+
+
 class FeatureJob:
     """`kind`: STORES or NOWHERE. Entered when every task runs. `history` is the folder of Parquet files."""
 
     def __init__(
-        self, topics: EventTopics, folder: Path, redis: RedisOptions, kind: str, more: Sequence[str] = ()
+        self, stand: Stand, topics: EventTopics, kind: str = STORES, more: Sequence[str] = ()
     ) -> None:
-        self.kind, self.history = kind, folder / f"history-{topics.prefix}"
-        self._declarations = folder / f"{topics.prefix}.toml"
+        self.kind, self.history = kind, stand.folder / f"history-{topics.prefix}"
+        self._declarations = stand.folder / f"{topics.prefix}.toml"
         declare(self._declarations, topics.events)
-        self._topics, self._redis, self._more = topics, redis, more
+        self._topics, self._store, self._more = topics, stand.store, more
         self.cluster = StandaloneCluster()
         self._job_id = ""
 
@@ -81,7 +97,7 @@ class FeatureJob:
             "kafka.dead-letters": self._topics.dead_letters,
             # The events come in a transaction, which opens the stream for all at one moment.
             "kafka.client": json.dumps({"isolation.level": "read_committed"}),
-            "redis": json.dumps({"url": self._redis.url, "project": self._redis.project}),
+            "redis": json.dumps({"url": self._store.url, "project": self._store.project}),
             "history.url": str(self.history),
         }
         return [*(part for name, value in settings.items() for part in (f"--{name}", value)), *self._more]

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import pyarrow.parquet as pq
-import redis
 from confluent_kafka import Consumer, TopicPartition
 
-from bench.features_job import STORES, FeatureJob
+from bench.features_job import STORES, FeatureJob, Stand
 from bench.features_workload import ACCOUNTS, VIEW, EventTopics, declare, fill
 from bench.plan import BenchError, Plan
 from bench.processes import cpu_seconds
 from bench.throughput import Span, Throughput
-from devservices.kafka import KafkaBroker
 from devservices.process import wait_until
 from schemas.records import DeadLetter, decode
 from udfs.events.stored import stored_views
 from udfs.folder_reader import visible_files
-from udfs.online.base import RedisOptions
 from udfs.online.redis_reader import RedisReader
 
 _STORED_S = 120
@@ -29,34 +25,26 @@ _LOOK_S = 2
 T = TypeVar("T")
 
 
-def run(broker: KafkaBroker, plan: Plan, folder: Path, server: redis.Redis, store: RedisOptions, kind: str) -> Throughput:
+def run(stand: Stand, plan: Plan, kind: str) -> Throughput:
     """Measure the job alone. BenchError if it fails, hangs, or the stores do not hold what they should."""
-    span = measure(broker, plan, folder, server, store, kind, cpu_seconds)
+    span = measure(stand, plan, kind, cpu_seconds)
     cpu = (span.after - span.before) / span.results * 1e6
     return Throughput(span.results / span.seconds, cpu)
 
 
-def measure(
-    broker: KafkaBroker,
-    plan: Plan,
-    folder: Path,
-    server: redis.Redis,
-    store: RedisOptions,
-    kind: str,
-    probe: Callable[[Sequence[int]], T],
-) -> Span[T]:
-    """The span from the plan's warm-up to the last event; `probe` gets the job's process ids. `server` is
-    emptied."""
-    server.flushdb()
-    topics = EventTopics(broker, plan.partitions)
+def measure(stand: Stand, plan: Plan, kind: str, probe: Callable[[Sequence[int]], T]) -> Span[T]:
+    """The span from the plan's warm-up to the last event; `probe` gets the job's process ids."""
+    with stand.redis.client() as client:
+        client.flushdb()
+    topics = EventTopics(stand.broker, plan.partitions)
     topics.create()
     try:
-        with FeatureJob(topics, folder, store, kind) as job, _Marks(topics) as marks:
+        with FeatureJob(stand, topics, kind) as job, _Marks(topics) as marks:
             fill(topics, plan)
             before = marks.wait("warm", plan, job), probe(job.roots())
             after = marks.wait("last", plan, job), probe(job.roots())
             if kind == STORES:
-                _verify(plan, job, store, folder)
+                _verify(stand, plan, job)
             return Span(after[0] - before[0], plan.records - plan.warm_records, before[1], after[1])
     finally:
         topics.delete()
@@ -100,9 +88,9 @@ class _Marks:
         self._seen[found[0]] = self._seen.get(found[0], 0) + 1
 
 
-def _verify(plan: Plan, job: FeatureJob, store: RedisOptions, folder: Path) -> None:
+def _verify(stand: Stand, plan: Plan, job: FeatureJob) -> None:
     """In Redis the accounts' counts add up to all events, and history has a row of each."""
-    reader = RedisReader(stored_views(declare(folder / "read.toml"), "online"), store)
+    reader = RedisReader(stored_views(declare(stand.folder / "read.toml"), "online"), stand.store)
     accounts = [(f"a{n}",) for n in range(ACCOUNTS)]
 
     def counted() -> int:
