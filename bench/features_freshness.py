@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,24 +38,27 @@ class Freshness:
 
 
 def measure(stand: Stand, plan: Plan, job: FeatureJob, topics: EventTopics, rate: int) -> Freshness:
-    """Send at `rate` events a second, first for the plan's warm-up: what a job that has just started is behind
-    with is not counted. BenchError where a value does not come within a minute."""
+    """Send at `rate` events a second, first for the plan's warm-up, whose arrival is waited for: what a job
+    that has just started is behind with does not count. BenchError where a value stays away for a minute."""
     warm = int(rate * plan.warm_s)
     count = warm + int(rate * plan.phase_s)
     reader = RedisReader(stored_views(declare(stand.folder / "read.toml"), "online"), stand.store)
+    program = [sys.executable, "-m", "bench.features_producer", stand.broker.bootstrap, topics.events]
+    command = [*program, str(topics.partitions), str(rate)]
     try:
-        _send_and_see(stand, job, topics, rate, range(warm), reader)
-        return _send_and_see(stand, job, topics, rate, range(warm, count), reader)
+        for numbers in (range(warm), range(warm, count)):
+            found = _send_and_see(
+                stand, job, [*command, f"{numbers.start}", f"{numbers.stop}"], numbers, reader
+            )
     finally:
         reader.close()
+    return found
 
 
 def _send_and_see(
-    stand: Stand, job: FeatureJob, topics: EventTopics, rate: int, numbers: range, reader: RedisReader
+    stand: Stand, job: FeatureJob, command: Sequence[str], numbers: range, reader: RedisReader
 ) -> Freshness:
     entities = [(name.decode(),) for name in WATCHED]
-    program = [sys.executable, "-m", "bench.features_producer", stand.broker.bootstrap, topics.events]
-    command = [*program, *map(str, (topics.partitions, rate, numbers.start, numbers.stop))]
     newest, last = np.full(len(WATCHED), numbers.start - 1), _last_probes(numbers.stop)
     ages: list[float] = []
     producer = Process("features-producer", command, stand.folder / "features-producer.log")
@@ -70,7 +74,7 @@ def _send_and_see(
                     ages.append(seen - row.event_time)
             if time.monotonic() - heard > _QUIET_S:
                 job.check()
-                raise BenchError(f"values stay away at {rate} a second.\n{producer.tail()}\n{job.tail()}")
+                raise BenchError(f"values stay away.\n{producer.tail()}\n{job.tail()}")
             time.sleep(_LOOK_S)
     finally:
         producer.kill()

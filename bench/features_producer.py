@@ -18,15 +18,15 @@ PROBE_EVERY = 20
 WATCHED = tuple(b"w%d" % n for n in range(50))
 
 
-def main(bootstrap: str, topic: str, partitions: int, rate: float, first: int, last: int) -> None:
+def main(bootstrap: str, topic: str, partitions: int, rate: float, numbers: range) -> None:
     # At one millisecond a batch is what arrived in it; the client's own delay is part of what is measured.
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 1})
     producer.list_topics(topic, 30)
     rng = random.Random(12)
     accounts = [b"a%d" % rng.randrange(ACCOUNTS) for _ in range(10_000)]
-    start, sent = time.monotonic(), first
-    while sent < last:
-        due = min(last, first + int((time.monotonic() - start) * rate) + 1)
+    start, sent = time.monotonic(), numbers.start
+    while sent < numbers.stop:
+        due = min(numbers.stop, numbers.start + int((time.monotonic() - start) * rate) + 1)
         for number in range(sent, due):
             probe, rest = divmod(number, PROBE_EVERY)
             account = accounts[number % len(accounts)] if rest else WATCHED[probe % len(WATCHED)]
@@ -39,9 +39,15 @@ def main(bootstrap: str, topic: str, partitions: int, rate: float, first: int, l
                     producer.poll(0.01)
         producer.poll(0)
         sent = due
-        time.sleep(max(0.0, min(0.002, start + (sent - first) / rate - time.monotonic())))
+        time.sleep(max(0.0, min(0.002, start + (sent - numbers.start) / rate - time.monotonic())))
     producer.flush(30)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5]), int(sys.argv[6]))
+    main(
+        sys.argv[1],
+        sys.argv[2],
+        int(sys.argv[3]),
+        float(sys.argv[4]),
+        range(int(sys.argv[5]), int(sys.argv[6])),
+    )
