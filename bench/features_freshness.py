@@ -20,6 +20,7 @@ from udfs.online.base import State
 from udfs.online.redis_reader import RedisReader
 
 _QUIET_S = 60
+_WARM_UPS = 3
 _LOOK_S = 0.002
 """Between two looks at Redis: what is measured is at most so much too long, and the time of the look."""
 
@@ -38,9 +39,10 @@ class Freshness:
 
 
 def measure(stand: Stand, plan: Plan, job: FeatureJob, topics: EventTopics, rate: int) -> Freshness:
-    """Send at `rate` events a second, first for the plan's warm-up, whose arrival is waited for: what a job
-    that has just started is behind with does not count. BenchError where a value stays away for a minute."""
-    warm = int(rate * plan.warm_s)
+    """Send at `rate` events a second, first for three times the plan's warm-up, whose arrival is waited for:
+    in small blocks a JVM takes so long to compile what it runs, and what the job is behind with meanwhile
+    does not count. BenchError where a value stays away for a minute."""
+    warm = _WARM_UPS * int(rate * plan.warm_s)
     count = warm + int(rate * plan.phase_s)
     reader = RedisReader(stored_views(declare(stand.folder / "read.toml"), "online"), stand.store)
     program = [sys.executable, "-m", "bench.features_producer", stand.broker.bootstrap, topics.events]
