@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import peers, profile, report, serving, speculate
+from bench import features_run, peers, profile, report, serving, speculate
 from bench.plan import BenchError, Plan
 from bench.race import CASES, RaceSpec
 from bench.subjects import JobSpec
@@ -47,6 +47,8 @@ def main() -> int:
 def _command(options: argparse.Namespace) -> Callable[[KafkaBroker, Plan, Path], None]:
     if options.command == "serving":
         return serving.serving
+    if options.command == "features":
+        return features_run.features
     if options.command == "speculate":
         race = RaceSpec(options.slots)
         cases = [options.case] if options.case else list(CASES)
@@ -69,6 +71,7 @@ def _options() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serving", parents=[shared], help="the jobs against a bare Kafka loop")
     commands.add_parser("peers", parents=[shared], help="Quix Streams and Bytewax at the same work")
+    commands.add_parser("features", parents=[shared], help="the feature jobs, Redis, state and freshness")
     race = commands.add_parser("speculate", parents=[shared], help="models that race for each record")
     race.add_argument("--case", choices=list(CASES), help="one alone: all well, one stuck, one slow")
     race.add_argument(
@@ -78,7 +81,9 @@ def _options() -> argparse.Namespace:
         help="apart: the executor in a slot of its own",
     )
     by_thread = commands.add_parser("profile", parents=[shared], help="processor time by thread of a job")
-    by_thread.add_argument("--job", choices=["serve.py", "serve_partitioned.py"], default="serve.py")
+    by_thread.add_argument(
+        "--job", choices=["serve.py", "serve_partitioned.py", profile.FEATURES], default="serve.py"
+    )
     by_thread.add_argument("--mode", choices=["thread", "process"], default="thread")
     by_thread.add_argument("--exactly-once", action="store_true")
     chosen = parser.parse_args()

@@ -4,36 +4,49 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from rich.table import Table
 
-from bench import report
+from bench import features_throughput, report
+from bench.features_job import STORES, Stand
 from bench.model import save
 from bench.plan import Plan
 from bench.processes import cpu_seconds, java_thread_names, thread_seconds, tree
 from bench.serving import job
 from bench.subjects import JobSpec
-from bench.throughput import measure
+from bench.throughput import Span, measure
 from devservices.kafka import KafkaBroker
+from devservices.redis import Redis
 
+FEATURES = "features.py"
 Reading = tuple[float, Counter[tuple[int, int, str]]]
 
 
 def profile(broker: KafkaBroker, plan: Plan, folder: Path, spec: JobSpec) -> None:
     """Run the job once and print processor seconds a million records by thread."""
+    if spec.job == FEATURES:
+        with Redis() as redis:
+            stand = Stand(broker, redis, folder)
+            by_thread(str(spec), lambda probe: features_throughput.measure(stand, plan, STORES, probe))
+        return
+    subject = job(save(folder / "model"), spec)
+    by_thread(str(spec), lambda probe: measure(broker, plan, subject, probe))
+
+
+def by_thread(title: str, run: Callable[[Callable[[Sequence[int]], Reading]], Span[Reading]]) -> None:
+    """`run` calls what it is given at the begin and the end of its span, with ids of processes."""
     names: dict[int, str] = {}
     probes = iter((_probe, partial(_probe_with_names, names=names)))
-    subject = job(save(folder / "model"), spec)
-    span = measure(broker, plan, subject, lambda roots: next(probes)(roots))  # noqa: PLW0108
+    span = run(lambda roots: next(probes)(roots))  # noqa: PLW0108
     used: Counter[str] = Counter()
     for key, seconds in span.after[1].items():
         used[_family(names.get(key[1], key[2]))] += seconds - span.before[1].get(key, 0)
     total = span.after[0] - span.before[0]
     used["(threads that have ended)"] = total - sum(used.values())  # type: ignore[assignment]
-    table = Table("thread", title=f"{spec}: {span.results / span.seconds:,.0f} records/s")
+    table = Table("thread", title=f"{title}: {span.results / span.seconds:,.0f} records/s")
     for column in ("CPU s per million", "share of one core"):
         table.add_column(column, justify="right")
     for name, seconds in used.most_common(20):

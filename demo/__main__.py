@@ -12,7 +12,8 @@ from rich.console import Console
 
 from demo.director import Director
 from demo.feed import Feed
-from demo.job import Job
+from demo.house.run import house_prices
+from demo.job import Job, serving
 from demo.judge import judge
 from demo.race.run import race
 from demo.running import display, every, ignore_signals, play, predictions_of, run, trained_models
@@ -22,13 +23,13 @@ from demo.watch import Watch
 from demo.workbench import Workbench
 from devservices.process import environment
 
-DEMOS = {"serve": (30_000, 2500), "speculate": (16_000, 1000)}
-"""How many records each demo streams by default, and how many a second."""
+DEMOS = {"serve": (30_000, 2500), "speculate": (16_000, 1000), "features": (24_000, 6000)}
+"""How many records each demo streams by default, and how many a second; of features: sales, and events."""
 
 
 def main() -> int:
     options = _options()
-    return run({"serve": serve, "speculate": race}[options.demo], options)
+    return run({"serve": serve, "speculate": race, "features": house_prices}[options.demo], options)
 
 
 def _options() -> argparse.Namespace:
@@ -41,14 +42,19 @@ def _options() -> argparse.Namespace:
         prog="scripts/demo",
         description="serve: train models, serve them on Flink's mini cluster, replace them while records "
         "flow, and check every result. speculate: three models race for each record; one gets slow, the plan "
-        "that decides changes, one is withdrawn. Exit code 0: no record was lost, doubled or stamped with a "
-        "version that did not score it, and all went as planned.",
+        "that decides changes, one is withdrawn. features: features of house sales, a training set, a model "
+        "of it, and requests that it scores with features from Redis. Exit code 0: no record was lost, "
+        "doubled or stamped with a version that did not score it, and all went as planned.",
     )
     parser.add_argument(
         "demo", nargs="?", choices=DEMOS, default="serve", help="what to show (default: serve)"
     )
-    parser.add_argument("--records", type=positive, help="how many (default: 30,000; speculate: 16,000)")
-    parser.add_argument("--rate", type=positive, help="records a second (default: 2500; speculate: 1000)")
+    parser.add_argument(
+        "--records", type=positive, help="how many (default: 30,000; speculate: 16,000; features: 24,000)"
+    )
+    parser.add_argument(
+        "--rate", type=positive, help="records a second (default: 2500; speculate: 1000; features: 6000)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the training and of the order of records")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="work in this new folder and leave it there")
     options = parser.parse_args()
@@ -67,7 +73,7 @@ def serve(options: argparse.Namespace, console: Console, work: Path) -> int:
     models.mkdir()
     started = time.time()
     with contextlib.ExitStack() as cleanup:
-        job = Job(work)
+        job = Job(work, "serve.py", serving(work))
         cleanup.callback(job.stop)
         bench = Workbench(work / "workbench.log", {**environment(), "TMPDIR": str(job.scratch)})
         cleanup.callback(bench.close)

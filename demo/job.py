@@ -14,28 +14,22 @@ _QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 """For a JVM that lives less than a minute: compile quickly rather than well."""
 
 
+def serving(root: Path) -> list[str | Path]:
+    """Flags of a job that serves the streams in this folder."""
+    return ["--folder.root", root, "--checkpoint-seconds", "1", "--stats-seconds", "1"]
+
+
 class Job:
-    """Serves the streams in the folder `work`. All that it writes beside its outputs is in `work`, too.
+    """The job `script` of `jobs/`. All that it writes beside its outputs is in the folder `work`."""
 
-    `script`: its name in `jobs/`; `more`: further flags.
-    """
-
-    def __init__(self, work: Path, script: str = "serve.py", more: Sequence[str | Path] = ()) -> None:
+    def __init__(self, work: Path, script: str, flags: Sequence[str | Path]) -> None:
         port = free_port()
         self.scratch = scratch = work / "scratch"
         for folder in (scratch, work / "flink-log"):
             folder.mkdir(parents=True, exist_ok=True)
         flink = {"rest.bind-address": "127.0.0.1", "rest.bind-port": str(port)}
-        command: list[str | Path] = [
-            sys.executable,
-            ROOT / "jobs" / script,
-            "--folder.root",
-            work,
-            "--parallelism",
-            "1",
-        ]
-        command += ["--checkpoint-seconds", "1", "--stats-seconds", "1", "--flink", json.dumps(flink)]
-        command += more
+        command: list[str | Path] = [sys.executable, ROOT / "jobs" / script, "--parallelism", "1"]
+        command += ["--flink", json.dumps(flink), *flags]
         self.log = work / "job.log"
         self._rest = FlinkRest(f"http://127.0.0.1:{port}")
         self._process = Process(

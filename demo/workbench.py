@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,14 @@ class WorkbenchError(Exception):
 
 
 class Workbench:
-    """A client: one request at a time, `busy` until its answer was taken; `answer` never blocks."""
+    """A client of the program `module`: one request at a time, `busy` until its answer was taken; `answer`
+    never blocks."""
 
-    def __init__(self, log: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, log: Path, env: Mapping[str, str], module: str = "demo.workbench") -> None:
         self._log = log
         with log.open("ab") as noise:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "demo.workbench"],
+                [sys.executable, "-m", module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=noise,
@@ -207,11 +208,11 @@ def predict(*, trained: str, models: str) -> list[dict[str, Any]]:
     return answers
 
 
-def main() -> None:
-    """Answer requests until the input ends."""
+def answer_requests(known: Iterable[Callable[..., Any]]) -> None:
+    """Answer requests by the functions of their names until the input ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a command prints, and native code, goes to the log
-    requests = {f.__name__: f for f in (train_models, warm_up, publish, publish_plan, withdraw, predict)}
+    requests = {f.__name__: f for f in known}
     for line in sys.stdin:
         name, arguments = json.loads(line)
         try:
@@ -222,4 +223,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    answer_requests((train_models, warm_up, publish, publish_plan, withdraw, predict))

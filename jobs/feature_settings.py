@@ -99,6 +99,7 @@ class FeatureSettings(StoreSettings):
             resident=max(1, self.resident // self.shards),
             online=self.redis is not None,
             history=self.history is not None,
+            settled_again=False,
         )
 
 

@@ -39,7 +39,9 @@ def build(env: StreamExecutionEnvironment, tables: StreamTableEnvironment, setti
     sources = read_sources(declared, settings.kafka is not None)
     known = _partitions(settings, sources) if env.get_parallelism() == 1 else {}
     spec = DecodeSpec(declared, tuple(sources), settings.shards, settings.settle_ms, known)
-    decoded = _blocks(tables, settings, sources).process(DecodeEvents(spec), EVENT_BLOCK)
+    # one instance reads all partitions: the fewer blocks a window is cut into, the better
+    lanes = 1 if env.get_parallelism() == 1 else PARTITIONS
+    decoded = _blocks(tables, settings, sources, lanes).process(DecodeEvents(spec), EVENT_BLOCK)
     decoded.name("decode events").uid("decode").disable_chaining()
     computed: list[DataStream] = []
     for source in sources:
@@ -74,9 +76,9 @@ def check(settings: FeatureSettings) -> None:
 
 
 def _blocks(
-    tables: StreamTableEnvironment, settings: FeatureSettings, sources: dict[str, str]
+    tables: StreamTableEnvironment, settings: FeatureSettings, sources: dict[str, str], lanes: int
 ) -> KeyedStream:
-    """Blocks by partition and source; a folder is one partition."""
+    """Blocks by source and lane, a partition modulo `lanes`; a folder is one partition."""
     if settings.kafka is not None:
         kafka = settings.kafka
         blocks = kafka_blocks(
@@ -85,7 +87,7 @@ def _blocks(
             RecordTopics({topic: source for source, topic in sources.items()}),
             Reading(kafka.group, kafka.start, settings.bounded),
             window_ms=settings.window_ms,
-            lanes=PARTITIONS,
+            lanes=lanes,
         )
         return keyed_stream(tables, blocks, KEYED_BLOCK, "blocks")
     assert settings.folder is not None

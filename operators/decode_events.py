@@ -21,7 +21,7 @@ _NOT_YET = EARLIEST  # Flink's timestamps do not reach back to the least integer
 
 
 class DecodeEvents(KeyedProcessFunction):
-    """Blocks keyed by `LANE/SOURCE`, a lane being a partition.
+    """Blocks keyed by `LANE/SOURCE`, a lane being a partition, or several.
 
     No main output. Side outputs: `events_tag(SOURCE)` and DEAD_LETTERS. A row of events carries the
     watermark that was sent before them, so that no event is late for its own block's sake; what they add

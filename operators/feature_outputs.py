@@ -42,7 +42,8 @@ class FeatureOutputs:
         for block in output.blocks:
             if not block.rows.num_rows:
                 continue
-            if self._spec.online and "online" in view.targets:
+            again = block.settled and view.gives_early and not self._spec.settled_again
+            if self._spec.online and "online" in view.targets and not again:
                 yield feature_row(block)
             if block.settled and self._spec.history and "history" in view.targets:
                 yield HISTORY, Row(view.id, to_lines(block.rows))

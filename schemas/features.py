@@ -307,6 +307,11 @@ class FeatureView(_Form, frozen=True):
         return duration_ms(self.ttl)
 
     @property
+    def gives_early(self) -> bool:
+        """Whether rows leave before they are settled: each event has one, and its time is known."""
+        return self.online_early and isinstance(self.emit, OnEvent)
+
+    @property
     def names(self) -> tuple[str, ...]:
         return tuple(f.name for f in self.features)
 

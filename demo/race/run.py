@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from demo.feed import Feed
-from demo.job import Job
+from demo.job import Job, serving
 from demo.judge import judge, same
 from demo.race.director import RaceDirector
 from demo.race.plan import DATA_TYPE, MODEL_TYPES, PLANS, plan_text
@@ -41,7 +41,7 @@ def race(options: argparse.Namespace, console: Console, work: Path) -> int:
         drill,
     ]
     with contextlib.ExitStack() as cleanup:
-        job = Job(work, "speculate.py", more)
+        job = Job(work, "speculate.py", [*serving(work), *more])
         cleanup.callback(job.stop)
         bench = Workbench(work / "workbench.log", {**environment(), "TMPDIR": str(job.scratch)})
         cleanup.callback(bench.close)

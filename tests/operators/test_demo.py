@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from devservices.process import ROOT, environment, wait_until
+from devservices.redis import Redis
 
 
 class Run:
@@ -97,9 +98,37 @@ def test_the_race_ends_well_and_says_so(tmp_path: Path, runs: list[Run]) -> None
     wait_until(lambda: not run.alive(), 10, lambda: str(run.alive()))
 
 
-@pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "process"])
-def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, runs: list[Run], whole_group: bool) -> None:
-    run = Run(tmp_path)
+@pytest.mark.skipif(not Redis.available(), reason="no redis-server on PATH")
+def test_the_circle_of_features_ends_well_and_says_so(tmp_path: Path, runs: list[Run]) -> None:
+    work = tmp_path / "work"
+    run = Run(tmp_path, "features", "--records", "3000", "--keep", str(work))
+    runs.append(run)
+    code = run.process.wait(400)
+    text = run.output.read_text()
+    assert code == 0, text
+    assert "house_price v1 served" in text
+    findings = re.findall(r"^ +(\d+) [a-z]", text, re.M)
+    assert findings == ["0"] * 10, text
+    requests = re.search(r"^300 requests: (\d+) completed, (\d+) expired;", text, re.M)
+    assert requests is not None, text
+    completed, expired = map(int, requests.groups())
+    assert completed + expired == 300 and expired > 0
+    by = dict(re.findall(r"^ *(offline|online): (.*)$", text, re.M))
+    assert by["offline"] == by["online"]
+    assert 0.9 < float(by["online"].rsplit(" ", 1)[1]) < 1
+    assert len(list((work / "scoring" / "results").glob("*"))) >= 1
+    wait_until(lambda: not run.alive(), 10, lambda: str(run.alive()))
+
+
+@pytest.mark.parametrize(
+    ("demo", "whole_group"),
+    [("serve", True), ("serve", False), ("features", True)],
+    ids=["terminal", "process", "features"],
+)
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, runs: list[Run], demo: str, whole_group: bool) -> None:
+    if demo == "features" and not Redis.available():
+        pytest.skip("no redis-server on PATH")
+    run = Run(tmp_path, demo)
     runs.append(run)
 
     def java_runs() -> bool:
@@ -114,7 +143,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, runs: list[Run], whole_gro
     assert run.process.wait(60) == 130, run.output.read_text()
     # What was killed last may still be going when the demo has ended.
     wait_until(lambda: not run.alive(), 10, lambda: str(run.alive()))
-    assert not list(tmp_path.glob("millrace-demo-*"))
+    assert not list(tmp_path.glob("millrace-*"))
     assert "Traceback" not in run.output.read_text()
 
 

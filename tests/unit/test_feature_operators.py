@@ -213,6 +213,22 @@ def test_an_entity_is_served_before_it_is_settled(clock: list[int]) -> None:
     assert not stand.rows["spend_v1"]
 
 
+def test_what_left_early_does_not_go_online_again(clock: list[int]) -> None:
+    stand, once = FeatureStand(DECLARED), FeatureStand(DECLARED, settled_again=False)
+    for each in (stand, once):
+        for start in range(0, 300, 50):
+            each.send(events(300)[start : start + 50])
+        each.end()
+    assert once.early.keys() == stand.early.keys() == {"spend_v1", "peak_v1"}
+    assert sum(batch.num_rows for batch in stand.rows["spend_v1"]) == 300
+    assert once.rows.keys() == stand.rows.keys() - once.early.keys() == {"busy_v1"}
+    assert [without_created(once.lines[v]) for v in VIEWS] == [without_created(stand.lines[v]) for v in VIEWS]
+
+
+def without_created(blocks: list[bytes]) -> list[list[bytes]]:
+    return [[line.rpartition(b"\x1f")[0] for line in block.split(b"\n")] for block in blocks]
+
+
 def test_history_gets_settled_rows_only(clock: list[int]) -> None:
     stand = FeatureStand(DECLARED)
     for start in range(0, 300, 50):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.features.sharding import pack_entity, shard_of, unpack_entity
+from udfs.features.sharding import Sharding, pack_entity, unpack_entity
 from udfs.features.sketches import Distinct, Quantile
 
 MANY = np.random.default_rng(3).permutation(30_000).astype(np.float64)
@@ -87,8 +87,8 @@ def test_different_entities_have_different_bytes_and_shards_that_never_change() 
     packed = [pack_entity(e) for e in (("x", 1), ("y", 1), ("x", 1), ("z", -5))]
     assert packed[0] == b"\x01\x01\x00\x00\x00x\x00\x01\x00\x00\x00\x00\x00\x00\x00"
     wanted = [mmh3.hash(p, signed=False) % 7 for p in packed]
-    assert shard_of(batch, ["a", "b"], 7).tolist() == wanted
-    assert shard_of(batch.slice(0, 0), ["a", "b"], 7).tolist() == []
-    one = shard_of(batch, ["a"], 1000).tolist()
+    assert Sharding(["a", "b"], 7).of(batch).tolist() == wanted
+    assert Sharding(["a", "b"], 7).of(batch.slice(0, 0)).tolist() == []
+    one = Sharding(["a"], 1000).of(batch).tolist()
     assert one[0] == one[2]
     assert all(x != y for x, y in pairwise(one))

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from schemas.features import Declarations, FeatureView
 from udfs.features.functions import Steps
-from udfs.features.sharding import shard_of
+from udfs.features.sharding import Sharding
 
 NULL_KEY, STEP_FAILED = "null_key", "step_failed"
 
@@ -27,7 +27,7 @@ class ViewEvents:
     """Batches that hold the source's columns and those of `schemas.feature_block`, one after the other."""
 
     def __init__(self, view: FeatureView, declared: Declarations, shards: int) -> None:
-        self.id, self._entity, self._shards = view.id, view.entity, shards
+        self.id, self._entity, self._sharding = view.id, view.entity, Sharding(view.entity, shards)
         self._steps = Steps(view, declared)
 
     def of(self, batch: pa.RecordBatch) -> Split:
@@ -64,7 +64,7 @@ class ViewEvents:
     def _split(self, batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
         if not batch.num_rows:
             return
-        shards = shard_of(batch, self._entity, self._shards)
+        shards = self._sharding.of(batch)
         order = np.argsort(shards, kind="stable")
         found, starts = np.unique(shards[order], return_index=True)
         if len(found) == 1:

@@ -16,7 +16,8 @@ class ViewSpec:
 
     Watermarks count in steps of `settle_ms`. A shard's changes are written after `flush_ms`, or as soon as
     its journal has `flush_bytes`; at most `resident` entities of a shard stay in memory. `online` and
-    `history` say whether the job has such a store.
+    `history` say whether the job has such a store. With `settled_again` rows that left early go to the online
+    store once more when they settle, equal in every bit.
     """
 
     declared: Declarations
@@ -28,6 +29,7 @@ class ViewSpec:
     resident: int = 25_000
     online: bool = True
     history: bool = True
+    settled_again: bool = True
 
     def view(self, name: str) -> FeatureView:
         return next(v for v in self.declared.views if v.id == name)

@@ -8,7 +8,7 @@ since the same events are meant, in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,8 +79,7 @@ class Early:
     def _anew(self, slots: Int, pending: Pending) -> tuple[Points, pa.RecordBatch]:
         touched = np.zeros(len(self._time), bool)
         touched[slots] = True
-        chunk = join(pending.of(lambda of: touched[of]))
-        order = np.argsort(chunk.slots, kind="stable")
+        chunk, order, newest = _by_slot(pending.of(touched))
         sorted_slots = chunk.slots[order]
         last = np.flatnonzero(np.append(sorted_slots[1:] != sorted_slots[:-1], True))
         slots, events = sorted_slots[last], order[last]
@@ -93,7 +92,46 @@ class Early:
             self._prefix[index][slots], self._sums[index][slots] = prefix, sums
             values |= state.values(state.layout.merge(prefix, sums))
         self._time[slots] = chunk.times[events]
-        return Points(slots, chunk.times[events], events, values), chunk.events
+        return Points(slots, chunk.times[events], np.arange(len(slots)), values), newest(events)
+
+
+def _by_slot(
+    parts: Sequence[tuple[Chunk, Int]],
+) -> tuple[Chunk, Int, Callable[[Int], pa.RecordBatch]]:
+    """The chosen events of some chunks as one, without their columns; their order by (slot, time, id); and
+    how some of them are had with their columns.
+
+    Chunks are sorted by (time, id). So ids decide only between events of two chunks that have one slot and
+    one time, which is rare; to sort all by their ids, and to copy all their columns, would cost most of it.
+    """
+    slots, times = (np.concatenate([getattr(c, name)[i] for c, i in parts]) for name in ("slots", "times"))
+    order = np.lexsort((times, slots))  # stable
+    source = np.repeat(np.arange(len(parts)), [len(i) for _, i in parts])
+    s, t, of = slots[order], times[order], source[order]
+    if ((s[1:] == s[:-1]) & (t[1:] == t[:-1]) & (of[1:] != of[:-1])).any():
+        whole = join([c.take(i) for c, i in parts])
+        return (
+            whole,
+            np.argsort(whole.slots, kind="stable"),
+            lambda events: whole.events.take(pa.array(events)),
+        )
+    rows = tuple(
+        np.concatenate(r) for r in zip(*([rows[i] for rows in c.rows] for c, i in parts), strict=True)
+    )
+    place = np.concatenate([i for _, i in parts])
+
+    def newest(events: Int) -> pa.RecordBatch:
+        by_source = np.argsort(source[events], kind="stable")
+        taken = [
+            chunk.events.take(pa.array(place[mine]))
+            for number, (chunk, _) in enumerate(parts)
+            if len(mine := events[by_source][source[events][by_source] == number])
+        ]
+        back = np.empty_like(by_source)
+        back[by_source] = np.arange(len(by_source))
+        return pa.Table.from_batches(taken).combine_chunks().to_batches()[0].take(pa.array(back))
+
+    return Chunk(parts[0][0].events.slice(0, 0), slots, times, rows), order, newest
 
 
 def _tiles(state: WindowState) -> Tiles:

@@ -55,7 +55,7 @@ class Engine:
             + [pa.field(EVENT_TIME, pa.int64()), pa.field(EVENT_ID, pa.string())]
         )
         self._emitter = self._make_emitter()
-        self._gives_early = view.online_early and isinstance(view.emit, OnEvent)
+        self._gives_early = view.gives_early
         self._early = Early(self._states if self._gives_early else ())
 
     def _make_emitter(self) -> Emitter:

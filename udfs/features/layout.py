@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from udfs.features.base import Fields
 
 _CELLS = 1 << 18  # rows gathered at once
-_ROUNDS = 8  # from so many events in a run on, it is combined by itself
+_ROUNDS = 8
+"""Runs are combined side by side, event by event; few that go on for longer are combined each by itself."""
 
 
 @dataclass(frozen=True)
@@ -107,17 +108,18 @@ class Layout:
     ) -> NDArray[Any]:
         """For each row the rows of its run up to it, after the run's `initial` one, from left to right."""
         out = np.empty_like(rows)
-        runs, so_far = np.arange(len(starts)), initial
-        for step in range(_ROUNDS):
+        runs, so_far, step = np.arange(len(starts)), initial, 0
+        longest = int(lengths.max(initial=0))
+        while len(runs) and (step < _ROUNDS or len(runs) >= longest - step):
             at = starts[runs] + step
             so_far = self.merge(so_far, rows[at])
             out[at] = so_far
-            more = lengths[runs] > step + 1
-            if not more.any():
-                return out
-            runs, so_far = runs[more], so_far[more]
+            step += 1
+            more = lengths[runs] > step
+            if not more.all():
+                runs, so_far = runs[more], so_far[more]
         for run, first in zip(runs, so_far, strict=True):
-            begin, end = starts[run] + _ROUNDS, starts[run] + lengths[run]
+            begin, end = starts[run] + step, starts[run] + lengths[run]
             out[begin:end] = self._scan(np.concatenate([first[None], rows[begin:end]]))[1:]
         return out
 

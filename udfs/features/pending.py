@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,13 +103,13 @@ class Pending:
         self._seen.difference_update(_marks(chunk.events))
         return chunk
 
-    def of(self, touched: Callable[[NDArray[np.int64]], NDArray[np.bool_]]) -> list[Chunk]:
-        """The events whose slots are `touched`."""
+    def of(self, touched: NDArray[np.bool_]) -> list[tuple[Chunk, NDArray[np.int64]]]:
+        """The events of slots that are `touched`: where they are."""
         found = []
         for chunk in self._chunks:
-            index = np.flatnonzero(touched(chunk.slots))
+            index = np.flatnonzero(touched[chunk.slots])
             if len(index):
-                found.append(chunk.take(index))
+                found.append((chunk, index))
         return found
 
     def all(self) -> Chunk | None:

@@ -14,6 +14,7 @@ from schemas.errors import FeatureError
 from udfs.features.base import Entity
 
 _INT, _TEXT = 0, 1
+_KNOWN = 1_000_000
 
 
 def pack_entity(entity: Entity) -> bytes:
@@ -69,8 +70,25 @@ def entity_codes(batch: pa.RecordBatch, columns: Sequence[str]) -> tuple[NDArray
     return inverse.astype(np.int64), list(zip(*reversed(parts), strict=True))
 
 
-def shard_of(batch: pa.RecordBatch, columns: Sequence[str], shards: int) -> NDArray[np.int32]:
-    """The shard of each row: murmur3 (x86, 32 bits, unsigned) of the packed entity, modulo `shards`."""
-    codes, entities = entity_codes(batch, columns)
-    of = np.array([mmh3.hash(pack_entity(e), signed=False) % shards for e in entities], np.int32)
-    return of[codes] if len(entities) else np.zeros(0, np.int32)
+class Sharding:
+    """The shard of entities: murmur3 (x86, 32 bits, unsigned) of the packed entity, modulo `shards`."""
+
+    def __init__(self, columns: Sequence[str], shards: int) -> None:
+        self._columns, self._shards = tuple(columns), shards
+        self._known: dict[Entity, int] = {}  # most entities come again
+
+    def of(self, batch: pa.RecordBatch) -> NDArray[np.int32]:
+        """Of each row. Raises `FeatureError` where an entity column is null."""
+        codes, entities = entity_codes(batch, self._columns)
+        if not entities:
+            return np.zeros(0, np.int32)
+        known = self._known
+        if len(known) > _KNOWN:
+            known.clear()
+        found = []
+        for entity in entities:
+            shard = known.get(entity)
+            if shard is None:
+                shard = known[entity] = mmh3.hash(pack_entity(entity), signed=False) % self._shards
+            found.append(shard)
+        return np.array(found, np.int32)[codes]

@@ -21,7 +21,7 @@ from udfs.online.redis_connection import connection, is_away, pool, refusal
 from udfs.online.redis_script import script
 from udfs.online.values import data_of, encode, encode_times, ragged, records
 
-_ENCODED = 512
+_ENCODED = 256
 """Rows that are encoded at once: while Redis writes these, the next are made."""
 _SCRIPT_ROWS = 128
 """Rows a script: it keeps readers waiting for about a millisecond."""

@@ -1,0 +1,36 @@
+"""`jobs/features.py` with stores that take every row and keep none: what the job does without them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from pyflink.datastream import DataStream
+from pyflink.datastream.connectors.base import Sink
+from pyflink.java_gateway import get_gateway
+from pyflink.table import StatementSet, StreamTableEnvironment
+
+from jobs import features
+from jobs.feature_settings import FeatureSettings, StoreSettings
+from jobs.running import run
+from operators.feature_rows import HISTORY
+from operators.side_outputs import side_output
+from schemas.features import Declarations
+
+
+def discard(
+    tables: StreamTableEnvironment,
+    statements: StatementSet,
+    computed: Sequence[DataStream],
+    declared: Declarations,
+    settings: StoreSettings,
+) -> None:
+    """The rows are made, cross into the JVM in the blocks that the stores would get, and end there."""
+    nothing = get_gateway().jvm.org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink
+    for number, rows in enumerate((*computed, side_output(computed, HISTORY))):
+        rows.sink_to(Sink(nothing())).name("nowhere").uid(f"nowhere-{number}")
+
+
+if __name__ == "__main__":
+    features.add_stores = discard
+    sys.exit(run(features.build, FeatureSettings, sys.argv[1:], features.check))

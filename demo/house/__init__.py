@@ -1,0 +1,1 @@
+"""House prices: features created from sales, kept for training, served online, and scored with."""
