@@ -10,18 +10,14 @@ from pyflink.table import StreamTableEnvironment
 
 from jobs.running import run
 from jobs.settings import ServeSettings
-from jobs.wiring import add_outputs, block_stream, check_streams, model_stream
-from operators.block_row import RESULTS
-from operators.keyed_scorer import KeyedScorer
+from jobs.wiring import add_outputs, check_streams, model_stream, scored_stream
 from operators.model_keys import keyed_models
 
 
 def build(env: StreamExecutionEnvironment, tables: StreamTableEnvironment, settings: ServeSettings) -> None:
     """Blocks and models meet by data type; each type has one home."""
-    blocks = block_stream(tables, settings, lanes=0)
     models = keyed_models(model_stream(tables, settings))
-    scored = blocks.connect(models).process(KeyedScorer(settings.scoring()), RESULTS)
-    add_outputs(tables, scored.name("score").uid("score").disable_chaining(), settings)
+    add_outputs(tables, scored_stream(tables, settings, models, lanes=0), settings)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,47 @@ from collections.abc import Sequence
 from pyflink.datastream import DataStream, KeyedStream
 from pyflink.table import StreamTableEnvironment
 
-from jobs.settings import JobSettings
+from jobs.settings import JobSettings, ServeSettings
 from jobs.stream_settings import Broker, Folder, Kafka
-from operators.block_row import KEYED_BLOCK
+from operators.block_row import KEYED_BLOCK, RESULTS
 from operators.folder_sink import add_folder_sink
 from operators.folder_source import FolderReading, folder_blocks, folder_models
 from operators.kafka import Delivery, KafkaConnection, Reading
 from operators.kafka_check import check_topics
 from operators.kafka_models import kafka_models
 from operators.kafka_records import RecordTopics, kafka_blocks
+from operators.kafka_scorer import KafkaScorer
 from operators.kafka_sink import add_kafka_sink
+from operators.key_ticks import key_ticks
+from operators.keyed_scorer import KeyedScorer
 from operators.keyed_table import keyed_stream
 from operators.result_lines import output_views
+from udfs.kafka_client import reader_properties
+from udfs.partition_reader import TopicReading
+
+
+def scored_stream(
+    tables: StreamTableEnvironment, settings: ServeSettings, models: KeyedStream, lanes: int
+) -> DataStream:
+    """Rows of RESULTS: blocks and models meet by data type, or with lanes by lane and data type.
+
+    Finite input and data types that headers tell need Flink's own source: it knows an end, and can key
+    records by what is in them.
+    """
+    kafka, spec = settings.kafka, settings.scoring(lanes)
+    if kafka is None or kafka.reader == "flink" or settings.bounded or kafka.data_type_header:
+        blocks = block_stream(tables, settings, lanes)
+        scored = blocks.connect(models).process(KeyedScorer(spec), RESULTS)
+    else:
+        types = dict.fromkeys(kafka.records.values())
+        keys = [f"{lane}/{t}" for t in types for lane in range(lanes)] if lanes else list(types)
+        reading = TopicReading(
+            kafka.bootstrap, kafka.records, kafka.group, kafka.start, kafka.client, lanes=lanes
+        )
+        scorer = KafkaScorer(spec, reading, settings.window_ms)
+        scored = key_ticks(tables, keys).connect(models).process(scorer, RESULTS)
+    # a block's results are a batch already: nothing is gained by gathering them for a while
+    return scored.name("score").uid("score").set_buffer_timeout(0).disable_chaining()
 
 
 def block_stream(tables: StreamTableEnvironment, settings: JobSettings, lanes: int) -> KeyedStream:
@@ -89,7 +118,9 @@ def add_outputs(
 
 
 def check_streams(settings: JobSettings) -> None:
-    """Raises `SourceError` where the broker or a topic is missing."""
+    """Raises `SourceError` where the broker or a topic is missing, `SettingsError` for client properties."""
+    if settings.kafka is not None and settings.kafka.reader == "direct":
+        reader_properties(settings.kafka.client)
     if settings.kafka is not None and settings.kafka.check:
         check_topics(connection(settings.kafka), _topics(settings.kafka))
 

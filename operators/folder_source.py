@@ -10,18 +10,15 @@ from typing import Any
 
 from pyflink.common import Row
 from pyflink.common.typeinfo import Types
-from pyflink.datastream import DataStream, KeyedStream, TimerService
+from pyflink.datastream import DataStream, TimerService
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapState, MapStateDescriptor
 from pyflink.table import StreamTableEnvironment
 
 from operators.block_row import DESCRIPTOR, KEYED_BLOCK, row_of
-from operators.keyed_table import keyed_stream
-from operators.table_options import options
+from operators.tick_source import tick_source
 from schemas.block import pack
 from udfs.folder_reader import blocks, new_files
-
-_TICK = Types.ROW_NAMED(["key", "tick"], [Types.STRING(), Types.ROW_NAMED(["n"], [Types.LONG()])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,20 +114,13 @@ def folder_blocks(
     tables: StreamTableEnvironment, reading: FolderReading, max_records: int, lanes: bool
 ) -> DataStream:
     """Rows of KEYED_BLOCK from `folder/DATA_TYPE/*`: one record a line."""
-    ticks = _ticks(tables, "record_ticks", reading)
+    ticks = tick_source(tables, "record_ticks", once=reading.bounded)
     read = ticks.process(ReadRecords(reading, max_records, lanes), KEYED_BLOCK)
     return read.name("read records").uid("read-records").set_parallelism(1).disable_chaining()
 
 
 def folder_models(tables: StreamTableEnvironment, reading: FolderReading) -> DataStream:
     """Rows of DESCRIPTOR from `folder/*.model`, in the order of names."""
-    read = _ticks(tables, "model_ticks", reading).process(ReadModels(reading), DESCRIPTOR)
+    ticks = tick_source(tables, "model_ticks", once=reading.bounded)
+    read = ticks.process(ReadModels(reading), DESCRIPTOR)
     return read.name("read models").uid("read-models").set_parallelism(1).disable_chaining()
-
-
-def _ticks(tables: StreamTableEnvironment, name: str, reading: FolderReading) -> KeyedStream:
-    ticks = {"connector": "datagen", "rows-per-second": "1"}
-    ticks |= {"number-of-rows": "1"} if reading.bounded else {}
-    tables.execute_sql(f"CREATE TEMPORARY TABLE {name} (n BIGINT) WITH ({options(ticks)})")
-    rows = tables.sql_query(f"SELECT 'all' AS `key`, ROW(n) AS tick FROM {name}")
-    return keyed_stream(tables, rows, _TICK, name.replace("_", "-"))

@@ -64,7 +64,7 @@ class KeyedScorer(KeyedCoProcessFunction):
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
         key = current_key(ctx)
-        data_type = key.split("/", 1)[1] if self._spec.lanes else key
+        data_type = self.data_type_of(key)
         yield from to_rows(self._ready(key, data_type, ctx))
         if ctx.time_domain() == TimeDomain.EVENT_TIME:
             yield from to_rows(self._scorer.on_end(key, data_type))
@@ -72,6 +72,9 @@ class KeyedScorer(KeyedCoProcessFunction):
             yield from to_rows(self._scorer.on_tick(key, data_type))
             self._scorer.ticks.again(ctx.timer_service())
         self._keep(key, data_type)
+
+    def data_type_of(self, key: str) -> str:
+        return key.split("/", 1)[1] if self._spec.lanes else key
 
     def _ready(self, key: str, data_type: str, ctx: Any) -> Sequence[Emission]:
         self._scorer.ticks.start(key, ctx.timer_service())

@@ -38,4 +38,5 @@ class ModelKeys(FlatMapFunction):
 def keyed_models(models: DataStream, lanes: int = 0) -> KeyedStream:
     """Rows of DESCRIPTOR by data type, or by lane and data type."""
     copies = models.flat_map(ModelKeys(lanes), KEYED_DESCRIPTOR)
-    return keyed_by_first(copies.name("key models").uid("key-models").disable_chaining(), KEYED_DESCRIPTOR)
+    copies = copies.name("key models").uid("key-models").set_buffer_timeout(0).disable_chaining()
+    return keyed_by_first(copies, KEYED_DESCRIPTOR)

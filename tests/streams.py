@@ -14,7 +14,7 @@ from pathlib import Path
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from devservices.kafka import KafkaBroker
-from devservices.process import ROOT
+from devservices.process import ROOT, Process
 from schemas.records import DeadLetter, ModelEvent, decode
 from schemas.results import Scored, read_result
 
@@ -104,6 +104,16 @@ class Streams:
             stdin=subprocess.DEVNULL,
             env=os.environ | {"FLINK_LOG_DIR": self._logs.name},
         )
+
+    def run_until(self, count: int, job: str, seconds: float = 300, **more: str) -> None:
+        """Run a job on a mini cluster until `count` results and dead letters have come out."""
+        command: list[str | Path] = [sys.executable, ROOT / "jobs" / job, *self.arguments(**more)]
+        logs = Path(self._logs.name)
+        process = Process(job, command, logs / "job.out", {"FLINK_LOG_DIR": str(logs)})
+        try:
+            process.wait_ready(lambda: self.count("results") + self.count("dead-letters") >= count, seconds)
+        finally:
+            process.stop(5)
 
     def failures(self) -> str:
         """Why tasks of the runs so far failed, from Flink's log; a restart shows in repeated results only."""

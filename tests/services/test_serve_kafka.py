@@ -1,4 +1,4 @@
-"""Both joins, in both modes, with real Kafka: the same records give the same results, and none is lost."""
+"""Both joins, in both modes, by both readers, with real Kafka: equal records, equal results, none is lost."""
 
 from __future__ import annotations
 
@@ -62,15 +62,24 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 _seen: dict[str, list[tuple[object, ...]]] = {}
 
 
-@pytest.mark.parametrize("mode", ["thread", "process"])
-@pytest.mark.parametrize("job", ["serve.py", "serve_partitioned.py"])
-def test_every_record_comes_out_once(kafka: KafkaBroker, model: bytes, job: str, mode: str) -> None:
+RUNS = [
+    (job, mode, "direct") for job in ("serve.py", "serve_partitioned.py") for mode in ("thread", "process")
+] + [("serve.py", "thread", "flink"), ("serve_partitioned.py", "process", "flink")]
+
+
+@pytest.mark.parametrize(("job", "mode", "reader"), RUNS)
+def test_every_record_comes_out_once(
+    kafka: KafkaBroker, model: bytes, job: str, mode: str, reader: str
+) -> None:
     streams = Streams(kafka)
     sent = inputs()
     streams.send(sent)
     streams.publish(model)
-    done = streams.run_bounded(job, mode=mode)
-    assert done.returncode == 0, done.stderr[-3000:]
+    if reader == "direct":
+        streams.run_until(len(sent), job, mode=mode)
+    else:
+        done = streams.run_bounded(job, mode=mode)
+        assert done.returncode == 0, done.stderr[-3000:]
 
     messages = streams.read("results")
     results, dead = streams.results(), streams.dead_letters()
@@ -104,8 +113,8 @@ def test_every_record_comes_out_once(kafka: KafkaBroker, model: bytes, job: str,
         assert {n: base64.b64decode(v) for n, v in letter.headers.items()} == dict(one.headers)
     assert [e.kind for e in streams.events()] == [EventKind.SERVED]
 
-    _seen[f"{job} {mode}"] = sorted(
+    _seen[f"{job} {mode} {reader}"] = sorted(
         (r.partition, r.offset, r.version, r.digest, *r.scores["y"]) for r in results
     )
     first = next(iter(_seen.values()))
-    assert _seen[f"{job} {mode}"] == first, "the joins or the modes disagree"
+    assert _seen[f"{job} {mode} {reader}"] == first, "the joins, the modes or the readers disagree"
