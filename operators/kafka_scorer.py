@@ -17,7 +17,7 @@ from operators.keyed_table import current_key
 from udfs.partition_reader import PartitionReader, TopicReading
 from udfs.scoring_spec import ScoringSpec
 
-_TURN_S = 0.05  # how long one turn may go on: checkpoints, models and other keys wait meanwhile
+_TURN_S = 0.05  # how long a turn of all keys may go on: checkpoints and models wait meanwhile
 
 
 class KafkaScorer(KeyedScorer):
@@ -64,17 +64,19 @@ class KafkaScorer(KeyedScorer):
 
     def _turn(self, key: str, ctx: Any) -> Iterator[Any]:
         reader = self._readers.get(key) or self._open(key)
-        end, more, some = time.monotonic() + _TURN_S, True, False
-        while more and time.monotonic() < end:
-            more = False
-            for block in reader.read(self._spec.max_block):
-                more = some = True
-                yield from to_rows(self._scorer.on_block(key, block))
-        if some:
+        end = time.monotonic() + _TURN_S / len(self._readers)
+        blocks = reader.read(self._spec.max_block)
+        if blocks:
+            while blocks:
+                for block in blocks:
+                    yield from to_rows(self._scorer.on_block(key, block))
+                if time.monotonic() >= end:
+                    break
+                blocks = reader.read(self._spec.max_block)
             self._positions.update(reader.positions)
             self._keep(key, self.data_type_of(key))
         timers = ctx.timer_service()
-        now = timers.current_processing_time()
+        now, more = timers.current_processing_time(), bool(blocks)
         self._due[key] = now + 1 if more else (now // self._window_ms + 1) * self._window_ms
         timers.register_processing_time_timer(self._due[key])
 
