@@ -16,6 +16,7 @@ from operators.ticks import END_OF_INPUT, Ticks
 from schemas.records import encode
 from udfs.events.decode_spec import DecodeSpec
 from udfs.events.decoder import EARLIEST, EventDecoder
+from udfs.features.expressions import Expressions
 
 _NOT_YET = EARLIEST  # Flink's timestamps do not reach back to the least integer
 
@@ -31,14 +32,20 @@ class DecodeEvents(KeyedProcessFunction):
 
     def __init__(self, spec: DecodeSpec) -> None:
         self._spec = spec
+        self._opened: Expressions | None = None
 
     def open(self, context: RuntimeContext) -> None:
+        self._expressions = self._opened = Expressions()
         self._decoders = dict[str, EventDecoder]()
         self._progress = {name: self._spec.progress(name, _now()) for name in self._spec.sources}
         self._tags = {name: events_tag(name) for name in self._spec.sources}
         self._sent = dict.fromkeys(self._spec.sources, (_NOT_YET, 0))
         self._ticks = Ticks(self._spec.settle_ms)
         self._ticking = ""
+
+    def close(self) -> None:
+        if self._opened is not None:  # `close` also runs where `open` failed
+            self._opened.close()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         block = block_of(value)
@@ -47,7 +54,7 @@ class DecodeEvents(KeyedProcessFunction):
             self._ticking = current_key(ctx)
             self._ticks.start(self._ticking, ctx.timer_service())
         if source not in self._decoders:
-            self._decoders[source] = self._spec.decoder(source, _now)
+            self._decoders[source] = self._spec.decoder(source, _now, self._expressions)
         decoded = self._decoders[source].decode(block)
         for letter in decoded.dead:
             yield DEAD_LETTERS, Row(source.encode(), encode(letter))

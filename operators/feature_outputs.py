@@ -15,6 +15,7 @@ from schemas.records import encode
 from udfs.events.refused import refused_letters
 from udfs.events.view_spec import ViewSpec
 from udfs.features.base import Output
+from udfs.features.expressions import Expressions
 from udfs.features.rows import rows_as_events
 from udfs.history.lines import to_lines
 
@@ -34,7 +35,8 @@ class FeatureOutputs:
     def __init__(self, spec: ViewSpec, pieces: Pieces = in_one) -> None:
         self._spec, self._pieces = spec, pieces
         self._views = {name: spec.view(name) for name in spec.views}
-        self._readers = {name: spec.readers(name) for name in spec.views}
+        self._expressions = Expressions()
+        self._readers = {name: spec.readers(name, self._expressions) for name in spec.views}
 
     def rows(self, name: str, output: Output, events: pa.RecordBatch | None = None) -> Iterator[Any]:
         """`name`: the view's id; `events`: those that the call was about."""
@@ -59,3 +61,6 @@ class FeatureOutputs:
             for shard, part in reader.of(events).parts:
                 for at, piece in self._pieces(part):
                     yield tag, event_row(reader.id, shard, at, piece)
+
+    def close(self) -> None:
+        self._expressions.close()

@@ -15,7 +15,7 @@ from operators.block_row import DEAD_LETTERS
 from operators.feature_rows import EVENT_BLOCK, event_row, events_tag
 from operators.keyed_table import keyed_by_first
 from schemas.records import DeadLetter, encode
-from udfs.history.events import HistorySpec
+from udfs.history.events import HistoryReader, HistorySpec
 
 _FILE = Types.ROW_NAMED(["key", "file"], [Types.STRING(), Types.ROW_NAMED(["path"], [Types.STRING()])])
 
@@ -26,9 +26,15 @@ class ReadHistory(KeyedProcessFunction):
 
     def __init__(self, spec: HistorySpec) -> None:
         self._spec = spec
+        self._opened: HistoryReader | None = None
 
     def open(self, context: RuntimeContext) -> None:
-        self._reader, self._tag = self._spec.reader(), events_tag(self._spec.source)
+        self._reader = self._opened = self._spec.reader()
+        self._tag = events_tag(self._spec.source)
+
+    def close(self) -> None:
+        if self._opened is not None:  # `close` also runs where `open` failed
+            self._opened.close()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         for found in self._reader.read(value[0]):

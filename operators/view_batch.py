@@ -27,10 +27,15 @@ class ViewBatch(KeyedProcessFunction):
 
     def __init__(self, spec: ViewSpec, history: HistorySpec) -> None:
         self._spec, self._history = spec, history
+        self._opened: FeatureOutputs | None = None
 
     def open(self, context: RuntimeContext) -> None:
-        self._outputs = FeatureOutputs(self._spec, self._history.pieces)
+        self._outputs = self._opened = FeatureOutputs(self._spec, self._history.pieces)
         self._engines: dict[str, ViewEngine] = {}
+
+    def close(self) -> None:
+        if self._opened is not None:  # `close` also runs where `open` failed
+            self._opened.close()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         key, events = current_key(ctx), events_of(value)

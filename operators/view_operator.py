@@ -36,11 +36,16 @@ class ViewOperator(KeyedProcessFunction):
 
     def __init__(self, spec: ViewSpec) -> None:
         self._spec = spec
+        self._opened: FeatureOutputs | None = None
 
     def open(self, context: RuntimeContext) -> None:
         self._state = ShardState(context)
         self._shards = dict[str, _Shard]()
-        self._outputs = FeatureOutputs(self._spec)
+        self._outputs = self._opened = FeatureOutputs(self._spec)
+
+    def close(self) -> None:
+        if self._opened is not None:  # `close` also runs where `open` failed
+            self._opened.close()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         key, timers = current_key(ctx), ctx.timer_service()

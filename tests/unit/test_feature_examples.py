@@ -14,9 +14,11 @@ from schemas.feature_block import EVENT_ID, EVENT_TIME
 from schemas.features import Declarations, FeatureType, FeatureView, Function, write_declarations
 from udfs.features.base import END
 from udfs.features.engine import make_engine
-from udfs.features.functions import Steps, resolve
+from udfs.features.expressions import Expressions
+from udfs.features.functions import resolve
 from udfs.features.ip_ranges import bucket, label
 from udfs.features.loading import load_declarations
+from udfs.features.steps import Steps, steps_before
 
 SHIPPED = Path(__file__).resolve().parents[2] / "demo" / "features" / "signal_errors.py"
 HOUR = 3_600_000
@@ -135,7 +137,7 @@ def _steps(*steps: Function) -> Steps:
     declared = load_declarations(SHIPPED)
     (view,) = declared.views
     changed = FeatureView(**{f: getattr(view, f) for f in view.__struct_fields__} | {"steps": steps})
-    return Steps(changed, Declarations(sources=declared.sources, views=(changed,)))
+    return steps_before(changed, Declarations(sources=declared.sources, views=(changed,)), Expressions())
 
 
 def test_steps_add_columns_in_order_over_arrow_and_pandas() -> None:

@@ -9,6 +9,7 @@ from schemas.features import Declarations
 from udfs.events.decoder import EventDecoder
 from udfs.events.progress import Progress
 from udfs.events.view_events import ViewEvents
+from udfs.features.expressions import Expressions
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,11 @@ class DecodeSpec:
     settle_ms: int
     partitions: Mapping[str, int] = field(default_factory=dict)
 
-    def decoder(self, name: str, now: Callable[[], int]) -> EventDecoder:
-        source = next(s for s in self.declared.sources if s.name == name)
-        views = [ViewEvents(v, self.declared, self.shards) for v in self.declared.views if v.source == name]
+    def decoder(self, name: str, now: Callable[[], int], expressions: Expressions) -> EventDecoder:
+        declared = self.declared
+        source = next(s for s in declared.sources if s.name == name)
+        read = (v for v in declared.views if v.source == name)
+        views = [ViewEvents(v, declared, self.shards, expressions) for v in read]
         return EventDecoder(source, views, now)
 
     def progress(self, name: str, now: int) -> Progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from schemas.errors import FeatureError
 from schemas.feature_rules import check
-from schemas.features import Declarations, Expression, Function
+from schemas.features import Declarations, Enrichment
 
 
 def read_sources(declared: Declarations, topics: bool) -> dict[str, str]:
@@ -16,11 +16,10 @@ def read_sources(declared: Declarations, topics: bool) -> dict[str, str]:
     check(declared)
     for view in declared.views:
         for step in view.steps:
-            if not isinstance(step, Function):
-                what = step.name if isinstance(step, Expression) else step.reference
+            if isinstance(step, Enrichment):
                 raise FeatureError(
-                    f"view {view.id}: the step {what!r} is SQL or a reference, which the jobs do not compute "
-                    "yet: write it as a Python function"
+                    f"view {view.id}: the step by {step.reference!r} is a reference, which the jobs do not "
+                    "compute yet: write it as a Python function"
                 )
     read = {view.source for view in declared.views}
     found = {s.name: s.topic for s in declared.sources if s.name in read}

@@ -8,6 +8,7 @@ from schemas.features import Declarations, FeatureView
 from udfs.events.view_events import ViewEvents
 from udfs.features.base import Fetch, ViewEngine
 from udfs.features.engine import make_engine
+from udfs.features.expressions import Expressions
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,10 @@ class ViewSpec:
     def engine(self, view: str, shard: int, fetch: Fetch) -> ViewEngine:
         return make_engine(self.view(view), self.declared, shard, fetch)
 
-    def readers(self, view: str) -> list[ViewEvents]:
+    def readers(self, view: str, expressions: Expressions) -> list[ViewEvents]:
         """What the views that read `view` take of its rows."""
-        return [ViewEvents(v, self.declared, self.shards) for v in self.declared.views if v.source == view]
+        read = (v for v in self.declared.views if v.source == view)
+        return [ViewEvents(v, self.declared, self.shards, expressions) for v in read]
 
     def placed(self, view: str) -> bool:
         """Whether ids of its events are SOURCE/PARTITION/OFFSET."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 
 import pyarrow as pa
 
@@ -14,6 +15,7 @@ from schemas.records import DeadLetter
 from udfs.events.view_events import ViewEvents
 from udfs.events.view_spec import ViewSpec
 from udfs.features.base import END
+from udfs.features.expressions import Expressions
 from udfs.features.rows import rows_as_events
 from udfs.history.events import HistorySpec
 from udfs.history.files import find_files
@@ -52,19 +54,20 @@ def compute_rows(
 
 def _from_files(history: HistorySpec, view: FeatureView) -> Iterator[Part]:
     source = next(s for s in history.declared.sources if s.name == view.source)
-    reader = history.reader()
-    for path in find_files(source.history, history.s3):
-        for found in reader.read(path):
-            if not isinstance(found, DeadLetter) and found[0] == view.id:
-                yield found[1:]
+    with closing(history.reader()) as reader:
+        for path in find_files(source.history, history.s3):
+            for found in reader.read(path):
+                if not isinstance(found, DeadLetter) and found[0] == view.id:
+                    yield found[1:]
 
 
 def _from_rows(
     history: HistorySpec, view: FeatureView, above: FeatureView, rows: Iterable[pa.RecordBatch]
 ) -> Iterator[Part]:
-    reader = ViewEvents(view, history.declared, history.shards)
-    for batch in rows:
-        events = rows_as_events(FeatureBlock(above.id, True, batch), above.entity)
-        for shard, part in reader.of(events).parts:
-            for stretch, piece in history.pieces(part):
-                yield shard, stretch, piece
+    with closing(Expressions()) as expressions:
+        reader = ViewEvents(view, history.declared, history.shards, expressions)
+        for batch in rows:
+            events = rows_as_events(FeatureBlock(above.id, True, batch), above.entity)
+            for shard, part in reader.of(events).parts:
+                for stretch, piece in history.pieces(part):
+                    yield shard, stretch, piece

@@ -17,6 +17,7 @@ from schemas.features import Declarations, FeatureType
 from schemas.records import RAW_LIMIT, DeadLetter
 from schemas.tensors import BadRecord
 from udfs.events.view_events import ViewEvents
+from udfs.features.expressions import Expressions
 from udfs.history.files import file_system, read_batches
 from udfs.s3 import S3Options
 
@@ -55,9 +56,9 @@ class HistoryReader:
         self._spec = spec
         self._source = next(s for s in declared.sources if s.name == spec.source)
         self._files, _ = file_system(self._source.history, spec.s3)
-        self._views = [
-            ViewEvents(v, declared, spec.shards) for v in declared.views if v.source == spec.source
-        ]
+        self._expressions = Expressions()
+        read = (v for v in declared.views if v.source == spec.source)
+        self._views = [ViewEvents(v, declared, spec.shards, self._expressions) for v in read]
         self._types = {c.name: c.type for c in self._source.columns} | {EVENT_ID: FeatureType.STRING}
         self._nullable = [c.name for c in self._source.columns if c.nullable] + [EVENT_ID]
 
@@ -86,6 +87,9 @@ class HistoryReader:
                 for shard, part in split.parts:
                     for stretch, piece in self._spec.pieces(part):
                         yield view.id, shard, stretch, piece
+
+    def close(self) -> None:
+        self._expressions.close()
 
     def _identified(self, batch: pa.RecordBatch, path: str, first: int) -> pa.RecordBatch:
         """An event's id: its column, or what a stream knew it by, or its place in the file."""
