@@ -42,7 +42,9 @@ class ViewBatch(KeyedProcessFunction):
         view, _, shard = key.rpartition("/")
         engine = self._engines.get(key)
         if engine is None:
-            engine = self._engines[key] = self._spec.engine(view, int(shard), lambda _: None)
+            expressions = self._outputs.expressions
+            engine = self._spec.engine(view, int(shard), lambda _: None, expressions)
+            self._engines[key] = engine
             ctx.timer_service().register_event_time_timer(END_OF_INPUT)
         yield from self._outputs.rows(view, engine.settle(int(value[0]) - 1, _now()))
         yield from self._outputs.rows(view, engine.add(events), events)

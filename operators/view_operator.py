@@ -67,7 +67,10 @@ class ViewOperator(KeyedProcessFunction):
         found = self._shards.get(key)
         if found is None:
             view, _, number = key.rpartition("/")
-            engine = self._state.restore(key, lambda: self._spec.engine(view, int(number), self._state.fetch))
+            fetch, expressions = self._state.fetch, self._outputs.expressions
+            engine = self._state.restore(
+                key, lambda: self._spec.engine(view, int(number), fetch, expressions)
+            )
             found = self._shards[key] = _Shard(view, engine, -(2**63))
             timers.register_event_time_timer(END_OF_INPUT)
         return found

@@ -107,7 +107,8 @@ def event_types(view: FeatureView, declared: Declarations, steps: Sequence[Step]
 
 
 def split_steps(view: FeatureView) -> tuple[Sequence[Step], Sequence[Step]]:
-    """Those that run when an event comes, and those that wait for references: from the first enrichment on."""
+    """Those that run when an event comes, and those that wait for references: the first enrichment and
+    what follows it."""
     first = next((n for n, s in enumerate(view.steps) if isinstance(s, Enrichment)), len(view.steps))
     return view.steps[:first], view.steps[first:]
 
@@ -127,7 +128,7 @@ def feature_types(view: FeatureView, declared: Declarations) -> Types:
         if key not in before:
             raise FeatureError(
                 f"view {view.id}: the entity column {key!r} comes after an enrichment, which is known only "
-                "when an event is settled: declare that step before it, or the entity in a view over this view"
+                "when an event is settled: declare that step before it, or the entity in a view over this one"
             )
         if events[key] not in _KEYS:
             raise FeatureError(

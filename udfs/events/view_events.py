@@ -11,9 +11,9 @@ import pyarrow as pa
 from schemas.features import Declarations, FeatureView
 from udfs.features.expressions import Expressions
 from udfs.features.sharding import shard_of
-from udfs.features.steps import Failed, steps_before
+from udfs.features.steps import STEP_FAILED, Failed, steps_before
 
-NULL_KEY, STEP_FAILED = "null_key", "step_failed"
+NULL_KEY = "null_key"
 
 
 @dataclass(frozen=True, slots=True)

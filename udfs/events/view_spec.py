@@ -13,7 +13,7 @@ from udfs.features.expressions import Expressions
 
 @dataclass(frozen=True, slots=True)
 class ViewSpec:
-    """`views`: the ids of those that this operator computes; all read one source or one view.
+    """`views`: the ids of those that this operator computes; the events of all travel on one stream.
 
     Watermarks count in steps of `settle_ms`. A shard's changes are written after `flush_ms`, or as soon as
     its journal has `flush_bytes`; at most `resident` entities of a shard stay in memory. `online` and
@@ -33,8 +33,11 @@ class ViewSpec:
     def view(self, name: str) -> FeatureView:
         return next(v for v in self.declared.views if v.id == name)
 
-    def engine(self, view: str, shard: int, fetch: Fetch) -> ViewEngine:
-        return make_engine(self.view(view), self.declared, shard, fetch)
+    def engine(
+        self, view: str, shard: int, fetch: Fetch, expressions: Expressions | None = None
+    ) -> ViewEngine:
+        """See `udfs.features.engine.make_engine`."""
+        return make_engine(self.view(view), self.declared, shard, fetch, expressions)
 
     def readers(self, view: str, expressions: Expressions) -> list[ViewEvents]:
         """What the views that read `view` take of its rows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -13,6 +13,8 @@ from schemas.feature_rules import event_types, split_steps
 from schemas.features import Declarations, Enrichment, Expression, FeatureType, FeatureView, Function, Step
 from udfs.features.expressions import Expressions
 from udfs.features.functions import Call
+
+STEP_FAILED = "step_failed"
 
 Lookup = Callable[[Enrichment, pa.RecordBatch], list[pa.Array]]
 """The columns of an enrichment, in its order, as of each event's time."""
@@ -27,30 +29,34 @@ class Failed:
 
 
 class Steps:
-    """Steps in order; neighbouring expressions are one query. `types`: the columns before the first."""
+    """Steps in order; neighbouring expressions are one query. `known`: the columns before the first;
+    `types`: of all columns, the steps' own among them."""
 
     def __init__(
         self,
         steps: Sequence[Step],
+        known: Iterable[str],
         types: Mapping[str, FeatureType],
         expressions: Expressions,
+        *,
         lookup: Lookup | None = None,
     ) -> None:
         self._parts: list[tuple[Sequence[str], Callable[[pa.RecordBatch], list[pa.Array]]]] = []
-        known = dict(types)
+        so_far = {name: types[name] for name in known}
         for is_sql, group in groupby(steps, lambda s: isinstance(s, Expression)):
             if is_sql:
                 run = [step for step in group if isinstance(step, Expression)]
-                self._parts.append(([s.name for s in run], expressions.query(run, known)))
-                known |= {s.name: s.type for s in run}
+                self._parts.append(([s.name for s in run], expressions.query(run, so_far)))
+                so_far |= {s.name: s.type for s in run}
                 continue
             for step in group:
                 if isinstance(step, Function):
                     self._parts.append(([step.name], _one(Call(step))))
-                    known[step.name] = step.type
+                    so_far[step.name] = step.type
                 elif isinstance(step, Enrichment):
                     assert lookup is not None
                     self._parts.append(([*step.columns], _looked_up(step, lookup)))
+                    so_far |= {name: types[name] for name in step.columns}
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """`batch` with the new columns. Raises `FeatureError` where a step fails on one of the rows."""
@@ -81,8 +87,8 @@ class Steps:
 
 def steps_before(view: FeatureView, declared: Declarations, expressions: Expressions) -> Steps:
     """The steps that run when an event comes."""
-    event_types(view, declared)
-    return Steps(split_steps(view)[0], event_types(view, declared, ()), expressions)
+    before, _ = split_steps(view)
+    return Steps(before, event_types(view, declared, ()), event_types(view, declared), expressions)
 
 
 def check_expressions(declared: Declarations) -> None:
