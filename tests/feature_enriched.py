@@ -57,7 +57,7 @@ def _view(name: str, *features: Any, **more: Any) -> FeatureView:
     return FeatureView(**{**of, "name": name, "features": features, "description": "A test's.", **more})
 
 
-def _declared(topic: str, history: str) -> Declarations:
+def _declared(topic: str, history: str, idle: str) -> Declarations:
     def column(name: str, kind: FeatureType, nullable: bool = True) -> Column:
         return Column(name=name, type=kind, nullable=nullable)
 
@@ -69,7 +69,7 @@ def _declared(topic: str, history: str) -> Declarations:
     patient: dict[str, Any] = {"event_time": "at", "out_of_orderness": "2 s", "idle": "1 h"}
     signals = Source(
         **kept("signals"),
-        **patient,
+        **patient | {"idle": idle},
         event_id="id",
         columns=(
             column("id", text, False),
@@ -129,9 +129,10 @@ def _declared(topic: str, history: str) -> Declarations:
     return Declarations(sources=(signals,), references=(zips, networks), views=views)
 
 
-def declare(file: Path, topic: str = "", history: str = "") -> Declarations:
-    """Writes the declarations to `file`; topics are `topic` with the name, histories `history/NAME`."""
-    made = write_declarations(_declared(topic, history))
+def declare(file: Path, topic: str = "", history: str = "", idle: str = "1 h") -> Declarations:
+    """Writes the declarations to `file`; topics are `topic` with the name, histories `history/NAME`;
+    `idle` is the source's."""
+    made = write_declarations(_declared(topic, history, idle))
     file.write_text(
         f"import msgspec\nfrom schemas.features import Declarations\n"
         f"DECLARATIONS = msgspec.json.decode({made!r}, type=Declarations)\n"

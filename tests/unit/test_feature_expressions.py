@@ -179,6 +179,13 @@ def test_a_query_fails_for_the_rows_at_fault_and_works_again_after(duck: Express
     assert query(ROWS.slice(0, 0))[0].to_pylist() == []
 
 
+def test_rows_keep_their_order_however_many_there_are(duck: Expressions) -> None:
+    """More than DuckDB takes at once."""
+    query = duck.query([step("n + 1", FeatureType.INT64)], {"n": FeatureType.INT64})
+    rows = pa.record_batch({"n": pa.array(range(150_000), pa.int64())})
+    assert query(rows)[0].to_pylist() == list(range(1, 150_001))
+
+
 INTEGERS = st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)), max_size=30)
 
 
