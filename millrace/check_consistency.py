@@ -96,9 +96,9 @@ class _Check:
         kept, online = stored_views(self.declared, "history"), stored_views(self.declared, "online")
         stored = kept.get(name) or online[name]
         late = late_entities(self.dead_letters, name, view.entity) if self.dead_letters else set()
-        if self.dead_letters and (rows := late_references(self.dead_letters, name)):
+        if self.dead_letters and (count := late_references(self.dead_letters, name)):
             typer.echo(
-                f"{name}: {rows} rows of references came late, so that rows settled before may differ",
+                f"{name}: {count} rows of references came late, so that rows settled before may differ",
                 err=True,
             )
         computed = rows_of(compute_rows(self.declared, view, self.s3), stored)

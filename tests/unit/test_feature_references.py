@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,7 +15,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from millrace.cli import app
 from operators import decode_events, decode_references
 from schemas.errors import FeatureError, StoreError
 from schemas.feature_block import EVENT_ID, EVENT_TIME, from_bytes, marked_reference, reference_of, to_bytes
@@ -38,6 +41,8 @@ from schemas.features import (
     Trailing,
     Value,
 )
+from schemas.records import DeadLetter, encode
+from tests import feature_enriched
 from tests.feature_stand import FeatureStand
 from udfs.events.joint_progress import JointProgress
 from udfs.events.reading import read_references
@@ -46,6 +51,7 @@ from udfs.features.base import END, Output, ViewEngine
 from udfs.features.engine import make_engine
 from udfs.features.expressions import Expressions
 from udfs.features.versions import Versions
+from udfs.s3 import S3Options
 
 START = 1_700_000_000_000
 SIGNALS = Source(
@@ -693,6 +699,22 @@ def test_a_reference_that_is_silent_no_longer_holds_events_back(clock: list[int]
         "counts from now on"
     }
     assert {(letter.source, letter.offset) for letter in letters} == {("topic", 2)}
+
+
+def test_check_consistency_says_where_rows_of_references_came_late(clock: list[int], tmp_path: Path) -> None:
+    declared = feature_enriched.declare(tmp_path / "views.py", history=str(tmp_path / "past"))
+    feature_enriched.write_histories(declared, feature_enriched.streams(400, START, 10), S3Options())
+    letters = [
+        DeadLetter("spend_v1", "zips", 0, at, START, "late_reference", "came late", "", 0) for at in (3, 4)
+    ]
+    (tmp_path / "letters").write_bytes(b"\n".join(map(encode, letters)))
+    arguments = ["check-consistency", str(tmp_path / "views.py"), "--history", str(tmp_path / "none")]
+    done = CliRunner().invoke(app, [*arguments, "--dead-letters", str(tmp_path / "letters")])
+    assert done.exit_code == 0
+    assert done.stderr == (
+        "spend_v1: 2 rows of references came late, so that rows settled before may differ\n"
+    )
+    assert "busy_v1 history: 0 equal" in done.stdout
 
 
 def test_bad_rows_of_a_reference_are_dead_letters_and_sums_hold(clock: list[int]) -> None:
