@@ -63,7 +63,9 @@ def _command(options: argparse.Namespace) -> Callable[[KafkaBroker, Plan, Path],
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench")
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--records", type=int, help="a run, a third of them to warm up (3,000,000; quick: 200,000)")
+    shared.add_argument(
+        "--records", type=int, help="a run, a third of them to warm up (3,000,000; quick: 200,000)"
+    )
     shared.add_argument("--rounds", type=int, help="3; quick: 1")
     shared.add_argument("--phase-seconds", type=float, help="of each latency phase (20; quick: 5)")
     shared.add_argument("--keys", action="store_true", help="records have one of 1,000 keys")

@@ -4,8 +4,9 @@ without a cluster with folders. The same views, the same engine as in `jobs/feat
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 
-from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 from jobs.feature_settings import BackfillSettings
@@ -20,7 +21,8 @@ from operators.side_outputs import side_output
 from operators.view_batch import ViewBatch
 from schemas.errors import FeatureError
 from schemas.features import Declarations
-from udfs.events.reading import read_sources
+from udfs.events.reading import read_references, read_sources
+from udfs.events.references import streams_from
 from udfs.features.loading import load_declarations
 from udfs.history.events import HistorySpec
 from udfs.history.files import find_files
@@ -31,14 +33,18 @@ def build(
 ) -> None:
     """Files to events, events to features, layer by layer; features to the stores."""
     declared = load_declarations(settings.declarations)
-    operators: list[DataStream] = []
+    options = (settings.shards, settings.s3, settings.stretch_seconds * 1000)
+    references = {
+        name: history_events(env, files, HistorySpec(declared, name, *options, is_reference=True))
+        for name, files in _reference_files(declared, settings).items()
+    }
+    operators: list[DataStream] = [*references.values()]
     computed: list[DataStream] = []
     for source, files in _files(declared, settings).items():
-        history = HistorySpec(declared, source, settings.shards, settings.s3, settings.stretch_seconds * 1000)
+        history = HistorySpec(declared, source, *options)
         read = history_events(env, files, history)
         operators.append(read)
-        events = by_stretch(side_output(read, events_tag(source)), source)
-        _layer(computed, events, source, settings, history)
+        _layer(computed, read, source, settings=settings, history=history, references=references)
     statements = tables.create_statement_set()
     add_stores(tables, statements, computed, declared, settings)
     letters = side_view(tables, [*operators, *computed], DEAD_LETTERS)
@@ -50,36 +56,50 @@ def check(settings: BackfillSettings) -> None:
     """Raises the error of whatever is not there, before Flink starts."""
     declared = load_declarations(settings.declarations)
     _files(declared, settings)
+    _reference_files(declared, settings)
     check_stores(declared, settings)
 
 
 def _files(declared: Declarations, settings: BackfillSettings) -> dict[str, list[str]]:
     """Source -> its files, of the sources that views read. Raises `FeatureError` where there are none."""
-    found = {}
-    for source in declared.sources:
-        if source.name in read_sources(declared, topics=False):
-            found[source.name] = find_files(source.history, settings.s3) if source.history else []
-            if not found[source.name]:
-                raise FeatureError(f"source {source.name} has no files in its history {source.history!r}")
+    read = read_sources(declared, topics=False)
+    histories = {s.name: s.history for s in declared.sources if s.name in read}
+    return {name: _found("source", name, history, settings) for name, history in histories.items()}
+
+
+def _reference_files(declared: Declarations, settings: BackfillSettings) -> dict[str, list[str]]:
+    """The same of the references that steps name."""
+    named = read_references(declared, topics=False)
+    histories = {r.name: r.history for r in declared.references if r.name in named}
+    return {name: _found("reference", name, history, settings) for name, history in histories.items()}
+
+
+def _found(what: str, name: str, history: str, settings: BackfillSettings) -> list[str]:
+    found = find_files(history, settings.s3) if history else []
+    if not found:
+        raise FeatureError(f"{what} {name} has no files in its history {history!r}")
     return found
 
 
 def _layer(
     computed: list[DataStream],
-    events: KeyedStream,
+    rows: DataStream,
     read: str,
+    *,
     settings: BackfillSettings,
     history: HistorySpec,
+    references: Mapping[str, DataStream],
 ) -> None:
-    """The views that read one source or view, and those that read them, as operators."""
+    """The views that read one source or view, whose rows `rows` sends, and those that read them."""
     declared = history.declared
-    names = tuple(v.id for v in declared.views if v.source == read)
-    rows = events.process(ViewBatch(settings.views(declared, names), history), FEATURE_BLOCK)
-    computed.append(rows.name(f"views of {read}").uid(f"views-{read}").disable_chaining())
-    for name in names:
-        if any(v.source == name for v in declared.views):
-            above = by_stretch(side_output(rows, events_tag(name)), name)
-            _layer(computed, above, name, settings, history)
+    for stream in streams_from(read, declared):
+        sides = [rows, *(references[name] for name in stream.references)]
+        events = by_stretch(side_output(sides, events_tag(stream.name)), stream.name)
+        made = events.process(ViewBatch(settings.views(declared, stream.views), history), FEATURE_BLOCK)
+        name = f"views of {stream.name}"
+        computed.append(made.name(name).uid(f"views-{stream.name}").disable_chaining())
+        for view in stream.views:
+            _layer(computed, made, view, settings=settings, history=history, references=references)
 
 
 if __name__ == "__main__":

@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
-from pyflink.table import StreamTableEnvironment
+from pyflink.table import StreamTableEnvironment, Table
 
-from jobs.feature_settings import FeatureSettings
+from jobs.feature_settings import FeatureKafka, FeatureSettings
 from jobs.feature_stores import add_stores, check_stores
 from jobs.running import run
 from jobs.wiring import connection, folder_reading
 from operators.block_row import DEAD_LETTERS, KEYED_BLOCK
 from operators.decode_events import DecodeEvents
-from operators.event_watermark import keyed_events
-from operators.feature_rows import EVENT_BLOCK, FEATURE_BLOCK, events_tag
+from operators.decode_references import DecodeReferences
+from operators.event_watermark import timed_events
+from operators.feature_rows import EVENT_BLOCK, FEATURE_BLOCK, events_tag, progress_tag
 from operators.folder_sink import add_folder_sink
 from operators.folder_source import folder_blocks
 from operators.kafka import Delivery, Reading
@@ -28,28 +30,36 @@ from operators.side_outputs import side_output
 from operators.view_operator import ViewOperator
 from schemas.block import PARTITIONS
 from schemas.features import Declarations
-from udfs.events.decode_spec import DecodeSpec
-from udfs.events.reading import read_sources
+from udfs.events.decode_spec import DecodeSpec, ReferenceSpec
+from udfs.events.reading import read_references, read_sources
+from udfs.events.references import streams_from
 from udfs.features.loading import load_declarations
 
 
 def build(env: StreamExecutionEnvironment, tables: StreamTableEnvironment, settings: FeatureSettings) -> None:
     """Raw blocks to events, events to features, layer by layer; features to the stores."""
     declared = load_declarations(settings.declarations)
-    sources = read_sources(declared, settings.kafka is not None)
+    topics = settings.kafka is not None
+    sources, references = read_sources(declared, topics), read_references(declared, topics)
     known = _partitions(settings, sources) if env.get_parallelism() == 1 else {}
     spec = DecodeSpec(declared, tuple(sources), settings.shards, settings.settle_ms, known)
     # one instance reads all partitions: the fewer blocks a window is cut into, the better
     lanes = 1 if env.get_parallelism() == 1 else PARTITIONS
     decoded = _blocks(tables, settings, sources, lanes).process(DecodeEvents(spec), EVENT_BLOCK)
     decoded.name("decode events").uid("decode").disable_chaining()
-    computed: list[DataStream] = []
+    changes = _changes(tables, settings, references) if references else None
+    beside = _partitions(settings, references)
+    others, computed = [decoded], list[DataStream]()
     for source in sources:
-        events = keyed_events(tables, side_output(decoded, events_tag(source)), source)
-        _layer(computed, events, source, declared, settings)
+        reference: DataStream | None = None
+        if changes is not None and spec.has_references(source):
+            of = ReferenceSpec(declared, source, settings.shards, settings.settle_ms, beside)
+            reference = _references(changes, decoded, of)
+            others.append(reference)
+        _Layers(tables, declared, settings, reference, computed).add(decoded, source)
     statements = tables.create_statement_set()
     add_stores(tables, statements, computed, declared, settings)
-    letters = side_view(tables, [decoded, *computed], DEAD_LETTERS)
+    letters = side_view(tables, [*others, *computed], DEAD_LETTERS)
     if settings.kafka is not None:
         add_kafka_sink(
             tables,
@@ -67,10 +77,12 @@ def build(env: StreamExecutionEnvironment, tables: StreamTableEnvironment, setti
 def check(settings: FeatureSettings) -> None:
     """Raises the error of whatever is not there, before Flink starts."""
     declared = load_declarations(settings.declarations)
-    sources = read_sources(declared, settings.kafka is not None)
     kafka = settings.kafka
+    sources = read_sources(declared, kafka is not None)
+    references = read_references(declared, kafka is not None)
     if kafka is not None and kafka.check:
         topics = dict.fromkeys(sources.values(), "of the declared sources")
+        topics |= dict.fromkeys(references.values(), "of the declared references")
         check_topics(connection(kafka), topics | {kafka.dead_letters: "kafka.dead_letters"})
     check_stores(declared, settings)
 
@@ -80,14 +92,8 @@ def _blocks(
 ) -> KeyedStream:
     """Blocks by source and lane, a partition modulo `lanes`; a folder is one partition."""
     if settings.kafka is not None:
-        kafka = settings.kafka
-        blocks = kafka_blocks(
-            tables,
-            connection(kafka),
-            RecordTopics({topic: source for source, topic in sources.items()}),
-            Reading(kafka.group, kafka.start, settings.bounded),
-            window_ms=settings.window_ms,
-            lanes=lanes,
+        blocks = _kafka_blocks(
+            tables, settings, settings.kafka, sources, start=settings.kafka.start, name="records", lanes=lanes
         )
         return keyed_stream(tables, blocks, KEYED_BLOCK, "blocks")
     assert settings.folder is not None
@@ -95,29 +101,91 @@ def _blocks(
     return keyed_by_first(folder_blocks(tables, reading, settings.max_block, lanes=True), KEYED_BLOCK)
 
 
-def _layer(
-    computed: list[DataStream],
-    events: KeyedStream,
-    read: str,
-    declared: Declarations,
+def _changes(
+    tables: StreamTableEnvironment, settings: FeatureSettings, references: dict[str, str]
+) -> KeyedStream:
+    """The same of references: of Kafka's topics all that they hold, since any of it may still count."""
+    if settings.kafka is not None:
+        blocks = _kafka_blocks(
+            tables,
+            settings,
+            settings.kafka,
+            references,
+            start="earliest",
+            name="references",
+            lanes=PARTITIONS,
+        )
+        return keyed_stream(tables, blocks, KEYED_BLOCK, "reference-blocks")
+    assert settings.folder is not None
+    reading = folder_reading(settings.folder, "references", settings.bounded)
+    blocks = folder_blocks(tables, reading, settings.max_block, lanes=True, name="reference")
+    return keyed_by_first(blocks, KEYED_BLOCK)
+
+
+def _kafka_blocks(
+    tables: StreamTableEnvironment,
     settings: FeatureSettings,
-) -> None:
-    """The views that read one source or view, and those that read them, as operators."""
-    names = tuple(v.id for v in declared.views if v.source == read)
-    rows = events.process(ViewOperator(settings.views(declared, names)), FEATURE_BLOCK)
-    computed.append(rows.name(f"views of {read}").uid(f"views-{read}").disable_chaining())
-    for name in names:
-        if any(v.source == name for v in declared.views):
-            above = keyed_by_first(side_output(rows, events_tag(name)), EVENT_BLOCK)
-            _layer(computed, above, name, declared, settings)
+    kafka: FeatureKafka,
+    topics: dict[str, str],
+    *,
+    start: str,
+    name: str,
+    lanes: int,
+) -> Table:
+    return kafka_blocks(
+        tables,
+        connection(kafka),
+        RecordTopics({topic: of for of, topic in topics.items()}),
+        Reading(kafka.group, start, settings.bounded),
+        window_ms=settings.window_ms,
+        lanes=lanes,
+        name=name,
+    )
 
 
-def _partitions(settings: FeatureSettings, sources: dict[str, str]) -> dict[str, int]:
-    """Source -> how many partitions there are to be heard of, where that can be told."""
-    if settings.kafka is None:
-        return dict.fromkeys(sources, 1)
-    found = partitions(connection(settings.kafka), sources.values())
-    return {source: found[topic] for source, topic in sources.items() if topic in found}
+def _references(changes: KeyedStream, decoded: DataStream, spec: ReferenceSpec) -> DataStream:
+    """The references beside one source: an operator that sends their rows to the streams of its views."""
+    progress = keyed_by_first(side_output(decoded, progress_tag(spec.source)), EVENT_BLOCK)
+    rows = changes.connect(progress).process(DecodeReferences(spec), EVENT_BLOCK)
+    rows.name(f"references beside {spec.source}").uid(f"references-{spec.source}")
+    return rows.set_parallelism(1).disable_chaining()
+
+
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    """The views that read one source, and those that read them. `references`: the operator beside them."""
+
+    tables: StreamTableEnvironment
+    declared: Declarations
+    settings: FeatureSettings
+    references: DataStream | None
+    computed: list[DataStream]
+
+    def add(self, rows: DataStream, read: str, above: bool = False) -> None:
+        """An operator for each stream; `rows` sends what views of `read` take. `above`: it is a view."""
+        for stream in streams_from(read, self.declared):
+            events = side_output(rows, events_tag(stream.name))
+            if not above:
+                events = timed_events(self.tables, events, stream.name)
+            if stream.references:
+                assert self.references is not None
+                beside = side_output(self.references, events_tag(stream.name))
+                name = f"beside-{stream.name}"
+                events = events.union(timed_events(self.tables, beside, name, always=True))
+            views = ViewOperator(self.settings.views(self.declared, stream.views))
+            made = keyed_by_first(events, EVENT_BLOCK).process(views, FEATURE_BLOCK)
+            name = f"views of {stream.name}"
+            self.computed.append(made.name(name).uid(f"views-{stream.name}").disable_chaining())
+            for view in stream.views:
+                self.add(made, view, above=True)
+
+
+def _partitions(settings: FeatureSettings, read: dict[str, str]) -> dict[str, int]:
+    """Source or reference -> how many partitions there are to be heard of, where that can be told."""
+    if settings.kafka is None or not read:
+        return dict.fromkeys(read, 1)
+    found = partitions(connection(settings.kafka), read.values())
+    return {name: found[topic] for name, topic in read.items() if topic in found}
 
 
 if __name__ == "__main__":

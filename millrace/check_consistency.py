@@ -43,7 +43,8 @@ def check_consistency(
 ) -> None:
     """Compute views from their sources' history, and hold stored rows and what Redis serves against it.
 
-    Rows up to the newest stored one are compared, value by value and to the last bit. The exit code is 1
+    Steps in SQL and references are computed, too, from the references' history. Rows up to the newest stored
+    one are compared, value by value and to the last bit. The exit code is 1
     where something is mismatched, missing or extra. All is held in memory: choose a view and a short history.
     """
     from schemas.errors import FeatureError, SettingsError  # noqa: PLC0415
@@ -87,7 +88,7 @@ class _Check:
         from udfs.history.compute import compute_rows  # noqa: PLC0415
         from udfs.history.consistency import compare_history, compare_online, rows_of  # noqa: PLC0415
         from udfs.history.files import read_rows  # noqa: PLC0415
-        from udfs.history.late import late_entities  # noqa: PLC0415
+        from udfs.history.late import late_entities, late_references  # noqa: PLC0415
         from udfs.online.base import RedisOptions  # noqa: PLC0415
         from udfs.online.redis_reader import RedisReader  # noqa: PLC0415
 
@@ -95,6 +96,11 @@ class _Check:
         kept, online = stored_views(self.declared, "history"), stored_views(self.declared, "online")
         stored = kept.get(name) or online[name]
         late = late_entities(self.dead_letters, name, view.entity) if self.dead_letters else set()
+        if self.dead_letters and (count := late_references(self.dead_letters, name)):
+            typer.echo(
+                f"{name}: {count} rows of references came late, so that rows settled before may differ",
+                err=True,
+            )
         computed = rows_of(compute_rows(self.declared, view, self.s3), stored)
         found = {}
         if self.history and name in kept:

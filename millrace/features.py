@@ -55,7 +55,7 @@ def list_(
     owner: Annotated[str, typer.Option("--owner", help="Only theirs.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show every feature: its type, the stream it comes from, its owner, and which models read it."""
+    """Show every feature: its type, the stream and references it comes from, its owner, and who reads it."""
     with _opened(registry) as known:
         found = [one for one in known.lineages() if owner in ("", one.owner)]
     _show(found, as_json)
@@ -159,7 +159,9 @@ def _show(found: list[Lineage], as_json: bool) -> None:
     else:
         from millrace.render import print_table  # noqa: PLC0415
 
-        shown = [{**row, **{k: ", ".join(row[k]) for k in ("through", "read_by")}} for row in rows]
+        shown = [
+            {**row, **{k: ", ".join(row[k]) for k in ("through", "references", "read_by")}} for row in rows
+        ]
         print_table([name.replace("_", " ") for name in rows[0]], [list(row.values()) for row in shown])
 
 
@@ -169,6 +171,7 @@ def _row(one: Lineage) -> dict[str, Any]:
         "type": one.type.value,
         "source": one.source,
         "through": list(one.through),
+        "references": list(one.references),
         "read_by": [
             f"{model} {f'version {version}' if version else 'all'}" for model, version in one.readers
         ],

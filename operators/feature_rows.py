@@ -27,16 +27,22 @@ HISTORY = OutputTag("history", HISTORY_LINES)
 
 
 def events_tag(name: str) -> OutputTag:
-    """The side output of a source's events, or of a view's rows as events of the views that read it."""
+    """The side output of a stream (see `udfs.events.references`): of events, of a view's rows as events of
+    the views that read it, or of rows of references among them."""
     return OutputTag(f"events-{name}", EVENT_BLOCK)
+
+
+def progress_tag(source: str) -> OutputTag:
+    """The side output of how far a source has been read: rows of watermarks."""
+    return OutputTag(f"progress-{source}", EVENT_BLOCK)
 
 
 def event_row(view: str, shard: int, watermark: int, events: pa.RecordBatch) -> Row:
     return Row(f"{view}/{shard}", Row(watermark, to_bytes(events)))
 
 
-def watermark_row(watermark: int) -> Row:
-    return Row("", Row(watermark, None))
+def watermark_row(watermark: int, key: str = "") -> Row:
+    return Row(key, Row(watermark, None))
 
 
 def events_of(value: Any) -> pa.RecordBatch:

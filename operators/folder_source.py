@@ -111,12 +111,16 @@ class ReadModels(_FolderFunction):
 
 
 def folder_blocks(
-    tables: StreamTableEnvironment, reading: FolderReading, max_records: int, lanes: bool
+    tables: StreamTableEnvironment,
+    reading: FolderReading,
+    max_records: int,
+    lanes: bool,
+    name: str = "record",
 ) -> DataStream:
-    """Rows of KEYED_BLOCK from `folder/DATA_TYPE/*`: one record a line."""
-    ticks = tick_source(tables, "record_ticks", once=reading.bounded)
+    """Rows of KEYED_BLOCK from `folder/DATA_TYPE/*`: one record a line. `name`: of what is read."""
+    ticks = tick_source(tables, f"{name}_ticks", once=reading.bounded)
     read = ticks.process(ReadRecords(reading, max_records, lanes), KEYED_BLOCK)
-    return read.name("read records").uid("read-records").set_parallelism(1).disable_chaining()
+    return read.name(f"read {name}s").uid(f"read-{name}s").set_parallelism(1).disable_chaining()
 
 
 def folder_models(tables: StreamTableEnvironment, reading: FolderReading) -> DataStream:

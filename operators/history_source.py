@@ -15,20 +15,28 @@ from operators.block_row import DEAD_LETTERS
 from operators.feature_rows import EVENT_BLOCK, event_row, events_tag
 from operators.keyed_table import keyed_by_first
 from schemas.records import DeadLetter, encode
-from udfs.history.events import HistorySpec
+from udfs.events.references import stream_of
+from udfs.history.events import HistoryReader, HistorySpec
 
 _FILE = Types.ROW_NAMED(["key", "file"], [Types.STRING(), Types.ROW_NAMED(["path"], [Types.STRING()])])
 
 
 class ReadHistory(KeyedProcessFunction):
-    """Paths of files, each its own key. Side outputs: `events_tag(SOURCE)`, rows whose number is the start of
+    """Paths of files, each its own key. Side outputs: `events_tag(STREAM)`, rows whose number is the start of
     their stretch; DEAD_LETTERS."""
 
     def __init__(self, spec: HistorySpec) -> None:
         self._spec = spec
+        self._opened: HistoryReader | None = None
 
     def open(self, context: RuntimeContext) -> None:
-        self._reader, self._tag = self._spec.reader(), events_tag(self._spec.source)
+        self._reader = self._opened = self._spec.reader()
+        views = self._spec.declared.views
+        self._tags = {view.id: events_tag(stream_of(view)) for view in views}
+
+    def close(self) -> None:
+        if self._opened is not None:  # `close` also runs where `open` failed
+            self._opened.close()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         for found in self._reader.read(value[0]):
@@ -36,7 +44,7 @@ class ReadHistory(KeyedProcessFunction):
                 yield DEAD_LETTERS, Row(found.data_type.encode(), encode(found))
             else:
                 view, shard, stretch, events = found
-                yield self._tag, event_row(view, shard, stretch, events)
+                yield self._tags[view], event_row(view, shard, stretch, events)
 
 
 class _Stretch(TimestampAssigner):
@@ -49,11 +57,10 @@ def history_events(
 ) -> DataStream:
     """The operator that reads `files`."""
     rows = [Row(str(at), Row(path)) for at, path in enumerate(files)]
-    paths = (
-        environment.from_collection(rows, _FILE).name(f"files of {spec.source}").uid(f"files-{spec.source}")
-    )
+    name = f"reference-{spec.source}" if spec.is_reference else spec.source
+    paths = environment.from_collection(rows, _FILE).name(f"files of {name}").uid(f"files-{name}")
     read = keyed_by_first(paths, _FILE).process(ReadHistory(spec), EVENT_BLOCK)
-    return read.name(f"read {spec.source}").uid(f"read-{spec.source}").disable_chaining()
+    return read.name(f"read {name}").uid(f"read-{name}").disable_chaining()
 
 
 def by_stretch(events: DataStream, name: str) -> KeyedStream:

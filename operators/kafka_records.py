@@ -64,11 +64,13 @@ def kafka_blocks(
     *,
     window_ms: int,
     lanes: int = 0,
+    name: str = "records",
 ) -> Table:
     """A table of `key` and `block` (see `operators.block_row.KEYED_BLOCK`).
 
     A block holds the records of one data type and topic that arrived within `window_ms`; with `lanes` also of
-    one lane, the partition modulo `lanes`, and the key is `LANE/DATA_TYPE` instead of the data type.
+    one lane, the partition modulo `lanes`, and the key is `LANE/DATA_TYPE` instead of the data type. `name`:
+    of the tables that are made, where a job reads more than once.
     """
     source = connection.options() | reading.options()
     source |= {"topic": ";".join(topics.data_types), "key.format": "raw", "key.fields": "k"}
@@ -82,7 +84,7 @@ def kafka_blocks(
         clock = """arrived AS CAST(CURRENT_TIMESTAMP AS TIMESTAMP_LTZ(3)),
             WATERMARK FOR arrived AS arrived - INTERVAL '2' SECOND"""
     tables.execute_sql(f"""
-        CREATE TEMPORARY TABLE records_in (
+        CREATE TEMPORARY TABLE {name}_in (
             payload STRING,
             k STRING,
             topic STRING METADATA VIRTUAL,
@@ -93,12 +95,12 @@ def kafka_blocks(
             {clock}
         ) WITH ({options(source)})""")
     tables.execute_sql(f"""
-        CREATE TEMPORARY VIEW records_typed AS
+        CREATE TEMPORARY VIEW {name}_typed AS
         SELECT {_RECORD} AS record, `offset` * {PARTITIONS} + `partition` AS id,
             EXTRACT(EPOCH FROM ts) * 1000 + EXTRACT(MILLISECOND FROM ts) AS event_time,
             {topics.source()} AS topic, {topics.data_type()} AS data_type,
             {f"MOD(`partition`, {lanes})" if lanes else "0"} AS lane, arrived
-        FROM records_in""")
+        FROM {name}_in""")
     window = f"INTERVAL '{window_ms / 1000:.3f}' SECOND"
     key = "CAST(lane AS STRING) || '/' || data_type" if lanes else "data_type"
     # Each aggregate costs a linked list of the block's records. An array of numbers cast to a string at the
@@ -109,5 +111,5 @@ def kafka_blocks(
                 CAST(ARRAY_JOIN(ARRAY_AGG(record), {control(SEPARATOR)}) AS BYTES) AS records,
                 CAST(CAST(ARRAY_AGG(id) AS STRING) AS BYTES) AS ids,
                 CAST(CAST(ARRAY_AGG(event_time) AS STRING) AS BYTES) AS event_times
-            FROM TABLE(TUMBLE(TABLE records_typed, DESCRIPTOR(arrived), {window}))
+            FROM TABLE(TUMBLE(TABLE {name}_typed, DESCRIPTOR(arrived), {window}))
             GROUP BY window_start, window_end, data_type, topic, lane)""")

@@ -106,6 +106,8 @@ class ShardState:
     def _remember(self, kept: dict[str, tuple[bytes, int]]) -> None:
         buckets = defaultdict[int, set[str]](set)
         for entity, (_, empty_at) in kept.items():
+            if empty_at == END:
+                continue
             buckets[empty_at // _FORGET_MS + 1].add(entity)
         for bucket, entities in buckets.items():
             known = self._forget.get(bucket)

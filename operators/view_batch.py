@@ -27,17 +27,24 @@ class ViewBatch(KeyedProcessFunction):
 
     def __init__(self, spec: ViewSpec, history: HistorySpec) -> None:
         self._spec, self._history = spec, history
+        self._opened: FeatureOutputs | None = None
 
     def open(self, context: RuntimeContext) -> None:
-        self._outputs = FeatureOutputs(self._spec, self._history.pieces)
+        self._outputs = self._opened = FeatureOutputs(self._spec, self._history.pieces)
         self._engines: dict[str, ViewEngine] = {}
+
+    def close(self) -> None:
+        if self._opened is not None:  # `close` also runs where `open` failed
+            self._opened.close()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         key, events = current_key(ctx), events_of(value)
         view, _, shard = key.rpartition("/")
         engine = self._engines.get(key)
         if engine is None:
-            engine = self._engines[key] = self._spec.engine(view, int(shard), lambda _: None)
+            expressions = self._outputs.expressions
+            engine = self._spec.engine(view, int(shard), lambda _: None, expressions)
+            self._engines[key] = engine
             ctx.timer_service().register_event_time_timer(END_OF_INPUT)
         yield from self._outputs.rows(view, engine.settle(int(value[0]) - 1, _now()))
         yield from self._outputs.rows(view, engine.add(events), events)

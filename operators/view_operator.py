@@ -36,11 +36,16 @@ class ViewOperator(KeyedProcessFunction):
 
     def __init__(self, spec: ViewSpec) -> None:
         self._spec = spec
+        self._opened: FeatureOutputs | None = None
 
     def open(self, context: RuntimeContext) -> None:
         self._state = ShardState(context)
         self._shards = dict[str, _Shard]()
-        self._outputs = FeatureOutputs(self._spec)
+        self._outputs = self._opened = FeatureOutputs(self._spec)
+
+    def close(self) -> None:
+        if self._opened is not None:  # `close` also runs where `open` failed
+            self._opened.close()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         key, timers = current_key(ctx), ctx.timer_service()
@@ -62,7 +67,10 @@ class ViewOperator(KeyedProcessFunction):
         found = self._shards.get(key)
         if found is None:
             view, _, number = key.rpartition("/")
-            engine = self._state.restore(key, lambda: self._spec.engine(view, int(number), self._state.fetch))
+            fetch, expressions = self._state.fetch, self._outputs.expressions
+            engine = self._state.restore(
+                key, lambda: self._spec.engine(view, int(number), fetch, expressions)
+            )
             found = self._shards[key] = _Shard(view, engine, -(2**63))
             timers.register_event_time_timer(END_OF_INPUT)
         return found

@@ -31,6 +31,8 @@ record was written to its topic, for measuring freshness."""
 TIMESTAMP, CREATED = "event_timestamp", "created"
 """Columns of a feature row beside entity and features: int64. `created`: when the row was computed."""
 
+_REFERENCE = b"reference"
+
 
 @dataclass(frozen=True, slots=True)
 class EventBlock:
@@ -57,6 +59,16 @@ class FeatureBlock:
     view: str
     settled: bool
     rows: pa.RecordBatch
+
+
+def marked_reference(rows: pa.RecordBatch, reference: str) -> pa.RecordBatch:
+    """Rows of a reference, which travel among the events: marked as such, also as bytes."""
+    return rows.replace_schema_metadata({_REFERENCE: reference.encode()})
+
+
+def reference_of(rows: pa.RecordBatch) -> str:
+    """The reference whose rows these are; empty for events."""
+    return (rows.schema.metadata or {}).get(_REFERENCE, b"").decode()
 
 
 def to_bytes(batch: pa.RecordBatch) -> bytes:

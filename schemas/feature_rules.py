@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from schemas.errors import FeatureError
 from schemas.features import (
@@ -22,8 +22,10 @@ from schemas.features import (
     OnCrossing,
     OnWindowEnd,
     Quantile,
+    Reference,
     Session,
     Sliding,
+    Step,
     Trailing,
     Tumbling,
     Value,
@@ -52,10 +54,7 @@ def check(declared: Declarations) -> None:
         for span in (source.out_of_orderness, source.idle, source.future):
             duration_ms(span)
     for reference in declared.references:
-        types = _columns(f"reference {reference.name}", reference.columns)
-        _time(f"reference {reference.name}", types, reference.event_time)
-        if reference.key not in types:
-            raise FeatureError(f"reference {reference.name}: key names no column: {reference.key!r}")
+        _reference(reference)
     for view in order(declared):
         feature_types(view, declared)
 
@@ -81,33 +80,37 @@ def order(declared: Declarations) -> list[FeatureView]:
     return list(done.values())
 
 
-def event_types(view: FeatureView, declared: Declarations) -> Types:
-    """Columns of the events that the view aggregates, the steps' included."""
+def source_types(view: FeatureView, declared: Declarations) -> Types:
+    """Columns of the events that the view reads, before its steps."""
     source = next((s for s in declared.sources if s.name == view.source), None)
     if source is not None:
-        types = {c.name: c.type for c in source.columns}
-    else:
-        above = next(v for v in declared.views if v.id == view.source)
-        known = event_types(above, declared)
-        types = {name: known[name] for name in above.entity} | feature_types(above, declared)
-        types["event_timestamp"] = FeatureType.TIMESTAMP
-    for step in view.steps:
+        return {c.name: c.type for c in source.columns}
+    above = next(v for v in declared.views if v.id == view.source)
+    known = event_types(above, declared)
+    types = {name: known[name] for name in above.entity} | feature_types(above, declared)
+    types["event_timestamp"] = FeatureType.TIMESTAMP
+    return types
+
+
+def event_types(view: FeatureView, declared: Declarations, steps: Sequence[Step] | None = None) -> Types:
+    """Columns of the events that the view aggregates, with those of all its steps, or of `steps`."""
+    types = source_types(view, declared)
+    for step in view.steps if steps is None else steps:
         if isinstance(step, Enrichment):
-            reference = next((r for r in declared.references if r.name == step.reference), None)
-            if reference is None:
-                raise FeatureError(f"view {view.id}: there is no reference {step.reference!r}")
-            _known(view, types, (step.on,))
-            columns = {c.name: c.type for c in reference.columns}
-            for new, column in step.columns.items():
-                if column not in columns:
-                    raise FeatureError(f"view {view.id}: reference {step.reference} has no column {column!r}")
-                _new(view, types, new, columns[column])
+            _enrichment(view, step, types, declared)
         else:
             if isinstance(step, Function):
                 _known(view, types, step.inputs)
                 _function(view, step.function)
             _new(view, types, step.name, step.type)
     return types
+
+
+def split_steps(view: FeatureView) -> tuple[Sequence[Step], Sequence[Step]]:
+    """Those that run when an event comes, and those that wait for references: the first enrichment and
+    what follows it."""
+    first = next((n for n, s in enumerate(view.steps) if isinstance(s, Enrichment)), len(view.steps))
+    return view.steps[:first], view.steps[first:]
 
 
 def feature_types(view: FeatureView, declared: Declarations) -> Types:
@@ -120,7 +123,13 @@ def feature_types(view: FeatureView, declared: Declarations) -> Types:
         raise FeatureError(f"view {view.id}: a ttl of {view.ttl} is less than a second")
     events = event_types(view, declared)
     _known(view, events, view.entity)
+    before = event_types(view, declared, split_steps(view)[0])
     for key in view.entity:
+        if key not in before:
+            raise FeatureError(
+                f"view {view.id}: the entity column {key!r} comes after an enrichment, which is known only "
+                "when an event is settled: declare that step before it, or the entity in a view over this one"
+            )
         if events[key] not in _KEYS:
             raise FeatureError(
                 f"view {view.id}: an entity key is a string, int64 or timestamp; {key!r} is {events[key]}"
@@ -217,6 +226,39 @@ def _columns(where: str, columns: Iterable[Column]) -> Types:
     columns = tuple(columns)
     _unique(f"column of {where}", (c.name for c in columns))
     return {c.name: c.type for c in columns}
+
+
+def _reference(reference: Reference) -> None:
+    where = f"reference {reference.name}"
+    types = _columns(where, reference.columns)
+    _time(where, types, reference.event_time)
+    if types.get(reference.key) not in _KEYS:
+        raise FeatureError(
+            f"{where}: key must be a string, int64 or timestamp column, which {reference.key!r} is not"
+        )
+    if reference.deleted and types.get(reference.deleted) is not FeatureType.BOOL:
+        raise FeatureError(f"{where}: deleted must be a bool column, which {reference.deleted!r} is not")
+    for span in (reference.out_of_orderness, reference.idle, reference.future):
+        duration_ms(span)
+
+
+def _enrichment(view: FeatureView, step: Enrichment, types: Types, declared: Declarations) -> None:
+    reference = next((r for r in declared.references if r.name == step.reference), None)
+    if reference is None:
+        raise FeatureError(f"view {view.id}: there is no reference {step.reference!r}")
+    if not step.columns:
+        raise FeatureError(f"view {view.id}: an enrichment by {step.reference} takes no columns")
+    _known(view, types, (step.on,))
+    columns = {c.name: c.type for c in reference.columns}
+    if types[step.on] is not columns.get(reference.key):
+        raise FeatureError(
+            f"view {view.id}: {step.on!r} is {types[step.on]}, but the key of reference {step.reference} is "
+            f"{columns.get(reference.key)}"
+        )
+    for new, column in step.columns.items():
+        if column not in columns:
+            raise FeatureError(f"view {view.id}: reference {step.reference} has no column {column!r}")
+        _new(view, types, new, columns[column])
 
 
 def _time(where: str, types: Mapping[str, FeatureType], column: str) -> None:

@@ -79,7 +79,12 @@ class Source(_Form, frozen=True):
 
 class Reference(_Form, frozen=True):
     """Reference data that changes: the newest row of `key` at an event's time counts. A row whose
-    `deleted` column is true ends its key."""
+    `deleted` column is true ends its key. Of rows of one key and time any counts before one that is deleted,
+    and the same one whatever order they come in.
+
+    `history`, `out_of_orderness`, `idle`, `future`: as of a `Source`. An event is settled when its source and
+    the reference have passed its time; while the reference is idle the source alone decides.
+    """
 
     name: str
     columns: tuple[Column, ...]
@@ -89,10 +94,19 @@ class Reference(_Form, frozen=True):
     codec: CodecSpec = CodecSpec()
     history: str = ""
     deleted: str = ""
+    out_of_orderness: str = "5 s"
+    idle: str = "10 s"
+    future: str = "1 h"
 
 
 class Expression(_Form, frozen=True, tag_field="step", tag="sql"):
-    """A new column `name` from a Flink SQL expression over the row."""
+    """A new column `name` from an SQL expression over the row, in DuckDB's dialect.
+
+    It may read columns of the event and of earlier steps, and nothing else: no other rows, no aggregate, no
+    clock. int64 and timestamp are BIGINT there, and `epoch_ms(x)` is the TIMESTAMP of one; a result that is
+    a TIMESTAMP becomes milliseconds again. An event on which it fails is a dead letter; `TRY(...)` is null
+    instead.
+    """
 
     name: str
     sql: str
@@ -113,7 +127,8 @@ class Function(_Form, frozen=True, tag_field="step", tag="python"):
 class Enrichment(_Form, frozen=True, tag_field="step", tag="enrich"):
     """New columns from a reference as it was at the event's time: `columns` is new name -> its column.
 
-    `on`: the event's column that holds the key. They are null where the reference has no row.
+    `on`: the event's column that holds the key. They are null where the reference has no row. Steps from the
+    first enrichment on run when the event is settled, so that a view's entity cannot come of them.
     """
 
     reference: str
@@ -310,6 +325,11 @@ class FeatureView(_Form, frozen=True):
     def gives_early(self) -> bool:
         """Whether rows leave before they are settled: each event has one, and its time is known."""
         return self.online_early and isinstance(self.emit, OnEvent)
+
+    @property
+    def settles_otherwise(self) -> bool:
+        """Whether a row may settle with other values than it left with: a reference may be late to come."""
+        return any(isinstance(step, Enrichment) for step in self.steps)
 
     @property
     def names(self) -> tuple[str, ...]:

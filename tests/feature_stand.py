@@ -8,16 +8,17 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
-from pyflink.datastream import KeyedProcessFunction
 
 from operators.block_row import DEAD_LETTERS, row_of
 from operators.decode_events import DecodeEvents
-from operators.feature_rows import HISTORY, events_tag, features_of
+from operators.decode_references import DecodeReferences
+from operators.feature_rows import HISTORY, events_tag, features_of, progress_tag
 from operators.view_operator import ViewOperator
 from schemas.block import Block, pack
 from schemas.features import Declarations
 from schemas.records import DeadLetter, decode
-from udfs.events.decode_spec import DecodeSpec
+from udfs.events.decode_spec import DecodeSpec, ReferenceSpec
+from udfs.events.references import Stream, streams_from
 from udfs.events.view_spec import ViewSpec
 
 END = 2**63 - 1
@@ -64,20 +65,21 @@ class State:
 class Keyed:
     """One keyed function: its own context, timer service and state, across restarts of the function."""
 
-    def __init__(self, function: KeyedProcessFunction) -> None:
+    def __init__(self, function: Any) -> None:
         self.states: dict[str, dict[str, Any]] = defaultdict(dict)
         self.key, self.watermark, self.clock = "", -(2**63), 0
         self._timers: dict[bool, set[tuple[int, str]]] = {True: set(), False: set()}
         self.start(function)
 
-    def start(self, function: KeyedProcessFunction) -> None:
+    def start(self, function: Any) -> None:
         """Also again, as after a restart: state and timers are there, watermarks begin anew."""
         self.watermark, self._function = -(2**63), function
         function.open(self)
 
-    def element(self, key: str, value: Any) -> list[Any]:
+    def element(self, key: str, value: Any, input: int = 0) -> list[Any]:
+        """On the function's only input, or on that of two."""
         self.key = key
-        return list(self._function.process_element(value, self))
+        return list(getattr(self._function, f"process_element{input or ''}")(value, self))
 
     def advance(self, watermark: int) -> list[Any]:
         if watermark <= self.watermark:
@@ -102,6 +104,9 @@ class Keyed:
 
     get_list_state = get_map_state = get_state
 
+    def get_index_of_this_subtask(self) -> int:
+        return 0
+
     def get_current_key(self) -> list[str]:
         return [self.key]
 
@@ -122,76 +127,119 @@ class Keyed:
 
 
 class FeatureStand:
-    """Decode, and the views of one source with those that read them, wired as `jobs.features` does."""
+    """Decode, references, and the views of one source with those that read them, wired as `jobs.features`
+    does."""
 
     def __init__(self, declared: Declarations, partitions: int = 1, **more: Any) -> None:
         self._declared, self._more = declared, {"shards": 4, "settle_ms": 100, **more}
         self.source = declared.sources[0].name
         own = {name: self._more[name] for name in ("shards", "settle_ms")}
         self._decode_spec = DecodeSpec(declared, (self.source,), **own, partitions={self.source: partitions})
+        one_each = {r.name: 1 for r in declared.references}
+        self._reference_spec = ReferenceSpec(declared, self.source, **own, partitions=one_each)
         self.decode = Keyed(DecodeEvents(self._decode_spec))
+        self.references = Keyed(DecodeReferences(self._reference_spec))
+        self._streams: dict[str, Stream] = {}
         self._views: dict[str, Keyed] = {}
+        self._reached: dict[tuple[str, str], int] = {}
         self._layer(self.source)
-        self._offsets: dict[int, int] = defaultdict(int)
+        self._offsets: dict[tuple[str, int], int] = defaultdict(int)
         self.rows: dict[str, list[pa.RecordBatch]] = defaultdict(list)
         self.early: dict[str, list[pa.RecordBatch]] = defaultdict(list)
         self.lines: dict[str, list[bytes]] = defaultdict(list)
         self.dead: list[DeadLetter] = []
 
     def _layer(self, read: str) -> None:
-        names = self._names(read)
-        if names:
-            self._views[read] = Keyed(self._operator(names))
-        for name in names:
-            self._layer(name)
+        for stream in streams_from(read, self._declared):
+            self._streams[stream.name] = stream
+            self._views[stream.name] = Keyed(self._operator(stream))
+            for view in stream.views:
+                self._layer(view)
 
-    def _names(self, read: str) -> tuple[str, ...]:
-        return tuple(v.id for v in self._declared.views if v.source == read)
-
-    def _operator(self, names: tuple[str, ...]) -> ViewOperator:
-        return ViewOperator(ViewSpec(self._declared, names, **self._more))
+    def _operator(self, stream: Stream) -> ViewOperator:
+        return ViewOperator(ViewSpec(self._declared, stream.views, **self._more))
 
     def restart(self) -> None:
         """Every function anew, from its state."""
         self.decode.start(DecodeEvents(self._decode_spec))
-        for read, keyed in self._views.items():
-            keyed.start(self._operator(self._names(read)))
+        self.references.start(DecodeReferences(self._reference_spec))
+        self._reached.clear()
+        for name, keyed in self._views.items():
+            keyed.start(self._operator(self._streams[name]))
 
     def send(self, records: Iterable[bytes | dict[str, Any]], partition: int = 0, at: int = 0) -> None:
         """One block of one partition."""
-        payloads = [r if isinstance(r, bytes) else orjson.dumps(r) for r in records]
-        first = self._offsets[partition]
-        self._offsets[partition] += len(payloads)
-        count = len(payloads)
-        offsets = list(range(first, first + count))
-        block = Block(self.source, "topic", payloads, [partition] * count, offsets, [at] * count)
-        key, row = row_of(f"{partition}/{self.source}", pack(block))
-        self._take(self.decode.element(key, row))
+        key, row = self._block(self.source, records, partition, at)
+        self._decoded(self.decode.element(key, row))
+
+    def refer(self, reference: str, records: Iterable[bytes | dict[str, Any]], partition: int = 0) -> None:
+        """One block of a reference's rows."""
+        key, row = self._block(reference, records, partition, 0)
+        self._referred(self.references.element(key, row, input=1))
+
+    def tick(self, clock: int) -> None:
+        """Processing time has gone on, for the operators that decode."""
+        self._decoded(self.decode.pass_time(clock))
+        self._referred(self.references.pass_time(clock))
 
     def end(self) -> None:
         """The input has ended."""
-        self._take(self.decode.advance(END))
-        self._advance(self.source, END)
+        self._decoded(self.decode.advance(END))
+        self._referred(self.references.advance(END))
+        for stream in streams_from(self.source, self._declared):
+            self._advance("events", stream.name, END)
+        for stream in self._reference_spec.streams():
+            self._advance("references", stream.name, END)
 
-    def _take(self, sent: Iterable[Any]) -> None:
-        tag = events_tag(self.source).tag_id
+    def _block(
+        self, name: str, records: Iterable[bytes | dict[str, Any]], partition: int, at: int
+    ) -> tuple[str, Any]:
+        payloads = [r if isinstance(r, bytes) else orjson.dumps(r) for r in records]
+        first, count = self._offsets[name, partition], len(payloads)
+        self._offsets[name, partition] += count
+        offsets = list(range(first, first + count))
+        block = Block(name, "topic", payloads, [partition] * count, offsets, [at] * count)
+        key, row = row_of(f"{partition}/{name}", pack(block))
+        return key, row
+
+    def _decoded(self, sent: Iterable[Any]) -> None:
         for to, row in sent:
-            if to.tag_id == DEAD_LETTERS.tag_id:
-                self.dead.append(decode(DeadLetter, bytes(row[1])))
-                continue
-            assert to.tag_id == tag
-            if row[1][1] is not None:
-                self._results(self.source, self._views[self.source].element(row[0], row[1]))
-            self._advance(self.source, row[1][0])
+            if to.tag_id == progress_tag(self.source).tag_id:
+                self._referred(self.references.element(row[0], row[1], input=2))
+            else:
+                self._take("events", to, row)
 
-    def _advance(self, read: str, watermark: int) -> None:
-        """Timers first, then the watermark goes on to the views that read these."""
-        if read in self._views:
-            self._results(read, self._views[read].advance(watermark))
-            for name in self._names(read):
-                self._advance(name, watermark)
+    def _referred(self, sent: Iterable[Any]) -> None:
+        for to, row in sent:
+            self._take("references", to, row)
 
-    def _results(self, read: str, sent: Iterable[Any]) -> None:
+    def _take(self, side: str, to: Any, row: Any) -> None:
+        if to.tag_id == DEAD_LETTERS.tag_id:
+            self.dead.append(decode(DeadLetter, bytes(row[1])))
+            return
+        stream = self._tagged(to)
+        if row[1][1] is not None:
+            self._results(stream, self._views[stream].element(row[0], row[1]))
+        self._advance(side, stream, row[1][0])
+
+    def _tagged(self, tag: Any) -> str:
+        return next(name for name in self._streams if events_tag(name).tag_id == tag.tag_id)
+
+    def _advance(self, side: str, stream: str, watermark: int) -> None:
+        """The least over the inputs of a stream's views: timers first, then it goes on to the views that read
+        these."""
+        key = side, stream
+        self._reached[key] = max(watermark, self._reached.get(key, watermark))
+        sides = ["events", *(["references"] if self._streams[stream].references else [])]
+        if not all((one, stream) in self._reached for one in sides):
+            return
+        reached, keyed = min(self._reached[one, stream] for one in sides), self._views[stream]
+        self._results(stream, keyed.advance(reached))
+        for view in self._streams[stream].views:
+            for above in streams_from(view, self._declared):
+                self._advance("events", above.name, reached)
+
+    def _results(self, stream: str, sent: Iterable[Any]) -> None:
         for one in sent:
             if not isinstance(one, tuple):
                 block = features_of(one)
@@ -203,8 +251,8 @@ class FeatureStand:
             elif tag.tag_id == DEAD_LETTERS.tag_id:
                 self.dead.append(decode(DeadLetter, bytes(row[1])))
             else:
-                name = next(n for n in self._names(read) if events_tag(n).tag_id == tag.tag_id)
-                self._results(name, self._views[name].element(row[0], row[1]))
+                above = self._tagged(tag)
+                self._results(above, self._views[above].element(row[0], row[1]))
 
     def settled(self, view: str) -> list[dict[str, Any]]:
         """All settled rows but for `created`, in the order of time and all else."""

@@ -13,6 +13,7 @@ from jobs import backfill, features
 from jobs.feature_settings import BackfillSettings, FeatureSettings
 from jobs.run_settings import settings_of
 from operators.environment import FlinkSpec, make_environment
+from tests import feature_enriched
 from tests.feature_streams import declare, events, write_history
 from udfs.s3 import S3Options
 
@@ -20,36 +21,49 @@ LIB = Path(__file__).resolve().parents[2] / ".cache" / "jars" / "lib"
 PYTHON = "org.apache.flink.streaming.api.operators.python."
 STREAM = {"decode", "views-signals", "views-spend_v1", "redis-features"}
 BATCH = {"read-signals", "views-signals", "views-spend_v1", "redis-features"}
+ENRICHED = {"views-signals", "views-signals-enriched", "views-spend_v1-enriched"}
 
 
-def flags(folder: Path) -> list[str]:
-    write_history(events(10, 1_700_000_000_000, 10), str(folder / "events"), S3Options())
-    declare(folder / "views.toml", topic="signals", history=str(folder / "events"))
+def flags(folder: Path, enriched: bool) -> list[str]:
+    file = folder / "views.py"
+    if enriched:
+        declared = feature_enriched.declare(file, "on ", str(folder / "past"))
+        feature_enriched.write_histories(declared, feature_enriched.streams(400, 0, 10), S3Options())
+    else:
+        file = folder / "views.toml"
+        write_history(events(10, 1_700_000_000_000, 10), str(folder / "events"), S3Options())
+        declare(file, topic="signals", history=str(folder / "events"))
     stores = ["--redis", '{"url": "redis://127.0.0.1:1"}', "--history.url", str(folder / "history")]
-    return ["--declarations", str(folder / "views.toml"), *stores]
+    return ["--declarations", str(file), *stores]
 
 
-def over(stream: str) -> Callable[[Path], tuple[Any, Any]]:
+def over(stream: str, enriched: bool) -> Callable[[Path], tuple[Any, Any]]:
     def made(folder: Path) -> tuple[Any, Any]:
+        given = flags(folder, enriched)
         if stream == "history":
-            return backfill, settings_of(BackfillSettings, flags(folder))
+            return backfill, settings_of(BackfillSettings, given)
         of = {"kafka": ["--kafka.bootstrap", "127.0.0.1:1"], "folder": ["--folder.root", str(folder)]}
-        return features, settings_of(FeatureSettings, [*flags(folder), "--parallelism", "2", *of[stream]])
+        return features, settings_of(FeatureSettings, [*given, "--parallelism", "2", *of[stream]])
 
     return made
 
 
-@pytest.fixture(scope="module", params=["kafka", "folder", "history"])
-def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any]:
-    job, chosen = over(request.param)(tmp_path_factory.mktemp("root"))
+STREAMS = ("kafka", "folder", "history")
+
+
+@pytest.fixture(scope="module", params=[(s, e) for e in (False, True) for s in STREAMS], ids=str)
+def graph(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[tuple[str, bool], Any]:
+    job, chosen = over(*request.param)(tmp_path_factory.mktemp("root"))
     spec = FlinkSpec(jars=sorted(LIB.glob("*.jar")), parallelism=2, options=chosen.own_options)
     env, tables = make_environment(spec)
     job.build(env, tables, chosen)
     return request.param, env._generate_stream_graph()
 
 
-def test_every_operator_has_a_uid(graph: tuple[str, Any]) -> None:
-    stream, made = graph
+def test_every_operator_has_a_uid(graph: tuple[tuple[str, bool], Any]) -> None:
+    (stream, _), made = graph
     found = [(n.getOperatorName(), n.getTransformationUID()) for n in made.getStreamNodes().toArray()]
     assert len(found) > 15
     if stream != "history":  # a batch job has no savepoints
@@ -57,8 +71,8 @@ def test_every_operator_has_a_uid(graph: tuple[str, Any]) -> None:
         assert len({uid for _, uid in found}) == len(found)
 
 
-def test_no_two_python_operators_share_a_task(graph: tuple[str, Any]) -> None:
-    stream, made = graph
+def test_no_two_python_operators_share_a_task(graph: tuple[tuple[str, bool], Any]) -> None:
+    (stream, enriched), made = graph
     loader = get_gateway().jvm.Thread.currentThread().getContextClassLoader()
     python = {
         node.getId()
@@ -66,7 +80,11 @@ def test_no_two_python_operators_share_a_task(graph: tuple[str, Any]) -> None:
         if PYTHON in node.getOperatorFactory().getStreamOperatorClass(loader).getName()
     }
     named = {n.getTransformationUID() for n in made.getStreamNodes().toArray() if n.getId() in python}
-    assert named >= (BATCH if stream == "history" else STREAM)
+    wanted = BATCH if stream == "history" else STREAM
+    if enriched:
+        wanted = wanted - {"views-spend_v1"} | ENRICHED
+        wanted |= {"read-reference-zips"} if stream == "history" else {"references-signals"}
+    assert named >= wanted
     chained = [
         (edge.getSourceId(), edge.getTargetId())
         for node in made.getStreamNodes().toArray()
@@ -74,6 +92,42 @@ def test_no_two_python_operators_share_a_task(graph: tuple[str, Any]) -> None:
         if node.getId() in python and edge.getTargetId() in python and _is_chained(edge, made)
     ]
     assert chained == []
+
+
+def test_references_come_from_one_instance_that_always_counts(graph: tuple[tuple[str, bool], Any]) -> None:
+    """What makes watermarks of their rows runs as often as what decodes them: another instance would hear
+    nothing, and hold everybody back."""
+    (stream, enriched), made = graph
+    nodes = made.getStreamNodes().toArray()
+    decoding = [node for node in nodes if node.getTransformationUID() == "references-signals"]
+    assert bool(decoding) == (enriched and stream != "history")
+    for node in decoding:
+        alone = [one.getOperatorName() for one in _after(node, made)]
+        assert node.getParallelism() == 1
+        assert sum("WatermarkAssigner" in name for name in alone) == 2, alone
+    idle = {(n.getParallelism(), _idle(n)) for n in nodes if "WatermarkAssigner" in n.getOperatorName()}
+    events = set() if stream == "history" else {(2, 10_000)}
+    assert idle == (events | {(1, 0)} if decoding else events), "an idle source is not waited for"
+
+
+def _idle(node: Any) -> int:
+    """After how many milliseconds an operator that makes watermarks is idle; 0: never."""
+    factory = node.getOperatorFactory()
+    field = factory.getClass().getDeclaredField("idleTimeout")
+    field.setAccessible(True)
+    return int(field.get(factory))
+
+
+def _after(node: Any, graph: Any) -> list[Any]:
+    """What follows a node, until something runs in several instances."""
+    found, rest = [], [node]
+    while rest:
+        for edge in rest.pop().getOutEdges():
+            following = graph.getStreamNode(edge.getTargetId())
+            if following.getParallelism() == 1:
+                found.append(following)
+                rest.append(following)
+    return found
 
 
 def _is_chained(edge: Any, graph: Any) -> bool:

@@ -38,6 +38,7 @@ def test_list_and_lineage_show_what_a_model_reads(filled: str) -> None:
         "type": "float64",
         "source": "sales",
         "through": [],
+        "references": [],
         "read_by": ["estimate version 2"],
         "owner": "houses",
         "description": "A house's last price.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import fastavro
@@ -10,15 +11,18 @@ import pyarrow as pa
 import pytest
 
 from schemas.errors import FeatureError
-from schemas.feature_block import EVENT_ID, EVENT_TIME
+from schemas.feature_block import EVENT_ID, EVENT_TIME, marked_reference
 from schemas.features import Declarations, FeatureType, FeatureView, Function, write_declarations
 from udfs.features.base import END
 from udfs.features.engine import make_engine
-from udfs.features.functions import Steps, resolve
+from udfs.features.expressions import Expressions
+from udfs.features.functions import resolve
 from udfs.features.ip_ranges import bucket, label
 from udfs.features.loading import load_declarations
+from udfs.features.steps import Steps, steps_before
 
 SHIPPED = Path(__file__).resolve().parents[2] / "demo" / "features" / "signal_errors.py"
+LOGINS = SHIPPED.with_name("logins.py")
 HOUR = 3_600_000
 
 
@@ -131,11 +135,53 @@ def test_an_address_finds_its_range() -> None:
     assert label(addresses, ranges).to_pylist() == ["lab", "edge", None, "six", None, None, "office"]
 
 
+def test_the_shipped_logins_know_the_network_of_an_address_at_their_time() -> None:
+    declared = load_declarations(LOGINS)
+    (view,) = declared.views
+    networks = marked_reference(
+        pa.RecordBatch.from_pydict(
+            {
+                "bucket": ["4/10.1", "4/10.1", "4/10.1", "4/10.2"],
+                "ranges": ["10.1.0.0-10.1.0.255=office", "10.1.0.0-10.1.9.255=lab", None, "10.2.0.9=home"],
+                "gone": [None, False, True, None],
+                EVENT_TIME: [100, 200, 300, 0],
+                EVENT_ID: ["a", "b", "c", "d"],
+            }
+        ),
+        "networks",
+    )
+    sent = [
+        (50, "10.1.0.7"),
+        (150, "10.1.0.7"),
+        (250, "10.1.5.7"),
+        (350, "10.1.0.7"),
+        (400, "10.2.0.9"),
+        (500, None),
+    ]
+    events = pa.RecordBatch.from_pydict(
+        {
+            "account": ["a"] * len(sent),
+            "address": [address for _, address in sent],
+            EVENT_TIME: [at for at, _ in sent],
+            EVENT_ID: [str(at) for at, _ in sent],
+        }
+    )
+    with closing(Expressions()) as expressions:
+        engine = make_engine(view, declared, 0, lambda key: None, expressions)
+        engine.add(steps_before(view, declared, expressions).apply(events))
+        engine.add(networks)
+        (block,) = engine.settle(END, 7).blocks
+    rows = block.rows.to_pylist()
+    assert [r["network"] for r in rows] == [None, "office", "lab", None, "home", None]
+    assert [r["unknown_24h"] for r in rows] == [1, 1, 1, 2, 2, 3]
+    assert rows[-1]["last_networks"] == ["office", "lab", "home"] and rows[-1]["networks_24h"] == 3
+
+
 def _steps(*steps: Function) -> Steps:
     declared = load_declarations(SHIPPED)
     (view,) = declared.views
     changed = FeatureView(**{f: getattr(view, f) for f in view.__struct_fields__} | {"steps": steps})
-    return Steps(changed, Declarations(sources=declared.sources, views=(changed,)))
+    return steps_before(changed, Declarations(sources=declared.sources, views=(changed,)), Expressions())
 
 
 def test_steps_add_columns_in_order_over_arrow_and_pandas() -> None:

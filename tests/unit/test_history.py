@@ -23,7 +23,7 @@ from udfs.events.stored import stored_views
 from udfs.history.compute import compute_rows
 from udfs.history.consistency import compare_history, compare_online, rows_of
 from udfs.history.files import check_schema, find_files, read_rows
-from udfs.history.late import late_entities
+from udfs.history.late import late_entities, late_references
 from udfs.history.lines import BLANK, FIELD, HEX, to_lines
 from udfs.online.base import Found, State, StoredView
 from udfs.s3 import S3Options
@@ -207,3 +207,6 @@ def test_who_has_late_events(tmp_path: Path) -> None:
         == {("a",)}
         == late_entities(tmp_path / "letters", "v_v1", ("k",))
     )
+    (tmp_path / "letters").write_bytes(b"\n".join([*lines, letter("v_v1", "late_reference", "d")]))
+    assert late_references(tmp_path, "v_v1") == 1 and late_references(tmp_path, "w_v1") == 0
+    assert late_entities(tmp_path, "v_v1", ("k",)) == {("a",)}

@@ -94,6 +94,11 @@ def test_references_are_kept_with_the_views_that_use_them(registry: SqlRegistry)
     known = registry.declarations()
     assert known.references == (towns,) and registry.view("towns_v1") == view
     assert registry.stored("towns_v1").features == (("town", FeatureType.STRING),)
+    above = changed(HOUSES, name="above", source="towns_v1", features=(Value(name="town"),))
+    registry.apply(Declarations(views=(above,)))
+    for name in ("towns_v1", "above_v1"):
+        assert registry.lineage(FeatureRef(name, "town")).references == ("towns",)
+    assert registry.lineage(FeatureRef("houses_v1", "price")).references == ()
 
 
 def test_lineage_says_where_a_feature_comes_from_and_who_reads_it(registry: SqlRegistry) -> None:

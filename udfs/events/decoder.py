@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from schemas.feature_block import EVENT_ID, EVENT_TIME, PRODUCED
 from schemas.features import Source, duration_ms
 from schemas.records import DeadLetter
 from schemas.tensors import BadRecord
-from udfs.events.view_events import ViewEvents
+from udfs.events.view_events import Split
 from udfs.scoring import dead_letter
 
 FUTURE, NULL_TIME, OUT_OF_RANGE = "future", "null_time", "out_of_range"
@@ -34,6 +35,14 @@ class DecodedBlock:
     newest: Mapping[int, int | None]
 
 
+class Takes(Protocol):
+    """What a view takes of good events."""
+
+    id: str
+
+    def of(self, batch: pa.RecordBatch) -> Split: ...
+
+
 class EventDecoder:
     """Of one source. `now`: epoch milliseconds, against which future events are judged.
 
@@ -41,7 +50,7 @@ class EventDecoder:
     is null, or a step of the view failed on it).
     """
 
-    def __init__(self, source: Source, views: Sequence[ViewEvents], now: Callable[[], int]) -> None:
+    def __init__(self, source: Source, views: Sequence[Takes], now: Callable[[], int]) -> None:
         self._source, self._views, self._now = source, views, now
         self._reader = EventReader(source)
         self._future = duration_ms(source.future)

@@ -62,6 +62,12 @@ class Progress:
                 self._watermark = reached
         return self._watermark
 
+    def is_idle(self, now: int) -> bool:
+        """Whether nothing has been heard for `idle`, from any partition."""
+        self._pass(now)
+        heard = max((p.heard for p in self._partitions.values()), default=0)
+        return self._clock - heard >= self._idle
+
     def _pass(self, now: int) -> None:
         self._clock += min(max(now - self._last, 0), self._step_ms)
         self._last = now

@@ -1,4 +1,4 @@
-"""What one view takes of the events of its source: its steps run, and split by shard."""
+"""What one view takes of the events of its source: its steps run that need no reference; split by shard."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.features import Declarations, FeatureView
-from udfs.features.functions import Steps
+from udfs.features.expressions import Expressions
 from udfs.features.sharding import Sharding
+from udfs.features.steps import STEP_FAILED, Failed, steps_before
 
-NULL_KEY, STEP_FAILED = "null_key", "step_failed"
+NULL_KEY = "null_key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +27,21 @@ class Split:
 class ViewEvents:
     """Batches that hold the source's columns and those of `schemas.feature_block`, one after the other."""
 
-    def __init__(self, view: FeatureView, declared: Declarations, shards: int) -> None:
+    def __init__(
+        self, view: FeatureView, declared: Declarations, shards: int, expressions: Expressions
+    ) -> None:
         self.id, self._entity, self._sharding = view.id, view.entity, Sharding(view.entity, shards)
-        self._steps = Steps(view, declared)
+        self._steps = steps_before(view, declared, expressions)
 
     def of(self, batch: pa.RecordBatch) -> Split:
-        """Never raises for what an event holds: where a step fails, it is run on halves."""
+        """Never raises for what an event holds."""
         refused: list[tuple[int, str, str]] = []
         parts: list[tuple[int, pa.RecordBatch]] = []
-        for start, stepped in self._stepped(batch, 0, refused):
+        for found in self._steps.in_halves(batch):
+            if isinstance(found, Failed):
+                refused.append((found.row, STEP_FAILED, f"view {self.id}: {found.reason}"))
+                continue
+            start, stepped = found
             keep = np.ones(stepped.num_rows, bool)
             for name in self._entity:
                 missing = stepped.column(name).is_null().to_numpy(zero_copy_only=False)
@@ -44,22 +51,6 @@ class ViewEvents:
             good = stepped if keep.all() else stepped.filter(pa.array(keep))
             parts += self._split(good)
         return Split(parts, refused)
-
-    def _stepped(
-        self, batch: pa.RecordBatch, start: int, refused: list[tuple[int, str, str]]
-    ) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Pieces of the batch, each with the row at which it starts."""
-        if not batch.num_rows:
-            return
-        try:
-            yield start, self._steps.apply(batch)
-        except Exception as e:
-            if batch.num_rows == 1:
-                refused.append((start, STEP_FAILED, f"view {self.id}: {type(e).__name__} {e!s:.200}"))
-                return
-            half = batch.num_rows // 2
-            yield from self._stepped(batch.slice(0, half), start, refused)
-            yield from self._stepped(batch.slice(half), start + half, refused)
 
     def _split(self, batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
         if not batch.num_rows:

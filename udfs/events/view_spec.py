@@ -8,16 +8,17 @@ from schemas.features import Declarations, FeatureView
 from udfs.events.view_events import ViewEvents
 from udfs.features.base import Fetch, ViewEngine
 from udfs.features.engine import make_engine
+from udfs.features.expressions import Expressions
 
 
 @dataclass(frozen=True, slots=True)
 class ViewSpec:
-    """`views`: the ids of those that this operator computes; all read one source or one view.
+    """`views`: the ids of those that this operator computes; the events of all travel on one stream.
 
     Watermarks count in steps of `settle_ms`. A shard's changes are written after `flush_ms`, or as soon as
     its journal has `flush_bytes`; at most `resident` entities of a shard stay in memory. `online` and
     `history` say whether the job has such a store. With `settled_again` rows that left early go to the online
-    store once more when they settle, equal in every bit.
+    store once more when they settle also where they are equal in every bit.
     """
 
     declared: Declarations
@@ -34,12 +35,16 @@ class ViewSpec:
     def view(self, name: str) -> FeatureView:
         return next(v for v in self.declared.views if v.id == name)
 
-    def engine(self, view: str, shard: int, fetch: Fetch) -> ViewEngine:
-        return make_engine(self.view(view), self.declared, shard, fetch)
+    def engine(
+        self, view: str, shard: int, fetch: Fetch, expressions: Expressions | None = None
+    ) -> ViewEngine:
+        """See `udfs.features.engine.make_engine`."""
+        return make_engine(self.view(view), self.declared, shard, fetch, expressions)
 
-    def readers(self, view: str) -> list[ViewEvents]:
+    def readers(self, view: str, expressions: Expressions) -> list[ViewEvents]:
         """What the views that read `view` take of its rows."""
-        return [ViewEvents(v, self.declared, self.shards) for v in self.declared.views if v.source == view]
+        read = (v for v in self.declared.views if v.source == view)
+        return [ViewEvents(v, self.declared, self.shards, expressions) for v in read]
 
     def placed(self, view: str) -> bool:
         """Whether ids of its events are SOURCE/PARTITION/OFFSET."""

@@ -78,23 +78,33 @@ class FixedAggregation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An event that was not taken. `code` is `late` or `duplicate`."""
+    """An event that was not taken. `code` is `late`, `duplicate`, or `step_failed` with a `reason`.
+
+    With `late_reference` it is a row of a reference that came after events at or after its time had been
+    settled; it was taken, for those that had not.
+    """
 
     code: str
     event_time: int
     event_id: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a call gave: rows for the stores, and refused events. Each event is settled or refused."""
+    """What a call gave: rows for the stores, and refused events. Each event is settled or refused.
+
+    `events`: those that the refused were among, where they are not those that the call was about.
+    """
 
     blocks: Sequence[FeatureBlock] = ()
     refused: Sequence[Refused] = ()
+    events: pa.RecordBatch | None = None
 
 
 Fetch = Callable[[bytes], bytes | None]
-"""Packed entity key -> its packed state, or None where it has none; called under the shard's key only."""
+"""Packed key of an entity or of a reference -> its packed state, or None where it has none; called under the
+shard's key only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +113,7 @@ class Changes:
     change); None where that is as it was.
 
     `entities`: packed key -> packed state and the event time from which on it is empty and may be forgotten
-    without having been looked at, or None where it is empty now.
+    without having been looked at (END: never), or None where it is empty now. Keys of references, too.
     """
 
     header: bytes | None
@@ -119,17 +129,19 @@ class ViewEngine(Protocol):
     """
 
     def add(self, events: pa.RecordBatch) -> Output:
-        """Events in order of arrival, with the view's entity and event columns (all steps have run) and
-        `__event_time`, `__event_id`.
+        """Events in order of arrival, with the view's entity and event columns (all steps before its first
+        enrichment have run) and `__event_time`, `__event_id`.
 
         Late is what is at or before the watermark; a duplicate has the id and time of one that is pending.
-        Later duplicates are late. With `online_early` returns an unsettled row for each entity touched.
+        Later duplicates are late. With `online_early` returns an unsettled row for each entity touched, by
+        what is known of references. Rows of a reference come the same way, marked, in any order.
         """
         ...
 
     def settle(self, watermark: int, created: int) -> Output:
         """Everything with a time up to `watermark`, in order of (time, event id): settled rows, sorted by
-        `event_timestamp`. `created` stamps the rows. A watermark that goes back is ignored."""
+        `event_timestamp`; each event sees references as of its time. `created` stamps the rows. A watermark
+        that goes back is ignored."""
         ...
 
     def next_time(self) -> int | None:

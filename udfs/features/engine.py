@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.errors import FeatureError
-from schemas.feature_block import ARROW, EVENT_ID, EVENT_TIME, FeatureBlock
-from schemas.feature_rules import event_types
-from schemas.features import Declarations, FeatureView, OnCrossing, OnEvent, Session, Value
-from udfs.features.base import Changes, Fetch, Output, ViewEngine
+from schemas.feature_block import ARROW, EVENT_ID, EVENT_TIME, FeatureBlock, reference_of
+from schemas.feature_rules import event_types, split_steps
+from schemas.features import (
+    Declarations,
+    FeatureType,
+    FeatureView,
+    OnCrossing,
+    OnEvent,
+    Session,
+    Value,
+)
+from udfs.features.base import Changes, Fetch, Output, Refused, ViewEngine
 from udfs.features.early import Early
 from udfs.features.emitting import (
     NEVER,
@@ -22,23 +33,40 @@ from udfs.features.emitting import (
     Int,
     Points,
 )
+from udfs.features.enriching import Enriching, references_of
 from udfs.features.entities import Slots
+from udfs.features.expressions import Expressions
 from udfs.features.pending import Chunk, Pending
 from udfs.features.rows import Rows
-from udfs.features.saved import Saved
+from udfs.features.saved import NOTHING, Saved, ShardHeader
 from udfs.features.sharding import unpack_entity
+from udfs.features.steps import STEP_FAILED
 from udfs.features.windows import window_states
 
 _NO_SLOTS = np.zeros(0, np.int64)
 
 
-def make_engine(view: FeatureView, declared: Declarations, shard: int, fetch: Fetch) -> ViewEngine:
-    """Raises `FeatureError` where the view does not hold together."""
-    return Engine(view, declared, shard, fetch)
+def make_engine(
+    view: FeatureView,
+    declared: Declarations,
+    shard: int,
+    fetch: Fetch,
+    expressions: Expressions | None = None,
+) -> ViewEngine:
+    """`expressions`: for SQL steps after an enrichment; without them the engine has its own. Raises
+    `FeatureError` where the view does not hold together."""
+    return Engine(view, declared, shard, fetch, expressions or Expressions())
 
 
 class Engine:
-    def __init__(self, view: FeatureView, declared: Declarations, shard: int, fetch: Fetch) -> None:
+    def __init__(
+        self,
+        view: FeatureView,
+        declared: Declarations,
+        shard: int,
+        fetch: Fetch,
+        expressions: Expressions,
+    ) -> None:
         self._view, self._shard, self._fetch = view, shard, fetch
         self._states = window_states(view, declared)
         self._rows = Rows(view, declared)
@@ -47,13 +75,17 @@ class Engine:
         self._held, self._used = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self._dirty = np.zeros(0, bool)
         self._watermark, self._clock, self._changed = -NEVER - 1, 0, False
-        self._saved = Saved(view, self._states)
+        references = references_of(view, declared)
+        self._saved = Saved(view, self._states, references)
+        self._enriching = Enriching(view, declared, expressions, fetch) if references else None
+        self._newest = NOTHING
         self._sleeping: dict[bytes, int] = {}
         types = event_types(view, declared)
-        self._schema = pa.schema(
-            [pa.field(n, ARROW[types[n]]) for n in sorted(_needed(view))]
-            + [pa.field(EVENT_TIME, pa.int64()), pa.field(EVENT_ID, pa.string())]
-        )
+        come = event_types(view, declared, split_steps(view)[0])
+        inputs = self._enriching.inputs if self._enriching is not None else set()
+        self._schema = _schema(sorted((_needed(view) | inputs) & {*come}), types)
+        """Of events as they come; `_whole`: with what the steps over references add to them."""
+        self._whole = _schema(sorted(_needed(view) | inputs), types)
         self._emitter = self._make_emitter()
         self._gives_early = view.gives_early
         self._early = Early(self._states if self._gives_early else ())
@@ -68,10 +100,12 @@ class Engine:
         return AtWindowEnds(self._states, self._alarms)
 
     def add(self, events: pa.RecordBatch) -> Output:
+        if reference := reference_of(events):
+            return self._refer(reference, events)
         events, refused = self._pending.admit(self._columns(events), self._watermark)
         if not events.num_rows:
             return Output((), refused)
-        chunk = self._chunk(events)
+        chunk = self._chunk(self._so_far(events))
         self._pending.push(chunk)
         np.add.at(self._held, chunk.slots, 1)
         self._changed = True
@@ -90,18 +124,23 @@ class Engine:
         if chunk is None and not len(due):
             return Output()
         if chunk is None:
-            chunk = self._chunk(_none(self._schema))
+            chunk = self._chunk(_none(self._whole))
         np.subtract.at(self._held, chunk.slots, 1)
+        failed = Output()
+        if self._enriching is not None and len(chunk):
+            chunk, failed = self._resolved(chunk, self._enriching)
+            if not len(chunk) and not len(due):
+                return failed
         points = self._emitter.settle(chunk, due, after, watermark)
         for touched in (chunk.slots, due):
             self._dirty[touched] = True
             self._touch(touched)
         if not len(points.slots):
-            return Output()
+            return failed
         if not isinstance(self._view.emit, OnEvent):
             points = self._in_order(points)
         rows = self._rows.make(points, chunk.events, self._slots.entities, created)
-        return Output((FeatureBlock(self._view.id, True, rows),))
+        return Output((FeatureBlock(self._view.id, True, rows),), failed.refused, failed.events)
 
     def next_time(self) -> int | None:
         times = [int(self._alarms.at.min())] if len(self._alarms.at) else []
@@ -122,15 +161,24 @@ class Engine:
             )
             entities[key] = packed
         self._dirty[dirty] = False
+        if self._enriching is not None:
+            entities |= self._enriching.changes(self._watermark)
         header = None
         if self._changed:
             alarmed = np.flatnonzero(self._alarms.at != NEVER).tolist()
             alarms = {self._saved.key(self._slots.entities[s]): int(self._alarms.at[s]) for s in alarmed}
-            header = self._saved.pack_header(self._watermark, self._pending.all(), alarms | self._sleeping)
+            superseded = self._enriching.superseded if self._enriching is not None else {}
+            header = self._saved.pack_header(
+                ShardHeader(
+                    self._watermark, self._unsettled(), alarms | self._sleeping, superseded, self._newest
+                )
+            )
         self._changed = False
         return Changes(header, entities)
 
     def evict(self, most: int) -> None:
+        if self._enriching is not None:
+            self._enriching.evict(most)
         excess = len(self._slots) - most
         if excess <= 0:
             return
@@ -146,12 +194,56 @@ class Engine:
             self._early.clear(slot)
 
     def load(self, header: bytes) -> None:
-        self._watermark, events, self._sleeping = self._saved.unpack_header(header)
+        saved = self._saved.unpack_header(header)
+        self._watermark, self._newest, events = saved.watermark, saved.newest, saved.pending
+        self._sleeping = dict(saved.alarms)
+        if self._enriching is not None:
+            self._enriching.superseded = dict(saved.superseded)
         if events is not None and events.num_rows:
             events, _ = self._pending.admit(events, -NEVER - 1)
-            chunk = self._chunk(events)
+            chunk = self._chunk(self._so_far(events))
             self._pending.push(chunk)
             np.add.at(self._held, chunk.slots, 1)
+
+    def _refer(self, reference: str, rows: pa.RecordBatch) -> Output:
+        if self._enriching is None:
+            raise FeatureError(f"view {self._view.id}: rows of reference {reference} came, but it has none")
+        self._enriching.take(reference, rows)
+        self._changed = True
+        late = rows.filter(pc.less_equal(rows.column(EVENT_TIME), self._newest))
+        times, ids = late.column(EVENT_TIME).to_pylist(), late.column(EVENT_ID).to_pylist()
+        return Output((), [Refused("late_reference", t, i) for t, i in zip(times, ids, strict=True)])
+
+    def _so_far(self, events: pa.RecordBatch) -> pa.RecordBatch:
+        """`events` with what is known of the references, for early rows."""
+        if self._enriching is None:
+            return events
+        made = self._enriching.so_far if self._gives_early else self._enriching.unknown
+        return made(events).select(self._whole.names)
+
+    def _resolved(self, chunk: Chunk, by: Enriching) -> tuple[Chunk, Output]:
+        """Events that are being settled, with the references as of their times; and those on which a step
+        fails."""
+        self._newest = max(self._newest, int(chunk.times[-1]))
+        come = chunk.events.select(self._schema.names)
+        events, kept, failed = by.settled(come)
+        events = events.select(self._whole.names)
+        if not failed and events.equals(chunk.events):
+            return chunk, Output()
+        if self._gives_early:  # what was added up early was of other values
+            for slot in np.unique(chunk.slots).tolist():
+                self._early.clear(slot)
+        ids = come.column(EVENT_ID)
+        refused = [
+            Refused(STEP_FAILED, int(chunk.times[one.row]), ids[one.row].as_py(), one.reason)
+            for one in failed
+        ]
+        rows = tuple(s.layout.lift(events) for s in self._states)
+        return Chunk(events, chunk.slots[kept], chunk.times[kept], rows), Output((), refused, come)
+
+    def _unsettled(self) -> pa.RecordBatch | None:
+        pending = self._pending.all()
+        return None if pending is None else pending.events.select(self._schema.names)
 
     def _columns(self, events: pa.RecordBatch) -> pa.RecordBatch:
         try:
@@ -236,6 +328,13 @@ def _needed(view: FeatureView) -> set[str]:
     for feature in view.aggregates():
         needed.update(getattr(feature.of, "columns", ()), [getattr(feature.of, "column", ""), feature.where])
     return needed - {""}
+
+
+def _schema(names: Sequence[str], types: Mapping[str, FeatureType]) -> pa.Schema:
+    return pa.schema(
+        [pa.field(n, ARROW[types[n]]) for n in names]
+        + [pa.field(EVENT_TIME, pa.int64()), pa.field(EVENT_ID, pa.string())]
+    )
 
 
 def _none(schema: pa.Schema) -> pa.RecordBatch:

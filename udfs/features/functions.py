@@ -10,8 +10,7 @@ import pyarrow as pa
 
 from schemas.errors import FeatureError
 from schemas.feature_block import ARROW
-from schemas.feature_rules import event_types
-from schemas.features import Declarations, Derived, FeatureView, Function
+from schemas.features import Derived, Function
 
 
 def resolve(name: str) -> Callable[..., Any]:
@@ -55,19 +54,3 @@ class Call:
                 f"{declared.function} gave {len(found)} values of {declared.name!r} for {batch.num_rows} rows"
             )
         return found
-
-
-class Steps:
-    """The `Function` steps of a view, in order."""
-
-    def __init__(self, view: FeatureView, declared: Declarations) -> None:
-        event_types(view, declared)
-        self._calls = [(s.name, Call(s)) for s in view.steps if isinstance(s, Function)]
-
-    def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """`batch` with the new columns. Raises `FeatureError` (see `Call`)."""
-        for name, call in self._calls:
-            batch = pa.RecordBatch.from_arrays(
-                [*batch.columns, call(batch)], names=[*batch.schema.names, name]
-            )
-        return batch

@@ -12,6 +12,7 @@ from types import ModuleType
 from schemas.errors import FeatureError
 from schemas.feature_rules import check
 from schemas.features import Declarations, FeatureView, Reference, Source, read_declarations
+from udfs.features.steps import check_expressions
 
 
 def load_declarations(path: Path) -> Declarations:
@@ -27,6 +28,7 @@ def load_declarations(path: Path) -> Declarations:
     try:
         declared = _toml(path) if path.suffix == ".toml" else _python(path)
         check(declared)
+        check_expressions(declared)
     except FeatureError as e:
         raise FeatureError(f"{path}: {e}") from e
     return declared

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 import pyarrow as pa
 
 from schemas.errors import StoreError
 from schemas.feature_block import from_bytes, to_bytes
-from schemas.features import FeatureView
+from schemas.features import FeatureView, Reference
 from udfs.features.base import Entity
-from udfs.features.pending import Chunk
 from udfs.features.sharding import pack_entity
 from udfs.features.windows import WindowState
 
 _VERSION = 1
+NOTHING = -(2**63)
+"""The newest settled event's time where there is none."""
 _LENGTH = struct.Struct("<I")
 
 
@@ -28,14 +30,32 @@ class _Header(msgspec.Struct, array_like=True):
     watermark: int
     pending: bytes
     alarms: dict[bytes, int]
+    superseded: dict[bytes, int] = {}
+    newest: int = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class ShardHeader:
+    """The shard's own state: see `udfs.features.base.Changes`. `superseded`: of `udfs.features.versions`;
+    `newest`: time of the newest settled event, which references may not have come after."""
+
+    watermark: int
+    pending: pa.RecordBatch | None
+    alarms: Mapping[bytes, int]
+    superseded: Mapping[bytes, int]
+    newest: int
 
 
 class Saved:
     """Packs and unpacks the state of one view."""
 
-    def __init__(self, view: FeatureView, states: Sequence[WindowState]) -> None:
+    def __init__(
+        self, view: FeatureView, states: Sequence[WindowState], references: Sequence[Reference] = ()
+    ) -> None:
         self._view, self._states = view, states
-        what = (view.entity, view.source, view.features, view.steps, view.emit)
+        what: tuple[object, ...] = (view.entity, view.source, view.features, view.steps, view.emit)
+        if references:
+            what += ([(r.name, r.columns, r.key, r.event_time, r.deleted) for r in references],)
         self._computes = hashlib.sha256(msgspec.json.encode(what)).digest()[:8]
 
     def key(self, entity: Entity | None) -> bytes:
@@ -65,14 +85,23 @@ class Saved:
             at += 4 + length
         return bool(data[1])
 
-    def pack_header(self, watermark: int, pending: Chunk | None, alarms: Mapping[bytes, int]) -> bytes:
-        events = to_bytes(pending.events) if pending is not None else b""
+    def pack_header(self, header: ShardHeader) -> bytes:
+        events = to_bytes(header.pending) if header.pending is not None else b""
         return msgspec.msgpack.encode(
-            _Header(_VERSION, self._view.id, self._computes, watermark, events, dict(alarms))
+            _Header(
+                _VERSION,
+                self._view.id,
+                self._computes,
+                header.watermark,
+                events,
+                dict(header.alarms),
+                dict(header.superseded),
+                header.newest,
+            )
         )
 
-    def unpack_header(self, data: bytes) -> tuple[int, pa.RecordBatch | None, dict[bytes, int]]:
-        """Watermark, pending events, alarms. Raises `StoreError` where they are another view's, or newer."""
+    def unpack_header(self, data: bytes) -> ShardHeader:
+        """Raises `StoreError` where it is another view's, or newer."""
         try:
             header = msgspec.msgpack.decode(data, type=_Header)
         except (msgspec.ValidationError, msgspec.DecodeError) as e:
@@ -86,4 +115,5 @@ class Saved:
                 f"state of view {header.view} was computed by another declaration than {self._view.id} has "
                 "now: give the changed view a new version"
             )
-        return header.watermark, from_bytes(header.pending) if header.pending else None, header.alarms
+        pending = from_bytes(header.pending) if header.pending else None
+        return ShardHeader(header.watermark, pending, header.alarms, header.superseded, header.newest)

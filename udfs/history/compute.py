@@ -5,15 +5,21 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from itertools import chain
 
 import pyarrow as pa
 
 from schemas.feature_block import FeatureBlock
 from schemas.features import Declarations, FeatureView
 from schemas.records import DeadLetter
+from udfs.events.references import source_of
 from udfs.events.view_events import ViewEvents
 from udfs.events.view_spec import ViewSpec
 from udfs.features.base import END
+from udfs.features.enriching import references_of
+from udfs.features.expressions import Expressions
 from udfs.features.rows import rows_as_events
 from udfs.history.events import HistorySpec
 from udfs.history.files import find_files
@@ -37,34 +43,40 @@ def compute_rows(
         parts = _from_files(history, view)
     else:
         parts = _from_rows(history, view, above, compute_rows(declared, above, s3, shards))
+    for reference in references_of(view, declared):
+        of_reference = replace(history, source=reference.name, is_reference=True)
+        parts = chain(parts, _from_files(of_reference, view))
     by_shard = defaultdict[int, list[tuple[int, pa.RecordBatch]]](list)
     for shard, stretch, events in parts:
         by_shard[shard].append((stretch, events))
     rows: list[pa.RecordBatch] = []
-    for shard, stretches in by_shard.items():
-        engine, created = spec.engine(view.id, shard, lambda _: None), time.time_ns() // 1_000_000
-        for stretch, events in sorted(stretches, key=lambda s: s[0]):
-            outputs = (engine.settle(stretch - 1, created), engine.add(events))
-            rows += [block.rows for output in outputs for block in output.blocks if block.settled]
-        rows += [block.rows for block in engine.settle(END, created).blocks]
+    with closing(Expressions()) as expressions:
+        for shard, stretches in by_shard.items():
+            engine = spec.engine(view.id, shard, lambda _: None, expressions)
+            created = time.time_ns() // 1_000_000
+            for stretch, events in sorted(stretches, key=lambda s: s[0]):
+                outputs = (engine.settle(stretch - 1, created), engine.add(events))
+                rows += [block.rows for output in outputs for block in output.blocks if block.settled]
+            rows += [block.rows for block in engine.settle(END, created).blocks]
     return rows
 
 
 def _from_files(history: HistorySpec, view: FeatureView) -> Iterator[Part]:
-    source = next(s for s in history.declared.sources if s.name == view.source)
-    reader = history.reader()
-    for path in find_files(source.history, history.s3):
-        for found in reader.read(path):
-            if not isinstance(found, DeadLetter) and found[0] == view.id:
-                yield found[1:]
+    source = source_of(history.source, history.declared, history.is_reference)
+    with closing(history.reader()) as reader:
+        for path in find_files(source.history, history.s3):
+            for found in reader.read(path):
+                if not isinstance(found, DeadLetter) and found[0] == view.id:
+                    yield found[1:]
 
 
 def _from_rows(
     history: HistorySpec, view: FeatureView, above: FeatureView, rows: Iterable[pa.RecordBatch]
 ) -> Iterator[Part]:
-    reader = ViewEvents(view, history.declared, history.shards)
-    for batch in rows:
-        events = rows_as_events(FeatureBlock(above.id, True, batch), above.entity)
-        for shard, part in reader.of(events).parts:
-            for stretch, piece in history.pieces(part):
-                yield shard, stretch, piece
+    with closing(Expressions()) as expressions:
+        reader = ViewEvents(view, history.declared, history.shards, expressions)
+        for batch in rows:
+            events = rows_as_events(FeatureBlock(above.id, True, batch), above.entity)
+            for shard, part in reader.of(events).parts:
+                for stretch, piece in history.pieces(part):
+                    yield shard, stretch, piece

@@ -16,14 +16,18 @@ from schemas.feature_block import EVENT_ID, EVENT_TIME
 from schemas.features import Declarations, FeatureType
 from schemas.records import RAW_LIMIT, DeadLetter
 from schemas.tensors import BadRecord
+from udfs.events.decoder import Takes
+from udfs.events.references import copies_of, source_of
 from udfs.events.view_events import ViewEvents
+from udfs.features.expressions import Expressions
 from udfs.history.files import file_system, read_batches
 from udfs.s3 import S3Options
 
 
 @dataclass(frozen=True, slots=True)
 class HistorySpec:
-    """`stretch_ms`: how much event time is settled at once; `most`: rows of a block."""
+    """`source`: the name of a source, or with `is_reference` of a reference. `stretch_ms`: how much event
+    time is settled at once; `most`: rows of a block."""
 
     declared: Declarations
     source: str
@@ -31,6 +35,7 @@ class HistorySpec:
     s3: S3Options
     stretch_ms: int = 3_600_000
     most: int = 10_000
+    is_reference: bool = False
 
     def reader(self) -> HistoryReader:
         return HistoryReader(self)
@@ -53,11 +58,15 @@ class HistoryReader:
     def __init__(self, spec: HistorySpec) -> None:
         declared = spec.declared
         self._spec = spec
-        self._source = next(s for s in declared.sources if s.name == spec.source)
+        self._source = source_of(spec.source, declared, spec.is_reference)
         self._files, _ = file_system(self._source.history, spec.s3)
-        self._views = [
-            ViewEvents(v, declared, spec.shards) for v in declared.views if v.source == spec.source
-        ]
+        self._expressions = Expressions()
+        self._views: Sequence[Takes]
+        if spec.is_reference:
+            self._views = copies_of(spec.source, declared, spec.shards, [v.id for v in declared.views])
+        else:
+            read = (v for v in declared.views if v.source == spec.source)
+            self._views = [ViewEvents(v, declared, spec.shards, self._expressions) for v in read]
         self._types = {c.name: c.type for c in self._source.columns} | {EVENT_ID: FeatureType.STRING}
         self._nullable = [c.name for c in self._source.columns if c.nullable] + [EVENT_ID]
 
@@ -86,6 +95,9 @@ class HistoryReader:
                 for shard, part in split.parts:
                     for stretch, piece in self._spec.pieces(part):
                         yield view.id, shard, stretch, piece
+
+    def close(self) -> None:
+        self._expressions.close()
 
     def _identified(self, batch: pa.RecordBatch, path: str, first: int) -> pa.RecordBatch:
         """An event's id: its column, or what a stream knew it by, or its place in the file."""

@@ -35,7 +35,7 @@ class ModelInputs:
 @dataclass(frozen=True, slots=True)
 class Lineage:
     """Where a feature comes from. `through`: views between it and the stream, the nearest first;
-    `readers`: (model, version)."""
+    `references`: those that its view or one of these is enriched by; `readers`: (model, version)."""
 
     feature: FeatureRef
     type: FeatureType
@@ -44,6 +44,7 @@ class Lineage:
     owner: str
     description: str
     readers: tuple[tuple[str, int], ...]
+    references: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, insert, select
 
 from schemas.errors import RegistryError
 from schemas.feature_rules import event_types, feature_types
-from schemas.features import Declarations, FeatureType, FeatureView, read_declarations
+from schemas.features import Declarations, Enrichment, FeatureType, FeatureView, read_declarations
 from udfs.online.base import StoredView
 from udfs.registry.base import FeatureRef, Lineage, ModelInputs
 from udfs.registry.tables import ENTITIES, FEATURES, MODEL_INPUTS, MODELS, REFERENCES, SOURCES, VIEWS
@@ -99,6 +99,7 @@ def lineages_of(db: Connection, view: str = "") -> list[Lineage]:
         readers[FeatureRef(row["view"], row["feature"])].add((row["model"], row["version"]))
     asked = select(VIEWS, FEATURES.c.name, FEATURES.c.type).join(FEATURES, FEATURES.c.view == VIEWS.c.id)
     asked = asked.order_by(VIEWS.c.position, FEATURES.c.position)
+    named = {one: _references(plain) for one, plain in db.execute(select(VIEWS.c.id, VIEWS.c.declaration))}
     found = []
     for row in db.execute(asked.where(VIEWS.c.id == view) if view else asked).mappings():
         declared = read_declarations({"views": [row["declaration"]]}).views[0]
@@ -110,9 +111,16 @@ def lineages_of(db: Connection, view: str = "") -> list[Lineage]:
                 type=FeatureType(row["type"]),
                 source=row["source"],
                 through=tuple(row["through"]),
+                references=tuple(dict.fromkeys(r for v in (row["id"], *row["through"]) for r in named[v])),
                 owner=declared.owner,
                 description=described[ref.feature] or declared.description,
                 readers=tuple(sorted(readers[ref])),
             )
         )
     return found
+
+
+def _references(declaration: Any) -> list[str]:
+    """The references that a view's steps name."""
+    view = read_declarations({"views": [declaration]}).views[0]
+    return [step.reference for step in view.steps if isinstance(step, Enrichment)]

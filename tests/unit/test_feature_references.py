@@ -1,0 +1,736 @@
+"""References: an event sees the newest row of its key at its time, whatever order anything came in."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from millrace.cli import app
+from operators import decode_events, decode_references
+from schemas.errors import FeatureError, StoreError
+from schemas.feature_block import EVENT_ID, EVENT_TIME, from_bytes, marked_reference, reference_of, to_bytes
+from schemas.feature_rules import check, event_types
+from schemas.features import (
+    Aggregate,
+    Column,
+    Count,
+    Declarations,
+    Enrichment,
+    Expression,
+    FeatureType,
+    FeatureView,
+    Function,
+    LastN,
+    Max,
+    OnCrossing,
+    Reference,
+    Source,
+    Sum,
+    Trailing,
+    Value,
+)
+from schemas.records import DeadLetter, encode
+from tests import feature_enriched
+from tests.feature_stand import FeatureStand
+from udfs.events.joint_progress import JointProgress
+from udfs.events.reading import read_references
+from udfs.events.references import as_source, enriched_below, streams_from
+from udfs.features.base import END, Output, ViewEngine
+from udfs.features.engine import make_engine
+from udfs.features.expressions import Expressions
+from udfs.features.versions import Versions
+from udfs.s3 import S3Options
+
+START = 1_700_000_000_000
+SIGNALS = Source(
+    name="signals",
+    topic="signals",
+    columns=(
+        Column(name="id", type=FeatureType.STRING),
+        Column(name="account", type=FeatureType.STRING),
+        Column(name="at", type=FeatureType.TIMESTAMP),
+        Column(name="zip", type=FeatureType.INT64, nullable=True),
+        Column(name="amount", type=FeatureType.FLOAT64, nullable=True),
+    ),
+    event_time="at",
+    event_id="id",
+    out_of_orderness="1 s",
+)
+ZIPS = Reference(
+    name="zips",
+    topic="zips",
+    key="zip",
+    event_time="since",
+    deleted="gone",
+    out_of_orderness="1 s",
+    columns=(
+        Column(name="zip", type=FeatureType.INT64),
+        Column(name="since", type=FeatureType.TIMESTAMP),
+        Column(name="town", type=FeatureType.STRING, nullable=True),
+        Column(name="factor", type=FeatureType.FLOAT64, nullable=True),
+        Column(name="gone", type=FeatureType.BOOL, nullable=True),
+    ),
+)
+ENRICH = Enrichment(reference="zips", on="area", columns={"town": "town", "weight": "factor"})
+STEPS = (
+    Expression(name="area", sql="zip + 0", type=FeatureType.INT64),
+    ENRICH,
+    Expression(name="worth", sql="amount * coalesce(weight, 1)", type=FeatureType.FLOAT64),
+)
+HOUR = Trailing(span="1 h", tile="1 min")
+SPEND = FeatureView(
+    name="spend",
+    version=1,
+    entity=("account",),
+    source="signals",
+    steps=STEPS,
+    features=(
+        Value(name="town"),
+        Value(name="worth"),
+        Aggregate(name="n", of=Count(), window=HOUR),
+        Aggregate(name="total", of=Sum(column="worth"), window=HOUR),
+        Aggregate(name="towns", of=LastN(column="town", n=3), window=Trailing(span="20 ms")),
+    ),
+    ttl="1 d",
+    owner="tests",
+    description="Money, weighted by the town.",
+)
+BUSY = FeatureView(
+    name="busy",
+    version=1,
+    entity=("account",),
+    source="signals",
+    steps=STEPS,
+    features=(Aggregate(name="total", of=Sum(column="worth"), window=HOUR),),
+    emit=OnCrossing(feature="total", limit=20),
+    ttl="1 d",
+    owner="tests",
+    description="Much money.",
+)
+PLAIN = msgspec.structs.replace(BUSY, name="plain", steps=(), features=(Value(name="amount"),))
+PLAIN = msgspec.structs.replace(PLAIN, emit=SPEND.emit)
+BY_TOWN = FeatureView(
+    name="by_town",
+    version=1,
+    entity=("town",),
+    source="spend_v1",
+    steps=(
+        Expression(name="code", sql="CAST(length(town) AS BIGINT)", type=FeatureType.INT64),
+        Enrichment(reference="zips", on="code", columns={"factor": "factor"}),
+    ),
+    features=(
+        Aggregate(name="most", of=Max(column="total"), window=HOUR),
+        Aggregate(name="n", of=Count(), window=HOUR),
+        Value(name="factor"),
+    ),
+    ttl="1 d",
+    owner="tests",
+    description="A view whose entity comes of an enrichment in the view that it reads.",
+)
+DECLARED = Declarations(sources=(SIGNALS,), references=(ZIPS,), views=(SPEND, BUSY, PLAIN, BY_TOWN))
+
+
+@dataclass(frozen=True)
+class Change:
+    zip: int
+    since: int
+    town: str | None
+    factor: float | None
+    gone: bool | None
+
+
+@dataclass(frozen=True)
+class Signal:
+    id: str
+    account: str
+    at: int
+    zip: int | None
+    amount: float | None
+
+
+CHANGES = st.lists(
+    st.builds(
+        Change,
+        zip=st.integers(0, 3),
+        since=st.integers(0, 60),
+        town=st.sampled_from([None, "", "a", "bb", "ccc"]),
+        factor=st.sampled_from([None, 0.5, 2.0]),
+        gone=st.sampled_from([None, False, False, True]),
+    ),
+    max_size=25,
+)
+SIGNALS_SENT = st.lists(
+    st.tuples(
+        st.sampled_from("ab"),
+        st.integers(0, 60),
+        st.one_of(st.none(), st.integers(0, 4)),
+        st.sampled_from([None, 1.0, 3.0, 8.0]),
+    ),
+    max_size=25,
+).map(lambda rows: [Signal(f"e{i}", *row) for i, row in enumerate(rows)])
+
+
+def as_of(changes: list[Change], zip: int | None, at: int) -> Change | None:
+    """The definition, by looking at all: of equal times any row counts before a deletion, then content."""
+    seen = [c for c in changes if c.zip == zip and c.since <= at]
+    if not seen:
+        return None
+    last = max(
+        seen,
+        key=lambda c: (c.since, not c.gone, b"" if c.gone else msgspec.msgpack.encode((c.factor, c.town))),
+    )
+    return None if last.gone else last
+
+
+def wanted(signals: list[Signal], changes: list[Change]) -> list[dict[str, Any]]:
+    """Rows of SPEND, each from all events."""
+    rows = []
+    ordered = sorted(signals, key=lambda s: (s.at, s.id))
+    for index, signal in enumerate(ordered):
+        found = []
+        for other in ordered[: index + 1]:
+            if other.account == signal.account:
+                row = as_of(changes, other.zip, other.at)
+                factor = 1.0 if row is None or row.factor is None else row.factor
+                worth = None if other.amount is None else other.amount * factor
+                found.append((other.at, worth, None if row is None else row.town))
+        values = [worth for _, worth, _ in found if worth is not None]
+        towns = [town for at, _, town in found if town is not None and signal.at - 20 < at]
+        rows.append(
+            {
+                "account": signal.account,
+                "town": found[-1][2],
+                "worth": found[-1][1],
+                "n": len(found),
+                "total": sum(values) if values else None,
+                "towns": towns[-3:] or None,
+                "event_timestamp": signal.at,
+            }
+        )
+    return rows
+
+
+DUCK = Expressions()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def duck() -> Iterator[None]:
+    yield
+    DUCK.close()
+
+
+def engine(
+    view: FeatureView = SPEND, fetch: Any = lambda key: None, declared: Declarations = DECLARED
+) -> ViewEngine:
+    return make_engine(view, declared, 0, fetch, DUCK)
+
+
+def events(signals: list[Signal]) -> pa.RecordBatch:
+    """As decode sends them: the step before the enrichment has run."""
+    columns = {
+        "account": pa.array([s.account for s in signals], pa.string()),
+        "zip": pa.array([s.zip for s in signals], pa.int64()),
+        "area": pa.array([s.zip for s in signals], pa.int64()),
+        "amount": pa.array([s.amount for s in signals], pa.float64()),
+        EVENT_TIME: pa.array([s.at for s in signals], pa.int64()),
+        EVENT_ID: pa.array([s.id for s in signals], pa.string()),
+    }
+    return pa.record_batch(columns)
+
+
+def rows(changes: list[Change]) -> pa.RecordBatch:
+    columns = {
+        "zip": pa.array([c.zip for c in changes], pa.int64()),
+        "factor": pa.array([c.factor for c in changes], pa.float64()),
+        "town": pa.array([c.town for c in changes], pa.string()),
+        "gone": pa.array([c.gone for c in changes], pa.bool_()),
+        EVENT_TIME: pa.array([c.since for c in changes], pa.int64()),
+        EVENT_ID: pa.array([f"zips/0/{i}" for i in range(len(changes))], pa.string()),
+    }
+    return marked_reference(pa.record_batch(columns), "zips")
+
+
+def settled(outputs: list[Output]) -> list[dict[str, Any]]:
+    found = [row for o in outputs for b in o.blocks if b.settled for row in b.rows.to_pylist()]
+    for row in found:
+        del row["created"]
+    return found
+
+
+class Kept:
+    """State, as the operator keeps it; now and then the engine is made anew from it."""
+
+    def __init__(self) -> None:
+        self.states: dict[bytes, bytes] = {}
+        self.header: bytes | None = None
+
+    def save(self, running: ViewEngine) -> None:
+        changes = running.changes()
+        self.header = changes.header or self.header
+        for key, packed in changes.entities.items():
+            if packed is None:
+                self.states.pop(key, None)
+            else:
+                self.states[key] = packed[0]
+
+    def again(self, running: ViewEngine, view: FeatureView) -> ViewEngine:
+        self.save(running)
+        if self.header is None:
+            return running
+        other = engine(view, self.states.get)
+        other.load(self.header)
+        return other
+
+
+def deliver(signals: list[Signal], changes: list[Change], seed: int, kept: Kept) -> list[Output]:
+    """In any batches, in an order that is up to 15 ms wrong on both sides, behind the least watermark."""
+    choose = random.Random(seed)
+    sent = [(s.at + choose.uniform(0, 15), 0, s) for s in signals]
+    told = [(c.since + choose.uniform(0, 15), 1, c) for c in changes]
+    order: list[tuple[float, int, Any]] = sorted([*sent, *told], key=lambda one: one[:2])
+    running, outputs, watermark = engine(SPEND, kept.states.get), list[Output](), -1
+    while order:
+        part, order = order[: (size := choose.randint(1, 6))], order[size:]
+        for kind, made in ((0, events), (1, rows)):
+            own = [one for _, of, one in part if of == kind]
+            if own:
+                outputs.append(running.add(made(own)))
+        if choose.random() < 0.5:
+            watermark = max(watermark, int(order[0][0]) - 16 if order else 70)
+            outputs.append(running.settle(watermark, 7))
+        if (act := choose.random()) < 0.3:
+            running = kept.again(running, SPEND)
+        elif act < 0.6:
+            kept.save(running)
+            running.evict(choose.randint(0, 2))
+    outputs.append(running.settle(END, 7))
+    kept.save(running)
+    return outputs
+
+
+@given(SIGNALS_SENT, CHANGES, st.integers(0, 2**20))
+@settings(max_examples=150, deadline=None)
+def test_settled_rows_are_a_function_of_events_and_changes(
+    signals: list[Signal], changes: list[Change], seed: int
+) -> None:
+    kept = Kept()
+    outputs = deliver(signals, changes, seed, kept)
+    assert [one for o in outputs for one in o.refused] == []
+    assert settled(outputs) == wanted(signals, changes)
+
+
+@given(CHANGES, st.integers(0, 2**20))
+@settings(max_examples=60, deadline=None)
+def test_state_holds_what_later_events_may_see_and_no_more(changes: list[Change], seed: int) -> None:
+    kept = Kept()
+    deliver([], changes, seed, kept)
+    living = {c.zip for c in changes if as_of(changes, c.zip, 100) is not None}
+    assert len(kept.states) == len(living)
+    for packed in kept.states.values():
+        assert len(msgspec.msgpack.decode(packed)[1]) == 1
+
+
+@given(
+    CHANGES,
+    st.lists(st.tuples(st.one_of(st.none(), st.integers(0, 4)), st.integers(-5, 70)), max_size=40),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=150, deadline=None)
+def test_versions_look_up_as_the_definition_does(
+    changes: list[Change], asked: list[tuple[int | None, int]], shuffler: Any
+) -> None:
+    versions = Versions(ZIPS, ("factor", "town"), lambda key: None)
+    shuffled = [*changes]
+    shuffler.shuffle(shuffled)
+    for change in shuffled:
+        versions.take(rows([change]))
+    found = versions.as_of(
+        pa.array([zip for zip, _ in asked], pa.int64()), np.array([at for _, at in asked], np.int64)
+    )
+    expected = [as_of(changes, zip, at) for zip, at in asked]
+    assert found["town"].to_pylist() == [None if row is None else row.town for row in expected]
+    assert found["factor"].to_pylist() == [None if row is None else row.factor for row in expected]
+
+
+def change(zip: int, since: int, town: str | None = None, factor: float | None = None) -> Change:
+    return Change(zip, since, town, factor, None)
+
+
+def test_an_early_row_uses_what_is_known_and_is_put_right_when_it_is_settled() -> None:
+    running = engine()
+    (early,) = running.add(events([Signal("1", "a", 10, 7, 2.0)])).blocks
+    assert early.rows.to_pylist()[0] | {"created": 0} == {
+        "account": "a", "town": None, "worth": 2.0, "n": 1, "total": 2.0, "towns": None,
+        "event_timestamp": 10, "created": 0,
+    }  # fmt: skip
+    assert not running.add(rows([change(7, 9, "x", 3.0), change(7, 11, "later", 9.0)])).blocks
+    (early,) = running.add(events([Signal("2", "a", 12, 7, 1.0)])).blocks
+    assert [(r["town"], r["worth"], r["n"]) for r in early.rows.to_pylist()] == [("later", 9.0, 2)]
+    first = settled([running.settle(10, 7)])
+    assert [(r["town"], r["worth"], r["total"]) for r in first] == [("x", 6.0, 6.0)]
+    (early,) = running.add(events([Signal("3", "a", 13, None, 1.0)])).blocks
+    assert [r["total"] for r in early.rows.to_pylist()] == [16.0], "settled as it is, pending as known"
+
+
+def test_an_event_without_a_key_or_with_a_deleted_one_sees_nothing() -> None:
+    running = engine()
+    running.add(rows([change(1, 5, "x", 2.0), Change(1, 8, "x", 2.0, True), change(1, 10, "y")]))
+    running.add(events([Signal(str(at), "a", at, 1, 1.0) for at in (4, 5, 7, 8, 9, 10)]))
+    running.add(events([Signal("none", "a", 11, None, 1.0)]))
+    found = [row["town"] for row in settled([running.settle(END, 7)])]
+    assert found == [None, "x", "x", None, None, "y", None]
+
+
+def test_a_row_that_comes_late_is_told_and_counts_for_what_is_not_settled() -> None:
+    running = engine()
+    running.add(rows([change(1, 1, "old")]))
+    running.add(events([Signal("1", "a", 10, 1, 1.0), Signal("2", "a", 30, 1, 1.0)]))
+    assert [r["town"] for r in settled([running.settle(20, 7)])] == ["old"]
+    out = running.add(rows([change(1, 9, "new"), change(2, 11, "two"), change(3, 5, "three")]))
+    assert [(one.code, one.event_time) for one in out.refused] == [
+        ("late_reference", 9),
+        ("late_reference", 5),
+    ], "no event at or after 11 is settled, whatever the watermark"
+    assert [r["town"] for r in settled([running.settle(END, 7)])] == ["new"]
+
+
+def test_the_newest_settled_time_survives_a_restart() -> None:
+    kept = Kept()
+    running = engine(SPEND, kept.states.get)
+    running.add(events([Signal("1", "a", 10, 1, 1.0)]))
+    running.settle(20, 7)
+    running = kept.again(running, SPEND)
+    assert [one.event_time for one in running.add(rows([change(1, 9), change(1, 11)])).refused] == [9]
+
+
+def test_a_row_repeated_changes_nothing() -> None:
+    kept = Kept()
+    running = engine(SPEND, kept.states.get)
+    running.add(rows([change(1, 5, "x", 2.0)]))
+    kept.save(running)
+    running.add(rows([change(1, 5, "x", 2.0), change(1, 5, "x", 2.0)]))
+    assert not running.changes().entities
+
+
+def test_a_step_after_the_join_that_fails_refuses_its_event_when_that_is_settled() -> None:
+    root = Function(
+        name="root", function="tests.feature_steps:root", inputs=("worth",), type=FeatureType.FLOAT64
+    )
+    view = msgspec.structs.replace(
+        SPEND, steps=(*STEPS, root), features=(*SPEND.features, Value(name="root"))
+    )
+    running = engine(view, declared=Declarations(sources=(SIGNALS,), references=(ZIPS,), views=(view,)))
+    running.add(rows([change(1, 1, "x", 4.0), change(1, 15, "x", -4.0)]))
+    out = running.add(events([Signal(str(at), "a", at, 1, 1.0) for at in (10, 16, 12)]))
+    assert [r["root"] for r in out.blocks[0].rows.to_pylist()] == [None], "the newest one's step fails"
+    running.add(rows([change(1, 14, "y", 9.0), change(1, 16, "y", 9.0)]))
+    running.add(events([Signal("20", "a", 20, 1, -1.0)]))
+    out = running.settle(END, 7)
+    assert [(r["event_timestamp"], r["root"], r["n"]) for r in settled([out])] == [
+        (10, 2.0, 1),
+        (12, 2.0, 2),
+        (16, 3.0, 3),
+    ]
+    [refused] = out.refused
+    assert (refused.code, refused.event_id) == ("step_failed", "20") and "has no root" in refused.reason
+    assert out.events is not None and out.events.num_rows == 4
+
+
+def test_a_reference_that_changed_its_meaning_is_not_read_with_old_state() -> None:
+    running = engine()
+    running.add(rows([change(1, 5, "x")]))
+    header = running.changes().header
+    assert header is not None
+    other = Declarations(
+        sources=(SIGNALS,), references=(msgspec.structs.replace(ZIPS, deleted=""),), views=(SPEND,)
+    )
+    with pytest.raises(StoreError, match="give the changed view a new version"):
+        engine(SPEND, declared=other).load(header)
+    with pytest.raises(FeatureError, match="rows of reference zips came, but it has none"):
+        engine(PLAIN).add(rows([change(1, 1)]))
+
+
+def test_a_mark_survives_the_way() -> None:
+    assert reference_of(from_bytes(to_bytes(rows([change(1, 1)])))) == "zips"
+    assert reference_of(rows([change(1, 1)]).slice(0, 1).take(pa.array([0]))) == "zips"
+    assert reference_of(events([])) == ""
+
+
+# declarations
+
+
+def with_steps(*steps: Any, reference: Reference = ZIPS, **changes: Any) -> Declarations:
+    view = msgspec.structs.replace(SPEND, steps=steps, **changes)
+    return Declarations(sources=(SIGNALS,), references=(reference,), views=(view,))
+
+
+@pytest.mark.parametrize(
+    ("declared", "says"),
+    [
+        (with_steps(*STEPS, entity=("town",)), "entity column 'town' comes after an enrichment.*a view over"),
+        (
+            with_steps(
+                *STEPS, Expression(name="who", sql="account", type=FeatureType.STRING), entity=("who",)
+            ),
+            "entity column 'who' comes after an enrichment",
+        ),
+        (with_steps(Enrichment(reference="towns", on="zip", columns={})), "there is no reference 'towns'"),
+        (with_steps(Enrichment(reference="zips", on="zip", columns={})), "takes no columns"),
+        (
+            with_steps(Enrichment(reference="zips", on="account", columns={"town": "town"})),
+            "'account' is string, but the key of reference zips is int64",
+        ),
+        (with_steps(Enrichment(reference="zips", on="zip", columns={"x": "no"})), "has no column 'no'"),
+        (
+            with_steps(Enrichment(reference="zips", on="zip", columns={"amount": "factor"})),
+            "would replace the column 'amount'",
+        ),
+        (with_steps(*STEPS, reference=msgspec.structs.replace(ZIPS, key="factor")), "key must be a string"),
+        (with_steps(*STEPS, reference=msgspec.structs.replace(ZIPS, key="x")), "key must be a string"),
+        (
+            with_steps(*STEPS, reference=msgspec.structs.replace(ZIPS, deleted="town")),
+            "deleted must be a bool",
+        ),
+        (with_steps(*STEPS, reference=msgspec.structs.replace(ZIPS, idle="soon")), "no duration"),
+        (with_steps(*STEPS, reference=msgspec.structs.replace(ZIPS, event_time="zip")), "event_time 'zip'"),
+    ],
+)
+def test_what_cannot_be_joined_is_refused_at_the_start(declared: Declarations, says: str) -> None:
+    with pytest.raises(FeatureError, match=says) as caught:
+        check(declared)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("topic", "says"), [("", "reference zips has no topic"), ("signals", "zips and source signals read one")]
+)
+def test_a_reference_needs_a_topic_of_its_own(topic: str, says: str) -> None:
+    declared = with_steps(*STEPS, reference=msgspec.structs.replace(ZIPS, topic=topic))
+    with pytest.raises(FeatureError, match=says):
+        read_references(declared, topics=True)
+    assert read_references(declared, topics=False) == {"zips": topic}
+
+
+def test_views_with_references_have_a_stream_of_their_own() -> None:
+    check(DECLARED)
+    assert [(s.name, s.views, s.references) for s in streams_from("signals", DECLARED)] == [
+        ("signals-enriched", ("spend_v1", "busy_v1"), ("zips",)),
+        ("signals", ("plain_v1",), ()),
+    ]
+    assert [s.name for s in enriched_below("signals", DECLARED)] == ["signals-enriched", "spend_v1-enriched"]
+    assert event_types(BY_TOWN, DECLARED)["factor"] is FeatureType.FLOAT64
+
+
+# how far both have been read
+
+
+def joint(idle: str = "10 s") -> JointProgress:
+    reference = as_source(msgspec.structs.replace(ZIPS, idle=idle))
+    return JointProgress(SIGNALS, [reference], {"zips": 1}, 0)
+
+
+def test_the_watermark_is_the_least_of_source_and_references() -> None:
+    progress = joint()
+    progress.told("0", 5000, 100)
+    assert progress.watermark(["zips"], 100) is None, "nothing has been heard of the reference"
+    assert progress.watermark([], 100) == 5000
+    progress.heard("zips", 0, 4000, 200)
+    assert progress.watermark(["zips"], 200) == 2999
+    progress.heard("zips", 0, 90_000, 300)
+    assert progress.watermark(["zips"], 300) == 5000, "the source has not gone further"
+
+
+def test_an_idle_reference_holds_nobody_back_and_does_so_again_when_it_returns() -> None:
+    progress, now = joint(), 0
+    progress.told("0", 5000, now)
+    progress.heard("zips", 0, 1000, now)
+    for now in range(500, 9_600, 500):
+        progress.told("0", 5000 + now, now)
+        assert progress.watermark(["zips"], now) == -1
+    for now in range(10_000, 12_000, 500):
+        progress.told("0", 5000 + now, now)
+    assert progress.watermark(["zips"], now) == 5000 + now
+    progress.heard("zips", 0, 9000, now)
+    assert progress.watermark(["zips"], now) == 7999
+
+
+def test_a_reference_never_heard_of_is_idle_after_a_while() -> None:
+    progress = joint()
+    for now in range(0, 11_000, 500):
+        progress.told("0", now, now)
+        assert (progress.watermark(["zips"], now) is None) == (now < 10_000)
+
+
+def test_a_silent_source_is_not_overtaken() -> None:
+    progress = joint()
+    progress.told("0", 5000, 0)
+    for now in range(0, 60_000, 500):
+        progress.heard("zips", 0, 100_000 + now, now)
+        assert progress.watermark(["zips"], now) == 5000
+
+
+# the operators
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The decoding operators' clock, which goes on each time it is asked."""
+    now = [START + 10**9]
+
+    def tick() -> int:
+        now[0] += 120
+        return now[0]
+
+    monkeypatch.setattr(decode_events, "_now", tick)
+    monkeypatch.setattr(decode_references, "_now", tick)
+    return now
+
+
+def streamed(count: int, seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Events and changes in order of arrival; some of both come up to 900 ms late."""
+    rng = random.Random(seed)
+    sent, told = [], []
+    for i in range(count):
+        event = {"id": f"e{i}", "account": f"a{rng.randrange(6)}", "at": START + 40 * i}
+        event |= {"zip": rng.choice([None, *range(8)]), "amount": rng.uniform(0, 5)}
+        sent.append((40 * i + rng.randrange(900) * (rng.random() < 0.1), event))
+        if i % 5 == 0:
+            row = {"zip": rng.randrange(8), "since": START + 40 * i + rng.randrange(40)}
+            row |= {"town": rng.choice(["x", "yy", "zzz"]), "factor": rng.uniform(0, 3)}
+            row |= {"gone": rng.random() < 0.2}
+            told.append((40 * i + rng.randrange(900) * (rng.random() < 0.2), row))
+    return tuple([one for _, one in sorted(of, key=lambda m: m[0])] for of in (sent, told))  # type: ignore[return-value]
+
+
+VIEWS = ("spend_v1", "busy_v1", "plain_v1", "by_town_v1")
+
+
+def at_once(sent: list[dict[str, Any]], told: list[dict[str, Any]]) -> FeatureStand:
+    stand = FeatureStand(DECLARED)
+    stand.refer("zips", told)
+    stand.send(sent)
+    stand.end()
+    return stand
+
+
+@given(
+    st.integers(0, 100),
+    st.lists(st.integers(1, 90), min_size=1, max_size=6),
+    st.sets(st.integers(0, 5)),
+    st.sampled_from([(0, 2), (60_000, 2), (0, 1000)]),
+    st.booleans(),
+)
+@settings(max_examples=8, deadline=None)
+def test_blocks_order_and_restarts_change_nothing(
+    seed: int, sizes: list[int], restarts: set[int], kept: tuple[int, int], behind: bool
+) -> None:
+    (flush_ms, resident), (sent, told) = kept, streamed(sum(sizes), seed)
+    with pytest.MonkeyPatch.context() as patch:
+        now = iter(range(START + 10**9, START + 10**12, 1000))
+        for module in (decode_events, decode_references):
+            patch.setattr(module, "_now", lambda: next(now))
+        reference = at_once(sent, told)
+        stand = FeatureStand(DECLARED, flush_ms=flush_ms, resident=resident)
+        start = 0
+        for at, size in enumerate(sizes):
+            if at in restarts:
+                stand.restart()
+            block = told[start // 5 : (start + size) // 5]
+            for turn in (behind, not behind):
+                if turn and block:
+                    stand.refer("zips", block)
+                elif not turn:
+                    stand.send(sent[start : start + size])
+            start += size
+        if told[start // 5 :]:
+            stand.refer("zips", told[start // 5 :])
+        stand.end()
+    late = [letter.code for letter in stand.dead if letter.data_type != "by_town_v1"]
+    assert late == [] == [letter.code for letter in reference.dead if letter.data_type != "by_town_v1"]
+    for view in VIEWS:
+        assert stand.settled(view) == reference.settled(view), view
+    assert len(stand.settled("spend_v1")) == len(sent)
+
+
+def test_events_wait_for_the_reference_and_plain_views_do_not(clock: list[int]) -> None:
+    sent, told = streamed(400, 1)
+    stand = FeatureStand(DECLARED)
+    stand.refer("zips", told[:20])
+    for start in range(0, 400, 50):
+        stand.send(sent[start : start + 50])
+    counts = {view: len(stand.settled(view)) for view in ("spend_v1", "plain_v1")}
+    assert counts["plain_v1"] > 300 and 0 < counts["spend_v1"] < 100
+    assert max(r["event_timestamp"] for r in stand.settled("spend_v1")) < max(r["since"] for r in told[:20])
+    stand.refer("zips", told[20:])
+    assert len(stand.settled("spend_v1")) > 300
+    stand.end()
+    assert not [letter for letter in stand.dead if letter.data_type != "by_town_v1"]
+    assert stand.settled("spend_v1") == at_once(sent, told).settled("spend_v1")
+
+
+def test_a_reference_that_is_silent_no_longer_holds_events_back(clock: list[int]) -> None:
+    sent, told = streamed(400, 2)
+    stand = FeatureStand(DECLARED)
+    stand.refer("zips", told[:2])
+    for start in range(0, 400, 100):
+        stand.send(sent[start : start + 100])
+    before = len(stand.settled("spend_v1"))
+    for _ in range(200):
+        clock[0] += 900
+        stand.tick(clock[0])
+    assert before < 50 and len(stand.settled("spend_v1")) > 300
+    stand.refer("zips", [told[5], {**told[-1], "since": told[-1]["since"] + 10**7}])
+    letters = [letter for letter in stand.dead if letter.code == "late_reference"]
+    assert {letter.data_type for letter in letters} == {"spend_v1", "busy_v1", "by_town_v1"}
+    assert {letter.reason.partition(": ")[2] for letter in letters} == {
+        "row 'topic/0/2' of reference zips: events at or after its time were settled before it came; it "
+        "counts from now on"
+    }
+    assert {(letter.source, letter.offset) for letter in letters} == {("topic", 2)}
+
+
+def test_check_consistency_says_where_rows_of_references_came_late(clock: list[int], tmp_path: Path) -> None:
+    declared = feature_enriched.declare(tmp_path / "views.py", history=str(tmp_path / "past"))
+    feature_enriched.write_histories(declared, feature_enriched.streams(400, START, 10), S3Options())
+    letters = [
+        DeadLetter("spend_v1", "zips", 0, at, START, "late_reference", "came late", "", 0) for at in (3, 4)
+    ]
+    (tmp_path / "letters").write_bytes(b"\n".join(map(encode, letters)))
+    arguments = ["check-consistency", str(tmp_path / "views.py"), "--history", str(tmp_path / "none")]
+    done = CliRunner().invoke(app, [*arguments, "--dead-letters", str(tmp_path / "letters")])
+    assert done.exit_code == 0
+    assert done.stderr == (
+        "spend_v1: 2 rows of references came late, so that rows settled before may differ\n"
+    )
+    assert "busy_v1 history: 0 equal" in done.stdout
+
+
+def test_bad_rows_of_a_reference_are_dead_letters_and_sums_hold(clock: list[int]) -> None:
+    sent, told = streamed(100, 3)
+    stand = FeatureStand(DECLARED)
+    bad: list[bytes | dict[str, Any]] = [
+        b"{",
+        {"zip": None, "since": START},
+        {"since": START, "zip": "x"},
+        {"zip": 1, "since": clock[0] + 10**8},
+    ]
+    stand.refer("zips", [*told, *bad])
+    stand.send(sent)
+    stand.end()
+    letters = Counter(letter.code for letter in stand.dead if letter.data_type == "zips")
+    assert letters == {"unparsable": 1, "null": 1, "wrong_type": 1, "future": 1}
+    of_towns = Counter(letter.code for letter in stand.dead if letter.data_type == "by_town_v1")
+    assert len(stand.settled("spend_v1")) == 100
+    assert len(stand.settled("by_town_v1")) + of_towns["null_key"] == 100

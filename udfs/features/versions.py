@@ -1,0 +1,169 @@
+"""A reference as it was: of each key the rows that events still to be settled may see."""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from schemas.errors import StoreError
+from schemas.feature_block import ARROW, EVENT_TIME
+from schemas.features import FeatureType, Reference
+from udfs.features.base import END, Fetch
+from udfs.features.sharding import pack_entity
+
+_FORMAT = 1
+_MARK = 2
+"""First byte of a key in state; an entity's key begins with 0 or 1."""
+
+Version = tuple[int, bytes | None]
+"""Event time, and the row as bytes; None: deleted."""
+
+
+class Versions:
+    """Of one reference, for one shard. `columns`: those that count, in order; rows come with these, the key,
+    `deleted` where the reference has it, and `__event_time`.
+
+    Of two rows of one key and time any counts before a deletion, and else the greater as bytes: no order of
+    arrival is known in batch. State is an entry a key, fetched when the key is touched.
+    """
+
+    def __init__(self, reference: Reference, columns: Sequence[str], fetch: Fetch) -> None:
+        types = {c.name: c.type for c in reference.columns}
+        self._reference, self._fetch = reference, fetch
+        self._columns: list[tuple[str, FeatureType]] = [(name, types[name]) for name in columns]
+        name = reference.name.encode()
+        self._prefix = struct.pack("<BI", _MARK, len(name)) + name
+        self._of: dict[bytes, list[Version]] = {}
+        self._dirty = set[bytes]()
+        self.superseded: dict[bytes, int] = {}
+        """Key -> the watermark from which on one of its versions is of no use."""
+
+    def owns(self, key: bytes) -> bool:
+        return key.startswith(self._prefix)
+
+    def take(self, rows: pa.RecordBatch) -> None:
+        """Rows in any order, late ones too: they count for what is not settled yet."""
+        keys = rows.column(self._reference.key).to_pylist()
+        times = rows.column(EVENT_TIME).to_pylist()
+        columns = [rows.column(name).to_pylist() for name, _ in self._columns]
+        values = zip(*columns, strict=True) if columns else iter([()] * rows.num_rows)
+        packed: list[bytes | None] = [msgspec.msgpack.encode(row) for row in values]
+        if self._reference.deleted:
+            gone = rows.column(self._reference.deleted).to_pylist()
+            packed = [None if deleted else row for row, deleted in zip(packed, gone, strict=True)]
+        for value, time, row in zip(keys, times, packed, strict=True):
+            self._put(self._key(value), time, row)
+
+    def as_of(self, keys: pa.Array, times: NDArray[np.int64]) -> dict[str, pa.Array]:
+        """Of n keys and times: each column's values in the newest row at or before; null where there is none
+        or it is deleted, and where the key is null."""
+        encoded = keys.dictionary_encode()
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        lists = [self._versions(self._key(value)) for value in encoded.dictionary.to_pylist()]
+        counts = np.array([0, *map(len, lists)], np.int64)  # the first for null keys
+        starts = np.concatenate([[0], np.cumsum(counts)])[:-1]
+        known = [version for versions in lists for version in versions]
+        at = np.array([time for time, _ in known], np.int64)
+        found = _newest(np.repeat(np.arange(len(counts)), counts), at, codes + 1, times)
+        has = found >= starts[codes + 1]
+        used = np.unique(found[has])
+        rows = [known[index][1] for index in used.tolist()]
+        width = len(self._columns)
+        values = [[None] * width if row is None else msgspec.msgpack.decode(row) for row in rows]
+        index = pa.array(np.searchsorted(used, found), mask=~has)
+        return {
+            name: pa.array([row[place] for row in values], ARROW[kind]).take(index)
+            for place, (name, kind) in enumerate(self._columns)
+        }
+
+    def changes(self, watermark: int) -> dict[bytes, tuple[bytes, int] | None]:
+        """What must be written of keys whose versions changed, or of which the watermark has made some
+        useless: what an event after it sees is the newest at or before it, and all later ones."""
+        found: dict[bytes, tuple[bytes, int] | None] = {}
+        due = [key for key, at in self.superseded.items() if at <= watermark]
+        for key in {*self._dirty, *due}:
+            versions = self._versions(key)
+            first = max(bisect_right(versions, watermark, key=_time) - 1, 0)
+            if versions and versions[first][0] <= watermark and versions[first][1] is None:
+                first += 1
+            del versions[:first]
+            self._note(key, versions)
+            found[key] = (msgspec.msgpack.encode((_FORMAT, versions)), END) if versions else None
+        self._dirty.clear()
+        return found
+
+    def evict(self, most: int) -> None:
+        """Keep at most so many keys in memory, those touched last; only after `changes` was written."""
+        for key in [*self._of][: max(len(self._of) - most, 0)]:
+            if key not in self._dirty:
+                del self._of[key]
+
+    def _key(self, value: Any) -> bytes:
+        return self._prefix + pack_entity((value,))
+
+    def _put(self, key: bytes, time: int, row: bytes | None) -> None:
+        versions = self._versions(key)
+        place = bisect_left(versions, time, key=_time)
+        if place < len(versions) and versions[place][0] == time:
+            there = versions[place][1]
+            if row is None or (there is not None and there >= row):
+                return
+            versions[place] = time, row
+        else:
+            versions.insert(place, (time, row))
+        self._dirty.add(key)
+        self._note(key, versions)
+
+    def _note(self, key: bytes, versions: Sequence[Version]) -> None:
+        useless = [versions[1][0]] if len(versions) > 1 else []
+        useless += [versions[0][0]] if versions and versions[0][1] is None else []
+        if useless:
+            self.superseded[key] = min(useless)
+        else:
+            self.superseded.pop(key, None)
+
+    def _versions(self, key: bytes) -> list[Version]:
+        found = self._of.pop(key, None)
+        if found is None:
+            found = self._unpack(self._fetch(key))
+        self._of[key] = found  # the last to have been touched
+        return found
+
+    def _unpack(self, packed: bytes | None) -> list[Version]:
+        if packed is None:
+            return []
+        form, versions = msgspec.msgpack.decode(packed)
+        if form != _FORMAT:
+            raise StoreError(
+                f"state of reference {self._reference.name} has format {form}, this reads {_FORMAT}"
+            )
+        return [(time, row) for time, row in versions]
+
+
+def _time(version: Version) -> int:
+    return version[0]
+
+
+def _newest(
+    codes: NDArray[np.int64], at: NDArray[np.int64], wanted: NDArray[np.int64], times: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Of versions in order of (code, time): for each wanted code and time the last at or before it, or one of
+    an earlier code, or -1. Both become one number, so that one search finds all."""
+    ranks = np.unique(np.concatenate([at, times]))
+    span = len(ranks) + 1
+    have = codes * span + np.searchsorted(ranks, at)
+    want = wanted * span + np.searchsorted(ranks, times)
+    return np.searchsorted(have, want, side="right") - 1
+
+
+def merged(parts: Sequence[Mapping[bytes, Any]]) -> dict[bytes, Any]:
+    """Of several references, whose keys differ."""
+    return dict(chain.from_iterable(part.items() for part in parts))
