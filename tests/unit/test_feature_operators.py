@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+import msgspec
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators import decode_events
+from operators.feature_outputs import FeatureOutputs
 from schemas.codecs.factory import CodecSpec
+from schemas.feature_block import CREATED, TIMESTAMP, FeatureBlock
 from schemas.features import (
     Aggregate,
     Column,
@@ -28,7 +33,10 @@ from schemas.features import (
     Trailing,
     Value,
 )
+from tests.feature_enriched import declare
 from tests.feature_stand import FeatureStand
+from udfs.events.view_spec import ViewSpec
+from udfs.features.base import Output
 from udfs.history.lines import to_lines
 
 SIGNALS = Source(
@@ -223,6 +231,22 @@ def test_what_left_early_does_not_go_online_again(clock: list[int]) -> None:
     assert sum(batch.num_rows for batch in stand.rows["spend_v1"]) == 300
     assert once.rows.keys() == stand.rows.keys() - once.early.keys() == {"busy_v1"}
     assert [without_created(once.lines[v]) for v in VIEWS] == [without_created(stand.lines[v]) for v in VIEWS]
+
+
+def test_what_a_reference_may_have_changed_goes_online_again(tmp_path: Path) -> None:
+    enriched = declare(tmp_path / "views.py")
+    named = ("spend_v1", "plain_v1")
+    declared = msgspec.structs.replace(enriched, views=tuple(v for v in enriched.views if v.id in named))
+    outputs = FeatureOutputs(ViewSpec(declared, named, shards=1, history=False, settled_again=False))
+    rows = pa.RecordBatch.from_pylist([{"account": "a", TIMESTAMP: 1, CREATED: 2}])
+    sent = {
+        (name, settled): len(list(outputs.rows(name, Output([FeatureBlock(name, settled, rows)]))))
+        for name in named
+        for settled in (False, True)
+    }
+    assert sent == {
+        ("spend_v1", False): 1, ("spend_v1", True): 1, ("plain_v1", False): 1, ("plain_v1", True): 0,
+    }  # fmt: skip
 
 
 def without_created(blocks: list[bytes]) -> list[list[bytes]]:
