@@ -17,6 +17,7 @@ from operators.keyed_table import current_key
 from udfs.partition_reader import PartitionReader, TopicReading
 from udfs.scoring_spec import ScoringSpec
 
+_NEVER = 2**63 - 1  # a lane may have no partition, or none yet
 _TURN_S = 0.05  # how long a turn of all keys may go on: checkpoints and models wait meanwhile
 
 
@@ -58,13 +59,14 @@ class KafkaScorer(KeyedScorer):
             yield from self._turn(key, ctx)
         if not reads or timestamp % self._spec.tick_ms == 0:
             yield from super().on_timer(timestamp, ctx)
-            if key in self._readers:
-                self._readers[key].discover()
-                self._readers[key].commit()
+            yield from self._look_after(key, ctx)
 
     def _turn(self, key: str, ctx: Any) -> Iterator[Any]:
         reader = self._readers.get(key) or self._open(key)
         end = time.monotonic() + _TURN_S / len(self._readers)
+        if not reader.positions:
+            self._due[key] = _NEVER
+            return
         blocks = reader.read(self._spec.max_block)
         if blocks:
             while blocks:
@@ -80,10 +82,19 @@ class KafkaScorer(KeyedScorer):
         self._due[key] = now + 1 if more else (now // self._window_ms + 1) * self._window_ms
         timers.register_processing_time_timer(self._due[key])
 
+    def _look_after(self, key: str, ctx: Any) -> Iterator[Any]:
+        reader = self._readers.get(key)
+        if reader is None:
+            return
+        reader.discover()
+        reader.commit()
+        if reader.positions and self._due[key] == _NEVER:
+            yield from self._turn(key, ctx)
+
     def _open(self, key: str) -> PartitionReader:
         lane = int(key.split("/", 1)[0]) if self._spec.lanes else 0
-        known = self._positions.value() or {}
+        known = self._positions.value()
         reader = self._readers[key] = PartitionReader(self._reading, self.data_type_of(key), lane, known)
-        if not known:  # `latest` means now, and not after the next failure
+        if known is None:  # `latest` means now, and not after the next failure
             self._positions.update(reader.positions)
         return reader

@@ -56,7 +56,7 @@ class TopicReading:
     start: str = "earliest"
     client: Mapping[str, str] = field(default_factory=dict)
     lanes: int = 0
-    timeout_s: float = 30.0
+    timeout_s: float = 10.0
     discover_s: float = 300.0
     commit_lag_s: float = 60.0
 
@@ -64,8 +64,9 @@ class TopicReading:
 class PartitionReader:
     """Reads the topics of one data type, or one lane of them, from one thread.
 
-    Raises `SourceError` from every method where the broker refuses or a topic is gone; an outage is waited
-    for. `now`: seconds of a steady clock.
+    `known`: its positions when it ended; None where it never began, and only then does `start` count.
+    Raises `SourceError` where the broker refuses or a topic is gone, and where it cannot begin; a later
+    outage is waited for. `now`: seconds of a steady clock.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class PartitionReader:
         reading: TopicReading,
         data_type: str,
         lane: int,
-        known: Positions,
+        known: Positions | None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reading, self._data_type, self._lane, self._now = reading, data_type, lane, now
@@ -81,12 +82,11 @@ class PartitionReader:
         self.positions: Positions = {}
         self._earlier: list[tuple[float, Positions]] = []
         self._committed: Positions = {}
-        reset = "latest" if reading.start == "latest" else "earliest"
         settings = {
             **_TUNING,
             "bootstrap.servers": reading.bootstrap,
             "group.id": reading.group,
-            "auto.offset.reset": reset,
+            "auto.offset.reset": "earliest",  # where what was to be read is deleted: the least is lost
             **reader_properties(reading.client),
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
@@ -103,8 +103,6 @@ class PartitionReader:
 
     def read(self, most: int) -> list[Block]:
         """What has come, at most `most` records, without waiting; each block is of one topic."""
-        if not self.positions:
-            return []
         messages: Sequence[Message] = self._consumer.consume(most, 0)
         if not messages:
             return []
@@ -117,8 +115,12 @@ class PartitionReader:
 
     def discover(self) -> None:
         """Look for new partitions, where that is due; they are read from their beginning."""
-        if self._now() >= self._look_at:
+        if self._now() < self._look_at:
+            return
+        try:
             self._assign(dict(self.positions))
+        except SourceError as e:  # an outage is waited for; what is being read says so if it lasts
+            _log.warning("no look for new partitions: %s", e)
 
     def commit(self) -> None:
         """Tell the group how far it is, for who watches its lag and for a start without a savepoint.
@@ -144,17 +146,15 @@ class PartitionReader:
     def close(self) -> None:
         self._consumer.close()
 
-    def _assign(self, known: Positions) -> None:
-        """Read on from the known positions; what is not known begins as `start` says, the first time."""
+    def _assign(self, known: Positions | None) -> None:
+        """Read on from the known positions; partitions that are new since then from their beginning."""
         self._look_at = self._now() + self._reading.discover_s
         try:
             there = {place for topic in self._topics for place in self._partitions(topic)}
-            # what is being read already keeps its place even where the broker has just forgotten it
-            news = there - known.keys()
-            first = not self.positions
-            if not news and not first:
+            starts = self._starts(there) if known is None else dict.fromkeys(there - known.keys(), 0)
+            if not starts and self.positions:
                 return
-            self.positions = {**known, **(self._starts(news) if first else dict.fromkeys(news, 0))}
+            self.positions = {**(known or {}), **starts}
             places = [TopicPartition(*place, at) for place, at in self.positions.items()]
             self._consumer.assign(places)
         except KafkaException as e:

@@ -53,7 +53,7 @@ def payloads(blocks: list[Block]) -> list[int]:
 def test_every_record_comes_once_with_its_place_and_time(broker):
     address, producer = broker
     send(producer, 50)
-    reader = PartitionReader(reading(address), "wine", 0, {})
+    reader = PartitionReader(reading(address), "wine", 0, None)
     blocks = drain(reader, 50)
     seen = [
         (int(payload), partition, offset, at)
@@ -75,7 +75,7 @@ def test_keys_headers_and_deletions_come_along(broker):
     producer.produce("wine", None, b"gone", partition=0)
     producer.produce("wine", b"3", partition=0)
     producer.flush(10)
-    reader = PartitionReader(reading(address), "wine", 0, {})
+    reader = PartitionReader(reading(address), "wine", 0, None)
     blocks = drain(reader, 3, most=100)
     assert [p for b in blocks for p in b.payloads] == [b"1", b"", b"3"]
     assert [k for b in blocks for k in (b.keys or [None] * len(b))] == [b"k", b"gone", None]
@@ -97,7 +97,7 @@ def test_what_is_known_counts_more_than_where_to_start(broker, start):
 def test_latest_is_where_the_end_was_when_it_began(broker):
     address, producer = broker
     send(producer, 8)
-    reader = PartitionReader(reading(address, start="latest"), "wine", 0, {})
+    reader = PartitionReader(reading(address, start="latest"), "wine", 0, None)
     ends = dict(reader.positions)
     reader.close()
     assert ends == {("wine", p): 2 for p in range(4)}
@@ -107,10 +107,19 @@ def test_latest_is_where_the_end_was_when_it_began(broker):
     again.close()
 
 
+def test_partitions_that_are_new_after_a_restart_are_read_from_their_beginning(broker):
+    address, producer = broker
+    send(producer, 40)
+    known: Positions = {("wine", 0): 10, ("wine", 1): 10}
+    reader = PartitionReader(reading(address, start="latest"), "wine", 0, known)
+    assert sorted(payloads(drain(reader, 20))) == [n for n in range(40) if n % 4 > 1]
+    reader.close()
+
+
 def test_lanes_share_the_partitions(broker):
     address, producer = broker
     send(producer, 40)
-    readers = [PartitionReader(reading(address, lanes=3), "wine", lane, {}) for lane in range(3)]
+    readers = [PartitionReader(reading(address, lanes=3), "wine", lane, None) for lane in range(3)]
     found = [payloads(drain(reader, len(reader.positions) * 10)) for reader in readers]
     assert [len(reader.positions) for reader in readers] == [2, 1, 1]
     assert Counter(n for of in found for n in of) == Counter(range(40))
@@ -123,7 +132,7 @@ def test_a_block_is_of_one_topic(broker):
     topics = {"wine": "drink", "tea": "drink"}
     send(producer, 20)
     send(producer, 20, "tea", start=100)
-    reader = PartitionReader(reading(address, topics=topics), "drink", 0, {})
+    reader = PartitionReader(reading(address, topics=topics), "drink", 0, None)
     blocks = drain(reader, 40, most=40)
     for block in blocks:
         assert all((int(payload) >= 100) == (block.source == "tea") for payload in block.payloads)
@@ -149,7 +158,7 @@ def test_the_group_is_told_what_was_read_a_while_ago(broker):
     address, producer = broker
     send(producer, 12)
     clock = Clock()
-    reader = PartitionReader(reading(address, commit_lag_s=60.0), "wine", 0, {}, clock)
+    reader = PartitionReader(reading(address, commit_lag_s=60.0), "wine", 0, None, clock)
     drain(reader, 12)
     told = committed(address, "g")
     reader.commit()
@@ -165,18 +174,18 @@ def test_the_group_is_told_what_was_read_a_while_ago(broker):
         assert time.monotonic() < end, told()
         reader.read(1)  # the answer is taken in on the way
     reader.close()
-    again = PartitionReader(reading(address, start="committed"), "wine", 0, {})
+    again = PartitionReader(reading(address, start="committed"), "wine", 0, None)
     assert sorted(payloads(drain(again, 4))) == list(range(12, 16))
     again.close()
 
 
 def test_who_is_not_there_is_named():
     with pytest.raises(SourceError, match=r"127\.0\.0\.1:1"):
-        PartitionReader(reading("127.0.0.1:1", timeout_s=0.5), "wine", 0, {})
+        PartitionReader(reading("127.0.0.1:1", timeout_s=0.5), "wine", 0, None)
 
 
 def test_a_property_that_nobody_knows_is_named(broker):
     with pytest.raises(SourceError, match=r"no\.such\.thing"):
-        PartitionReader(reading(broker[0], client={"no.such.thing": "1"}), "wine", 0, {})
+        PartitionReader(reading(broker[0], client={"no.such.thing": "1"}), "wine", 0, None)
     with pytest.raises(SettingsError, match="JKS"):
-        PartitionReader(reading(broker[0], client={"ssl.truststore.location": "/x"}), "wine", 0, {})
+        PartitionReader(reading(broker[0], client={"ssl.truststore.location": "/x"}), "wine", 0, None)
