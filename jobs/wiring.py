@@ -32,10 +32,11 @@ def scored_stream(
     """Rows of RESULTS: blocks and models meet by data type, or with lanes by lane and data type.
 
     Finite input and data types that headers tell need Flink's own source: it knows an end, and can key
-    records by what is in them.
+    records by what is in them. So does process mode: see docs/architecture.md, "Known limits".
     """
     kafka, spec = settings.kafka, settings.scoring(lanes)
-    if kafka is None or kafka.reader == "flink" or settings.bounded or kafka.data_type_header:
+    by_flink = settings.bounded or settings.mode == "process"
+    if kafka is None or kafka.reader == "flink" or by_flink or kafka.data_type_header:
         blocks = block_stream(tables, settings, lanes)
         scored = blocks.connect(models).process(KeyedScorer(spec), RESULTS)
     else:

@@ -63,8 +63,10 @@ _seen: dict[str, list[tuple[object, ...]]] = {}
 
 
 RUNS = [
-    (job, mode, "direct") for job in ("serve.py", "serve_partitioned.py") for mode in ("thread", "process")
-] + [("serve.py", "thread", "flink"), ("serve_partitioned.py", "process", "flink")]
+    (job, mode, reader)
+    for job in ("serve.py", "serve_partitioned.py")
+    for mode, reader in (("thread", "direct"), ("thread", "flink"), ("process", "flink"))
+]
 
 
 @pytest.mark.parametrize(("job", "mode", "reader"), RUNS)
