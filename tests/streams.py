@@ -138,7 +138,7 @@ class Streams:
             consumer.assign([TopicPartition(topic, 0, 0)])
             found: list[Message] = []
             while True:
-                for message in consumer.consume(10_000, 10):
+                for message in consumer.consume(10_000, 0.2):  # waits for so many, or so long
                     if message.error():
                         return found
                     found.append(message)
