@@ -39,6 +39,11 @@ class JobSettings(RunSettings):
             raise ValueError("kafka.records is empty: name at least one topic and its data type")
         return self
 
+    @property
+    def reads_directly(self) -> bool:
+        """Whether the operator that scores reads the records itself; if not, Flink's source does."""
+        return False
+
     def scoring(self, lanes: int = 0) -> ScoringSpec:
         """What the scoring operator needs; `lanes` for the partition-based join."""
 
@@ -66,6 +71,15 @@ class ServeSettings(JobSettings):
 
     name: str = Field("millrace-serve", description="the job's name")
     lanes: int = Field(16, ge=1, description="partition-based join: the most instances that share one type")
+
+    @property
+    def reads_directly(self) -> bool:
+        """Finite input and data types that headers tell need Flink's own source: it knows an end, and can
+        key records by what is in them. So does process mode: docs/architecture.md, "Known limits"."""
+        kafka = self.kafka
+        if kafka is None or self.bounded or self.mode == "process":
+            return False
+        return kafka.reader == "direct" and not kafka.data_type_header
 
 
 def read_settings(arguments: list[str]) -> ServeSettings:

@@ -29,14 +29,9 @@ from udfs.partition_reader import TopicReading
 def scored_stream(
     tables: StreamTableEnvironment, settings: ServeSettings, models: KeyedStream, lanes: int
 ) -> DataStream:
-    """Rows of RESULTS: blocks and models meet by data type, or with lanes by lane and data type.
-
-    Finite input and data types that headers tell need Flink's own source: it knows an end, and can key
-    records by what is in them. So does process mode: see docs/architecture.md, "Known limits".
-    """
+    """Rows of RESULTS: blocks and models meet by data type, or with lanes by lane and data type."""
     kafka, spec = settings.kafka, settings.scoring(lanes)
-    by_flink = settings.bounded or settings.mode == "process"
-    if kafka is None or kafka.reader == "flink" or by_flink or kafka.data_type_header:
+    if kafka is None or not settings.reads_directly:
         blocks = block_stream(tables, settings, lanes)
         scored = blocks.connect(models).process(KeyedScorer(spec), RESULTS)
     else:
@@ -120,7 +115,7 @@ def add_outputs(
 
 def check_streams(settings: JobSettings) -> None:
     """Raises `SourceError` where the broker or a topic is missing, `SettingsError` for client properties."""
-    if settings.kafka is not None and settings.kafka.reader == "direct":
+    if settings.kafka is not None and settings.reads_directly:
         reader_properties(settings.kafka.client)
     if settings.kafka is not None and settings.kafka.check:
         check_topics(connection(settings.kafka), _topics(settings.kafka))

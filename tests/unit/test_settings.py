@@ -122,3 +122,16 @@ def test_reading_settings_imports_neither_flink_nor_tensorflow():
     code = "import sys, jobs.settings; print({'pyflink', 'py4j', 'tensorflow', 'pypmml'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_records_are_read_directly_only_where_that_can_be():
+    kafka = ["--kafka.bootstrap", "b:1", "--kafka.records", '{"t": "wine"}']
+    assert read_settings(kafka).reads_directly
+    for other in (
+        ["--kafka.reader", "flink"],
+        ["--bounded", "true"],
+        ["--mode", "process"],
+        ["--kafka.data-type-header", "kind"],
+    ):
+        assert not read_settings([*kafka, *other]).reads_directly, other
+    assert not read_settings(["--folder.root", "/tmp"]).reads_directly
