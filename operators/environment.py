@@ -13,6 +13,16 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 
+# On a mini cluster, which can lose no machine: without bounds a broken job restarts for ever and looks like
+# a hang. A real cluster's own restart strategy holds.
+BOUNDED_RESTARTS = {
+    "restart-strategy.type": "failure-rate",
+    "restart-strategy.failure-rate.max-failures-per-interval": "5",
+    "restart-strategy.failure-rate.failure-rate-interval": "10 min",
+    "restart-strategy.failure-rate.delay": "2 s",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class FlinkSpec:
     """`mode`: thread or process. None leaves a value to the cluster. `options`: any Flink option, wins.
@@ -46,14 +56,11 @@ def make_environment(spec: FlinkSpec) -> tuple[StreamExecutionEnvironment, Strea
         "execution.buffer-timeout.interval": "1 ms",
         "pipeline.object-reuse": "true",
         "table.exec.uid.generation": "ALWAYS",
-        # Without bounds a broken job restarts for ever and looks like a hang.
-        "restart-strategy.type": "failure-rate",
-        "restart-strategy.failure-rate.max-failures-per-interval": "5",
-        "restart-strategy.failure-rate.failure-rate-interval": "10 min",
-        "restart-strategy.failure-rate.delay": "2 s",
     }
     if spec.checkpoint_ms is not None:
         values["execution.checkpointing.interval"] = f"{spec.checkpoint_ms} ms"
+    if not submitted():
+        values |= BOUNDED_RESTARTS
     if spec.jars:
         values["pipeline.jars"] = ";".join(jar.resolve().as_uri() for jar in spec.jars)
     configuration = Configuration()
