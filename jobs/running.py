@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 
@@ -21,6 +22,7 @@ def run(build: Build[S], kind: type[S], arguments: list[str], check: Callable[[S
 
     `check` asks, before Flink starts, whether what the settings name is there.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: an embedded run tidies up
     try:
         settings = settings_of(kind, arguments)
         check(settings)
@@ -30,6 +32,9 @@ def run(build: Build[S], kind: type[S], arguments: list[str], check: Callable[[S
     except MillraceError as e:
         print(f"error: {e}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
     except Py4JJavaError as e:
         print(f"error: the job failed: {_root_cause(e)}", file=sys.stderr)
         return 1

@@ -75,9 +75,9 @@ class ServeSettings(JobSettings):
     @property
     def reads_directly(self) -> bool:
         """Finite input and data types that headers tell need Flink's own source: it knows an end, and can
-        key records by what is in them. So does process mode: docs/architecture.md, "Known limits"."""
+        key records by what is in them."""
         kafka = self.kafka
-        if kafka is None or self.bounded or self.mode == "process":
+        if kafka is None or self.bounded:
             return False
         return kafka.reader == "direct" and not kafka.data_type_header
 

@@ -40,7 +40,7 @@ def scored_stream(
         reading = TopicReading(
             kafka.bootstrap, kafka.records, kafka.group, kafka.start, kafka.client, lanes=lanes
         )
-        scorer = KafkaScorer(spec, reading, settings.window_ms)
+        scorer = KafkaScorer(spec, reading, settings.window_ms, settings.mode)
         scored = key_ticks(tables, keys).connect(models).process(scorer, RESULTS)
     # a block's results are a batch already: nothing is gained by gathering them for a while
     return scored.name("score").uid("score").set_buffer_timeout(0).disable_chaining()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +15,6 @@ from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
-
 # On a mini cluster, which can lose no machine: without bounds a broken job restarts for ever and looks like
 # a hang. A real cluster's own restart strategy holds.
 BOUNDED_RESTARTS = {
@@ -20,6 +22,7 @@ BOUNDED_RESTARTS = {
     "restart-strategy.failure-rate.max-failures-per-interval": "5",
     "restart-strategy.failure-rate.failure-rate-interval": "10 min",
     "restart-strategy.failure-rate.delay": "2 s",
+    "slot.request.timeout": "10 s",  # slots are there at once, or their task manager is lost
 }
 
 
@@ -61,6 +64,8 @@ def make_environment(spec: FlinkSpec) -> tuple[StreamExecutionEnvironment, Strea
         values["execution.checkpointing.interval"] = f"{spec.checkpoint_ms} ms"
     if not submitted():
         values |= BOUNDED_RESTARTS
+        if "execution.checkpointing.dir" not in spec.options:
+            values["execution.checkpointing.dir"] = _own_folder().as_uri()
     if spec.jars:
         values["pipeline.jars"] = ";".join(jar.resolve().as_uri() for jar in spec.jars)
     configuration = Configuration()
@@ -70,3 +75,14 @@ def make_environment(spec: FlinkSpec) -> tuple[StreamExecutionEnvironment, Strea
     if spec.parallelism is not None:
         environment.set_parallelism(spec.parallelism)
     return environment, StreamTableEnvironment.create(environment)
+
+
+def _own_folder() -> Path:
+    """For a mini cluster's checkpoints, gone when this process ends.
+
+    Without a folder Flink keeps them in memory, at most 5 MB of an operator's state: a larger model, or
+    records that wait for their model, would fail the job.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="millrace-checkpoints-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

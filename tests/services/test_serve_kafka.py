@@ -65,7 +65,12 @@ _seen: dict[str, list[tuple[object, ...]]] = {}
 RUNS = [
     (job, mode, reader)
     for job in ("serve.py", "serve_partitioned.py")
-    for mode, reader in (("thread", "direct"), ("thread", "flink"), ("process", "flink"))
+    for mode, reader in (
+        ("thread", "direct"),
+        ("thread", "flink"),
+        ("process", "direct"),
+        ("process", "flink"),
+    )
 ]
 
 

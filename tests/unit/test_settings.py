@@ -130,7 +130,6 @@ def test_records_are_read_directly_only_where_that_can_be():
     for other in (
         ["--kafka.reader", "flink"],
         ["--bounded", "true"],
-        ["--mode", "process"],
         ["--kafka.data-type-header", "kind"],
     ):
         assert not read_settings([*kafka, *other]).reads_directly, other
