@@ -41,8 +41,15 @@ class JobSettings(RunSettings):
 
     @property
     def reads_directly(self) -> bool:
-        """Whether the operator that scores reads the records itself; if not, Flink's source does."""
-        return False
+        """Whether the operator that needs the records reads them itself; if not, Flink's source does.
+
+        Finite input and data types that headers tell need Flink's: it knows an end, and can key records by
+        what is in them.
+        """
+        kafka = self.kafka
+        if kafka is None or self.bounded:
+            return False
+        return kafka.reader == "direct" and not kafka.data_type_header
 
     def scoring(self, lanes: int = 0) -> ScoringSpec:
         """What the scoring operator needs; `lanes` for the partition-based join."""
@@ -71,15 +78,6 @@ class ServeSettings(JobSettings):
 
     name: str = Field("millrace-serve", description="the job's name")
     lanes: int = Field(16, ge=1, description="partition-based join: the most instances that share one type")
-
-    @property
-    def reads_directly(self) -> bool:
-        """Finite input and data types that headers tell need Flink's own source: it knows an end, and can
-        key records by what is in them."""
-        kafka = self.kafka
-        if kafka is None or self.bounded:
-            return False
-        return kafka.reader == "direct" and not kafka.data_type_header
 
 
 def read_settings(arguments: list[str]) -> ServeSettings:

@@ -10,10 +10,11 @@ from pyflink.table import StreamTableEnvironment
 
 from jobs.running import run
 from jobs.speculate_settings import SpeculateSettings
-from jobs.wiring import add_outputs, block_stream, check_streams, model_stream
+from jobs.wiring import add_outputs, check_streams, direct_reading, model_stream, record_stream
 from operators.block_row import RESULTS
 from operators.collector import Collector
 from operators.executor import ExecutorOperator
+from operators.kafka_router import KafkaRouter
 from operators.keyed_table import keyed_by_first
 from operators.model_keys import keyed_models
 from operators.router import EXPECTATIONS, REQUESTS, RouterOperator
@@ -26,8 +27,11 @@ def build(
 ) -> None:
     """Router, an executor for each model type, collector."""
     models = keyed_models(model_stream(tables, settings), settings.lanes)
-    blocks = block_stream(tables, settings, lanes=settings.lanes)
-    routed = blocks.connect(models).process(RouterOperator(settings.router()), REQUEST)
+    spec = settings.router()
+    direct = direct_reading(settings, settings.lanes, spec.tick_ms)
+    records = record_stream(tables, settings, settings.lanes, direct)
+    router = RouterOperator(spec) if direct is None else KafkaRouter(spec, direct)
+    routed = records.connect(models).process(router, REQUEST)
     _alone(routed, "route", "default").name("route")
     executors = [_executor(routed, models, settings, name) for name in settings.executors.model_types]
     answers = keyed_by_first(executors[0].union(*executors[1:]), ANSWER)

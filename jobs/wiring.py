@@ -10,6 +10,7 @@ from pyflink.table import StreamTableEnvironment
 from jobs.settings import JobSettings, ServeSettings
 from jobs.stream_settings import Broker, Folder, Kafka
 from operators.block_row import KEYED_BLOCK, RESULTS
+from operators.direct_reading import DirectSpec
 from operators.folder_sink import add_folder_sink
 from operators.folder_source import FolderReading, folder_blocks, folder_models
 from operators.kafka import Delivery, KafkaConnection, Reading
@@ -30,20 +31,36 @@ def scored_stream(
     tables: StreamTableEnvironment, settings: ServeSettings, models: KeyedStream, lanes: int
 ) -> DataStream:
     """Rows of RESULTS: blocks and models meet by data type, or with lanes by lane and data type."""
-    kafka, spec = settings.kafka, settings.scoring(lanes)
-    if kafka is None or not settings.reads_directly:
-        blocks = block_stream(tables, settings, lanes)
-        scored = blocks.connect(models).process(KeyedScorer(spec), RESULTS)
-    else:
-        types = dict.fromkeys(kafka.records.values())
-        keys = [f"{lane}/{t}" for t in types for lane in range(lanes)] if lanes else list(types)
-        reading = TopicReading(
-            kafka.bootstrap, kafka.records, kafka.group, kafka.start, kafka.client, lanes=lanes
-        )
-        scorer = KafkaScorer(spec, reading, settings.window_ms, settings.mode)
-        scored = key_ticks(tables, keys).connect(models).process(scorer, RESULTS)
+    spec = settings.scoring(lanes)
+    direct = direct_reading(settings, lanes, spec.tick_ms)
+    records = record_stream(tables, settings, lanes, direct)
+    scorer = KeyedScorer(spec) if direct is None else KafkaScorer(spec, direct)
+    scored = records.connect(models).process(scorer, RESULTS)
     # a block's results are a batch already: nothing is gained by gathering them for a while
     return scored.name("score").uid("score").set_buffer_timeout(0).disable_chaining()
+
+
+def direct_reading(settings: JobSettings, lanes: int, tick_ms: int) -> DirectSpec | None:
+    """How an operator reads the records itself; None where Flink's source does."""
+    kafka = settings.kafka
+    if kafka is None or not settings.reads_directly:
+        return None
+    reading = TopicReading(
+        kafka.bootstrap, kafka.records, kafka.group, kafka.start, kafka.client, lanes=lanes
+    )
+    return DirectSpec(reading, settings.window_ms, settings.max_block, tick_ms, settings.mode)
+
+
+def record_stream(
+    tables: StreamTableEnvironment, settings: JobSettings, lanes: int, direct: DirectSpec | None
+) -> KeyedStream:
+    """Blocks keyed by data type, or with lanes by lane and data type; if `direct`, ticks."""
+    if direct is None:
+        return block_stream(tables, settings, lanes)
+    types = dict.fromkeys(direct.reading.topics.values())
+    return key_ticks(
+        tables, [f"{lane}/{t}" for t in types for lane in range(lanes)] if lanes else list(types)
+    )
 
 
 def block_stream(tables: StreamTableEnvironment, settings: JobSettings, lanes: int) -> KeyedStream:

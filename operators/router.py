@@ -56,12 +56,7 @@ class RouterOperator(KeyedCoProcessFunction):
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         block, key = block_of(value), current_key(ctx)
         self._ready(key, block.data_type, ctx)
-        if self._router.routes(block.data_type):
-            yield from self._release(key)
-            yield from self._sent(key, self._router.route(block), block, value)
-        else:
-            self._held.add(key, block)
-            yield from self._overdue(key)
+        yield from self._routed(key, block, value)
         self._keep(key, block.data_type)
 
     def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
@@ -81,7 +76,7 @@ class RouterOperator(KeyedCoProcessFunction):
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
         key = current_key(ctx)
-        data_type = key.split("/", 1)[1]
+        data_type = data_type_of(key)
         self._ready(key, data_type, ctx)
         at_end = ctx.time_domain() == TimeDomain.EVENT_TIME
         if at_end or self._router.routes(data_type):
@@ -102,6 +97,14 @@ class RouterOperator(KeyedCoProcessFunction):
         if self._stored.get(key, 0) != revision:
             self._stored[key] = revision
             self._log.update(self._router.log(data_type))
+
+    def _routed(self, key: str, block: Block, came: Any = None) -> Iterator[Any]:
+        if self._router.routes(block.data_type):
+            yield from self._release(key)
+            yield from self._sent(key, self._router.route(block), block, came)
+        else:
+            self._held.add(key, block)
+            yield from self._overdue(key)
 
     def _overdue(self, key: str) -> Iterator[Any]:
         if self._held.any(key) and self._held.overdue():
@@ -124,3 +127,7 @@ class RouterOperator(KeyedCoProcessFunction):
             for model_type, request in one.requests.items():
                 sent = request_row(key, request, row)
                 yield sent if model_type == self._spec.main else (REQUESTS[model_type], sent)
+
+
+def data_type_of(key: str) -> str:
+    return key.split("/", 1)[1]
