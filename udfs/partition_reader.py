@@ -28,6 +28,10 @@ _TUNING = {
     "queued.min.messages": "200000",
     # with the default of a second, a reader that is faster than its queue is long pauses again and again
     "fetch.queue.backoff.ms": "5",
+    # a broker that answers at each record is kept busy by a stream of few: it may gather them for 10 ms,
+    # which at rest makes a hundred requests a second
+    "fetch.min.bytes": "65536",
+    "fetch.wait.max.ms": "10",
     "fetch.message.max.bytes": str(4 << 20),
 }
 _HOPELESS = frozenset(
