@@ -30,7 +30,8 @@ class Kafka(Broker):
     records: dict[str, str] = Field(description="topic of records -> data type of its records")
     data_type_header: str = Field("", description="name of a record header that holds the data type instead")
     reader: Literal["direct", "flink"] = Field(
-        "direct", description="direct: records are read where they are scored or routed; flink: by Flink's source"
+        "direct",
+        description="direct: records are read where they are scored or routed; flink: by Flink's source",
     )
     models: str = Field("models", description="topic of model descriptors")
     results: str = Field("results", description="topic of results")
