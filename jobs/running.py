@@ -22,7 +22,8 @@ def run(build: Build[S], kind: type[S], arguments: list[str], check: Callable[[S
 
     `check` asks, before Flink starts, whether what the settings name is there.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: an embedded run tidies up
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
         settings = settings_of(kind, arguments)
         check(settings)
@@ -32,7 +33,7 @@ def run(build: Build[S], kind: type[S], arguments: list[str], check: Callable[[S
     except MillraceError as e:
         print(f"error: {e}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except _Stopped:
         print("stopped", file=sys.stderr)
         return 130
     except Py4JJavaError as e:
@@ -42,6 +43,14 @@ def run(build: Build[S], kind: type[S], arguments: list[str], check: Callable[[S
         print("error: Flink's JVM ended under the job; its log says why", file=sys.stderr)
         return 1
     return 0
+
+
+class _Stopped(BaseException):
+    """Ctrl-C or SIGTERM. Py4J logs a traceback of a KeyboardInterrupt before it lets it through."""
+
+
+def _stop(number: int, frame: object) -> None:
+    raise _Stopped
 
 
 def _root_cause(error: Py4JJavaError) -> str:
