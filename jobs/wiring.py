@@ -22,6 +22,7 @@ from operators.kafka_sink import add_kafka_sink
 from operators.key_ticks import key_ticks
 from operators.keyed_scorer import KeyedScorer
 from operators.keyed_table import keyed_stream
+from operators.lane_keys import key_prefixes
 from operators.result_lines import output_views
 from udfs.kafka_client import reader_properties
 from udfs.partition_reader import TopicReading
@@ -58,9 +59,7 @@ def record_stream(
     if direct is None:
         return block_stream(tables, settings, lanes)
     types = dict.fromkeys(direct.reading.topics.values())
-    return key_ticks(
-        tables, [f"{lane}/{t}" for t in types for lane in range(lanes)] if lanes else list(types)
-    )
+    return key_ticks(tables, [prefix + t for t in types for prefix in key_prefixes(lanes)])
 
 
 def block_stream(tables: StreamTableEnvironment, settings: JobSettings, lanes: int) -> KeyedStream:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from pyflink.datastream.functions import KeyedCoProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
 from operators.keyed_table import current_key
+from operators.lane_keys import lane_and_type
 from schemas.block import Block
 from udfs.partition_reader import PartitionReader, TopicReading
 
@@ -46,8 +47,8 @@ class DirectReading(KeyedCoProcessFunction):
 
     direct: DirectSpec
 
-    def prepared(self, key: str, ctx: Any) -> Iterator[Any]:
-        """Before a turn of the key: its timers and state."""
+    def prepared(self, key: str, ctx: Any) -> Iterable[Any]:
+        """Before a turn of the key: its timers and state, and rows that come of those."""
         raise NotImplementedError
 
     def rows_of(self, key: str, block: Block) -> Iterator[Any]:
@@ -114,9 +115,9 @@ class DirectReading(KeyedCoProcessFunction):
             yield from self._turn(key, ctx)
 
     def _open(self, key: str) -> PartitionReader:
-        lane, data_type = key.split("/", 1) if self.direct.reading.lanes else (0, key)
+        lane, data_type = lane_and_type(key, self.direct.reading.lanes)
         known = self._positions.value()
-        reader = self._readers[key] = PartitionReader(self.direct.reading, data_type, int(lane), known)
+        reader = self._readers[key] = PartitionReader(self.direct.reading, data_type, lane, known)
         if known is None:  # `latest` means now, and not after the next failure
             self._positions.update(reader.positions)
         return reader

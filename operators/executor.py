@@ -13,6 +13,7 @@ from pyflink.datastream.state import ValueStateDescriptor
 from operators.block_row import block_of, descriptor_of, to_rows
 from operators.code_guard import check_code, code_digest
 from operators.keyed_table import current_key
+from operators.lane_keys import lane_and_type
 from operators.speculation_rows import answer_row, request_of
 from operators.ticks import Ticks, subtask_of
 from schemas.answers import Answer
@@ -76,7 +77,7 @@ class ExecutorOperator(KeyedCoProcessFunction):
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
         key = current_key(ctx)
-        data_type = key.split("/", 1)[1]
+        _, data_type = lane_and_type(key)
         yield from self._ready(key, data_type, ctx)
         if ctx.time_domain() == TimeDomain.EVENT_TIME:  # the end of the input
             yield from _rows(self._executor.end(key))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from operators.direct_reading import DirectReading, DirectSpec
-from operators.router import RouterOperator, data_type_of
+from operators.lane_keys import lane_and_type
+from operators.router import RouterOperator
 from schemas.block import Block
 from udfs.speculation.router_spec import RouterSpec
 
@@ -18,12 +19,12 @@ class KafkaRouter(DirectReading, RouterOperator):
         super().__init__(spec)
         self.direct = direct
 
-    def prepared(self, key: str, ctx: Any) -> Iterator[Any]:
-        self._ready(key, data_type_of(key), ctx)
-        yield from ()
+    def prepared(self, key: str, ctx: Any) -> Iterable[Any]:
+        self._ready(key, lane_and_type(key)[1], ctx)
+        return ()
 
     def rows_of(self, key: str, block: Block) -> Iterator[Any]:
-        yield from self._routed(key, block)
+        return self._routed(key, block)
 
     def kept(self, key: str) -> None:
-        self._keep(key, data_type_of(key))
+        self._keep(key, lane_and_type(key)[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from operators.block_row import to_rows
@@ -19,11 +19,11 @@ class KafkaScorer(DirectReading, KeyedScorer):
         super().__init__(spec)
         self.direct = direct
 
-    def prepared(self, key: str, ctx: Any) -> Iterator[Any]:
-        yield from to_rows(self._ready(key, self.data_type_of(key), ctx))
+    def prepared(self, key: str, ctx: Any) -> Iterable[Any]:
+        return to_rows(self._ready(key, self.data_type_of(key), ctx))
 
     def rows_of(self, key: str, block: Block) -> Iterator[Any]:
-        yield from to_rows(self._scorer.on_block(key, block))
+        return to_rows(self._scorer.on_block(key, block))
 
     def kept(self, key: str) -> None:
         self._keep(key, self.data_type_of(key))

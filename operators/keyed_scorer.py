@@ -14,6 +14,7 @@ from operators.block_row import block_of, descriptor_of, to_rows
 from operators.block_scorer import BlockScorer
 from operators.code_guard import check_code, code_digest
 from operators.keyed_table import current_key
+from operators.lane_keys import lane_and_type
 from schemas.errors import DescriptorError
 from udfs.descriptor import parse
 from udfs.emission import Emission
@@ -74,7 +75,7 @@ class KeyedScorer(KeyedCoProcessFunction):
         self._keep(key, data_type)
 
     def data_type_of(self, key: str) -> str:
-        return key.split("/", 1)[1] if self._spec.lanes else key
+        return lane_and_type(key, self._spec.lanes)[1]
 
     def _ready(self, key: str, data_type: str, ctx: Any) -> Sequence[Emission]:
         self._scorer.ticks.start(key, ctx.timer_service())

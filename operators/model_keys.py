@@ -11,6 +11,7 @@ from pyflink.datastream.functions import FlatMapFunction
 
 from operators.block_row import KEYED_DESCRIPTOR, descriptor_of
 from operators.keyed_table import keyed_by_first
+from operators.lane_keys import key_prefixes
 from schemas.errors import DescriptorError
 from udfs.descriptor import parse
 
@@ -23,7 +24,7 @@ class ModelKeys(FlatMapFunction):
     """
 
     def __init__(self, lanes: int) -> None:
-        self._prefixes = [f"{lane}/" for lane in range(lanes)] or [""]
+        self._prefixes = key_prefixes(lanes)
 
     def flat_map(self, value: Any) -> Iterator[Any]:
         descriptor = descriptor_of(value)

@@ -15,6 +15,7 @@ from operators.block_row import block_of, descriptor_of, row_of, to_rows
 from operators.code_guard import check_code, code_digest
 from operators.held_blocks import HeldBlocks
 from operators.keyed_table import current_key
+from operators.lane_keys import lane_and_type
 from operators.speculation_rows import EXPECTATION, REQUEST, expectation_row, request_row
 from operators.ticks import Ticks, subtask_of
 from schemas.block import Block, pack
@@ -76,7 +77,7 @@ class RouterOperator(KeyedCoProcessFunction):
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
         key = current_key(ctx)
-        data_type = data_type_of(key)
+        _, data_type = lane_and_type(key)
         self._ready(key, data_type, ctx)
         at_end = ctx.time_domain() == TimeDomain.EVENT_TIME
         if at_end or self._router.routes(data_type):
@@ -127,7 +128,3 @@ class RouterOperator(KeyedCoProcessFunction):
             for model_type, request in one.requests.items():
                 sent = request_row(key, request, row)
                 yield sent if model_type == self._spec.main else (REQUESTS[model_type], sent)
-
-
-def data_type_of(key: str) -> str:
-    return key.split("/", 1)[1]
