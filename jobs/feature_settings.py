@@ -9,14 +9,14 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from jobs.run_settings import RunSettings
-from jobs.stream_settings import Broker, Folder
+from jobs.stream_settings import DirectBroker, Folder
 from schemas.features import Declarations
 from udfs.events.view_spec import ViewSpec
 from udfs.online.base import RedisOptions
 from udfs.s3 import S3Options
 
 
-class FeatureKafka(Broker):
+class FeatureKafka(DirectBroker):
     """Event streams on Kafka: the topics are those of the declared sources."""
 
     dead_letters: str = Field("dead-letters", description="topic of events that no view could take")
@@ -59,7 +59,10 @@ class StoreSettings(RunSettings):
     history: History | None = None
     s3: S3Options = S3Options()
     shards: int = Field(
-        8, ge=1, le=4096, description="parts of the state; fixed for its life; bound parallelism"
+        4,
+        ge=1,
+        le=4096,
+        description="parts of the state; fixed for its life; at most so many instances compute a view",
     )
     resident: int = Field(200_000, ge=1, description="the most entities of a view in memory, over all shards")
 
@@ -77,9 +80,12 @@ class FeatureSettings(StoreSettings):
     kafka: FeatureKafka | None = None
     folder: Folder | None = None
     window_ms: int = Field(50, ge=1, le=10_000, description="how long records are gathered into a block")
-    max_block: int = Field(4096, ge=1, description="folders: the most records of a block")
+    max_block: int = Field(16_384, ge=1, description="the most records of a block")
+    readers: int = Field(
+        1, ge=1, description="the most instances that read and decode; fixed for the life of the state"
+    )
     settle_ms: int = Field(
-        100, ge=1, le=60_000, description="the watermark counts in steps of so much event time"
+        250, ge=1, le=60_000, description="the watermark counts in steps of so much event time"
     )
     flush_seconds: float = Field(5, gt=0, description="how often changed entities are written to state")
 
@@ -88,6 +94,12 @@ class FeatureSettings(StoreSettings):
         if (self.kafka is None) == (self.folder is None):
             raise ValueError("give either kafka (kafka.bootstrap) or folder (folder.root)")
         return self
+
+    @property
+    def reads_directly(self) -> bool:
+        """Whether events are read where they are decoded; if not, Flink's source reads them, which knows an
+        end. References are always read by it."""
+        return self.kafka is not None and self.kafka.reader == "direct" and not self.bounded
 
     def views(self, declared: Declarations, views: tuple[str, ...]) -> ViewSpec:
         return ViewSpec(

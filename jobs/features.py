@@ -12,7 +12,7 @@ from pyflink.table import StreamTableEnvironment, Table
 from jobs.feature_settings import FeatureKafka, FeatureSettings
 from jobs.feature_stores import add_stores, check_stores
 from jobs.running import run
-from jobs.wiring import connection, folder_reading
+from jobs.wiring import connection, direct_spec, folder_reading, reading_ticks
 from operators.block_row import DEAD_LETTERS, KEYED_BLOCK
 from operators.decode_events import DecodeEvents
 from operators.decode_references import DecodeReferences
@@ -22,6 +22,7 @@ from operators.folder_sink import add_folder_sink
 from operators.folder_source import folder_blocks
 from operators.kafka import Delivery, Reading
 from operators.kafka_check import check_topics, partitions
+from operators.kafka_decoder import KafkaDecoder
 from operators.kafka_records import RecordTopics, kafka_blocks
 from operators.kafka_sink import add_kafka_sink
 from operators.keyed_table import keyed_by_first, keyed_stream
@@ -34,6 +35,7 @@ from udfs.events.decode_spec import DecodeSpec, ReferenceSpec
 from udfs.events.reading import read_references, read_sources
 from udfs.events.references import streams_from
 from udfs.features.loading import load_declarations
+from udfs.kafka_client import reader_properties
 
 
 def build(env: StreamExecutionEnvironment, tables: StreamTableEnvironment, settings: FeatureSettings) -> None:
@@ -41,12 +43,7 @@ def build(env: StreamExecutionEnvironment, tables: StreamTableEnvironment, setti
     declared = load_declarations(settings.declarations)
     topics = settings.kafka is not None
     sources, references = read_sources(declared, topics), read_references(declared, topics)
-    known = _partitions(settings, sources) if env.get_parallelism() == 1 else {}
-    spec = DecodeSpec(declared, tuple(sources), settings.shards, settings.settle_ms, known)
-    # one instance reads all partitions: the fewer blocks a window is cut into, the better
-    lanes = 1 if env.get_parallelism() == 1 else PARTITIONS
-    decoded = _blocks(tables, settings, sources, lanes).process(DecodeEvents(spec), EVENT_BLOCK)
-    decoded.name("decode events").uid("decode").disable_chaining()
+    decoded, spec = _decoded(env, tables, settings, declared, sources)
     changes = _changes(tables, settings, references) if references else None
     beside = _partitions(settings, references)
     others, computed = [decoded], list[DataStream]()
@@ -80,11 +77,35 @@ def check(settings: FeatureSettings) -> None:
     kafka = settings.kafka
     sources = read_sources(declared, kafka is not None)
     references = read_references(declared, kafka is not None)
+    if kafka is not None and settings.reads_directly:
+        reader_properties(kafka.client)
     if kafka is not None and kafka.check:
         topics = dict.fromkeys(sources.values(), "of the declared sources")
         topics |= dict.fromkeys(references.values(), "of the declared references")
         check_topics(connection(kafka), topics | {kafka.dead_letters: "kafka.dead_letters"})
     check_stores(declared, settings)
+
+
+def _decoded(
+    env: StreamExecutionEnvironment,
+    tables: StreamTableEnvironment,
+    settings: FeatureSettings,
+    declared: Declarations,
+    sources: dict[str, str],
+) -> tuple[DataStream, DecodeSpec]:
+    """Events of all sources, by an operator that reads them itself or gets blocks from Flink's source."""
+    # where one instance has all partitions: the fewer blocks a window is cut into, the better
+    alone = settings.readers if settings.reads_directly else env.get_parallelism()
+    known = _partitions(settings, sources) if alone == 1 else {}
+    spec = DecodeSpec(declared, tuple(sources), settings.shards, settings.settle_ms, known)
+    if settings.kafka is not None and settings.reads_directly:
+        topics = {topic: source for source, topic in sources.items()}
+        direct = direct_spec(settings, settings.kafka, topics, settings.readers, settings.settle_ms)
+        decoded = reading_ticks(tables, direct.reading).process(KafkaDecoder(spec, direct), EVENT_BLOCK)
+    else:
+        blocks = _blocks(tables, settings, sources, 1 if alone == 1 else PARTITIONS)
+        decoded = blocks.process(DecodeEvents(spec), EVENT_BLOCK)
+    return decoded.name("decode events").uid("decode").set_buffer_timeout(0).disable_chaining(), spec
 
 
 def _blocks(

@@ -24,15 +24,21 @@ class Broker(BaseModel):
     check: bool = Field(True, description="ask the broker for the topics before the job starts")
 
 
-class Kafka(Broker):
+class DirectBroker(Broker):
+    """A broker whose records an operator may read itself."""
+
+    reader: Literal["direct", "flink"] = Field(
+        "direct",
+        description="direct: records are read where they are scored, routed or decoded; flink: by Flink's "
+        "source",
+    )
+
+
+class Kafka(DirectBroker):
     """Streams on Kafka topics."""
 
     records: dict[str, str] = Field(description="topic of records -> data type of its records")
     data_type_header: str = Field("", description="name of a record header that holds the data type instead")
-    reader: Literal["direct", "flink"] = Field(
-        "direct",
-        description="direct: records are read where they are scored or routed; flink: by Flink's source",
-    )
     models: str = Field("models", description="topic of model descriptors")
     results: str = Field("results", description="topic of results")
     dead_letters: str = Field("dead-letters", description="topic of records that cannot be scored")

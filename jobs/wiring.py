@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pyflink.datastream import DataStream, KeyedStream
 from pyflink.table import StreamTableEnvironment
 
+from jobs.feature_settings import FeatureSettings
 from jobs.settings import JobSettings, ServeSettings
 from jobs.stream_settings import Broker, Folder, Kafka
 from operators.block_row import KEYED_BLOCK, RESULTS
@@ -43,12 +44,20 @@ def scored_stream(
 
 def direct_reading(settings: JobSettings, lanes: int, tick_ms: int) -> DirectSpec | None:
     """How an operator reads the records itself; None where Flink's source does."""
-    kafka = settings.kafka
-    if kafka is None or not settings.reads_directly:
+    if settings.kafka is None or not settings.reads_directly:
         return None
-    reading = TopicReading(
-        kafka.bootstrap, kafka.records, kafka.group, kafka.start, kafka.client, lanes=lanes
-    )
+    return direct_spec(settings, settings.kafka, settings.kafka.records, lanes, tick_ms)
+
+
+def direct_spec(
+    settings: JobSettings | FeatureSettings,
+    kafka: Broker,
+    topics: Mapping[str, str],
+    lanes: int,
+    tick_ms: int,
+) -> DirectSpec:
+    """`topics`: topic -> data type or source."""
+    reading = TopicReading(kafka.bootstrap, topics, kafka.group, kafka.start, kafka.client, lanes=lanes)
     return DirectSpec(reading, settings.window_ms, settings.max_block, tick_ms, settings.mode)
 
 
@@ -58,8 +67,13 @@ def record_stream(
     """Blocks keyed by data type, or with lanes by lane and data type; if `direct`, ticks."""
     if direct is None:
         return block_stream(tables, settings, lanes)
-    types = dict.fromkeys(direct.reading.topics.values())
-    return key_ticks(tables, [prefix + t for t in types for prefix in key_prefixes(lanes)])
+    return reading_ticks(tables, direct.reading)
+
+
+def reading_ticks(tables: StreamTableEnvironment, reading: TopicReading) -> KeyedStream:
+    """What brings an operator's keys to life that reads them."""
+    types = dict.fromkeys(reading.topics.values())
+    return key_ticks(tables, [prefix + t for t in types for prefix in key_prefixes(reading.lanes)])
 
 
 def block_stream(tables: StreamTableEnvironment, settings: JobSettings, lanes: int) -> KeyedStream:

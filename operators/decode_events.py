@@ -13,6 +13,7 @@ from operators.block_row import DEAD_LETTERS, block_of
 from operators.feature_rows import event_row, events_tag, progress_tag, watermark_row
 from operators.keyed_table import current_key
 from operators.ticks import END_OF_INPUT, Ticks, subtask_of
+from schemas.block import Block
 from schemas.records import encode
 from udfs.events.decode_spec import DecodeSpec
 from udfs.events.decoder import EARLIEST, EventDecoder
@@ -50,11 +51,13 @@ class DecodeEvents(KeyedProcessFunction):
             self._opened.close()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
-        block = block_of(value)
-        source = block.data_type
         if not self._ticking:
             self._ticking = current_key(ctx)
             self._ticks.start(self._ticking, ctx.timer_service())
+        yield from self._events_of(block_of(value))
+
+    def _events_of(self, block: Block) -> Iterator[Any]:
+        source = block.data_type
         if source not in self._decoders:
             self._decoders[source] = self._spec.decoder(source, _now, self._expressions)
         decoded = self._decoders[source].decode(block)
@@ -74,7 +77,7 @@ class DecodeEvents(KeyedProcessFunction):
         if current_key(ctx) == self._ticking:
             for source in self._spec.sources:
                 yield from self._told(source)
-            self._ticks.again(ctx.timer_service())
+        self._ticks.again(ctx.timer_service())
 
     def _told(self, source: str) -> Iterator[Any]:
         now, (last, at) = _now(), self._sent[source]

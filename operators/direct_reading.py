@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 from pyflink.common.typeinfo import Types
 from pyflink.datastream import TimeDomain
-from pyflink.datastream.functions import KeyedCoProcessFunction, RuntimeContext
+from pyflink.datastream.functions import Function, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
 from operators.keyed_table import current_key
 from operators.lane_keys import lane_and_type
 from schemas.block import Block
+from schemas.errors import SourceError
 from udfs.partition_reader import PartitionReader, TopicReading
 
 _NEVER = 2**63 - 1  # a lane may have no partition, or none yet
@@ -37,12 +38,13 @@ class DirectSpec:
     mode: Literal["thread", "process"]
 
 
-class DirectReading(KeyedCoProcessFunction):
-    """To be put before an operator of blocks on input 1 and descriptors on input 2: ticks replace its blocks.
+class DirectReading(Function):
+    """To be put before an operator of blocks: ticks replace its blocks, and are given to `ticked`.
 
-    Both inputs are keyed by data type, or with `reading.lanes` by `LANE/DATA_TYPE`; each key reads its own
+    The input is keyed by data type, or with `reading.lanes` by `LANE/DATA_TYPE`; each key reads its own
     partitions. How far it is, is keyed state, written in the same turn as what was made of those records
-    goes out: a checkpoint has either both or none of them.
+    goes out: a checkpoint has either both or none of them. It says of how many lanes it is, since a partition
+    whose lane is another one would be read twice, or from its beginning.
     """
 
     direct: DirectSpec
@@ -69,18 +71,18 @@ class DirectReading(KeyedCoProcessFunction):
             reader.close()
         super().close()
 
-    def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
+    def ticked(self, ctx: Any) -> Iterator[Any]:
         key = current_key(ctx)
         if key not in self._due:  # afterwards timers do it
             yield from self._turn(key, ctx)
 
-    def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
+    def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Any]:
         key = current_key(ctx)
         reads = ctx.time_domain() == TimeDomain.PROCESSING_TIME
         if reads and timestamp >= self._due.get(key, 0):
             yield from self._turn(key, ctx)
         if not reads or timestamp % self.direct.tick_ms == 0:
-            yield from super().on_timer(timestamp, ctx)
+            yield from super().on_timer(timestamp, ctx)  # type: ignore[misc]
             yield from self._look_after(key, ctx)
 
     def _turn(self, key: str, ctx: Any) -> Iterator[Any]:
@@ -90,18 +92,22 @@ class DirectReading(KeyedCoProcessFunction):
         if not reader.positions:
             self._due[key] = _NEVER
             return
-        blocks = reader.read(self.direct.max_block)
-        if blocks:
-            while blocks:
-                for block in blocks:
-                    yield from self.rows_of(key, block)
-                if time.monotonic() >= end:
-                    break
-                blocks = reader.read(self.direct.max_block)
-            self._positions.update(reader.positions)
+        most, count, more = self.direct.max_block, 0, True
+        while more:
+            blocks = reader.read(most)
+            for block in blocks:
+                yield from self.rows_of(key, block)
+            came = sum(map(len, blocks))
+            count += came
+            # a block that is not full was all there was: what came meanwhile is the next window's
+            more = came >= most
+            if time.monotonic() >= end:
+                break
+        if count:
+            self._keep_positions(reader)
             self.kept(key)
         timers, window_ms = ctx.timer_service(), self.direct.window_ms
-        now, more = timers.current_processing_time(), bool(blocks)
+        now = timers.current_processing_time()
         self._due[key] = now + 1 if more else (now // window_ms + 1) * window_ms
         timers.register_processing_time_timer(self._due[key])
 
@@ -115,9 +121,19 @@ class DirectReading(KeyedCoProcessFunction):
             yield from self._turn(key, ctx)
 
     def _open(self, key: str) -> PartitionReader:
-        lane, data_type = lane_and_type(key, self.direct.reading.lanes)
-        known = self._positions.value()
-        reader = self._readers[key] = PartitionReader(self.direct.reading, data_type, lane, known)
+        reading = self.direct.reading
+        lane, data_type = lane_and_type(key, reading.lanes)
+        kept = self._positions.value()
+        if kept is not None and kept["lanes"] != reading.lanes:
+            raise SourceError(
+                f"the savepoint or checkpoint says how far {kept['lanes']} lanes are, but {reading.lanes} are "
+                "set now: their number is fixed for the life of the state"
+            )
+        known = None if kept is None else kept["positions"]
+        reader = self._readers[key] = PartitionReader(reading, data_type, lane, known)
         if known is None:  # `latest` means now, and not after the next failure
-            self._positions.update(reader.positions)
+            self._keep_positions(reader)
         return reader
+
+    def _keep_positions(self, reader: PartitionReader) -> None:
+        self._positions.update({"lanes": self.direct.reading.lanes, "positions": reader.positions})

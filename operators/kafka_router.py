@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pyflink.datastream.functions import KeyedCoProcessFunction
+
 from operators.direct_reading import DirectReading, DirectSpec
 from operators.lane_keys import lane_and_type
 from operators.router import RouterOperator
@@ -18,6 +20,9 @@ class KafkaRouter(DirectReading, RouterOperator):
     def __init__(self, spec: RouterSpec, direct: DirectSpec) -> None:
         super().__init__(spec)
         self.direct = direct
+
+    def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
+        return self.ticked(ctx)
 
     def prepared(self, key: str, ctx: Any) -> Iterable[Any]:
         self._ready(key, lane_and_type(key)[1], ctx)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pyflink.datastream.functions import KeyedCoProcessFunction
+
 from operators.block_row import to_rows
 from operators.direct_reading import DirectReading, DirectSpec
 from operators.keyed_scorer import KeyedScorer
@@ -18,6 +20,9 @@ class KafkaScorer(DirectReading, KeyedScorer):
     def __init__(self, spec: ScoringSpec, direct: DirectSpec) -> None:
         super().__init__(spec)
         self.direct = direct
+
+    def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
+        return self.ticked(ctx)
 
     def prepared(self, key: str, ctx: Any) -> Iterable[Any]:
         return to_rows(self._ready(key, self.data_type_of(key), ctx))

@@ -17,6 +17,8 @@ from udfs.features.base import END, ViewEngine
 
 _ADD, _SETTLE = b"a", b"s"
 _TIMES = struct.Struct("<qq")
+_SPREAD = (5**0.5 - 1) / 2
+"""Multiples of the golden ratio lie apart, however many there are."""
 _FORGET_MS = 3_600_000
 """Entities are looked at, whether they can be forgotten, in steps of so much event time."""
 
@@ -35,6 +37,7 @@ class ShardState:
         self._forget = context.get_map_state(MapStateDescriptor("forget", Types.LONG(), pickled))
         self._size: dict[str, int] = {}
         self._since: dict[str, float] = {}
+        self._phases: dict[str, float] = {}
         self._swept: dict[str, int] = {}
 
     def fetch(self, key: bytes) -> bytes | None:
@@ -66,11 +69,16 @@ class ShardState:
         self._noted(key, 1 + _TIMES.size)
 
     def overdue(self, key: str, flush_bytes: int, flush_ms: int) -> bool:
-        """Whether the journal should give way to what has changed."""
+        """Whether the journal should give way to what has changed. Keys have phases of their own: all of them
+        at once would hold up whatever else is to be done."""
         since = self._since.get(key)
         if since is None:
             return False
-        return self._size[key] >= flush_bytes or (time.monotonic() - since) * 1000 >= flush_ms
+        if self._size[key] >= flush_bytes or not flush_ms:
+            return True
+        phase = self._phases.setdefault(key, len(self._phases) * _SPREAD)
+        then, now = (t * 1000 / flush_ms + phase for t in (since, time.monotonic()))
+        return int(now) > int(then)
 
     def flush(self, key: str, engine: ViewEngine) -> None:
         """Write what has changed, and clear the journal. All of it is one call of a Flink function, so that a

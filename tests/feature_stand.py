@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+from pyflink.datastream import TimeDomain
 
 from operators.block_row import DEAD_LETTERS, row_of
 from operators.decode_events import DecodeEvents
@@ -93,6 +94,7 @@ class Keyed:
 
     def _fire(self, in_event_time: bool, until: int) -> Iterator[Any]:
         timers = self._timers[in_event_time]
+        self._domain = TimeDomain.EVENT_TIME if in_event_time else TimeDomain.PROCESSING_TIME
         while timers and min(timers)[0] <= until:
             at, self.key = min(timers)
             timers.remove((at, self.key))
@@ -112,6 +114,9 @@ class Keyed:
 
     def timer_service(self) -> Keyed:
         return self
+
+    def time_domain(self) -> TimeDomain:
+        return self._domain
 
     def current_watermark(self) -> int:
         return self.watermark

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from schemas.feature_block import ARROW, TIMESTAMP, FeatureBlock
 from schemas.features import FeatureType
 from schemas.online_pb2 import Float64List, Int64List, TextList, Value
 from udfs.online.base import RedisOptions, StoredView
+from udfs.online.few_rows import FEW, encode_few, encode_few_times, few_records
 from udfs.online.layout import KeyLayout, field, fields, time_field
 from udfs.online.redis_connection import is_away, pool
 from udfs.online.redis_writer import RedisWriter
@@ -151,6 +153,39 @@ def test_columns_are_encoded_as_protobuf_does(data: st.DataObject, kind: Feature
     assert [decode(e, kind) for e in encoded] == values[start:]
 
 
+@given(data=st.data(), kind=st.sampled_from(list(FeatureType)))
+def test_a_few_values_are_encoded_as_columns_are(data: st.DataObject, kind: FeatureType) -> None:
+    column = pa.array(data.draw(st.lists(st.none() | STRATEGIES[kind], max_size=20)), ARROW[kind])
+    assert encode_few(column, kind) == to_list(encode(column, kind))
+
+
+@pytest.mark.parametrize("kind", [FeatureType.INT64_LIST, FeatureType.FLOAT64_LIST, FeatureType.STRING_LIST])
+def test_a_null_in_one_of_a_few_lists_is_refused(kind: FeatureType) -> None:
+    with pytest.raises(StoreError, match="a list with a null in it"):
+        encode_few(pa.array([[None]], ARROW[kind]), kind)
+
+
+def test_a_few_records_unpack_as_their_layout_says() -> None:
+    layout, data = few_records([5, -1], [[b"ab", b""], [b"", b"xyz"]])
+    assert layout == "<dI4c0I4c0"  # Lua's: a double, then twice a length and as many bytes
+    five, minus_one = struct.pack("<d", 5), struct.pack("<d", -1)
+    lengths = [struct.pack("<I", n) for n in range(4)]
+    assert data == (
+        five + lengths[2] + b"ab" + lengths[0] + minus_one + lengths[0] + lengths[3] + b"xyz"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [FeatureType.STRING, FeatureType.INT64])
+def test_keys_are_the_same_however_many_there_are(kind: FeatureType) -> None:
+    view = replace(VIEW, entity=(("z", FeatureType.STRING), ("a", kind)))
+    values = [f"ü{i}" for i in range(3 * FEW)]
+    entities = list(zip(values, values if kind is FeatureType.STRING else range(-FEW, 2 * FEW), strict=True))
+    layout = KeyLayout(view, "p")
+    one_by_one = [layout.keys_of([entity], ["z", "a"])[0] for entity in entities]
+    assert layout.keys_of(entities, ["z", "a"]) == one_by_one
+    assert len(set(one_by_one)) == len(entities)
+
+
 @given(st.lists(st.integers(-62_135_596_800_000, 253_402_300_799_999), min_size=1))
 def test_event_times_are_protobuf_timestamps(milliseconds: list[int]) -> None:
     expected = []
@@ -159,6 +194,7 @@ def test_event_times_are_protobuf_timestamps(milliseconds: list[int]) -> None:
         stamp.FromMilliseconds(each)
         expected.append(stamp.SerializeToString())
     assert to_list(encode_times(np.array(milliseconds, np.int64))) == expected
+    assert encode_few_times(milliseconds) == expected
 
 
 def test_numbers_of_other_widths_and_feast_s_timestamps_are_read() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import lt
 from typing import Any
 
 import numpy as np
@@ -76,10 +77,13 @@ class Pending:
                 self._seen.add(mark)
             refused += _refused("duplicate", events, np.array(twice))
             events = events.take(pa.array(first, pa.int64()))
+            marks = [marks[i] for i in first]
         else:
             self._seen.update(marks)
         assert len(self._seen) == before + events.num_rows
-        return events.take(pc.sort_indices(events, sort_keys=_ORDER)), refused
+        if not all(map(lt, marks, marks[1:])):
+            events = events.take(pc.sort_indices(events, sort_keys=_ORDER))
+        return events, refused
 
     def push(self, chunk: Chunk) -> None:
         if len(chunk):

@@ -15,6 +15,8 @@ from udfs.features.base import Entity
 
 _INT, _TEXT = 0, 1
 _KNOWN = 1_000_000
+_FEW = 128
+"""Rows up to which a loop over values is faster than the calls of whole columns."""
 
 
 def pack_entity(entity: Entity) -> bytes:
@@ -49,14 +51,12 @@ def entity_codes(batch: pa.RecordBatch, columns: Sequence[str]) -> tuple[NDArray
 
     Raises `FeatureError` where an entity column is null.
     """
+    if batch.num_rows <= _FEW:
+        return _few_codes(batch, columns)
     codes = np.zeros(batch.num_rows, np.int64)
     values: list[list[str | int]] = []
     for name in columns:
-        column = batch.column(name)
-        if column.null_count:
-            raise FeatureError(
-                f"entity column {name!r} is null in {column.null_count} of {len(column)} events"
-            )
+        column = _column(batch, name)
         encoded = column.dictionary_encode()
         values.append(encoded.dictionary.to_numpy(zero_copy_only=False).tolist())
         codes = codes * len(encoded.dictionary) + encoded.indices.to_numpy()
@@ -68,6 +68,20 @@ def entity_codes(batch: pa.RecordBatch, columns: Sequence[str]) -> tuple[NDArray
         parts.append([known[i] for i in rest % len(known)])
         rest = rest // len(known)
     return inverse.astype(np.int64), list(zip(*reversed(parts), strict=True))
+
+
+def _few_codes(batch: pa.RecordBatch, columns: Sequence[str]) -> tuple[NDArray[np.int64], list[Entity]]:
+    of: dict[Entity, int] = {}
+    rows = zip(*(_column(batch, name).to_pylist() for name in columns), strict=True)
+    codes = [of.setdefault(entity, len(of)) for entity in rows]
+    return np.array(codes, np.int64), list(of)
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    column = batch.column(name)
+    if column.null_count:
+        raise FeatureError(f"entity column {name!r} is null in {column.null_count} of {len(column)} events")
+    return column
 
 
 class Sharding:

@@ -75,11 +75,15 @@ class Tiles:
         tile = int(self.open_tile[slot])
         if tile == NONE:
             return b""
-        keep = self._tiles[slot] >= tile - self.grid.back
-        tiles = tile - self._tiles[slot][keep]
-        steps = -np.diff(tiles, append=0)
-        width = next(w for w in _WIDTHS if w == 8 or not len(steps) or steps.max() < 1 << 8 * w)
-        rows = np.concatenate([self._closed[slot][keep], self._open[slot][None]])
+        tiles, closed, first = self._tiles[slot], self._closed[slot], tile - self.grid.back
+        if len(tiles) and tiles[0] < first:
+            gone = int(np.searchsorted(tiles, first))
+            tiles, closed = tiles[gone:], closed[gone:]
+        if not len(tiles):  # most entities that come again and again within a tile
+            return _HEAD.pack(tile, 0, 1) + self._pack_rows(self._open[slot : slot + 1])
+        steps = np.append(tiles[1:], tile) - tiles
+        width = next(w for w in _WIDTHS if w == 8 or steps.max() < 1 << 8 * w)
+        rows = np.concatenate([closed, self._open[slot : slot + 1]])
         head = _HEAD.pack(tile, len(steps), width) + steps.astype(f"<u{width}").tobytes()
         return head + self._pack_rows(rows)
 

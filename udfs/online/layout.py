@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import mmh3
 import numpy as np
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 from schemas.errors import FeatureError, StoreError
 from schemas.features import FeatureType
 from udfs.online.base import StoredView
+from udfs.online.few_rows import FEW
 from udfs.online.values import join, ragged, to_list
 
 _TEXT, _INT64 = 2, 4
@@ -35,18 +37,24 @@ class KeyLayout:
         self._order = sorted(view.entity)
         names = [name.encode() for name, _ in self._order]
         head = [struct.pack("<I", len(names)), *(struct.pack("<II", _TEXT, len(n)) + n for n in names)]
-        self._head = pa.scalar(b"".join(head), pa.binary())
-        self._tail = pa.scalar(project.encode(), pa.binary())
+        self._head, self._tail = b"".join(head), project.encode()
 
     def keys(self, columns: dict[str, pa.Array]) -> list[bytes]:
         """The keys of n entities, of their columns by name. Raises `StoreError` where one has no value."""
-        parts: list[pa.Array] = []
+        few = len(columns[self._order[0][0]]) <= FEW
+        parts: list[Any] = []
         for name, kind in self._order:
             column = columns[name]
             if column.null_count:
                 raise StoreError(f"view {self._view}: an entity's {name} is null; a key needs a value")
-            parts += _texts(column) if kind is FeatureType.STRING else [_integers(column)]
-        return to_list(join(self._head, *parts, self._tail))
+            if few:
+                parts.append(map(_text if kind is FeatureType.STRING else _integer, column.to_pylist()))
+            else:
+                parts += _texts(column) if kind is FeatureType.STRING else [_integers(column)]
+        if few:
+            return [self._head + b"".join(values) + self._tail for values in zip(*parts, strict=True)]
+        head, tail = pa.scalar(self._head, pa.binary()), pa.scalar(self._tail, pa.binary())
+        return to_list(join(head, *parts, tail))
 
     def keys_of(self, entities: Sequence[tuple[object, ...]], names: Sequence[str]) -> list[bytes]:
         """The same of entity tuples, whose values come in the order of `names`."""
@@ -79,6 +87,15 @@ def fields(view: StoredView, features: Sequence[str]) -> list[bytes]:
     if len(set(found)) != len(set(features)) + 1:
         raise FeatureError(f"view {view.id}: two features have the same field in Redis; rename one of them")
     return found
+
+
+def _integer(value: int) -> bytes:
+    return struct.pack("<IIq", _INT64, 8, value)
+
+
+def _text(value: str) -> bytes:
+    data = value.encode()
+    return struct.pack("<II", _TEXT, len(data)) + data
 
 
 def _integers(column: pa.Array) -> pa.BinaryArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponent
 from schemas.errors import StoreError
 from schemas.feature_block import ARROW, TIMESTAMP, FeatureBlock
 from udfs.online.base import RedisOptions, StoredView, Written
+from udfs.online.few_rows import FEW, encode_few, encode_few_times, few_records
 from udfs.online.layout import KeyLayout, fields
 from udfs.online.redis_connection import connection, is_away, pool, refusal
 from udfs.online.redis_script import script
@@ -56,6 +57,7 @@ class RedisWriter:
         self._digest = hashlib.sha1(self._script.encode(), usedforsecurity=False).hexdigest()
         self._pool = pool(options)
         self._loaded = False
+        self._checked = pa.schema([])
         self._patiently = Retrying(
             retry=retry_if_exception(is_away),
             wait=wait_exponential(options.backoff_s, options.backoff_most_s),
@@ -66,8 +68,8 @@ class RedisWriter:
 
     def write(self, block: FeatureBlock) -> Written:
         """See `OnlineWriter`. Raises `StoreError` also for a block of another view or with other columns."""
-        self._check(block)
         rows, before = block.rows, self.retries
+        self._check(block)
         keys, chosen, expired = self._newest(rows)
         if len(chosen) < rows.num_rows:
             rows, keys = rows.take(pa.array(chosen, pa.int64())), [keys[i] for i in chosen]
@@ -89,6 +91,8 @@ class RedisWriter:
         if block.view != self._view.id:
             raise StoreError(f"a block of view {block.view} came to the writer of view {self._view.id}")
         schema = block.rows.schema
+        if schema.equals(self._checked) and not block.rows.column(TIMESTAMP).null_count:
+            return
         expected = [*((n, ARROW[k]) for n, k in (*self._view.entity, *self._view.features))]
         for name, kind in (*expected, (TIMESTAMP, pa.int64())):
             at = schema.get_field_index(name)
@@ -97,32 +101,53 @@ class RedisWriter:
                 raise StoreError(f"view {block.view}: column {name} {found}, but {kind} is declared")
         if block.rows.column(TIMESTAMP).null_count:
             raise StoreError(f"view {block.view}: a row has no {TIMESTAMP}")
+        self._checked = schema
 
     def _newest(self, rows: pa.RecordBatch) -> tuple[list[bytes], list[int], int]:
         """The keys of all rows; which rows are to be written: of each key the newest that has not expired,
         of equally new ones the last; and how many have expired."""
-        times = _times(rows)
         keys = self._keys.keys({name: rows.column(name) for name, _ in self._view.entity})
-        order = np.argsort(times, kind="stable")
-        live = order[times[order] + self._view.ttl_ms >= int(self._now() * 1000)].tolist()
+        earliest = int(self._now() * 1000) - self._view.ttl_ms
+        if len(keys) <= FEW:
+            at = rows.column(TIMESTAMP).to_pylist()
+            live = [i for i in sorted(range(len(at)), key=at.__getitem__) if at[i] >= earliest]
+        else:
+            times = _times(rows)
+            order = np.argsort(times, kind="stable")
+            live = order[times[order] >= earliest].tolist()
         return keys, list({keys[i]: i for i in live}.values()), len(keys) - len(live)
 
     def _send(self, rows: pa.RecordBatch, keys: list[bytes]) -> int:
         """All requests, then all answers: one round trip. Returns how many rows were older than stored."""
         requests = 0
         with connection(self._pool) as redis:
-            for start in range(0, len(keys), _ENCODED):
-                layout, encoded = self._encode(rows.slice(start, _ENCODED))
-                for at in range(0, len(encoded), _SCRIPT_ROWS):
-                    names = keys[start + at : start + min(at + _SCRIPT_ROWS, len(encoded))]
-                    run = ("EVALSHA", self._digest) if self._loaded or requests else ("EVAL", self._script)
-                    data = data_of(encoded.slice(at, _SCRIPT_ROWS))
-                    command = (*run, len(names), *names, layout, data, *self._fields)
-                    redis.send_packed_command(redis.pack_command(*command))
-                    requests += 1
+            for names, layout, data in self._prepared(rows, keys):
+                run = ("EVALSHA", self._digest) if self._loaded or requests else ("EVAL", self._script)
+                command = (*run, len(names), *names, layout, data, *self._fields)
+                redis.send_packed_command(redis.pack_command(*command))
+                requests += 1
             older = sum(redis.read_response() for _ in range(requests))
         self._loaded = True
         return older
+
+    def _prepared(
+        self, rows: pa.RecordBatch, keys: list[bytes]
+    ) -> Iterator[tuple[list[bytes], str, bytes | memoryview]]:
+        """Keys, layout and rows of each script."""
+        if len(keys) <= FEW:
+            yield keys, *self._encode_few(rows)
+            return
+        for start in range(0, len(keys), _ENCODED):
+            layout, encoded = self._encode(rows.slice(start, _ENCODED))
+            for at in range(0, len(encoded), _SCRIPT_ROWS):
+                names = keys[start + at : start + min(at + _SCRIPT_ROWS, len(encoded))]
+                yield names, layout, data_of(encoded.slice(at, _SCRIPT_ROWS))
+
+    def _encode_few(self, rows: pa.RecordBatch) -> tuple[str, bytes]:
+        times = rows.column(TIMESTAMP).to_pylist()
+        expiry = [b"%d" % (at + self._keep_ms) for at in times]
+        values = (encode_few(rows.column(name), kind) for name, kind in self._view.features)
+        return few_records(times, [expiry, encode_few_times(times), *values])
 
     def _encode(self, rows: pa.RecordBatch) -> tuple[str, pa.BinaryArray]:
         """As the script takes them: event time, expiry, and the values of the fields."""

@@ -1,0 +1,34 @@
+"""Records read where they are decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pyflink.datastream.functions import KeyedProcessFunction
+
+from operators.decode_events import DecodeEvents
+from operators.direct_reading import DirectReading, DirectSpec
+from schemas.block import Block
+from udfs.events.decode_spec import DecodeSpec
+
+
+class KafkaDecoder(DirectReading, DecodeEvents):
+    """Ticks keyed as the blocks of `DecodeEvents`."""
+
+    def __init__(self, spec: DecodeSpec, direct: DirectSpec) -> None:
+        super().__init__(spec)
+        self.direct = direct
+
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
+        return self.ticked(ctx)
+
+    def prepared(self, key: str, ctx: Any) -> Iterable[Any]:
+        self._ticks.start(key, ctx.timer_service())
+        return ()
+
+    def rows_of(self, key: str, block: Block) -> Iterator[Any]:
+        return self._events_of(block)
+
+    def kept(self, key: str) -> None:
+        """Progress is not state."""

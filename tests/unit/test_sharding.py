@@ -1,0 +1,47 @@
+"""Entities of a batch as codes: a loop over a few rows, whole columns for many."""
+
+from __future__ import annotations
+
+import random
+
+import pyarrow as pa
+import pytest
+
+from schemas.errors import FeatureError
+from udfs.features.sharding import Sharding, entity_codes
+
+
+def batch(count: int) -> pa.RecordBatch:
+    rng = random.Random(7)
+    return pa.record_batch({
+        "account": [f"a{rng.randrange(20)}" for _ in range(count)],
+        "zip": pa.array([rng.randrange(-3, 3) for _ in range(count)], pa.int64()),
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("columns", [["account"], ["zip"], ["account", "zip"]])
+def test_few_and_many_rows_give_the_same_entities_and_shards(columns: list[str]) -> None:
+    many = batch(1000)
+    codes, entities = entity_codes(many, columns)
+    of_many = [entities[code] for code in codes.tolist()]
+    assert len(set(entities)) == len(entities)
+    sharding = Sharding(columns, 7)
+    of_few, shards = [], []
+    for start in range(0, 1000, 50):
+        few = many.slice(start, 50)
+        codes, entities = entity_codes(few, columns)
+        of_few += [entities[code] for code in codes.tolist()]
+        shards += sharding.of(few).tolist()
+    assert of_few == of_many == list(zip(*(many.column(c).to_pylist() for c in columns), strict=True))
+    assert shards == Sharding(columns, 7).of(many).tolist()
+
+
+@pytest.mark.parametrize("count", [2, 200])
+def test_an_entity_that_is_null_is_an_error(count: int) -> None:
+    nulls = pa.record_batch({"account": pa.array([None] + ["a"] * (count - 1), pa.string())})
+    with pytest.raises(FeatureError, match=f"'account' is null in 1 of {count} events"):
+        entity_codes(nulls, ["account"])
+
+
+def test_no_rows_have_no_shards() -> None:
+    assert Sharding(["account"], 7).of(batch(0)).tolist() == []
