@@ -126,8 +126,8 @@ class DirectReading(Function):
         kept = self._positions.value()
         if kept is not None and kept["lanes"] != reading.lanes:
             raise SourceError(
-                f"the savepoint or checkpoint says how far {kept['lanes']} lanes are, but {reading.lanes} are "
-                "set now: their number is fixed for the life of the state"
+                f"the savepoint or checkpoint says how far {kept['lanes']} lanes are, but {reading.lanes} are set "
+                "now: their number is fixed for the life of the state"
             )
         known = None if kept is None else kept["positions"]
         reader = self._readers[key] = PartitionReader(reading, data_type, lane, known)
