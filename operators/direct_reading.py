@@ -82,7 +82,7 @@ class DirectReading(Function):
         if reads and timestamp >= self._due.get(key, 0):
             yield from self._turn(key, ctx)
         if not reads or timestamp % self.direct.tick_ms == 0:
-            yield from super().on_timer(timestamp, ctx)  # type: ignore[misc]
+            yield from super().on_timer(timestamp, ctx)
             yield from self._look_after(key, ctx)
 
     def _turn(self, key: str, ctx: Any) -> Iterator[Any]:
@@ -124,10 +124,10 @@ class DirectReading(Function):
         reading = self.direct.reading
         lane, data_type = lane_and_type(key, reading.lanes)
         kept = self._positions.value()
-        if kept is not None and kept["lanes"] != reading.lanes:
+        if kept is not None and (before := kept["lanes"]) != reading.lanes:
             raise SourceError(
-                f"the savepoint or checkpoint says how far {kept['lanes']} lanes are, but {reading.lanes} are set "
-                "now: their number is fixed for the life of the state"
+                f"the state says how far {before} lanes are, but {reading.lanes} are set now: their number "
+                "is fixed for the life of the state"
             )
         known = None if kept is None else kept["positions"]
         reader = self._readers[key] = PartitionReader(reading, data_type, lane, known)

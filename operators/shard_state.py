@@ -12,6 +12,7 @@ from pyflink.common.typeinfo import Types
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.datastream.state import ListStateDescriptor, MapStateDescriptor, ValueStateDescriptor
 
+from schemas.errors import StoreError
 from schemas.feature_block import from_bytes, to_bytes
 from udfs.features.base import END, ViewEngine
 
@@ -29,8 +30,10 @@ class ShardState:
     A journal entry is a tag and the arguments. `since` and `size` are of the journals, by key.
     """
 
-    def __init__(self, context: RuntimeContext) -> None:
+    def __init__(self, context: RuntimeContext, shards: int) -> None:
         pickled = Types.PICKLED_BYTE_ARRAY()
+        self._shards = shards
+        self._written_by = context.get_state(ValueStateDescriptor("shards", Types.LONG()))
         self._header = context.get_state(ValueStateDescriptor("header", pickled))
         self._entities = context.get_map_state(MapStateDescriptor("entities", Types.STRING(), pickled))
         self._journal = context.get_list_state(ListStateDescriptor("journal", pickled))
@@ -46,7 +49,18 @@ class ShardState:
         return None if found is None else found[0]
 
     def restore(self, key: str, make: Callable[[], ViewEngine]) -> ViewEngine:
-        """The engine as it was when the state was written, and after what the journal says."""
+        """The engine as it was when the state was written, and after what the journal says.
+
+        Raises `StoreError` where entities were spread over another number of shards.
+        """
+        before = self._written_by.value()
+        if before is None:
+            self._written_by.update(self._shards)
+        elif before != self._shards:
+            raise StoreError(
+                f"the state of {key} was written with {before} shards, but {self._shards} are set now: their "
+                "number is fixed for the life of the state"
+            )
         engine = make()
         header = self._header.value()
         if header is not None:

@@ -39,7 +39,7 @@ class ViewOperator(KeyedProcessFunction):
         self._opened: FeatureOutputs | None = None
 
     def open(self, context: RuntimeContext) -> None:
-        self._state = ShardState(context)
+        self._state = ShardState(context, self._spec.shards)
         self._shards = dict[str, _Shard]()
         self._outputs = self._opened = FeatureOutputs(self._spec)
 

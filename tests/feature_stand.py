@@ -164,8 +164,9 @@ class FeatureStand:
     def _operator(self, stream: Stream) -> ViewOperator:
         return ViewOperator(ViewSpec(self._declared, stream.views, **self._more))
 
-    def restart(self) -> None:
-        """Every function anew, from its state."""
+    def restart(self, **more: Any) -> None:
+        """Every function anew, from its state; `more`: settings of the views that have changed."""
+        self._more |= more
         self.decode.start(DecodeEvents(self._decode_spec))
         self.references.start(DecodeReferences(self._reference_spec))
         self._reached.clear()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from operators import decode_events
 from operators.feature_outputs import FeatureOutputs
 from schemas.codecs.factory import CodecSpec
+from schemas.errors import StoreError
 from schemas.feature_block import CREATED, TIMESTAMP, FeatureBlock
 from schemas.features import (
     Aggregate,
@@ -171,6 +172,14 @@ def test_a_restart_anywhere_changes_nothing(
     assert stand.dead == []
     for view in VIEWS:
         assert stand.settled(view) == reference.settled(view)
+
+
+def test_another_number_of_shards_is_refused() -> None:
+    stand = FeatureStand(DECLARED)
+    stand.send(events(50))
+    stand.restart(shards=2)
+    with pytest.raises(StoreError, match=r"written with 4 shards, but 2 are set now"):
+        stand.send(events(50))
 
 
 def test_every_event_is_settled_or_a_dead_letter(clock: list[int]) -> None:
