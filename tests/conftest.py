@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from devservices.s3proxy import S3Proxy
 
 
 def pytest_configure() -> None:
-    """Every test runs with the Java and the PATH of scripts/env.sh, however pytest was started."""
+    """Every test runs with the Java and the PATH of scripts/env.sh, however pytest was started, and in processes
+    that Ctrl-C ends: what a shell has in the background ignores it, and so does all that is started there."""
     os.environ.update(environment())
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
