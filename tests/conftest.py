@@ -17,8 +17,10 @@ from devservices.s3proxy import S3Proxy
 
 
 def pytest_configure() -> None:
-    """Every test runs with the Java and the PATH of scripts/env.sh, however pytest was started, and Ctrl-C ends
-    what it starts: what a shell has in the background ignores it, and so do its children."""
+    """Every test runs with the Java and the PATH of scripts/env.sh, however pytest was started.
+
+    Ctrl-C ends what it starts: what a shell has in the background ignores it, and so do its children.
+    """
     os.environ.update(environment())
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
