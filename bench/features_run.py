@@ -21,7 +21,7 @@ from devservices.redis import Redis
 
 FRESH_RATE = 2000
 TILES = ("1 min", "5 min")
-_WRITES = 100_000
+_WRITES, _WRITE_ROUNDS = 100_000, 5
 _FRESH_MS, _EPS, _SHARE, _STATE = 250, 50_000, 0.5, 8192
 
 
@@ -35,7 +35,7 @@ def features(broker: KafkaBroker, plan: Plan, folder: Path) -> None:
         report.console.print(report.latencies("Freshness: produced to read from Redis", {
             f"{FRESH_RATE:,}": fresh}, "events/s"))  # fmt: skip
         with redis.client() as client:
-            writes = online_writes.measure(client, _WRITES, rounds=max(plan.rounds, 2))
+            writes = online_writes.measure(client, _WRITES, rounds=max(plan.rounds, _WRITE_ROUNDS))
     ours, theirs = writes.writer, writes.redis_benchmark
     report.say(f"Redis: {ours:,.0f} rows/s by our writer, {theirs:,.0f}/s by redis-benchmark")
     state = {tile: bytes_a_key(folder, tile) for tile in TILES}
