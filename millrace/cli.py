@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from millrace.check_consistency import check_consistency
 from millrace.check_model import check_model
 from millrace.features import features
+from millrace.history import history
 from millrace.models import models
 from millrace.plan import plan
 from millrace.publish import publish
@@ -67,6 +68,7 @@ app.command("models")(models)
 app.command("tail")(tail)
 app.command("replay-policy")(replay_policy)
 app.command("check-consistency")(check_consistency)
+app.command("history")(history)
 app.command("serve-requests")(serve_requests)
 app.add_typer(features, name="features")
 

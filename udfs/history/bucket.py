@@ -32,26 +32,30 @@ def list_partitions(url: str, view: str, options: S3Options) -> dict[str, int]:
     found: dict[str, int] = {}
     with _asked(url, options) as client:
         for key, size in _objects(client, bucket, f"{prefix}/{view}/".lstrip("/")):
-            partition, _, name = key.rpartition("/")
-            if partition and not name.startswith((".", "_")):
+            partition = key.rpartition("/")[0]
+            if partition and _is_visible(key):
                 found[partition] = found.get(partition, 0) + size
     return found
 
 
 def delete_before(url: str, view: str, day: str, options: S3Options) -> int:
-    """Delete the view's files of days before `day` (YYYY-MM-DD, UTC); how many there were. Of use for
-    retention where the bucket has no lifecycle rule."""
+    """Delete the view's visible files of days before `day` (YYYY-MM-DD, UTC); how many there were."""
     bucket, prefix = _split(url)
     base = f"{prefix}/{view}/".lstrip("/")
     with _asked(url, options) as client:
         old = [
             base + key
             for key, _ in _objects(client, bucket, base)
-            if key.startswith("dt=") and key[3:13] < day
+            if key.startswith("dt=") and key[3:13] < day and _is_visible(key)
         ]
         for key in old:
             client.delete_object(Bucket=bucket, Key=key)
     return len(old)
+
+
+def _is_visible(key: str) -> bool:
+    """Whether readers take it: Flink hides what it has not committed."""
+    return not key.rpartition("/")[2].startswith((".", "_"))
 
 
 def _objects(client: Any, bucket: str, base: str) -> Iterator[tuple[str, int]]:
