@@ -124,6 +124,8 @@ class DirectReading(Function):
         reading = self.direct.reading
         lane, data_type = lane_and_type(key, reading.lanes)
         kept = self._positions.value()
+        if kept is not None and "lanes" not in kept:  # the first form of it: positions alone
+            kept = {"lanes": reading.lanes, "positions": kept}
         if kept is not None and (before := kept["lanes"]) != reading.lanes:
             raise SourceError(
                 f"the state says how far {before} lanes are, but {reading.lanes} are set now: their number "

@@ -80,6 +80,16 @@ def test_each_event_comes_once_over_restarts(broker: tuple[str, Producer]) -> No
     assert Counter(found) == Counter(f"e{n}" for n in range(400))
 
 
+def test_positions_without_lanes_are_taken_as_they_are(broker: tuple[str, Producer]) -> None:
+    """As the release wrote them that first read directly."""
+    address, producer = broker
+    send(producer, range(300))
+    keyed = Keyed(decoder(address))
+    keyed.states["positions"]["0/signals"] = {("signals", p): 75 for p in range(PARTITIONS - 1)}
+    found = read(keyed, 75, "0/signals")
+    assert Counter(found) == Counter(f"e{n}" for n in range(PARTITIONS - 1, 300, PARTITIONS))
+
+
 def test_progress_is_told_after_the_events(broker: tuple[str, Producer]) -> None:
     address, producer = broker
     send(producer, range(100))
