@@ -1,4 +1,4 @@
-"""What the jobs that score share: their streams by the settings."""
+"""What jobs share: their streams by the settings."""
 
 from __future__ import annotations
 

@@ -47,7 +47,10 @@ class DirectReading(Function):
     whose lane is another one would be read twice, or from its beginning.
     """
 
-    direct: DirectSpec
+    def __init__(self, spec: Any, direct: DirectSpec) -> None:
+        """`spec`: of the operator that this is before."""
+        super().__init__(spec)
+        self.direct = direct
 
     def prepared(self, key: str, ctx: Any) -> Iterable[Any]:
         """Before a turn of the key: its timers and state, and rows that come of those."""
@@ -92,15 +95,15 @@ class DirectReading(Function):
         if not reader.positions:
             self._due[key] = _NEVER
             return
-        most, count, more = self.direct.max_block, 0, True
+        count, more = 0, True
         while more:
-            blocks = reader.read(most)
+            blocks = reader.read(self.direct.max_block)
             for block in blocks:
                 yield from self.rows_of(key, block)
             came = sum(map(len, blocks))
             count += came
             # a block that is not full was all there was: what came meanwhile is the next window's
-            more = came >= most
+            more = came >= self.direct.max_block
             if time.monotonic() >= end:
                 break
         if count:

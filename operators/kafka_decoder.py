@@ -8,17 +8,12 @@ from typing import Any
 from pyflink.datastream.functions import KeyedProcessFunction
 
 from operators.decode_events import DecodeEvents
-from operators.direct_reading import DirectReading, DirectSpec
+from operators.direct_reading import DirectReading
 from schemas.block import Block
-from udfs.events.decode_spec import DecodeSpec
 
 
 class KafkaDecoder(DirectReading, DecodeEvents):
     """Ticks keyed as the blocks of `DecodeEvents`."""
-
-    def __init__(self, spec: DecodeSpec, direct: DirectSpec) -> None:
-        super().__init__(spec)
-        self.direct = direct
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         return self.ticked(ctx)

@@ -7,19 +7,14 @@ from typing import Any
 
 from pyflink.datastream.functions import KeyedCoProcessFunction
 
-from operators.direct_reading import DirectReading, DirectSpec
+from operators.direct_reading import DirectReading
 from operators.lane_keys import lane_and_type
 from operators.router import RouterOperator
 from schemas.block import Block
-from udfs.speculation.router_spec import RouterSpec
 
 
 class KafkaRouter(DirectReading, RouterOperator):
     """Ticks on input 1, descriptors on input 2, both keyed as in `RouterOperator`."""
-
-    def __init__(self, spec: RouterSpec, direct: DirectSpec) -> None:
-        super().__init__(spec)
-        self.direct = direct
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         return self.ticked(ctx)

@@ -8,18 +8,13 @@ from typing import Any
 from pyflink.datastream.functions import KeyedCoProcessFunction
 
 from operators.block_row import to_rows
-from operators.direct_reading import DirectReading, DirectSpec
+from operators.direct_reading import DirectReading
 from operators.keyed_scorer import KeyedScorer
 from schemas.block import Block
-from udfs.scoring_spec import ScoringSpec
 
 
 class KafkaScorer(DirectReading, KeyedScorer):
     """Ticks on input 1, descriptors on input 2, both keyed as in `KeyedScorer`."""
-
-    def __init__(self, spec: ScoringSpec, direct: DirectSpec) -> None:
-        super().__init__(spec)
-        self.direct = direct
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         return self.ticked(ctx)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from devservices.flink_cluster import StandaloneCluster
 from devservices.kafka import KafkaBroker
@@ -23,6 +24,15 @@ def pytest_configure() -> None:
     """
     os.environ.update(environment())
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def mock_broker() -> Iterator[tuple[str, Producer]]:
+    """`HOST:PORT` of librdkafka's own broker for tests, and the producer that it lives as long as."""
+    holder = Producer({"test.mock.num.brokers": 1, "linger.ms": 1})
+    (found,) = holder.list_topics(timeout=10).brokers.values()
+    yield f"{found.host}:{found.port}", holder
+    holder.flush(1)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -27,14 +26,6 @@ from udfs.partition_reader import TopicReading
 
 WINDOW_MS, PARTITIONS = 50, 4
 ONLY_SPEND = Declarations(sources=DECLARED.sources, views=(SPEND,))
-
-
-@pytest.fixture
-def broker() -> Iterator[tuple[str, Producer]]:
-    holder = Producer({"test.mock.num.brokers": 1, "linger.ms": 1})
-    (found,) = holder.list_topics(timeout=10).brokers.values()
-    yield f"{found.host}:{found.port}", holder
-    holder.flush(1)
 
 
 def send(producer: Producer, numbers: range) -> None:
@@ -69,8 +60,8 @@ def read(keyed: Keyed, count: int, *keys: str) -> list[str]:
     return found
 
 
-def test_each_event_comes_once_over_restarts(broker: tuple[str, Producer]) -> None:
-    address, producer = broker
+def test_each_event_comes_once_over_restarts(mock_broker: tuple[str, Producer]) -> None:
+    address, producer = mock_broker
     send(producer, range(300))
     keyed = Keyed(decoder(address))
     found = read(keyed, 300, "0/signals")
@@ -80,9 +71,9 @@ def test_each_event_comes_once_over_restarts(broker: tuple[str, Producer]) -> No
     assert Counter(found) == Counter(f"e{n}" for n in range(400))
 
 
-def test_positions_without_lanes_are_taken_as_they_are(broker: tuple[str, Producer]) -> None:
+def test_positions_without_lanes_are_taken_as_they_are(mock_broker: tuple[str, Producer]) -> None:
     """As the release wrote them that first read directly."""
-    address, producer = broker
+    address, producer = mock_broker
     send(producer, range(300))
     keyed = Keyed(decoder(address))
     keyed.states["positions"]["0/signals"] = {("signals", p): 75 for p in range(PARTITIONS - 1)}
@@ -90,8 +81,8 @@ def test_positions_without_lanes_are_taken_as_they_are(broker: tuple[str, Produc
     assert Counter(found) == Counter(f"e{n}" for n in range(PARTITIONS - 1, 300, PARTITIONS))
 
 
-def test_progress_is_told_after_the_events(broker: tuple[str, Producer]) -> None:
-    address, producer = broker
+def test_progress_is_told_after_the_events(mock_broker: tuple[str, Producer]) -> None:
+    address, producer = mock_broker
     send(producer, range(100))
     keyed = Keyed(decoder(address))
     sent = keyed.element("0/signals", None)
@@ -106,15 +97,15 @@ def test_progress_is_told_after_the_events(broker: tuple[str, Producer]) -> None
     assert told == sorted(told)
 
 
-def test_lanes_share_the_partitions(broker: tuple[str, Producer]) -> None:
-    address, producer = broker
+def test_lanes_share_the_partitions(mock_broker: tuple[str, Producer]) -> None:
+    address, producer = mock_broker
     send(producer, range(100))
     found = read(Keyed(decoder(address, lanes=2)), 100, "0/signals", "1/signals")
     assert Counter(found) == Counter(f"e{n}" for n in range(100))
 
 
-def test_another_number_of_lanes_is_refused(broker: tuple[str, Producer]) -> None:
-    address, producer = broker
+def test_another_number_of_lanes_is_refused(mock_broker: tuple[str, Producer]) -> None:
+    address, producer = mock_broker
     send(producer, range(100))
     keyed = Keyed(decoder(address))
     read(keyed, 100, "0/signals")

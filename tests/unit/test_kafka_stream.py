@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 
 import pytest
-from confluent_kafka import Producer
 from typer.testing import CliRunner
 
 from millrace import kafka_stream
@@ -15,12 +14,8 @@ from udfs.descriptor import WITHDRAW, parse
 
 
 @pytest.fixture
-def broker():
-    """`HOST:PORT` of a broker in this process; it lives as long as the producer that holds it."""
-    holder = Producer({"test.mock.num.brokers": 1})
-    (found,) = holder.list_topics(timeout=10).brokers.values()
-    yield f"{found.host}:{found.port}"
-    holder.flush(1)
+def broker(mock_broker):
+    return mock_broker[0]
 
 
 @pytest.fixture

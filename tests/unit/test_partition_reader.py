@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -12,15 +12,6 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from schemas.block import Block
 from schemas.errors import SettingsError, SourceError
 from udfs.partition_reader import PartitionReader, Positions, TopicReading
-
-
-@pytest.fixture
-def broker() -> Iterator[tuple[str, Producer]]:
-    """`HOST:PORT` of a broker in this process, and the producer that it lives as long as."""
-    holder = Producer({"test.mock.num.brokers": 1, "linger.ms": 1})
-    (found,) = holder.list_topics(timeout=10).brokers.values()
-    yield f"{found.host}:{found.port}", holder
-    holder.flush(1)
 
 
 def send(producer: Producer, count: int, topic: str = "wine", start: int = 0, partitions: int = 4) -> None:
@@ -50,8 +41,8 @@ def payloads(blocks: list[Block]) -> list[int]:
     return [int(payload) for block in blocks for payload in block.payloads]
 
 
-def test_every_record_comes_once_with_its_place_and_time(broker):
-    address, producer = broker
+def test_every_record_comes_once_with_its_place_and_time(mock_broker):
+    address, producer = mock_broker
     send(producer, 50)
     reader = PartitionReader(reading(address), "wine", 0, None)
     blocks = drain(reader, 50)
@@ -69,8 +60,8 @@ def test_every_record_comes_once_with_its_place_and_time(broker):
     reader.close()
 
 
-def test_keys_headers_and_deletions_come_along(broker):
-    address, producer = broker
+def test_keys_headers_and_deletions_come_along(mock_broker):
+    address, producer = mock_broker
     producer.produce("wine", b"1", b"k", partition=0, headers={"trace": b"\x00\x1e"})
     producer.produce("wine", None, b"gone", partition=0)
     producer.produce("wine", b"3", partition=0)
@@ -85,8 +76,8 @@ def test_keys_headers_and_deletions_come_along(broker):
 
 
 @pytest.mark.parametrize("start", ["earliest", "latest", "committed"])
-def test_what_is_known_counts_more_than_where_to_start(broker, start):
-    address, producer = broker
+def test_what_is_known_counts_more_than_where_to_start(mock_broker, start):
+    address, producer = mock_broker
     send(producer, 40)
     known: Positions = {("wine", p): 3 for p in range(4)}
     reader = PartitionReader(reading(address, start=start), "wine", 0, known)
@@ -94,8 +85,8 @@ def test_what_is_known_counts_more_than_where_to_start(broker, start):
     reader.close()
 
 
-def test_latest_is_where_the_end_was_when_it_began(broker):
-    address, producer = broker
+def test_latest_is_where_the_end_was_when_it_began(mock_broker):
+    address, producer = mock_broker
     send(producer, 8)
     reader = PartitionReader(reading(address, start="latest"), "wine", 0, None)
     ends = dict(reader.positions)
@@ -107,8 +98,8 @@ def test_latest_is_where_the_end_was_when_it_began(broker):
     again.close()
 
 
-def test_partitions_that_are_new_after_a_restart_are_read_from_their_beginning(broker):
-    address, producer = broker
+def test_partitions_that_are_new_after_a_restart_are_read_from_their_beginning(mock_broker):
+    address, producer = mock_broker
     send(producer, 40)
     known: Positions = {("wine", 0): 10, ("wine", 1): 10}
     reader = PartitionReader(reading(address, start="latest"), "wine", 0, known)
@@ -116,8 +107,8 @@ def test_partitions_that_are_new_after_a_restart_are_read_from_their_beginning(b
     reader.close()
 
 
-def test_lanes_share_the_partitions(broker):
-    address, producer = broker
+def test_lanes_share_the_partitions(mock_broker):
+    address, producer = mock_broker
     send(producer, 40)
     readers = [PartitionReader(reading(address, lanes=3), "wine", lane, None) for lane in range(3)]
     found = [payloads(drain(reader, len(reader.positions) * 10)) for reader in readers]
@@ -127,8 +118,8 @@ def test_lanes_share_the_partitions(broker):
         reader.close()
 
 
-def test_a_block_is_of_one_topic(broker):
-    address, producer = broker
+def test_a_block_is_of_one_topic(mock_broker):
+    address, producer = mock_broker
     topics = {"wine": "drink", "tea": "drink"}
     send(producer, 20)
     send(producer, 20, "tea", start=100)
@@ -154,8 +145,8 @@ def committed(address: str, group: str) -> Callable[[], int]:
     return lambda: sum(max(p.offset, 0) for p in consumer.committed(places, 10))
 
 
-def test_the_group_is_told_what_was_read_a_while_ago(broker):
-    address, producer = broker
+def test_the_group_is_told_what_was_read_a_while_ago(mock_broker):
+    address, producer = mock_broker
     send(producer, 12)
     clock = Clock()
     reader = PartitionReader(reading(address, commit_lag_s=60.0), "wine", 0, None, clock)
@@ -184,8 +175,8 @@ def test_who_is_not_there_is_named():
         PartitionReader(reading("127.0.0.1:1", timeout_s=0.5), "wine", 0, None)
 
 
-def test_a_property_that_nobody_knows_is_named(broker):
+def test_a_property_that_nobody_knows_is_named(mock_broker):
     with pytest.raises(SourceError, match=r"no\.such\.thing"):
-        PartitionReader(reading(broker[0], client={"no.such.thing": "1"}), "wine", 0, None)
+        PartitionReader(reading(mock_broker[0], client={"no.such.thing": "1"}), "wine", 0, None)
     with pytest.raises(SettingsError, match="JKS"):
-        PartitionReader(reading(broker[0], client={"ssl.truststore.location": "/x"}), "wine", 0, None)
+        PartitionReader(reading(mock_broker[0], client={"ssl.truststore.location": "/x"}), "wine", 0, None)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from schemas.errors import LocationError, StoreError
+from udfs.history.files import is_visible
 from udfs.s3 import S3Options, s3_client, split
 
 _PROBE = "_millrace_check"
@@ -33,7 +34,7 @@ def list_partitions(url: str, view: str, options: S3Options) -> dict[str, int]:
     with _asked(url, options) as client:
         for key, size in _objects(client, bucket, f"{prefix}/{view}/".lstrip("/")):
             partition = key.rpartition("/")[0]
-            if partition and _is_visible(key):
+            if partition and is_visible(key):
                 found[partition] = found.get(partition, 0) + size
     return found
 
@@ -46,16 +47,11 @@ def delete_before(url: str, view: str, day: str, options: S3Options) -> int:
         old = [
             base + key
             for key, _ in _objects(client, bucket, base)
-            if key.startswith("dt=") and key[3:13] < day and _is_visible(key)
+            if key.startswith("dt=") and key[3:13] < day and is_visible(key)
         ]
         for key in old:
             client.delete_object(Bucket=bucket, Key=key)
     return len(old)
-
-
-def _is_visible(key: str) -> bool:
-    """Whether readers take it: Flink hides what it has not committed."""
-    return not key.rpartition("/")[2].startswith((".", "_"))
 
 
 def _objects(client: Any, bucket: str, base: str) -> Iterator[tuple[str, int]]:

@@ -49,7 +49,7 @@ def find_files(location: str, options: S3Options) -> list[str]:
         found = files.get_file_info(fs.FileSelector(base, recursive=True, allow_not_found=True))
     except (OSError, pa.ArrowException) as e:
         raise StoreError(f"history at {location} cannot be listed: {e}") from e
-    names = (f.path for f in found if f.type == fs.FileType.File and _visible(f.path[len(base) :]))
+    names = (f.path for f in found if f.type == fs.FileType.File and is_visible(f.path[len(base) :]))
     return sorted(n for n in names if fixed == path or fnmatchcase(n, path))
 
 
@@ -141,5 +141,6 @@ def _widens(found: pa.DataType, target: pa.DataType) -> bool:
     return False
 
 
-def _visible(path: str) -> bool:
+def is_visible(path: str) -> bool:
+    """Whether readers take it: Flink hides what it has not committed."""
     return not any(step.startswith((".", "_")) for step in path.split("/") if step)

@@ -8,14 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from schemas.errors import StoreError
 from schemas.features import FeatureType
 from schemas.online_pb2 import Float64List, Int64List, TextList, Value
 
 FEW = 64
-"""Rows up to which this is faster: with three features 12 rows take 0.15 ms here and 0.5 ms as columns, 32
-rows 0.3 and 0.6, 64 rows as long either way."""
+"""Rows up to which this is faster: with three features 12 rows take 0.17 ms with their keys and 0.5 ms as
+columns, 32 rows 0.4 and 0.6, 64 rows as long either way."""
 
 _LISTS = (FeatureType.INT64_LIST, FeatureType.FLOAT64_LIST, FeatureType.STRING_LIST)
 _VALUES: Mapping[FeatureType, Callable[[Any], Value]] = {
@@ -41,12 +42,8 @@ def encode_few(column: pa.Array, kind: FeatureType) -> list[bytes]:
 
 def encode_few_times(milliseconds: Sequence[int]) -> list[bytes]:
     """As `udfs.online.values.encode_times`."""
-    found = []
-    for each in milliseconds:
-        seconds, rest = divmod(each, 1000)
-        first = b"\x08" + _varint(seconds) if seconds else b""
-        found.append(first + b"\x10" + _varint(rest * 1_000_000) if rest else first)
-    return found
+    split = (divmod(each, 1000) for each in milliseconds)
+    return [Timestamp(seconds=s, nanos=ms * 1_000_000).SerializeToString() for s, ms in split]
 
 
 def few_records(times: Sequence[int], columns: Sequence[Sequence[bytes]]) -> tuple[str, bytes]:
@@ -57,14 +54,3 @@ def few_records(times: Sequence[int], columns: Sequence[Sequence[bytes]]) -> tup
         for value in values:
             parts += (_SIZE.pack(len(value)), value)
     return "<d" + "I4c0" * len(columns), b"".join(parts)
-
-
-def _varint(number: int) -> bytes:
-    """Of 64 bits, negative numbers as their complement."""
-    number &= 0xFFFF_FFFF_FFFF_FFFF
-    found = bytearray()
-    while number > 0x7F:
-        found.append(number & 0x7F | 0x80)
-        number >>= 7
-    found.append(number)
-    return bytes(found)

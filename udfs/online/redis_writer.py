@@ -68,8 +68,8 @@ class RedisWriter:
 
     def write(self, block: FeatureBlock) -> Written:
         """See `OnlineWriter`. Raises `StoreError` also for a block of another view or with other columns."""
-        rows, before = block.rows, self.retries
         self._check(block)
+        rows, before = block.rows, self.retries
         keys, chosen, expired = self._newest(rows)
         if len(chosen) < rows.num_rows:
             rows, keys = rows.take(pa.array(chosen, pa.int64())), [keys[i] for i in chosen]
@@ -106,15 +106,10 @@ class RedisWriter:
     def _newest(self, rows: pa.RecordBatch) -> tuple[list[bytes], list[int], int]:
         """The keys of all rows; which rows are to be written: of each key the newest that has not expired,
         of equally new ones the last; and how many have expired."""
+        times = _times(rows)
         keys = self._keys.keys({name: rows.column(name) for name, _ in self._view.entity})
-        earliest = int(self._now() * 1000) - self._view.ttl_ms
-        if len(keys) <= FEW:
-            at = rows.column(TIMESTAMP).to_pylist()
-            live = [i for i in sorted(range(len(at)), key=at.__getitem__) if at[i] >= earliest]
-        else:
-            times = _times(rows)
-            order = np.argsort(times, kind="stable")
-            live = order[times[order] >= earliest].tolist()
+        order = np.argsort(times, kind="stable")
+        live = order[times[order] + self._view.ttl_ms >= int(self._now() * 1000)].tolist()
         return keys, list({keys[i]: i for i in live}.values()), len(keys) - len(live)
 
     def _send(self, rows: pa.RecordBatch, keys: list[bytes]) -> int:
