@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from schemas.errors import DescriptorError
 from schemas.model_pb2 import ModelDescriptor
 from schemas.plan import read_plan
-from udfs.descriptor_parts import content, fingerprint, output_names, partial_inputs
+from udfs.descriptor_parts import content, fingerprint, output_names, partial_inputs, smoke_rows_of
 from udfs.graph_descriptor import announced_digest, graph_message, parse_graph
 from udfs.graph_nodes import Graph
 from udfs.runtimes.base import PartialInput, Wanted
@@ -34,6 +34,7 @@ class Announcement:
     graph they are what `graph_digest` says. `outputs` pairs a model output with its name in the result.
     `name` is "" only in a withdrawal of whatever model serves the data type. `plan` is the JSON of a plan to
     DECIDE by, unchecked ("" is the default plan).
+    `smoke_rows`: records as JSON objects to try the model with, where made-up ones would not do.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Announcement:
     force: bool = False
     plan: str = ""
     graph: Graph | None = None
+    smoke_rows: tuple[bytes, ...] = ()
 
     def wanted(self, fields: Sequence[str] = ()) -> Wanted:
         """What a runtime is asked for; `fields` are the data type's record fields from the settings."""
@@ -111,6 +113,7 @@ def parse(data: bytes) -> Announcement:
         force=message.force,
         plan=message.plan,
         graph=graph,
+        smoke_rows=smoke_rows_of(message, about),
     )
 
 
@@ -134,6 +137,7 @@ def build(
     force: bool = False,
     plan: str = "",
     graph: Graph | None = None,
+    smoke_rows: Iterable[bytes] = (),
 ) -> bytes:
     """Descriptor bytes for a publisher, checked by `parse` before they are handed out.
 
@@ -166,6 +170,7 @@ def build(
             force=force,
             plan=plan,
             graph=None if graph is None else graph_message(graph),
+            smoke_rows=smoke_rows,
         )
         for i in inputs:
             message.inputs.add(name=i.name, dtype=i.dtype or "", shape=i.shape or (), fields=i.fields)

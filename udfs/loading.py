@@ -15,7 +15,6 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from schemas.errors import InputsError, LoadError
 from schemas.tensors import Columns
@@ -65,11 +64,12 @@ def load_model(
         with steps.step("load"):
             _check_fields(runtime, policy.fields)
         with steps.step("trial"):
-            for count in _TRIAL_BATCHES:
-                _try(runtime, policy.trial_rows, count)
+            rows = _Rows(runtime, announcement.smoke_rows)
+            for count in sorted({*_TRIAL_BATCHES, rows.given}):
+                _try(runtime, rows, count)
         with steps.step("warm-up"):
             for count in policy.warm_up_batches:
-                report.warm_up_ms[count] = _warm_up(runtime, policy.trial_rows, count)
+                report.warm_up_ms[count] = _warm_up(runtime, rows, count)
         stamp = ModelStamp(
             name=announcement.name,
             version=announcement.version,
@@ -105,21 +105,33 @@ def _loader(runtimes: Mapping[str, Load] | None, model_type: str) -> Load:
     return importlib.import_module(_MODULES[model_type]).load if runtimes is None else runtimes[model_type]
 
 
-def _columns(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> Columns:
-    if rows:
-        return trial.from_rows(runtime.inputs, rows, count)
-    # A runtime may know which values its inputs take, such as the categories that a PMML document declares.
-    return trial.generated(runtime.inputs, count, getattr(runtime, "valid_values", None))
+class _Rows:
+    """Rows for the smoke test and the warm-up: those given, else made-up ones. Raises `TrialError`.
+
+    `given` is how many were given, at least 1, so that each is tried.
+    """
+
+    def __init__(self, runtime: Runtime, rows: Sequence[bytes]) -> None:
+        self.given = max(len(rows), 1)
+        self._runtime = runtime
+        self._columns = trial.smoke_columns(runtime.inputs, rows) if rows else None
+
+    def columns(self, count: int) -> Columns:
+        if self._columns is not None:
+            return trial.repeated(self._columns, self.given, count)
+        # A runtime may know which values its inputs take: categories and intervals that PMML declares.
+        valid, ranges = (getattr(self._runtime, name, None) for name in ("valid_values", "ranges"))
+        return trial.generated(self._runtime.inputs, count, valid, ranges)
 
 
-def _try(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> None:
-    answer = runtime.predict(_columns(runtime, rows, count))
+def _try(runtime: Runtime, rows: _Rows, count: int) -> None:
+    answer = runtime.predict(rows.columns(count))
     trial.check_answer(answer, runtime.outputs, count)
 
 
-def _warm_up(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> float:
+def _warm_up(runtime: Runtime, rows: _Rows, count: int) -> float:
     """Median ms of a call at this batch size, without the first, in which memory and kernels are set up."""
-    columns = _columns(runtime, rows, count)
+    columns = rows.columns(count)
     trial.check_answer(runtime.predict(columns), runtime.outputs, count)
     times: list[float] = []
     while len(times) < _WARM_CALLS and sum(times) < _WARM_SECONDS:

@@ -11,10 +11,10 @@ import orjson
 
 from schemas.errors import InputsError, LoadError, PredictError, UnprovenModelError
 from schemas.tensors import Columns, DType, Input, Output
-from udfs.runtimes.base import Artifact, Wanted
+from udfs.runtimes.base import Artifact, Range, Wanted
 from udfs.runtimes.pmml_document import Document, parse
 from udfs.runtimes.pmml_forest import mend
-from udfs.runtimes.pmml_inputs import record_inputs
+from udfs.runtimes.pmml_inputs import declared_ranges, declared_values, record_inputs
 from udfs.runtimes.pmml_jvm import JvmModel
 from udfs.runtimes.pmml_proof import missing_allowed, unproven
 
@@ -35,6 +35,8 @@ class PmmlRuntime:
         self._missing = missing
         self._plain = all(i.dtype in (DType.FLOAT64, DType.FLOAT32) for i in self.inputs)
         self._names = [i.name for i in self.inputs]
+        self.valid_values: dict[str, list[Any]] = {}
+        self.ranges: dict[str, Range] = {}
 
     def predict(self, columns: Columns) -> Columns:
         """Score n records: `(n,)` columns in, `(n,)` columns out. NaN and None are missing values.
@@ -120,7 +122,10 @@ def load(artifact: Artifact, wanted: Wanted) -> PmmlRuntime:
     except BaseException:
         model.close()
         raise
-    return PmmlRuntime(model, inputs, outputs, missing_allowed(document))
+    runtime = PmmlRuntime(model, inputs, outputs, missing_allowed(document))
+    runtime.valid_values = declared_values(document, inputs)
+    runtime.ranges = declared_ranges(document, inputs)
+    return runtime
 
 
 def _outputs(model: JvmModel, document: Document, wanted: Wanted) -> list[tuple[str, Output]]:
