@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from schemas.errors import InputsError, LoadError, ModelError, PredictError
 from schemas.tensors import DType, Input, Output
 from tests.models import constant_frozen_graph, expected, frozen_graph, graph, layers, saved_model
-from udfs.runtimes.base import Artifact, PartialInput, Runtime, Wanted
-from udfs.runtimes.frozen_graph import load
-from udfs.runtimes.tensorflow_session import configured_tensorflow
+from udfs.models.runtimes.base import Artifact, PartialInput, Runtime, Wanted
+from udfs.models.runtimes.tensorflow.frozen_graph import load
+from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
 tf = configured_tensorflow()
 WINE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "wine"
