@@ -44,8 +44,8 @@ def test_outputs_are_chosen_and_renamed_and_fields_given() -> None:
     assert runtime.inputs == (Input("x", DType.FLOAT32, (3,), ("a", "b", "c")),)
     assert [o.name for o in runtime.outputs] == ["score", "MatMul"]
     result = runtime.predict({"x": X})
-    np.testing.assert_allclose(result["MatMul"], X @ layers()[0][0], rtol=1e-5)
-    np.testing.assert_allclose(result["score"], expected(layers(), X), rtol=1e-5)
+    np.testing.assert_allclose(result["MatMul"], X @ layers()[0][0], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(result["score"], expected(layers(), X), rtol=1e-5, atol=1e-7)
 
 
 def test_a_given_tensor_can_stand_for_a_placeholder() -> None:
