@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from millrace.options import INLINE_LIMIT
 from millrace.package import packed, type_of
 from schemas.errors import SettingsError
-from udfs.runtimes.base import PartialInput
+from udfs.models.runtimes.base import PartialInput
 
 if TYPE_CHECKING:
     from schemas.tensors import Input, Output
-    from udfs.descriptor import Announcement
-    from udfs.loaded_model import LoadedModel, LoadReport, ModelStamp
+    from udfs.models.descriptor import Announcement
+    from udfs.models.loaded_model import LoadedModel, LoadReport, ModelStamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Announced:
 
     def load(self) -> LoadedModel:
         """Load the model as a job would. Raises the `ModelError` of the step that fails."""
-        from udfs.loading import LoadPolicy, load_model  # noqa: PLC0415
+        from udfs.models.loading import LoadPolicy, load_model  # noqa: PLC0415
 
         content = self.files.values() if self.announcement.graph is not None else (self.file,)
         roots = tuple({str(path.parent) for path in content})
@@ -92,7 +92,7 @@ def announced(
     `SettingsError`, `LoadError` or `DescriptorError`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from udfs.descriptor import build, parse  # noqa: PLC0415
+    from udfs.models.descriptor import build, parse  # noqa: PLC0415
 
     kind = type_of(path, model_type)
     if kind == "GRAPH":

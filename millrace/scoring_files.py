@@ -11,9 +11,9 @@ import numpy as np
 from millrace.files.base import RecordBlock, RecordFile
 from millrace.files.scores import ScoreFile, Told, values_of
 from schemas.codecs.base import Codec
-from schemas.records import Outcome
-from udfs.loaded_model import LoadedModel
-from udfs.scoring import predict
+from schemas.results.records import Outcome
+from udfs.models.loaded_model import LoadedModel
+from udfs.serving.scoring import predict
 
 REFUSED = "refused"
 _SCORED = Told(Outcome.SCORED.value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import SettingsError
-from udfs.descriptor_parts import MAX_SMOKE_BYTES, MAX_SMOKE_ROWS
+from udfs.models.descriptor_parts import MAX_SMOKE_BYTES, MAX_SMOKE_ROWS
 
 
 def smoke_rows(path: Path | None) -> tuple[bytes, ...]:

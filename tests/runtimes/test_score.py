@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 
 from millrace.cli import app
 from schemas.codecs.json_codec import JsonCodec
-from schemas.results import read_result
+from schemas.results.results import read_result
 from tests.models import expected, layers, saved_model
 from tests.pmml_documents import Leaf, Split, document, less, probabilities, tree
 from tests.serving_fakes import block_of
-from udfs.descriptor import parse
-from udfs.loading import LoadPolicy, load_model
-from udfs.scoring import score
+from udfs.models.descriptor import parse
+from udfs.models.loading import LoadPolicy, load_model
+from udfs.serving.scoring import score
 
 NUMBERS = np.random.default_rng(5).normal(size=(50, 3)).round(4)
 GRAPH = """

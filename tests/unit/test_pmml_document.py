@@ -6,10 +6,10 @@ import pytest
 
 from schemas.errors import LoadError, UnprovenModelError, UnsafeModelError
 from tests.pmml_documents import Leaf, document, probabilities, tree
-from udfs import trial
-from udfs.runtimes.base import Wanted
-from udfs.runtimes.pmml_document import Document, parse
-from udfs.runtimes.pmml_inputs import declared_ranges, declared_values, record_inputs
+from udfs.models import smoke_test
+from udfs.models.runtimes.base import Wanted
+from udfs.models.runtimes.pmml.document import Document, parse
+from udfs.models.runtimes.pmml.inputs import declared_ranges, declared_values, record_inputs
 
 GOOD = document(tree(Leaf([("a", 1)]), output=probabilities()))
 
@@ -122,7 +122,7 @@ def test_declared_values_and_intervals_bound_the_rows_that_are_made_up():
     valid, ranges = declared_values(document, inputs), declared_ranges(document, inputs)
     assert valid == {"city": ["Oslo", "Rome"], "rooms": [3, 4]}
     assert ranges == {"age": (18.0, 99.5), "n": (5.0, None)}
-    rows = trial.generated(inputs, 200, valid, ranges)
+    rows = smoke_test.generated(inputs, 200, valid, ranges)
     assert set(rows["city"]) == {"Oslo", "Rome"} and set(rows["rooms"].tolist()) == {3, 4}
     assert 18 <= rows["age"].min() < 30 and 90 < rows["age"].max() <= 99.5
     assert set(rows["n"].tolist()) == {5, 6}

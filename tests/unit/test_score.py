@@ -26,12 +26,12 @@ from millrace.files.json_records import JsonLines
 from millrace.files.parquet_records import ParquetRecords
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import PredictError, SourceError
-from schemas.records import Outcome
-from schemas.results import read_result
+from schemas.results.records import Outcome
+from schemas.results.results import read_result
 from schemas.tensors import DType, Input, Output
 from tests.serving_fakes import block_of, loaded_model
-from udfs import loading
-from udfs.scoring import score
+from udfs.models import loading
+from udfs.serving.scoring import score
 
 PMML = b'<?xml version="1.0"?><PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"/>'
 
@@ -371,7 +371,7 @@ SMOKE = b'{"a":1,"b":2,"t":"x","f":true}\n'
 
 
 def test_smoke_rows_travel_in_the_descriptor_and_are_used(run, model, tmp_path, monkeypatch):
-    from udfs.descriptor import parse
+    from udfs.models.descriptor import parse
 
     seen = []
     whole = Sum.predict
