@@ -5,15 +5,18 @@
 MILLRACE_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export MILLRACE_ROOT
 
-# Prints the home of a Java that Flink 2 runs on (11 or 17); the machine's default may be newer.
+# Prints the home of a Java that Flink 2 runs on (11 or 17), a JDK where there is one; the machine's default
+# may be newer, and the one that JAVA_HOME names may lack a compiler.
 millrace_java_home() {
-    local home on_path version
+    local home on_path tool version
     on_path=$(command -v java || true)
     [ -z "$on_path" ] || on_path=$(dirname "$(dirname "$(readlink -f "$on_path")")")
-    for home in "${JAVA_HOME:-}" /usr/lib/jvm/*17* "$on_path"; do
-        [ -n "$home" ] && [ -x "$home/bin/java" ] || continue
-        version=$("$home/bin/java" -version 2>&1) || continue
-        case "$version" in *'version "11'[.\"]* | *'version "17'[.\"]*) echo "$home" && return ;; esac
+    for tool in javac java; do
+        for home in "${JAVA_HOME:-}" /usr/lib/jvm/*17* "$on_path"; do
+            [ -n "$home" ] && [ -x "$home/bin/$tool" ] && [ -x "$home/bin/java" ] || continue
+            version=$("$home/bin/java" -version 2>&1) || continue
+            case "$version" in *'version "11'[.\"]* | *'version "17'[.\"]*) echo "$home" && return ;; esac
+        done
     done
 }
 
