@@ -78,10 +78,13 @@ def test_a_broken_pemja_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[str]]]:
     """Runs a job that only says how far it came."""
     reached: list[str] = []
+
+    def make_environment(spec: Any) -> tuple[Any, None]:
+        reached.append("Flink")
+        return SimpleNamespace(execute=lambda name: None), None
+
     monkeypatch.setattr(jobs.running.signal, "signal", lambda number, handler: None)
-    monkeypatch.setattr(
-        jobs.running, "make_environment", lambda spec: reached.append("Flink") or _environment()
-    )
+    monkeypatch.setattr(jobs.running, "make_environment", make_environment)
     monkeypatch.delenv("PYFLINK_GATEWAY_PORT", raising=False)
 
     def ran(*arguments: str) -> tuple[int, list[str]]:
@@ -89,10 +92,6 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[str]]]
         return code, reached
 
     return ran
-
-
-def _environment() -> tuple[Any, None]:
-    return SimpleNamespace(execute=lambda name: None), None
 
 
 def test_a_job_says_so_before_flink_starts(
