@@ -17,7 +17,7 @@ from demo.judge import TOLERANCE, Verdict
 from demo.panel import Screen, figures, finding, labelled, last_word, ms_of, share_of, table_of, wordings
 from demo.plan import PLANNED, STAGES, Planned
 from demo.watch import Watch
-from schemas.records import EventKind, ModelEvent
+from schemas.results.records import EventKind, ModelEvent
 
 _RECENT_S = 5.0
 _MEANINGS = (

@@ -13,8 +13,8 @@ from demo.house.judge import TOLERANCE, Verdict
 from demo.house.story import DAYS, Facts
 from demo.house.watch import HouseWatch
 from demo.panel import Screen, figures, finding, last_word, table_of, wordings
-from schemas.records import EventKind, ModelEvent
-from udfs.online.base import Found, State
+from schemas.results.records import EventKind, ModelEvent
+from udfs.stores.online.base import Found, State
 
 _BY = ("jobs/features.py", "jobs/training_set.py", "millrace publish", "jobs/assemble.py, jobs/serve.py")
 _SHOWN = 6

@@ -24,8 +24,8 @@ from demo.race.show import RaceShow
 from demo.race.watch import CandidateTally
 from demo.show import Show
 from demo.watch import Tally
-from schemas.records import EventKind, ModelEvent
-from udfs.online.base import Found, State
+from schemas.results.records import EventKind, ModelEvent
+from udfs.stores.online.base import Found, State
 
 _MANY = 12_345_678
 _SHARE = 0.98765

@@ -13,7 +13,7 @@ import pytest
 
 import jobs.running
 from jobs import thread_mode
-from jobs.run_settings import RunSettings
+from jobs.settings.run import RunSettings
 from schemas.errors import ThreadModeError
 
 _NOWHERE = "there is no libpython"
