@@ -153,9 +153,21 @@ def test_without_python_and_apt_the_missing_is_named(tmp_path: Path) -> None:
     assert "please install python3.11 python3.11-venv libpython3.11 " in said
 
 
-def test_a_java_without_a_compiler_is_not_enough(tmp_path: Path) -> None:
-    _, said = Machine(tmp_path, commands=("python3.11",), jdk=("java",)).setup("--dry-run")
-    assert "from apt-get: openjdk-17-jdk-headless\n" in said
+@pytest.mark.parametrize(
+    ("in_apt", "wanted"),
+    [
+        ((), "openjdk-17-jdk-headless"),
+        (("openjdk-17-jdk-headless", "openjdk-21-jdk-headless"), "openjdk-17-jdk-headless"),
+        (("openjdk-21-jdk-headless",), "openjdk-21-jdk-headless"),
+    ],
+)
+@pytest.mark.parametrize("jdk", [("java",), ()])
+def test_a_java_without_a_compiler_is_not_enough(
+    tmp_path: Path, in_apt: tuple[str, ...], wanted: str, jdk: tuple[str, ...]
+) -> None:
+    machine = Machine(tmp_path, commands=(*_APT, "python3.11"), in_apt=in_apt, jdk=jdk)
+    _, said = machine.setup("--dry-run")
+    assert f"from apt-get: {wanted}\n" in said
 
 
 def test_uv_makes_the_environment(tmp_path: Path) -> None:
