@@ -7,7 +7,7 @@ import pytest
 from schemas.errors import LoadError, UnprovenModelError, UnsafeModelError
 from tests.pmml_documents import Leaf, document, probabilities, tree
 from udfs.models import smoke_test
-from udfs.models.runtimes.base import Wanted
+from udfs.models.runtimes.base import WantedSignature
 from udfs.models.runtimes.pmml.document import Document, parse
 from udfs.models.runtimes.pmml.inputs import declared_ranges, declared_values, record_inputs
 
@@ -118,7 +118,7 @@ def test_declared_values_and_intervals_bound_the_rows_that_are_made_up():
     <RegressionModel functionName="regression"><MiningSchema><MiningField name="age"/><MiningField name="n"/>
     <MiningField name="city"/><MiningField name="rooms"/></MiningSchema></RegressionModel></PMML>"""
     document = parse(text.encode())
-    inputs = record_inputs(document, Wanted())
+    inputs = record_inputs(document, WantedSignature())
     valid, ranges = declared_values(document, inputs), declared_ranges(document, inputs)
     assert valid == {"city": ["Oslo", "Rome"], "rooms": [3, 4]}
     assert ranges == {"age": (18.0, 99.5), "n": (5.0, None)}
