@@ -43,6 +43,16 @@ def parsed(data: bytes) -> Model:
     return model
 
 
+def is_onnx(data: bytes) -> bool:
+    """Whether bytes look like an ONNX model: a version and a graph, which no other protobuf has there."""
+    model = Model()
+    try:
+        model.ParseFromString(data)
+    except DecodeError:
+        return False
+    return model.ir_version > 0 and bool(model.graph.node)
+
+
 def answers(model: Model) -> list[Answer]:
     """What the model answers, in order. A ZipMap's output stands for the tensor that it would take apart."""
     made = {
