@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from udfs.runtimes.catalogue import MODEL_TYPES
+from udfs.models.runtimes.catalogue import MODEL_TYPES
 
 ModelPath = Annotated[
     Path,

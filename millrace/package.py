@@ -9,8 +9,8 @@ from pathlib import Path
 from millrace.foreign import told
 from millrace.look import archived
 from schemas.errors import LoadError, SettingsError
-from udfs.runtimes.archive import SAVED_MODEL
-from udfs.runtimes.catalogue import COMPOSITE, MODEL_TYPES
+from udfs.models.runtimes.archive import SAVED_MODEL
+from udfs.models.runtimes.catalogue import COMPOSITE, MODEL_TYPES
 
 _PROLOGUE = r"(\s|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>)*"
 _PMML = re.compile(_PROLOGUE + r"<([\w.-]+:)?PMML[\s>/]", re.DOTALL)
@@ -76,7 +76,7 @@ def _is_pmml(path: Path) -> bool:
 
 
 def _is_onnx(path: Path) -> bool:
-    from udfs.runtimes.onnx.document import is_onnx  # noqa: PLC0415
+    from udfs.models.runtimes.onnx.document import is_onnx  # noqa: PLC0415
 
     return is_onnx(path.read_bytes())
 
