@@ -14,41 +14,45 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18schemas/onnx_model.proto\x12\x13millrace.onnx_model\"\xc7\x01\n\x05Model\x12\x12\n\nir_version\x18\x01 \x01(\x03\x12\x15\n\rproducer_name\x18\x02 \x01(\t\x12)\n\x05graph\x18\x07 \x01(\x0b\x32\x1a.millrace.onnx_model.Graph\x12\x36\n\x0copset_import\x18\x08 \x03(\x0b\x32 .millrace.onnx_model.OperatorSet\x12\x30\n\tfunctions\x18\x19 \x03(\x0b\x32\x1d.millrace.onnx_model.Function\".\n\x0bOperatorSet\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"\x8e\x02\n\x05Graph\x12\'\n\x04node\x18\x01 \x03(\x0b\x32\x19.millrace.onnx_model.Node\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x30\n\x0binitializer\x18\x05 \x03(\x0b\x32\x1b.millrace.onnx_model.Tensor\x12-\n\x05input\x18\x0b \x03(\x0b\x32\x1e.millrace.onnx_model.ValueInfo\x12.\n\x06output\x18\x0c \x03(\x0b\x32\x1e.millrace.onnx_model.ValueInfo\x12=\n\x12sparse_initializer\x18\x0f \x03(\x0b\x32!.millrace.onnx_model.SparseTensor\"\x87\x01\n\x04Node\x12\r\n\x05input\x18\x01 \x03(\t\x12\x0e\n\x06output\x18\x02 \x03(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07op_type\x18\x04 \x01(\t\x12\x31\n\tattribute\x18\x05 \x03(\x0b\x32\x1e.millrace.onnx_model.Attribute\x12\x0e\n\x06\x64omain\x18\x07 \x01(\t\"\x8a\x01\n\x08\x46unction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x04node\x18\x07 \x03(\x0b\x32\x19.millrace.onnx_model.Node\x12\x0e\n\x06\x64omain\x18\n \x01(\t\x12\x37\n\x0f\x61ttribute_proto\x18\x0b \x03(\x0b\x32\x1e.millrace.onnx_model.Attribute\"\xec\x02\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\t\n\x01i\x18\x03 \x01(\x03\x12\t\n\x01s\x18\x04 \x01(\x0c\x12&\n\x01t\x18\x05 \x01(\x0b\x32\x1b.millrace.onnx_model.Tensor\x12%\n\x01g\x18\x06 \x01(\x0b\x32\x1a.millrace.onnx_model.Graph\x12\x0c\n\x04ints\x18\x08 \x03(\x03\x12\x0f\n\x07strings\x18\t \x03(\x0c\x12,\n\x07tensors\x18\n \x03(\x0b\x32\x1b.millrace.onnx_model.Tensor\x12*\n\x06graphs\x18\x0b \x03(\x0b\x32\x1a.millrace.onnx_model.Graph\x12\x38\n\rsparse_tensor\x18\x16 \x01(\x0b\x32!.millrace.onnx_model.SparseTensor\x12\x39\n\x0esparse_tensors\x18\x17 \x03(\x0b\x32!.millrace.onnx_model.SparseTensor\"\xd4\x01\n\x06Tensor\x12\x0c\n\x04\x64ims\x18\x01 \x03(\x03\x12\x11\n\tdata_type\x18\x02 \x01(\x05\x12\x0c\n\x04name\x18\x08 \x01(\t\x12\x37\n\rexternal_data\x18\r \x03(\x0b\x32 .millrace.onnx_model.StringEntry\x12;\n\rdata_location\x18\x0e \x01(\x0e\x32$.millrace.onnx_model.Tensor.Location\"%\n\x08Location\x12\x0b\n\x07\x44\x45\x46\x41ULT\x10\x00\x12\x0c\n\x08\x45XTERNAL\x10\x01\")\n\x0bStringEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\";\n\x0cSparseTensor\x12+\n\x06values\x18\x01 \x01(\x0b\x32\x1b.millrace.onnx_model.Tensor\"B\n\tValueInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x04type\x18\x02 \x01(\x0b\x32\x19.millrace.onnx_model.Type\"\x98\x01\n\x04Type\x12;\n\x0btensor_type\x18\x01 \x01(\x0b\x32$.millrace.onnx_model.Type.TensorTypeH\x00\x1aJ\n\nTensorType\x12\x11\n\telem_type\x18\x01 \x01(\x05\x12)\n\x05shape\x18\x02 \x01(\x0b\x32\x1a.millrace.onnx_model.ShapeB\x07\n\x05value\"z\n\x05Shape\x12\x31\n\x03\x64im\x18\x01 \x03(\x0b\x32$.millrace.onnx_model.Shape.Dimension\x1a>\n\tDimension\x12\x13\n\tdim_value\x18\x01 \x01(\x03H\x00\x12\x13\n\tdim_param\x18\x02 \x01(\tH\x00\x42\x07\n\x05value')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18schemas/onnx_model.proto\x12\x13millrace.onnx_model\"\x81\x02\n\x05Model\x12\x17\n\nir_version\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\rproducer_name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12.\n\x05graph\x18\x07 \x01(\x0b\x32\x1a.millrace.onnx_model.GraphH\x02\x88\x01\x01\x12\x36\n\x0copset_import\x18\x08 \x03(\x0b\x32 .millrace.onnx_model.OperatorSet\x12\x30\n\tfunctions\x18\x19 \x03(\x0b\x32\x1d.millrace.onnx_model.FunctionB\r\n\x0b_ir_versionB\x10\n\x0e_producer_nameB\x08\n\x06_graph\"O\n\x0bOperatorSet\x12\x13\n\x06\x64omain\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07version\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\t\n\x07_domainB\n\n\x08_version\"\x9c\x02\n\x05Graph\x12\'\n\x04node\x18\x01 \x03(\x0b\x32\x19.millrace.onnx_model.Node\x12\x11\n\x04name\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x30\n\x0binitializer\x18\x05 \x03(\x0b\x32\x1b.millrace.onnx_model.Tensor\x12-\n\x05input\x18\x0b \x03(\x0b\x32\x1e.millrace.onnx_model.ValueInfo\x12.\n\x06output\x18\x0c \x03(\x0b\x32\x1e.millrace.onnx_model.ValueInfo\x12=\n\x12sparse_initializer\x18\x0f \x03(\x0b\x32!.millrace.onnx_model.SparseTensorB\x07\n\x05_name\"\xb6\x01\n\x04Node\x12\r\n\x05input\x18\x01 \x03(\t\x12\x0e\n\x06output\x18\x02 \x03(\t\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07op_type\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x31\n\tattribute\x18\x05 \x03(\x0b\x32\x1e.millrace.onnx_model.Attribute\x12\x13\n\x06\x64omain\x18\x07 \x01(\tH\x02\x88\x01\x01\x42\x07\n\x05_nameB\n\n\x08_op_typeB\t\n\x07_domain\"\xa8\x01\n\x08\x46unction\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\'\n\x04node\x18\x07 \x03(\x0b\x32\x19.millrace.onnx_model.Node\x12\x13\n\x06\x64omain\x18\n \x01(\tH\x01\x88\x01\x01\x12\x37\n\x0f\x61ttribute_proto\x18\x0b \x03(\x0b\x32\x1e.millrace.onnx_model.AttributeB\x07\n\x05_nameB\t\n\x07_domain\"\xc1\x03\n\tAttribute\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x01i\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x0e\n\x01s\x18\x04 \x01(\x0cH\x02\x88\x01\x01\x12+\n\x01t\x18\x05 \x01(\x0b\x32\x1b.millrace.onnx_model.TensorH\x03\x88\x01\x01\x12*\n\x01g\x18\x06 \x01(\x0b\x32\x1a.millrace.onnx_model.GraphH\x04\x88\x01\x01\x12\x10\n\x04ints\x18\x08 \x03(\x03\x42\x02\x10\x00\x12\x0f\n\x07strings\x18\t \x03(\x0c\x12,\n\x07tensors\x18\n \x03(\x0b\x32\x1b.millrace.onnx_model.Tensor\x12*\n\x06graphs\x18\x0b \x03(\x0b\x32\x1a.millrace.onnx_model.Graph\x12=\n\rsparse_tensor\x18\x16 \x01(\x0b\x32!.millrace.onnx_model.SparseTensorH\x05\x88\x01\x01\x12\x39\n\x0esparse_tensors\x18\x17 \x03(\x0b\x32!.millrace.onnx_model.SparseTensorB\x07\n\x05_nameB\x04\n\x02_iB\x04\n\x02_sB\x04\n\x02_tB\x04\n\x02_gB\x10\n\x0e_sparse_tensor\"\x90\x02\n\x06Tensor\x12\x10\n\x04\x64ims\x18\x01 \x03(\x03\x42\x02\x10\x00\x12\x16\n\tdata_type\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x11\n\x04name\x18\x08 \x01(\tH\x01\x88\x01\x01\x12\x37\n\rexternal_data\x18\r \x03(\x0b\x32 .millrace.onnx_model.StringEntry\x12@\n\rdata_location\x18\x0e \x01(\x0e\x32$.millrace.onnx_model.Tensor.LocationH\x02\x88\x01\x01\"%\n\x08Location\x12\x0b\n\x07\x44\x45\x46\x41ULT\x10\x00\x12\x0c\n\x08\x45XTERNAL\x10\x01\x42\x0c\n\n_data_typeB\x07\n\x05_nameB\x10\n\x0e_data_location\"E\n\x0bStringEntry\x12\x10\n\x03key\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05value\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\x06\n\x04_keyB\x08\n\x06_value\"K\n\x0cSparseTensor\x12\x30\n\x06values\x18\x01 \x01(\x0b\x32\x1b.millrace.onnx_model.TensorH\x00\x88\x01\x01\x42\t\n\x07_values\"^\n\tValueInfo\x12\x11\n\x04name\x18\x01 \x01(\tH\x00\x88\x01\x01\x12,\n\x04type\x18\x02 \x01(\x0b\x32\x19.millrace.onnx_model.TypeH\x01\x88\x01\x01\x42\x07\n\x05_nameB\x07\n\x05_type\"\xba\x01\n\x04Type\x12;\n\x0btensor_type\x18\x01 \x01(\x0b\x32$.millrace.onnx_model.Type.TensorTypeH\x00\x1al\n\nTensorType\x12\x16\n\telem_type\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12.\n\x05shape\x18\x02 \x01(\x0b\x32\x1a.millrace.onnx_model.ShapeH\x01\x88\x01\x01\x42\x0c\n\n_elem_typeB\x08\n\x06_shapeB\x07\n\x05value\"z\n\x05Shape\x12\x31\n\x03\x64im\x18\x01 \x03(\x0b\x32$.millrace.onnx_model.Shape.Dimension\x1a>\n\tDimension\x12\x13\n\tdim_value\x18\x01 \x01(\x03H\x00\x12\x13\n\tdim_param\x18\x02 \x01(\tH\x00\x42\x07\n\x05valueb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'schemas.onnx_model_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_ATTRIBUTE'].fields_by_name['ints']._loaded_options = None
+  _globals['_ATTRIBUTE'].fields_by_name['ints']._serialized_options = b'\020\000'
+  _globals['_TENSOR'].fields_by_name['dims']._loaded_options = None
+  _globals['_TENSOR'].fields_by_name['dims']._serialized_options = b'\020\000'
   _globals['_MODEL']._serialized_start=50
-  _globals['_MODEL']._serialized_end=249
-  _globals['_OPERATORSET']._serialized_start=251
-  _globals['_OPERATORSET']._serialized_end=297
-  _globals['_GRAPH']._serialized_start=300
-  _globals['_GRAPH']._serialized_end=570
-  _globals['_NODE']._serialized_start=573
-  _globals['_NODE']._serialized_end=708
-  _globals['_FUNCTION']._serialized_start=711
-  _globals['_FUNCTION']._serialized_end=849
-  _globals['_ATTRIBUTE']._serialized_start=852
-  _globals['_ATTRIBUTE']._serialized_end=1216
-  _globals['_TENSOR']._serialized_start=1219
-  _globals['_TENSOR']._serialized_end=1431
-  _globals['_TENSOR_LOCATION']._serialized_start=1394
-  _globals['_TENSOR_LOCATION']._serialized_end=1431
-  _globals['_STRINGENTRY']._serialized_start=1433
-  _globals['_STRINGENTRY']._serialized_end=1474
-  _globals['_SPARSETENSOR']._serialized_start=1476
-  _globals['_SPARSETENSOR']._serialized_end=1535
-  _globals['_VALUEINFO']._serialized_start=1537
-  _globals['_VALUEINFO']._serialized_end=1603
-  _globals['_TYPE']._serialized_start=1606
-  _globals['_TYPE']._serialized_end=1758
-  _globals['_TYPE_TENSORTYPE']._serialized_start=1675
-  _globals['_TYPE_TENSORTYPE']._serialized_end=1749
-  _globals['_SHAPE']._serialized_start=1760
-  _globals['_SHAPE']._serialized_end=1882
-  _globals['_SHAPE_DIMENSION']._serialized_start=1820
-  _globals['_SHAPE_DIMENSION']._serialized_end=1882
+  _globals['_MODEL']._serialized_end=307
+  _globals['_OPERATORSET']._serialized_start=309
+  _globals['_OPERATORSET']._serialized_end=388
+  _globals['_GRAPH']._serialized_start=391
+  _globals['_GRAPH']._serialized_end=675
+  _globals['_NODE']._serialized_start=678
+  _globals['_NODE']._serialized_end=860
+  _globals['_FUNCTION']._serialized_start=863
+  _globals['_FUNCTION']._serialized_end=1031
+  _globals['_ATTRIBUTE']._serialized_start=1034
+  _globals['_ATTRIBUTE']._serialized_end=1483
+  _globals['_TENSOR']._serialized_start=1486
+  _globals['_TENSOR']._serialized_end=1758
+  _globals['_TENSOR_LOCATION']._serialized_start=1680
+  _globals['_TENSOR_LOCATION']._serialized_end=1717
+  _globals['_STRINGENTRY']._serialized_start=1760
+  _globals['_STRINGENTRY']._serialized_end=1829
+  _globals['_SPARSETENSOR']._serialized_start=1831
+  _globals['_SPARSETENSOR']._serialized_end=1906
+  _globals['_VALUEINFO']._serialized_start=1908
+  _globals['_VALUEINFO']._serialized_end=2002
+  _globals['_TYPE']._serialized_start=2005
+  _globals['_TYPE']._serialized_end=2191
+  _globals['_TYPE_TENSORTYPE']._serialized_start=2074
+  _globals['_TYPE_TENSORTYPE']._serialized_end=2182
+  _globals['_SHAPE']._serialized_start=2193
+  _globals['_SHAPE']._serialized_end=2315
+  _globals['_SHAPE_DIMENSION']._serialized_start=2253
+  _globals['_SHAPE_DIMENSION']._serialized_end=2315
 # @@protoc_insertion_point(module_scope)

@@ -222,7 +222,7 @@ def test_types_are_seen_from_the_content(tmp_path):
     with pytest.raises(LoadError, match="no saved_model"):
         type_of(folder / "variables")
     with pytest.raises(SettingsError, match="no model type"):
-        type_of(folder, "onnx")
+        type_of(folder, "tflite")
 
 
 STATS = ModelToServeStats(

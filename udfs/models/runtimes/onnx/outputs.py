@@ -13,7 +13,7 @@ from schemas.tensors import DType, Output
 from udfs.models.runtimes.base import Wanted
 from udfs.models.runtimes.onnx.calls import Feed, call
 from udfs.models.runtimes.onnx.document import Answer
-from udfs.models.runtimes.onnx.session import Session
+from udfs.models.runtimes.onnx.session import OverdueError, Session
 from udfs.models.runtimes.onnx.tensors import Element, answered, element_of, fed
 
 PROBE_ROWS = 3
@@ -114,6 +114,8 @@ def _shapes(
         arrays[i.name] = fed(blank, f.element, i.name, f.bound.inner)
     try:
         results = call(session, tensors, arrays, rows, batch)
+    except OverdueError as e:
+        raise LoadError(str(e)) from e
     except PredictError as e:
         declared = _declared(session.outputs(), tensors)
         if declared is None:

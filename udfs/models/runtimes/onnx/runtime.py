@@ -94,11 +94,17 @@ def _content(artifact: Artifact) -> bytes:
 
 def _fixed_batch(tensors: Sequence[ModelTensor], wanted: Wanted) -> int:
     """The first dimension where it is a number and the descriptor says what one record is of it, else 0."""
-    stated = {p.name for p in wanted.inputs if p.shape is not None}
-    fixed = {t.shape[0] for t in tensors if t.shape and t.name in stated}
-    if fixed <= {None}:
+    sizes = {t.shape[0] for t in tensors if t.shape}
+    if sizes <= {None}:
         return 0
-    sizes = {t.shape[0] if t.shape else None for t in tensors}
+    stated = {p.name for p in wanted.inputs if p.shape is not None}
+    for t in tensors:
+        if t.shape and t.shape[0] is not None and t.name not in stated:
+            record = f"{t.dtype or t.dtype_name}[{','.join(str(d or '?') for d in t.shape[1:])}]"
+            raise InputsError(
+                f"input {t.name!r} takes {t.shape[0]} records a call: export it with a first dimension of "
+                f"any size, or state what one record is, as in --input '{t.name}:{record}'"
+            )
     if len(sizes) > 1:
         said = ", ".join(str(s or "any number") for s in sizes)
         raise InputsError(f"one input takes {said} of records a call: export with one first dimension")

@@ -40,6 +40,10 @@ def _onnxruntime() -> Any:
     return ort
 
 
+class OverdueError(PredictError):
+    """A call was ended because it took too long."""
+
+
 class Session:
     """A model that ONNX Runtime has taken. Raises `LoadError` where it does not.
 
@@ -64,7 +68,10 @@ class Session:
         ):
             options.add_session_config_entry(name, value)
         try:
-            self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            # without fallback: it tries the same again, and says so on standard output
+            self._session = ort.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
         # pybind11 exceptions of its own, one a status code, and RuntimeErrors
         except Exception as e:
             raise LoadError(f"ONNX Runtime does not take the model: {reason(e)}") from e
@@ -82,6 +89,8 @@ class Session:
                 return self._session.run(fetches, feeds, self._plain)
             with self._ended_after(self._max_seconds) as options:
                 return self._session.run(fetches, feeds, options)
+        except OverdueError:
+            raise
         except Exception as e:
             raise PredictError(f"the model failed on the block: {reason(e)}") from e
 
@@ -96,7 +105,7 @@ class Session:
             yield options
         except Exception:
             if options.terminate:
-                raise PredictError(f"a loop in it had not ended after {seconds:g} s") from None
+                raise OverdueError(f"a loop in the model had not ended after {seconds:g} s") from None
             raise
         finally:
             timer.cancel()
