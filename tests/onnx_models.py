@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.models.runtimes.base import Artifact, PartialInput, Wanted
+from udfs.models.runtimes.base import Artifact, PartialInput, WantedSignature
 from udfs.models.runtimes.onnx.runtime import OnnxRuntime, load
 
 Shape = Sequence[int | str | None] | None
@@ -61,4 +61,4 @@ def dense(weights: NDArray, name: str = "x") -> bytes:
 def loaded(model: Any, *inputs: PartialInput, fields: Sequence[str] = (), **more: Any) -> OnnxRuntime:
     data = model if isinstance(model, bytes) else model.SerializeToString()
     outputs = more.pop("outputs", ())
-    return load(Artifact(data, None, Path("/nowhere")), Wanted(inputs, outputs, fields), **more)
+    return load(Artifact(data, None, Path("/nowhere")), WantedSignature(inputs, outputs, fields), **more)

@@ -219,7 +219,7 @@ def test_types_are_seen_from_the_content(tmp_path):
     before = archive.read_bytes()
     os.utime(folder / "saved_model.pb", (1, 1))
     assert packed(folder, tmp_path).read_bytes() == before
-    with pytest.raises(LoadError, match="no saved_model"):
+    with pytest.raises(LoadError, match="without a saved_model"):
         type_of(folder / "variables")
     with pytest.raises(SettingsError, match="no model type"):
         type_of(folder, "tflite")

@@ -8,7 +8,7 @@ import pytest
 from schemas.errors import InputsError, LoadError, PredictError
 from schemas.tensors import DType, Input, Output
 from tests.onnx_models import constant, dense, loaded, node, onnx_model, tensor
-from udfs.models.runtimes.base import Artifact, PartialInput, Runtime, Wanted
+from udfs.models.runtimes.base import Artifact, PartialInput, Runtime, WantedSignature
 from udfs.models.runtimes.onnx.runtime import load
 
 pytest.importorskip("onnx")
@@ -215,7 +215,7 @@ def test_weights_that_older_files_list_among_the_inputs_are_not_asked():
 def test_a_model_is_a_file_or_bytes_and_scores_until_it_is_closed(tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes(dense(np.eye(2, dtype=np.float32)))
-    runtime = load(Artifact(None, path, tmp_path), Wanted())
+    runtime = load(Artifact(None, path, tmp_path), WantedSignature())
     assert runtime.predict({"x": X})["y"].tolist() == X.tolist()
     with pytest.raises(PredictError, match="no column 'x'"):
         runtime.predict({})
@@ -226,7 +226,7 @@ def test_a_model_is_a_file_or_bytes_and_scores_until_it_is_closed(tmp_path):
     with pytest.raises(PredictError, match="closed"):
         runtime.predict({"x": X})
     with pytest.raises(LoadError, match="one file"):
-        load(Artifact(None, tmp_path, tmp_path), Wanted())
+        load(Artifact(None, tmp_path, tmp_path), WantedSignature())
 
 
 def test_the_fields_are_those_of_onnx_itself():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import LoadError, PredictError
 from schemas.tensors import DType, Output
-from udfs.models.runtimes.base import Wanted
+from udfs.models.runtimes.base import WantedSignature
 from udfs.models.runtimes.onnx.calls import Feed, call
 from udfs.models.runtimes.onnx.document import Answer
 from udfs.models.runtimes.onnx.session import OverdueError, Session
@@ -47,7 +47,7 @@ class Fetch:
         return {o.name: plain if at is None else plain[:, at] for o, at in self.outputs}
 
 
-def chosen(offered: Sequence[Answer], wanted: Wanted) -> list[Chosen]:
+def chosen(offered: Sequence[Answer], wanted: WantedSignature) -> list[Chosen]:
     """The wanted outputs, or all. Of a ZipMap each class is an output `output_class`. Raises `LoadError`."""
     found: dict[str, tuple[Answer, str]] = {}
     for a in offered:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import InputsError, LoadError, PredictError
 from schemas.tensors import Columns
-from udfs.models.runtimes.base import Artifact, Wanted
+from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.onnx.calls import Feed, call, tensors_of
 from udfs.models.runtimes.onnx.document import answers, keep_only, parsed
 from udfs.models.runtimes.onnx.outputs import Fetch, chosen, fetches
@@ -51,7 +51,10 @@ class OnnxRuntime:
 
 
 def load(
-    artifact: Artifact, wanted: Wanted, bounds: Bounds | None = None, max_seconds: float = MAX_SECONDS
+    artifact: Artifact,
+    wanted: WantedSignature,
+    bounds: Bounds | None = None,
+    max_seconds: float = MAX_SECONDS,
 ) -> OnnxRuntime:
     """Load an ONNX model from bytes or a file.
 
@@ -92,7 +95,7 @@ def _content(artifact: Artifact) -> bytes:
         raise LoadError(f"an ONNX model is one file: {e.strerror or e}") from e
 
 
-def _fixed_batch(tensors: Sequence[ModelTensor], wanted: Wanted) -> int:
+def _fixed_batch(tensors: Sequence[ModelTensor], wanted: WantedSignature) -> int:
     """The first dimension where it is a number and the descriptor says what one record is of it, else 0."""
     sizes = {t.shape[0] for t in tensors if t.shape}
     if sizes <= {None}:
