@@ -72,7 +72,7 @@ def model(tmp_path, monkeypatch):
     module = types.ModuleType("millrace_fake_sum")
     module.load = lambda artifact, wanted: Sum(wanted)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(loading, "_MODULES", dict.fromkeys(loading._MODULES, module.__name__))
+    monkeypatch.setattr(loading, "RUNTIMES", dict.fromkeys(loading.RUNTIMES, module.__name__))
     path = tmp_path / "m.pmml"
     path.write_bytes(PMML)
     return path
