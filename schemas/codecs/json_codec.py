@@ -17,9 +17,9 @@ from schemas.codecs.matrix import Access, assemble, check, finish
 from schemas.tensors import BadRecord, Decoded, Input
 
 try:
-    from schemas.codecs.typed import TypedReader
+    from schemas.codecs.typed import fast_reader
 except ModuleNotFoundError:  # msgspec is not installed: orjson alone, slower, gives the same results
-    TypedReader = None  # type: ignore[assignment,misc]
+    fast_reader = None  # type: ignore[assignment]
 
 MAX_DEPTH = 1024  # orjson's
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
@@ -63,7 +63,7 @@ class JsonCodec:
         plan = self._plans.get(inputs, self)
         if plan is self:  # not seen yet; None is a plan
             try:
-                plan = TypedReader(inputs) if TypedReader is not None else None
+                plan = fast_reader(inputs) if fast_reader is not None else None
             except (ValueError, TypeError):
                 plan = None
             if len(self._plans) >= _PLANS:

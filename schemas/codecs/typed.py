@@ -16,14 +16,21 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
+from schemas.codecs.matrices import FORMATS, MatrixReader, MatrixText, check_utf8
 from schemas.codecs.matrix import FLOATS, INT_BITS
 from schemas.tensors import Columns, DType, Input
 
-_FORMATS = {DType.FLOAT32: "f", DType.FLOAT64: "d", DType.INT32: "i", DType.INT64: "q", DType.BOOL: "?"}
+
+def fast_reader(inputs: Sequence[Input]) -> TypedReader | MatrixReader:
+    """The fastest reader for these inputs. Raises `ValueError` where there is none (text, a field twice)."""
+    try:
+        return MatrixReader(inputs)
+    except ValueError:
+        return TypedReader(inputs)
 
 
 class TypedReader:
-    """Reads the scalar and list fields of `inputs`. Raises `ValueError` where it cannot (text, matrices)."""
+    """Reads scalars, lists and matrices. Raises `ValueError` where it cannot (text, matrices of flags)."""
 
     def __init__(self, inputs: Sequence[Input]) -> None:
         fields = [(name, i) for i in inputs for name in i.fields]
@@ -38,8 +45,8 @@ class TypedReader:
             gc=False,
         )
         self._decode = msgspec.json.Decoder(record).decode
-        self._values = _flattener([len(i.fields) == 1 and bool(i.shape) for _, i in fields])
-        sizes = [(int(np.prod(i.shape, dtype=int)), _FORMATS[i.dtype]) for i in inputs]
+        self._values = _flattener([_matrix(i) if len(i.fields) == 1 else None for _, i in fields])
+        sizes = [(int(np.prod(i.shape, dtype=int)), FORMATS[i.dtype]) for i in inputs]
         # standard sizes ("="): packs without gaps, and refuses what overflows a float32 or an integer
         self._pack = struct.Struct("=" + "".join(f"{n}{f}" for n, f in sizes)).pack
         self._layout = np.dtype([(f"i{k}", i.dtype.numpy, i.shape) for k, i in enumerate(inputs)])
@@ -47,9 +54,7 @@ class TypedReader:
 
     def block(self, payloads: Sequence[bytes]) -> bytearray:
         """All payloads packed, or any exception where one of them is not as wanted."""
-        if not all(map(bytes.isascii, payloads)):
-            for payload in payloads:
-                payload.decode()
+        check_utf8(payloads)
         return bytearray().join(starmap(self._pack, map(self._values, map(self._decode, payloads))))
 
     def pack(self, values: Iterable[Any]) -> bytes:
@@ -78,21 +83,32 @@ def _type(wanted: Input) -> Any:
     if len(wanted.fields) > 1 or not wanted.shape:
         return kind
     if len(wanted.shape) > 1:
-        raise ValueError(f"a list of lists: {wanted.shape}")
+        return msgspec.Raw
     return Annotated[list[kind], msgspec.Meta(min_length=wanted.shape[0], max_length=wanted.shape[0])]
 
 
-def _flattener(lists: Sequence[bool]) -> Callable[[Any], Sequence[Any]]:
-    if not any(lists):
+_Spread = Callable[[Any], Iterable[Any]]
+"""A value of a list or a matrix to its numbers in order."""
+
+
+def _matrix(wanted: Input) -> _Spread | None:
+    if len(wanted.shape) < 2:
+        return iter if wanted.shape else None
+    text = MatrixText(wanted.dtype, wanted.shape)
+    return lambda raw: text.numbers((raw,))
+
+
+def _flattener(spread: Sequence[_Spread | None]) -> Callable[[Any], Sequence[Any]]:
+    if not any(spread):
         return msgspec.structs.astuple
-    if len(lists) == 1:
+    if spread == [iter]:
         return attrgetter("f0")
 
     def flat(record: Any) -> list[Any]:
         values: list[Any] = []
-        for value, several in zip(msgspec.structs.astuple(record), lists, strict=True):
-            if several:
-                values.extend(value)
+        for value, several in zip(msgspec.structs.astuple(record), spread, strict=True):
+            if several is not None:
+                values.extend(several(value))
             else:
                 values.append(value)
         return values
