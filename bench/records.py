@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def _cases() -> list[tuple[str, Sequence[Input], dict[str, tuple[int, ...]]]]:
-    flat = dict.fromkeys(_NAMES, ())
+    flat: dict[str, tuple[int, ...]] = dict.fromkeys(_NAMES, ())
 
     def one(*shape: int) -> tuple[Sequence[Input], dict[str, tuple[int, ...]]]:
         return (Input("x", DType.FLOAT32, shape, ("x",)),), {"x": shape}
@@ -67,7 +67,10 @@ def _cases() -> list[tuple[str, Sequence[Input], dict[str, tuple[int, ...]]]]:
         ("25x15x3", *one(25, 15, 3)),
         (
             "10x3 beside 2 flat inputs",
-            [Input(n, DType.FLOAT32, s, (n,)) for n, s in (("x", (10, 3)), ("a", ()), ("b", ()))],
+            [
+                Input("x", DType.FLOAT32, (10, 3), ("x",)),
+                *(Input(n, DType.FLOAT32, (), (n,)) for n in "ab"),
+            ],
             {"x": (10, 3), "a": (), "b": ()},
         ),
     ]

@@ -110,12 +110,12 @@ def check(record: Any, inputs: Sequence[Input], access: Access) -> list[list]:
 
 def _flatten(value: Any, shape: tuple[int, ...], dtype: DType, name: str, into: list) -> None:
     if not shape:
-        into.append(_scalar(value, dtype, name))
+        into.append(scalar(value, dtype, name))
     elif value is None:
         raise UnfitError(Code.NULL, f"field {name!r} is null")
     elif not isinstance(value, list | tuple):
         raise UnfitError(
-            Code.WRONG_SHAPE, f"field {name!r} holds {_kind(value)} where a list of {shape[0]} belongs"
+            Code.WRONG_SHAPE, f"field {name!r} holds {kind_of(value)} where a list of {shape[0]} belongs"
         )
     elif len(value) != shape[0]:
         raise UnfitError(
@@ -126,7 +126,8 @@ def _flatten(value: Any, shape: tuple[int, ...], dtype: DType, name: str, into: 
             _flatten(part, shape[1:], dtype, name, into)
 
 
-def _scalar(value: Any, dtype: DType, name: str) -> Any:
+def scalar(value: Any, dtype: DType, name: str) -> Any:
+    """The value as `dtype` has it, the one rule for all who read records; raises `UnfitError`."""
     if value is None:
         raise UnfitError(Code.NULL, f"field {name!r} is null")
     kind = type(value)
@@ -134,7 +135,7 @@ def _scalar(value: Any, dtype: DType, name: str) -> Any:
         return _integer(value, dtype, name)
     if kind not in _TYPES[dtype]:
         raise UnfitError(
-            Code.WRONG_TYPE, f"field {name!r} holds {_kind(value)} where a {dtype.value} belongs"
+            Code.WRONG_TYPE, f"field {name!r} holds {kind_of(value)} where a {dtype.value} belongs"
         )
     if dtype not in FLOATS:
         return value
@@ -165,6 +166,7 @@ def _integer(value: float, dtype: DType, name: str) -> int:
     return int(value)
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a value is, for people."""
     kind = _KINDS.get(type(value), type(value).__name__)
     return f"{kind} ({value[:20]!r})" if isinstance(value, str) else kind
