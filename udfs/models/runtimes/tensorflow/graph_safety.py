@@ -1,0 +1,165 @@
+"""Refuse TensorFlow graphs that could read, write, open or execute anything, or end the process.
+
+Judged is what is loaded: the pruned graph of the chosen outputs, with each function that it calls, and what
+fills its variables and tables. What lies beside it in the export is not loaded, and not judged. Operators on
+files are allowed only to the loader's own ends: checkpoints are read by what restores, vocabularies by what
+fills tables, both only from the file name that the loader feeds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.errors import LoadError, UnsafeModelError
+from udfs.models.runtimes.tensorflow.graph_calls import callees_first
+from udfs.models.runtimes.tensorflow.graph_files import FedTensors
+from udfs.models.runtimes.tensorflow.graph_ops import ALLOWED, RESTORES, TEXT_TABLES
+from udfs.models.runtimes.tensorflow.graph_plain import HANDLE_DTYPES
+from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached
+from udfs.models.runtimes.tensorflow.op_reasons import reason
+from udfs.models.runtimes.tensorflow.session import configured_tensorflow
+
+MAX_CONSTANTS = 1 << 30
+"""Bytes that a graph's constants may fill in memory beyond those that the file itself holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What of a graph is run, and when. `scoring`: by each call; `restoring` and `filling`: once, at loading.
+
+    `variables`: the tensor to which the checkpoint's name is fed; `assets`: those of files of the archive.
+    """
+
+    scoring: Reached
+    filling: Reached = field(default_factory=Reached)
+    restoring: Reached = field(default_factory=Reached)
+    variables: Sequence[str] = ()
+    assets: Collection[str] = ()
+
+
+def check_graph(graph_def: Any, served: Served) -> list[str]:
+    """Raise `UnsafeModelError` unless all of `graph_def` is on the allow-list; its functions, callees first.
+
+    Takes time linear in the graph.
+    """
+    _check_names(graph_def)
+    walk = GraphWalk(graph_def)
+    everything = Reached(set(walk.nodes), set(walk.functions))
+    order = callees_first(walk, everything)
+    registered = configured_tensorflow().raw_ops.__dict__
+    once = (
+        _Once(walk, order, served.restoring, (served.scoring, served.filling), RESTORES, 0, served.variables),
+        _Once(walk, order, served.filling, (served.scoring, served.restoring), TEXT_TABLES, 1, served.assets),
+    )
+    unfolded = 0
+    for node in graph_def.node:
+        where = "an initialiser" if node.name in served.filling.nodes - served.scoring.nodes else "the graph"
+        unfolded += _check_node(walk, node, None, where, once, registered)
+    for function in graph_def.library.function:
+        name = function.signature.name
+        where = f"function {name!r}" + (" of an initialiser" if name in served.filling.functions else "")
+        for node in function.node_def:
+            unfolded += _check_node(walk, node, name, where, once, registered)
+    if unfolded > MAX_CONSTANTS:
+        raise UnsafeModelError(
+            f"the graph's constants fill {unfolded:,} bytes of memory, which the file does not hold: "
+            f"at most {MAX_CONSTANTS:,} are allowed"
+        )
+    return order
+
+
+class _Once:
+    """Where operators on files may stand: in what runs at loading only, on the file names that are fed."""
+
+    def __init__(
+        self,
+        walk: GraphWalk,
+        order: Sequence[str],
+        among: Reached,
+        others: Sequence[Reached],
+        ops: frozenset[str],
+        argument: int,
+        fed: Collection[str],
+    ) -> None:
+        self.ops, self._argument = ops, argument
+        # what also runs at another time is not fed then
+        self._among = Reached(
+            among.nodes.difference(*(o.nodes for o in others)),
+            among.functions.difference(*(o.functions for o in others)),
+        )
+        self._fed = FedTensors(walk, among, [f for f in order if f in among.functions], fed)
+
+    def takes(self, scope: str | None, node: Any) -> bool:
+        """Whether `node` stands where it may."""
+        known = self._among.nodes if scope is None else self._among.functions
+        return node.op in self.ops and (node.name if scope is None else scope) in known
+
+    def reads_fed(self, scope: str | None, node: Any) -> bool:
+        return len(node.input) > self._argument and self._fed.holds(scope, node.input[self._argument])
+
+
+def _check_names(graph_def: Any) -> None:
+    registered = configured_tensorflow().raw_ops.__dict__
+    for name, count in Counter(f.signature.name for f in graph_def.library.function).items():
+        if count > 1 or name in registered or name in ALLOWED:
+            raise UnsafeModelError(f"the library function {name!r} hides another operator or function")
+    for name, count in Counter(n.name for n in graph_def.node).items():
+        if count > 1:
+            raise UnsafeModelError(f"two nodes are named {name!r}, and only one of them would be seen")
+
+
+def _check_node(
+    walk: GraphWalk,
+    node: Any,
+    scope: str | None,
+    where: str,
+    once: Sequence[_Once],
+    registered: Collection[str],
+) -> int:
+    """Refuse the node, or give the bytes by which it grows in memory beyond what the file holds of it."""
+    if node.op not in ALLOWED and node.op not in walk.functions:
+        kind = next((o for o in once if o.takes(scope, node)), None)
+        if kind is None:
+            why = reason(node.op, registered)
+            raise UnsafeModelError(f"operator {node.op} (node {node.name!r} in {where}) {why}")
+        if not kind.reads_fed(scope, node):
+            raise UnsafeModelError(
+                f"operator {node.op} (node {node.name!r} in {where}) reads a file of its own choice, "
+                "and not one of the model's own: save the file as an asset, the variables by the model's saver"
+            )
+    if node.op == "Const":
+        return _check_constant(node, where)
+    if node.op == "SerializeTensor" and node.attr["T"].type in HANDLE_DTYPES:
+        raise UnsafeModelError(f"node {node.name!r} in {where} writes out a handle to something in memory")
+    return 0
+
+
+def _check_constant(node: Any, where: str) -> int:
+    if node.attr["dtype"].type in HANDLE_DTYPES:
+        raise UnsafeModelError(f"node {node.name!r} in {where} is a constant handle to something in memory")
+    tensor = node.attr["value"].tensor
+    count = 1
+    for d in tensor.tensor_shape.dim:
+        count *= max(d.size, 0)
+    if count < 1024:
+        return 0
+    dtype = configured_tensorflow().dtypes.as_dtype(tensor.dtype)
+    width = dtype.size or 24  # a text, of which the size says 0, is an object of 24 bytes
+    return max(count * width - tensor.ByteSize(), 0)
+
+
+def parsed(message: Any, data: bytes, what: str) -> Any:
+    """Fill the protobuf `message` from `data`. Raises `LoadError` where `data` is nothing of the kind."""
+    from google.protobuf.message import DecodeError  # noqa: PLC0415
+    from google.protobuf.unknown_fields import UnknownFieldSet  # noqa: PLC0415
+
+    try:
+        message.ParseFromString(data)
+    except DecodeError as e:
+        raise LoadError(f"the {len(data)} bytes are no {what}, or are cut short: {e}") from None
+    if len(UnknownFieldSet(message)):
+        raise LoadError(f"the {len(data)} bytes are no {what}: they hold fields that it does not have")
+    return message
