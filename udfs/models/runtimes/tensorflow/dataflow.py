@@ -92,9 +92,7 @@ def _all(values: Iterable[int]) -> int:
     return found
 
 
-def _read(
-    made: Mapping[str, tuple[int, ...]], leaves: Mapping[str, int], reference: str
-) -> int:
+def _read(made: Mapping[str, tuple[int, ...]], leaves: Mapping[str, int], reference: str) -> int:
     name = node_of(reference)
     if name in leaves:
         return leaves[name]

@@ -55,9 +55,7 @@ def callees_first(walk: GraphWalk, reached: Reached) -> list[str]:
             f"function {left!r} calls itself, directly or through others, which ends the process: "
             "export the model with a loop (tf.while_loop) instead"
         )
-    total = len(reached.nodes) + sum(
-        size[c] for name in reached.nodes for c in walk.called(walk.nodes[name])
-    )
+    total = len(reached.nodes) + sum(size[c] for name in reached.nodes for c in walk.called(walk.nodes[name]))
     if total > MAX_UNFOLDED:
         raise UnsafeModelError(
             f"the graph unfolds to more than {MAX_UNFOLDED:,} operators, because its functions call each other "

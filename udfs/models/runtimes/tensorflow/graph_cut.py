@@ -62,7 +62,9 @@ def _dtype(graph_def: Any, node: Any, at: int) -> int | None:
 
     signature = op_def_registry.get(node.op)
     if signature is None:
-        signature = next((f.signature for f in graph_def.library.function if f.signature.name == node.op), None)
+        signature = next(
+            (f.signature for f in graph_def.library.function if f.signature.name == node.op), None
+        )
     if signature is None:
         return None
     dtypes: list[int] = []
@@ -88,5 +90,3 @@ def _shape(node: Any, at: int) -> Any:
             if len(value.list.shape) > at:
                 return value.list.shape[at]
     return None
-
-

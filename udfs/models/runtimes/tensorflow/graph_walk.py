@@ -71,4 +71,3 @@ class GraphWalk:
         out.library.function.extend(self.functions[name] for name in sorted(kept.functions))
         out.node.extend(n for n in self.graph_def.node if n.name in kept.nodes)
         return out
-

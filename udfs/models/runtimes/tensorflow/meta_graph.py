@@ -114,6 +114,4 @@ def holds_state(node: Any) -> bool:
 
 def union(parts: Sequence[Reached]) -> Reached:
     """All that one of `parts` reaches."""
-    return Reached(
-        {n for part in parts for n in part.nodes}, {f for part in parts for f in part.functions}
-    )
+    return Reached({n for part in parts for n in part.nodes}, {f for part in parts for f in part.functions})

@@ -14,9 +14,13 @@ _FILES = re.compile(
     r"|ImmutableConst"
 )
 _DATASETS = re.compile(r".*(Dataset|Iterator|RebatchData|GenerateBigQuery).*")
-_QUEUES = re.compile(r".*(Queue|Stag(e|ing)|Unstage|Barrier|BatchFunction|Unbatch|Conditional.*Accumulator).*|Batch")
+_QUEUES = re.compile(
+    r".*(Queue|Stag(e|ing)|Unstage|Barrier|BatchFunction|Unbatch|Conditional.*Accumulator).*|Batch"
+)
 _NETWORK = re.compile(r".*(Rpc|Send|Recv|Collective|WorkerHeartbeat|ConfigureDistributed|Nccl).*")
-_TRAINING = re.compile(r".*(Grad(ient)?s?(V\d)?|Grad[A-Z].*|Backprop.*|CTCLoss.*)|(Resource)?(Sparse)?Apply[A-Z].*")
+_TRAINING = re.compile(
+    r".*(Grad(ient)?s?(V\d)?|Grad[A-Z].*|Backprop.*|CTCLoss.*)|(Resource)?(Sparse)?Apply[A-Z].*"
+)
 
 _EXPORT = "export what is served without it"
 
