@@ -16,7 +16,7 @@ from tests.serving_fakes import Doubling, block_of, loaded_model
 from udfs.ensemble.execution.clock import Clock
 from udfs.ensemble.execution.drill import Drill
 from udfs.ensemble.execution.executor import Executor
-from udfs.ensemble.execution.worker import Limits
+from udfs.ensemble.execution.worker import CallLimits
 from udfs.models.descriptor import WITHDRAW, Announcement, build, parse
 from udfs.models.loaded_model import LoadedModel
 
@@ -123,7 +123,7 @@ class Bench:
         limits = {"patience_ms": 0, "fence_ms": 500, "max_fenced": 2} | limits
         self.executor = Executor(
             "PMML", self.loader, JsonCodec(), max_block=64, subtask=3,
-            limits=Limits(**limits), drill=drill, clock=self.hands.clock(),
+            limits=CallLimits(**limits), drill=drill, clock=self.hands.clock(),
         )  # fmt: skip
         self.told: list[str] = []
         self.blocks = 0

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from jobs.settings.serve import JobSettings
 from udfs.ensemble.collection.collector_spec import CollectorSpec
 from udfs.ensemble.execution.executor_spec import ExecutorSpec
-from udfs.ensemble.execution.worker import Limits
+from udfs.ensemble.execution.worker import CallLimits
 from udfs.ensemble.routing.router_spec import RouterSpec
 
 ModelType = Literal["TENSORFLOW", "TENSORFLOWSAVED", "PMML", "GRAPH"]
@@ -58,7 +58,7 @@ class SpeculateSettings(JobSettings):
 
     def executor(self, model_type: str) -> ExecutorSpec:
         own = self.executors
-        limits = Limits(own.patience_ms, own.fence_ms, own.max_fenced)
+        limits = CallLimits(own.patience_ms, own.fence_ms, own.max_fenced)
         return ExecutorSpec(model_type, self.scoring(self.lanes), limits, own.drill or None)
 
     def collector(self) -> CollectorSpec:

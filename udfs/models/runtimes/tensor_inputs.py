@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from schemas.errors import InputsError
 from schemas.tensors import DType, Input
-from udfs.models.runtimes.base import PartialInput, Wanted
+from udfs.models.runtimes.base import PartialInput, WantedSignature
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class BoundInput:
 
 
 def bound_inputs(
-    tensors: Sequence[ModelTensor], wanted: Wanted, fixed_batch: bool = False
+    tensors: Sequence[ModelTensor], wanted: WantedSignature, fixed_batch: bool = False
 ) -> list[BoundInput]:
     """Match a model's input tensors to record fields, in the order of `tensors`.
 

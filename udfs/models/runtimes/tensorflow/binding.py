@@ -11,7 +11,7 @@ import numpy as np
 
 from schemas.errors import InputsError
 from schemas.tensors import LIST, Input
-from udfs.models.runtimes.base import PartialInput, Wanted
+from udfs.models.runtimes.base import PartialInput, WantedSignature
 from udfs.models.runtimes.tensor_inputs import ModelTensor, bound_inputs
 from udfs.models.runtimes.tensorflow.element_types import input_dtype
 from udfs.models.runtimes.tensorflow.example_feed import Examples, Feature, example_inputs
@@ -43,7 +43,7 @@ class Bound:
 
 
 def bind(
-    declared: Sequence[Declared], tensors: Mapping[str, ModelTensor], graph: Any, wanted: Wanted
+    declared: Sequence[Declared], tensors: Mapping[str, ModelTensor], graph: Any, wanted: WantedSignature
 ) -> Bound:
     """What to feed a model whose inputs are `declared`.
 
@@ -61,7 +61,7 @@ def bind(
     names = {d.name for d in plain}
     dense = bound_inputs(
         [tensors[d.parts[0]] for d in plain],
-        Wanted(
+        WantedSignature(
             [p for p in wanted.inputs if p.name in names],
             (),
             wanted.fields if alone else (),

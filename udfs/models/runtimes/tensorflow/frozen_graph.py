@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from schemas.errors import InputsError, LoadError
-from udfs.models.runtimes.base import Artifact, Runtime, Wanted
+from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
 from udfs.models.runtimes.tensor_inputs import ModelTensor
 from udfs.models.runtimes.tensorflow.binding import Bound, Declared, bind
 from udfs.models.runtimes.tensorflow.feeds import Dense
@@ -29,7 +29,7 @@ FILLS_TABLE = frozenset({"InitializeTable", "InitializeTableV2", "LookupTableImp
 NO_RESULT = frozenset({"Assert", "Assign", "AssignVariableOp", "Const", "NoOp", "Placeholder", "PrintV2"})
 
 
-def load(artifact: Artifact, wanted: Wanted) -> Runtime:
+def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     """Load a frozen graph from bytes or a file.
 
     Inputs are the given ones, or the placeholders that the outputs depend on; outputs are the given ones, or
@@ -103,7 +103,7 @@ def _content(artifact: Artifact) -> bytes:
         raise LoadError(f"a frozen graph is one file: {e.strerror or e}") from e
 
 
-def _outputs(walk: GraphWalk, wanted: Wanted, fed: dict[str, str]) -> dict[str, str]:
+def _outputs(walk: GraphWalk, wanted: WantedSignature, fed: dict[str, str]) -> dict[str, str]:
     """Output name -> tensor name, as asked for or as found."""
     if wanted.outputs:
         outputs = {alias or _short(name): full(name) for name, alias in wanted.outputs}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.errors import LoadError
-from udfs.models.runtimes.base import Wanted
+from udfs.models.runtimes.base import WantedSignature
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached, node_of
 
 SERVE = "serve"
@@ -43,7 +43,7 @@ def signature_of(meta: Any, wanted: str) -> Any:
     return callable_[name]
 
 
-def outputs_of(signature: Any, wanted: Wanted) -> dict[str, str]:
+def outputs_of(signature: Any, wanted: WantedSignature) -> dict[str, str]:
     """Output name in the result -> tensor name. Raises `LoadError`."""
     pairs = list(wanted.outputs) or [(key, key) for key in sorted(signature.outputs)]
     fetches: dict[str, str] = {}

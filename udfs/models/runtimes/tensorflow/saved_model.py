@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import InputsError, LoadError, UnsafeModelError
 from udfs.models.runtimes.archive import SAVED_MODEL, saved_model_folder, unpack
-from udfs.models.runtimes.base import Artifact, Runtime, Wanted
+from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
 from udfs.models.runtimes.tensor_inputs import ModelTensor
 from udfs.models.runtimes.tensorflow.assets import asset_files, read_directly
 from udfs.models.runtimes.tensorflow.binding import bind
@@ -45,7 +45,7 @@ MAX_FILES = 10_000
 
 
 def load(
-    artifact: Artifact, wanted: Wanted, max_bytes: int = MAX_BYTES, max_files: int = MAX_FILES
+    artifact: Artifact, wanted: WantedSignature, max_bytes: int = MAX_BYTES, max_files: int = MAX_FILES
 ) -> Runtime:
     """Load a SavedModel of TensorFlow 1 or 2 from archive bytes, an archive file, or a folder.
 
@@ -75,7 +75,7 @@ class _Setup:
     assets: Mapping[str, str]
 
 
-def _load(folder: Path, wanted: Wanted) -> Runtime:
+def _load(folder: Path, wanted: WantedSignature) -> Runtime:
     configured_tensorflow()
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel  # noqa: PLC0415
 
