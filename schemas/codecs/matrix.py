@@ -68,7 +68,7 @@ def finish(columns: Columns, kept: Sequence[int], bad: list[BadRecord]) -> Decod
 
 
 def to_column(values: Any, count: int, wanted: Input) -> NDArray:
-    """Checked flat values of `count` records, one iterable each, to `(count, *shape)`; of `LIST`, `(count,)`."""
+    """Checked flat values of `count` records, one iterable each, as `(count, *shape)`; lists `(count,)`."""
     if wanted.shape == LIST:
         return _lists(values, count, wanted)
     flat = np.array(list(chain.from_iterable(values)), dtype=wanted.dtype.numpy)

@@ -203,7 +203,8 @@ def test_given_rows_replace_the_generated_ones(scratch, sums):
     rows = ({"a": 1, "b": 2, "c": "ignored"}, {"a": 3, "b": 4})
     policy = LoadPolicy(scratch=str(scratch), trial_rows=rows, warm_up_batches=())
     load_model(ANNOUNCED, policy, sums(answer=answer)).close()
-    assert seen == [[[1.0, 2.0]], [[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]]]
+    one, three = [[1.0, 2.0]], [[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]]
+    assert seen == [one, three, three, three, one]  # the trial, then the same rows again and in other company
 
 
 @pytest.mark.parametrize(("row", "word"), [({"a": 1}, "lacks the field 'b'"), ({"a": 1, "b": "x"}, "fit")])

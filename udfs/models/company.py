@@ -1,7 +1,7 @@
 """Whether an answer depends on the records beside it, or on the calls before it.
 
-Micro-batches are cut by time: the same record comes with other neighbours after a restart, and is scored again
-at a replay. A model that normalises by its batch, or keeps a running mean, then answers otherwise.
+Micro-batches are cut by time: the same record comes with other neighbours after a restart, and is scored
+again at a replay. A model that normalises by its batch, or keeps a running mean, then answers otherwise.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.errors import TrialError
 from schemas.tensors import Columns, Output
+from udfs.models.runtimes.base import Runtime
 
 ROWS = 3
 RELATIVE, ABSOLUTE = 1e-3, 1e-5
@@ -34,6 +36,18 @@ def differences(
     if told:
         return [f"a record gets another answer alone than beside others, in output {_named(told)}"]
     return []
+
+
+def allowed(runtime: Runtime, columns: Callable[[int], Columns], meant: bool) -> list[str]:
+    """`differences` as notes where they are `meant`. Raises `TrialError` for them where they are not."""
+    found = differences(runtime.predict, columns(ROWS), runtime.outputs)
+    if found and not meant:
+        raise TrialError(
+            f"{found[0]}: export the model for serving (no normalisation by the batch, no dropout, no "
+            "state), or "
+            "say by --batch-dependent that it is meant"
+        )
+    return found
 
 
 def _named(names: Sequence[str]) -> str:

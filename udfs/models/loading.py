@@ -14,17 +14,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from schemas.errors import InputsError, LoadError
 from schemas.tensors import Columns
-from udfs.models import smoke_test
+from udfs.models import company, smoke_test
 from udfs.models.composite.loading import load_graph
 from udfs.models.descriptor import SERVE, Announcement
 from udfs.models.load_steps import Load, LoadPolicy, LoadSteps
 from udfs.models.loaded_model import LoadedModel, LoadReport, ModelStamp
 from udfs.models.runtimes.base import Runtime
+from udfs.models.warm_up import warm_up
 
 __all__ = ["LoadPolicy", "LoadReport", "LoadedModel", "ModelStamp", "load_model"]
 
@@ -34,8 +34,6 @@ _MODULES = {
     "PMML": "udfs.models.runtimes.pmml.runtime",
 }
 _TRIAL_BATCHES = (1, 3)
-_WARM_CALLS = 5
-_WARM_SECONDS = 0.5
 
 
 def load_model(
@@ -67,9 +65,18 @@ def load_model(
         with steps.step("trial"):
             for count in _TRIAL_BATCHES:
                 _try(runtime, policy.trial_rows, count)
+            report.notes += company.allowed(
+                runtime, partial(_columns, runtime, policy.trial_rows), announcement.batch_dependent
+            )
         with steps.step("warm-up"):
-            for count in policy.warm_up_batches:
-                report.warm_up_ms[count] = _warm_up(runtime, policy.trial_rows, count)
+            warmed = warm_up(
+                partial(_call, runtime),
+                partial(_columns, runtime, policy.trial_rows),
+                policy.warm_up_batches,
+                policy.warm_up,
+            )
+            report.warm_up_ms, report.rows = warmed.ms, warmed.rows
+            report.notes += [warmed.note] if warmed.note else []
         stamp = ModelStamp(
             name=announcement.name,
             version=announcement.version,
@@ -113,17 +120,9 @@ def _columns(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) ->
 
 
 def _try(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> None:
-    answer = runtime.predict(_columns(runtime, rows, count))
-    smoke_test.check_answer(answer, runtime.outputs, count)
+    _call(runtime, _columns(runtime, rows, count))
 
 
-def _warm_up(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> float:
-    """Median ms of a call at this batch size, without the first, in which memory and kernels are set up."""
-    columns = _columns(runtime, rows, count)
+def _call(runtime: Runtime, columns: Columns) -> None:
+    count = len(columns[runtime.inputs[0].name])
     smoke_test.check_answer(runtime.predict(columns), runtime.outputs, count)
-    times: list[float] = []
-    while len(times) < _WARM_CALLS and sum(times) < _WARM_SECONDS:
-        started = time.perf_counter()
-        runtime.predict(columns)
-        times.append(time.perf_counter() - started)
-    return median(times) * 1000

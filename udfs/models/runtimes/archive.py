@@ -24,7 +24,6 @@ ENCRYPTED = 0x1
 PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-
 class _Reader(Protocol):
     def read(self, count: int, /) -> bytes: ...
 
@@ -35,7 +34,8 @@ Entry = tuple[PurePosixPath, _Reader | None]
 def unpack(data: bytes, into: Path, max_bytes: int, max_files: int) -> Path:
     """Unpack `data` into a new folder inside `into` and return the SavedModel folder within it.
 
-    Where it may stand, `saved_model_folder` says. `max_bytes` bounds what is written, counted while it is written; `max_files` bounds the entries, folders included. Raises
+    Where it may stand, `saved_model_folder` says. `max_bytes` bounds what is written, counted while it is
+    written; `max_files` bounds the entries, folders included. Raises
     `ArchiveError`, and then leaves nothing behind.
     """
     folder = Path(tempfile.mkdtemp(prefix="model-", dir=into))
@@ -71,7 +71,9 @@ def saved_model_folder(folder: Path) -> Path:
                 return max(found, key=lambda f: int(f.name))
             if len(found) > 1:
                 names = ", ".join(str(f.relative_to(folder)) for f in sorted(found)[:4])
-                raise ArchiveError(f"{len(found)} folders with a {SAVED_MODEL} ({names}): archive one of them")
+                raise ArchiveError(
+                    f"{len(found)} folders with a {SAVED_MODEL} ({names}): archive one of them"
+                )
             return found[0]
         here = [below for f in here for below in f.iterdir() if below.is_dir() and not below.is_symlink()]
     raise ArchiveError(

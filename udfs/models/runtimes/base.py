@@ -47,7 +47,8 @@ class WantedSignature:
 class PartialInput:
     """An input as a descriptor states it; None where it leaves a part to the model.
 
-    `constant`: JSON of the value that each call is given, for an input that is not read from records; "": none.
+    `constant`: JSON of the value that each call is given, for an input that is not read from records; "":
+    none.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """A reader of tar archives (POSIX ustar and pax, GNU long names) that takes time linear in their bytes.
 
 Python's own is not bounded by what a header says: the pattern by which it reads a pax header takes time
-quadratic in it (CVE-2024-6232) while nothing else of the process runs, and a header with a negative size makes
-it read one place for ever (CVE-2025-8194).
+quadratic in it (CVE-2024-6232) while nothing else of the process runs, and a header with a negative size
+makes it read one place for ever (CVE-2025-8194).
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ class TarEntry:
 
 
 def tar_entries(plain: IO[bytes]) -> Iterator[TarEntry]:
-    """The entries of a seekable archive, in order. Raises `ArchiveError` for any that is not a file or folder.
+    """The entries of a seekable archive, in order. Raises `ArchiveError` for all but files and folders.
 
     The reader may be moved between entries. What is left when the archive ends must be its end mark.
     """
-    at, extended = 0, {}
+    at = 0
+    extended: dict[str, str] = {}
     while True:
         plain.seek(at)
         header = plain.read(BLOCK)
@@ -57,7 +58,9 @@ def tar_entries(plain: IO[bytes]) -> Iterator[TarEntry]:
             elif kind == _LONG_NAME:
                 extended["path"] = _text(content.rstrip(b"\0"))
             elif kind == _PAX_GLOBAL and {"path", "size"} & _pax(content).keys():
-                raise ArchiveError("the tar gives one path or size for all its files: archive them one by one")
+                raise ArchiveError(
+                    "the tar gives one path or size for all its files: archive them one by one"
+                )
             continue
         name = extended.get("path") or _name(header)
         if any(key.startswith("GNU.sparse") for key in extended) or not (

@@ -43,8 +43,8 @@ def bound_inputs(
     What the descriptor gives wins where the model does not contradict it. A `(n,)` or `(n, 1)` tensor is a
     scalar field of the tensor's name. A `(n, k)` tensor is `wanted.fields` where it is the only input and
     there are k of them, else one field of the tensor's name holding k numbers. A tensor of a fixed first
-    dimension is taken where `fixed_batch` says that the caller fills it up: of 1, or where the descriptor says
-    the shape of one record. Raises `InputsError`.
+    dimension is taken where `fixed_batch` says that the caller fills it up: of 1, or where the descriptor
+    says the shape of one record. Raises `InputsError`.
     """
     known = [t.name for t in tensors]
     given = {p.name: p for p in wanted.inputs}
@@ -111,14 +111,16 @@ def _batch(tensor: ModelTensor, given: PartialInput, spare: tuple[str, ...], fix
     if not shape:
         raise InputsError(
             f"input {name!r} is one value for a whole call and not one a record: give that value, such as "
-            f"--constant {name}={_sample(tensor.dtype)}, or export the model with a first dimension of any size"
+            f"--constant {name}={_sample(tensor.dtype)}, or export the model with a first dimension "
+            "of any size"
         )
     said = given.shape is not None or len(given.fields or spare) > 1
     if fixed_batch and (shape[0] == 1 or (said and shape[0])):
         return shape[0]
     example = _example(tensor, [d or 1 for d in shape[1:]])
     raise InputsError(
-        f"input {name!r} has the shape {_said(shape)}, which has no dimension for any number of records: export "
+        f"input {name!r} has the shape {_said(shape)}, which has no dimension for any number of "
+        "records: export "
         f"it with one, or, where {shape[0]} is a number of records, say what one of them holds: {example}"
     )
 

@@ -22,8 +22,8 @@ from udfs.models.runtimes.tensorflow.feeds import Constant, Dense, Feed, Idle, R
 class Declared:
     """An input as a model declares it: its name and the tensors it fills.
 
-    `parts` has one tensor, or the values and row splits of a ragged one, or the indices, values and shape of a
-    sparse one, whose number of columns is `width`. `features`: of serialized examples in the one tensor.
+    `parts` has one tensor, or the values and row splits of a ragged one, or the indices, values and shape of
+    a sparse one, whose number of columns is `width`. `features`: of serialized examples in the one tensor.
     `needed`: whether a chosen output is made of it.
     """
 

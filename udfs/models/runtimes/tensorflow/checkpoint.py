@@ -66,7 +66,7 @@ def missing_values(
 
 
 def _objects(meta: Any, walk: GraphWalk) -> dict[str, int]:
-    """Variable's node -> number of its object, by the calls that pass it and, where they do not tell, by name."""
+    """Variable's node -> number of its object, by the calls that pass it, else by its name."""
     graph = meta.object_graph_def
     named: dict[str, list[int]] = {}
     for number, node in enumerate(graph.nodes):

@@ -46,7 +46,7 @@ def is_complex(tensor_dtype: Any) -> bool:
 
 def narrowed(name: str, column: NDArray, dtype: np.dtype) -> NDArray:
     """`column` as `dtype`, which must hold each of its values. Raises `PredictError`, which names one."""
-    if column.dtype == dtype or column.dtype == object:
+    if column.dtype in (dtype, np.dtype(object)):
         return column
     if dtype.kind in "iu" and column.dtype.kind in "iu" and column.size:
         bounds = np.iinfo(dtype)

@@ -24,7 +24,7 @@ _DTYPES = {1: DType.FLOAT32, 9: DType.INT64, 7: DType.TEXT}  # all that a tf.Exa
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """A feature as the graph parses it. `shape` None: a list of any length; `default`: what it has if absent."""
+    """A feature as the graph parses it. `shape` None: a list of any length."""
 
     name: str
     dtype: DType
@@ -71,7 +71,7 @@ def _column(feature: Input) -> str:
 
 
 def parsed_features(walk: GraphWalk, tensor: str) -> tuple[Feature, ...] | None:
-    """The features that the graph takes out of the serialized examples in `tensor`, None where it parses none.
+    """The features that the graph takes out of serialized examples in `tensor`, None where it parses none.
 
     Looks through copies and calls. Of several parsers of one tensor the features of all.
     """
@@ -118,7 +118,7 @@ def _readers(walk: GraphWalk, scope: str | None) -> dict[str, list[tuple[Any, in
 
 
 def _features(walk: GraphWalk, scope: str | None, node: Any) -> list[Feature] | None:
-    """The spec of one parser, None where it does not stand in constants or holds more than lists and arrays."""
+    """The spec of one parser, None where it is not of constants or asks for more than lists and arrays."""
     constants = {n.name: n for n in _nodes(walk, scope) if n.op == "Const"}
 
     def texts(at: int) -> list[str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,7 @@ class Feed(Protocol):
     def tensors(self) -> tuple[str, ...]: ...
 
     def arrays(self, columns: Columns, count: int) -> list[NDArray]:
-        """The arrays for `tensors`, of `count` records. Raises `PredictError` for a value that does not fit."""
+        """The arrays for `tensors`, of `count` records. Raises `PredictError` where a value does not fit."""
         ...
 
 
@@ -152,7 +151,7 @@ class Sparse:
 
 def _joined(wanted: Input, columns: Columns, dtype: np.dtype) -> tuple[NDArray, NDArray]:
     """All values of a column of lists, and how many each record has."""
-    lists: Sequence[Any] = columns[wanted.name]
+    lists = columns[wanted.name]
     lengths = np.fromiter(map(len, lists), np.int64, len(lists))
     parts = [np.asarray(part, wanted.dtype.numpy) for part in lists]
     values = np.concatenate(parts) if parts else np.empty(0, wanted.dtype.numpy)

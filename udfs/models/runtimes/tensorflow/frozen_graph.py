@@ -10,13 +10,13 @@ from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
 from udfs.models.runtimes.tensor_inputs import ModelTensor
 from udfs.models.runtimes.tensorflow.binding import Bound, Declared, bind
 from udfs.models.runtimes.tensorflow.feeds import Dense
-from udfs.models.runtimes.tensorflow.graph_cut import cut, full
+from udfs.models.runtimes.tensorflow.graph_cut import cut, fetched, full
 from udfs.models.runtimes.tensorflow.graph_plain import make_plain
 from udfs.models.runtimes.tensorflow.graph_safety import Served, check_graph, parsed
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, node_of
 from udfs.models.runtimes.tensorflow.meta_graph import VARIABLES, union
 from udfs.models.runtimes.tensorflow.runtime import SessionRuntime
-from udfs.models.runtimes.tensorflow.served import inspect
+from udfs.models.runtimes.tensorflow.served import ServedGraph, inspect
 from udfs.models.runtimes.tensorflow.session import (
     configured_tensorflow,
     imported,
@@ -49,8 +49,9 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     if strange := [name for name in given if node_of(name) not in {n.name for n in graph_def.node}]:
         raise InputsError(f"the graph has no tensor {strange[0]!r}, which is given as an input")
     fed = cut(graph_def, given)
+    outputs = _outputs(GraphWalk(graph_def), wanted)
+    fetches = {name: fetched(graph_def, tensor, fed) for name, tensor in outputs.items()}
     walk = GraphWalk(graph_def)
-    fetches = {name: fed.get(_short(t)) or t for name, t in _outputs(walk, wanted, fed).items()}
     scoring = walk.reach(fetches.values())
     if held := sorted(n for n in scoring.nodes if walk.nodes[n].op in VARIABLES):
         raise LoadError(
@@ -74,7 +75,7 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     if not declared:
         raise InputsError("the outputs depend on no placeholder: name the graph's inputs by --input")
     as_fed = {d.parts[0]: fed.get(d.name, d.parts[0]) for d in declared}
-    facts = inspect(GraphWalk(kept), order, declared, as_fed, fetches, scoring)
+    facts = inspect(ServedGraph(GraphWalk(kept), order, scoring), declared, as_fed, fetches)
     tensors = {d.parts[0]: _tensor(graph, d.name, d.parts[0]) for d in facts.declared}
     notes = [*facts.notes]
     bound = bind(facts.declared, tensors, graph, wanted)
@@ -103,7 +104,7 @@ def _content(artifact: Artifact) -> bytes:
         raise LoadError(f"a frozen graph is one file: {e.strerror or e}") from e
 
 
-def _outputs(walk: GraphWalk, wanted: WantedSignature, fed: dict[str, str]) -> dict[str, str]:
+def _outputs(walk: GraphWalk, wanted: WantedSignature) -> dict[str, str]:
     """Output name -> tensor name, as asked for or as found."""
     if wanted.outputs:
         outputs = {alias or _short(name): full(name) for name, alias in wanted.outputs}
@@ -114,6 +115,7 @@ def _outputs(walk: GraphWalk, wanted: WantedSignature, fed: dict[str, str]) -> d
                 raise LoadError(f"the graph has no tensor {name!r}, which is wanted as an output")
         return outputs
     consumed = {node_of(i) for node in walk.graph_def.node for i in node.input}
+    consumed |= {node_of(p.name) for p in wanted.inputs}
     sources = {n.name for n in walk.graph_def.node if n.op == "Placeholder"}
     behind = _behind(walk, sources)
     found: dict[str, str] = {}

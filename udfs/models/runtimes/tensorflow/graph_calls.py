@@ -58,7 +58,8 @@ def callees_first(walk: GraphWalk, reached: Reached) -> list[str]:
     total = len(reached.nodes) + sum(size[c] for name in reached.nodes for c in walk.called(walk.nodes[name]))
     if total > MAX_UNFOLDED:
         raise UnsafeModelError(
-            f"the graph unfolds to more than {MAX_UNFOLDED:,} operators, because its functions call each other "
+            f"the graph unfolds to more than {MAX_UNFOLDED:,} operators, because its functions call "
+            "each other "
             "many times over: export the model with loops (tf.while_loop) instead"
         )
     return order

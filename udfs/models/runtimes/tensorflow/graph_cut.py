@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from schemas.errors import LoadError
+from udfs.models.runtimes.tensorflow.graph_walk import node_of
 
 _SHAPE_ATTRS = ("_output_shapes", "output_shapes", "shape")
 
@@ -43,6 +44,20 @@ def cut(graph_def: Any, fed: Collection[str]) -> dict[str, str]:
                 if full(reference) in renamed:
                     node.input[n] = renamed[full(reference)]
     return {tensor: renamed.get(full(tensor), full(tensor)) for tensor in fed}
+
+
+def fetched(graph_def: Any, tensor: str, fed: Mapping[str, str]) -> str:
+    """The tensor to fetch for `tensor`: itself, or a copy where it is `fed`, since it cannot be both."""
+    tensor = full(tensor)
+    given = fed.get(tensor) or fed.get(tensor.removesuffix(":0"))
+    if given is None and tensor not in fed.values():
+        return tensor
+    source = given or tensor
+    nodes = {n.name: n for n in graph_def.node}
+    name = _free(nodes, f"{node_of(source)}_fetched")
+    copy = graph_def.node.add(name=name, op="Identity", input=[source])
+    copy.attr["T"].type = nodes[node_of(source)].attr["dtype"].type
+    return f"{copy.name}:0"
 
 
 def full(tensor: str) -> str:

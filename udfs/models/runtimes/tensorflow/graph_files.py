@@ -30,7 +30,7 @@ class FedTensors:
             self._scope(walk, name, function.node_def, fed, arguments)
 
     def holds(self, scope: str | None, reference: str) -> bool:
-        """Whether `reference`, as a node of `scope` (a function, None for the main graph) reads it, is one."""
+        """Whether `reference`, as read in `scope` (a function, None for the main graph), is one."""
         return _first(reference) and node_of(reference) in self._fed[scope]
 
     def _scope(

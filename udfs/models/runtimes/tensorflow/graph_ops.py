@@ -224,11 +224,14 @@ UNWRITTEN = frozenset(
     {"BlockLSTM", "BlockLSTMV2", "DestroyTemporaryVariable", "Empty", "FakeParam", "TemporaryVariable"}
 )
 
+_CHANGING = (
+    "Assign", "CountUpTo", "LookupTableImport", "LookupTableInsert", "LookupTableRemove", "ResourceCountUpTo",
+    "ResourceScatter", "Rng", "Scatter",
+)  # fmt: skip
+
 # They change what a later call reads.
 CHANGES = frozenset(
     name
     for name in (*STATE.split(), *LOOKUP.split())
-    if name.startswith(("Assign", "CountUpTo", "ResourceCountUpTo", "ResourceScatter", "Rng", "Scatter"))
-    or name.startswith(("LookupTableImport", "LookupTableInsert", "LookupTableRemove"))
-    or name.endswith("StridedSliceAssign")
+    if name.startswith(_CHANGING) or name.endswith("StridedSliceAssign")
 ) - {"ScatterNdNonAliasingAdd"}

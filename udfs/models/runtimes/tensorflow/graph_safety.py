@@ -47,22 +47,14 @@ def check_graph(graph_def: Any, served: Served) -> list[str]:
     """
     _check_names(graph_def)
     walk = GraphWalk(graph_def)
-    everything = Reached(set(walk.nodes), set(walk.functions))
-    order = callees_first(walk, everything)
-    registered = configured_tensorflow().raw_ops.__dict__
-    once = (
-        _Once(walk, order, served.restoring, (served.scoring, served.filling), RESTORES, 0, served.variables),
-        _Once(walk, order, served.filling, (served.scoring, served.restoring), TEXT_TABLES, 1, served.assets),
-    )
+    order = callees_first(walk, Reached(set(walk.nodes), set(walk.functions)))
+    check = _Check(walk, order, served)
     unfolded = 0
     for node in graph_def.node:
-        where = "an initialiser" if node.name in served.filling.nodes - served.scoring.nodes else "the graph"
-        unfolded += _check_node(walk, node, None, where, once, registered)
+        unfolded += check.node(node, None)
     for function in graph_def.library.function:
-        name = function.signature.name
-        where = f"function {name!r}" + (" of an initialiser" if name in served.filling.functions else "")
         for node in function.node_def:
-            unfolded += _check_node(walk, node, name, where, once, registered)
+            unfolded += check.node(node, function.signature.name)
     if unfolded > MAX_CONSTANTS:
         raise UnsafeModelError(
             f"the graph's constants fill {unfolded:,} bytes of memory, which the file does not hold: "
@@ -71,34 +63,75 @@ def check_graph(graph_def: Any, served: Served) -> list[str]:
     return order
 
 
+@dataclass(frozen=True, slots=True)
 class _Once:
-    """Where operators on files may stand: in what runs at loading only, on the file names that are fed."""
+    """Operators on files: `among` is what runs only when their argument number `argument` is fed."""
 
-    def __init__(
-        self,
-        walk: GraphWalk,
-        order: Sequence[str],
-        among: Reached,
-        others: Sequence[Reached],
-        ops: frozenset[str],
-        argument: int,
-        fed: Collection[str],
-    ) -> None:
-        self.ops, self._argument = ops, argument
-        # what also runs at another time is not fed then
-        self._among = Reached(
-            among.nodes.difference(*(o.nodes for o in others)),
-            among.functions.difference(*(o.functions for o in others)),
+    ops: frozenset[str]
+    argument: int
+    among: Reached
+    fed: FedTensors
+
+
+class _Check:
+    """Judges nodes one by one."""
+
+    def __init__(self, walk: GraphWalk, order: Sequence[str], served: Served) -> None:
+        self._functions = walk.functions
+        self._registered = configured_tensorflow().raw_ops.__dict__
+        self._filling = served.filling
+        self._scoring = served.scoring
+        kinds = (
+            (RESTORES, 0, served.restoring, (served.scoring, served.filling), served.variables),
+            (TEXT_TABLES, 1, served.filling, (served.scoring, served.restoring), served.assets),
         )
-        self._fed = FedTensors(walk, among, [f for f in order if f in among.functions], fed)
+        self._once = []
+        for ops, argument, among, others, fed in kinds:
+            # what also runs at another time is not fed then
+            alone = Reached(
+                among.nodes.difference(*(o.nodes for o in others)),
+                among.functions.difference(*(o.functions for o in others)),
+            )
+            tensors = FedTensors(walk, among, [f for f in order if f in among.functions], fed)
+            self._once.append(_Once(ops, argument, alone, tensors))
 
-    def takes(self, scope: str | None, node: Any) -> bool:
-        """Whether `node` stands where it may."""
-        known = self._among.nodes if scope is None else self._among.functions
-        return node.op in self.ops and (node.name if scope is None else scope) in known
+    def node(self, node: Any, scope: str | None) -> int:
+        """Refuse the node, or give the bytes by which it grows in memory beyond what the file holds of it.
 
-    def reads_fed(self, scope: str | None, node: Any) -> bool:
-        return len(node.input) > self._argument and self._fed.holds(scope, node.input[self._argument])
+        `scope`: the function in which it stands, None for the main graph.
+        """
+        op = node.op
+        if op not in ALLOWED and op not in self._functions:
+            self._check_once(node, scope)
+        if op == "Const":
+            return _check_constant(node, self._where(node, scope))
+        if op == "SerializeTensor" and node.attr["T"].type in HANDLE_DTYPES:
+            where = self._where(node, scope)
+            raise UnsafeModelError(
+                f"node {node.name!r} in {where} writes out a handle to something in memory"
+            )
+        return 0
+
+    def _check_once(self, node: Any, scope: str | None) -> None:
+        where = self._where(node, scope)
+        for kind in self._once:
+            there = node.name in kind.among.nodes if scope is None else scope in kind.among.functions
+            if node.op in kind.ops and there:
+                if len(node.input) > kind.argument and kind.fed.holds(scope, node.input[kind.argument]):
+                    return
+                raise UnsafeModelError(
+                    f"operator {node.op} (node {node.name!r} in {where}) reads a file of its own "
+                    "choice, and not "
+                    "one of the model's own: save the file as an asset, the variables by the model's saver"
+                )
+        why = reason(node.op, self._registered)
+        raise UnsafeModelError(f"operator {node.op} (node {node.name!r} in {where}) {why}")
+
+    def _where(self, node: Any, scope: str | None) -> str:
+        if scope is not None:
+            return f"function {scope!r}" + (" of an initialiser" if scope in self._filling.functions else "")
+        filling = node.name in self._filling.nodes and node.name not in self._scoring.nodes
+        return "an initialiser" if filling else "the graph"
 
 
 def _check_names(graph_def: Any) -> None:
@@ -109,32 +142,6 @@ def _check_names(graph_def: Any) -> None:
     for name, count in Counter(n.name for n in graph_def.node).items():
         if count > 1:
             raise UnsafeModelError(f"two nodes are named {name!r}, and only one of them would be seen")
-
-
-def _check_node(
-    walk: GraphWalk,
-    node: Any,
-    scope: str | None,
-    where: str,
-    once: Sequence[_Once],
-    registered: Collection[str],
-) -> int:
-    """Refuse the node, or give the bytes by which it grows in memory beyond what the file holds of it."""
-    if node.op not in ALLOWED and node.op not in walk.functions:
-        kind = next((o for o in once if o.takes(scope, node)), None)
-        if kind is None:
-            why = reason(node.op, registered)
-            raise UnsafeModelError(f"operator {node.op} (node {node.name!r} in {where}) {why}")
-        if not kind.reads_fed(scope, node):
-            raise UnsafeModelError(
-                f"operator {node.op} (node {node.name!r} in {where}) reads a file of its own choice, "
-                "and not one of the model's own: save the file as an asset, the variables by the model's saver"
-            )
-    if node.op == "Const":
-        return _check_constant(node, where)
-    if node.op == "SerializeTensor" and node.attr["T"].type in HANDLE_DTYPES:
-        raise UnsafeModelError(f"node {node.name!r} in {where} writes out a handle to something in memory")
-    return 0
 
 
 def _check_constant(node: Any, where: str) -> int:

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import LoadError, PredictError, TrialError
-from schemas.tensors import LIST, Columns, DType, Output
-from udfs.models import smoke_test
+from schemas.tensors import LIST, Columns, DType, Input, Output
 from udfs.models.runtimes.tensorflow.binding import Bound
 from udfs.models.runtimes.tensorflow.element_types import is_complex, output_dtype, widened
 from udfs.models.runtimes.tensorflow.session import first_line, prepared_call
@@ -22,9 +21,9 @@ PROBE_ROWS = 3
 class SessionRuntime:
     """A model in a session. It owns the session; `close` ends it.
 
-    `bound` says what is fed; `outputs` are output name -> tensor name; of those in `constants`, which no input
-    changes, a call gives one value for all its records. `notes` are sentences for who publishes the model.
-    Raises `LoadError`; the session is then still the caller's to close.
+    `bound` says what is fed; `outputs` are output name -> tensor name; of those in `constants`, which no
+    input changes, a call gives one value for all its records. `notes` are sentences for who publishes the
+    model. Raises `LoadError`; the session is then still the caller's to close.
     """
 
     def __init__(
@@ -95,7 +94,8 @@ class SessionRuntime:
                 results[n] = np.broadcast_to(result, (count, *result.shape))
             elif result.ndim == 0 or len(result) != count:
                 raise PredictError(
-                    f"output {name!r} has the shape {result.shape} for {count} records, not one row a record: "
+                    f"output {name!r} has the shape {result.shape} for {count} records, not one row a "
+                    "record: "
                     "choose others by --output"
                 )
             if not self._as_is[n]:
@@ -115,10 +115,10 @@ class SessionRuntime:
     def _probed(self) -> list[tuple[int, ...]]:
         """The shapes of outputs that the graph does not tell, from a call on made-up rows.
 
-        The graph tells most. Of the others, a call on zeros and empty texts, and one on generated rows, of
-        which one may be outside of what the model takes.
+        The graph tells most. For others there is a call on ones and one on zeros (empty texts), of which one
+        may be outside of what the model takes.
         """
-        made = smoke_test.generated(self.inputs, PROBE_ROWS)
+        made = _made_up(self.inputs)
         probes = [made]
         if not any(i.shape == LIST for i in self.inputs):
             zeros = {
@@ -136,7 +136,9 @@ class SessionRuntime:
             else:
                 shapes[tuple(results[name].shape[1:] for name in self._names)] = None
         if not shapes:
-            raise LoadError(f"the outputs have no known shape, and a call on made-up records failed: {failed}")
+            raise LoadError(
+                f"the outputs have no known shape, and a call on made-up records failed: {failed}"
+            )
         first, *others = shapes
         for name, *found in zip(self._names, first, *others, strict=True):
             if len(set(found)) > 1:
@@ -145,6 +147,19 @@ class SessionRuntime:
                     "export it with a fixed one (to_tensor(shape=...), padding), or choose others by --output"
                 )
         return list(first)
+
+
+def _made_up(inputs: Sequence[Input]) -> dict[str, NDArray]:
+    """`PROBE_ROWS` rows of ones, of which lists have different lengths."""
+    rows: dict[str, NDArray] = {}
+    for i in inputs:
+        one = "1" if i.dtype is DType.TEXT else 1
+        if i.shape == LIST:
+            rows[i.name] = np.empty(PROBE_ROWS, object)
+            rows[i.name][:] = [np.full(n + 1, one, i.dtype.numpy) for n in range(PROBE_ROWS)]
+        else:
+            rows[i.name] = np.full((PROBE_ROWS, *i.shape), one, i.dtype.numpy)
+    return rows
 
 
 def _texts(texts: NDArray) -> NDArray:
@@ -166,7 +181,8 @@ def _output_dtype(name: str, tensor: Any) -> DType:
     dtype = output_dtype(tensor.dtype)
     if dtype is None:
         raise LoadError(
-            f"output {name!r} is of type {tensor.dtype.name}, which no result holds: choose others by --output, "
+            f"output {name!r} is of type {tensor.dtype.name}, which no result holds: choose others by "
+            "--output, "
             "or export it as another type (tf.cast)"
         )
     return dtype

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from udfs.models.runtimes.tensor_inputs import ModelTensor
 from udfs.models.runtimes.tensorflow.assets import asset_files, read_directly
 from udfs.models.runtimes.tensorflow.binding import bind
 from udfs.models.runtimes.tensorflow.checkpoint import missing_values
-from udfs.models.runtimes.tensorflow.graph_cut import cut, full
+from udfs.models.runtimes.tensorflow.graph_cut import cut, fetched
 from udfs.models.runtimes.tensorflow.graph_plain import make_plain
 from udfs.models.runtimes.tensorflow.graph_safety import Served, check_graph, parsed
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached
@@ -30,7 +30,7 @@ from udfs.models.runtimes.tensorflow.meta_graph import (
     union,
 )
 from udfs.models.runtimes.tensorflow.runtime import SessionRuntime
-from udfs.models.runtimes.tensorflow.served import inspect
+from udfs.models.runtimes.tensorflow.served import ServedGraph, inspect
 from udfs.models.runtimes.tensorflow.session import (
     configured_tensorflow,
     first_line,
@@ -65,7 +65,7 @@ def load(
 
 @dataclass(frozen=True, slots=True)
 class _Setup:
-    """What runs once before scoring: the restore operator (None: nothing to restore), values, initialisers."""
+    """What runs once before scoring. `restore`: the operator, None where there is nothing to restore."""
 
     restore: str | None
     filename: str
@@ -93,7 +93,7 @@ def _load(folder: Path, wanted: WantedSignature) -> Runtime:
     make_plain(meta.graph_def)
     read_directly(meta)
     fed = cut(meta.graph_def, [part for d in declared for part in d.parts])
-    fetches = {name: fed.get(tensor) or full(tensor) for name, tensor in fetches.items()}
+    fetches = {name: fetched(meta.graph_def, tensor, fed) for name, tensor in fetches.items()}
     walk = GraphWalk(meta.graph_def)
     scoring = walk.reach(fetches.values())
     fills = fillers(walk, meta, scoring)
@@ -104,13 +104,13 @@ def _load(folder: Path, wanted: WantedSignature) -> Runtime:
     saver = meta.saver_def
     served = Served(scoring, filling, restoring, [saver.filename_tensor_name], list(files))
     order = check_graph(graph_def, served)
-    facts = inspect(GraphWalk(graph_def), order, declared, fed, fetches, scoring)
+    facts = inspect(ServedGraph(GraphWalk(graph_def), order, scoring), declared, fed, fetches)
     prefix = folder / "variables" / "variables"
     setup = _Setup(
         restore=saver.restore_op_name if restoring.nodes else None,
         filename=saver.filename_tensor_name,
         prefix=prefix,
-        values=_unrestored(walk, folder, meta, scoring, filling, restoring),
+        values=_unrestored(walk, folder, meta, scoring.nodes - restoring.nodes - filling.nodes),
         fills=fills,
         assets=files,
     )
@@ -152,18 +152,17 @@ def _restoring(walk: GraphWalk, folder: Path, meta: Any, needed: Reached) -> Rea
         return walk.reach([saver.restore_op_name, saver.filename_tensor_name])
     if held:
         raise LoadError(
-            f"the SavedModel has the variable {held[0]!r}, and no variables/ beside it: publish the whole folder"
+            f"the SavedModel has the variable {held[0]!r}, and no variables/ beside it: publish the "
+            "whole folder"
         )
     return Reached()
 
 
 def _unrestored(
-    walk: GraphWalk, folder: Path, meta: Any, scoring: Reached, filling: Reached, restoring: Reached
+    walk: GraphWalk, folder: Path, meta: Any, unset: Collection[str]
 ) -> list[tuple[str, NDArray]]:
-    """Variables that scoring reads and that neither the saver nor an initialiser gives a value."""
-    missing = sorted(
-        n for n in scoring.nodes - restoring.nodes - filling.nodes if walk.nodes[n].op == "VarHandleOp"
-    )
+    """The values of variables among the nodes `unset`, to which neither saver nor initialiser gives one."""
+    missing = sorted(n for n in unset if walk.nodes[n].op == "VarHandleOp")
     return missing_values(meta, walk, folder / "variables" / "variables", missing)
 
 

@@ -27,15 +27,23 @@ class Facts:
     notes: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class ServedGraph:
+    """`order`: the graph's functions, each behind those it calls; `scoring`: what each call runs."""
+
+    walk: GraphWalk
+    order: Sequence[str]
+    scoring: Reached
+
+
 def inspect(
-    walk: GraphWalk,
-    order: Sequence[str],
+    served: ServedGraph,
     declared: Sequence[Declared],
     fed: Mapping[str, str],
     fetches: Mapping[str, str],
-    scoring: Reached,
 ) -> Facts:
-    """Facts of a pruned graph. `order`: its functions, each behind those it calls; `fed`: tensor -> as fed."""
+    """Facts of a pruned graph. `fed`: tensor of `declared` -> the one that is fed; `fetches`: outputs."""
+    walk, order, scoring = served.walk, served.order, served.scoring
     left = [
         replace(d, parts=tuple(fed[p] for p in d.parts))
         for d in declared
@@ -79,7 +87,8 @@ def _notes(
         notes.append(f"the same for all records of a call, since no input changes it: {', '.join(constants)}")
     if changed := sorted({n.op for n in _running(walk, scoring) if n.op in CHANGES}):
         notes.append(
-            f"each call changes what the model keeps ({', '.join(changed)}): results depend on the calls before"
+            f"each call changes what the model keeps ({', '.join(changed)}): "
+            "results depend on the calls before"
         )
     return notes
 

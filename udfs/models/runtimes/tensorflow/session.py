@@ -85,6 +85,6 @@ def model_tensor(name: str, tensor: Any) -> ModelTensor:
 
 
 def first_line(error: Exception) -> str:
-    """What a user needs of an error of TensorFlow: its first line, without names of functions made up in it."""
+    """What a user needs of an error of TensorFlow: its first line, without made-up names of functions."""
     text = _INSIDE.sub("", str(error)).strip()
     return text.splitlines()[0][:300] if text else type(error).__name__

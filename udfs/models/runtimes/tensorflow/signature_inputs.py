@@ -42,7 +42,8 @@ def _declared(name: str, info: Any) -> Declared:
         if spec.type_spec_class_name == _SPARSE and len(parts) == 3:
             return Declared(name, parts, _width(shape, name))
     raise InputsError(
-        f"input {name!r} is a tensor in parts that no list of numbers or texts makes: export it as a dense one, "
+        f"input {name!r} is a tensor in parts that no list of numbers or texts makes: export it as a "
+        "dense one, "
         "or as ragged with one ragged dimension"
     )
 
