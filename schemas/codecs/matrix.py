@@ -138,8 +138,6 @@ def _flatten(value: Any, shape: tuple[int, ...], dtype: DType, name: str, into: 
         into.append(_scalar(value, dtype, name))
     elif value is None:
         raise UnfitError(Code.NULL, f"field {name!r} is null")
-    elif not isinstance(value, list | tuple) and shape == (1,):
-        into.append(_scalar(value, dtype, name))  # a number stands for a list of one
     elif not isinstance(value, list | tuple):
         what = "a list" if shape == LIST else f"a list of {shape[0]}"
         raise UnfitError(Code.WRONG_SHAPE, f"field {name!r} holds {_kind(value)} where {what} belongs")

@@ -73,7 +73,9 @@ def _bound(tensor: ModelTensor, given: PartialInput, spare: tuple[str, ...], fix
     shape: tuple[int, ...]
     allowed: tuple[int, ...]
     if inner in ((), (1,)):
-        shape = (1,) if given.shape == (1,) and inner == (1,) else ()
+        # where the tensor tells no rank, a shape of (1,) tells it, and says nothing of the record
+        listed = tensor.shape is not None and given.shape == (1,) and inner == (1,)
+        shape = (1,) if listed else ()
         allowed = (1,)
     else:
         shape = inner
