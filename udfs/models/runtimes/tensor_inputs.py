@@ -110,6 +110,11 @@ def _batch(tensor: ModelTensor, given: PartialInput, spare: tuple[str, ...], fix
     name, shape = tensor.name, tensor.shape
     if shape is None or (shape and shape[0] is None):
         return None
+    if not shape and not fixed_batch:
+        raise InputsError(
+            f"input {name!r} has the shape (), which leaves no room for a block of records: export it with a "
+            "first dimension of any size"
+        )
     if not shape:
         raise InputsError(
             f"input {name!r} is one value for a whole call and not one a record: give that value, such as "
