@@ -14,7 +14,7 @@ from schemas.model_pb2 import ModelDescriptor
 from schemas.plans.plan import read_plan
 from udfs.models.composite.descriptor import announced_digest, graph_message, parse_graph
 from udfs.models.composite.nodes import Graph
-from udfs.models.descriptor_parts import content, fingerprint, output_names, partial_inputs
+from udfs.models.descriptor_parts import content, fingerprint, output_names, partial_inputs, smoke_rows_of
 from udfs.models.runtimes.base import PartialInput, WantedSignature
 
 SERVE = "SERVE"
@@ -34,7 +34,8 @@ class Announcement:
     graph they are what `graph_digest` says. `outputs` pairs a model output with its name in the result.
     `name` is "" only in a withdrawal of whatever model serves the data type. `plan` is the JSON of a plan to
     DECIDE by, unchecked ("" is the default plan). `batch_dependent`: an answer may depend on the records
-    beside it, or on the calls before.
+    beside it, or on the calls before. `smoke_rows`: records as JSON
+    objects to try the model with, where made-up ones would not do.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Announcement:
     plan: str = ""
     graph: Graph | None = None
     batch_dependent: bool = False
+    smoke_rows: tuple[bytes, ...] = ()
 
     def wanted(self, fields: Sequence[str] = ()) -> WantedSignature:
         """What a runtime is asked for; `fields` are the data type's record fields from the settings."""
@@ -114,6 +116,7 @@ def parse(data: bytes) -> Announcement:
         plan=message.plan,
         graph=graph,
         batch_dependent=message.batch_dependent,
+        smoke_rows=smoke_rows_of(message, about),
     )
 
 
@@ -138,6 +141,7 @@ def build(
     plan: str = "",
     graph: Graph | None = None,
     batch_dependent: bool = False,
+    smoke_rows: Iterable[bytes] = (),
 ) -> bytes:
     """Descriptor bytes for a publisher, checked by `parse` before they are handed out.
 
@@ -171,6 +175,7 @@ def build(
             plan=plan,
             graph=None if graph is None else graph_message(graph),
             batch_dependent=batch_dependent,
+            smoke_rows=smoke_rows,
         )
         for i in inputs:
             message.inputs.add(

@@ -16,6 +16,10 @@ from schemas.tensors import LIST, DType
 from udfs.models.runtimes.base import PartialInput
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+MAX_SMOKE_ROWS = 1024
+MAX_SMOKE_BYTES = 512 * 1024
+"""Of a descriptor's smoke rows in all: it must stay below what Kafka takes for a message."""
+
 _DTYPES = frozenset(d.value for d in DType)
 
 
@@ -86,6 +90,16 @@ def output_names(given: Iterable[ModelOutput], about: str) -> tuple[tuple[str, s
     outputs = tuple((o.name, o.alias or o.name) for o in given)
     unique((alias for _, alias in outputs), "output", about)
     return outputs
+
+
+def smoke_rows_of(message: ModelDescriptor, about: str) -> tuple[bytes, ...]:
+    """Records for the smoke test, each one JSON object; whether they fit the model is found at loading."""
+    rows = tuple(message.smoke_rows)
+    if len(rows) > MAX_SMOKE_ROWS:
+        raise DescriptorError(f"{about} has {len(rows)} smoke rows; give at most {MAX_SMOKE_ROWS}")
+    if (size := sum(map(len, rows))) > MAX_SMOKE_BYTES:
+        raise DescriptorError(f"{about} has {size:,} bytes of smoke rows; give at most {MAX_SMOKE_BYTES:,}")
+    return rows
 
 
 def unique(names: Iterable[str], what: str, about: str) -> None:

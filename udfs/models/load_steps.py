@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from schemas.errors import LoadError, ModelError, PredictError, TrialError
 from udfs.io.limits import Limits
@@ -29,7 +28,6 @@ class LoadPolicy:
     `roots`: where locations may point. `scratch`: the parent of the private folders, by default the system's.
     `fields`: the data type's record fields in order. `warm_up_batches`: batch sizes in records. `warm_up`:
     what calls at these sizes may take.
-    `trial_rows`: records (field -> value) to try the model with, where generated ones would not do.
     """
 
     roots: tuple[str, ...] = ()
@@ -38,7 +36,6 @@ class LoadPolicy:
     max_files: int = Limits().max_files
     fields: tuple[str, ...] = ()
     warm_up_batches: tuple[int, ...] = (1, 64, 1024)
-    trial_rows: tuple[Mapping[str, Any], ...] = ()
     s3: S3Options = field(default_factory=S3Options)
     warm_up: Budget = field(default_factory=Budget)
 

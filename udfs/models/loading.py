@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from schemas.errors import InputsError, LoadError
 from schemas.tensors import Columns
@@ -59,18 +58,12 @@ def load_model(
         with steps.step("load"):
             _check_fields(runtime, policy.fields)
         with steps.step("trial"):
-            for count in _TRIAL_BATCHES:
-                _try(runtime, policy.trial_rows, count)
-            report.notes += company.allowed(
-                runtime, partial(_columns, runtime, policy.trial_rows), announcement.batch_dependent
-            )
+            rows = _Rows(runtime, announcement.smoke_rows)
+            for count in sorted({*_TRIAL_BATCHES, rows.given}):
+                _call(runtime, rows.columns(count))
+            report.notes += company.allowed(runtime, rows.columns, announcement.batch_dependent)
         with steps.step("warm-up"):
-            warmed = warm_up(
-                partial(_call, runtime),
-                partial(_columns, runtime, policy.trial_rows),
-                policy.warm_up_batches,
-                policy.warm_up,
-            )
+            warmed = warm_up(partial(_call, runtime), rows.columns, policy.warm_up_batches, policy.warm_up)
             report.warm_up_ms, report.rows = warmed.ms, warmed.rows
             report.notes += [warmed.note] if warmed.note else []
         stamp = ModelStamp(
@@ -108,15 +101,23 @@ def _loader(runtimes: Mapping[str, Load] | None, model_type: str) -> Load:
     return importlib.import_module(RUNTIMES[model_type]).load if runtimes is None else runtimes[model_type]
 
 
-def _columns(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> Columns:
-    if rows:
-        return smoke_test.from_rows(runtime.inputs, rows, count)
-    # A runtime may know which values its inputs take, such as the categories that a PMML document declares.
-    return smoke_test.generated(runtime.inputs, count, getattr(runtime, "valid_values", None))
+class _Rows:
+    """Rows for the smoke test and the warm-up: those given, else made-up ones. Raises `TrialError`.
 
+    `given` is how many were given, at least 1, so that each is tried.
+    """
 
-def _try(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> None:
-    _call(runtime, _columns(runtime, rows, count))
+    def __init__(self, runtime: Runtime, rows: Sequence[bytes]) -> None:
+        self.given = max(len(rows), 1)
+        self._runtime = runtime
+        self._columns = smoke_test.smoke_columns(runtime.inputs, rows) if rows else None
+
+    def columns(self, count: int) -> Columns:
+        if self._columns is not None:
+            return smoke_test.repeated(self._columns, self.given, count)
+        # A runtime may know which values its inputs take: categories and intervals that PMML declares.
+        valid, ranges = (getattr(self._runtime, name, None) for name in ("valid_values", "ranges"))
+        return smoke_test.generated(self._runtime.inputs, count, valid, ranges)
 
 
 def _call(runtime: Runtime, columns: Columns) -> None:

@@ -58,9 +58,16 @@ class PartialInput:
     constant: str = ""
 
 
+Range = tuple[float | None, float | None]
+"""The least and the greatest value that a number takes; None: no bound."""
+
+
 @runtime_checkable
 class Runtime(Protocol):
     """A loaded model. Made by a runtime module's `load(artifact, wanted)`.
+
+    `valid_values` (input name -> values) and `ranges` (input name -> `Range`), where a runtime has them,
+    bound the rows that are made up to try the model with.
 
     `load` raises a `schemas.errors.ModelError`: `UnsafeModelError`, `ArchiveError`, `LoadError`,
     `InputsError` or `UnprovenModelError`.
