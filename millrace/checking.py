@@ -38,7 +38,12 @@ class Checked:
         """The inputs in full, so that a job needs no settings to know their fields. A graph's stand in it."""
         if self.announcement.graph is not None:
             return ()
-        return tuple(PartialInput(i.name, i.dtype.value, i.shape, i.fields) for i in self.inputs)
+        said = {p.name: p for p in self.announcement.inputs}
+        stated = []
+        for i in self.inputs:
+            shape = said[i.name].shape if i.name in said else None
+            stated.append(PartialInput(i.name, i.dtype.value, shape or i.shape, i.fields))
+        return (*stated, *(p for p in said.values() if p.constant))
 
 
 @dataclass(frozen=True, slots=True)

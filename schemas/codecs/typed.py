@@ -18,7 +18,7 @@ import numpy as np
 
 from schemas.codecs.matrices import FORMATS, MatrixReader, MatrixText, check_utf8
 from schemas.codecs.matrix import FLOATS, INT_BITS
-from schemas.tensors import Columns, DType, Input
+from schemas.tensors import LIST, Columns, DType, Input
 
 
 def fast_reader(inputs: Sequence[Input]) -> TypedReader | MatrixReader:
@@ -37,6 +37,8 @@ class TypedReader:
         names = [name for name, _ in fields]
         if not fields or len(set(names)) < len(names):
             raise ValueError("no fields, or a field that is read twice")
+        if any(i.shape == LIST for i in inputs):
+            raise ValueError("a list of any length")
         attributes = [f"f{k}" for k in range(len(names))]
         record = msgspec.defstruct(
             "Record",

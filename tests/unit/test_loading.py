@@ -204,7 +204,9 @@ def test_given_rows_replace_the_generated_ones(scratch, sums):
     policy = LoadPolicy(scratch=str(scratch), warm_up_batches=())
     load_model(replace(ANNOUNCED, smoke_rows=rows), policy, sums(answer=answer)).close()
     one, two = [1.0, 2.0], [3.0, 4.0]
-    assert seen == [[one], [one, two], [one, two, one]]
+    three = [one, two, one]
+    # the trial, then the same rows again and in other company
+    assert seen == [[one], [one, two], three, three, three, [one]]
 
 
 def test_every_given_row_is_tried(scratch, sums):

@@ -16,6 +16,7 @@ from udfs.models.digest import Digest
 from udfs.models.fetch import bring, check_digest
 from udfs.models.loaded_model import LoadReport
 from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
+from udfs.models.warm_up import Budget
 
 Load = Callable[[Artifact, WantedSignature], Runtime]
 
@@ -25,7 +26,8 @@ class LoadPolicy:
     """What loading may use and must prove.
 
     `roots`: where locations may point. `scratch`: the parent of the private folders, by default the system's.
-    `fields`: the data type's record fields in order. `warm_up_batches`: batch sizes in records.
+    `fields`: the data type's record fields in order. `warm_up_batches`: batch sizes in records. `warm_up`:
+    what calls at these sizes may take.
     """
 
     roots: tuple[str, ...] = ()
@@ -35,6 +37,7 @@ class LoadPolicy:
     fields: tuple[str, ...] = ()
     warm_up_batches: tuple[int, ...] = (1, 64, 1024)
     s3: S3Options = field(default_factory=S3Options)
+    warm_up: Budget = field(default_factory=Budget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,9 @@ class LoadSteps:
 
     def load(self, model_type: str, artifact: Artifact, wanted: WantedSignature) -> Runtime:
         """The runtime, which has checked what the model may do."""
-        return self.loader(model_type)(artifact, wanted)
+        runtime = self.loader(model_type)(artifact, wanted)
+        self.report.notes += getattr(runtime, "notes", ())
+        return runtime
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

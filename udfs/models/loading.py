@@ -14,23 +14,21 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 from schemas.errors import InputsError, LoadError
 from schemas.tensors import Columns
-from udfs.models import smoke_test
+from udfs.models import company, smoke_test
 from udfs.models.composite.loading import load_graph
 from udfs.models.descriptor import SERVE, Announcement
 from udfs.models.load_steps import Load, LoadPolicy, LoadSteps
 from udfs.models.loaded_model import LoadedModel, LoadReport, ModelStamp
 from udfs.models.runtimes.base import Runtime
 from udfs.models.runtimes.catalogue import RUNTIMES
+from udfs.models.warm_up import warm_up
 
 __all__ = ["LoadPolicy", "LoadReport", "LoadedModel", "ModelStamp", "load_model"]
 
 _TRIAL_BATCHES = (1, 3)
-_WARM_CALLS = 5
-_WARM_SECONDS = 0.5
 
 
 def load_model(
@@ -62,10 +60,12 @@ def load_model(
         with steps.step("trial"):
             rows = _Rows(runtime, announcement.smoke_rows)
             for count in sorted({*_TRIAL_BATCHES, rows.given}):
-                _try(runtime, rows, count)
+                _call(runtime, rows.columns(count))
+            report.notes += company.allowed(runtime, rows.columns, announcement.batch_dependent)
         with steps.step("warm-up"):
-            for count in policy.warm_up_batches:
-                report.warm_up_ms[count] = _warm_up(runtime, rows, count)
+            warmed = warm_up(partial(_call, runtime), rows.columns, policy.warm_up_batches, policy.warm_up)
+            report.warm_up_ms, report.rows = warmed.ms, warmed.rows
+            report.notes += [warmed.note] if warmed.note else []
         stamp = ModelStamp(
             name=announcement.name,
             version=announcement.version,
@@ -120,18 +120,6 @@ class _Rows:
         return smoke_test.generated(self._runtime.inputs, count, valid, ranges)
 
 
-def _try(runtime: Runtime, rows: _Rows, count: int) -> None:
-    answer = runtime.predict(rows.columns(count))
-    smoke_test.check_answer(answer, runtime.outputs, count)
-
-
-def _warm_up(runtime: Runtime, rows: _Rows, count: int) -> float:
-    """Median ms of a call at this batch size, without the first, in which memory and kernels are set up."""
-    columns = rows.columns(count)
+def _call(runtime: Runtime, columns: Columns) -> None:
+    count = len(columns[runtime.inputs[0].name])
     smoke_test.check_answer(runtime.predict(columns), runtime.outputs, count)
-    times: list[float] = []
-    while len(times) < _WARM_CALLS and sum(times) < _WARM_SECONDS:
-        started = time.perf_counter()
-        runtime.predict(columns)
-        times.append(time.perf_counter() - started)
-    return median(times) * 1000

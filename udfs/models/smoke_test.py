@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from schemas.codecs.json_codec import JsonCodec
 from schemas.codecs.matrix import FLOATS
 from schemas.errors import TrialError
-from schemas.tensors import Columns, DType, Input, Output
+from schemas.tensors import LIST, Columns, DType, Input, Output
 from udfs.models.runtimes.base import Range
 
 _SEED = 20_160_607
+_LONGEST = 4  # of lists of any length
 _MAX_ROW = 1 << 20  # bytes; descriptors are smaller
 
 
@@ -33,7 +34,8 @@ def generated(
     """
     columns: dict[str, NDArray] = {}
     for number, i in enumerate(inputs):
-        values = np.random.default_rng([_SEED, number]).random((count, *i.shape))
+        shape = (_LONGEST,) if i.shape == LIST else i.shape
+        values = np.random.default_rng([_SEED, number]).random((count, *shape))
         choices = (valid or {}).get(i.name)
         if choices:
             chosen = np.empty(values.size, dtype=i.dtype.numpy)
@@ -47,7 +49,17 @@ def generated(
             columns[i.name] = values.astype(i.dtype.numpy)
         else:
             columns[i.name] = (values >= 0.5).astype(i.dtype.numpy)
+        if i.shape == LIST:
+            columns[i.name] = _of_any_length(columns[i.name])
     return columns
+
+
+def _of_any_length(rows: NDArray) -> NDArray:
+    """Each row as a list of 1 to all of its values."""
+    lists = np.empty(len(rows), object)
+    for n, row in enumerate(rows):
+        lists[n] = row[: 1 + n % rows.shape[1]]
+    return lists
 
 
 def _within(values: NDArray, dtype: DType, low: float | None, high: float | None) -> NDArray:

@@ -45,12 +45,17 @@ class WantedSignature:
 
 @dataclass(frozen=True, slots=True)
 class PartialInput:
-    """An input as a descriptor states it; None where it leaves a part to the model."""
+    """An input as a descriptor states it; None where it leaves a part to the model.
+
+    `constant`: JSON of the value that each call is given, for an input that is not read from records; "":
+    none.
+    """
 
     name: str
     dtype: str | None = None
     shape: tuple[int, ...] | None = None
     fields: tuple[str, ...] = ()
+    constant: str = ""
 
 
 Range = tuple[float | None, float | None]
