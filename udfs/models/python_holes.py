@@ -63,7 +63,7 @@ HOLES = (
 
 
 def check_python(version: Version | None = None, holes: tuple[Hole, ...] = HOLES) -> None:
-    """Raise `SettingsError` where `version` (by default this interpreter's) has a hole that nothing bounds."""
+    """Raise `SettingsError` where `version` (this interpreter's) has a hole that nothing bounds."""
     here: Version = version or sys.version_info[:3]
     open_ = [hole for hole in holes if not hole.bounded_by and hole.is_in(here)]
     if open_:
