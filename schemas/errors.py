@@ -106,6 +106,24 @@ class UnprovenModelError(ModelError):
     step = "safety"
 
 
+class SandboxError(ModelError):
+    """The process in which a model is checked, or kept, ended, hung or outgrew its limits."""
+
+    step = "check"
+
+
+class QuarantineError(ModelError):
+    """A version whose checks ended without an outcome, or whose calls did not come back, is set aside."""
+
+    step = "quarantine"
+
+
+class QuotaError(ModelError):
+    """A limit on the number or size of models, plans or data types is reached."""
+
+    step = "quota"
+
+
 class LoadError(ModelError):
     """The runtime could not load the artifact."""
 

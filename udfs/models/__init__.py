@@ -1,0 +1,1 @@
+"""Models: what may be loaded, and how it is loaded."""
