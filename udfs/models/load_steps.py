@@ -42,11 +42,13 @@ class LoadPolicy:
 
 @dataclass(frozen=True, slots=True)
 class LoadSteps:
-    """The steps under one policy, timed in one report. `loader` finds the `load` of a model type."""
+    """The steps under one policy, timed in one report. `loader` finds the `load` of a model type; `begun` is
+    told of each step before it."""
 
     policy: LoadPolicy
     loader: Callable[[str], Load]
     report: LoadReport = field(default_factory=LoadReport)
+    begun: Callable[[str], None] = lambda step: None
 
     def fetch(self, announcement: Announcement, scratch: Path, taken: int = 0) -> tuple[Artifact, Digest]:
         """The content, with the digest of what is here. `taken`: bytes of the allowance that are used up."""
@@ -65,6 +67,7 @@ class LoadSteps:
         """Time a step, and turn what it raises into the `ModelError` that names the step."""
         seconds = self.report.seconds
         started = time.perf_counter()
+        self.begun(name)
         try:
             yield
         except PredictError as e:

@@ -15,12 +15,14 @@ _SPARE_PROCESSES = 512
 class SandboxLimits:
     """Bounds of one process. `memory_bytes` is address space beyond what the process begins with.
 
-    `cpu_seconds` and `deadline_seconds` (by the clock) are of a check as a whole. `file_bytes` bounds each
+    `loaded_bytes` bounds the memory that it has in use at its peak beyond that, which is what the model takes
+    again where it is loaded. `cpu_seconds` and `deadline_seconds` (by the clock) are of a check as a whole. `file_bytes` bounds each
     file that the process writes, `open_files` its descriptors. `start_seconds`: how long the fork server may
     take to import what models need. `stop_seconds`: how long `close` waits for a process that was killed.
     """
 
     memory_bytes: int = 4 << 30
+    loaded_bytes: int = 1 << 30
     cpu_seconds: int = 60
     deadline_seconds: float = 60.0
     file_bytes: int = 2 << 30
@@ -32,6 +34,16 @@ class SandboxLimits:
 def address_space() -> int:
     """The bytes of address space that this process has now."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE
+
+
+def resident() -> int:
+    """The bytes of memory that this process has in use now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+
+
+def peak_resident() -> int:
+    """The most bytes of memory that this process had in use at once."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def limit_this_process(limits: SandboxLimits) -> None:

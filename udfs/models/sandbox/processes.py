@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,15 +21,16 @@ from udfs.models.sandbox.interpreter import clean_environment, python_executable
 from udfs.models.sandbox.limits import SandboxLimits
 
 WARM = (
-    "udfs.runtimes.tensorflow_session:configured_tensorflow",
-    "udfs.runtimes.frozen_graph",
-    "udfs.runtimes.saved_model",
-    "udfs.runtimes.pmml",
+    "udfs.models.runtimes.tensorflow.session:configured_tensorflow",
+    "udfs.models.runtimes.tensorflow.frozen_graph",
+    "udfs.models.runtimes.tensorflow.saved_model",
+    "udfs.models.runtimes.pmml.runtime",
     "udfs.models.sandbox.checking",
 )
 """What the fork server imports, so that no process that it forks has to."""
 
 _LAST_WORDS = 400
+_CHATTER = re.compile(r"[IW]\d{4} |WARNING: All log messages before")  # of TensorFlow, when all is well
 _CONTROL_SECONDS = 20.0
 
 
@@ -97,8 +99,11 @@ class ForkServer:
 
     def close(self) -> None:
         """End it and all that it forked. Returns within the seconds that the limits give. Safe to call twice."""
+        self._closed = True
+        process = self._process
+        if process is not None and not self._ready:
+            process.kill()  # else who waits for it holds the lock for as long as it imports
         with self._lock:
-            self._closed = True
             self._stop()
 
     def _start(self) -> None:
@@ -233,7 +238,8 @@ def _signal_name(number: int) -> str:
 def _last_words(errors: int) -> str:
     size = os.fstat(errors).st_size
     written = os.pread(errors, _LAST_WORDS, max(size - _LAST_WORDS, 0)).decode("utf-8", "replace")
-    return " ".join(line for line in written.splitlines()[-3:] if line.isprintable()).strip()
+    lines = [line for line in written.splitlines() if line.isprintable() and not _CHATTER.match(line)]
+    return " ".join(lines[-3:]).strip()
 
 
 _shared: dict[ForkSpec, tuple[ForkServer, int]] = {}

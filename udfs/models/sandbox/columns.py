@@ -1,0 +1,107 @@
+"""Micro-batches in memory that two processes share: columns of numbers as they are, texts as JSON.
+
+What the other process wrote is checked before it is believed, and copied before it is used.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import mmap
+import os
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.tensors import Columns
+
+_ALIGNED = 64
+_NUMBERS = frozenset({"float32", "float64", "int32", "int64", "bool"})
+_SEALS = 0x0002 | 0x0004 | 0x0001  # no shrinking, no growing, no further seals
+_ADD_SEALS = 1033
+
+Layout = dict[str, dict[str, Any]]
+
+
+class TooSmallError(Exception):
+    """The columns need `needed` bytes."""
+
+    def __init__(self, needed: int) -> None:
+        super().__init__(f"{needed} bytes are needed")
+        self.needed = needed
+
+
+class MalformedError(Exception):
+    """What stands in the memory is not what its layout says."""
+
+
+class SharedBytes:
+    """Memory of a fixed size behind a descriptor, which no other process can shrink."""
+
+    def __init__(self, size: int, descriptor: int | None = None) -> None:
+        """New memory, or with `descriptor` that which another process made. Raises `OSError`."""
+        self.size = size
+        if descriptor is None:
+            descriptor = os.memfd_create("micro-batches", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            os.ftruncate(descriptor, size)
+            fcntl.fcntl(descriptor, _ADD_SEALS, _SEALS)
+        self.descriptor = descriptor
+        self.memory = mmap.mmap(descriptor, size)
+
+    def close(self) -> None:
+        self.memory.close()
+        os.close(self.descriptor)
+
+
+def write(columns: Columns, into: SharedBytes) -> Layout:
+    """Put the columns into the memory; the layout says where. Raises `TooSmallError`."""
+    parts: list[tuple[int, bytes | memoryview]] = []
+    layout: Layout = {}
+    end = 0
+    for name, column in columns.items():
+        array = np.asarray(column)
+        if array.dtype.kind == "O" or array.dtype.kind in "US":
+            data: bytes | memoryview = json.dumps(array.ravel().tolist()).encode()
+            dtype = "text"
+        else:
+            array = np.ascontiguousarray(array)
+            data, dtype = memoryview(array).cast("B") if array.size else b"", array.dtype.name
+        start = -(-end // _ALIGNED) * _ALIGNED
+        end = start + len(data)
+        layout[name] = {"dtype": dtype, "shape": list(array.shape), "at": start, "bytes": len(data)}
+        parts.append((start, data))
+    if end > into.size:
+        raise TooSmallError(end)
+    for start, data in parts:
+        into.memory[start : start + len(data)] = data
+    return layout
+
+
+def read(layout: Any, source: SharedBytes) -> dict[str, NDArray]:
+    """The columns of a layout, as copies. Raises `MalformedError` for whatever does not fit together."""
+    try:
+        return {str(name): _column(place, source) for name, place in layout.items()}
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as e:
+        raise MalformedError(f"{type(e).__name__}: {e}") from None
+
+
+def _column(place: Mapping[str, Any], source: SharedBytes) -> NDArray:
+    dtype, shape, start, length = place["dtype"], tuple(place["shape"]), place["at"], place["bytes"]
+    if not all(type(n) is int and n >= 0 for n in (start, length, *shape)) or len(shape) > 8:
+        raise MalformedError("a layout of no whole numbers")
+    if start + length > source.size:
+        raise MalformedError("a column beyond the memory")
+    data = source.memory[start : start + length]  # a copy
+    if dtype == "text":
+        values = json.loads(data)
+        if not isinstance(values, list) or len(values) != prod(shape):
+            raise MalformedError("a text column of another length")
+        column = np.empty(len(values), dtype=object)
+        column[:] = [None if v is None else str(v) for v in values]
+        return column.reshape(shape)
+    if dtype not in _NUMBERS or length != prod(shape) * np.dtype(dtype).itemsize:
+        raise MalformedError("a column of another size")
+    return np.frombuffer(data, dtype=dtype).reshape(shape)
