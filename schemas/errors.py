@@ -107,13 +107,19 @@ class UnprovenModelError(ModelError):
 
 
 class SandboxError(ModelError):
-    """The process in which a model is checked, or kept, ended, hung or outgrew its limits."""
+    """There is no process to check or keep a model in. That is not the model's fault."""
+
+    step = "check"
+
+
+class InconclusiveError(ModelError):
+    """An attempt to load came to no outcome: the process that made it ended, hung or talked nonsense."""
 
     step = "check"
 
 
 class QuarantineError(ModelError):
-    """A version whose checks ended without an outcome, or whose calls did not come back, is set aside."""
+    """A version is set aside: attempts to load it came to no outcome, or calls of it did not come back."""
 
     step = "quarantine"
 
@@ -146,3 +152,14 @@ class PredictError(ModelError):
     """A loaded model failed while it scored a block."""
 
     step = "predict"
+
+
+class UnresponsiveError(PredictError):
+    """A call was given up, or the process that made it is gone. No record is known to be to blame.
+
+    `counts`: whether it is one more call of the kind that a model is unpublished for.
+    """
+
+    def __init__(self, message: str, *, counts: bool = True) -> None:
+        super().__init__(message)
+        self.counts = counts

@@ -58,7 +58,8 @@ def build(announcement: Announcement, steps: LoadSteps, content: Content) -> Run
 
 
 def prove(runtime: Runtime, steps: LoadSteps) -> None:
-    """Let the runtime show that it scores, and warm it up. Raises the `ModelError` of the step that failed."""
+    """Let the runtime show that it scores, and warm it up. Raises the `ModelError` of the step that
+    failed."""
     policy, report = steps.policy, steps.report
     with steps.step("load"):
         _check_fields(runtime, policy.fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class LoadPolicy:
     `roots`: where locations may point. `scratch`: the parent of the private folders, by default the system's.
     `fields`: the data type's record fields in order. `warm_up_batches`: batch sizes in records.
     `trial_rows`: records (field -> value) to try the model with, where generated ones would not do.
+    `deadline_ms`: after which a runtime that can ends a call itself; 0 for never.
     """
 
     roots: tuple[str, ...] = ()
@@ -38,6 +39,7 @@ class LoadPolicy:
     warm_up_batches: tuple[int, ...] = (1, 64, 1024)
     trial_rows: tuple[Mapping[str, Any], ...] = ()
     s3: S3Options = field(default_factory=S3Options)
+    deadline_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class LoadSteps:
 
     def load(self, model_type: str, artifact: Artifact, wanted: Wanted) -> Runtime:
         """The runtime, which has checked what the model may do."""
-        return self.loader(model_type)(artifact, wanted)
+        return self.loader(model_type)(artifact, replace(wanted, deadline_ms=self.policy.deadline_ms))
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

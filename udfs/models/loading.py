@@ -35,9 +35,10 @@ def load_model(
 ) -> LoadedModel:
     """Take an announced model through every step.
 
-    `runtimes` (model type -> `load`) stands in for the modules under `udfs.models.runtimes`. `place`: where it
-    comes to run (`udfs.models.sandbox.places`); by default in this process, unchecked by any other. Raises
-    the `ModelError` of the step that failed; whatever was not foreseen becomes a `LoadError` that names it.
+    `runtimes` (model type -> `load`) stands in for the modules under `udfs.models.runtimes`. `place`: where
+    it comes to run (`udfs.models.sandbox.places`); by default in this process, unchecked by any other.
+    Raises the `ModelError` of the step that failed; whatever was not foreseen becomes a `LoadError` that
+    names it.
     """
     if announcement.operation != SERVE:
         raise LoadError(f"{announcement.name!r} is announced to {announcement.operation}, not to be loaded")

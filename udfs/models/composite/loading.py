@@ -24,8 +24,9 @@ def fetch_nodes(
 ) -> tuple[dict[str, Artifact], Digest]:
     """The content of each node, by its name, and what identifies the graph.
 
-    Nothing is fetched before its structure is known to be right; `policy.max_bytes` bounds the sum. Each node
-    has a folder of its own in `scratch`. Raises the `ModelError` of the step that failed, with the node's name.
+    Nothing is fetched before its structure is known to be right; `policy.max_bytes` bounds the sum. Each
+    node has a folder of its own in `scratch`. Raises the `ModelError` of the step that failed, with the
+    node's name.
     """
     graph = announcement.graph
     assert graph is not None
@@ -46,9 +47,7 @@ def fetch_nodes(
     return fetched, digest
 
 
-def load_graph(
-    announcement: Announcement, steps: LoadSteps, fetched: Mapping[str, Artifact]
-) -> GraphRuntime:
+def load_graph(announcement: Announcement, steps: LoadSteps, fetched: Mapping[str, Artifact]) -> GraphRuntime:
     """The graph as one runtime, of what `fetch_nodes` gave. Raises `ModelError`, with the node's name."""
     graph = announcement.graph
     assert graph is not None

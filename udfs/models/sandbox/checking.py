@@ -37,7 +37,7 @@ def check(channel: socket.socket, in_force: Sequence[str]) -> None:
     what it took or `refused`."""
     before = resident()
     job: CheckJob = pickle.loads(wire.receive(channel, 1 << 40))
-    steps = _steps(job, channel)
+    steps = told_steps(job, channel)
     try:
         runtime = loaded(job, steps)
         prove(runtime, steps)
@@ -45,16 +45,17 @@ def check(channel: socket.socket, in_force: Sequence[str]) -> None:
         wire.say(channel, refusal(e))
         return
     used = max(peak_resident() - before, 0)
-    wire.say(
-        channel, {"bytes": used, "seconds": steps.report.seconds, "in_force": list(in_force)}
-    )
+    wire.say(channel, {"bytes": used, "seconds": steps.report.seconds, "in_force": list(in_force)})
 
 
 def loaded(job: CheckJob, steps: LoadSteps) -> Runtime:
+    """Raises `ModelError`, `MemoryError`."""
     return build(job.announcement, steps, job.content)
 
 
-def _steps(job: CheckJob, channel: socket.socket) -> LoadSteps:
+def told_steps(job: CheckJob, channel: socket.socket) -> LoadSteps:
+    """Steps that the other side is told of when they begin."""
+
     def begun(name: str) -> None:
         wire.say(channel, {"step": name})
 

@@ -58,17 +58,17 @@ class SharedBytes:
 
 def write(columns: Columns, into: SharedBytes) -> Layout:
     """Put the columns into the memory; the layout says where. Raises `TooSmallError`."""
-    parts: list[tuple[int, bytes | memoryview]] = []
+    parts: list[tuple[int, bytes]] = []
     layout: Layout = {}
     end = 0
     for name, column in columns.items():
         array = np.asarray(column)
         if array.dtype.kind == "O" or array.dtype.kind in "US":
-            data: bytes | memoryview = json.dumps(array.ravel().tolist()).encode()
+            data = json.dumps(array.ravel().tolist()).encode()
             dtype = "text"
         else:
             array = np.ascontiguousarray(array)
-            data, dtype = memoryview(array).cast("B") if array.size else b"", array.dtype.name
+            data, dtype = array.tobytes(), array.dtype.name
         start = -(-end // _ALIGNED) * _ALIGNED
         end = start + len(data)
         layout[name] = {"dtype": dtype, "shape": list(array.shape), "at": start, "bytes": len(data)}

@@ -41,8 +41,8 @@ def version() -> int:
 
 def restrict(readable: Iterable[str], writable: Iterable[str], *, tcp: bool) -> bool:
     """From here on this process and its children read and execute only what is below `readable`, write only
-    what is below `writable`, and make no TCP connection unless `tcp` (from version 4 on). From version 6 on they
-    signal none but each other.
+    what is below `writable`, and make no TCP connection unless `tcp` (from version 4 on). From version 6 on
+    they signal none but each other.
 
     Paths that do not exist are passed over. Returns False where the kernel has no Landlock. Needs
     `no_new_privs`. Raises `OSError` where the kernel refuses a rule.

@@ -13,18 +13,17 @@ _SPARE_PROCESSES = 512
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
-    """Bounds of one process. `memory_bytes` is address space beyond what the process begins with.
-
-    `loaded_bytes` bounds the memory that it has in use at its peak beyond that, which is what the model takes
-    again where it is loaded. `cpu_seconds` and `deadline_seconds` (by the clock) are of a check as a whole. `file_bytes` bounds each
-    file that the process writes, `open_files` its descriptors. `start_seconds`: how long the fork server may
-    take to import what models need. `stop_seconds`: how long `close` waits for a process that was killed.
+    """Bounds of one process. `memory_bytes` is address space beyond what the process begins with;
+    `loaded_bytes` the memory that it has in use at its peak beyond that, which is what the model takes again
+    where it is loaded. `cpu_seconds` and `deadline_seconds` (by the clock) are of a check as a whole.
+    `file_bytes` bounds each file that the process writes, `open_files` its descriptors. `start_seconds`: how
+    long the fork server may take to import what models need. `stop_seconds`: how long closing waits for it.
     """
 
     memory_bytes: int = 4 << 30
     loaded_bytes: int = 1 << 30
-    cpu_seconds: int = 60
-    deadline_seconds: float = 60.0
+    cpu_seconds: int = 30
+    deadline_seconds: float = 30.0
     file_bytes: int = 2 << 30
     open_files: int = 512
     start_seconds: float = 120.0

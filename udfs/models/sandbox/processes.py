@@ -11,7 +11,7 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from schemas.errors import SandboxError
@@ -38,7 +38,7 @@ _CONTROL_SECONDS = 20.0
 class ForkSpec:
     """What a fork server is made with; processes are forked with `limits`."""
 
-    limits: SandboxLimits = SandboxLimits()
+    limits: SandboxLimits = field(default_factory=SandboxLimits)
     modules: tuple[str, ...] = WARM
     python: str | None = None
 
@@ -90,7 +90,8 @@ class ForkServer:
             if child not in self._children:
                 return None
             self._children.discard(child)
-            if self._control is None or child.server_number != self.starts:
+            process = self._process
+            if process is None or process.poll() is not None or child.server_number != self.starts:
                 return None  # its server is gone, and it was killed with that
             try:
                 return int(self._answered({"end": child.pid})["status"])
@@ -98,7 +99,7 @@ class ForkServer:
                 return None
 
     def close(self) -> None:
-        """End it and all that it forked. Returns within the seconds that the limits give. Safe to call twice."""
+        """End it and all that it forked. Waits as the limits say. Safe to call twice."""
         self._closed = True
         process = self._process
         if process is not None and not self._ready:

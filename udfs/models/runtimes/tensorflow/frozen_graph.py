@@ -64,7 +64,8 @@ def load(artifact: Artifact, wanted: Wanted) -> Runtime:
     try:
         if fills:
             session.run([graph.get_operation_by_name(name) for name in fills])
-        return SessionRuntime(session, bound, [_full(name) for name in names], outputs)
+        feeds = [_full(name) for name in names]
+        return SessionRuntime(session, bound, feeds, outputs, wanted.deadline_ms)
     except LoadError:
         session.close()
         raise

@@ -71,7 +71,8 @@ def _load(folder: Path, wanted: Wanted) -> Runtime:
     session = session_on(graph)
     try:
         _restore(session, folder, meta, needed)
-        return SessionRuntime(session, bound, [signature.inputs[n].name for n in names], fetches)
+        feeds = [signature.inputs[n].name for n in names]
+        return SessionRuntime(session, bound, feeds, fetches, wanted.deadline_ms)
     except BaseException:
         session.close()
         raise

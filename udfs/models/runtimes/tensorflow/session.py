@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import LoadError, PredictError
+from schemas.errors import LoadError, PredictError, UnresponsiveError
 from schemas.tensors import Columns, DType, Output
 from udfs.models.runtimes.tensor_inputs import BoundInput, ModelTensor
 
@@ -63,20 +63,28 @@ def imported(graph_def: Any) -> Any:
 
 
 def session_on(graph: Any) -> Any:
-    """A session of its own for `graph`, one thread wide."""
+    """A session of its own for `graph`, one thread wide. Calls with a deadline run on that thread, which no
+    other session shares: one that is stuck holds up its own model only."""
     v1 = configured_tensorflow().compat.v1
     config = v1.ConfigProto(
-        intra_op_parallelism_threads=1, inter_op_parallelism_threads=1, allow_soft_placement=True
+        intra_op_parallelism_threads=1,
+        inter_op_parallelism_threads=1,
+        use_per_session_threads=True,
+        allow_soft_placement=True,
     )
     return v1.Session(graph=graph, config=config)
 
 
-def prepared_call(session: Any, feeds: Sequence[str], fetches: Sequence[str]) -> Any:
-    """A call of `len(feeds)` arrays that gives a list of arrays, and runs in the calling thread."""
+def prepared_call(session: Any, feeds: Sequence[str], fetches: Sequence[str], deadline_ms: int = 0) -> Any:
+    """A call of `len(feeds)` arrays that gives a list of arrays. It runs in the calling thread, or with a
+    deadline in the session's: only such a call can TensorFlow end, between two operations."""
     from tensorflow.core.protobuf import config_pb2  # noqa: PLC0415
 
     options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
-    options.run_options.inter_op_thread_pool = -1  # no hand-over to another thread and back
+    if deadline_ms:
+        options.run_options.timeout_in_ms = deadline_ms
+    else:
+        options.run_options.inter_op_thread_pool = -1  # no hand-over to another thread and back
     return session._make_callable_from_options(options)
 
 
@@ -84,7 +92,8 @@ class SessionRuntime:
     """A model in a session. It owns the session; `close` ends it.
 
     `feeds` are the tensor names (`x:0`) of `bound`, in its order; `outputs` are output name -> tensor name.
-    Raises `LoadError`; the session is then still the caller's to close.
+    `deadline_ms`: after which TensorFlow ends a call; 0 for never. Raises `LoadError`; the session is then
+    still the caller's to close.
     """
 
     def __init__(
@@ -93,15 +102,16 @@ class SessionRuntime:
         bound: Sequence[BoundInput],
         feeds: Sequence[str],
         outputs: Mapping[str, str],
+        deadline_ms: int = 0,
     ) -> None:
         self.inputs = tuple(b.input for b in bound)
         self._ranks = tuple(1 + len(b.inner) for b in bound)
-        self._session = session
+        self._session, self._deadline_ms = session, deadline_ms
         self._names = tuple(outputs)
         graph = session.graph
         try:
             tensors = [graph.get_tensor_by_name(name) for name in outputs.values()]
-            self._call = prepared_call(session, feeds, [t.name for t in tensors])
+            self._call = prepared_call(session, feeds, [t.name for t in tensors], deadline_ms)
         except Exception as e:
             raise LoadError(f"the model's tensors cannot be called: {first_line(e)}") from e
         kinds = [_output_dtype(name, t) for name, t in zip(self._names, tensors, strict=True)]
@@ -124,6 +134,9 @@ class SessionRuntime:
         except KeyError as e:
             raise PredictError(f"the block has no column {e}, which the model reads") from None
         except Exception as e:
+            if type(e).__name__ == "DeadlineExceededError" and self._deadline_ms:
+                seconds = self._deadline_ms / 1000
+                raise UnresponsiveError(f"a call did not come back within {seconds:g} s") from e
             raise PredictError(f"the model failed on the block: {first_line(e)}") from e
         count = len(arrays[0])
         for name, result in zip(self._names, results, strict=True):
