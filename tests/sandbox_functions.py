@@ -1,4 +1,5 @@
-"""What the forked processes of the sandbox's tests do: each is called with its channel and what is in force."""
+"""What the forked processes of the sandbox's tests do: each is called with its channel and what is in
+force."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from schemas.errors import ModelError
 from schemas.results.answers import Answer
 from udfs.ensemble.execution.executor import Executor
 from udfs.ensemble.execution.executor_spec import ExecutorSpec
-from udfs.ensemble.execution.job import Pending, decode_pending, encode_pending
+from udfs.ensemble.execution.job import PendingCall, decode_pending, encode_pending
 from udfs.models.descriptor import parse
 
 
@@ -48,7 +48,7 @@ class ExecutorOperator(KeyedCoProcessFunction):
         self._ticks = Ticks(self._spec.scoring.tick_ms)
         self._acting: dict[str, str] = {}
         self._stored: dict[str, int] = {}
-        self._listed: dict[str, list[Pending]] = {}  # as in state; a key is in it once it has been seen
+        self._listed: dict[str, list[PendingCall]] = {}  # as in state; a key is in it once it has been seen
         self._due: dict[str, int] = {}
 
     def close(self) -> None:

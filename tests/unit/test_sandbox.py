@@ -1,4 +1,5 @@
-"""Processes that may die: what they are kept from, how their end is told, and that they end with their owner."""
+"""Processes that may die: what they are kept from, how their end is told, and that they end with their
+owner."""
 
 from __future__ import annotations
 
@@ -188,7 +189,8 @@ def test_no_process_outlives_its_owner(tmp_path: Path):
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     pids = [int(word) for word in done.stdout.split()]
     assert len(pids) == 3
     until(lambda: not any(alive(pid) for pid in pids))

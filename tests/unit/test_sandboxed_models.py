@@ -1,4 +1,4 @@
-"""Models that are checked, or kept, in processes of their own: real ones, and those that kill, hang or grow."""
+"""Models that are checked or kept in processes of their own: good ones, and those that kill, hang or grow."""
 
 from __future__ import annotations
 

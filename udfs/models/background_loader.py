@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from schemas.errors import InconclusiveError, LoadError, ModelError
 from udfs.models.descriptor import Announcement
 from udfs.models.loaded_model import LoadedModel
-from udfs.models.model_log import Entry
+from udfs.models.model_log import LogEntry
 
 Load = Callable[[Announcement], LoadedModel]
 
@@ -32,13 +32,13 @@ class Loaded:
     """The outcome of one load: `model`, or the `error` that refused it. `seconds` is the time it took."""
 
     data_type: str
-    entry: Entry
+    entry: LogEntry
     model: LoadedModel | None
     error: ModelError | None
     seconds: float
 
 
-def load_entry(load: Load, data_type: str, entry: Entry) -> Loaded:
+def load_entry(load: Load, data_type: str, entry: LogEntry) -> Loaded:
     """Load in the caller's thread. Never raises: whatever went wrong is the outcome."""
     started = time.perf_counter()
     model, error = None, None
@@ -56,7 +56,7 @@ class _Run:
     """A load under way; once it is `given_up` nobody takes its outcome. `due`: monotonic seconds."""
 
     data_type: str
-    entry: Entry
+    entry: LogEntry
     load: Load
     due: float = 0.0
     given_up: bool = False
@@ -76,7 +76,7 @@ class BackgroundLoader:
         self._arrived = threading.Condition()
         self.closing = False
 
-    def submit(self, data_type: str, entry: Entry, load: Load | None = None) -> None:
+    def submit(self, data_type: str, entry: LogEntry, load: Load | None = None) -> None:
         """Queue a load, by `load` where it is not the loader's own."""
         with self._arrived:
             self._queue.append(_Run(data_type, entry, load or self._load))

@@ -21,7 +21,7 @@ _HIGHEST = 2**63 - 1  # what a reader of events and results can hold
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LogEntry:
     """An accepted announcement. `version` is the announced one, or derived where none was given."""
 
     name: str
@@ -48,14 +48,14 @@ class ModelLog:
     """The log of one data type. `encoded` and `decode` carry it through Flink state."""
 
     def __init__(self) -> None:
-        self.served: Entry | None = None
-        self.former: Entry | None = None
-        self.pending: list[Entry] = []
+        self.served: LogEntry | None = None
+        self.former: LogEntry | None = None
+        self.pending: list[LogEntry] = []
         self.quarantined: list[Quarantined] = []
         self._newest: dict[str, int] = {}
-        self._attempts: dict[Entry, int] = {}
+        self._attempts: dict[LogEntry, int] = {}
 
-    def accept(self, announced: Announcement, descriptor: bytes) -> Entry | None:
+    def accept(self, announced: Announcement, descriptor: bytes) -> LogEntry | None:
         """Take in an announcement to serve: the new entry, or None where the same one is known already.
 
         Raises `StaleVersionError` for an older version, or for other content under a version already seen,
@@ -73,26 +73,26 @@ class ModelLog:
             raise StaleVersionError(
                 f"{announced.name} version {version} {what}; publish it under a higher version, or force it"
             )
-        entry = Entry(announced.name, version, announced.sha256, descriptor)
+        entry = LogEntry(announced.name, version, announced.sha256, descriptor)
         self.pending.append(entry)
         self.quarantined = [q for q in self.quarantined if (q.name, q.version) != (entry.name, entry.version)]
         # A forced step back does not lower the bar: were it to fail, older versions could slip in after it.
         self._remember(announced.name, max(version, newest))
         return entry
 
-    def newest_pending(self) -> Entry | None:
+    def newest_pending(self) -> LogEntry | None:
         return self.pending[-1] if self.pending else None
 
-    def begun(self, entry: Entry) -> int:
+    def begun(self, entry: LogEntry) -> int:
         """An attempt to load the entry begins: how many that makes. To be in state before it does."""
         self._attempts[entry] = self._attempts.get(entry, 0) + 1
         return self._attempts[entry]
 
-    def attempts(self, entry: Entry) -> int:
+    def attempts(self, entry: LogEntry) -> int:
         """Attempts to load the entry that have begun and came to no end that the log was told of."""
         return self._attempts.get(entry, 0)
 
-    def loaded(self, entry: Entry) -> list[Entry]:
+    def loaded(self, entry: LogEntry) -> list[LogEntry]:
         """The entry serves now. Returns the waiting entries that it makes pointless."""
         older = self.pending[: self.pending.index(entry)] if entry in self.pending else []
         self._drop(entry, *older)
@@ -101,7 +101,7 @@ class ModelLog:
         self.served = entry
         return older
 
-    def refused(self, entry: Entry) -> None:
+    def refused(self, entry: LogEntry) -> None:
         """A waiting entry could not be loaded: forget it, and let its version be published again.
 
         What serves goes on, even where a forced second load of the very same is what failed.
@@ -109,7 +109,7 @@ class ModelLog:
         self._drop(entry)
         self._forget(entry)
 
-    def quarantine(self, entry: Entry, reason: str, now_ms: int) -> None:
+    def quarantine(self, entry: LogEntry, reason: str, now_ms: int) -> None:
         """Set a version aside, waiting or serving. In place of one that served, what served before waits to
         be loaded, as the oldest of those that do."""
         if self.served == entry:
@@ -124,7 +124,7 @@ class ModelLog:
         )
         del self.quarantined[:-_QUARANTINED_KEPT]
 
-    def withdraw(self, name: str) -> list[Entry]:
+    def withdraw(self, name: str) -> list[LogEntry]:
         """Drop the entries of this name, or all where it is empty. They may be published again."""
         gone = [e for e in self._newest_first() if not name or e.name == name]
         for entry in gone:
@@ -136,7 +136,7 @@ class ModelLog:
             self.former = None
         return gone
 
-    def candidates(self) -> list[Entry]:
+    def candidates(self) -> list[LogEntry]:
         """What to load after a restart: the newest first, the earlier ones in case it fails."""
         return list(self._newest_first())
 
@@ -170,17 +170,17 @@ class ModelLog:
             log._newest = dict(stored.newest)
         return log
 
-    def _newest_first(self) -> Iterator[Entry]:
+    def _newest_first(self) -> Iterator[LogEntry]:
         yield from reversed(self.pending)
         if self.served is not None:
             yield self.served
 
-    def _drop(self, *entries: Entry) -> None:
+    def _drop(self, *entries: LogEntry) -> None:
         self.pending = [e for e in self.pending if e not in entries]
         for entry in entries:
             self._attempts.pop(entry, None)
 
-    def _store(self, entry: Entry) -> Stored.Entry:
+    def _store(self, entry: LogEntry) -> Stored.Entry:
         return Stored.Entry(
             name=entry.name,
             version=entry.version,
@@ -189,7 +189,7 @@ class ModelLog:
             attempts=self._attempts.get(entry, 0),
         )
 
-    def _forget(self, entry: Entry) -> None:
+    def _forget(self, entry: LogEntry) -> None:
         known = [e.version for e in self._newest_first() if e.name == entry.name]
         if self._newest.get(entry.name) == entry.version:
             self._newest[entry.name] = max(known, default=entry.version - 1)
@@ -201,11 +201,11 @@ class ModelLog:
             del self._newest[next(iter(self._newest))]
 
 
-def _same(entry: Entry, announced: Announcement) -> bool:
+def _same(entry: LogEntry, announced: Announcement) -> bool:
     if announced.sha256 and entry.sha256:
         return announced.sha256 == entry.sha256 and announced.version in (0, entry.version)
     return announced.version != 0 and announced.version == entry.version
 
 
-def _entry(stored: Stored.Entry) -> Entry:
-    return Entry(stored.name, stored.version, stored.sha256, stored.descriptor)
+def _entry(stored: Stored.Entry) -> LogEntry:
+    return LogEntry(stored.name, stored.version, stored.sha256, stored.descriptor)

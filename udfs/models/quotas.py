@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from schemas.errors import QuotaError
-from udfs.models.model_log import Entry
+from udfs.models.model_log import LogEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Quotas:
                 f"no setting names the data type {data_type!r}; add it to data_types, or allow new types"
             )
 
-    def check_pending(self, pending: Sequence[Entry], descriptor: bytes) -> None:
+    def check_pending(self, pending: Sequence[LogEntry], descriptor: bytes) -> None:
         """Whether one more may wait. Raises `QuotaError`."""
         if len(pending) >= self.pending:
             raise QuotaError(

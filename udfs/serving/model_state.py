@@ -10,7 +10,7 @@ from schemas.results.records import EventKind, ModelEvent, ModelToServeStats
 from udfs.models.background_loader import Loaded
 from udfs.models.descriptor import DECIDE, WITHDRAW, Announcement
 from udfs.models.loaded_model import LoadedModel
-from udfs.models.model_log import Entry, ModelLog
+from udfs.models.model_log import LogEntry, ModelLog
 from udfs.models.quotas import Quotas
 from udfs.serving.usage import Usage
 
@@ -57,7 +57,7 @@ class Slot:
             return [self._event(EventKind.REFUSED, announced, step=e.step, reason=str(e))]
         return [] if entry else [self._event(EventKind.ALREADY_SERVED, announced)]
 
-    def next_load(self) -> Entry | None:
+    def next_load(self) -> LogEntry | None:
         """The entry to load now; None while a load is under way. The caller keeps the log, which counts the
         attempt, and reports the end of the load to `switch`."""
         entry = None if self.loading else self.log.newest_pending()
@@ -146,7 +146,7 @@ class Slot:
         sent = self._retire() if self.log.served is None else []
         return sent + [self._event(EventKind.WITHDRAWN, entry) for entry in gone]
 
-    def _quarantine(self, entry: Entry, step: str, reason: str, load_ms: float = 0.0) -> ModelEvent:
+    def _quarantine(self, entry: LogEntry, step: str, reason: str, load_ms: float = 0.0) -> ModelEvent:
         self.revision += 1
         self.log.quarantine(entry, reason, time.time_ns() // 1_000_000)
         return self._event(EventKind.QUARANTINED, entry, step=step, reason=reason, load_ms=load_ms)
@@ -163,7 +163,7 @@ class Slot:
     def _event(
         self,
         kind: EventKind,
-        about: Entry | Announcement,
+        about: LogEntry | Announcement,
         *,
         digest: str = "",
         step: str = "",

@@ -10,7 +10,7 @@ from typing import Any
 
 from schemas.block import SEPARATOR, Block, Headers
 from schemas.results.records import CandidateStats, DeadLetter, ModelEvent, ModelToServeStats
-from udfs.serving.scoring import Scored
+from udfs.serving.scoring import ScoredRecords
 
 SHARED = b"-"
 """The mark of a line that has the event time and the key of its run."""
@@ -37,7 +37,7 @@ class ResultRun:
 Emission = ResultRun | DeadLetter | ModelEvent | ModelToServeStats | CandidateStats
 
 
-def emissions(block: Block, scored: Scored) -> Iterator[Emission]:
+def emissions(block: Block, scored: ScoredRecords) -> Iterator[Emission]:
     """A scored block's results, in order, then its dead letters."""
     lines, rows = scored.lines, scored.rows
     times, keys, headers = (_of(c, rows) for c in (block.event_times, block.keys, block.headers))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 from schemas.block import Block
 from schemas.codecs.base import Code, Codec
 from schemas.errors import PredictError, UnresponsiveError
-from schemas.results.records import RAW_LIMIT, DeadLetter, Outcome
+from schemas.results.dead_letter import dead_letter
+from schemas.results.records import DeadLetter, Outcome
 from schemas.results.results import Identity, Stamp, write_results
 from schemas.tensors import BadRecord, Columns
 from udfs.models.loaded_model import LoadedModel
@@ -22,7 +22,7 @@ Score = tuple[NDArray, Mapping[str, NDArray]]
 
 
 @dataclass(slots=True)
-class Scored:
+class ScoredRecords:
     """What became of a block: result lines with the index of their record, in order, and dead letters.
 
     `len(lines) + len(dead)` is the number of records. `rows` is None where every record has a line.
@@ -76,13 +76,15 @@ def predict(
     return done
 
 
-def score(block: Block, model: LoadedModel, codec: Codec, raw_json: bool) -> Scored:
+def score(block: Block, model: LoadedModel, codec: Codec, raw_json: bool) -> ScoredRecords:
     """Decode, predict and write. Every record comes out: scored, failed with a reason, or a dead letter.
 
     `raw_json`: payloads are JSON objects, to which a result appends; otherwise `codec.to_json` makes one.
     """
     made = predict(block.payloads, model, codec)
-    done = Scored(dead=[dead_letter(block, bad) for bad in made.bad], ms=made.ms, failures=len(made.failed))
+    done = ScoredRecords(
+        dead=[dead_letter(block, bad) for bad in made.bad], ms=made.ms, failures=len(made.failed)
+    )
     stamp = _stamp(block, model, Outcome.SCORED, made.ms)
     records = block.payloads if raw_json else _as_json(block, codec, made.bad)
     identity = identity_of(block)
@@ -101,9 +103,9 @@ def score(block: Block, model: LoadedModel, codec: Codec, raw_json: bool) -> Sco
     return done
 
 
-def unscored(block: Block, codec: Codec, raw_json: bool, reason: str) -> Scored:
+def unscored(block: Block, codec: Codec, raw_json: bool, reason: str) -> ScoredRecords:
     """Mark every record that is one as not scored for want of a model; the rest are dead letters."""
-    done = Scored(rows=[])
+    done = ScoredRecords(rows=[])
     stamp = Stamp(block.data_type, "", 0, "", Outcome.NO_MODEL, 0.0, reason)
     records: list[bytes] = []
     for row, payload in enumerate(block.payloads):
@@ -121,25 +123,6 @@ def unscored(block: Block, codec: Codec, raw_json: bool, reason: str) -> Scored:
 
 def identity_of(block: Block) -> Identity:
     return Identity(block.source, block.partitions, block.offsets, block.event_times)
-
-
-def dead_letter(block: Block, bad: BadRecord) -> DeadLetter:
-    row = bad.row
-    key = block.keys[row] if block.keys else None
-    headers = (block.headers[row] if block.headers else None) or {}
-    return DeadLetter(
-        data_type=block.data_type,
-        source=block.source,
-        partition=block.partitions[row],
-        offset=block.offsets[row],
-        event_time=block.event_times[row],
-        code=bad.code,
-        reason=bad.reason,
-        raw=_base64(block.payloads[row][:RAW_LIMIT]),
-        size=len(block.payloads[row]),
-        key=None if key is None else _base64(key),
-        headers={name: _base64(value) for name, value in headers.items()},
-    )
 
 
 class _WrongShapeError(PredictError):
@@ -207,10 +190,6 @@ def _stamp(block: Block, model: LoadedModel, outcome: Outcome, ms: float, reason
 def _as_json(block: Block, codec: Codec, bad: Sequence[BadRecord]) -> Sequence[bytes]:
     unfit = {b.row for b in bad}
     return [b"{}" if i in unfit else codec.to_json(p) or b"{}" for i, p in enumerate(block.payloads)]
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
 
 
 def in_slices(block: Block, size: int) -> Iterator[Block]:

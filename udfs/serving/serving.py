@@ -16,7 +16,7 @@ from schemas.errors import ModelError
 from schemas.results.records import EventKind, ModelEvent
 from udfs.models.background_loader import BackgroundLoader, Load, LoadBounds, Loaded
 from udfs.models.descriptor import Announcement, parse
-from udfs.models.model_log import Entry
+from udfs.models.model_log import LogEntry
 from udfs.models.quotas import Quotas
 from udfs.serving.model_state import Notice, Slot
 from udfs.serving.output import Emission, emissions
@@ -159,7 +159,7 @@ class Serving:
             return loaded
         return replace(loaded, model=TimedModel(loaded.model, self._calls, self._quotas.unresponsive))
 
-    def _loaded_now(self, data_type: str, entry: Entry) -> Loaded:
+    def _loaded_now(self, data_type: str, entry: LogEntry) -> Loaded:
         loader = BackgroundLoader(self._load_again, self._bounds)
         loader.submit(data_type, entry)
         loader.wait()

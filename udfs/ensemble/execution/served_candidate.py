@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from schemas.errors import InconclusiveError, ModelError
-from schemas.results.answers import Answer, AnswerOutcome
+from schemas.results.answers import Answer, AnswerOutcome, Reason
 from udfs.ensemble.execution.clock import Clock
 from udfs.ensemble.execution.completions import Completions
 from udfs.ensemble.execution.evaluate import failed
-from udfs.ensemble.execution.job import Job, Reason
-from udfs.ensemble.execution.worker import Fenced, Limits, Worker
+from udfs.ensemble.execution.job import Job
+from udfs.ensemble.execution.worker import CallLimits, Fenced, Worker
 from udfs.models.background_loader import Load, Loaded, load_entry
 from udfs.models.descriptor import WITHDRAW, Announcement
 from udfs.models.loaded_model import LoadedModel
-from udfs.models.model_log import Entry
+from udfs.models.model_log import LogEntry
 from udfs.models.quotas import Quotas
 from udfs.serving.model_state import Notice, Slot
 
@@ -32,7 +32,7 @@ class Crew:
     evaluate: Callable[[Job, LoadedModel], Answer]
     settle: Callable[[Job, Answer], None]
     completions: Completions
-    limits: Limits
+    limits: CallLimits
     clock: Clock
     subtask: int
     quotas: Quotas
@@ -183,7 +183,7 @@ class ServedCandidate:
         error = InconclusiveError(f"it did not come to an end within {ms / 1000:g} s, and was given up")
         return self.reloaded(Loaded(self._data_type, entry, None, error, ms / 1000))
 
-    def _reload(self, entry: Entry) -> None:
+    def _reload(self, entry: LogEntry) -> None:
         load, data_type = self._crew.load, self._data_type
         self._reloading = True
         self._worker.reload(lambda: load_entry(load, data_type, entry))

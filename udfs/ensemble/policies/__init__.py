@@ -1,5 +1,7 @@
 """Decisions about records that several models have scored: pure functions over the answers of one block.
 
+Nothing here calls a model, waits or keeps state between blocks.
+
 ```
 answers = BlockAnswers(expectation.asked, len(block), expectation.metrics)
 answers.add(answer)                          # as they come; False: passed over
@@ -9,7 +11,7 @@ answers.reported(final=True)                 # for the result, with the parts: s
 ```
 """
 
-from udfs.ensemble.policies.block_answers import BlockAnswers, Entry
+from udfs.ensemble.policies.block_answers import BlockAnswers, CandidateEntry
 from udfs.ensemble.policies.chain import Decision, decide, settled
 
-__all__ = ["BlockAnswers", "Decision", "Entry", "decide", "settled"]
+__all__ = ["BlockAnswers", "CandidateEntry", "Decision", "decide", "settled"]

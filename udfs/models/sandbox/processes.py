@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from schemas.errors import SandboxError
+from udfs.models.runtimes.catalogue import RUNTIMES
 from udfs.models.sandbox import wire
 from udfs.models.sandbox.fork_server import DATAGRAM
 from udfs.models.sandbox.interpreter import clean_environment, python_executable
@@ -22,9 +23,7 @@ from udfs.models.sandbox.limits import SandboxLimits
 
 WARM = (
     "udfs.models.runtimes.tensorflow.session:configured_tensorflow",
-    "udfs.models.runtimes.tensorflow.frozen_graph",
-    "udfs.models.runtimes.tensorflow.saved_model",
-    "udfs.models.runtimes.pmml.runtime",
+    *RUNTIMES.values(),
     "udfs.models.sandbox.checking",
 )
 """What the fork server imports, so that no process that it forks has to."""
