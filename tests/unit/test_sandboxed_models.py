@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -18,6 +19,7 @@ from tests import models
 from udfs.models.descriptor import Announcement, build, parse
 from udfs.models.loading import LoadPolicy, load_model
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
+from udfs.models.sandbox.columns import MalformedError, SharedBytes, TooSmallError, read, write
 from udfs.models.sandbox.isolated import IsolatedPlace
 from udfs.models.sandbox.limits import SandboxLimits
 from udfs.models.sandbox.places import CheckedPlace
@@ -172,6 +174,41 @@ def test_texts_go_both_ways(isolated):
         tf.strings.join([x, x], name="y")
     model = isolated(made.as_graph_def().SerializeToString())
     assert model.predict({"x": np.array(["a", "é", ""], object)})["y"].tolist() == ["aa", "éé", ""]
+
+
+def test_columns_of_all_kinds_are_read_as_they_were_written():
+    texts, lists = np.empty((2, 2), object), np.empty(3, object)
+    texts[:] = [["a", None], ["é", ""]]
+    lists[:] = [np.array([1, 2], "int64"), np.array([], "int64"), np.array([3], "int64")]
+    columns = {"b": np.array([True, False]), "x": np.ones((2, 3), "float32"), "t": texts, "l": lists}
+    memory = SharedBytes(4096)
+    found = read(json.loads(json.dumps(write(columns, memory))), memory)
+    assert all(np.array_equal(found[n], columns[n]) and found[n].dtype == columns[n].dtype for n in "bxt")
+    assert [v.tolist() for v in found["l"]] == [[1, 2], [], [3]] and found["l"][1].dtype == np.int64
+    with pytest.raises(TooSmallError):
+        write({"x": np.ones(2000)}, memory)
+    memory.close()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"dtype": "float64", "shape": [2], "at": 4090, "bytes": 16},
+        {"dtype": "float64", "shape": [3], "at": 0, "bytes": 16},
+        {"dtype": "float64", "shape": [-2], "at": 0, "bytes": 16},
+        {"dtype": "float64", "shape": [1 << 62, 1 << 62], "at": 0, "bytes": 16},
+        {"dtype": "object", "shape": [2], "at": 0, "bytes": 16},
+        {"dtype": "text", "shape": [2], "at": 0, "bytes": 16},
+        {"dtype": "float64", "shape": [2], "at": True, "bytes": 16},
+        {"shape": [2]},
+        None,
+    ],
+)
+def test_a_layout_that_lies_is_found_out(place):
+    memory = SharedBytes(4096)
+    with pytest.raises(MalformedError):
+        read({"x": place}, memory)
+    memory.close()
 
 
 def test_a_crash_costs_that_model_a_call_and_it_is_started_again_so_often(isolated):

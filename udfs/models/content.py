@@ -6,26 +6,23 @@ These are the steps that a process which may die goes through first, and the loa
 from __future__ import annotations
 
 import importlib
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 from schemas.errors import InputsError, LoadError
 from schemas.tensors import Columns
-from udfs.models import smoke_test
+from udfs.models import company, smoke_test
 from udfs.models.composite.loading import fetch_nodes, load_graph
 from udfs.models.descriptor import Announcement
 from udfs.models.digest import Digest
 from udfs.models.load_steps import Load, LoadSteps
 from udfs.models.runtimes.base import Artifact, Runtime
 from udfs.models.runtimes.catalogue import RUNTIMES
+from udfs.models.warm_up import warm_up
 
 _TRIAL_BATCHES = (1, 3)
-_WARM_CALLS = 5
-_WARM_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +50,21 @@ def build(announcement: Announcement, steps: LoadSteps, content: Content) -> Run
         return steps.load(announcement.model_type, content.artifacts[""], wanted)
 
 
-def prove(runtime: Runtime, steps: LoadSteps) -> None:
+def prove(announcement: Announcement, runtime: Runtime, steps: LoadSteps) -> None:
     """Let the runtime show that it scores, and warm it up. Raises the `ModelError` of the step that
     failed."""
     policy, report = steps.policy, steps.report
     with steps.step("load"):
         _check_fields(runtime, policy.fields)
     with steps.step("trial"):
-        for count in _TRIAL_BATCHES:
-            _try(runtime, policy.trial_rows, count)
+        rows = _Rows(runtime, announcement.smoke_rows)
+        for count in sorted({*_TRIAL_BATCHES, rows.given}):
+            _call(runtime, rows.columns(count))
+        report.notes += company.allowed(runtime, rows.columns, announcement.batch_dependent)
     with steps.step("warm-up"):
-        for count in policy.warm_up_batches:
-            report.warm_up_ms[count] = _warm_up(runtime, policy.trial_rows, count)
+        warmed = warm_up(partial(_call, runtime), rows.columns, policy.warm_up_batches, policy.warm_up)
+        report.warm_up_ms, report.rows = warmed.ms, warmed.rows
+        report.notes += [warmed.note] if warmed.note else []
 
 
 def runtime_loader(runtimes: Mapping[str, Load] | None, model_type: str) -> Load:
@@ -84,25 +84,25 @@ def _check_fields(runtime: Runtime, fields: Sequence[str]) -> None:
         )
 
 
-def _columns(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> Columns:
-    if rows:
-        return smoke_test.from_rows(runtime.inputs, rows, count)
-    # A runtime may know which values its inputs take, such as the categories that a PMML document declares.
-    return smoke_test.generated(runtime.inputs, count, getattr(runtime, "valid_values", None))
+class _Rows:
+    """Rows for the smoke test and the warm-up: those given, else made-up ones. Raises `TrialError`.
+
+    `given` is how many were given, at least 1, so that each is tried.
+    """
+
+    def __init__(self, runtime: Runtime, rows: Sequence[bytes]) -> None:
+        self.given = max(len(rows), 1)
+        self._runtime = runtime
+        self._columns = smoke_test.smoke_columns(runtime.inputs, rows) if rows else None
+
+    def columns(self, count: int) -> Columns:
+        if self._columns is not None:
+            return smoke_test.repeated(self._columns, self.given, count)
+        # A runtime may know which values its inputs take: categories and intervals that PMML declares.
+        valid, ranges = (getattr(self._runtime, name, None) for name in ("valid_values", "ranges"))
+        return smoke_test.generated(self._runtime.inputs, count, valid, ranges)
 
 
-def _try(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> None:
-    answer = runtime.predict(_columns(runtime, rows, count))
-    smoke_test.check_answer(answer, runtime.outputs, count)
-
-
-def _warm_up(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> float:
-    """Median ms of a call at this batch size, without the first, in which memory and kernels are set up."""
-    columns = _columns(runtime, rows, count)
+def _call(runtime: Runtime, columns: Columns) -> None:
+    count = len(columns[runtime.inputs[0].name])
     smoke_test.check_answer(runtime.predict(columns), runtime.outputs, count)
-    times: list[float] = []
-    while len(times) < _WARM_CALLS and sum(times) < _WARM_SECONDS:
-        started = time.perf_counter()
-        runtime.predict(columns)
-        times.append(time.perf_counter() - started)
-    return median(times) * 1000

@@ -54,7 +54,7 @@ def load_model(
             runtime = build(announcement, steps, content)
         else:
             runtime = place(announcement, steps, content, scratch)
-        prove(runtime, steps)
+        prove(announcement, runtime, steps)
         stamp = ModelStamp(
             name=announcement.name,
             version=announcement.version,

@@ -40,7 +40,7 @@ def check(channel: socket.socket, in_force: Sequence[str]) -> None:
     steps = told_steps(job, channel)
     try:
         runtime = loaded(job, steps)
-        prove(runtime, steps)
+        prove(job.announcement, runtime, steps)
     except (ModelError, MemoryError) as e:
         wire.say(channel, refusal(e))
         return

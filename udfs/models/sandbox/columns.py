@@ -1,4 +1,4 @@
-"""Micro-batches in memory that two processes share: columns of numbers as they are, texts as JSON.
+"""Micro-batches in memory that two processes share: columns of numbers as they are, texts and lists as JSON.
 
 What the other process wrote is checked before it is believed, and copied before it is used.
 """
@@ -9,16 +9,21 @@ import fcntl
 import json
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.tensors import Columns
+from schemas.tensors import Columns, DType
 
 _ALIGNED = 64
+_TEXT = "text"
+_LISTS: Mapping[str, Callable[[Any], NDArray]] = {
+    f"lists of {kind.value}": partial(np.array, dtype=kind.numpy) for kind in DType
+}
 _NUMBERS = frozenset({"float32", "float64", "int32", "int64", "bool"})
 _SEALS = 0x0002 | 0x0004 | 0x0001  # no shrinking, no growing, no further seals
 _ADD_SEALS = 1033
@@ -63,9 +68,8 @@ def write(columns: Columns, into: SharedBytes) -> Layout:
     end = 0
     for name, column in columns.items():
         array = np.asarray(column)
-        if array.dtype.kind == "O" or array.dtype.kind in "US":
-            data = json.dumps(array.ravel().tolist()).encode()
-            dtype = "text"
+        if array.dtype.kind in "OUS":
+            dtype, data = _as_json(array)
         else:
             array = np.ascontiguousarray(array)
             data, dtype = array.tobytes(), array.dtype.name
@@ -88,6 +92,16 @@ def read(layout: Any, source: SharedBytes) -> dict[str, NDArray]:
         raise MalformedError(f"{type(e).__name__}: {e}") from None
 
 
+def _as_json(array: NDArray) -> tuple[str, bytes]:
+    """Texts, or lists of different lengths, which are arrays in an array."""
+    values = array.ravel().tolist()
+    inner = next((value.dtype for value in values if isinstance(value, np.ndarray)), None)
+    if inner is None:
+        return _TEXT, json.dumps(values).encode()
+    plain = [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
+    return f"lists of {'text' if inner.kind == 'O' else inner.name}", json.dumps(plain).encode()
+
+
 def _column(place: Mapping[str, Any], source: SharedBytes) -> NDArray:
     dtype, shape, start, length = place["dtype"], tuple(place["shape"]), place["at"], place["bytes"]
     if not all(type(n) is int and n >= 0 for n in (start, length, *shape)) or len(shape) > 8:
@@ -95,12 +109,13 @@ def _column(place: Mapping[str, Any], source: SharedBytes) -> NDArray:
     if start + length > source.size:
         raise MalformedError("a column beyond the memory")
     data = source.memory[start : start + length]  # a copy
-    if dtype == "text":
+    if dtype in (_TEXT, *_LISTS):
         values = json.loads(data)
         if not isinstance(values, list) or len(values) != prod(shape):
-            raise MalformedError("a text column of another length")
+            raise MalformedError("a column of texts or lists of another length")
         column = np.empty(len(values), dtype=object)
-        column[:] = [None if v is None else str(v) for v in values]
+        for at, value in enumerate(values):
+            column[at] = _LISTS[dtype](value) if dtype in _LISTS else None if value is None else str(value)
         return column.reshape(shape)
     if dtype not in _NUMBERS or length != prod(shape) * np.dtype(dtype).itemsize:
         raise MalformedError("a column of another size")

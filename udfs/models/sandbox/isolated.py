@@ -25,7 +25,7 @@ from udfs.models.sandbox.processes import Child, ForkServer
 _KEEP = "udfs.models.sandbox.keeping:keep"
 _FIRST_BYTES = 1 << 20
 _MOST_BYTES = 512 << 20
-_LONGEST_REASON = 500
+_LONGEST_REASON, _MOST_NOTES = 500, 20
 
 
 class IsolatedPlace:
@@ -44,7 +44,9 @@ class IsolatedPlace:
             return self._started(announcement, steps, content, scratch)
 
         with timed(steps):
-            return IsolatedRuntime(start, self._call_seconds, self._restarts)
+            runtime = IsolatedRuntime(start, self._call_seconds, self._restarts)
+        steps.report.notes += runtime.notes
+        return runtime
 
     def _started(
         self, announcement: Announcement, steps: LoadSteps, content: Content, scratch: Path
@@ -79,6 +81,8 @@ class IsolatedRuntime:
         try:
             self.inputs, self.outputs = inputs_and_outputs(said)
             self.valid_values: Mapping[str, Sequence[Any]] = dict(said["valid"])
+            self.ranges = {str(name): (least, most) for name, (least, most) in said["ranges"].items()}
+            self.notes = tuple(str(note)[:_LONGEST_REASON] for note in said["notes"][:_MOST_NOTES])
         except (KeyError, TypeError, ValueError) as e:
             self._child.end()
             raise SandboxError(f"the process that keeps it described it by nonsense: {e}") from None

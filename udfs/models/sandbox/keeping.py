@@ -41,11 +41,13 @@ def keep(channel: socket.socket, in_force: Sequence[str]) -> None:
 
 
 def described(runtime: Runtime) -> dict[str, Any]:
-    """Inputs, outputs and valid values of a runtime as a message."""
+    """Inputs, outputs, valid values and notes of a runtime as a message."""
     return {
         "inputs": [[i.name, i.dtype.value, list(i.shape), list(i.fields)] for i in runtime.inputs],
         "outputs": [[o.name, o.dtype.value, list(o.shape)] for o in runtime.outputs],
         "valid": {n: list(v) for n, v in (getattr(runtime, "valid_values", None) or {}).items()},
+        "ranges": {n: list(r) for n, r in (getattr(runtime, "ranges", None) or {}).items()},
+        "notes": list(getattr(runtime, "notes", ())),
     }
 
 
