@@ -94,8 +94,11 @@ class ModelLog:
 
     def loaded(self, entry: LogEntry) -> list[LogEntry]:
         """The entry serves now. Returns the waiting entries that it makes pointless."""
-        older = self.pending[: self.pending.index(entry)] if entry in self.pending else []
-        self._drop(entry, *older)
+        at = self.pending.index(entry) if entry in self.pending else 0
+        older, newer = self.pending[:at], self.pending[at:]  # a forced one may be both, equal to itself
+        self.pending = [e for e in newer if e != entry]
+        for one in (entry, *older):
+            self._attempts.pop(one, None)
         if self.served is not None and self.served != entry:
             self.former = self.served
         self.served = entry
@@ -175,10 +178,9 @@ class ModelLog:
         if self.served is not None:
             yield self.served
 
-    def _drop(self, *entries: LogEntry) -> None:
-        self.pending = [e for e in self.pending if e not in entries]
-        for entry in entries:
-            self._attempts.pop(entry, None)
+    def _drop(self, entry: LogEntry) -> None:
+        self.pending = [e for e in self.pending if e != entry]
+        self._attempts.pop(entry, None)
 
     def _store(self, entry: LogEntry) -> Stored.Entry:
         return Stored.Entry(
