@@ -1,0 +1,165 @@
+"""A whole document compiled: what it reads, what it gives, and how."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from udfs.models.runtimes.pmml.compiler.batch import Batch
+from udfs.models.runtimes.pmml.compiler.columns import Column, Mask
+from udfs.models.runtimes.pmml.compiler.elements import refuse, text_of
+from udfs.models.runtimes.pmml.compiler.expressions import derive
+from udfs.models.runtimes.pmml.compiler.fields import DataField, Treatment, data_field, input_symbol, treatment
+from udfs.models.runtimes.pmml.compiler.model import TARGETS, ModelCompiler, mining_fields
+from udfs.models.runtimes.pmml.compiler.outputs import OutputField, Outputs, compile_outputs, label_symbol
+from udfs.models.runtimes.pmml.compiler.results import Scorer
+from udfs.models.runtimes.pmml.compiler.scope import Reading, Scope
+from udfs.models.runtimes.pmml.compiler.vocabulary import check_vocabulary
+
+_SHORTENED = frozenset({
+    "DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor",
+})  # fmt: skip
+_INPUTS = ("active", "supplementary", "group", "order")
+
+
+@dataclass(frozen=True, slots=True)
+class InputField:
+    """A field that the model reads. `optional`: the document says what happens where it is missing."""
+
+    declared: DataField
+    rule: Treatment
+    optional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """`columns`: by output name. `refused`: reason -> the rows that cannot be scored, for that reason."""
+
+    columns: dict[str, Column]
+    refused: Mapping[str, Mask]
+
+
+class Plan:
+    """A compiled document. `inputs` and `outputs` in their order; scores any number of rows at once."""
+
+    def __init__(self, inputs: tuple[InputField, ...], outputs: tuple[OutputField, ...], scorer: Scorer) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+        self.scorer = scorer
+
+    def score(self, columns: Mapping[str, Column], count: int) -> Scores:
+        """Score `count` rows of columns by field name, as the records hold them."""
+        batch = Batch(count, columns)
+        found = {o.symbol.name: o.symbol.column(batch) for o in self.outputs}
+        return Scores(found, batch.refused)
+
+
+def compile_document(root: ET.Element, model: ET.Element) -> Plan:
+    """Compile `model`, one of the models of the document `root` (elements with local names, no extensions).
+
+    Raises `UnprovenModelError` where anything in the document is not known.
+    """
+    check_vocabulary(root)
+    dictionary = {}
+    for element in root.findall("DataDictionary/DataField"):
+        declared = data_field(element)
+        if declared.name in dictionary:
+            refuse(f"the field {declared.name!r} is declared twice")
+        dictionary[declared.name] = declared
+    reading = Reading()
+    top = Scope(None, derive, reading, _functions(root))
+    for element in root.findall("TransformationDictionary/DerivedField"):
+        top.add_derived(element)
+    inputs = _inputs(model, dictionary, top)
+    compiled = ModelCompiler(dictionary, rounds_to_float(root, model)).compile(model, top)
+    outputs = _final(compiled.outputs, compiled.scorer, dictionary)
+    declared_inputs = tuple(
+        InputField(one, rule, rule.missing_value is not None or one.declares_missing or reading.tolerated(one.name))
+        for one, rule in inputs
+    )  # fmt: skip
+    return Plan(declared_inputs, outputs, compiled.scorer)
+
+
+def rounds_to_float(root: ET.Element, model: ET.Element) -> bool:
+    """Whether a library's float32 trees are declared double: Nyoka does so with XGBoost's.
+
+    It writes the thresholds of scikit-learn's trees, which are doubles, with the digits of a float32: at a
+    threshold nobody can tell any more which way the library goes, so these are refused.
+    """
+    application = root.find("Header/Application")
+    if application is None or application.get("name", "").lower() != "nyoka":
+        return False
+    names = {e.get("modelName", "") for e in model.iter() if e.tag in ("TreeModel", "MiningModel")}
+    if names & _SHORTENED:
+        refuse(
+            "Nyoka writes the thresholds of scikit-learn's trees with 7 digits, so that values next to one are "
+            "scored otherwise than by scikit-learn; export the model with sklearn2pmml"
+        )
+    return any(name.startswith("XGB") for name in names)
+
+
+def _functions(root: ET.Element) -> dict[str, ET.Element]:
+    found: dict[str, ET.Element] = {}
+    for element in root.findall("TransformationDictionary/DefineFunction"):
+        name = text_of(element, "name")
+        if name in found:
+            refuse(f"the function {name!r} is defined twice")
+        found[name] = element
+    return found
+
+
+def _inputs(model: ET.Element, dictionary: dict[str, DataField], top: Scope) -> list[tuple[DataField, Treatment]]:
+    found: list[tuple[DataField, Treatment]] = []
+    for element in mining_fields(model, _INPUTS):
+        name = text_of(element, "name")
+        if top.has(name):
+            if name in dictionary and all(name != d.name for d, _ in found):
+                refuse(f"the field {name!r} is both an input and a derived field")
+            if name in dictionary:
+                refuse(f"the mining field {name!r} is listed twice")
+            continue  # a derived field of the document, restated in the mining schema
+        declared = dictionary.get(name)
+        if declared is None:
+            refuse(f"the mining field {name!r} is not in the data dictionary")
+        rule = treatment(element, declared.kind, declared.optype)
+        top.add(input_symbol(declared, rule, element.get("usageType", "active") == "active"))
+        found.append((declared, rule))
+    return found
+
+
+def _final(
+    outputs: tuple[OutputField, ...], scorer: Scorer, dictionary: dict[str, DataField]
+) -> tuple[OutputField, ...]:
+    """The final outputs, with each target's predicted value among them; where none is declared, all there is."""
+    kept: dict[str, OutputField] = {}
+    for output in outputs:
+        if output.final:
+            kept[output.symbol.name] = output
+        else:
+            kept.pop(output.symbol.name, None)
+    made = list(kept.values())
+    told = {o.target for o in made if o.target is not None}
+    for name, one in {scorer.target: scorer, **scorer.by_target}.items():
+        if (name or "") in told:
+            continue
+        title = f"predicted_{name}" if name else "predictedValue"
+        if any(o.symbol.name == title for o in made):
+            refuse(f"an output is called {title!r} and is not the predicted value")
+        made.append(OutputField(label_symbol(title, one, dictionary.get(name or "")), True, name or ""))
+        if not kept and one.probable:
+            made.extend(_probabilities(one, dictionary))
+    return tuple(made)
+
+
+def _probabilities(scorer: Scorer, dictionary: dict[str, DataField]) -> list[OutputField]:
+    """The outputs of a classifier that declares none: the probability of the label, and of each category."""
+    element = ET.Element("Model")
+    declared = ET.SubElement(element, "Output")
+    ET.SubElement(declared, "OutputField", name="probability", feature="probability", dataType="double")
+    for category in scorer.categories:
+        ET.SubElement(declared, "OutputField", name=f"probability_{category}", feature="probability",
+                      dataType="double", value=category)  # fmt: skip
+    around = Outputs(scorer, Scope(None, derive, Reading(), {}), dictionary, {})
+    return list(compile_outputs(element, around))
+
