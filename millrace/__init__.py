@@ -1,1 +1,4 @@
-"""The `millrace` command: publish and check models, see which ones serve and how well, watch results."""
+"""The `millrace` command and what users' own code imports.
+
+It stands on `udfs` and `schemas` only, and imports what is heavy when it is used.
+"""

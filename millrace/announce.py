@@ -11,7 +11,7 @@ from millrace import folder_stream, kafka_stream
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class ModelStream:
     """Where descriptors go: `folder`, or else `topic` at `bootstrap`."""
 
     folder: Path | None

@@ -11,16 +11,16 @@ import pyarrow as pa
 from pyflink.datastream import TimeDomain
 
 from operators.block_row import DEAD_LETTERS, row_of
-from operators.decode_events import DecodeEvents
-from operators.decode_references import DecodeReferences
-from operators.feature_rows import HISTORY, events_tag, features_of, progress_tag
-from operators.view_operator import ViewOperator
+from operators.features.decode_events import DecodeEvents
+from operators.features.decode_references import DecodeReferences
+from operators.features.feature_rows import HISTORY, events_tag, features_of, progress_tag
+from operators.features.view_operator import ViewOperator
 from schemas.block import Block, pack
-from schemas.features import Declarations
-from schemas.records import DeadLetter, decode
-from udfs.events.decode_spec import DecodeSpec, ReferenceSpec
-from udfs.events.references import Stream, streams_from
-from udfs.events.view_spec import ViewSpec
+from schemas.features.declarations import Declarations
+from schemas.results.records import DeadLetter, decode
+from udfs.features.events.decode_spec import DecodeSpec, ReferenceSpec
+from udfs.features.events.references import EventStream, streams_from
+from udfs.features.events.view_spec import ViewSpec
 
 END = 2**63 - 1
 
@@ -144,7 +144,7 @@ class FeatureStand:
         self._reference_spec = ReferenceSpec(declared, self.source, **own, partitions=one_each)
         self.decode = Keyed(DecodeEvents(self._decode_spec))
         self.references = Keyed(DecodeReferences(self._reference_spec))
-        self._streams: dict[str, Stream] = {}
+        self._streams: dict[str, EventStream] = {}
         self._views: dict[str, Keyed] = {}
         self._reached: dict[tuple[str, str], int] = {}
         self._layer(self.source)
@@ -161,7 +161,7 @@ class FeatureStand:
             for view in stream.views:
                 self._layer(view)
 
-    def _operator(self, stream: Stream) -> ViewOperator:
+    def _operator(self, stream: EventStream) -> ViewOperator:
         return ViewOperator(ViewSpec(self._declared, stream.views, **self._more))
 
     def restart(self, **more: Any) -> None:

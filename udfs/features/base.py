@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from schemas.feature_block import FeatureBlock
+from schemas.features.feature_block import FeatureBlock
 
 END = 2**63 - 1
 """The watermark at the end of a finite input: everything is settled, every window closes."""
@@ -91,7 +91,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class ViewOutput:
     """What a call gave: rows for the stores, and refused events. Each event is settled or refused.
 
     `events`: those that the refused were among, where they are not those that the call was about.
@@ -128,7 +128,7 @@ class ViewEngine(Protocol):
     their outputs thrown away, gives the same engine. Entities are fetched when something touches them.
     """
 
-    def add(self, events: pa.RecordBatch) -> Output:
+    def add(self, events: pa.RecordBatch) -> ViewOutput:
         """Events in order of arrival, with the view's entity and event columns (all steps before its first
         enrichment have run) and `__event_time`, `__event_id`.
 
@@ -138,7 +138,7 @@ class ViewEngine(Protocol):
         """
         ...
 
-    def settle(self, watermark: int, created: int) -> Output:
+    def settle(self, watermark: int, created: int) -> ViewOutput:
         """Everything with a time up to `watermark`, in order of (time, event id): settled rows, sorted by
         `event_timestamp`; each event sees references as of its time. `created` stamps the rows. A watermark
         that goes back is ignored."""

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.errors import FeatureError
-from schemas.feature_block import ARROW
-from schemas.features import Derived, Function
+from schemas.features.declarations import Derived, Function
+from schemas.features.feature_block import ARROW
 
 
 def resolve(name: str) -> Callable[..., Any]:
@@ -25,7 +25,7 @@ def resolve(name: str) -> Callable[..., Any]:
     return found
 
 
-class Call:
+class FunctionCall:
     """A declared function, ready to be called with the columns of a batch."""
 
     def __init__(self, declared: Function | Derived) -> None:

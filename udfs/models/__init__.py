@@ -1,1 +1,4 @@
-"""Loading and running models."""
+"""Models: descriptors and their rules, fetching, checked loading, and the log of what was published.
+
+Nothing here knows micro-batches, streams or topics.
+"""

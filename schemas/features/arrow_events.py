@@ -1,0 +1,130 @@
+"""Records as events: typed columns with nulls, text and lists, in one Arrow batch a block.
+
+All encodings meet as JSON objects: Avro and protobuf records become one by their codec first (bytes in
+base64, NaN as null), so that one definition says what fits a column. Types are strict: a number in quotes,
+a float for an integer and a number for a bool do not fit; an integer fits a float64 column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Annotated, Any
+
+import msgspec
+import pyarrow as pa
+
+from schemas.codecs.base import Code
+from schemas.codecs.factory import make_codec
+from schemas.features.declarations import Column, FeatureType, Source
+from schemas.features.feature_block import ARROW
+from schemas.tensors import BadRecord
+
+_INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_TYPES: dict[FeatureType, Any] = {
+    FeatureType.INT64: _INT64,
+    FeatureType.FLOAT64: float,
+    FeatureType.BOOL: bool,
+    FeatureType.STRING: str,
+    FeatureType.TIMESTAMP: _INT64,
+    FeatureType.INT64_LIST: list[_INT64],
+    FeatureType.FLOAT64_LIST: list[float],
+    FeatureType.STRING_LIST: list[str],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """`batch`: the columns of the good records; `rows`: their indices in the block; `bad`: the others."""
+
+    batch: pa.RecordBatch
+    rows: Sequence[int]
+    bad: Sequence[BadRecord]
+
+
+class EventReader:
+    """Reads blocks of records of one source. Raises `CodecError` where its codec cannot be made."""
+
+    def __init__(self, source: Source) -> None:
+        self._columns = source.columns
+        self._codec = make_codec(source.codec)
+        self._is_json = source.codec.kind == "json"
+        self._max_bytes = source.codec.max_bytes
+        names = [f"f{i}" for i in range(len(self._columns))]
+        fields = [_field(name, column) for name, column in zip(names, self._columns, strict=True)]
+        rename = {name: column.name for name, column in zip(names, self._columns, strict=True)}
+        # no cycles can arise: without it each record is one more object for the collector to follow
+        form = msgspec.defstruct("Event", fields, rename=rename, gc=False, kw_only=True)
+        self._decoder = msgspec.json.Decoder(form)
+        self._getters = [attrgetter(name) for name in names]
+        self.schema = pa.schema([(c.name, ARROW[c.type]) for c in self._columns])
+
+    def read(self, payloads: Sequence[bytes]) -> Events:
+        """Never raises for what a payload holds: such a record is a `BadRecord`."""
+        if self._is_json and payloads and max(map(len, payloads)) <= self._max_bytes and all(payloads):
+            try:
+                # a line cannot hold two records, nor half of one; a newline in JSON is mere space
+                found = self._decoder.decode_lines(b"\n".join(map(_one_line, payloads)))
+            except Exception:
+                pass  # one of them is bad: find out which
+            else:
+                if len(found) == len(payloads):
+                    return Events(self._batch(found), range(len(found)), ())
+        return self._each(payloads)
+
+    def _each(self, payloads: Sequence[bytes]) -> Events:
+        good, rows, bad = [], [], []
+        for row, payload in enumerate(payloads):
+            text: bytes | None = payload
+            if not self._is_json or not payload or len(payload) > self._max_bytes:
+                text = self._codec.to_json(payload)
+            if text is None:
+                bad.append(self._unparsable(row, payload))
+                continue
+            try:
+                good.append(self._decoder.decode(text))
+                rows.append(row)
+            except Exception as e:
+                bad.append(self._why(row, text, e))
+        return Events(self._batch(good), rows, bad)
+
+    def _batch(self, found: Sequence[Any]) -> pa.RecordBatch:
+        arrays = [
+            pa.array(list(map(get, found)), field.type)
+            for get, field in zip(self._getters, self.schema, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def _unparsable(self, row: int, payload: bytes) -> BadRecord:
+        said = self._codec.decode([payload], ()).bad
+        if said:
+            return BadRecord(row, said[0].code, said[0].reason)
+        return BadRecord(row, Code.UNPARSABLE.value, "the record is no object")
+
+    def _why(self, row: int, text: bytes, error: Exception) -> BadRecord:
+        said = self._codec.decode([text], ()).bad if self._is_json else ()
+        if said:
+            return BadRecord(row, said[0].code, said[0].reason)
+        reason = str(error).replace(" - at `$.", " in `").replace("`$", "`")[:200]
+        try:
+            record = msgspec.json.decode(text)
+        except Exception:
+            return BadRecord(row, Code.UNPARSABLE.value, f"not JSON: {reason}")
+        for column in self._columns:
+            if column.nullable:
+                continue
+            if column.name not in record:
+                return BadRecord(row, Code.MISSING_FIELD.value, f"the record has no {column.name!r}")
+            if record[column.name] is None:
+                return BadRecord(row, Code.NULL.value, f"{column.name!r} is null")
+        return BadRecord(row, Code.WRONG_TYPE.value, reason)
+
+
+def _field(name: str, column: Column) -> Any:
+    kind = _TYPES[column.type]
+    return (name, kind | None, None) if column.nullable else (name, kind)
+
+
+def _one_line(payload: bytes) -> bytes:
+    return payload.replace(b"\n", b" ") if b"\n" in payload else payload

@@ -1,0 +1,254 @@
+"""A plan of speculative execution: who is asked about a record, until when, and which answer counts.
+
+It travels as JSON in a descriptor with the operation DECIDE. Policies chain by `otherwise`: the next one
+is asked about the records that the one before could not decide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from schemas.errors import PlanError
+
+DEFAULT_DEADLINE_MS = 100
+LONGEST_CHAIN = 16
+"""Policies that may follow each other by `otherwise`."""
+
+
+class _Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="policy"):
+    otherwise: Policy | None = None
+
+
+class First(_Policy, frozen=True, tag="first"):
+    """The answer that arrived first, record by record."""
+
+
+class Prefer(_Policy, frozen=True, tag="prefer"):
+    """The first of `candidates`, in their order, that answered in time: smart if in time, else fast."""
+
+    candidates: tuple[str, ...] = ()
+
+
+class Majority(_Policy, frozen=True, tag="majority"):
+    """The value of `output` that most answers share, where there are at least `least` of them.
+
+    A vector votes for the index of its largest element (the first of equals). Numbers are equal by value, a
+    text never equals a number. `tie`: among equally frequent values the one whose first vote arrived first,
+    the lowest, the highest (numbers before texts, those by code point), the one whose `confidence` output
+    is highest in sum (then the lowest), or none. `within`: the share of answers that must agree; 0 for any
+    plurality.
+    """
+
+    output: str = ""
+    least: int = 3
+    tie: Literal["first", "lowest", "highest", "confidence", "undecided"] = "first"
+    confidence: str = ""
+    within: float = 0.0
+
+
+class MeanAnswer(_Policy, frozen=True, tag="mean"):
+    """The mean of `output`, element by element, over at least `least` answers.
+
+    Where `weights` is given the mean is weighted, and a candidate that it does not name has no part in it.
+    """
+
+    output: str = ""
+    least: int = 1
+    weights: dict[str, float] = {}
+
+
+class MedianAnswer(_Policy, frozen=True, tag="median"):
+    """The median of `output`, element by element, over at least `least` answers; of two the mean."""
+
+    output: str = ""
+    least: int = 1
+
+
+class BestConfidence(_Policy, frozen=True, tag="best_confidence"):
+    """The answer whose `confidence` output is highest (of a vector its largest element), then by name."""
+
+    confidence: str = ""
+
+
+class BestQuality(_Policy, frozen=True, tag="best_quality"):
+    """The answer of the candidate whose descriptor has the best `metric`, then by name.
+
+    A candidate without the metric has no part in it.
+    """
+
+    metric: str = ""
+    better: Literal["higher", "lower"] = "higher"
+
+
+class Agreement(_Policy, frozen=True, tag="agreement"):
+    """The mean of the largest set of at least `least` answers that lie within `tolerance` of each other.
+
+    Of sets of one size the narrowest, then the lowest. Where there is none: the lowest or highest of all
+    answers, as `conservative` says, or none. `output` is one number a record.
+    """
+
+    output: str = ""
+    tolerance: float = 0.0
+    conservative: Literal["lowest", "highest", "undecided"] = "lowest"
+    least: int = 2
+
+
+class Fallback(_Policy, frozen=True, tag="fallback"):
+    """A fixed value (output -> value). It decides as soon as no policy before it can any more."""
+
+    value: dict[str, Any] = {}
+
+
+Policy = (
+    First
+    | Prefer
+    | Majority
+    | MeanAnswer
+    | MedianAnswer
+    | BestConfidence
+    | BestQuality
+    | Agreement
+    | Fallback
+)
+
+
+class All(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="route", tag="all"):
+    """Every candidate of the data type."""
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`when`: a CEL expression over `record`; `candidates`: who is asked where it is true."""
+
+    when: str
+    candidates: tuple[str, ...]
+
+
+class ByRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="route", tag="rules"):
+    """The first rule that holds; where none does (or its evaluation fails), `otherwise`; empty: all."""
+
+    rules: tuple[Rule, ...]
+    otherwise: tuple[str, ...] = ()
+
+
+class ByHash(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="route", tag="hash"):
+    """One candidate a record, by a sticky hash of the record field `entity` (or its key if empty)."""
+
+    weights: dict[str, float]
+    entity: str = ""
+    salt: str = ""
+
+
+Route = All | ByRule | ByHash
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`shadow`: candidates that are asked and reported and never decide."""
+
+    policy: Policy = First()
+    route: Route = All()
+    shadow: tuple[str, ...] = ()
+    deadline_ms: int = DEFAULT_DEADLINE_MS
+
+
+def read_plan(data: bytes | str) -> Plan:
+    """Read and check a plan; nothing at all is the default plan.
+
+    Raises `PlanError` with what is wrong and where, also for a plan that contradicts itself.
+    """
+    try:
+        plan = msgspec.json.decode(data or b"{}", type=Plan)
+    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as e:
+        raise PlanError(f"not a plan: {e}") from None
+    if not 1 <= plan.deadline_ms <= 60_000:
+        raise PlanError(f"deadline_ms must be from 1 to 60,000, not {plan.deadline_ms}")
+    _check_names(plan.shadow, "shadow", ())
+    _check_route(plan.route, plan.shadow)
+    policies = list(chain(plan.policy))
+    if len(policies) > LONGEST_CHAIN:
+        raise PlanError(f"a plan may chain {LONGEST_CHAIN} policies by otherwise, not {len(policies)}")
+    for policy in policies:
+        _check_policy(policy, plan.shadow)
+    return plan
+
+
+def write_plan(plan: Plan) -> bytes:
+    return msgspec.json.encode(plan)
+
+
+def chain(policy: Policy | None) -> Iterator[Policy]:
+    """The policy and those it falls back on, in order."""
+    while policy is not None:
+        yield policy
+        policy = policy.otherwise
+
+
+def tag_of(policy: Policy) -> str:
+    """The policy's name in a plan."""
+    return str(policy.__struct_config__.tag)
+
+
+def _check_policy(policy: Policy, shadows: Sequence[str]) -> None:
+    tag = tag_of(policy)
+    named = ("output", "metric", "confidence" if isinstance(policy, BestConfidence) else "output")
+    for name in named:
+        if getattr(policy, name, None) == "":
+            raise PlanError(f"{tag} must name its {name}")
+    minimum = 2 if isinstance(policy, Agreement) else 1
+    if getattr(policy, "least", minimum) < minimum:
+        raise PlanError(f"{tag}: least must be {minimum} or more, not {getattr(policy, 'least', minimum)}")
+    match policy:
+        case Prefer(candidates=candidates):
+            _check_names(candidates, f"{tag}.candidates", shadows, some=True)
+        case Majority(tie=tie, confidence=confidence, within=within):
+            if (tie == "confidence") != bool(confidence):
+                raise PlanError(f"{tag}: tie 'confidence' and the name of the confidence output go together")
+            if not 0 <= within <= 1:
+                raise PlanError(f"{tag}: within must be from 0 to 1, not {within}")
+        case MeanAnswer(weights=weights, least=least) if weights:
+            _check_weights(weights, f"{tag}.weights", shadows)
+            if least > len(weights):
+                raise PlanError(f"{tag}: least is {least}, but weights names only {len(weights)}")
+        case Agreement(tolerance=tolerance) if not (math.isfinite(tolerance) and tolerance >= 0):
+            raise PlanError(f"{tag}: tolerance must not be negative, and is {tolerance}")
+        case Fallback(value=value) if not value:
+            raise PlanError(f"{tag} must have a value for at least one output")
+        case Fallback(otherwise=otherwise) if otherwise is not None:
+            raise PlanError(f"{tag} always decides: its otherwise would never be asked")
+
+
+def _check_route(route: Route, shadows: Sequence[str]) -> None:
+    match route:
+        case ByRule(rules=rules, otherwise=otherwise):
+            if not rules:
+                raise PlanError("the route 'rules' must have at least one rule")
+            for number, rule in enumerate(rules, 1):
+                if not rule.when.strip():
+                    raise PlanError(f"rule {number} of the route has no condition in when")
+                _check_names(rule.candidates, f"rule {number} of the route", shadows, some=True)
+            _check_names(otherwise, "otherwise of the route", shadows)
+        case ByHash(weights=weights):
+            if not weights:
+                raise PlanError("the route 'hash' must have weights")
+            _check_weights(weights, "weights of the route", shadows)
+
+
+def _check_weights(weights: Mapping[str, float], where: str, shadows: Sequence[str]) -> None:
+    _check_names(tuple(weights), where, shadows)
+    for name, weight in weights.items():
+        if not (math.isfinite(weight) and weight > 0):
+            raise PlanError(f"{where}: the weight of {name!r} must be positive, and is {weight}")
+
+
+def _check_names(names: Sequence[str], where: str, shadows: Sequence[str], *, some: bool = False) -> None:
+    if some and not names:
+        raise PlanError(f"{where} must name at least one candidate")
+    if "" in names:
+        raise PlanError(f"{where} has a candidate without a name")
+    if len(set(names)) < len(names):
+        raise PlanError(f"{where} names a candidate twice")
+    if both := sorted(set(names) & set(shadows)):
+        raise PlanError(f"{where} names {both[0]!r}, which is a shadow and never decides")

@@ -1,4 +1,0 @@
-"""The registry: which features exist, where they come from, which models read them."""
-
-DEFAULT_URL = "sqlite:///millrace-registry.db"
-"""A file in the working folder. PostgreSQL: postgresql+psycopg://USER:PASSWORD@HOST/DATABASE."""
