@@ -108,8 +108,10 @@ def _loader(runtimes: Mapping[str, Load] | None, model_type: str) -> Load:
 def _columns(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> Columns:
     if rows:
         return smoke_test.from_rows(runtime.inputs, rows, count)
-    # A runtime may know which values its inputs take, such as the categories that a PMML document declares.
-    return smoke_test.generated(runtime.inputs, count, getattr(runtime, "valid_values", None))
+    # A runtime may know which values its inputs take, such as those that a PMML document names.
+    sample = getattr(runtime, "sample", None)
+    known = sample(count) if sample is not None else None
+    return smoke_test.generated(runtime.inputs, count) if known is None else known
 
 
 def _try(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> None:

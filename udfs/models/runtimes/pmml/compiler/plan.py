@@ -5,12 +5,14 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask
 from udfs.models.runtimes.pmml.compiler.elements import refuse, text_of
 from udfs.models.runtimes.pmml.compiler.expressions import derive
 from udfs.models.runtimes.pmml.compiler.fields import DataField, Treatment, data_field, input_symbol, treatment
+from udfs.models.runtimes.pmml.compiler.known_values import known_values
 from udfs.models.runtimes.pmml.compiler.model import TARGETS, ModelCompiler, mining_fields
 from udfs.models.runtimes.pmml.compiler.outputs import OutputField, Outputs, compile_outputs, label_symbol
 from udfs.models.runtimes.pmml.compiler.results import Scorer
@@ -41,10 +43,15 @@ class Scores:
 
 
 class Plan:
-    """A compiled document. `inputs` and `outputs` in their order; scores any number of rows at once."""
+    """A compiled document. `inputs` and `outputs` in their order; scores any number of rows at once.
 
-    def __init__(self, inputs: tuple[InputField, ...], outputs: tuple[OutputField, ...], scorer: Scorer) -> None:
+    `known`: by field, values that the document asks for.
+    """
+
+    def __init__(self, inputs: tuple[InputField, ...], outputs: tuple[OutputField, ...], scorer: Scorer,
+                 known: Mapping[str, tuple[Any, ...]]) -> None:  # fmt: skip
         self.inputs = inputs
+        self.known = known
         self.outputs = outputs
         self.scorer = scorer
 
@@ -78,7 +85,7 @@ def compile_document(root: ET.Element, model: ET.Element) -> Plan:
         InputField(one, rule, rule.missing_value is not None or one.declares_missing or reading.tolerated(one.name))
         for one, rule in inputs
     )  # fmt: skip
-    return Plan(declared_inputs, outputs, compiled.scorer)
+    return Plan(declared_inputs, outputs, compiled.scorer, known_values(root, dictionary))
 
 
 def rounds_to_float(root: ET.Element, model: ET.Element) -> bool:
