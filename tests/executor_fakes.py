@@ -109,7 +109,7 @@ class Loader:
 
 
 class Bench:
-    """An `Executor` of PMML candidates of the data type `t`, and short words for what it is told."""
+    """An `Executor` of candidates of the data type `t`, and short words for what it is told."""
 
     def __init__(
         self,
@@ -117,12 +117,13 @@ class Bench:
         loader: Loader | None = None,
         drill: Drill | None = None,
         restored: bool = True,
+        model_type: str = "PMML",
         **limits,
     ) -> None:
         self.loader, self.hands = loader or Loader(), Hands()
         limits = {"patience_ms": 0, "fence_ms": 500, "max_fenced": 2} | limits
         self.executor = Executor(
-            "PMML", self.loader, JsonCodec(), max_block=64, subtask=3,
+            model_type, self.loader, JsonCodec(), max_block=64, subtask=3,
             limits=CallLimits(**limits), drill=drill, clock=self.hands.clock(),
         )  # fmt: skip
         self.told: list[str] = []
