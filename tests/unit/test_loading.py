@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -214,11 +213,12 @@ def test_given_rows_that_do_not_fit_are_named(scratch, sums, row, word):
 
 def test_a_runtime_s_own_values_replace_the_generated_ones(policy, made):
     class Coloured(Sum):
-        valid_values: ClassVar = {"x": ["red", "green"]}
-
         def __init__(self, artifact, wanted):
             super().__init__(artifact, wanted)
             self.inputs = (Input("x", DType.TEXT, (), ("colour",)),)
+
+        def sample(self, count):
+            return {"x": np.array([["red", "green"][k % 2] for k in range(count)], object)}
 
         def predict(self, columns):
             self.batches += columns["x"].tolist()

@@ -14,23 +14,16 @@ from schemas.tensors import Columns, DType, Input, Output
 _SEED = 20_160_607
 
 
-def generated(
-    inputs: Sequence[Input], count: int, valid: Mapping[str, Sequence[Any]] | None = None
-) -> Columns:
+def generated(inputs: Sequence[Input], count: int) -> Columns:
     """`count` rows that are the same every time, and whose first rows do not depend on `count`.
 
     Numbers are in [0, 1), where most models are defined; whole numbers and flags are 0 or 1, texts "0" or
-    "1". `valid` (input name -> values) stands in for these where a model takes certain values only.
+    "1".
     """
     columns: dict[str, NDArray] = {}
     for number, i in enumerate(inputs):
         values = np.random.default_rng([_SEED, number]).random((count, *i.shape))
-        choices = (valid or {}).get(i.name)
-        if choices:
-            chosen = np.empty(values.size, dtype=i.dtype.numpy)
-            chosen[:] = [choices[int(v * len(choices))] for v in values.flat]
-            columns[i.name] = chosen.reshape(values.shape)
-        elif i.dtype is DType.TEXT:
+        if i.dtype is DType.TEXT:
             columns[i.name] = np.where(values < 0.5, "0", "1").astype(object)
         elif i.dtype in (DType.FLOAT32, DType.FLOAT64):
             columns[i.name] = values.astype(i.dtype.numpy)

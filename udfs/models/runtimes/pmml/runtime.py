@@ -18,7 +18,7 @@ from udfs.models.runtimes.pmml.inputs import record_inputs
 from udfs.models.runtimes.pmml.samples import sample_columns
 
 _SHOWN = 5  # rows that an error names
-_NOTHING = "the model has no {}: a value is missing or not valid there"
+_NOTHING = "a value is missing or not valid, so that the model has no {}"
 
 
 class PmmlRuntime:
@@ -160,7 +160,7 @@ def _reasons(refused: dict[str, Mask]) -> dict[int, str]:
 
 
 def _message(refused: dict[str, Mask]) -> str:
-    return "; ".join(f"{reason} ({_rows(rows)})" for reason, rows in refused.items() if rows.any())
+    return "; ".join(f"{reason} in {_rows(rows)}" for reason, rows in refused.items() if rows.any())
 
 
 def _rows(mask: Mask) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from udfs.models.runtimes.pmml.compiler.batch import Batch
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask
 from udfs.models.runtimes.pmml.compiler.elements import refuse, text_of
 from udfs.models.runtimes.pmml.compiler.expressions import derive
@@ -49,7 +50,8 @@ class Plan:
     """
 
     def __init__(self, inputs: tuple[InputField, ...], outputs: tuple[OutputField, ...], scorer: Scorer,
-                 known: Mapping[str, tuple[Any, ...]]) -> None:  # fmt: skip
+                 known: Mapping[str, tuple[Any, ...]], checked: tuple[Symbol, ...]) -> None:  # fmt: skip
+        self._checked = checked
         self.inputs = inputs
         self.known = known
         self.outputs = outputs
@@ -58,6 +60,8 @@ class Plan:
     def score(self, columns: Mapping[str, Column], count: int) -> Scores:
         """Score `count` rows of columns by field name, as the records hold them."""
         batch = Batch(count, columns)
+        for symbol in self._checked:  # also those that no part of the model asks for in these rows
+            symbol.column(batch)
         found = {o.symbol.name: o.symbol.column(batch) for o in self.outputs}
         return Scores(found, batch.refused)
 
@@ -79,13 +83,14 @@ def compile_document(root: ET.Element, model: ET.Element) -> Plan:
     for element in root.findall("TransformationDictionary/DerivedField"):
         top.add_derived(element)
     inputs = _inputs(model, dictionary, top)
+    checked = tuple(top.find(declared.name) for declared, _ in inputs)
     compiled = ModelCompiler(dictionary, rounds_to_float(root, model)).compile(model, top)
     outputs = _final(compiled.outputs, compiled.scorer, dictionary)
     declared_inputs = tuple(
         InputField(one, rule, rule.missing_value is not None or one.declares_missing or reading.tolerated(one.name))
         for one, rule in inputs
     )  # fmt: skip
-    return Plan(declared_inputs, outputs, compiled.scorer, known_values(root, dictionary))
+    return Plan(declared_inputs, outputs, compiled.scorer, known_values(root, dictionary), checked)
 
 
 def rounds_to_float(root: ET.Element, model: ET.Element) -> bool:
@@ -118,13 +123,15 @@ def _functions(root: ET.Element) -> dict[str, ET.Element]:
 
 def _inputs(model: ET.Element, dictionary: dict[str, DataField], top: Scope) -> list[tuple[DataField, Treatment]]:
     found: list[tuple[DataField, Treatment]] = []
+    listed = [text_of(e, "name") for e in model.findall("MiningSchema/MiningField")]
+    for name, times in Counter(listed).items():
+        if times > 1:
+            refuse(f"the mining field {name!r} is listed twice")
     for element in mining_fields(model, _INPUTS):
         name = text_of(element, "name")
         if top.has(name):
-            if name in dictionary and all(name != d.name for d, _ in found):
-                refuse(f"the field {name!r} is both an input and a derived field")
             if name in dictionary:
-                refuse(f"the mining field {name!r} is listed twice")
+                refuse(f"the field {name!r} is both an input and a derived field")
             continue  # a derived field of the document, restated in the mining schema
         declared = dictionary.get(name)
         if declared is None:
