@@ -2,17 +2,11 @@
 """PMML compiled and scored, compared row by row with the independent evaluator."""
 
 import math
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
-import psutil
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -36,7 +30,6 @@ from tests.pmml_documents import (
 )
 from tests.pmml_evaluator import Result, evaluate
 from udfs.models.runtimes.base import Artifact, PartialInput, Runtime, WantedSignature
-from udfs.models.runtimes.pmml import jvm as pmml_jvm
 from udfs.models.runtimes.pmml.runtime import PmmlRuntime, load
 
 WINE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "wine"

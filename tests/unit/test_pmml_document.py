@@ -56,7 +56,10 @@ def test_what_is_malformed_is_a_load_error(data: bytes) -> None:
     ("text", "reason"),
     [
         (GOOD.replace('dataType="double"', "", 1), "the data type None of the field 'x' is not known"),
-        (GOOD.replace('<MiningField name="x"/>', '<MiningField name="z"/>'), "'z' is not in the data dictionary"),
+        (
+            GOOD.replace('<MiningField name="x"/>', '<MiningField name="z"/>'),
+            "'z' is not in the data dictionary",
+        ),
         (GOOD.replace('<MiningField name="x"/>', '<MiningField name="t"/>'), "'t'"),
         (GOOD.replace("<Output>", '<Output x-odd="1">'), "the attribute 'x-odd' of Output is not known"),
         (GOOD.replace("</Output>", "</Output><Odd/>"), "the element 'Odd' is not known"),
@@ -91,9 +94,9 @@ def test_a_prefixed_namespace_and_none_read_the_same() -> None:
 def test_types_and_outputs_are_read() -> None:
     parsed = read(GOOD)
     plan = compile_document(parsed.root, parsed.model)
-    assert [(f.declared.kind.value, f.declared.optype) for f in plan.inputs] == [("double", "continuous")] * 2 + [
-        ("string", "categorical")
-    ]
+    assert [(f.declared.kind.value, f.declared.optype) for f in plan.inputs] == [
+        ("double", "continuous")
+    ] * 2 + [("string", "categorical")]
     assert [o.symbol.name for o in plan.outputs] == ["pa", "pb", "pc", "predicted_t"]
 
 

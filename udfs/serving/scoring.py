@@ -157,7 +157,7 @@ def _predict(
     return [(rows[keep], {n: c[keep] for n, c in answer.items()})] if keep.any() else []
 
 
-def _without(
+def _without(  # noqa: PLR0917
     model: LoadedModel, columns: Columns, rows: NDArray, bad: Mapping[int, str], reasons: dict[int, str],
     go_on: Callable[[], bool],
 ) -> list[Score]:  # fmt: skip

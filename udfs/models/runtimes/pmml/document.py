@@ -52,8 +52,8 @@ class Document:
 def parse(data: bytes) -> Document:
     """Parse PMML 3.0 to 4.4, with or without its namespace.
 
-    Raises `UnsafeModelError` for a DOCTYPE or an entity, `LoadError` for what is malformed, too large, too deep
-    or no PMML, `UnprovenModelError` where the document leaves open which model is meant.
+    Raises `UnsafeModelError` for a DOCTYPE or an entity, `LoadError` for what is malformed, too large,
+    too deep or no PMML, `UnprovenModelError` where the document leaves open which model is meant.
     """
     if len(data) > MAX_BYTES:
         raise LoadError(f"the PMML document has {len(data)} bytes, the bound is {MAX_BYTES}")
@@ -81,7 +81,7 @@ def parse(data: bytes) -> Document:
     return Document(root, models[0])
 
 
-class _RootReached(Exception):
+class _RootReachedError(Exception):
     """The prologue of the document is over."""
 
 
@@ -91,18 +91,19 @@ def _refuse_doctype(data: bytes) -> None:
 
     def doctype(*_: object) -> None:
         raise UnsafeModelError(
-            "the PMML document has a DOCTYPE, by which entities could read files or addresses; export it without"
+            "the PMML document has a DOCTYPE, by which entities could read files or addresses; "
+            "export it without"
         )
 
     def reached(*_: object) -> None:
-        raise _RootReached
+        raise _RootReachedError
 
     parser.StartDoctypeDeclHandler = doctype
     parser.EntityDeclHandler = doctype
     parser.StartElementHandler = reached
     try:
         parser.Parse(data, True)
-    except _RootReached:
+    except _RootReachedError:
         return
     except (expat.ExpatError, ValueError, LookupError) as e:
         raise LoadError(f"not well-formed XML: {e}") from None

@@ -13,8 +13,11 @@ from udfs.models.runtimes.pmml.compiler.types import Type
 
 # Floats are read as doubles: they are rounded once, to the nearest float32, and not by each codec.
 _TYPES = {
-    Type.DOUBLE: DType.FLOAT64, Type.FLOAT: DType.FLOAT64, Type.INTEGER: DType.INT64, Type.BOOLEAN: DType.BOOL,
-}  # fmt: skip
+    Type.DOUBLE: DType.FLOAT64,
+    Type.FLOAT: DType.FLOAT64,
+    Type.INTEGER: DType.INT64,
+    Type.BOOLEAN: DType.BOOL,
+}
 _NUMBERS = {DType.FLOAT32, DType.FLOAT64, DType.INT32, DType.INT64}
 
 

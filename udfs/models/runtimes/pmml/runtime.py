@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +35,8 @@ class PmmlRuntime:
     def predict(self, columns: Columns) -> Columns:
         """Score n records: `(n,)` columns in, `(n,)` columns out. NaN and None are missing values.
 
-        Raises `PredictError`, with the rows at fault, for infinite inputs and where the model has no result (a
-        missing or invalid value without a rule for it).
+        Raises `PredictError`, with the rows at fault, for infinite inputs and where the model has no result
+        (a missing or invalid value without a rule for it).
         """
         if self._plan is None:
             raise PredictError("the PMML model is closed")
@@ -134,16 +135,18 @@ def _column(array: NDArray) -> tuple[Column, Mask | None]:
         return Column(values, missing if missing.any() else None), infinite if infinite.any() else None
     if array.dtype != object:
         return Column(array), None
-    missing = np.fromiter((v is None or v != v for v in array), bool, len(array))
+    missing = np.fromiter((v is None or v != v for v in array), bool, len(array))  # noqa: PLR0124 - NaN
     kinds = {type(v) for v, absent in zip(array, missing, strict=True) if not absent}
+    fallback: Any = 0
+    dtype: np.dtype = np.dtype(np.int64)
     if kinds and kinds <= {bool, np.bool_}:
-        fallback, dtype = False, np.dtype(bool)
+        dtype = np.dtype(bool)
     elif kinds and kinds <= {int, np.int64, np.int32}:
-        fallback, dtype = 0, np.dtype(np.int64)
+        pass
     elif kinds and kinds <= {int, float, np.int64, np.int32, np.float64, np.float32}:
-        fallback, dtype = 0, np.dtype(np.float64)
+        dtype = np.dtype(np.float64)
     else:
-        fallback, dtype = "", np.dtype(object)  # type: ignore[assignment]
+        fallback, dtype = "", np.dtype(object)
     if not missing.any():
         return Column(array.astype(dtype)), None
     values = array.copy()

@@ -24,7 +24,7 @@ _DAYS = (0, 18_262)  # 1970-01-01 and 2020-01-01
 def sample_columns(
     plan: Plan, inputs: tuple[Input, ...], count: int, predict: Callable[[Columns], Columns]
 ) -> Columns:
-    """`count` rows that the model has a result for, repeated as often as needed; any rows where there are none.
+    """`count` rows that the model has a result for, repeated as often as needed; any where there are none.
 
     Values are those that the document declares or asks for; numbers that it says nothing of are positive, of
     several sizes.
@@ -37,7 +37,9 @@ def sample_columns(
         predict(columns)
         good = np.arange(_TRIED)
     except PredictError as e:
-        good = np.array([k for k in range(_TRIED) if k not in e.rows], np.int64) if e.rows else np.arange(_TRIED)
+        good = (
+            np.array([k for k in range(_TRIED) if k not in e.rows], np.int64) if e.rows else np.arange(_TRIED)
+        )
     if not len(good):
         good = np.arange(_TRIED)
     chosen = good[np.arange(count) % len(good)]
@@ -75,7 +77,10 @@ def _numbers(declared: DataField, asked: list[float], share: NDArray, rng: np.ra
         reach = (high - low) or abs(high) or 1.0
         made = [low - 0.1 * reach + float(s) * 1.2 * reach for s in share]
     else:
-        made = [float(s) * _SCALES[int(k)] for s, k in zip(share, rng.integers(0, len(_SCALES), _TRIED), strict=True)]
+        made = [
+            float(s) * _SCALES[int(k)]
+            for s, k in zip(share, rng.integers(0, len(_SCALES), _TRIED), strict=True)
+        ]
     return [round(v) for v in made] if whole else made
 
 

@@ -37,13 +37,13 @@ Compute = Callable[[Batch], Column]
 class Symbol:
     """A named value of the plan: an input, a derived field, an output of a model.
 
-    `depth`: how many symbols deep it rests on others; recursion at scoring is bounded by it. `strict`: where it
-    is missing, a function was given a missing argument that the standard has no result for.
+    `depth`: how many symbols deep it rests on others; recursion at scoring is bounded by it. `strict`: where
+    it is missing, a function was given a missing argument that the standard has no result for.
     """
 
     __slots__ = ("_compute", "categories", "depth", "kind", "name", "optype", "strict")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self, name: str, kind: Type, compute: Compute, optype: str = "", depth: int = 0,
         categories: tuple[Any, ...] = (), strict: bool = False,
     ) -> None:  # fmt: skip
@@ -52,7 +52,8 @@ class Symbol:
         self._compute = compute
 
     def known(self, batch: Batch) -> Column:
-        """As `column`, for who takes a missing value for one that the record lacks: else the row is refused."""
+        """As `column`, for what has a rule for values that a record lacks: where a function had no
+        result, the row is refused."""
         column = self.column(batch)
         if self.strict and column.missing is not None:
             batch.refuse(column.mask(batch.count), f"the field {self.name!r} has no value")

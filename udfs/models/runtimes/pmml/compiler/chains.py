@@ -1,4 +1,4 @@
-"""Segments of which one speaks: a chain, where each reads what those before said, and the first that applies."""
+"""Segments of which one speaks: a chain, where each reads those before, or the first that applies."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def compile_chain(parts: Segmentation) -> Scorer:
     scorers: list[Scorer] = []
     outputs: dict[str, OutputField] = {}
     segments: list[Segment] = []
-    for segment in parts.segments:
+    for stated in parts.segments:
         # A condition may ask what an earlier segment said, so it is compiled where it stands.
-        segment = parts.conditioned(segment)
+        segment = parts.conditioned(stated)
         model = parts.compile(segment)
         segments.append(segment)
         scorers.append(model.scorer)
@@ -150,4 +150,3 @@ def _merged(
 
     return Scorer("classification", classify, categories=tuple(categories.names), probable=probable,
                   target=scorers[0].target)  # fmt: skip
-

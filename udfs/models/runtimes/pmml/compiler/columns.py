@@ -82,7 +82,9 @@ def cast(column: Column, source: Type, target: Type) -> Column:
     if source is Type.STRING:
         given = [types.parse(v, target) for v in np.atleast_1d(column.values)]
         absent = np.array([v is None for v in given]).reshape(np.shape(column.values))
-        values = np.array([0 if v is None else v for v in given], target.numpy).reshape(np.shape(column.values))
+        values = np.array([0 if v is None else v for v in given], target.numpy).reshape(
+            np.shape(column.values)
+        )
         return Column(values, either(column.missing, absent if absent.any() else None))
     if target is Type.STRING:
         return Column(types.texts(column.values, source), column.missing)

@@ -20,9 +20,14 @@ EXPRESSIONS = frozenset({
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 
 
+def refusal(reason: str) -> UnprovenModelError:
+    """The error for a document that may be good PMML, but cannot be shown to be scored right."""
+    return UnprovenModelError(reason)
+
+
 def refuse(reason: str) -> NoReturn:
-    """Raise `UnprovenModelError`: the document may be good PMML, but cannot be shown to be scored right."""
-    raise UnprovenModelError(reason)
+    """Raise `refusal(reason)`."""
+    raise refusal(reason)
 
 
 def describe(element: ET.Element) -> str:

@@ -9,9 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch
-from udfs.models.runtimes.pmml.compiler.elements import refuse
+from udfs.models.runtimes.pmml.compiler.elements import refusal, refuse
 from udfs.models.runtimes.pmml.compiler.mining import Segmentation
-from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, most_probable, number_column, numbers_of
+from udfs.models.runtimes.pmml.compiler.results import (
+    Result,
+    Scorer,
+    most_probable,
+    number_column,
+    numbers_of,
+)
 from udfs.models.runtimes.pmml.compiler.trees import grow, leaf_numbers, leaf_shares
 
 _OF_NUMBERS = ("average", "weightedAverage", "median", "weightedMedian", "max", "sum", "weightedSum")
@@ -20,7 +26,7 @@ _OF_CATEGORIES = ("majorityVote", "weightedMajorityVote", "average", "weightedAv
 
 @dataclass(frozen=True, slots=True)
 class Votes:
-    """What the segments say of n rows: `shares` `(segments, n, k)`, NaN where a segment has no prediction, and
+    """What the segments say of n rows: `shares` `(segments, n, k)`, NaN where a segment has no prediction;
     `weights` `(segments, n)`, 0 where a segment does not apply."""
 
     shares: NDArray
@@ -40,7 +46,7 @@ def compile_ensemble(parts: Segmentation) -> Scorer:
             refuse(f"categories are combined by {parts.method!r}")
         return _categories(parts)
     kinds = ", ".join(sorted(map(str, inner)))
-    refuse(f"a {function} combines segments of the function {kinds} by {parts.method}")
+    raise refusal(f"a {function} combines segments of the function {kinds} by {parts.method}")
 
 
 def _weights(parts: Segmentation, kind: np.dtype) -> NDArray:
@@ -59,9 +65,11 @@ def _together(parts: Segmentation) -> bool:
     )
 
 
-def _grove(parts: Segmentation):  # type: ignore[no-untyped-def]
+def _grove(parts: Segmentation):
     place = parts.place
-    return grow([(s.element, place.inside(s.element, place.scope)) for s in parts.segments], place.rounded)
+    return grow(
+        [(s.element, place.inside(s.element, place.scope)) for s in parts.segments], place.exporter.rounded
+    )
 
 
 def _numbers(parts: Segmentation) -> Scorer:
@@ -162,7 +170,8 @@ def _weighted_median(votes: Votes) -> NDArray:
 
 
 _OF_ROWS: dict[str, Callable[[Votes], NDArray]] = {
-    "sum": _summed, "weightedSum": _summed, "average": _averaged, "weightedAverage": _averaged, "max": _highest,
+    "sum": _summed, "weightedSum": _summed, "average": _averaged, "weightedAverage": _averaged,
+    "max": _highest,
     "median": _median, "weightedMedian": _weighted_median,
 }  # fmt: skip
 
@@ -177,7 +186,9 @@ def _categories(parts: Segmentation) -> Scorer:
         leaves = leaf_shares(grove, categories)
         if not voting and not leaves.complete:
             refuse("the probabilities of trees are averaged, and a leaf has none")
-        table = np.ascontiguousarray(one_hot(leaves.label, len(categories.names)) if voting else leaves.shares)
+        table = np.ascontiguousarray(
+            one_hot(leaves.label, len(categories.names)) if voting else leaves.shares
+        )
         if always and parts.treatment != "skipSegment":
             total = weights.sum()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ class Expression:
     """A compiled expression. `constant`: its value where it is one, and the text that it was written as;
     `untyped`: its type was told from that text.
 
-    `reads`: the names it reads; `depth`: how deep the symbols it reads rest on others; `strict`: see `Symbol`.
+    `reads`: the names it reads; `depth`: how deep those rest on others; `strict`: see `Symbol`.
     """
 
     kind: Type
@@ -65,7 +65,7 @@ def compiles(tag: str) -> Callable[[Compiler], Compiler]:
 
 
 def compile_expression(element: ET.Element, site: Site) -> Expression:
-    """The compiled expression. Refused where it is of a kind that is not known, or nested too deeply."""
+    """The compiled expression. Refused where its kind is not known, or it is nested too deeply."""
     if site.level > MAX_DEPTH:
         refuse(f"an expression is nested more than {MAX_DEPTH} deep")
     from udfs.models.runtimes.pmml.compiler import functions_text, transformations  # noqa: F401, PLC0415
@@ -82,7 +82,9 @@ def derive(element: ET.Element, scope: Scope) -> Symbol:
     kind = type_named(element.get("dataType"), f"the derived field {name!r}")
     made = converted(compile_expression(expression_of(element), Site(scope, wanted=kind)), kind, name)
     scope.reading.rests_on.setdefault(name, set()).update(made.reads)
-    declared = tuple(v for v in (parse(e.get("value", ""), kind) for e in element.findall("Value")) if v is not None)
+    declared = tuple(
+        v for v in (parse(e.get("value", ""), kind) for e in element.findall("Value")) if v is not None
+    )
     return Symbol(name, kind, made.compute, element.get("optype", ""), made.depth + 1, declared, made.strict)
 
 
@@ -97,7 +99,7 @@ def converted(made: Expression, kind: Type, what: str) -> Expression:
     if kind is Type.STRING and made.kind not in (Type.INTEGER, Type.BOOLEAN):
         refuse(f"{what!r} writes a {made.kind.value} as text, which each program does in its own way")
     temporal = {Type.DATE, Type.TIME, Type.DATE_TIME}
-    if kind in temporal and made.kind is not Type.STRING or made.kind in temporal:
+    if (kind in temporal and made.kind is not Type.STRING) or made.kind in temporal:
         refuse(f"{what!r} makes a {kind.value} of a {made.kind.value}")
     compute, source = made.compute, made.kind
 
@@ -157,7 +159,9 @@ def read(symbol: Symbol) -> Expression:
     given = getattr(symbol, "given", None)
     if given is not None and given.is_constant:
         return given
-    return Expression(symbol.kind, symbol.column, frozenset({symbol.name}), symbol.depth, strict=symbol.strict)
+    return Expression(
+        symbol.kind, symbol.column, frozenset({symbol.name}), symbol.depth, strict=symbol.strict
+    )
 
 
 @compiles("Apply")
@@ -165,9 +169,7 @@ def _apply(element: ET.Element, site: Site) -> Expression:
     from udfs.models.runtimes.pmml.compiler.functions import call  # noqa: PLC0415 - they call each other
 
     name = text_of(element, "function")
-    arguments = [
-        compile_expression(e, site.inner()) for e in element if e.tag not in ("Extension",)
-    ]
+    arguments = [compile_expression(e, site.inner()) for e in element if e.tag not in ("Extension",)]
     made = call(name, arguments, site)
     treatment = element.get("invalidValueTreatment", "returnInvalid")
     if treatment not in ("returnInvalid", "asIs", "asMissing"):
@@ -191,7 +193,9 @@ def _apply(element: ET.Element, site: Site) -> Expression:
         result = compute(batch)
         absent = either(*(one(batch).missing for one in inputs))
         if mapped_value is not None and absent is not None and absent.any():
-            values = np.array(np.broadcast_to(result.values, np.broadcast_shapes(np.shape(result.values), np.shape(absent))))
+            values = np.array(
+                np.broadcast_to(result.values, np.broadcast_shapes(np.shape(result.values), np.shape(absent)))
+            )
             values[absent] = mapped_value
             missing = None if result.missing is None else result.missing & ~absent
             result = Column(values, missing)
@@ -208,6 +212,10 @@ def _nan_as_missing(made: Expression) -> Expression:
     def treat(batch: Batch) -> Column:
         column = compute(batch)
         unfit = ~np.isfinite(column.values)
-        return Column(np.where(unfit, 0, column.values), either(column.missing, unfit)) if unfit.any() else column
+        return (
+            Column(np.where(unfit, 0, column.values), either(column.missing, unfit))
+            if unfit.any()
+            else column
+        )
 
     return replace(made, compute=treat)

@@ -1,4 +1,4 @@
-"""The input fields: what the data dictionary and the mining schema say a value may be, and what happens else."""
+"""The input fields: which values the dictionary and the mining schema allow, and what happens to others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,16 @@ _OPTYPES = ("continuous", "categorical", "ordinal")
 _CLOSURES = ("openOpen", "openClosed", "closedOpen", "closedClosed")
 _INVALID = ("returnInvalid", "asIs", "asMissing", "asValue")
 _OUTLIERS = ("asIs", "asMissingValues", "asExtremeValues")
-USAGES = ("active", "predicted", "target", "supplementary", "group", "order", "frequencyWeight", "analysisWeight")
+USAGES = (
+    "active",
+    "predicted",
+    "target",
+    "supplementary",
+    "group",
+    "order",
+    "frequencyWeight",
+    "analysisWeight",
+)
 _MISSING = ("asIs", "asMean", "asMode", "asMedian", "asValue", "returnInvalid")
 
 
@@ -145,7 +154,7 @@ def treatment(element: ET.Element, kind: Type, optype: str) -> Treatment:
 
 
 def input_symbol(declared: DataField, rule: Treatment, active: bool) -> Symbol:
-    """The field of the record, checked and treated; supplementary fields are not refused for what they hold."""
+    """The field of the record, checked and treated; a supplementary field refuses no row."""
 
     def compute(batch: Batch) -> Column:
         column, invalid = typed(batch.inputs[declared.name], declared.kind)
@@ -161,11 +170,18 @@ def inherited(outer: Symbol, declared: DataField | None, rule: Treatment) -> Sym
     def compute(batch: Batch) -> Column:
         return treated(batch, outer.column(batch), None, known, rule, True)
 
-    return Symbol(outer.name, outer.kind, compute, rule.optype, outer.depth + 1, outer.categories,
-                  outer.strict and rule.missing_value is None)
+    return Symbol(
+        outer.name,
+        outer.kind,
+        compute,
+        rule.optype,
+        outer.depth + 1,
+        outer.categories,
+        outer.strict and rule.missing_value is None,
+    )
 
 
-def treated(
+def treated(  # noqa: PLR0917
     batch: Batch, column: Column, unfit: Mask | None, declared: DataField, rule: Treatment, active: bool
 ) -> Column:
     """Invalid, missing and outlying values dealt with. `unfit`: rows that hold no value of the type."""
@@ -204,7 +220,7 @@ def _margins(rule: Treatment, kind: Type) -> tuple[Any, Any]:
     return low, 2**63 - 1 if math.isinf(rule.high) else math.floor(rule.high)
 
 
-def _settle_invalid(
+def _settle_invalid(  # noqa: PLR0917
     batch: Batch, values: Any, missing: Mask | None, invalid: Mask, unfit: Mask | None, declared: DataField,
     rule: Treatment, active: bool,
 ) -> tuple[Any, Mask | None]:  # fmt: skip

@@ -87,8 +87,9 @@ def plant(graph: Graph, roots: list[int]) -> Forest:
         return np.array(values or [0], np.int32)
 
     tests = Tests(
-        np.array(graph.operators or [0], np.int8), ints(graph.asks), constants, ints(graph.yes), ints(graph.no),
-        ints(graph.unknown), np.array(roots, np.int32), np.array(members or [0.0]), np.array(bounds, np.int64),
+        np.array(graph.operators or [0], np.int8), ints(graph.asks), constants, ints(graph.yes),
+        ints(graph.no), ints(graph.unknown), np.array(roots, np.int32), np.array(members or [0.0]),
+        np.array(bounds, np.int64),
     )  # fmt: skip
     return Forest(tests, tuple(f.symbol for f in graph.features), tuple(numbers), graph.rounded)
 

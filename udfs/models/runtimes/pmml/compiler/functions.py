@@ -29,7 +29,10 @@ def function(*names: str) -> Callable[[Function], Function]:
 def call(name: str, arguments: Sequence[Expression], site: Site) -> Expression:
     """A call of a function with compiled arguments. A document's function hides the standard's."""
     from udfs.models.runtimes.pmml.compiler import (  # noqa: F401, PLC0415 - they register their functions
-        functions_arithmetic, functions_dates, functions_logic, functions_text,
+        functions_arithmetic,
+        functions_dates,
+        functions_logic,
+        functions_text,
     )  # fmt: skip
 
     if name in site.scope.functions:

@@ -1,4 +1,4 @@
-"""Arithmetic of the standard. Numbers keep their types: float with float is float, with double it is double."""
+"""Arithmetic of the standard. Numbers keep their types: float with float is float, with double double."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from udfs.models.runtimes.pmml.compiler.columns import Column, any_missing
 from udfs.models.runtimes.pmml.compiler.elements import refuse
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site
 from udfs.models.runtimes.pmml.compiler.functions import (
-    argument_count, common_kind, function, numeric_arguments,
+    argument_count,
+    common_kind,
+    function,
+    numeric_arguments,
 )
 from udfs.models.runtimes.pmml.compiler.types import Type
 
@@ -23,6 +26,9 @@ _BINARY: dict[str, Callable] = {
     "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "pow": np.power, "modulo": np.mod,
     "atan2": np.arctan2, "hypot": np.hypot,
 }  # fmt: skip
+
+
+_OVER_ALL: dict[str, Callable[..., NDArray]] = {"min": np.min, "max": np.max, "median": np.median}
 
 
 def erf(values: NDArray) -> NDArray[np.float64]:
@@ -53,7 +59,8 @@ _REAL: dict[str, Callable[[NDArray], NDArray]] = {
     "stdNormalPDF": _normal_pdf, "stdNormalIDF": _normal_idf,
 }  # fmt: skip
 _ROUNDING: dict[str, Callable[[NDArray], NDArray]] = {
-    "abs": np.abs, "floor": np.floor, "ceil": np.ceil, "rint": np.rint, "round": lambda v: np.floor(v + v.dtype.type(0.5)),
+    "abs": np.abs, "floor": np.floor, "ceil": np.ceil, "rint": np.rint,
+    "round": lambda v: np.floor(v + v.dtype.type(0.5)),
 }  # fmt: skip
 
 
@@ -162,7 +169,9 @@ def _aggregate(name: str, given: Sequence[Expression], site: Site) -> Expression
     kind = common_kind(arguments)
     if kind is Type.INTEGER and name not in ("min", "max"):
         kind = Type.DOUBLE
-    site.scope.reading.tolerant |= frozenset().union(*(a.reads for a in arguments)) if len(arguments) > 1 else set()
+    site.scope.reading.tolerant |= (
+        frozenset().union(*(a.reads for a in arguments)) if len(arguments) > 1 else set()
+    )
     computes, dtype = [a.compute for a in arguments], kind.numpy
     strict = [a.strict for a in arguments]
 
@@ -189,7 +198,7 @@ def _whole(name: str, rows: list[NDArray]) -> NDArray:
         for row in rows[1:]:
             total = total * row
         return total
-    return {"min": np.min, "max": np.max, "median": np.median}[name](np.array(rows), axis=0)
+    return _OVER_ALL[name](np.array(rows), axis=0)
 
 
 def _part(name: str, rows: NDArray, absent: NDArray[np.bool_]) -> NDArray:
@@ -202,5 +211,7 @@ def _part(name: str, rows: NDArray, absent: NDArray[np.bool_]) -> NDArray:
     if rows.dtype == np.int64:
         info = np.iinfo(np.int64)
         neutral = {"min": info.max, "max": info.min}
-    made = _whole("sum" if name == "avg" else name, list(np.where(absent, rows.dtype.type(neutral[name]), rows)))
+    made = _whole(
+        "sum" if name == "avg" else name, list(np.where(absent, rows.dtype.type(neutral[name]), rows))
+    )
     return made / np.maximum((~absent).sum(axis=0), 1).astype(rows.dtype) if name == "avg" else made

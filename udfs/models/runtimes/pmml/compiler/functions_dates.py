@@ -47,7 +47,9 @@ def _since_midnight(name: str, given: Sequence[Expression], site: Site) -> Expre
 
     def compute(batch: Batch) -> Column:
         column = inner(batch)
-        return Column(np.zeros_like(column.values) if source is Type.DATE else column.values % _DAY, column.missing)
+        return Column(
+            np.zeros_like(column.values) if source is Type.DATE else column.values % _DAY, column.missing
+        )
 
     return Expression(Type.INTEGER, compute, strict=True)
 

@@ -9,14 +9,15 @@ import numpy as np
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch
 from udfs.models.runtimes.pmml.compiler.columns import Column, any_missing, either
-from udfs.models.runtimes.pmml.compiler.elements import refuse
+from udfs.models.runtimes.pmml.compiler.elements import refusal, refuse
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site, converted, missing_constant
 from udfs.models.runtimes.pmml.compiler.functions import argument_count, common_kind, function
 from udfs.models.runtimes.pmml.compiler.types import Type
 
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "equal": lambda a, b: a == b, "notEqual": lambda a, b: a != b, "lessThan": lambda a, b: a < b,
-    "lessOrEqual": lambda a, b: a <= b, "greaterThan": lambda a, b: a > b, "greaterOrEqual": lambda a, b: a >= b,
+    "lessOrEqual": lambda a, b: a <= b, "greaterThan": lambda a, b: a > b,
+    "greaterOrEqual": lambda a, b: a >= b,
 }  # fmt: skip
 
 
@@ -155,4 +156,4 @@ def _branch_kind(name: str, branches: Sequence[Expression]) -> Type:
         return next(iter(kinds))
     if all(k.numeric for k in kinds):
         return common_kind([b for b in branches if b.kind in kinds])
-    refuse(f"the branches of {name!r} are {' and '.join(sorted(k.value for k in kinds))}")
+    raise refusal(f"the branches of {name!r} are {' and '.join(sorted(k.value for k in kinds))}")

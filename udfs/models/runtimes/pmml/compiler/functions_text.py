@@ -15,7 +15,12 @@ from udfs.models.runtimes.pmml.compiler.batch import Batch
 from udfs.models.runtimes.pmml.compiler.columns import Column, any_missing
 from udfs.models.runtimes.pmml.compiler.elements import choice, expression_of, flag, refuse
 from udfs.models.runtimes.pmml.compiler.expressions import (
-    Expression, Site, compile_expression, compiles, converted, read,
+    Expression,
+    Site,
+    compile_expression,
+    compiles,
+    converted,
+    read,
 )
 from udfs.models.runtimes.pmml.compiler.functions import argument_count, constant_argument, function
 from udfs.models.runtimes.pmml.compiler.types import Type
@@ -37,7 +42,7 @@ def pattern(java: str, what: str) -> re.Pattern[str]:
     text = java
     for name, characters in _JAVA_CLASSES.items():
         outside = re.compile(r"(?<!\[)" + re.escape(name) + r"(?![^\[]*\])")
-        text = outside.sub(lambda _, c=characters: f"[{c}]", text).replace(name, characters)
+        text = outside.sub(f"[{characters}]".replace("\\", "\\\\"), text).replace(name, characters)
     if _JAVA_ONLY.search(text) or re.search(r"\[[^\]]*\[", text.replace("\\[", "")):
         refuse(f"the pattern {java!r} of {what} is not one that every program reads alike")
     try:
@@ -50,7 +55,9 @@ def _as_texts(name: str, given: Sequence[Expression]) -> list[Expression]:
     return [converted(a, Type.STRING, name) for a in given]
 
 
-def _mapped(name: str, given: Sequence[Expression], each: Callable[..., object], kind: Type = Type.STRING) -> Expression:
+def _mapped(
+    name: str, given: Sequence[Expression], each: Callable[..., object], kind: Type = Type.STRING
+) -> Expression:
     computes = [a.compute for a in given]
 
     def compute(batch: Batch) -> Column:
@@ -66,7 +73,10 @@ def _mapped(name: str, given: Sequence[Expression], each: Callable[..., object],
 @function("uppercase", "lowercase", "trimBlanks")
 def _shaped(name: str, given: Sequence[Expression], site: Site) -> Expression:
     argument_count(name, given, 1, 1)
-    shape = {"uppercase": str.upper, "lowercase": str.lower, "trimBlanks": str.strip}[name]
+    shapes: dict[str, Callable[[str], str]] = {
+        "uppercase": str.upper, "lowercase": str.lower, "trimBlanks": str.strip,
+    }  # fmt: skip
+    shape = shapes[name]
     return _mapped(name, _as_texts(name, given), shape)
 
 
@@ -136,7 +146,10 @@ def _text_index(element: ET.Element, site: Site) -> Expression:
     wanted = tuple(words(said if cased else said.lower()))
     if not wanted:
         refuse(f"the term {said!r} of a TextIndex holds no word")
-    inner, key = text.compute, (words.__qualname__, cased, element.get("x-wordRE"), element.get("wordSeparatorCharacterRE"))
+    inner, key = (
+        text.compute,
+        (words.__qualname__, cased, element.get("x-wordRE"), element.get("wordSeparatorCharacterRE")),
+    )
 
     def compute(batch: Batch) -> Column:
         column = inner(batch)
@@ -177,7 +190,9 @@ Split = list[tuple[list[str], Counter[str]]]
 
 def _split(batch: Batch, column: Column, key: tuple, words: Callable[[str], list[str]], cased: bool) -> Split:
     """The words of each text, split once a call for all terms."""
-    kept = batch.memory.setdefault(id(column), (column, {}))[1]  # the column is kept, so that its id stays its own
+    kept = batch.memory.setdefault(id(column), (column, {}))[
+        1
+    ]  # the column is kept, so that its id stays its own
     if key not in kept:
         tokens = [words(text if cased else text.lower()) for text in column.full(batch.count).tolist()]
         kept[key] = [(t, Counter(t)) for t in tokens]

@@ -94,7 +94,9 @@ def compile_general_regression(place: Place) -> Scorer:
 def _design(place: Place, cells: list[ET.Element], groups: list[str | None]) -> _Design:
     element, scope = place.element, place.scope
     parameters = [text_of(p, "name") for p in element.findall("ParameterList/Parameter")]
-    if any(p.get("referencePoint", "0") not in ("0", "0.0") for p in element.findall("ParameterList/Parameter")):
+    if any(
+        p.get("referencePoint", "0") not in ("0", "0.0") for p in element.findall("ParameterList/Parameter")
+    ):
         refuse("a parameter of a GeneralRegressionModel has a reference point")
     categorical = {p.get("name") for p in element.findall("FactorList/Predictor")}
     factors: dict[str, list[_Factor]] = {p: [] for p in parameters}
@@ -111,7 +113,9 @@ def _design(place: Place, cells: list[ET.Element], groups: list[str | None]) -> 
     for cell in cells:
         if cell.get("parameterName") not in factors:
             refuse(f"a coefficient is for the parameter {cell.get('parameterName')!r}, which is not listed")
-        betas[parameters.index(cell.get("parameterName", "")), groups.index(cell.get("targetCategory"))] += number(cell, "beta")
+        betas[parameters.index(cell.get("parameterName", "")), groups.index(cell.get("targetCategory"))] += (
+            number(cell, "beta")
+        )
     named = element.get("offsetVariable")
     if named is not None and "offsetValue" in element.attrib:
         refuse("a GeneralRegressionModel has two offsets")
@@ -147,7 +151,10 @@ def _classifier(place: Place, kind: str, groups: list[str | None], design: _Desi
     if kind == "generalizedLinear":
         _linked(element, kind, np.zeros(1))
         if len(groups) != 1 or len(names) != 2:
-            refuse(f"a generalized linear classification has {len(groups)} sets of coefficients for {len(names)} categories")
+            refuse(
+                f"a generalized linear classification has {len(groups)} sets of coefficients for "
+                f"{len(names)} categories"
+            )
         at = order[0] if order else (1 - categories.place(reference) if reference is not None else 0)
         if not order and reference is None:
             refuse("a generalized linear classification does not say which category it is for")
@@ -157,7 +164,9 @@ def _classifier(place: Place, kind: str, groups: list[str | None], design: _Desi
             return np.column_stack([found, 1.0 - found] if at == 0 else [1.0 - found, found])
 
     elif kind == "multinomialLogistic":
-        if None in groups or sorted(order + [categories.place(reference or _left(names, order))]) != list(range(len(names))):
+        if None in groups or sorted([*order, categories.place(reference or _left(names, order))]) != list(
+            range(len(names))
+        ):
             refuse("a multinomial model has not coefficients for each category but the reference")
 
         def shares(sums: NDArray) -> NDArray:

@@ -45,7 +45,8 @@ def _told(root: ET.Element) -> Iterator[tuple[str, str]]:
 def _of_table(element: ET.Element) -> Iterator[tuple[str, str]]:
     table = element.find("InlineTable")
     pairs = [
-        (p.get("field", ""), p.get("column", "").rpartition(":")[2]) for p in element.findall("FieldColumnPair")
+        (p.get("field", ""), p.get("column", "").rpartition(":")[2])
+        for p in element.findall("FieldColumnPair")
     ]
     for row in [] if table is None else table_rows(table):
         for name, column in pairs:

@@ -19,7 +19,7 @@ _COMPARE = ("absDiff", "gaussSim", "delta", "equal")
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Distance over numeric fields. `weights`: of the fields; `similarity`: of gaussSim, the fields' scales."""
+    """Distance over numeric fields. `weights`: of the fields; `scales`: of those compared by gaussSim."""
 
     kind: str
     power: float
@@ -27,7 +27,9 @@ class Measure:
     weights: NDArray[np.float64]
     scales: NDArray[np.float64]
 
-    def distances(self, x: NDArray[np.float64], points: NDArray[np.float64], adjust: NDArray[np.float64]) -> NDArray:
+    def distances(
+        self, x: NDArray[np.float64], points: NDArray[np.float64], adjust: NDArray[np.float64]
+    ) -> NDArray:
         """`(n, points)`. NaN in `x` is missing: the field is left out and the sum is scaled up by `adjust`,
         the fields' weights in that."""
         known = ~np.isnan(x)
@@ -93,5 +95,3 @@ def matrix(symbols: list[Symbol], element: ET.Element) -> Callable[[Batch], NDAr
         return x
 
     return compute
-
-

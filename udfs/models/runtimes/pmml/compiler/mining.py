@@ -8,16 +8,24 @@ from dataclasses import dataclass, replace
 from udfs.models.runtimes.pmml.compiler.batch import Batch
 from udfs.models.runtimes.pmml.compiler.columns import Mask
 from udfs.models.runtimes.pmml.compiler.elements import (
-    PREDICATES, choice, describe, number, predicate_of, refuse, required,
+    PREDICATES,
+    choice,
+    describe,
+    number,
+    predicate_of,
+    refuse,
+    required,
 )
 from udfs.models.runtimes.pmml.compiler.place import CompiledModel, Place
 from udfs.models.runtimes.pmml.compiler.predicates import Truth, compile_predicate, holds, is_always
 from udfs.models.runtimes.pmml.compiler.results import Scorer
 
 CHAINS = ("modelChain", "x-multiModelChain")
+_TREATMENTS = ("continue", "skipSegment", "returnMissing")
 _ALIASES = {"x-weightedMedian": "weightedMedian", "x-weightedSum": "weightedSum"}
 METHODS = (
-    "majorityVote", "weightedMajorityVote", "average", "weightedAverage", "median", "weightedMedian", "max", "sum",
+    "majorityVote", "weightedMajorityVote", "average", "weightedAverage", "median", "weightedMedian", "max",
+    "sum",
     "weightedSum", "selectFirst", *CHAINS, *_ALIASES,
 )  # fmt: skip
 
@@ -70,7 +78,7 @@ def compile_mining(place: Place) -> Scorer:
     method = _ALIASES.get(method, method)
     parts = Segmentation(
         place, method, tuple(_segment(e, k, place) for k, e in enumerate(element.findall("Segment"), 1)),
-        choice(element, "missingPredictionTreatment", ("continue", "skipSegment", "returnMissing"), "continue"),
+        choice(element, "missingPredictionTreatment", _TREATMENTS, "continue"),
         number(element, "missingThreshold", number(element, "x-missingThreshold", 1.0)),
     )  # fmt: skip
     if not parts.segments:

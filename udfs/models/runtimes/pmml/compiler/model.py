@@ -1,4 +1,4 @@
-"""A model element and what surrounds it, compiled: mining schema, transformations, the model, targets, outputs."""
+"""A model element compiled with what surrounds it: mining schema, transformations, targets, outputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from udfs.models.runtimes.pmml.compiler.elements import choice, describe, refuse, text_of
 from udfs.models.runtimes.pmml.compiler.fields import USAGES, DataField, inherited, treatment
 from udfs.models.runtimes.pmml.compiler.outputs import Outputs, compile_outputs
-from udfs.models.runtimes.pmml.compiler.place import CompiledModel, Place
+from udfs.models.runtimes.pmml.compiler.place import CompiledModel, Exporter, Place
 from udfs.models.runtimes.pmml.compiler.results import Scorer
 from udfs.models.runtimes.pmml.compiler.scope import MAX_DEPTH, Scope
 from udfs.models.runtimes.pmml.compiler.targets import display_values, with_targets
@@ -43,10 +43,10 @@ def mining_fields(element: ET.Element, usages: tuple[str, ...]) -> list[ET.Eleme
 
 @dataclass(frozen=True, slots=True)
 class ModelCompiler:
-    """Compiles models over one data dictionary. `rounded`: trees compare doubles as float32."""
+    """Compiles models over one data dictionary."""
 
     dictionary: Mapping[str, DataField]
-    rounded: bool = False
+    exporter: Exporter
 
     def compile(self, element: ET.Element, outer: Scope, level: int = 0) -> CompiledModel:
         """A model whose inputs are already defined in `outer`."""
@@ -100,7 +100,9 @@ class ModelCompiler:
             return self.compile(child, around, level + 1)
 
         function = choice(element, "functionName", FUNCTIONS)
-        return Place(element, scope, function, targets, context == "float", compile_inner, self.inside, self.rounded)
+        return Place(
+            element, scope, function, targets, context == "float", compile_inner, self.inside, self.exporter
+        )
 
     def _inherit(self, element: ET.Element, outer: Scope, scope: Scope) -> None:
         """The fields of an inner model are those of the outer one, treated once more where it says so."""

@@ -11,10 +11,17 @@ from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
 from udfs.models.runtimes.pmml.compiler.elements import (
-    EXPRESSIONS, children, describe, expression_of, number, refuse, required, text_of,
+    EXPRESSIONS,
+    children,
+    describe,
+    expression_of,
+    number,
+    refuse,
+    required,
+    text_of,
 )
 from udfs.models.runtimes.pmml.compiler.expressions import Site, compile_expression, converted
-from udfs.models.runtimes.pmml.compiler.place import Categories, Place
+from udfs.models.runtimes.pmml.compiler.place import NYOKA, Categories, Place
 from udfs.models.runtimes.pmml.compiler.regression import numeric
 from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, most_probable
 from udfs.models.runtimes.pmml.compiler.types import constant, type_named
@@ -27,6 +34,8 @@ def compile_naive_bayes(place: Place) -> Scorer:
     place.expect("classification")
     element = place.element
     threshold = number(element, "threshold")
+    if place.exporter.name == NYOKA:
+        threshold = 0.0  # it writes 0.001 for scikit-learn's models, which know no threshold
     categories = place.categories()
     output = element.find("BayesOutput/TargetValueCounts")
     priors = _counts(required(element, "BayesOutput") if output is None else output, categories)
@@ -63,8 +72,10 @@ def _input(given: ET.Element, place: Place) -> Symbol:
     if children(given, EXPRESSIONS):
         refuse(f"{describe(given)} has an expression beside its derived field")
     kind = type_named(derived.get("dataType"), "a derived field of a BayesInput")
-    made = converted(compile_expression(expression_of(derived), Site(place.scope, wanted=kind)), kind, "a BayesInput")
-    name = derived.get("name") or given.get("fieldName", "")
+    made = converted(
+        compile_expression(expression_of(derived), Site(place.scope, wanted=kind)), kind, "a BayesInput"
+    )
+    name = derived.get("name") or given.get("fieldName") or ""
     place.scope.reading.rests_on.setdefault(name, set()).update(made.reads)
     return Symbol(name, kind, made.compute, "", made.depth + 1, strict=made.strict)
 

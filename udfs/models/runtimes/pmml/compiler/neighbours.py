@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 from udfs.models.runtimes.pmml.compiler.batch import Batch
 from udfs.models.runtimes.pmml.compiler.columns import Column
 from udfs.models.runtimes.pmml.compiler.elements import (
-    choice, local, number, refuse, required, table_rows, text_of, to_number, whole,
+    choice,
+    local,
+    number,
+    refuse,
+    required,
+    table_rows,
+    text_of,
+    to_number,
+    whole,
 )
 from udfs.models.runtimes.pmml.compiler.fields import DataField
 from udfs.models.runtimes.pmml.compiler.measures import matrix, measure
@@ -38,11 +46,13 @@ def compile_neighbours(place: Place) -> Scorer:
     columns = matrix(symbols, element)
     place.scope.reading.tolerant |= {s.name for s in symbols}
     named = element.get("instanceIdVariable")
-    ids = np.array([str(k) if named is None else _text(r, columns_of, named) for k, r in enumerate(rows, 1)], object)
+    ids = np.array(
+        [str(k) if named is None else _text(r, columns_of, named) for k, r in enumerate(rows, 1)], object
+    )
     step = max(1, _BLOCK // points.size)
 
     def nearest(batch: Batch) -> NDArray[np.int64]:
-        """`(n, neighbours)`, the nearest first, between equals the earlier row; -1 where all values are missing."""
+        """`(n, neighbours)`, the nearest first, of equals the earlier row; -1 where all is missing."""
         found = batch.memory.get(id(points))
         if found is None:
             x = columns(batch)
@@ -56,7 +66,7 @@ def compile_neighbours(place: Place) -> Scorer:
             found = batch.memory[id(points)] = np.concatenate(parts)
         return found
 
-    def entity_of(batch: Batch):  # type: ignore[no-untyped-def]
+    def entity_of(batch: Batch):
         def entity(rank: int) -> Column:
             at = nearest(batch)[:, rank - 1]
             return Column(ids[at], at < 0 if (at < 0).any() else None)
@@ -89,7 +99,7 @@ def _cell(row: dict[str, str], columns: dict[str, str], field: str) -> float:
     return value
 
 
-def _for_target(place: Place, target: DataField, texts: list[str], nearest, entity_of, count: int) -> Scorer:  # type: ignore[no-untyped-def]
+def _for_target(place: Place, target: DataField, texts: list[str], nearest, entity_of, count: int) -> Scorer:  # noqa: PLR0917
     element = place.element
     if target.optype == "continuous":
         how = choice(element, "continuousScoringMethod", ("average", "median"), "average")
@@ -123,5 +133,6 @@ def _for_target(place: Place, target: DataField, texts: list[str], nearest, enti
         shares[lacking] = np.nan
         return Result(label=np.where(lacking, -1, label), probabilities=shares, entity=entity_of(batch))
 
-    return Scorer("classification", classify, categories=tuple(categories.names), probable=True, entities=count,
+    return Scorer("classification", classify, categories=tuple(categories.names), probable=True,
+                  entities=count,
                   target=target.name)  # fmt: skip

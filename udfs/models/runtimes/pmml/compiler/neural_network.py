@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute
 from udfs.models.runtimes.pmml.compiler.columns import Mask, either
-from udfs.models.runtimes.pmml.compiler.elements import choice, describe, expression_of, number, refuse, required, text_of
+from udfs.models.runtimes.pmml.compiler.elements import (
+    choice,
+    describe,
+    expression_of,
+    number,
+    refuse,
+    required,
+    text_of,
+)
 from udfs.models.runtimes.pmml.compiler.expressions import Site, compile_expression, converted
 from udfs.models.runtimes.pmml.compiler.place import Place
 from udfs.models.runtimes.pmml.compiler.regression import softmax
@@ -92,9 +100,10 @@ def _layer(layer: ET.Element, model: ET.Element, places: dict[str, int]) -> _Lay
     if name == "threshold":
         bound = number(layer, "threshold", number(model, "threshold", 0.0))
 
-        def activate(z: NDArray) -> NDArray:
+        def above(z: NDArray) -> NDArray:
             return (z > bound).astype(np.float64)
 
+        activate: Callable[[NDArray], NDArray] = above
     elif name in _ACTIVATIONS:
         activate = _ACTIVATIONS[name]
     else:
@@ -117,7 +126,7 @@ def _layer(layer: ET.Element, model: ET.Element, places: dict[str, int]) -> _Lay
     return _Layer(weights, np.array([number(n, "bias", 0.0) for n in neurons]), activate, normalization)
 
 
-def _outputs(place: Place, places: dict[str, int], activations) -> Scorer:  # type: ignore[no-untyped-def]
+def _outputs(place: Place, places: dict[str, int], activations) -> Scorer:
     outputs = place.element.findall("NeuralOutputs/NeuralOutput")
     chosen: list[tuple[int, ET.Element]] = []
     for output in outputs:
@@ -157,7 +166,7 @@ def _meaning(derived: ET.Element, place: Place) -> ET.Element:
     return expression
 
 
-def _regressor(expression: ET.Element, at: int, activations) -> Scorer:  # type: ignore[no-untyped-def]
+def _regressor(expression: ET.Element, at: int, activations) -> Scorer:
     curve = None
     if expression.tag == "NormDiscrete":
         refuse("a neural output of a regression is a category")
@@ -179,7 +188,7 @@ def _regressor(expression: ET.Element, at: int, activations) -> Scorer:  # type:
     return Scorer("regression", score)
 
 
-def _classifier(place: Place, chosen: list[tuple[int, ET.Element]], activations) -> Scorer:  # type: ignore[no-untyped-def]
+def _classifier(place: Place, chosen: list[tuple[int, ET.Element]], activations) -> Scorer:
     if any(e.tag != "NormDiscrete" for _, e in chosen) or not chosen:
         refuse("a neural output of a classification is no category")
     categories = place.categories()

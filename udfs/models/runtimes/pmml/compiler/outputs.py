@@ -11,7 +11,14 @@ import numpy as np
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, Symbol
 from udfs.models.runtimes.pmml.compiler.columns import Column
 from udfs.models.runtimes.pmml.compiler.elements import (
-    EXPRESSIONS, children, choice, describe, flag, refuse, text_of, whole,
+    EXPRESSIONS,
+    children,
+    describe,
+    flag,
+    refusal,
+    refuse,
+    text_of,
+    whole,
 )
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site, compile_expression, converted
 from udfs.models.runtimes.pmml.compiler.fields import DataField
@@ -25,8 +32,9 @@ _AFFINITY = ("affinity", "clusterAffinity", "entityAffinity")
 
 @dataclass(frozen=True, slots=True)
 class OutputField:
-    """An output. `final`: it is a result of the whole document; `target`: whose predicted value it is, if so (the
-    empty text where the target has no name)."""
+    """`final`: it is a result of the whole document. `target`: whose predicted value it is, if so;
+    the empty text where the target has no name.
+    """
 
     symbol: Symbol
     final: bool = True
@@ -44,7 +52,7 @@ class Outputs:
 
 
 def compile_outputs(element: ET.Element, around: Outputs) -> tuple[OutputField, ...]:
-    """The model's output fields; each may read those before it, and the predicted value by the target's name."""
+    """The output fields; each may read those before it, and the predicted value by the target's name."""
     scorer, scope = around.scorer, around.scope
     for name, one in {(scorer.target or ""): scorer, **scorer.by_target}.items():
         if name:
@@ -179,7 +187,7 @@ def category(scorer: Scorer, value: str, field: ET.Element, around: Outputs) -> 
         for k, name in enumerate(scorer.categories):
             if said is not None and parse(name, declared.kind) == said:
                 return k
-    refuse(f"{describe(field)} asks for the category {value!r}, which the model does not predict")
+    raise refusal(f"{describe(field)} asks for the category {value!r}, which the model does not predict")
 
 
 def _confidence(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:

@@ -22,11 +22,23 @@ class CompiledModel:
     outputs: tuple[OutputField, ...]
 
 
+NYOKA = "nyoka"
+
+
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    """The program that wrote the document, where its library computes otherwise than the document says.
+
+    `rounded`: the library's trees compare values and thresholds as float32, declared as double.
+    """
+
+    name: str
+    rounded: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """`element`: the model; `scope`: its inside, with its mining schema and transformations.
-
-    `rounded`: its trees compare doubles as float32.
 
     `targets`: its target fields that the dictionary declares. `single`: it computes in float32. `compile`:
     compiles a model inside this one, in a scope of its own, which `inside` makes.
@@ -39,7 +51,7 @@ class Place:
     single: bool
     compile: Callable[[ET.Element, Scope], CompiledModel]
     inside: Callable[[ET.Element, Scope], Scope]
-    rounded: bool
+    exporter: Exporter
 
     @property
     def target(self) -> DataField | None:

@@ -12,10 +12,17 @@ from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask
 from udfs.models.runtimes.pmml.compiler.elements import refuse, text_of
 from udfs.models.runtimes.pmml.compiler.expressions import derive
-from udfs.models.runtimes.pmml.compiler.fields import DataField, Treatment, data_field, input_symbol, treatment
+from udfs.models.runtimes.pmml.compiler.fields import (
+    DataField,
+    Treatment,
+    data_field,
+    input_symbol,
+    treatment,
+)
 from udfs.models.runtimes.pmml.compiler.known_values import known_values
-from udfs.models.runtimes.pmml.compiler.model import TARGETS, ModelCompiler, mining_fields
+from udfs.models.runtimes.pmml.compiler.model import ModelCompiler, mining_fields
 from udfs.models.runtimes.pmml.compiler.outputs import OutputField, Outputs, compile_outputs, label_symbol
+from udfs.models.runtimes.pmml.compiler.place import NYOKA, Exporter
 from udfs.models.runtimes.pmml.compiler.results import Scorer
 from udfs.models.runtimes.pmml.compiler.scope import Reading, Scope
 from udfs.models.runtimes.pmml.compiler.vocabulary import check_vocabulary
@@ -84,13 +91,21 @@ def compile_document(root: ET.Element, model: ET.Element) -> Plan:
         top.add_derived(element)
     inputs = _inputs(model, dictionary, top)
     checked = tuple(top.find(declared.name) for declared, _ in inputs)
-    compiled = ModelCompiler(dictionary, rounds_to_float(root, model)).compile(model, top)
+    compiled = ModelCompiler(dictionary, Exporter(exporter(root), rounds_to_float(root, model))).compile(
+        model, top
+    )
     outputs = _final(compiled.outputs, compiled.scorer, dictionary)
     declared_inputs = tuple(
-        InputField(one, rule, rule.missing_value is not None or one.declares_missing or reading.tolerated(one.name))
+        InputField(one, rule, _has_rule(one, rule) or reading.tolerated(one.name))
         for one, rule in inputs
     )  # fmt: skip
     return Plan(declared_inputs, outputs, compiled.scorer, known_values(root, dictionary), checked)
+
+
+def exporter(root: ET.Element) -> str:
+    """The name of the program that wrote the document, in lower case; empty where it does not say."""
+    application = root.find("Header/Application")
+    return "" if application is None else application.get("name", "").lower()
 
 
 def rounds_to_float(root: ET.Element, model: ET.Element) -> bool:
@@ -99,16 +114,19 @@ def rounds_to_float(root: ET.Element, model: ET.Element) -> bool:
     It writes the thresholds of scikit-learn's trees, which are doubles, with the digits of a float32: at a
     threshold nobody can tell any more which way the library goes, so these are refused.
     """
-    application = root.find("Header/Application")
-    if application is None or application.get("name", "").lower() != "nyoka":
+    if exporter(root) != NYOKA:
         return False
     names = {e.get("modelName", "") for e in model.iter() if e.tag in ("TreeModel", "MiningModel")}
     if names & _SHORTENED:
         refuse(
-            "Nyoka writes the thresholds of scikit-learn's trees with 7 digits, so that values next to one are "
-            "scored otherwise than by scikit-learn; export the model with sklearn2pmml"
+            "Nyoka writes the thresholds of scikit-learn's trees with 7 digits, so that values next to one "
+            "are scored otherwise than by scikit-learn; export the model with sklearn2pmml"
         )
     return any(name.startswith("XGB") for name in names)
+
+
+def _has_rule(declared: DataField, rule: Treatment) -> bool:
+    return rule.missing_value is not None or declared.declares_missing
 
 
 def _functions(root: ET.Element) -> dict[str, ET.Element]:
@@ -121,7 +139,9 @@ def _functions(root: ET.Element) -> dict[str, ET.Element]:
     return found
 
 
-def _inputs(model: ET.Element, dictionary: dict[str, DataField], top: Scope) -> list[tuple[DataField, Treatment]]:
+def _inputs(
+    model: ET.Element, dictionary: dict[str, DataField], top: Scope
+) -> list[tuple[DataField, Treatment]]:
     found: list[tuple[DataField, Treatment]] = []
     listed = [text_of(e, "name") for e in model.findall("MiningSchema/MiningField")]
     for name, times in Counter(listed).items():
@@ -145,7 +165,7 @@ def _inputs(model: ET.Element, dictionary: dict[str, DataField], top: Scope) -> 
 def _final(
     outputs: tuple[OutputField, ...], scorer: Scorer, dictionary: dict[str, DataField]
 ) -> tuple[OutputField, ...]:
-    """The final outputs, with each target's predicted value among them; where none is declared, all there is."""
+    """The final outputs, each target's predicted value among them; where none is declared, all there is."""
     kept: dict[str, OutputField] = {}
     for output in outputs:
         if output.final:
@@ -154,13 +174,14 @@ def _final(
             kept.pop(output.symbol.name, None)
     made = list(kept.values())
     told = {o.target for o in made if o.target is not None}
-    for name, one in {scorer.target: scorer, **scorer.by_target}.items():
-        if (name or "") in told:
+    scorers: dict[str, Scorer] = {scorer.target or "": scorer, **scorer.by_target}
+    for name, one in scorers.items():
+        if name in told:
             continue
         title = f"predicted_{name}" if name else "predictedValue"
         if any(o.symbol.name == title for o in made):
             refuse(f"an output is called {title!r} and is not the predicted value")
-        made.append(OutputField(label_symbol(title, one, dictionary.get(name or "")), True, name or ""))
+        made.append(OutputField(label_symbol(title, one, dictionary.get(name)), True, name))
         if not kept and one.probable:
             made.extend(_probabilities(one, dictionary))
     return tuple(made)
@@ -176,4 +197,3 @@ def _probabilities(scorer: Scorer, dictionary: dict[str, DataField]) -> list[Out
                       dataType="double", value=category)  # fmt: skip
     around = Outputs(scorer, Scope(None, derive, Reading(), {}), dictionary, {})
     return list(compile_outputs(element, around))
-

@@ -10,7 +10,14 @@ import numpy as np
 from udfs.models.runtimes.pmml.compiler.batch import Batch
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, either
 from udfs.models.runtimes.pmml.compiler.elements import (
-    PREDICATES, array_values, children, choice, describe, refuse, required, text_of,
+    PREDICATES,
+    array_values,
+    children,
+    choice,
+    describe,
+    refuse,
+    required,
+    text_of,
 )
 from udfs.models.runtimes.pmml.compiler.functions_logic import COMPARISONS, conjoin
 from udfs.models.runtimes.pmml.compiler.scope import Scope

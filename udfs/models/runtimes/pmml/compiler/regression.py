@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
 from udfs.models.runtimes.pmml.compiler.columns import Mask, either
-from udfs.models.runtimes.pmml.compiler.elements import choice, describe, number, refuse, text_of
+from udfs.models.runtimes.pmml.compiler.elements import choice, describe, number, refusal, refuse, text_of
 from udfs.models.runtimes.pmml.compiler.functions_arithmetic import normal_cdf
 from udfs.models.runtimes.pmml.compiler.place import Place
 from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, most_probable, number_column
@@ -24,7 +24,7 @@ NORMALIZATIONS = (
 )  # fmt: skip
 
 
-def inverse_link(name: str, values: NDArray) -> NDArray:
+def inverse_link(name: str, values: NDArray) -> NDArray:  # noqa: PLR0911 - one for each link
     """The inverse of a link function, in the values' type."""
     one = values.dtype.type(1)
     with np.errstate(over="ignore"):
@@ -42,7 +42,7 @@ def inverse_link(name: str, values: NDArray) -> NDArray:
             return np.exp(-np.exp(-values))
         if name == "cauchit":
             return values.dtype.type(0.5) + np.arctan(values) / values.dtype.type(math.pi)
-    refuse(f"the link {name!r} is not known")
+    raise refusal(f"the link {name!r} is not known")
 
 
 def softmax(sums: NDArray) -> NDArray:

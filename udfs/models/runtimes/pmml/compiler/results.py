@@ -41,7 +41,8 @@ class Scorer:
 
     `kind`: the type of the value of a regression. `categories`: what `Result.label` counts. `probable`: there
     are probabilities; `confident`: there are confidences. `segments`: those of a mining model that are scored
-    by themselves, by id. `inner_outputs`: output fields of a chain's segments. `entities`: how many ranks `Result.entity` has; `affinities`: the ids of its columns.
+    by themselves, by id. `inner_outputs`: output fields of a chain's segments. `entities`: how many ranks
+    `Result.entity` has; `affinities`: the ids of its columns.
     """
 
     function: str

@@ -10,7 +10,13 @@ import numpy as np
 from udfs.models.runtimes.pmml.compiler.batch import Batch
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask
 from udfs.models.runtimes.pmml.compiler.elements import (
-    choice, describe, number, predicate_of, refuse, required, text_of,
+    choice,
+    describe,
+    number,
+    predicate_of,
+    refuse,
+    required,
+    text_of,
 )
 from udfs.models.runtimes.pmml.compiler.place import Place
 from udfs.models.runtimes.pmml.compiler.predicates import MAX_NESTING, Truth, compile_predicate, holds
@@ -39,7 +45,9 @@ def compile_rule_set(place: Place) -> Scorer:
     """A RuleSetModel, by the first of its selection methods."""
     place.expect("classification")
     rule_set = required(place.element, "RuleSet")
-    method = choice(required(rule_set, "RuleSelectionMethod"), "criterion", ("firstHit", "weightedSum", "weightedMax"))
+    method = choice(
+        required(rule_set, "RuleSelectionMethod"), "criterion", ("firstHit", "weightedSum", "weightedMax")
+    )
     categories = place.categories()
     rules: list[_Rule] = []
 
@@ -47,8 +55,14 @@ def compile_rule_set(place: Place) -> Scorer:
         for element in parent:
             if element.tag == "SimpleRule":
                 condition = compile_predicate(predicate_of(element), place.scope)
-                rules.append(_Rule((*around, condition), element.get("id", str(len(rules) + 1)),
-                                   categories.place(text_of(element, "score")), number(element, "weight", 1.0)))  # fmt: skip
+                rules.append(
+                    _Rule(
+                        (*around, condition),
+                        element.get("id", str(len(rules) + 1)),
+                        categories.place(text_of(element, "score")),
+                        number(element, "weight", 1.0),
+                    )
+                )
             elif element.tag == "CompoundRule":
                 if len(around) >= MAX_NESTING:
                     refuse(f"{describe(element)} is nested too deeply")
@@ -57,7 +71,9 @@ def compile_rule_set(place: Place) -> Scorer:
                 refuse(f"a RuleSet has more than {_MAX_RULES} rules")
 
     read(rule_set, ())
-    default = -1 if rule_set.get("defaultScore") is None else categories.place(rule_set.get("defaultScore", ""))
+    default = (
+        -1 if rule_set.get("defaultScore") is None else categories.place(rule_set.get("defaultScore", ""))
+    )
     width = len(categories.names)
     names = tuple(rule.name for rule in rules)
     first = method == "firstHit"
@@ -85,4 +101,9 @@ def compile_rule_set(place: Place) -> Scorer:
 
         return Result(label=label, entity=entity)
 
-    return Scorer("classification", score, categories=tuple(categories.names), entities=1 if method != "weightedSum" else 0)
+    return Scorer(
+        "classification",
+        score,
+        categories=tuple(categories.names),
+        entities=1 if method != "weightedSum" else 0,
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from udfs.models.runtimes.pmml.compiler.batch import Symbol
-from udfs.models.runtimes.pmml.compiler.elements import refuse
+from udfs.models.runtimes.pmml.compiler.elements import refusal, refuse
 
 MAX_DEPTH = 120
 """How deep expressions may be nested, and how many derived fields may rest on each other."""
@@ -95,7 +95,7 @@ class Scope:
             if name in scope._pending:
                 return scope._compile(name)
             scope = scope.parent
-        refuse(f"the field {name!r} is read and not defined")
+        raise refusal(f"the field {name!r} is read and not defined")
 
     def _compile(self, name: str) -> Symbol:
         if name in self._under_way:

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute
 from udfs.models.runtimes.pmml.compiler.columns import Column
 from udfs.models.runtimes.pmml.compiler.elements import (
-    choice, describe, expression_of, flag, number, predicate_of, refuse,
+    choice,
+    describe,
+    expression_of,
+    flag,
+    number,
+    predicate_of,
+    refuse,
 )
 from udfs.models.runtimes.pmml.compiler.expressions import Site, compile_expression, converted
 from udfs.models.runtimes.pmml.compiler.place import Place
@@ -53,9 +59,14 @@ def compile_scorecard(place: Place) -> Scorer:
     element = place.element
     use_reasons = flag(element, "useReasonCodes", True)
     choice(element, "baselineMethod", ("max", "min", "mean", "neutral", "other"), "other")
-    above = choice(element, "reasonCodeAlgorithm", ("pointsAbove", "pointsBelow"), "pointsBelow") == "pointsAbove"
+    above = (
+        choice(element, "reasonCodeAlgorithm", ("pointsAbove", "pointsBelow"), "pointsBelow") == "pointsAbove"
+    )
     codes: dict[str, int] = {}
-    cards = [_characteristic(c, place, codes, use_reasons) for c in element.findall("Characteristics/Characteristic")]
+    cards = [
+        _characteristic(c, place, codes, use_reasons)
+        for c in element.findall("Characteristics/Characteristic")
+    ]
     if not cards:
         refuse("a Scorecard has no characteristics")
     initial = number(element, "initialScore", 0.0)
@@ -83,7 +94,7 @@ def compile_scorecard(place: Place) -> Scorer:
 
 
 def _ranked(gaps: NDArray, reasons: NDArray, count: int) -> NDArray[np.int64]:
-    """`(n, codes)`: the reason codes by the sum of their gaps, the largest first, earlier ones between equals;
+    """`(n, codes)`: the reason codes by the sum of their gaps, the largest and then the earliest first;
     -1 where there are no more. A code that stands for no attribute of the row has no rank."""
     rows = gaps.shape[1]
     totals = np.zeros((rows, count))
@@ -96,7 +107,9 @@ def _ranked(gaps: NDArray, reasons: NDArray, count: int) -> NDArray[np.int64]:
     return np.where(np.take_along_axis(used, order, axis=1), order, -1)
 
 
-def _characteristic(element: ET.Element, place: Place, codes: dict[str, int], use_reasons: bool) -> _Characteristic:
+def _characteristic(
+    element: ET.Element, place: Place, codes: dict[str, int], use_reasons: bool
+) -> _Characteristic:
     attributes = []
     for attribute in element.findall("Attribute"):
         condition = compile_predicate(predicate_of(attribute), place.scope)
@@ -113,6 +126,6 @@ def _characteristic(element: ET.Element, place: Place, codes: dict[str, int], us
     baseline = element.get("baselineScore", place.element.get("baselineScore"))
     if use_reasons and baseline is None:
         refuse(f"{describe(element)} has no baseline score for its reason codes")
-    return _Characteristic(tuple(attributes), number(element, "baselineScore", number(place.element, "baselineScore", 0.0)))
-
-
+    return _Characteristic(
+        tuple(attributes), number(element, "baselineScore", number(place.element, "baselineScore", 0.0))
+    )

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
 from udfs.models.runtimes.pmml.compiler.columns import Mask, either
 from udfs.models.runtimes.pmml.compiler.elements import (
-    array_numbers, choice, describe, flag, number, refuse, required, sparse_numbers, text_of,
+    array_numbers,
+    choice,
+    describe,
+    flag,
+    number,
+    refusal,
+    refuse,
+    required,
+    sparse_numbers,
+    text_of,
 )
 from udfs.models.runtimes.pmml.compiler.place import Place
 from udfs.models.runtimes.pmml.compiler.regression import numeric
@@ -37,7 +46,7 @@ def _kernel(element: ET.Element) -> Kernel:
         return lambda x, v: np.tanh(gamma * (x @ v.T) + shift)
     if kernel.tag == "RadialBasisKernelType":
         return lambda x, v: np.exp(-gamma * _squared_distances(x, v))
-    refuse(f"the kernel {kernel.tag!r} is not known")
+    raise refusal(f"the kernel {kernel.tag!r} is not known")
 
 
 def _squared_distances(x: NDArray, vectors: NDArray) -> NDArray:
@@ -83,7 +92,9 @@ def _vectors(element: ET.Element, size: int) -> dict[str, NDArray[np.float64]]:
     found: dict[str, NDArray[np.float64]] = {}
     for instance in element.findall("VectorDictionary/VectorInstance"):
         sparse = instance.find("REAL-SparseArray")
-        values = sparse_numbers(sparse, size) if sparse is not None else array_numbers(required(instance, "Array"))
+        values = (
+            sparse_numbers(sparse, size) if sparse is not None else array_numbers(required(instance, "Array"))
+        )
         if len(values) != size:
             refuse(f"{describe(instance)} has {len(values)} numbers for {size} fields")
         found[text_of(instance, "id")] = values
@@ -104,13 +115,19 @@ def compile_support_vectors(place: Place) -> Scorer:
     """A SupportVectorMachineModel, given by its support vectors or (linear) by its coefficients."""
     place.expect("classification", "regression")
     element = place.element
-    by_coefficients = choice(element, "svmRepresentation", ("SupportVectors", "Coefficients"), "SupportVectors") != "SupportVectors"
+    by_coefficients = (
+        choice(element, "svmRepresentation", ("SupportVectors", "Coefficients"), "SupportVectors")
+        != "SupportVectors"
+    )
     fields = _fields(element, place)
     vectors = {} if by_coefficients else _vectors(element, len(fields.parts))
     names = {name: k for k, name in enumerate(vectors)}
     table = np.array(list(vectors.values())).reshape(len(vectors), len(fields.parts))
     kernel = _kernel(element)
-    machines = [_machine(m, names, by_coefficients, len(fields.parts)) for m in element.findall("SupportVectorMachine")]
+    machines = [
+        _machine(m, names, by_coefficients, len(fields.parts))
+        for m in element.findall("SupportVectorMachine")
+    ]
     if by_coefficients and element.find("LinearKernelType") is None:
         refuse("a support vector machine of coefficients is not linear")
 
@@ -147,8 +164,14 @@ def _machine(element: ET.Element, names: dict[str, int], by_coefficients: bool, 
     if len(places) != len(weights):
         refuse(f"a support vector machine has {len(weights)} coefficients for {len(places)} vectors")
     threshold = None if element.get("threshold") is None else number(element, "threshold")
-    return _Machine(np.array(places, np.int64), weights, number(coefficients, "absoluteValue", 0.0),
-                    element.get("targetCategory"), element.get("alternateTargetCategory"), threshold)  # fmt: skip
+    return _Machine(
+        np.array(places, np.int64),
+        weights,
+        number(coefficients, "absoluteValue", 0.0),
+        element.get("targetCategory"),
+        element.get("alternateTargetCategory"),
+        threshold,
+    )
 
 
 def _classifier(

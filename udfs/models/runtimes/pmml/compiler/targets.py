@@ -38,7 +38,9 @@ def with_targets(scorer: Scorer, element: ET.Element) -> Scorer:
 def display_values(element: ET.Element) -> dict[str, str]:
     """What the Targets of a model call its categories."""
     values = element.findall("Targets/Target/TargetValue")
-    return {v.get("value", ""): v.get("displayValue", "") for v in values if v.get("displayValue") is not None}
+    return {
+        v.get("value", ""): v.get("displayValue", "") for v in values if v.get("displayValue") is not None
+    }
 
 
 def _of_categories(scorer: Scorer, target: ET.Element) -> Scorer:
@@ -111,5 +113,3 @@ def _in(scorer: Scorer, target: ET.Element, name: str, default: str) -> np.float
     number(target, name, 0.0)
     said = target.get(name, default)
     return float32(said) if scorer.kind is Type.FLOAT else np.float64(said)
-
-

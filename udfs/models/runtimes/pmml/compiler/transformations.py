@@ -5,6 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,23 @@ from numpy.typing import NDArray
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
 from udfs.models.runtimes.pmml.compiler.columns import Column, either
 from udfs.models.runtimes.pmml.compiler.elements import (
-    choice, describe, local, number, refuse, required, table_rows, text_of,
+    choice,
+    describe,
+    local,
+    number,
+    refuse,
+    required,
+    table_rows,
+    text_of,
 )
-from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site, compiles, converted, read, with_missing_as
+from udfs.models.runtimes.pmml.compiler.expressions import (
+    Expression,
+    Site,
+    compiles,
+    converted,
+    read,
+    with_missing_as,
+)
 from udfs.models.runtimes.pmml.compiler.fields import interval
 from udfs.models.runtimes.pmml.compiler.types import Type, constant, type_named
 
@@ -39,7 +54,7 @@ def _norm_continuous(element: ET.Element, site: Site) -> Expression:
 def norm_curve(element: ET.Element) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The points (orig, norm) of a NormContinuous, in ascending order of orig."""
     points = [(number(p, "orig"), number(p, "norm")) for p in element.findall("LinearNorm")]
-    if len(points) < 2 or any(b[0] <= a[0] for a, b in zip(points, points[1:], strict=False)):
+    if len(points) < 2 or any(b[0] <= a[0] for a, b in pairwise(points)):
         refuse(f"{describe(element)} needs two points or more in ascending order")
     return np.array([p[0] for p in points]), np.array([p[1] for p in points])
 
@@ -137,7 +152,9 @@ def _map_values(element: ET.Element, site: Site) -> Expression:
         columns = [s.column(batch) for s in symbols]
         missing = either(*(c.missing for c in columns))
         lists = [c.full(batch.count).tolist() for c in columns]
-        found = [table.get(k, default_value) for k in (lists[0] if len(lists) == 1 else zip(*lists, strict=True))]
+        found = [
+            table.get(k, default_value) for k in (lists[0] if len(lists) == 1 else zip(*lists, strict=True))
+        ]
         absent = np.fromiter((v is None for v in found), bool, len(found))
         if absent.any():
             missing = either(missing, absent)
@@ -174,5 +191,3 @@ def _where_inputs_miss(
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
-
-

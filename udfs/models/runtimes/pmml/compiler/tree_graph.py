@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 
 from udfs.models.runtimes.pmml.compiler.batch import Symbol
-from udfs.models.runtimes.pmml.compiler.elements import PREDICATES, children, choice, describe, refuse
+from udfs.models.runtimes.pmml.compiler.elements import (
+    PREDICATES,
+    children,
+    choice,
+    describe,
+    refusal,
+    refuse,
+)
 from udfs.models.runtimes.pmml.compiler.predicates import MAX_NESTING, OPERATORS, comparand, set_members
 from udfs.models.runtimes.pmml.compiler.scope import Scope
 from udfs.models.runtimes.pmml.compiler.types import Type
@@ -27,7 +34,7 @@ _SWAPPED = frozenset({"greaterThan", "greaterOrEqual", "notEqual", "isNotMissing
 
 @dataclass(slots=True)
 class Feature:
-    """A field that tests ask. `codes`: numbers of the texts that stand in tests; of any other text it is -1."""
+    """A field that tests ask. `codes`: numbers of the texts that stand in tests; any other text is -1."""
 
     symbol: Symbol
     codes: dict[str, int] = field(default_factory=dict)
@@ -65,9 +72,7 @@ class Graph:
             self.features.append(Feature(symbol))
         return place
 
-    def test(
-        self, element: ET.Element, scope: Scope, yes: int, no: int, unknown: int, level: int = 0
-    ) -> int:
+    def test(self, element: ET.Element, scope: Scope, yes: int, no: int, unknown: int, level: int = 0) -> int:  # noqa: PLR0917
         """A reference to where the predicate leads, given where its three outcomes lead."""
         tag = element.tag
         if tag == "SimplePredicate":
@@ -113,7 +118,7 @@ class Graph:
             return AT_MOST, math.floor(value)
         return AT_MOST, int(value) - 1 if below else int(value)
 
-    def _compound(
+    def _compound(  # noqa: PLR0917
         self, element: ET.Element, scope: Scope, yes: int, no: int, unknown: int, level: int
     ) -> int:
         if level > MAX_NESTING:
@@ -140,14 +145,20 @@ class Graph:
         for part in reversed(parts):
             if operator == "and":
                 then_sure = self.test(part, scope, sure, no, doubtful, level + 1)
-                doubtful = doubtful if doubtful == no else self.test(part, scope, doubtful, no, doubtful, level + 1)
+                doubtful = (
+                    doubtful if doubtful == no else self.test(part, scope, doubtful, no, doubtful, level + 1)
+                )
             else:
                 then_sure = self.test(part, scope, yes, sure, doubtful, level + 1)
-                doubtful = doubtful if doubtful == yes else self.test(part, scope, yes, doubtful, doubtful, level + 1)
+                doubtful = (
+                    doubtful
+                    if doubtful == yes
+                    else self.test(part, scope, yes, doubtful, doubtful, level + 1)
+                )
             sure = then_sure
         return sure
 
-    def add(self, operator: int, at: int, value: Any, yes: int, no: int, unknown: int) -> int:
+    def add(self, operator: int, at: int, value: Any, yes: int, no: int, unknown: int) -> int:  # noqa: PLR0917
         """A test, unless its outcome makes no difference; what is known after it is not asked again."""
         asks, operators, constants = self.asks, self.operators, self.constants
         if yes >= 0 and asks[yes] == at:
@@ -180,8 +191,12 @@ def _plain(value: Any) -> Any:
 
 def build_tree(graph: Graph, model: ET.Element, scope: Scope) -> int:
     """Add a TreeModel to the graph; the reference to where it begins."""
-    strategy = choice(model, "missingValueStrategy", ("none", "nullPrediction", "lastPrediction", "defaultChild"), "none")
-    none_true = choice(model, "noTrueChildStrategy", ("returnNullPrediction", "returnLastPrediction"), "returnNullPrediction")
+    strategy = choice(
+        model, "missingValueStrategy", ("none", "nullPrediction", "lastPrediction", "defaultChild"), "none"
+    )
+    none_true = choice(
+        model, "noTrueChildStrategy", ("returnNullPrediction", "returnLastPrediction"), "returnNullPrediction"
+    )
     nothing = graph.leaf(None)
     roots = model.findall("Node")
     if len(roots) != 1:
@@ -232,7 +247,7 @@ def _parts(node: ET.Element) -> tuple[list[ET.Element], ET.Element]:
     return kids, predicate
 
 
-def _unknown(
+def _unknown(  # noqa: PLR0917
     node: ET.Element, kids: list[ET.Element], strategy: str, made: dict[int, int], last: int, nothing: int
 ) -> int | None:
     """Where an unknown predicate of a child leads; None: on to the next child."""
@@ -248,7 +263,7 @@ def _unknown(
     for kid in kids:
         if kid.get("id") == named:
             return made[id(kid)]
-    refuse(f"{describe(node)} names the default child {named!r}, which it has not")
+    raise refusal(f"{describe(node)} names the default child {named!r}, which it has not")
 
 
 def is_integer_like(kind: Type) -> bool:

@@ -37,7 +37,7 @@ class Tests:
                 self.sets, self.bounds)  # fmt: skip
 
 
-def _walk(x, operators, asks, constants, yes, no, unknown, sets, bounds, at):  # type: ignore[no-untyped-def]
+def _walk(x, operators, asks, constants, yes, no, unknown, sets, bounds, at):  # noqa: PLR0917
     """The leaf where one row `(features,)` ends in one tree. Compiled by numba, so without types."""
     while at >= 0:
         value = x[asks[at]]
@@ -61,10 +61,10 @@ def _walk(x, operators, asks, constants, yes, no, unknown, sets, bounds, at):  #
     return -1 - at
 
 
-def _compiled(walk):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _compiled(walk):
     """The loops around `walk`: which leaf each row reaches in each tree, and sums over the trees."""
 
-    def leaves(x, operators, asks, constants, yes, no, unknown, roots, sets, bounds):  # type: ignore[no-untyped-def]
+    def leaves(x, operators, asks, constants, yes, no, unknown, roots, sets, bounds):  # noqa: PLR0917
         out = np.empty((x.shape[0], roots.shape[0]), np.int32)
         for tree in range(roots.shape[0]):
             for row in range(x.shape[0]):
@@ -73,7 +73,7 @@ def _compiled(walk):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
                 )
         return out
 
-    def sums(x, operators, asks, constants, yes, no, unknown, roots, sets, bounds, values, weights, out):  # type: ignore[no-untyped-def]
+    def sums(x, operators, asks, constants, yes, no, unknown, roots, sets, bounds, values, weights, out):  # noqa: PLR0917
         for tree in range(roots.shape[0]):
             for row in range(x.shape[0]):
                 leaf = walk(x[row], operators, asks, constants, yes, no, unknown, sets, bounds, roots[tree])

@@ -22,7 +22,7 @@ from udfs.models.runtimes.pmml.compiler.types import Type, float32
 
 @dataclass(frozen=True, slots=True)
 class Grove:
-    """The trees of one ensemble, of one function, planted together. `leaves[k]`: the node of leaf k; None
+    """The trees of one ensemble, planted together. `leaves[k]`: the node of leaf k; None
     where a row ends without a prediction, or where no row can end."""
 
     forest: Forest
@@ -71,7 +71,9 @@ def leaf_shares(grove: Grove, categories: Categories) -> LeafShares:
             continue
         shares, confidences = _distribution(node, categories)
         score = node.get("score")
-        label = categories.place(score) if score is not None else max(shares, key=shares.__getitem__, default=-1)
+        label = (
+            categories.place(score) if score is not None else max(shares, key=shares.__getitem__, default=-1)
+        )
         listed.append((label, shares, confidences))
     width = len(categories.names)
     table = np.full((len(listed), width), np.nan)
@@ -88,7 +90,7 @@ def leaf_shares(grove: Grove, categories: Categories) -> LeafShares:
 
 
 def _distribution(node: ET.Element, categories: Categories) -> tuple[dict[int, float], dict[int, float]]:
-    """Probabilities and confidences by category; empty where the node has no distribution, or an empty one."""
+    """Probabilities and confidences by category; empty where the node has no distribution."""
     entries = node.findall("ScoreDistribution")
     if not entries:
         return {}, {}
@@ -128,7 +130,7 @@ def node_ids(grove: Grove, model: ET.Element) -> NDArray:
 def compile_tree(place: Place) -> Scorer:
     """A TreeModel by itself."""
     place.expect("classification", "regression")
-    grove = grow([(place.element, place.scope)], place.rounded)
+    grove = grow([(place.element, place.scope)], place.exporter.rounded)
     ids = node_ids(grove, place.element)
     forest = grove.forest
 
@@ -155,4 +157,6 @@ def compile_tree(place: Place) -> Scorer:
             confidence=shares.confidence[leaves], entity=lambda rank: entity(leaves),
         )  # fmt: skip
 
-    return Scorer("classification", classify, categories=tuple(categories.names), probable=shares.complete, entities=1)
+    return Scorer(
+        "classification", classify, categories=tuple(categories.names), probable=shares.complete, entities=1
+    )

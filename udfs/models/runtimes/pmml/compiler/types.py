@@ -36,7 +36,7 @@ class Type(StrEnum):
     DATE_TIME = "dateTime"
 
     @property
-    def numpy(self) -> np.dtype:
+    def numpy(self) -> np.dtype[Any]:
         return _NUMPY[self]
 
     @property
@@ -48,7 +48,7 @@ class Type(StrEnum):
         return self in (Type.DOUBLE, Type.FLOAT)
 
 
-_NUMPY = {
+_NUMPY: dict[Type, np.dtype[Any]] = {
     Type.DOUBLE: np.dtype(np.float64),
     Type.FLOAT: np.dtype(np.float32),
     Type.INTEGER: np.dtype(np.int64),
@@ -100,7 +100,11 @@ def _integer(text: str) -> int | None:
         value = int(text.partition(".")[0])
         return value if -_BOUND <= value < _BOUND else None
     value_as_float = to_number(text)
-    if math.isfinite(value_as_float) and value_as_float == int(value_as_float) and abs(value_as_float) < _BOUND:
+    if (
+        math.isfinite(value_as_float)
+        and value_as_float == int(value_as_float)
+        and abs(value_as_float) < _BOUND
+    ):
         return int(value_as_float)
     return None
 
