@@ -1,13 +1,16 @@
 """Reading PMML: what is refused, and what is read. No JVM."""
 
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
 from schemas.errors import LoadError, UnprovenModelError, UnsafeModelError
 from tests.pmml_documents import Leaf, document, probabilities, tree
+from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.pmml.compiler.plan import compile_document
 from udfs.models.runtimes.pmml.document import Document, parse
+from udfs.models.runtimes.pmml.runtime import load
 
 GOOD = document(tree(Leaf([("a", 1)]), output=probabilities()))
 
@@ -131,3 +134,26 @@ def test_a_very_deep_document_is_a_load_error() -> None:
     deep = "<Node><True/>" * 5000 + "</Node>" * 5000
     with pytest.raises(LoadError, match="too deeply"):
         read(document(f'<TreeModel functionName="regression"><MiningSchema/>{deep}</TreeModel>')).text()
+
+
+def test_declared_values_and_intervals_bound_the_rows_that_are_made_up() -> None:
+    text = """<PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"><DataDictionary>
+    <DataField name="age" optype="continuous" dataType="double">
+      <Interval closure="closedClosed" leftMargin="18" rightMargin="99.5"/></DataField>
+    <DataField name="n" optype="continuous" dataType="integer"><Interval closure="closedOpen" leftMargin="5"/>
+    </DataField>
+    <DataField name="city" optype="categorical" dataType="string"><Value value="Oslo"/><Value value="Rome"/>
+      <Value value="?" property="missing"/></DataField>
+    <DataField name="rooms" optype="categorical" dataType="integer"><Value value="3"/><Value value="4"/>
+    </DataField></DataDictionary>
+    <RegressionModel functionName="regression"><MiningSchema><MiningField name="age"/><MiningField name="n"/>
+    <MiningField name="city"/><MiningField name="rooms"/></MiningSchema>
+    <RegressionTable intercept="1"><NumericPredictor name="age" coefficient="1"/></RegressionTable>
+    </RegressionModel></PMML>"""
+    rows = load(Artifact(text.encode(), None, Path()), WantedSignature()).sample(200)
+    assert rows is not None
+    assert set(rows["city"]) == {"Oslo", "Rome"} and set(rows["rooms"].tolist()) == {3, 4}
+    assert 18 <= rows["age"].min() < 30 and 90 < rows["age"].max() <= 99.5
+    assert set(rows["n"].tolist()) == {5, 6}
+    with pytest.raises(UnprovenModelError, match="leftMargin='young', which is no finite number"):
+        load(Artifact(text.replace('"18"', '"young"').encode(), None, Path()), WantedSignature())

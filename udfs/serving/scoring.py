@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from schemas.block import Block
 from schemas.codecs.base import Code, Codec
-from schemas.errors import PredictError
+from schemas.errors import PredictError, UnresponsiveError
 from schemas.results.dead_letter import dead_letter
 from schemas.results.records import DeadLetter, Outcome
 from schemas.results.results import Identity, Stamp, write_results
@@ -140,7 +140,8 @@ def _predict(
     except PredictError as e:
         if 0 < len(e.rows) < len(rows) and go_on():
             return _without(model, columns, rows, e.rows, reasons, go_on)
-        if len(rows) == 1 or len(e.rows) == len(rows) or isinstance(e, _WrongShapeError) or not go_on():
+        whole = isinstance(e, (_WrongShapeError, UnresponsiveError)) or len(e.rows) == len(rows)
+        if len(rows) == 1 or whole or not go_on():
             reasons.update((int(row), e.rows.get(at, str(e))) for at, row in enumerate(rows))
             return []
         middle = len(rows) // 2
