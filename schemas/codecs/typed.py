@@ -31,8 +31,8 @@ def fast_reader(inputs: Sequence[Input]) -> TypedReader | MatrixReader:
 
 
 class TypedReader:
-    """Reads scalars, lists and matrices. Raises `ValueError` where it cannot: text, matrices of flags, optional
-    inputs other than numbers with a fraction."""
+    """Reads scalars, lists and matrices. Raises `ValueError` where it cannot: text, matrices of flags,
+    optional inputs other than numbers with a fraction."""
 
     def __init__(self, inputs: Sequence[Input]) -> None:
         fields = [(name, i) for i in inputs for name in i.fields]
