@@ -176,6 +176,7 @@ def read_plan(data: bytes | str) -> Plan:
 
 
 def write_plan(plan: Plan) -> bytes:
+    """The JSON in which a plan travels; `read_plan` reads it."""
     return msgspec.json.encode(plan)
 
 

@@ -62,8 +62,11 @@ class FixedAggregation(Protocol):
     Partials are kept as they are in state: what fields mean must not change within a view's version.
     """
 
-    dtypes: tuple[type, ...]
-    identity: tuple[float | int, ...]
+    @property
+    def dtypes(self) -> tuple[type, ...]: ...
+
+    @property
+    def identity(self) -> tuple[float | int, ...]: ...
 
     def lift_fields(self, columns: Sequence[pa.Array]) -> Fields:
         """The partials of n events; `columns` have length n, ordered by time, then event id."""
