@@ -43,7 +43,7 @@ class Opened:
 
 
 FILES = {
-    "model.keras": (archive("metadata.json", "config.json", "m.weights.h5"), "a Keras model", "export('saved')"),
+    "model.keras": (archive("metadata.json", "config.json", "w.weights.h5"), "a Keras", "export('saved')"),
     "model.h5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "as which Keras 2 saved models", "load_model('PATH')"),
     "m.weights.h5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "weights of a Keras model without", ".keras"),
     "model.tflite": (b"\x1c\0\0\0TFL3" + bytes(100), "a TensorFlow Lite", "tf2onnx.convert --tflite PATH"),
