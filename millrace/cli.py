@@ -22,6 +22,7 @@ from millrace.serve_requests import serve_requests
 from millrace.tail import tail
 from millrace.withdraw import withdraw
 from schemas.errors import MillraceError, ModelError, PlanError
+from udfs.models.python_holes import check_python
 
 
 class OneSentence(TyperGroup):
@@ -29,6 +30,7 @@ class OneSentence(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
+            check_python()
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort):
             raise
