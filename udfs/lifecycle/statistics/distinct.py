@@ -1,8 +1,8 @@
 """How many distinct values there are, in two kilobytes: HyperLogLog.
 
 Flajolet, Fusy, Gandouet and Meunier, "HyperLogLog: the analysis of a near-optimal cardinality estimation
-algorithm" (AofA 2007), with 64-bit hashes and linear counting for few values. With 2,048 registers the standard
-error is 1.04 / sqrt(2048) = 2.3 %. The same values give the same registers in any order and in any parts.
+algorithm" (AofA 2007), with 64-bit hashes and linear counting for few values. With 2,048 registers the
+standard error is 1.04 / sqrt(2048) = 2.3 %. The same values give the same registers in any order and parts.
 """
 
 from __future__ import annotations

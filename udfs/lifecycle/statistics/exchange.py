@@ -1,7 +1,7 @@
 """To and from `DatasetFeatureStatisticsList` of tensorflow-metadata, which others' viewers read.
 
-The format has no place for the sketch of distinct numbers: the estimate travels as a custom statistic, and what
-comes back gives statistics to compare with, not to go on counting distinct values with.
+The format has no place for the sketch of distinct numbers: the estimate travels as a custom statistic, and
+what comes back gives statistics to compare with, not to go on counting distinct values with.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _read_numbers(stats: Any, rows: int) -> FeatureStatistics:
     squares = stats.std_dev**2 * count
     feature.rows, feature.nulls = rows, int(stats.common_stats.num_missing)
     ends = (stats.min, stats.max) if count else (math.inf, -math.inf)
-    feature.numbers = Moments(count, stats.mean, squares, *ends, int(stats.num_zeros))
+    feature.numbers = Moments(count, stats.mean, squares, ends[0], ends[1], int(stats.num_zeros))
     return feature
 
 

@@ -33,7 +33,7 @@ def cut(blocks: Iterable[Records], bins: int = BINS) -> dict[str, Bins]:
             x = np.array([v for v in values if type(v) in (float, int)], np.float64)
             cutters.setdefault(name, Cutter()).add(x[np.isfinite(x)])
             texts = frequent.setdefault(name, Frequent())
-            texts.add(Counter(_text(v) for v in values if type(v) in (str, bool)))
+            texts.add(Counter(_text(v) for v in values if isinstance(v, str | bool)))
     return {
         name: Bins(cutter.edges(bins), tuple(text for text, _ in frequent[name].top(bins - 1)))
         for name, cutter in cutters.items()

@@ -100,7 +100,7 @@ def read_statistics(data: bytes) -> TableStatistics:
         saved = msgspec.msgpack.decode(data, type=_Saved)
         if saved.version > VERSION:
             raise StatisticsError(
-                f"the statistics are of version {saved.version}, this release reads up to {VERSION}: update it"
+                f"the statistics are of version {saved.version}, and this release reads {VERSION}: update it"
             )
         return msgspec.msgpack.decode(saved.table, type=TableStatistics, dec_hook=_array)
     except (msgspec.MsgspecError, ValueError, TypeError) as e:
