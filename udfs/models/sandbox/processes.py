@@ -23,6 +23,7 @@ from udfs.models.sandbox.limits import SandboxLimits
 
 WARM = (
     "udfs.models.runtimes.tensorflow.session:configured_tensorflow",
+    "udfs.models.runtimes.onnx.session:configured_onnxruntime",
     *RUNTIMES.values(),
     "udfs.models.sandbox.checking",
 )

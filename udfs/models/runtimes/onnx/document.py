@@ -72,6 +72,19 @@ def _answer(name: str, zip_map: Node | None) -> Answer:
     return Answer(name, zip_map.input[0], tuple(classes))
 
 
+def categories(model: Model) -> dict[str, list[str] | list[int]]:
+    """Input -> the values that its encoder knows, for the inputs that an encoder reads as they are."""
+    known: dict[str, list[str] | list[int]] = {}
+    for node in model.graph.node:
+        for a in node.attribute:
+            encodes = node.op_type in ("OneHotEncoder", "LabelEncoder") and node.domain == ML_DOMAIN
+            if encodes and len(node.input) == 1 and a.name.startswith(("cats_", "keys_")):
+                texts = [s.decode("utf-8", "replace") for s in a.strings]
+                if texts or a.ints:
+                    known[node.input[0]] = texts or list(a.ints)
+    return known
+
+
 def keep_only(model: Model, tensors: Collection[str]) -> bool:
     """Cut the model down to the operators, inputs and functions that `tensors` depend on, and fetch these.
 
