@@ -204,6 +204,8 @@ def loop(body_condition, trips=""):
 def test_a_loop_that_never_ends_is_ended():
     with pytest.raises(LoadError, match=r"a loop in the model had not ended after 0.2 s"):
         loaded(loop(("Identity", ["c"], ["d"])), max_seconds=0.2)
+    with pytest.raises(LoadError, match=r"a loop in the model had not ended after 0.1 s"):
+        loaded(loop(("Identity", ["c"], ["d"])), deadline_ms=100)
     three = loaded(loop(("Identity", ["c"], ["d"]), "three"))
     assert three.predict({"x": X})["y"].tolist() == (8 * X).tolist()
     clocks = [t for t in threading.enumerate() if isinstance(t, threading.Timer)]

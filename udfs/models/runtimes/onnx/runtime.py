@@ -64,8 +64,8 @@ def load(
     It is cut down to what the wanted outputs need; only that is judged, and only its inputs are asked of
     records. A ZipMap's output is one output a class, `output_class`. A model whose first dimension is fixed
     is taken where it is 1, or the descriptor states the shape of one record: blocks are cut and filled up.
-    `max_seconds` bounds each call of a model in which something repeats. Raises `UnsafeModelError`,
-    `LoadError` and `InputsError`.
+    `max_seconds`, or a shorter `wanted.deadline_ms`, bounds each call of a model in which something repeats.
+    Raises `UnsafeModelError`, `LoadError` and `InputsError`.
     """
     data = _content(artifact)
     model = parsed(data)
@@ -90,7 +90,8 @@ def load(
         for b, i in zip(bound, asked, strict=True)
     ]
     how = Calling(constants, next((b.batch for b in bound if b.batch), 0))
-    session = Session(model.SerializeToString() if cut else data, max_seconds if repeats else None)
+    seconds = min(max_seconds, wanted.deadline_ms / 1000 or max_seconds)
+    session = Session(model.SerializeToString() if cut else data, seconds if repeats else None)
     return OnnxRuntime(session, feeds, fetches(session, feeds, wishes, how), how)
 
 
