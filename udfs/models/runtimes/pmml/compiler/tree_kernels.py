@@ -83,34 +83,46 @@ def _compiled(walk):
     return leaves, sums
 
 
-@lru_cache(maxsize=1)
-def _numba_loops() -> tuple[Callable[..., Any], Callable[..., Any]] | None:
-    """The loops as machine code, made once a process and kept on disk; None where numba is not installed."""
+@lru_cache(maxsize=2)
+def _numba_loops(kept: bool) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
+    """The loops as machine code, made once a process and, if `kept`, on disk; None without numba."""
     try:
-        import numba  # noqa: PLC0415 - half a second, for those who load trees
+        import numba  # noqa: PLC0415 - a second, for those who load trees
     except ImportError:
         return None
-    walk = numba.njit(inline="always")(_walk)
-    leaves, sums = _compiled(walk)
-    try:
-        return numba.njit(leaves, cache=True), numba.njit(sums, cache=True)
-    except RuntimeError:  # there is no folder in which machine code may be kept
-        return numba.njit(leaves), numba.njit(sums)
+    leaves, sums = _compiled(numba.njit(inline="always")(_walk))
+    return numba.njit(leaves, cache=kept), numba.njit(sums, cache=kept)
+
+
+def _run(which: int, *arguments: Any) -> Any:
+    """Call a compiled loop; machine code that cannot be kept on disk is made for this process alone."""
+    for kept in (True, False):
+        try:
+            loops = _numba_loops(kept)
+            if loops is None:
+                break
+            return loops[which](*arguments)
+        except (RuntimeError, OSError):  # no folder for it, or one that may not be written
+            if not kept:
+                raise
+    raise ModuleNotFoundError("numba")
 
 
 def find_leaves(x: NDArray[np.float64], tests: Tests) -> NDArray[np.int32]:
     """The leaf of each row `(n, features)` in each tree, `(n, trees)`. NaN is missing."""
-    loops = _numba_loops()
-    return find_leaves_numpy(x, tests) if loops is None else loops[0](x, *tests.arrays())
+    try:
+        return _run(0, x, *tests.arrays())
+    except ModuleNotFoundError:
+        return find_leaves_numpy(x, tests)
 
 
 def sum_leaves(x: NDArray[np.float64], tests: Tests, values: NDArray, weights: NDArray) -> NDArray:
     """`(n, k)`: over the trees, in order, the sum of `values[leaf] * weights[tree]`, in their type."""
-    loops = _numba_loops()
-    if loops is None:
-        return sum_leaves_numpy(x, tests, values, weights)
     out = np.zeros((len(x), values.shape[1]), values.dtype)
-    loops[1](x, *tests.arrays(), values, weights, out)
+    try:
+        _run(1, x, *tests.arrays(), values, weights, out)
+    except ModuleNotFoundError:
+        return sum_leaves_numpy(x, tests, values, weights)
     return out
 
 
