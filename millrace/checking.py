@@ -55,6 +55,7 @@ class Announced:
     file: Path
     fields: tuple[str, ...]
     files: Mapping[str, Path] = field(default_factory=dict)
+    training: bool = False
 
     def load(self) -> LoadedModel:
         """Load the model as a job would. Raises the `ModelError` of the step that fails."""
@@ -62,7 +63,9 @@ class Announced:
 
         content = self.files.values() if self.announcement.graph is not None else (self.file,)
         roots = tuple({str(path.parent) for path in content})
-        return load_model(self.announcement, LoadPolicy(roots=roots, fields=self.fields))
+        return load_model(
+            self.announcement, LoadPolicy(roots=roots, fields=self.fields, training=self.training)
+        )
 
 
 def check(path: Path, scratch: Path, **said: Any) -> Checked:
@@ -92,6 +95,7 @@ def announced(
     inline_limit: int = INLINE_LIMIT,
     smoke_rows: tuple[bytes, ...] = (),
     batch_dependent: bool = False,
+    training_operators: bool = False,
 ) -> Announced:
     """The model at `path` as a job would hear of it, with its content packed in `scratch` where needed.
 
@@ -119,7 +123,7 @@ def announced(
             smoke_rows=smoke_rows,
             batch_dependent=batch_dependent,
         )
-        return Announced(parse(descriptor), path, graph.fields, said.files)
+        return Announced(parse(descriptor), path, graph.fields, said.files, training_operators)
     file = packed(path, scratch).resolve()
     small = file.stat().st_size <= inline_limit
     descriptor = build(
@@ -134,4 +138,4 @@ def announced(
         smoke_rows=smoke_rows,
         batch_dependent=batch_dependent,
     )
-    return Announced(parse(descriptor), file, fields)
+    return Announced(parse(descriptor), file, fields, training=training_operators)

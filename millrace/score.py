@@ -18,6 +18,7 @@ from millrace.options import (
     ModelType,
     Outputs,
     Signature,
+    TrainingOperators,
 )
 
 Records = Annotated[
@@ -49,6 +50,7 @@ def score(
     outputs: Outputs = None,
     signature: Signature = "",
     batch_dependent: BatchDependent = False,
+    training_operators: TrainingOperators = False,
     form: Annotated[
         str, typer.Option("--format", help="csv, jsonl, parquet or avro; by default seen from the ending.")
     ] = "",
@@ -92,6 +94,7 @@ def score(
             outputs=parse_outputs(outputs),
             signature=signature,
             batch_dependent=batch_dependent,
+            training_operators=training_operators,
         ).load()
         try:
             file = open_records(
