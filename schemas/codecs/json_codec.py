@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 
 from schemas.codecs.base import UnfitError, check_size, parse_each
+from schemas.codecs.declared import assemble_declared
+from schemas.codecs.field_reading import Readings
 from schemas.codecs.json_text import parse_object
 from schemas.codecs.matrix import Access, assemble, check, finish
 from schemas.tensors import BadRecord, Decoded, Input
@@ -37,7 +39,9 @@ class JsonCodec:
         self._max_bytes = max_bytes
         self._plans: dict[tuple[Input, ...], Any] = {}
 
-    def decode(self, payloads: Sequence[bytes], inputs: Sequence[Input]) -> Decoded:
+    def decode(self, payloads: Sequence[bytes], inputs: Sequence[Input], readings: Readings = ()) -> Decoded:
+        if readings:
+            return self._by_record(payloads, inputs, readings)
         reader = self._plan(tuple(inputs))
         if reader is None:
             return self._by_record(payloads, inputs)
@@ -96,16 +100,23 @@ class JsonCodec:
         except Exception:
             return reader.pack(chain.from_iterable(check(self._parse(payload), inputs, OBJECTS)))
 
-    def _by_record(self, payloads: Sequence[bytes], inputs: Sequence[Input]) -> Decoded:
+    def _by_record(
+        self, payloads: Sequence[bytes], inputs: Sequence[Input], readings: Readings = ()
+    ) -> Decoded:
+        records, kept, bad = self._records(payloads)
+        if readings:
+            return assemble_declared(records, inputs, readings, access=OBJECTS, kept=kept, bad=bad)
+        return assemble(records, inputs, OBJECTS, kept, bad)
+
+    def _records(self, payloads: Sequence[bytes]) -> tuple[list[dict], Sequence[int], list[BadRecord]]:
         try:
             if max(map(len, payloads), default=0) <= self._max_bytes:
                 whole = list(map(orjson.loads, payloads))
                 if {dict}.issuperset(map(type, whole)):
-                    return assemble(whole, inputs, OBJECTS, range(len(whole)), [])
+                    return whole, range(len(whole)), []
         except (ValueError, TypeError):
             pass
-        records, kept, bad = parse_each(payloads, self._parse)
-        return assemble(records, inputs, OBJECTS, kept, bad)
+        return parse_each(payloads, self._parse)
 
     def _parse(self, payload: bytes) -> dict:
         check_size(payload, self._max_bytes)
