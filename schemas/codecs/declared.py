@@ -10,7 +10,7 @@ from schemas.codecs.base import UnfitError
 from schemas.codecs.field_reading import Readings
 from schemas.codecs.matrix import Access, finish, to_column
 from schemas.codecs.reading_plan import Read, compiled
-from schemas.tensors import BadRecord, Decoded, Input
+from schemas.tensors import LIST, BadRecord, Decoded, Input
 
 _plan = lru_cache(maxsize=64)(compiled)  # a data type has one a model version
 
@@ -39,5 +39,8 @@ def assemble_declared(
             bad.append(e.at(row))
             for values, length in zip(flat, lengths, strict=True):
                 del values[length:]
-    columns = {i.name: to_column((values,), len(good), i) for i, values in zip(inputs, flat, strict=True)}
+    columns = {
+        i.name: to_column(values if i.shape == LIST else (values,), len(good), i)
+        for i, values in zip(inputs, flat, strict=True)
+    }
     return finish(columns, good, bad)

@@ -33,6 +33,19 @@ def check_readings(inputs: Sequence[Input], readings: Readings) -> None:
         )
 
 
+def read_fields(inputs: Sequence[Input], readings: Readings) -> set[str]:
+    """The record's own fields that inputs are made of: of a path, its first."""
+    declared = {r.name: r for r in readings}
+    found: set[str] = set()
+    for name in {field for i in inputs for field in i.fields}:
+        reading = declared.get(name)
+        if reading is None:
+            found.add(name)
+        elif reading.constant is None:
+            found.add(str(reading.path[0]))
+    return found
+
+
 def _input(wanted: Input, declared: Mapping[str, FieldReading], access: Access) -> Read:
     shape = wanted.shape if len(wanted.fields) == 1 else ()
     fields = [
@@ -67,13 +80,8 @@ def _field(reading: FieldReading, wanted: Input, shape: tuple[int, ...], access:
     constant, default = (_fixed(reading, v, wanted, shaped) for v in (reading.constant, reading.default))
     if constant is not None:
         return lambda record, into: into.extend(constant)
-    if reading.missing:
-        if shape or dtype not in FLOATS:
-            raise InputsError(
-                f"field {reading.name!r} cannot be missing in input {wanted.name!r} of {dtype.value}: "
-                "give a default"
-            )
-        default = [math.nan]
+    if default is None and (reading.missing or wanted.optional):
+        default = _missing(reading, wanted, shape)
     path, look = reading.path, access.look
     if len(path) == 1 and default is None:
 
@@ -93,12 +101,24 @@ def _field(reading: FieldReading, wanted: Input, shape: tuple[int, ...], access:
             if default is None:
                 raise UnfitError(Code.MISSING_FIELD, f"field {name!r} is missing") from None
             value = None
-        if value is None and default is not None:
+        if default is not None and (value is None or value != value):  # noqa: PLR0124 - NaN
             into.extend(default)
         else:
             shaped(value, into)
 
     return read
+
+
+def _missing(reading: FieldReading, wanted: Input, shape: tuple[int, ...]) -> list:
+    """What stands for a value that is missing to the model: see `schemas.tensors.Input`."""
+    if wanted.optional:
+        return [None]
+    if shape or wanted.dtype not in FLOATS:
+        raise InputsError(
+            f"the model takes no missing value in the field {reading.name!r} of input {wanted.name!r}: "
+            "give a default"
+        )
+    return [math.nan]
 
 
 def walk(record: Any, path: Path, look: Callable[[Any, str], Any]) -> Any:
@@ -143,13 +163,19 @@ def _shaped(
     if not shape:
         if convert is None:
             return lambda value, into: into.append(scalar(value, dtype, name))
+        if reading.form is Form.BASE64 and dtype is DType.TEXT:
+            return lambda value, into: into.append(
+                scalar(None, dtype, name) if value is None else convert(value)
+            )
         return lambda value, into: into.append(scalar(None if value is None else convert(value), dtype, name))
     size, inner = shape[0], _shaped(reading, shape[1:], dtype, name, convert)
+    as_it_is = _shaped(FieldReading(reading.name, reading.path), shape[1:], dtype, name, None)
     fill = _filling(reading, shape[1:], dtype)
 
     def sequence(value: Any, into: list) -> None:
+        each = inner
         if reading.form is Form.BASE64 and isinstance(value, str | bytes) and dtype is not DType.TEXT:
-            value = packed_numbers(value, dtype, shape, name)
+            value, each = packed_numbers(value, dtype, shape, name), as_it_is
         if value is None:
             raise UnfitError(Code.NULL, f"field {name!r} is null")
         if not isinstance(value, list | tuple):
@@ -165,7 +191,7 @@ def _shaped(
         if fill is not None and short > 0 and reading.pad_at == "start":
             into.extend(fill * short)
         for part in value:
-            inner(part, into)
+            each(part, into)
         if fill is not None and short > 0 and reading.pad_at == "end":
             into.extend(fill * short)
 
