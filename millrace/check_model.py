@@ -18,6 +18,7 @@ from millrace.options import (
     Outputs,
     Signature,
     Smoke,
+    TrainingOperators,
 )
 
 
@@ -35,6 +36,7 @@ def check_model(
     signature: Signature = "",
     smoke: Smoke = None,
     batch_dependent: BatchDependent = False,
+    training_operators: TrainingOperators = False,
 ) -> None:
     """Check a model as a job would before serving it: what it may do, loading, trial, warm-up.
 
@@ -61,5 +63,6 @@ def check_model(
             signature=signature,
             smoke_rows=smoke_rows(smoke),
             batch_dependent=batch_dependent,
+            training_operators=training_operators,
         )
         print_checked(checked)

@@ -56,6 +56,7 @@ class Announced:
     file: Path
     fields: tuple[str, ...]
     files: Mapping[str, Path] = field(default_factory=dict)
+    training: bool = False
 
     def load(self) -> LoadedModel:
         """Load the model as a job would. Raises the `ModelError` of the step that fails."""
@@ -63,7 +64,9 @@ class Announced:
 
         content = self.files.values() if self.announcement.graph is not None else (self.file,)
         roots = tuple({str(path.parent) for path in content})
-        return load_model(self.announcement, LoadPolicy(roots=roots, fields=self.fields))
+        return load_model(
+            self.announcement, LoadPolicy(roots=roots, fields=self.fields, training=self.training)
+        )
 
 
 def check(path: Path, scratch: Path, **said: Any) -> Checked:
@@ -94,6 +97,7 @@ def announced(
     smoke_rows: tuple[bytes, ...] = (),
     batch_dependent: bool = False,
     readings: Readings = (),
+    training_operators: bool = False,
 ) -> Announced:
     """The model at `path` as a job would hear of it, with its content packed in `scratch` where needed.
 
@@ -122,7 +126,7 @@ def announced(
             batch_dependent=batch_dependent,
             readings=readings,
         )
-        return Announced(parse(descriptor), path, graph.fields, said.files)
+        return Announced(parse(descriptor), path, graph.fields, said.files, training_operators)
     file = packed(path, scratch).resolve()
     small = file.stat().st_size <= inline_limit
     descriptor = build(
@@ -138,4 +142,4 @@ def announced(
         batch_dependent=batch_dependent,
         readings=readings,
     )
-    return Announced(parse(descriptor), file, fields)
+    return Announced(parse(descriptor), file, fields, training=training_operators)

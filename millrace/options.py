@@ -47,6 +47,13 @@ BatchDependent = Annotated[
         help="It is meant that answers depend on the records beside them, or on the calls before.",
     ),
 ]
+TrainingOperators = Annotated[
+    bool,
+    typer.Option(
+        "--training-operators",
+        help="The job takes TensorFlow's operators of training (its setting training_operators).",
+    ),
+]
 Outputs = Annotated[
     list[str] | None,
     typer.Option("--output", help="NAME[=ALIAS]: an output, and its name in results."),

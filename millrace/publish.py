@@ -27,6 +27,7 @@ from millrace.options import (
     Smoke,
     Timeout,
     ToFolder,
+    TrainingOperators,
     either,
 )
 
@@ -68,6 +69,7 @@ def publish(
     signature: Signature = "",
     smoke: Smoke = None,
     batch_dependent: BatchDependent = False,
+    training_operators: TrainingOperators = False,
     force: Annotated[
         bool, typer.Option("--force", help="Serve it although an equal or newer version was seen.")
     ] = False,
@@ -126,6 +128,7 @@ def publish(
             inline_limit=inline_limit,
             smoke_rows=rows,
             batch_dependent=batch_dependent,
+            training_operators=training_operators,
         )
         model = checked.announcement
         options = S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style)

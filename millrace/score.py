@@ -19,6 +19,7 @@ from millrace.options import (
     ModelType,
     Outputs,
     Signature,
+    TrainingOperators,
 )
 
 Records = Annotated[
@@ -51,6 +52,7 @@ def score(
     outputs: Outputs = None,
     signature: Signature = "",
     batch_dependent: BatchDependent = False,
+    training_operators: TrainingOperators = False,
     form: Annotated[
         str, typer.Option("--format", help="csv, jsonl, parquet or avro; by default seen from the ending.")
     ] = "",
@@ -97,6 +99,7 @@ def score(
             outputs=parse_outputs(outputs),
             signature=signature,
             batch_dependent=batch_dependent,
+            training_operators=training_operators,
         ).load()
         try:
             file = open_records(records, form, model, scratch, delimiter=delimiter, max_bytes=max_bytes)

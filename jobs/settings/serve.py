@@ -11,6 +11,7 @@ from jobs.settings.streams import DataType, Folder, Kafka
 from schemas.codecs.factory import CodecSpec
 from udfs.io.s3 import S3Options
 from udfs.models.loading import LoadPolicy
+from udfs.models.warm_up import Budget
 from udfs.serving.buffering import HoldPolicy
 from udfs.serving.scoring_spec import ScoringSpec
 
@@ -59,6 +60,8 @@ class JobSettings(RunSettings):
                 roots=self.model_roots,
                 fields=data_type.fields,
                 warm_up_batches=data_type.warm_up_batches,
+                warm_up=Budget(data_type.warm_up_seconds, data_type.warm_up_bytes),
+                training=data_type.training_operators,
                 s3=self.s3,
             )
 

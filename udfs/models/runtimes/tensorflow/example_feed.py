@@ -24,11 +24,15 @@ _DTYPES = {1: DType.FLOAT32, 9: DType.INT64, 7: DType.TEXT}  # all that a tf.Exa
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """A feature as the graph parses it. `shape` None: a list of any length."""
+    """A feature as the graph parses it. `shape` None: a list of any length.
+
+    `optional`: the graph says what it is where it is left out, as it does for lists.
+    """
 
     name: str
     dtype: DType
     shape: tuple[int, ...] | None
+    optional: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,11 @@ class Examples:
 
         made = [Example() for _ in range(count)]
         for feature in self.features:
-            column = columns[_column(feature)]
+            column = columns[feature.name]
             for example, value in zip(made, column, strict=True):
-                flat = np.ravel(value) if feature.shape != LIST else value
+                flat = value if feature.shape == LIST else np.ravel(value)
+                if feature.optional and (len(flat) == 0 or _is_missing(flat[0])):
+                    continue  # the graph says what it is then
                 target = example.features.feature[feature.name]
                 if feature.dtype is DType.FLOAT32:
                     target.float_list.value.extend(flat)
@@ -66,8 +72,8 @@ class Examples:
         return [texts]
 
 
-def _column(feature: Input) -> str:
-    return feature.name
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float | np.floating) and bool(np.isnan(value)))
 
 
 def parsed_features(walk: GraphWalk, tensor: str) -> tuple[Feature, ...] | None:
@@ -137,15 +143,27 @@ def _features(walk: GraphWalk, scope: str | None, node: Any) -> list[Feature] | 
             dense_keys = [texts(n)[0] for n in range(first, first + len(dense_types))]
             ragged_keys, ragged_types = [], []
         shapes = [tuple(d.size for d in s.dim) for s in attr["dense_shapes"].list.shape]
+        defaults = node.input[len(node.input) - len(dense_keys) :] if dense_keys else []
         features = [
-            Feature(name, _DTYPES[dtype], None if -1 in shape else shape)
-            for name, dtype, shape in zip(dense_keys, dense_types, shapes, strict=True)
+            Feature(
+                name,
+                _DTYPES[dtype],
+                None if -1 in shape else shape,
+                -1 in shape or _given(constants, default),
+            )
+            for name, dtype, shape, default in zip(dense_keys, dense_types, shapes, defaults, strict=True)
         ]
         for keys, types in ((sparse_keys, sparse_types), (ragged_keys, ragged_types)):
             features += [Feature(n, _DTYPES[t], None) for n, t in zip(keys, types, strict=True)]
     except (KeyError, ValueError, IndexError):
         return None
     return features
+
+
+def _given(constants: Mapping[str, Any], default: str) -> bool:
+    """Whether a default is one: an empty constant stands for none."""
+    constant = constants.get(node_of(default))
+    return constant is None or bool(_value(constant).size)
 
 
 def _value(constant: Any) -> NDArray:
@@ -155,10 +173,16 @@ def _value(constant: Any) -> NDArray:
 
 
 def example_inputs(features: Sequence[Feature], given: Mapping[str, PartialInput]) -> Iterator[Input]:
-    """An `Input` for each feature: a field of its name, or the one that the descriptor gives it."""
+    """An `Input` for each feature: a field of its name, or the fields that the descriptor gives it.
+
+    A record may lack lists, and single values for which the graph has a default; arrays it must have.
+    """
     for feature in features:
         fields = given[feature.name].fields if feature.name in given else ()
-        shape = LIST if feature.shape is None else feature.shape
-        if shape == (1,) or len(fields) > 1:
-            shape = (len(fields),) if len(fields) > 1 else ()
-        yield Input(feature.name, feature.dtype, shape, fields or (feature.name,))
+        shape: tuple[int, ...] = LIST if feature.shape is None else feature.shape
+        if len(fields) > 1:
+            shape = (len(fields),)
+        elif shape == (1,):
+            shape = ()
+        optional = feature.optional and shape in ((), LIST)
+        yield Input(feature.name, feature.dtype, shape, fields or (feature.name,), optional)

@@ -64,7 +64,7 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     ]
     filling = walk.reach(fills)
     kept = walk.pruned(union([scoring, filling]))
-    order = check_graph(kept, Served(scoring, filling))
+    order = check_graph(kept, Served(scoring, filling, training=wanted.training))
     graph = imported(kept)
     if not wanted.outputs:  # loops leave their counters unread: scalars, where an output has one row a record
         rows = {n: t for n, t in fetches.items() if graph.get_tensor_by_name(t).shape.rank != 0}

@@ -102,7 +102,8 @@ def _load(folder: Path, wanted: WantedSignature) -> Runtime:
     restoring = _restoring(walk, folder, meta, union([scoring, filling]))
     graph_def = walk.pruned(union([scoring, filling, restoring]))
     saver = meta.saver_def
-    served = Served(scoring, filling, restoring, [saver.filename_tensor_name], list(files))
+    variables = [saver.filename_tensor_name]
+    served = Served(scoring, filling, restoring, variables, list(files), wanted.training)
     order = check_graph(graph_def, served)
     facts = inspect(ServedGraph(GraphWalk(graph_def), order, scoring), declared, fed, fetches)
     prefix = folder / "variables" / "variables"
