@@ -41,6 +41,10 @@ class CsvRecords:
         self._delimiter, self._max_bytes = delimiter, max_bytes
         self._columns(next(self._lines(), (0, []))[1])
 
+    def names(self) -> list[str]:
+        """The fields that the header names."""
+        return next(self._lines(), (0, []))[1]
+
     def blocks(self, size: int) -> Iterator[RecordBlock]:
         lines = self._lines()
         cells = self._columns(next(lines, (0, []))[1])

@@ -15,7 +15,14 @@ import numpy as np
 import pytest
 
 from schemas.codecs.json_codec import JsonCodec
-from schemas.errors import InconclusiveError, InputsError, ModelError, QuotaError, UnresponsiveError
+from schemas.errors import (
+    InconclusiveError,
+    InputsError,
+    LoadError,
+    ModelError,
+    QuotaError,
+    UnresponsiveError,
+)
 from tests import models
 from tests.tensorflow_kinds import KINDS
 from udfs.models.descriptor import Announcement, build, parse
@@ -89,6 +96,21 @@ def test_a_good_model_is_checked_and_then_scores_here(server: ForkServer, policy
     assert model.load_report.seconds["check"] > 0
     model.close()
     assert list(Path(policy.scratch).iterdir()) == []
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_onnx_models_are_checked_and_isolated_as_others(
+    server: ForkServer, policy: LoadPolicy, isolated: bool
+):
+    onnx_models = pytest.importorskip("tests.onnx_models")
+    pytest.importorskip("onnx")
+    place = IsolatedPlace(server, call_seconds=5.0) if isolated else CheckedPlace(server)
+    data = onnx_models.dense(np.array([[1.0], [2.0]], np.float32))
+    model = load_model(announced(data, model_type="ONNX"), policy, place=place)
+    assert model.predict({"x": np.ones((3, 2), np.float32)})["y"].tolist() == [[3.0]] * 3
+    model.close()
+    with pytest.raises(LoadError, match="no ONNX model"):
+        load_model(announced(data[:30], model_type="ONNX"), policy, place=place)
 
 
 def test_a_saved_model_is_read_from_where_it_was_fetched_to(
