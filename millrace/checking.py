@@ -15,6 +15,7 @@ from schemas.errors import SettingsError
 from udfs.models.runtimes.base import PartialInput
 
 if TYPE_CHECKING:
+    from schemas.codecs.field_reading import Readings
     from schemas.tensors import Input, Output
     from udfs.models.descriptor import Announcement
     from udfs.models.loaded_model import LoadedModel, LoadReport, ModelStamp
@@ -95,6 +96,7 @@ def announced(
     inline_limit: int = INLINE_LIMIT,
     smoke_rows: tuple[bytes, ...] = (),
     batch_dependent: bool = False,
+    readings: Readings = (),
     training_operators: bool = False,
 ) -> Announced:
     """The model at `path` as a job would hear of it, with its content packed in `scratch` where needed.
@@ -122,6 +124,7 @@ def announced(
             outputs=outputs or said.outputs,
             smoke_rows=smoke_rows,
             batch_dependent=batch_dependent,
+            readings=readings,
         )
         return Announced(parse(descriptor), path, graph.fields, said.files, training_operators)
     file = packed(path, scratch).resolve()
@@ -137,5 +140,6 @@ def announced(
         signature=signature,
         smoke_rows=smoke_rows,
         batch_dependent=batch_dependent,
+        readings=readings,
     )
     return Announced(parse(descriptor), file, fields, training=training_operators)

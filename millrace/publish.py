@@ -17,6 +17,7 @@ from millrace.options import (
     DataType,
     Fields,
     Inputs,
+    InputsPath,
     ModelPath,
     ModelsTopic,
     ModelType,
@@ -59,6 +60,7 @@ def publish(
     description: Annotated[str, typer.Option("--description")] = "",
     field: Fields = None,
     inputs: Inputs = None,
+    inputs_file: InputsPath = None,
     constants: Constants = None,
     outputs: Outputs = None,
     metric: Annotated[
@@ -86,6 +88,7 @@ def publish(
     s3_path_style: Annotated[bool, typer.Option("--s3-path-style", envvar="MILLRACE_S3_PATH_STYLE")] = False,
 ) -> None:
     """Check a model here with the code that jobs load models with, and announce it to them."""
+    from millrace.inputs_file import read_inputs  # noqa: PLC0415
     from millrace.smoke_file import smoke_rows  # noqa: PLC0415
     from millrace.values import (  # noqa: PLC0415
         parse_fields,
@@ -101,7 +104,8 @@ def publish(
     rows = smoke_rows(smoke)
     inline_limit = max(inline_limit - sum(map(len, rows)), 0)  # both travel in the descriptor
     fields, given, wanted = parse_fields(field), parse_inputs(inputs), parse_outputs(outputs)
-    given = with_constants(given, constants)
+    said = read_inputs(inputs_file)
+    given = (*with_constants(given, constants), *said.inputs)
     from millrace.announce import ModelStream  # noqa: PLC0415
     from millrace.checking import check  # noqa: PLC0415
     from millrace.placement import place  # noqa: PLC0415
@@ -118,6 +122,7 @@ def publish(
             model_type=model_type,
             fields=fields,
             inputs=given,
+            readings=said.readings,
             outputs=wanted,
             signature=signature,
             inline_limit=inline_limit,
@@ -150,6 +155,7 @@ def publish(
             signature=signature,
             force=force,
             smoke_rows=rows,
+            readings=said.readings,
             batch_dependent=batch_dependent,
         )
         where = stream.send(model.data_type, model.name, version, created_ms, descriptor)
