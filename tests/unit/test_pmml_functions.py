@@ -15,14 +15,24 @@ from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.pmml.compiler.types import float32
 from udfs.models.runtimes.pmml.runtime import PmmlRuntime, load
 
-FIELDS = {"x": "double", "y": "double", "f": "float", "n": "integer", "m": "integer", "k": "string", "b": "boolean", "d": "date"}
+FIELDS = {
+    "x": "double",
+    "y": "double",
+    "f": "float",
+    "n": "integer",
+    "m": "integer",
+    "k": "string",
+    "b": "boolean",
+    "d": "date",
+}
 OPTYPES = {"string": "categorical", "boolean": "categorical", "date": "ordinal"}
 ROW = {"x": 4.0, "y": -2.5, "f": 0.1, "n": 7, "m": 3, "k": "Red Apple", "b": True, "d": "2020-03-01"}
 
 
 def expression_document(expression: str, kind: str = "double", extra: str = "", fields: str = "") -> str:
     dictionary = "".join(
-        f'<DataField name="{n}" optype="{OPTYPES.get(t, "continuous")}" dataType="{t}"/>' for n, t in FIELDS.items()
+        f'<DataField name="{n}" optype="{OPTYPES.get(t, "continuous")}" dataType="{t}"/>'
+        for n, t in FIELDS.items()
     )
     schema = fields or "".join(f'<MiningField name="{n}"/>' for n in FIELDS)
     return (
@@ -134,7 +144,10 @@ def test_missing_values_with_a_rule(expression: str, row: dict[str, Any], expect
     assert value(expression_document(expression), row) == expected
 
 
-@pytest.mark.parametrize("expression", [apply("+", X, Y), apply("pow", X, number(2)), apply("product", apply("pow", X, number(2)), Y)])
+@pytest.mark.parametrize(
+    "expression",
+    [apply("+", X, Y), apply("pow", X, number(2)), apply("product", apply("pow", X, number(2)), Y)],
+)
 def test_missing_values_without_a_rule_have_no_result(expression: str) -> None:
     with pytest.raises(PredictError, match="'out'"):
         value(expression_document(expression), {"x": None})
@@ -143,8 +156,17 @@ def test_missing_values_without_a_rule_have_no_result(expression: str) -> None:
 def test_floats_are_rounded_once_and_their_arithmetic_is_of_floats() -> None:
     product = value(expression_document(apply("*", F, F), "float"))
     assert product == float(np.float32(0.1) * np.float32(0.1)) != 0.1 * 0.1
-    assert value(expression_document(apply("if", apply("equal", F, "<Constant>0.1</Constant>"), number(1), number(0)))) == 1.0
-    assert value(expression_document(apply("if", apply("equal", F, number(0.1)), number(1), number(0)))) == 0.0
+    assert (
+        value(
+            expression_document(
+                apply("if", apply("equal", F, "<Constant>0.1</Constant>"), number(1), number(0))
+            )
+        )
+        == 1.0
+    )
+    assert (
+        value(expression_document(apply("if", apply("equal", F, number(0.1)), number(1), number(0)))) == 0.0
+    )
 
 
 def test_a_decimal_is_not_rounded_twice_on_its_way_to_a_float() -> None:
@@ -164,7 +186,11 @@ def test_integers_are_exact_beyond_the_doubles() -> None:
         value(expression_document(apply("*", N, N), "integer"), {"n": 2**62})
 
 
-DOUBLE_IT = '<DefineFunction name="twice" optype="continuous"><ParameterField name="a"/>' + apply("*", field("a"), number(2)) + "</DefineFunction>"
+DOUBLE_IT = (
+    '<DefineFunction name="twice" optype="continuous"><ParameterField name="a"/>'
+    + apply("*", field("a"), number(2))
+    + "</DefineFunction>"
+)
 
 
 def test_functions_of_the_document() -> None:
