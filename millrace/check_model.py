@@ -14,6 +14,7 @@ from millrace.options import (
     Name,
     Outputs,
     Signature,
+    Smoke,
 )
 
 
@@ -27,6 +28,7 @@ def check_model(
     inputs: Inputs = None,
     outputs: Outputs = None,
     signature: Signature = "",
+    smoke: Smoke = None,
 ) -> None:
     """Check a model as a job would before serving it: what it may do, loading, trial, warm-up.
 
@@ -34,6 +36,7 @@ def check_model(
     """
     from millrace.checking import check  # noqa: PLC0415
     from millrace.render import print_checked  # noqa: PLC0415
+    from millrace.smoke_file import smoke_rows  # noqa: PLC0415
     from millrace.values import parse_fields, parse_inputs, parse_outputs  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(prefix="millrace-") as scratch:
@@ -47,5 +50,6 @@ def check_model(
             inputs=parse_inputs(inputs),
             outputs=parse_outputs(outputs),
             signature=signature,
+            smoke_rows=smoke_rows(smoke),
         )
         print_checked(checked)

@@ -18,6 +18,7 @@ from millrace.models import models
 from millrace.plan import plan
 from millrace.publish import publish
 from millrace.replay_policy import replay_policy
+from millrace.score import score
 from millrace.serve_requests import serve_requests
 from millrace.tail import tail
 from millrace.withdraw import withdraw
@@ -85,6 +86,7 @@ def _before_any(
 app.command("publish")(publish)
 app.command("withdraw")(withdraw)
 app.command("check-model")(check_model)
+app.command("score")(score)
 app.command("plan")(plan)
 app.command("models")(models)
 app.command("tail")(tail)

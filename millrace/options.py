@@ -38,6 +38,15 @@ Outputs = Annotated[
     typer.Option("--output", help="NAME[=ALIAS]: an output, and its name in results."),
 ]
 Signature = Annotated[str, typer.Option("--signature", help="The SavedModel's signature to serve.")]
+Smoke = Annotated[
+    Path | None,
+    typer.Option(
+        "--smoke",
+        help="JSON lines: records of the stream to try the model with, in the place of made-up ones.",
+        exists=True,
+        dir_okay=False,
+    ),
+]
 Bootstrap = Annotated[
     str | None, typer.Option("--bootstrap", envvar="MILLRACE_BOOTSTRAP", help="Kafka, as HOST:PORT[,...].")
 ]

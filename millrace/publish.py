@@ -21,6 +21,7 @@ from millrace.options import (
     Name,
     Outputs,
     Signature,
+    Smoke,
     Timeout,
     ToFolder,
     either,
@@ -60,6 +61,7 @@ def publish(
         list[str] | None, typer.Option("--metric", help="NAME=NUMBER as measured, e.g. accuracy=0.6.")
     ] = None,
     signature: Signature = "",
+    smoke: Smoke = None,
     force: Annotated[
         bool, typer.Option("--force", help="Serve it although an equal or newer version was seen.")
     ] = False,
@@ -78,6 +80,7 @@ def publish(
     s3_path_style: Annotated[bool, typer.Option("--s3-path-style", envvar="MILLRACE_S3_PATH_STYLE")] = False,
 ) -> None:
     """Check a model here with the code that jobs load models with, and announce it to them."""
+    from millrace.smoke_file import smoke_rows  # noqa: PLC0415
     from millrace.values import (  # noqa: PLC0415
         parse_fields,
         parse_inputs,
@@ -88,6 +91,8 @@ def publish(
 
     either(to_folder, bootstrap, "--to-folder")
     metrics, settings = parse_metrics(metric), parse_pairs(client, "--client")
+    rows = smoke_rows(smoke)
+    inline_limit = max(inline_limit - sum(map(len, rows)), 0)  # both travel in the descriptor
     fields, given, wanted = parse_fields(field), parse_inputs(inputs), parse_outputs(outputs)
     from millrace.announce import ModelStream  # noqa: PLC0415
     from millrace.checking import check  # noqa: PLC0415
@@ -108,6 +113,7 @@ def publish(
             outputs=wanted,
             signature=signature,
             inline_limit=inline_limit,
+            smoke_rows=rows,
         )
         model = checked.announcement
         options = S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style)
@@ -133,6 +139,7 @@ def publish(
             metrics=metrics,
             signature=signature,
             force=force,
+            smoke_rows=rows,
         )
         where = stream.send(model.data_type, model.name, version, created_ms, descriptor)
         print_checked(checked, version)

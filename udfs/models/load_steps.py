@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from schemas.errors import LoadError, ModelError, PredictError, TrialError
 from schemas.extras import what_to_install
@@ -18,6 +17,7 @@ from udfs.models.digest import Digest
 from udfs.models.fetch import bring, check_digest
 from udfs.models.loaded_model import LoadReport
 from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
+from udfs.models.warm_up import Budget
 
 Load = Callable[[Artifact, WantedSignature], Runtime]
 
@@ -27,8 +27,8 @@ class LoadPolicy:
     """What loading may use and must prove.
 
     `roots`: where locations may point. `scratch`: the parent of the private folders, by default the system's.
-    `fields`: the data type's record fields in order. `warm_up_batches`: batch sizes in records.
-    `trial_rows`: records (field -> value) to try the model with, where generated ones would not do.
+    `fields`: the data type's record fields in order. `warm_up_batches`: batch sizes in records. `warm_up`:
+    what calls at these sizes may take.
     """
 
     roots: tuple[str, ...] = ()
@@ -37,8 +37,8 @@ class LoadPolicy:
     max_files: int = Limits().max_files
     fields: tuple[str, ...] = ()
     warm_up_batches: tuple[int, ...] = (1, 64, 1024)
-    trial_rows: tuple[Mapping[str, Any], ...] = ()
     s3: S3Options = field(default_factory=S3Options)
+    warm_up: Budget = field(default_factory=Budget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,9 @@ class LoadSteps:
 
     def load(self, model_type: str, artifact: Artifact, wanted: WantedSignature) -> Runtime:
         """The runtime, which has checked what the model may do."""
-        return self.loader(model_type)(artifact, wanted)
+        runtime = self.loader(model_type)(artifact, wanted)
+        self.report.notes += getattr(runtime, "notes", ())
+        return runtime
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

@@ -14,24 +14,21 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 from schemas.errors import InputsError, LoadError
 from schemas.tensors import Columns
-from udfs.models import smoke_test
+from udfs.models import company, smoke_test
 from udfs.models.composite.loading import load_graph
 from udfs.models.descriptor import SERVE, Announcement
 from udfs.models.load_steps import Load, LoadPolicy, LoadSteps
 from udfs.models.loaded_model import LoadedModel, LoadReport, ModelStamp
 from udfs.models.runtimes.base import Runtime
 from udfs.models.runtimes.catalogue import RUNTIMES
+from udfs.models.warm_up import warm_up
 
 __all__ = ["LoadPolicy", "LoadReport", "LoadedModel", "ModelStamp", "load_model"]
 
 _TRIAL_BATCHES = (1, 3)
-_WARM_CALLS = 5
-_WARM_SECONDS = 0.5
 
 
 def load_model(
@@ -61,11 +58,14 @@ def load_model(
         with steps.step("load"):
             _check_fields(runtime, policy.fields)
         with steps.step("trial"):
-            for count in _TRIAL_BATCHES:
-                _try(runtime, policy.trial_rows, count)
+            rows = _Rows(runtime, announcement.smoke_rows)
+            for count in sorted({*_TRIAL_BATCHES, rows.given}):
+                _call(runtime, rows.columns(count))
+            report.notes += company.allowed(runtime, rows.columns, announcement.batch_dependent)
         with steps.step("warm-up"):
-            for count in policy.warm_up_batches:
-                report.warm_up_ms[count] = _warm_up(runtime, policy.trial_rows, count)
+            warmed = warm_up(partial(_call, runtime), rows.columns, policy.warm_up_batches, policy.warm_up)
+            report.warm_up_ms, report.rows = warmed.ms, warmed.rows
+            report.notes += [warmed.note] if warmed.note else []
         stamp = ModelStamp(
             name=announcement.name,
             version=announcement.version,
@@ -101,25 +101,25 @@ def _loader(runtimes: Mapping[str, Load] | None, model_type: str) -> Load:
     return importlib.import_module(RUNTIMES[model_type]).load if runtimes is None else runtimes[model_type]
 
 
-def _columns(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> Columns:
-    if rows:
-        return smoke_test.from_rows(runtime.inputs, rows, count)
-    # A runtime may know which values its inputs take, such as the categories that a PMML document declares.
-    return smoke_test.generated(runtime.inputs, count, getattr(runtime, "valid_values", None))
+class _Rows:
+    """Rows for the smoke test and the warm-up: those given, else made-up ones. Raises `TrialError`.
+
+    `given` is how many were given, at least 1, so that each is tried.
+    """
+
+    def __init__(self, runtime: Runtime, rows: Sequence[bytes]) -> None:
+        self.given = max(len(rows), 1)
+        self._runtime = runtime
+        self._columns = smoke_test.smoke_columns(runtime.inputs, rows) if rows else None
+
+    def columns(self, count: int) -> Columns:
+        if self._columns is not None:
+            return smoke_test.repeated(self._columns, self.given, count)
+        # A runtime may know which values its inputs take: categories and intervals that PMML declares.
+        valid, ranges = (getattr(self._runtime, name, None) for name in ("valid_values", "ranges"))
+        return smoke_test.generated(self._runtime.inputs, count, valid, ranges)
 
 
-def _try(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> None:
-    answer = runtime.predict(_columns(runtime, rows, count))
-    smoke_test.check_answer(answer, runtime.outputs, count)
-
-
-def _warm_up(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> float:
-    """Median ms of a call at this batch size, without the first, in which memory and kernels are set up."""
-    columns = _columns(runtime, rows, count)
+def _call(runtime: Runtime, columns: Columns) -> None:
+    count = len(columns[runtime.inputs[0].name])
     smoke_test.check_answer(runtime.predict(columns), runtime.outputs, count)
-    times: list[float] = []
-    while len(times) < _WARM_CALLS and sum(times) < _WARM_SECONDS:
-        started = time.perf_counter()
-        runtime.predict(columns)
-        times.append(time.perf_counter() - started)
-    return median(times) * 1000

@@ -45,17 +45,29 @@ class WantedSignature:
 
 @dataclass(frozen=True, slots=True)
 class PartialInput:
-    """An input as a descriptor states it; None where it leaves a part to the model."""
+    """An input as a descriptor states it; None where it leaves a part to the model.
+
+    `constant`: JSON of the value that each call is given, for an input that is not read from records; "":
+    none.
+    """
 
     name: str
     dtype: str | None = None
     shape: tuple[int, ...] | None = None
     fields: tuple[str, ...] = ()
+    constant: str = ""
+
+
+Range = tuple[float | None, float | None]
+"""The least and the greatest value that a number takes; None: no bound."""
 
 
 @runtime_checkable
 class Runtime(Protocol):
     """A loaded model. Made by a runtime module's `load(artifact, wanted)`.
+
+    `valid_values` (input name -> values) and `ranges` (input name -> `Range`), where a runtime has them,
+    bound the rows that are made up to try the model with.
 
     `load` raises a `schemas.errors.ModelError`: `UnsafeModelError`, `ArchiveError`, `LoadError`,
     `InputsError` or `UnprovenModelError`.
