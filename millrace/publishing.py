@@ -50,6 +50,7 @@ def publish_model(
     signature: str = "",
     force: bool = False,
     upload: str = "",
+    smoke_rows: Sequence[bytes] = (),
     inline_limit: int = INLINE_LIMIT,
     s3: S3Options | None = None,
 ) -> Published:
@@ -68,6 +69,8 @@ def publish_model(
     from millrace.placement import place  # noqa: PLC0415
     from udfs.models.descriptor import build  # noqa: PLC0415
 
+    rows = tuple(smoke_rows)
+    inline_limit = max(inline_limit - sum(map(len, rows)), 0)  # both travel in the descriptor
     with tempfile.TemporaryDirectory(prefix="millrace-") as scratch:
         checked = check(
             path,
@@ -80,6 +83,7 @@ def publish_model(
             outputs=tuple(outputs),
             signature=signature,
             inline_limit=inline_limit,
+            smoke_rows=rows,
         )
         model = checked.announcement
         placed = place(checked, upload, inline_limit, s3 or S3Options())
@@ -103,6 +107,7 @@ def publish_model(
             metrics=dict(metrics or {}),
             signature=signature,
             force=force,
+            smoke_rows=rows,
         )
         where = stream.send(model.data_type, model.name, version, created_ms, descriptor)
     return Published(checked, version, where, placed.uploaded)
