@@ -160,18 +160,33 @@ class ModelOutput(_message.Message):
     def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ...) -> None: ...
 
 class ModelLog(_message.Message):
-    __slots__ = ("served", "pending", "newest")
+    __slots__ = ("served", "pending", "newest", "former", "quarantined")
     class Entry(_message.Message):
-        __slots__ = ("name", "version", "sha256", "descriptor")
+        __slots__ = ("name", "version", "sha256", "descriptor", "attempts")
         NAME_FIELD_NUMBER: _ClassVar[int]
         VERSION_FIELD_NUMBER: _ClassVar[int]
         SHA256_FIELD_NUMBER: _ClassVar[int]
         DESCRIPTOR_FIELD_NUMBER: _ClassVar[int]
+        ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
         name: str
         version: int
         sha256: str
         descriptor: bytes
-        def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., sha256: _Optional[str] = ..., descriptor: _Optional[bytes] = ...) -> None: ...
+        attempts: int
+        def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., sha256: _Optional[str] = ..., descriptor: _Optional[bytes] = ..., attempts: _Optional[int] = ...) -> None: ...
+    class Quarantined(_message.Message):
+        __slots__ = ("name", "version", "sha256", "reason", "since")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        VERSION_FIELD_NUMBER: _ClassVar[int]
+        SHA256_FIELD_NUMBER: _ClassVar[int]
+        REASON_FIELD_NUMBER: _ClassVar[int]
+        SINCE_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        version: int
+        sha256: str
+        reason: str
+        since: int
+        def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., sha256: _Optional[str] = ..., reason: _Optional[str] = ..., since: _Optional[int] = ...) -> None: ...
     class NewestEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -182,10 +197,14 @@ class ModelLog(_message.Message):
     SERVED_FIELD_NUMBER: _ClassVar[int]
     PENDING_FIELD_NUMBER: _ClassVar[int]
     NEWEST_FIELD_NUMBER: _ClassVar[int]
+    FORMER_FIELD_NUMBER: _ClassVar[int]
+    QUARANTINED_FIELD_NUMBER: _ClassVar[int]
     served: ModelLog.Entry
     pending: _containers.RepeatedCompositeFieldContainer[ModelLog.Entry]
     newest: _containers.ScalarMap[str, int]
-    def __init__(self, served: _Optional[_Union[ModelLog.Entry, _Mapping]] = ..., pending: _Optional[_Iterable[_Union[ModelLog.Entry, _Mapping]]] = ..., newest: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    former: ModelLog.Entry
+    quarantined: _containers.RepeatedCompositeFieldContainer[ModelLog.Quarantined]
+    def __init__(self, served: _Optional[_Union[ModelLog.Entry, _Mapping]] = ..., pending: _Optional[_Iterable[_Union[ModelLog.Entry, _Mapping]]] = ..., newest: _Optional[_Mapping[str, int]] = ..., former: _Optional[_Union[ModelLog.Entry, _Mapping]] = ..., quarantined: _Optional[_Iterable[_Union[ModelLog.Quarantined, _Mapping]]] = ...) -> None: ...
 
 class RouterLog(_message.Message):
     __slots__ = ("candidates", "plans")

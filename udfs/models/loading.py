@@ -6,70 +6,59 @@ model that fails one of them raises, leaves nothing behind, and so cannot distur
 
 from __future__ import annotations
 
-import importlib
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from schemas.errors import InputsError, LoadError
-from schemas.tensors import Columns
-from udfs.models import company, smoke_test
-from udfs.models.composite.loading import load_graph
+from schemas.errors import LoadError
+from udfs.models.content import Content, build, fetch_content, prove, runtime_loader
 from udfs.models.descriptor import SERVE, Announcement
 from udfs.models.load_steps import Load, LoadPolicy, LoadSteps
 from udfs.models.loaded_model import LoadedModel, LoadReport, ModelStamp
 from udfs.models.runtimes.base import Runtime
-from udfs.models.runtimes.catalogue import RUNTIMES
-from udfs.models.warm_up import warm_up
 
-__all__ = ["LoadPolicy", "LoadReport", "LoadedModel", "ModelStamp", "load_model"]
+__all__ = ["LoadPolicy", "LoadReport", "LoadedModel", "ModelStamp", "Place", "load_model"]
 
-_TRIAL_BATCHES = (1, 3)
+Place = Callable[[Announcement, LoadSteps, Content, Path], Runtime]
+"""Where a model that has been fetched comes to run, and what it goes through before. Raises `ModelError`."""
 
 
 def load_model(
-    announcement: Announcement, policy: LoadPolicy, runtimes: Mapping[str, Load] | None = None
+    announcement: Announcement,
+    policy: LoadPolicy,
+    runtimes: Mapping[str, Load] | None = None,
+    place: Place | None = None,
 ) -> LoadedModel:
     """Take an announced model through every step.
 
-    `runtimes` (model type -> `load`) stands in for the modules under `udfs.models.runtimes`. Raises the
-    `ModelError` of the step that failed; whatever was not foreseen becomes a `LoadError` that names it.
+    `runtimes` (model type -> `load`) stands in for the modules under `udfs.models.runtimes`. `place`: where
+    it comes to run (`udfs.models.sandbox.places`); by default in this process, unchecked by any other.
+    Raises the `ModelError` of the step that failed; whatever was not foreseen becomes a `LoadError` that
+    names it.
     """
     if announcement.operation != SERVE:
         raise LoadError(f"{announcement.name!r} is announced to {announcement.operation}, not to be loaded")
-    steps = LoadSteps(policy, partial(_loader, runtimes))
+    steps = LoadSteps(policy, partial(runtime_loader, runtimes))
     report = steps.report
     with steps.step("fetch"):
         scratch = Path(tempfile.mkdtemp(prefix="millrace-model-", dir=policy.scratch))
     runtime: Runtime | None = None
     try:
-        if announcement.graph is not None:
-            runtime, digest = load_graph(announcement, steps, scratch)
+        content = fetch_content(announcement, steps, scratch)
+        report.size = content.digest.size
+        if place is None:
+            runtime = build(announcement, steps, content)
         else:
-            artifact, digest = steps.fetch(announcement, scratch)
-            with steps.step("load"):
-                wanted = announcement.wanted(policy.fields)
-                runtime = steps.load(announcement.model_type, artifact, wanted)
-        report.size = digest.size
-        with steps.step("load"):
-            _check_fields(runtime, policy.fields)
-        with steps.step("trial"):
-            rows = _Rows(runtime, announcement.smoke_rows)
-            for count in sorted({*_TRIAL_BATCHES, rows.given}):
-                _call(runtime, rows.columns(count))
-            report.notes += company.allowed(runtime, rows.columns, announcement.batch_dependent)
-        with steps.step("warm-up"):
-            warmed = warm_up(partial(_call, runtime), rows.columns, policy.warm_up_batches, policy.warm_up)
-            report.warm_up_ms, report.rows = warmed.ms, warmed.rows
-            report.notes += [warmed.note] if warmed.note else []
+            runtime = place(announcement, steps, content, scratch)
+        prove(announcement, runtime, steps)
         stamp = ModelStamp(
             name=announcement.name,
             version=announcement.version,
-            digest=digest.sha256,
+            digest=content.digest.sha256,
             data_type=announcement.data_type,
             model_type=announcement.model_type,
             description=announcement.description,
@@ -82,44 +71,3 @@ def load_model(
                 runtime.close()
         shutil.rmtree(scratch, ignore_errors=True)
         raise
-
-
-def _check_fields(runtime: Runtime, fields: Sequence[str]) -> None:
-    unknown = sorted({name for i in runtime.inputs for name in i.fields} - set(fields)) if fields else []
-    if unknown:
-        raise InputsError(
-            f"the model reads {', '.join(unknown)}, which the records of this type do not have; "
-            f"they have {', '.join(fields)}"
-        )
-
-
-def _loader(runtimes: Mapping[str, Load] | None, model_type: str) -> Load:
-    known = RUNTIMES if runtimes is None else runtimes
-    if model_type not in known:
-        raise LoadError(f"there is no runtime for {model_type}; known are {', '.join(known)}")
-    # Here and not at the top: TensorFlow takes seconds to import, and few processes need every runtime.
-    return importlib.import_module(RUNTIMES[model_type]).load if runtimes is None else runtimes[model_type]
-
-
-class _Rows:
-    """Rows for the smoke test and the warm-up: those given, else made-up ones. Raises `TrialError`.
-
-    `given` is how many were given, at least 1, so that each is tried.
-    """
-
-    def __init__(self, runtime: Runtime, rows: Sequence[bytes]) -> None:
-        self.given = max(len(rows), 1)
-        self._runtime = runtime
-        self._columns = smoke_test.smoke_columns(runtime.inputs, rows) if rows else None
-
-    def columns(self, count: int) -> Columns:
-        if self._columns is not None:
-            return smoke_test.repeated(self._columns, self.given, count)
-        # A runtime may know which values its inputs take: categories and intervals that PMML declares.
-        valid, ranges = (getattr(self._runtime, name, None) for name in ("valid_values", "ranges"))
-        return smoke_test.generated(self._runtime.inputs, count, valid, ranges)
-
-
-def _call(runtime: Runtime, columns: Columns) -> None:
-    count = len(columns[runtime.inputs[0].name])
-    smoke_test.check_answer(runtime.predict(columns), runtime.outputs, count)

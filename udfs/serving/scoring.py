@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from schemas.block import Block
 from schemas.codecs.base import Code, Codec
-from schemas.errors import PredictError
+from schemas.errors import PredictError, UnresponsiveError
 from schemas.results.dead_letter import dead_letter
 from schemas.results.records import DeadLetter, Outcome
 from schemas.results.results import Identity, Stamp, write_results
@@ -138,7 +138,7 @@ def _predict(
         _check_shapes(answer, model)
         bad = _not_finite(answer, len(rows))
     except PredictError as e:
-        if len(rows) == 1 or isinstance(e, _WrongShapeError) or not go_on():
+        if len(rows) == 1 or isinstance(e, (_WrongShapeError, UnresponsiveError)) or not go_on():
             reasons.update((int(row), str(e)) for row in rows)
             return []
         middle = len(rows) // 2

@@ -35,12 +35,14 @@ class WantedSignature:
     `outputs`: model output name -> name in the result; empty: all outputs under their own names.
     `fields`: the data type's record fields in order, from the settings, used where neither the
     descriptor nor the model names the columns of a single k-wide input; may be empty.
+    `deadline_ms`: after which a runtime that can ends a call itself; 0 for never.
     """
 
     inputs: Sequence[PartialInput] = ()
     outputs: Sequence[tuple[str, str]] = ()
     fields: Sequence[str] = ()
     signature: str = ""
+    deadline_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     try:
         if fills:
             session.run([graph.get_operation_by_name(name) for name in fills])
-        return SessionRuntime(session, bound, fetches, facts.constants, notes)
+        return SessionRuntime(session, bound, fetches, facts.constants, notes, deadline_ms=wanted.deadline_ms)
     except LoadError:
         session.close()
         raise

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import LoadError, PredictError, TrialError
+from schemas.errors import LoadError, PredictError, TrialError, UnresponsiveError
 from schemas.tensors import LIST, Columns, DType, Input, Output
 from udfs.models.runtimes.tensorflow.binding import Bound
 from udfs.models.runtimes.tensorflow.element_types import is_complex, output_dtype, widened
@@ -23,7 +23,8 @@ class SessionRuntime:
 
     `bound` says what is fed; `outputs` are output name -> tensor name; of those in `constants`, which no
     input changes, a call gives one value for all its records. `notes` are sentences for who publishes the
-    model. Raises `LoadError`; the session is then still the caller's to close.
+    model. `deadline_ms`: after which TensorFlow ends a call; 0 for never. Raises `LoadError`; the session is
+    then still the caller's to close.
     """
 
     def __init__(
@@ -33,18 +34,20 @@ class SessionRuntime:
         outputs: Mapping[str, str],
         constants: Collection[str] = (),
         notes: Sequence[str] = (),
+        *,
+        deadline_ms: int = 0,
     ) -> None:
         self.inputs = tuple(i for feed in bound.feeds for i in feed.inputs)
         self.notes = tuple(notes)
         self._feeds, self._batch = bound.feeds, bound.batch
-        self._session = session
+        self._session, self._deadline_ms = session, deadline_ms
         self._names = tuple(outputs)
         self._constants = [name in constants for name in outputs]
         graph = session.graph
         try:
             tensors = [graph.get_tensor_by_name(name) for name in outputs.values()]
             feeds = [tensor for feed in self._feeds for tensor in feed.tensors]
-            self._call = prepared_call(session, feeds, [t.name for t in tensors])
+            self._call = prepared_call(session, feeds, [t.name for t in tensors], deadline_ms)
         except Exception as e:
             raise LoadError(f"the model's tensors cannot be called: {first_line(e)}") from e
         kinds = [_output_dtype(name, t) for name, t in zip(self._names, tensors, strict=True)]
@@ -76,6 +79,9 @@ class SessionRuntime:
         except PredictError:
             raise
         except Exception as e:
+            if self._deadline_ms and type(e).__name__ == "DeadlineExceededError":
+                seconds = self._deadline_ms / 1000
+                raise UnresponsiveError(f"a call did not come back within {seconds:g} s") from e
             raise PredictError(f"the model failed on the block: {first_line(e)}") from e
         return dict(zip(self._names, results, strict=True))
 

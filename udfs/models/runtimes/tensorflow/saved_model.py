@@ -120,7 +120,9 @@ def _load(folder: Path, wanted: WantedSignature) -> Runtime:
     session = session_on(graph)
     try:
         _set_up(session, setup)
-        return SessionRuntime(session, bound, fetches, facts.constants, facts.notes)
+        return SessionRuntime(
+            session, bound, fetches, facts.constants, facts.notes, deadline_ms=wanted.deadline_ms
+        )
     except BaseException:
         session.close()
         raise

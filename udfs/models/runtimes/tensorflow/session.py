@@ -61,20 +61,28 @@ def imported(graph_def: Any) -> Any:
 
 
 def session_on(graph: Any) -> Any:
-    """A session of its own for `graph`, one thread wide."""
+    """A session of its own for `graph`, one thread wide. Calls with a deadline run on that thread, which no
+    other session shares: one that is stuck holds up its own model only."""
     v1 = configured_tensorflow().compat.v1
     config = v1.ConfigProto(
-        intra_op_parallelism_threads=1, inter_op_parallelism_threads=1, allow_soft_placement=True
+        intra_op_parallelism_threads=1,
+        inter_op_parallelism_threads=1,
+        use_per_session_threads=True,
+        allow_soft_placement=True,
     )
     return v1.Session(graph=graph, config=config)
 
 
-def prepared_call(session: Any, feeds: Sequence[str], fetches: Sequence[str]) -> Any:
-    """A call of `len(feeds)` arrays that gives a list of arrays, and runs in the calling thread."""
+def prepared_call(session: Any, feeds: Sequence[str], fetches: Sequence[str], deadline_ms: int = 0) -> Any:
+    """A call of `len(feeds)` arrays that gives a list of arrays. It runs in the calling thread, or with a
+    deadline in the session's: only such a call can TensorFlow end, between two operations."""
     from tensorflow.core.protobuf import config_pb2  # noqa: PLC0415
 
     options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
-    options.run_options.inter_op_thread_pool = -1  # no hand-over to another thread and back
+    if deadline_ms:
+        options.run_options.timeout_in_ms = deadline_ms
+    else:
+        options.run_options.inter_op_thread_pool = -1  # no hand-over to another thread and back
     return session._make_callable_from_options(options)
 
 
