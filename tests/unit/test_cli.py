@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import types
 import zipfile
 
@@ -19,9 +20,10 @@ from millrace import folder_stream
 from millrace.cli import app
 from millrace.models import latest_of_topic, merged
 from millrace.package import packed, type_of
+from millrace.versions import short, with_date
 from schemas.errors import LoadError, SettingsError, UnsafeModelError
 from schemas.plans.plan import Majority, read_plan
-from schemas.results.records import ModelToServeStats, Outcome, encode
+from schemas.results.records import DeadLetter, ModelToServeStats, Outcome, encode
 from schemas.results.results import Identity, Stamp, write_results
 from schemas.tensors import DType, Input, Output
 from udfs.models import loading
@@ -321,6 +323,53 @@ def test_tail_passes_over_nothing_and_prints_no_control_characters(run, tmp_path
     done = run("tail", "--from-folder", tmp_path, "--no-follow")
     assert "not a result" in done.stdout
     assert "\x1b" not in done.stdout
+
+
+def test_tail_that_shows_no_score_says_what_else_there_is(run, tmp_path):
+    (tmp_path / "results").mkdir()
+    identity = Identity("wines", [0, 0], [1, 2], [1000, 2000])
+    unscored = Stamp("wine", "", 0, "", Outcome.NO_MODEL, 0.0, reason="no model was published")
+    lines = write_results([b"{}", b"{}"], unscored, identity, {})
+    (tmp_path / "results" / "part").write_bytes(b"\n".join(lines) + b"\n")
+    (tmp_path / "dead-letters").mkdir()
+    letters = [
+        DeadLetter("wine", "wines", 0, offset, 1000, code, reason, "", 2)
+        for offset, code, reason in (
+            (7, "null", "'a' is null"),
+            (8, "null", "'b' is null"),
+            (9, "unparsable", "no JSON"),
+        )
+    ]
+    (tmp_path / "dead-letters" / "part").write_bytes(b"".join(encode(one) + b"\n" for one in letters))
+    done = run("tail", "--from-folder", tmp_path / "results", "--no-follow")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.splitlines() == [
+        "2 results of wine are no_model: no model was published.",
+        "Publish a model for it: millrace publish MODEL --data-type wine",
+        "2 dead letters of wine are null, such as wines/0@7: 'a' is null.",
+        "1 dead letters of wine are unparsable, such as wines/0@9: no JSON.",
+    ]
+
+
+def test_tail_of_nothing_says_so_and_one_with_scores_says_nothing_else(run, tmp_path, results):
+    (tmp_path / "none").mkdir()
+    assert run("tail", "--from-folder", tmp_path / "none", "--no-follow").stderr == "No results.\n"
+    (results[0].parent / "dead-letters").mkdir()
+    letter = DeadLetter("wine", "wines", 0, 1, 1000, "null", "'a' is null", "", 2)
+    (results[0].parent / "dead-letters" / "part").write_bytes(encode(letter) + b"\n")
+    assert run("tail", "--from-folder", results[0], "--no-follow").stderr == ""
+
+
+def test_a_version_that_is_a_time_is_shown_as_one(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    try:
+        assert (short(1_795_859_345_253), short(3)) == ("2026-11-28 09:49:05", "v3")
+        assert with_date(1_795_859_345_253) == "1795859345253 (2026-11-28 09:49:05)"
+        assert with_date(0) == "0"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_ctrl_c_ends_tail_quietly(results):

@@ -60,7 +60,7 @@ class OnDemandFetcher:
             while queue and queue[0][0] <= now:
                 _, _, key = queue[0]
                 missing = self._missing.get(key)
-                if missing is not None and not missing.asked:  # else nobody waits any more, or it is queued twice
+                if missing is not None and not missing.asked:  # else nobody waits, or it is queued twice
                     missing.asked = self._creator.ask(missing.how, missing.view, key[1])
                     if not missing.asked:
                         break
