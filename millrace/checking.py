@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from millrace.conversion import converted
 from millrace.options import INLINE_LIMIT
 from millrace.package import packed, type_of
 from schemas.errors import SettingsError
@@ -113,6 +114,7 @@ def announced(
     signature: str = "",
     inline_limit: int = INLINE_LIMIT,
     smoke_rows: tuple[bytes, ...] = (),
+    batch_dependent: bool = False,
 ) -> Announced:
     """The model at `path` as a job would hear of it, with its content packed in `scratch` where needed.
 
@@ -122,6 +124,7 @@ def announced(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from udfs.models.descriptor import build, parse  # noqa: PLC0415
 
+    path = converted(path, scratch)
     kind = type_of(path, model_type)
     if kind == "GRAPH":
         if inputs or signature:
@@ -137,6 +140,7 @@ def announced(
             graph=graph,
             outputs=outputs or said.outputs,
             smoke_rows=smoke_rows,
+            batch_dependent=batch_dependent,
         )
         return Announced(parse(descriptor), path, graph.fields, said.files)
     file = packed(path, scratch).resolve()
@@ -151,5 +155,6 @@ def announced(
         outputs=outputs,
         signature=signature,
         smoke_rows=smoke_rows,
+        batch_dependent=batch_dependent,
     )
     return Announced(parse(descriptor), file, fields)

@@ -24,6 +24,7 @@ from millrace.tail import tail
 from millrace.withdraw import withdraw
 from schemas.errors import MillraceError, ModelError, PlanError
 from schemas.extras import what_to_install
+from udfs.models.python_holes import check_python
 
 
 class OneSentence(TyperGroup):
@@ -31,6 +32,7 @@ class OneSentence(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
+            check_python()
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort):
             raise

@@ -8,8 +8,10 @@ import typer
 
 from millrace.options import (
     INLINE_LIMIT,
+    BatchDependent,
     Bootstrap,
     Client,
+    Constants,
     DataType,
     Fields,
     Inputs,
@@ -54,12 +56,14 @@ def publish(
     description: Annotated[str, typer.Option("--description")] = "",
     field: Fields = None,
     inputs: Inputs = None,
+    constants: Constants = None,
     outputs: Outputs = None,
     metric: Annotated[
         list[str] | None, typer.Option("--metric", help="NAME=NUMBER as measured, e.g. accuracy=0.6.")
     ] = None,
     signature: Signature = "",
     smoke: Smoke = None,
+    batch_dependent: BatchDependent = False,
     force: Annotated[
         bool, typer.Option("--force", help="Serve it although an equal or newer version was seen.")
     ] = False,
@@ -85,11 +89,13 @@ def publish(
         parse_metrics,
         parse_outputs,
         parse_pairs,
+        with_constants,
     )
 
     either(to_folder, bootstrap, "--to-folder")
     metrics, settings = parse_metrics(metric), parse_pairs(client, "--client")
     fields, given, wanted = parse_fields(field), parse_inputs(inputs), parse_outputs(outputs)
+    given = with_constants(given, constants)
     from millrace.publishing import ModelStream, S3Options, publish_model  # noqa: PLC0415
     from millrace.render import print_checked  # noqa: PLC0415
 
@@ -108,6 +114,7 @@ def publish(
         signature=signature,
         force=force,
         smoke_rows=smoke_rows(smoke),
+        batch_dependent=batch_dependent,
         upload=upload,
         inline_limit=inline_limit,
         s3=S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style),

@@ -51,6 +51,7 @@ def publish_model(
     force: bool = False,
     upload: str = "",
     smoke_rows: Sequence[bytes] = (),
+    batch_dependent: bool = False,
     inline_limit: int = INLINE_LIMIT,
     s3: S3Options | None = None,
 ) -> Published:
@@ -59,8 +60,9 @@ def publish_model(
     `name`: by default the data type. `version`: 0 for the present time in epoch milliseconds. `model_type`:
     by default seen from the content. `fields`: the record's fields in the order of the model's columns.
     `outputs`: (name in the model, name in results). A model of more than `inline_limit` bytes is put below
-    `upload` (`s3://bucket/prefix` or `file:/folder`). `force`: serve it although an equal or newer version
-    was seen.
+    `upload` (`s3://bucket/prefix` or `file:/folder`). `smoke_rows`: records as JSON objects to try the model
+    with, here and in jobs, in the place of made-up ones. `batch_dependent`: answers are meant to
+    depend on the records beside them. `force`: serve it although an equal or newer version was seen.
 
     Raises the `ModelError` of the step that fails, `SettingsError` for what does not fit together, and
     `SourceError` where the stream does not take the descriptor.
@@ -84,6 +86,7 @@ def publish_model(
             signature=signature,
             inline_limit=inline_limit,
             smoke_rows=rows,
+            batch_dependent=batch_dependent,
         )
         model = checked.announcement
         placed = place(checked, upload, inline_limit, s3 or S3Options())
@@ -108,6 +111,7 @@ def publish_model(
             signature=signature,
             force=force,
             smoke_rows=rows,
+            batch_dependent=batch_dependent,
         )
         where = stream.send(model.data_type, model.name, version, created_ms, descriptor)
     return Published(checked, version, where, placed.uploaded)

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from millrace.options import (
+    BatchDependent,
+    Constants,
     DataType,
     Fields,
     Inputs,
@@ -43,8 +45,10 @@ def score(
     model_type: ModelType = "",
     field: Fields = None,
     inputs: Inputs = None,
+    constants: Constants = None,
     outputs: Outputs = None,
     signature: Signature = "",
+    batch_dependent: BatchDependent = False,
     form: Annotated[
         str, typer.Option("--format", help="csv, jsonl, parquet or avro; by default seen from the ending.")
     ] = "",
@@ -70,7 +74,7 @@ def score(
     from millrace.files.scores import FORMATS as TO_FORMATS  # noqa: PLC0415
     from millrace.files.scores import open_scores  # noqa: PLC0415
     from millrace.scoring_files import score_file, summary  # noqa: PLC0415
-    from millrace.values import parse_fields, parse_inputs, parse_outputs  # noqa: PLC0415
+    from millrace.values import parse_fields, parse_inputs, parse_outputs, with_constants  # noqa: PLC0415
 
     format_of(records, form, FORMATS, "--format")  # a wrong name is told before a model is loaded
     format_of(to, to_form, TO_FORMATS, "--to-format")
@@ -84,9 +88,10 @@ def score(
             data_type=data_type,
             model_type=model_type,
             fields=parse_fields(field),
-            inputs=parse_inputs(inputs),
+            inputs=with_constants(parse_inputs(inputs), constants),
             outputs=parse_outputs(outputs),
             signature=signature,
+            batch_dependent=batch_dependent,
         ).load()
         try:
             file = open_records(

@@ -15,13 +15,14 @@ from packaging.requirements import Requirement
 from devservices.process import ROOT
 
 
-def closure(asked: Iterable[Requirement]) -> dict[str, Distribution]:
-    """The installed packages that the requirements need, by name, with what those need in turn.
+def closure(asked: Iterable[tuple[Requirement, str]]) -> dict[str, Distribution]:
+    """The installed packages that the requirements, each of an extra or of "", need, by name, with what those
+    need in turn.
 
     Fails where a requirement is not met by what is installed.
     """
     found: dict[str, Distribution] = {}
-    waiting = [(requirement, "") for requirement in asked]
+    waiting = list(asked)
     done = set()
     while waiting:
         requirement, extra = waiting.pop()
@@ -53,10 +54,7 @@ class FreshEnvironment:
         subprocess.run(list(map(str, command)), check=True)
         (self.wheel,) = (d for d in distributions(path=[str(self.site)]) if d.name == "millrace")
         wanted = [Requirement(text) for text in self.wheel.requires or ()]
-        asked = [r for r in wanted if r.marker is None]
-        for extra in extras:
-            asked += [r for r in wanted if r.marker is not None and r.marker.evaluate({"extra": extra})]
-        for package in closure(asked).values():
+        for package in closure((r, extra) for extra in ("", *extras) for r in wanted).values():
             self._link(package)
 
     def _link(self, package: Distribution) -> None:

@@ -71,12 +71,42 @@ def to_column(values: Any, count: int, wanted: Input) -> NDArray:
     """Checked flat values of `count` records, one iterable each, as `(count, *shape)`; lists `(count,)`."""
     if wanted.shape == LIST:
         return _lists(values, count, wanted)
-    flat = np.array(list(chain.from_iterable(values)), dtype=wanted.dtype.numpy)
-    return flat.reshape(count, *wanted.shape)
+    flat = list(chain.from_iterable(values))
+    if wanted.optional:
+        return optional_column(flat, wanted)
+    return np.array(flat, dtype=wanted.dtype.numpy).reshape(count, *wanted.shape)
+
+
+def optional_column(values: list, wanted: Input) -> NDArray:
+    """Checked values of an optional input, None where one is missing: see `schemas.tensors.Input`."""
+    if wanted.dtype in FLOATS:
+        return np.array([math.nan if v is None else v for v in values], wanted.dtype.numpy)
+    if wanted.dtype is DType.TEXT or None in values:
+        column = np.empty(len(values), object)
+        column[:] = values
+        return column
+    return np.array(values, wanted.dtype.numpy)
+
+
+def _present(record: Any, access: Access, field: str) -> Any:
+    """The value of an optional field; None where it is absent, null or NaN."""
+    try:
+        value = access.look(record, field)
+    except KeyError:
+        return None
+    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - NaN
 
 
 def _column(records: Sequence[Any], wanted: Input, access: Access) -> NDArray:
     """The column, or any exception where a single value is not as wanted."""
+    if wanted.optional:
+        flat = [_present(record, access, wanted.fields[0]) for record in records]
+        if not {*_TYPES[wanted.dtype], type(None)}.issuperset(map(type, flat)):
+            raise TypeError(wanted.name)
+        column = optional_column(flat, wanted)
+        if wanted.dtype in FLOATS and np.isinf(column).any():
+            raise ValueError(wanted.name)
+        return column
     flat = list(map(access.getter(wanted.fields), records))
     if len(wanted.fields) > 1:
         flat = list(chain.from_iterable(flat))
@@ -122,6 +152,11 @@ def check(record: Any, inputs: Sequence[Input], access: Access) -> list[list]:
     found: list[list] = []
     for wanted in inputs:
         flat: list = []
+        if wanted.optional:
+            value = _present(record, access, wanted.fields[0])
+            flat.append(None if value is None else _scalar(value, wanted.dtype, wanted.fields[0]))
+            found.append(flat)
+            continue
         shape = wanted.shape if len(wanted.fields) == 1 else ()
         for name in wanted.fields:
             try:

@@ -7,6 +7,7 @@ not look into what it skips as closely as orjson: UTF-8 is therefore checked her
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from itertools import starmap
@@ -23,7 +24,8 @@ _FORMATS = {DType.FLOAT32: "f", DType.FLOAT64: "d", DType.INT32: "i", DType.INT6
 
 
 class TypedReader:
-    """Reads the scalar and list fields of `inputs`. Raises `ValueError` where it cannot (text, matrices)."""
+    """Reads the scalar and list fields of `inputs`. Raises `ValueError` where it cannot: text, matrices,
+    optional inputs other than numbers with a fraction."""
 
     def __init__(self, inputs: Sequence[Input]) -> None:
         fields = [(name, i) for i in inputs for name in i.fields]
@@ -35,12 +37,18 @@ class TypedReader:
         attributes = [f"f{k}" for k in range(len(names))]
         record = msgspec.defstruct(
             "Record",
-            [(a, _type(i)) for a, (_, i) in zip(attributes, fields, strict=True)],
+            [
+                (a, _type(i), None) if i.optional else (a, _type(i))
+                for a, (_, i) in zip(attributes, fields, strict=True)
+            ],
+            kw_only=True,
             rename=dict(zip(attributes, names, strict=True)),
             gc=False,
         )
         self._decode = msgspec.json.Decoder(record).decode
         self._values = _flattener([len(i.fields) == 1 and bool(i.shape) for _, i in fields])
+        if any(i.optional for i in inputs):
+            self._values = _filled(self._values)
         sizes = [(int(np.prod(i.shape, dtype=int)), _FORMATS[i.dtype]) for i in inputs]
         # standard sizes ("="): packs without gaps, and refuses what overflows a float32 or an integer
         self._pack = struct.Struct("=" + "".join(f"{n}{f}" for n, f in sizes)).pack
@@ -56,7 +64,7 @@ class TypedReader:
 
     def pack(self, values: Iterable[Any]) -> bytes:
         """Checked values of one record, in the order of the inputs, as `block` packs them."""
-        return self._pack(*values)
+        return self._pack(*(math.nan if v is None else v for v in values))
 
     def columns(self, packed: bytearray, count: int) -> Columns:
         if len(self._inputs) == 1:
@@ -68,6 +76,10 @@ class TypedReader:
 
 def _type(wanted: Input) -> Any:
     kind: Any
+    if wanted.optional:
+        if wanted.dtype not in FLOATS or wanted.shape:
+            raise ValueError(f"optional: {wanted.dtype.value}")
+        return float | None
     if wanted.dtype in FLOATS:
         kind = float  # integers are taken and become floats; bools and text are refused
     elif wanted.dtype in INT_BITS:
@@ -82,6 +94,11 @@ def _type(wanted: Input) -> Any:
     if len(wanted.shape) > 1:
         raise ValueError(f"a list of lists: {wanted.shape}")
     return Annotated[list[kind], msgspec.Meta(min_length=wanted.shape[0], max_length=wanted.shape[0])]
+
+
+def _filled(values: Callable[[Any], Sequence[Any]]) -> Callable[[Any], Sequence[Any]]:
+    """With NaN where an optional number is null or absent."""
+    return lambda record: [math.nan if v is None else v for v in values(record)]
 
 
 def _flattener(lists: Sequence[bool]) -> Callable[[Any], Sequence[Any]]:
