@@ -25,7 +25,7 @@ class Code(StrEnum):
     TOO_DEEP = "too_deep"
 
 
-class UnfitError(Exception):
+class UnfitError(ValueError):
     """One record cannot become model input. Codecs catch it; it never leaves `decode`."""
 
     def __init__(self, code: Code, reason: str) -> None:

@@ -154,7 +154,7 @@ def check(record: Any, inputs: Sequence[Input], access: Access) -> list[list]:
         flat: list = []
         if wanted.optional:
             value = _present(record, access, wanted.fields[0])
-            flat.append(None if value is None else _scalar(value, wanted.dtype, wanted.fields[0]))
+            flat.append(None if value is None else scalar(value, wanted.dtype, wanted.fields[0]))
             found.append(flat)
             continue
         shape = wanted.shape if len(wanted.fields) == 1 else ()
@@ -170,12 +170,12 @@ def check(record: Any, inputs: Sequence[Input], access: Access) -> list[list]:
 
 def _flatten(value: Any, shape: tuple[int, ...], dtype: DType, name: str, into: list) -> None:
     if not shape:
-        into.append(_scalar(value, dtype, name))
+        into.append(scalar(value, dtype, name))
     elif value is None:
         raise UnfitError(Code.NULL, f"field {name!r} is null")
     elif not isinstance(value, list | tuple):
         what = "a list" if shape == LIST else f"a list of {shape[0]}"
-        raise UnfitError(Code.WRONG_SHAPE, f"field {name!r} holds {_kind(value)} where {what} belongs")
+        raise UnfitError(Code.WRONG_SHAPE, f"field {name!r} holds {kind_of(value)} where {what} belongs")
     elif shape != LIST and len(value) != shape[0]:
         raise UnfitError(
             Code.WRONG_SHAPE, f"field {name!r} holds a list of {len(value)} where {shape[0]} belong"
@@ -185,7 +185,8 @@ def _flatten(value: Any, shape: tuple[int, ...], dtype: DType, name: str, into: 
             _flatten(part, shape[1:], dtype, name, into)
 
 
-def _scalar(value: Any, dtype: DType, name: str) -> Any:
+def scalar(value: Any, dtype: DType, name: str) -> Any:
+    """The value as `dtype` has it, the one rule for all who read records; raises `UnfitError`."""
     if value is None:
         raise UnfitError(Code.NULL, f"field {name!r} is null")
     kind = type(value)
@@ -193,7 +194,7 @@ def _scalar(value: Any, dtype: DType, name: str) -> Any:
         return _integer(value, dtype, name)
     if kind not in _TYPES[dtype]:
         raise UnfitError(
-            Code.WRONG_TYPE, f"field {name!r} holds {_kind(value)} where a {dtype.value} belongs"
+            Code.WRONG_TYPE, f"field {name!r} holds {kind_of(value)} where a {dtype.value} belongs"
         )
     if dtype not in FLOATS:
         return value
@@ -224,6 +225,7 @@ def _integer(value: float, dtype: DType, name: str) -> int:
     return int(value)
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a value is, for people."""
     kind = _KINDS.get(type(value), type(value).__name__)
     return f"{kind} ({value[:20]!r})" if isinstance(value, str) else kind
