@@ -15,18 +15,22 @@ from packaging.requirements import Requirement
 from devservices.process import ROOT
 
 
-def closure(asked: Iterable[tuple[Requirement, str]]) -> dict[str, Distribution]:
-    """The installed packages that the requirements, each of an extra or of "", need, by name, with what those
-    need in turn.
+def closure(own: Distribution, extras: Iterable[str]) -> dict[str, Distribution]:
+    """The installed packages that `own` with its extras needs, by name, with what those need in turn.
 
     Fails where a requirement is not met by what is installed.
     """
     found: dict[str, Distribution] = {}
-    waiting = list(asked)
+    waiting = [(Requirement(text), extra) for extra in ("", *extras) for text in own.requires or ()]
     done = set()
     while waiting:
         requirement, extra = waiting.pop()
         if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        if requirement.name == own.name:
+            waiting += [
+                (Requirement(text), name) for name in requirement.extras for text in own.requires or ()
+            ]
             continue
         one = distribution(requirement.name)
         assert requirement.specifier.contains(one.version, prereleases=True), f"{requirement}: {one.version}"
@@ -53,8 +57,7 @@ class FreshEnvironment:
         command = [pip, "--python", self.python, "install", "-q", "--no-deps", "--no-index", wheel]
         subprocess.run(list(map(str, command)), check=True)
         (self.wheel,) = (d for d in distributions(path=[str(self.site)]) if d.name == "millrace")
-        wanted = [Requirement(text) for text in self.wheel.requires or ()]
-        for package in closure((r, extra) for extra in ("", *extras) for r in wanted).values():
+        for package in closure(self.wheel, extras).values():
             self._link(package)
 
     def _link(self, package: Distribution) -> None:
