@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from millrace import folder_stream
+from millrace import checking, folder_stream
 from millrace.cli import app
 from millrace.models import latest_of_topic, merged
 from millrace.package import packed, type_of
+from millrace.render import _timing
 from millrace.versions import short, with_date
 from schemas.errors import LoadError, SettingsError, UnsafeModelError
 from schemas.plans.plan import Majority, read_plan
@@ -138,6 +139,29 @@ def test_check_model_sends_nothing_and_shows_what_it_found(run, fake_runtime, mo
     assert done.exit_code == 0, done.output
     assert "from height, width" in done.output
     assert "batch of 1024" in done.output
+
+
+def test_what_was_started_for_the_check_is_said_and_not_again(run, fake_runtime, model, monkeypatch):
+    monkeypatch.setattr(checking, "_SLOW_TO_START", {"millrace_slow_library": "the library"})
+    loads, load = [], fake_runtime.load
+
+    def starting(artifact, wanted):
+        loads.append(artifact)
+        monkeypatch.setitem(sys.modules, "millrace_slow_library", fake_runtime)
+        return load(artifact, wanted)
+
+    fake_runtime.load = starting
+    cold = run("check-model", model, "--data-type", "wine")
+    assert "the library had to start, which a job does once" in cold.output
+    assert len(loads) == 2
+    warm = run("check-model", model, "--data-type", "wine")
+    assert "had to start" not in warm.output
+    assert len(loads) == 3
+
+
+def test_a_step_says_what_it_takes_without_the_start():
+    assert _timing(5.0, 0.2) == "5.000 s cold, 0.200 s warm"
+    assert _timing(0.05, 0.001) == _timing(0.05, None) == "0.050 s"
 
 
 def test_what_is_too_large_is_uploaded_and_only_named(run, fake_runtime, model, tmp_path):
