@@ -100,6 +100,7 @@ def test_the_installed_job_serves_a_model_that_the_installed_command_published(
     done = installed.run(installed.python, script, "--folder.root", root, *bounded, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     results = [read_result(line) for p in visible_files(root / "results") for line in p.open("rb")]
+    assert {(r.outcome, r.reason) for r in results} == {(Outcome.SCORED, "")}
     assert [(r.model, r.record["area"], r.scores["predicted_price"]) for r in results] == [
         ("price", 10.0, 80.0),
         ("price", 20.0, 110.0),
