@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -45,7 +46,8 @@ def closure(own: Distribution, extras: Iterable[str]) -> dict[str, Distribution]
 class FreshEnvironment:
     """A virtual environment in `folder` with the wheel and its `extras`, outside of the checkout.
 
-    Packages are links to the files of the locked ones: nothing is downloaded.
+    Packages are the files of the locked ones: nothing is downloaded. No symbolic links: a model's process may
+    read below its environment only.
     """
 
     def __init__(self, folder: Path, wheel: Path, extras: Iterable[str] = ()) -> None:
@@ -58,16 +60,20 @@ class FreshEnvironment:
         subprocess.run(list(map(str, command)), check=True)
         (self.wheel,) = (d for d in distributions(path=[str(self.site)]) if d.name == "millrace")
         for package in closure(self.wheel, extras).values():
-            self._link(package)
+            self._add(package)
 
-    def _link(self, package: Distribution) -> None:
+    def _add(self, package: Distribution) -> None:
         for file in package.files or ():
             if ".." in file.parts or file.suffix == ".pyc":
                 continue
-            target = self.site / file
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.symlink_to(Path(str(package.locate_file(file))).resolve())
+            source, target = Path(str(package.locate_file(file))).resolve(), self.site / file
+            if target.exists():
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(source, target)
+            except OSError:  # another file system
+                shutil.copy2(source, target)
 
     def environment(self) -> dict[str, str]:
         """Variables for its processes: nothing of the checkout but the jars."""
