@@ -16,6 +16,7 @@ from schemas.errors import SettingsError
 from udfs.models.runtimes.base import PartialInput
 
 if TYPE_CHECKING:
+    from schemas.codecs.field_reading import Readings
     from schemas.tensors import Input, Output
     from udfs.models.descriptor import Announcement
     from udfs.models.loaded_model import LoadedModel, LoadReport, ModelStamp
@@ -65,6 +66,7 @@ class Announced:
     file: Path
     fields: tuple[str, ...]
     files: Mapping[str, Path] = field(default_factory=dict)
+    training: bool = False
 
     def load(self) -> LoadedModel:
         """Load the model as a job would. Raises the `ModelError` of the step that fails."""
@@ -72,7 +74,9 @@ class Announced:
 
         content = self.files.values() if self.announcement.graph is not None else (self.file,)
         roots = tuple({str(path.parent) for path in content})
-        return load_model(self.announcement, LoadPolicy(roots=roots, fields=self.fields))
+        return load_model(
+            self.announcement, LoadPolicy(roots=roots, fields=self.fields, training=self.training)
+        )
 
 
 def check(path: Path, scratch: Path, **said: Any) -> Checked:
@@ -115,6 +119,8 @@ def announced(
     inline_limit: int = INLINE_LIMIT,
     smoke_rows: tuple[bytes, ...] = (),
     batch_dependent: bool = False,
+    readings: Readings = (),
+    training_operators: bool = False,
 ) -> Announced:
     """The model at `path` as a job would hear of it, with its content packed in `scratch` where needed.
 
@@ -141,8 +147,9 @@ def announced(
             outputs=outputs or said.outputs,
             smoke_rows=smoke_rows,
             batch_dependent=batch_dependent,
+            readings=readings,
         )
-        return Announced(parse(descriptor), path, graph.fields, said.files)
+        return Announced(parse(descriptor), path, graph.fields, said.files, training_operators)
     file = packed(path, scratch).resolve()
     small = file.stat().st_size <= inline_limit
     descriptor = build(
@@ -156,5 +163,6 @@ def announced(
         signature=signature,
         smoke_rows=smoke_rows,
         batch_dependent=batch_dependent,
+        readings=readings,
     )
-    return Announced(parse(descriptor), file, fields)
+    return Announced(parse(descriptor), file, fields, training=training_operators)

@@ -16,6 +16,7 @@ from millrace.features import features
 from millrace.history import history
 from millrace.models import models
 from millrace.plan import plan
+from millrace.profile import profile
 from millrace.publish import publish
 from millrace.replay_policy import replay_policy
 from millrace.score import score
@@ -89,6 +90,7 @@ app.command("publish")(publish)
 app.command("withdraw")(withdraw)
 app.command("check-model")(check_model)
 app.command("score")(score)
+app.command("profile")(profile)
 app.command("plan")(plan)
 app.command("models")(models)
 app.command("tail")(tail)

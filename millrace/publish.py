@@ -15,6 +15,7 @@ from millrace.options import (
     DataType,
     Fields,
     Inputs,
+    InputsPath,
     ModelPath,
     ModelsTopic,
     ModelType,
@@ -24,6 +25,7 @@ from millrace.options import (
     Smoke,
     Timeout,
     ToFolder,
+    TrainingOperators,
     either,
 )
 
@@ -56,6 +58,7 @@ def publish(
     description: Annotated[str, typer.Option("--description")] = "",
     field: Fields = None,
     inputs: Inputs = None,
+    inputs_file: InputsPath = None,
     constants: Constants = None,
     outputs: Outputs = None,
     metric: Annotated[
@@ -64,6 +67,7 @@ def publish(
     signature: Signature = "",
     smoke: Smoke = None,
     batch_dependent: BatchDependent = False,
+    training_operators: TrainingOperators = False,
     force: Annotated[
         bool, typer.Option("--force", help="Serve it although an equal or newer version was seen.")
     ] = False,
@@ -82,6 +86,7 @@ def publish(
     s3_path_style: Annotated[bool, typer.Option("--s3-path-style", envvar="MILLRACE_S3_PATH_STYLE")] = False,
 ) -> None:
     """Check a model here with the code that jobs load models with, and announce it to them."""
+    from millrace.inputs_file import read_inputs  # noqa: PLC0415
     from millrace.smoke_file import smoke_rows  # noqa: PLC0415
     from millrace.values import (  # noqa: PLC0415
         parse_fields,
@@ -95,7 +100,8 @@ def publish(
     either(to_folder, bootstrap, "--to-folder")
     metrics, settings = parse_metrics(metric), parse_pairs(client, "--client")
     fields, given, wanted = parse_fields(field), parse_inputs(inputs), parse_outputs(outputs)
-    given = with_constants(given, constants)
+    said = read_inputs(inputs_file)
+    given = (*with_constants(given, constants), *said.inputs)
     from millrace.publishing import ModelStream, S3Options, publish_model  # noqa: PLC0415
     from millrace.render import print_checked  # noqa: PLC0415
 
@@ -109,12 +115,14 @@ def publish(
         description=description,
         fields=fields,
         inputs=given,
+        readings=said.readings,
         outputs=wanted,
         metrics=metrics,
         signature=signature,
         force=force,
         smoke_rows=smoke_rows(smoke),
         batch_dependent=batch_dependent,
+        training_operators=training_operators,
         upload=upload,
         inline_limit=inline_limit,
         s3=S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style),

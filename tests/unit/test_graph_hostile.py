@@ -156,6 +156,19 @@ def test_kernels_of_training_are_refused(build: Any) -> None:
     refused(graph(lambda x: tf.identity(build(x), name="y")), "belongs to training")
 
 
+def test_kernels_of_training_are_taken_where_the_job_takes_them() -> None:
+    def build(x: Any) -> None:
+        tf.gradients(tf.nn.max_pool2d(x[:, :, None, None], 1, 1, "SAME"), x, name="g")[0]
+        tf.identity(tf.gradients(tf.reduce_sum(x[:, 0] * x[:, 1]), x)[0], name="y")
+
+    data = graph(build)
+    refused(data, r"StridedSliceGrad .*data_types\.TYPE\.training_operators")
+    wanted = WantedSignature(outputs=[("y", "")], training=True)
+    runtime = load(Artifact(data, None, Path("/nonexistent")), wanted)
+    assert runtime.predict({"x": [[2.0, 3.0]]})["y"].tolist() == [[3.0, 2.0]]
+    runtime.close()
+
+
 def restoring(depth: int, width: int = 2) -> tuple[Any, Served]:
     """A graph whose restoring functions call each other `width` times each, `depth` deep."""
     graph_def = tf.compat.v1.GraphDef()

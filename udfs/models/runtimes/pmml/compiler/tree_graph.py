@@ -22,10 +22,11 @@ from udfs.models.runtimes.pmml.compiler.elements import (
     describe,
     refusal,
     refuse,
+    to_number,
 )
 from udfs.models.runtimes.pmml.compiler.predicates import MAX_NESTING, OPERATORS, comparand, set_members
 from udfs.models.runtimes.pmml.compiler.scope import Scope
-from udfs.models.runtimes.pmml.compiler.types import Type
+from udfs.models.runtimes.pmml.compiler.types import Type, single
 
 AT_MOST, EQUAL, AMONG, MISSING = range(4)
 _MAX_TESTS = 20_000_000
@@ -105,7 +106,7 @@ class TreeGraph:
         if operator in ("isMissing", "isNotMissing"):
             return MISSING, None
         kind = self.features[at].symbol.kind
-        value = _plain(comparand(element, operator, kind))
+        value = self._comparand(element, operator, kind)
         if operator in ("equal", "notEqual"):
             return EQUAL, value
         if kind is Type.DOUBLE and self.rounded:
@@ -117,6 +118,15 @@ class TreeGraph:
         if value != math.floor(value):
             return AT_MOST, math.floor(value)
         return AT_MOST, int(value) - 1 if below else int(value)
+
+    @staticmethod
+    def _comparand(element: ET.Element, operator: str, kind: Type) -> Any:
+        if kind.real:  # by far the most, so without detours
+            said = element.get("value", "")
+            value = single(said) if kind is Type.FLOAT else to_number(said)
+            if math.isfinite(value):
+                return value
+        return _plain(comparand(element, operator, kind))
 
     def _compound(  # noqa: PLR0917
         self, element: ET.Element, scope: Scope, yes: int, no: int, unknown: int, level: int
@@ -224,7 +234,9 @@ def build_tree(graph: TreeGraph, model: ET.Element, scope: Scope) -> int:
             following = graph.test(predicates[id(kid)], scope, made[id(kid)], following, on_unknown)
         made[id(node)] = following
     if strategy != "none" or none_true == "returnLastPrediction":
-        scope.reading.tolerant |= {p.get("field", "") for p in model.iter() if p.get("field")}
+        scope.reading.tolerant |= {
+            p.get("field", "") for tag in ("SimplePredicate", "SimpleSetPredicate") for p in model.iter(tag)
+        }
     (root,) = model.findall("Node")
     return graph.test(predicates[id(root)], scope, made[id(root)], nothing, nothing)
 
