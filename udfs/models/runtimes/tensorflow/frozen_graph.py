@@ -49,8 +49,7 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     if strange := [name for name in given if node_of(name) not in {n.name for n in graph_def.node}]:
         raise InputsError(f"the graph has no tensor {strange[0]!r}, which is given as an input")
     fed = cut(graph_def, given)
-    outputs = _outputs(GraphWalk(graph_def), wanted)
-    fetches = {name: fetched(graph_def, tensor, fed) for name, tensor in outputs.items()}
+    fetches = fetched(graph_def, _outputs(GraphWalk(graph_def), wanted), fed)
     walk = GraphWalk(graph_def)
     scoring = walk.reach(fetches.values())
     if held := sorted(n for n in scoring.nodes if walk.nodes[n].op in VARIABLES):

@@ -93,7 +93,7 @@ def _load(folder: Path, wanted: WantedSignature) -> Runtime:
     make_plain(meta.graph_def)
     read_directly(meta)
     fed = cut(meta.graph_def, [part for d in declared for part in d.parts])
-    fetches = {name: fetched(meta.graph_def, tensor, fed) for name, tensor in fetches.items()}
+    fetches = fetched(meta.graph_def, fetches, fed)
     walk = GraphWalk(meta.graph_def)
     scoring = walk.reach(fetches.values())
     fills = fillers(walk, meta, scoring)
