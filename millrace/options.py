@@ -59,6 +59,15 @@ Outputs = Annotated[
     typer.Option("--output", help="NAME[=ALIAS]: an output, and its name in results."),
 ]
 Signature = Annotated[str, typer.Option("--signature", help="The SavedModel's signature to serve.")]
+InputsPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--inputs",
+        help="TOML or JSON: how inputs are made of records (paths, defaults, conversions).",
+        exists=True,
+        dir_okay=False,
+    ),
+]
 Smoke = Annotated[
     Path | None,
     typer.Option(

@@ -6,11 +6,13 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from jobs.settings.models import ModelLimits
 from jobs.settings.run import RunSettings, S, settings_of
 from jobs.settings.streams import DataType, Folder, Kafka
 from schemas.codecs.factory import CodecSpec
 from udfs.io.s3 import S3Options
 from udfs.models.loading import LoadPolicy
+from udfs.models.quotas import Quotas
 from udfs.models.warm_up import Budget
 from udfs.serving.buffering import HoldPolicy
 from udfs.serving.scoring_spec import ScoringSpec
@@ -28,6 +30,7 @@ class JobSettings(RunSettings):
     window_ms: int = Field(20, ge=1, le=10_000, description="how long records are gathered into a block")
     max_block: int = Field(1024, ge=1, description="the most records that a model scores in one call")
     hold: HoldPolicy = Field(HoldPolicy(), description="bounds for records that come before their model")
+    models: ModelLimits = ModelLimits.model_validate({})
     model_roots: tuple[str, ...] = Field((), description="where descriptors' locations may point")
     s3: S3Options = S3Options()
     stats_seconds: float = Field(5, gt=0, description="how often statistics go out")
@@ -52,6 +55,12 @@ class JobSettings(RunSettings):
             return False
         return kafka.reader == "direct" and not kafka.data_type_header
 
+    def quotas(self) -> Quotas:
+        """What one data type may ask for, and which data types there may be."""
+        kafka = self.kafka
+        named = {*self.data_types, *(kafka.records.values() if kafka is not None else ())}
+        return self.models.quotas(named, kafka is None or bool(kafka.data_type_header))
+
     def scoring(self, lanes: int = 0) -> ScoringSpec:
         """What the scoring operator needs; `lanes` for the partition-based join."""
 
@@ -70,6 +79,8 @@ class JobSettings(RunSettings):
             default_load=policy(DataType.model_validate({})),
             load={name: policy(known) for name, known in self.data_types.items()},
             hold=self.hold,
+            quotas=self.quotas(),
+            isolation=self.models.where(),
             max_block=self.max_block,
             lanes=lanes,
             stats_ms=int(self.stats_seconds * 1000),

@@ -14,6 +14,8 @@ import fastavro
 import orjson
 
 from schemas.codecs.base import Code, UnfitError, check_size, parse_each
+from schemas.codecs.declared import assemble_declared
+from schemas.codecs.field_reading import Readings
 from schemas.codecs.json_codec import OBJECTS
 from schemas.codecs.matrix import assemble
 from schemas.errors import CodecError
@@ -40,8 +42,10 @@ class AvroCodec:
             raise CodecError(f"no writer schema is given for {schema}: name one for each registry id in use")
         self._max_bytes = max_bytes
 
-    def decode(self, payloads: Sequence[bytes], inputs: Sequence[Input]) -> Decoded:
+    def decode(self, payloads: Sequence[bytes], inputs: Sequence[Input], readings: Readings = ()) -> Decoded:
         records, kept, bad = parse_each(payloads, self._parse)
+        if readings:
+            return assemble_declared(records, inputs, readings, access=OBJECTS, kept=kept, bad=bad)
         return assemble(records, inputs, OBJECTS, kept, bad)
 
     def to_json(self, payload: bytes) -> bytes | None:

@@ -58,7 +58,8 @@ def predict(
 
     Raises nothing that the model raises as a `PredictError`; whatever else it raises comes through.
     """
-    decoded = codec.decode(payloads, model.inputs)
+    declared = (model.readings,) if model.readings else ()
+    decoded = codec.decode(payloads, model.inputs, *declared)
     done = Prediction(bad=decoded.bad)
     if not decoded.count:
         return done
