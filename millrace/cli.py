@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import traceback
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+import millrace
 from millrace.check_consistency import check_consistency
 from millrace.check_model import check_model
 from millrace.features import features
@@ -23,6 +24,7 @@ from millrace.serve_requests import serve_requests
 from millrace.tail import tail
 from millrace.withdraw import withdraw
 from schemas.errors import MillraceError, ModelError, PlanError
+from schemas.extras import what_to_install
 from udfs.models.python_holes import check_python
 
 
@@ -53,6 +55,8 @@ def _sentence(error: Exception) -> str:
         return f"The model is refused at the step {error.step!r}: {text}"
     if isinstance(error, MillraceError):
         return f"Error: {text}"
+    if missing := what_to_install(error):
+        return f"Error: {missing}"
     return f"Unexpected {type(error).__name__}: {text} (MILLRACE_DEBUG=1 shows where)"
 
 
@@ -64,6 +68,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"millrace {millrace.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_any(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version, and end."),
+    ] = False,
+) -> None:
+    """Publish models to a stream, see which ones serve and how well, and watch results."""
+
+
 app.command("publish")(publish)
 app.command("withdraw")(withdraw)
 app.command("check-model")(check_model)

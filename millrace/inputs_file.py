@@ -29,14 +29,14 @@ class _Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"f
     range: tuple[float | None, float | None] | None = None
 
 
-class _Input(_Field, frozen=True, forbid_unknown_fields=True, rename={"form": "from"}):
+class _StatedInput(_Field, frozen=True, forbid_unknown_fields=True, rename={"form": "from"}):
     fields: tuple[str | _Field, ...] = ()
     dtype: str | None = None
     shape: tuple[int, ...] | None = None
 
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    inputs: dict[str, _Input] = {}
+class _StatedInputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    inputs: dict[str, _StatedInput] = {}
     fields: dict[str, _Field] = {}
 
 
@@ -54,7 +54,7 @@ def read_inputs(path: Path | None) -> InputsFile:
         return InputsFile()
     decode = msgspec.json.decode if path.suffix.lower() == ".json" else msgspec.toml.decode
     try:
-        said = decode(path.read_bytes(), type=_File)
+        said = decode(path.read_bytes(), type=_StatedInputs)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as e:
         raise SettingsError(f"{path.name} declares no inputs: {e}") from None
     except OSError as e:
@@ -71,7 +71,7 @@ def read_inputs(path: Path | None) -> InputsFile:
     return InputsFile(inputs, names.readings)
 
 
-def _as_they_are(inputs: dict[str, _Input]) -> Iterator[str]:
+def _as_they_are(inputs: dict[str, _StatedInput]) -> Iterator[str]:
     """The record's fields that inputs read without any change."""
     for name, i in inputs.items():
         for field in i.fields or (i,):
@@ -115,7 +115,7 @@ def _candidates(name: str) -> Iterator[str]:
         number += 1
 
 
-def _input(name: str, said: _Input, names: _Names) -> PartialInput:
+def _input(name: str, said: _StatedInput, names: _Names) -> PartialInput:
     if not said.fields:
         own: tuple[str, ...] = (names.name_of(_reading(name, said)),)
     elif not _is_plain(_reading(name, said)):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from schemas.errors import LoadError, ModelError, PredictError, TrialError
+from schemas.extras import what_to_install
 from udfs.io.limits import Limits
 from udfs.io.s3 import S3Options
 from udfs.models.descriptor import Announcement
@@ -84,7 +85,7 @@ class LoadSteps:
         except ModelError:
             raise
         except Exception as e:
-            raise _named(LoadError(f"{type(e).__name__}: {e}"), name) from e
+            raise _named(LoadError(what_to_install(e) or f"{type(e).__name__}: {e}"), name) from e
         finally:
             seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
 

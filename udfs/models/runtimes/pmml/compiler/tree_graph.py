@@ -34,7 +34,7 @@ _SWAPPED = frozenset({"greaterThan", "greaterOrEqual", "notEqual", "isNotMissing
 
 
 @dataclass(slots=True)
-class Feature:
+class SplitFeature:
     """A field that tests ask. `codes`: numbers of the texts that stand in tests; any other text is -1."""
 
     symbol: Symbol
@@ -42,14 +42,14 @@ class Feature:
 
 
 @dataclass(slots=True)
-class Graph:
+class TreeGraph:
     """Tests in the making. `constants` hold what a test compares with, before it is brought to a number.
 
     `rounded`: doubles are compared as the float32 nearest to them.
     """
 
     rounded: bool = False
-    features: list[Feature] = field(default_factory=list)
+    features: list[SplitFeature] = field(default_factory=list)
     operators: list[int] = field(default_factory=list)
     asks: list[int] = field(default_factory=list)
     constants: list[Any] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Graph:
         place = self._places.get(id(symbol))
         if place is None:
             place = self._places[id(symbol)] = len(self.features)
-            self.features.append(Feature(symbol))
+            self.features.append(SplitFeature(symbol))
         return place
 
     def test(self, element: ET.Element, scope: Scope, yes: int, no: int, unknown: int, level: int = 0) -> int:  # noqa: PLR0917
@@ -199,7 +199,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def build_tree(graph: Graph, model: ET.Element, scope: Scope) -> int:
+def build_tree(graph: TreeGraph, model: ET.Element, scope: Scope) -> int:
     """Add a TreeModel to the graph; the reference to where it begins."""
     strategy = choice(
         model, "missingValueStrategy", ("none", "nullPrediction", "lastPrediction", "defaultChild"), "none"

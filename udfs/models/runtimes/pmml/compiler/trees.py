@@ -17,7 +17,7 @@ from udfs.models.runtimes.pmml.compiler.forest import Forest, plant
 from udfs.models.runtimes.pmml.compiler.place import Categories, Place
 from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, number_column
 from udfs.models.runtimes.pmml.compiler.scope import Scope
-from udfs.models.runtimes.pmml.compiler.tree_graph import Graph, build_tree
+from udfs.models.runtimes.pmml.compiler.tree_graph import TreeGraph, build_tree
 from udfs.models.runtimes.pmml.compiler.types import Type, float32
 
 
@@ -31,8 +31,8 @@ class Grove:
 
 
 def grow(models: Sequence[tuple[ET.Element, Scope]], rounded: bool) -> Grove:
-    """Plant TreeModels, each read in its scope. `rounded`: see `Graph`."""
-    graph = Graph(rounded)
+    """Plant TreeModels, each read in its scope. `rounded`: see `TreeGraph`."""
+    graph = TreeGraph(rounded)
     roots = [build_tree(graph, model, scope) for model, scope in models]
     reached = {ref for refs in (graph.yes, graph.no, graph.unknown, roots) for ref in refs if ref < 0}
     leaves = tuple(node if -1 - k in reached else None for k, node in enumerate(graph.leaves))
