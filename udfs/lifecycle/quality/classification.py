@@ -123,7 +123,7 @@ class ClassificationSums(msgspec.Struct):
     def calibration_error(self) -> float:
         """The expected calibration error: the mean distance of score and share over bins, by their records.
 
-        Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning" (2015).
+        Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", 2015.
         """
         apart = sum(n * abs(score - share) for n, score, share in self.calibration() if n)
         return _ratio(apart, self.outcomes)
