@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 EXTRAS: Mapping[str, str] = {
     "datasketches": "features",
-    "defusedxml": "pmml",
     "duckdb": "features",
     "fastavro": "avro",
     "httpx": "features",
