@@ -126,18 +126,20 @@ class GraphNode(_message.Message):
     def __init__(self, name: _Optional[str] = ..., modeltype: _Optional[_Union[ModelDescriptor.ModelType, str]] = ..., data: _Optional[bytes] = ..., location: _Optional[str] = ..., sha256: _Optional[str] = ..., size: _Optional[int] = ..., signature: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[GraphInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[ModelOutput, _Mapping]]] = ..., combine: _Optional[_Union[GraphNode.Combine, str]] = ..., of: _Optional[_Iterable[str]] = ..., weights: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class GraphInput(_message.Message):
-    __slots__ = ("name", "dtype", "shape", "fields", "of")
+    __slots__ = ("name", "dtype", "shape", "fields", "of", "constant")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     FIELDS_FIELD_NUMBER: _ClassVar[int]
     OF_FIELD_NUMBER: _ClassVar[int]
+    CONSTANT_FIELD_NUMBER: _ClassVar[int]
     name: str
     dtype: str
     shape: _containers.RepeatedScalarFieldContainer[int]
     fields: _containers.RepeatedScalarFieldContainer[str]
     of: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., fields: _Optional[_Iterable[str]] = ..., of: _Optional[_Iterable[str]] = ...) -> None: ...
+    constant: str
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., fields: _Optional[_Iterable[str]] = ..., of: _Optional[_Iterable[str]] = ..., constant: _Optional[str] = ...) -> None: ...
 
 class ModelInput(_message.Message):
     __slots__ = ("name", "dtype", "shape", "fields", "constant")

@@ -55,7 +55,11 @@ class SpeculateSettings(JobSettings):
 
     def router(self) -> RouterSpec:
         return RouterSpec(
-            main=self.executors.model_types[0], codec=self.codec, hold=self.hold, max_block=self.max_block
+            main=self.executors.model_types[0],
+            codec=self.codec,
+            hold=self.hold,
+            max_block=self.max_block,
+            quotas=self.quotas(),
         )
 
     def executor(self, model_type: str) -> ExecutorSpec:

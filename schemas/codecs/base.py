@@ -24,6 +24,7 @@ class Code(StrEnum):
     WRONG_SHAPE = "wrong_shape"
     TOO_LARGE = "too_large"
     TOO_DEEP = "too_deep"
+    DELETED = "deleted"
 
 
 class UnfitError(ValueError):

@@ -22,12 +22,17 @@ from schemas.codecs.matrix import Access, assemble
 from schemas.errors import CodecError
 from schemas.tensors import Decoded, Input
 
+_KINDS = ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
+_WRAPPERS = frozenset(f"google.protobuf.{kind}Value" for kind in _KINDS)
+_TIMES = frozenset({"google.protobuf.Timestamp", "google.protobuf.Duration"})
+
 
 class ProtobufCodec:
     """Decodes messages of the type with the full name `message`, as the file `descriptor_set` defines it.
 
     A field with presence (`optional`, proto2, a message) that is not set is missing; one without presence
-    has its default, as protobuf means it. Raises `CodecError` for an unreadable set or an unknown type.
+    has its default, as protobuf means it. Wrappers are their values, times milliseconds.
+    Raises `CodecError` for an unreadable set or an unknown type.
     """
 
     def __init__(self, descriptor_set: str, message: str, max_bytes: int = 1 << 20) -> None:
@@ -82,10 +87,22 @@ class ProtobufCodec:
         if _is_map(known):
             return dict(getattr(message, field))
         if _repeated(known):
-            return list(getattr(message, field))
+            return list(map(_well_known, getattr(message, field)))
         if known.has_presence and not message.HasField(field) and not known.has_default_value:
             raise KeyError(field)
-        return getattr(message, field)
+        return _well_known(getattr(message, field))
+
+
+def _well_known(value: Any) -> Any:
+    """A wrapper (`DoubleValue`, ...) as its value, a `Timestamp` or `Duration` as whole milliseconds."""
+    if not isinstance(value, Message):
+        return value
+    name = value.DESCRIPTOR.full_name
+    if name in _WRAPPERS:
+        return value.value
+    if name in _TIMES:
+        return value.seconds * 1000 + value.nanos // 1_000_000
+    return value
 
 
 def _repeated(field: FieldDescriptor) -> bool:
@@ -98,6 +115,7 @@ def _is_map(field: FieldDescriptor) -> bool:
 
 def _plain(value: Any) -> Any:
     """A message as JSON-ready values: numbers stay numbers, enums are numbers, bytes are base64."""
+    value = _well_known(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if not isinstance(value, Message):

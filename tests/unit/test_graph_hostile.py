@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from schemas.errors import UnsafeModelError
 from tests.models import graph
-from udfs.models.runtimes.base import Artifact, WantedSignature
+from udfs.models.runtimes.base import Artifact, PartialInput, WantedSignature
 from udfs.models.runtimes.tensorflow.frozen_graph import load
 from udfs.models.runtimes.tensorflow.graph_files import FedTensors
 from udfs.models.runtimes.tensorflow.graph_ops import ALLOWED, PRINTS, UNWRITTEN
@@ -167,6 +168,24 @@ def test_kernels_of_training_are_taken_where_the_job_takes_them() -> None:
     runtime = load(Artifact(data, None, Path("/nonexistent")), wanted)
     assert runtime.predict({"x": [[2.0, 3.0]]})["y"].tolist() == [[3.0, 2.0]]
     runtime.close()
+
+
+def test_a_width_that_was_found_is_told_and_can_be_overruled() -> None:
+    """One number a record, spread over three centres, then a matrix of three rows: its width is not three."""
+    made = tf.Graph()
+    with made.as_default():
+        x = tf.compat.v1.placeholder(tf.float32, name="x")
+        near = tf.nn.relu(x - tf.constant([0.0, 1.0, 2.0]))
+        tf.matmul(near, tf.ones((3, 1)), name="y")
+    data = made.as_graph_def().SerializeToString()
+    artifact = Artifact(data, None, Path("/nonexistent"))
+    found = load(artifact, WantedSignature())
+    assert found.inputs[0].shape == (3,) and any("--input overrules" in note for note in found.notes)
+    found.close()
+    overruled = load(artifact, WantedSignature(inputs=[PartialInput("x", "float32", (1,))]))
+    assert overruled.inputs[0].shape == () and not overruled.notes
+    assert overruled.predict({"x": np.array([0.5, 4.0], "float32")})["y"].tolist() == [[0.5], [9.0]]
+    overruled.close()
 
 
 def restoring(depth: int, width: int = 2) -> tuple[Any, Served]:

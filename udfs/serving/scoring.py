@@ -112,14 +112,20 @@ def unscored(block: Block, codec: Codec, raw_json: bool, reason: str) -> ScoredR
     for row, payload in enumerate(block.payloads):
         text = codec.to_json(payload)
         if text is None:
-            done.dead.append(
-                dead_letter(block, BadRecord(row, Code.UNPARSABLE.value, "the record cannot be parsed"))
-            )
+            done.dead.append(dead_letter(block, _why(codec, payload, row)))
         else:
             done.rows.append(row)  # type: ignore[union-attr]
         records.append(b"{}" if text is None else payload if raw_json else text)
     done.lines = write_results(records, stamp, identity_of(block), None, done.rows)
     return done
+
+
+def _why(codec: Codec, payload: bytes, row: int) -> BadRecord:
+    """Why a payload is no record."""
+    bad = codec.decode([payload], ()).bad
+    if bad:
+        return BadRecord(row, bad[0].code, bad[0].reason)
+    return BadRecord(row, Code.UNPARSABLE.value, "the record cannot be parsed")
 
 
 def identity_of(block: Block) -> Identity:
