@@ -10,7 +10,9 @@ EXTRAS: Mapping[str, str] = {
     "fastavro": "avro",
     "httpx": "features",
     "jmespath": "features",
+    "keras": "tensorflow",
     "mmh3": "features",
+    "numba": "pmml",
     "onnxruntime": "onnx",
     "pandas": "features",
     "py4j": "pmml",
@@ -23,6 +25,7 @@ EXTRAS: Mapping[str, str] = {
     "starlette": "http",
     "tenacity": "features",
     "tensorflow": "tensorflow",
+    "tensorflow_metadata": "tensorflow-metadata",
     "uvicorn": "http",
 }
 """Top-level module -> the extra that pyproject.toml lists it in."""

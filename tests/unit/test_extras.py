@@ -1,5 +1,4 @@
 """What is imported is asked for: by the command itself, or by the extra that it comes with."""
-extra."""
 
 from __future__ import annotations
 
@@ -30,7 +29,7 @@ OF_THE_COMMAND = {
     "typer": "typer",
 }
 """Top-level module -> the dependency that brings it."""
-OF_AN_EXTRA = {"pydantic": "jobs", "pemja": "jobs"}
+OF_AN_EXTRA = {"find_libpython": "jobs", "pydantic": "jobs", "pydantic_core": "jobs"}
 """Modules that come with what an extra asks for, and are not imported first."""
 
 
