@@ -28,7 +28,7 @@ class Reference:
     `splits` (k, s, b) of 0 and 1: the events whose shares are compared, s = b of them. Of an ordered feature
     these are what lies up to each edge; of one with texts, each cell by itself. `ranks` (k, b) in [0, 1]: the
     mid-rank of each cell in the training set. `ordered` (k,): whether cells have an order, so that ranks mean
-    something. `means` and `variances` (k, s + 1) are the training set's, of each split and, last, of the rank.
+    something. `means` and `variances` (k, s + 1) are the training set's: of each split, and last of the rank.
     """
 
     names: tuple[str, ...]
