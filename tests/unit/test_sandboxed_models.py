@@ -226,6 +226,8 @@ def test_columns_of_all_kinds_are_read_as_they_were_written():
     assert [v.tolist() for v in found["l"]] == [[1, 2], [], [3]] and found["l"][1].dtype == np.int64
     whole = np.array([2, None, np.int64(3), True], object)
     assert read(write({"w": whole}, memory), memory)["w"].tolist() == [2, None, 3, True]
+    raw = np.array([b"\xff\x00", None, b""], object)
+    assert read(write({"r": raw}, memory), memory)["r"].tolist() == [b"\xff\x00", None, b""]
     with pytest.raises(TooSmallError):
         write({"x": np.ones(2000)}, memory)
     memory.close()
