@@ -40,7 +40,7 @@ WAIT = 60.0
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
-    limits = SandboxLimits(memory_bytes=2 << 30, loaded_bytes=512 << 20, cpu_seconds=20, deadline_seconds=20)
+    limits = SandboxLimits(memory_bytes=2 << 30, loaded_bytes=400 << 20, cpu_seconds=20, deadline_seconds=20)
     made = ForkServer(ForkSpec(limits))
     yield made
     made.close()
@@ -141,8 +141,8 @@ def test_a_model_that_never_ends_is_refused(server: ForkServer, policy: LoadPoli
 
 
 def test_a_model_that_takes_too_much_memory_is_refused(server: ForkServer, policy: LoadPolicy):
-    policy = replace(policy, deadline_ms=20_000)
-    error = refusal(allocating(250_000_000), server, policy)
+    policy = replace(policy, deadline_ms=20_000, warm_up_batches=(1,))
+    error = refusal(allocating(140_000_000), server, policy)
     assert isinstance(error, QuotaError) and "bytes of memory" in str(error)
     assert isinstance(refusal(allocating(2_000_000_000), server, policy), ModelError)
 
