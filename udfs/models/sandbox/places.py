@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from udfs.models.sandbox.checking import CheckJob
 from udfs.models.sandbox.processes import Child, ForkServer
 
 _TENSORFLOW = "udfs.models.runtimes.tensorflow.session:configured_tensorflow"
+_TREE_LOOPS = "udfs.models.runtimes.pmml.compiler.tree_kernels:_loops"
 _CHECK = "udfs.models.sandbox.checking:check"
 _ERRORS: Mapping[str, type[ModelError]] = {
     name: kind
@@ -31,7 +31,6 @@ _ERRORS: Mapping[str, type[ModelError]] = {
     if isinstance(kind, type) and issubclass(kind, ModelError)
 }
 _NO_STEP = "check"
-_TREE_LOOPS = "udfs.models.runtimes.pmml.compiler.tree_loops"
 _OWN = "child"
 _LONGEST_REASON, _LONGEST_STEP = 2000, 40  # of what the other process says
 
@@ -80,8 +79,8 @@ def forked(server: ForkServer, function: str, scratch: Path, announcement: Annou
     modules = [RUNTIMES[name] for name in sorted(types) if name in RUNTIMES]
     if any(".tensorflow." in module for module in modules):
         modules.insert(0, _TENSORFLOW)
-    if any(".pmml." in module for module in modules) and find_spec("numba") is not None:
-        modules.append(_TREE_LOOPS)  # compiled once, not in every process
+    if any(".pmml." in module for module in modules):
+        modules.append(_TREE_LOOPS)
     return server.fork(function, readable=[str(scratch)], writable=[str(own)], modules=modules)
 
 
