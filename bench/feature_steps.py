@@ -13,8 +13,7 @@ import pyarrow as pa
 from rich.table import Table
 
 from bench import report
-from schemas.feature_block import EVENT_ID, EVENT_TIME, marked_reference
-from schemas.features import (
+from schemas.features.declarations import (
     Aggregate,
     Column,
     Count,
@@ -30,6 +29,7 @@ from schemas.features import (
     Trailing,
     Value,
 )
+from schemas.features.feature_block import EVENT_ID, EVENT_TIME, marked_reference
 from udfs.features.engine import make_engine
 from udfs.features.expressions import Expressions
 from udfs.features.versions import Versions

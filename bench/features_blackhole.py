@@ -11,11 +11,11 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import StatementSet, StreamTableEnvironment
 
 from jobs import features
-from jobs.feature_settings import FeatureSettings, StoreSettings
 from jobs.running import run
-from operators.feature_rows import HISTORY
+from jobs.settings.features import FeatureSettings, StoreSettings
+from operators.features.feature_rows import HISTORY
 from operators.side_outputs import side_output
-from schemas.features import Declarations
+from schemas.features.declarations import Declarations
 
 
 def discard(

@@ -17,7 +17,7 @@ from devservices.flink_rest import ENDED
 from devservices.kafka import KafkaBroker
 from devservices.process import ROOT
 from devservices.redis import Redis
-from udfs.online.base import RedisOptions
+from udfs.stores.online.base import RedisOptions
 
 STORES, NOWHERE = "Redis and Parquet", "blackhole"
 _JOBS = {STORES: "jobs/features.py", NOWHERE: "bench/features_blackhole.py"}

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from bench.features_workload import VIEW, declare
 from bench.plan import BenchError
-from schemas.feature_block import EVENT_ID, EVENT_TIME
+from schemas.features.feature_block import EVENT_ID, EVENT_TIME
 from udfs.features.engine import make_engine
 
 _ACCOUNTS = 20
@@ -19,7 +19,8 @@ _START = 1_800_000_000_000 // 60_000 * 60_000
 
 def bytes_a_key(folder: Path, tile: str) -> int:
     """After two days, of which the first has left the window: what the job writes to Flink's state for one
-    entity, its key included, as `operators.shard_state` writes it; the state backend adds its own."""
+    entity, its key included, as `operators.features.shard_state` writes it; the state backend adds its
+    own."""
     declared = declare(folder / "state.toml", tile=tile)
     engine = make_engine(declared.views[0], declared, 0, lambda _: None)
     accounts = [f"a{n:04d}" for n in range(_ACCOUNTS)]

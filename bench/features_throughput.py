@@ -15,10 +15,10 @@ from bench.plan import BenchError, Plan
 from bench.processes import cpu_seconds
 from bench.throughput import Span, Throughput
 from devservices.process import wait_until
-from schemas.records import DeadLetter, decode
-from udfs.events.stored import stored_views
-from udfs.folder_reader import visible_files
-from udfs.online.redis_reader import RedisReader
+from schemas.results.records import DeadLetter, decode
+from udfs.features.events.stored import stored_views
+from udfs.io.folder_reader import visible_files
+from udfs.stores.online.redis_reader import RedisReader
 
 _STORED_S = 120
 _LOOK_S = 2

@@ -15,7 +15,7 @@ from confluent_kafka import Producer
 
 from bench.plan import BenchError, Plan
 from devservices.kafka import KafkaBroker
-from schemas.features import Declarations
+from schemas.features.declarations import Declarations
 from udfs.features.loading import load_declarations
 
 SOURCE, VIEW = "payments", "account_day_v1"

@@ -11,9 +11,9 @@ import numpy as np
 
 from bench.features import FIELDS
 from bench.workload import DATA_TYPE
-from udfs.descriptor import build
-from udfs.runtimes.base import PartialInput
-from udfs.runtimes.tensorflow_session import configured_tensorflow
+from udfs.models.descriptor import build
+from udfs.models.runtimes.base import PartialInput
+from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
 HIDDEN = 16
 

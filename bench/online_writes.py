@@ -14,11 +14,11 @@ import redis
 
 from bench.plan import BenchError
 from devservices.process import environment
-from schemas.feature_block import CREATED, TIMESTAMP, FeatureBlock
-from schemas.features import FeatureType
-from udfs.online.base import RedisOptions, StoredView
-from udfs.online.layout import KeyLayout, time_field
-from udfs.online.redis_writer import RedisWriter
+from schemas.features.declarations import FeatureType
+from schemas.features.feature_block import CREATED, TIMESTAMP, FeatureBlock
+from udfs.stores.online.base import RedisOptions, StoredView
+from udfs.stores.online.layout import KeyLayout, time_field
+from udfs.stores.online.redis_writer import RedisWriter
 
 _DAY = 86_400_000
 _PIPELINE = 100

@@ -11,8 +11,8 @@ from typing import Literal
 from bench.model import descriptor
 from bench.subjects import JobSpec, ServingJob
 from bench.workload import DATA_TYPE, Topics
-from schemas.records import EventKind
-from udfs.descriptor import DECIDE, build
+from schemas.results.records import EventKind
+from udfs.models.descriptor import DECIDE, build
 
 CANDIDATES = ("first", "second", "third")
 DEADLINE_MS = 100

@@ -19,7 +19,7 @@ from bench.workload import DATA_TYPE, OUTPUTS, Topics
 from devservices.flink_cluster import StandaloneCluster
 from devservices.flink_rest import ENDED
 from devservices.process import ROOT, Process, wait_until
-from schemas.records import EventKind, ModelEvent, decode
+from schemas.results.records import EventKind, ModelEvent, decode
 
 READY_S = 180
 

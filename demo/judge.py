@@ -10,8 +10,8 @@ from typing import Any
 
 from demo.feed import Sent
 from demo.watch import Result, Version, raw_of
-from schemas.records import DeadLetter, Outcome
-from schemas.results import DIGEST_DIGITS
+from schemas.results.records import DeadLetter, Outcome
+from schemas.results.results import DIGEST_DIGITS
 
 TOLERANCE = 1e-4
 """Absolute; a batch of another size changes a float32 score by less than a hundredth of this."""

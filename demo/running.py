@@ -23,7 +23,7 @@ from demo.show import WIDTH
 from demo.watch import Version
 from demo.workbench import Workbench, WorkbenchError
 from devservices.process import ROOT, ServiceError
-from schemas.records import ModelEvent
+from schemas.results.records import ModelEvent
 
 _TICK_S = 0.05
 _FRAME_S = 0.25

@@ -20,7 +20,7 @@ from demo.feed import Feed
 from demo.judge import TOLERANCE, Verdict
 from demo.plan import PLANNED, STAGES, Planned
 from demo.watch import Watch
-from schemas.records import EventKind, ModelEvent
+from schemas.results.records import EventKind, ModelEvent
 
 WIDTH = 100
 _RECENT_S = 5.0

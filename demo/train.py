@@ -122,7 +122,7 @@ def _export(
 
 def _descend(x: NDArray, y: NDArray, widths: Sequence[int], seed: int) -> list[tuple[Any, Any]]:
     """Weights and biases of a tanh network on standardised rows `(n, widths[0])`, by gradient descent."""
-    from udfs.runtimes.tensorflow_session import configured_tensorflow  # noqa: PLC0415
+    from udfs.models.runtimes.tensorflow.session import configured_tensorflow  # noqa: PLC0415
 
     tf = configured_tensorflow()
     rng = np.random.default_rng(seed)
@@ -151,7 +151,7 @@ def _logits(tf: Any, layers: Sequence[tuple[Any, Any]], rows: Any) -> Any:
 
 
 def _saved_model(path: Path, layers: list[tuple[Any, Any]], mean: NDArray, scale: NDArray) -> None:
-    from udfs.runtimes.tensorflow_session import configured_tensorflow  # noqa: PLC0415
+    from udfs.models.runtimes.tensorflow.session import configured_tensorflow  # noqa: PLC0415
 
     tf = configured_tensorflow()
     module = tf.Module()
@@ -166,7 +166,7 @@ def _saved_model(path: Path, layers: list[tuple[Any, Any]], mean: NDArray, scale
 
 
 def _frozen_graph(path: Path, layers: list[tuple[Any, Any]], mean: NDArray, scale: NDArray) -> None:
-    from udfs.runtimes.tensorflow_session import configured_tensorflow  # noqa: PLC0415
+    from udfs.models.runtimes.tensorflow.session import configured_tensorflow  # noqa: PLC0415
 
     tf = configured_tensorflow()
     constants = [(w.numpy(), b.numpy()) for w, b in layers]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from demo.plan import TARGET
-from schemas.records import DeadLetter, EventKind, ModelEvent, ModelToServeStats, Outcome, decode
-from schemas.results import read_result
-from udfs.folder_reader import visible_files
+from schemas.results.records import DeadLetter, EventKind, ModelEvent, ModelToServeStats, Outcome, decode
+from schemas.results.results import read_result
+from udfs.io.folder_reader import visible_files
 
 Version = tuple[str, int]
 """Data type and version."""

@@ -98,7 +98,7 @@ def train_models(*, cache: str, seed: int) -> str:
 
 def warm_up() -> bool:
     """Import now what publishing needs."""
-    from udfs.runtimes.tensorflow_session import configured_tensorflow  # noqa: PLC0415
+    from udfs.models.runtimes.tensorflow.session import configured_tensorflow  # noqa: PLC0415
 
     configured_tensorflow()
     return True
@@ -130,8 +130,8 @@ def _publish_damaged(planned: Planned, trained: Path, models: Path, fields: list
 
     from millrace.announce import Stream  # noqa: PLC0415
     from millrace.package import packed  # noqa: PLC0415
-    from udfs.descriptor import build  # noqa: PLC0415
-    from udfs.runtimes.base import PartialInput  # noqa: PLC0415
+    from udfs.models.descriptor import build  # noqa: PLC0415
+    from udfs.models.runtimes.base import PartialInput  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as scratch:
         whole = packed(trained / planned.file, Path(scratch)).read_bytes()
@@ -155,7 +155,7 @@ def _publish_damaged(planned: Planned, trained: Path, models: Path, fields: list
 def publish_plan(*, data_type: str, version: int, plan: str, models: str) -> bool:
     """Announce who decides from now on."""
     from millrace.announce import Stream  # noqa: PLC0415
-    from udfs.descriptor import DECIDE, PLAN_NAME, build  # noqa: PLC0415
+    from udfs.models.descriptor import DECIDE, PLAN_NAME, build  # noqa: PLC0415
 
     stream = Stream(Path(models), None, "", {}, 0)
     created, _ = stream.moment(data_type)
@@ -178,8 +178,8 @@ def predict(*, trained: str, models: str) -> list[dict[str, Any]]:
     from demo.train import read_data  # noqa: PLC0415
     from schemas.codecs.factory import CodecSpec, make_codec  # noqa: PLC0415
     from schemas.errors import ModelError  # noqa: PLC0415
-    from udfs.descriptor import SERVE, parse  # noqa: PLC0415
-    from udfs.loading import LoadPolicy, load_model  # noqa: PLC0415
+    from udfs.models.descriptor import SERVE, parse  # noqa: PLC0415
+    from udfs.models.loading import LoadPolicy, load_model  # noqa: PLC0415
 
     data = {found.data_type: found for found in read_data(Path(trained))}
     codec = make_codec(CodecSpec())

@@ -1,1 +1,4 @@
-"""Jobs: settings, wiring, `main`. One job a file."""
+"""Jobs: one a file, wiring and `main` only.
+
+Settings are in `jobs.settings`; logic belongs to `operators` and `udfs`.
+"""

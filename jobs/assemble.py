@@ -9,26 +9,26 @@ from collections.abc import Mapping
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 from pyflink.table import StatementSet, StreamTableEnvironment
 
-from jobs.assemble_settings import AssembleSettings
 from jobs.feature_stores import add_history, check_history
 from jobs.running import run
+from jobs.settings.assemble import AssembleSettings
 from jobs.wiring import connection, folder_reading
-from operators.assemble_requests import AssembleRequests
-from operators.assembly_rows import EXPIRED, MADE
 from operators.block_row import DEAD_LETTERS, KEYED_BLOCK, RESULTS
-from operators.folder_sink import add_folder_sink
-from operators.folder_source import folder_blocks
+from operators.features.assemble_requests import AssembleRequests
+from operators.features.assembly_rows import EXPIRED, MADE
 from operators.kafka import Delivery, Reading
 from operators.kafka_check import check_topics
-from operators.kafka_records import RecordTopics, kafka_blocks
-from operators.kafka_sink import add_kafka_sink
 from operators.keyed_table import keyed_by_first, keyed_stream
-from operators.redis_sink import add_redis_sink
-from operators.result_lines import results_view, side_view
 from operators.side_outputs import side_output
-from udfs.assembly.assembly_spec import AssemblySpec
-from udfs.online.base import StoredView
-from udfs.registry.sql import SqlRegistry
+from operators.sinks.folder_sink import add_folder_sink
+from operators.sinks.kafka_sink import add_kafka_sink
+from operators.sinks.redis_sink import add_redis_sink
+from operators.sinks.result_lines import results_view, side_view
+from operators.sources.folder_source import folder_blocks
+from operators.sources.kafka_records import RecordTopics, kafka_blocks
+from udfs.enrichment.assembly_spec import AssemblySpec
+from udfs.stores.online.base import StoredView
+from udfs.stores.registry.sql import SqlRegistry
 
 
 def build(

@@ -9,23 +9,23 @@ from collections.abc import Mapping
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
-from jobs.feature_settings import BackfillSettings
 from jobs.feature_stores import add_stores, check_stores
 from jobs.running import run
+from jobs.settings.features import BackfillSettings
 from operators.block_row import DEAD_LETTERS
-from operators.feature_rows import FEATURE_BLOCK, events_tag
-from operators.folder_sink import add_folder_sink
-from operators.history_source import by_stretch, history_events
-from operators.result_lines import side_view
+from operators.features.feature_rows import FEATURE_BLOCK, events_tag
+from operators.features.view_batch import ViewBatch
 from operators.side_outputs import side_output
-from operators.view_batch import ViewBatch
+from operators.sinks.folder_sink import add_folder_sink
+from operators.sinks.result_lines import side_view
+from operators.sources.history_source import by_stretch, history_events
 from schemas.errors import FeatureError
-from schemas.features import Declarations
-from udfs.events.reading import read_references, read_sources
-from udfs.events.references import streams_from
+from schemas.features.declarations import Declarations
+from udfs.features.events.reading import read_references, read_sources
+from udfs.features.events.references import streams_from
 from udfs.features.loading import load_declarations
-from udfs.history.events import HistorySpec
-from udfs.history.files import find_files
+from udfs.stores.history.events import HistorySpec
+from udfs.stores.history.files import find_files
 
 
 def build(

@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from pyflink.datastream import DataStream
 from pyflink.table import StatementSet, StreamTableEnvironment
 
-from jobs.feature_settings import History, StoreSettings
+from jobs.settings.features import History, StoreSettings
 from operators.environment import submitted
-from operators.feature_rows import HISTORY
-from operators.history_sink import HistoryOptions, add_history_sink, history_view
-from operators.redis_sink import add_redis_sink
+from operators.features.feature_rows import HISTORY
 from operators.side_outputs import side_output
+from operators.sinks.history_sink import HistoryOptions, add_history_sink, history_view
+from operators.sinks.redis_sink import add_redis_sink
 from schemas.errors import SettingsError
-from schemas.features import Declarations
-from udfs.events.stored import stored_views
-from udfs.history.bucket import check_bucket
-from udfs.history.files import check_schema
-from udfs.online.base import StoredView
-from udfs.s3 import S3Options
+from schemas.features.declarations import Declarations
+from udfs.features.events.stored import stored_views
+from udfs.io.s3 import S3Options
+from udfs.stores.history.bucket import check_bucket
+from udfs.stores.history.files import check_schema
+from udfs.stores.online.base import StoredView
 
 
 def add_stores(

@@ -10,7 +10,7 @@ from py4j.protocol import Py4JError, Py4JJavaError
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
-from jobs.run_settings import RunSettings, S, settings_of
+from jobs.settings.run import RunSettings, S, settings_of
 from operators.environment import FlinkSpec, make_environment, submitted
 from schemas.errors import MillraceError
 

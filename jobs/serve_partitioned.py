@@ -9,7 +9,7 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 from jobs.running import run
-from jobs.settings import ServeSettings
+from jobs.settings.serve import ServeSettings
 from jobs.wiring import add_outputs, check_streams, model_stream, scored_stream
 from operators.model_keys import keyed_models
 

@@ -9,17 +9,17 @@ from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironme
 from pyflink.table import StreamTableEnvironment
 
 from jobs.running import run
-from jobs.speculate_settings import SpeculateSettings
+from jobs.settings.speculate import SpeculateSettings
 from jobs.wiring import add_outputs, check_streams, direct_reading, model_stream, record_stream
 from operators.block_row import RESULTS
-from operators.collector import Collector
-from operators.executor import ExecutorOperator
-from operators.kafka_router import KafkaRouter
+from operators.ensemble.collector import Collector
+from operators.ensemble.executor import ExecutorOperator
+from operators.ensemble.kafka_router import KafkaRouter
+from operators.ensemble.router import EXPECTATIONS, REQUESTS, RouterOperator
+from operators.ensemble.speculation_rows import ANSWER, EXPECTATION, REQUEST
 from operators.keyed_table import keyed_by_first
 from operators.model_keys import keyed_models
-from operators.router import EXPECTATIONS, REQUESTS, RouterOperator
 from operators.side_outputs import side_output
-from operators.speculation_rows import ANSWER, EXPECTATION, REQUEST
 
 
 def build(

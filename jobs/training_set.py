@@ -9,14 +9,14 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 from jobs.running import run
-from jobs.training_settings import TrainingSettings
-from operators.training_tables import Labels, add_training_set
+from jobs.settings.training import TrainingSettings
+from operators.features.training_tables import Labels, add_training_set
 from schemas.errors import FeatureError
-from udfs.history.files import find_files
-from udfs.registry.sql import SqlRegistry
-from udfs.training.base import Wanted
-from udfs.training.labels import keys, result_names, times
-from udfs.training.plan import label_columns, references, sql_types, wanted_of
+from udfs.stores.history.files import find_files
+from udfs.stores.registry.sql import SqlRegistry
+from udfs.stores.training.base import Wanted
+from udfs.stores.training.labels import keys, result_names, times
+from udfs.stores.training.plan import label_columns, references, sql_types, wanted_of
 
 
 def build(

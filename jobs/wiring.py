@@ -7,26 +7,26 @@ from collections.abc import Mapping, Sequence
 from pyflink.datastream import DataStream, KeyedStream
 from pyflink.table import StreamTableEnvironment
 
-from jobs.feature_settings import FeatureSettings
-from jobs.settings import JobSettings, ServeSettings
-from jobs.stream_settings import Broker, Folder, Kafka
+from jobs.settings.features import FeatureSettings
+from jobs.settings.serve import JobSettings, ServeSettings
+from jobs.settings.streams import Broker, Folder, Kafka
 from operators.block_row import KEYED_BLOCK, RESULTS
-from operators.direct_reading import DirectSpec
-from operators.folder_sink import add_folder_sink
-from operators.folder_source import FolderReading, folder_blocks, folder_models
 from operators.kafka import Delivery, KafkaConnection, Reading
 from operators.kafka_check import check_topics
-from operators.kafka_models import kafka_models
-from operators.kafka_records import RecordTopics, kafka_blocks
-from operators.kafka_scorer import KafkaScorer
-from operators.kafka_sink import add_kafka_sink
-from operators.key_ticks import key_ticks
-from operators.keyed_scorer import KeyedScorer
 from operators.keyed_table import keyed_stream
 from operators.lane_keys import key_prefixes
-from operators.result_lines import output_views
-from udfs.kafka_client import reader_properties
-from udfs.partition_reader import TopicReading
+from operators.serving.kafka_scorer import KafkaScorer
+from operators.serving.keyed_scorer import KeyedScorer
+from operators.sinks.folder_sink import add_folder_sink
+from operators.sinks.kafka_sink import add_kafka_sink
+from operators.sinks.result_lines import output_views
+from operators.sources.direct_reading import DirectSpec
+from operators.sources.folder_source import FolderReading, folder_blocks, folder_models
+from operators.sources.kafka_models import kafka_models
+from operators.sources.kafka_records import RecordTopics, kafka_blocks
+from operators.sources.key_ticks import key_ticks
+from udfs.io.kafka_client import reader_properties
+from udfs.io.partition_reader import TopicReading
 
 
 def scored_stream(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from schemas.features import Declarations
-    from udfs.history.consistency import Comparison
+    from schemas.features.declarations import Declarations
+    from udfs.stores.history.consistency import Comparison
 
 _COUNTS = ("equal", "mismatched", "missing", "extra", "late", "newer", "expired")
 
@@ -49,7 +49,7 @@ def check_consistency(
     """
     from schemas.errors import FeatureError, SettingsError  # noqa: PLC0415
     from udfs.features.loading import load_declarations  # noqa: PLC0415
-    from udfs.s3 import S3Options  # noqa: PLC0415
+    from udfs.io.s3 import S3Options  # noqa: PLC0415
 
     if not history and not redis:
         raise SettingsError("there is nothing to compare with: give --history, --redis, or both")
@@ -84,13 +84,13 @@ class _Check:
 
     def of(self, name: str) -> dict[str, Comparison]:
         """Store -> what was found, of one view."""
-        from udfs.events.stored import stored_views  # noqa: PLC0415
-        from udfs.history.compute import compute_rows  # noqa: PLC0415
-        from udfs.history.consistency import compare_history, compare_online, rows_of  # noqa: PLC0415
-        from udfs.history.files import read_rows  # noqa: PLC0415
-        from udfs.history.late import late_entities, late_references  # noqa: PLC0415
-        from udfs.online.base import RedisOptions  # noqa: PLC0415
-        from udfs.online.redis_reader import RedisReader  # noqa: PLC0415
+        from udfs.features.events.stored import stored_views  # noqa: PLC0415
+        from udfs.stores.history.compute import compute_rows  # noqa: PLC0415
+        from udfs.stores.history.consistency import compare_history, compare_online, rows_of  # noqa: PLC0415
+        from udfs.stores.history.files import read_rows  # noqa: PLC0415
+        from udfs.stores.history.late import late_entities, late_references  # noqa: PLC0415
+        from udfs.stores.online.base import RedisOptions  # noqa: PLC0415
+        from udfs.stores.online.redis_reader import RedisReader  # noqa: PLC0415
 
         view = next(v for v in self.declared.views if v.id == name)
         kept, online = stored_views(self.declared, "history"), stored_views(self.declared, "online")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from millrace.options import INLINE_LIMIT
 from millrace.package import packed, type_of
 from schemas.errors import SettingsError
-from udfs.runtimes.base import PartialInput
+from udfs.models.runtimes.base import PartialInput
 
 if TYPE_CHECKING:
     from schemas.tensors import Input, Output
-    from udfs.descriptor import Announcement
-    from udfs.loaded_model import LoadReport, ModelStamp
+    from udfs.models.descriptor import Announcement
+    from udfs.models.loaded_model import LoadReport, ModelStamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def check(
     Of a graph, `inputs` and `signature` stand in its file; `outputs` and `fields` replace those there.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from udfs.descriptor import build, parse  # noqa: PLC0415
+    from udfs.models.descriptor import build, parse  # noqa: PLC0415
 
     kind = type_of(path, model_type)
     if kind == "GRAPH":
@@ -102,7 +102,7 @@ def _check_graph(
     inline_limit: int,
 ) -> Checked:
     from millrace.graph_file import read_graph  # noqa: PLC0415
-    from udfs.descriptor import build, parse  # noqa: PLC0415
+    from udfs.models.descriptor import build, parse  # noqa: PLC0415
 
     said = read_graph(path, scratch, inline_limit)
     graph = replace(said.graph, fields=fields or said.graph.fields)
@@ -116,7 +116,7 @@ def _check_graph(
 def _loaded(
     announcement: Announcement, file: Path, fields: tuple[str, ...], content: Iterable[Path]
 ) -> Checked:
-    from udfs.loading import LoadPolicy, load_model  # noqa: PLC0415
+    from udfs.models.loading import LoadPolicy, load_model  # noqa: PLC0415
 
     roots = tuple({str(path.parent) for path in content})
     model = load_model(announcement, LoadPolicy(roots=roots, fields=fields))

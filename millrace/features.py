@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from udfs.registry import DEFAULT_URL
+from udfs.stores.registry import DEFAULT_URL
 
 if TYPE_CHECKING:
-    from udfs.registry.base import FeatureRef, Lineage, Registry
+    from udfs.stores.registry.base import FeatureRef, Lineage, Registry
 
 features = typer.Typer(
     help="Register feature views and what reads them, and see where each feature comes from.",
@@ -96,7 +96,7 @@ def model(
     registry: Url = DEFAULT_URL,
 ) -> None:
     """Register which features a model reads."""
-    from udfs.registry.base import ModelInputs  # noqa: PLC0415
+    from udfs.stores.registry.base import ModelInputs  # noqa: PLC0415
 
     pairs = [(field, _reference(ref)) for field, ref in (_pair(one, "--input") for one in inputs)]
     with _opened(registry) as known:
@@ -116,7 +116,7 @@ def on_demand(
     registry: Url = DEFAULT_URL,
 ) -> None:
     """Register the service that makes a view's features when a request finds none."""
-    from udfs.registry.base import OnDemand  # noqa: PLC0415
+    from udfs.stores.registry.base import OnDemand  # noqa: PLC0415
 
     pairs = tuple(_pair(one, "--path") for one in paths)
     with _opened(registry) as known:
@@ -125,7 +125,7 @@ def on_demand(
 
 @contextmanager
 def _opened(url: str) -> Iterator[Registry]:
-    from udfs.registry.sql import SqlRegistry  # noqa: PLC0415
+    from udfs.stores.registry.sql import SqlRegistry  # noqa: PLC0415
 
     registry = SqlRegistry(url)
     try:
@@ -142,7 +142,7 @@ def _pair(text: str, option: str) -> tuple[str, str]:
 
 
 def _reference(text: str) -> FeatureRef:
-    from udfs.registry.base import FeatureRef  # noqa: PLC0415
+    from udfs.stores.registry.base import FeatureRef  # noqa: PLC0415
 
     view, colon, feature = text.partition(":")
     if not (view and colon and feature):

@@ -10,9 +10,9 @@ import msgspec
 
 from millrace.package import packed, type_of
 from schemas.errors import DescriptorError, GraphError
-from udfs.descriptor_parts import unique
-from udfs.digest import digest_of
-from udfs.graph_nodes import Graph, Node, NodeInput, OutputRef
+from udfs.models.composite.nodes import Graph, Node, NodeInput, OutputRef
+from udfs.models.descriptor_parts import unique
+from udfs.models.digest import digest_of
 
 
 class _Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

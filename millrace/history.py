@@ -27,9 +27,9 @@ def history(
     Files that a running job has not committed yet are neither listed nor deleted. A bucket's own lifecycle
     rule does the same by the age of files, which after a backfill is not the age of rows.
     """
-    from udfs.history.bucket import delete_before as delete  # noqa: PLC0415
-    from udfs.history.bucket import list_partitions  # noqa: PLC0415
-    from udfs.s3 import S3Options  # noqa: PLC0415
+    from udfs.io.s3 import S3Options  # noqa: PLC0415
+    from udfs.stores.history.bucket import delete_before as delete  # noqa: PLC0415
+    from udfs.stores.history.bucket import list_partitions  # noqa: PLC0415
 
     s3 = S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style)
     if delete_before:

@@ -13,7 +13,7 @@ import typer
 from millrace.options import Bootstrap, Client, Timeout, either
 
 if TYPE_CHECKING:
-    from schemas.records import ModelToServeStats
+    from schemas.results.records import ModelToServeStats
 
 
 def models(
@@ -111,7 +111,7 @@ def merged(stats: Iterable[ModelToServeStats]) -> list[dict[str, Any]]:
 
 
 def _read(data: bytes) -> ModelToServeStats | None:
-    from schemas.records import ModelToServeStats, decode  # noqa: PLC0415
+    from schemas.results.records import ModelToServeStats, decode  # noqa: PLC0415
 
     try:
         return decode(ModelToServeStats, data)

@@ -10,8 +10,8 @@ from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
     from millrace.checking import Checked
-    from udfs.graph_nodes import Graph
-    from udfs.s3 import S3Options
+    from udfs.io.s3 import S3Options
+    from udfs.models.composite.nodes import Graph
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,12 +37,12 @@ def plan(
     either(to_folder, bootstrap, "--to-folder")
     from millrace.announce import Stream  # noqa: PLC0415
     from millrace.values import parse_pairs  # noqa: PLC0415
-    from schemas.plan import ByRule, read_plan, write_plan  # noqa: PLC0415
-    from udfs.descriptor import DECIDE, build  # noqa: PLC0415
+    from schemas.plans.plan import ByRule, read_plan, write_plan  # noqa: PLC0415
+    from udfs.models.descriptor import DECIDE, build  # noqa: PLC0415
 
     checked = read_plan(plan_file.read_bytes())
     if isinstance(checked.route, ByRule):
-        from udfs.speculation.cel import CelRule  # noqa: PLC0415
+        from udfs.ensemble.cel.rules import CelRule  # noqa: PLC0415
 
         for rule in checked.route.rules:
             CelRule(rule.when)

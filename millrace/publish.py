@@ -93,8 +93,8 @@ def publish(
     from millrace.checking import check  # noqa: PLC0415
     from millrace.placement import place  # noqa: PLC0415
     from millrace.render import print_checked  # noqa: PLC0415
-    from udfs.descriptor import build  # noqa: PLC0415
-    from udfs.s3 import S3Options  # noqa: PLC0415
+    from udfs.io.s3 import S3Options  # noqa: PLC0415
+    from udfs.models.descriptor import build  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(prefix="millrace-") as scratch:
         checked = check(

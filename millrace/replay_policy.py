@@ -15,8 +15,8 @@ from millrace.options import Bootstrap, Client, Timeout, either
 
 if TYPE_CHECKING:
     from millrace.score_sheet import ScoreSheet
-    from schemas.decided import Decided
-    from schemas.plan import Plan
+    from schemas.plans.plan import Plan
+    from schemas.results.decided import Decided
 
 _AT_ONCE = 4096
 
@@ -59,7 +59,7 @@ def replay_policy(
     """
     from millrace.score_sheet import ScoreSheet  # noqa: PLC0415
     from schemas.errors import SourceError  # noqa: PLC0415
-    from udfs.decisions.replay import redecide  # noqa: PLC0415
+    from udfs.ensemble.policies.replay import redecide  # noqa: PLC0415
 
     either(from_folder, bootstrap, "--from-folder")
     metrics = _metrics(metric)
@@ -93,8 +93,8 @@ class _Reader:
         self.passed_over = 0
 
     def decided(self, lines: Iterable[bytes]) -> Iterator[Decided]:
-        from schemas.decided import read_decided  # noqa: PLC0415
         from schemas.errors import SettingsError  # noqa: PLC0415
+        from schemas.results.decided import read_decided  # noqa: PLC0415
 
         for line in lines:
             try:
@@ -132,7 +132,7 @@ def _plan(path: Path, deadline_ms: int | None, metrics: dict[str, dict[str, floa
     from msgspec.structs import replace  # noqa: PLC0415
 
     from schemas.errors import PlanError, SettingsError  # noqa: PLC0415
-    from schemas.plan import BestQuality, chain, read_plan  # noqa: PLC0415
+    from schemas.plans.plan import BestQuality, chain, read_plan  # noqa: PLC0415
 
     try:
         plan = read_plan(path.read_bytes())
@@ -161,7 +161,7 @@ def _metrics(values: list[str] | None) -> dict[str, dict[str, float]]:
 def _only_output(plan: Plan, results: list[Decided]) -> str:
     """The output that the plan decides about, or the only one that there is."""
     from schemas.errors import SettingsError  # noqa: PLC0415
-    from schemas.plan import chain  # noqa: PLC0415
+    from schemas.plans.plan import chain  # noqa: PLC0415
 
     for policy in chain(plan.policy):
         if named := getattr(policy, "output", ""):

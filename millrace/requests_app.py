@@ -16,8 +16,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from schemas.errors import SourceError
-from udfs.assembly.submission import read_submission
-from udfs.assembly.wire import write_request
+from udfs.enrichment.submission import read_submission
+from udfs.enrichment.wire import write_request
 
 MOST_BYTES = 262_144
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from schemas.decided import AnswerState, Decided
-from schemas.records import Outcome
-from udfs.decisions.replay import Redecided
+from schemas.results.decided import AnswerState, Decided
+from schemas.results.records import Outcome
+from udfs.ensemble.policies.replay import Redecided
 
 COMBINED = ""
 

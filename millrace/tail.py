@@ -86,7 +86,7 @@ def _show(results: Iterable[bytes], as_json: bool) -> None:
 
 def compact(line: bytes) -> str:
     """One line for a person: when, what, who, how fast, and where the record stands in its stream."""
-    from schemas.results import read_result  # noqa: PLC0415
+    from schemas.results.results import read_result  # noqa: PLC0415
 
     try:
         r = read_result(line)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from schemas.errors import LocationError, SourceError
 
 if TYPE_CHECKING:
-    from udfs.s3 import S3Options
+    from udfs.io.s3 import S3Options
 
 
 def upload(file: Path, target: str, data_type: str, sha256: str, s3_options: S3Options) -> str:
@@ -29,7 +29,7 @@ def upload(file: Path, target: str, data_type: str, sha256: str, s3_options: S3O
 
 
 def _to_folder(file: Path, target: str, name: str) -> str:
-    from udfs.local_folder import path_of  # noqa: PLC0415
+    from udfs.models.local_folder import path_of  # noqa: PLC0415
 
     path = path_of(target) / name
     hidden = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -48,7 +48,7 @@ def _to_s3(file: Path, target: str, name: str, options: S3Options) -> str:
     from boto3.exceptions import Boto3Error  # noqa: PLC0415
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
-    from udfs.s3 import s3_client, split  # noqa: PLC0415
+    from udfs.io.s3 import s3_client, split  # noqa: PLC0415
 
     bucket, prefix = split(target)
     key = f"{prefix}/{name}" if prefix else name

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from schemas.tensors import DType
-from udfs.runtimes.base import PartialInput
+from udfs.models.runtimes.base import PartialInput
 
 _DTYPE = "|".join(d.value for d in DType)
 _INPUT = re.compile(rf"(?P<name>.+?)(:(?P<dtype>{_DTYPE})(\[(?P<shape>[\d, x]*)\])?)?(=(?P<fields>.*))?")

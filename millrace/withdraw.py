@@ -23,7 +23,7 @@ def withdraw(
     either(to_folder, bootstrap, "--to-folder")
     from millrace.announce import Stream  # noqa: PLC0415
     from millrace.values import parse_pairs  # noqa: PLC0415
-    from udfs.descriptor import WITHDRAW, build  # noqa: PLC0415
+    from udfs.models.descriptor import WITHDRAW, build  # noqa: PLC0415
 
     stream = Stream(to_folder, bootstrap, topic, parse_pairs(client, "--client"), timeout)
     created_ms, _ = stream.moment(data_type)

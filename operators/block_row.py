@@ -10,8 +10,8 @@ from pyflink.common.typeinfo import Types
 from pyflink.datastream.output_tag import OutputTag
 
 from schemas.block import Block, PackedBlock, unpack
-from schemas.records import DeadLetter, ModelEvent, encode
-from udfs.emission import Emission, ResultRun
+from schemas.results.records import DeadLetter, ModelEvent, encode
+from udfs.serving.output import Emission, ResultRun
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 

@@ -10,7 +10,7 @@ from pyflink.datastream.functions import RuntimeContext
 from pyflink.datastream.state import ListStateDescriptor, ValueStateDescriptor
 
 from schemas.block import Block
-from udfs.holding import Held, HoldPolicy
+from udfs.serving.buffering import Held, HoldPolicy
 
 
 class HeldBlocks:

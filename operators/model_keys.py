@@ -13,7 +13,7 @@ from operators.block_row import KEYED_DESCRIPTOR, descriptor_of
 from operators.keyed_table import keyed_by_first
 from operators.lane_keys import key_prefixes
 from schemas.errors import DescriptorError
-from udfs.descriptor import parse
+from udfs.models.descriptor import parse
 
 
 class ModelKeys(FlatMapFunction):

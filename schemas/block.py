@@ -6,7 +6,7 @@ separator (U+001E). A record without key and headers is its payload as it is, as
 the separator nor begins with the frame mark (U+001D); any other is framed: mark, flags, mark, key, mark,
 headers as JSON, mark, payload. Flags: `p` the payload is in base64, `k` there is a key, `K` there is one in
 base64.
-This module is the one place that knows the layout; `operators.kafka_records` writes it in SQL.
+This module is the one place that knows the layout; `operators.sources.kafka_records` writes it in SQL.
 """
 
 from __future__ import annotations

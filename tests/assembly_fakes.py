@@ -9,10 +9,10 @@ from typing import Any
 
 from schemas.errors import StoreError
 from tests.feature_cases import CREATOR, DECLARED, INPUTS
-from udfs.assembly.base import Created
-from udfs.online.base import Found, State, StoredView
-from udfs.registry.base import OnDemand
-from udfs.registry.sql import SqlRegistry
+from udfs.enrichment.base import Created
+from udfs.stores.online.base import Found, State, StoredView
+from udfs.stores.registry.base import OnDemand
+from udfs.stores.registry.sql import SqlRegistry
 
 
 def filled_registry(folder: Path) -> SqlRegistry:

@@ -8,10 +8,10 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from devservices.process import wait_until
-from schemas.decided import Decided, read_decided
-from schemas.plan import Plan
+from schemas.plans.plan import Plan
+from schemas.results.decided import Decided, read_decided
 from tests.streams import Streams
-from udfs.decisions.replay import redecide
+from udfs.ensemble.policies.replay import redecide
 
 Plans = Mapping[tuple[str, int], Plan]
 """By name and version."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from schemas.answers import Answer, AnswerOutcome, Asked, to_columns
-from schemas.plan import Policy
-from udfs.decisions import BlockAnswers, Decision, decide
+from schemas.plans.plan import Policy
+from schemas.results.answers import Answer, AnswerOutcome, Asked, to_columns
+from udfs.ensemble.policies import BlockAnswers, Decision, decide
 
 
 def answer(candidate: str, rows: Sequence[int] | None = None, **columns: Any) -> Answer:

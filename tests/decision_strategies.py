@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from schemas.answers import Answer, AnswerOutcome, Asked, to_columns
-from schemas.plan import (
+from schemas.plans.plan import (
     Agreement,
     BestConfidence,
     BestQuality,
@@ -18,6 +17,7 @@ from schemas.plan import (
     Policy,
     Prefer,
 )
+from schemas.results.answers import Answer, AnswerOutcome, Asked, to_columns
 from tests.decision_cases import column
 
 NAMES = ("a", "b", "c", "d")

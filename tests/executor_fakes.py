@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from schemas.answers import Answer, Asked, Request
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import LoadError
-from schemas.records import ModelEvent
+from schemas.results.answers import Answer, Asked, Request
+from schemas.results.records import ModelEvent
 from schemas.tensors import Columns
 from tests.serving_fakes import Doubling, block_of, loaded_model
-from udfs.descriptor import WITHDRAW, Announcement, build, parse
-from udfs.loaded_model import LoadedModel
-from udfs.speculation.clock import Clock
-from udfs.speculation.drill import Drill
-from udfs.speculation.executor import Executor
-from udfs.speculation.worker import Limits
+from udfs.ensemble.execution.clock import Clock
+from udfs.ensemble.execution.drill import Drill
+from udfs.ensemble.execution.executor import Executor
+from udfs.ensemble.execution.worker import Limits
+from udfs.models.descriptor import WITHDRAW, Announcement, build, parse
+from udfs.models.loaded_model import LoadedModel
 
 STICKS = 99.0
 WAIT = 30  # seconds after which a test that waits for a thread gives up

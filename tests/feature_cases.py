@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.features import (
+from schemas.features.declarations import (
     Aggregate,
     Column,
     Count,
@@ -14,7 +14,7 @@ from schemas.features import (
     Trailing,
     Value,
 )
-from udfs.registry.base import FeatureRef, ModelInputs, OnDemand
+from udfs.stores.registry.base import FeatureRef, ModelInputs, OnDemand
 
 SALES = Source(
     name="sales",

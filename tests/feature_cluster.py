@@ -13,12 +13,12 @@ from devservices.flink_rest import ENDED
 from devservices.process import ROOT, ServiceError, wait_until
 from devservices.redis import Redis
 from devservices.s3proxy import S3Proxy
-from schemas.features import Declarations
-from udfs.events.stored import stored_views
-from udfs.history.consistency import comparable
-from udfs.online.base import RedisOptions, State
-from udfs.online.redis_reader import RedisReader
-from udfs.s3 import S3Options
+from schemas.features.declarations import Declarations
+from udfs.features.events.stored import stored_views
+from udfs.io.s3 import S3Options
+from udfs.stores.history.consistency import comparable
+from udfs.stores.online.base import RedisOptions, State
+from udfs.stores.online.redis_reader import RedisReader
 
 
 class FeatureCluster:

@@ -10,8 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.feature_block import ARROW
-from schemas.features import (
+from schemas.features.declarations import (
     Aggregate,
     Column,
     Count,
@@ -31,9 +30,10 @@ from schemas.features import (
     Value,
     write_declarations,
 )
+from schemas.features.feature_block import ARROW
 from udfs.features.loading import load_declarations
-from udfs.history.files import file_system
-from udfs.s3 import S3Options
+from udfs.io.s3 import S3Options
+from udfs.stores.history.files import file_system
 
 NAMES = ("signals", "zips", "networks")
 VIEWS = ("spend_v1", "busy_v1", "plain_v1", "towns_v1")
@@ -134,7 +134,7 @@ def declare(file: Path, topic: str = "", history: str = "", idle: str = "1 h") -
     `idle` is the source's."""
     made = write_declarations(_declared(topic, history, idle))
     file.write_text(
-        f"import msgspec\nfrom schemas.features import Declarations\n"
+        f"import msgspec\nfrom schemas.features.declarations import Declarations\n"
         f"DECLARATIONS = msgspec.json.decode({made!r}, type=Declarations)\n"
     )
     return load_declarations(file)

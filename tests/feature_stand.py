@@ -11,16 +11,16 @@ import pyarrow as pa
 from pyflink.datastream import TimeDomain
 
 from operators.block_row import DEAD_LETTERS, row_of
-from operators.decode_events import DecodeEvents
-from operators.decode_references import DecodeReferences
-from operators.feature_rows import HISTORY, events_tag, features_of, progress_tag
-from operators.view_operator import ViewOperator
+from operators.features.decode_events import DecodeEvents
+from operators.features.decode_references import DecodeReferences
+from operators.features.feature_rows import HISTORY, events_tag, features_of, progress_tag
+from operators.features.view_operator import ViewOperator
 from schemas.block import Block, pack
-from schemas.features import Declarations
-from schemas.records import DeadLetter, decode
-from udfs.events.decode_spec import DecodeSpec, ReferenceSpec
-from udfs.events.references import Stream, streams_from
-from udfs.events.view_spec import ViewSpec
+from schemas.features.declarations import Declarations
+from schemas.results.records import DeadLetter, decode
+from udfs.features.events.decode_spec import DecodeSpec, ReferenceSpec
+from udfs.features.events.references import Stream, streams_from
+from udfs.features.events.view_spec import ViewSpec
 
 END = 2**63 - 1
 

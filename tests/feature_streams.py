@@ -11,12 +11,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.features import Declarations
-from udfs.events.stored import stored_views
+from schemas.features.declarations import Declarations
+from udfs.features.events.stored import stored_views
 from udfs.features.loading import load_declarations
-from udfs.history.consistency import comparable
-from udfs.history.files import file_system, read_rows
-from udfs.s3 import S3Options
+from udfs.io.s3 import S3Options
+from udfs.stores.history.consistency import comparable
+from udfs.stores.history.files import file_system, read_rows
 
 _DECLARATIONS = """
 [[sources]]

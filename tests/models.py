@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.runtimes.tensorflow_session import configured_tensorflow
+from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
 Layers = Sequence[tuple[NDArray, NDArray]]
 

@@ -10,8 +10,8 @@ import numpy as np
 from schemas.block import Block
 from schemas.errors import LoadError, PredictError
 from schemas.tensors import Columns, DType, Input, Output
-from udfs.descriptor import Announcement
-from udfs.loaded_model import LoadedModel, LoadReport, ModelStamp
+from udfs.models.descriptor import Announcement
+from udfs.models.loaded_model import LoadedModel, LoadReport, ModelStamp
 
 POISON = 13.0
 NOT_FINITE = 17.0

@@ -15,8 +15,8 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from devservices.kafka import KafkaBroker
 from devservices.process import ROOT, Process
-from schemas.records import DeadLetter, ModelEvent, decode
-from schemas.results import Scored, read_result
+from schemas.results.records import DeadLetter, ModelEvent, decode
+from schemas.results.results import Scored, read_result
 
 OUTPUTS = ("results", "dead-letters", "model-events", "model-stats")
 

@@ -1,1 +1,5 @@
-"""Pure Python, no Flink: model runtimes, checked loading, and the state machine that scores blocks."""
+"""The logic without Flink, in wings: loading and running models, serving, ensembles, features, stores,
+enrichment and input/output.
+
+Nothing here imports Flink, `operators` or `jobs`, and nothing happens at import.
+"""

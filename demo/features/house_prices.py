@@ -6,7 +6,7 @@ day too old.
 
 from __future__ import annotations
 
-from schemas.features import (
+from schemas.features.declarations import (
     Aggregate,
     Column,
     Count,

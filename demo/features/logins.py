@@ -6,7 +6,7 @@ ranges of that bucket. `udfs.features.ip_ranges` has both functions and says how
 
 from __future__ import annotations
 
-from schemas.features import (
+from schemas.features.declarations import (
     Aggregate,
     Column,
     Count,

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from schemas.codecs.factory import CodecSpec
-from schemas.features import (
+from schemas.features.declarations import (
     Aggregate,
     Column,
     Count,

@@ -15,7 +15,7 @@ from demo.job import Job, serving
 from demo.pace import Pace
 from demo.running import DemoError
 from demo.workbench import Workbench
-from schemas.records import EventKind
+from schemas.results.records import EventKind
 
 Flags = list[str | Path]
 

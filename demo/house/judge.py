@@ -11,8 +11,8 @@ from typing import Any
 from demo.house.plan import INPUTS, PREDICTED
 from demo.house.story import Facts
 from demo.house.watch import HouseWatch
-from schemas.records import Outcome
-from schemas.results import DIGEST_DIGITS
+from schemas.results.records import Outcome
+from schemas.results.results import DIGEST_DIGITS
 
 TOLERANCE = 1e-9
 """Relative, of accuracies, and of scores by scikit-learn and by the evaluator: one sum in two orders."""

@@ -19,7 +19,7 @@ from demo.running import DemoError, Refresh, display, every, ignore_signals
 from demo.workbench import Workbench
 from devservices.process import environment
 from devservices.redis import Redis
-from udfs.online.base import RedisOptions
+from udfs.stores.online.base import RedisOptions
 
 _TICK_S = 0.2  # a look at the folders of history takes some milliseconds
 _SILENCE_S = 120

@@ -17,8 +17,8 @@ from demo.house.judge import TOLERANCE, Verdict
 from demo.house.story import DAYS, Facts
 from demo.house.watch import HouseWatch
 from demo.show import table_of
-from schemas.records import EventKind, ModelEvent
-from udfs.online.base import Found, State
+from schemas.results.records import EventKind, ModelEvent
+from udfs.stores.online.base import Found, State
 
 _SHOWN = 6
 _LOOK_S = 0.5

@@ -68,8 +68,8 @@ def score(*, root: str) -> dict[str, Any]:
 
     from demo.watch import NewLines  # noqa: PLC0415
     from schemas.codecs.factory import CodecSpec, make_codec  # noqa: PLC0415
-    from udfs.descriptor import parse  # noqa: PLC0415
-    from udfs.loading import LoadPolicy, load_model  # noqa: PLC0415
+    from udfs.models.descriptor import parse  # noqa: PLC0415
+    from udfs.models.loading import LoadPolicy, load_model  # noqa: PLC0415
 
     folders = Folders(Path(root))
     [announced] = folders.models.glob("*.model")
@@ -95,7 +95,7 @@ def _command(*arguments: str) -> None:
 def _training_set(folder: Path) -> Any:
     import pyarrow.dataset as ds  # noqa: PLC0415
 
-    from udfs.folder_reader import visible_files  # noqa: PLC0415
+    from udfs.io.folder_reader import visible_files  # noqa: PLC0415
 
     table = ds.dataset([str(file) for file in visible_files(folder)], format="parquet").to_table()
     return table.sort_by("row")

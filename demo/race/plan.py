@@ -9,7 +9,7 @@ from typing import Any
 
 from demo.plan import Planned
 from demo.race.watch import RaceWatch
-from schemas.records import EventKind
+from schemas.results.records import EventKind
 
 DATA_TYPE = "wine"
 LINEAR = Planned(DATA_TYPE, 1, "PMML", "wine-v4.pmml", "logistic regression", name="linear")

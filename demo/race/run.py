@@ -22,9 +22,9 @@ from demo.running import display, ignore_signals, play, predictions_of, trained_
 from demo.train import read_data
 from demo.workbench import Workbench
 from devservices.process import environment
-from schemas.decided import Decided
-from schemas.plan import read_plan
-from udfs.decisions.replay import redecide
+from schemas.plans.plan import read_plan
+from schemas.results.decided import Decided
+from udfs.ensemble.policies.replay import redecide
 
 
 def race(options: argparse.Namespace, console: Console, work: Path) -> int:

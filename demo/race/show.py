@@ -20,7 +20,7 @@ from demo.race.director import RaceDirector
 from demo.race.plan import ABOUT_PLANS, CANDIDATES, DEADLINE_MS, DEEP, SLOW_MS, STAGES
 from demo.race.watch import RaceWatch
 from demo.show import ms_of, table_of
-from schemas.records import EventKind, ModelEvent
+from schemas.results.records import EventKind, ModelEvent
 
 _STYLES = {"racing": "bold green", "slow": "bold yellow", "withdrawn": "dim", "loading": "yellow"}
 _MEANINGS = (

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from demo.watch import NewLines, Result, said
-from schemas.decided import AnswerState, Decided, read_decided
-from schemas.records import DeadLetter, EventKind, ModelEvent, Outcome, decode
+from schemas.results.decided import AnswerState, Decided, read_decided
+from schemas.results.records import DeadLetter, EventKind, ModelEvent, Outcome, decode
 
 
 @dataclass(slots=True)

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from schemas.codecs.base import Code
 from schemas.codecs.factory import make_codec
-from schemas.feature_block import ARROW
-from schemas.features import Column, FeatureType, Source
+from schemas.features.declarations import Column, FeatureType, Source
+from schemas.features.feature_block import ARROW
 from schemas.tensors import BadRecord
 
 _INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]

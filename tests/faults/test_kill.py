@@ -11,7 +11,7 @@ from devservices.process import ROOT, wait_until
 from tests import models
 from tests.feeder import Feeder
 from tests.streams import Streams
-from udfs.descriptor import build
+from udfs.models.descriptor import build
 
 
 def test_a_killed_task_manager_loses_and_doubles_nothing(

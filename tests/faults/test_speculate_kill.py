@@ -14,13 +14,13 @@ import orjson
 from devservices.flink_cluster import StandaloneCluster
 from devservices.kafka import KafkaBroker
 from devservices.process import ROOT, wait_until
-from schemas.plan import read_plan
-from schemas.records import EventKind, Outcome
+from schemas.plans.plan import read_plan
+from schemas.results.records import EventKind, Outcome
 from tests import models
 from tests.decided_results import DecidedResults, assert_decided_by_plans, time_by_broker, timed_results
 from tests.feeder import Feeder
 from tests.streams import Sent, Streams
-from udfs.descriptor import DECIDE, build
+from udfs.models.descriptor import DECIDE, build
 
 COUNT, PER_SECOND = 100_000, 4000
 FACTORS = {"one": 1.0, "two": 2.0, "five": 5.0}

@@ -10,14 +10,14 @@ from pathlib import Path
 from devservices.flink_cluster import StandaloneCluster
 from devservices.kafka import KafkaBroker
 from devservices.process import ROOT
-from schemas.decided import AnswerState, Decided
-from schemas.plan import read_plan
-from schemas.records import Outcome
+from schemas.plans.plan import read_plan
+from schemas.results.decided import AnswerState, Decided
+from schemas.results.records import Outcome
 from tests import models
 from tests.decided_results import DecidedResults, assert_decided_by_plans, time_by_broker, timed_results
 from tests.feeder import Feeder
 from tests.streams import Streams
-from udfs.descriptor import DECIDE, build
+from udfs.models.descriptor import DECIDE, build
 
 FALLBACK = {"policy": "fallback", "value": {"y": -1.0}}
 """For whatever comes while models are loading."""

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from devservices.process import ROOT, jars
-from schemas.records import DeadLetter, decode
+from schemas.results.records import DeadLetter, decode
 from tests.feature_streams import VIEWS, declare, encoded, events, read_history, write_history
-from udfs.folder_reader import visible_files
-from udfs.s3 import S3Options
+from udfs.io.folder_reader import visible_files
+from udfs.io.s3 import S3Options
 
 COUNT = 20_000
 BAD = {b"{": "unparsable", b'{"id": "x", "account": null, "at": 1}': "null", b"[]": "not_an_object"}

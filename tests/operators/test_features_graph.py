@@ -10,12 +10,12 @@ import pytest
 from pyflink.java_gateway import get_gateway
 
 from jobs import backfill, features
-from jobs.feature_settings import BackfillSettings, FeatureSettings
-from jobs.run_settings import settings_of
+from jobs.settings.features import BackfillSettings, FeatureSettings
+from jobs.settings.run import settings_of
 from operators.environment import FlinkSpec, make_environment
 from tests import feature_enriched
 from tests.feature_streams import declare, events, write_history
-from udfs.s3 import S3Options
+from udfs.io.s3 import S3Options
 
 LIB = Path(__file__).resolve().parents[2] / ".cache" / "jars" / "lib"
 PYTHON = "org.apache.flink.streaming.api.operators.python."

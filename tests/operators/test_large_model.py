@@ -8,11 +8,11 @@ from pathlib import Path
 import orjson
 
 from devservices.process import ROOT, Process
-from schemas.records import Outcome
-from schemas.results import read_result
+from schemas.results.records import Outcome
+from schemas.results.results import read_result
 from tests import models
-from udfs.descriptor import build
-from udfs.folder_reader import visible_files
+from udfs.io.folder_reader import visible_files
+from udfs.models.descriptor import build
 
 
 def test_its_checkpoints_succeed(tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from devservices.process import ROOT, Process, wait_until
-from schemas.decided import Decided, read_decided
-from schemas.plan import read_plan
-from schemas.records import CandidateStats, DeadLetter, EventKind, ModelEvent, decode
+from schemas.plans.plan import read_plan
+from schemas.results.decided import Decided, read_decided
+from schemas.results.records import CandidateStats, DeadLetter, EventKind, ModelEvent, decode
 from tests.models import constant_frozen_graph, constant_saved_model, zipped
-from udfs.decisions.replay import redecide
-from udfs.descriptor import DECIDE, build
-from udfs.folder_reader import visible_files
-from udfs.runtimes.base import PartialInput
+from udfs.ensemble.policies.replay import redecide
+from udfs.io.folder_reader import visible_files
+from udfs.models.descriptor import DECIDE, build
+from udfs.models.runtimes.base import PartialInput
 
 PLAN = {
     "policy": {"policy": "median", "output": "y", "least": 2, "otherwise": {"policy": "first"}},

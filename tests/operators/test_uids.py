@@ -11,8 +11,8 @@ import pytest
 from pyflink.java_gateway import get_gateway
 
 from jobs import serve, serve_partitioned, speculate
-from jobs.settings import JobSettings, ServeSettings, settings_of
-from jobs.speculate_settings import SpeculateSettings
+from jobs.settings.serve import JobSettings, ServeSettings, settings_of
+from jobs.settings.speculate import SpeculateSettings
 from operators.environment import FlinkSpec, make_environment
 
 JARS = sorted((Path(__file__).resolve().parents[2] / ".cache" / "jars" / "lib").glob("flink-*.jar"))

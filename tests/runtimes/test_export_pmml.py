@@ -10,8 +10,8 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from millrace.export_pmml import decision_tree, linear_regression, logistic_regression
 from tests.pmml_evaluator import evaluate
-from udfs.runtimes.base import Artifact, Wanted
-from udfs.runtimes.pmml import load
+from udfs.models.runtimes.base import Artifact, Wanted
+from udfs.models.runtimes.pmml.runtime import load
 
 IRIS = load_iris()
 FIELDS = ("sepal_length", "sepal_width", "petal_length", "petal_width")

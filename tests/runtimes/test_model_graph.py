@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 from millrace.cli import app
 from schemas.codecs.factory import CodecSpec, make_codec
 from schemas.errors import GraphError, InputsError, LoadError, ModelError, PredictError, UnsafeModelError
-from schemas.results import read_result
+from schemas.results.results import read_result
 from tests.models import graph as frozen
 from tests.models import save, zipped
 from tests.serving_fakes import block_of
-from udfs.descriptor import build, parse
-from udfs.graph_nodes import Graph, Node, NodeInput, OutputRef
-from udfs.loading import LoadPolicy, load_model
-from udfs.serving import Serving
+from udfs.models.composite.nodes import Graph, Node, NodeInput, OutputRef
+from udfs.models.descriptor import build, parse
+from udfs.models.loading import LoadPolicy, load_model
+from udfs.serving.serving import Serving
 
 pytest.importorskip("tensorflow")
 

@@ -35,11 +35,11 @@ from tests.pmml_documents import (
     tree,
 )
 from tests.pmml_evaluator import Result, evaluate
-from udfs.runtimes import pmml_jvm
-from udfs.runtimes.base import Artifact, PartialInput, Runtime, Wanted
-from udfs.runtimes.pmml import PmmlRuntime, load
-from udfs.runtimes.pmml_document import parse
-from udfs.runtimes.pmml_proof import missing_allowed
+from udfs.models.runtimes.base import Artifact, PartialInput, Runtime, Wanted
+from udfs.models.runtimes.pmml import jvm as pmml_jvm
+from udfs.models.runtimes.pmml.document import parse
+from udfs.models.runtimes.pmml.proof import missing_allowed
+from udfs.models.runtimes.pmml.runtime import PmmlRuntime, load
 
 WINE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "wine"
 WINE_FIELDS = ("fixed acidity", "volatile acidity", "citric acid", "residual sugar", "chlorides",
@@ -353,8 +353,8 @@ def test_without_java_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch,
 CHILD = """
 import sys, time
 from pathlib import Path
-from udfs.runtimes.base import Artifact, Wanted
-from udfs.runtimes.pmml import load
+from udfs.models.runtimes.base import Artifact, Wanted
+from udfs.models.runtimes.pmml.runtime import load
 runtime = load(Artifact(sys.stdin.buffer.read(), None, Path()), Wanted())
 print("loaded", flush=True)
 time.sleep(600)

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from millrace.cli import app
-from udfs.descriptor import parse
-from udfs.loading import LoadPolicy, load_model
+from udfs.models.descriptor import parse
+from udfs.models.loading import LoadPolicy, load_model
 
 WEIGHTS = np.array([[2.0], [3.0]], np.float32)
 

@@ -21,13 +21,13 @@ import pytest
 
 from devservices.process import ROOT, environment
 from devservices.redis import Redis
-from schemas.feature_block import FeatureBlock
+from schemas.features.feature_block import FeatureBlock
 from tests.feature_cases import DECLARED, INPUTS
-from udfs.folder_reader import visible_files
-from udfs.online.base import RedisOptions
-from udfs.online.redis_writer import RedisWriter
-from udfs.registry.base import OnDemand
-from udfs.registry.sql import SqlRegistry
+from udfs.io.folder_reader import visible_files
+from udfs.stores.online.base import RedisOptions
+from udfs.stores.online.redis_writer import RedisWriter
+from udfs.stores.registry.base import OnDemand
+from udfs.stores.registry.sql import SqlRegistry
 
 COUNT = 1200
 KINDS = ("here", "new", "stuck", "gone", "stranger", "broken")

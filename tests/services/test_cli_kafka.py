@@ -10,7 +10,7 @@ from pathlib import Path
 
 from devservices.kafka import KafkaBroker
 from devservices.process import ROOT, free_port
-from schemas.records import EventKind
+from schemas.results.records import EventKind
 from tests import models
 from tests.streams import Sent, Streams
 

@@ -17,10 +17,10 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
 from devservices.kafka import KafkaBroker
-from schemas.records import EventKind
+from schemas.results.records import EventKind
 from tests import models
 from tests.streams import Sent, Streams
-from udfs.descriptor import build
+from udfs.models.descriptor import build
 
 NOW = time.time_ns() // 1_000_000
 SCHEMA: dict[str, Any] = {

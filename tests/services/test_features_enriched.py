@@ -15,14 +15,14 @@ from devservices.process import ROOT, wait_until
 from devservices.redis import Redis
 from devservices.s3proxy import S3Proxy
 from schemas.errors import StoreError
-from schemas.features import Declarations
+from schemas.features.declarations import Declarations
 from tests.feature_cluster import FeatureCluster, newest, online_rows
 from tests.feature_enriched import NAMES, declare, streams, write_histories
 from tests.feature_streams import read_history
 from tests.streams import Sent, Streams
-from udfs.events.stored import stored_views
-from udfs.history.compute import compute_rows
-from udfs.history.consistency import comparable, rows_of
+from udfs.features.events.stored import stored_views
+from udfs.stores.history.compute import compute_rows
+from udfs.stores.history.consistency import comparable, rows_of
 
 COUNT, STEP_MS = 20_000, 20
 

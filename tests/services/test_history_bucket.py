@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 from devservices.s3proxy import S3Proxy
 from millrace.cli import app
 from schemas.errors import StoreError
-from udfs.history.bucket import check_bucket
-from udfs.s3 import S3Options
+from udfs.io.s3 import S3Options
+from udfs.stores.history.bucket import check_bucket
 
 VIEW = "spend_v1"
 FILES = {

@@ -10,10 +10,10 @@ import orjson
 import pytest
 
 from devservices.kafka import KafkaBroker
-from schemas.records import Outcome
+from schemas.results.records import Outcome
 from tests import models
 from tests.streams import Sent, Streams
-from udfs.descriptor import build
+from udfs.models.descriptor import build
 
 COUNT = 100_000
 BAD = {

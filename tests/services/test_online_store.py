@@ -20,12 +20,12 @@ import redis
 from devservices.process import wait_until
 from devservices.redis import Redis
 from schemas.errors import StoreError
-from schemas.feature_block import ARROW, CREATED, TIMESTAMP, FeatureBlock
-from schemas.features import FeatureType
-from udfs.online.base import RedisOptions, State, StoredView
-from udfs.online.layout import KeyLayout, field, time_field
-from udfs.online.redis_reader import RedisReader
-from udfs.online.redis_writer import RedisWriter
+from schemas.features.declarations import FeatureType
+from schemas.features.feature_block import ARROW, CREATED, TIMESTAMP, FeatureBlock
+from udfs.stores.online.base import RedisOptions, State, StoredView
+from udfs.stores.online.layout import KeyLayout, field, time_field
+from udfs.stores.online.redis_reader import RedisReader
+from udfs.stores.online.redis_writer import RedisWriter
 
 HOUR = 3_600_000
 NOW = int(time.time() * 1000)

@@ -10,9 +10,9 @@ import pytest
 
 from devservices.postgres import Postgres
 from schemas.errors import RegistryError
-from schemas.features import Declarations
+from schemas.features.declarations import Declarations
 from tests.feature_cases import CREATOR, DECLARED, DISTRICTS, INPUTS, SALES
-from udfs.registry.sql import SqlRegistry
+from udfs.stores.registry.sql import SqlRegistry
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from devservices.process import ROOT, wait_until
 from tests import models
 from tests.feeder import Feeder
 from tests.streams import Streams
-from udfs.descriptor import build
+from udfs.models.descriptor import build
 
 PACKAGES = ("jobs", "operators", "udfs", "schemas")
 SMALL = {
@@ -48,7 +48,7 @@ def release(folder: Path, name: str) -> Path:
     """A copy of the project's code whose results say which release wrote them."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / name / package, ignore=shutil.ignore_patterns("__pycache__"))
-    results = folder / name / "schemas" / "results.py"
+    results = folder / name / "schemas" / "results" / "results.py"
     before = results.read_text()
     after = before.replace("    fields = {\n", f'    fields = {{\n        "release": "{name}",\n', 1)
     assert after != before

@@ -12,10 +12,10 @@ import orjson
 import pytest
 
 from devservices.kafka import KafkaBroker
-from schemas.records import EventKind, Outcome
+from schemas.results.records import EventKind, Outcome
 from tests import models
 from tests.streams import Sent, Streams
-from udfs.descriptor import build
+from udfs.models.descriptor import build
 
 COUNT = 3000
 HOUR_AGO = time.time_ns() // 1_000_000 - 3_600_000  # older ones the broker's retention would delete

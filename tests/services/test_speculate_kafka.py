@@ -16,16 +16,16 @@ import pytest
 
 from devservices.kafka import KafkaBroker
 from devservices.process import ROOT, Process, wait_until
-from schemas.decided import AnswerState, Decided
 from schemas.model_pb2 import ModelDescriptor
-from schemas.plan import read_plan
-from schemas.records import EventKind, ModelEvent, Outcome
+from schemas.plans.plan import read_plan
+from schemas.results.decided import AnswerState, Decided
+from schemas.results.records import EventKind, ModelEvent, Outcome
 from tests import models
 from tests.decided_results import DecidedResults, assert_decided_by_plans
 from tests.feeder import Feeder
 from tests.streams import Sent, Streams
-from udfs.descriptor import DECIDE, WITHDRAW, build
-from udfs.runtimes.tensorflow_session import configured_tensorflow
+from udfs.models.descriptor import DECIDE, WITHDRAW, build
+from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
 PER_SECOND = 400
 FENCE_MS, MAX_FENCED = 1000, 2

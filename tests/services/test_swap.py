@@ -10,11 +10,11 @@ from pathlib import Path
 
 from devservices.kafka import KafkaBroker
 from devservices.process import ROOT, wait_until
-from schemas.records import EventKind
+from schemas.results.records import EventKind
 from tests import models
 from tests.feeder import Feeder
 from tests.streams import Streams
-from udfs.descriptor import WITHDRAW, build
+from udfs.models.descriptor import WITHDRAW, build
 
 PER_SECOND = 10_000
 SLOW = (1, 64, 1024, *[65536] * 800)  # so much warm-up that a load takes seconds

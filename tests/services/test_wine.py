@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from devservices.process import ROOT
-from schemas.records import EventKind, ModelEvent, decode
-from schemas.results import Scored, read_result
+from schemas.results.records import EventKind, ModelEvent, decode
+from schemas.results.results import Scored, read_result
 
 FIELDS = [
     "fixed acidity",

@@ -9,7 +9,7 @@ from functools import reduce
 from statistics import fmean
 from typing import Any
 
-from schemas.features import (
+from schemas.features.declarations import (
     Aggregate,
     Count,
     Custom,

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import ArchiveError
-from udfs.runtimes.archive import unpack
+from udfs.models.runtimes.archive import unpack
 
 MODEL = {"saved_model.pb": b"graph", "variables/variables.index": b"index" * 50}
 

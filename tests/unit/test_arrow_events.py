@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from schemas.codecs.arrow_events import EventReader
 from schemas.codecs.factory import CodecSpec
-from schemas.features import Column, FeatureType, Source
+from schemas.features.declarations import Column, FeatureType, Source
 
 COLUMNS = (
     Column(name="a key", type=FeatureType.STRING),

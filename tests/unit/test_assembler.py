@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 
 from schemas.errors import StoreError
-from schemas.features import Declarations
+from schemas.features.declarations import Declarations
 from tests.assembly_fakes import HandCreator, MemoryReader, filled_registry
 from tests.feature_cases import CREATOR, DECLARED, HOUSES, INPUTS
-from udfs.assembly.assembler import OnlineAssembler
-from udfs.assembly.base import Completed, Expired, FeatureStamp, Outcome, PredictionRequest
-from udfs.assembly.plans import Plans
-from udfs.registry.base import FeatureRef
-from udfs.registry.sql import SqlRegistry
+from udfs.enrichment.assembler import OnlineAssembler
+from udfs.enrichment.base import Completed, Expired, FeatureStamp, Outcome, PredictionRequest
+from udfs.enrichment.plans import Plans
+from udfs.stores.registry.base import FeatureRef
+from udfs.stores.registry.sql import SqlRegistry
 
 NOW = 1_000_000
 

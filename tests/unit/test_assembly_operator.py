@@ -12,19 +12,19 @@ import orjson
 import pytest
 from hypothesis import given, settings
 
-from operators.assemble_requests import AssembleRequests
-from operators.assembly_rows import EXPIRED, MADE
 from operators.block_row import DEAD_LETTERS, row_of
-from operators.feature_rows import HISTORY, features_of
+from operators.features.assemble_requests import AssembleRequests
+from operators.features.assembly_rows import EXPIRED, MADE
+from operators.features.feature_rows import HISTORY, features_of
 from schemas.block import Block, pack
-from schemas.records import DeadLetter, decode
+from schemas.results.records import DeadLetter, decode
 from tests.assembly_fakes import HandCreator, MemoryReader, filled_registry
 from tests.feature_cases import DECLARED
 from tests.feature_stand import END, Keyed
-from udfs.assembly.assembler import OnlineAssembler
-from udfs.assembly.assembly_spec import Assembling
-from udfs.assembly.plans import Plans
-from udfs.registry.sql import SqlRegistry
+from udfs.enrichment.assembler import OnlineAssembler
+from udfs.enrichment.assembly_spec import Assembling
+from udfs.enrichment.plans import Plans
+from udfs.stores.registry.sql import SqlRegistry
 
 NOW = 1_000_000
 

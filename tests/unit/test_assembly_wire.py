@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.assembly.base import Completed, Expired, FeatureStamp, PredictionRequest
-from udfs.assembly.wire import read_request, write_completed, write_expired, write_request
+from udfs.enrichment.base import Completed, Expired, FeatureStamp, PredictionRequest
+from udfs.enrichment.wire import read_request, write_completed, write_expired, write_request
 
 ASKED = PredictionRequest(id="a", model="m", entities={"house": "h", "district": 3}, created=5)
 

@@ -8,9 +8,9 @@ import pytest
 
 from schemas.errors import LoadError
 from tests.serving_fakes import Loads
-from udfs.background_loader import BackgroundLoader, load_entry
-from udfs.descriptor import build
-from udfs.model_log import Entry
+from udfs.models.background_loader import BackgroundLoader, load_entry
+from udfs.models.descriptor import build
+from udfs.models.model_log import Entry
 
 
 def entry(content: bytes, version: int = 1) -> Entry:

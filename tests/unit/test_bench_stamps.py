@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from bench.race import CANDIDATES
 from bench.stamps import Stamps
 from bench.workload import record, rests
-from schemas.decided import AnswerState, DecidedStamp, Part, Reported, read_decided, write_decided
-from schemas.results import Identity
+from schemas.results.decided import AnswerState, DecidedStamp, Part, Reported, read_decided, write_decided
+from schemas.results.results import Identity
 
 COUNT = 3
 REST = rests()[0]

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from schemas.errors import StaleVersionError
 from schemas.model_pb2 import RouterLog
-from schemas.plan import Plan, write_plan
-from udfs.descriptor import DECIDE, build, parse
-from udfs.speculation import candidates as module
-from udfs.speculation.candidates import Candidate, Candidates
+from schemas.plans.plan import Plan, write_plan
+from udfs.ensemble.routing import candidates as module
+from udfs.ensemble.routing.candidates import Candidate, Candidates
+from udfs.models.descriptor import DECIDE, build, parse
 
 
 def announce(known: Candidates, name: str, version: int = 1, **more) -> bool:

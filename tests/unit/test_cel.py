@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import PlanError
-from udfs.speculation.cel import CelRule
+from udfs.ensemble.cel.rules import CelRule
 
 RECORD = {
     "i": 7,

@@ -20,13 +20,13 @@ from millrace.cli import app
 from millrace.models import latest_of_topic, merged
 from millrace.package import packed, type_of
 from schemas.errors import LoadError, SettingsError, UnsafeModelError
-from schemas.plan import Majority, read_plan
-from schemas.records import ModelToServeStats, Outcome, encode
-from schemas.results import Identity, Stamp, write_results
+from schemas.plans.plan import Majority, read_plan
+from schemas.results.records import ModelToServeStats, Outcome, encode
+from schemas.results.results import Identity, Stamp, write_results
 from schemas.tensors import DType, Input, Output
-from udfs import loading
-from udfs.descriptor import DECIDE, WITHDRAW, parse
-from udfs.digest import digest_of
+from udfs.models import loading
+from udfs.models.descriptor import DECIDE, WITHDRAW, parse
+from udfs.models.digest import digest_of
 
 PMML = b'<?xml version="1.0"?>\n<!-- made here -->\n<PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"/>'
 

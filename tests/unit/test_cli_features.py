@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from millrace.cli import app
 from tests.feature_cases import CREATOR, DECLARED, HOUSES
-from udfs.registry.sql import SqlRegistry
+from udfs.stores.registry.sql import SqlRegistry
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def test_the_digest_follows_the_sources_and_not_the_place(tmp_path: Path) -> Non
     for package in PACKAGES:
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     assert digest_of(tmp_path) == digest_of(ROOT) == code_digest()
-    with (tmp_path / "udfs" / "scoring.py").open("a") as file:
+    with (tmp_path / "udfs" / "serving" / "scoring.py").open("a") as file:
         file.write("# another release\n")
     assert digest_of(tmp_path) != code_digest()
 

@@ -11,17 +11,17 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.answers import Answer, AnswerOutcome, Asked, Expectation, to_columns
 from schemas.block import Block, PackedBlock, pack
 from schemas.codecs.json_codec import JsonCodec
-from schemas.decided import Decided, read_decided
-from schemas.plan import First, Majority, Plan, Prefer, write_plan
-from schemas.records import CandidateStats, DeadLetter, Outcome
-from udfs.decisions import BlockAnswers, decide
-from udfs.decisions.tally import Tallies
-from udfs.emission import Emission, ResultRun
-from udfs.speculation.collecting import ORPHAN_MS, Collecting
-from udfs.speculation.deciding import Decider
+from schemas.plans.plan import First, Majority, Plan, Prefer, write_plan
+from schemas.results.answers import Answer, AnswerOutcome, Asked, Expectation, to_columns
+from schemas.results.decided import Decided, read_decided
+from schemas.results.records import CandidateStats, DeadLetter, Outcome
+from udfs.ensemble.collection.collecting import ORPHAN_MS, Collecting
+from udfs.ensemble.collection.deciding import Decider
+from udfs.ensemble.collection.tally import Tallies
+from udfs.ensemble.policies import BlockAnswers, decide
+from udfs.serving.output import Emission, ResultRun
 
 BORN, DEADLINE_MS, LINGER_MS = 1_000_000, 100, 1_000
 DEADLINE = BORN + DEADLINE_MS

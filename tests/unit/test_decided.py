@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.tail import compact
-from schemas.answers import Asked
-from schemas.decided import (
+from schemas.plans.plan import Majority, Prefer
+from schemas.results.answers import Asked
+from schemas.results.decided import (
     AnswerState,
     CandidateAnswer,
     DecidedStamp,
@@ -19,11 +20,10 @@ from schemas.decided import (
     read_decided,
     write_decided,
 )
-from schemas.plan import Majority, Prefer
-from schemas.records import Outcome
-from schemas.results import Identity, Scored, read_result
+from schemas.results.records import Outcome
+from schemas.results.results import Identity, Scored, read_result
 from tests.decision_cases import answer, block, silent
-from udfs.decisions import decide
+from udfs.ensemble.policies import decide
 
 STAMP = DecidedStamp('wi"ne', "careful", 7, 100, 12.34567)
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=3)

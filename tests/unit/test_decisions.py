@@ -7,8 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from schemas.answers import Answer, AnswerOutcome, Asked, to_columns
-from schemas.plan import (
+from schemas.plans.plan import (
     Agreement,
     BestConfidence,
     BestQuality,
@@ -19,8 +18,9 @@ from schemas.plan import (
     Median,
     Prefer,
 )
+from schemas.results.answers import Answer, AnswerOutcome, Asked, to_columns
 from tests.decision_cases import answer, block, decided, silent, told
-from udfs.decisions import decide, settled
+from udfs.ensemble.policies import decide, settled
 
 A, B, C = answer("a", q=[1.0]), answer("b", q=[2.0]), answer("c", q=[4.0])
 SURE = [answer("a", y=["x"], p=[0.6]), answer("b", y=["y"], p=[0.9]), answer("c", y=["z"], p=[0.9])]

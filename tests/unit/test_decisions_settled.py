@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.answers import Answer, AnswerOutcome, Asked, from_columns, to_columns
-from schemas.plan import First, Majority, Policy, chain
+from schemas.plans.plan import First, Majority, Policy, chain
+from schemas.results.answers import Answer, AnswerOutcome, Asked, from_columns, to_columns
 from tests.decision_cases import told
 from tests.decision_strategies import blocks, policies
-from udfs.decisions import BlockAnswers, decide, settled
+from udfs.ensemble.policies import BlockAnswers, decide, settled
 
 
 @given(policy=policies, made=blocks(), data=st.data())

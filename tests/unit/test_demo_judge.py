@@ -11,7 +11,7 @@ from demo.feed import Feed, Sent
 from demo.judge import Prediction, Verdict, judge, same
 from demo.plan import DataSet
 from demo.watch import Result, raw_of
-from schemas.records import DeadLetter, Outcome
+from schemas.results.records import DeadLetter, Outcome
 
 DIGESTS = {1: "1" * 64, 2: "2" * 64}
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from schemas.errors import DescriptorError, PlanError
 from schemas.model_pb2 import ModelDescriptor
-from schemas.plan import ByHash, Plan, read_plan, write_plan
-from udfs.descriptor import DECIDE, PLAN_NAME, SERVE, WITHDRAW, build, parse
-from udfs.runtimes.base import PartialInput
+from schemas.plans.plan import ByHash, Plan, read_plan, write_plan
+from udfs.models.descriptor import DECIDE, PLAN_NAME, SERVE, WITHDRAW, build, parse
+from udfs.models.runtimes.base import PartialInput
 
 
 def test_an_older_producer_s_bytes_are_completed_from_what_they_carry():

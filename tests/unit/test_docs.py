@@ -10,11 +10,11 @@ import orjson
 import pytest
 import typer
 
-from jobs.settings import ServeSettings, settings_of
-from jobs.speculate_settings import SpeculateSettings
+from jobs.settings.serve import ServeSettings, settings_of
+from jobs.settings.speculate import SpeculateSettings
 from millrace.cli import app
-from schemas.plan import read_plan
-from schemas.results import read_result
+from schemas.plans.plan import read_plan
+from schemas.results.results import read_result
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")])

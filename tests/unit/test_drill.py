@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas.answers import AnswerOutcome
+from schemas.results.answers import AnswerOutcome
 from tests.executor_fakes import Bench, Hands
-from udfs.speculation.drill import Drill
+from udfs.ensemble.execution.drill import Drill
 
 
 class Rehearsal:

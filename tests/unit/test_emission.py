@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from schemas.block import SEPARATOR
 from schemas.codecs.json_codec import JsonCodec
-from schemas.results import read_result
+from schemas.results.results import read_result
 from tests.serving_fakes import Doubling, block_of, loaded_model
-from udfs.emission import SHARED, ResultRun, emissions
-from udfs.scoring import score
+from udfs.serving.output import SHARED, ResultRun, emissions
+from udfs.serving.scoring import score
 
 few = st.sampled_from
 records = st.tuples(
@@ -23,7 +23,7 @@ records = st.tuples(
 
 
 def come_apart(run: ResultRun) -> list[tuple[bytes, int, bytes | None]]:
-    """What the JVM makes of a run (see `operators.result_lines`): line, event time and key."""
+    """What the JVM makes of a run (see `operators.sinks.result_lines`): line, event time and key."""
     apart = []
     for line, mark in zip(run.lines, run.marks.split(SEPARATOR), strict=True):
         if mark == SHARED:

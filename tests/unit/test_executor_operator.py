@@ -12,17 +12,17 @@ from pyflink.common import Row
 from pyflink.datastream import TimeDomain
 
 from operators.block_row import MODEL_EVENTS, MODEL_STATS, row_of
-from operators.executor import ExecutorOperator
-from operators.speculation_rows import answer_of, request_row
-from schemas.answers import Answer, AnswerOutcome, Asked, Request
+from operators.ensemble.executor import ExecutorOperator
+from operators.ensemble.speculation_rows import answer_of, request_row
 from schemas.block import pack
-from schemas.records import ModelEvent, decode
+from schemas.results.answers import Answer, AnswerOutcome, Asked, Request
+from schemas.results.records import ModelEvent, decode
 from tests.executor_fakes import STICKS, WAIT, Bench, Sticking
 from tests.serving_fakes import block_of
-from udfs.descriptor import DECIDE, build
-from udfs.scoring_spec import ScoringSpec
-from udfs.speculation.executor_spec import ExecutorSpec
-from udfs.speculation.job import Reason, decode_pending
+from udfs.ensemble.execution.executor_spec import ExecutorSpec
+from udfs.ensemble.execution.job import Reason, decode_pending
+from udfs.models.descriptor import DECIDE, build
+from udfs.serving.scoring_spec import ScoringSpec
 
 KEY = "0/t"
 

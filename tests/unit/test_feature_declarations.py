@@ -11,9 +11,7 @@ import pyarrow as pa
 import pytest
 
 from schemas.errors import FeatureError
-from schemas.feature_block import ARROW, from_bytes, to_bytes
-from schemas.feature_rules import check, event_types, feature_types, order
-from schemas.features import (
+from schemas.features.declarations import (
     Aggregate,
     Column,
     Count,
@@ -30,6 +28,8 @@ from schemas.features import (
     read_declarations,
     write_declarations,
 )
+from schemas.features.feature_block import ARROW, from_bytes, to_bytes
+from schemas.features.rules import check, event_types, feature_types, order
 
 ERRORS = Source(
     name="signals",

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import FeatureError, StoreError
-from schemas.feature_block import EVENT_ID, EVENT_TIME
-from schemas.features import (
+from schemas.features.declarations import (
     Aggregate,
     Column,
     Count,
@@ -44,6 +43,7 @@ from schemas.features import (
     Variance,
     Window,
 )
+from schemas.features.feature_block import EVENT_ID, EVENT_TIME
 from udfs.features.base import END, Output, Refused, ViewEngine
 from udfs.features.engine import make_engine
 from udfs.features.rows import rows_as_events

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from schemas.errors import FeatureError
-from schemas.feature_block import EVENT_ID, EVENT_TIME, marked_reference
-from schemas.features import Declarations, FeatureType, FeatureView, Function, write_declarations
+from schemas.features.declarations import Declarations, FeatureType, FeatureView, Function, write_declarations
+from schemas.features.feature_block import EVENT_ID, EVENT_TIME, marked_reference
 from udfs.features.base import END
 from udfs.features.engine import make_engine
 from udfs.features.expressions import Expressions
@@ -85,7 +85,7 @@ def test_declarations_are_the_same_from_python_and_toml(tmp_path: Path) -> None:
     """
     (tmp_path / "a.toml").write_text(text)
     (tmp_path / "b.py").write_text(
-        "import tomllib\nfrom schemas.features import read_declarations\n"
+        "import tomllib\nfrom schemas.features.declarations import read_declarations\n"
         f"DECLARATIONS = read_declarations(tomllib.loads({text!r}))\n"
     )
     a, b = load_declarations(tmp_path / "a.toml"), load_declarations(tmp_path / "b.py")
@@ -115,7 +115,7 @@ def test_a_file_that_holds_no_declarations_says_why(tmp_path: Path, name: str, t
 def test_declarations_that_contradict_themselves_are_refused_with_the_file(tmp_path: Path) -> None:
     (view,) = load_declarations(SHIPPED).views
     (tmp_path / "alone.py").write_text(
-        "import tomllib, msgspec\nfrom schemas.features import Declarations\n"
+        "import tomllib, msgspec\nfrom schemas.features.declarations import Declarations\n"
         f"DECLARATIONS = msgspec.json.decode({write_declarations(Declarations(views=(view,)))!r}, "
         "type=Declarations)\n"
     )

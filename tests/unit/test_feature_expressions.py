@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators import decode_events
+from operators.features import decode_events
 from schemas.errors import FeatureError
-from schemas.features import (
+from schemas.features.declarations import (
     Aggregate,
     Column,
     Count,

@@ -13,12 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators import decode_events
-from operators.feature_outputs import FeatureOutputs
+from operators.features import decode_events
+from operators.features.feature_outputs import FeatureOutputs
 from schemas.codecs.factory import CodecSpec
 from schemas.errors import StoreError
-from schemas.feature_block import CREATED, TIMESTAMP, FeatureBlock
-from schemas.features import (
+from schemas.features.declarations import (
     Aggregate,
     Column,
     Count,
@@ -34,11 +33,12 @@ from schemas.features import (
     Trailing,
     Value,
 )
+from schemas.features.feature_block import CREATED, TIMESTAMP, FeatureBlock
 from tests.feature_enriched import declare
 from tests.feature_stand import FeatureStand
-from udfs.events.view_spec import ViewSpec
 from udfs.features.base import Output
-from udfs.history.lines import to_lines
+from udfs.features.events.view_spec import ViewSpec
+from udfs.stores.history.lines import to_lines
 
 SIGNALS = Source(
     name="signals",

@@ -18,11 +18,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from millrace.cli import app
-from operators import decode_events, decode_references
+from operators.features import decode_events, decode_references
 from schemas.errors import FeatureError, StoreError
-from schemas.feature_block import EVENT_ID, EVENT_TIME, from_bytes, marked_reference, reference_of, to_bytes
-from schemas.feature_rules import check, event_types
-from schemas.features import (
+from schemas.features.declarations import (
     Aggregate,
     Column,
     Count,
@@ -41,17 +39,26 @@ from schemas.features import (
     Trailing,
     Value,
 )
-from schemas.records import DeadLetter, encode
+from schemas.features.feature_block import (
+    EVENT_ID,
+    EVENT_TIME,
+    from_bytes,
+    marked_reference,
+    reference_of,
+    to_bytes,
+)
+from schemas.features.rules import check, event_types
+from schemas.results.records import DeadLetter, encode
 from tests import feature_enriched
 from tests.feature_stand import FeatureStand
-from udfs.events.joint_progress import JointProgress
-from udfs.events.reading import read_references
-from udfs.events.references import as_source, enriched_below, streams_from
 from udfs.features.base import END, Output, ViewEngine
 from udfs.features.engine import make_engine
+from udfs.features.events.joint_progress import JointProgress
+from udfs.features.events.reading import read_references
+from udfs.features.events.references import as_source, enriched_below, streams_from
 from udfs.features.expressions import Expressions
 from udfs.features.versions import Versions
-from udfs.s3 import S3Options
+from udfs.io.s3 import S3Options
 
 START = 1_700_000_000_000
 SIGNALS = Source(

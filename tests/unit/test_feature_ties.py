@@ -7,14 +7,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.feature_block import EVENT_ID, EVENT_TIME
-from schemas.features import Aggregate, Count, Declarations, FeatureType, FeatureView, Trailing
+from schemas.features.declarations import Aggregate, Count, Declarations, FeatureType, FeatureView, Trailing
+from schemas.features.feature_block import EVENT_ID, EVENT_TIME
 from tests.feature_cases import SALES
 from udfs.features.base import END
 from udfs.features.engine import make_engine
-from udfs.online.base import StoredView
-from udfs.training.base import Wanted
-from udfs.training.point_in_time import DuckPointInTime
+from udfs.stores.online.base import StoredView
+from udfs.stores.training.base import Wanted
+from udfs.stores.training.point_in_time import DuckPointInTime
 
 VIEW = FeatureView(
     name="ties",

@@ -12,8 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv
 
-from schemas.feature_block import EVENT_ID, EVENT_TIME
-from schemas.features import (
+from schemas.features.declarations import (
     Aggregate,
     Column,
     Count,
@@ -38,6 +37,7 @@ from schemas.features import (
     Window,
     duration_ms,
 )
+from schemas.features.feature_block import EVENT_ID, EVENT_TIME
 from udfs.features.base import END, ViewEngine
 from udfs.features.engine import make_engine
 from udfs.features.rows import rows_as_events

@@ -11,12 +11,12 @@ import sys
 import pytest
 
 from schemas.errors import DigestError, FetchError, LocationError
-from udfs import local_folder
-from udfs.descriptor import Announcement
-from udfs.digest import digest_of
-from udfs.fetch import fetch
-from udfs.limits import Limits
-from udfs.s3 import S3Options
+from udfs.io.s3 import S3Options
+from udfs.models import local_folder
+from udfs.models.descriptor import Announcement
+from udfs.models.digest import digest_of
+from udfs.models.fetch import fetch
+from udfs.models.limits import Limits
 
 
 @pytest.fixture
@@ -211,5 +211,5 @@ def test_an_s3_that_does_not_answer_is_an_error_in_a_sentence(scratch):
 
 
 def test_the_module_imports_no_client():
-    code = "import udfs.fetch, sys; sys.exit(int('boto3' in sys.modules))"
+    code = "import udfs.models.fetch, sys; sys.exit(int('boto3' in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from udfs.folder_reader import Positions, blocks, new_files, visible_files
+from udfs.io.folder_reader import Positions, blocks, new_files, visible_files
 
 
 def read(folder: Path, positions: Positions, *, most: int = 100, at_end: bool = False):

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from schemas.errors import InputsError, LoadError, ModelError, PredictError
 from schemas.tensors import DType, Input, Output
 from tests.models import constant_frozen_graph, expected, frozen_graph, graph, layers, saved_model
-from udfs.runtimes.base import Artifact, PartialInput, Runtime, Wanted
-from udfs.runtimes.frozen_graph import load
-from udfs.runtimes.tensorflow_session import configured_tensorflow
+from udfs.models.runtimes.base import Artifact, PartialInput, Runtime, Wanted
+from udfs.models.runtimes.tensorflow.frozen_graph import load
+from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
 tf = configured_tensorflow()
 WINE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "wine"
@@ -44,8 +44,8 @@ def test_outputs_are_chosen_and_renamed_and_fields_given() -> None:
     assert runtime.inputs == (Input("x", DType.FLOAT32, (3,), ("a", "b", "c")),)
     assert [o.name for o in runtime.outputs] == ["score", "MatMul"]
     result = runtime.predict({"x": X})
-    np.testing.assert_allclose(result["MatMul"], X @ layers()[0][0], rtol=1e-5)
-    np.testing.assert_allclose(result["score"], expected(layers(), X), rtol=1e-5)
+    np.testing.assert_allclose(result["MatMul"], X @ layers()[0][0], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(result["score"], expected(layers(), X), rtol=1e-5, atol=1e-7)
 
 
 def test_a_given_tensor_can_stand_for_a_placeholder() -> None:

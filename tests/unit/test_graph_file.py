@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 from millrace.cli import app
 from millrace.graph_file import read_graph
 from schemas.errors import GraphError
-from udfs.digest import digest_of
-from udfs.graph_nodes import NodeInput, OutputRef
+from udfs.models.composite.nodes import NodeInput, OutputRef
+from udfs.models.digest import digest_of
 
 PMML = b"<PMML/>"
 NODES = """

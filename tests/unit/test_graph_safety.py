@@ -10,11 +10,11 @@ import pytest
 
 from schemas.errors import LoadError, UnsafeModelError
 from tests.models import graph, save, saved_model, tarred, tf1_saved_model, zipped
-from udfs.runtimes import frozen_graph
-from udfs.runtimes import saved_model as saved_model_runtime
-from udfs.runtimes.base import Artifact, Wanted
-from udfs.runtimes.graph_ops import ALLOWED, RESTORES, SAVES
-from udfs.runtimes.tensorflow_session import configured_tensorflow
+from udfs.models.runtimes.base import Artifact, Wanted
+from udfs.models.runtimes.tensorflow import frozen_graph
+from udfs.models.runtimes.tensorflow import saved_model as saved_model_runtime
+from udfs.models.runtimes.tensorflow.graph_ops import ALLOWED, RESTORES, SAVES
+from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
 tf = configured_tensorflow()
 X = {"x": ((None, 2), "float32")}

@@ -15,18 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import StoreError
-from schemas.feature_block import ARROW
-from schemas.features import FeatureType
-from schemas.records import DeadLetter, encode
+from schemas.features.declarations import FeatureType
+from schemas.features.feature_block import ARROW
+from schemas.results.records import DeadLetter, encode
 from tests.feature_streams import declare, events, write_history
-from udfs.events.stored import stored_views
-from udfs.history.compute import compute_rows
-from udfs.history.consistency import compare_history, compare_online, rows_of
-from udfs.history.files import check_schema, find_files, read_rows
-from udfs.history.late import late_entities, late_references
-from udfs.history.lines import BLANK, FIELD, HEX, to_lines
-from udfs.online.base import Found, State, StoredView
-from udfs.s3 import S3Options
+from udfs.features.events.stored import stored_views
+from udfs.io.s3 import S3Options
+from udfs.stores.history.compute import compute_rows
+from udfs.stores.history.consistency import compare_history, compare_online, rows_of
+from udfs.stores.history.files import check_schema, find_files, read_rows
+from udfs.stores.history.late import late_entities, late_references
+from udfs.stores.history.lines import BLANK, FIELD, HEX, to_lines
+from udfs.stores.online.base import Found, State, StoredView
 
 S3 = S3Options()
 texts = st.text(max_size=4) | st.sampled_from(["", HEX, BLANK, FIELD, "\n", '"', "\r\n", "\x1d\x1c", ","])
@@ -43,7 +43,7 @@ VALUES: dict[FeatureType, Any] = {
 
 
 def taken_apart(field: str, kind: FeatureType) -> Any:
-    """What `operators.history_sink` does in SQL."""
+    """What `operators.sinks.history_sink` does in SQL."""
     if field == "":
         return None
     if kind is FeatureType.STRING or kind.endswith("_list"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from udfs.holding import Held, HoldPolicy
+from udfs.serving.buffering import Held, HoldPolicy
 
 POLICY = HoldPolicy(records=100, seconds=2.5)
 

@@ -12,12 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
-from schemas.features import FeatureType
-from udfs.assembly.base import Created
-from udfs.assembly.http_creator import HttpCreator
-from udfs.assembly.wire import feature_blocks
-from udfs.online.base import StoredView
-from udfs.registry.base import OnDemand
+from schemas.features.declarations import FeatureType
+from udfs.enrichment.base import Created
+from udfs.enrichment.http_creator import HttpCreator
+from udfs.enrichment.wire import feature_blocks
+from udfs.stores.online.base import StoredView
+from udfs.stores.registry.base import OnDemand
 
 VIEW = StoredView(
     "houses_v1",

@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import Consumer
 
 from schemas.errors import SettingsError
-from udfs.kafka_client import reader_properties
+from udfs.io.kafka_client import reader_properties
 
 PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 

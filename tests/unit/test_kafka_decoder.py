@@ -10,19 +10,19 @@ import orjson
 import pytest
 from confluent_kafka import Producer
 
-from operators import direct_reading
 from operators.block_row import DEAD_LETTERS
-from operators.direct_reading import DirectSpec
-from operators.feature_rows import events_of
-from operators.kafka_decoder import KafkaDecoder
+from operators.features.feature_rows import events_of
+from operators.features.kafka_decoder import KafkaDecoder
+from operators.sources import direct_reading
+from operators.sources.direct_reading import DirectSpec
 from schemas.block import Block
 from schemas.errors import SourceError
-from schemas.feature_block import EVENT_ID
-from schemas.features import Declarations
+from schemas.features.declarations import Declarations
+from schemas.features.feature_block import EVENT_ID
 from tests.feature_stand import Keyed
 from tests.unit.test_feature_operators import DECLARED, SPEND, START
-from udfs.events.decode_spec import DecodeSpec
-from udfs.partition_reader import TopicReading
+from udfs.features.events.decode_spec import DecodeSpec
+from udfs.io.partition_reader import TopicReading
 
 WINDOW_MS, PARTITIONS = 50, 4
 ONLY_SPEND = Declarations(sources=DECLARED.sources, views=(SPEND,))

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from millrace import kafka_stream
 from millrace.cli import app
 from schemas.errors import SourceError
-from udfs.descriptor import WITHDRAW, parse
+from udfs.models.descriptor import WITHDRAW, parse
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from schemas.errors import (
     UnsafeModelError,
 )
 from schemas.tensors import DType, Input, Output
-from udfs import trial
-from udfs.descriptor import Announcement
-from udfs.loading import LoadPolicy, load_model
+from udfs.models import smoke_test
+from udfs.models.descriptor import Announcement
+from udfs.models.loading import LoadPolicy, load_model
 
 
 class Sum:
@@ -234,11 +234,11 @@ def test_a_runtime_s_own_values_replace_the_generated_ones(policy, made):
 @pytest.mark.parametrize("shape", [(), (3,), (2, 2)])
 def test_generated_rows_are_the_same_every_time(dtype, shape):
     inputs = [Input("x", dtype, shape, ("a",))]
-    rows = trial.generated(inputs, 3)["x"]
+    rows = smoke_test.generated(inputs, 3)["x"]
     assert rows.shape == (3, *shape)
     assert rows.dtype == dtype.numpy
-    assert (rows == trial.generated(inputs, 3)["x"]).all()
-    assert (rows[:1] == trial.generated(inputs, 1)["x"]).all()
+    assert (rows == smoke_test.generated(inputs, 3)["x"]).all()
+    assert (rows[:1] == smoke_test.generated(inputs, 1)["x"]).all()
 
 
 def test_a_model_that_reads_what_records_do_not_have_is_refused(policy, made):

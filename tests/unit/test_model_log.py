@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from schemas.errors import StaleVersionError
-from udfs import model_log
-from udfs.descriptor import build, parse
-from udfs.model_log import Entry, ModelLog
+from udfs.models import model_log
+from udfs.models.descriptor import build, parse
+from udfs.models.model_log import Entry, ModelLog
 
 
 def announce(log: ModelLog, version: int = 0, content: bytes = b"a", name: str = "n", force: bool = False):

@@ -24,15 +24,15 @@ from redis.exceptions import (
 )
 
 from schemas.errors import FeatureError, SettingsError, StoreError
-from schemas.feature_block import ARROW, TIMESTAMP, FeatureBlock
-from schemas.features import FeatureType
+from schemas.features.declarations import FeatureType
+from schemas.features.feature_block import ARROW, TIMESTAMP, FeatureBlock
 from schemas.online_pb2 import Float64List, Int64List, TextList, Value
-from udfs.online.base import RedisOptions, StoredView
-from udfs.online.few_rows import FEW, encode_few, encode_few_times, few_records
-from udfs.online.layout import KeyLayout, field, fields, time_field
-from udfs.online.redis_connection import is_away, pool
-from udfs.online.redis_writer import RedisWriter
-from udfs.online.values import decode, encode, encode_times, to_list
+from udfs.stores.online.base import RedisOptions, StoredView
+from udfs.stores.online.few_rows import FEW, encode_few, encode_few_times, few_records
+from udfs.stores.online.layout import KeyLayout, field, fields, time_field
+from udfs.stores.online.redis_connection import is_away, pool
+from udfs.stores.online.redis_writer import RedisWriter
+from udfs.stores.online.values import decode, encode, encode_times, to_list
 
 VIEW = StoredView("v_v1", (("account", FeatureType.INT64),), (("n", FeatureType.INT64),), 1000)
 

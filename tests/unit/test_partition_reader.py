@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from schemas.block import Block
 from schemas.errors import SettingsError, SourceError
-from udfs.partition_reader import PartitionReader, Positions, TopicReading
+from udfs.io.partition_reader import PartitionReader, Positions, TopicReading
 
 
 def send(producer: Producer, count: int, topic: str = "wine", start: int = 0, partitions: int = 4) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import PlanError
-from schemas.plan import LONGEST_CHAIN, All, First, Mean, Plan, chain, read_plan, tag_of, write_plan
+from schemas.plans.plan import LONGEST_CHAIN, All, First, Mean, Plan, chain, read_plan, tag_of, write_plan
 from tests.decision_strategies import chained, links
 
 

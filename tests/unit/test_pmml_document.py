@@ -6,7 +6,7 @@ import pytest
 
 from schemas.errors import LoadError, UnprovenModelError, UnsafeModelError
 from tests.pmml_documents import Leaf, document, probabilities, tree
-from udfs.runtimes.pmml_document import Document, parse
+from udfs.models.runtimes.pmml.document import Document, parse
 
 GOOD = document(tree(Leaf([("a", 1)]), output=probabilities()))
 

@@ -6,9 +6,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from tests.pmml_documents import CLASSES, Leaf, Split, among, document, ensemble, less, probabilities, tree
-from udfs.runtimes.pmml_document import parse
-from udfs.runtimes.pmml_forest import faults, mend
-from udfs.runtimes.pmml_proof import missing_allowed, unproven
+from udfs.models.runtimes.pmml.document import parse
+from udfs.models.runtimes.pmml.forest import faults, mend
+from udfs.models.runtimes.pmml.proof import missing_allowed, unproven
 
 FULL = [("a", 5), ("b", 3), ("c", 2)]
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 
 from schemas.errors import FeatureError
-from schemas.features import FeatureType
-from udfs.online.base import StoredView
-from udfs.training.base import Wanted
-from udfs.training.point_in_time import DuckPointInTime
+from schemas.features.declarations import FeatureType
+from udfs.stores.online.base import StoredView
+from udfs.stores.training.base import Wanted
+from udfs.stores.training.point_in_time import DuckPointInTime
 
 DAY = 86_400_000
 VIEW = StoredView(

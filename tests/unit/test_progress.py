@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from schemas.features import Column, FeatureType, Source
-from udfs.events.progress import Progress
+from schemas.features.declarations import Column, FeatureType, Source
+from udfs.features.events.progress import Progress
 
 SOURCE = Source(
     name="s",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.codecs.avro_codec import AvroCodec
 from schemas.codecs.json_codec import JsonCodec
-from udfs.speculation.record_fields import RecordFields
+from udfs.ensemble.routing.record_fields import RecordFields
 
 NAMES = ["a", "b", "weird name\n"]
 CODEC = JsonCodec(1000)

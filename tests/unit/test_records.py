@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.records import (
+from schemas.results.records import (
     CandidateStats,
     DeadLetter,
     EventKind,

@@ -13,11 +13,19 @@ import msgspec
 import pytest
 
 from schemas.errors import RegistryError, StoreError
-from schemas.features import Column, Count, Declarations, Enrichment, FeatureType, Reference, Value
+from schemas.features.declarations import (
+    Column,
+    Count,
+    Declarations,
+    Enrichment,
+    FeatureType,
+    Reference,
+    Value,
+)
 from tests.feature_cases import ALARM, CREATOR, DECLARED, DISTRICTS, HOUSES, INPUTS, SALES
-from udfs.online.base import StoredView
-from udfs.registry.base import FeatureRef, Lineage
-from udfs.registry.sql import SqlRegistry
+from udfs.stores.online.base import StoredView
+from udfs.stores.registry.base import FeatureRef, Lineage
+from udfs.stores.registry.sql import SqlRegistry
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ from typer.testing import CliRunner
 
 from millrace.cli import app
 from millrace.score_sheet import same_scores
-from schemas.answers import Asked
-from schemas.decided import AnswerState, DecidedStamp, Part, Reported, read_decided, write_decided
-from schemas.plan import Fallback, Plan, Policy, Prefer, write_plan
-from schemas.records import Outcome
-from schemas.results import Identity, Stamp, write_results
+from schemas.plans.plan import Fallback, Plan, Policy, Prefer, write_plan
+from schemas.results.answers import Asked
+from schemas.results.decided import AnswerState, DecidedStamp, Part, Reported, read_decided, write_decided
+from schemas.results.records import Outcome
+from schemas.results.results import Identity, Stamp, write_results
 from tests.decision_strategies import blocks, policies
-from udfs.decisions import BlockAnswers, decide
-from udfs.decisions.replay import redecide
+from udfs.ensemble.policies import BlockAnswers, decide
+from udfs.ensemble.policies.replay import redecide
 
 N = 8
 TRUTH = np.arange(N) % 3

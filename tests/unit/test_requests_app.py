@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from millrace.requests_app import MOST_BYTES, Sender, make_app
 from schemas.errors import SourceError
-from udfs.assembly.wire import read_request
+from udfs.enrichment.wire import read_request
 
 
 class MemorySender:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.records import Outcome
-from schemas.results import Identity, Scored, Stamp, read_result, write_results
+from schemas.results.records import Outcome
+from schemas.results.results import Identity, Scored, Stamp, read_result, write_results
 
 STAMP = Stamp('wi"ne', "naïve", 3, "0123456789abcdef" * 4, Outcome.SCORED, 1.23456)
 

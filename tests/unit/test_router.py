@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import PlanError
-from schemas.plan import All, ByHash, ByRule, Plan, Rule, read_plan, write_plan
-from schemas.records import EventKind
+from schemas.plans.plan import All, ByHash, ByRule, Plan, Rule, read_plan, write_plan
+from schemas.results.records import EventKind
 from tests.serving_fakes import block_of
-from udfs.descriptor import DECIDE, PLAN_NAME, WITHDRAW, build, parse
-from udfs.speculation.router import Routed, Router
+from udfs.ensemble.routing.router import Routed, Router
+from udfs.models.descriptor import DECIDE, PLAN_NAME, WITHDRAW, build, parse
 
 NOW = 1_000
 

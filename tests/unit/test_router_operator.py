@@ -10,17 +10,17 @@ from pyflink.common import Row
 from pyflink.datastream import TimeDomain
 
 from operators.block_row import MODEL_EVENTS, block_of, row_of
-from operators.router import EXPECTATIONS, REQUESTS, RouterOperator
-from operators.speculation_rows import request_of
+from operators.ensemble.router import EXPECTATIONS, REQUESTS, RouterOperator
+from operators.ensemble.speculation_rows import request_of
 from operators.ticks import END_OF_INPUT
-from schemas.answers import Expectation
 from schemas.block import Block, pack
-from schemas.plan import Plan, write_plan
-from schemas.records import ModelEvent, decode
+from schemas.plans.plan import Plan, write_plan
+from schemas.results.answers import Expectation
+from schemas.results.records import ModelEvent, decode
 from tests import serving_fakes
-from udfs.descriptor import DECIDE, build
-from udfs.holding import HoldPolicy
-from udfs.speculation.router_spec import RouterSpec
+from udfs.ensemble.routing.router_spec import RouterSpec
+from udfs.models.descriptor import DECIDE, build
+from udfs.serving.buffering import HoldPolicy
 
 
 class Store:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.answers import Asked
 from schemas.codecs.json_codec import JsonCodec
-from schemas.plan import ByHash, ByRule, Plan, Rule
+from schemas.plans.plan import ByHash, ByRule, Plan, Rule
+from schemas.results.answers import Asked
 from tests.serving_fakes import block_of
-from udfs.speculation.routing import Routing, asked_by_type
+from udfs.ensemble.routing.routing import Routing, asked_by_type
 
 
 def asked(plan: Plan, payloads: list[bytes], candidates: str = "abc", **more) -> dict[str, tuple | None]:

@@ -10,11 +10,11 @@ import pytest
 
 from millrace.upload import upload
 from schemas.errors import DigestError, FetchError, LocationError
-from udfs.descriptor import Announcement
-from udfs.digest import digest_of
-from udfs.fetch import fetch
-from udfs.limits import Limits
-from udfs.s3 import S3Options
+from udfs.io.s3 import S3Options
+from udfs.models.descriptor import Announcement
+from udfs.models.digest import digest_of
+from udfs.models.fetch import fetch
+from udfs.models.limits import Limits
 
 
 class Store(BaseHTTPRequestHandler):

@@ -24,10 +24,10 @@ from tests.models import (
     tf1_saved_model,
     zipped,
 )
-from udfs.runtimes import frozen_graph as frozen
-from udfs.runtimes.base import Artifact, PartialInput, Runtime, Wanted
-from udfs.runtimes.saved_model import load
-from udfs.runtimes.tensorflow_session import configured_tensorflow
+from udfs.models.runtimes.base import Artifact, PartialInput, Runtime, Wanted
+from udfs.models.runtimes.tensorflow import frozen_graph as frozen
+from udfs.models.runtimes.tensorflow.saved_model import load
+from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
 tf = configured_tensorflow()
 WINE = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "wine"

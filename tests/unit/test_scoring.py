@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from schemas.block import Block
 from schemas.codecs.json_codec import JsonCodec
-from schemas.records import RAW_LIMIT, DeadLetter, Outcome
-from schemas.results import Scored, read_result
+from schemas.results.records import RAW_LIMIT, DeadLetter, Outcome
+from schemas.results.results import Scored, read_result
 from schemas.tensors import DType, Output
 from tests.serving_fakes import NOT_FINITE, POISON, Doubling, block_of, loaded_model
-from udfs.emission import emissions
-from udfs.scoring import in_slices, score, unscored
+from udfs.serving.output import emissions
+from udfs.serving.scoring import in_slices, score, unscored
 
 CODEC = JsonCodec(1000)
 GOOD = [b'{"a":1}', b'{"a": 2.5, "s": "\xc3\xa9"}', b' {"b":[{}], "a":-3}\n']

@@ -6,12 +6,12 @@ import pytest
 
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import LoadError
-from schemas.records import DeadLetter, EventKind, ModelEvent, ModelToServeStats, Outcome
-from schemas.results import Scored, read_result
+from schemas.results.records import DeadLetter, EventKind, ModelEvent, ModelToServeStats, Outcome
+from schemas.results.results import Scored, read_result
 from tests.serving_fakes import Loads, block_of
-from udfs.descriptor import DECIDE, WITHDRAW, build, parse
-from udfs.emission import ResultRun
-from udfs.serving import Serving
+from udfs.models.descriptor import DECIDE, WITHDRAW, build, parse
+from udfs.serving.output import ResultRun
+from udfs.serving.serving import Serving
 
 
 class Stand:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.settings import read_settings
+from jobs.settings.serve import read_settings
 from schemas.errors import SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,7 +119,8 @@ def test_unknown_flags_are_refused(capsys):
 
 
 def test_reading_settings_imports_neither_flink_nor_tensorflow():
-    code = "import sys, jobs.settings; print({'pyflink', 'py4j', 'tensorflow', 'pypmml'} & set(sys.modules))"
+    heavy = "{'pyflink', 'py4j', 'tensorflow', 'pypmml'}"
+    code = f"import sys, jobs.settings.serve; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

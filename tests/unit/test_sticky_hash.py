@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from udfs.speculation.sticky_hash import draw
+from udfs.ensemble.routing.sticky_hash import draw
 
 ENTITIES = [b"customer-%d" % k for k in range(20_000)]
 
@@ -57,7 +57,7 @@ def test_another_salt_is_another_draw():
 
 def test_another_process_draws_the_same():
     code = (
-        "from udfs.speculation.sticky_hash import draw;"
+        "from udfs.ensemble.routing.sticky_hash import draw;"
         "print(*draw([b'%d' % k for k in range(200)], {'a': 1, 'b': 0.5, 'c': 2}, 's'))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

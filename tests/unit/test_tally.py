@@ -6,13 +6,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from schemas.answers import AnswerOutcome, Asked
-from schemas.plan import Mean, Prefer
-from schemas.records import CandidateStats, decode, encode
+from schemas.plans.plan import Mean, Prefer
+from schemas.results.answers import AnswerOutcome, Asked
+from schemas.results.records import CandidateStats, decode, encode
 from tests.decision_cases import answer, block, silent
-from udfs.decisions import decide
-from udfs.decisions.tally import Tallies
-from udfs.speculation.job import Reason
+from udfs.ensemble.collection.tally import Tallies
+from udfs.ensemble.execution.job import Reason
+from udfs.ensemble.policies import decide
 
 
 def counted(tallies: Tallies) -> dict[str, CandidateStats]:

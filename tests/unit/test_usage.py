@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from udfs.loaded_model import ModelStamp
-from udfs.usage import Usage
+from udfs.models.loaded_model import ModelStamp
+from udfs.serving.usage import Usage
 
 
 def usage() -> Usage:

@@ -1,1 +1,4 @@
-"""Computing features: aggregations, windows, the engine of a view. Pure Python and Arrow, no Flink."""
+"""Feature views: the engine, aggregations, steps and expressions over events.
+
+Nothing here reads or writes a store.
+"""

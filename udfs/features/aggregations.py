@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.errors import FeatureError
-from schemas.feature_block import ARROW
-from schemas.features import (
+from schemas.features.declarations import (
     Aggregate,
     AggregateFunction,
     Count,
@@ -26,6 +25,7 @@ from schemas.features import (
     Sum,
     Variance,
 )
+from schemas.features.feature_block import ARROW
 from udfs.features import scalars, sketches
 from udfs.features.base import Aggregation, Fields, FixedAggregation
 from udfs.features.functions import resolve

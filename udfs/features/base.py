@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from schemas.feature_block import FeatureBlock
+from schemas.features.feature_block import FeatureBlock
 
 END = 2**63 - 1
 """The watermark at the end of a finite input: everything is settled, every window closes."""

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from schemas.features import Count, FeatureView, Max, OnCrossing
+from schemas.features.declarations import Count, FeatureView, Max, OnCrossing
 from udfs.features.pending import Chunk
 from udfs.features.sessions import Sessions
 from udfs.features.tiles import NONE, Tiles, Work

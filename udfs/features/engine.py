@@ -9,9 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.errors import FeatureError
-from schemas.feature_block import ARROW, EVENT_ID, EVENT_TIME, FeatureBlock, reference_of
-from schemas.feature_rules import event_types, split_steps
-from schemas.features import (
+from schemas.features.declarations import (
     Declarations,
     FeatureType,
     FeatureView,
@@ -20,6 +18,8 @@ from schemas.features import (
     Session,
     Value,
 )
+from schemas.features.feature_block import ARROW, EVENT_ID, EVENT_TIME, FeatureBlock, reference_of
+from schemas.features.rules import event_types, split_steps
 from udfs.features.base import Changes, Fetch, Output, Refused, ViewEngine
 from udfs.features.early import Early
 from udfs.features.emitting import (

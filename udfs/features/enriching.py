@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from schemas.feature_block import ARROW, EVENT_TIME
-from schemas.feature_rules import event_types, split_steps
-from schemas.features import (
+from schemas.features.declarations import (
     Declarations,
     Enrichment,
     Expression,
@@ -18,6 +16,8 @@ from schemas.features import (
     Function,
     Reference,
 )
+from schemas.features.feature_block import ARROW, EVENT_TIME
+from schemas.features.rules import event_types, split_steps
 from udfs.features.base import Fetch
 from udfs.features.expressions import Expressions
 from udfs.features.steps import Failed, Steps

@@ -14,8 +14,8 @@ import duckdb
 import pyarrow as pa
 
 from schemas.errors import FeatureError
-from schemas.feature_block import ARROW
-from schemas.features import Expression, FeatureType
+from schemas.features.declarations import Expression, FeatureType
+from schemas.features.feature_block import ARROW
 from udfs.features.sql_rules import ROW, Functions, Parser, functions_of, one_line
 
 _CLOSED: dict[str, Any] = {

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.errors import FeatureError
-from schemas.feature_block import ARROW
-from schemas.features import Derived, Function
+from schemas.features.declarations import Derived, Function
+from schemas.features.feature_block import ARROW
 
 
 def resolve(name: str) -> Callable[..., Any]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import ModuleType
 
 from schemas.errors import FeatureError
-from schemas.feature_rules import check
-from schemas.features import Declarations, FeatureView, Reference, Source, read_declarations
+from schemas.features.declarations import Declarations, FeatureView, Reference, Source, read_declarations
+from schemas.features.rules import check
 from udfs.features.steps import check_expressions
 
 

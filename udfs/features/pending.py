@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from schemas.feature_block import EVENT_ID, EVENT_TIME
+from schemas.features.feature_block import EVENT_ID, EVENT_TIME
 from udfs.features.base import Refused
 
 _CHUNKS = 64

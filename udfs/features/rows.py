@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from schemas.feature_block import ARROW, CREATED, EVENT_ID, EVENT_TIME, TIMESTAMP, FeatureBlock
-from schemas.feature_rules import event_types, feature_types
-from schemas.features import Aggregate, Declarations, Derived, FeatureView, Value
+from schemas.features.declarations import Aggregate, Declarations, Derived, FeatureView, Value
+from schemas.features.feature_block import ARROW, CREATED, EVENT_ID, EVENT_TIME, TIMESTAMP, FeatureBlock
+from schemas.features.rules import event_types, feature_types
 from udfs.features.base import Entity
 from udfs.features.emitting import Points
 from udfs.features.functions import Call

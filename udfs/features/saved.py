@@ -11,8 +11,8 @@ import msgspec
 import pyarrow as pa
 
 from schemas.errors import StoreError
-from schemas.feature_block import from_bytes, to_bytes
-from schemas.features import FeatureView, Reference
+from schemas.features.declarations import FeatureView, Reference
+from schemas.features.feature_block import from_bytes, to_bytes
 from udfs.features.base import Entity
 from udfs.features.sharding import pack_entity
 from udfs.features.windows import WindowState

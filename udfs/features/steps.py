@@ -9,8 +9,16 @@ from itertools import groupby
 import pyarrow as pa
 
 from schemas.errors import FeatureError
-from schemas.feature_rules import event_types, split_steps
-from schemas.features import Declarations, Enrichment, Expression, FeatureType, FeatureView, Function, Step
+from schemas.features.declarations import (
+    Declarations,
+    Enrichment,
+    Expression,
+    FeatureType,
+    FeatureView,
+    Function,
+    Step,
+)
+from schemas.features.rules import event_types, split_steps
 from udfs.features.expressions import Expressions
 from udfs.features.functions import Call
 

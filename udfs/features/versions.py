@@ -14,8 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from schemas.errors import StoreError
-from schemas.feature_block import ARROW, EVENT_TIME
-from schemas.features import FeatureType, Reference
+from schemas.features.declarations import FeatureType, Reference
+from schemas.features.feature_block import ARROW, EVENT_TIME
 from udfs.features.base import END, Fetch
 from udfs.features.sharding import pack_entity
 

@@ -9,8 +9,7 @@ from typing import Any
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from schemas.feature_rules import event_types, feature_types
-from schemas.features import (
+from schemas.features.declarations import (
     Declarations,
     FeatureType,
     FeatureView,
@@ -21,6 +20,7 @@ from schemas.features import (
     Window,
     duration_ms,
 )
+from schemas.features.rules import event_types, feature_types
 from udfs.features.aggregations import Reading, reading
 from udfs.features.layout import Group, Layout
 from udfs.features.sessions import Sessions

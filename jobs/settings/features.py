@@ -1,0 +1,139 @@
+"""The settings of `jobs/features.py` and `jobs/backfill.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from jobs.settings.run import RunSettings
+from jobs.settings.streams import DirectBroker, Folder
+from schemas.features.declarations import Declarations
+from udfs.features.events.view_spec import ViewSpec
+from udfs.io.s3 import S3Options
+from udfs.stores.online.base import RedisOptions
+
+
+class FeatureKafka(DirectBroker):
+    """Event streams on Kafka: the topics are those of the declared sources."""
+
+    dead_letters: str = Field("dead-letters", description="topic of events that no view could take")
+
+
+class History(BaseModel):
+    """Where settled rows are kept, as Parquet below `VIEW_vN/dt=DAY`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = Field(description="s3://BUCKET/PREFIX, or a folder's path or file: URL")
+    partition: Literal["day", "hour"] = Field("day", description="hour: dt=DAY/hr=HOUR; both in UTC")
+    roll_seconds: int = Field(
+        300, ge=1, description="the longest that a file stays open; each checkpoint closes it"
+    )
+    compact: bool = Field(True, description="small files of a checkpoint become one")
+    file_mb: int = Field(128, ge=1, description="about the largest file")
+
+    def location(self) -> str:
+        """As a URL."""
+        is_url = self.url.startswith(("s3:", "file:"))
+        return self.url if is_url else Path(self.url).resolve().as_uri()
+
+
+class StoreSettings(RunSettings):
+    """What the jobs that compute features share."""
+
+    own_jars: ClassVar[tuple[str, ...]] = ("flink-*.jar", "hadoop-*.jar")
+    own_options: ClassVar[dict[str, str]] = {
+        "pipeline.auto-watermark-interval": "50 ms",
+        "table.local-time-zone": "UTC",
+        # an instance without partitions must not hold back the others
+        "table.exec.source.idle-timeout": "10 s",
+        # while Redis is away checkpoints time out, and the job is to wait
+        "execution.checkpointing.tolerable-failed-checkpoints": "100000",
+    }
+
+    declarations: Path = Field(description="TOML or Python file with sources, references and views")
+    redis: RedisOptions | None = Field(None, description="the online store; empty: none")
+    history: History | None = None
+    s3: S3Options = S3Options()
+    shards: int = Field(
+        4,
+        ge=1,
+        le=4096,
+        description="parts of the state; fixed for its life; at most so many instances compute a view",
+    )
+    resident: int = Field(200_000, ge=1, description="the most entities of a view in memory, over all shards")
+
+    @model_validator(mode="after")
+    def _some_store(self) -> Self:
+        if self.redis is None and self.history is None:
+            raise ValueError("give redis, history, or both: there is nowhere to put features")
+        return self
+
+
+class FeatureSettings(StoreSettings):
+    """Create features from event streams. Give either kafka or folder."""
+
+    name: str = Field("millrace-features", description="the job's name")
+    kafka: FeatureKafka | None = None
+    folder: Folder | None = None
+    window_ms: int = Field(50, ge=1, le=10_000, description="how long records are gathered into a block")
+    max_block: int = Field(16_384, ge=1, description="the most records of a block")
+    readers: int = Field(
+        1, ge=1, description="the most instances that read and decode; fixed for the life of the state"
+    )
+    settle_ms: int = Field(
+        250, ge=1, le=60_000, description="the watermark counts in steps of so much event time"
+    )
+    flush_seconds: float = Field(5, gt=0, description="how often changed entities are written to state")
+
+    @model_validator(mode="after")
+    def _one_kind_of_stream(self) -> Self:
+        if (self.kafka is None) == (self.folder is None):
+            raise ValueError("give either kafka (kafka.bootstrap) or folder (folder.root)")
+        return self
+
+    @property
+    def reads_directly(self) -> bool:
+        """Whether events are read where they are decoded; if not, Flink's source reads them, which knows an
+        end. References are always read by it."""
+        return self.kafka is not None and self.kafka.reader == "direct" and not self.bounded
+
+    def views(self, declared: Declarations, views: tuple[str, ...]) -> ViewSpec:
+        return ViewSpec(
+            declared,
+            views,
+            shards=self.shards,
+            settle_ms=self.settle_ms,
+            flush_ms=int(self.flush_seconds * 1000),
+            resident=max(1, self.resident // self.shards),
+            online=self.redis is not None,
+            history=self.history is not None,
+            settled_again=False,
+        )
+
+
+class BackfillSettings(StoreSettings):
+    """Create features from the history of the declared sources, in batch."""
+
+    own_options: ClassVar[dict[str, str]] = {
+        "execution.runtime-mode": "BATCH",
+        "table.local-time-zone": "UTC",
+    }
+
+    name: str = Field("millrace-backfill", description="the job's name")
+    stretch_seconds: int = Field(3600, ge=1, description="event time that is settled at once")
+    dead_letters: Path = Field(Path("dead-letters"), description="folder of events that no view could take")
+
+    def views(self, declared: Declarations, views: tuple[str, ...]) -> ViewSpec:
+        # without early rows: nobody waits for them, and each entity's newest settled row comes last
+        late = tuple(msgspec.structs.replace(v, online_early=False) for v in declared.views)
+        return ViewSpec(
+            msgspec.structs.replace(declared, views=late),
+            views,
+            shards=self.shards,
+            online=self.redis is not None,
+            history=self.history is not None,
+        )

@@ -1,0 +1,65 @@
+"""The settings of `jobs/speculate.py`."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from jobs.settings.serve import JobSettings
+from udfs.ensemble.collection.collector_spec import CollectorSpec
+from udfs.ensemble.execution.executor_spec import ExecutorSpec
+from udfs.ensemble.execution.worker import Limits
+from udfs.ensemble.routing.router_spec import RouterSpec
+
+ModelType = Literal["TENSORFLOW", "TENSORFLOWSAVED", "PMML", "GRAPH"]
+
+
+class Executors(BaseModel):
+    """Model executors, one operator a model type."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model_types: tuple[ModelType, ...] = Field(
+        ("TENSORFLOWSAVED", "TENSORFLOW", "PMML", "GRAPH"),
+        description="an operator each; the one that most requests go to first",
+    )
+    parallelism: int | None = Field(None, ge=1, description="of each of them; empty: as the other operators")
+    slots: Literal["shared", "apart"] = Field(
+        "shared", description="apart: each in slots of its own, and as many more are needed"
+    )
+    patience_ms: float = Field(5, ge=0, description="how long candidates not known to be slow are waited for")
+    fence_ms: float = Field(5000, gt=0, description="a call that takes longer is given up")
+    max_fenced: int = Field(2, ge=0, description="threads of a candidate that may be stuck at once")
+    drill: str = Field("", description="rehearsals: a JSON file, candidate -> ms by which calls are held up")
+
+
+class SpeculateSettings(JobSettings):
+    """Let several models race for each record, and decide by deadline, vote or quality."""
+
+    name: str = Field("millrace-speculate", description="the job's name")
+    lanes: int = Field(16, ge=1, description="the most instances that share the records of one type")
+    executors: Executors = Executors.model_validate({})
+    linger_seconds: float = Field(
+        10, gt=0, description="how long after its deadline an answer is still counted as late"
+    )
+
+    @model_validator(mode="after")
+    def _some_executor(self) -> Self:
+        types = self.executors.model_types
+        if not types or len(set(types)) < len(types):
+            raise ValueError("executors.model_types must name at least one model type, and none twice")
+        return self
+
+    def router(self) -> RouterSpec:
+        return RouterSpec(
+            main=self.executors.model_types[0], codec=self.codec, hold=self.hold, max_block=self.max_block
+        )
+
+    def executor(self, model_type: str) -> ExecutorSpec:
+        own = self.executors
+        limits = Limits(own.patience_ms, own.fence_ms, own.max_fenced)
+        return ExecutorSpec(model_type, self.scoring(self.lanes), limits, own.drill or None)
+
+    def collector(self) -> CollectorSpec:
+        return CollectorSpec(self.codec, int(self.linger_seconds * 1000), int(self.stats_seconds * 1000))

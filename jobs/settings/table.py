@@ -1,0 +1,153 @@
+"""docs/settings.md, made from the settings themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from jobs.settings.assemble import AssembleSettings
+from jobs.settings.features import BackfillSettings, FeatureSettings
+from jobs.settings.serve import ServeSettings
+from jobs.settings.speculate import SpeculateSettings
+from jobs.settings.training import TrainingSettings
+
+_HEAD = """# Settings
+
+Of the jobs. Made by `scripts/generate` from `jobs/settings/serve.py` and what belongs to it.
+
+A setting `a.b` is the flag `--a.b`, the variable `MILLRACE_A__B`, or `b` in the table `[a]` of the TOML
+file that `--config` names; dashes stand for underscores in flags. Flags win over variables, those over the
+file. Tables are given as JSON in flags and variables: `--kafka.records '{"topic": "type"}'`. So are `codec`,
+`hold` and `s3` in flags, whose parts are none: `--codec '{"kind": "avro", "schema": "PATH"}'`.
+
+## Serving: `jobs/serve.py` and `jobs/serve_partitioned.py`
+
+| setting | type | default | meaning |
+|---|---|---|---|
+"""
+
+_SPECULATE = """
+## Speculating: `jobs/speculate.py`
+
+All of the above, but for these:
+
+| setting | type | default | meaning |
+|---|---|---|---|
+"""
+
+_FEATURES = """
+## Features: `jobs/features.py`
+
+| setting | type | default | meaning |
+|---|---|---|---|
+"""
+
+_BACKFILL = """
+## Features from history: `jobs/backfill.py`
+
+As for `jobs/features.py`, without `kafka`, `folder` and what has to do with streams, and:
+
+| setting | type | default | meaning |
+|---|---|---|---|
+"""
+
+_ASSEMBLE = """
+## Assembling: `jobs/assemble.py`
+
+| setting | type | default | meaning |
+|---|---|---|---|
+"""
+
+_TRAINING = """
+## Training sets: `jobs/training_set.py`
+
+| setting | type | default | meaning |
+|---|---|---|---|
+"""
+
+_MEANINGS = {
+    "codec.kind": "json, protobuf or avro",
+    "codec.max_bytes": "the longest record; a longer one is a dead letter",
+    "codec.descriptor_set": "protobuf: path of a FileDescriptorSet",
+    "codec.message": "protobuf: the message's full name",
+    "codec.schema": "Avro: path of the reader's .avsc",
+    "codec.registry_header": "Avro: records begin with a schema registry's five bytes",
+    "codec.writers": "Avro: schema id to path of the writer's .avsc",
+    "hold.records": "the most records held back for a key while there is no model",
+    "hold.seconds": "how long the oldest of them waits before they go out as `no_model`",
+    "redis.url": "redis://HOST:PORT/DB, or rediss:// for TLS",
+    "redis.project": "Feast's: it ends every key",
+    "redis.timeout_s": "seconds for connecting and for each answer",
+    "redis.backoff_s": "while Redis is away: the first wait, doubled each time",
+    "redis.backoff_most_s": "the longest wait",
+    "redis.keep_expired_s": "how long a row is kept after its TTL, then read as expired and not as missing",
+    "s3.endpoint": "for models and history in S3; empty: AWS",
+    "s3.path_style": "bucket in the path and not in the host name",
+    "s3.access_key": "empty: the usual chain of credentials",
+    "s3.timeout_s": "seconds for one request",
+}
+
+
+def settings_table() -> str:
+    """The whole document."""
+    serving = _rows(ServeSettings, "")
+    own = [row for row in _rows(SpeculateSettings, "") if row not in serving]
+    features = _rows(FeatureSettings, "")
+    backfill = [row for row in _rows(BackfillSettings, "") if row not in features]
+    parts = [_HEAD, *serving, _SPECULATE, *own, _FEATURES, *features, _BACKFILL, *backfill]
+    parts += [_ASSEMBLE, *_rows(AssembleSettings, ""), _TRAINING, *_rows(TrainingSettings, "")]
+    return "".join(parts)
+
+
+def _rows(model: type[BaseModel], prefix: str) -> list[str]:
+    rows = []
+    for name, info in model.model_fields.items():
+        kind = _plain(info.annotation)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            rows += _rows(kind, f"{prefix}{name}.")
+        elif dataclasses.is_dataclass(kind):
+            rows += [
+                _row(f"{prefix}{name}.{f.name}", str(f.type), _value(f), "") for f in dataclasses.fields(kind)
+            ]
+        elif get_origin(kind) is dict and issubclass(get_args(kind)[1], BaseModel):
+            rows += _rows(get_args(kind)[1], f"{prefix}{name}.TYPE.")
+        else:
+            rows.append(_row(prefix + name, _type(kind), _default(info), info.description or ""))
+    return rows
+
+
+def _row(name: str, kind: str, default: str, meaning: str) -> str:
+    meaning = meaning or _MEANINGS.get(name, "")
+    return f"| `{name}` | {kind.replace('|', 'or')} | {default} | {meaning} |\n"
+
+
+def _plain(annotation: Any) -> Any:
+    """The type behind `T | None`."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        found = [a for a in get_args(annotation) if a is not type(None)]
+        return found[0] if len(found) == 1 else annotation
+    return annotation
+
+
+def _type(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(map(str, get_args(kind)))
+    plain = isinstance(kind, type) and not get_args(kind)
+    return kind.__name__ if plain else str(kind).replace("typing.", "")
+
+
+def _default(info: FieldInfo) -> str:
+    return "required" if info.default is PydanticUndefined else _shown(info.default)
+
+
+def _value(field: dataclasses.Field[Any]) -> str:
+    return _shown(None if field.default is dataclasses.MISSING else field.default)
+
+
+def _shown(value: Any) -> str:
+    return "" if value in (None, "", (), {}) else f"`{value}`"

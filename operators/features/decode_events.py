@@ -1,0 +1,96 @@
+"""Blocks of raw records as blocks of events, with how far each source has been read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from pyflink.common import Row
+from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
+
+from operators.block_row import DEAD_LETTERS, block_of
+from operators.features.feature_rows import event_row, events_tag, progress_tag, watermark_row
+from operators.keyed_table import current_key
+from operators.ticks import END_OF_INPUT, Ticks, subtask_of
+from schemas.block import Block
+from schemas.results.records import encode
+from udfs.features.events.decode_spec import DecodeSpec
+from udfs.features.events.decoder import EARLIEST, EventDecoder
+from udfs.features.expressions import Expressions
+
+_NOT_YET = EARLIEST  # Flink's timestamps do not reach back to the least integer
+
+
+class DecodeEvents(KeyedProcessFunction):
+    """Blocks keyed by `LANE/SOURCE`, a lane being a partition, or several.
+
+    No main output. Side outputs: `events_tag(STREAM)`, DEAD_LETTERS, and `progress_tag(SOURCE)` where views
+    have references. A row of events carries the watermark that was sent before them, so that no event is late
+    for its own block's sake; what they add follows in a row of its own, at most each `settle_ms`. Progress is
+    not state: after a restart it begins anew, and what views have settled stays settled.
+    """
+
+    def __init__(self, spec: DecodeSpec) -> None:
+        self._spec = spec
+        self._opened: Expressions | None = None
+
+    def open(self, context: RuntimeContext) -> None:
+        self._expressions = self._opened = Expressions()
+        self._decoders = dict[str, EventDecoder]()
+        self._progress = {name: self._spec.progress(name, _now()) for name in self._spec.sources}
+        self._streams = {name: self._spec.streams(name) for name in self._spec.sources}
+        self._tags = {v: events_tag(s.name) for of in self._streams.values() for s in of for v in s.views}
+        self._instance = str(subtask_of(context))
+        self._sent = dict.fromkeys(self._spec.sources, (_NOT_YET, 0))
+        self._ticks = Ticks(self._spec.settle_ms)
+        self._ticking = ""
+
+    def close(self) -> None:
+        if self._opened is not None:  # `close` also runs where `open` failed
+            self._opened.close()
+
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
+        if not self._ticking:
+            self._ticking = current_key(ctx)
+            self._ticks.start(self._ticking, ctx.timer_service())
+        yield from self._events_of(block_of(value))
+
+    def _events_of(self, block: Block) -> Iterator[Any]:
+        source = block.data_type
+        if source not in self._decoders:
+            self._decoders[source] = self._spec.decoder(source, _now, self._expressions)
+        decoded = self._decoders[source].decode(block)
+        for letter in decoded.dead:
+            yield DEAD_LETTERS, Row(source.encode(), encode(letter))
+        watermark, _ = self._sent[source]
+        for view, shard, events in decoded.parts:
+            yield self._tags[view], event_row(view, shard, watermark, events)
+        for partition, newest in decoded.newest.items():
+            self._progress[source].heard(partition, newest, _now())
+        yield from self._told(source)
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:
+        if timestamp == END_OF_INPUT:
+            return
+        self._ticking = self._ticking or current_key(ctx)
+        if current_key(ctx) == self._ticking:
+            for source in self._spec.sources:
+                yield from self._told(source)
+        self._ticks.again(ctx.timer_service())
+
+    def _told(self, source: str) -> Iterator[Any]:
+        now, (last, at) = _now(), self._sent[source]
+        if now - at < self._spec.settle_ms:
+            return
+        reached = self._progress[source].watermark(now)
+        if reached is not None and reached > last:
+            self._sent[source] = reached, now
+            for stream in self._streams[source]:
+                yield events_tag(stream.name), watermark_row(reached)
+            if self._spec.has_references(source):
+                yield progress_tag(source), watermark_row(reached, self._instance)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,38 @@
+"""The watermark that travels with blocks, as Flink's own."""
+
+from __future__ import annotations
+
+from pyflink.datastream import DataStream
+from pyflink.table import Schema, StreamTableEnvironment
+
+from operators.features.feature_rows import EVENT_BLOCK
+from operators.keyed_table import stream_of
+
+_IDLE = "table.exec.source.idle-timeout"
+
+
+def timed_events(
+    tables: StreamTableEnvironment, events: DataStream, name: str, always: bool = False
+) -> DataStream:
+    """Rows of EVENT_BLOCK behind watermarks from their `watermark_ms`, all in the JVM.
+
+    Rows without events have done their work then, and end here. A row's watermark follows the row. `always`:
+    the stream holds others back however long it is silent.
+    """
+    schema = (
+        Schema.new_builder()
+        .column("key", "STRING")
+        .column("value", "ROW<watermark_ms BIGINT, events BYTES>")
+        .column_by_expression("progress", "TO_TIMESTAMP_LTZ(`value`.watermark_ms, 3)")
+        .watermark("progress", "progress")
+        .build()
+    )
+    view, config = f"`events_{name}`", tables.get_config()
+    tables.create_temporary_view(view, tables.from_data_stream(events, schema))
+    rows = tables.sql_query(f"SELECT `key`, `value` FROM {view} WHERE `value`.events IS NOT NULL")
+    usual = config.get(_IDLE, "0 ms")
+    config.set(_IDLE, "0 ms" if always else usual)
+    try:
+        return stream_of(tables, rows, EVENT_BLOCK, f"events-{name}")
+    finally:
+        config.set(_IDLE, usual)

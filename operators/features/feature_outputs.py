@@ -1,0 +1,85 @@
+"""What an engine gave, as rows for the outputs of the operator that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+from pyflink.common import Row
+
+from operators.block_row import DEAD_LETTERS
+from operators.features.feature_rows import HISTORY, event_row, events_tag, feature_row
+from schemas.features.declarations import FeatureView
+from schemas.features.feature_block import FeatureBlock
+from schemas.results.records import encode
+from udfs.features.base import Output, Refused
+from udfs.features.events.references import streams_from
+from udfs.features.events.refused import refused_letters, refused_rows
+from udfs.features.events.view_spec import ViewSpec
+from udfs.features.expressions import Expressions
+from udfs.features.rows import rows_as_events
+from udfs.stores.history.lines import to_lines
+
+Pieces = Callable[[pa.RecordBatch], Iterator[tuple[int, pa.RecordBatch]]]
+"""Splits events; the number says when each piece counts (the first column of an EVENT_BLOCK's value)."""
+
+
+def in_one(events: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Nothing is said: Flink's own watermark counts."""
+    yield 0, events
+
+
+class FeatureOutputs:
+    """Main output: FEATURE_BLOCK for the online store. Side outputs: HISTORY (settled rows as lines),
+    `events_tag(STREAM)` (settled rows as events of the views that read it), DEAD_LETTERS (what the engine
+    refused). `expressions`: those of the operator instance."""
+
+    def __init__(self, spec: ViewSpec, pieces: Pieces = in_one) -> None:
+        self._spec, self._pieces = spec, pieces
+        self._views = {name: spec.view(name) for name in spec.views}
+        self.expressions = Expressions()
+        self._readers = {name: spec.readers(name, self.expressions) for name in spec.views}
+        self._tags = {
+            view: events_tag(stream.name)
+            for name in spec.views
+            for stream in streams_from(name, spec.declared)
+            for view in stream.views
+        }
+
+    def rows(self, name: str, output: Output, events: pa.RecordBatch | None = None) -> Iterator[Any]:
+        """`name`: the view's id; `events`: those that the call was about."""
+        view = self._views[name]
+        for block in output.blocks:
+            if not block.rows.num_rows:
+                continue
+            left = view.gives_early and not view.settles_otherwise
+            again = block.settled and left and not self._spec.settled_again
+            if self._spec.online and "online" in view.targets and not again:
+                yield feature_row(block)
+            if block.settled and self._spec.history and "history" in view.targets:
+                yield HISTORY, Row(view.id, to_lines(block.rows))
+            if block.settled and self._readers[name]:
+                yield from self._as_events(block)
+        about = events if output.events is None else output.events
+        if about is not None:
+            yield from self._dead(view, output.refused, about, self._spec.placed(name))
+
+    def _as_events(self, block: FeatureBlock) -> Iterator[Any]:
+        events = rows_as_events(block, self._views[block.view].entity)
+        for reader in self._readers[block.view]:
+            split = reader.of(events)
+            for shard, part in split.parts:
+                for at, piece in self._pieces(part):
+                    yield self._tags[reader.id], event_row(reader.id, shard, at, piece)
+            refused = refused_rows(events, split.refused)
+            yield from self._dead(self._spec.view(reader.id), refused, events, placed=False)
+
+    def _dead(
+        self, view: FeatureView, refused: Sequence[Refused], events: pa.RecordBatch, placed: bool
+    ) -> Iterator[Any]:
+        for letter in refused_letters(view, refused, events, placed):
+            yield DEAD_LETTERS, Row(view.id.encode(), encode(letter))
+
+    def close(self) -> None:
+        self.expressions.close()

@@ -1,0 +1,58 @@
+"""How events and features look in Flink: the types, and the only code that knows positions.
+
+Rows of two columns, a key and a value, are what `operators.keyed_table.keyed_by_first` wants: keyed
+functions receive the value only. Batches travel as Arrow streams.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+from pyflink.common import Row
+from pyflink.common.typeinfo import Types
+from pyflink.datastream.output_tag import OutputTag
+
+from operators.block_row import BYTES
+from schemas.features.feature_block import FeatureBlock, from_bytes, to_bytes
+
+_EVENTS = Types.ROW_NAMED(["watermark_ms", "events"], [Types.LONG(), BYTES])
+EVENT_BLOCK = Types.ROW_NAMED(["key", "value"], [Types.STRING(), _EVENTS])
+"""Key: `VIEW/SHARD`. `events` is null in rows that only say how far the source has been read."""
+
+FEATURE_BLOCK = Types.ROW_NAMED(["view", "settled", "rows"], [Types.STRING(), Types.BOOLEAN(), BYTES])
+
+HISTORY_LINES = Types.ROW_NAMED(["view", "lines"], [Types.STRING(), BYTES])
+HISTORY = OutputTag("history", HISTORY_LINES)
+
+
+def events_tag(name: str) -> OutputTag:
+    """The side output of a stream (see `udfs.features.events.references`): of events, of a view's rows as
+    events of the views that read it, or of rows of references among them."""
+    return OutputTag(f"events-{name}", EVENT_BLOCK)
+
+
+def progress_tag(source: str) -> OutputTag:
+    """The side output of how far a source has been read: rows of watermarks."""
+    return OutputTag(f"progress-{source}", EVENT_BLOCK)
+
+
+def event_row(view: str, shard: int, watermark: int, events: pa.RecordBatch) -> Row:
+    return Row(f"{view}/{shard}", Row(watermark, to_bytes(events)))
+
+
+def watermark_row(watermark: int, key: str = "") -> Row:
+    return Row(key, Row(watermark, None))
+
+
+def events_of(value: Any) -> pa.RecordBatch:
+    """The events in the value of an EVENT_BLOCK."""
+    return from_bytes(bytes(value[1]))
+
+
+def feature_row(block: FeatureBlock) -> Row:
+    return Row(block.view, block.settled, to_bytes(block.rows))
+
+
+def features_of(row: Any) -> FeatureBlock:
+    return FeatureBlock(row[0], bool(row[1]), from_bytes(bytes(row[2])))

@@ -1,0 +1,1 @@
+"""Sinks: Kafka, folders, Parquet history and Redis. Nothing here changes what it writes."""

@@ -1,0 +1,122 @@
+"""History in Parquet: lines come apart in the JVM, and Flink's own file sink commits them exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pyflink.datastream import DataStream
+from pyflink.java_gateway import get_gateway
+from pyflink.table import Schema, StatementSet, StreamTableEnvironment
+
+from operators.table_options import control, literal, options
+from schemas.features.declarations import FeatureType
+from schemas.features.feature_block import CREATED, TIMESTAMP
+from udfs.stores.history.lines import BLANK, FIELD, HEX
+
+SQL_TYPES = {
+    FeatureType.INT64: "BIGINT",
+    FeatureType.FLOAT64: "DOUBLE",
+    FeatureType.BOOL: "BOOLEAN",
+    FeatureType.STRING: "STRING",
+    FeatureType.TIMESTAMP: "TIMESTAMP_LTZ(3)",
+    FeatureType.INT64_LIST: "ARRAY<BIGINT>",
+    FeatureType.FLOAT64_LIST: "ARRAY<DOUBLE>",
+    FeatureType.STRING_LIST: "ARRAY<STRING>",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryOptions:
+    """`url`: a folder, `s3://BUCKET/PREFIX` or `file:///PATH`; a view's files lie below `VIEW_vN/dt=DAY`.
+
+    A file is closed after `roll_seconds` and appears with the next checkpoint; with `compact` the files of a
+    checkpoint become one, of at most `file_mb`.
+    """
+
+    url: str
+    partition: Literal["day", "hour"] = "day"
+    roll_seconds: int = 300
+    compact: bool = True
+    file_mb: int = 128
+
+    def table(self, view: str) -> dict[str, str]:
+        return {
+            "connector": "filesystem",
+            "path": f"{self.url.rstrip('/')}/{view}",
+            "format": "parquet",
+            "parquet.utc-timezone": "true",
+            "parquet.write.int64.timestamp": "true",
+            "parquet.timestamp.time.unit": "millis",
+            "sink.rolling-policy.rollover-interval": f"{self.roll_seconds} s",
+            "sink.rolling-policy.check-interval": f"{max(1, self.roll_seconds // 5)} s",
+            "sink.rolling-policy.file-size": f"{self.file_mb} MB",
+            "auto-compaction": str(self.compact).lower(),
+            "compaction.file-size": f"{self.file_mb} MB",
+        }
+
+
+def history_view(tables: StreamTableEnvironment, lines: DataStream) -> str:
+    """The name of a view of (`view`, `line`) from rows of HISTORY_LINES."""
+    tables.create_temporary_view("history_runs", tables.from_data_stream(lines, _runs()))
+    tables.execute_sql("""
+        CREATE TEMPORARY VIEW history_lines AS SELECT `view`, u.line
+        FROM history_runs CROSS JOIN UNNEST(SPLIT(`lines`, U&'\\000a')) AS u(line)""")
+    return "history_lines"
+
+
+def add_history_sink(
+    tables: StreamTableEnvironment,
+    statements: StatementSet,
+    lines: str,
+    *,
+    view: str,
+    columns: Mapping[str, FeatureType],
+    store: HistoryOptions,
+) -> None:
+    """Write the lines of one view. `columns`: entity and features, in the order of its rows."""
+    typed = {**columns, TIMESTAMP: FeatureType.TIMESTAMP, CREATED: FeatureType.TIMESTAMP}
+    names = [f"`{name}` {SQL_TYPES[kind]}" for name, kind in typed.items()]
+    fields = (f"SPLIT_INDEX(line, {control(FIELD.encode())}, {i})" for i in range(len(typed)))
+    values = [_value(field, kind) for field, kind in zip(fields, typed.values(), strict=True)]
+    parts = {"dt": "yyyy-MM-dd"} | ({"hr": "HH"} if store.partition == "hour" else {})
+    at = values[list(typed).index(TIMESTAMP)]
+    tables.execute_sql(f"""
+        CREATE TEMPORARY TABLE `history_{view}` ({", ".join([*names, *(f"{p} STRING" for p in parts)])})
+        PARTITIONED BY ({", ".join(parts)}) WITH ({options(store.table(view))})""")
+    values += [f"DATE_FORMAT({at}, {literal(form)})" for form in parts.values()]
+    statements.add_insert_sql(
+        f"INSERT INTO `history_{view}` SELECT {', '.join(values)} FROM {lines} WHERE `view` = {literal(view)}"
+    )
+
+
+def _value(field: str, kind: FeatureType) -> str:
+    """A field of a line as its type, in SQL: see `udfs.stores.history.lines`."""
+    given = f"NULLIF({field}, '')"
+    if kind is FeatureType.TIMESTAMP:
+        return f"TO_TIMESTAMP_LTZ(CAST({given} AS BIGINT), 3)"
+    if kind is FeatureType.STRING:
+        return _text(given)
+    if kind in (FeatureType.INT64_LIST, FeatureType.FLOAT64_LIST, FeatureType.STRING_LIST):
+        text = _text(given)
+        items = f"SPLIT(SUBSTRING({text} FROM 2), SUBSTRING({text} FROM 1 FOR 1))"
+        if kind is FeatureType.STRING_LIST:
+            return f"CASE WHEN {given} = {literal(BLANK)} THEN ARRAY[CAST('' AS STRING)] ELSE {items} END"
+        return f"CAST({items} AS {SQL_TYPES[kind]})"
+    return f"CAST({given} AS {SQL_TYPES[kind]})"
+
+
+def _text(given: str) -> str:
+    mark = control(HEX.encode())
+    decoded = f"DECODE(UNHEX(SUBSTRING({given} FROM 2)), 'UTF-8')"
+    return f"CASE WHEN {given} LIKE {mark} || '%' THEN {decoded} ELSE {given} END"
+
+
+def _runs() -> Schema:
+    """HISTORY_LINES with the lines as a string over the very bytes; a cast would decode and encode them."""
+    java = get_gateway().jvm
+    kinds = java.org.apache.flink.table.api.DataTypes
+    text = kinds.STRING().bridgedTo(java.java.lang.Class.forName("[B"))
+    schema = java.org.apache.flink.table.api.Schema.newBuilder()
+    return Schema(schema.column("view", kinds.STRING()).column("lines", text).build())

@@ -1,0 +1,1 @@
+"""Sources: Kafka, folders, history and timers as streams. Nothing here scores or computes."""

@@ -1,0 +1,70 @@
+"""Parquet files as blocks of events, for batch: read in parallel, a file at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pyflink.common import Row, WatermarkStrategy
+from pyflink.common.typeinfo import Types
+from pyflink.common.watermark_strategy import TimestampAssigner
+from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
+from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
+
+from operators.block_row import DEAD_LETTERS
+from operators.features.feature_rows import EVENT_BLOCK, event_row, events_tag
+from operators.keyed_table import keyed_by_first
+from schemas.results.records import DeadLetter, encode
+from udfs.features.events.references import stream_of
+from udfs.stores.history.events import HistoryReader, HistorySpec
+
+_FILE = Types.ROW_NAMED(["key", "file"], [Types.STRING(), Types.ROW_NAMED(["path"], [Types.STRING()])])
+
+
+class ReadHistory(KeyedProcessFunction):
+    """Paths of files, each its own key. Side outputs: `events_tag(STREAM)`, rows whose number is the start of
+    their stretch; DEAD_LETTERS."""
+
+    def __init__(self, spec: HistorySpec) -> None:
+        self._spec = spec
+        self._opened: HistoryReader | None = None
+
+    def open(self, context: RuntimeContext) -> None:
+        self._reader = self._opened = self._spec.reader()
+        views = self._spec.declared.views
+        self._tags = {view.id: events_tag(stream_of(view)) for view in views}
+
+    def close(self) -> None:
+        if self._opened is not None:  # `close` also runs where `open` failed
+            self._opened.close()
+
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
+        for found in self._reader.read(value[0]):
+            if isinstance(found, DeadLetter):
+                yield DEAD_LETTERS, Row(found.data_type.encode(), encode(found))
+            else:
+                view, shard, stretch, events = found
+                yield self._tags[view], event_row(view, shard, stretch, events)
+
+
+class _Stretch(TimestampAssigner):
+    def extract_timestamp(self, value: Any, record_timestamp: int) -> int:
+        return int(value[1][0])
+
+
+def history_events(
+    environment: StreamExecutionEnvironment, files: Sequence[str], spec: HistorySpec
+) -> DataStream:
+    """The operator that reads `files`."""
+    rows = [Row(str(at), Row(path)) for at, path in enumerate(files)]
+    name = f"reference-{spec.source}" if spec.is_reference else spec.source
+    paths = environment.from_collection(rows, _FILE).name(f"files of {name}").uid(f"files-{name}")
+    read = keyed_by_first(paths, _FILE).process(ReadHistory(spec), EVENT_BLOCK)
+    return read.name(f"read {name}").uid(f"read-{name}").disable_chaining()
+
+
+def by_stretch(events: DataStream, name: str) -> KeyedStream:
+    """Rows of EVENT_BLOCK by key; in batch Flink sorts each key's by the time that is given to them here."""
+    strategy = WatermarkStrategy.for_monotonous_timestamps().with_timestamp_assigner(_Stretch())
+    timed = events.assign_timestamps_and_watermarks(strategy)
+    return keyed_by_first(timed.name(f"stretches of {name}").uid(f"stretches-{name}"), EVENT_BLOCK)

@@ -1,0 +1,171 @@
+"""A result: the record as it came, with a stamp in the field `millrace` as its last one.
+
+The record's bytes are kept and the stamp is appended: parsing and dumping again would cost more than all
+the rest. `digest` is the first 16 hex digits of the model's SHA-256, enough to tell versions apart; the
+whole digest is in the model's events and statistics. A record that already has a field `millrace` gets a
+second one, and readers take the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from schemas.results.records import Outcome
+
+DIGEST_DIGITS = 16
+_WITHOUT_BRACE = itemgetter(slice(None, -1))
+_NEEDS_A_LOOK = frozenset(b"{ \t\r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What holds for a whole block: read from the object that scored it. `ms`: time spent on the block.
+
+    `reason` says why nothing was scored, and is left out of a scored record's stamp.
+    """
+
+    data_type: str
+    model: str
+    version: int
+    digest: str
+    outcome: Outcome
+    ms: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Where each of a block's n records came from; `event_times` in epoch milliseconds."""
+
+    source: str
+    partitions: Sequence[int]
+    offsets: Sequence[int]
+    event_times: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A result read back."""
+
+    data_type: str
+    outcome: Outcome
+    model: str
+    version: int
+    digest: str
+    ms: float
+    scores: dict[str, Any]
+    source: str
+    partition: int
+    offset: int
+    event_time: int
+    record: dict[str, Any]
+    reason: str = ""
+
+
+def write_results(
+    records: Sequence[bytes],
+    stamp: Stamp,
+    identity: Identity,
+    scores: Mapping[str, NDArray] | None = None,
+    rows: Sequence[int] | NDArray | None = None,
+) -> list[bytes]:
+    """One result for each record of a block, or for those at the indices `rows`, in their order.
+
+    `records` (each one JSON object) and `identity` are of the whole block of n; each column of `scores` has
+    the shape `(len(rows), *shape)`, or `(n, *shape)` without rows, and holds finite values. Raises
+    `ValueError` where the lengths differ or a record does not end in `}`.
+    """
+    parts: tuple[Sequence[Any], ...] = (
+        records, identity.partitions, identity.offsets, identity.event_times
+    )  # fmt: skip
+    if rows is not None:
+        wanted = np.asarray(rows).tolist()
+        parts = tuple([part[r] for r in wanted] for part in parts)
+    bodies, comma = open_bodies(parts[0])
+    count = len(parts[0])
+    ints = [json_column(part, count, "identity") for part in parts[1:]]
+    fields = {
+        "data_type": stamp.data_type,
+        "outcome": stamp.outcome.value,
+        "model": stamp.model,
+        "version": stamp.version,
+        "digest": stamp.digest[:DIGEST_DIGITS],
+        "ms": round(stamp.ms, 3),
+    }
+    if stamp.reason:
+        fields["reason"] = stamp.reason
+    head = orjson.dumps(fields)
+    pieces: list[Iterable[bytes]] = [bodies]
+    constant = comma + b'"millrace":' + head[:-1] + b',"scores":{'
+    comma = b""
+    for name, column in (scores or {}).items():
+        pieces += [repeat(constant + comma + orjson.dumps(name) + b":"), json_column(column, count, name)]
+        constant, comma = b"", b","
+    source = b'},"source":' + orjson.dumps(identity.source) + b',"partition":'
+    pieces += [repeat(constant + source), ints[0], repeat(b',"offset":'), ints[1]]
+    pieces += [repeat(b',"event_time":'), ints[2], repeat(b"}}")]
+    return list(map(b"".join, zip(*pieces, strict=False)))  # repeat() has no end; lengths are checked
+
+
+def read_result(data: bytes) -> Scored:
+    """Read a result back. Raises `ValueError` where `data` is none."""
+    record = orjson.loads(data)
+    stamp = record.pop("millrace", None) if isinstance(record, dict) else None
+    if not isinstance(stamp, dict):
+        raise ValueError("not a result: it is no JSON object with an object in the field 'millrace'")
+    known = {name: stamp[name] for name in Scored.__dataclass_fields__ if name in stamp}
+    try:
+        return Scored(**{**known, "outcome": Outcome(str(known.get("outcome"))), "record": record})
+    except TypeError as e:
+        raise ValueError(f"not a result: {e}") from None
+
+
+def open_bodies(records: Sequence[bytes]) -> tuple[Iterable[bytes], bytes]:
+    """Each object without its last brace, and what must follow them all: a comma, or nothing.
+
+    Raises `ValueError` for a record that does not end in `}`.
+    """
+    # a look at the last two bytes settles the usual block; whitespace or `{` there needs a closer one
+    ends = {record[-2:] for record in records}
+    if all(len(end) == 2 and end[1] == 0x7D and end[0] not in _NEEDS_A_LOOK for end in ends):
+        return map(_WITHOUT_BRACE, records), b","  # lazily: freed memory is used again at once
+    return list(map(_body, records)), b""
+
+
+def _body(record: bytes) -> bytes:
+    whole = record.rstrip(b" \t\r\n")
+    if not whole.endswith(b"}"):
+        raise ValueError(f"a record for a result must be a JSON object, not {record[:40]!r}")
+    inner = whole[:-1].rstrip(b" \t\r\n")
+    return inner if inner == b"{" or inner.lstrip(b" \t\r\n") == b"{" else inner + b","
+
+
+def json_column(column: Sequence[Any] | NDArray, count: int, name: str) -> Sequence[bytes]:
+    """Each row's value as JSON: numbers of a whole column are rendered in one call and split apart.
+
+    Raises `ValueError` where it has not `count` rows.
+    """
+    if len(column) != count:
+        raise ValueError(f"{name!r} has {len(column)} rows for {count} results")
+    if not isinstance(column, np.ndarray):
+        return orjson.dumps(column if isinstance(column, list) else list(column))[1:-1].split(b",")
+    if column.dtype.kind not in "fiub":
+        return list(map(orjson.dumps, column.tolist()))
+    if 0 in column.shape:
+        return [orjson.dumps(row.tolist()) for row in column]
+    text = orjson.dumps(np.ascontiguousarray(column), option=orjson.OPT_SERIALIZE_NUMPY)
+    opening, closing = b"[" * (column.ndim - 1), b"]" * (column.ndim - 1)
+    rows = text[column.ndim : -column.ndim].split(closing + b"," + opening)
+    return rows if column.ndim == 1 else list(_wrapped(rows, opening, closing))
+
+
+def _wrapped(rows: Iterable[bytes], opening: bytes, closing: bytes) -> Iterator[bytes]:
+    return (opening + row + closing for row in rows)

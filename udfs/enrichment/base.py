@@ -1,0 +1,116 @@
+"""Requests for predictions, what they become, and who may fill a gap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Protocol
+
+import msgspec
+
+from udfs.stores.online.base import StoredView
+from udfs.stores.registry.base import OnDemand
+
+LONGEST_MS = 600_000
+"""The most that a request may be open: the end of a finite input waits for it."""
+
+
+class PredictionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """JSON on the requests topic. `entities`: entity column -> value; `expires_ms`: how long after `created`
+    (epoch milliseconds, 0: when the record was written) it may complete. `version` of the model, 0: whichever
+    serves. `fields` go on unchanged."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    model: Annotated[str, msgspec.Meta(min_length=1)]
+    entities: dict[str, str | int]
+    version: Annotated[int, msgspec.Meta(ge=0)] = 0
+    created: Annotated[int, msgspec.Meta(ge=0)] = 0
+    expires_ms: Annotated[int, msgspec.Meta(ge=1, le=LONGEST_MS)] = 1000
+    fields: dict[str, Any] = {}
+
+
+class FeatureStamp(msgspec.Struct, frozen=True):
+    """Of one value in a completed record: where from (`VIEW_vVERSION:FEATURE`), the view's version, its age
+    at completion, and if it was made on demand."""
+
+    feature: str
+    version: int
+    value: Any
+    age_ms: int
+    created_on_demand: bool = False
+
+
+class Completed(msgspec.Struct, frozen=True):
+    """A request with its vector: the scoring input is `record` (the request's fields, its id, and input field
+    -> value) with `stamps` under `features`, so that the predicted record carries them."""
+
+    request: PredictionRequest
+    data_type: str
+    record: dict[str, Any]
+    stamps: tuple[FeatureStamp, ...]
+
+
+class Expired(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A request whose time ran out, or that nobody can complete. `missing`: feature -> `missing`, `expired`,
+    or why its creator failed; `reason`: what was wrong with the request, or what could not be asked."""
+
+    request: PredictionRequest
+    missing: dict[str, str] = {}
+    reason: str = ""
+
+
+class Created(msgspec.Struct, frozen=True):
+    """An on-demand answer: values of one view's features for one entity, to be stored with its TTL. `error`
+    is why there are none. `event_time`: epoch milliseconds, when it came."""
+
+    view: StoredView
+    entity: tuple[str | int, ...]
+    event_time: int
+    values: dict[str, Any] = {}
+    error: str = ""
+
+
+class Creator(Protocol):
+    """Makes a view's features on demand, with threads of its own. All methods are for one thread."""
+
+    def ask(self, how: OnDemand, view: StoredView, entity: tuple[str | int, ...]) -> bool:
+        """Begin; never waits. False where all places of the view are taken: ask again later. An entity is
+        not asked again before it was answered."""
+        ...
+
+    def answers(self) -> Sequence[Created]:
+        """What has come since it was last asked; never waits. Each `ask` that gave True has one answer, at
+        the latest at its timeout."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Return when there is an answer, at the latest after so long."""
+        ...
+
+    def close(self) -> None: ...
+
+
+Outcome = Completed | Expired
+
+
+class Assembler(Protocol):
+    """Requests in, completions and expirations out; exactly one for each request. Pure: who calls keeps what
+    is `open` in Flink state, hands it to `take` again after a restart, and has the clock.
+
+    A request belongs to a lane, under a name that is its own there, and its outcome leaves by calls for that
+    lane, so that the state of one lane holds all that is open of it. Times are epoch milliseconds.
+    """
+
+    def take(self, lane: str, requests: Mapping[str, PredictionRequest], now: int) -> Sequence[Outcome]:
+        """One round trip to the online store for all of them; what is complete is returned at once, with
+        whatever else is ready in this lane."""
+        ...
+
+    def tick(self, lane: str, now: int) -> Sequence[Outcome]:
+        """What answers of creators have completed, and requests whose time ran out."""
+        ...
+
+    def created(self) -> Sequence[Created]:
+        """What creators made since it was last asked, of all lanes, for the caller to store."""
+        ...
+
+    def open(self, lane: str) -> Mapping[str, PredictionRequest]: ...

@@ -1,0 +1,42 @@
+"""What a client submits: a prediction request without what the endpoint adds."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Annotated, Any
+
+import msgspec
+
+from udfs.enrichment.base import LONGEST_MS, PredictionRequest
+
+
+class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /predict`; `id` is made where it is empty. See `PredictionRequest`."""
+
+    model: Annotated[str, msgspec.Meta(min_length=1)]
+    entities: dict[str, str | int]
+    id: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    version: Annotated[int, msgspec.Meta(ge=0)] = 0
+    expires_ms: Annotated[int, msgspec.Meta(ge=1, le=LONGEST_MS)] = 1000
+    fields: dict[str, Any] = {}
+
+
+_read = msgspec.json.Decoder(Submission).decode
+
+
+def read_submission(data: bytes) -> PredictionRequest:
+    """Raises `ValueError`, which says what is wrong."""
+    try:
+        body = _read(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise ValueError(f"not a prediction request: {e}") from None
+    return PredictionRequest(
+        id=body.id or uuid.uuid4().hex,
+        model=body.model,
+        entities=body.entities,
+        version=body.version,
+        created=time.time_ns() // 1_000_000,
+        expires_ms=body.expires_ms,
+        fields=body.fields,
+    )

@@ -1,0 +1,60 @@
+"""Requests, completions and expirations as JSON, and created values as feature rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import orjson
+import pyarrow as pa
+
+from schemas.features.feature_block import ARROW, CREATED, TIMESTAMP, FeatureBlock
+from udfs.enrichment.base import Completed, Created, Expired, PredictionRequest
+from udfs.stores.online.base import StoredView
+
+_read = msgspec.json.Decoder(PredictionRequest).decode
+
+
+def read_request(data: bytes, written: int) -> PredictionRequest:
+    """`written`: epoch milliseconds, the time of the record, for a request that does not say its own.
+
+    Raises `ValueError`, which says what is wrong.
+    """
+    try:
+        request = _read(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise ValueError(f"not a prediction request: {e}") from None
+    return request if request.created else msgspec.structs.replace(request, created=written)
+
+
+def write_request(request: PredictionRequest) -> bytes:
+    return msgspec.json.encode(request)
+
+
+def write_completed(completed: Completed) -> bytes:
+    """The scoring input: `features` holds the stamps. Numbers that JSON does not have (NaN) become null."""
+    stamps = [msgspec.structs.asdict(stamp) for stamp in completed.stamps]
+    return orjson.dumps({**completed.record, "features": stamps})
+
+
+def write_expired(expired: Expired) -> bytes:
+    return msgspec.json.encode(expired)
+
+
+def feature_blocks(created: Iterable[Created]) -> list[FeatureBlock]:
+    """Created values as settled rows, a block a view, for the online store and for history."""
+    rows: dict[str, tuple[StoredView, list[dict[str, Any]]]] = {}
+    for one in created:
+        keys = zip((name for name, _ in one.view.entity), one.entity, strict=True)
+        row = {**dict(keys), **one.values, TIMESTAMP: one.event_time, CREATED: one.event_time}
+        rows.setdefault(one.view.id, (one.view, []))[1].append(row)
+    return [
+        FeatureBlock(view.id, True, pa.RecordBatch.from_pylist(of, schema=_schema(view)))
+        for view, of in rows.values()
+    ]
+
+
+def _schema(view: StoredView) -> pa.Schema:
+    columns = [(name, ARROW[kind]) for name, kind in (*view.entity, *view.features)]
+    return pa.schema([*columns, (TIMESTAMP, pa.int64()), (CREATED, pa.int64())])

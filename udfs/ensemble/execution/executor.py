@@ -1,0 +1,247 @@
+"""The state machine of a model executor, without Flink: candidates come and go, every request is answered.
+
+One instance an operator instance, used from its one thread. State lives with the caller: for each data type
+the candidates' logs, handed in once by `restore` and taken out by `log`, and for each key the requests that
+are `pending`. Answers are kept by key, so that they leave together with the state that no longer lists them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from schemas.block import Block
+from schemas.codecs.base import Codec
+from schemas.model_pb2 import CandidateLogs, ModelLog
+from schemas.results.answers import Answer, Request
+from udfs.ensemble.execution.clock import Clock
+from udfs.ensemble.execution.completions import Completions
+from udfs.ensemble.execution.drill import Drill
+from udfs.ensemble.execution.evaluate import evaluate
+from udfs.ensemble.execution.job import Job, Pending, Reason, pending_of
+from udfs.ensemble.execution.served_candidate import Crew, ServedCandidate
+from udfs.ensemble.execution.worker import Limits
+from udfs.models.background_loader import BackgroundLoader, Load, Loaded
+from udfs.models.descriptor import DECIDE, SERVE, Announcement
+from udfs.models.loaded_model import LoadedModel
+from udfs.serving.model_state import Notice
+
+_LATE_LOOK_MS = 50  # an answer that is late already is in no hurry
+_LOOK_MS = 20.0
+_HISTORIES_KEPT = 1000  # a bound on state: withdrawn names whose versions are remembered, a data type
+
+
+class Executor:
+    """The candidates of one model type.
+
+    `load` turns an announcement into a model, or raises a `ModelError`; it is called from several threads.
+    `max_block` bounds the records of one `predict`.
+    """
+
+    def __init__(
+        self,
+        model_type: str,
+        load: Load,
+        codec: Codec,
+        *,
+        max_block: int,
+        subtask: int,
+        limits: Limits | None = None,
+        drill: Drill | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._model_type, self._codec, self._max_block = model_type, codec, max_block
+        self._limits, self._clock = limits or Limits(), clock or Clock()
+        self._drill = drill or Drill(None)
+        self._completions = Completions()
+        self._loader = BackgroundLoader(load)
+        self._crew = Crew(
+            load, self._evaluate, self._settle, self._completions, self._limits, self._clock, subtask
+        )
+        self._candidates: dict[str, dict[str, ServedCandidate]] = {}
+        self._revisions: dict[str, int] = {}
+        self._pending: defaultdict[str, dict[Job, None]] = defaultdict(dict)
+        self._answers: defaultdict[str, dict[Job, Answer]] = defaultdict(dict)
+        self._notices: list[Notice] = []
+
+    def knows(self, data_type: str) -> bool:
+        return data_type in self._candidates
+
+    def restore(self, data_type: str, stored: bytes | None) -> list[Notice]:
+        """Take over the logs of a data type, and wait until what scored before has been loaded again: else
+        the first records after a restart would find nobody. A load that fails is told, and tried later."""
+        logs = CandidateLogs.FromString(stored or b"").logs
+        known = self._candidates[data_type] = {}
+        self._revisions[data_type] = 0
+        for name in sorted(logs):
+            known[name] = ServedCandidate(data_type, name, logs[name].SerializeToString(), self._crew)
+            self._load_next(data_type, name)
+        sent = self.poll()
+        while any(candidate.reloading for candidate in known.values()):
+            self._completions.wait_for_more(_LOOK_MS)
+            sent += self.poll()
+        return sent
+
+    def log(self, data_type: str) -> bytes:
+        """The state of a data type, to be stored by the caller."""
+        known = self._candidates[data_type]
+        stored = {name: ModelLog.FromString(c.slot.log.encoded()) for name, c in known.items()}
+        return CandidateLogs(logs=stored).SerializeToString(deterministic=True)
+
+    def revision(self, data_type: str) -> int:
+        """A number that grows with every change of the logs; 0 for those that never changed."""
+        return self._revisions.get(data_type, 0)
+
+    def announce(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
+        """Act on an announcement; its data type must have been restored. Plans are none of our business."""
+        if announced.operation == DECIDE:
+            return []
+        data_type = announced.data_type
+        known = self._candidates[data_type]
+        if announced.operation == SERVE and announced.model_type != self._model_type:
+            return self._gone_elsewhere(descriptor, announced)
+        self._revisions[data_type] += 1
+        if announced.operation == SERVE:
+            names = [announced.name]
+            if announced.name not in known:
+                _forget_one(known)
+                known[announced.name] = ServedCandidate(data_type, announced.name, None, self._crew)
+        else:
+            names = [name for name in known if announced.name in ("", name)]
+        sent: list[Notice] = []
+        for name in names:
+            sent += known[name].announce(descriptor, announced)
+            self._load_next(data_type, name)
+        return sent
+
+    def request(self, key: str, request: Request, block: Block) -> list[Answer]:
+        """Ask the candidates. What they answer within a moment is returned, with whatever else is ready for
+        this key; the rest comes by `take`."""
+        known = self._candidates[request.data_type]
+        jobs: list[Job] = []
+        for asked in request.asked:
+            rows = asked.rows
+            payloads = block.payloads if rows is None else [block.payloads[row] for row in rows]
+            job = Job(key, request, asked, payloads)
+            self._pending[key][job] = None
+            candidate = known.get(asked.candidate)
+            if candidate is None:
+                self._settle(job, job.unscored(Reason.NO_MODEL, self._clock.epoch()))
+                continue
+            candidate.submit(job)
+            if job.prompt:
+                jobs.append(job)
+        if jobs:
+            left = request.deadline - self._clock.epoch()
+            self._completions.wait(jobs, min(self._limits.patience_ms, left))
+        return self.take(key)
+
+    def poll(self) -> list[Notice]:
+        """Switch to what has been loaded meanwhile, and see to what is stuck."""
+        for loaded in self._loader.finished():
+            data_type, name = loaded.data_type, loaded.entry.name
+            self._revisions[data_type] += 1
+            self._notices += self._candidates[data_type][name].switch(loaded)
+            self._load_next(data_type, name)
+        self._collect()
+        for known in self._candidates.values():
+            for candidate in known.values():
+                self._notices += candidate.poll()
+        sent, self._notices = self._notices, []
+        return sent
+
+    def take(self, key: str) -> list[Answer]:
+        """The answers to requests of this key that have come since the last call."""
+        self._collect()
+        answered = self._answers.pop(key, {})
+        waiting = self._pending.get(key, {})
+        for job in answered:
+            del waiting[job]
+        if not waiting:
+            self._pending.pop(key, None)
+        return list(answered.values())
+
+    def pending(self, key: str) -> list[Pending]:
+        """The requests of this key whose answers have not been taken: what the caller keeps in its state."""
+        return pending_of(self._pending.get(key, ()))
+
+    def restarted(self, pending: Iterable[Pending]) -> list[Answer]:
+        """The answers for requests that were pending when the state was taken."""
+        now = self._clock.epoch()
+        return [one.restarted(now) for one in pending]
+
+    def look_again_ms(self, key: str) -> int | None:
+        """When to ask for answers again; None while nothing is pending."""
+        jobs = self._pending.get(key)
+        if not jobs:
+            return None
+        now = self._clock.epoch()
+        in_time = any(not job.over(now) for job in jobs)
+        return max(int(self._limits.patience_ms), 1) if in_time else _LATE_LOOK_MS
+
+    def end(self, key: str) -> list[Answer]:
+        """The input has ended: wait for what is pending, up to its deadline."""
+        jobs = list(self._pending.get(key, ()))
+        if jobs:
+            last = max(job.request.deadline for job in jobs)
+            self._completions.wait(jobs, last - self._clock.epoch())
+            self._collect()
+            for job in jobs:
+                self._settle(job, job.unscored(Reason.ENDED, self._clock.epoch()))
+        return self.take(key)
+
+    def stats(self, data_type: str, every_ms: int = 0) -> list[Notice]:
+        """The candidates' statistics, where there is news and the last are `every_ms` old."""
+        known = self._candidates.get(data_type, {})
+        return [notice for candidate in known.values() for notice in candidate.slot.stats(every_ms)]
+
+    def close(self) -> None:
+        """End idle threads and close models; a call that is under way closes its model when it returns."""
+        for known in self._candidates.values():
+            for candidate in known.values():
+                candidate.close()
+        self._loader.close()
+        for done in self._completions.take():
+            if isinstance(done, Loaded) and done.model is not None:
+                done.model.close()
+        self._candidates.clear()
+
+    def _evaluate(self, job: Job, model: LoadedModel) -> Answer:
+        self._drill.hold_up(job.asked.candidate)
+        return evaluate(job, model, self._codec, self._clock, self._max_block)
+
+    def _collect(self) -> None:
+        for done in self._completions.take():
+            if isinstance(done, Loaded):
+                self._notices += self._candidates[done.data_type][done.entry.name].reloaded(done)
+                continue
+            job, answer = done
+            candidate = self._candidates[answer.data_type].get(answer.candidate)
+            if candidate is not None:
+                candidate.answered(answer, len(job.payloads))
+            self._settle(job, answer)
+
+    def _settle(self, job: Job, answer: Answer) -> None:
+        """The job's only answer; any further one is thrown away."""
+        if job in self._pending.get(job.key, ()):
+            self._answers[job.key].setdefault(job, answer)
+
+    def _load_next(self, data_type: str, name: str) -> None:
+        entry = self._candidates[data_type][name].slot.next_load()
+        if entry is not None:
+            self._loader.submit(data_type, entry)
+
+    def _gone_elsewhere(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
+        candidate = self._candidates[announced.data_type].get(announced.name)
+        if candidate is None:
+            return []
+        self._revisions[announced.data_type] += 1
+        return candidate.leave(descriptor, announced)
+
+
+def _forget_one(known: dict[str, ServedCandidate]) -> None:
+    """Make room for one more, where a candidate can be spared of which only the history is left."""
+    if len(known) >= _HISTORIES_KEPT:
+        spare = next((name for name, candidate in known.items() if candidate.idle), None)
+        if spare is not None:
+            known.pop(spare).close()

@@ -1,0 +1,34 @@
+"""Everything a model executor needs to know, as one value that travels with the job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from schemas.codecs.factory import make_codec
+from udfs.ensemble.execution.drill import Drill
+from udfs.ensemble.execution.executor import Executor
+from udfs.ensemble.execution.worker import Limits
+from udfs.serving.scoring_spec import ScoringSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorSpec:
+    """`model_type`: whose candidates this executor serves. `drill`: path of a drill's file, see `Drill`."""
+
+    model_type: str
+    scoring: ScoringSpec = field(default_factory=ScoringSpec)
+    limits: Limits = field(default_factory=Limits)
+    drill: str | None = None
+
+    def executor(self, subtask: int) -> Executor:
+        """The state machine for one operator instance. Raises `CodecError`."""
+        scoring = self.scoring
+        return Executor(
+            self.model_type,
+            scoring.load_model,
+            make_codec(scoring.codec),
+            max_block=scoring.max_block,
+            subtask=subtask,
+            limits=self.limits,
+            drill=Drill(self.drill),
+        )

@@ -1,0 +1,172 @@
+"""One candidate in an executor: its log and model (a `Slot`), and its calls (a `Worker`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from schemas.errors import ModelError
+from schemas.results.answers import Answer, AnswerOutcome
+from udfs.ensemble.execution.clock import Clock
+from udfs.ensemble.execution.completions import Completions
+from udfs.ensemble.execution.evaluate import failed
+from udfs.ensemble.execution.job import Job, Reason
+from udfs.ensemble.execution.worker import Limits, Worker
+from udfs.models.background_loader import Load, Loaded, load_entry
+from udfs.models.descriptor import WITHDRAW, Announcement
+from udfs.models.loaded_model import LoadedModel
+from udfs.models.model_log import Entry
+from udfs.serving.model_state import Notice, Slot
+
+_LOAD_AGAIN_MS = 10_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """What the candidates of an executor share. `settle` is told of answers that no worker gives."""
+
+    load: Load
+    evaluate: Callable[[Job, LoadedModel], Answer]
+    settle: Callable[[Job, Answer], None]
+    completions: Completions
+    limits: Limits
+    clock: Clock
+    subtask: int
+
+
+class ServedCandidate:
+    """Keeps the worker at the model that the slot has. `stored` is a `ModelLog`."""
+
+    def __init__(self, data_type: str, name: str, stored: bytes | None, crew: Crew) -> None:
+        self._data_type, self._crew = data_type, crew
+        # The worker closes models, when no call is in them any more.
+        self.slot = Slot(data_type, stored, crew.subtask, give_back=lambda model: None)
+        self._worker = Worker(name, crew.evaluate, crew.completions, crew.limits, crew.clock)
+        self._load_again_at = 0.0
+        self._reloading = False
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a model, or one that is to be loaded."""
+        return bool(self.slot.log.candidates())
+
+    @property
+    def reloading(self) -> bool:
+        """Whether a model that scored before is being loaded again."""
+        return self._reloading
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left of it but its history."""
+        return not (self.known or self.slot.loading or self._reloading or self._worker.stuck)
+
+    def announce(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
+        sent = self.slot.announce(descriptor, announced)
+        if not self.known:
+            self._use(None)
+        else:
+            self._follow()
+        return sent
+
+    def leave(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
+        """Its name goes on as a model of another type, which another executor serves."""
+        try:
+            entry = self.slot.log.accept(announced, descriptor)
+        except ModelError:
+            return []
+        if entry is None:
+            return []
+        self.slot.log.refused(entry)
+        return self.announce(descriptor, replace(announced, operation=WITHDRAW))
+
+    def switch(self, loaded: Loaded) -> list[Notice]:
+        """A load in the background has ended."""
+        sent = self.slot.switch(loaded)
+        self._follow()
+        return sent
+
+    def reloaded(self, loaded: Loaded) -> list[Notice]:
+        """A load on the worker's thread has ended."""
+        sent = self.slot.reloaded(loaded)
+        self._reloading = False
+        self._load_again_at = self._crew.clock.steady() + _LOAD_AGAIN_MS
+        self._follow()
+        return sent
+
+    def submit(self, job: Job) -> None:
+        """Have the job answered, by the worker or at once."""
+        if not self.known:
+            reason: Reason | None = Reason.NO_MODEL
+        elif job.over(self._crew.clock.epoch()):
+            reason = Reason.LATE_ON_ARRIVAL
+        else:
+            reason = self._worker.submit(job)
+        if reason is not None:
+            self._drop([job], reason)
+
+    def answered(self, answer: Answer, records: int) -> None:
+        """Count an answer that the worker gave."""
+        model, usage = self.slot.model, self.slot.usage
+        if answer.outcome is AnswerOutcome.DECLINED:
+            if usage is not None:
+                usage.declined()
+        elif model is not None and model.stamp.version == answer.version:
+            failures = len(answer.bad) if answer.outcome is AnswerOutcome.SCORED else records
+            self.slot.used(records, failures, answer.ms)
+
+    def poll(self) -> list[Notice]:
+        """Give up what is stuck, decline what has waited in vain, and see to it that there is a model."""
+        self._drop(self._worker.expired(), Reason.LATE_IN_QUEUE)
+        sent = self._fence()
+        if self.slot.usage is not None:
+            self.slot.usage.fenced(self._worker.fenced, self._worker.stuck)
+        entry = self.slot.log.served
+        due = self.slot.model is None and self._crew.clock.steady() >= self._load_again_at
+        if entry is not None and due and not self._reloading:
+            self._reload(entry)
+        return sent
+
+    def close(self) -> None:
+        self._worker.close()
+
+    def _fence(self) -> list[Notice]:
+        fenced = self._worker.fence()
+        if fenced is None:
+            return []
+        clock = self._crew.clock
+        if fenced.job is not None:
+            self._crew.settle(fenced.job, failed(fenced.job, fenced.model, clock, Reason.FENCED.value))
+            if self.slot.model is fenced.model:
+                records = len(fenced.job.payloads)
+                self.slot.used(records, records, fenced.ms)
+        self._drop(fenced.dropped, Reason.OCCUPIED)
+        sent: list[Notice] = []
+        if fenced.lost:
+            most = self._crew.limits.max_fenced
+            sent.append(
+                self.slot.lose(
+                    f"a call has lasted {fenced.ms:.0f} ms; a fresh instance takes over; "
+                    f"calls stuck: {self._worker.stuck} of at most {most}"
+                )
+            )
+            self._load_again_at = 0.0
+        return sent
+
+    def _reload(self, entry: Entry) -> None:
+        load, data_type = self._crew.load, self._data_type
+        self._reloading = True
+        self._worker.reload(lambda: load_entry(load, data_type, entry))
+
+    def _follow(self) -> None:
+        if self.slot.model is not None or self._worker.model is not None:
+            self._use(self.slot.model)
+
+    def _use(self, model: LoadedModel | None) -> None:
+        self._reloading = False  # `use` calls off a load
+        self._drop(self._worker.use(model), Reason.NO_MODEL)
+
+    def _drop(self, jobs: list[Job], reason: Reason) -> None:
+        for job in jobs:
+            self._crew.settle(job, job.unscored(reason, self._crew.clock.epoch()))
+            if self.slot.usage is not None:
+                self.slot.usage.declined()

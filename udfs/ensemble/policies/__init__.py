@@ -1,0 +1,15 @@
+"""Decisions about records that several models have scored: pure functions over the answers of one block.
+
+```
+answers = BlockAnswers(expectation.asked, len(block), expectation.metrics)
+answers.add(answer)                          # as they come; False: passed over
+settled(policy, answers).all()               # whether to decide now
+decide(policy, answers, final=True).parts    # at the deadline, or when settled
+answers.reported(final=True)                 # for the result, with the parts: schemas.results.decided
+```
+"""
+
+from udfs.ensemble.policies.block_answers import BlockAnswers, Entry
+from udfs.ensemble.policies.chain import Decision, decide, settled
+
+__all__ = ["BlockAnswers", "Decision", "Entry", "decide", "settled"]

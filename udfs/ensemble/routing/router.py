@@ -1,0 +1,187 @@
+"""The state machine of the router, without Flink: announcements and plans in, blocks out to who is asked.
+
+One instance an operator instance, used from its one thread. State lives with the caller: for each data type
+`Candidates`, handed in once by `restore` and taken out by `log`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import orjson
+
+from schemas.block import Block
+from schemas.codecs.base import Codec
+from schemas.errors import ModelError
+from schemas.plans.plan import read_plan, write_plan
+from schemas.results.answers import Expectation, Request
+from schemas.results.records import EventKind, ModelEvent
+from udfs.ensemble.routing.candidates import Candidates
+from udfs.ensemble.routing.routing import Routing, asked_by_type
+from udfs.models.descriptor import DECIDE, WITHDRAW, Announcement, parse
+from udfs.serving.scoring import in_slices
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A block, or a slice of one, with a request for each model type that is asked, and what to expect.
+
+    An expectation with nobody asked is of a block that no candidate was there for.
+    """
+
+    block: Block
+    requests: Mapping[str, Request]
+    expectation: Expectation
+
+
+@dataclass(slots=True)
+class _DataType:
+    candidates: Candidates
+    routing: Routing
+    plan: bytes
+    revision: int = 0
+    names: tuple[str, ...] = ()
+    types: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+class Router:
+    """Routes blocks by data type. `raw_json`: payloads are JSON objects. `max_block`: records of one request.
+
+    `now`: epoch milliseconds.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        *,
+        raw_json: bool,
+        max_block: int,
+        subtask: int,
+        now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._codec, self._raw_json, self._max_block = codec, raw_json, max_block
+        self._subtask, self._now = subtask, now
+        self._types: dict[str, _DataType] = {}
+
+    def knows(self, data_type: str) -> bool:
+        return data_type in self._types
+
+    def restore(self, data_type: str, stored: bytes | None) -> None:
+        """Take over the state of a data type. Raises `PlanError` where the plan can no longer be followed."""
+        candidates = Candidates.decode(stored)
+        routing = self._routing(candidates.plan_text())
+        known = self._types[data_type] = _DataType(candidates, routing, write_plan(routing.plan))
+        _refresh(known)
+
+    def log(self, data_type: str) -> bytes:
+        """The state of a data type, to be stored by the caller."""
+        return self._types[data_type].candidates.encoded()
+
+    def revision(self, data_type: str) -> int:
+        """A number that grows with every change of the log; 0 for one that never changed."""
+        return self._types[data_type].revision if data_type in self._types else 0
+
+    def routes(self, data_type: str) -> bool:
+        """Whether the data type has a candidate."""
+        return data_type in self._types and bool(self._types[data_type].names)
+
+    def announce(self, descriptor: bytes, announced: Announcement) -> list[ModelEvent]:
+        """Act on an announcement; its data type must have been restored. Events are about plans only: what
+        became of a model is told by its executor."""
+        known = self._types[announced.data_type]
+        sent = []
+        try:
+            if announced.operation == WITHDRAW:
+                gone = known.candidates.withdraw(announced.name)
+                if gone is not None:
+                    known.routing = self._routing("")
+                    sent = [self._event(EventKind.WITHDRAWN, gone.announcement())]
+            elif announced.operation == DECIDE:
+                sent = self._decide(known, descriptor, announced)
+            else:
+                known.candidates.announce(announced)
+        except ModelError as e:
+            # of a model, its executor says the same
+            return [] if announced.operation != DECIDE else [self._event(EventKind.REFUSED, announced, e)]
+        known.revision += 1
+        _refresh(known)
+        return sent
+
+    def route(self, block: Block) -> Iterator[Routed]:
+        """Decide who is asked about the records of a block; without candidates, nobody is."""
+        known = self._types[block.data_type]
+        for part in in_slices(block, self._max_block):
+            created = self._now()
+            deadline = created + known.routing.plan.deadline_ms
+            asked = known.routing.asked(part, known.names)
+            block_id, data_type, plan = _block_id(part), block.data_type, known.candidates.plan
+            yield Routed(
+                part,
+                {
+                    model_type: Request(block_id, data_type, created, deadline, some)
+                    for model_type, some in asked_by_type(asked, known.types).items()
+                },
+                Expectation(
+                    block_id,
+                    data_type,
+                    created,
+                    deadline,
+                    asked,
+                    known.plan,
+                    plan.name if plan else "",
+                    plan.version if plan else 0,
+                    {one.candidate: known.metrics[one.candidate] for one in asked},
+                ),
+            )
+
+    def unreadable(self, descriptor: bytes) -> ModelEvent:
+        """The event for bytes on the model stream that are no valid descriptor."""
+        try:
+            parse(descriptor)
+        except ModelError as e:
+            return ModelEvent(EventKind.REFUSED, "", "", 0, "", self._now(), self._subtask, e.step, str(e))
+        raise ValueError("the descriptor can be read")
+
+    def _decide(self, known: _DataType, descriptor: bytes, announced: Announcement) -> list[ModelEvent]:
+        routing = self._routing(announced.plan)  # before its version counts: a refused plan may be mended
+        entry = known.candidates.decide(announced, descriptor)
+        if entry is None:
+            return [self._event(EventKind.ALREADY_SERVED, announced)]
+        known.routing = routing
+        return [self._event(EventKind.DECIDES, entry.announcement(), reason=routing.warning)]
+
+    def _routing(self, plan: str) -> Routing:
+        return Routing(read_plan(plan), self._codec, self._raw_json)
+
+    def _event(
+        self, kind: EventKind, about: Announcement, error: ModelError | None = None, reason: str = ""
+    ) -> ModelEvent:
+        return ModelEvent(
+            kind=kind,
+            data_type=about.data_type,
+            name=about.name,
+            version=about.version,
+            digest=about.sha256,
+            at=self._now(),
+            subtask=self._subtask,
+            step=error.step if error else "plan",
+            reason=str(error) if error else reason,
+        )
+
+
+def _refresh(known: _DataType) -> None:
+    """What each block needs, worked out once a change."""
+    candidates = known.candidates.all()
+    known.names = tuple(candidates)
+    known.types = {name: c.model_type for name, c in candidates.items()}
+    known.metrics = {name: dict(c.metrics) for name, c in candidates.items()}
+    known.plan = write_plan(known.routing.plan)
+
+
+def _block_id(block: Block) -> str:
+    """Unique, since a record is in one block only, and the same after a restore."""
+    where = [block.data_type, block.source, block.partitions[0], block.offsets[0]]
+    return orjson.dumps(where).decode()

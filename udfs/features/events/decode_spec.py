@@ -1,0 +1,72 @@
+"""What the operators that decode events and references are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from schemas.features.declarations import Declarations
+from udfs.features.events.decoder import EventDecoder
+from udfs.features.events.joint_progress import JointProgress
+from udfs.features.events.progress import Progress
+from udfs.features.events.references import Stream, copies_of, enriched_below, source_of, streams_from
+from udfs.features.events.view_events import ViewEvents
+from udfs.features.expressions import Expressions
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeSpec:
+    """`sources`: those of `declared` that the job reads. `partitions`: source -> how many partitions one
+    instance must have heard of; a source that is not in it waits for its `idle`."""
+
+    declared: Declarations
+    sources: tuple[str, ...]
+    shards: int
+    settle_ms: int
+    partitions: Mapping[str, int] = field(default_factory=dict)
+
+    def decoder(self, name: str, now: Callable[[], int], expressions: Expressions) -> EventDecoder:
+        read = (v for v in self.declared.views if v.source == name)
+        views = [ViewEvents(v, self.declared, self.shards, expressions) for v in read]
+        return EventDecoder(source_of(name, self.declared, False), views, now)
+
+    def progress(self, name: str, now: int) -> Progress:
+        source = source_of(name, self.declared, False)
+        return Progress(source, self.partitions.get(name), now)
+
+    def streams(self, name: str) -> list[Stream]:
+        """Those on which the events of a source go."""
+        return streams_from(name, self.declared)
+
+    def has_references(self, name: str) -> bool:
+        """Whether somebody must be told how far a source has been read: see `ReferenceSpec`."""
+        return bool(enriched_below(name, self.declared))
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceSpec:
+    """The references beside one source, for its views and those that read them. `partitions`: reference ->
+    how many there are to be heard of; one that is not in it waits for its `idle`."""
+
+    declared: Declarations
+    source: str
+    shards: int
+    settle_ms: int
+    partitions: Mapping[str, int] = field(default_factory=dict)
+
+    def streams(self) -> list[Stream]:
+        """Those to which rows go."""
+        return enriched_below(self.source, self.declared)
+
+    def references(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for stream in self.streams() for name in stream.references))
+
+    def decoder(self, name: str, now: Callable[[], int]) -> EventDecoder:
+        views = [view for stream in self.streams() for view in stream.views]
+        copies = copies_of(name, self.declared, self.shards, views)
+        return EventDecoder(source_of(name, self.declared, True), copies, now)
+
+    def progress(self, now: int) -> JointProgress:
+        source = source_of(self.source, self.declared, False)
+        references = [source_of(name, self.declared, True) for name in self.references()]
+        return JointProgress(source, references, dict(self.partitions), now)

@@ -1,0 +1,111 @@
+"""Blocks of raw records as events of the views that read their source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.block import Block
+from schemas.codecs.arrow_events import EventReader
+from schemas.features.declarations import Source, duration_ms
+from schemas.features.feature_block import EVENT_ID, EVENT_TIME, PRODUCED
+from schemas.results.records import DeadLetter
+from schemas.tensors import BadRecord
+from udfs.features.events.view_events import Split
+from udfs.serving.scoring import dead_letter
+
+FUTURE, NULL_TIME, OUT_OF_RANGE = "future", "null_time", "out_of_range"
+
+EARLIEST = -62_135_596_800_000
+"""The first millisecond of the year 1: Flink's timestamps are not made for less."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedBlock:
+    """`parts`: view id, shard and events, none empty. `newest`: partition -> greatest event time of its good
+    events, None where there was none."""
+
+    parts: Sequence[tuple[str, int, pa.RecordBatch]]
+    dead: Sequence[DeadLetter]
+    newest: Mapping[int, int | None]
+
+
+class Takes(Protocol):
+    """What a view takes of good events."""
+
+    id: str
+
+    def of(self, batch: pa.RecordBatch) -> Split: ...
+
+
+class EventDecoder:
+    """Of one source. `now`: epoch milliseconds, against which future events are judged.
+
+    Each record is an event or a dead letter; each event, for each view, a row or a dead letter (its entity
+    is null, or a step of the view failed on it).
+    """
+
+    def __init__(self, source: Source, views: Sequence[Takes], now: Callable[[], int]) -> None:
+        self._source, self._views, self._now = source, views, now
+        self._reader = EventReader(source)
+        self._future = duration_ms(source.future)
+
+    def decode(self, block: Block) -> DecodedBlock:
+        read = self._reader.read(block.payloads)
+        rows, bad = np.asarray(read.rows, np.int64), list(read.bad)
+        batch = self._identified(read.batch, rows, block)
+        keep = self._timely(batch, rows, bad)
+        if not keep.all():
+            batch, rows = batch.filter(pa.array(keep)), rows[keep]
+        parts = []
+        for view in self._views:
+            found = view.of(batch)
+            parts += [(view.id, shard, part) for shard, part in found.parts]
+            bad += [BadRecord(int(rows[at]), code, reason) for at, code, reason in found.refused]
+        times = batch.column(EVENT_TIME).to_numpy()
+        partitions = np.asarray(block.partitions)
+        return DecodedBlock(
+            parts,
+            [dead_letter(block, one) for one in bad],
+            dict(_newest(partitions, partitions[rows], times)),
+        )
+
+    def _identified(self, batch: pa.RecordBatch, rows: np.ndarray, block: Block) -> pa.RecordBatch:
+        names, arrays = list(batch.schema.names), list(batch.columns)
+        source, count = self._source, len(rows)
+        ids = pa.nulls(count, pa.string())
+        if source.event_id:
+            ids = batch.column(source.event_id).cast(pa.string())
+        if ids.null_count:
+            own = [f"{block.source}/{block.partitions[row]}/{block.offsets[row]}" for row in rows]
+            ids = pc.coalesce(ids, pa.array(own, pa.string()))
+        produced = np.asarray(block.event_times, np.int64)[rows] if count else np.zeros(0, np.int64)
+        arrays += [batch.column(source.event_time), ids, pa.array(produced)]
+        return pa.RecordBatch.from_arrays(arrays, names=[*names, EVENT_TIME, EVENT_ID, PRODUCED])
+
+    def _timely(self, batch: pa.RecordBatch, rows: np.ndarray, bad: list[BadRecord]) -> np.ndarray:
+        times = batch.column(EVENT_TIME)
+        missing = times.is_null().to_numpy(zero_copy_only=False)
+        limit = self._now() + self._future
+        known = times.fill_null(0).to_numpy()
+        ahead, before = ~missing & (known > limit), ~missing & (known <= EARLIEST)
+        for at in np.flatnonzero(missing):
+            bad.append(BadRecord(int(rows[at]), NULL_TIME, f"{self._source.event_time!r} is null"))
+        for at in np.flatnonzero(ahead):
+            reason = f"{self._source.event_time!r} is {times[at]}, more than {self._source.future} ahead"
+            bad.append(BadRecord(int(rows[at]), FUTURE, reason))
+        for at in np.flatnonzero(before):
+            reason = f"{self._source.event_time!r} is {times[at]}: epoch milliseconds before the year 1"
+            bad.append(BadRecord(int(rows[at]), OUT_OF_RANGE, reason))
+        return ~(missing | ahead | before)
+
+
+def _newest(seen: np.ndarray, of_events: np.ndarray, times: np.ndarray) -> Iterator[tuple[int, int | None]]:
+    for partition in np.unique(seen):
+        own = times[of_events == partition]
+        yield int(partition), int(own.max()) if len(own) else None

@@ -1,0 +1,60 @@
+"""What the operator that computes views is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from schemas.features.declarations import Declarations, FeatureView
+from udfs.features.base import Fetch, ViewEngine
+from udfs.features.engine import make_engine
+from udfs.features.events.view_events import ViewEvents
+from udfs.features.expressions import Expressions
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSpec:
+    """`views`: the ids of those that this operator computes; the events of all travel on one stream.
+
+    Watermarks count in steps of `settle_ms`. A shard's changes are written after `flush_ms`, or as soon as
+    its journal has `flush_bytes`; at most `resident` entities of a shard stay in memory. `online` and
+    `history` say whether the job has such a store. With `settled_again` rows that left early go to the online
+    store once more when they settle also where they are equal in every bit.
+    """
+
+    declared: Declarations
+    views: tuple[str, ...]
+    shards: int
+    settle_ms: int = 100
+    flush_ms: int = 5000
+    flush_bytes: int = 8 << 20
+    resident: int = 25_000
+    online: bool = True
+    history: bool = True
+    settled_again: bool = True
+
+    def view(self, name: str) -> FeatureView:
+        return next(v for v in self.declared.views if v.id == name)
+
+    def engine(
+        self, view: str, shard: int, fetch: Fetch, expressions: Expressions | None = None
+    ) -> ViewEngine:
+        """See `udfs.features.engine.make_engine`."""
+        return make_engine(self.view(view), self.declared, shard, fetch, expressions)
+
+    def readers(self, view: str, expressions: Expressions) -> list[ViewEvents]:
+        """What the views that read `view` take of its rows."""
+        read = (v for v in self.declared.views if v.source == view)
+        return [ViewEvents(v, self.declared, self.shards, expressions) for v in read]
+
+    def placed(self, view: str) -> bool:
+        """Whether ids of its events are SOURCE/PARTITION/OFFSET."""
+        source = next((s for s in self.declared.sources if s.name == self.view(view).source), None)
+        return source is not None and not source.event_id
+
+    def reached(self, watermark: int) -> int:
+        """The watermark that counts: views that read each other agree on it, whichever hears of it first."""
+        return watermark if watermark == 2**63 - 1 else (watermark + 1) // self.settle_ms * self.settle_ms - 1
+
+    def due(self, time: int) -> int:
+        """The least watermark that counts and has passed `time`."""
+        return time if time == 2**63 - 1 else (time // self.settle_ms + 1) * self.settle_ms - 1

@@ -1,0 +1,71 @@
+"""Loading a graph of models: every node by the steps of a model alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from schemas.errors import DigestError
+from udfs.models.composite.descriptor import graph_digest
+from udfs.models.composite.model_graph import load, named, wanted_outputs
+from udfs.models.composite.nodes import Node
+from udfs.models.composite.runtime import GraphRuntime
+from udfs.models.composite.structure import in_order
+from udfs.models.descriptor import Announcement
+from udfs.models.digest import Digest
+from udfs.models.limits import Limits
+from udfs.models.load_steps import LoadSteps
+from udfs.models.runtimes.base import Artifact, Runtime, Wanted
+
+
+def load_graph(announcement: Announcement, steps: LoadSteps, scratch: Path) -> tuple[GraphRuntime, Digest]:
+    """The graph as one runtime, and what identifies it.
+
+    Nothing is fetched before its structure is known to be right, and nothing loaded before all is fetched:
+    `policy.max_bytes` bounds the sum. Each node has a folder of its own in `scratch`. Raises the `ModelError`
+    of the step that failed, with the node's name.
+    """
+    graph, policy = announcement.graph, steps.policy
+    assert graph is not None
+    with steps.step("graph"):
+        order = in_order(graph, wanted_outputs(announcement.outputs), Limits())
+    fetched: dict[str, Artifact] = {}
+    digests: dict[str, Digest] = {}
+    for node in order:
+        if node.combine:
+            continue
+        with named(node):
+            folder = scratch / node.name
+            with steps.step("fetch"):
+                folder.mkdir()
+            taken = sum(d.size for d in digests.values())
+            fetched[node.name], digests[node.name] = steps.fetch(_alone(announcement, node), folder, taken)
+    with steps.step("digest"):
+        digest = graph_digest(graph, digests)
+        _check(announcement, digest)
+
+    def load_node(node: Node, wanted: Wanted) -> Runtime:
+        return steps.load(node.model_type, fetched[node.name], wanted)
+
+    with steps.step("load"):
+        return load(graph, order, announcement.wanted(policy.fields), load_node), digest
+
+
+def _alone(announcement: Announcement, node: Node) -> Announcement:
+    return replace(
+        announcement,
+        name=f"{announcement.name}/{node.name}",
+        model_type=node.model_type,
+        graph=None,
+        data=node.data,
+        location=node.location,
+        sha256=node.sha256,
+        size=node.size,
+    )
+
+
+def _check(announcement: Announcement, digest: Digest) -> None:
+    if announcement.size and announcement.size != digest.size:
+        raise DigestError(f"the graph holds {digest.size} bytes, announced were {announcement.size}")
+    if announcement.sha256 and announcement.sha256 != digest.sha256:
+        raise DigestError(f"the graph has the SHA-256 {digest.sha256}, announced was {announcement.sha256}")

@@ -1,0 +1,84 @@
+"""The steps by which a model comes to be loaded, for one that is alone and for each node of a graph."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import LoadError, ModelError, PredictError, TrialError
+from udfs.io.s3 import S3Options
+from udfs.models.descriptor import Announcement
+from udfs.models.digest import Digest
+from udfs.models.fetch import bring, check_digest
+from udfs.models.limits import Limits
+from udfs.models.loaded_model import LoadReport
+from udfs.models.runtimes.base import Artifact, Runtime, Wanted
+
+Load = Callable[[Artifact, Wanted], Runtime]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPolicy:
+    """What loading may use and must prove.
+
+    `roots`: where locations may point. `scratch`: the parent of the private folders, by default the system's.
+    `fields`: the data type's record fields in order. `warm_up_batches`: batch sizes in records.
+    `trial_rows`: records (field -> value) to try the model with, where generated ones would not do.
+    """
+
+    roots: tuple[str, ...] = ()
+    scratch: str | None = None
+    max_bytes: int = Limits().max_bytes
+    max_files: int = Limits().max_files
+    fields: tuple[str, ...] = ()
+    warm_up_batches: tuple[int, ...] = (1, 64, 1024)
+    trial_rows: tuple[Mapping[str, Any], ...] = ()
+    s3: S3Options = field(default_factory=S3Options)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSteps:
+    """The steps under one policy, timed in one report. `loader` finds the `load` of a model type."""
+
+    policy: LoadPolicy
+    loader: Callable[[str], Load]
+    report: LoadReport = field(default_factory=LoadReport)
+
+    def fetch(self, announcement: Announcement, scratch: Path, taken: int = 0) -> tuple[Artifact, Digest]:
+        """The content, with the digest of what is here. `taken`: bytes of the allowance that are used up."""
+        with self.step("fetch"):
+            limits = Limits(self.policy.max_bytes - taken, self.policy.max_files)
+            artifact = bring(announcement, self.policy.roots, scratch, limits, self.policy.s3)
+        with self.step("digest"):
+            return artifact, check_digest(announcement, artifact)
+
+    def load(self, model_type: str, artifact: Artifact, wanted: Wanted) -> Runtime:
+        """The runtime, which has checked what the model may do."""
+        return self.loader(model_type)(artifact, wanted)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a step, and turn what it raises into the `ModelError` that names the step."""
+        seconds = self.report.seconds
+        started = time.perf_counter()
+        try:
+            yield
+        except PredictError as e:
+            raise _named(TrialError(str(e)), name) from e
+        except TrialError as e:
+            raise _named(e, name) from e.__cause__
+        except ModelError:
+            raise
+        except Exception as e:
+            raise _named(LoadError(f"{type(e).__name__}: {e}"), name) from e
+        finally:
+            seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+def _named(error: ModelError, step: str) -> ModelError:
+    error.step = step
+    return error

@@ -1,0 +1,60 @@
+"""A model that scores, with the stamp it puts on its results."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schemas.errors import PredictError
+from schemas.tensors import Columns, Input, Output
+from udfs.models.runtimes.base import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStamp:
+    """Who scored. `digest` (SHA-256, hex) is of the content that was loaded; `since` is in epoch ms."""
+
+    name: str
+    version: int
+    digest: str
+    data_type: str
+    model_type: str
+    description: str
+    since: int
+
+
+@dataclass(slots=True)
+class LoadReport:
+    """`seconds` a step, `size` of the content in bytes, and by batch size the median ms of one call."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    size: int = 0
+    warm_up_ms: dict[int, float] = field(default_factory=dict)
+
+
+class LoadedModel:
+    """A model that scores. It carries its own stamp, so that a result can only name who made it."""
+
+    def __init__(self, stamp: ModelStamp, runtime: Runtime, scratch: Path, report: LoadReport) -> None:
+        self.stamp = stamp
+        self.load_report = report
+        self.inputs: tuple[Input, ...] = tuple(runtime.inputs)
+        self.outputs: tuple[Output, ...] = tuple(runtime.outputs)
+        self._runtime: Runtime | None = runtime
+        self._scratch = scratch
+
+    def predict(self, columns: Columns) -> Columns:
+        """Columns `(n, *shape)` to columns `(n, *shape)`, from one thread at a time; or `PredictError`."""
+        if self._runtime is None:
+            raise PredictError(f"{self.stamp.name} version {self.stamp.version} is closed")
+        return self._runtime.predict(columns)
+
+    def close(self) -> None:
+        """Give the runtime and the scratch folder back. Safe to call twice."""
+        runtime, self._runtime = self._runtime, None
+        try:
+            if runtime is not None:
+                runtime.close()
+        finally:
+            shutil.rmtree(self._scratch, ignore_errors=True)

@@ -1,0 +1,144 @@
+"""Which announced models count for one data type: the rules of versions, and what survives a restart.
+
+A log holds the entry that serves, the entries that wait to be loaded, and the highest version seen of each
+name. It decides without loading anything, so it is the same in every instance that saw the same stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from schemas.errors import StaleVersionError
+from schemas.model_pb2 import ModelLog as Stored
+from udfs.models.descriptor import Announcement, parse
+
+_NAMES_KEPT = 1000  # a bound on state: names whose history is remembered, a data type
+_HIGHEST = 2**63 - 1  # what a reader of events and results can hold
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An accepted announcement. `version` is the announced one, or derived where none was given."""
+
+    name: str
+    version: int
+    sha256: str
+    descriptor: bytes = field(repr=False)
+
+    def announcement(self) -> Announcement:
+        return replace(parse(self.descriptor), version=self.version)
+
+
+class ModelLog:
+    """The log of one data type. `encoded` and `decode` carry it through Flink state."""
+
+    def __init__(self) -> None:
+        self.served: Entry | None = None
+        self.pending: list[Entry] = []
+        self._newest: dict[str, int] = {}
+
+    def accept(self, announced: Announcement, descriptor: bytes) -> Entry | None:
+        """Take in an announcement to serve: the new entry, or None where the same one is known already.
+
+        Raises `StaleVersionError` for an older version, or for other content under a version already seen,
+        unless the announcement is forced. Only a version above all seen comes in without force.
+        """
+        latest = next((e for e in self._newest_first() if e.name == announced.name), None)
+        if latest is not None and _same(latest, announced) and not announced.force:
+            return None
+        newest = self._newest.get(announced.name, latest.version if latest else 0)
+        version = announced.version or newest + 1
+        if version > _HIGHEST:
+            raise StaleVersionError(f"{announced.name} version {version} is above the highest, {_HIGHEST}")
+        if version <= newest and not announced.force:
+            what = "was seen before" if version == newest else f"is older than version {newest}"
+            raise StaleVersionError(
+                f"{announced.name} version {version} {what}; publish it under a higher version, or force it"
+            )
+        entry = Entry(announced.name, version, announced.sha256, descriptor)
+        self.pending.append(entry)
+        # A forced step back does not lower the bar: were it to fail, older versions could slip in after it.
+        self._remember(announced.name, max(version, newest))
+        return entry
+
+    def newest_pending(self) -> Entry | None:
+        return self.pending[-1] if self.pending else None
+
+    def loaded(self, entry: Entry) -> list[Entry]:
+        """The entry serves now. Returns the waiting entries that it makes pointless."""
+        older = self.pending[: self.pending.index(entry)] if entry in self.pending else []
+        self.pending = [e for e in self.pending if e != entry and e not in older]
+        self.served = entry
+        return older
+
+    def refused(self, entry: Entry) -> None:
+        """A waiting entry could not be loaded: forget it, and let its version be published again.
+
+        What serves goes on, even where a forced second load of the very same is what failed.
+        """
+        self.pending = [e for e in self.pending if e != entry]
+        self._forget(entry)
+
+    def withdraw(self, name: str) -> list[Entry]:
+        """Drop the entries of this name, or all where it is empty. They may be published again."""
+        gone = [e for e in self._newest_first() if not name or e.name == name]
+        for entry in gone:
+            self.pending = [e for e in self.pending if e != entry]
+            if self.served == entry:
+                self.served = None
+            self._forget(entry)
+        return gone
+
+    def candidates(self) -> list[Entry]:
+        """What to load after a restart: the newest first, the earlier ones in case it fails."""
+        return list(self._newest_first())
+
+    def encoded(self) -> bytes:
+        stored = Stored(pending=[_store(e) for e in self.pending], newest=self._newest)
+        if self.served is not None:
+            stored.served.CopyFrom(_store(self.served))
+        return stored.SerializeToString(deterministic=True)
+
+    @classmethod
+    def decode(cls, data: bytes | None) -> ModelLog:
+        """The log as it was encoded; an empty one for None."""
+        log = cls()
+        if data:
+            stored = Stored.FromString(data)
+            log.served = _entry(stored.served) if stored.HasField("served") else None
+            log.pending = [_entry(e) for e in stored.pending]
+            log._newest = dict(stored.newest)
+        return log
+
+    def _newest_first(self) -> Iterator[Entry]:
+        yield from reversed(self.pending)
+        if self.served is not None:
+            yield self.served
+
+    def _forget(self, entry: Entry) -> None:
+        known = [e.version for e in self._newest_first() if e.name == entry.name]
+        if self._newest.get(entry.name) == entry.version:
+            self._newest[entry.name] = max(known, default=entry.version - 1)
+
+    def _remember(self, name: str, version: int) -> None:
+        self._newest.pop(name, None)
+        self._newest[name] = version
+        while len(self._newest) > _NAMES_KEPT:
+            del self._newest[next(iter(self._newest))]
+
+
+def _same(entry: Entry, announced: Announcement) -> bool:
+    if announced.sha256 and entry.sha256:
+        return announced.sha256 == entry.sha256 and announced.version in (0, entry.version)
+    return announced.version != 0 and announced.version == entry.version
+
+
+def _store(entry: Entry) -> Stored.Entry:
+    return Stored.Entry(
+        name=entry.name, version=entry.version, sha256=entry.sha256, descriptor=entry.descriptor
+    )
+
+
+def _entry(stored: Stored.Entry) -> Entry:
+    return Entry(stored.name, stored.version, stored.sha256, stored.descriptor)

@@ -1,0 +1,76 @@
+"""The one interface of a model runtime.
+
+After SeldonIO/MLServer's `load` / `predict` / `unload`: a runtime does nothing else. Checking,
+fetching, trial and warm-up stand apart, in `udfs.models.loading`, and are the same for every runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from schemas.tensors import Columns, Input, Output
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A model's content, fetched and checked for size and digest, not yet looked into.
+
+    Exactly one of `data` (the bytes) and `path` (a file or a SavedModel folder) is set.
+    `scratch` is an existing private folder which the runtime may use until `close`.
+    """
+
+    data: bytes | None
+    path: Path | None
+    scratch: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the descriptor and the data type's settings say about inputs and outputs.
+
+    `inputs`: as given by the descriptor (may lack dtype or shape: see `PartialInput`), or empty.
+    `outputs`: model output name -> name in the result; empty: all outputs under their own names.
+    `fields`: the data type's record fields in order, from the settings, used where neither the
+    descriptor nor the model names the columns of a single k-wide input; may be empty.
+    """
+
+    inputs: Sequence[PartialInput] = ()
+    outputs: Sequence[tuple[str, str]] = ()
+    fields: Sequence[str] = ()
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PartialInput:
+    """An input as a descriptor states it; None where it leaves a part to the model."""
+
+    name: str
+    dtype: str | None = None
+    shape: tuple[int, ...] | None = None
+    fields: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Runtime(Protocol):
+    """A loaded model. Made by a runtime module's `load(artifact, wanted)`.
+
+    `load` raises a `schemas.errors.ModelError`: `UnsafeModelError`, `ArchiveError`, `LoadError`,
+    `InputsError` or `UnprovenModelError`.
+    """
+
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+
+    def predict(self, columns: Columns) -> Columns:
+        """Score n records: input columns `(n, *shape)` to output columns `(n, *shape)`.
+
+        May be called from any one thread at a time. Raises `PredictError`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give everything back. Safe to call twice."""
+        ...

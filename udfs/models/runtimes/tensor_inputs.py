@@ -1,0 +1,124 @@
+"""Which record fields make a tensor: from the tensor, the descriptor, and the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from schemas.errors import InputsError
+from schemas.tensors import DType, Input
+from udfs.models.runtimes.base import PartialInput, Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTensor:
+    """An input as the model declares it. `dtype` None: of a type that no record field can hold.
+
+    `shape` includes the batch dimension, None for a dimension or a whole shape that is not known.
+    """
+
+    name: str
+    dtype: DType | None
+    dtype_name: str
+    shape: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class BoundInput:
+    """An `Input` with `inner`, the shape behind the batch dimension in which the tensor takes it."""
+
+    input: Input
+    inner: tuple[int, ...]
+
+
+def bound_inputs(tensors: Sequence[ModelTensor], wanted: Wanted) -> list[BoundInput]:
+    """Match a model's input tensors to record fields, in the order of `tensors`.
+
+    What the descriptor gives wins where the model does not contradict it. A `(n,)` or `(n, 1)` tensor is a
+    scalar field of the tensor's name. A `(n, k)` tensor is `wanted.fields` where it is the only input and
+    there are k of them, else one field of the tensor's name holding k numbers. Raises `InputsError`.
+    """
+    known = [t.name for t in tensors]
+    given = {p.name: p for p in wanted.inputs}
+    if len(given) != len(wanted.inputs):
+        raise InputsError("the descriptor gives an input twice")
+    if strange := [name for name in given if name not in known]:
+        raise InputsError(f"the model has no input {strange[0]!r}: it has {', '.join(map(repr, known))}")
+    spare = tuple(wanted.fields) if len(tensors) == 1 else ()
+    return [_bound(t, given.get(t.name) or PartialInput(t.name), spare) for t in tensors]
+
+
+def _bound(tensor: ModelTensor, given: PartialInput, spare: tuple[str, ...]) -> BoundInput:
+    name = tensor.name
+    dtype = _dtype(tensor, given)
+    inner = _inner(tensor, given, spare)
+    fields = given.fields
+    if len(set(fields)) != len(fields):
+        raise InputsError(f"input {name!r} is given a field twice")
+    shape: tuple[int, ...]
+    allowed: tuple[int, ...]
+    if inner in ((), (1,)):
+        shape = (1,) if given.shape == (1,) and inner == (1,) else ()
+        allowed = (1,)
+    else:
+        shape = inner
+        allowed = (1, inner[0]) if len(inner) == 1 else (1,)
+    if not fields:
+        fields = spare if shape in ((), inner) and len(spare) in allowed and len(inner) < 2 else (name,)
+        if len(fields) == 1 and inner not in ((), (1,)):
+            fields = (name,)
+    if len(fields) not in allowed:
+        raise InputsError(
+            f"input {name!r} takes {_said(tensor.shape)}, and is given {len(fields)} fields: "
+            f"give {' or '.join(map(str, allowed))}"
+        )
+    return BoundInput(Input(name, dtype, shape, fields), inner)
+
+
+def _dtype(tensor: ModelTensor, given: PartialInput) -> DType:
+    if tensor.dtype is None:
+        raise InputsError(
+            f"input {tensor.name!r} is of type {tensor.dtype_name}, which no record field can hold: "
+            f"export it as one of {', '.join(d.value for d in DType)}"
+        )
+    if given.dtype and given.dtype != tensor.dtype.value:
+        raise InputsError(
+            f"input {tensor.name!r} is {tensor.dtype.value} in the model and {given.dtype} in the descriptor"
+        )
+    return tensor.dtype
+
+
+def _inner(tensor: ModelTensor, given: PartialInput, spare: tuple[str, ...]) -> tuple[int, ...]:
+    name, shape = tensor.name, tensor.shape
+    if shape is not None and (not shape or shape[0] is not None):
+        raise InputsError(
+            f"input {name!r} has the shape {_said(shape)}, which leaves no room for a block of records: "
+            "export it with a first dimension of any size"
+        )
+    inner = None if shape is None else shape[1:]
+    if given.shape is not None:
+        if inner is None or _agree(inner, given.shape):
+            inner = given.shape
+        elif {tuple(inner), given.shape} != {(), (1,)}:
+            raise InputsError(
+                f"input {name!r} takes {_said(shape)}, and the descriptor gives {given.shape} a record"
+            )
+    elif inner is None or inner == (None,):
+        width = max(len(given.fields), 0 if given.fields else len(spare))
+        if width > 1:
+            inner = (width,)
+    if inner is None or any(d is None or d < 1 for d in inner):
+        raise InputsError(
+            f"input {name!r} takes {_said(shape)}: give its shape or its fields in the descriptor"
+        )
+    return tuple(d for d in inner if d is not None)
+
+
+def _agree(inner: tuple[int | None, ...], given: tuple[int, ...]) -> bool:
+    return len(inner) == len(given) and all(m in (None, g) for m, g in zip(inner, given, strict=True))
+
+
+def _said(shape: tuple[int | None, ...] | None) -> str:
+    if shape is None:
+        return "a shape that it does not tell"
+    return "(" + ", ".join("n" if i == 0 and d is None else str(d or "?") for i, d in enumerate(shape)) + ")"

@@ -1,1 +1,0 @@
-"""The online store: writing and reading feature values in the layout of Feast on Redis."""

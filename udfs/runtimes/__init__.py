@@ -1,1 +1,0 @@
-"""Model runtimes: one interface (`base`), one module a model type."""

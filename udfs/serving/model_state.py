@@ -1,0 +1,145 @@
+"""One data type in a scoring operator: which models are announced, which one scores, how it is used."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from schemas.errors import ModelError
+from schemas.results.records import EventKind, ModelEvent, ModelToServeStats
+from udfs.models.background_loader import Loaded
+from udfs.models.descriptor import DECIDE, WITHDRAW, Announcement
+from udfs.models.loaded_model import LoadedModel
+from udfs.models.model_log import Entry, ModelLog
+from udfs.serving.usage import Usage
+
+Notice = ModelEvent | ModelToServeStats
+
+
+class Slot:
+    """Takes announcements and finished loads, and answers with what is to be told about them.
+
+    `revision` counts the log's changes. `give_back` is told of a model that scored and does no longer.
+    """
+
+    def __init__(
+        self,
+        data_type: str,
+        stored: bytes | None,
+        subtask: int,
+        give_back: Callable[[LoadedModel], None] = LoadedModel.close,
+    ) -> None:
+        self.log = ModelLog.decode(stored)
+        self.revision = 0
+        self.loading = False
+        self.model: LoadedModel | None = None
+        self.usage: Usage | None = None
+        self._give_back = give_back
+        self._data_type, self._subtask = data_type, subtask
+        self._stats_at = 0
+
+    def announce(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
+        """Enter an announcement in the log. `next_load` says what follows from it."""
+        if announced.operation == DECIDE:
+            reason = "this job serves one model a data type; plans are for the speculating job"
+            return [self._event(EventKind.NOT_APPLICABLE, announced, step="plan", reason=reason)]
+        self.revision += 1
+        if announced.operation == WITHDRAW:
+            return self._withdraw(announced.name)
+        try:
+            entry = self.log.accept(announced, descriptor)
+        except ModelError as e:
+            return [self._event(EventKind.REFUSED, announced, step=e.step, reason=str(e))]
+        return [] if entry else [self._event(EventKind.ALREADY_SERVED, announced)]
+
+    def next_load(self) -> Entry | None:
+        """The entry to load now; None while a load is under way. The caller reports its end to `switch`."""
+        entry = None if self.loading else self.log.newest_pending()
+        self.loading = self.loading or entry is not None
+        return entry
+
+    def switch(self, loaded: Loaded) -> list[Notice]:
+        """A load has ended: its model scores from now on. If it failed, all stays as it was."""
+        self.loading = False
+        return self.reloaded(loaded)
+
+    def reloaded(self, loaded: Loaded) -> list[Notice]:
+        """As `switch`, of a load that `next_load` did not ask for: of the entry that serves, once more."""
+        self.revision += 1
+        entry, model, ms = loaded.entry, loaded.model, loaded.seconds * 1000
+        if entry not in self.log.candidates():  # withdrawn while it was loading
+            if model is not None:
+                model.close()
+            return []
+        if model is None:
+            assert loaded.error is not None
+            self.log.refused(entry)
+            step, reason = loaded.error.step, str(loaded.error)
+            return [self._event(EventKind.REFUSED, entry, step=step, reason=reason, load_ms=ms)]
+        lost = self.model is None and self.usage is not None and self.log.served == entry
+        sent = [] if lost else self._retire()
+        sent += [self._event(EventKind.SUPERSEDED, older) for older in self.log.loaded(entry)]
+        self.model = model
+        if not lost:  # the same model again goes on counting
+            self.usage = Usage(model.stamp, self._subtask)
+        return [*sent, self._event(EventKind.SERVED, entry, digest=model.stamp.digest, load_ms=ms)]
+
+    def lose(self, reason: str) -> ModelEvent:
+        """The instance that scores does not come back from a call. It stays with whoever called it."""
+        assert self.model is not None and self.log.served is not None
+        digest, self.model = self.model.stamp.digest, None
+        return self._event(EventKind.FENCED, self.log.served, digest=digest, step="predict", reason=reason)
+
+    def used(self, records: int, failures: int, ms: float) -> None:
+        """The model that scores has been given this many records, and took this long."""
+        assert self.usage is not None
+        self.usage.add(records, failures, ms)
+
+    def stats(self, every_ms: int) -> list[Notice]:
+        """The statistics of the model that scores, where there is news and the last are `every_ms` old."""
+        now = time.time_ns() // 1_000_000
+        if self.usage is None or not self.usage.changed() or now - self._stats_at < every_ms:
+            return []
+        self._stats_at = now
+        return [self.usage.stats()]
+
+    def close(self) -> None:
+        if self.model is not None:
+            self.model.close()
+
+    def _withdraw(self, name: str) -> list[Notice]:
+        gone = self.log.withdraw(name)
+        sent = self._retire() if self.log.served is None else []
+        return sent + [self._event(EventKind.WITHDRAWN, entry) for entry in gone]
+
+    def _retire(self) -> list[Notice]:
+        if self.usage is None:
+            return []
+        last: list[Notice] = [self.usage.stats(serving=False)]
+        if self.model is not None:
+            self._give_back(self.model)
+        self.model = self.usage = None
+        return last
+
+    def _event(
+        self,
+        kind: EventKind,
+        about: Entry | Announcement,
+        *,
+        digest: str = "",
+        step: str = "",
+        reason: str = "",
+        load_ms: float = 0.0,
+    ) -> ModelEvent:
+        return ModelEvent(
+            kind=kind,
+            data_type=self._data_type,
+            name=about.name,
+            version=about.version,
+            digest=digest or about.sha256,
+            at=time.time_ns() // 1_000_000,
+            subtask=self._subtask,
+            step=step,
+            reason=reason,
+            load_ms=load_ms,
+        )

@@ -1,0 +1,222 @@
+"""Score one block with one loaded model: the path that every record takes."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.block import Block
+from schemas.codecs.base import Code, Codec
+from schemas.errors import PredictError
+from schemas.results.records import RAW_LIMIT, DeadLetter, Outcome
+from schemas.results.results import Identity, Stamp, write_results
+from schemas.tensors import BadRecord, Columns
+from udfs.models.loaded_model import LoadedModel
+
+Score = tuple[NDArray, Mapping[str, NDArray]]
+
+
+@dataclass(slots=True)
+class Scored:
+    """What became of a block: result lines with the index of their record, in order, and dead letters.
+
+    `len(lines) + len(dead)` is the number of records. `rows` is None where every record has a line.
+    `failures` counts the lines that say that the model failed; `ms` is the time spent in `predict`.
+    """
+
+    lines: list[bytes] = field(default_factory=list)
+    rows: list[int] | None = None
+    dead: list[DeadLetter] = field(default_factory=list)
+    failures: int = 0
+    ms: float = 0.0
+
+
+@dataclass(slots=True)
+class Prediction:
+    """What a model made of n payloads, by index of the payload.
+
+    `parts`: rows, ascending, and their outputs; one without rows covers all n. `failed`: why the model failed
+    at a record; `bad`: records that could not become its input. `ms`: the time spent in `predict`, 0 where
+    the model was not asked.
+    """
+
+    parts: list[tuple[NDArray | None, Mapping[str, NDArray]]] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+    bad: Sequence[BadRecord] = ()
+    ms: float = 0.0
+
+
+def predict(
+    payloads: Sequence[bytes], model: LoadedModel, codec: Codec, go_on: Callable[[], bool] = lambda: True
+) -> Prediction:
+    """Decode and predict. A call that fails is repeated by halves for as long as `go_on` says so.
+
+    Raises nothing that the model raises as a `PredictError`; whatever else it raises comes through.
+    """
+    decoded = codec.decode(payloads, model.inputs)
+    done = Prediction(bad=decoded.bad)
+    if not decoded.count:
+        return done
+    failed: dict[int, str] = {}
+    started = time.perf_counter()
+    scores = _predict(model, decoded.columns, np.arange(decoded.count), failed, go_on)
+    done.ms = (time.perf_counter() - started) * 1000
+    good = decoded.rows
+    if good is None and len(scores) == 1 and not failed:
+        done.parts = [(None, scores[0][1])]
+        return done
+    where = np.arange(decoded.count) if good is None else np.asarray(good)
+    done.parts = [(where[part], columns) for part, columns in scores]
+    done.failed = {int(where[at]): reason for at, reason in failed.items()}
+    return done
+
+
+def score(block: Block, model: LoadedModel, codec: Codec, raw_json: bool) -> Scored:
+    """Decode, predict and write. Every record comes out: scored, failed with a reason, or a dead letter.
+
+    `raw_json`: payloads are JSON objects, to which a result appends; otherwise `codec.to_json` makes one.
+    """
+    made = predict(block.payloads, model, codec)
+    done = Scored(dead=[dead_letter(block, bad) for bad in made.bad], ms=made.ms, failures=len(made.failed))
+    stamp = _stamp(block, model, Outcome.SCORED, made.ms)
+    records = block.payloads if raw_json else _as_json(block, codec, made.bad)
+    identity = identity_of(block)
+    lines: dict[int, bytes] = {}
+    for rows, columns in made.parts:
+        written = write_results(records, stamp, identity, columns, rows)
+        if rows is None:
+            done.lines = written
+            return done
+        lines.update(zip(rows.tolist(), written, strict=True))
+    for row, reason in made.failed.items():
+        failed = _stamp(block, model, Outcome.FAILED, made.ms, reason)
+        lines[row] = write_results(records, failed, identity, None, [row])[0]
+    done.rows = sorted(lines)
+    done.lines = [lines[row] for row in done.rows]
+    return done
+
+
+def unscored(block: Block, codec: Codec, raw_json: bool, reason: str) -> Scored:
+    """Mark every record that is one as not scored for want of a model; the rest are dead letters."""
+    done = Scored(rows=[])
+    stamp = Stamp(block.data_type, "", 0, "", Outcome.NO_MODEL, 0.0, reason)
+    records: list[bytes] = []
+    for row, payload in enumerate(block.payloads):
+        text = codec.to_json(payload)
+        if text is None:
+            done.dead.append(
+                dead_letter(block, BadRecord(row, Code.UNPARSABLE.value, "the record cannot be parsed"))
+            )
+        else:
+            done.rows.append(row)  # type: ignore[union-attr]
+        records.append(b"{}" if text is None else payload if raw_json else text)
+    done.lines = write_results(records, stamp, identity_of(block), None, done.rows)
+    return done
+
+
+def identity_of(block: Block) -> Identity:
+    return Identity(block.source, block.partitions, block.offsets, block.event_times)
+
+
+def dead_letter(block: Block, bad: BadRecord) -> DeadLetter:
+    row = bad.row
+    key = block.keys[row] if block.keys else None
+    headers = (block.headers[row] if block.headers else None) or {}
+    return DeadLetter(
+        data_type=block.data_type,
+        source=block.source,
+        partition=block.partitions[row],
+        offset=block.offsets[row],
+        event_time=block.event_times[row],
+        code=bad.code,
+        reason=bad.reason,
+        raw=_base64(block.payloads[row][:RAW_LIMIT]),
+        size=len(block.payloads[row]),
+        key=None if key is None else _base64(key),
+        headers={name: _base64(value) for name, value in headers.items()},
+    )
+
+
+class _WrongShapeError(PredictError):
+    """The answer is not what the model declares. No record is to blame, so there is no use in halving."""
+
+
+def _predict(
+    model: LoadedModel, columns: Columns, rows: NDArray, reasons: dict[int, str], go_on: Callable[[], bool]
+) -> list[Score]:
+    """Scores of `rows` in parts. A block that fails is halved until the records at fault stand alone."""
+    try:
+        answer = model.predict(columns)
+        _check_shapes(answer, model)
+        bad = _not_finite(answer, len(rows))
+    except PredictError as e:
+        if len(rows) == 1 or isinstance(e, _WrongShapeError) or not go_on():
+            reasons.update((int(row), str(e)) for row in rows)
+            return []
+        middle = len(rows) // 2
+        halves = [slice(0, middle), slice(middle, None)]
+        parts = [
+            _predict(model, {n: c[half] for n, c in columns.items()}, rows[half], reasons, go_on)
+            for half in halves
+        ]
+        return parts[0] + parts[1]
+    if bad is None:
+        return [(rows, answer)]
+    reasons.update((int(row), "the model's answer is not finite") for row in rows[bad])
+    keep = ~bad
+    return [(rows[keep], {n: c[keep] for n, c in answer.items()})] if keep.any() else []
+
+
+def _check_shapes(answer: Columns, model: LoadedModel) -> None:
+    for o in model.outputs:
+        column = answer.get(o.name)
+        if column is None:
+            raise _WrongShapeError(f"the model did not answer with its output {o.name!r}")
+        if column.ndim == 0 or column.shape[1:] != o.shape:
+            shape = ", ".join(["n", *map(str, o.shape)])
+            raise _WrongShapeError(f"output {o.name!r} has the shape {column.shape}, declared is ({shape})")
+
+
+def _not_finite(answer: Columns, count: int) -> NDArray | None:
+    bad: NDArray | None = None
+    for name, column in answer.items():
+        if len(column) != count:
+            raise PredictError(f"output {name!r} has {len(column)} rows for {count} records")
+        if column.dtype.kind != "f":
+            continue
+        # one sum finds out whether there is anything to look for: NaN and infinity survive it
+        with np.errstate(all="ignore"):
+            total = column.sum(dtype=np.float64)
+        if np.isfinite(total):
+            continue
+        wrong = ~np.isfinite(column).reshape(count, -1).all(axis=1)
+        bad = wrong if bad is None else bad | wrong
+    return bad if bad is not None and bad.any() else None
+
+
+def _stamp(block: Block, model: LoadedModel, outcome: Outcome, ms: float, reason: str = "") -> Stamp:
+    made_by = model.stamp
+    return Stamp(block.data_type, made_by.name, made_by.version, made_by.digest, outcome, ms, reason)
+
+
+def _as_json(block: Block, codec: Codec, bad: Sequence[BadRecord]) -> Sequence[bytes]:
+    unfit = {b.row for b in bad}
+    return [b"{}" if i in unfit else codec.to_json(p) or b"{}" for i, p in enumerate(block.payloads)]
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def in_slices(block: Block, size: int) -> Iterator[Block]:
+    """The block in parts of at most `size` records."""
+    if len(block) <= size:
+        yield block
+        return
+    for start in range(0, len(block), size):
+        yield block.slice(start, start + size)

@@ -1,0 +1,82 @@
+"""What a view's rows should be: computed here from its source's history, without a job."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from itertools import chain
+
+import pyarrow as pa
+
+from schemas.features.declarations import Declarations, FeatureView
+from schemas.features.feature_block import FeatureBlock
+from schemas.results.records import DeadLetter
+from udfs.features.base import END
+from udfs.features.enriching import references_of
+from udfs.features.events.references import source_of
+from udfs.features.events.view_events import ViewEvents
+from udfs.features.events.view_spec import ViewSpec
+from udfs.features.expressions import Expressions
+from udfs.features.rows import rows_as_events
+from udfs.io.s3 import S3Options
+from udfs.stores.history.events import HistorySpec
+from udfs.stores.history.files import find_files
+
+Part = tuple[int, int, pa.RecordBatch]
+"""Shard, start of the stretch, events."""
+
+
+def compute_rows(
+    declared: Declarations, view: FeatureView, s3: S3Options, shards: int = 8
+) -> list[pa.RecordBatch]:
+    """All settled rows, as at the end of the input; everything is held in memory.
+
+    Raises `StoreError` where the history cannot be read.
+    """
+    spec = ViewSpec(declared, (view.id,), shards)
+    above = next((v for v in declared.views if v.id == view.source), None)
+    history = HistorySpec(declared, view.source, shards, s3)
+    if above is None:
+        parts = _from_files(history, view)
+    else:
+        parts = _from_rows(history, view, above, compute_rows(declared, above, s3, shards))
+    for reference in references_of(view, declared):
+        of_reference = replace(history, source=reference.name, is_reference=True)
+        parts = chain(parts, _from_files(of_reference, view))
+    by_shard = defaultdict[int, list[tuple[int, pa.RecordBatch]]](list)
+    for shard, stretch, events in parts:
+        by_shard[shard].append((stretch, events))
+    rows: list[pa.RecordBatch] = []
+    with closing(Expressions()) as expressions:
+        for shard, stretches in by_shard.items():
+            engine = spec.engine(view.id, shard, lambda _: None, expressions)
+            created = time.time_ns() // 1_000_000
+            for stretch, events in sorted(stretches, key=lambda s: s[0]):
+                outputs = (engine.settle(stretch - 1, created), engine.add(events))
+                rows += [block.rows for output in outputs for block in output.blocks if block.settled]
+            rows += [block.rows for block in engine.settle(END, created).blocks]
+    return rows
+
+
+def _from_files(history: HistorySpec, view: FeatureView) -> Iterator[Part]:
+    source = source_of(history.source, history.declared, history.is_reference)
+    with closing(history.reader()) as reader:
+        for path in find_files(source.history, history.s3):
+            for found in reader.read(path):
+                if not isinstance(found, DeadLetter) and found[0] == view.id:
+                    yield found[1:]
+
+
+def _from_rows(
+    history: HistorySpec, view: FeatureView, above: FeatureView, rows: Iterable[pa.RecordBatch]
+) -> Iterator[Part]:
+    with closing(Expressions()) as expressions:
+        reader = ViewEvents(view, history.declared, history.shards, expressions)
+        for batch in rows:
+            events = rows_as_events(FeatureBlock(above.id, True, batch), above.entity)
+            for shard, part in reader.of(events).parts:
+                for stretch, piece in history.pieces(part):
+                    yield shard, stretch, piece

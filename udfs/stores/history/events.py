@@ -1,0 +1,125 @@
+"""A source's history as events of the views that read it, in stretches of event time."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.codecs.base import Code
+from schemas.features.declarations import Declarations, FeatureType
+from schemas.features.feature_block import EVENT_ID, EVENT_TIME
+from schemas.results.records import RAW_LIMIT, DeadLetter
+from schemas.tensors import BadRecord
+from udfs.features.events.decoder import Takes
+from udfs.features.events.references import copies_of, source_of
+from udfs.features.events.view_events import ViewEvents
+from udfs.features.expressions import Expressions
+from udfs.io.s3 import S3Options
+from udfs.stores.history.files import file_system, read_batches
+
+
+@dataclass(frozen=True, slots=True)
+class HistorySpec:
+    """`source`: the name of a source, or with `is_reference` of a reference. `stretch_ms`: how much event
+    time is settled at once; `most`: rows of a block."""
+
+    declared: Declarations
+    source: str
+    shards: int
+    s3: S3Options
+    stretch_ms: int = 3_600_000
+    most: int = 10_000
+    is_reference: bool = False
+
+    def reader(self) -> HistoryReader:
+        return HistoryReader(self)
+
+    def pieces(self, events: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Events by stretch, the start of each and at most `most` rows: in event time nothing is older than
+        the start of its stretch."""
+        starts = events.column(EVENT_TIME).to_numpy() // self.stretch_ms * self.stretch_ms
+        order = np.argsort(starts, kind="stable")
+        found, first = np.unique(starts[order], return_index=True)
+        ordered = events.take(pa.array(order)) if len(found) > 1 else events
+        for start, begin, end in zip(found, first, [*first[1:], len(order)], strict=True):
+            for at in range(int(begin), int(end), self.most):
+                yield int(start), ordered.slice(at, min(self.most, int(end) - at))
+
+
+class HistoryReader:
+    """Reads the files of one source. What no view can take is a dead letter, as in a stream."""
+
+    def __init__(self, spec: HistorySpec) -> None:
+        declared = spec.declared
+        self._spec = spec
+        self._source = source_of(spec.source, declared, spec.is_reference)
+        self._files, _ = file_system(self._source.history, spec.s3)
+        self._expressions = Expressions()
+        self._views: Sequence[Takes]
+        if spec.is_reference:
+            self._views = copies_of(spec.source, declared, spec.shards, [v.id for v in declared.views])
+        else:
+            read = (v for v in declared.views if v.source == spec.source)
+            self._views = [ViewEvents(v, declared, spec.shards, self._expressions) for v in read]
+        self._types = {c.name: c.type for c in self._source.columns} | {EVENT_ID: FeatureType.STRING}
+        self._nullable = [c.name for c in self._source.columns if c.nullable] + [EVENT_ID]
+
+    def read(self, path: str) -> Iterator[tuple[str, int, int, pa.RecordBatch] | DeadLetter]:
+        """View id, shard, stretch and events; or dead letters."""
+        row = 0
+        for batch in read_batches(self._files, path, self._types, self._nullable):
+            events = self._identified(batch, path, row)
+            rows = np.arange(row, row + batch.num_rows)
+            row += batch.num_rows
+            keep = np.ones(events.num_rows, bool)
+            for column in self._source.columns:
+                if column.nullable and column.name != self._source.event_time:
+                    continue
+                missing = events.column(column.name).is_null().to_numpy(zero_copy_only=False) & keep
+                keep &= ~missing
+                for at in np.flatnonzero(missing):
+                    bad = BadRecord(int(rows[at]), Code.NULL.value, f"{column.name!r} is null")
+                    yield self._letter(events, path, int(at), bad)
+            if not keep.all():
+                events, rows = events.filter(pa.array(keep)), rows[keep]
+            for view in self._views:
+                split = view.of(events)
+                for at, code, reason in split.refused:
+                    yield self._letter(events, path, at, BadRecord(int(rows[at]), code, reason))
+                for shard, part in split.parts:
+                    for stretch, piece in self._spec.pieces(part):
+                        yield view.id, shard, stretch, piece
+
+    def close(self) -> None:
+        self._expressions.close()
+
+    def _identified(self, batch: pa.RecordBatch, path: str, first: int) -> pa.RecordBatch:
+        """An event's id: its column, or what a stream knew it by, or its place in the file."""
+        ids: Sequence[pa.Array] = [batch.column(EVENT_ID)]
+        if self._source.event_id:
+            ids = [batch.column(self._source.event_id).cast(pa.string()), *ids]
+        own = pa.array([f"{path}/0/{row}" for row in range(first, first + batch.num_rows)], pa.string())
+        names = [c.name for c in self._source.columns]
+        columns = [batch.column(name) for name in names]
+        columns += [batch.column(self._source.event_time), pc.coalesce(*ids, own)]
+        return pa.RecordBatch.from_arrays(columns, names=[*names, EVENT_TIME, EVENT_ID])
+
+    def _letter(self, events: pa.RecordBatch, path: str, at: int, bad: BadRecord) -> DeadLetter:
+        raw = orjson.dumps(events.slice(at, 1).to_pylist()[0])
+        return DeadLetter(
+            data_type=self._source.name,
+            source=path,
+            partition=0,
+            offset=bad.row,
+            event_time=events.column(EVENT_TIME)[at].as_py() or 0,
+            code=bad.code,
+            reason=bad.reason,
+            raw=base64.b64encode(raw[:RAW_LIMIT]).decode(),
+            size=len(raw),
+        )

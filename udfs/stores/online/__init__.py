@@ -1,0 +1,1 @@
+"""The online store: values, their layout, and Redis. Nothing here knows a view's computation."""

@@ -1,1 +1,0 @@
-"""Training sets: history joined to labels as it was known at the time."""
