@@ -6,6 +6,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
+from operators.block_row import DEAD_LETTERS, KEYED_BLOCK, RESULTS
+from operators.keyed_table import keyed_by_first, keyed_stream
+from operators.sinks.folder_sink import add_folder_sink
+from operators.sinks.kafka_sink import add_kafka_sink
+from operators.sinks.result_lines import results_view, side_view
+from operators.sources.folder_source import folder_blocks
+from operators.sources.kafka_records import RecordTopics, kafka_blocks
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 from pyflink.table import StatementSet, StreamTableEnvironment
 
@@ -13,19 +20,12 @@ from jobs.feature_stores import add_history, check_history
 from jobs.running import run
 from jobs.settings.assemble import AssembleSettings
 from jobs.wiring import connection, folder_reading
-from operators.block_row import DEAD_LETTERS, KEYED_BLOCK, RESULTS
 from operators.features.assemble_requests import AssembleRequests
 from operators.features.assembly_rows import EXPIRED, MADE
 from operators.kafka import Delivery, Reading
 from operators.kafka_check import check_topics
-from operators.keyed_table import keyed_by_first, keyed_stream
 from operators.side_outputs import side_output
-from operators.sinks.folder_sink import add_folder_sink
-from operators.sinks.kafka_sink import add_kafka_sink
 from operators.sinks.redis_sink import add_redis_sink
-from operators.sinks.result_lines import results_view, side_view
-from operators.sources.folder_source import folder_blocks
-from operators.sources.kafka_records import RecordTopics, kafka_blocks
 from udfs.enrichment.assembly_spec import AssemblySpec
 from udfs.stores.online.base import StoredView
 from udfs.stores.registry.sql import SqlRegistry
@@ -80,7 +80,7 @@ def _requests(tables: StreamTableEnvironment, settings: AssembleSettings) -> Key
         return keyed_stream(tables, blocks, KEYED_BLOCK, "blocks")
     assert settings.folder is not None
     reading = folder_reading(settings.folder, "records", settings.bounded)
-    return keyed_by_first(folder_blocks(tables, reading, settings.max_block, lanes=True), KEYED_BLOCK)
+    return keyed_by_first(folder_blocks(tables, reading, settings.max_batch, lanes=True), KEYED_BLOCK)
 
 
 def _add_outputs(

@@ -6,18 +6,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
+from operators.block_row import DEAD_LETTERS
+from operators.sinks.folder_sink import add_folder_sink
+from operators.sinks.result_lines import side_view
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 from jobs.feature_stores import add_stores, check_stores
 from jobs.running import run
 from jobs.settings.features import BackfillSettings
-from operators.block_row import DEAD_LETTERS
 from operators.features.feature_rows import FEATURE_BLOCK, events_tag
 from operators.features.view_batch import ViewBatch
 from operators.side_outputs import side_output
-from operators.sinks.folder_sink import add_folder_sink
-from operators.sinks.result_lines import side_view
 from operators.sources.history_source import by_stretch, history_events
 from schemas.errors import FeatureError
 from schemas.features.declarations import Declarations

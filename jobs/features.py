@@ -6,36 +6,36 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
-from pyflink.table import StreamTableEnvironment, Table
-
-from jobs.feature_stores import add_stores, check_stores
-from jobs.running import run
-from jobs.settings.features import FeatureKafka, FeatureSettings
-from jobs.wiring import connection, direct_spec, folder_reading, reading_ticks
 from operators.block_row import DEAD_LETTERS, KEYED_BLOCK
-from operators.features.decode_events import DecodeEvents
-from operators.features.decode_references import DecodeReferences
-from operators.features.event_watermark import timed_events
-from operators.features.feature_rows import EVENT_BLOCK, FEATURE_BLOCK, events_tag, progress_tag
 from operators.features.kafka_decoder import KafkaDecoder
-from operators.features.view_operator import ViewOperator
-from operators.kafka import Delivery, Reading
-from operators.kafka_check import check_topics, partitions
 from operators.keyed_table import keyed_by_first, keyed_stream
-from operators.side_outputs import side_output
 from operators.sinks.folder_sink import add_folder_sink
 from operators.sinks.kafka_sink import add_kafka_sink
 from operators.sinks.result_lines import side_view
 from operators.sources.folder_source import folder_blocks
 from operators.sources.kafka_records import RecordTopics, kafka_blocks
+from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
+from pyflink.table import StreamTableEnvironment, Table
 from schemas.block import PARTITIONS
+from udfs.io.kafka_client import reader_properties
+
+from jobs.feature_stores import add_stores, check_stores
+from jobs.running import run
+from jobs.settings.features import FeatureKafka, FeatureSettings
+from jobs.wiring import connection, direct_spec, folder_reading, reading_ticks
+from operators.features.decode_events import DecodeEvents
+from operators.features.decode_references import DecodeReferences
+from operators.features.event_watermark import timed_events
+from operators.features.feature_rows import EVENT_BLOCK, FEATURE_BLOCK, events_tag, progress_tag
+from operators.features.view_operator import ViewOperator
+from operators.kafka import Delivery, Reading
+from operators.kafka_check import check_topics, partitions
+from operators.side_outputs import side_output
 from schemas.features.declarations import Declarations
 from udfs.features.events.decode_spec import DecodeSpec, ReferenceSpec
 from udfs.features.events.reading import read_references, read_sources
 from udfs.features.events.references import streams_from
 from udfs.features.loading import load_declarations
-from udfs.io.kafka_client import reader_properties
 
 
 def build(env: StreamExecutionEnvironment, tables: StreamTableEnvironment, settings: FeatureSettings) -> None:
@@ -119,7 +119,7 @@ def _blocks(
         return keyed_stream(tables, blocks, KEYED_BLOCK, "blocks")
     assert settings.folder is not None
     reading = folder_reading(settings.folder, "records", settings.bounded)
-    return keyed_by_first(folder_blocks(tables, reading, settings.max_block, lanes=True), KEYED_BLOCK)
+    return keyed_by_first(folder_blocks(tables, reading, settings.max_batch, lanes=True), KEYED_BLOCK)
 
 
 def _changes(
@@ -139,7 +139,7 @@ def _changes(
         return keyed_stream(tables, blocks, KEYED_BLOCK, "reference-blocks")
     assert settings.folder is not None
     reading = folder_reading(settings.folder, "references", settings.bounded)
-    blocks = folder_blocks(tables, reading, settings.max_block, lanes=True, name="reference")
+    blocks = folder_blocks(tables, reading, settings.max_batch, lanes=True, name="reference")
     return keyed_by_first(blocks, KEYED_BLOCK)
 
 

@@ -8,13 +8,12 @@ from collections.abc import Callable
 
 from py4j.protocol import Py4JError, Py4JJavaError
 from pyflink.datastream import StreamExecutionEnvironment
-from pyflink.table import StreamTableEnvironment
 
 from jobs.settings.run import RunSettings, S, settings_of
 from operators.environment import FlinkSpec, make_environment, submitted
 from schemas.errors import MillraceError
 
-Build = Callable[[StreamExecutionEnvironment, StreamTableEnvironment, S], None]
+Build = Callable[[StreamExecutionEnvironment, S], None]
 
 
 def run(build: Build[S], kind: type[S], arguments: list[str], check: Callable[[S], None]) -> int:
@@ -27,8 +26,8 @@ def run(build: Build[S], kind: type[S], arguments: list[str], check: Callable[[S
     try:
         settings = settings_of(kind, arguments)
         check(settings)
-        env, tables = make_environment(_flink(settings))
-        build(env, tables, settings)
+        env = make_environment(_flink(settings))
+        build(env, settings)
         env.execute(settings.name)
     except MillraceError as e:
         print(f"error: {e}", file=sys.stderr)

@@ -1,8 +1,8 @@
 """A micro-batch of records, and the bytes as which it crosses from the JVM to Python and lies in state.
 
-The layout has a version and is made for numpy: arrays of numbers, then the bytes of all payloads, all keys and
-all headers one after the other. `schemas/state/micro_batch.md` describes it; `operators/jvm/millrace/MicroBatch.java`
-writes it, and this module reads and writes it.
+The layout has a version and is made for numpy: arrays of numbers, then the bytes of all payloads, all keys
+and all headers one after the other. `schemas/state/micro_batch.md` describes it;
+`operators/jvm/millrace/MicroBatch.java` writes it, and this module reads and writes it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ _LENGTH = struct.Struct("<i")
 _NULL = -1
 _NO_TIME = -(2**63)
 
+NULL_PAYLOAD = b"\xff"
+"""What stands for a payload that is null (a deletion): no codec takes it for a record."""
+
 Header = tuple[str, bytes | None]
 Headers = tuple[Header, ...]
 """In the order in which they came; a name may come again, and a value may be null."""
@@ -33,9 +36,9 @@ class MicroBatch:
     """n records of one data type and one source.
 
     `source`: topic, or path of a file below the folder that is read. `partitions` and `offsets` identify each
-    record in it. `event_times`: epoch milliseconds, None where the record has none. `keys` and `headers` are None
-    where no record of the micro-batch has one. A payload that is null is empty here, and its index is in
-    `null_payloads`.
+    record in it. `event_times`: epoch milliseconds, None where the record has none. `keys` and `headers` are
+    None where no record of the micro-batch has one. A payload that is null is NULL_PAYLOAD here, and its
+    index is in `null_payloads`.
     """
 
     data_type: str
@@ -131,11 +134,19 @@ def decode_micro_batch(data: bytes) -> MicroBatch:
         headers = [decode_headers(packed) if packed else () for packed in found]
     if at != len(data):
         raise StateError(f"a micro-batch of {count} records has {len(data)} bytes, and not the {at} it says")
-    null = frozenset(np.flatnonzero(lengths < 0).tolist()) if count and lengths.min() < 0 else frozenset()
+    null: frozenset[int] = frozenset()
+    if count and lengths.min() < 0:
+        null = frozenset(np.flatnonzero(lengths < 0).tolist())
+        payloads = [NULL_PAYLOAD if row in null else payload for row, payload in enumerate(payloads)]
     event_times: list[int | None] = times.tolist()
     if count and times.min() < 0:
         event_times = [None if time < 0 else time for time in event_times]  # type: ignore[operator]
     return MicroBatch(data_type, source, payloads, partitions, offsets, event_times, keys, headers, null)
+
+
+def record_count(data: bytes) -> int:
+    """How many records the micro-batch in these bytes has."""
+    return int(_HEAD.unpack_from(data)[-1])
 
 
 def encode_headers(headers: Headers) -> bytes:

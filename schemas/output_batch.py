@@ -1,9 +1,9 @@
 """What an operator sends to one output in one go, as the bytes in which it crosses from Python to the JVM.
 
-`operators/jvm/millrace/Outputs.java` takes them apart into single messages, each with key, headers and time. One
-byte string costs a fraction of a row for each message. Numbers are little-endian: version (1 byte), flags (1), count
-(4), the messages' times (8 each, or one for all), their lengths (4 each), lengths of keys and of headers where the
-flags say that there are any, then all messages, keys and headers. A length of -1 is null.
+`operators/jvm/millrace/Outputs.java` takes them apart into single messages, each with key, headers and time.
+One byte string costs a fraction of a row for each message. Numbers are little-endian: version (1 byte), flags
+(1), count (4), the messages' times (8 each, or one for all), their lengths (4 each), lengths of keys and of
+headers where the flags say that there are any, then all messages, keys and headers. A length of -1 is null.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import numpy as np
 from schemas.micro_batch import Headers, encode_headers, lengths_of
 
 VERSION = 1
+MESSAGE_LIMIT = 1_047_000
+"""The longest message that leaves, in bytes of value, key and headers: Kafka takes 1,048,576 with what it
+adds."""
 _KEYS, _HEADERS, _TIMES = 1, 2, 4
 _HEAD = struct.Struct("<BBi")
 _NO_TIME = -(2**63)

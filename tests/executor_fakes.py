@@ -122,7 +122,7 @@ class Bench:
         self.loader, self.hands = loader or Loader(), Hands()
         limits = {"patience_ms": 0, "fence_ms": 500, "max_fenced": 2} | limits
         self.executor = Executor(
-            "PMML", self.loader, JsonCodec(), max_block=64, subtask=3,
+            "PMML", self.loader, JsonCodec(), max_batch=64, subtask=3,
             limits=Limits(**limits), drill=drill, clock=self.hands.clock(),
         )  # fmt: skip
         self.told: list[str] = []
@@ -138,16 +138,16 @@ class Bench:
         data = content or b"content of %s %d" % (name.encode(), version)
         more = {"model_type": "PMML"} | more
         descriptor = build(data_type="t", name=name, version=version, data=data, **more)
-        self.tell(self.executor.announce(descriptor, parse(descriptor)))
+        self.tell(self.executor.publish(descriptor, parse(descriptor)))
 
     def withdraw(self, name: str = "") -> None:
         descriptor = build(data_type="t", name=name, operation=WITHDRAW)
-        self.tell(self.executor.announce(descriptor, parse(descriptor)))
+        self.tell(self.executor.publish(descriptor, parse(descriptor)))
 
     def serve(self, *names: str, content: bytes = b"") -> None:
         """Announce, and wait until they have been loaded."""
         for name in names:
-            self.announce(name, 1, content)
+            self.publish(name, 1, content)
         self.until(lambda: all(f"served {name} 1" in self.told for name in names))
 
     def until(self, reached) -> None:

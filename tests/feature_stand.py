@@ -15,7 +15,7 @@ from operators.features.decode_events import DecodeEvents
 from operators.features.decode_references import DecodeReferences
 from operators.features.feature_rows import HISTORY, events_tag, features_of, progress_tag
 from operators.features.view_operator import ViewOperator
-from schemas.block import Block, pack
+from schemas.micro_batch import MicroBatch, encode_micro_batch
 from schemas.features.declarations import Declarations
 from schemas.results.records import DeadLetter, decode
 from udfs.features.events.decode_spec import DecodeSpec, ReferenceSpec
@@ -204,8 +204,8 @@ class FeatureStand:
         first, count = self._offsets[name, partition], len(payloads)
         self._offsets[name, partition] += count
         offsets = list(range(first, first + count))
-        block = Block(name, "topic", payloads, [partition] * count, offsets, [at] * count)
-        key, row = row_of(f"{partition}/{name}", pack(block))
+        block = MicroBatch(name, "topic", payloads, [partition] * count, offsets, [at] * count)
+        key, row = row_of(f"{partition}/{name}", encode_micro_batch(block))
         return key, row
 
     def _decoded(self, sent: Iterable[Any]) -> None:

@@ -33,7 +33,7 @@ class RequestKafka(Broker):
 class AssembleSettings(RunSettings):
     """Put together the features that prediction requests need. Give either kafka or folder."""
 
-    own_jars: ClassVar[tuple[str, ...]] = ("flink-*.jar", "hadoop-*.jar")
+    own_jars: ClassVar[tuple[str, ...]] = ("flink-*.jar", "millrace-*.jar", "hadoop-*.jar")
     own_options: ClassVar[dict[str, str]] = {"table.local-time-zone": "UTC"}
 
     name: str = Field("millrace-assemble", description="the job's name")
@@ -47,7 +47,7 @@ class AssembleSettings(RunSettings):
     s3: S3Options = S3Options()
     window_ms: int = Field(10, ge=1, le=10_000, description="how long requests are gathered into a block")
     lanes: int = Field(16, ge=1, description="the most instances that share the requests")
-    max_block: int = Field(1024, ge=1, description="folders: the most requests of a block")
+    max_batch: int = Field(1024, ge=1, description="folders: the most requests of a block")
 
     @model_validator(mode="after")
     def _one_kind_of_stream(self) -> Self:

@@ -44,7 +44,7 @@ class History(BaseModel):
 class StoreSettings(RunSettings):
     """What the jobs that compute features share."""
 
-    own_jars: ClassVar[tuple[str, ...]] = ("flink-*.jar", "hadoop-*.jar")
+    own_jars: ClassVar[tuple[str, ...]] = ("flink-*.jar", "millrace-*.jar", "hadoop-*.jar")
     own_options: ClassVar[dict[str, str]] = {
         "pipeline.auto-watermark-interval": "50 ms",
         "table.local-time-zone": "UTC",
@@ -80,7 +80,7 @@ class FeatureSettings(StoreSettings):
     kafka: FeatureKafka | None = None
     folder: Folder | None = None
     window_ms: int = Field(50, ge=1, le=10_000, description="how long records are gathered into a block")
-    max_block: int = Field(16_384, ge=1, description="the most records of a block")
+    max_batch: int = Field(16_384, ge=1, description="the most records of a block")
     readers: int = Field(
         1, ge=1, description="the most instances that read and decode; fixed for the life of the state"
     )

@@ -6,12 +6,15 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from jobs.settings.gathering import Batching
 from jobs.settings.run import RunSettings, S, settings_of
 from jobs.settings.streams import DataType, Folder, Kafka
+from operators.sources.gathering import Gathering
 from schemas.codecs.factory import CodecSpec
 from udfs.io.s3 import S3Options
 from udfs.models.loading import LoadPolicy
-from udfs.serving.buffering import HoldPolicy
+from udfs.models.model_store import StoreSpec
+from udfs.serving.buffering import BufferPolicy
 from udfs.serving.scoring_spec import ScoringSpec
 
 __all__ = ["JobSettings", "S", "ServeSettings", "read_settings", "settings_of"]
@@ -24,9 +27,15 @@ class JobSettings(RunSettings):
     folder: Folder | None = None
     codec: CodecSpec = Field(CodecSpec(), description="how records are encoded: json, protobuf or avro")
     data_types: dict[str, DataType] = Field({}, description="what is known of the types, by name")
-    window_ms: int = Field(20, ge=1, le=10_000, description="how long records are gathered into a block")
-    max_block: int = Field(1024, ge=1, description="the most records that a model scores in one call")
-    hold: HoldPolicy = Field(HoldPolicy(), description="bounds for records that come before their model")
+    batch: Batching = Field(Batching(), description="when a micro-batch is closed")
+    max_batch: int = Field(1024, ge=1, description="the most records that a model scores in one call")
+    buffer: BufferPolicy = Field(
+        BufferPolicy(), description="bounds for records that come before their model"
+    )
+    model_store: str = Field(
+        "",
+        description="folder or s3://BUCKET/PREFIX where models lie by content; empty: beside the checkpoints",
+    )
     model_roots: tuple[str, ...] = Field((), description="where descriptors' locations may point")
     s3: S3Options = S3Options()
     stats_seconds: float = Field(5, gt=0, description="how often statistics go out")
@@ -40,23 +49,15 @@ class JobSettings(RunSettings):
         return self
 
     @property
-    def reads_directly(self) -> bool:
-        """Whether the operator that needs the records reads them itself; if not, Flink's source does.
+    def gathering(self) -> Gathering:
+        return self.batch.gathering(self.mode)
 
-        Finite input and data types that headers tell need Flink's: it knows an end, and can key records by
-        what is in them.
-        """
-        kafka = self.kafka
-        if kafka is None or self.bounded:
-            return False
-        return kafka.reader == "direct" and not kafka.data_type_header
-
-    def scoring(self, lanes: int = 0) -> ScoringSpec:
-        """What the scoring operator needs; `lanes` for the partition-based join."""
+    def scoring(self, store: StoreSpec) -> ScoringSpec:
+        """What the scoring operator needs. `store`: where published models lie."""
 
         def policy(data_type: DataType) -> LoadPolicy:
             return LoadPolicy(
-                roots=self.model_roots,
+                roots=(*self.model_roots, *store.roots),
                 fields=data_type.fields,
                 warm_up_batches=data_type.warm_up_batches,
                 s3=self.s3,
@@ -66,9 +67,8 @@ class JobSettings(RunSettings):
             codec=self.codec,
             default_load=policy(DataType.model_validate({})),
             load={name: policy(known) for name, known in self.data_types.items()},
-            hold=self.hold,
-            max_block=self.max_block,
-            lanes=lanes,
+            buffer=self.buffer,
+            max_batch=self.max_batch,
             stats_ms=int(self.stats_seconds * 1000),
         )
 
@@ -77,7 +77,6 @@ class ServeSettings(JobSettings):
     """Score records with models that change while the job runs. Give either kafka or folder."""
 
     name: str = Field("millrace-serve", description="the job's name")
-    lanes: int = Field(16, ge=1, description="partition-based join: the most instances that share one type")
 
 
 def read_settings(arguments: list[str]) -> ServeSettings:

@@ -24,17 +24,7 @@ class Broker(BaseModel):
     check: bool = Field(True, description="ask the broker for the topics before the job starts")
 
 
-class DirectBroker(Broker):
-    """A broker whose records an operator may read itself."""
-
-    reader: Literal["direct", "flink"] = Field(
-        "direct",
-        description="direct: records are read where they are scored, routed or decoded; flink: by Flink's "
-        "source",
-    )
-
-
-class Kafka(DirectBroker):
+class Kafka(Broker):
     """Streams on Kafka topics."""
 
     records: dict[str, str] = Field(description="topic of records -> data type of its records")
@@ -52,12 +42,16 @@ class Kafka(DirectBroker):
 
 
 class Folder(BaseModel):
-    """Streams in folders: ROOT/records/TYPE/*, ROOT/models/*.model; outputs in ROOT/results and so on."""
+    """Streams in folders: ROOT/records/TYPE/*, ROOT/models/*; outputs in ROOT/results and so on.
+
+    A file is read once, when it appears: it must be whole by then. Names that begin with a dot or an
+    underscore are passed over, so write to such a name and rename.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     root: Path = Field(description="the folder that holds records/, models/ and the outputs")
-    looks_per_second: int = Field(20, ge=1, le=1000, description="how often to look for news")
+    poll_ms: int = Field(50, ge=1, le=60_000, description="how often to look for new files")
 
 
 class DataType(BaseModel):

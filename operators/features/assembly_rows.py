@@ -7,10 +7,10 @@ from typing import Any
 
 from pyflink.common import Row
 from pyflink.datastream.output_tag import OutputTag
+from schemas.block import SEPARATOR
 
 from operators.block_row import DEAD_LETTERS, to_rows
 from operators.features.feature_rows import FEATURE_BLOCK, HISTORY, feature_row
-from schemas.block import SEPARATOR
 from udfs.enrichment.base import Completed, Created, Outcome
 from udfs.enrichment.wire import feature_blocks, write_completed, write_expired
 from udfs.serving.output import SHARED, ResultRun

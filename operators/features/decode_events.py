@@ -13,7 +13,7 @@ from operators.block_row import DEAD_LETTERS, block_of
 from operators.features.feature_rows import event_row, events_tag, progress_tag, watermark_row
 from operators.keyed_table import current_key
 from operators.ticks import END_OF_INPUT, Ticks, subtask_of
-from schemas.block import Block
+from schemas.micro_batch import MicroBatch
 from schemas.results.records import encode
 from udfs.features.events.decode_spec import DecodeSpec
 from udfs.features.events.decoder import EARLIEST, EventDecoder
@@ -56,7 +56,7 @@ class DecodeEvents(KeyedProcessFunction):
             self._ticks.start(self._ticking, ctx.timer_service())
         yield from self._events_of(block_of(value))
 
-    def _events_of(self, block: Block) -> Iterator[Any]:
+    def _events_of(self, block: MicroBatch) -> Iterator[Any]:
         source = block.data_type
         if source not in self._decoders:
             self._decoders[source] = self._spec.decoder(source, _now, self._expressions)

@@ -11,13 +11,14 @@ from pyflink.java_gateway import get_gateway
 
 from operators.flink_internals import keyed_by_first
 from operators.key_groups import KeyGroups
-from operators.rows import KEYED_MICRO_BATCH
+from operators.rows import KEYED_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Gathering:
-    """When a micro-batch is closed: at `max_records` or `max_bytes`; else `min_ms` after the one before it, where
-    the next operator has taken that one, and after `max_ms` in any case. See `operators/jvm/millrace/MicroBatcher.java`.
+    """When a micro-batch is closed: at `max_records` or `max_bytes`; else `min_ms` after the one before it,
+    where the next operator has taken that one, and after `max_ms` in any case. See
+    `operators/jvm/millrace/MicroBatcher.java`.
     """
 
     max_records: int = 1024
@@ -42,8 +43,8 @@ def micro_batches(
 ) -> KeyedStream:
     """Micro-batches of a Java stream of `ConsumerRecord`, keyed for what follows.
 
-    With `keys` a micro-batch stays on the instance that read it; without, its key is the data type. `name`: of
-    what is read; the uids are made from it.
+    With `keys` a micro-batch stays on the instance that read it; without, its key is the data type. `name`:
+    of what is read; the uids are made from it.
     """
     java = get_gateway().jvm
     operator = java.millrace.MicroBatcher(
@@ -55,11 +56,11 @@ def micro_batches(
         gathering.min_ms,
         gathering.max_ms,
     )
-    gathered = records.transform(f"gather {name}", KEYED_MICRO_BATCH.get_java_type_info(), operator)
+    gathered = records.transform(f"gather {name}", KEYED_BYTES.get_java_type_info(), operator)
     gathered = gathered.uid(f"gather-{name}").setParallelism(records.getParallelism())
     # A micro-batch is a batch already: nothing is gained by gathering several for a while.
     gathered.setBufferTimeout(0)
-    return keyed_by_first(DataStream(gathered), KEYED_MICRO_BATCH)
+    return keyed_by_first(DataStream(gathered), KEYED_BYTES)
 
 
 def java_strings(values: Any) -> Any:

@@ -23,6 +23,7 @@ class Code(StrEnum):
     WRONG_SHAPE = "wrong_shape"
     TOO_LARGE = "too_large"
     TOO_DEEP = "too_deep"
+    NO_PAYLOAD = "no_payload"
 
 
 class UnfitError(Exception):

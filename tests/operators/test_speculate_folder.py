@@ -151,7 +151,7 @@ def records(first: int, count: int, b: float | None = 2.0) -> list[bytes]:
 
 
 def test_candidates_race_and_the_collector_decides(job: Job) -> None:
-    job.announce()
+    job.publish()
     job.start()
     served = {(name, EventKind.SERVED) for name in VALUES} | {("plan", EventKind.DECIDES)}
     job.until(lambda: job.events() >= served)
@@ -192,7 +192,7 @@ def test_candidates_race_and_the_collector_decides(job: Job) -> None:
 
 @pytest.mark.parametrize("job", [("--bounded", "true")], indirect=True)
 def test_finite_input_comes_out_whole(job: Job) -> None:
-    job.announce()
+    job.publish()
     job.write([*records(0, 1500), GARBAGE, *records(1000, 30)])
     job.start()
     assert job.process is not None
@@ -204,7 +204,7 @@ def test_finite_input_comes_out_whole(job: Job) -> None:
 
 
 def test_what_was_in_flight_is_decided_after_a_restore_and_nothing_twice(job: Job) -> None:
-    job.announce(deadline_ms=4000)
+    job.publish(deadline_ms=4000)
     job.drill.write_text('{"three": 3000}')
     job.start()
     job.until(lambda: job.events() >= {(name, EventKind.SERVED) for name in VALUES})

@@ -136,10 +136,10 @@ def test_the_graph_of_the_document_is_published_and_serves_as_any_model(scaler, 
     policy = LoadPolicy(roots=(str(store),), scratch=str(tmp_path), warm_up_batches=(1,))
     before = set(tmp_path.iterdir())
     codec = make_codec(CodecSpec())
-    serving = Serving(lambda a: load_model(a, policy), codec, raw_json=True, max_block=64, subtask=0)
+    serving = Serving(lambda a: load_model(a, policy), codec, raw_json=True, max_batch=64, subtask=0)
     serving.restore("wine", None)
     try:
-        serving.announce(descriptor, sent)
+        serving.publish(descriptor, sent)
         (served,) = serving.settle()
         assert (served.kind.value, served.digest, served.reason) == ("served", sent.sha256, "")
         names = ("alcohol", "sulphates", "pH")

@@ -16,7 +16,7 @@ from operators.block_row import DEAD_LETTERS, row_of
 from operators.features.assemble_requests import AssembleRequests
 from operators.features.assembly_rows import EXPIRED, MADE
 from operators.features.feature_rows import HISTORY, features_of
-from schemas.block import Block, pack
+from schemas.micro_batch import MicroBatch, encode_micro_batch
 from schemas.results.records import DeadLetter, decode
 from tests.assembly_fakes import HandCreator, MemoryReader, filled_registry
 from tests.feature_cases import DECLARED
@@ -70,8 +70,8 @@ class Stand:
         n = len(raw)
         offsets = list(range(self.offset, self.offset + n))
         self.offset += n
-        block = Block("requests", "topic", raw, [lane] * n, offsets, [self.keyed.clock] * n)
-        key, row = row_of(f"{lane}/requests", pack(block))
+        block = MicroBatch("requests", "topic", raw, [lane] * n, offsets, [self.keyed.clock] * n)
+        key, row = row_of(f"{lane}/requests", encode_micro_batch(block))
         self._take(self.keyed.element(key, row))
 
     def pass_time(self, ms: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.block import Block, PackedBlock, pack
+from schemas.micro_batch import MicroBatch, encode_micro_batch
 from schemas.codecs.json_codec import JsonCodec
 from schemas.plans.plan import First, Majority, Plan, Prefer, write_plan
 from schemas.results.answers import Answer, AnswerOutcome, Asked, Expectation, to_columns
@@ -20,8 +20,8 @@ from schemas.results.records import CandidateStats, DeadLetter, Outcome
 from udfs.ensemble.collection.collecting import ORPHAN_MS, Collecting
 from udfs.ensemble.collection.deciding import Decider
 from udfs.ensemble.collection.tally import Tallies
-from udfs.ensemble.policies import BlockAnswers, decide
-from udfs.serving.output import Emission, ResultRun
+from udfs.ensemble.policies import BatchAnswers, decide
+from udfs.serving.output import Output, ResultRun
 
 BORN, DEADLINE_MS, LINGER_MS = 1_000_000, 100, 1_000
 DEADLINE = BORN + DEADLINE_MS
@@ -88,10 +88,10 @@ class Bench:
     ) -> None:
         self.plan = plan or Plan(policy=First())
         payloads = [b'{"id":%d}' % n for n in range(records)]
-        self.block = Block("wine", "topic", payloads, [0] * records, list(range(records)), [BORN] * records)
+        self.block = MicroBatch("wine", "topic", payloads, [0] * records, list(range(records)), [BORN] * records)
         self.asked = tuple(Asked(name) for name in NAMES) if asked is None else tuple(asked)
         self.store = Store()
-        self.sent: list[Emission] = []
+        self.sent: list[Output] = []
         self.restart()
 
     def restart(self) -> None:
@@ -246,7 +246,7 @@ def test_a_record_that_a_model_fails_at_is_no_dead_letter() -> None:
 
 def test_what_is_no_json_cannot_be_a_result() -> None:
     bench = Bench()
-    bench.block = Block("wine", "topic", [b"{}", b"not"], [0, 0], [0, 1], [BORN, BORN])
+    bench.block = MicroBatch("wine", "topic", [b"{}", b"not"], [0, 0], [0, 1], [BORN, BORN])
     bench.expect()
     for name in NAMES:
         bench.answer(declined(name))
@@ -337,7 +337,7 @@ def test_every_record_comes_out_once_and_state_ends_empty(
     assert bench.places == [0, 1]
     assert bench.store.empty and not bench.collecting._blocks
     for result in bench.results:
-        again = BlockAnswers([Asked(name) for name in NAMES], 1)
+        again = BatchAnswers([Asked(name) for name in NAMES], 1)
         for name, answer in result.answers.items():
             if answer.outcome == "scored":
                 again.add(scored(name, answer.scores["y"]))

@@ -14,7 +14,7 @@ from pyflink.datastream import TimeDomain
 from operators.block_row import MODEL_EVENTS, MODEL_STATS, row_of
 from operators.ensemble.executor import ExecutorOperator
 from operators.ensemble.speculation_rows import answer_of, request_row
-from schemas.block import pack
+from schemas.micro_batch import encode_micro_batch
 from schemas.results.answers import Answer, AnswerOutcome, Asked, Request
 from schemas.results.records import ModelEvent, decode
 from tests.executor_fakes import STICKS, WAIT, Bench, Sticking
@@ -86,7 +86,7 @@ class Flink:
         self.bench.blocks += 1
         now = int(self.bench.hands.now)
         request = Request(f"b{self.bench.blocks}", "t", now, now + ms, (Asked(name),))
-        _, block = row_of(key, pack(block_of([b'{"a":%f}' % number])))
+        _, block = row_of(key, encode_micro_batch(block_of([b'{"a":%f}' % number])))
         _, value = request_row(key, request, block)
         return self.sent(self.operator.process_element1(value, self.context()))
 
@@ -133,7 +133,7 @@ def make():
 
 
 def outcomes(answers: list[Answer]) -> list[tuple[str, AnswerOutcome, str]]:
-    return [(a.block_id, a.outcome, a.reason) for a in answers]
+    return [(a.batch_id, a.outcome, a.reason) for a in answers]
 
 
 def test_a_request_becomes_an_answer_and_state_is_left_alone(make):
@@ -150,7 +150,7 @@ def test_what_is_pending_is_in_state_until_it_has_been_answered(make):
     flink.serve("a")
     flink.stick("a")
     (listed,) = decode_pending(flink.state[KEY, "pending"])
-    assert (listed.block_id, listed.candidate) == ("b1", "a")
+    assert (listed.batch_id, listed.candidate) == ("b1", "a")
     flink.updates.clear()
     assert flink.tick() == [] and flink.updates == [], "nothing new, nothing written"
     flink.bench.loader.let_all_go()

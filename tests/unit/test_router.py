@@ -21,13 +21,13 @@ NOW = 1_000
 class Stand:
     """A `Router` of the data type `t`, and short words for what it is told and answers."""
 
-    def __init__(self, stored: bytes | None = None, max_block: int = 1024) -> None:
-        self.router = Router(JsonCodec(), raw_json=True, max_block=max_block, subtask=3, now=lambda: NOW)
+    def __init__(self, stored: bytes | None = None, max_batch: int = 1024) -> None:
+        self.router = Router(JsonCodec(), raw_json=True, max_batch=max_batch, subtask=3, now=lambda: NOW)
         self.router.restore("t", stored)
 
     def tell(self, **more) -> list[str]:
         descriptor = build(data_type="t", **more)
-        sent = self.router.announce(descriptor, parse(descriptor))
+        sent = self.router.publish(descriptor, parse(descriptor))
         assert all((e.data_type, e.subtask, e.at) == ("t", 3, NOW) for e in sent)
         self.last = sent[-1] if sent else None
         return [f"{e.kind} {e.name} {e.version}" for e in sent]
@@ -70,23 +70,23 @@ def test_a_block_goes_to_each_model_type_once_and_to_the_collector():
         "TENSORFLOWSAVED": ["b"],
     }
     expected = one.expectation
-    assert orjson.loads(expected.block_id) == ["t", "topic", 0, 7]
+    assert orjson.loads(expected.batch_id) == ["t", "topic", 0, 7]
     assert (expected.created, expected.deadline) == (NOW, NOW + 100)
     assert (expected.plan_name, expected.plan_version, read_plan(expected.plan)) == ("", 0, Plan())
     assert expected.metrics == {"a": {"f1": 0.5}, "b": {"f1": 0.75}, "c": {}}
     assert {a.candidate: a.rows for a in expected.asked} == {"a": None, "b": None, "c": None}
     for request in one.requests.values():
-        about = (request.block_id, request.data_type, request.created, request.deadline)
-        assert about == (expected.block_id, "t", expected.created, expected.deadline)
+        about = (request.batch_id, request.data_type, request.created, request.deadline)
+        assert about == (expected.batch_id, "t", expected.created, expected.deadline)
 
 
 def test_long_blocks_are_sliced_with_ids_of_their_own():
-    stand = Stand(max_block=2)
+    stand = Stand(max_batch=2)
     stand.model("a")
     routed = stand.route(1, 2, 3, 4, 5)
     assert [len(one.block) for one in routed] == [2, 2, 1]
     assert [one.block.offsets[0] for one in routed] == [7, 9, 11]
-    assert len({one.expectation.block_id for one in routed}) == 3
+    assert len({one.expectation.batch_id for one in routed}) == 3
 
 
 def test_a_plan_counts_from_when_it_arrives_and_the_newest_wins():
@@ -140,7 +140,7 @@ def test_a_plan_that_cannot_be_followed_changes_nothing_and_may_be_mended(plan: 
     before, revision = stand.router.log("t"), stand.router.revision("t")
     message = parse(build(data_type="t", operation=DECIDE, version=2))
     descriptor = build(data_type="t", operation=DECIDE, version=2)
-    (event,) = stand.router.announce(
+    (event,) = stand.router.publish(
         descriptor,
         type(message)(
             **{n: getattr(message, n) for n in message.__dataclass_fields__} | {"plan": plan.decode()}
@@ -246,12 +246,12 @@ RECORDS = st.sampled_from(
     st.integers(1, 8),
 )
 @settings(deadline=None)
-def test_every_record_is_asked_of_somebody_who_may_decide(names, route, shadow, payloads, max_block):
+def test_every_record_is_asked_of_somebody_who_may_decide(names, route, shadow, payloads, max_batch):
     try:
         read_plan(write_plan(Plan(route=route, shadow=shadow)))
     except PlanError:
         reject()
-    stand = Stand(max_block=max_block)
+    stand = Stand(max_batch=max_batch)
     for name in sorted(names):
         stand.model(name)
     stand.plan(Plan(route=route, shadow=shadow))

@@ -13,7 +13,7 @@ from operators.block_row import MODEL_EVENTS, block_of, row_of
 from operators.ensemble.router import EXPECTATIONS, REQUESTS, RouterOperator
 from operators.ensemble.speculation_rows import request_of
 from operators.ticks import END_OF_INPUT
-from schemas.block import Block, pack
+from schemas.micro_batch import MicroBatch, encode_micro_batch
 from schemas.plans.plan import Plan, write_plan
 from schemas.results.answers import Expectation
 from schemas.results.records import ModelEvent, decode
@@ -95,7 +95,7 @@ class Stand:
 
     def block(self, n: int, start: int = 0, lane: int = 0) -> list[str]:
         block = serving_fakes.block_of([b'{"a":%d}' % k for k in range(n)], start=start)
-        _, row = row_of("", pack(block))
+        _, row = row_of("", encode_micro_batch(block))
         return self._said(self.operator.process_element1(row, self._at(lane)))
 
     def tell(self, lane: int = 0, **more: Any) -> list[str]:
@@ -122,7 +122,7 @@ class Stand:
             elif tag is EXPECTATIONS:
                 expected = decoded(row)
                 said.append(f"expect {records(row[1][1])} of {len(expected.asked)}")
-                assert row[0] == expected.block_id
+                assert row[0] == expected.batch_id
             else:
                 request, block = request_of(row[1])
                 types = [t for t, known in REQUESTS.items() if known is tag] or ["PMML"]
@@ -137,7 +137,7 @@ def decoded(row: Any) -> Expectation:
 
 
 def records(row: Any) -> list[int]:
-    block: Block = block_of(row)
+    block: MicroBatch = block_of(row)
     return list(block.offsets)
 
 
@@ -160,7 +160,7 @@ def test_blocks_that_waited_too_long_leave_with_nobody_asked():
 
 
 def test_long_blocks_leave_in_slices():
-    stand = Stand(max_block=2)
+    stand = Stand(max_batch=2)
     stand.tell(name="p", model_type="PMML", data=b"1")
     said = stand.block(3, 7)
     assert said == ["expect [7, 8] of 1", "PMML p [7, 8]", "expect [9] of 1", "PMML p [9]"]

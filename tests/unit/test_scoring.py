@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.block import Block
+from schemas.micro_batch import MicroBatch
 from schemas.codecs.json_codec import JsonCodec
 from schemas.results.records import RAW_LIMIT, DeadLetter, Outcome
 from schemas.results.results import Scored, read_result
 from schemas.tensors import DType, Output
 from tests.serving_fakes import NOT_FINITE, POISON, Doubling, block_of, loaded_model
-from udfs.serving.output import emissions
+from udfs.serving.output import outputs
 from udfs.serving.scoring import in_slices, score, unscored
 
 CODEC = JsonCodec(1000)
@@ -35,11 +35,11 @@ BAD = [
 FAILING = [b'{"a":%d}' % POISON, b'{"a":%d}' % NOT_FINITE]
 
 
-def sent(block: Block, runtime: Doubling) -> tuple[list[Scored], list[DeadLetter]]:
+def sent(block: MicroBatch, runtime: Doubling) -> tuple[list[Scored], list[DeadLetter]]:
     """What leaves for the block, split apart as the JVM does it."""
     results: list[Scored] = []
     dead: list[DeadLetter] = []
-    for emission in emissions(block, score(block, loaded_model(runtime), CODEC, True)):
+    for emission in outputs(block, score(block, loaded_model(runtime), CODEC, True)):
         if isinstance(emission, DeadLetter):
             dead.append(emission)
             continue

@@ -28,7 +28,7 @@ def toml(tmp_path: Path) -> str:
     file.write_text("""
         name = "from-file"
         window_ms = 30
-        max_block = 300
+        max_batch = 300
         [kafka]
         bootstrap = "file:9092"
         exactly_once = true
@@ -51,7 +51,7 @@ def test_a_file_says_all(toml: str):
     assert settings.kafka.client == {"security.protocol": "SSL"}
     spec = settings.scoring()
     assert spec.load["wine"].fields == ("alcohol", "pH") and spec.default_load.fields == ()
-    assert (spec.hold.records, spec.hold.seconds, spec.max_block) == (7, 60.0, 300)
+    assert (spec.hold.records, spec.hold.seconds, spec.max_batch) == (7, 60.0, 300)
 
 
 def test_flags_win_over_the_environment_and_that_over_the_file(toml: str, monkeypatch):
@@ -59,7 +59,7 @@ def test_flags_win_over_the_environment_and_that_over_the_file(toml: str, monkey
     monkeypatch.setenv("MILLRACE_MAX_BLOCK", "400")
     monkeypatch.setenv("MILLRACE_KAFKA__BOOTSTRAP", "env:9092")
     settings = read_settings(["--config", toml, "--max-block", "500"])
-    assert (settings.name, settings.window_ms, settings.max_block) == ("from-file", 40, 500)
+    assert (settings.name, settings.window_ms, settings.max_batch) == ("from-file", 40, 500)
     assert settings.kafka.bootstrap == "env:9092"
     assert settings.kafka.records == {"wine-records": "wine"}, "parts of a table come from several places"
 

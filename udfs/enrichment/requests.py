@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 
-from schemas.block import Block
+from schemas.micro_batch import MicroBatch
 from schemas.results.records import RAW_LIMIT, DeadLetter
 from udfs.enrichment.base import PredictionRequest
 from udfs.enrichment.wire import read_request
 
 
-def requests_of(block: Block) -> tuple[dict[str, PredictionRequest], list[DeadLetter]]:
+def requests_of(block: MicroBatch) -> tuple[dict[str, PredictionRequest], list[DeadLetter]]:
     """`PARTITION/OFFSET` -> request, and a dead letter for each record that is none."""
     requests, letters = {}, []
     places = zip(block.payloads, block.partitions, block.offsets, block.event_times, strict=True)

@@ -1,4 +1,4 @@
-"""The state machine of a scoring operator, without Flink: announcements in, models switched, blocks scored.
+"""The state machine of a scoring operator, without Flink: announcements in, models switched, batches scored.
 
 One instance an operator instance, used from its one thread. State lives with the caller: for each data
 type a `ModelLog`, handed in once by `restore` and taken out by `log`.
@@ -9,32 +9,36 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from schemas.block import Block
 from schemas.codecs.base import Codec
 from schemas.errors import ModelError
+from schemas.micro_batch import MicroBatch, in_slices
 from schemas.results.records import EventKind, ModelEvent
 from udfs.models.background_loader import BackgroundLoader, Load, load_entry
 from udfs.models.descriptor import Announcement, parse
-from udfs.serving.model_state import Notice, Slot
-from udfs.serving.output import Emission, emissions
-from udfs.serving.scoring import in_slices, score, unscored
+from udfs.serving.model_state import ModelState, Notice
+from udfs.serving.output import Output, outputs
+from udfs.serving.scoring import score, unscored
 
 
 class Serving:
     """Models by data type, switched as loads succeed.
 
-    `load` turns an announcement into a model, or raises a `ModelError`. `max_block` bounds the records of
+    `load` turns an announcement into a model, or raises a `ModelError`. `max_batch` bounds the records of
     one `predict`. `raw_json`: payloads are JSON objects.
     """
 
-    def __init__(self, load: Load, codec: Codec, *, raw_json: bool, max_block: int, subtask: int) -> None:
+    def __init__(self, load: Load, codec: Codec, *, raw_json: bool, max_batch: int, subtask: int) -> None:
         self._load, self._codec = load, codec
-        self._raw_json, self._max_block, self._subtask = raw_json, max_block, subtask
-        self._slots: dict[str, Slot] = {}
+        self._raw_json, self._max_batch, self._subtask = raw_json, max_batch, subtask
+        self._states: dict[str, ModelState] = {}
         self._loader = BackgroundLoader(load)
 
+    def data_types(self) -> Sequence[str]:
+        """Those that are known: something was published for them, or records of them came."""
+        return tuple(self._states)
+
     def knows(self, data_type: str) -> bool:
-        return data_type in self._slots
+        return data_type in self._states
 
     def restore(self, data_type: str, stored: bytes | None) -> Sequence[Notice]:
         """Take over the log of a data type. What served before serves again when this returns.
@@ -42,32 +46,32 @@ class Serving:
         Raises the `ModelError` of a model that served before and cannot be loaded now: its store is out of
         reach, most likely, and going on without it would lose it.
         """
-        slot = Slot(data_type, stored, self._subtask)
+        state = ModelState(data_type, stored, self._subtask)
         sent: list[Notice] = []
-        for entry in slot.log.candidates():
+        for entry in state.log.candidates():
             loaded = load_entry(self._load, data_type, entry)
-            if loaded.error is not None and entry is slot.log.served:
+            if loaded.error is not None and entry is state.log.served:
                 raise loaded.error
-            sent += slot.switch(loaded)
-            if slot.model is not None:
+            sent += state.switch(loaded)
+            if state.model is not None:
                 break
-        self._slots[data_type] = slot
+        self._states[data_type] = state
         return sent
 
     def log(self, data_type: str) -> bytes:
         """The state of a data type, to be stored by the caller."""
-        return self._slots[data_type].log.encoded()
+        return self._states[data_type].log.encoded()
 
     def revision(self, data_type: str) -> int:
         """A number that grows with every change of the log; 0 for one that never changed."""
-        return self._slots[data_type].revision if data_type in self._slots else 0
+        return self._states[data_type].revision if data_type in self._states else 0
 
     def serves(self, data_type: str) -> bool:
-        return data_type in self._slots and self._slots[data_type].model is not None
+        return data_type in self._states and self._states[data_type].model is not None
 
-    def announce(self, descriptor: bytes, announced: Announcement) -> Sequence[Notice]:
+    def publish(self, descriptor: bytes, announced: Announcement) -> Sequence[Notice]:
         """Act on an announcement; its data type's log must have been restored. Loading goes on behind."""
-        sent = self._slots[announced.data_type].announce(descriptor, announced)
+        sent = self._states[announced.data_type].publish(descriptor, announced)
         self._load_next(announced.data_type)
         return sent
 
@@ -75,35 +79,35 @@ class Serving:
         """Switch to what has been loaded meanwhile."""
         sent: list[Notice] = []
         for loaded in self._loader.finished():
-            sent += self._slots[loaded.data_type].switch(loaded)
+            sent += self._states[loaded.data_type].switch(loaded)
             self._load_next(loaded.data_type)
         return sent
 
     def settle(self) -> Sequence[Notice]:
         """Wait for every load that is under way or queued behind one. For the end of a finite input."""
         sent: list[Notice] = []
-        while any(slot.loading for slot in self._slots.values()):
+        while any(state.loading for state in self._states.values()):
             self._loader.wait()
             sent += self.poll()
         return sent
 
-    def score(self, block: Block) -> Iterator[Emission]:
-        """Score a block of a data type that is served."""
-        slot = self._slots[block.data_type]
-        for part in in_slices(block, self._max_block):
-            assert slot.model is not None
-            scored = score(part, slot.model, self._codec, self._raw_json)
+    def score(self, batch: MicroBatch) -> Iterator[Output]:
+        """Score a batch of a data type that is served."""
+        state = self._states[batch.data_type]
+        for part in in_slices(batch, self._max_batch):
+            assert state.model is not None
+            scored = score(part, state.model, self._codec, self._raw_json)
             if scored.lines:  # else the model was not asked, and its fastest call would be one of 0 ms
-                slot.used(len(scored.lines), scored.failures, scored.ms)
-            yield from emissions(part, scored)
+                state.used(len(scored.lines), scored.failures, scored.ms)
+            yield from outputs(part, scored)
 
-    def release(self, block: Block, reason: str) -> Iterator[Emission]:
-        """Send a block on unscored, marked with the reason."""
-        yield from emissions(block, unscored(block, self._codec, self._raw_json, reason))
+    def release(self, batch: MicroBatch, reason: str) -> Iterator[Output]:
+        """Send a batch on unscored, marked with the reason."""
+        yield from outputs(batch, unscored(batch, self._codec, self._raw_json, reason))
 
-    def stats(self, data_type: str, every_ms: int = 0) -> Sequence[Notice]:
-        """The statistics of the model that serves, where there is news and the last are `every_ms` old."""
-        return self._slots[data_type].stats(every_ms) if data_type in self._slots else []
+    def stats(self, every_ms: int = 0) -> Sequence[Notice]:
+        """The statistics of the models that serve, where there is news and the last are `every_ms` old."""
+        return [sent for state in self._states.values() for sent in state.stats(every_ms)]
 
     def unreadable(self, descriptor: bytes) -> ModelEvent:
         """The event for bytes on the model stream that are no valid descriptor."""
@@ -116,11 +120,11 @@ class Serving:
 
     def close(self) -> None:
         self._loader.close()
-        for slot in self._slots.values():
-            slot.close()
-        self._slots.clear()
+        for state in self._states.values():
+            state.close()
+        self._states.clear()
 
     def _load_next(self, data_type: str) -> None:
-        entry = self._slots[data_type].next_load()
+        entry = self._states[data_type].next_load()
         if entry is not None:
             self._loader.submit(data_type, entry)

@@ -26,7 +26,8 @@ final class Bytes {
     }
 
     void put(byte[] bytes) {
-        System.arraycopy(bytes, 0, held, grow(bytes.length), bytes.length);
+        int at = grow(bytes.length); // may replace `held`
+        System.arraycopy(bytes, 0, held, at, bytes.length);
     }
 
     void putInt(int value) {

@@ -5,7 +5,7 @@ import org.apache.flink.api.common.functions.RichMapFunction;
 import org.apache.flink.types.Row;
 
 /** Puts the instance's own key before what was broadcast to it: so every instance of what follows gets one. */
-public final class ToInstance extends RichMapFunction<byte[], Row> {
+public final class ToInstance extends RichMapFunction<Row, Row> {
     private static final long serialVersionUID = 1L;
     private final String[] keys;
     private transient String key;
@@ -20,7 +20,7 @@ public final class ToInstance extends RichMapFunction<byte[], Row> {
     }
 
     @Override
-    public Row map(byte[] value) {
-        return Row.of(key, value);
+    public Row map(Row keyed) {
+        return Row.of(key, keyed.getField(1));
     }
 }

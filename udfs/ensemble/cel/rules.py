@@ -1,4 +1,4 @@
-"""CEL rules over records: parsed once, evaluated a block at a time.
+"""CEL rules over records: parsed once, evaluated a batch at a time.
 
 The language is that of the Common Expression Language, as cel-python implements it, with the comparisons of
 `cel_operators`. The one variable is `record`. JSON integers that fit into 64 bits are `int`, all other
@@ -34,7 +34,7 @@ class CelRule:
     """One rule. Raises `PlanError` for an expression that cannot be parsed, or names what does not exist.
 
     `fields`: the fields of the record that it looks at; None where it looks at the record as a whole.
-    `by_columns`: whether blocks are evaluated as columns where types allow, or always record by record.
+    `by_columns`: whether batches are evaluated as columns where types allow, or always record by record.
     """
 
     def __init__(self, when: str) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from schemas.block import Block
 from schemas.codecs.base import Codec
+from schemas.micro_batch import MicroBatch
 from schemas.model_pb2 import CandidateLogs, ModelLog
 from schemas.results.answers import Answer, Request
 from udfs.ensemble.execution.clock import Clock
@@ -35,7 +35,7 @@ class Executor:
     """The candidates of one model type.
 
     `load` turns an announcement into a model, or raises a `ModelError`; it is called from several threads.
-    `max_block` bounds the records of one `predict`.
+    `max_batch` bounds the records of one `predict`.
     """
 
     def __init__(
@@ -44,13 +44,13 @@ class Executor:
         load: Load,
         codec: Codec,
         *,
-        max_block: int,
+        max_batch: int,
         subtask: int,
         limits: Limits | None = None,
         drill: Drill | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._model_type, self._codec, self._max_block = model_type, codec, max_block
+        self._model_type, self._codec, self._max_batch = model_type, codec, max_batch
         self._limits, self._clock = limits or Limits(), clock or Clock()
         self._drill = drill or Drill(None)
         self._completions = Completions()
@@ -63,6 +63,10 @@ class Executor:
         self._pending: defaultdict[str, dict[Job, None]] = defaultdict(dict)
         self._answers: defaultdict[str, dict[Job, Answer]] = defaultdict(dict)
         self._notices: list[Notice] = []
+
+    def data_types(self) -> list[str]:
+        """Those that were restored."""
+        return list(self._candidates)
 
     def knows(self, data_type: str) -> bool:
         return data_type in self._candidates
@@ -92,7 +96,7 @@ class Executor:
         """A number that grows with every change of the logs; 0 for those that never changed."""
         return self._revisions.get(data_type, 0)
 
-    def announce(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
+    def publish(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
         """Act on an announcement; its data type must have been restored. Plans are none of our business."""
         if announced.operation == DECIDE:
             return []
@@ -110,18 +114,18 @@ class Executor:
             names = [name for name in known if announced.name in ("", name)]
         sent: list[Notice] = []
         for name in names:
-            sent += known[name].announce(descriptor, announced)
+            sent += known[name].publish(descriptor, announced)
             self._load_next(data_type, name)
         return sent
 
-    def request(self, key: str, request: Request, block: Block) -> list[Answer]:
+    def request(self, key: str, request: Request, batch: MicroBatch) -> list[Answer]:
         """Ask the candidates. What they answer within a moment is returned, with whatever else is ready for
         this key; the rest comes by `take`."""
         known = self._candidates[request.data_type]
         jobs: list[Job] = []
         for asked in request.asked:
             rows = asked.rows
-            payloads = block.payloads if rows is None else [block.payloads[row] for row in rows]
+            payloads = batch.payloads if rows is None else [batch.payloads[row] for row in rows]
             job = Job(key, request, asked, payloads)
             self._pending[key][job] = None
             candidate = known.get(asked.candidate)
@@ -190,10 +194,10 @@ class Executor:
                 self._settle(job, job.unscored(Reason.ENDED, self._clock.epoch()))
         return self.take(key)
 
-    def stats(self, data_type: str, every_ms: int = 0) -> list[Notice]:
+    def stats(self, every_ms: int = 0) -> list[Notice]:
         """The candidates' statistics, where there is news and the last are `every_ms` old."""
-        known = self._candidates.get(data_type, {})
-        return [notice for candidate in known.values() for notice in candidate.slot.stats(every_ms)]
+        every = [candidate for known in self._candidates.values() for candidate in known.values()]
+        return [notice for candidate in every for notice in candidate.slot.stats(every_ms)]
 
     def close(self) -> None:
         """End idle threads and close models; a call that is under way closes its model when it returns."""
@@ -208,7 +212,7 @@ class Executor:
 
     def _evaluate(self, job: Job, model: LoadedModel) -> Answer:
         self._drill.hold_up(job.asked.candidate)
-        return evaluate(job, model, self._codec, self._clock, self._max_block)
+        return evaluate(job, model, self._codec, self._clock, self._max_batch)
 
     def _collect(self) -> None:
         for done in self._completions.take():

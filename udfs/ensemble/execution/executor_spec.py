@@ -27,7 +27,7 @@ class ExecutorSpec:
             self.model_type,
             scoring.load_model,
             make_codec(scoring.codec),
-            max_block=scoring.max_block,
+            max_batch=scoring.max_batch,
             subtask=subtask,
             limits=self.limits,
             drill=Drill(self.drill),

@@ -46,7 +46,7 @@ class Job:
     def unscored(self, reason: str, now: float, outcome: AnswerOutcome = AnswerOutcome.DECLINED) -> Answer:
         request = self.request
         return Answer(
-            request.block_id,
+            request.batch_id,
             request.data_type,
             self.asked.candidate,
             outcome,
@@ -58,14 +58,14 @@ class Job:
 class Pending(msgspec.Struct, frozen=True, array_like=True):
     """What has to survive of an unanswered job: enough to decline it after a restart."""
 
-    block_id: str
+    batch_id: str
     data_type: str
     candidate: str
     created: int
 
     def restarted(self, now: float) -> Answer:
         return Answer(
-            self.block_id,
+            self.batch_id,
             self.data_type,
             self.candidate,
             AnswerOutcome.DECLINED,
@@ -76,7 +76,7 @@ class Pending(msgspec.Struct, frozen=True, array_like=True):
 
 def pending_of(jobs: Iterable[Job]) -> list[Pending]:
     return [
-        Pending(j.request.block_id, j.request.data_type, j.asked.candidate, j.request.created) for j in jobs
+        Pending(j.request.batch_id, j.request.data_type, j.asked.candidate, j.request.created) for j in jobs
     ]
 
 

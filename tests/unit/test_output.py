@@ -10,7 +10,7 @@ from schemas.block import SEPARATOR
 from schemas.codecs.json_codec import JsonCodec
 from schemas.results.results import read_result
 from tests.serving_fakes import Doubling, block_of, loaded_model
-from udfs.serving.output import SHARED, ResultRun, emissions
+from udfs.serving.output import SHARED, ResultRun, outputs
 from udfs.serving.scoring import score
 
 few = st.sampled_from
@@ -44,7 +44,7 @@ def test_runs_come_apart_into_what_went_in_and_keep_the_order(rows: list, keyed:
         headers=[headers for *_, headers in rows] if headed else None,
     )
     scored = score(block, loaded_model(Doubling()), JsonCodec(), True)
-    sent = list(emissions(block, scored))
+    sent = list(outputs(block, scored))
     runs = [e for e in sent if isinstance(e, ResultRun)]
     assert sent == runs + scored.dead
     assert len(scored.dead) == sum(payload == b"bad" for payload, *_ in rows)
@@ -64,7 +64,7 @@ def test_runs_come_apart_into_what_went_in_and_keep_the_order(rows: list, keyed:
     ([5] * 20 + [6] * 20, None, 2), ([5] * 40, [b"%d" % i for i in range(40)], 1)])  # fmt: skip
 def test_a_block_goes_out_in_few_rows(times: list[int], keys: list[bytes] | None, rows: int):
     block = block_of([b'{"a":1}'] * 40, event_times=times, keys=keys)
-    sent = list(emissions(block, score(block, loaded_model(Doubling()), JsonCodec(), True)))
+    sent = list(outputs(block, score(block, loaded_model(Doubling()), JsonCodec(), True)))
     assert len(sent) == rows
 
 
@@ -73,5 +73,5 @@ def test_no_results_are_no_runs(payloads: list[bytes]):
     block = block_of(payloads)
     assert not any(
         isinstance(e, ResultRun)
-        for e in emissions(block, score(block, loaded_model(Doubling()), JsonCodec(), True))
+        for e in outputs(block, score(block, loaded_model(Doubling()), JsonCodec(), True))
     )

@@ -1,4 +1,4 @@
-"""A block that is being collected: what is known of it, and how it lies in keyed state."""
+"""A batch that is being collected: what is known of it, and how it lies in keyed state."""
 
 from __future__ import annotations
 
@@ -7,28 +7,37 @@ from typing import Protocol
 
 import msgspec
 
-from schemas.block import PackedBlock
+from schemas.micro_batch import record_count
 from schemas.results.answers import Answer, Expectation
-from udfs.ensemble.policies import BlockAnswers
+from udfs.ensemble.policies import BatchAnswers
 
 
 class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
-    """A block that is not decided yet, as it lies in state. `expectation` is msgpack."""
+    """A batch that is not decided yet, as it lies in state. `expectation` is msgpack."""
 
     expectation: bytes
-    block: PackedBlock
+    batch: bytes
 
 
 class Tombstone(msgspec.Struct, frozen=True, tag="decided"):
-    """A decided block, as it lies in state. `missing`: who has not answered -> asked about how many."""
+    """A decided batch, as it lies in state. `missing`: who has not answered -> asked about how many."""
 
     data_type: str
     deadline: int
     missing: dict[str, int]
 
 
-class BlockStore(Protocol):
-    """Keyed state and timers of the block that is at hand. Times: epoch ms."""
+class _Identified(msgspec.Struct, frozen=True):
+    batch_id: str
+
+
+def id_of(message: bytes) -> str:
+    """The id of the micro-batch that an expectation or an answer (as msgpack) is about."""
+    return msgspec.msgpack.decode(message, type=_Identified).batch_id
+
+
+class BatchStore(Protocol):
+    """Keyed state and timers of the batch that is at hand. Times: epoch ms."""
 
     def now(self) -> int: ...
 
@@ -42,7 +51,7 @@ class BlockStore(Protocol):
     def drop_answers(self) -> None: ...
 
     def drop(self) -> None:
-        """Forget what was written, and that the end of the input was to be told."""
+        """Forget what was written."""
 
     def wake(self, at: int) -> None:
         """Call `Collecting.woken` at this time."""
@@ -50,12 +59,9 @@ class BlockStore(Protocol):
     def let_sleep(self, at: int) -> None:
         """Undo `wake`, if there was one."""
 
-    def tell_end(self) -> None:
-        """Call `Collecting.ended` at the end of the input."""
 
-
-class OpenBlock:
-    """What is held in memory of a block that has not ended, in one of three conditions: there are answers
+class OpenBatch:
+    """What is held in memory of a batch that has not ended, in one of three conditions: there are answers
     and no expectation yet, it is waiting to be decided, or it is decided and has a tombstone.
 
     `early`: answers without an expectation. `kept`: how many answers lie in state. `wakes`: timers set.
@@ -65,22 +71,22 @@ class OpenBlock:
 
     def __init__(self) -> None:
         self.expectation: Expectation | None = None
-        self.packed: PackedBlock | None = None
-        self.answers: BlockAnswers | None = None
+        self.packed: bytes | None = None
+        self.answers: BatchAnswers | None = None
         self.early: list[Answer] = []
         self.tombstone: Tombstone | None = None
         self.kept = 0
         self.wakes: set[int] = set()
 
-    def expect(self, expectation: bytes, packed: PackedBlock) -> Expectation:
+    def expect(self, expectation: bytes, packed: bytes) -> Expectation:
         found = self.expectation = msgspec.msgpack.decode(expectation, type=Expectation)
-        self.packed = packed
-        self.answers = BlockAnswers.of(found.asked, packed.count, self.early, found.metrics)
+        self.packed, count = packed, record_count(packed)
+        self.answers = BatchAnswers.of(found.asked, count, self.early, found.metrics)
         self.early = []
         return found
 
     def read_back(self, state: bytes | None, answers: Sequence[bytes]) -> None:
-        """Take over what `BlockStore.read` returns."""
+        """Take over what `BatchStore.read` returns."""
         kept = None if state is None else msgspec.msgpack.decode(state, type=Waiting | Tombstone)
         if isinstance(kept, Tombstone):
             self.tombstone = kept
@@ -88,4 +94,4 @@ class OpenBlock:
         self.early = [msgspec.msgpack.decode(data, type=Answer) for data in answers]
         self.kept = len(self.early)
         if kept is not None:
-            self.expect(kept.expectation, kept.block)
+            self.expect(kept.expectation, kept.batch)

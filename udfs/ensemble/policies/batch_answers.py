@@ -1,4 +1,4 @@
-"""The answers of one block, decoded once, in the form in which policies look at them."""
+"""The answers of one batch, decoded once, in the form in which policies look at them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOT_YET = np.iinfo(np.int64).max
 
 
 class Entry:
-    """One candidate that was asked about a block, and its answer as soon as there is one.
+    """One candidate that was asked about a batch, and its answer as soon as there is one.
 
     `expected`, `scored`: bool `(count,)`, which records it was asked about and has scored. `columns`: its
     outputs `(count, *shape)`, to be read where `scored`. `bad`: index -> why a record was not scored.
@@ -51,7 +51,7 @@ class Entry:
             self.trouble = "its columns do not have one value for each of its records"
             return
         if not (rows.min() >= 0 and rows.max() < count):
-            self.trouble = f"it answers about records that a block of {count} does not have"
+            self.trouble = f"it answers about records that a batch of {count} does not have"
             return
         self.scored[rows] = True
         whole = answer.rows is None
@@ -98,8 +98,8 @@ class Entry:
         )
 
 
-class BlockAnswers:
-    """Who was asked about the `count` records of a block, and the answers in hand.
+class BatchAnswers:
+    """Who was asked about the `count` records of a batch, and the answers in hand.
 
     `metrics`: candidate -> quality metrics of its descriptor. Candidates are kept in the order of their
     names, so that nothing but the rule "first answer" depends on the order in which they were asked.
@@ -124,7 +124,7 @@ class BlockAnswers:
         count: int,
         answers: Iterable[Answer],
         metrics: Mapping[str, Mapping[str, float]] | None = None,
-    ) -> BlockAnswers:
+    ) -> BatchAnswers:
         """With answers in the order in which they arrived."""
         made = cls(asked, count, metrics)
         for answer in answers:
