@@ -184,7 +184,7 @@ class Show:
             tally, stats = self.watch.tallies.get(key), self.watch.stats.get(key)
             state = self.state(model)
             accuracy = tally.accuracy if tally else None
-            used = stats is not None and stats.blocks > 0
+            used = stats is not None and stats.batches > 0
             table.add_row(
                 model.label,
                 _about(model),

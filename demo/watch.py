@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from udfs.io.folder_reader import visible_files
+
 from demo.plan import TARGET
 from schemas.results.records import DeadLetter, EventKind, ModelEvent, ModelToServeStats, Outcome, decode
 from schemas.results.results import read_result
-from udfs.io.folder_reader import visible_files
 
 Version = tuple[str, int]
 """Data type and version."""

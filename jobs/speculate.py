@@ -23,14 +23,15 @@ from udfs.models.model_store import StoreSpec
 
 
 def build(env: StreamExecutionEnvironment, settings: SpeculateSettings) -> None:
-    """Router, an executor for each model type, collector: a micro-batch stays on the instance that read it."""
+    """Router, an executor for each model type, collector: a micro-batch stays where it was read."""
     groups, models, store = key_groups(env), model_stream(env, settings), model_store(env, settings)
     records = record_stream(env, settings, groups)
     router = RouterOperator(settings.router(), groups)
     routed = records.connect(models.by_instance(groups, "route")).process(router, REQUEST)
     _alone(routed, "route", "default").name("route")
     executors = [
-        _executor(routed, models, groups, settings, name, store) for name in settings.executors.model_types
+        _executor(routed, models, groups, settings, model_type=name, store=store)
+        for name in settings.executors.model_types
     ]
     answers = keyed_by_first(executors[0].union(*executors[1:]), ANSWER)
     expectations = keyed_by_first(side_output(routed, EXPECTATIONS), EXPECTATION)
@@ -44,6 +45,7 @@ def _executor(
     models: PublishedModels,
     groups: KeyGroups,
     settings: SpeculateSettings,
+    *,
     model_type: str,
     store: StoreSpec,
 ) -> DataStream:

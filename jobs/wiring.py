@@ -32,7 +32,7 @@ def scored_stream(
     models: KeyedStream,
     groups: KeyGroups | None,
 ) -> DataStream:
-    """OUTPUTS of records and models that meet: by data type, or with `groups` on the instance that read them."""
+    """OUTPUTS where records and models meet: by data type, or with `groups` where the records are read."""
     spec = settings.scoring(model_store(env, settings))
     scored = records.connect(models).process(Scorer(spec, groups), OUTPUTS)
     return scored.name("score").uid("score").set_buffer_timeout(0).disable_chaining()
@@ -46,7 +46,7 @@ def record_stream(
         kafka = settings.kafka
         types = DataTypes(kafka.records, kafka.data_type_header)
         reading = Reading(kafka.group, kafka.start, settings.bounded)
-        records = kafka_records(env, connection(kafka), list(kafka.records), reading, "records")
+        records = kafka_records(env, connection(kafka), list(kafka.records), reading, name="records")
     else:
         assert settings.folder is not None
         types = DataTypes({})
@@ -59,7 +59,7 @@ def model_stream(env: StreamExecutionEnvironment, settings: JobSettings) -> Publ
     if settings.kafka is not None:
         kafka = settings.kafka
         reading = Reading(kafka.group, "earliest", settings.bounded)
-        records = kafka_records(env, connection(kafka), [kafka.models], reading, "models", parallelism=1)
+        records = kafka_records(env, connection(kafka), [kafka.models], reading, name="models", parallelism=1)
     else:
         assert settings.folder is not None
         place = folder_reading(settings.folder, "models", settings.bounded)
@@ -69,7 +69,7 @@ def model_stream(env: StreamExecutionEnvironment, settings: JobSettings) -> Publ
 
 
 def model_store(env: StreamExecutionEnvironment, settings: JobSettings) -> StoreSpec:
-    """Where models lie by content: as set, or beside the checkpoints where these are in a folder or bucket."""
+    """Where models lie by content: as set, or beside checkpoints that are in a folder or bucket."""
     root = settings.model_store
     if root and not root.startswith(("file:", "s3:")):
         root = Path(root).resolve().as_uri()
@@ -86,24 +86,21 @@ def add_outputs(scored: DataStream, settings: JobSettings, others: Sequence[Data
     outputs = {"results": scored}
     for tag in (DEAD_LETTERS, MODEL_EVENTS, MODEL_STATS):
         outputs[tag.tag_id.replace("-", "_")] = side_output([scored, *others], tag)
-    add_sinks(outputs, settings)
+    kafka = settings.kafka
+    delivery = None if kafka is None else kafka.delivery(settings.name)
+    add_sinks(outputs, kafka, delivery, settings.folder.root if settings.folder else None)
 
 
-def add_sinks(outputs: Mapping[str, DataStream], settings: JobSettings) -> None:
-    """Each output to the topic that the setting of its name says, or to the folder of its name."""
-    kafka, folder = settings.kafka, settings.folder
+def add_sinks(
+    outputs: Mapping[str, DataStream], kafka: Broker | None, delivery: Delivery | None, folder: Path | None
+) -> None:
+    """Each output to the topic that the broker's setting of its name says, and to the folder of its name."""
     for name, output in outputs.items():
         uid = name.replace("_", "-")
-        if kafka is not None:
-            delivery = Delivery(
-                kafka.exactly_once,
-                kafka.transaction_prefix or settings.name,
-                kafka.transaction_timeout_seconds * 1000,
-            )
+        if kafka is not None and delivery is not None:
             add_kafka_sink(output, connection(kafka), getattr(kafka, name), delivery, uid)
-        else:
-            assert folder is not None
-            add_folder_sink(output, (folder.root.resolve() / uid).as_uri(), uid)
+        if folder is not None:
+            add_folder_sink(output, (folder.resolve() / uid).as_uri(), uid)
 
 
 def check_streams(settings: JobSettings) -> None:

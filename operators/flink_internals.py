@@ -1,4 +1,4 @@
-"""The one place that reaches into what PyFlink keeps to itself, each with the reason. Written for PyFlink 2.3."""
+"""What reaches into PyFlink's internals, each with its reason. Written for PyFlink 2.3."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def key_setter(context: RuntimeContext) -> Callable[[str], None]:
     An instance owns several key groups and works under the key of one of them. What must outlive another
     parallelism is written under the key of each, and PyFlink has no call for that.
     """
-    backend: Any = context._keyed_state_backend  # type: ignore[attr-defined]
+    backend: Any = context._keyed_state_backend
     java = getattr(backend, "_keyed_state_backend", None)
     if java is None:  # process mode: the backend is PyFlink's own
         return lambda key: backend.set_current_key(Row(key))

@@ -1,8 +1,8 @@
 """Flink's key groups, and one key for each of them.
 
-Flink assigns keys to instances by hash, so that a handful of names falls unevenly. With one key a key group, each
-chosen so that Flink's own assignment puts it there, any parallelism up to the number of key groups is even, and an
-instance of a source can give what it read to the instance of the same number behind it.
+Flink assigns keys to instances by hash, so that a handful of names falls unevenly. With one key a key group,
+each chosen so that Flink's own assignment puts it there, any parallelism up to the number of key groups is
+even, and an instance of a source can give what it read to the instance of the same number behind it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an operator knows of data types, in keyed state, so that every instance of the next run knows it too."""
+"""What an operator knows of data types, in keyed state that every instance of the next run finds."""
 
 from __future__ import annotations
 

@@ -104,8 +104,8 @@ def decode_micro_batch(data: bytes) -> MicroBatch:
     """The micro-batch in these bytes. Raises `StateError` for another version, or bytes that are cut."""
     if len(data) < _HEAD.size or data[0] != VERSION:
         raise StateError(
-            f"a micro-batch of version {data[0] if data else 'none'} ({len(data)} bytes) cannot be read; this release "
-            f"reads version {VERSION}: run the release that wrote it, or build operators/jvm anew with scripts/setup"
+            f"a micro-batch of version {data[0] if data else 'none'} ({len(data)} bytes) cannot be read; "
+            f"this release reads version {VERSION}: run the release that wrote it, or run scripts/setup"
         )
     _, flags, type_length, source_length, _, count = _HEAD.unpack_from(data)
     at = _HEAD.size

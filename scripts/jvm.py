@@ -1,7 +1,7 @@
-"""Compile operators/jvm to .cache/jars/lib/millrace-jvm.jar, where its sources have changed. Standard library only.
+"""Compile operators/jvm to .cache/jars/lib/millrace-jvm.jar, where its sources have changed.
 
-The jar lies beside the connectors, so that it is wherever they are: in a cluster's `lib/`, and in the class path of
-a run without a cluster.
+The jar lies beside the connectors, so that it is wherever they are: in a cluster's `lib/`, and in the class
+path of a run without a cluster. Standard library only.
 """
 
 from __future__ import annotations
@@ -44,7 +44,17 @@ def compile_into(folder: Path, sources: list[Path], flink: Path) -> None:
     """Raises CompileError with what javac says."""
     jars = [*flink.glob("flink-dist-*.jar"), *flink.glob("flink-connector-files-*.jar")]
     jars += LIB.glob("flink-sql-connector-kafka-*.jar")
-    command = ["javac", "--release", RELEASE, "-nowarn", "-d", folder, "-cp", ":".join(map(str, jars)), *sources]
+    command = [
+        "javac",
+        "--release",
+        RELEASE,
+        "-nowarn",
+        "-d",
+        folder,
+        "-cp",
+        ":".join(map(str, jars)),
+        *sources,
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:

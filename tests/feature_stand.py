@@ -8,15 +8,15 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+from operators.block_row import DEAD_LETTERS, row_of
 from pyflink.datastream import TimeDomain
 
-from operators.block_row import DEAD_LETTERS, row_of
 from operators.features.decode_events import DecodeEvents
 from operators.features.decode_references import DecodeReferences
 from operators.features.feature_rows import HISTORY, events_tag, features_of, progress_tag
 from operators.features.view_operator import ViewOperator
-from schemas.micro_batch import MicroBatch, encode_micro_batch
 from schemas.features.declarations import Declarations
+from schemas.micro_batch import MicroBatch, encode_micro_batch
 from schemas.results.records import DeadLetter, decode
 from udfs.features.events.decode_spec import DecodeSpec, ReferenceSpec
 from udfs.features.events.references import Stream, streams_from

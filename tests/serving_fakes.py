@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from schemas.micro_batch import MicroBatch
 from schemas.errors import LoadError, PredictError
+from schemas.micro_batch import MicroBatch
 from schemas.tensors import Columns, DType, Input, Output
 from udfs.models.descriptor import Announcement
 from udfs.models.loaded_model import LoadedModel, LoadReport, ModelStamp

@@ -27,7 +27,7 @@ class JobSettings(RunSettings):
     folder: Folder | None = None
     codec: CodecSpec = Field(CodecSpec(), description="how records are encoded: json, protobuf or avro")
     data_types: dict[str, DataType] = Field({}, description="what is known of the types, by name")
-    batch: Batching = Field(Batching(), description="when a micro-batch is closed")
+    batch: Batching = Field(Batching.model_validate({}), description="when a micro-batch is closed")
     max_batch: int = Field(1024, ge=1, description="the most records that a model scores in one call")
     buffer: BufferPolicy = Field(
         BufferPolicy(), description="bounds for records that come before their model"

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from operators.sinks.kafka import Delivery
+
 
 class Broker(BaseModel):
     """How Kafka is reached and read."""
@@ -24,7 +26,22 @@ class Broker(BaseModel):
     check: bool = Field(True, description="ask the broker for the topics before the job starts")
 
 
-class Kafka(Broker):
+class Transactions(BaseModel):
+    """How outputs reach Kafka."""
+
+    exactly_once: bool = Field(
+        False, description="outputs in transactions, visible at checkpoints; else at least once, at once"
+    )
+    transaction_prefix: str = Field("", description="unique to the job; empty: the job's name")
+    transaction_timeout_seconds: int = Field(600, description="must cover the longest outage")
+
+    def delivery(self, job: str) -> Delivery:
+        """`job`: its name."""
+        prefix = self.transaction_prefix or job
+        return Delivery(self.exactly_once, prefix, self.transaction_timeout_seconds * 1000)
+
+
+class Kafka(Broker, Transactions):
     """Streams on Kafka topics."""
 
     records: dict[str, str] = Field(description="topic of records -> data type of its records")
@@ -34,11 +51,6 @@ class Kafka(Broker):
     dead_letters: str = Field("dead-letters", description="topic of records that cannot be scored")
     model_events: str = Field("model-events", description="topic of what became of announced models")
     model_stats: str = Field("model-stats", description="topic of usage and speed; best compacted")
-    exactly_once: bool = Field(
-        False, description="results in transactions, visible at checkpoints; else at least once, at once"
-    )
-    transaction_prefix: str = Field("", description="unique to the job; empty: the job's name")
-    transaction_timeout_seconds: int = Field(600, description="must cover the longest outage")
 
 
 class Folder(BaseModel):

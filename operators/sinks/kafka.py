@@ -34,8 +34,8 @@ def add_kafka_sink(
 ) -> None:
     """Write a stream of OUTPUT to a topic, with key, headers and event time.
 
-    Each sink has transactions of its own: the delivery's prefix and the topic name them. `name`: of the output,
-    and its uid.
+    Each sink has transactions of its own: the delivery's prefix and the topic name them. `name`: of the
+    output, and its uid.
     """
     java = get_gateway().jvm
     guarantee = java.org.apache.flink.connector.base.DeliveryGuarantee
@@ -56,7 +56,7 @@ def add_kafka_sink(
 
 
 def add_sink(outputs: DataStream, sink: object, of: str, name: str) -> None:
-    """Take output batches apart and give the messages to a Java sink, in one task. `of`: its topic or folder."""
+    """Take output batches apart and give the messages to a Java sink. `of`: its topic or folder."""
     messages = outputs._j_data_stream.flatMap(get_gateway().jvm.millrace.Outputs(of))
     messages = messages.name(f"take {name} apart").uid(f"messages-{name}")
     messages.sinkTo(sink).name(name).uid(f"sink-{name}")

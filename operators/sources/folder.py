@@ -13,7 +13,7 @@ from operators.sources.kafka import from_source
 
 @dataclass(frozen=True, slots=True)
 class FolderReading:
-    """`folder`: its URI. `poll_ms`: how often to look for new files; `bounded`: read what is there once and end.
+    """`folder`: its URI. `poll_ms`: how often to look for new files; `bounded`: read what is there and end.
 
     A file is read once, when it appears: write it under a name that begins with a dot or an underscore, or
     elsewhere, and rename it when it is whole.

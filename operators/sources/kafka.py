@@ -43,6 +43,7 @@ def kafka_records(
     connection: KafkaConnection,
     topics: Sequence[str],
     reading: Reading,
+    *,
     name: str,
     parallelism: int | None = None,
 ) -> Any:

@@ -24,7 +24,7 @@ from udfs.models.model_store import ModelStore, StoreSpec
 
 @dataclass(frozen=True, slots=True)
 class PublishedModels:
-    """The streams of what was published. One instance reads the model stream: its order is the order of all."""
+    """The streams of what was published. One instance reads the model stream, so its order is that of all."""
 
     descriptors: DataStream
 

@@ -11,8 +11,8 @@ import hypothesis.strategies as st
 import orjson
 import pytest
 from hypothesis import given, settings
-
 from operators.block_row import DEAD_LETTERS, row_of
+
 from operators.features.assemble_requests import AssembleRequests
 from operators.features.assembly_rows import EXPIRED, MADE
 from operators.features.feature_rows import HISTORY, features_of

@@ -11,8 +11,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.micro_batch import MicroBatch, encode_micro_batch
 from schemas.codecs.json_codec import JsonCodec
+from schemas.micro_batch import MicroBatch
 from schemas.plans.plan import First, Majority, Plan, Prefer, write_plan
 from schemas.results.answers import Answer, AnswerOutcome, Asked, Expectation, to_columns
 from schemas.results.decided import Decided, read_decided
@@ -88,7 +88,9 @@ class Bench:
     ) -> None:
         self.plan = plan or Plan(policy=First())
         payloads = [b'{"id":%d}' % n for n in range(records)]
-        self.block = MicroBatch("wine", "topic", payloads, [0] * records, list(range(records)), [BORN] * records)
+        self.block = MicroBatch(
+            "wine", "topic", payloads, [0] * records, list(range(records)), [BORN] * records
+        )
         self.asked = tuple(Asked(name) for name in NAMES) if asked is None else tuple(asked)
         self.store = Store()
         self.sent: list[Output] = []

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from operators.block_row import MODEL_EVENTS, MODEL_STATS, row_of
 from pyflink.common import Row
 from pyflink.datastream import TimeDomain
 
-from operators.block_row import MODEL_EVENTS, MODEL_STATS, row_of
 from operators.ensemble.executor import ExecutorOperator
 from operators.ensemble.speculation_rows import answer_of, request_row
 from schemas.micro_batch import encode_micro_batch

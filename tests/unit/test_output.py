@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from schemas.block import SEPARATOR
+
 from schemas.codecs.json_codec import JsonCodec
 from schemas.results.results import read_result
 from tests.serving_fakes import Doubling, block_of, loaded_model

@@ -6,10 +6,10 @@ from collections import defaultdict
 from typing import Any
 
 import msgspec
+from operators.block_row import MODEL_EVENTS, block_of, row_of
 from pyflink.common import Row
 from pyflink.datastream import TimeDomain
 
-from operators.block_row import MODEL_EVENTS, block_of, row_of
 from operators.ensemble.router import EXPECTATIONS, REQUESTS, RouterOperator
 from operators.ensemble.speculation_rows import request_of
 from operators.ticks import END_OF_INPUT

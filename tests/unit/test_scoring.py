@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.micro_batch import MicroBatch
 from schemas.codecs.json_codec import JsonCodec
+from schemas.micro_batch import MicroBatch
 from schemas.results.records import RAW_LIMIT, DeadLetter, Outcome
 from schemas.results.results import Scored, read_result
 from schemas.tensors import DType, Output
