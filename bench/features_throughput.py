@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import pyarrow.parquet as pq
 from confluent_kafka import Consumer, TopicPartition
-from udfs.io.folder_reader import visible_files
 
 from bench.features_job import STORES, FeatureJob, Stand
 from bench.features_workload import ACCOUNTS, VIEW, EventTopics, declare, fill
@@ -18,6 +17,7 @@ from bench.throughput import Span, Throughput
 from devservices.process import wait_until
 from schemas.results.records import DeadLetter, decode
 from udfs.features.events.stored import stored_views
+from udfs.io.folder_files import visible_files
 from udfs.stores.online.redis_reader import RedisReader
 
 _STORED_S = 120

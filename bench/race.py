@@ -68,6 +68,4 @@ class SpeculateJob(ServingJob):
             "executors.model-types": json.dumps(["TENSORFLOWSAVED"]),
             "executors.slots": self._race.slots,
             "executors.drill": str(self._drill),
-            # At a parallelism of one, lanes would only cut blocks into smaller ones.
-            "lanes": "1",
         }

@@ -25,6 +25,9 @@ BOUNDED_RESTARTS = {
 }
 
 
+_OWN = "millrace-checkpoints-"
+
+
 @dataclass(frozen=True, slots=True)
 class FlinkSpec:
     """`mode`: thread or process. None leaves a value to the cluster. `options`: any Flink option, wins.
@@ -82,6 +85,8 @@ def checkpoint_folder(env: StreamExecutionEnvironment) -> str:
     folder = str(
         configured.get("execution.checkpointing.dir") or configured.get("state.checkpoints.dir") or ""
     )
+    if _OWN in folder:  # gone with this process, while a savepoint of it may live on
+        return ""
     return folder if folder.startswith(("file:", "s3:")) else ""
 
 
@@ -91,6 +96,6 @@ def _own_folder() -> Path:
     Without a folder Flink keeps them in memory, at most 5 MB of an operator's state: a larger model, or
     records that wait for their model, would fail the job.
     """
-    folder = Path(tempfile.mkdtemp(prefix="millrace-checkpoints-"))
+    folder = Path(tempfile.mkdtemp(prefix=_OWN))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 import pyarrow.parquet as pq
-from udfs.io.folder_reader import visible_files
 
 from demo.house.plan import DECLARATIONS, PREDICTED, Folders
 from demo.watch import NewLines
@@ -18,6 +17,7 @@ from schemas.results.records import DeadLetter, ModelEvent, Outcome, decode
 from schemas.results.results import Scored, read_result
 from udfs.features.events.stored import stored_views
 from udfs.features.loading import load_declarations
+from udfs.io.folder_files import visible_files
 from udfs.stores.online.base import Found, RedisOptions, State
 from udfs.stores.online.redis_reader import RedisReader
 

@@ -9,11 +9,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from udfs.io.folder_reader import visible_files
 
 from devservices.process import ROOT, jars
 from schemas.results.records import DeadLetter, decode
 from tests.feature_streams import VIEWS, declare, encoded, events, read_history, write_history
+from udfs.io.folder_files import visible_files
 from udfs.io.s3 import S3Options
 
 COUNT = 20_000

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import orjson
-from udfs.io.folder_reader import visible_files
 
 from devservices.process import ROOT, Process
 from schemas.results.records import Outcome
 from schemas.results.results import read_result
 from tests import models
+from udfs.io.folder_files import visible_files
 from udfs.models.descriptor import build
 
 

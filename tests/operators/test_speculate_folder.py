@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from udfs.io.folder_reader import visible_files
 
 from devservices.process import ROOT, Process, wait_until
 from schemas.plans.plan import read_plan
@@ -17,6 +16,7 @@ from schemas.results.decided import Decided, read_decided
 from schemas.results.records import CandidateStats, DeadLetter, EventKind, ModelEvent, decode
 from tests.models import constant_frozen_graph, constant_saved_model, zipped
 from udfs.ensemble.policies.replay import redecide
+from udfs.io.folder_files import visible_files
 from udfs.models.descriptor import DECIDE, build
 from udfs.models.runtimes.base import PartialInput
 

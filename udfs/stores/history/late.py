@@ -10,7 +10,7 @@ import orjson
 
 from schemas.results.records import DeadLetter, decode
 from udfs.features.base import Entity
-from udfs.io.folder_reader import visible_files
+from udfs.io.folder_files import visible_files
 
 
 def late_references(letters: Path, view: str) -> int:
