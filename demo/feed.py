@@ -36,7 +36,7 @@ def encode_row(data: DataSet, row: int) -> bytes:
 
 
 def numbered(source: str, line: int) -> tuple[str, int]:
-    """A row's fields as a JSON object that still lacks its brace. The label is for the judge alone."""
+    """The place of the record that stands in this line of a file, which is named by its first record's number.
 
     >>> numbered("wine/000120.jsonl", 3)
     ('wine', 123)

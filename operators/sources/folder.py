@@ -42,7 +42,7 @@ def folder_records(
     paths[0] = java.org.apache.flink.core.fs.Path(reading.folder)
     source = java.org.apache.flink.connector.file.src.FileSource.forBulkFileFormat(
         java.millrace.FolderRecords(reading.folder, whole_files), paths
-    )
+    ).setSplitAssigner(java.millrace.InNameOrder())
     if not reading.bounded:
         source = source.monitorContinuously(java.java.time.Duration.ofMillis(reading.poll_ms))
     return from_source(env, source.build(), name, parallelism)
