@@ -15,9 +15,9 @@ from bench.features_producer import PROBE_EVERY, WATCHED
 from bench.features_workload import VIEW, EventTopics, declare
 from bench.plan import BenchError, Plan
 from devservices.process import Process
-from udfs.features.events.stored import stored_views
 from udfs.stores.online.base import State
 from udfs.stores.online.redis_reader import RedisReader
+from udfs.stores.stored_views import stored_views
 
 _QUIET_S = 60
 _WARM_UPS = 3

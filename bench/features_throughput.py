@@ -16,9 +16,9 @@ from bench.processes import cpu_seconds
 from bench.throughput import Span, Throughput
 from devservices.process import wait_until
 from schemas.results.records import DeadLetter, decode
-from udfs.features.events.stored import stored_views
 from udfs.io.folder_files import visible_files
 from udfs.stores.online.redis_reader import RedisReader
+from udfs.stores.stored_views import stored_views
 
 _STORED_S = 120
 _LOOK_S = 2

@@ -36,7 +36,7 @@ def encode_row(data: DataSet, row: int) -> bytes:
 
 
 def numbered(source: str, line: int) -> tuple[str, int]:
-    """The place of the record that stands in this line of a file, which is named by its first record's number.
+    """The place of the record in this line of a file, which is named by its first record's number.
 
     >>> numbered("wine/000120.jsonl", 3)
     ('wine', 123)

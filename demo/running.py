@@ -19,7 +19,7 @@ from rich.live import Live
 
 from demo.job import Job
 from demo.judge import Prediction
-from demo.show import WIDTH
+from demo.panel import WIDTH
 from demo.watch import Version
 from demo.workbench import Workbench, WorkbenchError
 from devservices.process import ROOT, ServiceError

@@ -8,21 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.panel import Panel
-from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from demo.director import Director
 from demo.feed import Feed
 from demo.judge import TOLERANCE, Verdict
+from demo.panel import Screen, figures, finding, labelled, last_word, ms_of, share_of, table_of, wordings
 from demo.plan import PLANNED, STAGES, Planned
 from demo.watch import Watch
 from schemas.results.records import EventKind, ModelEvent
 
-WIDTH = 100
 _RECENT_S = 5.0
 _MEANINGS = (
     ("visible", "from read by the job to readable in its output, which waits for checkpoints (1 s)"),
@@ -45,26 +41,8 @@ class Show:
     def panel(self) -> RenderableType:
         at = self.director.stage
         stage = self.note or f"{at + 1}/{len(STAGES)} {STAGES[at].title}"
-        parts = [
-            self._figures(),
-            Text(),
-            Text(),
-            self._types(),
-            Text(),
-            self._versions(),
-            Text(),
-            self._below(),
-        ]
-        return Panel(
-            Group(*parts),
-            title=Text.assemble((" Millrace demo ", "bold cyan"), ("· " + stage + " ", "default")),
-            title_align="left",
-            subtitle=Text(f" {self.elapsed:.0f} s ", style="dim"),
-            subtitle_align="right",
-            border_style="cyan",
-            box=box.ROUNDED,
-            padding=(1, 2, 0, 2),
-        )
+        sections = [self._figures(), self._types(), self._versions(), self._below()]
+        return Screen("Millrace demo", stage, self.elapsed, sections, _MEANINGS)
 
     @property
     def elapsed(self) -> float:
@@ -135,34 +113,24 @@ class Show:
         return [tally.results for tally in self.watch.tallies.values()]
 
     def _figures(self) -> RenderableType:
-        grid = Table.grid(expand=True)
-        under_way = self.feed.count - self.watch.accounted
-        figures = (
+        named = (
             ("records in", f"{self.feed.count:,}"),
             ("scored", f"{sum(self._scored()):,}"),
-            ("under way", f"{max(0, under_way):,}"),
+            ("under way", f"{max(0, self.feed.count - self.watch.accounted):,}"),
             ("dead letters", f"{len(self.watch.dead):,}"),
             ("rate", f"{self.rate():,.0f} /s"),
         )
-        for _ in figures:
-            grid.add_column(ratio=1)
-        grid.add_row(*(Text(value, "bold white") for _, value in figures))
-        grid.add_row(*(Text(name, "dim") for name, _ in figures))
-        bar = ProgressBar(self.director.total, self.watch.accounted, complete_style="cyan")
-        return Group(grid, Text(), bar)
+        return figures(named, self.director.total, self.watch.accounted)
 
     def _types(self) -> RenderableType:
-        table = table_of(
-            ("type", 9), ("scored by", 43), ("results", -9), ("read → visible p50", -19), ("p99", -9)
-        )
+        table = table_of(("type", 9), ("scored by", None), ("results", -9), ("visible p50", -11), ("p99", -9))
         models = {(m.data_type, m.version): m for m in PLANNED}
-        for name in self.feed.sent:
-            model = models.get((name, self.watch.serving(name)))
+        serving = [models.get((name, self.watch.serving(name))) for name in self.feed.sent]
+        for name, served in zip(self.feed.sent, wordings(map(_served, serving)), strict=True):
             p50, p99 = self.latency(name) or (None, None)
-            served = Text.assemble((f"v{model.version} ", "bold green"), _about(model)) if model else None
             table.add_row(
                 Text(name, "bold"),
-                served or Text("no model yet, records are held back", "yellow"),
+                served,
                 f"{self.rate(name):,.0f} /s",
                 f"{ms_of(p50)} ms",
                 f"{ms_of(p99)} ms",
@@ -172,25 +140,24 @@ class Show:
     def _versions(self) -> RenderableType:
         table = table_of(
             ("model", 9),
-            ("", 31),
+            ("", None),
             ("state", 10),
-            ("scored", -9),
-            ("accuracy", -9),
-            ("block p50", -10),
-            ("p99", -9),
+            ("scored", -7),
+            ("accuracy", -8),
+            ("block p50", -9),
+            ("p99", -8),
         )
-        for model in PLANNED:
+        for model, about in zip(PLANNED, wordings(map(about_of, PLANNED)), strict=True):
             key = (model.data_type, model.version)
             tally, stats = self.watch.tallies.get(key), self.watch.stats.get(key)
             state = self.state(model)
-            accuracy = tally.accuracy if tally else None
             used = stats is not None and stats.batches > 0
             table.add_row(
                 model.label,
-                _about(model),
+                about,
                 Text(state, _STYLES.get(state, "yellow")),
                 f"{tally.results:,}" if tally else "-",
-                "-" if accuracy is None else f"{accuracy:.1%}",
+                share_of(tally.accuracy if tally else None),
                 f"{stats.p50_ms:.2f} ms" if stats and used else "-",
                 f"{stats.p99_ms:.2f} ms" if stats and used else "-",
                 style="dim" if state == "to come" else "",
@@ -198,44 +165,35 @@ class Show:
         return table
 
     def _below(self) -> RenderableType:
-        grid = Table.grid(padding=(0, 1))
-        grid.add_column(style="dim", width=12)
-        grid.add_column(width=WIDTH - 19, no_wrap=True, overflow="ellipsis")
-        refused = [e for e in self.watch.events if e.kind is EventKind.REFUSED]
-        for event in refused:
-            about = Text(f"{event.data_type} v{event.version} at the step {event.step}", "bold red")
-            grid.add_row("refused", about)
-            grid.add_row("", Text(_short(event.reason), "red"))
-        if not refused:
-            grid.add_row("refused", Text("no model yet", "dim"))
-            grid.add_row("", "")
+        rows: list[tuple[str, RenderableType]] = []
+        for event in self.watch.events:
+            if event.kind is EventKind.REFUSED:
+                about = Text(f"{event.data_type} v{event.version} at the step {event.step}: ", "bold red")
+                rows.append(("refused", about.append(_short(event.reason), "red")))
+        if not rows:
+            rows.append(("refused", Text("no model yet", "dim")))
         letters = ", ".join(f"{count:,} {code}" for code, count in self.watch.reasons.most_common())
-        grid.add_row("dead letters", Text(letters or "none yet", "yellow" if letters else "dim"))
-        grid.add_row("", "")
-        for name, meaning in _MEANINGS:
-            grid.add_row(name, Text(meaning, "dim"))
-        return grid
+        rows.append(("dead letters", Text(letters or "none yet", "yellow" if letters else "dim")))
+        return labelled(rows)
 
 
-def _about(model: Planned) -> str:
-    return f"{model.kind}, {model.about}"
+def about_of(model: Planned) -> tuple[str, str, str]:
+    """What kind of model it is, in three lengths."""
+    return f"{model.kind}, {model.about}", model.kind, ""
+
+
+def _served(model: Planned | None) -> tuple[Text, ...]:
+    if model is None:
+        words = ("no model yet, records are held back", "no model yet", "none")
+        return tuple(Text(form, "yellow") for form in words)
+    return tuple(
+        Text.assemble((f"v{model.version}", "bold green"), " " * bool(form), form) for form in about_of(model)
+    )
 
 
 def _short(text: str) -> str:
     """The text with the first digits of each SHA-256."""
-    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", text)
-
-
-def table_of(*columns: tuple[str, int]) -> Table:
-    """Columns of fixed widths, so that nothing jumps; negative: at the right."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, header_style="dim", border_style="dim")
-    for heading, width in columns:
-        table.add_column(heading, justify="right" if width < 0 else "left", width=abs(width), no_wrap=True)
-    return table
-
-
-def ms_of(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"
+    return re.sub(r"\b([0-9a-f]{16})[0-9a-f]{48}\b", r"\1", text)
 
 
 def summary(console: Console, show: Show, verdict: Verdict, faults: Sequence[str]) -> None:
@@ -249,8 +207,7 @@ def summary(console: Console, show: Show, verdict: Verdict, faults: Sequence[str
         (verdict.misplaced, "in the wrong output"),
     )
     lines = [Text.assemble((f"{verdict.records:,}", "bold"), " records written, of which")]
-    for number, what in findings:
-        lines.append(Text.assemble((f"{number:>9,} ", "bold green" if number == 0 else "bold red"), what))
+    lines += [finding(number, what) for number, what in findings]
     lines += [
         Text(f"{verdict.scored:,} scored: computed again with the version on the stamp, each score agrees"),
         Text(f"within {TOLERANCE:g}; {share:.1%} of them differ from what any other version gives"),
@@ -264,9 +221,5 @@ def summary(console: Console, show: Show, verdict: Verdict, faults: Sequence[str
             lines.append(
                 Text(f"{name}: read → visible p50 {p50} ms, p99 {p99} ms, once its first model served")
             )
-    lines += [Text(f"  {fault}", "red") for fault in [*verdict.examples, *faults]]
     good = verdict.good and not faults
-    word = "All is well" if good else "Not well"
-    lines.append(Text(f"{word}, after {show.elapsed:.0f} s.", "bold green" if good else "bold red"))
-    for line in lines:
-        console.print(line, soft_wrap=True)
+    last_word(console, lines, [*verdict.examples, *faults], good, show.elapsed)

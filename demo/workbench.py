@@ -128,7 +128,7 @@ def _publish_damaged(planned: Planned, trained: Path, models: Path, fields: list
     import hashlib  # noqa: PLC0415
     import tempfile  # noqa: PLC0415
 
-    from millrace.announce import Stream  # noqa: PLC0415
+    from millrace.announce import ModelStream  # noqa: PLC0415
     from millrace.package import packed  # noqa: PLC0415
     from udfs.models.descriptor import build  # noqa: PLC0415
     from udfs.models.runtimes.base import PartialInput  # noqa: PLC0415
@@ -137,7 +137,7 @@ def _publish_damaged(planned: Planned, trained: Path, models: Path, fields: list
         whole = packed(trained / planned.file, Path(scratch)).read_bytes()
     middle = len(whole) // 2
     damaged = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
-    stream = Stream(models, None, "", {}, 0)
+    stream = ModelStream(models, None, "", {}, 0)
     created, _ = stream.moment(planned.data_type)
     descriptor = build(
         data_type=planned.data_type,
@@ -154,10 +154,10 @@ def _publish_damaged(planned: Planned, trained: Path, models: Path, fields: list
 
 def publish_plan(*, data_type: str, version: int, plan: str, models: str) -> bool:
     """Announce who decides from now on."""
-    from millrace.announce import Stream  # noqa: PLC0415
+    from millrace.announce import ModelStream  # noqa: PLC0415
     from udfs.models.descriptor import DECIDE, PLAN_NAME, build  # noqa: PLC0415
 
-    stream = Stream(Path(models), None, "", {}, 0)
+    stream = ModelStream(Path(models), None, "", {}, 0)
     created, _ = stream.moment(data_type)
     descriptor = build(data_type=data_type, operation=DECIDE, plan=plan, version=version, created_ms=created)
     stream.send(data_type, PLAN_NAME, version, created, descriptor)

@@ -15,11 +15,11 @@ from operators.sinks.history_sink import HistoryOptions, add_history_sink, histo
 from operators.sinks.redis_sink import add_redis_sink
 from schemas.errors import SettingsError
 from schemas.features.declarations import Declarations
-from udfs.features.events.stored import stored_views
 from udfs.io.s3 import S3Options
 from udfs.stores.history.bucket import check_bucket
 from udfs.stores.history.files import check_schema
 from udfs.stores.online.base import StoredView
+from udfs.stores.stored_views import stored_views
 
 
 def add_stores(

@@ -10,6 +10,7 @@ from py4j.protocol import Py4JError, Py4JJavaError
 from pyflink.datastream import StreamExecutionEnvironment
 
 from jobs.settings.run import RunSettings, S, settings_of
+from jobs.thread_mode import HIDDEN_CAUSE, ON_A_TASK_MANAGER, check_thread_mode
 from operators.environment import FlinkSpec, make_environment, submitted
 from schemas.errors import MillraceError
 
@@ -19,13 +20,16 @@ Build = Callable[[StreamExecutionEnvironment, S], None]
 def run(build: Build[S], kind: type[S], arguments: list[str], check: Callable[[S], None]) -> int:
     """Run a job to its end, or submit it. Returns the exit code; an error is one sentence on stderr.
 
-    `check` asks, before Flink starts, whether what the settings name is there.
+    `check` asks, before Flink starts, whether what the settings name is there; so is what thread mode needs,
+    where the job brings its own mini cluster.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
         settings = settings_of(kind, arguments)
         check(settings)
+        if not submitted() and _mode(settings) == "thread":
+            check_thread_mode()
         env = make_environment(_flink(settings))
         build(env, settings)
         env.execute(settings.name)
@@ -56,7 +60,12 @@ def _root_cause(error: Py4JJavaError) -> str:
     cause = error.java_exception
     while cause.getCause() is not None:
         cause = cause.getCause()
-    return str(cause.toString()).strip()
+    text = str(cause.toString()).strip()
+    return f"{text}: {ON_A_TASK_MANAGER}" if HIDDEN_CAUSE in text else text
+
+
+def _mode(settings: RunSettings) -> str:
+    return settings.flink.get("python.execution-mode", settings.mode)
 
 
 def _flink(settings: RunSettings) -> FlinkSpec:

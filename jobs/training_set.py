@@ -14,7 +14,7 @@ from operators.features.training_tables import Labels, add_training_set
 from schemas.errors import FeatureError
 from udfs.stores.history.files import find_files
 from udfs.stores.registry.sql import SqlRegistry
-from udfs.stores.training.base import Wanted
+from udfs.stores.training.base import WantedFeatures
 from udfs.stores.training.labels import keys, result_names, times
 from udfs.stores.training.plan import label_columns, references, sql_types, wanted_of
 
@@ -50,7 +50,7 @@ def check(settings: TrainingSettings) -> None:
         )
 
 
-def _wanted(settings: TrainingSettings) -> list[Wanted]:
+def _wanted(settings: TrainingSettings) -> list[WantedFeatures]:
     registry = SqlRegistry(settings.registry)
     if settings.model:
         inputs = registry.model(settings.model, settings.version).inputs

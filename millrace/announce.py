@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from millrace import folder_stream, kafka_stream
+from schemas.errors import SettingsError
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
-    """Where descriptors go: `folder`, or else `topic` at `bootstrap`."""
+class ModelStream:
+    """Where descriptors go: `folder`, or else `topic` at `bootstrap` (HOST:PORT[,...]).
 
-    folder: Path | None
-    bootstrap: str | None
-    topic: str
-    client: Mapping[str, str]
-    timeout_s: float
+    `client`: settings of librdkafka. `timeout_s`: until Kafka must have confirmed.
+    """
+
+    folder: Path | None = None
+    bootstrap: str | None = None
+    topic: str = "models"
+    client: Mapping[str, str] = field(default_factory=dict)
+    timeout_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if (self.folder is None) == (self.bootstrap is None):
+            raise SettingsError("a model stream is either a folder or a topic at bootstrap servers")
 
     def moment(self, data_type: str) -> tuple[int, int]:
         """`(created_ms, version)` for the next descriptor.

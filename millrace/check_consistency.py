@@ -84,13 +84,13 @@ class _Check:
 
     def of(self, name: str) -> dict[str, Comparison]:
         """Store -> what was found, of one view."""
-        from udfs.features.events.stored import stored_views  # noqa: PLC0415
         from udfs.stores.history.compute import compute_rows  # noqa: PLC0415
         from udfs.stores.history.consistency import compare_history, compare_online, rows_of  # noqa: PLC0415
         from udfs.stores.history.files import read_rows  # noqa: PLC0415
         from udfs.stores.history.late import late_entities, late_references  # noqa: PLC0415
         from udfs.stores.online.base import RedisOptions  # noqa: PLC0415
         from udfs.stores.online.redis_reader import RedisReader  # noqa: PLC0415
+        from udfs.stores.stored_views import stored_views  # noqa: PLC0415
 
         view = next(v for v in self.declared.views if v.id == name)
         kept, online = stored_views(self.declared, "history"), stored_views(self.declared, "online")

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from udfs.models.runtimes.catalogue import MODEL_TYPES
+
 ModelPath = Annotated[
     Path,
     typer.Argument(
-        help="A .pmml file, a frozen graph, a SavedModel folder or archive, or the .toml file of a graph "
-        "of models.",
+        help="A .pmml or .onnx file, a frozen graph, a SavedModel folder or archive, or the .toml file of a "
+        "graph of models.",
         exists=True,
     ),
 ]
@@ -20,7 +22,7 @@ Name = Annotated[str, typer.Option("--name", help="The model's name; by default 
 ModelType = Annotated[
     str,
     typer.Option(
-        "--type", help="tensorflow, tensorflowsaved, pmml or graph; by default seen from the content."
+        "--type", help=f"One of {', '.join(MODEL_TYPES).lower()}; by default seen from the content."
     ),
 ]
 Fields = Annotated[

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-import tarfile
 import zipfile
 from pathlib import Path
 
+from millrace.foreign import told
+from millrace.look import archived
 from schemas.errors import LoadError, SettingsError
+from udfs.models.runtimes.archive import SAVED_MODEL
+from udfs.models.runtimes.catalogue import COMPOSITE, MODEL_TYPES
 
-_TYPES = ("TENSORFLOW", "TENSORFLOWSAVED", "PMML", "GRAPH")
 _PROLOGUE = r"(\s|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>)*"
 _PMML = re.compile(_PROLOGUE + r"<([\w.-]+:)?PMML[\s>/]", re.DOTALL)
 _HEAD = 64 * 1024
@@ -19,30 +21,36 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 def type_of(path: Path, given: str = "") -> str:
     """The model type: `given`, or seen from the content. Raises `SettingsError` or `LoadError`."""
     if given:
-        if given.upper() not in _TYPES:
-            raise SettingsError(f"{given!r} is no model type; known are {', '.join(_TYPES).lower()}")
+        if given.upper() not in MODEL_TYPES:
+            raise SettingsError(f"{given!r} is no model type; known are {', '.join(MODEL_TYPES).lower()}")
         return given.upper()
     if path.is_dir():
-        if (path / "saved_model.pb").is_file():
+        if (served_folder(path) / SAVED_MODEL).is_file():
             return "TENSORFLOWSAVED"
-        raise LoadError(f"the folder {path} has no saved_model.pb, so it is no SavedModel")
+        raise LoadError(told(path))
     if path.suffix == ".toml":
-        return "GRAPH"
-    if _holds_saved_model(path):
-        return "TENSORFLOWSAVED"
-    if _is_pmml(path):
-        return "PMML"
-    if path.name == "saved_model.pb":
+        return COMPOSITE
+    if path.name == SAVED_MODEL:
         raise LoadError(f"{path} is a part of a SavedModel; give its folder {path.resolve().parent}")
-    if _is_graph(path):
-        return "TENSORFLOW"
-    raise LoadError(f"{path} is neither PMML nor a frozen graph nor a SavedModel; say what it is with --type")
+    found = next((model_type for model_type, fits in _KNOWN_BY.items() if fits(path)), None)
+    if found is None:
+        raise LoadError(told(path))
+    return found
+
+
+def served_folder(path: Path) -> Path:
+    """The SavedModel in a folder: itself, or as TensorFlow Serving lays them out, `1/`, `2/`, the highest."""
+    if (path / SAVED_MODEL).is_file():
+        return path
+    versions = [p for p in path.iterdir() if p.name.isdecimal() and (p / SAVED_MODEL).is_file()]
+    return max(versions, key=lambda p: int(p.name), default=path)
 
 
 def packed(path: Path, scratch: Path) -> Path:
     """`path` itself, or for a folder a zip of it in `scratch`: the same content makes the same bytes."""
     if not path.is_dir():
         return path
+    path = served_folder(path)
     target = scratch / f"{path.resolve().name}.zip"
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
@@ -57,15 +65,7 @@ def packed(path: Path, scratch: Path) -> Path:
 
 
 def _holds_saved_model(path: Path) -> bool:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    elif tarfile.is_tarfile(path):
-        with tarfile.open(path) as tar:
-            names = tar.getnames()
-    else:
-        return False
-    return any(Path(name).name == "saved_model.pb" for name in names)
+    return any(Path(name).name == SAVED_MODEL for name in archived(path)[0])
 
 
 def _is_pmml(path: Path) -> bool:
@@ -73,6 +73,12 @@ def _is_pmml(path: Path) -> bool:
         head = file.read(_HEAD)
     wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
     return _PMML.match(head.decode("utf-16" if wide else "utf-8-sig", "ignore")) is not None
+
+
+def _is_onnx(path: Path) -> bool:
+    from udfs.models.runtimes.onnx.document import is_onnx  # noqa: PLC0415
+
+    return is_onnx(path.read_bytes())
 
 
 def _is_graph(path: Path) -> bool:
@@ -86,3 +92,11 @@ def _is_graph(path: Path) -> bool:
         return False
     # Many bytes parse as something; a graph has nodes, and each says what it does.
     return bool(graph.node) and all(node.op for node in graph.node)
+
+
+_KNOWN_BY = {
+    "TENSORFLOWSAVED": _holds_saved_model,
+    "PMML": _is_pmml,
+    "ONNX": _is_onnx,
+    "TENSORFLOW": _is_graph,  # the last: it takes seconds to import what reads one
+}

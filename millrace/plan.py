@@ -35,7 +35,7 @@ def plan(
     It is in force until a newer one comes or it is withdrawn by its name.
     """
     either(to_folder, bootstrap, "--to-folder")
-    from millrace.announce import Stream  # noqa: PLC0415
+    from millrace.announce import ModelStream  # noqa: PLC0415
     from millrace.values import parse_pairs  # noqa: PLC0415
     from schemas.plans.plan import ByRule, read_plan, write_plan  # noqa: PLC0415
     from udfs.models.descriptor import DECIDE, build  # noqa: PLC0415
@@ -46,7 +46,7 @@ def plan(
 
         for rule in checked.route.rules:
             CelRule(rule.when)
-    stream = Stream(to_folder, bootstrap, topic, parse_pairs(client, "--client"), timeout)
+    stream = ModelStream(to_folder, bootstrap, topic, parse_pairs(client, "--client"), timeout)
     created_ms, next_version = stream.moment(data_type)
     descriptor = build(
         data_type=data_type,

@@ -89,7 +89,7 @@ def publish(
     either(to_folder, bootstrap, "--to-folder")
     metrics, settings = parse_metrics(metric), parse_pairs(client, "--client")
     fields, given, wanted = parse_fields(field), parse_inputs(inputs), parse_outputs(outputs)
-    from millrace.announce import Stream  # noqa: PLC0415
+    from millrace.announce import ModelStream  # noqa: PLC0415
     from millrace.checking import check  # noqa: PLC0415
     from millrace.placement import place  # noqa: PLC0415
     from millrace.render import print_checked  # noqa: PLC0415
@@ -112,7 +112,7 @@ def publish(
         model = checked.announcement
         options = S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style)
         placed = place(checked, upload, inline_limit, options)
-        stream = Stream(to_folder, bootstrap, topic, settings, timeout)
+        stream = ModelStream(to_folder, bootstrap, topic, settings, timeout)
         created_ms, next_version = stream.moment(model.data_type)
         version = version or next_version
         descriptor = build(

@@ -42,7 +42,7 @@ class Rightness:
 
 
 @dataclass(slots=True)
-class Count:
+class Tallied:
     """Of one way to decide: wins by candidate (`COMBINED`: none alone), and what was left undecided."""
 
     wins: Counter[str] = field(default_factory=Counter)
@@ -65,8 +65,8 @@ class ScoreSheet:
     changed: int = 0
     unknown: int = 0
     unlabelled: int = 0
-    recorded: Count = field(default_factory=Count)
-    replayed: Count = field(default_factory=Count)
+    recorded: Tallied = field(default_factory=Tallied)
+    replayed: Tallied = field(default_factory=Tallied)
     alone: dict[str, Rightness] = field(default_factory=dict)
 
     def add(self, old: Decided, new: Redecided) -> None:
@@ -90,7 +90,7 @@ class ScoreSheet:
                 rightness.add(scores[self.output], label)
 
     @staticmethod
-    def _count(count: Count, decided: bool, by: str) -> None:
+    def _count(count: Tallied, decided: bool, by: str) -> None:
         if decided:
             count.wins[by] += 1
         else:

@@ -21,11 +21,11 @@ def withdraw(
 ) -> None:
     """Announce that a data type's model is to stop scoring; later records wait for the next model."""
     either(to_folder, bootstrap, "--to-folder")
-    from millrace.announce import Stream  # noqa: PLC0415
+    from millrace.announce import ModelStream  # noqa: PLC0415
     from millrace.values import parse_pairs  # noqa: PLC0415
     from udfs.models.descriptor import WITHDRAW, build  # noqa: PLC0415
 
-    stream = Stream(to_folder, bootstrap, topic, parse_pairs(client, "--client"), timeout)
+    stream = ModelStream(to_folder, bootstrap, topic, parse_pairs(client, "--client"), timeout)
     created_ms, _ = stream.moment(data_type)
     descriptor = build(data_type=data_type, name=name, operation=WITHDRAW, created_ms=created_ms)
     where = stream.send(data_type.strip(), name or "withdrawn", 0, created_ms, descriptor)

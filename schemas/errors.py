@@ -24,6 +24,10 @@ class CodeError(MillraceError):
     """A process of the cluster holds other code than the job was submitted with."""
 
 
+class ThreadModeError(MillraceError):
+    """Python cannot run inside Flink's JVM on this machine: a shared library is missing."""
+
+
 class SourceError(MillraceError):
     """A stream or a store cannot be reached, or is not what the settings say."""
 

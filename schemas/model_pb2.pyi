@@ -14,10 +14,12 @@ class ModelDescriptor(_message.Message):
         TENSORFLOWSAVED: _ClassVar[ModelDescriptor.ModelType]
         PMML: _ClassVar[ModelDescriptor.ModelType]
         GRAPH: _ClassVar[ModelDescriptor.ModelType]
+        ONNX: _ClassVar[ModelDescriptor.ModelType]
     TENSORFLOW: ModelDescriptor.ModelType
     TENSORFLOWSAVED: ModelDescriptor.ModelType
     PMML: ModelDescriptor.ModelType
     GRAPH: ModelDescriptor.ModelType
+    ONNX: ModelDescriptor.ModelType
     class Operation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         SERVE: _ClassVar[ModelDescriptor.Operation]

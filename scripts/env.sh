@@ -5,16 +5,24 @@
 MILLRACE_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export MILLRACE_ROOT
 
-# Prints the home of a Java that Flink 2 runs on (11 or 17); the machine's default may be newer.
+# Prints the home of a Java that Flink 2 runs on: 17 or 11, else 21, which Flink calls experimental; a JDK
+# where there is one. The machine's default may be newer, and what JAVA_HOME names may lack a compiler.
 millrace_java_home() {
-    local home on_path version
+    millrace_java javac 17 11 || millrace_java javac 21 || millrace_java java 17 11 || millrace_java java 21
+}
+millrace_java() { # TOOL VERSION...
+    local tool=$1 home on_path said version
+    shift
     on_path=$(command -v java || true)
     [ -z "$on_path" ] || on_path=$(dirname "$(dirname "$(readlink -f "$on_path")")")
-    for home in "${JAVA_HOME:-}" /usr/lib/jvm/*17* "$on_path"; do
-        [ -n "$home" ] && [ -x "$home/bin/java" ] || continue
-        version=$("$home/bin/java" -version 2>&1) || continue
-        case "$version" in *'version "11'[.\"]* | *'version "17'[.\"]*) echo "$home" && return ;; esac
+    for home in "${JAVA_HOME:-}" /usr/lib/jvm/* "$on_path"; do
+        [ -n "$home" ] && [ -x "$home/bin/$tool" ] && [ -x "$home/bin/java" ] || continue
+        said=$("$home/bin/java" -version 2>&1) || continue
+        for version; do
+            case "$said" in *"version \"$version"[.\"]*) echo "$home" && return ;; esac
+        done
     done
+    return 1
 }
 
 if JAVA_HOME=$(millrace_java_home) && [ -n "$JAVA_HOME" ]; then

@@ -12,8 +12,8 @@ from schemas.plans.plan import (
     Fallback,
     First,
     Majority,
-    Mean,
-    Median,
+    MeanAnswer,
+    MedianAnswer,
     Policy,
     Prefer,
 )
@@ -36,12 +36,12 @@ links: st.SearchStrategy[Policy] = st.one_of(
     ),
     st.builds(Majority, output=st.just("y"), least=least, tie=st.just("confidence"), confidence=st.just("p")),
     st.builds(
-        Mean,
+        MeanAnswer,
         output=st.just("y"),
         least=least,
         weights=st.just({}) | st.dictionaries(st.sampled_from(NAMES), st.floats(0.1, 9), min_size=1),
     ),
-    st.builds(Median, output=st.just("y"), least=least),
+    st.builds(MedianAnswer, output=st.just("y"), least=least),
     st.builds(BestConfidence, confidence=st.just("p")),
     st.builds(BestQuality, metric=st.just("m"), better=st.sampled_from(["higher", "lower"])),
     st.builds(

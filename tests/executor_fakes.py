@@ -16,7 +16,7 @@ from tests.serving_fakes import Doubling, block_of, loaded_model
 from udfs.ensemble.execution.clock import Clock
 from udfs.ensemble.execution.drill import Drill
 from udfs.ensemble.execution.executor import Executor
-from udfs.ensemble.execution.worker import Limits
+from udfs.ensemble.execution.worker import CallLimits
 from udfs.models.descriptor import WITHDRAW, Announcement, build, parse
 from udfs.models.loaded_model import LoadedModel
 
@@ -109,7 +109,7 @@ class Loader:
 
 
 class Bench:
-    """An `Executor` of PMML candidates of the data type `t`, and short words for what it is told."""
+    """An `Executor` of candidates of the data type `t`, and short words for what it is told."""
 
     def __init__(
         self,
@@ -117,13 +117,14 @@ class Bench:
         loader: Loader | None = None,
         drill: Drill | None = None,
         restored: bool = True,
+        model_type: str = "PMML",
         **limits,
     ) -> None:
         self.loader, self.hands = loader or Loader(), Hands()
         limits = {"patience_ms": 0, "fence_ms": 500, "max_fenced": 2} | limits
         self.executor = Executor(
-            "PMML", self.loader, JsonCodec(), max_batch=64, subtask=3,
-            limits=Limits(**limits), drill=drill, clock=self.hands.clock(),
+            model_type, self.loader, JsonCodec(), max_batch=64, subtask=3,
+            limits=CallLimits(**limits), drill=drill, clock=self.hands.clock(),
         )  # fmt: skip
         self.told: list[str] = []
         self.blocks = 0

@@ -14,11 +14,11 @@ from devservices.process import ROOT, ServiceError, wait_until
 from devservices.redis import Redis
 from devservices.s3proxy import S3Proxy
 from schemas.features.declarations import Declarations
-from udfs.features.events.stored import stored_views
 from udfs.io.s3 import S3Options
 from udfs.stores.history.consistency import comparable
 from udfs.stores.online.base import RedisOptions, State
 from udfs.stores.online.redis_reader import RedisReader
+from udfs.stores.stored_views import stored_views
 
 
 class FeatureCluster:

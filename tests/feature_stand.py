@@ -3,72 +3,35 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
 import pyarrow as pa
-from operators.block_row import DEAD_LETTERS, row_of
 from pyflink.datastream import TimeDomain
 
 from operators.features.decode_events import DecodeEvents
 from operators.features.decode_references import DecodeReferences
 from operators.features.feature_rows import HISTORY, events_tag, features_of, progress_tag
 from operators.features.view_operator import ViewOperator
+from operators.rows import DEAD_LETTERS
 from schemas.features.declarations import Declarations
 from schemas.micro_batch import MicroBatch, encode_micro_batch
-from schemas.results.records import DeadLetter, decode
+from schemas.results.records import DeadLetter
+from tests.flink_fakes import KeyedContext
 from udfs.features.events.decode_spec import DecodeSpec, ReferenceSpec
-from udfs.features.events.references import Stream, streams_from
+from udfs.features.events.references import EventStream, streams_from
 from udfs.features.events.view_spec import ViewSpec
 
 END = 2**63 - 1
 
 
-class State:
-    """Value, list and map state of the key at hand, as Flink keeps it: outside the operator."""
-
-    def __init__(self, keyed: Keyed, name: str) -> None:
-        self._keyed, self._of = keyed, keyed.states[name]
-
-    def value(self) -> Any:
-        return self._of.get(self._keyed.key)
-
-    def update(self, value: Any) -> None:
-        self._of[self._keyed.key] = value
-
-    def clear(self) -> None:
-        self._of.pop(self._keyed.key, None)
-
-    def add(self, value: Any) -> None:
-        self._of.setdefault(self._keyed.key, []).append(value)
-
-    def _map(self, *names: Any) -> dict[Any, Any]:
-        assert not any(isinstance(n, bytes) for n in names), "Java's byte arrays equal only themselves"
-        return self._of.setdefault(self._keyed.key, {})
-
-    def get(self, name: Any = None) -> Any:
-        return self.value() if name is None else self._map(name).get(name)
-
-    def put(self, name: Any, value: Any) -> None:
-        self._map(name)[name] = value
-
-    def put_all(self, values: Mapping[Any, Any]) -> None:
-        self._map(*values).update(values)
-
-    def remove(self, name: Any) -> None:
-        self._map(name).pop(name, None)
-
-    def keys(self) -> Iterable[Any]:
-        return list(self._map())
-
-
-class Keyed:
+class Keyed(KeyedContext):
     """One keyed function: its own context, timer service and state, across restarts of the function."""
 
     def __init__(self, function: Any) -> None:
-        self.states: dict[str, dict[str, Any]] = defaultdict(dict)
-        self.key, self.watermark, self.clock = "", -(2**63), 0
+        super().__init__()
+        self.watermark, self.clock = -(2**63), 0
         self._timers: dict[bool, set[tuple[int, str]]] = {True: set(), False: set()}
         self.start(function)
 
@@ -101,14 +64,6 @@ class Keyed:
             yield from self._function.on_timer(at, self)
 
     # what operators ask of their contexts
-    def get_state(self, descriptor: Any) -> State:
-        return State(self, descriptor.name)
-
-    get_list_state = get_map_state = get_state
-
-    def get_index_of_this_subtask(self) -> int:
-        return 0
-
     def get_current_key(self) -> list[str]:
         return [self.key]
 
@@ -144,7 +99,7 @@ class FeatureStand:
         self._reference_spec = ReferenceSpec(declared, self.source, **own, partitions=one_each)
         self.decode = Keyed(DecodeEvents(self._decode_spec))
         self.references = Keyed(DecodeReferences(self._reference_spec))
-        self._streams: dict[str, Stream] = {}
+        self._streams: dict[str, EventStream] = {}
         self._views: dict[str, Keyed] = {}
         self._reached: dict[tuple[str, str], int] = {}
         self._layer(self.source)
@@ -161,7 +116,7 @@ class FeatureStand:
             for view in stream.views:
                 self._layer(view)
 
-    def _operator(self, stream: Stream) -> ViewOperator:
+    def _operator(self, stream: EventStream) -> ViewOperator:
         return ViewOperator(ViewSpec(self._declared, stream.views, **self._more))
 
     def restart(self, **more: Any) -> None:
@@ -221,7 +176,7 @@ class FeatureStand:
 
     def _take(self, side: str, to: Any, row: Any) -> None:
         if to.tag_id == DEAD_LETTERS.tag_id:
-            self.dead.append(decode(DeadLetter, bytes(row[1])))
+            self.dead.append(XX)
             return
         stream = self._tagged(to)
         if row[1][1] is not None:
@@ -255,7 +210,7 @@ class FeatureStand:
             if tag.tag_id == HISTORY.tag_id:
                 self.lines[row[0]].append(bytes(row[1]))
             elif tag.tag_id == DEAD_LETTERS.tag_id:
-                self.dead.append(decode(DeadLetter, bytes(row[1])))
+                self.dead.append(XX)
             else:
                 above = self._tagged(tag)
                 self._results(above, self._views[above].element(row[0], row[1]))

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.features.declarations import Declarations
-from udfs.features.events.stored import stored_views
 from udfs.features.loading import load_declarations
 from udfs.io.s3 import S3Options
 from udfs.stores.history.consistency import comparable
 from udfs.stores.history.files import file_system, read_rows
+from udfs.stores.stored_views import stored_views
 
 _DECLARATIONS = """
 [[sources]]

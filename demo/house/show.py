@@ -5,21 +5,18 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.panel import Panel
-from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from demo.house.director import STAGES, HouseDirector
 from demo.house.judge import TOLERANCE, Verdict
 from demo.house.story import DAYS, Facts
 from demo.house.watch import HouseWatch
-from demo.show import table_of
+from demo.panel import Screen, figures, finding, last_word, table_of, wordings
 from schemas.results.records import EventKind, ModelEvent
 from udfs.stores.online.base import Found, State
 
+_BY = ("jobs/features.py", "jobs/training_set.py", "millrace publish", "jobs/assemble.py, jobs/serve.py")
 _SHOWN = 6
 _LOOK_S = 0.5
 
@@ -43,26 +40,8 @@ class HouseShow:
     def panel(self) -> RenderableType:
         at = self.director.stage
         stage = self.note or f"{at + 1}/{len(STAGES)} {STAGES[min(at, len(STAGES) - 1)]}"
-        parts = [
-            self._figures(),
-            Text(),
-            Text(),
-            self._districts(),
-            Text(),
-            self._stages(),
-            Text(),
-            self._model(),
-        ]
-        return Panel(
-            Group(*parts),
-            title=Text.assemble((" Millrace features ", "bold cyan"), ("· " + stage + " ", "default")),
-            title_align="left",
-            subtitle=Text(f" {self.elapsed:.0f} s ", style="dim"),
-            subtitle_align="right",
-            border_style="cyan",
-            box=box.ROUNDED,
-            padding=(1, 2, 0, 2),
-        )
+        sections = [self._figures(), self._districts(), self._stages(), self._model()]
+        return Screen("Millrace features", stage, self.elapsed, sections)
 
     def line(self) -> str:
         """One line of progress."""
@@ -82,8 +61,7 @@ class HouseShow:
         return sum(self.watch.history.values())
 
     def _figures(self) -> RenderableType:
-        grid = Table.grid(expand=True)
-        figures = (
+        named = (
             ("events", f"{self.director.written:,}"),
             ("history rows", f"{self._rows():,}"),
             ("requests", f"{self.director.asked:,}"),
@@ -91,13 +69,9 @@ class HouseShow:
             ("expired", f"{len(self.watch.expired):,}"),
             ("scored", f"{len(self.watch.results):,}"),
         )
-        for _ in figures:
-            grid.add_column(ratio=1)
-        grid.add_row(*(Text(value, "bold white") for _, value in figures))
-        grid.add_row(*(Text(name, "dim") for name, _ in figures))
         events = self.facts.sales + self.facts.listings
         total, done = events + len(self.facts.known), self._rows() + len(self.watch.results)
-        return Group(grid, Text(), ProgressBar(total, done, complete_style="cyan"))
+        return figures(named, total, done)
 
     def _districts(self) -> RenderableType:
         table = table_of(
@@ -121,19 +95,14 @@ class HouseShow:
         return table
 
     def _stages(self) -> RenderableType:
-        table = table_of(("stage", 38), ("by", 36), ("", -10))
-        by = (
-            "jobs/features.py",
-            "jobs/training_set.py",
-            "millrace publish",
-            "jobs/assemble.py, jobs/serve.py",
-        )
+        table = table_of(("stage", 38), ("by", None), ("", -7))
+        by = wordings((Text(name, "dim"), Text("", "dim")) for name in _BY)
         now = time.monotonic()
         for number, (title, who) in enumerate(zip(STAGES, by, strict=True)):
             seconds = self.director.seconds(number, now)
             style = "bold cyan" if number == self.director.stage else "" if seconds is not None else "dim"
             took = "" if seconds is None else f"{seconds:,.0f} s"
-            table.add_row(Text(f"{number + 1} {title}", style), Text(who, "dim"), took)
+            table.add_row(Text(f"{number + 1} {title}", style), who, took)
         return table
 
     def _model(self) -> RenderableType:
@@ -160,20 +129,15 @@ def summary(console: Console, show: HouseShow, verdict: Verdict) -> bool:
             f"{facts.spoiled:,} lines beside them were no requests",
         ),
     ]
-    for what, number in verdict.faults.items():
-        lines.append(Text.assemble((f"{number:>9,} ", "bold green" if number == 0 else "bold red"), what))
+    lines += [finding(number, what) for what, number in verdict.faults.items()]
     lines.append(
         Text(f"model of {offline['examples']:,} sales, on {len(facts.known):,} houses new to it, in €/m²:")
     )
     for where, mae, r2 in (("offline", offline["mae"], offline["r2"]), ("online", verdict.mae, verdict.r2)):
         lines.append(Text(f"{where:>8}: mean absolute error {mae:.6f}, R2 {r2:.9f}"))
-    lines.append(
-        Text(f"scores and features are equal in every bit; offline and online agree within {TOLERANCE:g}")
-        if verdict.good
-        else Text("\n".join(f"  {example}" for example in verdict.examples), "red")
-    )
-    word = "All is well" if verdict.good else "Not well"
-    lines.append(Text(f"{word}, after {show.elapsed:.0f} s.", "bold green" if verdict.good else "bold red"))
-    for line in lines:
-        console.print(line, soft_wrap=True)
+    if verdict.good:
+        lines.append(
+            Text(f"scores and features are equal in every bit; offline and online agree within {TOLERANCE:g}")
+        )
+    last_word(console, lines, () if verdict.good else verdict.examples, verdict.good, show.elapsed)
     return verdict.good

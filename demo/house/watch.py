@@ -15,11 +15,11 @@ from demo.house.plan import DECLARATIONS, PREDICTED, Folders
 from demo.watch import NewLines
 from schemas.results.records import DeadLetter, ModelEvent, Outcome, decode
 from schemas.results.results import Scored, read_result
-from udfs.features.events.stored import stored_views
 from udfs.features.loading import load_declarations
 from udfs.io.folder_files import visible_files
 from udfs.stores.online.base import Found, RedisOptions, State
 from udfs.stores.online.redis_reader import RedisReader
+from udfs.stores.stored_views import stored_views
 
 PRICES, HOUSES = "district_prices_v1", "houses_v1"
 SHOWN = ("sold_14d", "mean_m2_14d", "trend_14d")

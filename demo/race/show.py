@@ -7,19 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.panel import Panel
-from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from demo.judge import TOLERANCE, Verdict
+from demo.panel import Screen, figures, finding, labelled, last_word, ms_of, share_of, table_of, wordings
 from demo.plan import Planned
 from demo.race.director import RaceDirector
 from demo.race.plan import ABOUT_PLANS, CANDIDATES, DEADLINE_MS, DEEP, SLOW_MS, STAGES
 from demo.race.watch import RaceWatch
-from demo.show import ms_of, table_of
+from demo.show import about_of
 from schemas.results.records import EventKind, ModelEvent
 
 _STYLES = {"racing": "bold green", "slow": "bold yellow", "withdrawn": "dim", "loading": "yellow"}
@@ -47,26 +44,8 @@ class RaceShow:
     def panel(self) -> RenderableType:
         at = self.director.stage
         stage = self.note or f"{at + 1}/{len(STAGES)} {STAGES[at].title}"
-        parts = [
-            self._figures(),
-            Text(),
-            Text(),
-            self._candidates(),
-            Text(),
-            self._decision(),
-            Text(),
-            _below(),
-        ]
-        return Panel(
-            Group(*parts),
-            title=Text.assemble((" Millrace race ", "bold cyan"), ("· " + stage + " ", "default")),
-            title_align="left",
-            subtitle=Text(f" {self.elapsed:.0f} s ", style="dim"),
-            subtitle_align="right",
-            border_style="cyan",
-            box=box.ROUNDED,
-            padding=(1, 2, 0, 2),
-        )
+        sections = [self._figures(), self._candidates(), self._decision()]
+        return Screen("Millrace race", stage, self.elapsed, sections, _MEANINGS)
 
     def line(self) -> str:
         """One line of progress."""
@@ -74,11 +53,11 @@ class RaceShow:
         for candidate in CANDIDATES:
             tally = self.watch.tallies[candidate.name]
             by_name.append(
-                f"{candidate.name} wins {tally.wins:,} late {tally.late:,} right {_share(tally.accuracy)}"
+                f"{candidate.name} wins {tally.wins:,} late {tally.late:,} right {share_of(tally.accuracy)}"
             )
         return (
             f"[{self.elapsed:5.1f} s] in {self.director.written:,}  decided {self.watch.scored:,} "
-            f"right {_share(self.watch.accuracy)}  {'  '.join(by_name)}"
+            f"right {share_of(self.watch.accuracy)}  {'  '.join(by_name)}"
         )
 
     def told(self, event: ModelEvent) -> str:
@@ -104,79 +83,51 @@ class RaceShow:
         return "slow" if slow else "racing"
 
     def _figures(self) -> RenderableType:
-        grid = Table.grid(expand=True)
-        undecided = len(self.watch.decided) - self.watch.scored
-        figures = (
+        named = (
             ("records in", f"{self.director.written:,}"),
             ("decided", f"{self.watch.scored:,}"),
-            ("undecided", f"{undecided:,}"),
+            ("undecided", f"{len(self.watch.decided) - self.watch.scored:,}"),
             ("under way", f"{max(0, self.director.written - self.watch.accounted):,}"),
             ("dead letters", f"{len(self.watch.dead):,}"),
         )
-        for _ in figures:
-            grid.add_column(ratio=1)
-        grid.add_row(*(Text(value, "bold white") for _, value in figures))
-        grid.add_row(*(Text(name, "dim") for name, _ in figures))
-        bar = ProgressBar(self.director.total, self.watch.accounted, complete_style="cyan")
-        return Group(grid, Text(), bar)
+        return figures(named, self.director.total, self.watch.accounted)
 
     def _candidates(self) -> RenderableType:
         table = table_of(
-            ("model", 9),
-            ("", 32),
-            ("state", 10),
-            ("wins", -8),
-            ("in time", -8),
-            ("late", -8),
-            ("declined", -9),
-            ("accuracy", -9),
+            ("model", 8),
+            ("", None),
+            ("state", 9),
+            ("wins", -7),
+            ("in time", -7),
+            ("late", -7),
+            ("declined", -8),
+            ("accuracy", -8),
         )
-        for candidate in CANDIDATES:
+        for candidate, about in zip(CANDIDATES, wordings(map(about_of, CANDIDATES)), strict=True):
             tally, state = self.watch.tallies[candidate.name], self.state(candidate)
             table.add_row(
                 Text(candidate.name, "bold"),
-                f"{candidate.kind}, {candidate.about}",
+                about,
                 Text(state, _STYLES[state]),
                 *(f"{count:,}" for count in (tally.wins, tally.answered, tally.late, tally.unable)),
-                _share(tally.accuracy),
+                share_of(tally.accuracy),
             )
-        table.add_row(
-            Text("decision", "bold cyan"),
-            "",
-            "",
-            f"{self.watch.scored:,}",
-            "",
-            "",
-            "",
-            _share(self.watch.accuracy),
-        )
+        decision = Text("decision", "bold cyan")
+        table.add_row(decision, "", "", f"{self.watch.scored:,}", "", "", "", share_of(self.watch.accuracy))
         return table
 
     def _decision(self) -> RenderableType:
-        grid = Table.grid(padding=(0, 1))
-        grid.add_column(style="dim", width=12)
-        grid.add_column(no_wrap=True)
         plan = self.director.plan
-        recent = self.decided_in(_RECENT)
-        p50, p99 = recent or (None, None)
-        grid.add_row("plan", Text(f"v{plan}: {ABOUT_PLANS[plan]}" if plan else "none yet", "cyan"))
-        grid.add_row(
-            "decided in", f"p50 {ms_of(p50)} ms, p99 {ms_of(p99)} ms; the deadline is {DEADLINE_MS} ms"
+        p50, p99 = self.decided_in(_RECENT) or (None, None)
+        return labelled(
+            (
+                ("plan", Text(f"v{plan}: {ABOUT_PLANS[plan]}" if plan else "none yet", "cyan")),
+                (
+                    "decided in",
+                    f"p50 {ms_of(p50)} ms, p99 {ms_of(p99)} ms; the deadline is {DEADLINE_MS} ms",
+                ),
+            )
         )
-        return grid
-
-
-def _below() -> RenderableType:
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(style="dim", width=12)
-    grid.add_column(style="dim", no_wrap=True)
-    for name, meaning in _MEANINGS:
-        grid.add_row(name, meaning)
-    return grid
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
 
 
 def summary(
@@ -192,8 +143,7 @@ def summary(
         (len(differing), "decided otherwise than the pure functions decide by the same answers"),
     )
     lines = [Text.assemble((f"{verdict.records:,}", "bold"), " records written, of which")]
-    for number, what in findings:
-        lines.append(Text.assemble((f"{number:>9,} ", "bold green" if number == 0 else "bold red"), what))
+    lines += [finding(number, what) for number, what in findings]
     lines.append(
         Text(f"{watch.scored:,} decided: computed again, each score agrees within {TOLERANCE:g}; ", end="")
         + Text(f"{len(watch.decided) - watch.scored:,} undecided, {len(watch.dead):,} dead letters")
@@ -202,18 +152,14 @@ def summary(
         tally = watch.tallies[candidate.name]
         lines.append(
             Text(
-                f"{candidate.name:>8} alone: {_share(tally.accuracy)} right of {tally.answered:,} in time; "
+                f"{candidate.name:>8} alone: {share_of(tally.accuracy)} right of {tally.answered:,} in time; "
                 f"won {tally.wins:,}, late {tally.late:,}, declined or failed {tally.unable:,}"
             )
         )
-    lines.append(Text(f"decision: {_share(watch.accuracy)} right of {watch.scored:,}"))
+    lines.append(Text(f"decision: {share_of(watch.accuracy)} right of {watch.scored:,}"))
     if latency := show.decided_in():
         p50, p99 = map(ms_of, latency)
         lines.append(Text(f"decided in p50 {p50} ms, p99 {p99} ms of the router; deadline {DEADLINE_MS} ms"))
-    lines += [Text(f"  {fault}", "red") for fault in [*verdict.examples, *differing[:5], *faults]]
     good = verdict.good and not differing and not faults
-    word = "All is well" if good else "Not well"
-    lines.append(Text(f"{word}, after {show.elapsed:.0f} s.", "bold green" if good else "bold red"))
-    for line in lines:
-        console.print(line, soft_wrap=True)
+    last_word(console, lines, [*verdict.examples, *differing[:5], *faults], good, show.elapsed)
     return good

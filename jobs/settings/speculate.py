@@ -9,11 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from jobs.settings.serve import JobSettings
 from udfs.ensemble.collection.collector_spec import CollectorSpec
 from udfs.ensemble.execution.executor_spec import ExecutorSpec
-from udfs.ensemble.execution.worker import Limits
+from udfs.ensemble.execution.worker import CallLimits
 from udfs.ensemble.routing.router_spec import RouterSpec
 from udfs.models.model_store import StoreSpec
-
-ModelType = Literal["TENSORFLOW", "TENSORFLOWSAVED", "PMML", "GRAPH"]
+from udfs.models.runtimes.catalogue import MODEL_TYPES
 
 
 class Executors(BaseModel):
@@ -21,9 +20,8 @@ class Executors(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model_types: tuple[ModelType, ...] = Field(
-        ("TENSORFLOWSAVED", "TENSORFLOW", "PMML", "GRAPH"),
-        description="an operator each; the one that most requests go to first",
+    model_types: tuple[str, ...] = Field(
+        MODEL_TYPES, description="an operator each; the one that most requests go to first"
     )
     parallelism: int | None = Field(None, ge=1, description="of each of them; empty: as the other operators")
     slots: Literal["shared", "apart"] = Field(
@@ -49,6 +47,10 @@ class SpeculateSettings(JobSettings):
         types = self.executors.model_types
         if not types or len(set(types)) < len(types):
             raise ValueError("executors.model_types must name at least one model type, and none twice")
+        if unknown := [t for t in types if t not in MODEL_TYPES]:
+            raise ValueError(
+                f"executors.model_types names {unknown[0]!r}; known are {', '.join(MODEL_TYPES)}"
+            )
         return self
 
     def router(self) -> RouterSpec:
@@ -58,7 +60,7 @@ class SpeculateSettings(JobSettings):
 
     def executor(self, model_type: str, store: StoreSpec) -> ExecutorSpec:
         own = self.executors
-        limits = Limits(own.patience_ms, own.fence_ms, own.max_fenced)
+        limits = CallLimits(own.patience_ms, own.fence_ms, own.max_fenced)
         return ExecutorSpec(model_type, self.scoring(store), limits, own.drill or None)
 
     def collector(self) -> CollectorSpec:

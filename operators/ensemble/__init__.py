@@ -1,1 +1,1 @@
-"""Operators that route, execute and collect for several models. Their logic is `udfs.ensemble`."""
+"""Operators that route, execute and collect for several models. Their logic belongs to `udfs.ensemble`."""

@@ -22,7 +22,7 @@ from schemas.micro_batch import decode_micro_batch
 from schemas.results.answers import Answer
 from udfs.ensemble.execution.executor import Executor
 from udfs.ensemble.execution.executor_spec import ExecutorSpec
-from udfs.ensemble.execution.job import Pending, decode_pending, encode_pending
+from udfs.ensemble.execution.job import PendingCall, decode_pending, encode_pending
 from udfs.models.descriptor import parse
 
 
@@ -47,7 +47,7 @@ class ExecutorOperator(KeyedCoProcessFunction):
         self._logs = TypeLogs(context, "candidate-logs", self._groups)
         self._unanswered = context.get_state(ValueStateDescriptor("pending", Types.PICKLED_BYTE_ARRAY()))
         self._ticks = Ticks(self._spec.scoring.tick_ms)
-        self._listed: dict[str, list[Pending]] = {}  # as in state; a key is in it once it has been seen
+        self._listed: dict[str, list[PendingCall]] = {}  # as in state; a key is in it once it has been seen
         self._due: dict[str, int] = {}
 
     def close(self) -> None:

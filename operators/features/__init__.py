@@ -1,4 +1,4 @@
 """Operators that decode events, keep feature views and assemble requests.
 
-Their logic is `udfs.features` and `udfs.enrichment`.
+Their logic belongs to `udfs.features` and `udfs.enrichment`.
 """

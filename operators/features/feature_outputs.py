@@ -12,7 +12,7 @@ from operators.features.feature_rows import HISTORY, event_row, events_tag, feat
 from operators.rows import to_rows
 from schemas.features.declarations import FeatureView
 from schemas.features.feature_block import FeatureBlock
-from udfs.features.base import Output, Refused
+from udfs.features.base import Refused, ViewOutput
 from udfs.features.events.references import streams_from
 from udfs.features.events.refused import refused_letters, refused_rows
 from udfs.features.events.view_spec import ViewSpec
@@ -46,7 +46,7 @@ class FeatureOutputs:
             for view in stream.views
         }
 
-    def rows(self, name: str, output: Output, events: pa.RecordBatch | None = None) -> Iterator[Any]:
+    def rows(self, name: str, output: ViewOutput, events: pa.RecordBatch | None = None) -> Iterator[Any]:
         """`name`: the view's id; `events`: those that the call was about."""
         view = self._views[name]
         for block in output.blocks:

@@ -11,7 +11,7 @@ from operators.sinks.history_sink import SQL_TYPES
 from operators.table_options import options
 from schemas.features.declarations import FeatureType
 from schemas.features.feature_block import CREATED, TIMESTAMP
-from udfs.stores.training.base import Wanted
+from udfs.stores.training.base import WantedFeatures
 
 _PARQUET = {
     "connector": "filesystem",
@@ -37,7 +37,7 @@ def add_training_set(
     statements: StatementSet,
     labels: Labels,
     *,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[WantedFeatures],
     names: Sequence[Sequence[str]],
     out: str,
 ) -> None:
@@ -67,7 +67,7 @@ def add_training_set(
     )
 
 
-def _seen(tables: StreamTableEnvironment, n: int, wanted: Wanted, with_known: bool) -> str:
+def _seen(tables: StreamTableEnvironment, n: int, wanted: WantedFeatures, with_known: bool) -> str:
     """The name of a view: each entity `k0...` and time `__t` that is asked for, once, with what it sees as
     `f0...`; times that see nothing are not in it."""
     view, seen, rows, asked = wanted.view, f"seen_{n}", f"history_{n}", f"asked_{n}"
@@ -137,7 +137,7 @@ def _value(column: str, kind: FeatureType) -> str:
     return _epoch(column) if kind is FeatureType.TIMESTAMP else _q(column)
 
 
-def _result_type(wanted: Wanted, feature: str) -> str:
+def _result_type(wanted: WantedFeatures, feature: str) -> str:
     kind = dict(wanted.view.features)[feature]
     return "BIGINT" if kind is FeatureType.TIMESTAMP else SQL_TYPES[kind]
 

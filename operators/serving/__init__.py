@@ -1,1 +1,1 @@
-"""Operators that score micro-batches with one model a data type. Their logic is `udfs.serving`."""
+"""Operators that score micro-batches with one model a data type. Their logic belongs to `udfs.serving`."""

@@ -1,1 +1,4 @@
-"""Record codecs: a block of payloads to the columns a model reads, one module a wire format."""
+"""Codecs: records as bytes to columns of inputs and back, one module a format.
+
+A codec never raises for a record: what it cannot read it reports. Nothing here reads a topic or a file.
+"""

@@ -50,7 +50,7 @@ class Majority(_Policy, frozen=True, tag="majority"):
     within: float = 0.0
 
 
-class Mean(_Policy, frozen=True, tag="mean"):
+class MeanAnswer(_Policy, frozen=True, tag="mean"):
     """The mean of `output`, element by element, over at least `least` answers.
 
     Where `weights` is given the mean is weighted, and a candidate that it does not name has no part in it.
@@ -61,7 +61,7 @@ class Mean(_Policy, frozen=True, tag="mean"):
     weights: dict[str, float] = {}
 
 
-class Median(_Policy, frozen=True, tag="median"):
+class MedianAnswer(_Policy, frozen=True, tag="median"):
     """The median of `output`, element by element, over at least `least` answers; of two the mean."""
 
     output: str = ""
@@ -103,7 +103,17 @@ class Fallback(_Policy, frozen=True, tag="fallback"):
     value: dict[str, Any] = {}
 
 
-Policy = First | Prefer | Majority | Mean | Median | BestConfidence | BestQuality | Agreement | Fallback
+Policy = (
+    First
+    | Prefer
+    | Majority
+    | MeanAnswer
+    | MedianAnswer
+    | BestConfidence
+    | BestQuality
+    | Agreement
+    | Fallback
+)
 
 
 class All(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="route", tag="all"):
@@ -166,6 +176,7 @@ def read_plan(data: bytes | str) -> Plan:
 
 
 def write_plan(plan: Plan) -> bytes:
+    """The JSON in which a plan travels; `read_plan` reads it."""
     return msgspec.json.encode(plan)
 
 
@@ -198,7 +209,7 @@ def _check_policy(policy: Policy, shadows: Sequence[str]) -> None:
                 raise PlanError(f"{tag}: tie 'confidence' and the name of the confidence output go together")
             if not 0 <= within <= 1:
                 raise PlanError(f"{tag}: within must be from 0 to 1, not {within}")
-        case Mean(weights=weights, least=least) if weights:
+        case MeanAnswer(weights=weights, least=least) if weights:
             _check_weights(weights, f"{tag}.weights", shadows)
             if least > len(weights):
                 raise PlanError(f"{tag}: least is {least}, but weights names only {len(weights)}")

@@ -14,6 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+class Reason(StrEnum):
+    """Why a candidate was not asked, or its answer not waited for."""
+
+    LATE_ON_ARRIVAL = "the deadline was over on arrival"
+    LATE_IN_QUEUE = "the deadline was over before its turn came"
+    OCCUPIED = "occupied"
+    LOADING = "loading"
+    NO_MODEL = "no model"
+    FENCED_OUT = "fenced out: too many calls are stuck"
+    FENCED = "fenced off: the call did not come back"
+    RESTARTED = "restarted"
+    ENDED = "the input ended"
+
+
 class AnswerOutcome(StrEnum):
     """What a candidate made of a request. LATE is said by the collector, the others by the executor."""
 
@@ -58,7 +72,7 @@ class Expectation(msgspec.Struct, frozen=True):
     metrics: dict[str, dict[str, float]] = {}
 
 
-class Column(msgspec.Struct, frozen=True):
+class AnswerColumn(msgspec.Struct, frozen=True):
     """An output column: numbers as `dtype` and bytes of `shape`, text as a list."""
 
     dtype: str
@@ -83,7 +97,7 @@ class Answer(msgspec.Struct, frozen=True):
     version: int = 0
     digest: str = ""
     rows: tuple[int, ...] | None = None
-    columns: dict[str, Column] = {}
+    columns: dict[str, AnswerColumn] = {}
     bad: dict[int, str] = {}
     unfit: dict[int, str] = {}
     ms: float = 0.0
@@ -91,23 +105,23 @@ class Answer(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-def to_columns(values: Mapping[str, NDArray]) -> dict[str, Column]:
+def to_columns(values: Mapping[str, NDArray]) -> dict[str, AnswerColumn]:
     """Output columns `(n, *shape)` for the way."""
     return {name: _column(np.asarray(array)) for name, array in values.items()}
 
 
-def from_columns(columns: Mapping[str, Column]) -> dict[str, NDArray]:
+def from_columns(columns: Mapping[str, AnswerColumn]) -> dict[str, NDArray]:
     """The inverse of `to_columns`; the arrays are read-only."""
     return {name: _array(column) for name, column in columns.items()}
 
 
-def _column(array: NDArray) -> Column:
+def _column(array: NDArray) -> AnswerColumn:
     if array.dtype.kind in "OU":
-        return Column("text", array.shape, text=tuple(map(str, array.ravel().tolist())))
-    return Column(array.dtype.str, array.shape, np.ascontiguousarray(array).tobytes())
+        return AnswerColumn("text", array.shape, text=tuple(map(str, array.ravel().tolist())))
+    return AnswerColumn(array.dtype.str, array.shape, np.ascontiguousarray(array).tobytes())
 
 
-def _array(column: Column) -> NDArray:
+def _array(column: AnswerColumn) -> NDArray:
     if column.dtype == "text":
         return np.array(column.text, dtype=object).reshape(column.shape)
     return np.frombuffer(column.data, dtype=np.dtype(column.dtype)).reshape(column.shape)

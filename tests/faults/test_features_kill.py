@@ -15,9 +15,9 @@ from devservices.s3proxy import S3Proxy
 from tests.feature_cluster import FeatureCluster, newest, online_rows
 from tests.feature_streams import declare, encoded, events, read_history, write_history
 from tests.streams import Sent, Streams
-from udfs.features.events.stored import stored_views
 from udfs.stores.history.compute import compute_rows
 from udfs.stores.history.consistency import comparable, rows_of
+from udfs.stores.stored_views import stored_views
 
 COUNT, STEP_MS = 30_000, 20
 

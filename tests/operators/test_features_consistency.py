@@ -15,10 +15,10 @@ import pytest
 from operators.features import decode_events
 from tests.feature_stand import FeatureStand
 from tests.feature_streams import VIEWS, declare, events, write_history
-from udfs.features.events.stored import stored_views
 from udfs.io.s3 import S3Options
 from udfs.stores.history.compute import compute_rows
 from udfs.stores.history.consistency import comparable, compare_history, rows_of
+from udfs.stores.stored_views import stored_views
 
 COUNT, BLOCK = 100_000, 2_000
 START = 1_700_000_000_000

@@ -16,10 +16,10 @@ from tests.feature_enriched import VIEWS, declare, streams, write_histories
 from tests.feature_stand import FeatureStand
 from tests.feature_streams import encoded, read_history
 from tests.operators.test_features_folder import job, letters_of
-from udfs.features.events.stored import stored_views
 from udfs.io.s3 import S3Options
 from udfs.stores.history.compute import compute_rows
 from udfs.stores.history.consistency import compare_history, rows_of
+from udfs.stores.stored_views import stored_views
 
 COUNT, BLOCK = 40_000, 2_000
 START = 1_700_000_000_000

@@ -10,7 +10,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from millrace.export_pmml import decision_tree, linear_regression, logistic_regression
 from tests.pmml_evaluator import evaluate
-from udfs.models.runtimes.base import Artifact, Wanted
+from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.pmml.runtime import load
 
 IRIS = load_iris()
@@ -18,7 +18,7 @@ FIELDS = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 
 
 def scored(text: str, fields: tuple[str, ...], rows: np.ndarray) -> dict[str, np.ndarray]:
-    runtime = load(Artifact(text.encode(), None, Path()), Wanted())
+    runtime = load(Artifact(text.encode(), None, Path()), WantedSignature())
     result = runtime.predict(dict(zip(fields, rows.T, strict=True)))
     runtime.close()
     return dict(result)

@@ -35,7 +35,7 @@ from tests.pmml_documents import (
     tree,
 )
 from tests.pmml_evaluator import Result, evaluate
-from udfs.models.runtimes.base import Artifact, PartialInput, Runtime, Wanted
+from udfs.models.runtimes.base import Artifact, PartialInput, Runtime, WantedSignature
 from udfs.models.runtimes.pmml import jvm as pmml_jvm
 from udfs.models.runtimes.pmml.document import parse
 from udfs.models.runtimes.pmml.proof import missing_allowed
@@ -49,9 +49,9 @@ Counts = list[tuple[str, int]]
 Rows = list[dict[str, Any]]
 
 
-def read(text: str | bytes, wanted: Wanted | None = None) -> PmmlRuntime:
+def read(text: str | bytes, wanted: WantedSignature | None = None) -> PmmlRuntime:
     data = text.encode() if isinstance(text, str) else text
-    return load(Artifact(data, None, Path()), wanted or Wanted())
+    return load(Artifact(data, None, Path()), wanted or WantedSignature())
 
 
 def block(runtime: Runtime, rows: Rows) -> dict[str, np.ndarray]:
@@ -285,7 +285,8 @@ def test_inputs_are_scalars_of_the_declared_types() -> None:
 def test_the_descriptor_may_name_other_record_fields_and_outputs() -> None:
     given_inputs = (PartialInput("x", "float32", None, ("alpha",)),)
     runtime = read(
-        document(tree(Leaf(FULL), output=OUTPUT)), Wanted(inputs=given_inputs, outputs=(("pb", "b_share"),))
+        document(tree(Leaf(FULL), output=OUTPUT)),
+        WantedSignature(inputs=given_inputs, outputs=(("pb", "b_share"),)),
     )
     assert runtime.inputs[0] == Input("x", DType.FLOAT32, (), ("alpha",))
     assert [o.name for o in runtime.outputs] == ["b_share"]
@@ -301,7 +302,7 @@ def test_positional_names_are_read_by_their_numbers() -> None:
         .replace('"y"', '"field_0"')
         .replace('"k"', '"field_2"')
     )
-    runtime = read(text, Wanted(fields=("red", "green", "blue")))
+    runtime = read(text, WantedSignature(fields=("red", "green", "blue")))
     assert {i.name: i.fields for i in runtime.inputs} == {
         "field_1": ("green",), "field_0": ("red",), "field_2": ("blue",),
     }  # fmt: skip
@@ -313,7 +314,7 @@ def test_positional_names_are_read_by_their_numbers() -> None:
 )
 def test_inputs_that_do_not_fit_are_refused(given_input: PartialInput) -> None:
     with pytest.raises(InputsError):
-        read(document(tree(Leaf(FULL))), Wanted(inputs=(given_input,)))
+        read(document(tree(Leaf(FULL))), WantedSignature(inputs=(given_input,)))
 
 
 def test_bad_files_are_refused_before_the_evaluator_sees_them(tmp_path: Path) -> None:
@@ -322,7 +323,7 @@ def test_bad_files_are_refused_before_the_evaluator_sees_them(tmp_path: Path) ->
     with pytest.raises(UnprovenModelError, match="chain"):
         read(document(ensemble([tree(Leaf(FULL))], "modelChain")))
     with pytest.raises(LoadError):
-        load(Artifact(None, tmp_path, tmp_path), Wanted())
+        load(Artifact(None, tmp_path, tmp_path), WantedSignature())
 
 
 def test_predict_refuses_what_it_cannot_send() -> None:

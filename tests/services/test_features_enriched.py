@@ -20,9 +20,9 @@ from tests.feature_cluster import FeatureCluster, newest, online_rows
 from tests.feature_enriched import NAMES, declare, streams, write_histories
 from tests.feature_streams import read_history
 from tests.streams import Sent, Streams
-from udfs.features.events.stored import stored_views
 from udfs.stores.history.compute import compute_rows
 from udfs.stores.history.consistency import comparable, rows_of
+from udfs.stores.stored_views import stored_views
 
 COUNT, STEP_MS = 20_000, 20
 

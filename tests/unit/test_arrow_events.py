@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.codecs.arrow_events import EventReader
 from schemas.codecs.factory import CodecSpec
+from schemas.features.arrow_events import EventReader
 from schemas.features.declarations import Column, FeatureType, Source
 
 COLUMNS = (

@@ -10,11 +10,11 @@ from schemas.errors import LoadError
 from tests.serving_fakes import Loads
 from udfs.models.background_loader import BackgroundLoader, load_entry
 from udfs.models.descriptor import build
-from udfs.models.model_log import Entry
+from udfs.models.model_log import LogEntry
 
 
-def entry(content: bytes, version: int = 1) -> Entry:
-    return Entry("n", version, "", build(data_type="t", name="n", version=version, data=content))
+def entry(content: bytes, version: int = 1) -> LogEntry:
+    return LogEntry("n", version, "", build(data_type="t", name="n", version=version, data=content))
 
 
 @pytest.fixture
@@ -79,6 +79,6 @@ def test_closing_ends_after_the_load_under_way_and_closes_what_nobody_took(loads
 
 
 def test_a_descriptor_that_cannot_be_read_is_a_failed_load(loads: Loads):
-    loaded = load_entry(loads, "t", Entry("n", 1, "", b"\xff"))
+    loaded = load_entry(loads, "t", LogEntry("n", 1, "", b"\xff"))
     assert loaded.model is None and loaded.error.step == "descriptor"
     assert loads.calls == []

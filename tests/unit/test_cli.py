@@ -65,7 +65,7 @@ def fake_runtime(monkeypatch):
 
     module.refuse, module.load = False, load
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(loading, "_MODULES", dict.fromkeys(loading._MODULES, module.__name__))
+    monkeypatch.setattr(loading, "RUNTIMES", dict.fromkeys(loading.RUNTIMES, module.__name__))
     return module
 
 
@@ -219,10 +219,10 @@ def test_types_are_seen_from_the_content(tmp_path):
     before = archive.read_bytes()
     os.utime(folder / "saved_model.pb", (1, 1))
     assert packed(folder, tmp_path).read_bytes() == before
-    with pytest.raises(LoadError, match="no saved_model"):
+    with pytest.raises(LoadError, match="without a saved_model"):
         type_of(folder / "variables")
     with pytest.raises(SettingsError, match="no model type"):
-        type_of(folder, "onnx")
+        type_of(folder, "tflite")
 
 
 STATS = ModelToServeStats(

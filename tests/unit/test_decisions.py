@@ -14,8 +14,8 @@ from schemas.plans.plan import (
     Fallback,
     First,
     Majority,
-    Mean,
-    Median,
+    MeanAnswer,
+    MedianAnswer,
     Prefer,
 )
 from schemas.results.answers import Answer, AnswerOutcome, Asked, to_columns
@@ -92,28 +92,32 @@ CASES = [
         "majority: fewer than 3 answers with 'y' in time",
     ),
     # mean and median
-    (Mean(output="q"), [A, B, C], combined("mean", q=7 / 3)),
-    (Mean(output="q"), [A, C, silent("b")], combined("mean", q=2.5)),
-    (Mean(output="q", weights={"a": 1.0, "b": 3.0}), [A, B, C], combined("mean", q=1.75)),
-    (Mean(output="q", weights={"a": 1.0, "b": 3.0}), [B, C], combined("mean", q=2.0)),
-    (Mean(output="q", weights={"a": 1.0}), [B, C], "mean: fewer than 1 answers with 'q' in time"),
-    (Mean(output="q", least=3), [A, B], "mean: fewer than 3 answers with 'q' in time"),
-    (Mean(output="q"), [answer("a", q=[1e308]), answer("b", q=[1.5e308])], combined("mean", q=1.25e308)),
-    (Mean(output="q"), [A, answer("b", q=["x"])], combined("mean", q=1.0)),
+    (MeanAnswer(output="q"), [A, B, C], combined("mean", q=7 / 3)),
+    (MeanAnswer(output="q"), [A, C, silent("b")], combined("mean", q=2.5)),
+    (MeanAnswer(output="q", weights={"a": 1.0, "b": 3.0}), [A, B, C], combined("mean", q=1.75)),
+    (MeanAnswer(output="q", weights={"a": 1.0, "b": 3.0}), [B, C], combined("mean", q=2.0)),
+    (MeanAnswer(output="q", weights={"a": 1.0}), [B, C], "mean: fewer than 1 answers with 'q' in time"),
+    (MeanAnswer(output="q", least=3), [A, B], "mean: fewer than 3 answers with 'q' in time"),
     (
-        Mean(output="p"), [answer("a", p=[[0.0, 1.0]]), answer("b", p=[[1.0, 0.5]])],
+        MeanAnswer(output="q"),
+        [answer("a", q=[1e308]), answer("b", q=[1.5e308])],
+        combined("mean", q=1.25e308),
+    ),
+    (MeanAnswer(output="q"), [A, answer("b", q=["x"])], combined("mean", q=1.0)),
+    (
+        MeanAnswer(output="p"), [answer("a", p=[[0.0, 1.0]]), answer("b", p=[[1.0, 0.5]])],
         combined("mean", p=[0.5, 0.75]),
     ),
     (
-        Mean(output="p"), [answer("a", p=[[0.0, 1.0]]), answer("b", p=[1.0])],
+        MeanAnswer(output="p"), [answer("a", p=[[0.0, 1.0]]), answer("b", p=[1.0])],
         "mean: answers differ in the shape of 'p'",
     ),
-    (Median(output="q"), [A, B, C], combined("median", q=2.0)),
-    (Median(output="q"), [A, B, C, answer("d", q=[8])], combined("median", q=3.0)),
-    (Median(output="q"), [A, silent("b")], combined("median", q=1.0)),
-    (Median(output="q", least=2), [A, silent("b")], "median: fewer than 2 answers with 'q' in time"),
+    (MedianAnswer(output="q"), [A, B, C], combined("median", q=2.0)),
+    (MedianAnswer(output="q"), [A, B, C, answer("d", q=[8])], combined("median", q=3.0)),
+    (MedianAnswer(output="q"), [A, silent("b")], combined("median", q=1.0)),
+    (MedianAnswer(output="q", least=2), [A, silent("b")], "median: fewer than 2 answers with 'q' in time"),
     (
-        Median(output="p"), [answer("a", p=[[1, 9]]), answer("b", p=[[2, 8]]), answer("c", p=[[3, 3]])],
+        MedianAnswer(output="p"), [answer("a", p=[[1, 9]]), answer("b", p=[[2, 8]]), answer("c", p=[[3, 3]])],
         combined("median", p=[2.0, 8.0]),
     ),
     # best
@@ -207,7 +211,7 @@ def test_records_are_decided_one_by_one():
         ("a", "prefer", {"q": 2.0}),
         ("c", "prefer", {"q": 9.0}),
     ]
-    assert decided(Majority(output="q", otherwise=Mean(output="q")), PARTIAL, 3) == [
+    assert decided(Majority(output="q", otherwise=MeanAnswer(output="q")), PARTIAL, 3) == [
         ("", "mean", {"q": 3.0}),
         ("", "majority", {"q": 2.0}),
         ("", "mean", {"q": 8.0}),
@@ -216,7 +220,7 @@ def test_records_are_decided_one_by_one():
 
 def test_outputs_may_differ_between_candidates_and_shapes_between_records():
     answers = [answer("a", rows=[0], p=[0.5]), answer("b", rows=[1], p=[[0.1, 0.2]], extra=["x"])]
-    assert decided(Mean(output="p"), answers, 2) == [
+    assert decided(MeanAnswer(output="p"), answers, 2) == [
         ("", "mean", {"p": 0.5}),
         ("", "mean", {"p": pytest.approx([0.1, 0.2])}),
     ]
@@ -294,10 +298,10 @@ STEPS = [
     (Majority(output="q", least=1), [A, B, C], 3),
     (Majority(output="q", least=3), [A, silent("b"), C], 2),  # three will never come together
     (Majority(output="q", least=1, within=1.0), [A, answer("b", q=[1.0]), C], 3),
-    (Mean(output="q"), [A, B, C], 3),
-    (Mean(output="q", weights={"a": 1.0}), [A, B, C], 1),
-    (Mean(output="q", least=3, otherwise=First()), [silent("a"), B, C], 2),
-    (Median(output="q"), [A, silent("b"), silent("c")], 3),
+    (MeanAnswer(output="q"), [A, B, C], 3),
+    (MeanAnswer(output="q", weights={"a": 1.0}), [A, B, C], 1),
+    (MeanAnswer(output="q", least=3, otherwise=First()), [silent("a"), B, C], 2),
+    (MedianAnswer(output="q"), [A, silent("b"), silent("c")], 3),
     (BestConfidence(confidence="p"), [*SURE], 3),
     (Agreement(output="q", tolerance=9.0), [A, B, C], 3),
     (Fallback(value={"q": 1}), [A, B, C], 0),

@@ -114,7 +114,7 @@ def test_a_publisher_cannot_send_what_would_be_refused():
     with pytest.raises(DescriptorError, match="carries no model"):
         build(data_type="wine")
     with pytest.raises(DescriptorError, match="no descriptor can be made"):
-        build(data_type="wine", data=b"a", model_type="ONNX")
+        build(data_type="wine", data=b"a", model_type="TFLITE")
     with pytest.raises(DescriptorError, match="no descriptor can be made"):
         build(data_type="wine", data=b"a", version=-1)
 

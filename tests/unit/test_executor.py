@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.results.answers import AnswerOutcome, from_columns
+from schemas.results.answers import AnswerOutcome, Reason, from_columns
 from tests.executor_fakes import WAIT, Bench, Loader
-from udfs.ensemble.execution.job import Reason, decode_pending, encode_pending
+from udfs.ensemble.execution.job import decode_pending, encode_pending
 
 SCORED, DECLINED, FAILED = AnswerOutcome.SCORED, AnswerOutcome.DECLINED, AnswerOutcome.FAILED
 

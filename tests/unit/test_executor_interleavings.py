@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from schemas.model_pb2 import CandidateLogs
-from schemas.results.answers import Answer, AnswerOutcome, from_columns
+from schemas.results.answers import Answer, AnswerOutcome, Reason, from_columns
 from schemas.results.records import ModelToServeStats
 from tests.executor_fakes import STICKS, Bench, Loader, Sticking
-from udfs.ensemble.execution.job import Reason
 
 KEYS = ("0/t", "1/t")
 NAMES = ("a", "b")

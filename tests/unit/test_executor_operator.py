@@ -15,12 +15,12 @@ from pyflink.datastream import TimeDomain
 from operators.ensemble.executor import ExecutorOperator
 from operators.ensemble.speculation_rows import answer_of, request_row
 from schemas.micro_batch import encode_micro_batch
-from schemas.results.answers import Answer, AnswerOutcome, Asked, Request
+from schemas.results.answers import Answer, AnswerOutcome, Asked, Reason, Request
 from schemas.results.records import ModelEvent, decode
 from tests.executor_fakes import STICKS, WAIT, Bench, Sticking
 from tests.serving_fakes import block_of
 from udfs.ensemble.execution.executor_spec import ExecutorSpec
-from udfs.ensemble.execution.job import Reason, decode_pending
+from udfs.ensemble.execution.job import decode_pending
 from udfs.models.descriptor import DECIDE, build
 from udfs.serving.scoring_spec import ScoringSpec
 

@@ -44,7 +44,7 @@ from schemas.features.declarations import (
     Window,
 )
 from schemas.features.feature_block import EVENT_ID, EVENT_TIME
-from udfs.features.base import END, Output, Refused, ViewEngine
+from udfs.features.base import END, Refused, ViewEngine, ViewOutput
 from udfs.features.engine import make_engine
 from udfs.features.rows import rows_as_events
 
@@ -109,7 +109,7 @@ def batch(events: Sequence[Event]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
 
 
-def rows_of(outputs: Sequence[Output]) -> list[dict[str, Any]]:
+def rows_of(outputs: Sequence[ViewOutput]) -> list[dict[str, Any]]:
     rows = [row for o in outputs for b in o.blocks if b.settled for row in b.rows.to_pylist()]
     for row in rows:
         del row["created"]
@@ -130,7 +130,7 @@ EVENTS = st.lists(
 
 def deliver(
     of: ViewEngine, events: Sequence[Event], seed: int, late: int = 30, between: Any = None
-) -> list[Output]:
+) -> list[ViewOutput]:
     """Events in an order that is at most `late` ms wrong, in blocks of any size, with watermarks between."""
     choose = random.Random(seed)
     order = sorted(events, key=lambda e: (e.time + choose.uniform(0, late), e.id))
@@ -328,7 +328,7 @@ def test_duplicates_change_no_row_and_each_is_refused_once(
 def test_a_watermark_that_goes_back_is_ignored() -> None:
     running = engine(VIEWS["tiles"])
     running.settle(100, 7)
-    assert running.settle(50, 7) == Output()
+    assert running.settle(50, 7) == ViewOutput()
     assert [r.code for r in running.add(batch([event(60, "a")])).refused] == ["late"]
 
 

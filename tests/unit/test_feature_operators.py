@@ -36,7 +36,7 @@ from schemas.features.declarations import (
 from schemas.features.feature_block import CREATED, TIMESTAMP, FeatureBlock
 from tests.feature_enriched import declare
 from tests.feature_stand import FeatureStand
-from udfs.features.base import Output
+from udfs.features.base import ViewOutput
 from udfs.features.events.view_spec import ViewSpec
 from udfs.stores.history.lines import to_lines
 
@@ -249,7 +249,7 @@ def test_what_a_reference_may_have_changed_goes_online_again(tmp_path: Path) -> 
     outputs = FeatureOutputs(ViewSpec(declared, named, shards=1, history=False, settled_again=False))
     rows = pa.RecordBatch.from_pylist([{"account": "a", TIMESTAMP: 1, CREATED: 2}])
     sent = {
-        (name, settled): len(list(outputs.rows(name, Output([FeatureBlock(name, settled, rows)]))))
+        (name, settled): len(list(outputs.rows(name, ViewOutput([FeatureBlock(name, settled, rows)]))))
         for name in named
         for settled in (False, True)
     }

@@ -51,7 +51,7 @@ from schemas.features.rules import check, event_types
 from schemas.results.records import DeadLetter, encode
 from tests import feature_enriched
 from tests.feature_stand import FeatureStand
-from udfs.features.base import END, Output, ViewEngine
+from udfs.features.base import END, ViewEngine, ViewOutput
 from udfs.features.engine import make_engine
 from udfs.features.events.joint_progress import JointProgress
 from udfs.features.events.reading import read_references
@@ -269,7 +269,7 @@ def rows(changes: list[Change]) -> pa.RecordBatch:
     return marked_reference(pa.record_batch(columns), "zips")
 
 
-def settled(outputs: list[Output]) -> list[dict[str, Any]]:
+def settled(outputs: list[ViewOutput]) -> list[dict[str, Any]]:
     found = [row for o in outputs for b in o.blocks if b.settled for row in b.rows.to_pylist()]
     for row in found:
         del row["created"]
@@ -301,13 +301,13 @@ class Kept:
         return other
 
 
-def deliver(signals: list[Signal], changes: list[Change], seed: int, kept: Kept) -> list[Output]:
+def deliver(signals: list[Signal], changes: list[Change], seed: int, kept: Kept) -> list[ViewOutput]:
     """In any batches, in an order that is up to 15 ms wrong on both sides, behind the least watermark."""
     choose = random.Random(seed)
     sent = [(s.at + choose.uniform(0, 15), 0, s) for s in signals]
     told = [(c.since + choose.uniform(0, 15), 1, c) for c in changes]
     order: list[tuple[float, int, Any]] = sorted([*sent, *told], key=lambda one: one[:2])
-    running, outputs, watermark = engine(SPEND, kept.states.get), list[Output](), -1
+    running, outputs, watermark = engine(SPEND, kept.states.get), list[ViewOutput](), -1
     while order:
         part, order = order[: (size := choose.randint(1, 6))], order[size:]
         for kind, made in ((0, events), (1, rows)):

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udfs.features.sharding import Sharding, pack_entity, unpack_entity
-from udfs.features.sketches import Distinct, Quantile
+from udfs.features.sketches import DistinctSketch, QuantileSketch
 
 MANY = np.random.default_rng(3).permutation(30_000).astype(np.float64)
 
 
 @pytest.mark.parametrize("q", [0.0, 0.01, 0.25, 0.5, 0.9, 0.99, 1.0])
 def test_a_quantile_is_within_the_rank_error(q: float) -> None:
-    of = Quantile(q, 200)
+    of = QuantileSketch(q, 200)
     parts = [reduce(of.combine, of.lift([pa.array(part)])) for part in np.split(MANY, 10)]
     found = of.result(reduce(of.combine, parts))
     assert found is not None
@@ -29,7 +29,7 @@ def test_a_quantile_is_within_the_rank_error(q: float) -> None:
 
 
 def test_quantiles_are_the_same_in_every_run_and_kept_small() -> None:
-    of = Quantile(0.5, 200)
+    of = QuantileSketch(0.5, 200)
     first, second = (reduce(of.combine, of.lift([pa.array(MANY[:5000])])) for _ in range(2))
     assert of.pack(first) == of.pack(second)
     assert sum(map(len, first.levels)) < 3 * 200
@@ -41,19 +41,19 @@ def test_quantiles_are_the_same_in_every_run_and_kept_small() -> None:
     q=st.floats(0, 1),
 )
 def test_few_values_are_ranked_exactly_and_come_back_from_bytes(values: list[float], q: float) -> None:
-    of = Quantile(q, 8)
+    of = QuantileSketch(q, 8)
     partial = reduce(of.combine, of.lift([pa.array(values)]))
     again = of.unpack(of.pack(partial))
     assert of.pack(again) == of.pack(partial)
     assert of.result(again) == of.result(partial)
-    exact = Quantile(q, 200)
+    exact = QuantileSketch(q, 200)
     wanted = sorted(values)[max(1, int(np.ceil(q * len(values)))) - 1]
     assert exact.result(reduce(exact.combine, exact.lift([pa.array(values)]))) == wanted
 
 
 @pytest.mark.parametrize("n", [1, 2, 150, 200, 201, 5000])
 def test_datasketches_reads_our_quantiles(n: int) -> None:
-    of = Quantile(0.3, 200)
+    of = QuantileSketch(0.3, 200)
     partial = reduce(of.combine, of.lift([pa.array(MANY[:n])]))
     theirs = datasketches.kll_doubles_sketch.deserialize(of.pack(partial)[1:])
     assert theirs.n == n
@@ -62,11 +62,11 @@ def test_datasketches_reads_our_quantiles(n: int) -> None:
 
 
 def test_nan_has_no_rank() -> None:
-    assert Quantile(0.5, 200).lift([pa.array([float("nan")])]) == [None]
+    assert QuantileSketch(0.5, 200).lift([pa.array([float("nan")])]) == [None]
 
 
 def test_different_values_are_counted_within_the_error_and_survive_bytes() -> None:
-    of = Distinct(12)
+    of = DistinctSketch(12)
     values = pa.array([f"v{i % 5000}" for i in range(20_000)])
     partial = reduce(of.combine, of.lift([values]))
     assert abs(of.result(partial) / 5000 - 1) < 4 * 1.04 / 2**6

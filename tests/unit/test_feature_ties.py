@@ -13,7 +13,7 @@ from tests.feature_cases import SALES
 from udfs.features.base import END
 from udfs.features.engine import make_engine
 from udfs.stores.online.base import StoredView
-from udfs.stores.training.base import Wanted
+from udfs.stores.training.base import WantedFeatures
 from udfs.stores.training.point_in_time import DuckPointInTime
 
 VIEW = FeatureView(
@@ -57,5 +57,5 @@ def test_of_rows_of_one_time_the_last_is_created_last(tmp_path: Path) -> None:
     stored = StoredView(
         "ties_v1", (("house", FeatureType.STRING),), (("sold", FeatureType.INT64),), 3_600_000
     )
-    wanted = Wanted(stored, ("sold",), ("house",), str(tmp_path))
+    wanted = WantedFeatures(stored, ("sold",), ("house",), str(tmp_path))
     assert DuckPointInTime().join(labels, "at", [wanted]).column("sold").to_pylist() == [3, 2, None]

@@ -11,12 +11,12 @@ import sys
 import pytest
 
 from schemas.errors import DigestError, FetchError, LocationError
+from udfs.io.limits import Limits
 from udfs.io.s3 import S3Options
 from udfs.models import local_folder
 from udfs.models.descriptor import Announcement
 from udfs.models.digest import digest_of
 from udfs.models.fetch import fetch
-from udfs.models.limits import Limits
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemas.errors import InputsError, LoadError, ModelError, PredictError
 from schemas.tensors import DType, Input, Output
 from tests.models import constant_frozen_graph, expected, frozen_graph, graph, layers, saved_model
-from udfs.models.runtimes.base import Artifact, PartialInput, Runtime, Wanted
+from udfs.models.runtimes.base import Artifact, PartialInput, Runtime, WantedSignature
 from udfs.models.runtimes.tensorflow.frozen_graph import load
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
@@ -23,7 +23,7 @@ X = np.random.default_rng(1).normal(size=(7, 3)).astype("float32")
 
 
 def loaded(data: bytes, **wanted: Any) -> Runtime:
-    return load(Artifact(data, None, Path("/nonexistent")), Wanted(**wanted))
+    return load(Artifact(data, None, Path("/nonexistent")), WantedSignature(**wanted))
 
 
 def test_inputs_and_outputs_are_found() -> None:
@@ -59,10 +59,10 @@ def test_a_given_tensor_can_stand_for_a_placeholder() -> None:
 def test_a_graph_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "graph.pb"
     path.write_bytes(constant_frozen_graph(4.5))
-    runtime = load(Artifact(None, path, tmp_path), Wanted())
+    runtime = load(Artifact(None, path, tmp_path), WantedSignature())
     assert runtime.predict({"x": np.zeros((3, 2), "float32")})["y"].tolist() == [4.5] * 3
     with pytest.raises(LoadError, match="one file"):
-        load(Artifact(None, tmp_path, tmp_path), Wanted())
+        load(Artifact(None, tmp_path, tmp_path), WantedSignature())
 
 
 def test_a_width_is_read_off_the_weights_or_demanded() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from schemas.errors import LoadError, UnsafeModelError
 from tests.models import graph, save, saved_model, tarred, tf1_saved_model, zipped
-from udfs.models.runtimes.base import Artifact, Wanted
+from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.tensorflow import frozen_graph
 from udfs.models.runtimes.tensorflow import saved_model as saved_model_runtime
 from udfs.models.runtimes.tensorflow.graph_ops import ALLOWED, RESTORES, SAVES
@@ -23,7 +23,7 @@ X = {"x": ((None, 2), "float32")}
 def refused(path: Path, scratch: Path, match: str) -> None:
     for artifact in (Artifact(None, path, scratch), Artifact(zipped(path), None, scratch)):
         with pytest.raises(UnsafeModelError, match=match):
-            saved_model_runtime.load(artifact, Wanted())
+            saved_model_runtime.load(artifact, WantedSignature())
 
 
 def edited(path: Path, edit: Any) -> Path:
@@ -74,7 +74,7 @@ def test_an_operator_that_reaches_out_is_refused_in_a_frozen_graph(op: str, scra
         tf.identity(x, name="y")
 
     with pytest.raises(UnsafeModelError, match=rf"operator {op} \(node .* in the graph\)"):
-        frozen_graph.load(Artifact(graph(build), None, scratch), Wanted())
+        frozen_graph.load(Artifact(graph(build), None, scratch), WantedSignature())
     assert not target.exists()
 
 
@@ -94,7 +94,7 @@ def test_an_operator_in_a_function_of_a_function_is_refused(scratch: Path) -> No
     with pytest.raises(
         UnsafeModelError, match=r"operator WriteFile \(node .* in function '__inference_inner"
     ):
-        frozen_graph.load(Artifact(data, None, scratch), Wanted())
+        frozen_graph.load(Artifact(data, None, scratch), WantedSignature())
     assert not target.exists()
 
 
@@ -162,7 +162,7 @@ def test_a_table_filled_by_reading_a_file_is_refused(scratch: Path) -> None:
         tf.identity(x, name="y")
 
     with pytest.raises(UnsafeModelError, match="ReadFile"):
-        frozen_graph.load(Artifact(graph(build), None, scratch), Wanted())
+        frozen_graph.load(Artifact(graph(build), None, scratch), WantedSignature())
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../../b"])
@@ -225,7 +225,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path, scratch: Path) -> N
     index.rename(tmp_path / "elsewhere")
     index.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UnsafeModelError, match="link that leaves its folder"):
-        saved_model_runtime.load(Artifact(None, path, scratch), Wanted())
+        saved_model_runtime.load(Artifact(None, path, scratch), WantedSignature())
 
 
 def test_an_unknown_operator_is_refused(tmp_path: Path, scratch: Path) -> None:
@@ -252,11 +252,11 @@ def test_no_allowed_operator_names_a_file_a_host_or_a_host_function() -> None:
 
 def test_ordinary_models_pass(tmp_path: Path, scratch: Path) -> None:
     for path in (saved_model(tmp_path / "two"), tf1_saved_model(tmp_path / "one")):
-        saved_model_runtime.load(Artifact(tarred(path), None, scratch), Wanted()).close()
+        saved_model_runtime.load(Artifact(tarred(path), None, scratch), WantedSignature()).close()
 
 
 def test_no_variables_beside_the_graph_is_a_load_error(tmp_path: Path, scratch: Path) -> None:
     path = saved_model(tmp_path / "m")
     (path / "variables" / "variables.index").unlink()
     with pytest.raises(LoadError, match="no variables/"):
-        saved_model_runtime.load(Artifact(None, path, scratch), Wanted())
+        saved_model_runtime.load(Artifact(None, path, scratch), WantedSignature())

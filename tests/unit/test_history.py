@@ -19,7 +19,6 @@ from schemas.features.declarations import FeatureType
 from schemas.features.feature_block import ARROW
 from schemas.results.records import DeadLetter, encode
 from tests.feature_streams import declare, events, write_history
-from udfs.features.events.stored import stored_views
 from udfs.io.s3 import S3Options
 from udfs.stores.history.compute import compute_rows
 from udfs.stores.history.consistency import compare_history, compare_online, rows_of
@@ -27,6 +26,7 @@ from udfs.stores.history.files import check_schema, find_files, read_rows
 from udfs.stores.history.late import late_entities, late_references
 from udfs.stores.history.lines import BLANK, FIELD, HEX, to_lines
 from udfs.stores.online.base import Found, State, StoredView
+from udfs.stores.stored_views import stored_views
 
 S3 = S3Options()
 texts = st.text(max_size=4) | st.sampled_from(["", HEX, BLANK, FIELD, "\n", '"', "\r\n", "\x1d\x1c", ","])

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.model_pb2 import ModelDescriptor
+from udfs.models.runtimes.catalogue import MODEL_TYPES
 
 TYPES = {"TENSORFLOW": 0, "TENSORFLOWSAVED": 1, "PMML": 2}
 
@@ -88,7 +89,8 @@ def test_new_fields_stand_behind_the_old_ones():
     old = {"name": 1, "description": 2, "dataType": 3, "modeltype": 4, "data": 5, "location": 6}
     assert {name: numbers.pop(name) for name in old} == old
     assert min(numbers.values()) == 7
-    assert dict(ModelDescriptor.ModelType.items()) == TYPES | {"GRAPH": 3}
+    assert dict(ModelDescriptor.ModelType.items()) == TYPES | {"GRAPH": 3, "ONNX": 4}
+    assert set(ModelDescriptor.ModelType.keys()) == set(MODEL_TYPES)
 
 
 def test_cut_bytes_are_refused():

@@ -23,13 +23,13 @@ from schemas.errors import (
 )
 from schemas.model_pb2 import ModelDescriptor
 from schemas.tensors import DType, Input, Output
+from udfs.io.limits import Limits
 from udfs.models.composite.combine import Combination
 from udfs.models.composite.descriptor import graph_digest
 from udfs.models.composite.nodes import Graph, Node, NodeInput, OutputRef
 from udfs.models.composite.structure import in_order
 from udfs.models.descriptor import build, parse
 from udfs.models.digest import Digest
-from udfs.models.limits import Limits
 from udfs.models.loading import LoadPolicy, load_model
 
 F32, F64, I32, I64, TEXT, BOOL = (DType(d) for d in ("float32", "float64", "int32", "int64", "text", "bool"))

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from schemas.errors import StaleVersionError
 from udfs.models import model_log
 from udfs.models.descriptor import build, parse
-from udfs.models.model_log import Entry, ModelLog
+from udfs.models.model_log import LogEntry, ModelLog
 
 
 def announce(log: ModelLog, version: int = 0, content: bytes = b"a", name: str = "n", force: bool = False):
@@ -21,7 +21,7 @@ def announce(log: ModelLog, version: int = 0, content: bytes = b"a", name: str =
     return log.accept(parse(descriptor), descriptor)
 
 
-def served(log: ModelLog, *args, **more) -> Entry:
+def served(log: ModelLog, *args, **more) -> LogEntry:
     entry = announce(log, *args, **more)
     assert entry is not None
     log.loaded(entry)

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import PlanError
-from schemas.plans.plan import LONGEST_CHAIN, All, First, Mean, Plan, chain, read_plan, tag_of, write_plan
+from schemas.plans.plan import (
+    LONGEST_CHAIN,
+    All,
+    First,
+    MeanAnswer,
+    Plan,
+    chain,
+    read_plan,
+    tag_of,
+    write_plan,
+)
 from tests.decision_strategies import chained, links
 
 
@@ -18,7 +28,7 @@ def test_nothing_is_the_default_plan():
 
 
 def possible(link) -> bool:
-    return not (isinstance(link, Mean) and link.weights and link.least > len(link.weights))
+    return not (isinstance(link, MeanAnswer) and link.weights and link.least > len(link.weights))
 
 
 @given(link=links.filter(possible), deadline=st.integers(1, 60_000), shadow=st.sampled_from([(), ("s", "t")]))

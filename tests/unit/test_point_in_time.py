@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from schemas.errors import FeatureError
 from schemas.features.declarations import FeatureType
 from udfs.stores.online.base import StoredView
-from udfs.stores.training.base import Wanted
+from udfs.stores.training.base import WantedFeatures
 from udfs.stores.training.point_in_time import DuckPointInTime
 
 DAY = 86_400_000
@@ -76,8 +76,8 @@ def label_table(rows: Any) -> pa.Table:
     return pa.Table.from_pylist(plain, schema=LABELS)
 
 
-def wanted(history: object, **more: Any) -> Wanted:
-    return Wanted(VIEW, ("sum", "last", "seen"), ("shop", "till"), str(history), **more)
+def wanted(history: object, **more: Any) -> WantedFeatures:
+    return WantedFeatures(VIEW, ("sum", "last", "seen"), ("shop", "till"), str(history), **more)
 
 
 def searched(history: Any, key: Any, at: int | None, known: int | None) -> tuple[Any, ...]:
@@ -191,7 +191,7 @@ def test_several_views_with_prefixes(folder: Path) -> None:
     pq.write_table(rows, folder / "tills.parquet")
     both = [
         wanted(folder / "p=1", prefix=True),
-        Wanted(other, ("sum",), ("till",), str(folder / "tills.parquet")),
+        WantedFeatures(other, ("sum",), ("till",), str(folder / "tills.parquet")),
     ]
     joined = DuckPointInTime().join(label_table([(("a", 1), 120, 0)]), "at", both)
     assert joined.schema.names[5:] == ["sales_v1__sum", "sales_v1__last", "sales_v1__seen", "sum"]
@@ -221,7 +221,7 @@ def test_what_does_not_fit_is_said(folder: Path, changes: dict[str, Any], says: 
         "entity_columns": ("shop", "till"),
         "history": str(folder),
     }
-    one = Wanted(VIEW, **(parts | {k: v for k, v in changes.items() if k in parts}))
+    one = WantedFeatures(VIEW, **(parts | {k: v for k, v in changes.items() if k in parts}))
     with pytest.raises(FeatureError, match=says):
         DuckPointInTime().join(label_table([(("a", 1), 1, 1)]), ask["timestamp"], [one], ask["known_at"])
 

@@ -24,7 +24,7 @@ from tests.models import (
     tf1_saved_model,
     zipped,
 )
-from udfs.models.runtimes.base import Artifact, PartialInput, Runtime, Wanted
+from udfs.models.runtimes.base import Artifact, PartialInput, Runtime, WantedSignature
 from udfs.models.runtimes.tensorflow import frozen_graph as frozen
 from udfs.models.runtimes.tensorflow.saved_model import load
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
@@ -47,11 +47,11 @@ def scratch(tmp_path: Path) -> Path:
 
 
 def from_bytes(data: bytes, scratch: Path, **wanted: Any) -> Runtime:
-    return load(Artifact(data, None, scratch), Wanted(**wanted))
+    return load(Artifact(data, None, scratch), WantedSignature(**wanted))
 
 
 def from_folder(path: Path, **wanted: Any) -> Runtime:
-    return load(Artifact(None, path, path.parent), Wanted(**wanted))
+    return load(Artifact(None, path, path.parent), WantedSignature(**wanted))
 
 
 def test_archives_and_folders_score_alike_and_leave_no_files(model: Path, scratch: Path) -> None:
@@ -61,7 +61,7 @@ def test_archives_and_folders_score_alike_and_leave_no_files(model: Path, scratc
         from_bytes(zipped(model, "1/"), scratch),
         from_bytes(tarred(model), scratch),
         from_bytes(tarred(model, "w", "7/"), scratch),
-        load(Artifact(None, packed, scratch), Wanted()),
+        load(Artifact(None, packed, scratch), WantedSignature()),
         from_folder(model),
     ):
         assert list(scratch.iterdir()) == []
@@ -155,7 +155,7 @@ def test_wrong_kinds_are_refused(model: Path, scratch: Path) -> None:
     with pytest.raises(ArchiveError):
         from_bytes(frozen_graph(), scratch)
     with pytest.raises(LoadError):
-        frozen.load(Artifact(zipped(model), None, scratch), Wanted())
+        frozen.load(Artifact(zipped(model), None, scratch), WantedSignature())
     with pytest.raises(ArchiveError, match=r"no saved_model\.pb"):
         from_folder(scratch)
     with pytest.raises(LoadError, match="cannot be read"):
@@ -164,9 +164,9 @@ def test_wrong_kinds_are_refused(model: Path, scratch: Path) -> None:
 
 def test_an_archive_beyond_the_bound_is_refused(model: Path, scratch: Path) -> None:
     with pytest.raises(ArchiveError, match="more than 100 bytes"):
-        load(Artifact(zipped(model), None, scratch), Wanted(), max_bytes=100)
+        load(Artifact(zipped(model), None, scratch), WantedSignature(), max_bytes=100)
     with pytest.raises(ArchiveError, match="more than 2 entries"):
-        load(Artifact(zipped(model), None, scratch), Wanted(), max_files=2)
+        load(Artifact(zipped(model), None, scratch), WantedSignature(), max_files=2)
     assert list(scratch.iterdir()) == []
 
 
@@ -242,7 +242,7 @@ def test_swaps_give_their_memory_back(model: Path) -> None:
 def test_the_wine_model_agrees_with_its_frozen_graph() -> None:
     rows = np.loadtxt(WINE / "winequality_red.csv", delimiter=";")[:, :11].astype("float32")
     runtime = from_folder(WINE / "saved" / "1", signature="predict")
-    graph = frozen.load(Artifact(None, WINE / "optimized_WineQuality.pb", WINE), Wanted())
+    graph = frozen.load(Artifact(None, WINE / "optimized_WineQuality.pb", WINE), WantedSignature())
     one = runtime.predict({"inputs": rows})["outputs"].argmax(1)
     two = graph.predict({"dense_1_input": rows})["dense_3/Sigmoid"].argmax(1)
     assert round(float((one == two).mean()), 4) == 0.9987

@@ -6,12 +6,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from schemas.plans.plan import Mean, Prefer
-from schemas.results.answers import AnswerOutcome, Asked
+from schemas.plans.plan import MeanAnswer, Prefer
+from schemas.results.answers import AnswerOutcome, Asked, Reason
 from schemas.results.records import CandidateStats, decode, encode
 from tests.decision_cases import answer, block, silent
 from udfs.ensemble.collection.tally import Tallies
-from udfs.ensemble.execution.job import Reason
 from udfs.ensemble.policies import decide
 
 
@@ -115,5 +114,5 @@ def test_disagreement_is_by_label(one, other, differ):
 def test_a_combined_value_has_no_winner():
     tallies = Tallies(0)
     answers = block([answer("a", q=[1.0]), answer("b", q=[3.0])], 1)
-    tallies.add("wine", answers, decide(Mean(output="q"), answers))
+    tallies.add("wine", answers, decide(MeanAnswer(output="q"), answers))
     assert [(s.wins, s.disagreements) for s in tallies.news()] == [(0, 1), (0, 1)]

@@ -30,7 +30,7 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class VectorPlan:
     """What one version of a model reads."""
 
     data_type: str
@@ -47,9 +47,9 @@ class Plans:
 
     def __init__(self, registry: Registry, views: Mapping[str, StoredView], made: Collection[str]) -> None:
         self._registry, self._views, self._made = registry, views, made
-        self._kept: dict[tuple[str, int], tuple[Plan | RegistryError, int]] = {}
+        self._kept: dict[tuple[str, int], tuple[VectorPlan | RegistryError, int]] = {}
 
-    def plan(self, model: str, version: int, now: int) -> Plan:
+    def plan(self, model: str, version: int, now: int) -> VectorPlan:
         """Raises `RegistryError` for a model that is not known, `StoreError` where the registry is away."""
         kept, until = self._kept.get((model, version), (None, 0))
         if kept is None or now >= until:
@@ -60,18 +60,18 @@ class Plans:
         return kept
 
     def _asked(
-        self, model: str, version: int, known: Plan | RegistryError | None, now: int
-    ) -> tuple[Plan | RegistryError, int]:
+        self, model: str, version: int, known: VectorPlan | RegistryError | None, now: int
+    ) -> tuple[VectorPlan | RegistryError, int]:
         try:
             return self._resolved(model, version), now + _REFRESH_MS
         except RegistryError as e:
             return e, now + _UNKNOWN_MS
         except StoreError:
-            if not isinstance(known, Plan):
+            if not isinstance(known, VectorPlan):
                 raise
             return known, now + _UNKNOWN_MS
 
-    def _resolved(self, model: str, version: int) -> Plan:
+    def _resolved(self, model: str, version: int) -> VectorPlan:
         read = self._registry.model(model, version)
         names: dict[str, dict[str, None]] = {}
         for _, ref in read.inputs:
@@ -91,7 +91,7 @@ class Plans:
             )
             for view, features in names.items()
         }
-        return Plan(read.data_type, read.inputs, needs)
+        return VectorPlan(read.data_type, read.inputs, needs)
 
 
 def _key(request: PredictionRequest, name: str, kind: FeatureType) -> str | int:

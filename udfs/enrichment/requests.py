@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from schemas.micro_batch import MicroBatch
+from schemas.results.dead_letter import dead_letter
 from schemas.results.records import DeadLetter
 from schemas.tensors import BadRecord
 from udfs.enrichment.base import PredictionRequest
 from udfs.enrichment.wire import read_request
-from udfs.serving.scoring import dead_letter
 
 NOT_A_REQUEST = "request"
 

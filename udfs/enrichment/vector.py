@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from udfs.enrichment.base import Completed, Expired, FeatureStamp, PredictionRequest
-from udfs.enrichment.plans import Need, Plan, Plans
+from udfs.enrichment.plans import Need, Plans, VectorPlan
 
 Entity = tuple[str | int, ...]
 
@@ -33,7 +33,7 @@ class OpenRequest:
     found: dict[str, FoundRow] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     reason: str = ""
-    plan: Plan | None = None
+    plan: VectorPlan | None = None
 
     def plan_by(self, plans: Plans, now: int) -> None:
         """Raises as `Plans.plan` and `Need.entity` do."""

@@ -34,7 +34,7 @@ from udfs.features.sequences import LastValues
 
 
 @dataclass(frozen=True)
-class Reading:
+class FeatureReading:
     """A feature: the groups it reads, and its values from their fields (of n windows)."""
 
     name: str
@@ -44,14 +44,14 @@ class Reading:
 
 def reading(
     feature: Aggregate, types: Mapping[str, FeatureType], nullable: frozenset[str], own: FeatureType
-) -> Reading:
+) -> FeatureReading:
     """`types`: of the columns of events. `nullable`: those that may be null. `own`:
     the feature's own type."""
     of, where = feature.of, feature.where
     kind = feature_dtype(of, types)
     if isinstance(of, Count):
         column = of.column if of.column in nullable else ""
-        return Reading(feature.name, (scalars.count(column, where),), lambda f: pa.array(f[0][0]))
+        return FeatureReading(feature.name, (scalars.count(column, where),), lambda f: pa.array(f[0][0]))
     if isinstance(of, Variance):
         less = 1.0 if of.sample else 0.0
 
@@ -59,17 +59,17 @@ def reading(
             n, _, squares = fields[0]
             return _divide(squares, n - less)
 
-        return Reading(feature.name, (scalars.moments(of.column, where),), variance)
+        return FeatureReading(feature.name, (scalars.moments(of.column, where),), variance)
     if isinstance(of, (Sum, Mean, Min, Max)):
         counted = scalars.count(of.column if of.column in nullable else "", where)
         if isinstance(of, Mean):
             groups = (scalars.total(of.column, where, np.float64), counted)
-            return Reading(feature.name, groups, lambda f: _divide(f[0][0], f[1][0]))
+            return FeatureReading(feature.name, groups, lambda f: _divide(f[0][0], f[1][0]))
         if isinstance(of, Sum):
             group = scalars.total(of.column, where, kind)
         else:
             group = scalars.extreme(of.column, where, kind, isinstance(of, Max))
-        return Reading(feature.name, (group, counted), lambda f: pa.array(f[0][0], mask=f[1][0] == 0))
+        return FeatureReading(feature.name, (group, counted), lambda f: pa.array(f[0][0], mask=f[1][0] == 0))
     return _custom(feature, make_aggregation(of), own)
 
 
@@ -79,9 +79,9 @@ def make_aggregation(of: AggregateFunction) -> Aggregation | FixedAggregation:
         case LastN(n=n):
             return LastValues(n)
         case Distinct(lg_k=lg_k):
-            return sketches.Distinct(lg_k)
+            return sketches.DistinctSketch(lg_k)
         case Quantile(q=q, k=k):
-            return sketches.Quantile(q, k)
+            return sketches.QuantileSketch(q, k)
         case Custom():
             try:
                 made: Aggregation | FixedAggregation = resolve(of.aggregation)(**of.arguments)
@@ -91,14 +91,16 @@ def make_aggregation(of: AggregateFunction) -> Aggregation | FixedAggregation:
     raise FeatureError(f"{type(of).__name__} has no class of its own")
 
 
-def _custom(feature: Aggregate, made: Aggregation | FixedAggregation, kind: FeatureType) -> Reading:
+def _custom(feature: Aggregate, made: Aggregation | FixedAggregation, kind: FeatureType) -> FeatureReading:
     """An aggregation of a class of its own. Of `Aggregation` it never sees nulls, if it has one column."""
     of, where = feature.of, feature.where
     columns = tuple(getattr(of, "columns", ())) or (of.column,)  # type: ignore[union-attr]
     key = (type(of).__name__, msgspec.json.encode(of), where)
     if isinstance(made, FixedAggregation):
         fixed = made
-        return Reading(feature.name, (_fixed(fixed, columns, where, key),), lambda f: fixed.results(f[0]))
+        return FeatureReading(
+            feature.name, (_fixed(fixed, columns, where, key),), lambda f: fixed.results(f[0])
+        )
     if not isinstance(made, Aggregation):
         raise FeatureError(f"{feature.name!r}: {type(made).__name__} is no aggregation (udfs.features.base)")
     group = _objects(made, columns, where, key)
@@ -106,7 +108,7 @@ def _custom(feature: Aggregate, made: Aggregation | FixedAggregation, kind: Feat
     def result(fields: Sequence[Fields]) -> pa.Array:
         return pa.array([made.result(partial) for partial in fields[0][0]], ARROW[kind])
 
-    return Reading(feature.name, (group,), result)
+    return FeatureReading(feature.name, (group,), result)
 
 
 def _fixed(made: FixedAggregation, columns: tuple[str, ...], where: str, key: object) -> Group:

@@ -62,8 +62,11 @@ class FixedAggregation(Protocol):
     Partials are kept as they are in state: what fields mean must not change within a view's version.
     """
 
-    dtypes: tuple[type, ...]
-    identity: tuple[float | int, ...]
+    @property
+    def dtypes(self) -> tuple[type, ...]: ...
+
+    @property
+    def identity(self) -> tuple[float | int, ...]: ...
 
     def lift_fields(self, columns: Sequence[pa.Array]) -> Fields:
         """The partials of n events; `columns` have length n, ordered by time, then event id."""
@@ -91,7 +94,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class ViewOutput:
     """What a call gave: rows for the stores, and refused events. Each event is settled or refused.
 
     `events`: those that the refused were among, where they are not those that the call was about.
@@ -128,7 +131,7 @@ class ViewEngine(Protocol):
     their outputs thrown away, gives the same engine. Entities are fetched when something touches them.
     """
 
-    def add(self, events: pa.RecordBatch) -> Output:
+    def add(self, events: pa.RecordBatch) -> ViewOutput:
         """Events in order of arrival, with the view's entity and event columns (all steps before its first
         enrichment have run) and `__event_time`, `__event_id`.
 
@@ -138,7 +141,7 @@ class ViewEngine(Protocol):
         """
         ...
 
-    def settle(self, watermark: int, created: int) -> Output:
+    def settle(self, watermark: int, created: int) -> ViewOutput:
         """Everything with a time up to `watermark`, in order of (time, event id): settled rows, sorted by
         `event_timestamp`; each event sees references as of its time. `created` stamps the rows. A watermark
         that goes back is ignored."""

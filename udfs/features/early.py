@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from udfs.features.emitting import Int, Points, works
-from udfs.features.pending import Chunk, Pending, join
+from udfs.features.pending import Chunk, PendingEvents, join
 from udfs.features.tiles import NONE, Tiles
 from udfs.features.windows import WindowState
 
@@ -43,7 +43,7 @@ class Early:
     def clear(self, slot: int) -> None:
         self._time[slot] = NONE
 
-    def take(self, chunk: Chunk, pending: Pending) -> list[tuple[Points, pa.RecordBatch]]:
+    def take(self, chunk: Chunk, pending: PendingEvents) -> list[tuple[Points, pa.RecordBatch]]:
         """The newest row of each entity of `chunk`, which is in `pending` already, and the events that the
         points refer to."""
         order = np.argsort(chunk.slots, kind="stable")
@@ -76,7 +76,7 @@ class Early:
         self._time[slots] = chunk.times[events]
         return Points(slots, chunk.times[events], events, values)
 
-    def _anew(self, slots: Int, pending: Pending) -> tuple[Points, pa.RecordBatch]:
+    def _anew(self, slots: Int, pending: PendingEvents) -> tuple[Points, pa.RecordBatch]:
         touched = np.zeros(len(self._time), bool)
         touched[slots] = True
         chunk, order, newest = _by_slot(pending.of(touched))

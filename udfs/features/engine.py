@@ -20,7 +20,7 @@ from schemas.features.declarations import (
 )
 from schemas.features.feature_block import ARROW, EVENT_ID, EVENT_TIME, FeatureBlock, reference_of
 from schemas.features.rules import event_types, split_steps
-from udfs.features.base import Changes, Fetch, Output, Refused, ViewEngine
+from udfs.features.base import Changes, Fetch, Refused, ViewEngine, ViewOutput
 from udfs.features.early import Early
 from udfs.features.emitting import (
     NEVER,
@@ -36,7 +36,7 @@ from udfs.features.emitting import (
 from udfs.features.enriching import Enriching, references_of
 from udfs.features.entities import Slots
 from udfs.features.expressions import Expressions
-from udfs.features.pending import Chunk, Pending
+from udfs.features.pending import Chunk, PendingEvents
 from udfs.features.rows import Rows
 from udfs.features.saved import NOTHING, Saved, ShardHeader
 from udfs.features.sharding import unpack_entity
@@ -70,7 +70,7 @@ class Engine:
         self._view, self._shard, self._fetch = view, shard, fetch
         self._states = window_states(view, declared)
         self._rows = Rows(view, declared)
-        self._slots, self._pending = Slots(view.entity), Pending()
+        self._slots, self._pending = Slots(view.entity), PendingEvents()
         self._alarms = Alarms(np.zeros(0, np.int64), np.zeros(0, bool))
         self._held, self._used = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self._dirty = np.zeros(0, bool)
@@ -99,34 +99,34 @@ class Engine:
             return AtSessionEnds(self._states, self._alarms)
         return AtWindowEnds(self._states, self._alarms)
 
-    def add(self, events: pa.RecordBatch) -> Output:
+    def add(self, events: pa.RecordBatch) -> ViewOutput:
         if reference := reference_of(events):
             return self._refer(reference, events)
         events, refused = self._pending.admit(self._columns(events), self._watermark)
         if not events.num_rows:
-            return Output((), refused)
+            return ViewOutput((), refused)
         chunk = self._chunk(self._so_far(events))
         self._pending.push(chunk)
         np.add.at(self._held, chunk.slots, 1)
         self._changed = True
         if self._gives_early:
-            return Output((self._early_rows(chunk),), refused)
-        return Output((), refused)
+            return ViewOutput((self._early_rows(chunk),), refused)
+        return ViewOutput((), refused)
 
-    def settle(self, watermark: int, created: int) -> Output:
+    def settle(self, watermark: int, created: int) -> ViewOutput:
         if watermark <= self._watermark:
-            return Output()
+            return ViewOutput()
         after, self._watermark = self._watermark, watermark
         self._wake(watermark)
         self._changed = True
         due = np.flatnonzero((self._alarms.at <= watermark) & (self._alarms.at != NEVER))
         chunk = self._pending.settle(watermark)
         if chunk is None and not len(due):
-            return Output()
+            return ViewOutput()
         if chunk is None:
             chunk = self._chunk(_none(self._whole))
         np.subtract.at(self._held, chunk.slots, 1)
-        failed = Output()
+        failed = ViewOutput()
         if self._enriching is not None and len(chunk):
             chunk, failed = self._resolved(chunk, self._enriching)
             if not len(chunk) and not len(due):
@@ -140,7 +140,7 @@ class Engine:
         if not isinstance(self._view.emit, OnEvent):
             points = self._in_order(points)
         rows = self._rows.make(points, chunk.events, self._slots.entities, created)
-        return Output((FeatureBlock(self._view.id, True, rows),), failed.refused, failed.events)
+        return ViewOutput((FeatureBlock(self._view.id, True, rows),), failed.refused, failed.events)
 
     def next_time(self) -> int | None:
         times = [int(self._alarms.at.min())] if len(self._alarms.at) else []
@@ -205,14 +205,14 @@ class Engine:
             self._pending.push(chunk)
             np.add.at(self._held, chunk.slots, 1)
 
-    def _refer(self, reference: str, rows: pa.RecordBatch) -> Output:
+    def _refer(self, reference: str, rows: pa.RecordBatch) -> ViewOutput:
         if self._enriching is None:
             raise FeatureError(f"view {self._view.id}: rows of reference {reference} came, but it has none")
         self._enriching.take(reference, rows)
         self._changed = True
         late = rows.filter(pc.less_equal(rows.column(EVENT_TIME), self._newest))
         times, ids = late.column(EVENT_TIME).to_pylist(), late.column(EVENT_ID).to_pylist()
-        return Output((), [Refused("late_reference", t, i) for t, i in zip(times, ids, strict=True)])
+        return ViewOutput((), [Refused("late_reference", t, i) for t, i in zip(times, ids, strict=True)])
 
     def _so_far(self, events: pa.RecordBatch) -> pa.RecordBatch:
         """`events` with what is known of the references, for early rows."""
@@ -221,7 +221,7 @@ class Engine:
         made = self._enriching.so_far if self._gives_early else self._enriching.unknown
         return made(events).select(self._whole.names)
 
-    def _resolved(self, chunk: Chunk, by: Enriching) -> tuple[Chunk, Output]:
+    def _resolved(self, chunk: Chunk, by: Enriching) -> tuple[Chunk, ViewOutput]:
         """Events that are being settled, with the references as of their times; and those on which a step
         fails."""
         self._newest = max(self._newest, int(chunk.times[-1]))
@@ -229,7 +229,7 @@ class Engine:
         events, kept, failed = by.settled(come)
         events = events.select(self._whole.names)
         if not failed and events.equals(chunk.events):
-            return chunk, Output()
+            return chunk, ViewOutput()
         if self._gives_early:  # what was added up early was of other values
             for slot in np.unique(chunk.slots).tolist():
                 self._early.clear(slot)
@@ -239,7 +239,7 @@ class Engine:
             for one in failed
         ]
         rows = tuple(s.layout.lift(events) for s in self._states)
-        return Chunk(events, chunk.slots[kept], chunk.times[kept], rows), Output((), refused, come)
+        return Chunk(events, chunk.slots[kept], chunk.times[kept], rows), ViewOutput((), refused, come)
 
     def _unsettled(self) -> pa.RecordBatch | None:
         pending = self._pending.all()

@@ -25,7 +25,7 @@ def resolve(name: str) -> Callable[..., Any]:
     return found
 
 
-class Call:
+class FunctionCall:
     """A declared function, ready to be called with the columns of a batch."""
 
     def __init__(self, declared: Function | Derived) -> None:

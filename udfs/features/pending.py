@@ -44,7 +44,7 @@ class Chunk:
         return Chunk(events, self.slots[index], self.times[index], tuple(r[index] for r in self.rows))
 
 
-class Pending:
+class PendingEvents:
     """What has been accepted and is not settled."""
 
     def __init__(self) -> None:

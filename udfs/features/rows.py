@@ -13,7 +13,7 @@ from schemas.features.feature_block import ARROW, CREATED, EVENT_ID, EVENT_TIME,
 from schemas.features.rules import event_types, feature_types
 from udfs.features.base import Entity
 from udfs.features.emitting import Points
-from udfs.features.functions import Call
+from udfs.features.functions import FunctionCall
 
 
 class Rows:
@@ -22,7 +22,7 @@ class Rows:
     def __init__(self, view: FeatureView, declared: Declarations) -> None:
         events, features = event_types(view, declared), feature_types(view, declared)
         self._view, self._types = view, features
-        self._calls = {f.name: Call(f) for f in view.features if isinstance(f, Derived)}
+        self._calls = {f.name: FunctionCall(f) for f in view.features if isinstance(f, Derived)}
         self.schema = pa.schema(
             [pa.field(name, ARROW[events[name]]) for name in view.entity]
             + [pa.field(name, ARROW[kind]) for name, kind in features.items()]

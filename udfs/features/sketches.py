@@ -25,7 +25,7 @@ _HEAD = struct.Struct("<BBBBHBBQHBB")
 _FULL, _SERIAL, _FAMILY = 5, 1, 15
 
 
-class Distinct:
+class DistinctSketch:
     """Partial: an HLL sketch with `2 ** lg_k` registers of 4 bits (fewer while values are few)."""
 
     def __init__(self, lg_k: int) -> None:
@@ -67,7 +67,7 @@ class Kll:
     levels: tuple[NDArray[np.float64], ...]
 
 
-class Quantile:
+class QuantileSketch:
     """The least value of which at least a share `q` of all is not greater (Karnin, Lang, Liberty 2016)."""
 
     def __init__(self, q: float, k: int) -> None:

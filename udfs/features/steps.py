@@ -20,7 +20,7 @@ from schemas.features.declarations import (
 )
 from schemas.features.rules import event_types, split_steps
 from udfs.features.expressions import Expressions
-from udfs.features.functions import Call
+from udfs.features.functions import FunctionCall
 
 STEP_FAILED = "step_failed"
 
@@ -59,7 +59,7 @@ class Steps:
                 continue
             for step in group:
                 if isinstance(step, Function):
-                    self._parts.append(([step.name], _one(Call(step))))
+                    self._parts.append(([step.name], _one(FunctionCall(step))))
                     so_far[step.name] = step.type
                 elif isinstance(step, Enrichment):
                     assert lookup is not None
@@ -116,7 +116,7 @@ def check_expressions(declared: Declarations) -> None:
         expressions.close()
 
 
-def _one(call: Call) -> Callable[[pa.RecordBatch], list[pa.Array]]:
+def _one(call: FunctionCall) -> Callable[[pa.RecordBatch], list[pa.Array]]:
     return lambda batch: [call(batch)]
 
 

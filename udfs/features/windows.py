@@ -21,7 +21,7 @@ from schemas.features.declarations import (
     duration_ms,
 )
 from schemas.features.rules import event_types, feature_types
-from udfs.features.aggregations import Reading, reading
+from udfs.features.aggregations import FeatureReading, reading
 from udfs.features.layout import Group, Layout
 from udfs.features.sessions import Sessions
 from udfs.features.tiles import Grid, Tiles
@@ -34,7 +34,7 @@ class WindowState:
     window: Window
     layout: Layout
     store: Tiles | Sessions
-    readings: tuple[Reading, ...]
+    readings: tuple[FeatureReading, ...]
 
     def values(self, rows: NDArray[Any]) -> dict[str, pa.Array]:
         """Feature -> its values over n windows, of which `rows` are the partials."""
@@ -48,14 +48,14 @@ class WindowState:
 def window_states(view: FeatureView, declared: Declarations) -> tuple[WindowState, ...]:
     types, nullable = event_types(view, declared), _nullable(view, declared)
     own = feature_types(view, declared)
-    kinds: dict[tuple[Window, bool], list[Reading]] = {}
+    kinds: dict[tuple[Window, bool], list[FeatureReading]] = {}
     for feature in view.aggregates():
         read = reading(feature, types, nullable, own[feature.name])
         kinds.setdefault((feature.window, read.groups[0].objects), []).append(read)
     return tuple(_state(window, found) for (window, _), found in kinds.items())
 
 
-def _state(window: Window, readings: Sequence[Reading]) -> WindowState:
+def _state(window: Window, readings: Sequence[FeatureReading]) -> WindowState:
     groups: dict[Any, Group] = {g.key: g for r in readings for g in r.groups}
     layout = Layout(tuple(groups.values()))
     if isinstance(window, Session):

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from schemas.errors import LoadError, ModelError
 from udfs.models.descriptor import Announcement
 from udfs.models.loaded_model import LoadedModel
-from udfs.models.model_log import Entry
+from udfs.models.model_log import LogEntry
 
 Load = Callable[[Announcement], LoadedModel]
 
@@ -22,13 +22,13 @@ class Loaded:
     """The outcome of one load: `model`, or the `error` that refused it. `seconds` is the time it took."""
 
     data_type: str
-    entry: Entry
+    entry: LogEntry
     model: LoadedModel | None
     error: ModelError | None
     seconds: float
 
 
-def load_entry(load: Load, data_type: str, entry: Entry) -> Loaded:
+def load_entry(load: Load, data_type: str, entry: LogEntry) -> Loaded:
     """Load in the caller's thread. Never raises: whatever went wrong is the outcome."""
     started = time.perf_counter()
     model, error = None, None
@@ -46,14 +46,14 @@ class BackgroundLoader:
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        self._asked: SimpleQueue[tuple[str, Entry] | None] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[str, LogEntry] | None] = SimpleQueue()
         self._done: deque[Loaded] = deque()
         self._arrived = threading.Condition()
         self._under_way = 0
         self.closing = False
         self._thread: threading.Thread | None = None
 
-    def submit(self, data_type: str, entry: Entry) -> None:
+    def submit(self, data_type: str, entry: LogEntry) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="model-loader", daemon=True)
             self._thread.start()

@@ -15,7 +15,7 @@ from schemas.plans.plan import read_plan
 from udfs.models.composite.descriptor import announced_digest, graph_message, parse_graph
 from udfs.models.composite.nodes import Graph
 from udfs.models.descriptor_parts import content, fingerprint, output_names, partial_inputs
-from udfs.models.runtimes.base import PartialInput, Wanted
+from udfs.models.runtimes.base import PartialInput, WantedSignature
 
 SERVE = "SERVE"
 WITHDRAW = "WITHDRAW"
@@ -55,9 +55,9 @@ class Announcement:
     plan: str = ""
     graph: Graph | None = None
 
-    def wanted(self, fields: Sequence[str] = ()) -> Wanted:
+    def wanted(self, fields: Sequence[str] = ()) -> WantedSignature:
         """What a runtime is asked for; `fields` are the data type's record fields from the settings."""
-        return Wanted(self.inputs, self.outputs, tuple(fields), self.signature)
+        return WantedSignature(self.inputs, self.outputs, tuple(fields), self.signature)
 
 
 def parse(data: bytes) -> Announcement:

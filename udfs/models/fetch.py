@@ -7,11 +7,11 @@ from pathlib import Path
 
 from schemas.errors import DigestError, LocationError
 from udfs.io import s3
+from udfs.io.limits import Limits, Meter
 from udfs.io.s3 import S3Options
 from udfs.models import local_folder
 from udfs.models.descriptor import Announcement
 from udfs.models.digest import Digest, digest_of
-from udfs.models.limits import Limits, Meter
 from udfs.models.runtimes.base import Artifact
 
 

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import LoadError, ModelError, PredictError, TrialError
+from udfs.io.limits import Limits
 from udfs.io.s3 import S3Options
 from udfs.models.descriptor import Announcement
 from udfs.models.digest import Digest
 from udfs.models.fetch import bring, check_digest
-from udfs.models.limits import Limits
 from udfs.models.loaded_model import LoadReport
-from udfs.models.runtimes.base import Artifact, Runtime, Wanted
+from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
 
-Load = Callable[[Artifact, Wanted], Runtime]
+Load = Callable[[Artifact, WantedSignature], Runtime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class LoadSteps:
         with self.step("digest"):
             return artifact, check_digest(announcement, artifact)
 
-    def load(self, model_type: str, artifact: Artifact, wanted: Wanted) -> Runtime:
+    def load(self, model_type: str, artifact: Artifact, wanted: WantedSignature) -> Runtime:
         """The runtime, which has checked what the model may do."""
         return self.loader(model_type)(artifact, wanted)
 

@@ -25,14 +25,10 @@ from udfs.models.descriptor import SERVE, Announcement
 from udfs.models.load_steps import Load, LoadPolicy, LoadSteps
 from udfs.models.loaded_model import LoadedModel, LoadReport, ModelStamp
 from udfs.models.runtimes.base import Runtime
+from udfs.models.runtimes.catalogue import RUNTIMES
 
 __all__ = ["LoadPolicy", "LoadReport", "LoadedModel", "ModelStamp", "load_model"]
 
-_MODULES = {
-    "TENSORFLOW": "udfs.models.runtimes.tensorflow.frozen_graph",
-    "TENSORFLOWSAVED": "udfs.models.runtimes.tensorflow.saved_model",
-    "PMML": "udfs.models.runtimes.pmml.runtime",
-}
 _TRIAL_BATCHES = (1, 3)
 _WARM_CALLS = 5
 _WARM_SECONDS = 0.5
@@ -98,11 +94,11 @@ def _check_fields(runtime: Runtime, fields: Sequence[str]) -> None:
 
 
 def _loader(runtimes: Mapping[str, Load] | None, model_type: str) -> Load:
-    known = _MODULES if runtimes is None else runtimes
+    known = RUNTIMES if runtimes is None else runtimes
     if model_type not in known:
         raise LoadError(f"there is no runtime for {model_type}; known are {', '.join(known)}")
     # Here and not at the top: TensorFlow takes seconds to import, and few processes need every runtime.
-    return importlib.import_module(_MODULES[model_type]).load if runtimes is None else runtimes[model_type]
+    return importlib.import_module(RUNTIMES[model_type]).load if runtimes is None else runtimes[model_type]
 
 
 def _columns(runtime: Runtime, rows: Sequence[Mapping[str, Any]], count: int) -> Columns:

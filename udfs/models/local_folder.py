@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from schemas.errors import FetchError, LocationError
-from udfs.models.limits import Limits, Meter
+from udfs.io.limits import Limits, Meter
 
 _CHUNK = 1 << 20
 

@@ -18,7 +18,7 @@ _HIGHEST = 2**63 - 1  # what a reader of events and results can hold
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LogEntry:
     """An accepted announcement. `version` is the announced one, or derived where none was given."""
 
     name: str
@@ -34,11 +34,11 @@ class ModelLog:
     """The log of one data type. `encoded` and `decode` carry it through Flink state."""
 
     def __init__(self) -> None:
-        self.served: Entry | None = None
-        self.pending: list[Entry] = []
+        self.served: LogEntry | None = None
+        self.pending: list[LogEntry] = []
         self._newest: dict[str, int] = {}
 
-    def accept(self, announced: Announcement, descriptor: bytes) -> Entry | None:
+    def accept(self, announced: Announcement, descriptor: bytes) -> LogEntry | None:
         """Take in an announcement to serve: the new entry, or None where the same one is known already.
 
         Raises `StaleVersionError` for an older version, or for other content under a version already seen,
@@ -56,23 +56,23 @@ class ModelLog:
             raise StaleVersionError(
                 f"{announced.name} version {version} {what}; publish it under a higher version, or force it"
             )
-        entry = Entry(announced.name, version, announced.sha256, descriptor)
+        entry = LogEntry(announced.name, version, announced.sha256, descriptor)
         self.pending.append(entry)
         # A forced step back does not lower the bar: were it to fail, older versions could slip in after it.
         self._remember(announced.name, max(version, newest))
         return entry
 
-    def newest_pending(self) -> Entry | None:
+    def newest_pending(self) -> LogEntry | None:
         return self.pending[-1] if self.pending else None
 
-    def loaded(self, entry: Entry) -> list[Entry]:
+    def loaded(self, entry: LogEntry) -> list[LogEntry]:
         """The entry serves now. Returns the waiting entries that it makes pointless."""
         older = self.pending[: self.pending.index(entry)] if entry in self.pending else []
         self.pending = [e for e in self.pending if e != entry and e not in older]
         self.served = entry
         return older
 
-    def refused(self, entry: Entry) -> None:
+    def refused(self, entry: LogEntry) -> None:
         """A waiting entry could not be loaded: forget it, and let its version be published again.
 
         What serves goes on, even where a forced second load of the very same is what failed.
@@ -80,7 +80,7 @@ class ModelLog:
         self.pending = [e for e in self.pending if e != entry]
         self._forget(entry)
 
-    def withdraw(self, name: str) -> list[Entry]:
+    def withdraw(self, name: str) -> list[LogEntry]:
         """Drop the entries of this name, or all where it is empty. They may be published again."""
         gone = [e for e in self._newest_first() if not name or e.name == name]
         for entry in gone:
@@ -90,7 +90,7 @@ class ModelLog:
             self._forget(entry)
         return gone
 
-    def candidates(self) -> list[Entry]:
+    def candidates(self) -> list[LogEntry]:
         """What to load after a restart: the newest first, the earlier ones in case it fails."""
         return list(self._newest_first())
 
@@ -111,12 +111,12 @@ class ModelLog:
             log._newest = dict(stored.newest)
         return log
 
-    def _newest_first(self) -> Iterator[Entry]:
+    def _newest_first(self) -> Iterator[LogEntry]:
         yield from reversed(self.pending)
         if self.served is not None:
             yield self.served
 
-    def _forget(self, entry: Entry) -> None:
+    def _forget(self, entry: LogEntry) -> None:
         known = [e.version for e in self._newest_first() if e.name == entry.name]
         if self._newest.get(entry.name) == entry.version:
             self._newest[entry.name] = max(known, default=entry.version - 1)
@@ -128,17 +128,17 @@ class ModelLog:
             del self._newest[next(iter(self._newest))]
 
 
-def _same(entry: Entry, announced: Announcement) -> bool:
+def _same(entry: LogEntry, announced: Announcement) -> bool:
     if announced.sha256 and entry.sha256:
         return announced.sha256 == entry.sha256 and announced.version in (0, entry.version)
     return announced.version != 0 and announced.version == entry.version
 
 
-def _store(entry: Entry) -> Stored.Entry:
+def _store(entry: LogEntry) -> Stored.Entry:
     return Stored.Entry(
         name=entry.name, version=entry.version, sha256=entry.sha256, descriptor=entry.descriptor
     )
 
 
-def _entry(stored: Stored.Entry) -> Entry:
-    return Entry(stored.name, stored.version, stored.sha256, stored.descriptor)
+def _entry(stored: Stored.Entry) -> LogEntry:
+    return LogEntry(stored.name, stored.version, stored.sha256, stored.descriptor)

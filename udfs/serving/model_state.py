@@ -10,7 +10,7 @@ from schemas.results.records import EventKind, ModelEvent, ModelToServeStats
 from udfs.models.background_loader import Loaded
 from udfs.models.descriptor import DECIDE, WITHDRAW, Announcement
 from udfs.models.loaded_model import LoadedModel
-from udfs.models.model_log import Entry, ModelLog
+from udfs.models.model_log import LogEntry, ModelLog
 from udfs.serving.usage import Usage
 
 Notice = ModelEvent | ModelToServeStats
@@ -52,7 +52,7 @@ class ModelState:
             return [self._event(EventKind.REFUSED, announced, step=e.step, reason=str(e))]
         return [] if entry else [self._event(EventKind.ALREADY_SERVED, announced)]
 
-    def next_load(self) -> Entry | None:
+    def next_load(self) -> LogEntry | None:
         """The entry to load now; None while a load is under way. The caller reports its end to `switch`."""
         entry = None if self.loading else self.log.newest_pending()
         self.loading = self.loading or entry is not None
@@ -124,7 +124,7 @@ class ModelState:
     def _event(
         self,
         kind: EventKind,
-        about: Entry | Announcement,
+        about: LogEntry | Announcement,
         *,
         digest: str = "",
         step: str = "",

@@ -9,9 +9,10 @@ from typing import Any
 from schemas.codecs.base import Code
 from schemas.micro_batch import Headers, MicroBatch
 from schemas.output_batch import MESSAGE_LIMIT
+from schemas.results.dead_letter import dead_letter
 from schemas.results.records import CandidateStats, DeadLetter, ModelEvent, ModelToServeStats
 from schemas.tensors import BadRecord
-from udfs.serving.scoring import Scored, dead_letter
+from udfs.serving.scoring import ScoredRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Results:
 Output = Results | DeadLetter | ModelEvent | ModelToServeStats | CandidateStats
 
 
-def outputs(batch: MicroBatch, scored: Scored) -> Iterator[Output]:
+def outputs(batch: MicroBatch, scored: ScoredRecords) -> Iterator[Output]:
     """A scored micro-batch's results, in order, then its dead letters.
 
     A result that no topic would take is a dead letter instead: the sink would fail the job for it.

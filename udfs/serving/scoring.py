@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 from schemas.codecs.base import Code, Codec
 from schemas.errors import PredictError
 from schemas.micro_batch import MicroBatch
-from schemas.results.records import NAME_LIMIT, RAW_LIMIT, DeadLetter, Outcome
+from schemas.results.dead_letter import dead_letter
+from schemas.results.records import DeadLetter, Outcome
 from schemas.results.results import Identity, Stamp, write_results
 from schemas.tensors import BadRecord, Columns
 from udfs.models.loaded_model import LoadedModel
@@ -22,7 +22,7 @@ Score = tuple[NDArray, Mapping[str, NDArray]]
 
 
 @dataclass(slots=True)
-class Scored:
+class ScoredRecords:
     """What became of a batch: result lines with the index of their record, in order, and dead letters.
 
     `len(lines) + len(dead)` is the number of records. `rows` is None where every record has a line.
@@ -76,13 +76,15 @@ def predict(
     return done
 
 
-def score(batch: MicroBatch, model: LoadedModel, codec: Codec, raw_json: bool) -> Scored:
+def score(batch: MicroBatch, model: LoadedModel, codec: Codec, raw_json: bool) -> ScoredRecords:
     """Decode, predict and write. Every record comes out: scored, failed with a reason, or a dead letter.
 
     `raw_json`: payloads are JSON objects, to which a result appends; otherwise `codec.to_json` makes one.
     """
     made = predict(batch.payloads, model, codec)
-    done = Scored(dead=[dead_letter(batch, bad) for bad in made.bad], ms=made.ms, failures=len(made.failed))
+    done = ScoredRecords(
+        dead=[dead_letter(batch, bad) for bad in made.bad], ms=made.ms, failures=len(made.failed)
+    )
     stamp = _stamp(batch, model, Outcome.SCORED, made.ms)
     records = batch.payloads if raw_json else _as_json(batch, codec, made.bad)
     identity = identity_of(batch)
@@ -101,9 +103,9 @@ def score(batch: MicroBatch, model: LoadedModel, codec: Codec, raw_json: bool) -
     return done
 
 
-def unscored(batch: MicroBatch, codec: Codec, raw_json: bool, reason: str) -> Scored:
+def unscored(batch: MicroBatch, codec: Codec, raw_json: bool, reason: str) -> ScoredRecords:
     """Mark every record that is one as not scored for want of a model; the rest are dead letters."""
-    done = Scored(rows=[])
+    done = ScoredRecords(rows=[])
     stamp = Stamp(batch.data_type, "", 0, "", Outcome.NO_MODEL, 0.0, reason)
     records: list[bytes] = []
     for row, payload in enumerate(batch.payloads):
@@ -121,27 +123,6 @@ def unscored(batch: MicroBatch, codec: Codec, raw_json: bool, reason: str) -> Sc
 
 def identity_of(batch: MicroBatch) -> Identity:
     return Identity(batch.source, batch.partitions, batch.offsets, batch.event_times)
-
-
-def dead_letter(batch: MicroBatch, bad: BadRecord) -> DeadLetter:
-    """The dead letter of a record; one without payload says so, whatever was made of its emptiness."""
-    row = bad.row
-    key = batch.keys[row] if batch.keys else None
-    headers = batch.headers[row] if batch.headers else ()
-    deleted = row in batch.null_payloads
-    return DeadLetter(
-        data_type=batch.data_type,
-        source=batch.source,
-        partition=batch.partitions[row],
-        offset=batch.offsets[row],
-        event_time=batch.event_times[row],
-        code=Code.NO_PAYLOAD.value if deleted else bad.code,
-        reason="the record has no payload: it deletes its key" if deleted else bad.reason[:NAME_LIMIT],
-        raw=None if deleted else _base64(batch.payloads[row][:RAW_LIMIT]),
-        size=0 if deleted else len(batch.payloads[row]),
-        key=None if key is None else _base64(key),
-        headers=[(name, None if value is None else _base64(value)) for name, value in headers],
-    )
 
 
 class _WrongShapeError(PredictError):
@@ -209,7 +190,3 @@ def _stamp(batch: MicroBatch, model: LoadedModel, outcome: Outcome, ms: float, r
 def _as_json(batch: MicroBatch, codec: Codec, bad: Sequence[BadRecord]) -> Sequence[bytes]:
     unfit = {b.row for b in bad}
     return [b"{}" if i in unfit else codec.to_json(p) or b"{}" for i, p in enumerate(batch.payloads)]
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")

@@ -1,8 +1,8 @@
 """A CEL expression as operations on columns, for the part of the language whose columns have one type each.
 
-A `Column` has one type and may have failed in some rows, as an evaluation in CEL may. What is not covered
-raises `NotCoveredError`, when the expression is read or when a type turns up that an operation has no rule
-for; the caller then goes record by record. What is covered gives what cel-python with `cel_operators` gives.
+A `TypedColumn` has one type and may have failed in some rows, as an evaluation in CEL may. What is not
+covered raises `NotCoveredError`, when the expression is read or when a type turns up that an operation has no
+rule for; the caller then goes record by record. What is covered gives what cel-python with `operators` gives.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class NotCoveredError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TypedColumn:
     """Values of one type: int, double, bool, string, null or `failed`. `bad`: rows whose evaluation failed,
     and whose value means nothing."""
 
@@ -46,100 +46,100 @@ class Columns:
         self.good = np.zeros(count, dtype=bool)
         self._kinds, self._values = kinds, values
 
-    def has(self, path: Path) -> Column:
-        return Column("bool", np.full(self.count, self._kinds[path] != "missing"), self.good)
+    def has(self, path: Path) -> TypedColumn:
+        return TypedColumn("bool", np.full(self.count, self._kinds[path] != "missing"), self.good)
 
-    def at(self, path: Path) -> Column:
+    def at(self, path: Path) -> TypedColumn:
         kind = self._kinds[path]
         if kind == "missing":
             return self.failed()
         if kind not in _DTYPES:
             raise NotCoveredError(kind)
-        return Column(kind, np.array(self._values[path], dtype=_DTYPES[kind]), self.good)
+        return TypedColumn(kind, np.array(self._values[path], dtype=_DTYPES[kind]), self.good)
 
-    def constant(self, kind: str, value: Any) -> Column:
-        return Column(kind, np.full(self.count, value, dtype=_DTYPES[kind]), self.good)
+    def constant(self, kind: str, value: Any) -> TypedColumn:
+        return TypedColumn(kind, np.full(self.count, value, dtype=_DTYPES[kind]), self.good)
 
-    def failed(self) -> Column:
-        return Column("failed", self.good, ~self.good)
-
-
-Step = Callable[[Columns], Column]
+    def failed(self) -> TypedColumn:
+        return TypedColumn("failed", self.good, ~self.good)
 
 
-def truth(column: Column) -> Mask:
+Step = Callable[[Columns], TypedColumn]
+
+
+def truth(column: TypedColumn) -> Mask:
     """Where a rule holds: true, and not failed; a value that is no bool is not true."""
     return column.values & ~column.bad if column.kind == "bool" else np.zeros(len(column.bad), dtype=bool)
 
 
-def equal(a: Column, b: Column) -> Column:
+def equal(a: TypedColumn, b: TypedColumn) -> TypedColumn:
     bad = a.bad | b.bad
     if "failed" in (a.kind, b.kind):
-        return Column("failed", bad, np.ones_like(bad))
+        return TypedColumn("failed", bad, np.ones_like(bad))
     if a.kind == b.kind == "null":
-        return Column("bool", np.ones_like(bad), bad)
+        return TypedColumn("bool", np.ones_like(bad), bad)
     if a.kind != b.kind and not {a.kind, b.kind} <= NUMBERS:
-        return Column("bool", np.zeros_like(bad), bad)
+        return TypedColumn("bool", np.zeros_like(bad), bad)
     _check_exact(a, b)
-    return Column("bool", (a.values == b.values).astype(bool), bad)
+    return TypedColumn("bool", (a.values == b.values).astype(bool), bad)
 
 
-def unequal(a: Column, b: Column) -> Column:
+def unequal(a: TypedColumn, b: TypedColumn) -> TypedColumn:
     same = equal(a, b)
-    return same if same.kind == "failed" else Column("bool", ~same.values, same.bad)
+    return same if same.kind == "failed" else TypedColumn("bool", ~same.values, same.bad)
 
 
-def ordering(compare: Callable[[Any, Any], Any]) -> Callable[[Column, Column], Column]:
-    def ordered(a: Column, b: Column) -> Column:
+def ordering(compare: Callable[[Any, Any], Any]) -> Callable[[TypedColumn, TypedColumn], TypedColumn]:
+    def ordered(a: TypedColumn, b: TypedColumn) -> TypedColumn:
         bad = a.bad | b.bad
         comparable = a.kind == b.kind or {a.kind, b.kind} <= NUMBERS
         if not comparable or a.kind in ("null", "failed"):
-            return Column("failed", bad, np.ones_like(bad))
+            return TypedColumn("failed", bad, np.ones_like(bad))
         _check_exact(a, b)
-        return Column("bool", compare(a.values, b.values).astype(bool), bad)
+        return TypedColumn("bool", compare(a.values, b.values).astype(bool), bad)
 
     return ordered
 
 
-def arithmetic(name: str) -> Callable[[Column, Column], Column]:
-    def computed(a: Column, b: Column) -> Column:
+def arithmetic(name: str) -> Callable[[TypedColumn, TypedColumn], TypedColumn]:
+    def computed(a: TypedColumn, b: TypedColumn) -> TypedColumn:
         bad = a.bad | b.bad
         if a.kind == b.kind == "double" and name != "%":
             with np.errstate(all="ignore"):
-                return Column("double", _BINARY[name](a.values, b.values), bad)
+                return TypedColumn("double", _BINARY[name](a.values, b.values), bad)
         if a.kind == b.kind == "int":
             return _integers(name, a.values, b.values, bad)
         if "string" in (a.kind, b.kind) and "failed" not in (a.kind, b.kind):
             raise NotCoveredError(f"string {name}")
-        return Column("failed", bad, np.ones_like(bad))
+        return TypedColumn("failed", bad, np.ones_like(bad))
 
     return computed
 
 
-def negative(a: Column) -> Column:
+def negative(a: TypedColumn) -> TypedColumn:
     if a.kind == "int":
         _check_small(a.values)
     elif a.kind != "double":
         return _only_failed(a, "-")
-    return Column(a.kind, -a.values, a.bad)
+    return TypedColumn(a.kind, -a.values, a.bad)
 
 
-def inverse(a: Column) -> Column:
-    return Column("bool", ~a.values, a.bad) if a.kind == "bool" else _only_failed(a, "!")
+def inverse(a: TypedColumn) -> TypedColumn:
+    return TypedColumn("bool", ~a.values, a.bad) if a.kind == "bool" else _only_failed(a, "!")
 
 
-def logical(settles: bool) -> Callable[[Column, Column], Column]:
+def logical(settles: bool) -> Callable[[TypedColumn, TypedColumn], TypedColumn]:
     """`&&`, which false settles whatever the other side is, and `||`, which true does."""
 
-    def combined(a: Column, b: Column) -> Column:
+    def combined(a: TypedColumn, b: TypedColumn) -> TypedColumn:
         (va, fa), (vb, fb) = _logic(a), _logic(b)
         settled = ((va == settles) & ~fa) | ((vb == settles) & ~fb)
-        return Column("bool", settled if settles else ~settled, (fa | fb) & ~settled)
+        return TypedColumn("bool", settled if settles else ~settled, (fa | fb) & ~settled)
 
     return combined
 
 
-def chosen(condition: Column, yes: Column, no: Column) -> Column:
+def chosen(condition: TypedColumn, yes: TypedColumn, no: TypedColumn) -> TypedColumn:
     if condition.kind == "failed":
         return condition
     if condition.kind != "bool":
@@ -150,46 +150,46 @@ def chosen(condition: Column, yes: Column, no: Column) -> Column:
         kind, values = yes.kind, np.where(condition.values, yes.values, no.values)
     else:
         raise NotCoveredError("? of two types")
-    return Column(kind, values, condition.bad | np.where(condition.values, yes.bad, no.bad))
+    return TypedColumn(kind, values, condition.bad | np.where(condition.values, yes.bad, no.bad))
 
 
-def member(items: Sequence[Step]) -> Callable[[Columns, Column], Column]:
+def member(items: Sequence[Step]) -> Callable[[Columns, TypedColumn], TypedColumn]:
     """`in` a list of constants: whether one of them is equal."""
 
-    def found(columns: Columns, a: Column) -> Column:
+    def found(columns: Columns, a: TypedColumn) -> TypedColumn:
         if a.kind == "failed":
             return a
         hits = [equal(a, item(columns)).values for item in items]
-        return Column("bool", np.logical_or.reduce([columns.good, *hits]), a.bad)
+        return TypedColumn("bool", np.logical_or.reduce([columns.good, *hits]), a.bad)
 
     return found
 
 
-def text(name: str) -> Callable[[Column, Column], Column]:
+def text(name: str) -> Callable[[TypedColumn, TypedColumn], TypedColumn]:
     """`startsWith`, `endsWith` and `contains` of strings."""
     method = _TEXT[name]
 
-    def tried(a: Column, b: Column) -> Column:
+    def tried(a: TypedColumn, b: TypedColumn) -> TypedColumn:
         bad = a.bad | b.bad
         if "failed" in (a.kind, b.kind):
-            return Column("failed", bad, np.ones_like(bad))
+            return TypedColumn("failed", bad, np.ones_like(bad))
         if not a.kind == b.kind == "string":
             raise NotCoveredError(f"{name} of {a.kind}, {b.kind}")
-        return Column("bool", np.fromiter(map(method, a.values, b.values), bool, len(bad)), bad)
+        return TypedColumn("bool", np.fromiter(map(method, a.values, b.values), bool, len(bad)), bad)
 
     return tried
 
 
-def size(a: Column) -> Column:
+def size(a: TypedColumn) -> TypedColumn:
     if a.kind != "string":
         return _only_failed(a, "size of ")
-    return Column("int", np.fromiter(map(len, a.values), np.int64, len(a.values)), a.bad)
+    return TypedColumn("int", np.fromiter(map(len, a.values), np.int64, len(a.values)), a.bad)
 
 
-def double(a: Column) -> Column:
+def double(a: TypedColumn) -> TypedColumn:
     if a.kind not in NUMBERS:
         return _only_failed(a, "double of ")
-    return Column("double", a.values.astype(np.float64), a.bad)
+    return TypedColumn("double", a.values.astype(np.float64), a.bad)
 
 
 _TEXT: dict[str, Callable[[str, str], bool]] = {
@@ -205,27 +205,27 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def _integers(name: str, a: NDArray, b: NDArray, bad: Mask) -> Column:
+def _integers(name: str, a: NDArray, b: NDArray, bad: Mask) -> TypedColumn:
     _check_small(a)
     _check_small(b)
     if name in "+-":
-        return Column("int", _BINARY[name](a, b), bad)
+        return TypedColumn("int", _BINARY[name](a, b), bad)
     if name == "*":
         if len(a) and (np.abs(a.astype(np.float64)) * np.abs(b.astype(np.float64))).max() >= _SAFE:
             raise NotCoveredError("a product that may overflow")
-        return Column("int", a * b, bad)
+        return TypedColumn("int", a * b, bad)
     divisor = np.where(b == 0, 1, b)
     quotient = np.abs(a) // np.abs(divisor) * np.sign(a) * np.sign(divisor)  # towards zero
-    return Column("int", quotient if name == "/" else a - quotient * divisor, bad | (b == 0))
+    return TypedColumn("int", quotient if name == "/" else a - quotient * divisor, bad | (b == 0))
 
 
-def _logic(a: Column) -> tuple[NDArray, Mask]:
+def _logic(a: TypedColumn) -> tuple[NDArray, Mask]:
     if a.kind not in ("bool", "failed"):
         raise NotCoveredError(f"logic of {a.kind}")
     return a.values, a.bad
 
 
-def _only_failed(a: Column, name: str) -> Column:
+def _only_failed(a: TypedColumn, name: str) -> TypedColumn:
     if a.kind != "failed":
         raise NotCoveredError(f"{name}{a.kind}")
     return a
@@ -236,7 +236,7 @@ def _check_small(values: NDArray) -> None:
         raise NotCoveredError("integers that may overflow")
 
 
-def _check_exact(a: Column, b: Column) -> None:
+def _check_exact(a: TypedColumn, b: TypedColumn) -> None:
     """numpy compares an integer with a double as doubles."""
     if a.kind != b.kind:
         whole = (a if a.kind == "int" else b).values

@@ -14,7 +14,7 @@ from lark import Tree
 from numpy.typing import NDArray
 
 from udfs.ensemble.cel import columns as cel
-from udfs.ensemble.cel.columns import Column, Columns, NotCoveredError, Path, Step
+from udfs.ensemble.cel.columns import Columns, NotCoveredError, Path, Step, TypedColumn
 
 VARIABLE = "record"
 
@@ -23,7 +23,7 @@ _PASSING = frozenset(
     {"expr", "conditionalor", "conditionaland", "relation", "addition", "multiplication", "unary", "member"}
     | {"primary", "paren_expr"}
 )
-_BINARY: dict[str, Callable[[Column, Column], Column]] = {
+_BINARY: dict[str, Callable[[TypedColumn, TypedColumn], TypedColumn]] = {
     "conditionalor": cel.logical(True),
     "conditionaland": cel.logical(False),
     "relation_eq": cel.equal,

@@ -13,12 +13,13 @@ from schemas.codecs.base import Code, Codec
 from schemas.micro_batch import MicroBatch
 from schemas.plans.plan import Fallback, Plan, read_plan
 from schemas.results.answers import Expectation
+from schemas.results.dead_letter import dead_letter
 from schemas.results.decided import DecidedStamp, Part, write_decided
 from schemas.results.records import DeadLetter
 from schemas.tensors import BadRecord
-from udfs.ensemble.policies import BatchAnswers, Decision, Entry, decide
+from udfs.ensemble.policies import BatchAnswers, CandidateEntry, Decision, decide
 from udfs.serving.output import Output, outputs
-from udfs.serving.scoring import Scored, dead_letter, identity_of
+from udfs.serving.scoring import ScoredRecords, identity_of
 
 _NOBODY = "no candidate was asked"
 _UNPARSABLE = "the record cannot be parsed"
@@ -67,7 +68,7 @@ class Decider:
         )
         reported = answers.reported(final=now >= expectation.deadline)
         lines, rows = write_decided(records, stamp, identity_of(batch), parts, reported)
-        yield from outputs(batch, Scored(lines, rows, [letter for _, letter in dead]))
+        yield from outputs(batch, ScoredRecords(lines, rows, [letter for _, letter in dead]))
 
     def _records(
         self, batch: MicroBatch, answers: BatchAnswers
@@ -98,7 +99,7 @@ def _plan(expectation: Expectation) -> Plan:
     return plan_of(expectation.plan)
 
 
-def _unfit(entries: Sequence[Entry], row: int) -> BadRecord | None:
+def _unfit(entries: Sequence[CandidateEntry], row: int) -> BadRecord | None:
     """Why nobody can score the record, where everyone who was asked to decide about it says so."""
     asked = [entry for entry in entries if not entry.shadow and entry.expected[row]]
     found = [entry.answer for entry in asked if entry.answer is not None and row in entry.answer.unfit]

@@ -10,10 +10,9 @@ import numpy as np
 from datasketches import kll_doubles_sketch
 from numpy.typing import NDArray
 
-from schemas.results.answers import Answer, AnswerOutcome
+from schemas.results.answers import Answer, AnswerOutcome, Reason
 from schemas.results.decided import AnswerState, Part, Reported
 from schemas.results.records import CandidateStats
-from udfs.ensemble.execution.job import Reason
 from udfs.ensemble.policies.batch_answers import BatchAnswers
 from udfs.ensemble.policies.chain import Decision
 from udfs.ensemble.policies.votes import labels

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from schemas.codecs.base import Codec
 from schemas.errors import PredictError
-from schemas.results.answers import Answer, AnswerOutcome, Column, to_columns
+from schemas.results.answers import Answer, AnswerColumn, AnswerOutcome, to_columns
 from udfs.ensemble.execution.clock import Clock
 from udfs.ensemble.execution.job import Job
 from udfs.models.loaded_model import LoadedModel
@@ -67,7 +67,7 @@ def _in_block(rows: NDArray, block_rows: tuple[int, ...] | None) -> list[int]:
     return rows.tolist() if block_rows is None else [block_rows[row] for row in rows]
 
 
-def _joined(parts: list[Part]) -> tuple[NDArray, dict[str, Column]]:
+def _joined(parts: list[Part]) -> tuple[NDArray, dict[str, AnswerColumn]]:
     if not parts:
         return np.arange(0), {}
     if len(parts) == 1:
@@ -84,7 +84,7 @@ def _answer(
     outcome: AnswerOutcome,
     *,
     rows: tuple[int, ...] | None = None,
-    columns: dict[str, Column] | None = None,
+    columns: dict[str, AnswerColumn] | None = None,
     bad: dict[int, str] | None = None,
     unfit: dict[int, str] | None = None,
     ms: float = 0.0,

@@ -13,14 +13,14 @@ from collections.abc import Iterable
 from schemas.codecs.base import Codec
 from schemas.micro_batch import MicroBatch
 from schemas.model_pb2 import CandidateLogs, ModelLog
-from schemas.results.answers import Answer, Request
+from schemas.results.answers import Answer, Reason, Request
 from udfs.ensemble.execution.clock import Clock
 from udfs.ensemble.execution.completions import Completions
 from udfs.ensemble.execution.drill import Drill
 from udfs.ensemble.execution.evaluate import evaluate
-from udfs.ensemble.execution.job import Job, Pending, Reason, pending_of
+from udfs.ensemble.execution.job import Job, PendingCall, pending_of
 from udfs.ensemble.execution.served_candidate import Crew, ServedCandidate
-from udfs.ensemble.execution.worker import Limits
+from udfs.ensemble.execution.worker import CallLimits
 from udfs.models.background_loader import BackgroundLoader, Load, Loaded
 from udfs.models.descriptor import DECIDE, SERVE, Announcement
 from udfs.models.loaded_model import LoadedModel
@@ -46,12 +46,12 @@ class Executor:
         *,
         max_batch: int,
         subtask: int,
-        limits: Limits | None = None,
+        limits: CallLimits | None = None,
         drill: Drill | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._model_type, self._codec, self._max_batch = model_type, codec, max_batch
-        self._limits, self._clock = limits or Limits(), clock or Clock()
+        self._limits, self._clock = limits or CallLimits(), clock or Clock()
         self._drill = drill or Drill(None)
         self._completions = Completions()
         self._loader = BackgroundLoader(load)
@@ -165,11 +165,11 @@ class Executor:
             self._pending.pop(key, None)
         return list(answered.values())
 
-    def pending(self, key: str) -> list[Pending]:
+    def pending(self, key: str) -> list[PendingCall]:
         """The requests of this key whose answers have not been taken: what the caller keeps in its state."""
         return pending_of(self._pending.get(key, ()))
 
-    def restarted(self, pending: Iterable[Pending]) -> list[Answer]:
+    def restarted(self, pending: Iterable[PendingCall]) -> list[Answer]:
         """The answers for requests that were pending when the state was taken."""
         now = self._clock.epoch()
         return [one.restarted(now) for one in pending]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from schemas.codecs.factory import make_codec
 from udfs.ensemble.execution.drill import Drill
 from udfs.ensemble.execution.executor import Executor
-from udfs.ensemble.execution.worker import Limits
+from udfs.ensemble.execution.worker import CallLimits
 from udfs.serving.scoring_spec import ScoringSpec
 
 
@@ -17,7 +17,7 @@ class ExecutorSpec:
 
     model_type: str
     scoring: ScoringSpec = field(default_factory=ScoringSpec)
-    limits: Limits = field(default_factory=Limits)
+    limits: CallLimits = field(default_factory=CallLimits)
     drill: str | None = None
 
     def executor(self, subtask: int) -> Executor:

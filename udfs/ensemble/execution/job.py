@@ -4,25 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import msgspec
 
-from schemas.results.answers import Answer, AnswerOutcome, Asked, Request
-
-
-class Reason(StrEnum):
-    """Why a candidate was not asked, or its answer not waited for."""
-
-    LATE_ON_ARRIVAL = "the deadline was over on arrival"
-    LATE_IN_QUEUE = "the deadline was over before its turn came"
-    OCCUPIED = "occupied"
-    LOADING = "loading"
-    NO_MODEL = "no model"
-    FENCED_OUT = "fenced out: too many calls are stuck"
-    FENCED = "fenced off: the call did not come back"
-    RESTARTED = "restarted"
-    ENDED = "the input ended"
+from schemas.results.answers import Answer, AnswerOutcome, Asked, Reason, Request
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +40,7 @@ class Job:
         )
 
 
-class Pending(msgspec.Struct, frozen=True, array_like=True):
+class PendingCall(msgspec.Struct, frozen=True, array_like=True):
     """What has to survive of an unanswered job: enough to decline it after a restart."""
 
     batch_id: str
@@ -74,15 +59,16 @@ class Pending(msgspec.Struct, frozen=True, array_like=True):
         )
 
 
-def pending_of(jobs: Iterable[Job]) -> list[Pending]:
+def pending_of(jobs: Iterable[Job]) -> list[PendingCall]:
     return [
-        Pending(j.request.batch_id, j.request.data_type, j.asked.candidate, j.request.created) for j in jobs
+        PendingCall(j.request.batch_id, j.request.data_type, j.asked.candidate, j.request.created)
+        for j in jobs
     ]
 
 
-def encode_pending(pending: Sequence[Pending]) -> bytes:
+def encode_pending(pending: Sequence[PendingCall]) -> bytes:
     return msgspec.msgpack.encode(pending)
 
 
-def decode_pending(data: bytes) -> list[Pending]:
-    return msgspec.msgpack.decode(data, type=list[Pending])
+def decode_pending(data: bytes) -> list[PendingCall]:
+    return msgspec.msgpack.decode(data, type=list[PendingCall])

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from schemas.errors import ModelError
-from schemas.results.answers import Answer, AnswerOutcome
+from schemas.results.answers import Answer, AnswerOutcome, Reason
 from udfs.ensemble.execution.clock import Clock
 from udfs.ensemble.execution.completions import Completions
 from udfs.ensemble.execution.evaluate import failed
-from udfs.ensemble.execution.job import Job, Reason
-from udfs.ensemble.execution.worker import Limits, Worker
+from udfs.ensemble.execution.job import Job
+from udfs.ensemble.execution.worker import CallLimits, Worker
 from udfs.models.background_loader import Load, Loaded, load_entry
 from udfs.models.descriptor import WITHDRAW, Announcement
 from udfs.models.loaded_model import LoadedModel
-from udfs.models.model_log import Entry
+from udfs.models.model_log import LogEntry
 from udfs.serving.model_state import ModelState, Notice
 
 _LOAD_AGAIN_MS = 10_000.0
@@ -29,7 +29,7 @@ class Crew:
     evaluate: Callable[[Job, LoadedModel], Answer]
     settle: Callable[[Job, Answer], None]
     completions: Completions
-    limits: Limits
+    limits: CallLimits
     clock: Clock
     subtask: int
 
@@ -152,7 +152,7 @@ class ServedCandidate:
             self._load_again_at = 0.0
         return sent
 
-    def _reload(self, entry: Entry) -> None:
+    def _reload(self, entry: LogEntry) -> None:
         load, data_type = self._crew.load, self._data_type
         self._reloading = True
         self._worker.reload(lambda: load_entry(load, data_type, entry))

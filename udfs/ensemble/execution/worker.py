@@ -8,10 +8,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from schemas.results.answers import Answer
+from schemas.results.answers import Answer, Reason
 from udfs.ensemble.execution.clock import Clock
 from udfs.ensemble.execution.completions import Completions
-from udfs.ensemble.execution.job import Job, Reason
+from udfs.ensemble.execution.job import Job
 from udfs.models.background_loader import Loaded
 from udfs.models.loaded_model import LoadedModel
 
@@ -21,7 +21,7 @@ _JOIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class CallLimits:
     """`patience_ms`: how long an executor waits for prompt candidates. `fence_ms`: how long a call may take
     before it is fenced off, if its deadline is over too. `max_fenced`: abandoned threads of one candidate."""
 
@@ -68,7 +68,7 @@ class Worker:
         name: str,
         evaluate: Callable[[Job, LoadedModel], Answer],
         completions: Completions,
-        limits: Limits,
+        limits: CallLimits,
         clock: Clock,
     ) -> None:
         self._name, self._evaluate, self._completions = name, evaluate, completions

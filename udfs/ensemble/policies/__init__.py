@@ -1,5 +1,7 @@
 """Decisions about records that several models have scored: pure functions over the answers of one batch.
 
+Nothing here calls a model, waits or keeps state between blocks.
+
 ```
 answers = BatchAnswers(expectation.asked, len(batch), expectation.metrics)
 answers.add(answer)                          # as they come; False: passed over
@@ -9,7 +11,7 @@ answers.reported(final=True)                 # for the result, with the parts: s
 ```
 """
 
-from udfs.ensemble.policies.batch_answers import BatchAnswers, Entry
+from udfs.ensemble.policies.batch_answers import BatchAnswers, CandidateEntry
 from udfs.ensemble.policies.chain import Decision, decide, settled
 
-__all__ = ["BatchAnswers", "Decision", "Entry", "decide", "settled"]
+__all__ = ["BatchAnswers", "CandidateEntry", "Decision", "decide", "settled"]

@@ -14,7 +14,7 @@ from udfs.ensemble.policies.votes import Votes
 _NOT_YET = np.iinfo(np.int64).max
 
 
-class Entry:
+class CandidateEntry:
     """One candidate that was asked about a batch, and its answer as soon as there is one.
 
     `expected`, `scored`: bool `(count,)`, which records it was asked about and has scored. `columns`: its
@@ -110,9 +110,9 @@ class BatchAnswers:
     ) -> None:
         self.count = count
         self.metrics = metrics or {}
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, CandidateEntry] = {}
         for one in sorted(asked, key=lambda a: a.candidate):
-            entry = self._entries.setdefault(one.candidate, Entry(one.candidate, count))
+            entry = self._entries.setdefault(one.candidate, CandidateEntry(one.candidate, count))
             entry.shadow |= one.shadow
             entry.expected[slice(None) if one.rows is None else np.asarray(one.rows, dtype=np.int64)] = True
         self._arrived = 0
@@ -144,7 +144,7 @@ class BatchAnswers:
         return True
 
     @property
-    def entries(self) -> Sequence[Entry]:
+    def entries(self) -> Sequence[CandidateEntry]:
         """All who were asked, shadows too, by name."""
         return list(self._entries.values())
 
@@ -164,7 +164,9 @@ class BatchAnswers:
     def votes(self, final: bool) -> Votes:
         """What policies see: shadows are left out. `final`: what is missing does not come any more."""
         voters = [entry for entry in self.entries if not entry.shadow]
-        voters = voters or [Entry("", self.count)]  # there is always one, which may have nothing to say
+        voters = voters or [
+            CandidateEntry("", self.count)
+        ]  # there is always one, which may have nothing to say
         nothing = np.zeros((len(voters), self.count), dtype=bool)
         pending = nothing.copy()
         for row, entry in zip(pending, voters, strict=True):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from schemas.model_pb2 import ModelDescriptor, RouterLog
 from udfs.models.descriptor import Announcement, parse
-from udfs.models.model_log import Entry, ModelLog
+from udfs.models.model_log import LogEntry, ModelLog
 
 _WITHDRAWN_KEPT = 1000  # a bound on state: withdrawn names whose versions are remembered, a data type
 
@@ -53,7 +53,7 @@ class Candidates:
         self._known[announced.name] = known
         return True
 
-    def decide(self, announced: Announcement, descriptor: bytes) -> Entry | None:
+    def decide(self, announced: Announcement, descriptor: bytes) -> LogEntry | None:
         """Take in a plan that has been checked: its entry, or None for the one in force.
 
         Raises `StaleVersionError`, see `ModelLog`.
@@ -63,7 +63,7 @@ class Candidates:
             self._plans.loaded(entry)
         return entry
 
-    def withdraw(self, name: str) -> Entry | None:
+    def withdraw(self, name: str) -> LogEntry | None:
         """Drop the candidate of this name, or all where it is empty.
 
         If the plan in force has the name, the default is in force again: returns the plan's entry then.
@@ -84,7 +84,7 @@ class Candidates:
         }
 
     @property
-    def plan(self) -> Entry | None:
+    def plan(self) -> LogEntry | None:
         """The plan in force; None: the default."""
         return self._plans.served
 

@@ -9,7 +9,7 @@ from schemas.features.declarations import Declarations
 from udfs.features.events.decoder import EventDecoder
 from udfs.features.events.joint_progress import JointProgress
 from udfs.features.events.progress import Progress
-from udfs.features.events.references import Stream, copies_of, enriched_below, source_of, streams_from
+from udfs.features.events.references import EventStream, copies_of, enriched_below, source_of, streams_from
 from udfs.features.events.view_events import ViewEvents
 from udfs.features.expressions import Expressions
 
@@ -34,7 +34,7 @@ class DecodeSpec:
         source = source_of(name, self.declared, False)
         return Progress(source, self.partitions.get(name), now)
 
-    def streams(self, name: str) -> list[Stream]:
+    def streams(self, name: str) -> list[EventStream]:
         """Those on which the events of a source go."""
         return streams_from(name, self.declared)
 
@@ -54,7 +54,7 @@ class ReferenceSpec:
     settle_ms: int
     partitions: Mapping[str, int] = field(default_factory=dict)
 
-    def streams(self) -> list[Stream]:
+    def streams(self) -> list[EventStream]:
         """Those to which rows go."""
         return enriched_below(self.source, self.declared)
 

@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.codecs.arrow_events import EventReader
+from schemas.features.arrow_events import EventReader
 from schemas.features.declarations import Source, duration_ms
 from schemas.features.feature_block import EVENT_ID, EVENT_TIME, PRODUCED
 from schemas.micro_batch import MicroBatch
+from schemas.results.dead_letter import dead_letter
 from schemas.results.records import DeadLetter
 from schemas.tensors import BadRecord
 from udfs.features.events.view_events import Split
-from udfs.serving.scoring import dead_letter
 
 FUTURE, NULL_TIME, OUT_OF_RANGE = "future", "null_time", "out_of_range"
 

@@ -22,7 +22,7 @@ def stream_of(view: FeatureView) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class EventStream:
     """`views`: the ids of those whose events travel on it; `references`: names of those that they need."""
 
     name: str
@@ -30,18 +30,18 @@ class Stream:
     references: tuple[str, ...]
 
 
-def streams_from(read: str, declared: Declarations) -> list[Stream]:
+def streams_from(read: str, declared: Declarations) -> list[EventStream]:
     """The streams on which the events of a source, or the rows of a view, go to the views that read it."""
     views = [v for v in declared.views if v.source == read]
     found = []
     for name in dict.fromkeys(map(stream_of, views)):
         own = [v for v in views if stream_of(v) == name]
         needed = {r.name: None for v in own for r in references_of(v, declared)}
-        found.append(Stream(name, tuple(v.id for v in own), tuple(needed)))
+        found.append(EventStream(name, tuple(v.id for v in own), tuple(needed)))
     return found
 
 
-def enriched_below(source: str, declared: Declarations) -> list[Stream]:
+def enriched_below(source: str, declared: Declarations) -> list[EventStream]:
     """The streams with references among the views that read a source, and those that read these."""
     found, reads = [], [source]
     while reads:

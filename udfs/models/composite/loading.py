@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from schemas.errors import DigestError
+from udfs.io.limits import Limits
 from udfs.models.composite.descriptor import graph_digest
 from udfs.models.composite.model_graph import load, named, wanted_outputs
 from udfs.models.composite.nodes import Node
@@ -13,9 +14,8 @@ from udfs.models.composite.runtime import GraphRuntime
 from udfs.models.composite.structure import in_order
 from udfs.models.descriptor import Announcement
 from udfs.models.digest import Digest
-from udfs.models.limits import Limits
 from udfs.models.load_steps import LoadSteps
-from udfs.models.runtimes.base import Artifact, Runtime, Wanted
+from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
 
 
 def load_graph(announcement: Announcement, steps: LoadSteps, scratch: Path) -> tuple[GraphRuntime, Digest]:
@@ -44,7 +44,7 @@ def load_graph(announcement: Announcement, steps: LoadSteps, scratch: Path) -> t
         digest = graph_digest(graph, digests)
         _check(announcement, digest)
 
-    def load_node(node: Node, wanted: Wanted) -> Runtime:
+    def load_node(node: Node, wanted: WantedSignature) -> Runtime:
         return steps.load(node.model_type, fetched[node.name], wanted)
 
     with steps.step("load"):

@@ -13,15 +13,15 @@ from schemas.tensors import Input, Output
 from udfs.models.composite.combine import Combination
 from udfs.models.composite.nodes import Graph, Node, OutputRef
 from udfs.models.composite.record_columns import merged
-from udfs.models.composite.runtime import Call, GraphRuntime, Results
+from udfs.models.composite.runtime import GraphRuntime, NodeCall, Results
 from udfs.models.composite.structure import ends
-from udfs.models.composite.wiring import Answers, Source, feed, source
-from udfs.models.runtimes.base import PartialInput, Runtime, Wanted
+from udfs.models.composite.wiring import Answers, ValueSource, feed, source
+from udfs.models.runtimes.base import PartialInput, Runtime, WantedSignature
 
-LoadNode = Callable[[Node, Wanted], Runtime]
+LoadNode = Callable[[Node, WantedSignature], Runtime]
 
 
-def load(graph: Graph, order: Sequence[Node], wanted: Wanted, load_node: LoadNode) -> GraphRuntime:
+def load(graph: Graph, order: Sequence[Node], wanted: WantedSignature, load_node: LoadNode) -> GraphRuntime:
     """Load each node and wire it to those before it.
 
     `order`: the nodes as `graph_structure.in_order` gives them. `wanted.outputs` pairs references with names
@@ -31,7 +31,7 @@ def load(graph: Graph, order: Sequence[Node], wanted: Wanted, load_node: LoadNod
     """
     with ExitStack() as held:
         loaded: dict[str, Runtime] = {}
-        wires: list[tuple[Node, Input, dict[str, Source]]] = []
+        wires: list[tuple[Node, Input, dict[str, ValueSource]]] = []
         for node in order:
             with named(node):
                 runtime, known = (
@@ -54,7 +54,7 @@ def load(graph: Graph, order: Sequence[Node], wanted: Wanted, load_node: LoadNod
         for node in order:
             floats = [o.name for o in loaded[node.name].outputs if o.dtype.numpy.kind == "f"]
             passed_on = tuple(name for name in floats if (node.name, name) in read)
-            calls.append(Call(node.name, loaded[node.name], feeds[node.name], passed_on))
+            calls.append(NodeCall(node.name, loaded[node.name], feeds[node.name], passed_on))
         return GraphRuntime(inputs, calls, _results(graph, wanted, loaded), held.pop_all())
 
 
@@ -78,7 +78,7 @@ def wanted_outputs(outputs: Sequence[tuple[str, str]]) -> list[OutputRef]:
         raise GraphError(str(e)) from None
 
 
-def _combined(node: Node, loaded: Mapping[str, Runtime]) -> tuple[Runtime, dict[str, Source]]:
+def _combined(node: Node, loaded: Mapping[str, Runtime]) -> tuple[Runtime, dict[str, ValueSource]]:
     known = {str(ref): source(ref, loaded) for ref in node.of}
     columns = [(ref, Output(ref, s.output.dtype, s.shape)) for ref, s in known.items()]
     return Combination(node.combine, columns, node.weights), known
@@ -86,8 +86,8 @@ def _combined(node: Node, loaded: Mapping[str, Runtime]) -> tuple[Runtime, dict[
 
 def _model(
     node: Node, fields: Sequence[str], loaded: Mapping[str, Runtime], load_node: LoadNode
-) -> tuple[Runtime, dict[str, Source]]:
-    known: dict[str, Source] = {}
+) -> tuple[Runtime, dict[str, ValueSource]]:
+    known: dict[str, ValueSource] = {}
     inputs = []
     for i in node.inputs:
         given = {str(e): e for ref in i.of for e in source(ref, loaded).elements()}
@@ -98,7 +98,7 @@ def _model(
             shape = only.shape if len(only.shape) > 1 else None  # a matrix goes as one value
         inputs.append(PartialInput(i.name, i.dtype, shape, (*i.fields, *given)))
     try:
-        return load_node(node, Wanted(inputs, node.outputs, fields, node.signature)), known
+        return load_node(node, WantedSignature(inputs, node.outputs, fields, node.signature)), known
     except InputsError as e:
         if not known:
             raise
@@ -106,7 +106,7 @@ def _model(
         raise GraphError(f"it does not take what it is wired to ({wired}): {e}") from e
 
 
-def _of_record(i: Input, known: Mapping[str, Source]) -> list[Input]:
+def _of_record(i: Input, known: Mapping[str, ValueSource]) -> list[Input]:
     """What an input reads of the record: all of it as a row, or beside other nodes' outputs single fields."""
     fields = [f for f in i.fields if f not in known]
     return [i] if len(fields) == len(i.fields) else [Input(f, i.dtype, (), (f,)) for f in fields]
@@ -116,10 +116,10 @@ def _who(node: Node, i: Input) -> str:
     return f"{node.name}.{i.name}"
 
 
-def _results(graph: Graph, wanted: Wanted, loaded: Mapping[str, Runtime]) -> Results:
+def _results(graph: Graph, wanted: WantedSignature, loaded: Mapping[str, Runtime]) -> Results:
     if wanted.outputs:
         refs = wanted_outputs(wanted.outputs)
         return [(alias, source(ref, loaded)) for ref, (_, alias) in zip(refs, wanted.outputs, strict=True)]
-    found = [Source(name, output) for name in ends(graph) for output in loaded[name].outputs]
+    found = [ValueSource(name, output) for name in ends(graph) for output in loaded[name].outputs]
     times = Counter(s.output.name for s in found)
     return [(s.output.name if times[s.output.name] == 1 else str(s), s) for s in found]

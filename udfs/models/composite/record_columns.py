@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from schemas.errors import GraphError
 from schemas.tensors import DType, Input, Output
-from udfs.models.composite.wiring import RECORD, Source
+from udfs.models.composite.wiring import RECORD, ValueSource
 
 _INTEGERS = (DType.INT32, DType.INT64)
 _FLOATS = {DType.FLOAT32, DType.FLOAT64}
 
 
-def merged(needs: Iterable[tuple[str, Input]]) -> tuple[tuple[Input, ...], dict[str, Source]]:
+def merged(needs: Iterable[tuple[str, Input]]) -> tuple[tuple[Input, ...], dict[str, ValueSource]]:
     """Inputs over the record that hold each field of `needs` (who reads, what) once, and where it is.
 
     Fields that make one row of a model stay together where they can, so that the row reaches that model as it
@@ -22,7 +22,7 @@ def merged(needs: Iterable[tuple[str, Input]]) -> tuple[tuple[Input, ...], dict[
     """
     needs = list(needs)
     dtypes, shapes = _agreed(needs)
-    place: dict[str, Source] = {}
+    place: dict[str, ValueSource] = {}
     inputs: list[Input] = []
     names = set(dtypes)
     for who, i in sorted(needs, key=lambda need: -len(need[1].fields)):
@@ -35,12 +35,12 @@ def merged(needs: Iterable[tuple[str, Input]]) -> tuple[tuple[Input, ...], dict[
             names.add(name)
             dtype = DType.FLOAT64 if len(together) > 1 else dtypes[i.fields[0]]
             inputs.append(Input(name, dtype, (len(i.fields),), i.fields))
-            row = Source(RECORD, Output(name, inputs[-1].dtype, inputs[-1].shape))
+            row = ValueSource(RECORD, Output(name, inputs[-1].dtype, inputs[-1].shape))
             place.update(zip(i.fields, row.elements(), strict=True))
     for field, dtype in dtypes.items():
         if field not in place:
             inputs.append(Input(field, dtype, shapes[field], (field,)))
-            place[field] = Source(RECORD, Output(field, dtype, shapes[field]))
+            place[field] = ValueSource(RECORD, Output(field, dtype, shapes[field]))
     return tuple(inputs), place
 
 

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from schemas.errors import PredictError
 from schemas.tensors import Columns, Input, Output
-from udfs.models.composite.wiring import RECORD, Answers, Source
+from udfs.models.composite.wiring import RECORD, Answers, ValueSource
 from udfs.models.runtimes.base import Runtime
 
-Results = Sequence[tuple[str, Source]]
+Results = Sequence[tuple[str, ValueSource]]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class NodeCall:
     """One node in its turn. `passed_on`: outputs that another node reads, which must be finite."""
 
     node: str
@@ -38,7 +38,7 @@ class GraphRuntime:
     """Loaded nodes in the order of their calls. It owns them by `held`; made by `model_graph.load`."""
 
     def __init__(
-        self, inputs: tuple[Input, ...], calls: Sequence[Call], results: Results, held: ExitStack
+        self, inputs: tuple[Input, ...], calls: Sequence[NodeCall], results: Results, held: ExitStack
     ) -> None:
         self.inputs = inputs
         self.outputs = tuple(Output(name, s.output.dtype, s.shape) for name, s in results)
@@ -61,7 +61,7 @@ class GraphRuntime:
         self._held.close()
 
 
-def _checked(call: Call, answers: Answers) -> Columns:
+def _checked(call: NodeCall, answers: Answers) -> Columns:
     try:
         return call.run(answers)
     except PredictError as e:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from schemas.errors import GraphError
+from udfs.io.limits import Limits
 from udfs.models.composite.nodes import Graph, Node, OutputRef
-from udfs.models.limits import Limits
 
 
 def in_order(graph: Graph, outputs: Sequence[OutputRef], limits: Limits) -> tuple[Node, ...]:

@@ -31,7 +31,7 @@ _BECOMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ValueSource:
     """An output of a loaded node, a column of the record, or with `element` one column of such a vector."""
 
     node: str
@@ -50,14 +50,14 @@ class Source:
         column = answers[self.node][self.output.name]
         return column if self.element is None else column[:, self.element]
 
-    def elements(self) -> list[Source]:
+    def elements(self) -> list[ValueSource]:
         """A vector by its elements, anything else as it is."""
         if self.element is not None or len(self.shape) != 1 or self.shape in _FLAT:
             return [self]
-        return [Source(self.node, self.output, at) for at in range(self.shape[0])]
+        return [ValueSource(self.node, self.output, at) for at in range(self.shape[0])]
 
 
-def source(ref: OutputRef, loaded: Mapping[str, Runtime]) -> Source:
+def source(ref: OutputRef, loaded: Mapping[str, Runtime]) -> ValueSource:
     """What a reference means. Raises `GraphError` where the node has no such output."""
     outputs = {o.name: o for o in loaded[ref.node].outputs}
     there = f"node {ref.node!r} has {', '.join(f'{o.name} {list(o.shape)}' for o in outputs.values())}"
@@ -68,10 +68,10 @@ def source(ref: OutputRef, loaded: Mapping[str, Runtime]) -> Source:
     output = outputs[ref.output or next(iter(outputs))]
     if ref.element is not None and (len(output.shape) != 1 or ref.element >= output.shape[0]):
         raise GraphError(f"there is no element {ref}; {there}")
-    return Source(ref.node, output, ref.element)
+    return ValueSource(ref.node, output, ref.element)
 
 
-def feed(who: str, wanted: Input, parts: list[Source]) -> Callable[[Answers], NDArray]:
+def feed(who: str, wanted: Input, parts: list[ValueSource]) -> Callable[[Answers], NDArray]:
     """How an input gets its column from `parts`, without a copy where one part is as wanted.
 
     Raises `GraphError` for shapes and dtypes that do not fit.
@@ -81,7 +81,7 @@ def feed(who: str, wanted: Input, parts: list[Source]) -> Callable[[Answers], ND
         if given is not wanted.dtype and wanted.dtype not in _BECOMES[given]:
             raise GraphError(f"{who} takes {wanted.dtype.value}, which {given.value} of {part} cannot become")
     dtype, inner = wanted.dtype.numpy, wanted.shape
-    vector = Source(parts[0].node, parts[0].output)
+    vector = ValueSource(parts[0].node, parts[0].output)
     whole = vector if len(parts) > 1 and parts == vector.elements() else parts[0] if len(parts) == 1 else None
     if whole is not None and (whole.shape == inner or (whole.shape in _FLAT and inner in _FLAT)):
         if whole.shape == inner:

@@ -28,7 +28,7 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedSignature:
     """What the descriptor and the data type's settings say about inputs and outputs.
 
     `inputs`: as given by the descriptor (may lack dtype or shape: see `PartialInput`), or empty.

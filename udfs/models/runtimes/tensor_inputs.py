@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from schemas.errors import InputsError
 from schemas.tensors import DType, Input
-from udfs.models.runtimes.base import PartialInput, Wanted
+from udfs.models.runtimes.base import PartialInput, WantedSignature
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class BoundInput:
     inner: tuple[int, ...]
 
 
-def bound_inputs(tensors: Sequence[ModelTensor], wanted: Wanted) -> list[BoundInput]:
+def bound_inputs(tensors: Sequence[ModelTensor], wanted: WantedSignature) -> list[BoundInput]:
     """Match a model's input tensors to record fields, in the order of `tensors`.
 
     What the descriptor gives wins where the model does not contradict it. A `(n,)` or `(n, 1)` tensor is a

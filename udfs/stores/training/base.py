@@ -12,7 +12,7 @@ from udfs.stores.online.base import StoredView
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedFeatures:
     """Features of one view. `entity_columns`: the label table's columns that hold its entity, in order;
     `history`: a Parquet file, folder or glob. Results are called `names`, one for each of `features`, or else
     with `prefix` `VIEW_vVERSION__FEATURE`, else as the features."""
@@ -27,7 +27,7 @@ class Wanted:
 
 class PointInTime(Protocol):
     def join(
-        self, labels: pa.Table, timestamp: str, wanted: Sequence[Wanted], known_at: str = ""
+        self, labels: pa.Table, timestamp: str, wanted: Sequence[WantedFeatures], known_at: str = ""
     ) -> pa.Table:
         """`labels` in their order, with each view's features as of `timestamp` (a column of epoch
         milliseconds or Arrow timestamps; those without zone are UTC; what is below a millisecond is cut off).

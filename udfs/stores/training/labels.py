@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from schemas.errors import FeatureError
 from schemas.features.declarations import FeatureType
 from schemas.features.feature_block import ARROW
-from udfs.stores.training.base import Wanted
+from udfs.stores.training.base import WantedFeatures
 
 
 def times(labels: pa.Table, name: str) -> pa.ChunkedArray:
@@ -25,7 +25,7 @@ def times(labels: pa.Table, name: str) -> pa.ChunkedArray:
     )
 
 
-def keys(labels: pa.Table, wanted: Wanted) -> list[pa.ChunkedArray]:
+def keys(labels: pa.Table, wanted: WantedFeatures) -> list[pa.ChunkedArray]:
     """The entity's columns in the view's types. Raises `FeatureError` where one is missing or of another."""
     found = []
     for name, (_, kind) in zip(wanted.entity_columns, wanted.view.entity, strict=True):
@@ -39,7 +39,7 @@ def keys(labels: pa.Table, wanted: Wanted) -> list[pa.ChunkedArray]:
     return found
 
 
-def result_names(taken: Sequence[str], wanted: Sequence[Wanted]) -> list[tuple[str, ...]]:
+def result_names(taken: Sequence[str], wanted: Sequence[WantedFeatures]) -> list[tuple[str, ...]]:
     """For each of `wanted` the columns that its features become. Raises `FeatureError` where two would be
     called the same, or what is wanted does not fit its view."""
     found = []

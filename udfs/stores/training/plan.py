@@ -11,7 +11,7 @@ from schemas.errors import FeatureError
 from udfs.io.s3 import S3Options
 from udfs.stores.history.files import file_system, find_files
 from udfs.stores.registry.base import FeatureRef, Registry
-from udfs.stores.training.base import Wanted
+from udfs.stores.training.base import WantedFeatures
 
 _SQL = {
     pa.bool_(): "BOOLEAN",
@@ -45,7 +45,7 @@ def wanted_of(
     entities: Mapping[str, str],
     history: str,
     prefix: bool = False,
-) -> list[Wanted]:
+) -> list[WantedFeatures]:
     """One for each view. `inputs`: what a feature becomes (empty: its own name, or with `prefix`) -> feature.
     `history`: the place below which each view has a folder. Raises `RegistryError`."""
     views: dict[str, list[tuple[str, str]]] = {}
@@ -58,7 +58,7 @@ def wanted_of(
         names = tuple(name for name, _ in pairs)
         where = f"{history.rstrip('/')}/{view}"
         features = tuple(feature for _, feature in pairs)
-        found.append(Wanted(stored, features, columns, where, prefix, names if all(names) else ()))
+        found.append(WantedFeatures(stored, features, columns, where, prefix, names if all(names) else ()))
     return found
 
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from schemas.errors import FeatureError
 from schemas.features.feature_block import ARROW, CREATED, TIMESTAMP
 from udfs.io.s3 import S3Options
-from udfs.stores.training.base import Wanted
+from udfs.stores.training.base import WantedFeatures
 from udfs.stores.training.history import ORDINAL, read_history
 from udfs.stores.training.labels import keys, result_names, times
 
@@ -31,7 +31,7 @@ class DuckPointInTime:
         self._s3 = s3 or S3Options()
 
     def join(
-        self, labels: pa.Table, timestamp: str, wanted: Sequence[Wanted], known_at: str = ""
+        self, labels: pa.Table, timestamp: str, wanted: Sequence[WantedFeatures], known_at: str = ""
     ) -> pa.Table:
         names = result_names(labels.schema.names, wanted)
         asked = {"row": pa.array(range(len(labels)), pa.int64()), "t": times(labels, timestamp)}
@@ -45,7 +45,7 @@ class DuckPointInTime:
                 labels = labels.append_column(name, joined.column(f"f{n}").cast(ARROW[kinds[feature]]))
         return labels
 
-    def _join(self, asked: pa.Table, wanted: Wanted) -> pa.Table:
+    def _join(self, asked: pa.Table, wanted: WantedFeatures) -> pa.Table:
         view = wanted.view
         span = pc.min_max(asked.column("t")).as_py()
         since, until = (span["min"] or 0) - view.ttl_ms, span["max"] or 0
@@ -61,7 +61,7 @@ class DuckPointInTime:
                 raise FeatureError(f"history of {view.id} cannot be joined: {e}") from e
 
 
-def _sql(wanted: Wanted, with_known: bool) -> str:
+def _sql(wanted: WantedFeatures, with_known: bool) -> str:
     ttl, entity = wanted.view.ttl_ms, [_quoted(name) for name, _ in wanted.view.entity]
     same = " AND ".join(f"asked.k{n} = rows.{name}" for n, name in enumerate(entity))
     at, created = f"rows.{TIMESTAMP}", f"rows.{CREATED}"

@@ -6,14 +6,14 @@ import re
 
 from schemas.errors import InputsError
 from schemas.tensors import DType, Input
-from udfs.models.runtimes.base import PartialInput, Wanted
+from udfs.models.runtimes.base import PartialInput, WantedSignature
 from udfs.models.runtimes.pmml.document import Document, Field
 
 _TYPES = {"double": DType.FLOAT64, "float": DType.FLOAT64, "integer": DType.INT64, "boolean": DType.BOOL}
 _NUMBERS = {DType.FLOAT32, DType.FLOAT64, DType.INT32, DType.INT64}
 
 
-def record_inputs(document: Document, wanted: Wanted) -> tuple[Input, ...]:
+def record_inputs(document: Document, wanted: WantedSignature) -> tuple[Input, ...]:
     """One scalar input a mining field, named for it, read from the record field of the same name.
 
     The descriptor's inputs may name another record field for a PMML field, or give one wide input whose

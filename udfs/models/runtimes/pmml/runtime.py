@@ -11,7 +11,7 @@ import orjson
 
 from schemas.errors import InputsError, LoadError, PredictError, UnprovenModelError
 from schemas.tensors import Columns, DType, Input, Output
-from udfs.models.runtimes.base import Artifact, Wanted
+from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.pmml.document import Document, parse
 from udfs.models.runtimes.pmml.forest import mend
 from udfs.models.runtimes.pmml.inputs import record_inputs
@@ -95,7 +95,7 @@ class PmmlRuntime:
         ).decode()
 
 
-def load(artifact: Artifact, wanted: Wanted) -> PmmlRuntime:
+def load(artifact: Artifact, wanted: WantedSignature) -> PmmlRuntime:
     """Check, mend and load a PMML document.
 
     Raises `UnsafeModelError`, `LoadError`, `InputsError`, `UnprovenModelError`.
@@ -123,7 +123,7 @@ def load(artifact: Artifact, wanted: Wanted) -> PmmlRuntime:
     return PmmlRuntime(model, inputs, outputs, missing_allowed(document))
 
 
-def _outputs(model: JvmModel, document: Document, wanted: Wanted) -> list[tuple[str, Output]]:
+def _outputs(model: JvmModel, document: Document, wanted: WantedSignature) -> list[tuple[str, Output]]:
     """(name in the model, output), those wanted or all. A label is a number where the target is one."""
     numeric_target = any(t.data_type in _NUMERIC for t in document.targets)
     labels = {

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from schemas.errors import InputsError, LoadError
-from udfs.models.runtimes.base import Artifact, Runtime, Wanted
+from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
 from udfs.models.runtimes.tensor_inputs import ModelTensor, bound_inputs
 from udfs.models.runtimes.tensorflow.graph_safety import check_graph_def, parsed
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, node_of
@@ -25,7 +25,7 @@ MULTIPLIES = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2"})
 ELEMENTWISE = frozenset({"Add", "AddV2", "BiasAdd", "Mul", "RealDiv", "Sub"})
 
 
-def load(artifact: Artifact, wanted: Wanted) -> Runtime:
+def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     """Load a frozen graph from bytes or a file.
 
     Inputs are the given ones, or the placeholders that the outputs depend on; outputs are the given ones, or
@@ -83,7 +83,7 @@ def _content(artifact: Artifact) -> bytes:
         raise LoadError(f"a frozen graph is one file: {e.strerror or e}") from e
 
 
-def _outputs(walk: GraphWalk, wanted: Wanted) -> dict[str, str]:
+def _outputs(walk: GraphWalk, wanted: WantedSignature) -> dict[str, str]:
     """Output name -> tensor name, as asked for or as found."""
     if wanted.outputs:
         outputs = {alias or _short(name): _full(name) for name, alias in wanted.outputs}

@@ -8,7 +8,7 @@ from typing import Any
 
 from schemas.errors import InputsError, LoadError, UnsafeModelError
 from udfs.models.runtimes.archive import SAVED_MODEL, saved_model_folder, unpack
-from udfs.models.runtimes.base import Artifact, Runtime, Wanted
+from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
 from udfs.models.runtimes.tensor_inputs import ModelTensor, bound_inputs
 from udfs.models.runtimes.tensorflow.frozen_graph import VARIABLES
 from udfs.models.runtimes.tensorflow.graph_safety import check_saved_model, initialisers, parsed
@@ -29,7 +29,7 @@ DEFAULT_SIGNATURE = "serving_default"
 
 
 def load(
-    artifact: Artifact, wanted: Wanted, max_bytes: int = MAX_BYTES, max_files: int = MAX_FILES
+    artifact: Artifact, wanted: WantedSignature, max_bytes: int = MAX_BYTES, max_files: int = MAX_FILES
 ) -> Runtime:
     """Load a SavedModel of TensorFlow 1 or 2 from archive bytes, an archive file, or a folder.
 
@@ -47,7 +47,7 @@ def load(
         return _load(unpack(data, Path(folder), max_bytes, max_files), wanted)
 
 
-def _load(folder: Path, wanted: Wanted) -> Runtime:
+def _load(folder: Path, wanted: WantedSignature) -> Runtime:
     configured_tensorflow()
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel  # noqa: PLC0415
 
@@ -103,7 +103,7 @@ def _signature(meta: Any, wanted: str) -> Any:
     return callable_[name]
 
 
-def _outputs(signature: Any, wanted: Wanted) -> dict[str, str]:
+def _outputs(signature: Any, wanted: WantedSignature) -> dict[str, str]:
     """Output name -> tensor name."""
     pairs = list(wanted.outputs) or [(key, key) for key in sorted(signature.outputs)]
     fetches: dict[str, str] = {}

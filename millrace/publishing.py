@@ -1,0 +1,108 @@
+"""Publishing models from a program, as `millrace publish` does: checked here by the code that jobs load with.
+
+```
+published = publish_model(Path("model.pmml"), ModelStream(folder=Path("models")), data_type="wine")
+```
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from millrace.announce import ModelStream
+from millrace.options import INLINE_LIMIT
+from udfs.io.s3 import S3Options
+from udfs.models.runtimes.base import PartialInput
+
+if TYPE_CHECKING:
+    from millrace.checking import Checked
+
+__all__ = ["INLINE_LIMIT", "ModelStream", "PartialInput", "Published", "S3Options", "publish_model"]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was published: how the check went, the version, where the descriptor is, and what was uploaded."""
+
+    checked: Checked
+    version: int
+    place: str
+    uploaded: tuple[str, ...]
+
+
+def publish_model(
+    path: Path,
+    stream: ModelStream,
+    *,
+    data_type: str,
+    name: str = "",
+    version: int = 0,
+    model_type: str = "",
+    description: str = "",
+    fields: Sequence[str] = (),
+    inputs: Sequence[PartialInput] = (),
+    outputs: Sequence[tuple[str, str]] = (),
+    metrics: Mapping[str, float] | None = None,
+    signature: str = "",
+    force: bool = False,
+    upload: str = "",
+    inline_limit: int = INLINE_LIMIT,
+    s3: S3Options | None = None,
+) -> Published:
+    """Check the model at `path` by loading and trying it, then hand its descriptor to `stream`.
+
+    `name`: by default the data type. `version`: 0 for the present time in epoch milliseconds. `model_type`:
+    by default seen from the content. `fields`: the record's fields in the order of the model's columns.
+    `outputs`: (name in the model, name in results). A model of more than `inline_limit` bytes is put below
+    `upload` (`s3://bucket/prefix` or `file:/folder`). `force`: serve it although an equal or newer version
+    was seen.
+
+    Raises the `ModelError` of the step that fails, `SettingsError` for what does not fit together, and
+    `SourceError` where the stream does not take the descriptor.
+    """
+    from millrace.checking import check  # noqa: PLC0415
+    from millrace.placement import place  # noqa: PLC0415
+    from udfs.models.descriptor import build  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="millrace-") as scratch:
+        checked = check(
+            path,
+            Path(scratch),
+            data_type=data_type,
+            name=name,
+            model_type=model_type,
+            fields=tuple(fields),
+            inputs=tuple(inputs),
+            outputs=tuple(outputs),
+            signature=signature,
+            inline_limit=inline_limit,
+        )
+        model = checked.announcement
+        placed = place(checked, upload, inline_limit, s3 or S3Options())
+        created_ms, next_version = stream.moment(model.data_type)
+        version = version or next_version
+        descriptor = build(
+            data_type=model.data_type,
+            name=model.name,
+            model_type=model.model_type,
+            description=description,
+            data=model.data,
+            location=placed.location,
+            graph=placed.graph,
+            version=version,
+            created_ms=created_ms,
+            sha256=model.sha256,
+            size=model.size,
+            # With `fields` the order is in no other place, so the descriptor carries it to the job.
+            inputs=checked.stated_inputs() if fields else tuple(inputs),
+            outputs=model.outputs,
+            metrics=dict(metrics or {}),
+            signature=signature,
+            force=force,
+        )
+        where = stream.send(model.data_type, model.name, version, created_ms, descriptor)
+    return Published(checked, version, where, placed.uploaded)

@@ -1,0 +1,22 @@
+"""The model types, in one place: which module loads which.
+
+A type's number on the wire stands in `schemas/model.proto`; everything else that lists types (loading, the
+executors of speculation, the command) reads them here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+RUNTIMES: Mapping[str, str] = {
+    "TENSORFLOWSAVED": "udfs.models.runtimes.tensorflow.saved_model",
+    "TENSORFLOW": "udfs.models.runtimes.tensorflow.frozen_graph",
+    "PMML": "udfs.models.runtimes.pmml.runtime",
+    "ONNX": "udfs.models.runtimes.onnx.runtime",
+}
+"""Model type -> the module with its `load`, in the order in which speculation makes executors for them."""
+
+COMPOSITE = "GRAPH"
+"""The type of a model made of others; it is loaded by `udfs.models.composite.loading`."""
+
+MODEL_TYPES = (*RUNTIMES, COMPOSITE)

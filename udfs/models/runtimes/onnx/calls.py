@@ -1,0 +1,59 @@
+"""One call of an ONNX model: record columns to tensors, and to as many rows as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import PredictError
+from schemas.tensors import Columns
+from udfs.models.runtimes.onnx.session import Session
+from udfs.models.runtimes.onnx.tensors import Element, fed
+from udfs.models.runtimes.tensor_inputs import BoundInput
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """An input as it is bound to records, and the model's own element type of it."""
+
+    bound: BoundInput
+    element: Element
+
+
+def tensors_of(feeds: Iterable[Feed], columns: Columns) -> dict[str, NDArray]:
+    """Input name -> tensor `(n, *inner)`. Raises `PredictError`."""
+    made = {}
+    for f in feeds:
+        name = f.bound.input.name
+        try:
+            made[name] = fed(columns[name], f.element, name, f.bound.inner)
+        except KeyError:
+            raise PredictError(f"the block has no column {name!r}, which the model reads") from None
+        except (TypeError, ValueError) as e:
+            raise PredictError(f"input {name!r} is not as the model takes it: {e}") from e
+    return made
+
+
+def call(
+    session: Session, names: Sequence[str], arrays: Mapping[str, NDArray], count: int, batch: int
+) -> list[NDArray]:
+    """Results for `count` rows. `batch`: the rows that each call must have, 0 for any. Raises `PredictError`.
+
+    A call that is short of rows has its last one repeated: values that are surely valid.
+    """
+    if not batch:
+        return session.run(names, arrays)
+    parts = []
+    for start in range(0, count, batch):
+        some = {name: a[start : start + batch] for name, a in arrays.items()}
+        missing = max(start + batch - count, 0)
+        if missing:
+            some = {n: np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for n, a in some.items()}
+        results = session.run(names, some)
+        if any(r.ndim == 0 or len(r) != batch for r in results):
+            raise PredictError(f"the model does not answer with one row for each of {batch} records")
+        parts.append([r[: batch - missing] for r in results])
+    return [np.concatenate(rs) for rs in zip(*parts, strict=True)]

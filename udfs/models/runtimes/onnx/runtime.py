@@ -1,0 +1,115 @@
+"""The ONNX runtime: one call of ONNX Runtime a micro-batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import InputsError, LoadError, PredictError
+from schemas.tensors import Columns
+from udfs.models.runtimes.base import Artifact, WantedSignature
+from udfs.models.runtimes.onnx.calls import Feed, call, tensors_of
+from udfs.models.runtimes.onnx.document import answers, keep_only, parsed
+from udfs.models.runtimes.onnx.outputs import Fetch, chosen, fetches
+from udfs.models.runtimes.onnx.safety import Bounds, check
+from udfs.models.runtimes.onnx.session import Session
+from udfs.models.runtimes.onnx.tensors import ELEMENTS, model_tensor
+from udfs.models.runtimes.tensor_inputs import ModelTensor, bound_inputs
+
+MAX_SECONDS = 10.0
+
+
+class OnnxRuntime:
+    """A model in a session. `batch`: the number of rows that each call must have, 0 for any."""
+
+    def __init__(self, session: Session, feeds: Sequence[Feed], fetched: Sequence[Fetch], batch: int) -> None:
+        self.inputs = tuple(f.bound.input for f in feeds)
+        self.outputs = tuple(o for f in fetched for o, _ in f.outputs)
+        self._session: Session | None = session
+        self._feeds, self._fetched, self._batch = tuple(feeds), tuple(fetched), batch
+        self._names = [f.tensor for f in fetched]
+
+    def predict(self, columns: Columns) -> Columns:
+        """Score n records: columns `(n, *shape)` in and out. Raises `PredictError`."""
+        if self._session is None:
+            raise PredictError("the model is closed")
+        arrays = tensors_of(self._feeds, columns)
+        count = len(next(iter(arrays.values())))
+        if count == 0:  # some operators do not take it
+            return {o.name: np.empty((0, *o.shape), o.dtype.numpy) for o in self.outputs}
+        answer: dict[str, NDArray] = {}
+        results = call(self._session, self._names, arrays, count, self._batch)
+        for fetch, result in zip(self._fetched, results, strict=True):
+            answer |= fetch.columns(result, count)
+        return answer
+
+    def close(self) -> None:
+        self._session = None  # the last reference: its memory goes with it
+
+
+def load(
+    artifact: Artifact,
+    wanted: WantedSignature,
+    bounds: Bounds | None = None,
+    max_seconds: float = MAX_SECONDS,
+) -> OnnxRuntime:
+    """Load an ONNX model from bytes or a file.
+
+    It is cut down to what the wanted outputs need; only that is judged, and only its inputs are asked of
+    records. A ZipMap's output is one output a class, `output_class`. A model whose first dimension is fixed
+    is taken where the descriptor states the shape that one record has: blocks are cut and filled up to it.
+    `max_seconds` bounds each call of a model in which something repeats. Raises `UnsafeModelError`,
+    `LoadError` and `InputsError`.
+    """
+    data = _content(artifact)
+    model = parsed(data)
+    wishes = chosen(answers(model), wanted)
+    cut = keep_only(model, {c.answer.tensor for c in wishes})
+    repeats = check(model, len(data), bounds)
+    weights = {t.name for t in model.graph.initializer}  # older files list these among the inputs
+    declared = [i for i in model.graph.input if i.name not in weights]
+    if not declared:
+        raise InputsError("the outputs depend on no input: choose others")
+    tensors = [model_tensor(i) for i in declared]
+    batch = _fixed_batch(tensors, wanted)
+    if batch:
+        tensors = [replace(t, shape=(None, *(t.shape or ())[1:])) for t in tensors]
+    feeds = [
+        Feed(b, ELEMENTS[i.type.tensor_type.elem_type])
+        for b, i in zip(bound_inputs(tensors, wanted), declared, strict=True)
+    ]
+    session = Session(model.SerializeToString() if cut else data, max_seconds if repeats else None)
+    return OnnxRuntime(session, feeds, fetches(session, feeds, wishes, batch), batch)
+
+
+def _content(artifact: Artifact) -> bytes:
+    if artifact.data is not None:
+        return artifact.data
+    assert artifact.path is not None
+    try:
+        return artifact.path.read_bytes()
+    except OSError as e:
+        raise LoadError(f"an ONNX model is one file: {e.strerror or e}") from e
+
+
+def _fixed_batch(tensors: Sequence[ModelTensor], wanted: WantedSignature) -> int:
+    """The first dimension where it is a number and the descriptor says what one record is of it, else 0."""
+    sizes = {t.shape[0] for t in tensors if t.shape}
+    if sizes <= {None}:
+        return 0
+    stated = {p.name for p in wanted.inputs if p.shape is not None}
+    for t in tensors:
+        if t.shape and t.shape[0] is not None and t.name not in stated:
+            record = f"{t.dtype or t.dtype_name}[{','.join(str(d or '?') for d in t.shape[1:])}]"
+            raise InputsError(
+                f"input {t.name!r} takes {t.shape[0]} records a call: export it with a first dimension of "
+                f"any size, or state what one record is, as in --input '{t.name}:{record}'"
+            )
+    if len(sizes) > 1:
+        said = ", ".join(str(s or "any number") for s in sizes)
+        raise InputsError(f"one input takes {said} of records a call: export with one first dimension")
+    (size,) = sizes
+    return size or 0

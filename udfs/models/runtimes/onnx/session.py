@@ -1,0 +1,119 @@
+"""ONNX Runtime as a slot uses it: on the CPU, in the calling thread, within a bound of memory.
+
+All sessions of a process share one arena, so that what their intermediate results take is bounded: an
+operator that asks for more fails, where the process would be killed. Weights lie outside it, and go with
+their session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from threading import Lock, Timer
+from typing import Any
+
+from numpy.typing import NDArray
+
+from schemas.errors import LoadError, PredictError
+
+ARENA_BYTES = 2 << 30
+_EXTEND_AS_REQUESTED = 1
+_FATAL = 4
+_STARTING = Lock()
+
+
+def configured_onnxruntime() -> Any:
+    """The `onnxruntime` module, quiet and with its arena."""
+    with _STARTING:
+        return _onnxruntime()
+
+
+@cache
+def _onnxruntime() -> Any:
+    import onnxruntime as ort  # noqa: PLC0415
+
+    ort.set_default_logger_severity(_FATAL)
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    bound = {"max_mem": ARENA_BYTES, "arena_extend_strategy": _EXTEND_AS_REQUESTED}
+    ort.create_and_register_allocator(memory, ort.OrtArenaCfg(bound))
+    return ort
+
+
+class OverdueError(PredictError):
+    """A call was ended because it took too long."""
+
+
+class Session:
+    """A model that ONNX Runtime has taken. Raises `LoadError` where it does not.
+
+    `max_seconds`: a call that takes longer is ended; None for models that cannot go on for ever, whose calls
+    need no clock beside them.
+    """
+
+    def __init__(self, content: bytes, max_seconds: float | None) -> None:
+        ort = configured_onnxruntime()
+        self._ort, self._max_seconds = ort, max_seconds
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = _FATAL
+        for name, value in (
+            (
+                "session.load_model_format",
+                "ONNX",
+            ),  # bytes could be its own format too, which is not looked into
+            ("session.use_env_allocators", "1"),
+            ("session.use_device_allocator_for_initializers", "1"),
+        ):
+            options.add_session_config_entry(name, value)
+        try:
+            # without fallback: it tries the same again, and says so on standard output
+            self._session = ort.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
+        # pybind11 exceptions of its own, one a status code, and RuntimeErrors
+        except Exception as e:
+            raise LoadError(f"ONNX Runtime does not take the model: {reason(e)}") from e
+        self._plain = ort.RunOptions()
+        self._plain.log_severity_level = _FATAL
+
+    def outputs(self) -> Mapping[str, tuple[str, list[int | str | None]]]:
+        """Name -> element type such as `tensor(float)`, and the declared shape with the batch dimension."""
+        return {o.name: (o.type, o.shape) for o in self._session.get_outputs()}
+
+    def run(self, fetches: Sequence[str], feeds: Mapping[str, NDArray]) -> list[NDArray]:
+        """Raises `PredictError`."""
+        try:
+            if self._max_seconds is None:
+                return self._session.run(fetches, feeds, self._plain)
+            with self._ended_after(self._max_seconds) as options:
+                return self._session.run(fetches, feeds, options)
+        except OverdueError:
+            raise
+        except Exception as e:
+            raise PredictError(f"the model failed on the block: {reason(e)}") from e
+
+    @contextmanager
+    def _ended_after(self, seconds: float) -> Iterator[Any]:
+        options = self._ort.RunOptions()
+        options.log_severity_level = _FATAL
+        timer = Timer(seconds, setattr, (options, "terminate", True))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield options
+        except Exception:
+            if options.terminate:
+                raise OverdueError(f"a loop in the model had not ended after {seconds:g} s") from None
+            raise
+        finally:
+            timer.cancel()
+
+
+def reason(error: Exception) -> str:
+    """The first line of an error, without ONNX Runtime's frame of status codes and source files."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if text.startswith("[ONNXRuntimeError]"):
+        text = text.split(" : ", 3)[-1]
+    return text[:300]

@@ -1,0 +1,93 @@
+"""ONNX's element types, and how record columns become tensors of them and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import LoadError, PredictError
+from schemas.onnx_model_pb2 import Type, ValueInfo
+from schemas.tensors import DType
+from udfs.models.runtimes.tensor_inputs import ModelTensor
+
+_SHOWN = 5  # rows that an error names
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """An element type: its name in ONNX Runtime, numpy's, and the type in which records hold its values."""
+
+    name: str
+    numpy: np.dtype
+    dtype: DType
+
+
+def _element(name: str, numpy: str, dtype: DType) -> Element:
+    return Element(name, np.dtype(numpy), dtype)
+
+
+ELEMENTS = {
+    1: _element("float", "float32", DType.FLOAT32),
+    2: _element("uint8", "uint8", DType.INT32),
+    3: _element("int8", "int8", DType.INT32),
+    4: _element("uint16", "uint16", DType.INT32),
+    5: _element("int16", "int16", DType.INT32),
+    6: _element("int32", "int32", DType.INT32),
+    7: _element("int64", "int64", DType.INT64),
+    8: _element("string", "object", DType.TEXT),
+    9: _element("bool", "bool", DType.BOOL),
+    10: _element("float16", "float16", DType.FLOAT32),
+    11: _element("double", "float64", DType.FLOAT64),
+    12: _element("uint32", "uint32", DType.INT64),
+}
+"""By the number that ONNX gives. uint64, complex, bfloat16 and narrower ones have no place in a record."""
+
+_BY_NAME = {f"tensor({e.name})": e for e in ELEMENTS.values()}
+
+
+def element_of(name: str) -> Element | None:
+    """The type called `name` by ONNX Runtime, such as `tensor(float)`."""
+    return _BY_NAME.get(name)
+
+
+def model_tensor(value: ValueInfo) -> ModelTensor:
+    """An input as declared. Dimensions that are named, absent or not positive are None."""
+    if value.type.WhichOneof("value") != "tensor_type":
+        raise LoadError(
+            f"input {value.name!r} is no dense tensor (a sequence, a map or sparse): export one a column"
+        )
+    return ModelTensor(value.name, *_typed(value.type), _shape(value.type))
+
+
+def fed(column: NDArray, element: Element, name: str, inner: tuple[int, ...]) -> NDArray:
+    """A column as a tensor `(n, *inner)`. Raises `PredictError` for numbers that the narrower type lacks."""
+    if element.numpy.kind in "iu" and column.dtype != element.numpy:
+        bounds = np.iinfo(element.numpy)
+        wrong = (column < bounds.min) | (column > bounds.max)
+        if wrong.any():
+            rows = np.unique(np.nonzero(wrong)[0])[:_SHOWN].tolist()
+            raise PredictError(f"input {name!r} is {element.name} in the model, too narrow for rows {rows}")
+    array = np.ascontiguousarray(column, element.numpy)
+    return array if array.ndim == 1 + len(inner) else array.reshape(-1, *inner)
+
+
+def answered(result: NDArray, element: Element) -> NDArray:
+    """A result in the type in which records hold it."""
+    return result if element.numpy == element.dtype.numpy else result.astype(element.dtype.numpy)
+
+
+def _typed(declared: Type) -> tuple[DType | None, str]:
+    number = declared.tensor_type.elem_type
+    element = ELEMENTS.get(number)
+    return (element.dtype, element.name) if element else (None, _NAMES.get(number, f"number {number}"))
+
+
+_NAMES = {13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16"}
+
+
+def _shape(declared: Type) -> tuple[int | None, ...] | None:
+    if not declared.tensor_type.HasField("shape"):
+        return None
+    return tuple(d.dim_value if d.dim_value > 0 else None for d in declared.tensor_type.shape.dim)
