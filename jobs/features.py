@@ -23,7 +23,6 @@ from operators.kafka_check import check_topics, partitions
 from operators.key_groups import KeyGroups, key_groups
 from operators.rows import DEAD_LETTERS
 from operators.side_outputs import side_output
-from operators.sinks.kafka import Delivery
 from operators.sources.folder import folder_records
 from operators.sources.gathering import DataTypes, micro_batches
 from operators.sources.kafka import Reading, kafka_records
@@ -32,6 +31,7 @@ from udfs.features.events.decode_spec import DecodeSpec, ReferenceSpec
 from udfs.features.events.reading import read_references, read_sources
 from udfs.features.events.references import streams_from
 from udfs.features.loading import load_declarations
+from udfs.io.delivery import Delivery
 
 
 def build(env: StreamExecutionEnvironment, settings: FeatureSettings) -> None:

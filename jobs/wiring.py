@@ -17,11 +17,13 @@ from operators.rows import DEAD_LETTERS, MODEL_EVENTS, MODEL_STATS, OUTPUTS
 from operators.serving.scorer import Scorer
 from operators.side_outputs import side_output
 from operators.sinks.folder import add_folder_sink
-from operators.sinks.kafka import Delivery, add_kafka_sink
+from operators.sinks.kafka import add_kafka_sink
 from operators.sources.folder import FolderReading, folder_records
-from operators.sources.gathering import DataTypes, Gathering, micro_batches
+from operators.sources.gathering import DataTypes, micro_batches
 from operators.sources.kafka import Reading, kafka_records
 from operators.sources.models import PublishedModels
+from udfs.io.delivery import Delivery
+from udfs.io.gathering import Gathering
 from udfs.models.model_store import StoreSpec
 
 

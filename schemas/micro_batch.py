@@ -1,7 +1,7 @@
 """A micro-batch of records, and the bytes as which it crosses from the JVM to Python and lies in state.
 
 The layout has a version and is made for numpy: arrays of numbers, then the bytes of all payloads, all keys
-and all headers one after the other. `schemas/state/micro_batch.md` describes it;
+and all headers one after the other. `schemas/state/README.md` describes it;
 `operators/jvm/millrace/MicroBatch.java` writes it, and this module reads and writes it.
 """
 

@@ -12,7 +12,7 @@ from schemas.errors import LoadError
 from schemas.results.answers import Answer, Asked, Request
 from schemas.results.records import ModelEvent
 from schemas.tensors import Columns
-from tests.serving_fakes import Doubling, block_of, loaded_model
+from tests.serving_fakes import Doubling, batch_of, loaded_model
 from udfs.ensemble.execution.clock import Clock
 from udfs.ensemble.execution.drill import Drill
 from udfs.ensemble.execution.executor import Executor
@@ -179,7 +179,7 @@ class Bench:
         asked = tuple(Asked(name, rows) for name in names)
         request = Request(f"b{self.blocks}", "t", now, int(now + ms), asked)
         payloads = [n if isinstance(n, bytes) else b'{"a":%f}' % n for n in numbers]
-        return self.executor.request(key, request, block_of(payloads))
+        return self.executor.request(key, request, batch_of(payloads))
 
     def answers(self, count: int = 1, key: str = "0/t") -> list[Answer]:
         """Wait for so many answers."""

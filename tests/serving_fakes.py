@@ -72,7 +72,7 @@ class Loads:
         return loaded_model(runtime, announced.name, announced.version, announced.sha256, announced.data_type)
 
 
-def block_of(payloads: list[bytes], data_type: str = "t", start: int = 0, **more) -> MicroBatch:  # type: ignore[no-untyped-def]
+def batch_of(payloads: list[bytes], data_type: str = "t", start: int = 0, **more) -> MicroBatch:  # type: ignore[no-untyped-def]
     n = len(payloads)
     more = {"event_times": [5] * n} | more
     return MicroBatch(

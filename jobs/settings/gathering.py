@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from operators.sources.gathering import Gathering
+from udfs.io.gathering import Gathering
 
 _DEFAULTS = {
     "thread": Gathering(max_records=1024, min_ms=5, max_ms=50),

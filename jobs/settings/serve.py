@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 from jobs.settings.gathering import Batching
 from jobs.settings.run import RunSettings, S, settings_of
 from jobs.settings.streams import DataType, Folder, Kafka
-from operators.sources.gathering import Gathering
 from schemas.codecs.factory import CodecSpec
+from udfs.io.gathering import Gathering
 from udfs.io.s3 import S3Options
 from udfs.models.loading import LoadPolicy
 from udfs.models.model_store import StoreSpec

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from operators.sinks.kafka import Delivery
+from udfs.io.delivery import Delivery
 
 
 class Broker(BaseModel):

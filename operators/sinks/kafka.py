@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pyflink.datastream import DataStream
 from pyflink.java_gateway import get_gateway
 
 from operators.kafka import KafkaConnection
 from operators.sources.gathering import java_map
+from udfs.io.delivery import Delivery
 
 _BATCHING = {
     # An output batch reaches the producer in one go: what it cannot send at once it gathers.
@@ -16,17 +15,6 @@ _BATCHING = {
     # With the producer's own size of 16 kB the sink alone costs a third of the throughput.
     "batch.size": "262144",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """`exactly_once`: outputs appear to read-committed readers at checkpoints; else at once, and a repeat is
-    possible after a failure. `prefix` names the job's transactions and must be its own; `timeout_ms` covers
-    the longest outage."""
-
-    exactly_once: bool
-    prefix: str
-    timeout_ms: int = 600_000
 
 
 def add_kafka_sink(

@@ -12,19 +12,7 @@ from pyflink.java_gateway import get_gateway
 from operators.flink_internals import keyed_by_first
 from operators.key_groups import KeyGroups
 from operators.rows import KEYED_BYTES
-
-
-@dataclass(frozen=True, slots=True)
-class Gathering:
-    """When a micro-batch is closed: at `max_records` or `max_bytes`; else `min_ms` after the one before it,
-    where the next operator has taken that one, and after `max_ms` in any case. See
-    `operators/jvm/millrace/MicroBatcher.java`.
-    """
-
-    max_records: int = 1024
-    max_bytes: int = 4 << 20
-    min_ms: int = 5
-    max_ms: int = 50
+from udfs.io.gathering import Gathering
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from schemas.micro_batch import encode_micro_batch
 from schemas.results.answers import Answer, AnswerOutcome, Asked, Reason, Request
 from schemas.results.records import ModelEvent, decode
 from tests.executor_fakes import STICKS, WAIT, Bench, Sticking
-from tests.serving_fakes import block_of
+from tests.serving_fakes import batch_of
 from udfs.ensemble.execution.executor_spec import ExecutorSpec
 from udfs.ensemble.execution.job import decode_pending
 from udfs.models.descriptor import DECIDE, build
@@ -86,7 +86,7 @@ class Flink:
         self.bench.blocks += 1
         now = int(self.bench.hands.now)
         request = Request(f"b{self.bench.blocks}", "t", now, now + ms, (Asked(name),))
-        _, block = row_of(key, encode_micro_batch(block_of([b'{"a":%f}' % number])))
+        _, block = row_of(key, encode_micro_batch(batch_of([b'{"a":%f}' % number])))
         _, value = request_row(key, request, block)
         return self.sent(self.operator.process_element1(value, self.context()))
 

@@ -11,7 +11,7 @@ from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import PlanError
 from schemas.plans.plan import All, ByHash, ByRule, Plan, Rule, read_plan, write_plan
 from schemas.results.records import EventKind
-from tests.serving_fakes import block_of
+from tests.serving_fakes import batch_of
 from udfs.ensemble.routing.router import Routed, Router
 from udfs.models.descriptor import DECIDE, PLAN_NAME, WITHDRAW, build, parse
 
@@ -40,7 +40,7 @@ class Stand:
         return self.tell(operation=DECIDE, plan=write_plan(plan).decode(), version=version, **more)
 
     def route(self, *numbers: float) -> list[Routed]:
-        return list(self.router.route(block_of([b'{"a":%d}' % n for n in numbers], start=7)))
+        return list(self.router.route(batch_of([b'{"a":%d}' % n for n in numbers], start=7)))
 
     def asked(self, *numbers: float) -> dict[str, tuple[int, ...] | None]:
         (one,) = self.route(*numbers)
@@ -255,7 +255,7 @@ def test_every_record_is_asked_of_somebody_who_may_decide(names, route, shadow, 
     for name in sorted(names):
         stand.model(name)
     stand.plan(Plan(route=route, shadow=shadow))
-    routed = list(stand.router.route(block_of(payloads)))
+    routed = list(stand.router.route(batch_of(payloads)))
     assert [p for one in routed for p in one.block.payloads] == payloads
     for one in routed:
         asked = one.expectation.asked

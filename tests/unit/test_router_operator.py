@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 import msgspec
-from operators.block_row import MODEL_EVENTS, block_of, row_of
+from operators.block_row import MODEL_EVENTS, batch_of, row_of
 from pyflink.common import Row
 from pyflink.datastream import TimeDomain
 
@@ -94,7 +94,7 @@ class Stand:
         self.operator.open(self.store)  # type: ignore[arg-type]
 
     def block(self, n: int, start: int = 0, lane: int = 0) -> list[str]:
-        block = serving_fakes.block_of([b'{"a":%d}' % k for k in range(n)], start=start)
+        block = serving_fakes.batch_of([b'{"a":%d}' % k for k in range(n)], start=start)
         _, row = row_of("", encode_micro_batch(block))
         return self._said(self.operator.process_element1(row, self._at(lane)))
 
@@ -137,7 +137,7 @@ def decoded(row: Any) -> Expectation:
 
 
 def records(row: Any) -> list[int]:
-    block: MicroBatch = block_of(row)
+    block: MicroBatch = batch_of(row)
     return list(block.offsets)
 
 

@@ -8,7 +8,7 @@ from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import LoadError
 from schemas.results.records import DeadLetter, EventKind, ModelEvent, ModelToServeStats, Outcome
 from schemas.results.results import Scored, read_result
-from tests.serving_fakes import Loads, block_of
+from tests.serving_fakes import Loads, batch_of
 from udfs.models.descriptor import DECIDE, WITHDRAW, build, parse
 from udfs.serving.output import ResultRun
 from udfs.serving.serving import Serving
@@ -38,7 +38,7 @@ class Stand:
 
     def score(self, *numbers: float) -> list[Scored]:
         """Results of records, each checked to carry the stamp of the model that made its score."""
-        sent = list(self.serving.score(block_of([b'{"a":%f}' % n for n in numbers])))
+        sent = list(self.serving.score(batch_of([b'{"a":%f}' % n for n in numbers])))
         results = [read_result(line) for run in sent for line in run.lines]
         for result, number in zip(results, numbers, strict=True):
             assert result.record == {"a": number}
@@ -250,8 +250,8 @@ def test_failures_are_counted_and_blocks_that_no_model_saw_are_not(make):
     stand = make()
     stand.publish(1)
     stand.settle()
-    list(stand.serving.score(block_of([b"no json"])))
-    list(stand.serving.score(block_of([b'{"a":13}', b'{"a":1}'])))
+    list(stand.serving.score(batch_of([b"no json"])))
+    list(stand.serving.score(batch_of([b'{"a":13}', b'{"a":1}'])))
     (stats,) = stand.serving.stats("t")
     assert (stats.usage, stats.blocks, stats.failures) == (2, 1, 1)
     assert stats.min_ms > 0
@@ -268,7 +268,7 @@ def test_statistics_are_not_told_more_often_than_asked(make):
 
 
 def test_released_records_say_why(make):
-    sent = list(make().serving.release(block_of([b'{"a":1}', b"no json"]), "no model yet"))
+    sent = list(make().serving.release(batch_of([b'{"a":1}', b"no json"]), "no model yet"))
     run, dead = sent
     assert isinstance(run, ResultRun) and isinstance(dead, DeadLetter)
     result = read_result(run.lines[0])

@@ -6,7 +6,7 @@ import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerR
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.header.Header;
 
 /**
- * Records of one data type and one source, in the layout of schemas/state/micro_batch.md, version 1, which
+ * Records of one data type and one source, in the layout of schemas/state/README.md, version 1, which
  * schemas/micro_batch.py reads and writes.
  */
 final class MicroBatch {
