@@ -35,7 +35,7 @@ class Hands:
 
 
 class Sticking(Doubling):
-    """A block with `STICKS` in it stays in `predict` until the test lets it go."""
+    """A micro-batch with `STICKS` in it stays in `predict` until the test lets it go."""
 
     def __init__(self, add: float = 0.0) -> None:
         super().__init__(add)
@@ -127,7 +127,7 @@ class Bench:
             limits=CallLimits(**limits), drill=drill, clock=self.hands.clock(),
         )  # fmt: skip
         self.told: list[str] = []
-        self.blocks = 0
+        self.batches = 0
         self.ready: dict[str, list[Answer]] = {}
         if restored:
             self.tell(self.executor.restore("t", stored))
@@ -135,7 +135,7 @@ class Bench:
     def tell(self, notices) -> None:
         self.told += [f"{n.kind} {n.name} {n.version}" for n in notices if isinstance(n, ModelEvent)]
 
-    def announce(self, name: str, version: int = 0, content: bytes = b"", **more) -> None:
+    def publish(self, name: str, version: int = 0, content: bytes = b"", **more) -> None:
         data = content or b"content of %s %d" % (name.encode(), version)
         more = {"model_type": "PMML"} | more
         descriptor = build(data_type="t", name=name, version=version, data=data, **more)
@@ -174,10 +174,10 @@ class Bench:
 
     def now(self, *names: str, numbers=(1.0,), rows=None, ms: float = 100, key: str = "0/t") -> list[Answer]:
         """Send a request: what is answered at once."""
-        self.blocks += 1
+        self.batches += 1
         now = int(self.hands.now)
         asked = tuple(Asked(name, rows) for name in names)
-        request = Request(f"b{self.blocks}", "t", now, int(now + ms), asked)
+        request = Request(f"b{self.batches}", "t", now, int(now + ms), asked)
         payloads = [n if isinstance(n, bytes) else b'{"a":%f}' % n for n in numbers]
         return self.executor.request(key, request, batch_of(payloads))
 

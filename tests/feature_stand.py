@@ -129,14 +129,14 @@ class FeatureStand:
             keyed.start(self._operator(self._streams[name]))
 
     def send(self, records: Iterable[bytes | dict[str, Any]], partition: int = 0, at: int = 0) -> None:
-        """One block of one partition."""
-        key, row = self._block(self.source, records, partition, at)
-        self._decoded(self.decode.element(key, row))
+        """One micro-batch of one partition."""
+        batch = self._batch(self.source, records, partition, at)
+        self._decoded(self.decode.element(str(partition), batch))
 
     def refer(self, reference: str, records: Iterable[bytes | dict[str, Any]], partition: int = 0) -> None:
-        """One block of a reference's rows."""
-        key, row = self._block(reference, records, partition, 0)
-        self._referred(self.references.element(key, row, input=1))
+        """One micro-batch of a reference's rows."""
+        batch = self._batch(reference, records, partition, 0)
+        self._referred(self.references.element(str(partition), batch, input=1))
 
     def tick(self, clock: int) -> None:
         """Processing time has gone on, for the operators that decode."""
@@ -152,16 +152,15 @@ class FeatureStand:
         for stream in self._reference_spec.streams():
             self._advance("references", stream.name, END)
 
-    def _block(
+    def _batch(
         self, name: str, records: Iterable[bytes | dict[str, Any]], partition: int, at: int
-    ) -> tuple[str, Any]:
+    ) -> bytes:
         payloads = [r if isinstance(r, bytes) else orjson.dumps(r) for r in records]
         first, count = self._offsets[name, partition], len(payloads)
         self._offsets[name, partition] += count
         offsets = list(range(first, first + count))
-        block = MicroBatch(name, "topic", payloads, [partition] * count, offsets, [at] * count)
-        key, row = row_of(f"{partition}/{name}", encode_micro_batch(block))
-        return key, row
+        batch = MicroBatch(name, "topic", payloads, [partition] * count, offsets, [at] * count)
+        return encode_micro_batch(batch)
 
     def _decoded(self, sent: Iterable[Any]) -> None:
         for to, row in sent:
@@ -176,12 +175,15 @@ class FeatureStand:
 
     def _take(self, side: str, to: Any, row: Any) -> None:
         if to.tag_id == DEAD_LETTERS.tag_id:
-            self.dead.append(XX)
+            self._letters(row)
             return
         stream = self._tagged(to)
         if row[1][1] is not None:
             self._results(stream, self._views[stream].element(row[0], row[1]))
         self._advance(side, stream, row[1][0])
+
+    def _letters(self, packed: bytes) -> None:
+        self.dead += [decode(DeadLetter, message.value) for message in messages_of(packed)]
 
     def _tagged(self, tag: Any) -> str:
         return next(name for name in self._streams if events_tag(name).tag_id == tag.tag_id)
@@ -210,7 +212,7 @@ class FeatureStand:
             if tag.tag_id == HISTORY.tag_id:
                 self.lines[row[0]].append(bytes(row[1]))
             elif tag.tag_id == DEAD_LETTERS.tag_id:
-                self.dead.append(XX)
+                self._letters(row)
             else:
                 above = self._tagged(tag)
                 self._results(above, self._views[above].element(row[0], row[1]))

@@ -69,7 +69,7 @@ class Job:
         found = [(int(p.parent.name[4:]), p.parent) for p in self.root.glob("checkpoints/*/chk-*/_metadata")]
         return max(found, default=(0, None))
 
-    def announce(self, deadline_ms: int = 400) -> None:
+    def publish(self, deadline_ms: int = 400) -> None:
         models = self.root / "models"
         models.mkdir()
         inputs = (PartialInput("x", fields=("a", "b")),)

@@ -31,7 +31,7 @@ class Interleavings(RuleBasedStateMachine):
         self.bench.serve(*NAMES)
 
     @rule(name=names, content=st.sampled_from([b"", b"", b"", b"", b"bad", b"raising", b"misshapen"]))
-    def announce(self, name: str, content: bytes) -> None:
+    def publish(self, name: str, content: bytes) -> None:
         self.version[name] += 1
         self.bench.publish(name, self.version[name], content + b" %d" % self.version[name])
 

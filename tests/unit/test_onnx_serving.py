@@ -79,7 +79,7 @@ def test_candidates_may_be_onnx(tmp_path):
     made = dense(np.array([[3.0]], np.float32)), dense(np.array([[7.0]], np.float32))
     try:
         for name, content in zip(("three", "seven"), made, strict=True):
-            bench.announce(name, 1, content, model_type="ONNX")
+            bench.publish(name, 1, content, model_type="ONNX")
         bench.until(lambda: {"served three 1", "served seven 1"} <= set(bench.told))
         bench.ask("three", "seven", ms=60_000, numbers=(1.0, 2.0))
         answers = {a.candidate: a for a in bench.answers(2)}

@@ -10,7 +10,7 @@ from schemas.results.records import DeadLetter, EventKind, ModelEvent, ModelToSe
 from schemas.results.results import Scored, read_result
 from tests.serving_fakes import Loads, batch_of
 from udfs.models.descriptor import DECIDE, WITHDRAW, build, parse
-from udfs.serving.output import ResultRun
+from udfs.serving.output import Results
 from udfs.serving.serving import Serving
 
 
@@ -24,7 +24,7 @@ class Stand:
         self.serving = Serving(self.loads, JsonCodec(), raw_json=True, max_batch=max_batch, subtask=3)
         self.restored = kinds(self.serving.restore("t", stored))
 
-    def announce(self, version: int, content: bytes = b"", name: str = "n", **more) -> list[str]:
+    def publish(self, version: int, content: bytes = b"", name: str = "n", **more) -> list[str]:
         data = content or b"content %d" % version
         descriptor = build(data_type="t", name=name, version=version, data=data, **more)
         return kinds(self.serving.publish(descriptor, parse(descriptor)))
@@ -229,31 +229,31 @@ def test_data_types_are_apart(make):
     stand.publish(1)
     stand.settle()
     assert stand.serving.serves("t") and not stand.serving.serves("u")
-    assert stand.serving.stats("u") == [] and not stand.serving.knows("v")
+    assert [s.data_type for s in stand.serving.stats()] == ["t"] and not stand.serving.knows("v")
 
 
-def test_blocks_are_cut_and_counted(make):
+def test_micro_batches_are_cut_and_counted(make):
     stand = make(max_batch=4)
     stand.publish(1)
     stand.settle()
-    stand.serving.stats("t")
+    stand.serving.stats()
     results = stand.score(*range(10))
     assert [r.offset for r in results] == list(range(10))
     assert stand.loads.runtimes["n", 1].batches == [4, 4, 2]
-    (stats,) = stand.serving.stats("t")
+    (stats,) = stand.serving.stats()
     assert isinstance(stats, ModelToServeStats)
-    assert (stats.usage, stats.blocks, stats.failures, stats.subtask) == (10, 3, 0, 3)
-    assert stand.serving.stats("t") == []
+    assert (stats.usage, stats.batches, stats.failures, stats.subtask) == (10, 3, 0, 3)
+    assert stand.serving.stats() == []
 
 
-def test_failures_are_counted_and_blocks_that_no_model_saw_are_not(make):
+def test_failures_are_counted_and_micro_batches_that_no_model_saw_are_not(make):
     stand = make()
     stand.publish(1)
     stand.settle()
     list(stand.serving.score(batch_of([b"no json"])))
     list(stand.serving.score(batch_of([b'{"a":13}', b'{"a":1}'])))
-    (stats,) = stand.serving.stats("t")
-    assert (stats.usage, stats.blocks, stats.failures) == (2, 1, 1)
+    (stats,) = stand.serving.stats()
+    assert (stats.usage, stats.batches, stats.failures) == (2, 1, 1)
     assert stats.min_ms > 0
 
 
@@ -261,16 +261,16 @@ def test_statistics_are_not_told_more_often_than_asked(make):
     stand = make()
     stand.publish(1)
     stand.settle()
-    assert len(stand.serving.stats("t", 3_600_000)) == 1
+    assert len(stand.serving.stats(3_600_000)) == 1
     stand.score(1)
-    assert stand.serving.stats("t", 3_600_000) == []
-    assert len(stand.serving.stats("t")) == 1
+    assert stand.serving.stats(3_600_000) == []
+    assert len(stand.serving.stats()) == 1
 
 
 def test_released_records_say_why(make):
     sent = list(make().serving.release(batch_of([b'{"a":1}', b"no json"]), "no model yet"))
     run, dead = sent
-    assert isinstance(run, ResultRun) and isinstance(dead, DeadLetter)
+    assert isinstance(run, Results) and isinstance(dead, DeadLetter)
     result = read_result(run.lines[0])
     assert (result.outcome, result.reason, result.model) == (Outcome.NO_MODEL, "no model yet", "")
 
