@@ -17,8 +17,9 @@ from operators.features.view_operator import ViewOperator
 from operators.rows import DEAD_LETTERS
 from schemas.features.declarations import Declarations
 from schemas.micro_batch import MicroBatch, encode_micro_batch
-from schemas.results.records import DeadLetter
+from schemas.results.records import DeadLetter, decode
 from tests.flink_fakes import KeyedContext
+from tests.output_batches import messages_of
 from udfs.features.events.decode_spec import DecodeSpec, ReferenceSpec
 from udfs.features.events.references import EventStream, streams_from
 from udfs.features.events.view_spec import ViewSpec
@@ -152,9 +153,7 @@ class FeatureStand:
         for stream in self._reference_spec.streams():
             self._advance("references", stream.name, END)
 
-    def _batch(
-        self, name: str, records: Iterable[bytes | dict[str, Any]], partition: int, at: int
-    ) -> bytes:
+    def _batch(self, name: str, records: Iterable[bytes | dict[str, Any]], partition: int, at: int) -> bytes:
         payloads = [r if isinstance(r, bytes) else orjson.dumps(r) for r in records]
         first, count = self._offsets[name, partition], len(payloads)
         self._offsets[name, partition] += count

@@ -19,7 +19,7 @@ class Message:
 
 
 def messages_of(packed: bytes) -> list[Message]:
-    """The messages of an output batch, in order. Raises `AssertionError` for bytes that are left or missing."""
+    """The messages of an output batch, in order. Raises `AssertionError` for bytes that are left."""
     version, flags, count = struct.unpack_from("<BBi", packed)
     assert version == 1 and not flags & ~7
     at = 6

@@ -149,13 +149,13 @@ def test_a_call_beyond_the_fence_is_given_up_and_a_fresh_instance_takes_over(mak
     assert bench.told == ["served a 1", "fenced a 1", "served a 1"]
     bench.ask("a", numbers=[4])
     assert outcomes(bench.answers()) == {"a": (SCORED, "")}
-    (stats,) = bench.executor.stats("t")
+    (stats,) = bench.executor.stats()
     assert (stats.usage, stats.failures, stats.fenced, stats.stuck) == (2, 1, 1, 1)
     assert stuck.closed == 0
     stuck.go.release()
     bench.until(lambda: stuck.closed == 1)
     assert bench.executor.take("0/t") == []
-    (stats,) = bench.executor.stats("t")
+    (stats,) = bench.executor.stats()
     assert (stats.fenced, stats.stuck) == (1, 0)
 
 

@@ -48,7 +48,7 @@ class Interleavings(RuleBasedStateMachine):
     )
     def ask(self, who: set[str], numbers: list[float | bytes], ms: int, key: str) -> None:
         got = self.bench.now(*sorted(who), numbers=numbers, ms=ms, key=key)
-        self.asked |= {(f"b{self.bench.blocks}", name): key for name in who}
+        self.asked |= {(f"b{self.bench.batches}", name): key for name in who}
         self.take(key, got)
 
     @rule(name=names)
@@ -97,7 +97,7 @@ class Interleavings(RuleBasedStateMachine):
         assert max(Counter(id(r) for r in self.stuck()).values(), default=0) <= 1
         for name in NAMES:
             assert self.inside(name) <= MOST_FENCED + 1
-        for stats in self.bench.executor.stats("t"):
+        for stats in self.bench.executor.stats():
             assert isinstance(stats, ModelToServeStats) and 0 <= stats.stuck <= MOST_FENCED
 
     def teardown(self) -> None:

@@ -54,7 +54,8 @@ record = st.tuples(st.none() | payload, partition, offset, st.none() | time, st.
 
 
 def batch_of(rows: list[Any], keyed: bool = True, headed: bool = True, data_type: str = "wine") -> MicroBatch:
-    payloads, partitions, offsets, times, keys, heads = map(list, zip(*rows, strict=True)) if rows else [[]] * 6
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[]] * 6
+    payloads, partitions, offsets, times, keys, heads = columns
     return MicroBatch(
         data_type,
         "t",

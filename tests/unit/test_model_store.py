@@ -10,6 +10,7 @@ import pytest
 
 from schemas.errors import StoreError
 from schemas.model_pb2 import ModelDescriptor
+from udfs.models.composite.nodes import MEAN, Graph, Node, OutputRef
 from udfs.models.descriptor import build, parse
 from udfs.models.local_folder import path_of
 from udfs.models.model_store import ModelStore, StoreSpec
@@ -76,5 +77,23 @@ def test_a_root_that_cannot_be_written_is_a_store_error(tmp_path: Path, below: s
     (tmp_path / "file").write_bytes(b"")  # also in the way of root, who may write everywhere
     root = (tmp_path / "file" / below).as_uri()
     descriptor = build(data_type="t", name="n", data=CONTENT)
-    with pytest.raises(StoreError, match="cannot be written.*model_store"):
+    with pytest.raises(StoreError, match=r"cannot be written.*model_store"):
         ModelStore(StoreSpec(root)).keep(descriptor, parse(descriptor))
+
+
+def test_the_contents_of_a_graph_lie_apart_and_each_node_says_where(tmp_path: Path):
+    graph = Graph(
+        (
+            Node("one", "PMML", data=CONTENT),
+            Node("two", "PMML", data=b"other"),
+            Node("three", "PMML", location="file:///models/m.pmml"),
+            Node("all", combine=MEAN, of=(OutputRef("one"), OutputRef("two"), OutputRef("three"))),
+        )
+    )
+    found = kept(tmp_path.as_uri(), build(data_type="t", name="g", model_type="GRAPH", graph=graph))
+    other = hashlib.sha256(b"other").hexdigest()
+    assert files(tmp_path) == {DIGEST: CONTENT, other: b"other"}
+    one, two, three, combined = found.graph.nodes
+    assert [path_of(node.location).name for node in (one, two, three)] == [DIGEST, other, "m.pmml"]
+    assert not any(node.HasField("data") for node in found.graph.nodes) and not combined.location
+    assert (one.sha256, two.sha256) == (DIGEST, other) and not found.location

@@ -1,4 +1,4 @@
-"""Results of a micro-batch: each with the time, key and headers of its record, and none that no topic takes."""
+"""Results of a micro-batch: with the time, key and headers of their records, and none that no topic takes."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ def test_dead_letters_go_out_together_under_their_data_type():
     (row,) = to_rows(sent_of(batch_of([b"bad", b"worse"])))
     tag, packed = row
     assert tag is DEAD_LETTERS
-    assert [(m.key, decode(DeadLetter, m.value).offset) for m in messages_of(packed)] == [(b"t", 0), (b"t", 1)]
+    told = [(m.key, decode(DeadLetter, m.value).offset) for m in messages_of(packed)]
+    assert told == [(b"t", 0), (b"t", 1)]
 
 
 def large(size: int, **more: Any) -> MicroBatch:
@@ -117,7 +118,5 @@ def test_a_result_that_no_topic_takes_is_a_dead_letter_and_its_neighbours_stay(s
 
 def test_a_result_that_just_fits_leaves():
     size = MESSAGE_LIMIT - 1000
-    (results,) = outputs(
-        large(size), score(large(size), loaded_model(Doubling()), JsonCodec(2**21), True)
-    )
+    (results,) = outputs(large(size), score(large(size), loaded_model(Doubling()), JsonCodec(2**21), True))
     assert isinstance(results, Results) and len(results.lines) == 3

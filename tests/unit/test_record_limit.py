@@ -102,7 +102,14 @@ def test_a_long_text_of_a_model_event_is_cut(name: str, text: str):
 def test_a_long_text_of_statistics_is_cut(name: str):
     numbers = {"since": 1, "at": 2, "subtask": 3, "usage": 4, "batches": 5, "failures": 6}
     numbers |= dict.fromkeys(["duration_ms", "min_ms", "max_ms", "p50_ms", "p99_ms"], 1.5)  # type: ignore[arg-type]
-    of = {"name": "n", "description": "d", "data_type": "t", "model_type": "PMML", "version": 1, "digest": "d"}
+    of = {
+        "name": "n",
+        "description": "d",
+        "data_type": "t",
+        "model_type": "PMML",
+        "version": 1,
+        "digest": "d",
+    }
     read = fits(ModelToServeStats(**of | numbers | {name: LONG["control"]}))  # type: ignore[arg-type]
     assert (read.usage, read.failures) == (4, 6) and getattr(read, name)
 
@@ -112,7 +119,7 @@ grown = st.builds(lambda text, times: text * times, texts, st.sampled_from([1, 1
 
 
 @given(
-    texts=st.fixed_dictionaries({name: grown for name in ("data_type", "source", "reason", "raw", "key")}),
+    texts=st.fixed_dictionaries(dict.fromkeys(("data_type", "source", "reason", "raw", "key"), grown)),
     headers=st.lists(st.tuples(grown, st.none() | grown), max_size=4),
 )
 @settings(deadline=None, max_examples=30)

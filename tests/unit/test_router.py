@@ -84,8 +84,8 @@ def test_long_blocks_are_sliced_with_ids_of_their_own():
     stand = Stand(max_batch=2)
     stand.model("a")
     routed = stand.route(1, 2, 3, 4, 5)
-    assert [len(one.block) for one in routed] == [2, 2, 1]
-    assert [one.block.offsets[0] for one in routed] == [7, 9, 11]
+    assert [len(one.batch) for one in routed] == [2, 2, 1]
+    assert [one.batch.offsets[0] for one in routed] == [7, 9, 11]
     assert len({one.expectation.batch_id for one in routed}) == 3
 
 
@@ -256,20 +256,20 @@ def test_every_record_is_asked_of_somebody_who_may_decide(names, route, shadow, 
         stand.model(name)
     stand.plan(Plan(route=route, shadow=shadow))
     routed = list(stand.router.route(batch_of(payloads)))
-    assert [p for one in routed for p in one.block.payloads] == payloads
+    assert [p for one in routed for p in one.batch.payloads] == payloads
     for one in routed:
         asked = one.expectation.asked
         assert {a.candidate for a in asked} <= names and len({a.candidate for a in asked}) == len(asked)
         requested = [a for request in one.requests.values() for a in request.asked]
         assert sorted(requested, key=lambda a: a.candidate) == sorted(asked, key=lambda a: a.candidate)
-        rows = set(range(len(one.block)))
+        rows = set(range(len(one.batch)))
         for a in asked:
             assert a.rows is None or (a.rows == tuple(sorted(set(a.rows))) and set(a.rows) < rows and a.rows)
             assert a.shadow == (a.candidate in shadow) and (not a.shadow or a.rows is None)
         covered = {row for a in asked if not a.shadow for row in (rows if a.rows is None else a.rows)}
         assert covered == (rows if names - set(shadow) else set())
         assert {a.candidate for a in asked if a.shadow} == names & set(shadow)
-        for row, payload in enumerate(one.block.payloads):
+        for row, payload in enumerate(one.batch.payloads):
             if isinstance(route, ByRule) and payload in (b"no json", b"[]", b""):
                 whom = {a.candidate for a in asked if not a.shadow and (a.rows is None or row in a.rows)}
                 assert whom == names - set(shadow)

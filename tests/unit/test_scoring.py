@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.codecs.json_codec import JsonCodec
-from schemas.micro_batch import MicroBatch
+from schemas.micro_batch import NULL_PAYLOAD, MicroBatch, in_slices
 from schemas.results.records import RAW_LIMIT, DeadLetter, Outcome
 from schemas.results.results import Scored, read_result
 from schemas.tensors import DType, Output
 from tests.serving_fakes import NOT_FINITE, POISON, Doubling, batch_of, loaded_model
-from udfs.serving.output import outputs
-from udfs.serving.scoring import in_slices, score, unscored
+from udfs.serving.output import Results, outputs
+from udfs.serving.scoring import score, unscored
 
 CODEC = JsonCodec(1000)
 GOOD = [b'{"a":1}', b'{"a": 2.5, "s": "\xc3\xa9"}', b' {"b":[{}], "a":-3}\n']
@@ -36,16 +36,17 @@ FAILING = [b'{"a":%d}' % POISON, b'{"a":%d}' % NOT_FINITE]
 
 
 def sent(block: MicroBatch, runtime: Doubling) -> tuple[list[Scored], list[DeadLetter]]:
-    """What leaves for the block, split apart as the JVM does it."""
+    """What leaves for the micro-batch, as results and dead letters."""
     results: list[Scored] = []
     dead: list[DeadLetter] = []
-    for emission in outputs(block, score(block, loaded_model(runtime), CODEC, True)):
-        if isinstance(emission, DeadLetter):
-            dead.append(emission)
+    for output in outputs(block, score(block, loaded_model(runtime), CODEC, True)):
+        if isinstance(output, DeadLetter):
+            dead.append(output)
             continue
-        for line in emission.lines:
+        assert isinstance(output, Results)
+        for line, event_time in zip(output.lines, output.event_times, strict=True):
             results.append(read_result(line))
-            assert results[-1].event_time == emission.event_time
+            assert results[-1].event_time == event_time
     return results, dead
 
 
@@ -175,15 +176,28 @@ def test_unscored_records_are_marked_and_the_rest_are_dead_letters():
 
 
 def test_a_dead_letter_holds_all_that_identifies_the_record():
-    block = batch_of([b"no"], start=9, keys=[b"\xff"], headers=[{"h": b"\x00"}], event_times=[77])
+    block = batch_of(
+        [b"no"], start=9, keys=[b"\xff"], headers=[(("h", b"\x00"), ("h", None))], event_times=[77]
+    )
     (letter,) = score(block, loaded_model(Doubling()), CODEC, True).dead
     assert (letter.data_type, letter.source, letter.partition, letter.offset) == ("t", "topic", 0, 9)
     assert (letter.event_time, letter.code, letter.size) == (77, "unparsable", 2)
-    assert [base64.b64decode(t) for t in (letter.raw, letter.key, letter.headers["h"])] == [
-        b"no",
-        b"\xff",
-        b"\0",
-    ]
+    assert [base64.b64decode(t or "") for t in (letter.raw, letter.key)] == [b"no", b"\xff"]
+    assert letter.headers == [("h", base64.b64encode(b"\0").decode()), ("h", None)]
+
+
+def test_a_deletion_is_a_dead_letter_that_says_so():
+    block = batch_of([b'{"a":1}', NULL_PAYLOAD, b"", NULL_PAYLOAD], null_payloads=frozenset({1}))
+    results, dead = sent(block, Doubling())
+    assert [r.offset for r in results] == [0]
+    assert [(d.offset, d.raw, d.size) for d in dead] == [(1, None, 0), (2, "", 0), (3, "/w==", 1)]
+    assert dead[0].code == "no_payload" and "deletes" in dead[0].reason
+    assert {d.code for d in dead[1:]} == {"unparsable"}
+
+
+def test_a_record_without_a_time_stays_without_one():
+    results, dead = sent(batch_of([b'{"a":1}', b"no"], event_times=[None, None]), Doubling())
+    assert (results[0].event_time, dead[0].event_time) == (None, None)
 
 
 def test_a_dead_letter_of_a_huge_record_holds_its_beginning():
