@@ -13,6 +13,7 @@ from jobs.settings.run import RunSettings, S, settings_of
 from jobs.thread_mode import HIDDEN_CAUSE, ON_A_TASK_MANAGER, check_thread_mode
 from operators.environment import FlinkSpec, make_environment, submitted
 from schemas.errors import MillraceError
+from udfs.models.python_holes import check_python
 
 Build = Callable[[StreamExecutionEnvironment, S], None]
 
@@ -26,6 +27,7 @@ def run(build: Build[S], kind: type[S], arguments: list[str], check: Callable[[S
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
+        check_python()
         settings = settings_of(kind, arguments)
         check(settings)
         if not submitted() and _mode(settings) == "thread":

@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 
 from millrace.options import (
+    BatchDependent,
+    Constants,
     DataType,
     Fields,
     Inputs,
@@ -14,6 +16,7 @@ from millrace.options import (
     Name,
     Outputs,
     Signature,
+    Smoke,
 )
 
 
@@ -25,8 +28,11 @@ def check_model(
     model_type: ModelType = "",
     field: Fields = None,
     inputs: Inputs = None,
+    constants: Constants = None,
     outputs: Outputs = None,
     signature: Signature = "",
+    smoke: Smoke = None,
+    batch_dependent: BatchDependent = False,
 ) -> None:
     """Check a model as a job would before serving it: what it may do, loading, trial, warm-up.
 
@@ -34,7 +40,8 @@ def check_model(
     """
     from millrace.checking import check  # noqa: PLC0415
     from millrace.render import print_checked  # noqa: PLC0415
-    from millrace.values import parse_fields, parse_inputs, parse_outputs  # noqa: PLC0415
+    from millrace.smoke_file import smoke_rows  # noqa: PLC0415
+    from millrace.values import parse_fields, parse_inputs, parse_outputs, with_constants  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(prefix="millrace-") as scratch:
         checked = check(
@@ -44,8 +51,10 @@ def check_model(
             name=name,
             model_type=model_type,
             fields=parse_fields(field),
-            inputs=parse_inputs(inputs),
+            inputs=with_constants(parse_inputs(inputs), constants),
             outputs=parse_outputs(outputs),
             signature=signature,
+            smoke_rows=smoke_rows(smoke),
+            batch_dependent=batch_dependent,
         )
         print_checked(checked)

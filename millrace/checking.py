@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from millrace.conversion import converted
 from millrace.options import INLINE_LIMIT
 from millrace.package import packed, type_of
 from schemas.errors import SettingsError
@@ -16,7 +17,7 @@ from udfs.models.runtimes.base import PartialInput
 if TYPE_CHECKING:
     from schemas.tensors import Input, Output
     from udfs.models.descriptor import Announcement
-    from udfs.models.loaded_model import LoadReport, ModelStamp
+    from udfs.models.loaded_model import LoadedModel, LoadReport, ModelStamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,46 @@ class Checked:
         """The inputs in full, so that a job needs no settings to know their fields. A graph's stand in it."""
         if self.announcement.graph is not None:
             return ()
-        return tuple(PartialInput(i.name, i.dtype.value, i.shape, i.fields) for i in self.inputs)
+        said = {p.name: p for p in self.announcement.inputs}
+        stated = []
+        for i in self.inputs:
+            shape = said[i.name].shape if i.name in said else None
+            stated.append(PartialInput(i.name, i.dtype.value, shape or i.shape, i.fields))
+        return (*stated, *(p for p in said.values() if p.constant))
 
 
-def check(
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A model as it would be announced. `file` and `files` as of `Checked`; `fields` are the record's."""
+
+    announcement: Announcement
+    file: Path
+    fields: tuple[str, ...]
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    def load(self) -> LoadedModel:
+        """Load the model as a job would. Raises the `ModelError` of the step that fails."""
+        from udfs.models.loading import LoadPolicy, load_model  # noqa: PLC0415
+
+        content = self.files.values() if self.announcement.graph is not None else (self.file,)
+        roots = tuple({str(path.parent) for path in content})
+        return load_model(self.announcement, LoadPolicy(roots=roots, fields=self.fields))
+
+
+def check(path: Path, scratch: Path, **said: Any) -> Checked:
+    """Load the model as a job would, and close it again: `announced` says what can be `said` of it.
+
+    Raises the `ModelError` of the step that fails.
+    """
+    made = announced(path, scratch, **said)
+    model = made.load()
+    model.close()
+    announcement = replace(made.announcement, sha256=model.stamp.digest, size=model.load_report.size)
+    report = model.load_report
+    return Checked(announcement, made.file, model.stamp, report, model.inputs, model.outputs, made.files)
+
+
+def announced(
     path: Path,
     scratch: Path,
     *,
@@ -53,73 +90,48 @@ def check(
     outputs: tuple[tuple[str, str], ...] = (),
     signature: str = "",
     inline_limit: int = INLINE_LIMIT,
-) -> Checked:
-    """Load the model as a job would, and close it again. Raises the `ModelError` of the step that fails.
+    smoke_rows: tuple[bytes, ...] = (),
+    batch_dependent: bool = False,
+) -> Announced:
+    """The model at `path` as a job would hear of it, with its content packed in `scratch` where needed.
 
-    Of a graph, `inputs` and `signature` stand in its file; `outputs` and `fields` replace those there.
+    Of a graph, `inputs` and `signature` stand in its file; `outputs` and `fields` replace those there. Raises
+    `SettingsError`, `LoadError` or `DescriptorError`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from udfs.models.descriptor import build, parse  # noqa: PLC0415
 
+    path = converted(path, scratch)
     kind = type_of(path, model_type)
     if kind == "GRAPH":
         if inputs or signature:
             raise SettingsError("the inputs and signatures of a graph's nodes stand in its file")
-        return _check_graph(
-            path,
-            scratch,
-            data_type=data_type,
-            name=name,
-            fields=fields,
-            outputs=outputs,
-            inline_limit=inline_limit,
-        )
-    file = packed(path, scratch).resolve()
-    small = file.stat().st_size <= inline_limit
-    announcement = parse(
-        build(
+        from millrace.graph_file import read_graph  # noqa: PLC0415
+
+        said = read_graph(path, scratch, inline_limit)
+        graph = replace(said.graph, fields=fields or said.graph.fields)
+        descriptor = build(
             data_type=data_type,
             name=name,
             model_type=kind,
-            data=file.read_bytes() if small else None,
-            location=None if small else file.as_uri(),
-            inputs=inputs,
-            outputs=outputs,
-            signature=signature,
+            graph=graph,
+            outputs=outputs or said.outputs,
+            smoke_rows=smoke_rows,
+            batch_dependent=batch_dependent,
         )
-    )
-    return _loaded(announcement, file, fields, (file,))
-
-
-def _check_graph(
-    path: Path,
-    scratch: Path,
-    *,
-    data_type: str,
-    name: str,
-    fields: tuple[str, ...],
-    outputs: tuple[tuple[str, str], ...],
-    inline_limit: int,
-) -> Checked:
-    from millrace.graph_file import read_graph  # noqa: PLC0415
-    from udfs.models.descriptor import build, parse  # noqa: PLC0415
-
-    said = read_graph(path, scratch, inline_limit)
-    graph = replace(said.graph, fields=fields or said.graph.fields)
+        return Announced(parse(descriptor), path, graph.fields, said.files)
+    file = packed(path, scratch).resolve()
+    small = file.stat().st_size <= inline_limit
     descriptor = build(
-        data_type=data_type, name=name, model_type="GRAPH", graph=graph, outputs=outputs or said.outputs
+        data_type=data_type,
+        name=name,
+        model_type=kind,
+        data=file.read_bytes() if small else None,
+        location=None if small else file.as_uri(),
+        inputs=inputs,
+        outputs=outputs,
+        signature=signature,
+        smoke_rows=smoke_rows,
+        batch_dependent=batch_dependent,
     )
-    checked = _loaded(parse(descriptor), path, graph.fields, said.files.values())
-    return replace(checked, files=said.files)
-
-
-def _loaded(
-    announcement: Announcement, file: Path, fields: tuple[str, ...], content: Iterable[Path]
-) -> Checked:
-    from udfs.models.loading import LoadPolicy, load_model  # noqa: PLC0415
-
-    roots = tuple({str(path.parent) for path in content})
-    model = load_model(announcement, LoadPolicy(roots=roots, fields=fields))
-    model.close()
-    announcement = replace(announcement, sha256=model.stamp.digest, size=model.load_report.size)
-    return Checked(announcement, file, model.stamp, model.load_report, model.inputs, model.outputs)
+    return Announced(parse(descriptor), file, fields)

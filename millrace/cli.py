@@ -17,10 +17,12 @@ from millrace.models import models
 from millrace.plan import plan
 from millrace.publish import publish
 from millrace.replay_policy import replay_policy
+from millrace.score import score
 from millrace.serve_requests import serve_requests
 from millrace.tail import tail
 from millrace.withdraw import withdraw
 from schemas.errors import MillraceError, ModelError, PlanError
+from udfs.models.python_holes import check_python
 
 
 class OneSentence(TyperGroup):
@@ -28,6 +30,7 @@ class OneSentence(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
+            check_python()
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort):
             raise
@@ -63,6 +66,7 @@ app = typer.Typer(
 app.command("publish")(publish)
 app.command("withdraw")(withdraw)
 app.command("check-model")(check_model)
+app.command("score")(score)
 app.command("plan")(plan)
 app.command("models")(models)
 app.command("tail")(tail)

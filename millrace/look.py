@@ -6,10 +6,10 @@ Pickles are read as a list of opcodes, never opened: opening one runs whatever i
 from __future__ import annotations
 
 import bz2
+import gzip
 import io
 import lzma
 import pickletools
-import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from schemas.errors import ArchiveError
+from udfs.models.runtimes.tar_entries import tar_entries
 
 _HEAD = 64 * 1024
 _NAMES = 10_000
@@ -30,6 +33,11 @@ _PACKED: tuple[tuple[bytes, Callable[[], Any]], ...] = (
     (b"x\x5e", zlib.decompressobj),
     (b"x\x9c", zlib.decompressobj),
     (b"x\xda", zlib.decompressobj),
+)
+_TARS: tuple[tuple[bytes, Callable[[Path], Any]], ...] = (
+    (b"\x1f\x8b", gzip.open),
+    (b"BZh", bz2.open),
+    (b"\xfd7zXZ\0", lzma.open),
 )
 
 
@@ -70,12 +78,26 @@ def archived(path: Path) -> tuple[tuple[str, ...], bool]:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 return tuple(archive.namelist()), True
-        if tarfile.is_tarfile(path):
-            with tarfile.open(path) as tar:
-                return tuple(tar.getnames()), True
-    except (zipfile.BadZipFile, tarfile.TarError, NotImplementedError, EOFError, zlib.error):
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error):
         return (), True
-    return (), False
+    return _in_tar(path)
+
+
+def _in_tar(path: Path) -> tuple[tuple[str, ...], bool]:
+    """By a reader whose time is bounded, whatever the headers say."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    opener = next((o for magic, o in _TARS if start.startswith(magic)), lambda place: place.open("rb"))
+    names: list[str] = []
+    try:
+        with opener(path) as plain:
+            for entry in tar_entries(plain):
+                names.append(entry.name)
+                if len(names) >= _NAMES:
+                    break
+    except (ArchiveError, OSError, EOFError, zlib.error, lzma.LZMAError):
+        return tuple(names), bool(names)
+    return tuple(names), bool(names)
 
 
 def _unpacked(raw: bytes) -> bytes:

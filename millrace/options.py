@@ -33,11 +33,34 @@ Inputs = Annotated[
     list[str] | None,
     typer.Option("--input", help="NAME[:DTYPE[SHAPE]][=FIELD,...], e.g. 'x:float32[2]=height,width'."),
 ]
+Constants = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--constant",
+        help="INPUT=JSON: an input of one value for all calls, such as keep_prob=1.0 or training=false.",
+    ),
+]
+BatchDependent = Annotated[
+    bool,
+    typer.Option(
+        "--batch-dependent",
+        help="It is meant that answers depend on the records beside them, or on the calls before.",
+    ),
+]
 Outputs = Annotated[
     list[str] | None,
     typer.Option("--output", help="NAME[=ALIAS]: an output, and its name in results."),
 ]
 Signature = Annotated[str, typer.Option("--signature", help="The SavedModel's signature to serve.")]
+Smoke = Annotated[
+    Path | None,
+    typer.Option(
+        "--smoke",
+        help="JSON lines: records of the stream to try the model with, in the place of made-up ones.",
+        exists=True,
+        dir_okay=False,
+    ),
+]
 Bootstrap = Annotated[
     str | None, typer.Option("--bootstrap", envvar="MILLRACE_BOOTSTRAP", help="Kafka, as HOST:PORT[,...].")
 ]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from millrace.foreign import told
 from millrace.look import archived
-from schemas.errors import LoadError, SettingsError
-from udfs.models.runtimes.archive import SAVED_MODEL
+from schemas.errors import ArchiveError, LoadError, SettingsError
+from udfs.models.runtimes.archive import SAVED_MODEL, saved_model_folder
 from udfs.models.runtimes.catalogue import COMPOSITE, MODEL_TYPES
 
 _PROLOGUE = r"(\s|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>)*"
@@ -39,11 +39,11 @@ def type_of(path: Path, given: str = "") -> str:
 
 
 def served_folder(path: Path) -> Path:
-    """The SavedModel in a folder: itself, or as TensorFlow Serving lays them out, `1/`, `2/`, the highest."""
-    if (path / SAVED_MODEL).is_file():
+    """The one SavedModel in a folder, of versions (`1/`, `2/`) the highest; else the folder."""
+    try:
+        return saved_model_folder(path)
+    except ArchiveError:
         return path
-    versions = [p for p in path.iterdir() if p.name.isdecimal() and (p / SAVED_MODEL).is_file()]
-    return max(versions, key=lambda p: int(p.name), default=path)
 
 
 def packed(path: Path, scratch: Path) -> Path:

@@ -10,8 +10,10 @@ import typer
 
 from millrace.options import (
     INLINE_LIMIT,
+    BatchDependent,
     Bootstrap,
     Client,
+    Constants,
     DataType,
     Fields,
     Inputs,
@@ -21,6 +23,7 @@ from millrace.options import (
     Name,
     Outputs,
     Signature,
+    Smoke,
     Timeout,
     ToFolder,
     either,
@@ -55,11 +58,14 @@ def publish(
     description: Annotated[str, typer.Option("--description")] = "",
     field: Fields = None,
     inputs: Inputs = None,
+    constants: Constants = None,
     outputs: Outputs = None,
     metric: Annotated[
         list[str] | None, typer.Option("--metric", help="NAME=NUMBER as measured, e.g. accuracy=0.6.")
     ] = None,
     signature: Signature = "",
+    smoke: Smoke = None,
+    batch_dependent: BatchDependent = False,
     force: Annotated[
         bool, typer.Option("--force", help="Serve it although an equal or newer version was seen.")
     ] = False,
@@ -78,17 +84,22 @@ def publish(
     s3_path_style: Annotated[bool, typer.Option("--s3-path-style", envvar="MILLRACE_S3_PATH_STYLE")] = False,
 ) -> None:
     """Check a model here with the code that jobs load models with, and announce it to them."""
+    from millrace.smoke_file import smoke_rows  # noqa: PLC0415
     from millrace.values import (  # noqa: PLC0415
         parse_fields,
         parse_inputs,
         parse_metrics,
         parse_outputs,
         parse_pairs,
+        with_constants,
     )
 
     either(to_folder, bootstrap, "--to-folder")
     metrics, settings = parse_metrics(metric), parse_pairs(client, "--client")
+    rows = smoke_rows(smoke)
+    inline_limit = max(inline_limit - sum(map(len, rows)), 0)  # both travel in the descriptor
     fields, given, wanted = parse_fields(field), parse_inputs(inputs), parse_outputs(outputs)
+    given = with_constants(given, constants)
     from millrace.announce import ModelStream  # noqa: PLC0415
     from millrace.checking import check  # noqa: PLC0415
     from millrace.placement import place  # noqa: PLC0415
@@ -108,6 +119,8 @@ def publish(
             outputs=wanted,
             signature=signature,
             inline_limit=inline_limit,
+            smoke_rows=rows,
+            batch_dependent=batch_dependent,
         )
         model = checked.announcement
         options = S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style)
@@ -133,6 +146,8 @@ def publish(
             metrics=metrics,
             signature=signature,
             force=force,
+            smoke_rows=rows,
+            batch_dependent=batch_dependent,
         )
         where = stream.send(model.data_type, model.name, version, created_ms, descriptor)
         print_checked(checked, version)

@@ -55,6 +55,7 @@ def print_checked(checked: Checked, version: int | None = None) -> None:
     rows += [(f"output {o.name}", f"{o.dtype.value}{list(o.shape) or ''}") for o in checked.outputs]
     rows += [(f"step {step}", f"{seconds:.3f} s") for step, seconds in checked.report.seconds.items()]
     rows += [(f"batch of {n}", f"{ms:.3f} ms a call (p50)") for n, ms in checked.report.warm_up_ms.items()]
+    rows += [("note", note) for note in checked.report.notes]
     print_table(("model", served), rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -26,9 +27,9 @@ def parse_fields(values: Sequence[str] | None) -> tuple[str, ...]:
 def parse_inputs(values: Sequence[str] | None) -> tuple[PartialInput, ...]:
     """
     >>> parse_inputs(["x:float32[2]=a,b"])
-    (PartialInput(name='x', dtype='float32', shape=(2,), fields=('a', 'b')),)
+    (PartialInput(name='x', dtype='float32', shape=(2,), fields=('a', 'b'), constant=''),)
     >>> parse_inputs(["x:0"])
-    (PartialInput(name='x:0', dtype=None, shape=None, fields=()),)
+    (PartialInput(name='x:0', dtype=None, shape=None, fields=(), constant=''),)
     """
     inputs = []
     for value in values or ():
@@ -41,6 +42,29 @@ def parse_inputs(values: Sequence[str] | None) -> tuple[PartialInput, ...]:
         fields = parse_fields([found["fields"]] if found["fields"] else None)
         inputs.append(PartialInput(found["name"], found["dtype"], shape or None, fields))
     return tuple(inputs)
+
+
+def with_constants(inputs: Sequence[PartialInput], values: Sequence[str] | None) -> tuple[PartialInput, ...]:
+    """The inputs, and `INPUT=JSON` options as constants; what is no JSON is a text.
+
+    >>> [i.constant for i in with_constants(parse_inputs(["x=a,b"]), ["keep_prob=1.0", "mode=fast"])]
+    ['', '1.0', '"fast"']
+    """
+    found = {i.name for i in inputs}
+    constants = []
+    for name, text in parse_pairs(values, "--constant").items():
+        if name in found:
+            raise typer.BadParameter(f"{name!r} is given as an input too", param_hint="--constant")
+        constants.append(PartialInput(name, constant=text if _is_json(text) else json.dumps(text)))
+    return (*inputs, *constants)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def parse_pairs(values: Sequence[str] | None, option: str) -> dict[str, str]:

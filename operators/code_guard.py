@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from schemas.errors import CodeError
+from udfs.models.python_holes import check_python
 
 _PACKAGES = ("operators", "schemas", "udfs")
 
@@ -27,7 +28,11 @@ def code_digest() -> str:
 
 
 def check_code(submitted: str) -> None:
-    """Raise `CodeError` where this process holds other code than the digest `submitted` says."""
+    """Raise `CodeError` where this process holds other code than the digest `submitted` says.
+
+    And `SettingsError` where its Python has a hole: a task manager's may be another than the submitter's.
+    """
+    check_python()
     if submitted != code_digest():
         raise CodeError(
             f"this task manager runs other code ({code_digest()[:12]}) than the job was submitted with "

@@ -114,6 +114,30 @@ class UnprovenModelError(ModelError):
     step = "safety"
 
 
+class SandboxError(ModelError):
+    """There is no process to check or keep a model in. That is not the model's fault."""
+
+    step = "check"
+
+
+class InconclusiveError(ModelError):
+    """An attempt to load came to no outcome: the process that made it ended, hung or talked nonsense."""
+
+    step = "check"
+
+
+class QuarantineError(ModelError):
+    """A version is set aside: attempts to load it came to no outcome, or calls of it did not come back."""
+
+    step = "quarantine"
+
+
+class QuotaError(ModelError):
+    """A limit on the number or size of models, plans or data types is reached."""
+
+    step = "quota"
+
+
 class LoadError(ModelError):
     """The runtime could not load the artifact."""
 
@@ -136,3 +160,14 @@ class PredictError(ModelError):
     """A loaded model failed while it scored a block."""
 
     step = "predict"
+
+
+class UnresponsiveError(PredictError):
+    """A call was given up, or the process that made it is gone. No record is known to be to blame.
+
+    `counts`: whether it is one more call of the kind that a model is unpublished for.
+    """
+
+    def __init__(self, message: str, *, counts: bool = True) -> None:
+        super().__init__(message)
+        self.counts = counts

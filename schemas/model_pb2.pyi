@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ModelDescriptor(_message.Message):
-    __slots__ = ("name", "description", "dataType", "modeltype", "data", "location", "version", "created_ms", "sha256", "size", "inputs", "outputs", "metrics", "operation", "signature", "force", "plan", "graph")
+    __slots__ = ("name", "description", "dataType", "modeltype", "data", "location", "version", "created_ms", "sha256", "size", "inputs", "outputs", "metrics", "operation", "signature", "force", "plan", "graph", "smoke_rows", "batch_dependent")
     class ModelType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         TENSORFLOW: _ClassVar[ModelDescriptor.ModelType]
@@ -53,6 +53,8 @@ class ModelDescriptor(_message.Message):
     FORCE_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     GRAPH_FIELD_NUMBER: _ClassVar[int]
+    SMOKE_ROWS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_DEPENDENT_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     dataType: str
@@ -71,7 +73,9 @@ class ModelDescriptor(_message.Message):
     force: bool
     plan: str
     graph: ModelGraph
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., dataType: _Optional[str] = ..., modeltype: _Optional[_Union[ModelDescriptor.ModelType, str]] = ..., data: _Optional[bytes] = ..., location: _Optional[str] = ..., version: _Optional[int] = ..., created_ms: _Optional[int] = ..., sha256: _Optional[str] = ..., size: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[ModelInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[ModelOutput, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., operation: _Optional[_Union[ModelDescriptor.Operation, str]] = ..., signature: _Optional[str] = ..., force: bool = ..., plan: _Optional[str] = ..., graph: _Optional[_Union[ModelGraph, _Mapping]] = ...) -> None: ...
+    smoke_rows: _containers.RepeatedScalarFieldContainer[bytes]
+    batch_dependent: bool
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., dataType: _Optional[str] = ..., modeltype: _Optional[_Union[ModelDescriptor.ModelType, str]] = ..., data: _Optional[bytes] = ..., location: _Optional[str] = ..., version: _Optional[int] = ..., created_ms: _Optional[int] = ..., sha256: _Optional[str] = ..., size: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[ModelInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[ModelOutput, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., operation: _Optional[_Union[ModelDescriptor.Operation, str]] = ..., signature: _Optional[str] = ..., force: bool = ..., plan: _Optional[str] = ..., graph: _Optional[_Union[ModelGraph, _Mapping]] = ..., smoke_rows: _Optional[_Iterable[bytes]] = ..., batch_dependent: bool = ...) -> None: ...
 
 class ModelGraph(_message.Message):
     __slots__ = ("nodes", "fields")
@@ -134,16 +138,18 @@ class GraphInput(_message.Message):
     def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., fields: _Optional[_Iterable[str]] = ..., of: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ModelInput(_message.Message):
-    __slots__ = ("name", "dtype", "shape", "fields")
+    __slots__ = ("name", "dtype", "shape", "fields", "constant")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     FIELDS_FIELD_NUMBER: _ClassVar[int]
+    CONSTANT_FIELD_NUMBER: _ClassVar[int]
     name: str
     dtype: str
     shape: _containers.RepeatedScalarFieldContainer[int]
     fields: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., fields: _Optional[_Iterable[str]] = ...) -> None: ...
+    constant: str
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., fields: _Optional[_Iterable[str]] = ..., constant: _Optional[str] = ...) -> None: ...
 
 class ModelOutput(_message.Message):
     __slots__ = ("name", "alias")
@@ -154,18 +160,33 @@ class ModelOutput(_message.Message):
     def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ...) -> None: ...
 
 class ModelLog(_message.Message):
-    __slots__ = ("served", "pending", "newest")
+    __slots__ = ("served", "pending", "newest", "former", "quarantined")
     class Entry(_message.Message):
-        __slots__ = ("name", "version", "sha256", "descriptor")
+        __slots__ = ("name", "version", "sha256", "descriptor", "attempts")
         NAME_FIELD_NUMBER: _ClassVar[int]
         VERSION_FIELD_NUMBER: _ClassVar[int]
         SHA256_FIELD_NUMBER: _ClassVar[int]
         DESCRIPTOR_FIELD_NUMBER: _ClassVar[int]
+        ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
         name: str
         version: int
         sha256: str
         descriptor: bytes
-        def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., sha256: _Optional[str] = ..., descriptor: _Optional[bytes] = ...) -> None: ...
+        attempts: int
+        def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., sha256: _Optional[str] = ..., descriptor: _Optional[bytes] = ..., attempts: _Optional[int] = ...) -> None: ...
+    class Quarantined(_message.Message):
+        __slots__ = ("name", "version", "sha256", "reason", "since")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        VERSION_FIELD_NUMBER: _ClassVar[int]
+        SHA256_FIELD_NUMBER: _ClassVar[int]
+        REASON_FIELD_NUMBER: _ClassVar[int]
+        SINCE_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        version: int
+        sha256: str
+        reason: str
+        since: int
+        def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., sha256: _Optional[str] = ..., reason: _Optional[str] = ..., since: _Optional[int] = ...) -> None: ...
     class NewestEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -176,10 +197,14 @@ class ModelLog(_message.Message):
     SERVED_FIELD_NUMBER: _ClassVar[int]
     PENDING_FIELD_NUMBER: _ClassVar[int]
     NEWEST_FIELD_NUMBER: _ClassVar[int]
+    FORMER_FIELD_NUMBER: _ClassVar[int]
+    QUARANTINED_FIELD_NUMBER: _ClassVar[int]
     served: ModelLog.Entry
     pending: _containers.RepeatedCompositeFieldContainer[ModelLog.Entry]
     newest: _containers.ScalarMap[str, int]
-    def __init__(self, served: _Optional[_Union[ModelLog.Entry, _Mapping]] = ..., pending: _Optional[_Iterable[_Union[ModelLog.Entry, _Mapping]]] = ..., newest: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    former: ModelLog.Entry
+    quarantined: _containers.RepeatedCompositeFieldContainer[ModelLog.Quarantined]
+    def __init__(self, served: _Optional[_Union[ModelLog.Entry, _Mapping]] = ..., pending: _Optional[_Iterable[_Union[ModelLog.Entry, _Mapping]]] = ..., newest: _Optional[_Mapping[str, int]] = ..., former: _Optional[_Union[ModelLog.Entry, _Mapping]] = ..., quarantined: _Optional[_Iterable[_Union[ModelLog.Quarantined, _Mapping]]] = ...) -> None: ...
 
 class RouterLog(_message.Message):
     __slots__ = ("candidates", "plans")

@@ -25,6 +25,10 @@ class DType(StrEnum):
         return np.dtype(object) if self is DType.TEXT else np.dtype(self.value)
 
 
+LIST = (-1,)
+"""The shape of an input that is a list of any length: its column holds an array of one dimension a record."""
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
     """One input of a model and the record fields it is made of.
@@ -32,6 +36,7 @@ class Input:
     `shape` is the shape of one record's value, without the batch dimension: `()` for a scalar.
     With one field, that field's value has this shape (a number, or a list of `shape[0]` numbers).
     With k > 1 fields, each is a scalar and `shape` is `(k,)`: the fields in this order make a row.
+    `LIST` is a list of any length, of one field.
     """
 
     name: str

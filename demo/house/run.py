@@ -22,7 +22,7 @@ from devservices.redis import Redis
 from udfs.stores.online.base import RedisOptions
 
 _TICK_S = 0.2  # a look at the folders of history takes some milliseconds
-_SILENCE_S = 120
+_SILENCE_S = 300  # the batch job of the training set says nothing while it works
 _LINGER_S = 2.5  # two checkpoints: time for an outcome that should not come
 _REQUESTS_IN = 10
 

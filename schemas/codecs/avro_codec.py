@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,18 @@ class AvroCodec:
             return orjson.dumps(self._parse(payload), default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME)
         except (UnfitError, TypeError):
             return None
+
+    def split(self, content: io.BytesIO, count: int) -> Iterator[bytes]:
+        """The payloads of `count` records that stand one after another, as in a block of a container file.
+
+        Raises whatever fastavro raises for damaged bytes, EOFError and IndexError among it.
+        """
+        data, start = content.getbuffer(), content.tell()
+        for _ in range(count):
+            fastavro.schemaless_reader(content, self._reader, None)
+            end = content.tell()
+            yield bytes(data[start:end])
+            start = end
 
     def _parse(self, payload: bytes) -> dict:
         check_size(payload, self._max_bytes)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.codecs.base import Code, UnfitError
-from schemas.tensors import BadRecord, Columns, Decoded, DType, Input
+from schemas.tensors import LIST, BadRecord, Columns, Decoded, DType, Input
 
 # What numpy would take silently (text, bools, None) is why types are compared exactly.
 _TYPES: dict[DType, frozenset[type]] = {
@@ -68,7 +68,9 @@ def finish(columns: Columns, kept: Sequence[int], bad: list[BadRecord]) -> Decod
 
 
 def to_column(values: Any, count: int, wanted: Input) -> NDArray:
-    """Checked flat values of `count` records, one iterable each, to `(count, *shape)`."""
+    """Checked flat values of `count` records, one iterable each, as `(count, *shape)`; lists `(count,)`."""
+    if wanted.shape == LIST:
+        return _lists(values, count, wanted)
     flat = np.array(list(chain.from_iterable(values)), dtype=wanted.dtype.numpy)
     return flat.reshape(count, *wanted.shape)
 
@@ -78,6 +80,8 @@ def _column(records: Sequence[Any], wanted: Input, access: Access) -> NDArray:
     flat = list(map(access.getter(wanted.fields), records))
     if len(wanted.fields) > 1:
         flat = list(chain.from_iterable(flat))
+    elif wanted.shape == LIST:
+        return _list_column(flat, wanted)
     else:
         for size in wanted.shape:
             if not {list, tuple}.issuperset(map(type, flat)) or not {size}.issuperset(map(len, flat)):
@@ -90,6 +94,27 @@ def _column(records: Sequence[Any], wanted: Input, access: Access) -> NDArray:
     if wanted.dtype in FLOATS and not np.isfinite(column).all():
         raise ValueError(wanted.name)
     return column
+
+
+def _lists(values: Any, count: int, wanted: Input) -> NDArray:
+    """A column of arrays of one dimension, one a record."""
+    column = np.empty(count, object)
+    for row, part in enumerate(values):
+        column[row] = np.array(part, dtype=wanted.dtype.numpy)
+    return column
+
+
+def _list_column(lists: Sequence[Any], wanted: Input) -> NDArray:
+    """The column of lists of any length, or any exception where a single value is not as wanted."""
+    if not {list, tuple}.issuperset(map(type, lists)):
+        raise ValueError(wanted.name)
+    flat = list(chain.from_iterable(lists))
+    if not _TYPES[wanted.dtype].issuperset(map(type, flat)):
+        raise TypeError(wanted.name)
+    with np.errstate(over="ignore"):
+        if wanted.dtype in FLOATS and not np.isfinite(np.array(flat, wanted.dtype.numpy)).all():
+            raise ValueError(wanted.name)
+    return _lists(lists, len(lists), wanted)
 
 
 def check(record: Any, inputs: Sequence[Input], access: Access) -> list[list]:
@@ -114,10 +139,9 @@ def _flatten(value: Any, shape: tuple[int, ...], dtype: DType, name: str, into: 
     elif value is None:
         raise UnfitError(Code.NULL, f"field {name!r} is null")
     elif not isinstance(value, list | tuple):
-        raise UnfitError(
-            Code.WRONG_SHAPE, f"field {name!r} holds {_kind(value)} where a list of {shape[0]} belongs"
-        )
-    elif len(value) != shape[0]:
+        what = "a list" if shape == LIST else f"a list of {shape[0]}"
+        raise UnfitError(Code.WRONG_SHAPE, f"field {name!r} holds {_kind(value)} where {what} belongs")
+    elif shape != LIST and len(value) != shape[0]:
         raise UnfitError(
             Code.WRONG_SHAPE, f"field {name!r} holds a list of {len(value)} where {shape[0]} belong"
         )

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from schemas.codecs.matrix import FLOATS, INT_BITS
-from schemas.tensors import Columns, DType, Input
+from schemas.tensors import LIST, Columns, DType, Input
 
 _FORMATS = {DType.FLOAT32: "f", DType.FLOAT64: "d", DType.INT32: "i", DType.INT64: "q", DType.BOOL: "?"}
 
@@ -30,6 +30,8 @@ class TypedReader:
         names = [name for name, _ in fields]
         if not fields or len(set(names)) < len(names):
             raise ValueError("no fields, or a field that is read twice")
+        if any(i.shape == LIST for i in inputs):
+            raise ValueError("a list of any length")
         attributes = [f"f{k}" for k in range(len(names))]
         record = msgspec.defstruct(
             "Record",

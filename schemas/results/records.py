@@ -34,7 +34,9 @@ class Outcome(StrEnum):
 
 class EventKind(StrEnum):
     """What became of an announced model or plan. A plan that DECIDES is in force; one that is NOT_APPLICABLE
-    came to a job that has no use for it. FENCED: a call did not come back; a fresh instance takes over."""
+    came to a job that has no use for it. FENCED: a call did not come back; a fresh instance takes over.
+    QUARANTINED: attempts to load it, or calls of it, came to no end; it is set aside until published
+    again."""
 
     SERVED = "served"
     REFUSED = "refused"
@@ -43,6 +45,7 @@ class EventKind(StrEnum):
     SUPERSEDED = "superseded"
     DECIDES = "decides"
     FENCED = "fenced"
+    QUARANTINED = "quarantined"
     NOT_APPLICABLE = "not_applicable"
 
 

@@ -181,8 +181,8 @@ def test_forests_of_any_shape_are_scored_as_the_standard_says(
 
 @bounded
 @given(
-    st.lists(regressing, min_size=1, max_size=4), st.sampled_from(["average", "weightedAverage", "sum", "median"]),
-    st.sampled_from(["", '<Targets><Target field="t" rescaleFactor="2" rescaleConstant="-1" min="-2" max="4"/></Targets>']),
+    st.lists(regressing, min_size=1, max_size=4), st.sampled_from(["average", "weightedAverage", "sum",
+    "median"]), st.sampled_from(["", '<Targets><Target field="t" rescaleFactor="2" rescaleConstant="-1" min="-2" max="4"/></Targets>']),
     strategies, batches,
 )  # fmt: skip
 def test_regression_forests_are_scored_as_the_standard_says(

@@ -135,7 +135,61 @@ def test_a_name_given_twice_or_as_file_and_folder_is_refused(kind: str, into: Pa
 @pytest.mark.parametrize("kind", PACKERS)
 def test_an_archive_without_one_model_is_refused(kind: str, into: Path) -> None:
     refused(PACKERS[kind]({"readme": b"x"}), into, "no saved_model.pb")
-    refused(PACKERS[kind]({"1/saved_model.pb": b"x", "2/saved_model.pb": b"x"}), into, "2 folders")
+    refused(PACKERS[kind]({"a/saved_model.pb": b"x", "b/saved_model.pb": b"x"}), into, "2 folders")
+    refused(PACKERS[kind]({"1/2/3/4/5/saved_model.pb": b"x"}), into, "no saved_model.pb")
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_the_highest_version_of_tensorflow_servings_layout_is_taken(kind: str, into: Path) -> None:
+    for around in ("", "export/wine/"):
+        files = {f"{around}{v}/saved_model.pb": str(v).encode() for v in (2, 10, 9)}
+        folder = unpack(PACKERS[kind](files), into, 10_000, 20)
+        assert (folder / "saved_model.pb").read_bytes() == b"10"
+
+
+def pax(content: bytes, size: int | None = None, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    """A tar that begins with this extended header, however wrong, and then holds a model."""
+    header = tarfile.TarInfo("././@PaxHeader")
+    header.type, header.size = kind, len(content) if size is None else size
+    return header.tobuf(tarfile.USTAR_FORMAT) + content + b"\0" * (-len(content) % 512) + tar_of(MODEL)
+
+
+@pytest.mark.parametrize(
+    ("header", "match"),
+    [
+        (b"1" * 300_000, "extended header of 300000 bytes"),  # Python's own reader takes minutes for it
+        (b"1" * 60_000, "damaged"),
+        (b"1 " * 30_000, "damaged"),
+        (b"99999 path=x\n", "damaged"),
+        (b"12 path=x", "damaged"),
+        (b"0 path=x\n", "damaged"),
+        (b"15 size=-1024\n\n", "the size '-1024"),
+        (b"\xff" * 20, "damaged"),
+    ],
+)
+def test_extended_headers_of_a_tar_are_bounded(header: bytes, match: str, into: Path) -> None:
+    refused(pax(header), into, match)
+
+
+def test_honest_extended_headers_are_read(into: Path) -> None:
+    name = "variables/" + "é" * 100
+    for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w", format=form) as archive:
+            for path, content in (MODEL | {name: b"long"}).items():
+                entry = tarfile.TarInfo(path)
+                entry.size, entry.mtime = len(content), 1.5
+                archive.addfile(entry, io.BytesIO(content))
+        assert (unpack(buffer.getvalue(), into, 10_000, 20) / name).read_bytes() == b"long"
+
+
+def test_a_tar_of_a_negative_size_or_a_wrong_sum_is_refused(into: Path) -> None:
+    data = bytearray(tar_of(MODEL))
+    data[124:136] = b"\xff" * 12
+    data[148:156] = b"%06o\0 " % (sum(data[:148]) + sum(data[156:512]) + 8 * 32)
+    refused(bytes(data), into, "it is damaged")
+    data[148:156] = b"0000000\0"
+    refused(bytes(data), into, "cut short or damaged")
 
 
 @pytest.mark.parametrize("kind", PACKERS)

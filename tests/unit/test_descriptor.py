@@ -93,7 +93,7 @@ def _message(**changes) -> bytes:
         (_message(created_ms=-1), "before 1970"),
         (_message(metrics={"accuracy": float("nan")}), "finite"),
         (_message(inputs=[{"name": "x", "dtype": "half"}]), "dtype 'half'"),
-        (_message(inputs=[{"name": "x", "shape": [-1]}]), "sizes are 1 or more"),
+        (_message(inputs=[{"name": "x", "shape": [-1, 2]}]), "sizes are 1 or more"),
         (_message(inputs=[{"name": "x"}, {"name": "x"}]), "twice"),
         (_message(inputs=[{"name": "x", "fields": ["a", "a"]}]), "repeated"),
         (_message(inputs=[{"name": "x", "shape": [3], "fields": ["a", "b"]}]), "given 2 fields"),

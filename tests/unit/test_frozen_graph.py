@@ -148,9 +148,9 @@ def test_what_the_descriptor_gets_wrong_is_refused(wanted: Any, error: Any, matc
 
 def test_inputs_that_no_block_can_fill_are_refused() -> None:
     for shape, dtype, match in (
-        ((), "float32", "no room"),
-        ((1, 3), "float32", "no room"),
-        ((None, 2), "float16", "float16"),
+        ((), "float32", "--constant x=1.0"),
+        ((5, 3), "float32", "no dimension for any number of records"),
+        ((None, 2), "uint64", "uint64, which no record field holds"),
     ):
         made = tf.Graph()
         with made.as_default():

@@ -48,7 +48,6 @@ def evil_ops(target: str) -> dict[str, Any]:
         "WriteFile": lambda x: raw.WriteFile(filename=target, contents="x"),
         "ReadFile": lambda x: raw.ReadFile(filename=target),
         "MatchingFiles": lambda x: raw.MatchingFiles(pattern=target),
-        "PrintV2": lambda x: raw.PrintV2(input="x", output_stream="file://" + target),
         "SaveV2": lambda x: raw.SaveV2(prefix=target, tensor_names=["x"], shape_and_slices=[""], tensors=[x]),
         "RestoreV2": lambda x: raw.RestoreV2(
             prefix=target, tensor_names=["x"], shape_and_slices=[""], dtypes=[tf.float32]
@@ -70,11 +69,28 @@ def test_an_operator_that_reaches_out_is_refused_in_a_frozen_graph(op: str, scra
     target = scratch / "target"
 
     def build(x: Any) -> None:
-        evil_ops(str(target))[op](x)
-        tf.identity(x, name="y")
+        made = evil_ops(str(target))[op](x)
+        with tf.control_dependencies([made[0] if isinstance(made, list | tuple) and made else made]):
+            tf.identity(x, name="y")
 
     with pytest.raises(UnsafeModelError, match=rf"operator {op} \(node .* in the graph\)"):
         frozen_graph.load(Artifact(graph(build), None, scratch), WantedSignature())
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("op", sorted(evil_ops("")))
+def test_an_operator_beside_what_is_served_is_neither_judged_nor_loaded(op: str, scratch: Path) -> None:
+    target = scratch / "target"
+
+    def build(x: Any) -> None:
+        evil_ops(str(target))[op](x)
+        tf.identity(x, name="y")
+
+    wanted = WantedSignature(outputs=[("y", "")])
+    runtime = frozen_graph.load(Artifact(graph(build), None, scratch), wanted)
+    x = np.ones((2, 2), "float32")
+    np.testing.assert_array_equal(runtime.predict({"x": x})["y"], x)
+    runtime.close()
     assert not target.exists()
 
 
@@ -132,8 +148,9 @@ def test_an_operator_in_an_initialiser_is_refused(tmp_path: Path, scratch: Path)
     assert not target.exists()
 
 
-def test_a_table_filled_from_a_file_is_refused(tmp_path: Path, scratch: Path) -> None:
-    words = tmp_path / "words"
+def with_vocabulary(folder: Path) -> Path:
+    """A SavedModel with a table that is filled from its own asset `words`."""
+    words = folder / "words"
     words.write_text("red\nwhite\n")
     module = tf.Module()
     module.table = tf.lookup.StaticHashTable(
@@ -146,12 +163,53 @@ def test_a_table_filled_from_a_file_is_refused(tmp_path: Path, scratch: Path) ->
         ),
         -1,
     )
-    path = save(
-        tmp_path / "m",
-        module,
-        {"serving_default": (lambda x: {"y": module.table.lookup(x)}, {"x": ((None,), "string")})},
-    )
-    refused(path, scratch, "InitializeTableFromTextFileV2")
+    served = (lambda x: {"y": module.table.lookup(x)}, {"x": ((None,), "string")})
+    path = save(folder / "m", module, {"serving_default": served})
+    words.unlink()
+    return path
+
+
+def test_a_table_filled_from_an_asset_is_served(tmp_path: Path, scratch: Path) -> None:
+    path = with_vocabulary(tmp_path)
+    for artifact in (Artifact(None, path, scratch), Artifact(zipped(path), None, scratch)):
+        runtime = saved_model_runtime.load(artifact, WantedSignature())
+        colours = np.array(["white", "red", "green"], object)
+        assert runtime.predict({"x": colours})["y"].tolist() == [1, 0, -1]
+        runtime.close()
+
+
+def test_a_table_filled_from_any_other_file_is_refused(tmp_path: Path, scratch: Path) -> None:
+    def constant(meta: Any) -> None:
+        [asset] = meta.asset_file_def
+        [node] = [n for n in meta.graph_def.node if n.name == asset.tensor_info.name.partition(":")[0]]
+        node.op = "Const"
+        node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto("/etc/hostname"))
+        del node.attr["shape"]
+        del meta.asset_file_def[:]
+
+    def another(meta: Any) -> None:
+        [call] = [f for f in meta.graph_def.library.function for n in f.node_def if "TextFile" in n.op]
+        [fill] = [n for n in call.node_def if "TextFile" in n.op]
+        added = call.node_def.add(name="elsewhere", op="Const")
+        added.attr["dtype"].type = tf.string.as_datatype_enum
+        added.attr["value"].tensor.CopyFrom(tf.make_tensor_proto("/etc/hostname"))
+        fill.input[1] = "elsewhere:output:0"
+
+    for number, edit in enumerate((constant, another)):
+        (tmp_path / str(number)).mkdir()
+        path = edited(with_vocabulary(tmp_path / str(number)), edit)
+        refused(path, scratch, "InitializeTableFromTextFileV2 .* file of its own choice")
+
+
+def test_an_asset_that_is_missing_or_a_link_is_refused(tmp_path: Path, scratch: Path) -> None:
+    path = with_vocabulary(tmp_path)
+    words = path / "assets" / "words"
+    words.unlink()
+    with pytest.raises(LoadError, match="assets/words, which is not in the SavedModel"):
+        saved_model_runtime.load(Artifact(None, path, scratch), WantedSignature())
+    words.symlink_to(path / "saved_model.pb")
+    with pytest.raises(UnsafeModelError, match="outside the model's folder"):
+        saved_model_runtime.load(Artifact(None, path, scratch), WantedSignature())
 
 
 def test_a_table_filled_by_reading_a_file_is_refused(scratch: Path) -> None:
@@ -159,7 +217,10 @@ def test_a_table_filled_by_reading_a_file_is_refused(scratch: Path) -> None:
         table = tf.raw_ops.HashTableV2(key_dtype=tf.string, value_dtype=tf.int64)
         content = tf.reshape(tf.io.read_file("/etc/hostname"), [1])
         tf.raw_ops.InitializeTableV2(table_handle=table, keys=content, values=np.array([1]))
-        tf.identity(x, name="y")
+        found = tf.raw_ops.LookupTableFindV2(
+            table_handle=table, keys=tf.strings.as_string(x), default_value=np.int64(0)
+        )
+        tf.identity(found, name="y")
 
     with pytest.raises(UnsafeModelError, match="ReadFile"):
         frozen_graph.load(Artifact(graph(build), None, scratch), WantedSignature())
@@ -208,12 +269,21 @@ def test_a_restoring_function_with_a_file_of_its_own_is_refused(tmp_path: Path, 
     refused(edited(saved_model(tmp_path / "m"), redirect), scratch, "reads a file of its own choice")
 
 
+def served_call(meta: Any) -> Any:
+    """The node that calls what the default signature serves."""
+    [output] = meta.signature_def["serving_default"].outputs.values()
+    [node] = [n for n in meta.graph_def.node if n.name == output.name.partition(":")[0]]
+    return node
+
+
 def test_a_node_or_function_that_hides_another_is_refused(tmp_path: Path, scratch: Path) -> None:
     def double(meta: Any) -> None:
-        meta.graph_def.node.append(meta.graph_def.node[0])
+        meta.graph_def.node.append(served_call(meta))
 
     def rename(meta: Any) -> None:
-        meta.graph_def.library.function[0].signature.name = "WriteFile"
+        name = served_call(meta).attr["f"].func.name
+        [function] = [f for f in meta.graph_def.library.function if f.signature.name == name]
+        function.signature.name = served_call(meta).attr["f"].func.name = "WriteFile"
 
     refused(edited(saved_model(tmp_path / "a"), double), scratch, "two nodes are named")
     refused(edited(saved_model(tmp_path / "b"), rename), scratch, "hides another operator")
@@ -231,8 +301,10 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path, scratch: Path) -> N
 def test_an_unknown_operator_is_refused(tmp_path: Path, scratch: Path) -> None:
     def plant(meta: Any) -> None:
         meta.graph_def.node.add(name="n", op="SomethingOfALaterRelease")
+        served_call(meta).input.append("^n")
 
-    refused(edited(saved_model(tmp_path / "m"), plant), scratch, "SomethingOfALaterRelease")
+    expected = "SomethingOfALaterRelease .* a library of its own"
+    refused(edited(saved_model(tmp_path / "m"), plant), scratch, expected)
 
 
 def test_no_allowed_operator_names_a_file_a_host_or_a_host_function() -> None:

@@ -200,16 +200,65 @@ def test_given_rows_replace_the_generated_ones(scratch, sums):
         seen.append(x.tolist())
         return {"sum": x.sum(axis=1)}
 
-    rows = ({"a": 1, "b": 2, "c": "ignored"}, {"a": 3, "b": 4})
-    policy = LoadPolicy(scratch=str(scratch), trial_rows=rows, warm_up_batches=())
-    load_model(ANNOUNCED, policy, sums(answer=answer)).close()
-    assert seen == [[[1.0, 2.0]], [[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]]]
+    rows = (b'{"a":1,"b":2,"c":"ignored"}', b'{"a":3,"b":4}')
+    policy = LoadPolicy(scratch=str(scratch), warm_up_batches=())
+    load_model(replace(ANNOUNCED, smoke_rows=rows), policy, sums(answer=answer)).close()
+    one, two = [1.0, 2.0], [3.0, 4.0]
+    three = [one, two, one]
+    # the trial, then the same rows again and in other company
+    assert seen == [[one], [one, two], three, three, three, [one]]
 
 
-@pytest.mark.parametrize(("row", "word"), [({"a": 1}, "lacks the field 'b'"), ({"a": 1, "b": "x"}, "fit")])
+def test_every_given_row_is_tried(scratch, sums):
+    """A model that fails at the last of five rows is refused, although the first four do."""
+    rows = tuple(b'{"a":%d,"b":0}' % n for n in (1, 1, 1, 1, -1))
+    policy = LoadPolicy(scratch=str(scratch), warm_up_batches=())
+    root = sums(answer=lambda x: {"sum": np.sqrt(x[:, 0])})
+    with np.errstate(invalid="ignore"):
+        announced = replace(ANNOUNCED, smoke_rows=rows)
+        assert "1 of 5 values" in _refused(announced, policy, root, TrialError, "trial")
+    load_model(replace(ANNOUNCED, smoke_rows=rows[:4]), policy, root).close()
+
+
+@pytest.mark.parametrize(
+    ("row", "word"),
+    [(b'{"a":1}', "field 'b' is missing"), (b'{"a":1,"b":"x"}', "'b' holds text"), (b"[]", "no JSON object")],
+)
 def test_given_rows_that_do_not_fit_are_named(scratch, sums, row, word):
-    policy = LoadPolicy(scratch=str(scratch), trial_rows=(row,))
-    assert word in _refused(ANNOUNCED, policy, sums(), TrialError, "trial")
+    policy = LoadPolicy(scratch=str(scratch))
+    announced = replace(ANNOUNCED, smoke_rows=(b'{"a":1,"b":2}', row))
+    reason = _refused(announced, policy, sums(), TrialError, "trial")
+    assert "smoke row 2 of 2" in reason and word in reason
+
+
+def test_a_runtime_s_ranges_bound_the_generated_rows(policy, made):
+    """`sqrt(a - 1)` is not finite for numbers in [0, 1): with the declared range the model is served."""
+
+    class Root(Sum):
+        ranges: ClassVar = {"x": (1.0, 5.0)}
+
+        def predict(self, columns):
+            return {"sum": np.sqrt(columns["x"][:, 0] - 1)}
+
+    def load(kind):
+        return {"PMML": lambda a, w: made.append(kind(a, w)) or made[-1]}
+
+    load_model(ANNOUNCED, policy, load(Root)).close()
+    Root.ranges = {}
+    with np.errstate(invalid="ignore"), pytest.raises(TrialError, match="not finite"):
+        load_model(ANNOUNCED, policy, load(Root))
+
+
+@pytest.mark.parametrize("dtype", [d for d in DType if d not in (DType.TEXT, DType.BOOL)])
+@pytest.mark.parametrize("bounds", [(3, 7), (-5, -5), (100, None), (None, -100), (None, None), (-1e9, 1e9)])
+def test_generated_numbers_are_within_their_bounds(dtype, bounds):
+    low, high = bounds
+    values = smoke_test.generated([Input("x", dtype, (2,), ("a",))], 500, None, {"x": bounds})["x"]
+    assert values.dtype == dtype.numpy and values.shape == (500, 2)
+    assert low is None or (values >= low).all()
+    assert high is None or (values <= high).all()
+    if low != high:
+        assert len(np.unique(values)) > 1
 
 
 def test_a_runtime_s_own_values_replace_the_generated_ones(policy, made):

@@ -315,18 +315,16 @@ def test_the_sum_of_the_contents_is_bounded(policy, runtimes):
 
 
 def test_the_whole_is_tried_and_a_node_that_fails_is_named(policy, runtimes):
-    rows = ({"a": 13.0},)
-    reason = refused(
-        announced(model("d", "double")), replace(policy, trial_rows=rows), runtimes, TrialError, "trial"
-    )
+    tried = replace(announced(model("d", "double")), smoke_rows=(b'{"a":13.0}',))
+    reason = refused(tried, policy, runtimes, TrialError, "trial")
     assert "node 'd': it cannot score 13" in reason
 
 
 def test_what_is_not_finite_is_not_passed_on(policy, runtimes):
     graph = announced(model("r", "root"), model("d", "double", reads("a", "r")))
-    trial = replace(policy, trial_rows=({"a": 1.0},))
+    tried = replace(graph, smoke_rows=(b'{"a":1.0}',))
     with np.errstate(invalid="ignore"), pytest.raises(PredictError, match="node 'r': its output 'y' is not"):
-        run(graph, trial, runtimes, a=np.array([1.0, 0.0]))
+        run(tried, policy, runtimes, a=np.array([1.0, 0.0]))
     great = announced(model("d", "double"), model("s", "scale"))
     with pytest.raises(PredictError, match=r"node 's'.*overflow"):
         run(great, policy, runtimes, x=np.array([[1e300, 0, 0]]))

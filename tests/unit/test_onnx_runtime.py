@@ -79,7 +79,7 @@ def test_numbers_that_a_narrow_type_lacks_are_refused_by_row():
 @pytest.mark.parametrize(
     ("inputs", "given", "words"),
     [
-        ([tensor("x", (None, 2), "uint64")], (), "is of type uint64, which no record field can hold"),
+        ([tensor("x", (None, 2), "uint64")], (), "is of type uint64, which no record field holds"),
         ([tensor("x", (4, 2))], (), r"takes 4 records a call.*--input 'x:float32\[2\]'"),
         ([tensor("x", ())], (), r"shape \(\), which leaves no room for a block"),
         ([tensor("x", ("n", None))], (), "give its shape or its fields in the descriptor"),

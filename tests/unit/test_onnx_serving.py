@@ -128,8 +128,9 @@ def test_a_bad_model_is_refused_by_name_of_the_step(tmp_path):
 def test_answers_that_are_not_finite_fail_their_record_only(tmp_path):
     column = [tensor("x", (None, 1))], [tensor("y", (None, 1))]
     inverse = onnx_model([node("Div", ["one", "x"], ["y"])], *column, [constant("one", 1.0)])
-    inputs = parse(build(data_type="t", model_type="ONNX", data=inverse.SerializeToString()))
-    model = load_model(inputs, LoadPolicy(trial_rows=({"x": 1.0},)))
+    rows = (b'{"x":1.0}',)
+    announced = build(data_type="t", model_type="ONNX", data=inverse.SerializeToString(), smoke_rows=rows)
+    model = load_model(parse(announced), LoadPolicy())
     done = score(batch_of([b'{"x":2}', b'{"x":0}', b'{"x":4}']), model, JsonCodec(), raw_json=True)
     results = [orjson.loads(line)["millrace"] for line in done.lines]
     assert [r["outcome"] for r in results] == ["scored", "failed", "scored"]

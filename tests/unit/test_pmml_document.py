@@ -6,7 +6,10 @@ import pytest
 
 from schemas.errors import LoadError, UnprovenModelError, UnsafeModelError
 from tests.pmml_documents import Leaf, document, probabilities, tree
+from udfs.models import smoke_test
+from udfs.models.runtimes.base import WantedSignature
 from udfs.models.runtimes.pmml.document import Document, parse
+from udfs.models.runtimes.pmml.inputs import declared_ranges, declared_values, record_inputs
 
 GOOD = document(tree(Leaf([("a", 1)]), output=probabilities()))
 
@@ -100,3 +103,29 @@ def test_a_very_deep_document_is_a_load_error() -> None:
     deep = "<Node><True/>" * 5000 + "</Node>" * 5000
     with pytest.raises(LoadError, match="too deeply"):
         read(document(f'<TreeModel functionName="regression"><MiningSchema/>{deep}</TreeModel>')).text()
+
+
+def test_declared_values_and_intervals_bound_the_rows_that_are_made_up():
+    text = """<PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"><DataDictionary>
+    <DataField name="age" optype="continuous" dataType="double">
+      <Interval closure="closedClosed" leftMargin="18" rightMargin="99.5"/></DataField>
+    <DataField name="n" optype="continuous" dataType="integer"><Interval closure="closedOpen" leftMargin="5"/>
+    </DataField>
+    <DataField name="city" optype="categorical" dataType="string"><Value value="Oslo"/><Value value="Rome"/>
+      <Value value="?" property="missing"/></DataField>
+    <DataField name="rooms" optype="categorical" dataType="integer"><Value value="3"/><Value value="4"/>
+    </DataField></DataDictionary>
+    <RegressionModel functionName="regression"><MiningSchema><MiningField name="age"/><MiningField name="n"/>
+    <MiningField name="city"/><MiningField name="rooms"/></MiningSchema></RegressionModel></PMML>"""
+    document = parse(text.encode())
+    inputs = record_inputs(document, WantedSignature())
+    valid, ranges = declared_values(document, inputs), declared_ranges(document, inputs)
+    assert valid == {"city": ["Oslo", "Rome"], "rooms": [3, 4]}
+    assert ranges == {"age": (18.0, 99.5), "n": (5.0, None)}
+    rows = smoke_test.generated(inputs, 200, valid, ranges)
+    assert set(rows["city"]) == {"Oslo", "Rome"} and set(rows["rooms"].tolist()) == {3, 4}
+    assert 18 <= rows["age"].min() < 30 and 90 < rows["age"].max() <= 99.5
+    assert set(rows["n"].tolist()) == {5, 6}
+    bad = text.replace('"18"', '"young"').encode()
+    with pytest.raises(LoadError, match="'age' has an interval whose margin is no number"):
+        parse(bad)

@@ -14,7 +14,7 @@ from schemas.model_pb2 import ModelDescriptor
 from schemas.plans.plan import read_plan
 from udfs.models.composite.descriptor import announced_digest, graph_message, parse_graph
 from udfs.models.composite.nodes import Graph
-from udfs.models.descriptor_parts import content, fingerprint, output_names, partial_inputs
+from udfs.models.descriptor_parts import content, fingerprint, output_names, partial_inputs, smoke_rows_of
 from udfs.models.runtimes.base import PartialInput, WantedSignature
 
 SERVE = "SERVE"
@@ -33,7 +33,9 @@ class Announcement:
     (bytes) are of the artifact, derived from inline data; "" and 0 where a location came without them. Of a
     graph they are what `graph_digest` says. `outputs` pairs a model output with its name in the result.
     `name` is "" only in a withdrawal of whatever model serves the data type. `plan` is the JSON of a plan to
-    DECIDE by, unchecked ("" is the default plan).
+    DECIDE by, unchecked ("" is the default plan). `batch_dependent`: an answer may depend on the records
+    beside it, or on the calls before. `smoke_rows`: records as JSON
+    objects to try the model with, where made-up ones would not do.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Announcement:
     force: bool = False
     plan: str = ""
     graph: Graph | None = None
+    batch_dependent: bool = False
+    smoke_rows: tuple[bytes, ...] = ()
 
     def wanted(self, fields: Sequence[str] = ()) -> WantedSignature:
         """What a runtime is asked for; `fields` are the data type's record fields from the settings."""
@@ -111,6 +115,8 @@ def parse(data: bytes) -> Announcement:
         force=message.force,
         plan=message.plan,
         graph=graph,
+        batch_dependent=message.batch_dependent,
+        smoke_rows=smoke_rows_of(message, about),
     )
 
 
@@ -134,6 +140,8 @@ def build(
     force: bool = False,
     plan: str = "",
     graph: Graph | None = None,
+    batch_dependent: bool = False,
+    smoke_rows: Iterable[bytes] = (),
 ) -> bytes:
     """Descriptor bytes for a publisher, checked by `parse` before they are handed out.
 
@@ -166,9 +174,13 @@ def build(
             force=force,
             plan=plan,
             graph=None if graph is None else graph_message(graph),
+            batch_dependent=batch_dependent,
+            smoke_rows=smoke_rows,
         )
         for i in inputs:
-            message.inputs.add(name=i.name, dtype=i.dtype or "", shape=i.shape or (), fields=i.fields)
+            message.inputs.add(
+                name=i.name, dtype=i.dtype or "", shape=i.shape or (), fields=i.fields, constant=i.constant
+            )
         for output, alias in outputs:
             message.outputs.add(name=output, alias=alias)
     except (ValueError, TypeError) as e:

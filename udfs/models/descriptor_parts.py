@@ -6,15 +6,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable
 
 from schemas.errors import DescriptorError
 from schemas.model_pb2 import GraphNode, ModelDescriptor, ModelInput, ModelOutput
-from schemas.tensors import DType
+from schemas.tensors import LIST, DType
 from udfs.models.runtimes.base import PartialInput
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+MAX_SMOKE_ROWS = 1024
+MAX_SMOKE_BYTES = 512 * 1024
+"""Of a descriptor's smoke rows in all: it must stay below what Kafka takes for a message."""
+
 _DTYPES = frozenset(d.value for d in DType)
 
 
@@ -52,16 +57,29 @@ def partial_inputs(given: Iterable[ModelInput], about: str) -> tuple[PartialInpu
             known = ", ".join(sorted(_DTYPES))
             raise DescriptorError(f"{about}: input {i.name!r} has the dtype {i.dtype!r}; known are {known}")
         shape = tuple(i.shape)
-        if any(n < 1 for n in shape):
+        if any(n < 1 for n in shape) and shape != LIST:
             raise DescriptorError(f"{about}: input {i.name!r} has the shape {shape}; sizes are 1 or more")
         fields = tuple(i.fields)
         if len(set(fields)) != len(fields) or not all(fields):
             raise DescriptorError(f"{about}: input {i.name!r} has a repeated or an empty field name")
         if shape and len(fields) > 1 and shape != (len(fields),):
             raise DescriptorError(f"{about}: input {i.name!r} of shape {shape} is given {len(fields)} fields")
-        inputs.append(PartialInput(i.name, i.dtype or None, shape or None, fields))
+        constant = i.constant if isinstance(i, ModelInput) else ""
+        _check_constant(constant, fields, f"{about}: input {i.name!r}")
+        inputs.append(PartialInput(i.name, i.dtype or None, shape or None, fields, constant))
     unique((i.name for i in inputs), "input", about)
     return tuple(inputs)
+
+
+def _check_constant(constant: str, fields: tuple[str, ...], about: str) -> None:
+    if not constant:
+        return
+    if fields:
+        raise DescriptorError(f"{about} has a constant and fields; it can have one of them")
+    try:
+        json.loads(constant)
+    except ValueError as e:
+        raise DescriptorError(f"{about} has the constant {constant[:40]!r}, which is no JSON: {e}") from None
 
 
 def output_names(given: Iterable[ModelOutput], about: str) -> tuple[tuple[str, str], ...]:
@@ -72,6 +90,16 @@ def output_names(given: Iterable[ModelOutput], about: str) -> tuple[tuple[str, s
     outputs = tuple((o.name, o.alias or o.name) for o in given)
     unique((alias for _, alias in outputs), "output", about)
     return outputs
+
+
+def smoke_rows_of(message: ModelDescriptor, about: str) -> tuple[bytes, ...]:
+    """Records for the smoke test, each one JSON object; whether they fit the model is found at loading."""
+    rows = tuple(message.smoke_rows)
+    if len(rows) > MAX_SMOKE_ROWS:
+        raise DescriptorError(f"{about} has {len(rows)} smoke rows; give at most {MAX_SMOKE_ROWS}")
+    if (size := sum(map(len, rows))) > MAX_SMOKE_BYTES:
+        raise DescriptorError(f"{about} has {size:,} bytes of smoke rows; give at most {MAX_SMOKE_BYTES:,}")
+    return rows
 
 
 def unique(names: Iterable[str], what: str, about: str) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from schemas.errors import LoadError, ModelError, PredictError, TrialError
 from udfs.io.limits import Limits
@@ -17,6 +16,7 @@ from udfs.models.digest import Digest
 from udfs.models.fetch import bring, check_digest
 from udfs.models.loaded_model import LoadReport
 from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
+from udfs.models.warm_up import Budget
 
 Load = Callable[[Artifact, WantedSignature], Runtime]
 
@@ -25,9 +25,10 @@ Load = Callable[[Artifact, WantedSignature], Runtime]
 class LoadPolicy:
     """What loading may use and must prove.
 
-    `roots`: where locations may point. `scratch`: the parent of the private folders, by default the system's.
-    `fields`: the data type's record fields in order. `warm_up_batches`: batch sizes in records.
-    `trial_rows`: records (field -> value) to try the model with, where generated ones would not do.
+    `roots`: where locations may point. `scratch`: the parent of the private folders, by default the
+    system's. `fields`: the data type's record fields in order. `warm_up_batches`: batch sizes in records.
+    `warm_up`: what calls at these sizes may take. `deadline_ms`: after which a runtime that can ends a call
+    itself; 0 for never.
     """
 
     roots: tuple[str, ...] = ()
@@ -36,17 +37,20 @@ class LoadPolicy:
     max_files: int = Limits().max_files
     fields: tuple[str, ...] = ()
     warm_up_batches: tuple[int, ...] = (1, 64, 1024)
-    trial_rows: tuple[Mapping[str, Any], ...] = ()
     s3: S3Options = field(default_factory=S3Options)
+    warm_up: Budget = field(default_factory=Budget)
+    deadline_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LoadSteps:
-    """The steps under one policy, timed in one report. `loader` finds the `load` of a model type."""
+    """The steps under one policy, timed in one report. `loader` finds the `load` of a model type; `begun` is
+    told of each step before it."""
 
     policy: LoadPolicy
     loader: Callable[[str], Load]
     report: LoadReport = field(default_factory=LoadReport)
+    begun: Callable[[str], None] = lambda step: None
 
     def fetch(self, announcement: Announcement, scratch: Path, taken: int = 0) -> tuple[Artifact, Digest]:
         """The content, with the digest of what is here. `taken`: bytes of the allowance that are used up."""
@@ -58,13 +62,17 @@ class LoadSteps:
 
     def load(self, model_type: str, artifact: Artifact, wanted: WantedSignature) -> Runtime:
         """The runtime, which has checked what the model may do."""
-        return self.loader(model_type)(artifact, wanted)
+        wanted = replace(wanted, deadline_ms=self.policy.deadline_ms)
+        runtime = self.loader(model_type)(artifact, wanted)
+        self.report.notes += getattr(runtime, "notes", ())
+        return runtime
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Time a step, and turn what it raises into the `ModelError` that names the step."""
         seconds = self.report.seconds
         started = time.perf_counter()
+        self.begun(name)
         try:
             yield
         except PredictError as e:

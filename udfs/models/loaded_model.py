@@ -6,6 +6,8 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from schemas.errors import PredictError
 from schemas.tensors import Columns, Input, Output
 from udfs.models.runtimes.base import Runtime
@@ -26,11 +28,16 @@ class ModelStamp:
 
 @dataclass(slots=True)
 class LoadReport:
-    """`seconds` a step, `size` of the content in bytes, and by batch size the median ms of one call."""
+    """`seconds` a step, `size` of the content in bytes, and by batch size the median ms of one call.
+
+    `notes`: sentences about the model for who publishes it. `rows`: the most records of one call, None: any.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
     size: int = 0
     warm_up_ms: dict[int, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    rows: int | None = None
 
 
 class LoadedModel:
@@ -48,7 +55,14 @@ class LoadedModel:
         """Columns `(n, *shape)` to columns `(n, *shape)`, from one thread at a time; or `PredictError`."""
         if self._runtime is None:
             raise PredictError(f"{self.stamp.name} version {self.stamp.version} is closed")
-        return self._runtime.predict(columns)
+        rows, count = self.load_report.rows, len(next(iter(columns.values()), ()))
+        if rows is None or count <= rows:
+            return self._runtime.predict(columns)
+        parts = [
+            self._runtime.predict({name: column[start : start + rows] for name, column in columns.items()})
+            for start in range(0, count, rows)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def close(self) -> None:
         """Give the runtime and the scratch folder back. Safe to call twice."""

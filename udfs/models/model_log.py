@@ -1,7 +1,8 @@
 """Which announced models count for one data type: the rules of versions, and what survives a restart.
 
-A log holds the entry that serves, the entries that wait to be loaded, and the highest version seen of each
-name. It decides without loading anything, so it is the same in every instance that saw the same stream.
+A log holds the entry that serves and the one that served before, the entries that wait to be loaded with the
+attempts to load each, the highest version seen of each name, and what is in quarantine. It decides without
+loading anything, so it is the same in every instance that saw the same stream.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from schemas.model_pb2 import ModelLog as Stored
 from udfs.models.descriptor import Announcement, parse
 
 _NAMES_KEPT = 1000  # a bound on state: names whose history is remembered, a data type
+_QUARANTINED_KEPT = 100
+_LONGEST_REASON = 500
 _HIGHEST = 2**63 - 1  # what a reader of events and results can hold
 
 
@@ -30,13 +33,27 @@ class LogEntry:
         return replace(parse(self.descriptor), version=self.version)
 
 
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A version that is not loaded until it is published again, and why. `since` is in epoch ms."""
+
+    name: str
+    version: int
+    sha256: str
+    reason: str
+    since: int
+
+
 class ModelLog:
     """The log of one data type. `encoded` and `decode` carry it through Flink state."""
 
     def __init__(self) -> None:
         self.served: LogEntry | None = None
+        self.former: LogEntry | None = None
         self.pending: list[LogEntry] = []
+        self.quarantined: list[Quarantined] = []
         self._newest: dict[str, int] = {}
+        self._attempts: dict[LogEntry, int] = {}
 
     def accept(self, announced: Announcement, descriptor: bytes) -> LogEntry | None:
         """Take in an announcement to serve: the new entry, or None where the same one is known already.
@@ -58,6 +75,7 @@ class ModelLog:
             )
         entry = LogEntry(announced.name, version, announced.sha256, descriptor)
         self.pending.append(entry)
+        self.quarantined = [q for q in self.quarantined if (q.name, q.version) != (entry.name, entry.version)]
         # A forced step back does not lower the bar: were it to fail, older versions could slip in after it.
         self._remember(announced.name, max(version, newest))
         return entry
@@ -65,10 +83,24 @@ class ModelLog:
     def newest_pending(self) -> LogEntry | None:
         return self.pending[-1] if self.pending else None
 
+    def begun(self, entry: LogEntry) -> int:
+        """An attempt to load the entry begins: how many that makes. To be in state before it does."""
+        self._attempts[entry] = self._attempts.get(entry, 0) + 1
+        return self._attempts[entry]
+
+    def attempts(self, entry: LogEntry) -> int:
+        """Attempts to load the entry that have begun and came to no end that the log was told of."""
+        return self._attempts.get(entry, 0)
+
     def loaded(self, entry: LogEntry) -> list[LogEntry]:
         """The entry serves now. Returns the waiting entries that it makes pointless."""
-        older = self.pending[: self.pending.index(entry)] if entry in self.pending else []
-        self.pending = [e for e in self.pending if e != entry and e not in older]
+        at = self.pending.index(entry) if entry in self.pending else 0
+        older, newer = self.pending[:at], self.pending[at:]  # a forced one may be both, equal to itself
+        self.pending = [e for e in newer if e != entry]
+        for one in (entry, *older):
+            self._attempts.pop(one, None)
+        if self.served is not None and self.served != entry:
+            self.former = self.served
         self.served = entry
         return older
 
@@ -77,17 +109,34 @@ class ModelLog:
 
         What serves goes on, even where a forced second load of the very same is what failed.
         """
-        self.pending = [e for e in self.pending if e != entry]
+        self._drop(entry)
         self._forget(entry)
+
+    def quarantine(self, entry: LogEntry, reason: str, now_ms: int) -> None:
+        """Set a version aside, waiting or serving. In place of one that served, what served before waits to
+        be loaded, as the oldest of those that do."""
+        if self.served == entry:
+            self.served = None
+            former, self.former = self.former, None
+            if former is not None and former not in self.pending:
+                self.pending.insert(0, former)
+        self._drop(entry)
+        self._forget(entry)
+        self.quarantined.append(
+            Quarantined(entry.name, entry.version, entry.sha256, reason[:_LONGEST_REASON], now_ms)
+        )
+        del self.quarantined[:-_QUARANTINED_KEPT]
 
     def withdraw(self, name: str) -> list[LogEntry]:
         """Drop the entries of this name, or all where it is empty. They may be published again."""
         gone = [e for e in self._newest_first() if not name or e.name == name]
         for entry in gone:
-            self.pending = [e for e in self.pending if e != entry]
+            self._drop(entry)
             if self.served == entry:
-                self.served = None
+                self.served = self.former = None
             self._forget(entry)
+        if self.former is not None and name in ("", self.former.name):
+            self.former = None
         return gone
 
     def candidates(self) -> list[LogEntry]:
@@ -95,9 +144,15 @@ class ModelLog:
         return list(self._newest_first())
 
     def encoded(self) -> bytes:
-        stored = Stored(pending=[_store(e) for e in self.pending], newest=self._newest)
+        stored = Stored(pending=[self._store(e) for e in self.pending], newest=self._newest)
         if self.served is not None:
-            stored.served.CopyFrom(_store(self.served))
+            stored.served.CopyFrom(self._store(self.served))
+        if self.former is not None:
+            stored.former.CopyFrom(self._store(self.former))
+        for q in self.quarantined:
+            stored.quarantined.add(
+                name=q.name, version=q.version, sha256=q.sha256, reason=q.reason, since=q.since
+            )
         return stored.SerializeToString(deterministic=True)
 
     @classmethod
@@ -107,7 +162,14 @@ class ModelLog:
         if data:
             stored = Stored.FromString(data)
             log.served = _entry(stored.served) if stored.HasField("served") else None
+            log.former = _entry(stored.former) if stored.HasField("former") else None
             log.pending = [_entry(e) for e in stored.pending]
+            for entry, kept in zip(log.pending, stored.pending, strict=True):
+                if kept.attempts:
+                    log._attempts[entry] = kept.attempts
+            log.quarantined = [
+                Quarantined(q.name, q.version, q.sha256, q.reason, q.since) for q in stored.quarantined
+            ]
             log._newest = dict(stored.newest)
         return log
 
@@ -115,6 +177,19 @@ class ModelLog:
         yield from reversed(self.pending)
         if self.served is not None:
             yield self.served
+
+    def _drop(self, entry: LogEntry) -> None:
+        self.pending = [e for e in self.pending if e != entry]
+        self._attempts.pop(entry, None)
+
+    def _store(self, entry: LogEntry) -> Stored.Entry:
+        return Stored.Entry(
+            name=entry.name,
+            version=entry.version,
+            sha256=entry.sha256,
+            descriptor=entry.descriptor,
+            attempts=self._attempts.get(entry, 0),
+        )
 
     def _forget(self, entry: LogEntry) -> None:
         known = [e.version for e in self._newest_first() if e.name == entry.name]
@@ -132,12 +207,6 @@ def _same(entry: LogEntry, announced: Announcement) -> bool:
     if announced.sha256 and entry.sha256:
         return announced.sha256 == entry.sha256 and announced.version in (0, entry.version)
     return announced.version != 0 and announced.version == entry.version
-
-
-def _store(entry: LogEntry) -> Stored.Entry:
-    return Stored.Entry(
-        name=entry.name, version=entry.version, sha256=entry.sha256, descriptor=entry.descriptor
-    )
 
 
 def _entry(stored: Stored.Entry) -> LogEntry:

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.codecs.json_codec import JsonCodec
+from schemas.codecs.matrix import FLOATS
 from schemas.errors import TrialError
-from schemas.tensors import Columns, DType, Input, Output
+from schemas.tensors import LIST, Columns, DType, Input, Output
+from udfs.models.runtimes.base import Range
 
 _SEED = 20_160_607
+_LONGEST = 4  # of lists of any length
+_MAX_ROW = 1 << 20  # bytes; descriptors are smaller
 
 
 def generated(
-    inputs: Sequence[Input], count: int, valid: Mapping[str, Sequence[Any]] | None = None
+    inputs: Sequence[Input],
+    count: int,
+    valid: Mapping[str, Sequence[Any]] | None = None,
+    ranges: Mapping[str, Range] | None = None,
 ) -> Columns:
     """`count` rows that are the same every time, and whose first rows do not depend on `count`.
 
     Numbers are in [0, 1), where most models are defined; whole numbers and flags are 0 or 1, texts "0" or
-    "1". `valid` (input name -> values) stands in for these where a model takes certain values only.
+    "1". `valid` (input name -> values) stands in for these where a model takes certain values only, `ranges`
+    (input name -> bounds) where its numbers have bounds; with one bound, numbers are within 1 of it.
     """
     columns: dict[str, NDArray] = {}
     for number, i in enumerate(inputs):
-        values = np.random.default_rng([_SEED, number]).random((count, *i.shape))
+        shape = (_LONGEST,) if i.shape == LIST else i.shape
+        values = np.random.default_rng([_SEED, number]).random((count, *shape))
         choices = (valid or {}).get(i.name)
         if choices:
             chosen = np.empty(values.size, dtype=i.dtype.numpy)
@@ -32,32 +43,54 @@ def generated(
             columns[i.name] = chosen.reshape(values.shape)
         elif i.dtype is DType.TEXT:
             columns[i.name] = np.where(values < 0.5, "0", "1").astype(object)
-        elif i.dtype in (DType.FLOAT32, DType.FLOAT64):
+        elif ranges and i.name in ranges and i.dtype is not DType.BOOL:
+            columns[i.name] = _within(values, i.dtype, *ranges[i.name])
+        elif i.dtype in FLOATS:
             columns[i.name] = values.astype(i.dtype.numpy)
         else:
             columns[i.name] = (values >= 0.5).astype(i.dtype.numpy)
+        if i.shape == LIST:
+            columns[i.name] = _of_any_length(columns[i.name])
     return columns
 
 
-def from_rows(inputs: Sequence[Input], rows: Sequence[Mapping[str, Any]], count: int) -> Columns:
-    """`count` rows made of the given records (field -> value), repeated in order as often as needed.
+def _of_any_length(rows: NDArray) -> NDArray:
+    """Each row as a list of 1 to all of its values."""
+    lists = np.empty(len(rows), object)
+    for n, row in enumerate(rows):
+        lists[n] = row[: 1 + n % rows.shape[1]]
+    return lists
 
-    Raises `TrialError` where a record lacks a field or a value does not fit.
+
+def _within(values: NDArray, dtype: DType, low: float | None, high: float | None) -> NDArray:
+    """`values` in [0, 1) spread over the bounds."""
+    if low is None and high is None:
+        low = 0.0
+    least = low if low is not None else high - 1  # type: ignore[operator]
+    most = high if high is not None else least + 1
+    if dtype in FLOATS:
+        # two products, because the difference of great bounds may be infinite
+        return (least * (1 - values) + most * values).astype(dtype.numpy)
+    first, last = math.ceil(least), math.floor(most)
+    return (first + np.floor(values * (last - first + 1))).astype(dtype.numpy)
+
+
+def smoke_columns(inputs: Sequence[Input], rows: Sequence[bytes]) -> Columns:
+    """The given records (each one JSON object), read exactly as the records of a stream.
+
+    Raises `TrialError`, which names the first row that does not fit.
     """
-    chosen = [rows[i % len(rows)] for i in range(count)]
-    columns: dict[str, NDArray] = {}
-    for i in inputs:
-        try:
-            if len(i.fields) == 1:
-                values: list[Any] = [row[i.fields[0]] for row in chosen]
-            else:
-                values = [[row[field] for field in i.fields] for row in chosen]
-            columns[i.name] = np.asarray(values, dtype=i.dtype.numpy).reshape((count, *i.shape))
-        except KeyError as e:
-            raise TrialError(f"a trial row lacks the field {e.args[0]!r} of the input {i.name!r}") from None
-        except (TypeError, ValueError) as e:
-            raise TrialError(f"a trial row does not fit the input {i.name!r} {i.shape}: {e}") from None
-    return columns
+    decoded = JsonCodec(_MAX_ROW).decode(rows, inputs)
+    if decoded.bad:
+        first = decoded.bad[0]
+        raise TrialError(f"smoke row {first.row + 1} of {len(rows)} does not fit the model: {first.reason}")
+    return decoded.columns
+
+
+def repeated(columns: Columns, have: int, count: int) -> Columns:
+    """`count` rows out of `have`, taken in order and again from the first as often as needed."""
+    chosen = np.arange(count) % have
+    return {name: column[chosen] for name, column in columns.items()}
 
 
 def check_answer(answer: Columns, outputs: Sequence[Output], count: int) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from schemas.errors import ModelError
+from schemas.errors import InconclusiveError, ModelError
 from schemas.results.records import EventKind, ModelEvent, ModelToServeStats
 from udfs.models.background_loader import Loaded
 from udfs.models.descriptor import DECIDE, WITHDRAW, Announcement
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.model_log import LogEntry, ModelLog
+from udfs.models.quotas import Quotas
 from udfs.serving.usage import Usage
 
 Notice = ModelEvent | ModelToServeStats
@@ -27,14 +28,15 @@ class ModelState:
         data_type: str,
         stored: bytes | None,
         subtask: int,
-        give_back: Callable[[LoadedModel], None] = LoadedModel.close,
+        give_back: Callable[[LoadedModel], None] = lambda model: model.close(),
+        quotas: Quotas | None = None,
     ) -> None:
         self.log = ModelLog.decode(stored)
         self.revision = 0
         self.loading = False
         self.model: LoadedModel | None = None
         self.usage: Usage | None = None
-        self._give_back = give_back
+        self._give_back, self._quotas = give_back, quotas or Quotas()
         self._data_type, self._subtask = data_type, subtask
         self._stats_at = 0
 
@@ -43,20 +45,37 @@ class ModelState:
         if announced.operation == DECIDE:
             reason = "this job serves one model a data type; plans are for the speculating job"
             return [self._event(EventKind.NOT_APPLICABLE, announced, step="plan", reason=reason)]
-        self.revision += 1
         if announced.operation == WITHDRAW:
+            self.revision += 1
             return self._withdraw(announced.name)
         try:
+            self._quotas.check_type(announced.data_type)
+            self._quotas.check_pending(self.log.pending, descriptor)
+            self.revision += 1
             entry = self.log.accept(announced, descriptor)
         except ModelError as e:
             return [self._event(EventKind.REFUSED, announced, step=e.step, reason=str(e))]
         return [] if entry else [self._event(EventKind.ALREADY_SERVED, announced)]
 
     def next_load(self) -> LogEntry | None:
-        """The entry to load now; None while a load is under way. The caller reports its end to `switch`."""
+        """The entry to load now; None while a load is under way. The caller keeps the log, which counts the
+        attempt, and reports the end of the load to `switch`."""
         entry = None if self.loading else self.log.newest_pending()
-        self.loading = self.loading or entry is not None
+        if entry is not None:
+            self.loading = True
+            self.revision += 1
+            self.log.begun(entry)
         return entry
+
+    def restored(self) -> list[Notice]:
+        """What the log says after a restart: attempts that a restart cut short count too."""
+        most = self._quotas.attempts
+        spent = [entry for entry in self.log.pending if self.log.attempts(entry) >= most]
+        sent: list[Notice] = []
+        for entry in spent:
+            reason = f"{most} attempts to load it came to no outcome, the last ended with the process"
+            sent.append(self._quarantine(entry, "load", reason))
+        return sent
 
     def switch(self, loaded: Loaded) -> list[Notice]:
         """A load has ended: its model scores from now on. If it failed, all stays as it was."""
@@ -73,8 +92,14 @@ class ModelState:
             return []
         if model is None:
             assert loaded.error is not None
-            self.log.refused(entry)
             step, reason = loaded.error.step, str(loaded.error)
+            if isinstance(loaded.error, InconclusiveError) and entry in self.log.pending:
+                attempts = self.log.attempts(entry)
+                if attempts < self._quotas.attempts:
+                    return []  # it waits for another
+                reason = f"{attempts} attempts to load it came to no outcome; the last: {reason}"
+                return [self._quarantine(entry, step, reason, ms)]
+            self.log.refused(entry)
             return [self._event(EventKind.REFUSED, entry, step=step, reason=reason, load_ms=ms)]
         lost = self.model is None and self.usage is not None and self.log.served == entry
         sent = [] if lost else self._retire()
@@ -89,6 +114,15 @@ class ModelState:
         assert self.model is not None and self.log.served is not None
         digest, self.model = self.model.stamp.digest, None
         return self._event(EventKind.FENCED, self.log.served, digest=digest, step="predict", reason=reason)
+
+    def set_aside(self, reason: str) -> list[Notice]:
+        """The model that scores is no longer to be called: what served before waits to be loaded again."""
+        assert self.log.served is not None
+        entry = self.log.served
+        former = self.log.former
+        then = f"; version {former.version} of {former.name} serves again" if former else ""
+        sent = self._retire()
+        return [*sent, self._quarantine(entry, "predict", f"unpublished by the job: {reason}{then}")]
 
     def used(self, records: int, failures: int, ms: float) -> None:
         """The model that scores has been given this many records, and took this long."""
@@ -111,6 +145,11 @@ class ModelState:
         gone = self.log.withdraw(name)
         sent = self._retire() if self.log.served is None else []
         return sent + [self._event(EventKind.WITHDRAWN, entry) for entry in gone]
+
+    def _quarantine(self, entry: LogEntry, step: str, reason: str, load_ms: float = 0.0) -> ModelEvent:
+        self.revision += 1
+        self.log.quarantine(entry, reason, time.time_ns() // 1_000_000)
+        return self._event(EventKind.QUARANTINED, entry, step=step, reason=reason, load_ms=load_ms)
 
     def _retire(self) -> list[Notice]:
         if self.usage is None:
@@ -143,3 +182,18 @@ class ModelState:
             reason=reason,
             load_ms=load_ms,
         )
+
+
+def refused(announced: Announcement, error: ModelError, subtask: int) -> ModelEvent:
+    """The event for a publication that does not get as far as a data type's log."""
+    return ModelEvent(
+        kind=EventKind.REFUSED,
+        data_type=announced.data_type,
+        name=announced.name,
+        version=announced.version,
+        digest=announced.sha256,
+        at=time.time_ns() // 1_000_000,
+        subtask=subtask,
+        step=error.step,
+        reason=str(error),
+    )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.codecs.base import Code, Codec
-from schemas.errors import PredictError
+from schemas.errors import PredictError, UnresponsiveError
 from schemas.micro_batch import MicroBatch
 from schemas.results.dead_letter import dead_letter
 from schemas.results.records import DeadLetter, Outcome
@@ -138,7 +138,7 @@ def _predict(
         _check_shapes(answer, model)
         bad = _not_finite(answer, len(rows))
     except PredictError as e:
-        if len(rows) == 1 or isinstance(e, _WrongShapeError) or not go_on():
+        if len(rows) == 1 or isinstance(e, (_WrongShapeError, UnresponsiveError)) or not go_on():
             reasons.update((int(row), str(e)) for row in rows)
             return []
         middle = len(rows) // 2

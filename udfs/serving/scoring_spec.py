@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from schemas.codecs.factory import CodecSpec, make_codec
-from udfs.models.descriptor import Announcement
-from udfs.models.loaded_model import LoadedModel
-from udfs.models.loading import LoadPolicy, load_model
+from udfs.models.background_loader import LoadBounds
+from udfs.models.loading import LoadPolicy
+from udfs.models.quotas import Quotas
+from udfs.models.sandbox.loader import Isolation, SandboxedLoader
 from udfs.serving.buffering import BufferPolicy
 from udfs.serving.serving import Serving
 
@@ -26,18 +27,32 @@ class ScoringSpec:
     load: Mapping[str, LoadPolicy] = field(default_factory=dict)
     buffer: BufferPolicy = field(default_factory=BufferPolicy)
     max_batch: int = 1024
+    quotas: Quotas = field(default_factory=Quotas)
+    isolation: Isolation = field(default_factory=Isolation)
+    bounds: LoadBounds = field(default_factory=lambda: LoadBounds(threads=2))
     tick_ms: int = 100
     stats_ms: int = 5000
 
-    def load_model(self, announcement: Announcement) -> LoadedModel:
-        return load_model(announcement, self.load.get(announcement.data_type, self.default_load))
+    def policy(self, data_type: str) -> LoadPolicy:
+        """By which models of a data type are loaded."""
+        policy = self.load.get(data_type, self.default_load)
+        return replace(policy, deadline_ms=int(self.quotas.call_seconds * 1000))
+
+    def loader(self) -> SandboxedLoader:
+        """What loads models for one operator instance, which closes it."""
+        return SandboxedLoader(self.policy, self.isolation, self.quotas.call_seconds)
 
     def serving(self, subtask: int) -> Serving:
         """The state machine for one operator instance. Raises `CodecError`."""
+        codec, loader = make_codec(self.codec), self.loader()
         return Serving(
-            self.load_model,
-            make_codec(self.codec),
+            loader.load,
+            codec,
             raw_json=self.codec.kind == "json",
             max_batch=self.max_batch,
             subtask=subtask,
+            load_again=loader.load_again,
+            quotas=self.quotas,
+            bounds=self.bounds,
+            closes=loader.close,
         )

@@ -7,31 +7,51 @@ type a `ModelLog`, handed in once by `restore` and taken out by `log`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from schemas.codecs.base import Codec
 from schemas.errors import ModelError
 from schemas.micro_batch import MicroBatch, in_slices
 from schemas.results.records import EventKind, ModelEvent
-from udfs.models.background_loader import BackgroundLoader, Load, load_entry
+from udfs.models.background_loader import BackgroundLoader, Load, LoadBounds, Loaded
 from udfs.models.descriptor import Announcement, parse
+from udfs.models.model_log import LogEntry
+from udfs.models.quotas import Quotas
 from udfs.serving.model_state import ModelState, Notice
 from udfs.serving.output import Output, outputs
 from udfs.serving.scoring import score, unscored
+from udfs.serving.timed_calls import TimedCalls, TimedModel
 
 
 class Serving:
     """Models by data type, switched as loads succeed.
 
-    `load` turns an announcement into a model, or raises a `ModelError`. `max_batch` bounds the records of
-    one `predict`. `raw_json`: payloads are JSON objects.
+    `load` turns an announcement into a model, or raises a `ModelError`; `load_again` does so for one that
+    served before. Both are called from other threads. `max_batch` bounds the records of one `predict`.
+    `raw_json`: payloads are JSON objects. `closes`: called when this is closed.
     """
 
-    def __init__(self, load: Load, codec: Codec, *, raw_json: bool, max_batch: int, subtask: int) -> None:
-        self._load, self._codec = load, codec
+    def __init__(
+        self,
+        load: Load,
+        codec: Codec,
+        *,
+        raw_json: bool,
+        max_batch: int,
+        subtask: int,
+        load_again: Load | None = None,
+        quotas: Quotas | None = None,
+        bounds: LoadBounds | None = None,
+        closes: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._load_again, self._codec = load_again or load, codec
         self._raw_json, self._max_batch, self._subtask = raw_json, max_batch, subtask
         self._states: dict[str, ModelState] = {}
-        self._loader = BackgroundLoader(load)
+        self._quotas, self._bounds = quotas or Quotas(), bounds or LoadBounds()
+        self._loader = BackgroundLoader(load, self._bounds)
+        self._closes = closes
+        self._calls = TimedCalls(self._quotas.call_seconds)
 
     def data_types(self) -> Sequence[str]:
         """Those that are known: something was published for them, or records of them came."""
@@ -41,21 +61,21 @@ class Serving:
         return data_type in self._states
 
     def restore(self, data_type: str, stored: bytes | None) -> Sequence[Notice]:
-        """Take over the log of a data type. What served before serves again when this returns.
+        """Take over the log of a data type. What served before serves again when this returns, which waits
+        for one load, as long as its bounds allow; what waited is loaded behind.
 
         Raises the `ModelError` of a model that served before and cannot be loaded now: its store is out of
         reach, most likely, and going on without it would lose it.
         """
-        state = ModelState(data_type, stored, self._subtask)
-        sent: list[Notice] = []
-        for entry in state.log.candidates():
-            loaded = load_entry(self._load, data_type, entry)
-            if loaded.error is not None and entry is state.log.served:
+        state = ModelState(data_type, stored, self._subtask, quotas=self._quotas)
+        sent = state.restored()
+        if state.log.served is not None:
+            loaded = self._loaded_now(data_type, state.log.served)
+            if loaded.error is not None:
                 raise loaded.error
-            sent += state.switch(loaded)
-            if state.model is not None:
-                break
+            sent += state.reloaded(self._timed(loaded))
         self._states[data_type] = state
+        self._load_next(data_type)
         return sent
 
     def log(self, data_type: str) -> bytes:
@@ -79,7 +99,7 @@ class Serving:
         """Switch to what has been loaded meanwhile."""
         sent: list[Notice] = []
         for loaded in self._loader.finished():
-            sent += self._states[loaded.data_type].switch(loaded)
+            sent += self._states[loaded.data_type].switch(self._timed(loaded))
             self._load_next(loaded.data_type)
         return sent
 
@@ -100,6 +120,12 @@ class Serving:
             if scored.lines:  # else the model was not asked, and its fastest call would be one of 0 ms
                 state.used(len(scored.lines), scored.failures, scored.ms)
             yield from outputs(part, scored)
+        model = state.model
+        if isinstance(model, TimedModel) and model.lost:
+            yield from state.set_aside(
+                f"{model.unresponsive} calls did not come back; the last: {model.reason}"
+            )
+            self._load_next(batch.data_type)
 
     def release(self, batch: MicroBatch, reason: str) -> Iterator[Output]:
         """Send a batch on unscored, marked with the reason."""
@@ -119,12 +145,27 @@ class Serving:
         raise ValueError("the descriptor can be read")
 
     def close(self) -> None:
+        """Waits for loads that are under way as the bounds allow, and for no call."""
         self._loader.close()
+        self._calls.close()
         for state in self._states.values():
             state.close()
         self._states.clear()
+        self._closes()
 
     def _load_next(self, data_type: str) -> None:
         entry = self._states[data_type].next_load()
         if entry is not None:
             self._loader.submit(data_type, entry)
+
+    def _timed(self, loaded: Loaded) -> Loaded:
+        if loaded.model is None:
+            return loaded
+        return replace(loaded, model=TimedModel(loaded.model, self._calls, self._quotas.unresponsive))
+
+    def _loaded_now(self, data_type: str, entry: LogEntry) -> Loaded:
+        loader = BackgroundLoader(self._load_again, self._bounds)
+        loader.submit(data_type, entry)
+        loader.wait()
+        (loaded,) = loader.finished()
+        return loaded

@@ -7,10 +7,12 @@ are `pending`. Answers are kept by key, so that they leave together with the sta
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from schemas.codecs.base import Codec
+from schemas.errors import ModelError
 from schemas.micro_batch import MicroBatch
 from schemas.model_pb2 import CandidateLogs, ModelLog
 from schemas.results.answers import Answer, Reason, Request
@@ -21,10 +23,11 @@ from udfs.ensemble.execution.evaluate import evaluate
 from udfs.ensemble.execution.job import Job, PendingCall, pending_of
 from udfs.ensemble.execution.served_candidate import Crew, ServedCandidate
 from udfs.ensemble.execution.worker import CallLimits
-from udfs.models.background_loader import BackgroundLoader, Load, Loaded
+from udfs.models.background_loader import BackgroundLoader, Load, LoadBounds, Loaded
 from udfs.models.descriptor import DECIDE, SERVE, Announcement
 from udfs.models.loaded_model import LoadedModel
-from udfs.serving.model_state import Notice
+from udfs.models.quotas import Quotas
+from udfs.serving.model_state import Notice, refused
 
 _LATE_LOOK_MS = 50  # an answer that is late already is in no hurry
 _LOOK_MS = 20.0
@@ -34,8 +37,9 @@ _HISTORIES_KEPT = 1000  # a bound on state: withdrawn names whose versions are r
 class Executor:
     """The candidates of one model type.
 
-    `load` turns an announcement into a model, or raises a `ModelError`; it is called from several threads.
-    `max_batch` bounds the records of one `predict`.
+    `load` turns an announcement into a model, or raises a `ModelError`; `load_again` does so for one that
+    scored before. They are called from several threads. `max_batch` bounds the records of one `predict`.
+    `closes`: called when this is closed.
     """
 
     def __init__(
@@ -49,14 +53,26 @@ class Executor:
         limits: CallLimits | None = None,
         drill: Drill | None = None,
         clock: Clock | None = None,
+        load_again: Load | None = None,
+        quotas: Quotas | None = None,
+        bounds: LoadBounds | None = None,
+        closes: Callable[[], None] = lambda: None,
     ) -> None:
+        self._quotas, self._closes = quotas or Quotas(), closes
         self._model_type, self._codec, self._max_batch = model_type, codec, max_batch
         self._limits, self._clock = limits or CallLimits(), clock or Clock()
         self._drill = drill or Drill(None)
         self._completions = Completions()
-        self._loader = BackgroundLoader(load)
+        self._loader = BackgroundLoader(load, bounds)
         self._crew = Crew(
-            load, self._evaluate, self._settle, self._completions, self._limits, self._clock, subtask
+            load_again or load,
+            self._evaluate,
+            self._settle,
+            self._completions,
+            self._limits,
+            self._clock,
+            subtask,
+            self._quotas,
         )
         self._candidates: dict[str, dict[str, ServedCandidate]] = {}
         self._revisions: dict[str, int] = {}
@@ -73,15 +89,18 @@ class Executor:
 
     def restore(self, data_type: str, stored: bytes | None) -> list[Notice]:
         """Take over the logs of a data type, and wait until what scored before has been loaded again: else
-        the first records after a restart would find nobody. A load that fails is told, and tried later."""
+        the first records after a restart would find nobody. A load that fails, or takes too long, is told,
+        and tried later."""
         logs = CandidateLogs.FromString(stored or b"").logs
         known = self._candidates[data_type] = {}
         self._revisions[data_type] = 0
         for name in sorted(logs):
             known[name] = ServedCandidate(data_type, name, logs[name].SerializeToString(), self._crew)
+            self._notices += known[name].slot.restored()
             self._load_next(data_type, name)
         sent = self.poll()
-        while any(candidate.reloading for candidate in known.values()):
+        until = time.monotonic() + self._limits.load_ms / 1000
+        while any(candidate.reloading for candidate in known.values()) and time.monotonic() < until:
             self._completions.wait_for_more(_LOOK_MS)
             sent += self.poll()
         return sent
@@ -104,14 +123,19 @@ class Executor:
         known = self._candidates[data_type]
         if announced.operation == SERVE and announced.model_type != self._model_type:
             return self._gone_elsewhere(descriptor, announced)
-        self._revisions[data_type] += 1
         if announced.operation == SERVE:
             names = [announced.name]
             if announced.name not in known:
+                try:
+                    self._quotas.check_type(data_type)
+                    self._quotas.check_candidates(sum(candidate.known for candidate in known.values()))
+                except ModelError as e:
+                    return [refused(announced, e, self._crew.subtask)]
                 _forget_one(known)
                 known[announced.name] = ServedCandidate(data_type, announced.name, None, self._crew)
         else:
             names = [name for name in known if announced.name in ("", name)]
+        self._revisions[data_type] += 1
         sent: list[Notice] = []
         for name in names:
             sent += known[name].publish(descriptor, announced)
@@ -148,9 +172,13 @@ class Executor:
             self._notices += self._candidates[data_type][name].switch(loaded)
             self._load_next(data_type, name)
         self._collect()
-        for known in self._candidates.values():
-            for candidate in known.values():
-                self._notices += candidate.poll()
+        for data_type, known in self._candidates.items():
+            for name, candidate in known.items():
+                told = candidate.poll()
+                if told:
+                    self._revisions[data_type] += 1
+                    self._notices += told
+                    self._load_next(data_type, name)
         sent, self._notices = self._notices, []
         return sent
 
@@ -209,6 +237,7 @@ class Executor:
             if isinstance(done, Loaded) and done.model is not None:
                 done.model.close()
         self._candidates.clear()
+        self._closes()
 
     def _evaluate(self, job: Job, model: LoadedModel) -> Answer:
         self._drill.hold_up(job.asked.candidate)
@@ -233,6 +262,7 @@ class Executor:
     def _load_next(self, data_type: str, name: str) -> None:
         entry = self._candidates[data_type][name].slot.next_load()
         if entry is not None:
+            self._revisions[data_type] += 1
             self._loader.submit(data_type, entry)
 
     def _gone_elsewhere(self, descriptor: bytes, announced: Announcement) -> list[Notice]:

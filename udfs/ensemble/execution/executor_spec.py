@@ -23,12 +23,17 @@ class ExecutorSpec:
     def executor(self, subtask: int) -> Executor:
         """The state machine for one operator instance. Raises `CodecError`."""
         scoring = self.scoring
+        codec, loader = make_codec(scoring.codec), scoring.loader()
         return Executor(
             self.model_type,
-            scoring.load_model,
-            make_codec(scoring.codec),
+            loader.load,
+            codec,
             max_batch=scoring.max_batch,
             subtask=subtask,
             limits=self.limits,
             drill=Drill(self.drill),
+            load_again=loader.load_again,
+            quotas=scoring.quotas,
+            bounds=scoring.bounds,
+            closes=loader.close,
         )

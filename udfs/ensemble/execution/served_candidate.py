@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from schemas.errors import ModelError
+from schemas.errors import InconclusiveError, ModelError
 from schemas.results.answers import Answer, AnswerOutcome, Reason
 from udfs.ensemble.execution.clock import Clock
 from udfs.ensemble.execution.completions import Completions
 from udfs.ensemble.execution.evaluate import failed
 from udfs.ensemble.execution.job import Job
-from udfs.ensemble.execution.worker import CallLimits, Worker
+from udfs.ensemble.execution.worker import CallLimits, Fenced, Worker
 from udfs.models.background_loader import Load, Loaded, load_entry
 from udfs.models.descriptor import WITHDRAW, Announcement
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.model_log import LogEntry
+from udfs.models.quotas import Quotas
 from udfs.serving.model_state import ModelState, Notice
 
 _LOAD_AGAIN_MS = 10_000.0
+_FENCED_WITHIN_MS = 600_000.0
 
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """What the candidates of an executor share. `settle` is told of answers that no worker gives."""
+    """What the candidates of an executor share. `load` is of what scored before. `settle` is told of answers
+    that no worker gives."""
 
     load: Load
     evaluate: Callable[[Job, LoadedModel], Answer]
@@ -32,6 +35,7 @@ class Crew:
     limits: CallLimits
     clock: Clock
     subtask: int
+    quotas: Quotas
 
 
 class ServedCandidate:
@@ -40,10 +44,13 @@ class ServedCandidate:
     def __init__(self, data_type: str, name: str, stored: bytes | None, crew: Crew) -> None:
         self._data_type, self._crew = data_type, crew
         # The worker closes models, when no call is in them any more.
-        self.slot = ModelState(data_type, stored, crew.subtask, give_back=lambda model: None)
+        self.slot = ModelState(
+            data_type, stored, crew.subtask, give_back=lambda model: None, quotas=crew.quotas
+        )
         self._worker = Worker(name, crew.evaluate, crew.completions, crew.limits, crew.clock)
         self._load_again_at = 0.0
         self._reloading = False
+        self._fenced_at: list[float] = []
 
     @property
     def known(self) -> bool:
@@ -82,6 +89,8 @@ class ServedCandidate:
     def switch(self, loaded: Loaded) -> list[Notice]:
         """A load in the background has ended."""
         sent = self.slot.switch(loaded)
+        if loaded.model is not None:
+            self._fenced_at = []
         self._follow()
         return sent
 
@@ -117,7 +126,7 @@ class ServedCandidate:
     def poll(self) -> list[Notice]:
         """Give up what is stuck, decline what has waited in vain, and see to it that there is a model."""
         self._drop(self._worker.expired(), Reason.LATE_IN_QUEUE)
-        sent = self._fence()
+        sent = self._give_up_load() + self._fence()
         if self.slot.usage is not None:
             self.slot.usage.fenced(self._worker.fenced, self._worker.stuck)
         entry = self.slot.log.served
@@ -150,7 +159,31 @@ class ServedCandidate:
                 )
             )
             self._load_again_at = 0.0
+        return sent + self._set_aside(fenced)
+
+    def _set_aside(self, fenced: Fenced) -> list[Notice]:
+        """Leave a candidate whose calls do not come back to what scored before it, if anything did."""
+        entry = self.slot.log.served
+        if entry is None or (entry.name, entry.version) != (
+            fenced.model.stamp.name,
+            fenced.model.stamp.version,
+        ):
+            return []
+        now = self._crew.clock.steady()
+        self._fenced_at = [at for at in self._fenced_at if now - at < _FENCED_WITHIN_MS] + [now]
+        if len(self._fenced_at) < self._crew.limits.set_aside:
+            return []
+        sent = self.slot.set_aside(f"{len(self._fenced_at)} calls did not come back")
+        self._fenced_at = []
+        self._use(None)
         return sent
+
+    def _give_up_load(self) -> list[Notice]:
+        entry, ms = self.slot.log.served, self._crew.limits.load_ms
+        if not (self._reloading and entry is not None and self._worker.give_up_load()):
+            return []
+        error = InconclusiveError(f"it did not come to an end within {ms / 1000:g} s, and was given up")
+        return self.reloaded(Loaded(self._data_type, entry, None, error, ms / 1000))
 
     def _reload(self, entry: LogEntry) -> None:
         load, data_type = self._crew.load, self._data_type

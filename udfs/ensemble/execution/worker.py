@@ -23,11 +23,15 @@ _JOIN_SECONDS = 1.0
 @dataclass(frozen=True, slots=True)
 class CallLimits:
     """`patience_ms`: how long an executor waits for prompt candidates. `fence_ms`: how long a call may take
-    before it is fenced off, if its deadline is over too. `max_fenced`: abandoned threads of one candidate."""
+    before it is fenced off, if its deadline is over too. `max_fenced`: abandoned threads of one candidate.
+    `load_ms`: how long the load of a fresh instance may take before it is given up. `set_aside`: so many
+    calls given up within ten minutes set the candidate aside."""
 
     patience_ms: float = 5.0
     fence_ms: float = 5000.0
     max_fenced: int = 2
+    load_ms: float = 180_000.0
+    set_aside: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,17 @@ class Worker:
                 self._abandon()
                 self._wake()
         return Fenced(run.model, job, now - run.since, lost, dropped)
+
+    def give_up_load(self) -> bool:
+        """Whether a load has taken too long, and has been given up: its outcome will not come."""
+        with self._lock:
+            run = self._run
+            if run is None or run.load is None or self.stuck >= self._limits.max_fenced:
+                return False
+            if self._clock.steady() - run.since <= self._limits.load_ms:
+                return False
+            self._abandon()
+        return True
 
     def close(self) -> None:
         """Close the model, or leave that to the call it is in. An idle thread has ended on return."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,20 +19,20 @@ from udfs.models.load_steps import LoadSteps
 from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
 
 
-def load_graph(announcement: Announcement, steps: LoadSteps, scratch: Path) -> tuple[GraphRuntime, Digest]:
-    """The graph as one runtime, and what identifies it.
+def fetch_nodes(
+    announcement: Announcement, steps: LoadSteps, scratch: Path
+) -> tuple[dict[str, Artifact], Digest]:
+    """The content of each node, by its name, and what identifies the graph.
 
-    Nothing is fetched before its structure is known to be right, and nothing loaded before all is fetched:
-    `policy.max_bytes` bounds the sum. Each node has a folder of its own in `scratch`. Raises the `ModelError`
-    of the step that failed, with the node's name.
+    Nothing is fetched before its structure is known to be right; `policy.max_bytes` bounds the sum. Each
+    node has a folder of its own in `scratch`. Raises the `ModelError` of the step that failed, with the
+    node's name.
     """
-    graph, policy = announcement.graph, steps.policy
+    graph = announcement.graph
     assert graph is not None
-    with steps.step("graph"):
-        order = in_order(graph, wanted_outputs(announcement.outputs), Limits())
     fetched: dict[str, Artifact] = {}
     digests: dict[str, Digest] = {}
-    for node in order:
+    for node in _in_order(announcement, steps):
         if node.combine:
             continue
         with named(node):
@@ -43,12 +44,26 @@ def load_graph(announcement: Announcement, steps: LoadSteps, scratch: Path) -> t
     with steps.step("digest"):
         digest = graph_digest(graph, digests)
         _check(announcement, digest)
+    return fetched, digest
+
+
+def load_graph(announcement: Announcement, steps: LoadSteps, fetched: Mapping[str, Artifact]) -> GraphRuntime:
+    """The graph as one runtime, of what `fetch_nodes` gave. Raises `ModelError`, with the node's name."""
+    graph = announcement.graph
+    assert graph is not None
+    order = _in_order(announcement, steps)
 
     def load_node(node: Node, wanted: WantedSignature) -> Runtime:
         return steps.load(node.model_type, fetched[node.name], wanted)
 
     with steps.step("load"):
-        return load(graph, order, announcement.wanted(policy.fields), load_node), digest
+        return load(graph, order, announcement.wanted(steps.policy.fields), load_node)
+
+
+def _in_order(announcement: Announcement, steps: LoadSteps) -> list[Node]:
+    assert announcement.graph is not None
+    with steps.step("graph"):
+        return list(in_order(announcement.graph, wanted_outputs(announcement.outputs), Limits()))
 
 
 def _alone(announcement: Announcement, node: Node) -> Announcement:

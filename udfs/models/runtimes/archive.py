@@ -6,31 +6,36 @@ import gzip
 import io
 import shutil
 import stat
-import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Protocol
 
 from schemas.errors import ArchiveError
+from udfs.models.runtimes.tar_entries import tar_entries
 
 MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 1024
 CHUNK = 1 << 20
 SAVED_MODEL = "saved_model.pb"
-TAR_END = 1024  # a tar ends with two blocks of zeros
+MAX_DEPTH = 4  # folders around a SavedModel, as in export/name/1/
 ENCRYPTED = 0x1
 PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
-Entry = tuple[PurePosixPath, IO[bytes] | None]
+
+class _Reader(Protocol):
+    def read(self, count: int, /) -> bytes: ...
+
+
+Entry = tuple[PurePosixPath, _Reader | None]
 
 
 def unpack(data: bytes, into: Path, max_bytes: int, max_files: int) -> Path:
     """Unpack `data` into a new folder inside `into` and return the SavedModel folder within it.
 
-    The model stands at the top of the archive or in its one folder (such as `1/`). `max_bytes` bounds what
-    is written, counted while it is written; `max_files` bounds the entries, folders included. Raises
+    Where it may stand, `saved_model_folder` says. `max_bytes` bounds what is written, counted while it is
+    written; `max_files` bounds the entries, folders included. Raises
     `ArchiveError`, and then leaves nothing behind.
     """
     folder = Path(tempfile.mkdtemp(prefix="model-", dir=into))
@@ -40,9 +45,9 @@ def unpack(data: bytes, into: Path, max_bytes: int, max_files: int) -> Path:
         elif data[:2] == b"\x1f\x8b":
             with tempfile.TemporaryFile(dir=into) as plain:
                 _gunzip(data, plain, max_bytes + max_files * CHUNK // 256)
-                _write(_tar_entries(plain), folder, max_bytes, max_files)
+                _write(_tar_files(plain), folder, max_bytes, max_files)
         else:
-            _write(_tar_entries(io.BytesIO(data)), folder, max_bytes, max_files)
+            _write(_tar_files(io.BytesIO(data)), folder, max_bytes, max_files)
         return saved_model_folder(folder)
     except ArchiveError:
         shutil.rmtree(folder, ignore_errors=True)
@@ -54,14 +59,30 @@ def unpack(data: bytes, into: Path, max_bytes: int, max_files: int) -> Path:
 
 
 def saved_model_folder(folder: Path) -> Path:
-    """`folder`, or the one folder in it that holds a `saved_model.pb`. Raises `ArchiveError`."""
-    if (folder / SAVED_MODEL).is_file():
-        return folder
-    found = [below for below in folder.iterdir() if (below / SAVED_MODEL).is_file()]
-    if len(found) != 1:
-        what = "no" if not found else f"{len(found)} folders with a"
-        raise ArchiveError(f"{what} {SAVED_MODEL} at the top or one folder down: archive one SavedModel")
-    return found[0]
+    """The folder of the one SavedModel in `folder`, at most `MAX_DEPTH` folders down.
+
+    Of versions (`1/`, `2/`, as TensorFlow Serving has them) the highest. Raises `ArchiveError` where there is
+    none, or more than one.
+    """
+    here = [folder]
+    for _ in range(MAX_DEPTH + 1):
+        if found := [f for f in here if (f / SAVED_MODEL).is_file()]:
+            if len(found) > 1 and len({f.parent for f in found}) == 1 and all(_is_version(f) for f in found):
+                return max(found, key=lambda f: int(f.name))
+            if len(found) > 1:
+                names = ", ".join(str(f.relative_to(folder)) for f in sorted(found)[:4])
+                raise ArchiveError(
+                    f"{len(found)} folders with a {SAVED_MODEL} ({names}): archive one of them"
+                )
+            return found[0]
+        here = [below for f in here for below in f.iterdir() if below.is_dir() and not below.is_symlink()]
+    raise ArchiveError(
+        f"no {SAVED_MODEL} at the top or up to {MAX_DEPTH} folders down: archive one SavedModel"
+    )
+
+
+def _is_version(folder: Path) -> bool:
+    return folder.name.isascii() and folder.name.isdecimal() and len(folder.name) < 20
 
 
 def _zip_entries(data: bytes) -> Iterator[Entry]:
@@ -85,19 +106,29 @@ def _zip_entries(data: bytes) -> Iterator[Entry]:
                     yield path, content
 
 
-def _tar_entries(plain: IO[bytes]) -> Iterator[Entry]:
-    end = 0
-    with tarfile.open(fileobj=plain, mode="r:") as archive:
-        for entry in archive:
-            if not (entry.isreg() or entry.isdir()) or entry.issparse():
-                raise ArchiveError(f"{entry.name!r} is a link, device or sparse: archive plain files only")
-            path = _checked(entry.name)
-            yield path, archive.extractfile(entry) if entry.isreg() else None
-            end = entry.offset_data + (-(-entry.size // 512) * 512 if entry.isreg() else 0)
-    # tarfile takes a damaged header or the end of the bytes for the end of the archive; we do not
-    plain.seek(end)
-    if plain.read(TAR_END) != bytes(TAR_END):
-        raise ArchiveError("the tar stops without its end mark: it is cut short or damaged")
+def _tar_files(plain: IO[bytes]) -> Iterator[Entry]:
+    for entry in tar_entries(plain):
+        path = _checked(entry.name)
+        if entry.folder:
+            yield path, None
+        else:
+            plain.seek(entry.start)
+            yield path, _Part(plain, entry.size)
+
+
+class _Part:
+    """The next bytes of a reader, up to a number of them."""
+
+    def __init__(self, plain: IO[bytes], size: int) -> None:
+        self._plain, self._left = plain, size
+
+    def read(self, count: int) -> bytes:
+        """At most `count` bytes, b"" at the end. Raises `ArchiveError` where the reader ends before."""
+        data = self._plain.read(min(count, self._left))
+        if not data and self._left and count:
+            raise ArchiveError("the tar stops in the middle of a file: it is cut short")
+        self._left -= len(data)
+        return data
 
 
 def _gunzip(data: bytes, into: IO[bytes], bound: int) -> None:

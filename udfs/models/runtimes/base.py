@@ -35,27 +35,41 @@ class WantedSignature:
     `outputs`: model output name -> name in the result; empty: all outputs under their own names.
     `fields`: the data type's record fields in order, from the settings, used where neither the
     descriptor nor the model names the columns of a single k-wide input; may be empty.
+    `deadline_ms`: after which a runtime that can ends a call itself; 0 for never.
     """
 
     inputs: Sequence[PartialInput] = ()
     outputs: Sequence[tuple[str, str]] = ()
     fields: Sequence[str] = ()
     signature: str = ""
+    deadline_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PartialInput:
-    """An input as a descriptor states it; None where it leaves a part to the model."""
+    """An input as a descriptor states it; None where it leaves a part to the model.
+
+    `constant`: JSON of the value that each call is given, for an input that is not read from records; "":
+    none.
+    """
 
     name: str
     dtype: str | None = None
     shape: tuple[int, ...] | None = None
     fields: tuple[str, ...] = ()
+    constant: str = ""
+
+
+Range = tuple[float | None, float | None]
+"""The least and the greatest value that a number takes; None: no bound."""
 
 
 @runtime_checkable
 class Runtime(Protocol):
     """A loaded model. Made by a runtime module's `load(artifact, wanted)`.
+
+    `valid_values` (input name -> values) and `ranges` (input name -> `Range`), where a runtime has them,
+    bound the rows that are made up to try the model with.
 
     `load` raises a `schemas.errors.ModelError`: `UnsafeModelError`, `ArchiveError`, `LoadError`,
     `InputsError` or `UnprovenModelError`.

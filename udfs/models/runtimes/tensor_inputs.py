@@ -25,18 +25,26 @@ class ModelTensor:
 
 @dataclass(frozen=True, slots=True)
 class BoundInput:
-    """An `Input` with `inner`, the shape behind the batch dimension in which the tensor takes it."""
+    """An `Input` with `inner`, the shape behind the batch dimension in which the tensor takes it.
+
+    `batch`: how many records the tensor takes at once, None for any number.
+    """
 
     input: Input
     inner: tuple[int, ...]
+    batch: int | None = None
 
 
-def bound_inputs(tensors: Sequence[ModelTensor], wanted: WantedSignature) -> list[BoundInput]:
+def bound_inputs(
+    tensors: Sequence[ModelTensor], wanted: WantedSignature, fixed_batch: bool = False
+) -> list[BoundInput]:
     """Match a model's input tensors to record fields, in the order of `tensors`.
 
     What the descriptor gives wins where the model does not contradict it. A `(n,)` or `(n, 1)` tensor is a
     scalar field of the tensor's name. A `(n, k)` tensor is `wanted.fields` where it is the only input and
-    there are k of them, else one field of the tensor's name holding k numbers. Raises `InputsError`.
+    there are k of them, else one field of the tensor's name holding k numbers. A tensor of a fixed first
+    dimension is taken where `fixed_batch` says that the caller fills it up: of 1, or where the descriptor
+    says the shape of one record. Raises `InputsError`.
     """
     known = [t.name for t in tensors]
     given = {p.name: p for p in wanted.inputs}
@@ -45,12 +53,19 @@ def bound_inputs(tensors: Sequence[ModelTensor], wanted: WantedSignature) -> lis
     if strange := [name for name in given if name not in known]:
         raise InputsError(f"the model has no input {strange[0]!r}: it has {', '.join(map(repr, known))}")
     spare = tuple(wanted.fields) if len(tensors) == 1 else ()
-    return [_bound(t, given.get(t.name) or PartialInput(t.name), spare) for t in tensors]
+    bound = [_bound(t, given.get(t.name) or PartialInput(t.name), spare, fixed_batch) for t in tensors]
+    if len(batches := {b.batch for b in bound if b.batch is not None}) > 1:
+        raise InputsError(
+            f"the inputs take {' and '.join(map(str, sorted(batches)))} records at once: export them with a "
+            "first dimension of any size"
+        )
+    return bound
 
 
-def _bound(tensor: ModelTensor, given: PartialInput, spare: tuple[str, ...]) -> BoundInput:
+def _bound(tensor: ModelTensor, given: PartialInput, spare: tuple[str, ...], fixed_batch: bool) -> BoundInput:
     name = tensor.name
     dtype = _dtype(tensor, given)
+    batch = _batch(tensor, given, spare, fixed_batch)
     inner = _inner(tensor, given, spare)
     fields = given.fields
     if len(set(fields)) != len(fields):
@@ -58,7 +73,9 @@ def _bound(tensor: ModelTensor, given: PartialInput, spare: tuple[str, ...]) -> 
     shape: tuple[int, ...]
     allowed: tuple[int, ...]
     if inner in ((), (1,)):
-        shape = (1,) if given.shape == (1,) and inner == (1,) else ()
+        # where the tensor tells no rank, a shape of (1,) tells it, and says nothing of the record
+        listed = tensor.shape is not None and given.shape == (1,) and inner == (1,)
+        shape = (1,) if listed else ()
         allowed = (1,)
     else:
         shape = inner
@@ -72,14 +89,14 @@ def _bound(tensor: ModelTensor, given: PartialInput, spare: tuple[str, ...]) -> 
             f"input {name!r} takes {_said(tensor.shape)}, and is given {len(fields)} fields: "
             f"give {' or '.join(map(str, allowed))}"
         )
-    return BoundInput(Input(name, dtype, shape, fields), inner)
+    return BoundInput(Input(name, dtype, shape, fields), inner, batch)
 
 
 def _dtype(tensor: ModelTensor, given: PartialInput) -> DType:
     if tensor.dtype is None:
         raise InputsError(
-            f"input {tensor.name!r} is of type {tensor.dtype_name}, which no record field can hold: "
-            f"export it as one of {', '.join(d.value for d in DType)}"
+            f"input {tensor.name!r} is of type {tensor.dtype_name}, which no record field holds: "
+            f"export it as one of {', '.join(d.value for d in DType)}, or choose outputs that do not need it"
         )
     if given.dtype and given.dtype != tensor.dtype.value:
         raise InputsError(
@@ -88,13 +105,45 @@ def _dtype(tensor: ModelTensor, given: PartialInput) -> DType:
     return tensor.dtype
 
 
+def _batch(tensor: ModelTensor, given: PartialInput, spare: tuple[str, ...], fixed_batch: bool) -> int | None:
+    """The tensor's fixed number of records, None where it takes any."""
+    name, shape = tensor.name, tensor.shape
+    if shape is None or (shape and shape[0] is None):
+        return None
+    if not shape and not fixed_batch:
+        raise InputsError(
+            f"input {name!r} has the shape (), which leaves no room for a block of records: export it with a "
+            "first dimension of any size"
+        )
+    if not shape:
+        raise InputsError(
+            f"input {name!r} is one value for a whole call and not one a record: give that value, such as "
+            f"--constant {name}={_sample(tensor.dtype)}, or export the model with a first dimension "
+            "of any size"
+        )
+    said = given.shape is not None or len(given.fields or spare) > 1
+    if fixed_batch and (shape[0] == 1 or (said and shape[0])):
+        return shape[0]
+    example = _example(tensor, [d or 1 for d in shape[1:]])
+    raise InputsError(
+        f"input {name!r} has the shape {_said(shape)}, which has no dimension for any number of "
+        "records: export "
+        f"it with one, or, where {shape[0]} is a number of records, say what one of them holds: {example}"
+    )
+
+
+def _sample(dtype: DType | None) -> str:
+    return {DType.BOOL: "false", DType.TEXT: "'\"text\"'"}.get(dtype or DType.FLOAT32, "1.0")
+
+
+def _example(tensor: ModelTensor, sizes: Sequence[int]) -> str:
+    dtype = (tensor.dtype or DType.FLOAT32).value
+    shape = f"[{' x '.join(map(str, sizes))}]" if sizes else ""
+    return f"--input '{tensor.name}:{dtype}{shape}'"
+
+
 def _inner(tensor: ModelTensor, given: PartialInput, spare: tuple[str, ...]) -> tuple[int, ...]:
     name, shape = tensor.name, tensor.shape
-    if shape is not None and (not shape or shape[0] is not None):
-        raise InputsError(
-            f"input {name!r} has the shape {_said(shape)}, which leaves no room for a block of records: "
-            "export it with a first dimension of any size"
-        )
     inner = None if shape is None else shape[1:]
     if given.shape is not None:
         if inner is None or _agree(inner, given.shape):
@@ -108,8 +157,11 @@ def _inner(tensor: ModelTensor, given: PartialInput, spare: tuple[str, ...]) -> 
         if width > 1:
             inner = (width,)
     if inner is None or any(d is None or d < 1 for d in inner):
+        example = _example(tensor, [4] if inner is None else [d or 4 for d in inner])
         raise InputsError(
-            f"input {name!r} takes {_said(shape)}: give its shape or its fields in the descriptor"
+            f"input {name!r} takes {_said(shape)}: give its shape or its fields in the descriptor, such as "
+            f"{example}"
+            + (f", or its value: --constant {name}={_sample(tensor.dtype)}" if inner is None else "")
         )
     return tuple(d for d in inner if d is not None)
 

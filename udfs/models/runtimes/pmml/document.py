@@ -27,12 +27,16 @@ _TARGETS = {"target", "predicted"}
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of the data dictionary; `values` are the valid ones it declares, in order."""
+    """A field of the data dictionary; `values` are the valid ones it declares, in order.
+
+    `interval`: the bounds of the first interval that it declares, None where one is open to that side.
+    """
 
     name: str
     data_type: str
     optype: str
     values: tuple[str, ...] = ()
+    interval: tuple[float | None, float | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,20 @@ def _dictionary(root: ET.Element) -> dict[str, Field]:
         if name in fields:
             raise LoadError(f"data field {name!r} is declared twice")
         valid = (v for v in e.findall("Value") if v.get("property", "valid") == "valid")
-        fields[name] = Field(name, data_type, optype, tuple(v.get("value", "") for v in valid))
+        values = tuple(v.get("value", "") for v in valid)
+        fields[name] = Field(name, data_type, optype, values, _interval(name, e.find("Interval")))
     if not fields:
         raise LoadError("the document has no data dictionary")
     return fields
+
+
+def _interval(name: str, interval: ET.Element | None) -> tuple[float | None, float | None] | None:
+    if interval is None:
+        return None
+    try:
+        low, high = (
+            None if m is None else float(m) for m in map(interval.get, ("leftMargin", "rightMargin"))
+        )
+    except ValueError as e:
+        raise LoadError(f"data field {name!r} has an interval whose margin is no number: {e}") from None
+    return low, high

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
 
 from schemas.errors import InputsError
 from schemas.tensors import DType, Input
-from udfs.models.runtimes.base import PartialInput, WantedSignature
+from udfs.models.runtimes.base import PartialInput, Range, WantedSignature
 from udfs.models.runtimes.pmml.document import Document, Field
 
 _TYPES = {"double": DType.FLOAT64, "float": DType.FLOAT64, "integer": DType.INT64, "boolean": DType.BOOL}
@@ -33,6 +36,23 @@ def record_inputs(document: Document, wanted: WantedSignature) -> tuple[Input, .
         raise InputsError(f"the model has no input {unknown}; it reads {names}")
     by_position = {} if given else _positions(names, tuple(wanted.fields))
     return tuple(_input(f, given.get(f.name), by_position.get(f.name, f.name)) for f in active)
+
+
+def declared_values(document: Document, inputs: Sequence[Input]) -> dict[str, list[Any]]:
+    """The valid values that the document declares, by input, as that input takes them."""
+    convert: dict[DType, Callable[[str], Any]] = {DType.TEXT: str, DType.BOOL: lambda v: v.lower() == "true"}
+    found = {}
+    for field, i in zip(document.active, inputs, strict=True):
+        with suppress(ValueError):  # a value that is no number of its type cannot be tried
+            if field.values:
+                found[i.name] = [convert.get(i.dtype, float)(v) for v in field.values]
+    return found
+
+
+def declared_ranges(document: Document, inputs: Sequence[Input]) -> dict[str, Range]:
+    """The intervals that the document declares, by input."""
+    pairs = zip(document.active, inputs, strict=True)
+    return {i.name: field.interval for field, i in pairs if field.interval is not None}
 
 
 def _positions(names: list[str], fields: tuple[str, ...]) -> dict[str, str]:

@@ -11,10 +11,10 @@ import orjson
 
 from schemas.errors import InputsError, LoadError, PredictError, UnprovenModelError
 from schemas.tensors import Columns, DType, Input, Output
-from udfs.models.runtimes.base import Artifact, WantedSignature
+from udfs.models.runtimes.base import Artifact, Range, WantedSignature
 from udfs.models.runtimes.pmml.document import Document, parse
 from udfs.models.runtimes.pmml.forest import mend
-from udfs.models.runtimes.pmml.inputs import record_inputs
+from udfs.models.runtimes.pmml.inputs import declared_ranges, declared_values, record_inputs
 from udfs.models.runtimes.pmml.jvm import JvmModel
 from udfs.models.runtimes.pmml.proof import missing_allowed, unproven
 
@@ -35,6 +35,8 @@ class PmmlRuntime:
         self._missing = missing
         self._plain = all(i.dtype in (DType.FLOAT64, DType.FLOAT32) for i in self.inputs)
         self._names = [i.name for i in self.inputs]
+        self.valid_values: dict[str, list[Any]] = {}
+        self.ranges: dict[str, Range] = {}
 
     def predict(self, columns: Columns) -> Columns:
         """Score n records: `(n,)` columns in, `(n,)` columns out. NaN and None are missing values.
@@ -120,7 +122,10 @@ def load(artifact: Artifact, wanted: WantedSignature) -> PmmlRuntime:
     except BaseException:
         model.close()
         raise
-    return PmmlRuntime(model, inputs, outputs, missing_allowed(document))
+    runtime = PmmlRuntime(model, inputs, outputs, missing_allowed(document))
+    runtime.valid_values = declared_values(document, inputs)
+    runtime.ranges = declared_ranges(document, inputs)
+    return runtime
 
 
 def _outputs(model: JvmModel, document: Document, wanted: WantedSignature) -> list[tuple[str, Output]]:

@@ -7,22 +7,26 @@ from typing import Any
 
 from schemas.errors import InputsError, LoadError
 from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
-from udfs.models.runtimes.tensor_inputs import ModelTensor, bound_inputs
-from udfs.models.runtimes.tensorflow.graph_safety import check_graph_def, parsed
+from udfs.models.runtimes.tensor_inputs import ModelTensor
+from udfs.models.runtimes.tensorflow.binding import Bound, Declared, bind
+from udfs.models.runtimes.tensorflow.feeds import Dense
+from udfs.models.runtimes.tensorflow.graph_cut import cut, fetched, full
+from udfs.models.runtimes.tensorflow.graph_plain import make_plain
+from udfs.models.runtimes.tensorflow.graph_safety import Served, check_graph, parsed
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, node_of
+from udfs.models.runtimes.tensorflow.meta_graph import VARIABLES, union
+from udfs.models.runtimes.tensorflow.runtime import SessionRuntime
+from udfs.models.runtimes.tensorflow.served import ServedGraph, inspect
 from udfs.models.runtimes.tensorflow.session import (
-    SessionRuntime,
     configured_tensorflow,
     imported,
     model_tensor,
     session_on,
 )
+from udfs.models.runtimes.tensorflow.width import width_of
 
-VARIABLES = frozenset({"VarHandleOp", "Variable", "VariableV2"})
 FILLS_TABLE = frozenset({"InitializeTable", "InitializeTableV2", "LookupTableImport", "LookupTableImportV2"})
-NO_RESULT = frozenset({"Assert", "Assign", "AssignVariableOp", "Const", "NoOp", "Placeholder"})
-MULTIPLIES = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2"})
-ELEMENTWISE = frozenset({"Add", "AddV2", "BiasAdd", "Mul", "RealDiv", "Sub"})
+NO_RESULT = frozenset({"Assert", "Assign", "AssignVariableOp", "Const", "NoOp", "Placeholder", "PrintV2"})
 
 
 def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
@@ -39,32 +43,49 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     graph_def = parsed(tf.compat.v1.GraphDef(), _content(artifact), "frozen GraphDef")
     if not graph_def.node:
         raise LoadError("the graph holds no operators: export a frozen GraphDef")
-    check_graph_def(graph_def)
+    make_plain(graph_def)
     wanted = replace(wanted, inputs=[replace(p, name=_short(p.name)) for p in wanted.inputs])
-    walk = GraphWalk(graph_def)
-    outputs = _outputs(walk, wanted)
     given = [p.name for p in wanted.inputs]
-    behind = walk.reach(outputs.values(), fed={node_of(name) for name in given})
-    if held := sorted(n for n in behind.nodes if walk.nodes[n].op in VARIABLES):
-        raise LoadError(f"the graph holds the variable {held[0]!r}: freeze it, or send it as a SavedModel")
-    fills = [n.name for n in graph_def.node if n.op in FILLS_TABLE]
-    kept = walk.pruned(walk.reach([*outputs.values(), *given, *fills]))
+    if strange := [name for name in given if node_of(name) not in {n.name for n in graph_def.node}]:
+        raise InputsError(f"the graph has no tensor {strange[0]!r}, which is given as an input")
+    fed = cut(graph_def, given)
+    outputs = _outputs(GraphWalk(graph_def), wanted)
+    fetches = {name: fetched(graph_def, tensor, fed) for name, tensor in outputs.items()}
+    walk = GraphWalk(graph_def)
+    scoring = walk.reach(fetches.values())
+    if held := sorted(n for n in scoring.nodes if walk.nodes[n].op in VARIABLES):
+        raise LoadError(
+            f"the graph holds the variable {held[0]!r}, whose value is not in it: freeze it "
+            "(convert_variables_to_constants), or send a SavedModel"
+        )
+    tables = {n for n in scoring.nodes if "HashTable" in walk.nodes[n].op}
+    fills = [
+        n.name for n in graph_def.node if n.op in FILLS_TABLE and n.input and node_of(n.input[0]) in tables
+    ]
+    filling = walk.reach(fills)
+    kept = walk.pruned(union([scoring, filling]))
+    order = check_graph(kept, Served(scoring, filling))
     graph = imported(kept)
     if not wanted.outputs:  # loops leave their counters unread: scalars, where an output has one row a record
-        rows = {n: t for n, t in outputs.items() if graph.get_tensor_by_name(t).shape.rank != 0}
-        outputs = rows or outputs
-    free = [n for n in kept.node if n.op == "Placeholder" and n.name in behind.nodes and n.name not in given]
-    names = [*given, *(n.name for n in free)]
-    if not names:
-        raise InputsError("the outputs depend on no placeholder: name the graph's inputs in the descriptor")
-    bound = bound_inputs([_tensor(graph, name) for name in names], wanted)
-    if _complete(kept, {b.input.name: b.inner for b in bound}):
+        rows = {n: t for n, t in fetches.items() if graph.get_tensor_by_name(t).shape.rank != 0}
+        fetches = rows or fetches
+    free = [n.name for n in kept.node if n.op == "Placeholder" and n.name in scoring.nodes]
+    free = [n for n in free if full(n) not in fed.values()]
+    declared = [Declared(name, (full(name),)) for name in [*given, *free]]
+    if not declared:
+        raise InputsError("the outputs depend on no placeholder: name the graph's inputs by --input")
+    as_fed = {d.parts[0]: fed.get(d.name, d.parts[0]) for d in declared}
+    facts = inspect(ServedGraph(GraphWalk(kept), order, scoring), declared, as_fed, fetches)
+    tensors = {d.parts[0]: _tensor(graph, d.name, d.parts[0]) for d in facts.declared}
+    notes = [*facts.notes]
+    bound = bind(facts.declared, tensors, graph, wanted)
+    if _complete(kept, bound):
         graph = imported(kept)
     session = session_on(graph)
     try:
         if fills:
             session.run([graph.get_operation_by_name(name) for name in fills])
-        return SessionRuntime(session, bound, [_full(name) for name in names], outputs)
+        return SessionRuntime(session, bound, fetches, facts.constants, notes, deadline_ms=wanted.deadline_ms)
     except LoadError:
         session.close()
         raise
@@ -86,7 +107,7 @@ def _content(artifact: Artifact) -> bytes:
 def _outputs(walk: GraphWalk, wanted: WantedSignature) -> dict[str, str]:
     """Output name -> tensor name, as asked for or as found."""
     if wanted.outputs:
-        outputs = {alias or _short(name): _full(name) for name, alias in wanted.outputs}
+        outputs = {alias or _short(name): full(name) for name, alias in wanted.outputs}
         if len(outputs) != len(wanted.outputs):
             raise LoadError("two outputs would have the same name: give them different ones")
         for name in outputs.values():
@@ -94,16 +115,17 @@ def _outputs(walk: GraphWalk, wanted: WantedSignature) -> dict[str, str]:
                 raise LoadError(f"the graph has no tensor {name!r}, which is wanted as an output")
         return outputs
     consumed = {node_of(i) for node in walk.graph_def.node for i in node.input}
+    consumed |= {node_of(p.name) for p in wanted.inputs}
     sources = {n.name for n in walk.graph_def.node if n.op == "Placeholder"}
-    sources |= {node_of(p.name) for p in wanted.inputs}
+    behind = _behind(walk, sources)
     found: dict[str, str] = {}
     for node in walk.graph_def.node:
         if node.name in consumed or node.op in NO_RESULT or node.op in FILLS_TABLE:
             continue
-        if sources & walk.reach([node.name]).nodes:
-            found[node.name] = _full(node.name)
+        if node.name in behind:
+            found[node.name] = full(node.name)
     if not found:
-        raise LoadError("no tensor of the graph depends on a placeholder: name its outputs in the descriptor")
+        raise LoadError("no tensor of the graph depends on a placeholder: name its outputs by --output")
     # every graph that TensorFlow writes ends with its versions; where they are lost, so may be nodes
     left = [n.name for n in walk.graph_def.node if n.op == "Const" and n.name not in consumed]
     if left and not walk.graph_def.versions.producer:
@@ -111,42 +133,37 @@ def _outputs(walk: GraphWalk, wanted: WantedSignature) -> dict[str, str]:
     return found
 
 
-def _tensor(graph: Any, name: str) -> ModelTensor:
-    try:
-        tensor = graph.get_tensor_by_name(_full(name))
-    except (KeyError, ValueError):
-        raise InputsError(f"the graph has no tensor {name!r}, which is given as an input") from None
-    found = model_tensor(name, tensor)
-    if found.shape is None or found.shape[1:] == (None,):
-        return replace(found, shape=_width(tensor) or found.shape)
+def _behind(walk: GraphWalk, sources: set[str]) -> set[str]:
+    """The nodes that depend on one of `sources`, in one pass over the graph."""
+    readers: dict[str, list[str]] = {}
+    for node in walk.graph_def.node:
+        for reference in node.input:
+            readers.setdefault(node_of(reference), []).append(node.name)
+    found, todo = set(sources), list(sources)
+    while todo:
+        for name in readers.get(todo.pop(), ()):
+            if name not in found:
+                found.add(name)
+                todo.append(name)
     return found
 
 
-def _width(tensor: Any) -> tuple[None, int] | None:
-    """`(n, k)` by the first weights that a tensor of unknown width is multiplied with or added to."""
-    for consumer in tensor.consumers():
-        if consumer.type not in MULTIPLIES | ELEMENTWISE:
-            continue
-        for other in consumer.inputs:
-            if other is tensor or other.shape.rank is None:
-                continue
-            dims = other.shape.as_list()
-            if consumer.type in ELEMENTWISE and len(dims) == 1 and (dims[0] or 0) > 1:
-                return None, dims[0]
-            if consumer.type in MULTIPLIES and len(dims) == 2 and consumer.inputs[0] is tensor:
-                attrs = consumer.node_def.attr
-                turned = any(attrs[a].b for a in ("transpose_b", "adj_y") if a in attrs)
-                if width := dims[1 if turned else 0]:
-                    return None, width
-    return None
+def _tensor(graph: Any, name: str, tensor_name: str) -> ModelTensor:
+    tensor = graph.get_tensor_by_name(tensor_name)
+    found = model_tensor(name, tensor)
+    if found.shape is None or found.shape[1:] == (None,):
+        width = width_of(tensor)
+        return replace(found, shape=(None, width) if width else found.shape)
+    return found
 
 
-def _complete(graph_def: Any, inner: dict[str, tuple[int, ...]]) -> bool:
+def _complete(graph_def: Any, bound: Bound) -> bool:
     """Write the known shapes into the placeholders; True where one was not there yet."""
+    inner = {node_of(f.tensor): f.inner for f in bound.feeds if isinstance(f, Dense)}
     changed = False
     for node in graph_def.node:
         if node.op == "Placeholder" and node.name in inner:
-            want = [-1, *inner[node.name]]
+            want = [bound.batch or -1, *inner[node.name]]
             shape = node.attr["shape"].shape
             if shape.unknown_rank or [d.size for d in shape.dim] != want:
                 del shape.dim[:]
@@ -159,7 +176,3 @@ def _complete(graph_def: Any, inner: dict[str, tuple[int, ...]]) -> bool:
 
 def _short(name: str) -> str:
     return name.removesuffix(":0")
-
-
-def _full(name: str) -> str:
-    return name if ":" in name else f"{name}:0"

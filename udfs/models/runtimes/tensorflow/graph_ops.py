@@ -6,7 +6,9 @@ from the registry of TensorFlow 2.20 by choosing kinds and reading through every
 releases are refused until they have been read in the same way. Left out on purpose, although harmless to
 files: queues, staging areas and batchers (they can wait for ever), `Print` (writes to the log of the task),
 `ParseTensor` and the sparse (de)serialisers (they revive resource handles from bytes), `Abort`, `Timestamp`,
-everything that is internal to TensorFlow or bound to another device.
+everything that is internal to TensorFlow or bound to another device. Also left out: what returns memory that
+nobody wrote (`UNWRITTEN`), and gradients and update rules, whose kernels are tried least with shapes that no
+training produces; the few gradients that served graphs hold are in `GRADIENTS`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ SUMMARIES = """
 
 # Calls name functions of the model's own library, which are checked too.
 CONTROL_FLOW = """
-    Assert Case Const ControlTrigger EmptyTensorList EmptyTensorMap EnsureShape Enter Exit FakeParam For
+    Assert Case Const ControlTrigger EmptyTensorList EmptyTensorMap EnsureShape Enter Exit For
     GuaranteeConst Identity IdentityN If LoopCond Merge NextIteration NoOp PartitionedCall Placeholder
     PlaceholderV2 PlaceholderWithDefault PreventGradient RefEnter RefExit RefIdentity RefMerge
     RefNextIteration RefSelect RefSwitch Select Stack StackClose StackCloseV2 StackPop StackPopV2
@@ -48,51 +50,30 @@ CONTROL_FLOW = """
     TensorMapLookup TensorMapSize TensorMapStackKeys ToBool While
 """
 
-# Gradients, losses and update rules: graphs exported while training still hold them.
-TRAINING = """
-    ApplyAdaMax ApplyAdadelta ApplyAdagrad ApplyAdagradDA ApplyAdagradV2 ApplyAdam ApplyAddSign
-    ApplyCenteredRMSProp ApplyFtrl ApplyFtrlV2 ApplyGradientDescent ApplyMomentum ApplyPowerSign
-    ApplyProximalAdagrad ApplyProximalGradientDescent ApplyRMSProp AvgPool3DGrad AvgPoolGrad
-    BatchCholeskyGrad BatchNormWithGlobalNormalizationGrad BiasAddGrad BlockLSTMGrad BlockLSTMGradV2
-    CTCLoss CTCLossV2 CholeskyGrad Conv2DBackpropFilter Conv2DBackpropFilterV2 Conv2DBackpropInput
-    Conv2DBackpropInputV2 Conv3DBackpropFilter Conv3DBackpropFilterV2 Conv3DBackpropInput
-    Conv3DBackpropInputV2 CropAndResizeGradBoxes CropAndResizeGradImage
-    DepthwiseConv2dNativeBackpropFilter DepthwiseConv2dNativeBackpropInput Dilation2DBackpropFilter
-    Dilation2DBackpropInput EluGrad FakeQuantWithMinMaxArgsGradient FakeQuantWithMinMaxVarsGradient
-    FakeQuantWithMinMaxVarsPerChannelGradient FractionalAvgPoolGrad FractionalMaxPoolGrad
-    FusedBatchNormGrad FusedBatchNormGradV2 FusedBatchNormGradV3 GRUBlockCellGrad InvGrad L2Loss LRNGrad
-    LSTMBlockCellGrad LeakyReluGrad MaxPool3DGrad MaxPool3DGradGrad MaxPoolGrad MaxPoolGradGrad
-    MaxPoolGradGradV2 MaxPoolGradGradWithArgmax MaxPoolGradV2 MaxPoolGradWithArgmax MirrorPadGrad
-    QuantizeAndDequantizeV4Grad RaggedFillEmptyRowsGrad RaggedTensorToVariantGradient RandomGammaGrad
-    ReciprocalGrad Relu6Grad ReluGrad ResizeBicubicGrad ResizeBilinearGrad ResizeNearestNeighborGrad
-    ResourceApplyAdaMax ResourceApplyAdadelta ResourceApplyAdagrad ResourceApplyAdagradDA
-    ResourceApplyAdagradV2 ResourceApplyAdam ResourceApplyAdamWithAmsgrad ResourceApplyAddSign
-    ResourceApplyCenteredRMSProp ResourceApplyFtrl ResourceApplyFtrlV2 ResourceApplyGradientDescent
-    ResourceApplyKerasMomentum ResourceApplyMomentum ResourceApplyPowerSign ResourceApplyProximalAdagrad
-    ResourceApplyProximalGradientDescent ResourceApplyRMSProp ResourceSparseApplyAdadelta
-    ResourceSparseApplyAdagrad ResourceSparseApplyAdagradDA ResourceSparseApplyAdagradV2
-    ResourceSparseApplyCenteredRMSProp ResourceSparseApplyFtrl ResourceSparseApplyFtrlV2
-    ResourceSparseApplyKerasMomentum ResourceSparseApplyMomentum ResourceSparseApplyProximalAdagrad
-    ResourceSparseApplyProximalGradientDescent ResourceSparseApplyRMSProp RsqrtGrad ScaleAndTranslateGrad
-    SeluGrad SigmoidGrad SoftplusGrad SoftsignGrad SparseAddGrad SparseApplyAdadelta SparseApplyAdagrad
-    SparseApplyAdagradDA SparseApplyAdagradV2 SparseApplyCenteredRMSProp SparseApplyFtrl SparseApplyFtrlV2
-    SparseApplyMomentum SparseApplyProximalAdagrad SparseApplyProximalGradientDescent SparseApplyRMSProp
-    SparseFillEmptyRowsGrad SparseMatrixSoftmaxGrad SparseSegmentMeanGrad SparseSegmentMeanGradV2
-    SparseSegmentSqrtNGrad SparseSegmentSqrtNGradV2 SparseSegmentSumGrad SparseSegmentSumGradV2
-    SparseSliceGrad SqrtGrad StridedSliceGrad TanhGrad TileGrad
+# Gradients that served graphs hold: of activations, element by element, and transposed convolutions.
+GRADIENTS = """
+    Conv2DBackpropInput Conv2DBackpropInputV2 Conv3DBackpropInput Conv3DBackpropInputV2
+    DepthwiseConv2dNativeBackpropInput EluGrad InvGrad L2Loss LeakyReluGrad ReciprocalGrad Relu6Grad ReluGrad
+    RsqrtGrad SeluGrad SigmoidGrad SoftplusGrad SoftsignGrad SqrtGrad TanhGrad
+"""
+
+# Values that may be absent, as branches return them; and what older exports hold.
+OPTIONAL = """
+    BatchNormWithGlobalNormalization EncodeJpeg EncodePng OptionalFromValue OptionalGetValue OptionalHasValue
+    OptionalNone SerializeTensor SpaceToBatch
 """
 
 # Variables.
 STATE = """
     Assign AssignAdd AssignAddVariableOp AssignSub AssignSubVariableOp AssignVariableOp CountUpTo DeepCopy
-    DestroyResourceOp DestroyTemporaryVariable DisableCopyOnRead InplaceAdd InplaceSub InplaceUpdate
+    DestroyResourceOp DisableCopyOnRead InplaceAdd InplaceSub InplaceUpdate
     IsVariableInitialized ReadVariableOp ResourceCountUpTo ResourceGather ResourceGatherNd
     ResourceScatterAdd ResourceScatterDiv ResourceScatterMax ResourceScatterMin ResourceScatterMul
     ResourceScatterNdAdd ResourceScatterNdMax ResourceScatterNdMin ResourceScatterNdSub
     ResourceScatterNdUpdate ResourceScatterSub ResourceScatterUpdate ResourceStridedSliceAssign
     RngReadAndSkip RngSkip ScatterAdd ScatterDiv ScatterMax ScatterMin ScatterMul ScatterNdAdd
     ScatterNdMax ScatterNdMin ScatterNdNonAliasingAdd ScatterNdSub ScatterNdUpdate ScatterSub
-    ScatterUpdate TemporaryVariable VarHandleOp VarIsInitializedOp Variable VariableShape VariableV2
+    ScatterUpdate VarHandleOp VarIsInitializedOp Variable VariableShape VariableV2
 """
 
 QUANTISED = """
@@ -176,13 +157,13 @@ MATHS = """
     BatchMatrixSetDiag BatchMatrixSolve BatchMatrixSolveLs BatchMatrixTriangularSolve BatchSelfAdjointEig
     BatchSelfAdjointEigV2 BatchSvd BatchToSpace BatchToSpaceND BesselI0 BesselI0e BesselI1 BesselI1e
     BesselJ0 BesselJ1 BesselK0 BesselK0e BesselK1 BesselK1e BesselY0 BesselY1 Betainc BiasAdd BiasAddV1
-    Bincount Bitcast BitwiseAnd BitwiseOr BitwiseXor BlockLSTM BlockLSTMV2 BroadcastArgs
+    Bincount Bitcast BitwiseAnd BitwiseOr BitwiseXor BroadcastArgs
     BroadcastGradientArgs BroadcastTo Bucketize CTCBeamSearchDecoder CTCGreedyDecoder Cast Ceil
     CheckNumerics CheckNumericsV2 Cholesky ClipByValue Complex ComplexAbs ComputeAccidentalHits Concat
     ConcatOffset ConcatV2 Conj ConjugateTranspose Conv Conv2D Conv3D Cos Cosh Cross Cumprod Cumsum
     CumulativeLogsumexp DataFormatDimMap DataFormatVecPermute Dawsn DenseBincount DenseToDenseSetOperation
     DepthToSpace DepthwiseConv2dNative Diag DiagPart Digamma Dilation2D Div DivNoNan DynamicPartition
-    DynamicStitch Eig Einsum Elu Empty Equal Erf Erfc Erfinv EuclideanNorm Exp ExpandDims Expint Expm1
+    DynamicStitch Eig Einsum Elu Equal Erf Erfc Erfinv EuclideanNorm Exp ExpandDims Expint Expm1
     ExtractVolumePatches FFT FFT2D FFT3D FFTND FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars
     FakeQuantWithMinMaxVarsPerChannel Fill Floor FloorDiv FloorMod FractionalAvgPool FractionalMaxPool
     FresnelCos FresnelSin FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 FusedPadConv2D GRUBlockCell
@@ -215,7 +196,8 @@ ALLOWED = frozenset(
         LOOKUP,
         SUMMARIES,
         CONTROL_FLOW,
-        TRAINING,
+        GRADIENTS,
+        OPTIONAL,
         STATE,
         QUANTISED,
         RANDOM,
@@ -230,3 +212,26 @@ ALLOWED = frozenset(
 # They read and write checkpoints: for the part of a SavedModel that saves and restores its own variables.
 SAVES = frozenset({"MergeV2Checkpoints", "SaveV2", "ShardedFilename", "ShardedFilespec"})
 RESTORES = frozenset({"RestoreV2"})
+
+# Tables filled from text files: only from assets of the model, which the loader feeds.
+TEXT_TABLES = frozenset({"InitializeTableFromTextFile", "InitializeTableFromTextFileV2"})
+
+# They write to the log, and their results are not needed: taken out of what is served.
+PRINTS = frozenset({"Print", "PrintV2"})
+
+# `Empty` and the others hand out memory as they find it, with what another model's records left there.
+UNWRITTEN = frozenset(
+    {"BlockLSTM", "BlockLSTMV2", "DestroyTemporaryVariable", "Empty", "FakeParam", "TemporaryVariable"}
+)
+
+_CHANGING = (
+    "Assign", "CountUpTo", "LookupTableImport", "LookupTableInsert", "LookupTableRemove", "ResourceCountUpTo",
+    "ResourceScatter", "Rng", "Scatter",
+)  # fmt: skip
+
+# They change what a later call reads.
+CHANGES = frozenset(
+    name
+    for name in (*STATE.split(), *LOOKUP.split())
+    if name.startswith(_CHANGING) or name.endswith("StridedSliceAssign")
+) - {"ScatterNdNonAliasingAdd"}

@@ -1,156 +1,161 @@
-"""Refuse TensorFlow graphs that could read, write, open or execute anything.
+"""Refuse TensorFlow graphs that could read, write, open or execute anything, or end the process.
 
-Judged is the whole graph, whether it would run or not: each node of the main graph and of each function of
-the library. Checkpoint operators, which every SavedModel needs to restore itself, are allowed only where the
-model's own saver uses them: the writing ones only for what saves (which is never loaded here), the reading
-one only for what restores, and only from the file name that the loader feeds.
+Judged is what is loaded: the pruned graph of the chosen outputs, with each function that it calls, and what
+fills its variables and tables. What lies beside it in the export is not loaded, and not judged. Operators on
+files are allowed only to the loader's own ends: checkpoints are read by what restores, vocabularies by what
+fills tables, both only from the file name that the loader feeds.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import PurePosixPath
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.errors import LoadError, UnsafeModelError
-from udfs.models.runtimes.tensorflow.graph_ops import ALLOWED, RESTORES, SAVES
-from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached, node_of
+from udfs.models.runtimes.tensorflow.graph_calls import callees_first
+from udfs.models.runtimes.tensorflow.graph_files import FedTensors
+from udfs.models.runtimes.tensorflow.graph_ops import ALLOWED, RESTORES, TEXT_TABLES
+from udfs.models.runtimes.tensorflow.graph_plain import HANDLE_DTYPES
+from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached
+from udfs.models.runtimes.tensorflow.op_reasons import reason
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
-INIT_SIGNATURE = "__saved_model_init_op"
-INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
-CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-HANDLE_DTYPES = (20, 21)  # DT_RESOURCE, DT_VARIANT
+MAX_CONSTANTS = 1 << 30
+"""Bytes that a graph's constants may fill in memory beyond those that the file itself holds."""
 
 
-def check_graph_def(graph_def: Any) -> None:
-    """Raise `UnsafeModelError` unless all of `graph_def` is on the allow-list."""
-    _check(GraphWalk(graph_def), Reached(), Reached(), Reached())
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What of a graph is run, and when. `scoring`: by each call; `restoring` and `filling`: once, at loading.
+
+    `variables`: the tensor to which the checkpoint's name is fed; `assets`: those of files of the archive.
+    """
+
+    scoring: Reached
+    filling: Reached = field(default_factory=Reached)
+    restoring: Reached = field(default_factory=Reached)
+    variables: Sequence[str] = ()
+    assets: Collection[str] = ()
 
 
-def check_saved_model(saved_model: Any) -> None:
-    """Raise `UnsafeModelError` unless each meta graph of a `SavedModel` message is safe to load and run."""
-    for meta_graph in saved_model.meta_graphs:
-        check_meta_graph(meta_graph)
+def check_graph(graph_def: Any, served: Served) -> list[str]:
+    """Raise `UnsafeModelError` unless all of `graph_def` is on the allow-list; its functions, callees first.
+
+    Takes time linear in the graph.
+    """
+    _check_names(graph_def)
+    walk = GraphWalk(graph_def)
+    order = callees_first(walk, Reached(set(walk.nodes), set(walk.functions)))
+    check = _Check(walk, order, served)
+    unfolded = 0
+    for node in graph_def.node:
+        unfolded += check.node(node, None)
+    for function in graph_def.library.function:
+        for node in function.node_def:
+            unfolded += check.node(node, function.signature.name)
+    if unfolded > MAX_CONSTANTS:
+        raise UnsafeModelError(
+            f"the graph's constants fill {unfolded:,} bytes of memory, which the file does not hold: "
+            f"at most {MAX_CONSTANTS:,} are allowed"
+        )
+    return order
 
 
-def check_meta_graph(meta_graph: Any) -> None:
-    """Raise `UnsafeModelError` unless the meta graph is safe to load and run, by any of its signatures."""
-    walk = GraphWalk(meta_graph.graph_def)
-    saver = meta_graph.saver_def
-    initialising = walk.reach(initialisers(meta_graph))
-    served = walk.reach([*initialisers(meta_graph), *_signature_tensors(meta_graph)])
-    restoring = walk.reach([saver.restore_op_name] if saver.restore_op_name else [])
-    saving = walk.reach([saver.save_tensor_name] if saver.save_tensor_name else [])
-    _check(
-        walk,
-        initialising,
-        restores=Reached(restoring.nodes - served.nodes, restoring.functions - served.functions),
-        saves=Reached(
-            saving.nodes - served.nodes - restoring.nodes,
-            saving.functions - served.functions - restoring.functions,
-        ),
-    )
-    _check_restored_file(walk, restoring, node_of(saver.filename_tensor_name))
-    for asset in meta_graph.asset_file_def:
-        path = PurePosixPath(asset.filename)
-        if path.is_absolute() or ".." in path.parts or "\\" in asset.filename or "\0" in asset.filename:
-            raise UnsafeModelError(f"the asset {asset.filename!r} lies outside the model's folder")
+@dataclass(frozen=True, slots=True)
+class _Once:
+    """Operators on files: `among` is what runs only when their argument number `argument` is fed."""
+
+    ops: frozenset[str]
+    argument: int
+    among: Reached
+    fed: FedTensors
 
 
-def initialisers(meta_graph: Any) -> list[str]:
-    """Names of the operators that loading must run after the variables are restored."""
-    found = [
-        info.name
-        for key, signature in meta_graph.signature_def.items()
-        if key == INIT_SIGNATURE
-        for info in signature.outputs.values()
-    ]
-    for key in INIT_COLLECTIONS:
-        if not found and key in meta_graph.collection_def:
-            found = list(meta_graph.collection_def[key].node_list.value)
-    return found
+class _Check:
+    """Judges nodes one by one."""
+
+    def __init__(self, walk: GraphWalk, order: Sequence[str], served: Served) -> None:
+        self._functions = walk.functions
+        self._registered = configured_tensorflow().raw_ops.__dict__
+        self._filling = served.filling
+        self._scoring = served.scoring
+        kinds = (
+            (RESTORES, 0, served.restoring, (served.scoring, served.filling), served.variables),
+            (TEXT_TABLES, 1, served.filling, (served.scoring, served.restoring), served.assets),
+        )
+        self._once = []
+        for ops, argument, among, others, fed in kinds:
+            # what also runs at another time is not fed then
+            alone = Reached(
+                among.nodes.difference(*(o.nodes for o in others)),
+                among.functions.difference(*(o.functions for o in others)),
+            )
+            tensors = FedTensors(walk, among, [f for f in order if f in among.functions], fed)
+            self._once.append(_Once(ops, argument, alone, tensors))
+
+    def node(self, node: Any, scope: str | None) -> int:
+        """Refuse the node, or give the bytes by which it grows in memory beyond what the file holds of it.
+
+        `scope`: the function in which it stands, None for the main graph.
+        """
+        op = node.op
+        if op not in ALLOWED and op not in self._functions:
+            self._check_once(node, scope)
+        if op == "Const":
+            return _check_constant(node, self._where(node, scope))
+        if op == "SerializeTensor" and node.attr["T"].type in HANDLE_DTYPES:
+            where = self._where(node, scope)
+            raise UnsafeModelError(
+                f"node {node.name!r} in {where} writes out a handle to something in memory"
+            )
+        return 0
+
+    def _check_once(self, node: Any, scope: str | None) -> None:
+        where = self._where(node, scope)
+        for kind in self._once:
+            there = node.name in kind.among.nodes if scope is None else scope in kind.among.functions
+            if node.op in kind.ops and there:
+                if len(node.input) > kind.argument and kind.fed.holds(scope, node.input[kind.argument]):
+                    return
+                raise UnsafeModelError(
+                    f"operator {node.op} (node {node.name!r} in {where}) reads a file of its own "
+                    "choice, and not "
+                    "one of the model's own: save the file as an asset, the variables by the model's saver"
+                )
+        why = reason(node.op, self._registered)
+        raise UnsafeModelError(f"operator {node.op} (node {node.name!r} in {where}) {why}")
+
+    def _where(self, node: Any, scope: str | None) -> str:
+        if scope is not None:
+            return f"function {scope!r}" + (" of an initialiser" if scope in self._filling.functions else "")
+        filling = node.name in self._filling.nodes and node.name not in self._scoring.nodes
+        return "an initialiser" if filling else "the graph"
 
 
-def _signature_tensors(meta_graph: Any) -> Iterator[str]:
-    for signature in meta_graph.signature_def.values():
-        for info in (*signature.inputs.values(), *signature.outputs.values()):
-            yield info.name
-            yield from (c.name for c in info.composite_tensor.components)
-            sparse = info.coo_sparse
-            yield from (sparse.values_tensor_name, sparse.indices_tensor_name, sparse.dense_shape_tensor_name)
-
-
-def _check(walk: GraphWalk, initialising: Reached, restores: Reached, saves: Reached) -> None:
-    graph_def = walk.graph_def
+def _check_names(graph_def: Any) -> None:
     registered = configured_tensorflow().raw_ops.__dict__
-    names = Counter(f.signature.name for f in graph_def.library.function)
-    for name, count in names.items():
+    for name, count in Counter(f.signature.name for f in graph_def.library.function).items():
         if count > 1 or name in registered or name in ALLOWED:
             raise UnsafeModelError(f"the library function {name!r} hides another operator or function")
-    twice = [name for name, count in Counter(n.name for n in graph_def.node).items() if count > 1]
-    if twice:
-        raise UnsafeModelError(f"two nodes are named {twice[0]!r}, and only one of them would be seen")
-    for node in graph_def.node:
-        where = "an initialiser" if node.name in initialising.nodes else "the graph"
-        _check_node(walk, node, where, node.name in restores.nodes, node.name in saves.nodes)
-    for function in graph_def.library.function:
-        name = function.signature.name
-        where = f"function {name!r}" + (" of an initialiser" if name in initialising.functions else "")
-        for node in function.node_def:
-            _check_node(walk, node, where, name in restores.functions, name in saves.functions)
+    for name, count in Counter(n.name for n in graph_def.node).items():
+        if count > 1:
+            raise UnsafeModelError(f"two nodes are named {name!r}, and only one of them would be seen")
 
 
-def _check_node(walk: GraphWalk, node: Any, where: str, restores: bool, saves: bool) -> None:
-    op = node.op
-    allowed = op in ALLOWED or op in walk.functions
-    if not allowed and not (restores and op in RESTORES) and not (saves and op in SAVES):
-        raise UnsafeModelError(
-            f"operator {op} (node {node.name!r} in {where}) is not one that only computes: "
-            "export the model without operators on files, networks, data sets or Python"
-        )
-    if op == "Const" and node.attr["dtype"].type in HANDLE_DTYPES:
+def _check_constant(node: Any, where: str) -> int:
+    if node.attr["dtype"].type in HANDLE_DTYPES:
         raise UnsafeModelError(f"node {node.name!r} in {where} is a constant handle to something in memory")
-
-
-def _check_restored_file(walk: GraphWalk, restoring: Reached, filename: str) -> None:
-    """Each RestoreV2 reads the file that the loader feeds to the tensor `filename`, and no other."""
-    scopes: dict[str | None, dict[str, Any]] = {None: {name: walk.nodes[name] for name in restoring.nodes}}
-    for name in restoring.functions:
-        scopes[name] = {node.name: node for node in walk.functions[name].node_def}
-
-    def is_fed(scope: str | None, reference: str, seen: frozenset[tuple[str | None, str]]) -> bool:
-        name = node_of(reference)
-        if (scope, name) in seen:
-            return False
-        seen |= {(scope, name)}
-        if scope is None and name == filename:
-            return reference in (name, f"{name}:0")
-        node = scopes[scope].get(name)
-        if node is not None:
-            return node.op == "Identity" and is_fed(scope, node.input[0], seen)
-        if scope is None:
-            return False
-        arguments = [a.name for a in walk.functions[scope].signature.input_arg]
-        if name not in arguments:
-            return False
-        at = arguments.index(name)
-        callers = [
-            (s, n) for s, nodes in scopes.items() for n in nodes.values() if scope in set(walk.called(n))
-        ]
-        return bool(callers) and all(
-            n.op in CALLS and len(n.input) > at and is_fed(s, n.input[at], seen) for s, n in callers
-        )
-
-    for scope, nodes in scopes.items():
-        for node in nodes.values():
-            if node.op in RESTORES and not (node.input and is_fed(scope, node.input[0], frozenset())):
-                where = "the graph" if scope is None else f"function {scope!r}"
-                raise UnsafeModelError(
-                    f"operator {node.op} (node {node.name!r} in {where}) reads a file of its own choice, "
-                    "not the model's variables"
-                )
+    tensor = node.attr["value"].tensor
+    count = 1
+    for d in tensor.tensor_shape.dim:
+        count *= max(d.size, 0)
+    if count < 1024:
+        return 0
+    dtype = configured_tensorflow().dtypes.as_dtype(tensor.dtype)
+    width = dtype.size or 24  # a text, of which the size says 0, is an object of 24 bytes
+    return max(count * width - tensor.ByteSize(), 0)
 
 
 def parsed(message: Any, data: bytes, what: str) -> Any:

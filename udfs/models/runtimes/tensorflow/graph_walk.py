@@ -65,25 +65,9 @@ class GraphWalk:
         return reached
 
     def pruned(self, kept: Reached) -> Any:
-        """A new GraphDef of only what is in `kept`, without devices and without wishes on how to run."""
+        """A new GraphDef of only what is in `kept`."""
         out = type(self.graph_def)()
         out.versions.CopyFrom(self.graph_def.versions)
         out.library.function.extend(self.functions[name] for name in sorted(kept.functions))
         out.node.extend(n for n in self.graph_def.node if n.name in kept.nodes)
-        for function in out.library.function:
-            _plain(function)
-            for node in function.node_def:
-                _plain(node)
-        for node in out.node:
-            _plain(node)
         return out
-
-
-def _plain(holder: Any) -> None:
-    """Drop what ties a node to a machine, or asks for a compilation at each new batch size."""
-    if hasattr(holder, "device"):
-        holder.device = ""
-    for name in ("config", "config_proto", "executor_type"):
-        if holder.attr[name].s if name in holder.attr else False:
-            holder.attr[name].s = b""
-    holder.attr.pop("_XlaMustCompile", None)

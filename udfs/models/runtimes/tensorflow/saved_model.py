@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from schemas.errors import InputsError, LoadError, UnsafeModelError
 from udfs.models.runtimes.archive import SAVED_MODEL, saved_model_folder, unpack
 from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
-from udfs.models.runtimes.tensor_inputs import ModelTensor, bound_inputs
-from udfs.models.runtimes.tensorflow.frozen_graph import VARIABLES
-from udfs.models.runtimes.tensorflow.graph_safety import check_saved_model, initialisers, parsed
+from udfs.models.runtimes.tensor_inputs import ModelTensor
+from udfs.models.runtimes.tensorflow.assets import asset_files, read_directly
+from udfs.models.runtimes.tensorflow.binding import bind
+from udfs.models.runtimes.tensorflow.checkpoint import missing_values
+from udfs.models.runtimes.tensorflow.graph_cut import cut, fetched
+from udfs.models.runtimes.tensorflow.graph_plain import make_plain
+from udfs.models.runtimes.tensorflow.graph_safety import Served, check_graph, parsed
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached
+from udfs.models.runtimes.tensorflow.meta_graph import (
+    VARIABLES,
+    fillers,
+    outputs_of,
+    serving_graph,
+    signature_of,
+    union,
+)
+from udfs.models.runtimes.tensorflow.runtime import SessionRuntime
+from udfs.models.runtimes.tensorflow.served import ServedGraph, inspect
 from udfs.models.runtimes.tensorflow.session import (
-    SessionRuntime,
     configured_tensorflow,
     first_line,
     imported,
     model_tensor,
     session_on,
 )
+from udfs.models.runtimes.tensorflow.signature_inputs import declared_inputs
 
 MAX_BYTES = 2 << 30
 MAX_FILES = 10_000
-SERVE = "serve"
-DEFAULT_SIGNATURE = "serving_default"
 
 
 def load(
@@ -47,6 +63,18 @@ def load(
         return _load(unpack(data, Path(folder), max_bytes, max_files), wanted)
 
 
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """What runs once before scoring. `restore`: the operator, None where there is nothing to restore."""
+
+    restore: str | None
+    filename: str
+    prefix: Path
+    values: Sequence[tuple[str, NDArray]]
+    fills: Sequence[str]
+    assets: Mapping[str, str]
+
+
 def _load(folder: Path, wanted: WantedSignature) -> Runtime:
     configured_tensorflow()
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel  # noqa: PLC0415
@@ -56,22 +84,45 @@ def _load(folder: Path, wanted: WantedSignature) -> Runtime:
         data = (folder / SAVED_MODEL).read_bytes()
     except OSError as e:
         raise LoadError(f"the {SAVED_MODEL} cannot be read: {e.strerror or e}") from e
-    saved = parsed(SavedModel(), data, "SavedModel")
-    check_saved_model(saved)
-    meta = _meta_graph(saved)
-    signature = _signature(meta, wanted.signature)
-    fetches = _outputs(signature, wanted)
+    meta = serving_graph(parsed(SavedModel(), data, "SavedModel"))
+    signature = signature_of(meta, wanted.signature)
+    fetches = outputs_of(signature, wanted)
+    declared = declared_inputs(meta, signature)
+    if not declared:
+        raise InputsError("the signature has no inputs: choose another by --signature")
+    make_plain(meta.graph_def)
+    read_directly(meta)
+    fed = cut(meta.graph_def, [part for d in declared for part in d.parts])
+    fetches = {name: fetched(meta.graph_def, tensor, fed) for name, tensor in fetches.items()}
     walk = GraphWalk(meta.graph_def)
-    needed = _needed(walk, folder, meta, [*fetches.values(), *(i.name for i in signature.inputs.values())])
-    graph = imported(walk.pruned(needed))
-    names = sorted(signature.inputs)
-    if not names:
-        raise InputsError("the signature has no inputs: choose another")
-    bound = bound_inputs([_tensor(graph, name, signature.inputs[name]) for name in names], wanted)
+    scoring = walk.reach(fetches.values())
+    fills = fillers(walk, meta, scoring)
+    files = asset_files(folder, meta, walk.reach(fills))
+    filling = walk.reach([*fills, *files])
+    restoring = _restoring(walk, folder, meta, union([scoring, filling]))
+    graph_def = walk.pruned(union([scoring, filling, restoring]))
+    saver = meta.saver_def
+    served = Served(scoring, filling, restoring, [saver.filename_tensor_name], list(files))
+    order = check_graph(graph_def, served)
+    facts = inspect(ServedGraph(GraphWalk(graph_def), order, scoring), declared, fed, fetches)
+    prefix = folder / "variables" / "variables"
+    setup = _Setup(
+        restore=saver.restore_op_name if restoring.nodes else None,
+        filename=saver.filename_tensor_name,
+        prefix=prefix,
+        values=_unrestored(walk, folder, meta, scoring.nodes - restoring.nodes - filling.nodes),
+        fills=fills,
+        assets=files,
+    )
+    graph = imported(graph_def)
+    tensors = {d.parts[0]: _tensor(graph, d.name, d.parts[0], signature) for d in facts.declared}
+    bound = bind(facts.declared, tensors, graph, wanted)
     session = session_on(graph)
     try:
-        _restore(session, folder, meta, needed)
-        return SessionRuntime(session, bound, [signature.inputs[n].name for n in names], fetches)
+        _set_up(session, setup)
+        return SessionRuntime(
+            session, bound, fetches, facts.constants, facts.notes, deadline_ms=wanted.deadline_ms
+        )
     except BaseException:
         session.close()
         raise
@@ -84,76 +135,54 @@ def _check_links(folder: Path) -> None:
             raise UnsafeModelError(f"{path.name!r} in the SavedModel is a link that leaves its folder")
 
 
-def _meta_graph(saved: Any) -> Any:
-    graphs = list(saved.meta_graphs)
-    graphs.sort(key=lambda m: len(m.meta_info_def.tags))
-    for meta in graphs:
-        if SERVE in meta.meta_info_def.tags or len(graphs) == 1:
-            return meta
-    raise LoadError(f"no graph of the SavedModel is tagged {SERVE!r}: export it for serving")
-
-
-def _signature(meta: Any, wanted: str) -> Any:
-    # names with two underscores are TensorFlow's own: initialisers and the like
-    callable_ = {k: s for k, s in meta.signature_def.items() if not k.startswith("__") and s.outputs}
-    name = wanted or (next(iter(callable_)) if len(callable_) == 1 else DEFAULT_SIGNATURE)
-    if name not in callable_:
-        there = ", ".join(map(repr, sorted(callable_))) or "none"
-        raise LoadError(f"the SavedModel has no signature {name!r}: it has {there}")
-    return callable_[name]
-
-
-def _outputs(signature: Any, wanted: WantedSignature) -> dict[str, str]:
-    """Output name -> tensor name."""
-    pairs = list(wanted.outputs) or [(key, key) for key in sorted(signature.outputs)]
-    fetches: dict[str, str] = {}
-    for key, alias in pairs:
-        if key not in signature.outputs:
-            there = ", ".join(map(repr, sorted(signature.outputs)))
-            raise LoadError(f"the signature has no output {key!r}: it has {there}")
-        if not signature.outputs[key].name:
-            raise LoadError(f"output {key!r} is sparse or ragged: export a dense one, or name other outputs")
-        fetches[alias or key] = signature.outputs[key].name
-    if len(fetches) != len(pairs):
-        raise LoadError("two outputs would have the same name: give them different ones")
-    return fetches
-
-
-def _tensor(graph: Any, name: str, info: Any) -> ModelTensor:
-    if not info.name:
-        raise InputsError(f"input {name!r} is sparse or ragged: export a dense one")
-    try:
-        found = model_tensor(name, graph.get_tensor_by_name(info.name))
-    except (KeyError, ValueError):
-        raise LoadError(f"the signature names a tensor {info.name!r} that the graph does not have") from None
-    declared = info.tensor_shape
-    if declared.unknown_rank or found.shape is not None:
+def _tensor(graph: Any, name: str, tensor: str, signature: Any) -> ModelTensor:
+    found = model_tensor(name, graph.get_tensor_by_name(tensor))
+    declared = signature.inputs[name].tensor_shape if name in signature.inputs else None
+    if declared is None or declared.unknown_rank or found.shape is not None:
         return found
     shape = tuple(None if d.size < 0 else d.size for d in declared.dim)
     return ModelTensor(found.name, found.dtype, found.dtype_name, shape)
 
 
-def _needed(walk: GraphWalk, folder: Path, meta: Any, tensors: list[str]) -> Reached:
-    """What serving, initialising and restoring depend on; saving is left out and never loaded."""
-    roots = [*tensors, *initialisers(meta), *(a.tensor_info.name for a in meta.asset_file_def)]
+def _restoring(walk: GraphWalk, folder: Path, meta: Any, needed: Reached) -> Reached:
+    """What the saver runs to restore, where scoring reads a variable; saving is left out and never loaded."""
+    held = sorted(n for n in needed.nodes if walk.nodes[n].op in VARIABLES)
     saver = meta.saver_def
     if (folder / "variables" / "variables.index").is_file() and saver.restore_op_name:
-        return walk.reach([*roots, saver.restore_op_name, saver.filename_tensor_name])
-    needed = walk.reach(roots)
-    if held := sorted(n for n in needed.nodes if walk.nodes[n].op in VARIABLES):
-        raise LoadError(f"the SavedModel has the variable {held[0]!r}, and no variables/ beside it")
-    return needed
+        if not held and not any(walk.nodes[n].op.startswith("Mutable") for n in needed.nodes):
+            return Reached()
+        return walk.reach([saver.restore_op_name, saver.filename_tensor_name])
+    if held:
+        raise LoadError(
+            f"the SavedModel has the variable {held[0]!r}, and no variables/ beside it: publish the "
+            "whole folder"
+        )
+    return Reached()
 
 
-def _restore(session: Any, folder: Path, meta: Any, needed: Reached) -> None:
-    saver = meta.saver_def
-    assets = {a.tensor_info.name: str(folder / "assets" / a.filename) for a in meta.asset_file_def}
+def _unrestored(
+    walk: GraphWalk, folder: Path, meta: Any, unset: Collection[str]
+) -> list[tuple[str, NDArray]]:
+    """The values of variables among the nodes `unset`, to which neither saver nor initialiser gives one."""
+    missing = sorted(n for n in unset if walk.nodes[n].op == "VarHandleOp")
+    return missing_values(meta, walk, folder / "variables" / "variables", missing)
+
+
+def _set_up(session: Any, setup: _Setup) -> None:
+    tf = configured_tensorflow()
+    graph = session.graph
     try:
-        if saver.restore_op_name in needed.nodes:
-            prefix = str(folder / "variables" / "variables")
-            session.run(saver.restore_op_name, {saver.filename_tensor_name: prefix})
-        for name in initialisers(meta):
-            session.run(name, assets)
+        if setup.restore is not None:
+            session.run(setup.restore, {setup.filename: str(setup.prefix)})
+        for name, value in setup.values:
+            with graph.as_default():
+                given = tf.compat.v1.placeholder(value.dtype, value.shape)
+                assign = tf.raw_ops.AssignVariableOp(
+                    resource=graph.get_tensor_by_name(f"{name}:0"), value=given
+                )
+            session.run(assign, {given: value})
+        for name in setup.fills:
+            session.run(name, dict(setup.assets))
     # a damaged checkpoint or a graph that contradicts it: OpErrors, and ValueErrors for lost tensors
     except Exception as e:
         raise LoadError(f"the SavedModel's variables or tables cannot be restored: {first_line(e)}") from e

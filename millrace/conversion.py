@@ -1,0 +1,85 @@
+"""Files that become a model of a type that jobs serve here, before they are published.
+
+A Keras model (`.keras`, `.h5`) is exported as a SavedModel, a graph in text form is encoded. What comes out
+is checked like any other model: nothing is trusted because it was converted here.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+from schemas.errors import LoadError
+from udfs.models.runtimes.archive import SAVED_MODEL
+
+_HDF5 = b"\x89HDF\r\n"
+_KERAS = {"config.json", "metadata.json"}
+
+
+def converted(path: Path, scratch: Path) -> Path:
+    """`path` itself, or what it was made into in `scratch`. Raises `LoadError` where it cannot be."""
+    if path.is_dir():
+        return path
+    if path.name == SAVED_MODEL:
+        return path.resolve().parent
+    if path.suffix == ".pbtxt":
+        return _encoded(path, scratch)
+    return _exported(path, scratch) if _is_keras(path) else path
+
+
+def _is_keras(path: Path) -> bool:
+    with path.open("rb") as file:
+        if file.read(len(_HDF5)) == _HDF5:
+            return not path.name.endswith(".weights.h5")
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return set(archive.namelist()) >= _KERAS
+
+
+def _exported(path: Path, scratch: Path) -> Path:
+    """The Keras model as a SavedModel. It is read in safe mode: what holds Python code is refused."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    from udfs.models.runtimes.tensorflow.session import configured_tensorflow, first_line  # noqa: PLC0415
+
+    configured_tensorflow()
+    import keras  # noqa: PLC0415
+
+    target = scratch / f"{path.stem}-exported"
+    try:
+        model = keras.saving.load_model(_named(path, scratch), compile=False, safe_mode=True)
+        model.export(str(target), verbose=False)
+    # Keras raises whatever the parts of the model raise
+    except Exception as e:
+        raise LoadError(
+            f"{path} is a Keras model that cannot be exported as a SavedModel here, in safe mode: "
+            f"{first_line(e)}. Export it where it was made, model.export('saved'), and publish that folder"
+        ) from e
+    return target
+
+
+def _named(path: Path, scratch: Path) -> str:
+    """The file under a name by which Keras knows its format."""
+    with path.open("rb") as file:
+        suffix = ".h5" if file.read(len(_HDF5)) == _HDF5 else ".keras"
+    if path.suffix == suffix:
+        return str(path)
+    link = scratch / f"{path.stem}{suffix}"
+    link.symlink_to(path.resolve())
+    return str(link)
+
+
+def _encoded(path: Path, scratch: Path) -> Path:
+    from google.protobuf import text_format  # noqa: PLC0415
+
+    from udfs.models.runtimes.tensorflow.session import configured_tensorflow  # noqa: PLC0415
+
+    graph = configured_tensorflow().compat.v1.GraphDef()
+    try:
+        text_format.Parse(path.read_text(encoding="utf-8"), graph)
+    except (text_format.ParseError, UnicodeDecodeError) as e:
+        raise LoadError(f"{path} is no GraphDef in text form: {e}") from None
+    target = scratch / f"{path.stem}.pb"
+    target.write_bytes(graph.SerializeToString())
+    return target

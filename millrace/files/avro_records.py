@@ -1,0 +1,55 @@
+"""Avro container files: each record's bytes as they are, decoded as a job does with the file's schema."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fastavro
+
+from millrace.files.base import RecordBlock
+from schemas.codecs.avro_codec import AvroCodec
+from schemas.errors import CodecError, SourceError
+
+
+class AvroRecords:
+    """Reads a container file. `scratch`: a folder for its schema, which the codec reads from a file.
+
+    Raises `SourceError` for a file that is none, or whose schema a job would refuse.
+    """
+
+    def __init__(self, path: Path, scratch: Path, max_bytes: int = 1 << 20) -> None:
+        self._path = path
+        try:
+            with path.open("rb") as file:
+                schema = json.loads(fastavro.reader(file).metadata["avro.schema"])
+        except (OSError, ValueError, KeyError, EOFError, StopIteration) as e:
+            raise SourceError(f"cannot read {path} as an Avro container file: {e}") from e
+        written = scratch / "schema.avsc"
+        written.write_text(json.dumps(schema), encoding="utf-8")
+        try:
+            self.codec = AvroCodec(str(written), max_bytes=max_bytes)
+        except CodecError as e:
+            raise SourceError(f"{path}: {str(e).replace(str(written), 'in it')}") from None
+
+    def blocks(self, size: int) -> Iterator[RecordBlock]:
+        payloads: list[bytes] = []
+        for payload in self._payloads():
+            payloads.append(payload)
+            if len(payloads) == size:
+                yield RecordBlock(payloads)
+                payloads = []
+        if payloads:
+            yield RecordBlock(payloads)
+
+    def _payloads(self) -> Iterator[bytes]:
+        try:
+            with self._path.open("rb") as file:
+                block: Any
+                for block in fastavro.block_reader(file):
+                    yield from self.codec.split(block.bytes_, block.num_records)
+        except (OSError, ValueError, EOFError, IndexError, zlib.error) as e:
+            raise SourceError(f"{self._path} is damaged: {type(e).__name__} {e}") from e

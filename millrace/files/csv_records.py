@@ -1,0 +1,130 @@
+"""CSV with a header line: each line as the JSON object that a producer of these records would send.
+
+CSV has no types, so the model's say what a cell is: of a field that it reads as a number or a flag, a cell
+that looks like one becomes one. An empty cell is a missing field, as is NaN of a number. All else is text.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import orjson
+
+from millrace.files.base import RecordBlock
+from schemas.codecs.base import Code
+from schemas.codecs.json_codec import JsonCodec
+from schemas.errors import SourceError
+from schemas.tensors import BadRecord, DType
+
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_INFINITE = re.compile(r"([+-]?)inf(?:inity)?", re.IGNORECASE)
+_FLAGS = {"true": b"true", "false": b"false"}
+
+Cell = Callable[[str], bytes | None]
+
+
+class CsvRecords:
+    """Reads a CSV file in UTF-8. `types`: record field -> how the model reads it.
+
+    Raises `SourceError` for a file that cannot be read, has no header, or none of the fields in it.
+    """
+
+    def __init__(
+        self, path: Path, types: Mapping[str, DType], delimiter: str = ",", max_bytes: int = 1 << 20
+    ) -> None:
+        self.codec = JsonCodec(max_bytes)
+        self._path, self._types = path, types
+        self._delimiter, self._max_bytes = delimiter, max_bytes
+        self._columns(next(self._lines(), (0, []))[1])
+
+    def blocks(self, size: int) -> Iterator[RecordBlock]:
+        lines = self._lines()
+        cells = self._columns(next(lines, (0, []))[1])
+        block = RecordBlock([], {})
+        payloads: list[bytes] = []
+        for number, line in lines:
+            if len(line) != len(cells):
+                reason = f"line {number} has {len(line)} cells, the header has {len(cells)}"
+                block.unreadable[len(payloads)] = BadRecord(len(payloads), Code.UNPARSABLE.value, reason)
+                payloads.append(b"")
+            else:
+                payloads.append(_object(cells, line))
+            if len(payloads) == size:
+                yield RecordBlock(payloads, block.unreadable)
+                payloads, block = [], RecordBlock([], {})
+        if payloads:
+            yield RecordBlock(payloads, block.unreadable)
+
+    def _lines(self) -> Iterator[tuple[int, list[str]]]:
+        """(number of its last line, cells) of each row that is not blank, the header first."""
+        csv.field_size_limit(self._max_bytes)
+        try:
+            with self._path.open(encoding="utf-8-sig", newline="") as file:
+                bounded = iter(lambda: file.readline(self._max_bytes), "")
+                reader = csv.reader(bounded, delimiter=self._delimiter)
+                for row in reader:
+                    if row:
+                        yield reader.line_num, row
+        except UnicodeDecodeError as e:
+            raise SourceError(f"{self._path} is not UTF-8: {e}; convert it, with iconv for example") from None
+        except csv.Error as e:
+            raise SourceError(f"line {reader.line_num} of {self._path} is no CSV: {e}") from None
+        except OSError as e:
+            raise SourceError(f"cannot read {self._path}: {e}") from e
+
+    def _columns(self, header: Sequence[str]) -> list[tuple[bytes, Cell]]:
+        """(the beginning of its member, how its cells are written) of each column."""
+        if not header:
+            raise SourceError(f"{self._path} is empty: its first line names the fields")
+        if twice := next((name for name in header if header.count(name) > 1), None):
+            raise SourceError(f"the header of {self._path} names {twice!r} twice")
+        if self._types and not set(self._types) & set(header):
+            raise SourceError(
+                f"{self._path} has none of the fields that the model reads ({_some(self._types)}); its "
+                f"header is {_some(header)}: is it the first line, and is the delimiter {self._delimiter!r}?"
+            )
+        return [(orjson.dumps(name) + b":", _cell(self._types.get(name))) for name in header]
+
+
+def _object(cells: Sequence[tuple[bytes, Cell]], line: Sequence[str]) -> bytes:
+    members = []
+    for (start, write), text in zip(cells, line, strict=True):
+        if text and (value := write(text)) is not None:
+            members.append(start + value)
+    return b"{" + b",".join(members) + b"}"
+
+
+def _cell(dtype: DType | None) -> Cell:
+    if dtype is None or dtype is DType.TEXT:
+        return orjson.dumps
+    return _flag if dtype is DType.BOOL else _number
+
+
+def _flag(text: str) -> bytes | None:
+    return _FLAGS.get(text.strip().lower()) or orjson.dumps(text)
+
+
+def _number(text: str) -> bytes | None:
+    if _JSON_NUMBER.fullmatch(text):
+        return text.encode()
+    bare = text.strip()
+    if not bare or bare.lower() == "nan":
+        return None
+    if _NUMBER.fullmatch(bare):
+        sign, digits = ("-" if bare[0] == "-" else ""), bare.lstrip("+-")
+        whole, point, rest = digits.partition(".")
+        whole = whole.lstrip("0") or "0" if point or whole.isdigit() else whole.lstrip("0")
+        exact = sign + whole + (f".{rest}" if rest[:1].isdigit() else rest)
+        return exact.encode() if _JSON_NUMBER.fullmatch(exact) else repr(float(bare)).encode()
+    if infinite := _INFINITE.fullmatch(bare):
+        return b"-Infinity" if infinite[1] == "-" else b"Infinity"  # which the codec refuses by its name
+    return orjson.dumps(text)
+
+
+def _some(names: Mapping[str, DType] | Sequence[str]) -> str:
+    shown = list(names)[:10]
+    return ", ".join(shown) + (" ..." if len(names) > len(shown) else "")

@@ -1,0 +1,113 @@
+"""Parquet: each row as the JSON object that a producer of these records would send.
+
+Null and NaN are null. Timestamps and durations are milliseconds, dates days since 1970, times of day
+milliseconds, decimals numbers with all their digits, bytes base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import math
+from collections.abc import Collection, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from millrace.files.base import RecordBlock
+from schemas.codecs.json_codec import JsonCodec
+from schemas.errors import SourceError
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_MS = datetime.timedelta(milliseconds=1)
+
+
+class ParquetRecords:
+    """Reads the columns `fields` that the file has, or all where it is None.
+
+    Raises `SourceError` for a file that is no Parquet or has none of the fields.
+    """
+
+    def __init__(self, path: Path, fields: Collection[str] | None, max_bytes: int = 1 << 20) -> None:
+        self.codec = JsonCodec(max_bytes)
+        self._path = path
+        try:
+            names = pq.read_schema(path).names
+        except (pa.ArrowException, OSError) as e:
+            raise SourceError(f"cannot read {path} as Parquet: {e}") from e
+        self._columns = names if fields is None else [name for name in names if name in fields]
+        if fields and not self._columns:
+            raise SourceError(
+                f"{path} has none of the fields that the model reads ({', '.join(sorted(fields)[:10])}); "
+                f"its columns are {', '.join(names[:10])}"
+            )
+
+    def blocks(self, size: int) -> Iterator[RecordBlock]:
+        try:
+            with pq.ParquetFile(self._path) as file:
+                for batch in file.iter_batches(batch_size=size, columns=self._columns):
+                    yield RecordBlock(_payloads(batch))
+        except (pa.ArrowException, OSError) as e:
+            raise SourceError(f"{self._path} is damaged: {e}") from e
+
+
+def _payloads(batch: pa.RecordBatch) -> list[bytes]:
+    rows = batch.to_pylist() if batch.num_columns else [{}] * batch.num_rows
+    if any(_infinite(column) for column in batch.columns):
+        # orjson would write null for infinity, which is not missing but wrong
+        return [json.dumps(_explicit(row), default=_spelled).encode() for row in rows]
+    return [orjson.dumps(row, default=_json, option=orjson.OPT_PASSTHROUGH_DATETIME) for row in rows]
+
+
+def _infinite(column: pa.Array) -> bool:
+    while pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or _fixed(column.type):
+        column = column.flatten()
+    if pa.types.is_struct(column.type):
+        return any(_infinite(part) for part in column.flatten())
+    return bool(pa.types.is_floating(column.type) and pc.any(pc.is_inf(_wide(column))).as_py())
+
+
+def _fixed(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_fixed_size_list(kind))
+
+
+def _wide(column: pa.Array) -> pa.Array:
+    return column.cast(pa.float32()) if pa.types.is_float16(column.type) else column
+
+
+def _explicit(value: Any) -> Any:
+    """NaN as null; infinity stays, for `json` to write and the codec to refuse."""
+    if isinstance(value, dict):
+        return {name: _explicit(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_explicit(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _spelled(value: Any) -> Any:
+    return float(value) if isinstance(value, Decimal) else _json(value)
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(f"{value:f}".encode())
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, datetime.datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=datetime.UTC)).__sub__(_EPOCH) // _MS
+    if isinstance(value, datetime.date):
+        return (value - _EPOCH.date()).days
+    if isinstance(value, datetime.time):
+        since = datetime.timedelta(
+            hours=value.hour, minutes=value.minute, seconds=value.second, microseconds=value.microsecond
+        )
+        return since // _MS
+    if isinstance(value, datetime.timedelta):
+        return value // _MS
+    raise TypeError(type(value).__name__)

@@ -1,0 +1,89 @@
+"""Candidates whose calls or loads do not come back, too often: they leave to what scored before them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.executor_fakes import Bench, Loader
+from udfs.models.descriptor import Announcement
+from udfs.models.loaded_model import LoadedModel
+
+WAIT = 30.0
+
+
+class Hanging(Loader):
+    """Loads hang while `hang` is set, until `go`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hang = False
+        self.go = threading.Event()
+
+    def __call__(self, announced: Announcement) -> LoadedModel:
+        if self.hang:
+            assert self.go.wait(WAIT)
+        return super().__call__(announced)
+
+
+@pytest.fixture
+def make() -> Iterator:
+    benches: list[Bench] = []
+
+    def bench(*args, **more) -> Bench:
+        benches.append(Bench(*args, **more))
+        return benches[-1]
+
+    yield bench
+    for one in benches:
+        if isinstance(one.loader, Hanging):
+            one.loader.go.set()
+        one.close()
+
+
+def test_a_candidate_given_up_too_often_leaves_to_the_version_before_it(make):
+    bench = make(max_fenced=5, set_aside=2)
+    bench.serve("a")
+    bench.announce("a", 2)
+    bench.until(lambda: "served a 2" in bench.told)
+    bench.stick("a")
+    bench.hands.now += 600
+    bench.answers()
+    bench.until(lambda: bench.told.count("served a 2") == 2)
+    bench.stick("a")
+    bench.hands.now += 600
+    bench.answers()
+    bench.until(lambda: bench.told[-1] == "served a 1")
+    assert "quarantined a 2" in bench.told
+    (answer,) = bench.tried("a")
+    assert answer.version == 1
+    again = make(bench.executor.log("t"))
+    assert again.told == ["served a 1"]
+
+
+def test_a_restore_does_not_wait_for_ever_for_what_scored_before(make):
+    bench = make()
+    bench.serve("a")
+    loader = Hanging()
+    loader.hang = True
+    started = time.monotonic()
+    again = make(bench.executor.log("t"), loader, load_ms=50)
+    assert time.monotonic() - started < WAIT and again.told == []
+    again.hands.now += 100
+    again.until(lambda: again.told == ["refused a 1"])
+    loader.hang = False
+    again.hands.now += 20_000
+    again.until(lambda: "served a 1" in again.told)
+
+
+def test_one_candidate_more_than_the_quota_is_refused(make):
+    bench = make()
+    for number in range(33):
+        bench.announce(f"c{number}", 1)
+    assert bench.told == ["refused c32 1"]
+    bench.withdraw("c0")
+    bench.announce("c32", 1)
+    bench.until(lambda: "served c32 1" in bench.told)

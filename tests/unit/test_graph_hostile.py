@@ -1,0 +1,240 @@
+"""Graphs that would end, hang or fill the process, or read what others left in its memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.errors import UnsafeModelError
+from tests.models import graph
+from udfs.models.runtimes.base import Artifact, WantedSignature
+from udfs.models.runtimes.tensorflow.frozen_graph import load
+from udfs.models.runtimes.tensorflow.graph_files import FedTensors
+from udfs.models.runtimes.tensorflow.graph_ops import ALLOWED, PRINTS, UNWRITTEN
+from udfs.models.runtimes.tensorflow.graph_safety import Served, check_graph
+from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk
+from udfs.models.runtimes.tensorflow.op_reasons import reason
+from udfs.models.runtimes.tensorflow.session import configured_tensorflow
+
+tf = configured_tensorflow()
+FLOAT, TEXT = tf.float32.as_datatype_enum, tf.string.as_datatype_enum
+HOSTILE = Path(__file__).resolve().parents[2].parent / "shared" / "cases" / "hostile"
+
+
+def refused(data: bytes, match: str) -> None:
+    with pytest.raises(UnsafeModelError, match=match):
+        load(Artifact(data, None, Path("/nonexistent")), WantedSignature(outputs=[("y", "")]))
+
+
+def calling(op: str, callee: str, where: Any, name: str = "call", of: str = "a") -> Any:
+    """A node that calls a function of one float, by an operator of the given name."""
+    node = where.add(name=name, op=op, input=[of])
+    if op != callee:
+        node.attr["f"].func.name = callee
+        node.attr["Tin"].list.type.append(FLOAT)
+        node.attr["Tout"].list.type.append(FLOAT)
+    return node
+
+
+def graph_of(functions: dict[str, list[tuple[str, str]]], first: str) -> Any:
+    """x -> first -> y. Each function calls others, one after another: (operator, callee)."""
+    made = graph(lambda x: tf.identity(x, name="y"))
+    graph_def = tf.compat.v1.GraphDef.FromString(made)
+    for name, calls in functions.items():
+        function = graph_def.library.function.add()
+        function.signature.name = name
+        function.signature.input_arg.add(name="a", type=FLOAT)
+        function.signature.output_arg.add(name="o", type=FLOAT)
+        last = "a"
+        for n, (op, callee) in enumerate(calls):
+            node = calling(op, callee, function.node_def, f"c{n}", last)
+            last = f"{node.name}:{'o' if op == callee else 'output'}:0"
+        if last == "a":
+            function.node_def.add(name="i", op="Identity", input=["a"]).attr["T"].type = FLOAT
+            last = "i:output:0"
+        function.ret["o"] = last
+    calling("PartitionedCall", first, graph_def.node, of="x")
+    [y] = [n for n in graph_def.node if n.name == "y"]
+    y.input[0] = "call"
+    return graph_def
+
+
+@pytest.mark.parametrize("op", ["PartitionedCall", "StatefulPartitionedCall", "f"])
+def test_a_function_that_calls_itself_is_refused(op: str) -> None:
+    refused(graph_of({"f": [(op, "f")]}, "f").SerializeToString(), "'f' calls itself")
+
+
+def test_functions_that_call_each_other_in_a_circle_are_refused() -> None:
+    call = "PartitionedCall"
+    circle = {"f": [(call, "g")], "g": [(call, "h")], "h": [(call, "f")]}
+    refused(graph_of(circle, "f").SerializeToString(), "calls itself, directly or through others")
+
+
+def test_a_branch_that_calls_its_own_function_is_refused() -> None:
+    graph_def = graph_of({"f": []}, "f")
+    function = graph_def.library.function[0]
+    branch = function.node_def.add(name="b", op="If", input=["a", "a"])
+    branch.attr["then_branch"].func.name = branch.attr["else_branch"].func.name = "f"
+    refused(graph_def.SerializeToString(), "'f' calls itself")
+
+
+def test_calls_nested_too_deep_are_refused() -> None:
+    def chain(length: int) -> bytes:
+        functions = {f"f{n}": [("PartitionedCall", f"f{n + 1}")] for n in range(length)}
+        return graph_of(functions | {f"f{length}": []}, "f0").SerializeToString()
+
+    refused(chain(5000), "functions deep|deep, and 100 are allowed")
+    load(Artifact(chain(50), None, Path("/nonexistent")), WantedSignature(outputs=[("y", "")])).close()
+
+
+def test_calls_that_unfold_to_billions_of_operators_are_refused() -> None:
+    functions = {f"f{n}": [("PartitionedCall", f"f{n + 1}")] * 2 for n in range(40)}
+    refused(graph_of(functions | {"f40": []}, "f0").SerializeToString(), "unfolds to more than")
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in HOSTILE.glob("*recursion*.pb")))
+def test_the_published_recursions_are_refused(name: str) -> None:
+    refused((HOSTILE / name).read_bytes(), "calls itself")
+
+
+def test_constants_that_the_file_does_not_hold_are_bounded() -> None:
+    def build(x: Any) -> None:
+        tf.add(tf.reduce_sum(x, 1), 1.0, name="y")
+
+    graph_def = tf.compat.v1.GraphDef.FromString(graph(build))
+    [one] = [n for n in graph_def.node if n.name == "y/y"]
+    one.attr["value"].tensor.tensor_shape.dim.add(size=400_000_000)
+    refused(graph_def.SerializeToString(), "constants fill 1,599,999,... bytes of memory")
+
+
+@pytest.mark.parametrize(
+    ("build", "op"),
+    [
+        (lambda x: tf.raw_ops.Empty(shape=tf.shape(x), dtype=tf.float32, init=False), "Empty"),
+        (
+            lambda x: tf.raw_ops.DestroyTemporaryVariable(
+                ref=tf.raw_ops.TemporaryVariable(shape=[2], dtype=tf.float32, var_name="v"), var_name="v"
+            ),
+            "TemporaryVariable",
+        ),
+    ],
+)
+def test_memory_that_nobody_wrote_is_not_handed_out(build: Any, op: str) -> None:
+    refused(graph(lambda x: tf.identity(x + build(x), name="y")), f"{op} .* memory that nothing has written")
+
+
+def test_a_parameter_that_is_never_given_is_zeros_and_not_memory() -> None:
+    made = graph(lambda x: tf.identity(x + tf.raw_ops.FakeParam(dtype=tf.float32, shape=[2]), name="y"))
+    runtime = load(Artifact(made, None, Path("/nonexistent")), WantedSignature())
+    assert runtime.predict({"x": [[1.0, 2.0]]})["y"].tolist() == [[1.0, 2.0]]
+    runtime.close()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda x: tf.raw_ops.Conv2DBackpropFilter(
+            input=tf.reshape(x, [1, 1, 1, 2]),
+            filter_sizes=[1, 1, 2, 1],
+            out_backprop=[[[[1.0]]]],
+            strides=[1, 1, 1, 1],
+            padding="SAME",
+        ),
+        lambda x: tf.raw_ops.MaxPoolGrad(
+            orig_input=x[:, :, None, None],
+            orig_output=x[:, :, None, None],
+            grad=x[:, :, None, None],
+            ksize=[1, 1, 1, 1],
+            strides=[1, 1, 1, 1],
+            padding="SAME",
+        ),
+    ],
+)
+def test_kernels_of_training_are_refused(build: Any) -> None:
+    refused(graph(lambda x: tf.identity(build(x), name="y")), "belongs to training")
+
+
+def restoring(depth: int, width: int = 2) -> tuple[Any, Served]:
+    """A graph whose restoring functions call each other `width` times each, `depth` deep."""
+    graph_def = tf.compat.v1.GraphDef()
+    graph_def.node.add(name="file", op="Placeholder").attr["dtype"].type = TEXT
+    for n in range(depth + 1):
+        function = graph_def.library.function.add()
+        function.signature.name = f"f{n}"
+        function.signature.input_arg.add(name="a", type=TEXT)
+        if n == 0:
+            function.node_def.add(name="r", op="RestoreV2", input=["a", "a", "a"])
+        for k in range(width if n else 0):
+            call = function.node_def.add(name=f"c{k}", op="StatefulPartitionedCall", input=["a"])
+            call.attr["f"].func.name = f"f{n - 1}"
+    call = graph_def.node.add(name="restore", op="StatefulPartitionedCall", input=["file"])
+    call.attr["f"].func.name = f"f{depth}"
+    restore = GraphWalk(graph_def).reach(["restore"])
+    return graph_def, Served(GraphWalk(graph_def).reach([]), restoring=restore, variables=["file:0"])
+
+
+def test_restoring_functions_that_call_each_other_are_checked_once_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = 0
+    holds = FedTensors.holds
+
+    def counted(self: FedTensors, scope: str | None, reference: str) -> bool:
+        nonlocal looked
+        looked += 1
+        return holds(self, scope, reference)
+
+    monkeypatch.setattr(FedTensors, "holds", counted)
+    graph_def, served = restoring(16)
+    check_graph(graph_def, served)
+    assert looked < 100  # 2 ** 16 where each call is followed
+    monkeypatch.undo()
+    graph_def.library.function[5].node_def[0].input[0] = "other:output:0"
+    graph_def.library.function[5].node_def.add(name="other", op="Const").attr["dtype"].type = TEXT
+    with pytest.raises(UnsafeModelError, match="file of its own choice"):
+        check_graph(graph_def, served)
+
+
+def test_prints_are_dropped_and_what_they_hand_on_is_kept(tmp_path: Path, capfd: Any) -> None:
+    target = tmp_path / "log"
+
+    def build(x: Any) -> None:
+        printed = tf.raw_ops.PrintV2(input=tf.strings.format("{}", x), output_stream=f"file://{target}")
+        with tf.control_dependencies([printed]):
+            tf.identity(tf.compat.v1.Print(x, [x], "SEEN"), name="y")
+
+    runtime = load(Artifact(graph(build), None, tmp_path), WantedSignature())
+    assert runtime.predict({"x": [[1.0, 2.0]]})["y"].tolist() == [[1.0, 2.0]]
+    runtime.close()
+    assert not target.exists()
+    assert "SEEN" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("op", "words"),
+    [
+        ("EagerPyFunc", "Python function"),
+        ("XlaCallModule", "compiled elsewhere"),
+        ("SentencepieceOp", "a library of its own"),
+        ("TextLineDataset", "data set"),
+        ("IteratorGetNext", "data set"),
+        ("QueueDequeueV2", "waits for other calls"),
+        ("ReadFile", "reads or writes files"),
+        ("SaveV2", "reads or writes files"),
+        ("MaxPoolGrad", "belongs to training"),
+        ("ResourceApplyAdam", "belongs to training"),
+        ("Empty", "nothing has written"),
+        ("Abort", "not one that only computes"),
+    ],
+)
+def test_each_refusal_says_why_and_what_to_do(op: str, words: str) -> None:
+    said = reason(op, tf.raw_ops.__dict__)
+    assert words in said
+    assert ": " in said
+    assert op not in ALLOWED
+
+
+def test_the_lists_do_not_contradict_each_other() -> None:
+    assert not ALLOWED & (UNWRITTEN | PRINTS)

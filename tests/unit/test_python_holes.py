@@ -1,0 +1,64 @@
+"""A Python with a known hole that nothing bounds is not started on."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import CodeError, SettingsError
+from udfs.models.python_holes import HOLES, Hole, check_python
+
+ROOT = Path(__file__).resolve().parents[2]
+HOLE = Hole("CVE-0000-1", "zipfile: it opens doors", {11: (3, 11, 20), 12: (3, 12, 3)})
+
+
+def test_a_release_with_an_open_hole_is_refused_with_the_way_out() -> None:
+    for version in ((3, 11, 0), (3, 11, 19), (3, 12, 2)):
+        with pytest.raises(SettingsError, match=r"CVE-0000-1 .*opens doors.* Use Python 3\.1[12]"):
+            check_python(version, (HOLE,))
+    for version in ((3, 11, 20), (3, 12, 3), (3, 13, 0), (4, 0, 0)):
+        check_python(version, (HOLE,))
+
+
+def test_a_hole_that_is_bounded_here_is_no_reason() -> None:
+    check_python((3, 11, 0), (Hole(HOLE.advisory, HOLE.what, HOLE.fixed, bounded_by="archive"),))
+
+
+def test_this_interpreter_is_taken() -> None:
+    check_python()
+
+
+def test_what_bounds_a_hole_is_there() -> None:
+    for hole in HOLES:
+        if hole.bounded_by:
+            module = hole.bounded_by.partition(" ")[0]
+            assert (ROOT / (module.replace(".", "/") + ".py")).is_file(), hole
+
+
+def test_tars_are_read_by_our_own_reader_only() -> None:
+    """The holes of `tarfile` count as bounded because nothing that ships imports it."""
+    for package in ("schemas", "udfs", "operators", "jobs", "millrace"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = [a.name for a in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+                module = getattr(node, "module", None)
+                assert "tarfile" not in [*names, module], path
+
+
+def test_jobs_and_task_managers_check_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from jobs import running
+    from operators import code_guard
+
+    def refuse() -> None:
+        raise SettingsError("Python 3.11.0 has known holes")
+
+    monkeypatch.setattr(running, "check_python", refuse)
+    monkeypatch.setattr(code_guard, "check_python", refuse)
+    assert running.run(lambda *_: None, None, [], lambda _: None) == 2
+    assert "known holes" in capsys.readouterr().err
+    with pytest.raises((SettingsError, CodeError), match="known holes"):
+        code_guard.check_code(code_guard.code_digest())

@@ -1,0 +1,277 @@
+"""Models that are checked or kept in processes of their own: good ones, and those that kill, hang or grow."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from schemas.errors import InconclusiveError, InputsError, ModelError, QuotaError, UnresponsiveError
+from tests import models
+from udfs.models.descriptor import Announcement, build, parse
+from udfs.models.loading import LoadPolicy, load_model
+from udfs.models.runtimes.tensorflow.session import configured_tensorflow
+from udfs.models.sandbox.columns import MalformedError, SharedBytes, TooSmallError, read, write
+from udfs.models.sandbox.isolated import IsolatedPlace
+from udfs.models.sandbox.limits import SandboxLimits
+from udfs.models.sandbox.places import CheckedPlace
+from udfs.models.sandbox.processes import ForkServer, ForkSpec
+
+HOSTILE = Path(__file__).resolve().parents[2].parent / "shared" / "cases" / "hostile"
+WAIT = 60.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ForkServer]:
+    limits = SandboxLimits(memory_bytes=2 << 30, loaded_bytes=512 << 20, cpu_seconds=20, deadline_seconds=20)
+    made = ForkServer(ForkSpec(limits))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> LoadPolicy:
+    return LoadPolicy(scratch=str(tmp_path), deadline_ms=1000, warm_up_batches=(1, 64))
+
+
+def announced(data: bytes, **more) -> Announcement:
+    return parse(build(data_type="t", data=data, **more))
+
+
+def refusal(data: bytes, server: ForkServer, policy: LoadPolicy) -> ModelError:
+    with pytest.raises(ModelError) as caught:
+        load_model(announced(data), policy, place=CheckedPlace(server))
+    assert list(Path(policy.scratch).iterdir()) == []
+    return caught.value
+
+
+def looping(when: float) -> bytes:
+    """`y` is the sum of `x`; where an `x` is at least `when`, it never comes."""
+    tf = configured_tensorflow()
+
+    def made(x):
+        stays = tf.reduce_any(x >= when)
+        _, y = tf.while_loop(
+            lambda i, y: tf.logical_or(i < 1, stays),
+            lambda i, y: (i + 1, y),
+            (tf.constant(0), tf.reduce_sum(x, 1)),
+        )
+        tf.identity(y, name="y")
+
+    return models.graph(made)
+
+
+def allocating(count: int) -> bytes:
+    tf = configured_tensorflow()
+
+    def made(x):
+        large = tf.fill([tf.cast(count + tf.reduce_sum(x) * 0, tf.int32)], 1.0)
+        tf.add(tf.reduce_sum(x, 1), tf.reduce_max(large), name="y")
+
+    return models.graph(made)
+
+
+def test_a_good_model_is_checked_and_then_scores_here(server: ForkServer, policy: LoadPolicy):
+    weights = models.layers()
+    model = load_model(announced(models.frozen_graph(weights)), policy, place=CheckedPlace(server))
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    assert np.allclose(model.predict({"x": x})["y"], models.expected(weights, x), atol=1e-5)
+    assert model.load_report.seconds["check"] > 0
+    model.close()
+    assert list(Path(policy.scratch).iterdir()) == []
+
+
+def test_a_saved_model_is_read_from_where_it_was_fetched_to(
+    server: ForkServer, policy: LoadPolicy, tmp_path: Path
+):
+    folder = models.saved_model(tmp_path / "store" / "m")
+    zipped = announced(models.zipped(folder), model_type="TENSORFLOWSAVED")
+    there = replace(zipped, data=None, location=folder.as_uri(), sha256="", size=0)
+    for one in (zipped, there):
+        roots = replace(policy, roots=(str(tmp_path / "store"),), scratch=str(tmp_path / "store"))
+        model = load_model(one, roots, place=CheckedPlace(server))
+        assert model.predict({"x": np.zeros((2, 3), "float32")})["y"].shape == (2, 2)
+        model.close()
+
+
+def test_a_refusal_comes_from_the_process_as_it_would_from_here(server: ForkServer, policy: LoadPolicy):
+    fields = replace(policy, fields=("other",))
+    error = refusal(models.frozen_graph(), server, fields)
+    assert type(error) is InputsError and error.step in ("inputs", "load")
+
+
+def test_a_model_that_never_ends_is_refused(server: ForkServer, policy: LoadPolicy):
+    error = refusal(looping(-1e9), server, policy)
+    assert error.step == "trial" and "within 1 s" in str(error)
+    hung = refusal(looping(-1e9), server, replace(policy, deadline_ms=0))
+    assert isinstance(hung, InconclusiveError) and hung.step == "trial"
+    assert "processor time" in str(hung) or "within 20 s" in str(hung)
+
+
+def test_a_model_that_takes_too_much_memory_is_refused(server: ForkServer, policy: LoadPolicy):
+    policy = replace(policy, deadline_ms=20_000)
+    error = refusal(allocating(250_000_000), server, policy)
+    assert isinstance(error, QuotaError) and "bytes of memory" in str(error)
+    assert isinstance(refusal(allocating(2_000_000_000), server, policy), ModelError)
+
+
+@pytest.mark.parametrize("file", sorted(HOSTILE.glob("*.pb")), ids=lambda file: file.stem)
+def test_a_hostile_file_costs_the_process_that_checks_it(server: ForkServer, policy: LoadPolicy, file: Path):
+    if file.stem == "late_loop":  # whose turn comes later
+        return
+    error = refusal(file.read_bytes(), server, policy)
+    assert error.step and str(error)
+
+
+def test_a_model_that_hangs_later_is_ended_by_its_deadline_and_scores_on(
+    server: ForkServer, policy: LoadPolicy
+):
+    model = load_model(announced(looping(100.0)), policy, place=CheckedPlace(server))
+    with pytest.raises(UnresponsiveError, match="within 1 s"):
+        model.predict({"x": np.full((3, 2), 1000.0, "float32")})
+    assert model.predict({"x": np.ones((3, 2), "float32")})["y"].tolist() == [2, 2, 2]
+    model.close()
+
+
+@pytest.fixture
+def isolated(server: ForkServer, policy: LoadPolicy) -> Iterator:
+    made = []
+
+    def load(data: bytes, restarts: int = 1, **more):
+        place = IsolatedPlace(server, call_seconds=2.0, restarts=restarts)
+        made.append(load_model(announced(data, **more), policy, place=place))
+        return made[-1]
+
+    yield load
+    for model in made:
+        model.close()
+
+
+def test_an_isolated_model_gives_what_it_gives_here(isolated, policy: LoadPolicy):
+    weights = models.layers(widths=(3, 64, 400))
+    data = models.frozen_graph(weights)
+    far, here = isolated(data), load_model(announced(data), policy)
+    for count in (1, 7, 3000, 2):  # of which the third needs more memory than was shared at first
+        x = np.random.default_rng(count).normal(size=(count, 3)).astype("float32")
+        assert np.array_equal(far.predict({"x": x})["y"], here.predict({"x": x})["y"])
+    assert far.inputs == here.inputs and far.outputs == here.outputs
+    here.close()
+
+
+def test_texts_go_both_ways(isolated):
+    tf = configured_tensorflow()
+    made = tf.Graph()
+    with made.as_default():
+        x = tf.compat.v1.placeholder(tf.string, (None,), name="x")
+        tf.strings.join([x, x], name="y")
+    model = isolated(made.as_graph_def().SerializeToString())
+    assert model.predict({"x": np.array(["a", "é", ""], object)})["y"].tolist() == ["aa", "éé", ""]
+
+
+def test_columns_of_all_kinds_are_read_as_they_were_written():
+    texts, lists = np.empty((2, 2), object), np.empty(3, object)
+    texts[:] = [["a", None], ["é", ""]]
+    lists[:] = [np.array([1, 2], "int64"), np.array([], "int64"), np.array([3], "int64")]
+    columns = {"b": np.array([True, False]), "x": np.ones((2, 3), "float32"), "t": texts, "l": lists}
+    memory = SharedBytes(4096)
+    found = read(json.loads(json.dumps(write(columns, memory))), memory)
+    assert all(np.array_equal(found[n], columns[n]) and found[n].dtype == columns[n].dtype for n in "bxt")
+    assert [v.tolist() for v in found["l"]] == [[1, 2], [], [3]] and found["l"][1].dtype == np.int64
+    with pytest.raises(TooSmallError):
+        write({"x": np.ones(2000)}, memory)
+    memory.close()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"dtype": "float64", "shape": [2], "at": 4090, "bytes": 16},
+        {"dtype": "float64", "shape": [3], "at": 0, "bytes": 16},
+        {"dtype": "float64", "shape": [-2], "at": 0, "bytes": 16},
+        {"dtype": "float64", "shape": [1 << 62, 1 << 62], "at": 0, "bytes": 16},
+        {"dtype": "object", "shape": [2], "at": 0, "bytes": 16},
+        {"dtype": "text", "shape": [2], "at": 0, "bytes": 16},
+        {"dtype": "float64", "shape": [2], "at": True, "bytes": 16},
+        {"shape": [2]},
+        None,
+    ],
+)
+def test_a_layout_that_lies_is_found_out(place):
+    memory = SharedBytes(4096)
+    with pytest.raises(MalformedError):
+        read({"x": place}, memory)
+    memory.close()
+
+
+def test_a_crash_costs_that_model_a_call_and_it_is_started_again_so_often(isolated):
+    model = isolated(models.frozen_graph(), restarts=1)
+    x = {"x": np.zeros((2, 3), "float32")}
+    before = model.predict(x)["y"]
+    os.kill(child_of(model), signal.SIGKILL)
+    with pytest.raises(UnresponsiveError, match="SIGKILL; it is being started again") as first:
+        model.predict(x)
+    assert first.value.counts
+    assert np.array_equal(answered(model, x), before)
+    os.kill(child_of(model), signal.SIGKILL)
+    with pytest.raises(UnresponsiveError, match="not started again"):
+        model.predict(x)
+    with pytest.raises(UnresponsiveError, match="not started again") as last:
+        model.predict(x)
+    assert last.value.counts
+
+
+def test_an_isolated_model_that_hangs_is_ended(isolated):
+    model = isolated(looping(100.0))
+    started = child_of(model)
+    with pytest.raises(UnresponsiveError, match="within"):
+        model.predict({"x": np.full((1, 2), 1000.0, "float32")})
+    assert answered(model, {"x": np.ones((1, 2), "float32")}).tolist() == [2]
+    assert child_of(model) == started, "TensorFlow itself ended the call"
+
+
+def test_threads_descriptors_and_processes_stay_flat(server: ForkServer, policy: LoadPolicy):
+    broken = [models.frozen_graph()[:-7], b"", b"\xff" * 100, looping(-1e9)]
+    place = CheckedPlace(server)
+
+    def once(data: bytes) -> None:
+        with pytest.raises(ModelError):
+            load_model(announced(data), replace(policy, deadline_ms=20), place=place)
+
+    for data in broken:
+        once(data)
+    before = counts(server)
+    for number in range(200):
+        once(broken[number % len(broken)])
+    assert counts(server) == before
+    assert list(Path(policy.scratch).iterdir()) == []
+
+
+def counts(server: ForkServer) -> tuple[int, int, int, int]:
+    pid = server._process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    of_server = len(os.listdir(f"/proc/{pid}/fd"))
+    return threading.active_count(), len(os.listdir("/proc/self/fd")), of_server, len(children)
+
+
+def child_of(model) -> int:
+    return model._runtime._child.pid
+
+
+def answered(model, columns):
+    """The first answer after a restart."""
+    over = time.monotonic() + WAIT
+    while time.monotonic() < over:
+        try:
+            return model.predict(columns)["y"]
+        except UnresponsiveError as e:
+            assert not e.counts and "being started again" in str(e)
+            time.sleep(0.02)
+    raise AssertionError("it was not started again")

@@ -1,0 +1,409 @@
+"""`millrace score`: files of records to files of scores, row by row what a job gives."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import json
+import sys
+import tracemalloc
+import types
+from decimal import Decimal
+
+import fastavro
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from millrace.cli import app
+from millrace.files.csv_records import CsvRecords
+from millrace.files.json_records import JsonLines
+from millrace.files.parquet_records import ParquetRecords
+from schemas.codecs.json_codec import JsonCodec
+from schemas.errors import PredictError, SourceError
+from schemas.results.records import Outcome
+from schemas.results.results import read_result
+from schemas.tensors import DType, Input, Output
+from tests.serving_fakes import block_of, loaded_model
+from udfs.models import loading
+from udfs.serving.scoring import score
+
+PMML = b'<?xml version="1.0"?><PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"/>'
+
+
+class Sum:
+    """y = a + b, the pair of them as float32, and a label; 13 cannot be scored."""
+
+    inputs = (
+        Input("a", DType.FLOAT64, (), ("a",)),
+        Input("b", DType.INT64, (), ("b",)),
+        Input("t", DType.TEXT, (), ("t",)),
+        Input("f", DType.BOOL, (), ("f",)),
+    )
+    outputs = (
+        Output("y", DType.FLOAT64),
+        Output("pair", DType.FLOAT32, (2,)),
+        Output("label", DType.TEXT),
+        Output("n", DType.INT64),
+    )
+
+    def __init__(self, wanted=None):
+        pass
+
+    def predict(self, columns):
+        a, b = columns["a"], columns["b"]
+        if (a == 13).any():
+            raise PredictError("it cannot score 13")
+        pair = np.stack([a, b], axis=1).astype("f4")
+        label = np.array([f"{t}{f}" for t, f in zip(columns["t"], columns["f"], strict=True)], dtype=object)
+        return {"y": a + b, "pair": pair, "label": label, "n": b}
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    module = types.ModuleType("millrace_fake_sum")
+    module.load = lambda artifact, wanted: Sum(wanted)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(loading, "RUNTIMES", dict.fromkeys(loading.RUNTIMES, module.__name__))
+    path = tmp_path / "m.pmml"
+    path.write_bytes(PMML)
+    return path
+
+
+@pytest.fixture
+def run(model, tmp_path):
+    def invoke(records, to="out.jsonl", *more):
+        arguments = ["score", model, "--records", records, "--to", tmp_path / to, *more]
+        return CliRunner().invoke(app, [str(a) for a in arguments])
+
+    return invoke
+
+
+RECORDS = [
+    {"a": 1.5, "b": 2, "t": "x", "f": True, "other": [1]},
+    {"a": 2.0, "b": 3, "t": "é,\"'\n", "f": False},
+    {"b": 3, "t": "x", "f": True},
+    {"a": 13.0, "b": 3, "t": "x", "f": True},
+    {"a": 4.0, "b": 5, "t": "x", "f": True},
+]
+
+
+def rows_of(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_json_lines_give_row_by_row_what_a_job_gives(run, tmp_path):
+    """Good, refused and failing records, a payload that is none, and blocks smaller than the file."""
+    payloads = [orjson.dumps(r) for r in RECORDS] + [b"no", b"[1]", b'{"a":1,"b":2.5,"t":"","f":true}']
+    payloads *= 3
+    (tmp_path / "r.jsonl").write_bytes(b"\n".join(payloads))
+    done = run(tmp_path / "r.jsonl", "out.jsonl", "--block", 4)
+    assert done.exit_code == 0, done.output
+    job = score(block_of(payloads), loaded_model(Sum()), JsonCodec(), True)
+    expected: dict[int, dict] = {
+        d.offset: {"outcome": "refused", "code": d.code, "reason": d.reason} for d in job.dead
+    }
+    for line in job.lines:
+        result = read_result(line)
+        if result.outcome is Outcome.SCORED:
+            expected[result.offset] = {**result.scores, "outcome": "scored"}
+        else:
+            expected[result.offset] = {"outcome": "failed", "reason": result.reason}
+    assert rows_of(tmp_path / "out.jsonl") == [expected[k] for k in range(len(payloads))]
+    assert "Scored 9 of 24 records" in done.output
+    assert "Failed in the model: 3" in done.output
+    assert "missing_field 3" in done.output and "unparsable 3" in done.output
+
+
+def write_csv(path, records, delimiter=","):
+    names = ["a", "b", "t", "f", "other"]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, delimiter=delimiter, restval="")
+        writer.writeheader()
+        writer.writerows(
+            {n: json.dumps(v) if isinstance(v, bool | list) else v for n, v in r.items()} for r in records
+        )
+
+
+def write_parquet(path, records):
+    columns = {n: [r.get(n) for r in records] for n in ("a", "b", "t", "f")}
+    pq.write_table(pa.table(columns), path, row_group_size=2)
+
+
+def write_avro(path, records):
+    fields = [
+        {"name": n, "type": ["null", t]}
+        for n, t in (("a", "double"), ("b", "long"), ("t", "string"), ("f", "boolean"))
+    ]
+    schema = {"type": "record", "name": "R", "fields": fields}
+    with path.open("wb") as file:
+        fastavro.writer(file, schema, records, codec="deflate", sync_interval=50)
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "avro"])
+@pytest.mark.parametrize("to", ["out.csv", "out.jsonl", "out.parquet"])
+def test_every_format_gives_the_same_scores(run, tmp_path, ending, to):
+    records = RECORDS * 2
+    path = tmp_path / f"r.{ending}"
+    if ending in ("csv", "tsv"):
+        write_csv(path, records, "\t" if ending == "tsv" else ",")
+    else:
+        {"parquet": write_parquet, "avro": write_avro}[ending](path, records)
+    done = run(path, to, "--block", 3)
+    assert done.exit_code == 0, done.output
+    if to.endswith("csv"):
+        with (tmp_path / to).open(newline="", encoding="utf-8") as file:
+            rows = [
+                {
+                    n: v if n in ("label", "outcome", "code", "reason") else json.loads(v)
+                    for n, v in r.items()
+                    if v
+                }
+                for r in csv.DictReader(file)
+            ]
+    elif to.endswith("jsonl"):
+        rows = rows_of(tmp_path / to)
+    else:
+        table = pq.read_table(tmp_path / to)
+        assert table.schema.field("pair").type == pa.list_(pa.float32())
+        rows = [{n: v for n, v in r.items() if v is not None} for r in table.to_pylist()]
+    assert len(rows) == len(records)
+    for record, row in zip(records, rows, strict=True):
+        if "a" not in record:
+            assert row.pop("reason") and row.pop("code") in ("missing_field", "null")
+            assert row == {"outcome": "refused"}
+        elif record["a"] == 13:
+            assert row == {"outcome": "failed", "reason": "it cannot score 13"}
+        else:
+            a, b = record["a"], record["b"]
+            label = f"{record['t']}{record['f']}"
+            assert row == {"y": a + b, "pair": [a, b], "label": label, "n": b, "outcome": "scored"}
+
+
+def test_nothing_is_left_where_the_file_is_damaged(run, tmp_path):
+    write_avro(tmp_path / "r.avro", RECORDS)
+    (tmp_path / "r.avro").write_bytes((tmp_path / "r.avro").read_bytes()[:-30])
+    before = sorted(tmp_path.iterdir())
+    done = run(tmp_path / "r.avro")
+    assert done.exit_code == 1 and "damaged" in done.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("r.txt", b"a\n1\n", "does not tell a format; give --format csv, jsonl, parquet or avro"),
+        ("r.jsonl", b' [{"a":1}]', "is a JSON array: give one object a line"),
+        ("r.csv", b"", "is empty: its first line names the fields"),
+        ("r.csv", b"1,2\n3,4\n", "has none of the fields that the model reads (a, b, t, f)"),
+        ("r.csv", b"a,b,a\n1,2,3\n", "names 'a' twice"),
+        ("r.csv", b"a,b\n1,\xff\n", "is not UTF-8"),
+        ("r.csv", b'a,b\n1,"' + b"x" * 3000 + b"\n" + b"x" * 2000, "line 3 of"),
+        ("r.parquet", b"PAR1 or not", "as Parquet"),
+        ("r.avro", b"Obj\x01 or not", "as an Avro container file"),
+    ],
+)
+def test_what_is_no_file_of_records_is_said_in_one_sentence(run, tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    done = run(tmp_path / name, "out.jsonl", "--max-bytes", 4000)
+    assert done.exit_code == 1
+    assert said in done.stderr and "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_wrong_options_are_told_before_the_model_is_loaded(run, tmp_path):
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(b'{"a":1}\n')
+    assert "does not tell a format; give --to-format" in run(path, "out.xls").stderr
+    assert "'avro' is no format" in run(path, "out.avro", "--to-format", "avro").stderr
+    assert "would replace the records" in run(path, "r.jsonl").stderr
+    assert path.read_bytes() == b'{"a":1}\n'
+
+
+def test_an_output_with_the_name_of_a_column_is_refused(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(Sum, "outputs", (*Sum.outputs, Output("reason", DType.FLOAT64)))
+    whole = Sum.predict
+    monkeypatch.setattr(Sum, "predict", lambda s, c: {**whole(s, c), "reason": c["a"]})
+    (tmp_path / "r.jsonl").write_bytes(b'{"a":1}\n')
+    assert "--output reason=ALIAS" in run(tmp_path / "r.jsonl").stderr
+
+
+def blocks_of(file, size=100):
+    return [(list(b.payloads), b.unreadable) for b in file.blocks(size)]
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("1", b"1"), ("-0.5e3", b"-0.5e3"), ("+5", b"5"), (" 7 ", b"7"), (".5", b"0.5"), ("5.", b"5"),
+        ("007", b"7"), ("-.25", b"-0.25"), ("0", b"0"), ("00", b"0"), ("0.10", b"0.10"), ("1E+2", b"1E+2"),
+        ("12345678901234567890", b"12345678901234567890"), ("", None), ("nan", None), ("NaN", None),
+        ("  ", None), ("inf", b"Infinity"), ("-Infinity", b"-Infinity"), ("1_000", b'"1_000"'),
+        ("1,5", b'"1,5"'), ("abc", b'"abc"'), ("0x1f", b'"0x1f"'), ("\u0661", '"\u0661"'.encode()),
+    ],
+)  # fmt: skip
+def test_a_cell_of_a_number_is_a_number_a_gap_or_text(tmp_path, cell, value):
+    with (tmp_path / "r.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["a", "z"], [cell, cell]])
+    ((payloads, bad),) = blocks_of(CsvRecords(tmp_path / "r.csv", {"a": DType.FLOAT64}))
+    other = b'"z":' + orjson.dumps(cell) if cell else b""
+    first = b"" if value is None else b'"a":' + value
+    assert payloads == [b"{" + b",".join(filter(None, (first, other))) + b"}"]
+    assert not bad
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70))
+@settings(deadline=None)
+def test_numbers_keep_their_value_in_a_cell(tmp_path_factory, number):
+    path = tmp_path_factory.mktemp("csv") / "r.csv"
+    for text in (repr(number), f"+{abs(number)!r}" if number >= 0 else repr(number)):
+        path.write_text(f"a\n{text}\n")
+        (payload,) = blocks_of(CsvRecords(path, {"a": DType.FLOAT64}))[0][0]
+        assert json.loads(payload)["a"] == number
+
+
+def test_a_line_with_too_few_or_too_many_cells_is_refused_alone(tmp_path):
+    (tmp_path / "r.csv").write_text('\ufeffa;b\n1;2\n\n3\n4;5;6\n"7\n";8\n', encoding="utf-8")
+    ((payloads, bad),) = blocks_of(CsvRecords(tmp_path / "r.csv", {"a": DType.INT64}, ";"))
+    assert payloads == [b'{"a":1,"b":"2"}', b"", b"", b'{"a":7,"b":"8"}']
+    assert [(r, b.row, b.reason) for r, b in bad.items()] == [
+        (1, 1, "line 4 has 1 cells, the header has 2"),
+        (2, 2, "line 5 has 3 cells, the header has 2"),
+    ]
+
+
+def test_lines_that_are_too_long_are_refused_and_passed_over(tmp_path):
+    lines = [b'{"a":1}', b'{"a":"' + b"x" * 100 + b'"}', b"   ", b"", b'{"a":2}\r', b"y" * 21, b'{"a":3}']
+    (tmp_path / "r.jsonl").write_bytes(b"\n".join(lines))
+    ((payloads, bad),) = blocks_of(JsonLines(tmp_path / "r.jsonl", max_bytes=20))
+    assert payloads == [b'{"a":1}', b"", b'{"a":2}', b"y" * 21, b'{"a":3}']
+    assert [b.code for b in bad.values()] == ["too_large"] and list(bad) == [1]
+    assert [b.row for b in JsonCodec(20).decode(payloads, ()).bad] == [1, 3]
+
+
+def test_parquet_becomes_the_json_that_a_producer_would_send(tmp_path):
+    at = datetime.datetime(2024, 1, 2, 3, 4, 5, 678901)
+    table = pa.table(
+        {
+            "ns": pa.array([at, None], pa.timestamp("ns")),
+            "us": pa.array([at, at], pa.timestamp("us", "UTC")),
+            "day": pa.array([at.date(), datetime.date(1969, 12, 31)]),
+            "dec": pa.array([Decimal("12345678901234567890.10"), None], pa.decimal128(38, 2)),
+            "cat": pa.array(["red", "green"]).dictionary_encode(),
+            "u8": pa.array([255, 0], pa.uint8()),
+            "f32": pa.array([0.5, float("nan")], pa.float32()),
+            "raw": pa.array([b"\xff", b""]),
+            "list": pa.array([[1, None], []]),
+            "nested": pa.array([{"x": {"y": 1}}, None]),
+            "unread": pa.array([1, 2]),
+        }
+    )
+    pq.write_table(table, tmp_path / "r.parquet")
+    fields = [n for n in table.column_names if n != "unread"]
+    ((payloads, _),) = blocks_of(ParquetRecords(tmp_path / "r.parquet", fields))
+    ms = 1704164645678
+    assert b'"dec":12345678901234567890.10,' in payloads[0]
+    assert [json.loads(p) for p in payloads] == [
+        {
+            "ns": ms, "us": ms, "day": 19724, "dec": 12345678901234567890.10, "cat": "red", "u8": 255,
+            "f32": 0.5, "raw": "/w==", "list": [1, None], "nested": {"x": {"y": 1}},
+        },
+        {
+            "ns": None, "us": ms, "day": -1, "dec": None, "cat": "green", "u8": 0, "f32": None, "raw": "",
+            "list": [], "nested": None,
+        },
+    ]  # fmt: skip
+
+
+def test_infinity_in_parquet_is_refused_and_not_missing(tmp_path):
+    columns = {
+        "a": pa.array([1.0, float("inf"), None, float("nan")]),
+        "l": pa.array([[1.0], [2.0], [float("-inf")], [1.0]]),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "r.parquet")
+    file = ParquetRecords(tmp_path / "r.parquet", None)
+    ((payloads, _),) = blocks_of(file)
+    inputs = (Input("a", DType.FLOAT64, (), ("a",)), Input("l", DType.FLOAT64, (1,), ("l",)))
+    bad = file.codec.decode(payloads, inputs).bad
+    assert [(b.row, b.code) for b in bad] == [(1, "not_finite"), (2, "not_finite"), (3, "null")]
+
+
+def test_a_schema_that_a_job_refuses_is_refused(run, tmp_path):
+    node = {"name": "next", "type": ["null", "R"]}
+    schema = {"type": "record", "name": "R", "fields": [{"name": "a", "type": "double"}, node]}
+    with (tmp_path / "r.avro").open("wb") as file:
+        fastavro.writer(file, schema, [{"a": 1.0, "next": None}])
+    done = run(tmp_path / "r.avro")
+    assert done.exit_code == 1 and "recursive at R" in done.stderr and "/schema.avsc" not in done.stderr
+    with pytest.raises(SourceError):
+        list(JsonLines(tmp_path / "absent.jsonl").blocks(1))
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_memory_does_not_grow_with_the_file(tmp_path, kind):
+    """Of a file of 14 MB less than 3 MB is in memory at a time."""
+    path = tmp_path / f"r.{kind}"
+    if kind == "jsonl":
+        path.write_bytes(b'{"a":1,"z":"%b"}\n' % (b"x" * 50) * 200_000)
+        file = JsonLines(path)
+    else:
+        path.write_bytes(b"a,z\n" + b"1,%b\n" % (b"x" * 68) * 200_000)
+        file = CsvRecords(path, {"a": DType.FLOAT64})
+    tracemalloc.start()
+    try:
+        count = sum(len(block.payloads) for block in file.blocks(1024))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert count == 200_000 and path.stat().st_size > 12_000_000
+    assert peak < 3_000_000
+
+
+SMOKE = b'{"a":1,"b":2,"t":"x","f":true}\n'
+
+
+def test_smoke_rows_travel_in_the_descriptor_and_are_used(run, model, tmp_path, monkeypatch):
+    from udfs.models.descriptor import parse
+
+    seen = []
+    whole = Sum.predict
+    monkeypatch.setattr(Sum, "predict", lambda s, c: (seen.extend(c["a"].tolist()), whole(s, c))[1])
+    (tmp_path / "smoke.jsonl").write_bytes(SMOKE + b"\n" + SMOKE.replace(b"1", b"7"))
+    arguments = ["publish", model, "--data-type", "w", "--to-folder", tmp_path / "stream"]
+    done = CliRunner().invoke(app, [*map(str, arguments), "--smoke", str(tmp_path / "smoke.jsonl")])
+    assert done.exit_code == 0, done.output
+    (sent,) = (tmp_path / "stream").iterdir()
+    announced = parse(sent.read_bytes())
+    assert announced.smoke_rows == (SMOKE.strip(), SMOKE.strip().replace(b"1", b"7"))
+    assert set(seen) == {1.0, 7.0}
+    seen.clear()
+    loading.load_model(announced, loading.LoadPolicy(warm_up_batches=())).close()
+    assert set(seen) == {1.0, 7.0}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "holds no records"),
+        (SMOKE + b"{", "record 2 of"),
+        (b"[1]", "no JSON object"),
+        (SMOKE * 1025, "has 1025 records"),
+        (b'{"t":"' + b"x" * 600_000 + b'"}', "bytes of smoke rows"),
+        (
+            b'{"a":"x","b":2,"t":"x","f":true}',
+            "smoke row 1 of 1 does not fit the model: field 'a' holds text",
+        ),
+    ],
+)
+def test_smoke_rows_that_cannot_be_used_are_told(model, tmp_path, content, said):
+    (tmp_path / "smoke.jsonl").write_bytes(content)
+    done = CliRunner().invoke(app, ["check-model", str(model), "--smoke", str(tmp_path / "smoke.jsonl")])
+    assert done.exit_code == 1 and said in done.stderr, done.output

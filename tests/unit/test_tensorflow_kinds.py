@@ -1,0 +1,245 @@
+"""Models of the kinds that users have are served, and score as TensorFlow does: in a batch and alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from schemas.block import Block
+from schemas.codecs.json_codec import JsonCodec
+from schemas.errors import InputsError, LoadError, ModelError, TrialError, UnsafeModelError
+from tests.models import graph, save, zipped
+from tests.tensorflow_kinds import FROZEN, KINDS, PAIRS, SAVED, Kind, W, X, served
+from udfs.models.descriptor import build, parse
+from udfs.models.loaded_model import LoadedModel
+from udfs.models.loading import LoadPolicy, load_model
+from udfs.models.runtimes.base import PartialInput
+from udfs.models.runtimes.tensorflow.session import configured_tensorflow
+from udfs.serving.scoring import score
+
+tf = configured_tensorflow()
+
+
+def loaded(data: bytes, model_type: str = SAVED, **said: Any) -> LoadedModel:
+    policy = LoadPolicy(fields=said.pop("fields", ()), warm_up_batches=(1, 16))
+    return load_model(parse(build(data_type="t", model_type=model_type, data=data, **said)), policy)
+
+
+def scores(model: LoadedModel, records: Any) -> list[dict[str, Any]]:
+    """The scores of each record, all of which must be scored."""
+    payloads = [orjson.dumps(r) for r in records]
+    count = len(payloads)
+    block = Block("t", "t", payloads, [0] * count, list(range(count)), [0] * count)
+    done = score(block, model, JsonCodec(), raw_json=True)
+    assert not done.dead and not done.failures, (done.dead, done.lines[:1])
+    return [orjson.loads(line)["millrace"]["scores"] for line in done.lines]
+
+
+def assert_scored(got: list[dict[str, Any]], kind: Kind) -> None:
+    for name, expected in kind.expected.items():
+        column = [row[name] for row in got]
+        if isinstance(np.ravel(np.array(expected, object))[0], str):
+            assert column == expected
+        else:
+            np.testing.assert_allclose(column, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_it_scores_as_tensorflow_does(name: str, tmp_path: Path) -> None:
+    kind = KINDS[name](tmp_path)
+    model = loaded(kind.data, kind.model_type, **kind.said)
+    assert_scored(scores(model, kind.records), kind)
+    assert_scored([scores(model, [record])[0] for record in kind.records], kind)
+    model.close()
+
+
+def z_score(x: Any) -> dict[str, Any]:
+    return {"y": (x - tf.reduce_mean(x, 0)) / (tf.math.reduce_std(x, 0) + 1e-6)}
+
+
+def left_dropout(x: Any) -> dict[str, Any]:
+    return {"y": tf.reduce_sum(tf.nn.dropout(tf.tile(x, [1, 50]), 0.5), 1)}
+
+
+PAIR = ((None, 2), "float32")
+
+
+def counting(path: Path) -> bytes:
+    module = tf.Module()
+    module.seen = tf.Variable(0.0)
+
+    def count(x: Any) -> dict[str, Any]:
+        module.seen.assign_add(1.0)
+        return {"y": x[:, 0] + module.seen}
+
+    return zipped(save(path / "m", module, {"serving_default": (count, {"x": PAIR})}))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda path: served(path, z_score, x=PAIR),
+            "another answer alone than beside others, in output 'y'",
+        ),
+        (lambda path: served(path, left_dropout, x=PAIR), "other answers at a second call, in output 'y'"),
+        (counting, "other answers at a second call, in output 'y'"),
+    ],
+)
+def test_answers_that_depend_on_company_are_refused_unless_that_is_meant(
+    make: Any, said: str, tmp_path: Path
+) -> None:
+    data = make(tmp_path)
+    with pytest.raises(TrialError, match=said) as refused:
+        loaded(data)
+    assert "--batch-dependent" in str(refused.value)
+    model = loaded(data, batch_dependent=True)
+    assert any(said in note for note in model.load_report.notes)
+    model.close()
+
+
+def test_what_a_call_changes_is_told(tmp_path: Path) -> None:
+    model = loaded(counting(tmp_path), batch_dependent=True)
+    assert any("each call changes what the model keeps (AssignAdd" in n for n in model.load_report.notes)
+    model.close()
+
+
+def test_inputs_that_are_not_asked_of_records_are_told(tmp_path: Path) -> None:
+    kind = KINDS["an_input_that_no_output_needs"](tmp_path)
+    model = loaded(kind.data, **kind.said)
+    assert [i.name for i in model.inputs] == ["x"]
+    assert any("not asked of records" in n and "label" in n for n in model.load_report.notes)
+    model.close()
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "said", "match"),
+    [
+        ((None, 2), "uint64", {}, "uint64, which no record field holds"),
+        ((), "float32", {}, "--constant x=1.0"),
+        ((4, 2), "float32", {}, "where 4 is a number of records, say .*--input 'x:float32.2.'"),
+        ((None, None), "float32", {}, "--input 'x:float32.4.'"),
+        ((), "float32", {"inputs": (PartialInput("x", constant='"a"'),)}, "takes float32"),
+        ((), "bool", {"inputs": (PartialInput("x", constant="1"),)}, "takes bool"),
+        ((), "float32", {"inputs": (PartialInput("x", constant="[1,2]"),)}, "has the shape"),
+        ((), "float32", {"inputs": (PartialInput("z", constant="1"),)}, "has no input 'z'"),
+    ],
+)
+def test_inputs_that_records_cannot_fill_are_refused_with_the_way_out(
+    shape: Any, dtype: str, said: Any, match: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputsError, match=match):
+        loaded(served(tmp_path, lambda x: {"y": tf.reshape(x, [-1, 1])}, x=(shape, dtype)), **said)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"), [(256, "uint8"), (-1, "uint8"), (-129, "int8"), (2**32, "uint32"), (7e4, "float16")]
+)
+def test_a_value_beyond_a_narrow_type_fails_its_record_only(value: Any, dtype: str, tmp_path: Path) -> None:
+    model = loaded(served(tmp_path, lambda x: {"y": x}, x=((None,), dtype)))
+    payloads = [b'{"x":1}', orjson.dumps({"x": value}), b'{"x":2}']
+    block = Block("t", "t", payloads, [0] * 3, [0, 1, 2], [0] * 3)
+    results = [orjson.loads(line)["millrace"] for line in score(block, model, JsonCodec(), True).lines]
+    assert [r["outcome"] for r in results] == ["scored", "failed", "scored"]
+    assert f"takes {dtype}: it does not fit" in results[1]["reason"]
+    model.close()
+
+
+def test_a_list_longer_than_a_sparse_input_is_wide_fails_its_record_only(tmp_path: Path) -> None:
+    kind = KINDS["lists_of_any_length_as_sparse"](tmp_path)
+    model = loaded(kind.data)
+    payloads = [b'{"s":[1]}', b'{"s":[1,2,3,4,5,6]}', b'{"s":1}', b'{"s":[null]}']
+    done = score(Block("t", "t", payloads, [0] * 4, [0, 1, 2, 3], [0] * 4), model, JsonCodec(), True)
+    results = [orjson.loads(line)["millrace"] for line in done.lines]
+    assert [r["outcome"] for r in results] == ["scored", "failed"]
+    assert "holds 6 values, and the model takes at most 5" in results[1]["reason"]
+    assert [(d.offset, d.code) for d in done.dead] == [(2, "wrong_shape"), (3, "null")]
+    model.close()
+
+
+def test_outputs_of_a_changing_shape_or_of_no_row_a_record_are_named(tmp_path: Path) -> None:
+    words = lambda t: {"tokens": tf.strings.split(t).to_tensor("")}  # noqa: E731
+    with pytest.raises(LoadError, match=r"output 'tokens' has the shape .* for others"):
+        loaded(served(tmp_path, words, t=((None,), "string")))
+    with pytest.raises(ModelError, match=r"'loss' .* not one row a record: choose others by --output"):
+        loaded(graph(lambda x: tf.reduce_sum(x, name="loss")), FROZEN)
+
+
+def test_python_functions_are_refused_in_words_of_their_owner(tmp_path: Path) -> None:
+    def score(x: Any) -> dict[str, Any]:
+        return {"y": tf.ensure_shape(tf.numpy_function(lambda v: v, [x], tf.float32), (None, 2))}
+
+    with pytest.raises(UnsafeModelError, match=r"PyFunc .* Python function.* as a field of the record"):
+        loaded(served(tmp_path, score, x=PAIR))
+
+
+def test_a_constant_and_fields_of_one_input_contradict_each_other() -> None:
+    for given in (PartialInput("x", fields=("a",), constant="1"), PartialInput("x", constant="{")):
+        with pytest.raises(ModelError, match="constant"):
+            build(data_type="t", data=b"x", inputs=[given])
+
+
+def test_warm_up_ends_when_its_budget_does_and_larger_blocks_are_cut() -> None:
+    from udfs.models.warm_up import Budget
+
+    data = graph(lambda x: tf.matmul(x, W, name="y"))
+    announced = parse(build(data_type="t", data=data))
+    tight = LoadPolicy(warm_up_batches=(1, 4, 1000), warm_up=Budget(seconds=0.0))
+    model = load_model(announced, tight)
+    assert model.load_report.rows == 1 and list(model.load_report.warm_up_ms) == [1]
+    assert any("batches of 4 were not tried" in note for note in model.load_report.notes)
+    np.testing.assert_allclose(model.predict({"x": X})["y"], X @ W, rtol=1e-6)
+    model.close()
+    model = load_model(announced, LoadPolicy(warm_up_batches=(1, 4)))
+    assert model.load_report.rows is None and list(model.load_report.warm_up_ms) == [1, 4]
+    model.close()
+
+
+@pytest.mark.skipif(os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow", reason="another backend")
+def test_keras_files_are_converted_in_safe_mode_and_served(tmp_path: Path) -> None:
+    import keras
+
+    from millrace.checking import announced
+    from tests.tensorflow_kinds import network
+
+    model = network()
+    for name in ("m.keras", "m.h5"):
+        model.save(str(tmp_path / name))
+        scratch = tmp_path / f"scratch-{name}"
+        scratch.mkdir()
+        made = announced(tmp_path / name, scratch, data_type="t", fields=("a", "b"))
+        served_model = made.load()
+        got = scores(served_model, [{"a": a, "b": b} for a, b in X.tolist()])
+        np.testing.assert_allclose([r["output_0"] for r in got], model(X).numpy(), rtol=1e-6)
+        served_model.close()
+    target = tmp_path / "target"
+    evil = keras.Sequential([keras.layers.Input((2,)), keras.layers.Lambda(lambda x: x * 2)])
+    for name in ("evil.keras", "evil.h5"):
+        evil.save(str(tmp_path / name))
+        with pytest.raises(LoadError, match="safe mode"):
+            announced(tmp_path / name, tmp_path, data_type="t")
+    assert not target.exists()
+
+
+def test_a_graph_as_text_and_the_file_of_a_saved_model_are_taken(tmp_path: Path) -> None:
+    from google.protobuf import text_format
+
+    from millrace.checking import announced
+
+    definition = tf.compat.v1.GraphDef.FromString(graph(lambda x: tf.matmul(x, W, name="y")))
+    (tmp_path / "g.pbtxt").write_text(text_format.MessageToString(definition))
+    saved = save(
+        tmp_path / "export" / "1", tf.Module(), {"serving_default": (lambda x: {"y": x @ W}, {"x": PAIR})}
+    )
+    for path in (tmp_path / "g.pbtxt", saved / "saved_model.pb", tmp_path / "export"):
+        model = announced(path, tmp_path, data_type="t").load()
+        np.testing.assert_allclose([r["y"] for r in scores(model, PAIRS)], X @ W, rtol=1e-6)
+        model.close()
+    (tmp_path / "bad.pbtxt").write_text("node { nothing")
+    with pytest.raises(LoadError, match="no GraphDef in text form"):
+        announced(tmp_path / "bad.pbtxt", tmp_path, data_type="t")

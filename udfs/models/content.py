@@ -1,0 +1,108 @@
+"""From the content of a model that is here to a runtime that has proved that it can score.
+
+These are the steps that a process which may die goes through first, and the loading process after it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from schemas.errors import InputsError, LoadError
+from schemas.tensors import Columns
+from udfs.models import company, smoke_test
+from udfs.models.composite.loading import fetch_nodes, load_graph
+from udfs.models.descriptor import Announcement
+from udfs.models.digest import Digest
+from udfs.models.load_steps import Load, LoadSteps
+from udfs.models.runtimes.base import Artifact, Runtime
+from udfs.models.runtimes.catalogue import RUNTIMES
+from udfs.models.warm_up import warm_up
+
+_TRIAL_BATCHES = (1, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A model's content, fetched and identified: an artifact, or of a graph of models one a node, by name."""
+
+    artifacts: Mapping[str, Artifact]
+    digest: Digest
+
+
+def fetch_content(announcement: Announcement, steps: LoadSteps, scratch: Path) -> Content:
+    """Everything that the model is made of. Raises the `ModelError` of the step that failed."""
+    if announcement.graph is not None:
+        return Content(*fetch_nodes(announcement, steps, scratch))
+    artifact, digest = steps.fetch(announcement, scratch)
+    return Content({"": artifact}, digest)
+
+
+def build(announcement: Announcement, steps: LoadSteps, content: Content) -> Runtime:
+    """Load what was fetched. Raises the `ModelError` of the step that failed."""
+    if announcement.graph is not None:
+        return load_graph(announcement, steps, content.artifacts)
+    with steps.step("load"):
+        wanted = announcement.wanted(steps.policy.fields)
+        return steps.load(announcement.model_type, content.artifacts[""], wanted)
+
+
+def prove(announcement: Announcement, runtime: Runtime, steps: LoadSteps) -> None:
+    """Let the runtime show that it scores, and warm it up. Raises the `ModelError` of the step that
+    failed."""
+    policy, report = steps.policy, steps.report
+    with steps.step("load"):
+        _check_fields(runtime, policy.fields)
+    with steps.step("trial"):
+        rows = _Rows(runtime, announcement.smoke_rows)
+        for count in sorted({*_TRIAL_BATCHES, rows.given}):
+            _call(runtime, rows.columns(count))
+        report.notes += company.allowed(runtime, rows.columns, announcement.batch_dependent)
+    with steps.step("warm-up"):
+        warmed = warm_up(partial(_call, runtime), rows.columns, policy.warm_up_batches, policy.warm_up)
+        report.warm_up_ms, report.rows = warmed.ms, warmed.rows
+        report.notes += [warmed.note] if warmed.note else []
+
+
+def runtime_loader(runtimes: Mapping[str, Load] | None, model_type: str) -> Load:
+    known = RUNTIMES if runtimes is None else runtimes
+    if model_type not in known:
+        raise LoadError(f"there is no runtime for {model_type}; known are {', '.join(known)}")
+    # Here and not at the top: TensorFlow takes seconds to import, and few processes need every runtime.
+    return importlib.import_module(RUNTIMES[model_type]).load if runtimes is None else runtimes[model_type]
+
+
+def _check_fields(runtime: Runtime, fields: Sequence[str]) -> None:
+    unknown = sorted({name for i in runtime.inputs for name in i.fields} - set(fields)) if fields else []
+    if unknown:
+        raise InputsError(
+            f"the model reads {', '.join(unknown)}, which the records of this type do not have; "
+            f"they have {', '.join(fields)}"
+        )
+
+
+class _Rows:
+    """Rows for the smoke test and the warm-up: those given, else made-up ones. Raises `TrialError`.
+
+    `given` is how many were given, at least 1, so that each is tried.
+    """
+
+    def __init__(self, runtime: Runtime, rows: Sequence[bytes]) -> None:
+        self.given = max(len(rows), 1)
+        self._runtime = runtime
+        self._columns = smoke_test.smoke_columns(runtime.inputs, rows) if rows else None
+
+    def columns(self, count: int) -> Columns:
+        if self._columns is not None:
+            return smoke_test.repeated(self._columns, self.given, count)
+        # A runtime may know which values its inputs take: categories and intervals that PMML declares.
+        valid, ranges = (getattr(self._runtime, name, None) for name in ("valid_values", "ranges"))
+        return smoke_test.generated(self._runtime.inputs, count, valid, ranges)
+
+
+def _call(runtime: Runtime, columns: Columns) -> None:
+    count = len(columns[runtime.inputs[0].name])
+    smoke_test.check_answer(runtime.predict(columns), runtime.outputs, count)

@@ -1,0 +1,53 @@
+"""How much one data type, and one job, may ask of who loads and serves its models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from schemas.errors import QuotaError
+from udfs.models.model_log import LogEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """`types`: data types that models may be published for; None for any. `candidates`: names with a model
+    or one that waits, a data type. `pending` and `pending_bytes`: descriptors that wait to be loaded, a data
+    type.
+
+    `attempts`: loads of a version that may come to no outcome before it is set aside. `unresponsive`: calls
+    of a model that may be given up before it is. `call_seconds`: when a call is given up.
+    """
+
+    types: frozenset[str] | None = None
+    candidates: int = 32
+    pending: int = 16
+    pending_bytes: int = 64 << 20
+    attempts: int = 2
+    unresponsive: int = 2
+    call_seconds: float = 5.0
+
+    def check_type(self, data_type: str) -> None:
+        """Raises `QuotaError`."""
+        if self.types is not None and data_type not in self.types:
+            raise QuotaError(
+                f"no setting names the data type {data_type!r}; add it to data_types, or allow new types"
+            )
+
+    def check_pending(self, pending: Sequence[LogEntry], descriptor: bytes) -> None:
+        """Whether one more may wait. Raises `QuotaError`."""
+        if len(pending) >= self.pending:
+            raise QuotaError(
+                f"{len(pending)} publications wait to be loaded, which is the most; publish it again later"
+            )
+        size = sum(len(entry.descriptor) for entry in pending) + len(descriptor)
+        if size > self.pending_bytes:
+            raise QuotaError(
+                f"the publications that wait to be loaded would have {size} bytes, and {self.pending_bytes} "
+                "are the most; publish it again later, or by its location"
+            )
+
+    def check_candidates(self, names: int) -> None:
+        """Whether there may be one more name. Raises `QuotaError`."""
+        if names >= self.candidates:
+            raise QuotaError(f"there are {names} candidates, which is the most; unpublish one first")

@@ -1,0 +1,107 @@
+"""A graph cut at the tensors that are fed: what stands behind them is neither judged nor loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from schemas.errors import LoadError
+from udfs.models.runtimes.tensorflow.graph_walk import node_of
+
+_SHAPE_ATTRS = ("_output_shapes", "output_shapes", "shape")
+
+
+def cut(graph_def: Any, fed: Collection[str]) -> dict[str, str]:
+    """Put a placeholder for each tensor of `fed` that is not one, in place; tensor -> tensor to feed.
+
+    Raises `LoadError` for a tensor that the graph does not have.
+    """
+    nodes = {n.name: n for n in graph_def.node}
+    renamed: dict[str, str] = {}
+    for tensor in fed:
+        name, _, index = tensor.partition(":")
+        at = int(index) if index.isdecimal() else 0
+        node = nodes.get(name)
+        if node is None or (index and not index.isdecimal()):
+            raise LoadError(f"the graph has no tensor {tensor!r}, which is given as an input")
+        if node.op == "Placeholder" and at == 0:
+            continue
+        dtype = _dtype(graph_def, node, at)
+        if dtype is None:
+            raise LoadError(f"the graph has no tensor {tensor!r}, which is given as an input")
+        stand_in = graph_def.node.add(name=_free(nodes, f"{name}_{at}_fed"), op="Placeholder")
+        nodes[stand_in.name] = stand_in
+        stand_in.attr["dtype"].type = dtype
+        shape = _shape(node, at)
+        if shape is None:
+            stand_in.attr["shape"].shape.unknown_rank = True
+        else:
+            stand_in.attr["shape"].shape.CopyFrom(shape)
+        renamed[f"{name}:{at}"] = f"{stand_in.name}:0"
+    if renamed:
+        for node in graph_def.node:
+            for n, reference in enumerate(node.input):
+                if full(reference) in renamed:
+                    node.input[n] = renamed[full(reference)]
+    return {tensor: renamed.get(full(tensor), full(tensor)) for tensor in fed}
+
+
+def fetched(graph_def: Any, tensor: str, fed: Mapping[str, str]) -> str:
+    """The tensor to fetch for `tensor`: itself, or a copy where it is `fed`, since it cannot be both."""
+    tensor = full(tensor)
+    given = fed.get(tensor) or fed.get(tensor.removesuffix(":0"))
+    if given is None and tensor not in fed.values():
+        return tensor
+    source = given or tensor
+    nodes = {n.name: n for n in graph_def.node}
+    name = _free(nodes, f"{node_of(source)}_fetched")
+    copy = graph_def.node.add(name=name, op="Identity", input=[source])
+    copy.attr["T"].type = nodes[node_of(source)].attr["dtype"].type
+    return f"{copy.name}:0"
+
+
+def full(tensor: str) -> str:
+    """`x` as `x:0`; control edges as they are."""
+    return tensor if ":" in tensor or tensor.startswith("^") else f"{tensor}:0"
+
+
+def _free(nodes: Collection[str], wish: str) -> str:
+    while wish in nodes:
+        wish += "_"
+    return wish
+
+
+def _dtype(graph_def: Any, node: Any, at: int) -> int | None:
+    """The element type of a node's output number `at`, by what TensorFlow says of its operator."""
+    from tensorflow.python.framework import op_def_registry  # noqa: PLC0415
+
+    signature = op_def_registry.get(node.op)
+    if signature is None:
+        signature = next(
+            (f.signature for f in graph_def.library.function if f.signature.name == node.op), None
+        )
+    if signature is None:
+        return None
+    dtypes: list[int] = []
+    for output in signature.output_arg:
+        if output.type_list_attr:
+            dtypes.extend(node.attr[output.type_list_attr].list.type)
+            continue
+        dtype = node.attr[output.type_attr].type if output.type_attr else output.type
+        count = node.attr[output.number_attr].i if output.number_attr else 1
+        dtypes.extend([dtype] * min(count, at + 1))
+        if len(dtypes) > at:
+            break
+    return dtypes[at] if at < len(dtypes) and dtypes[at] else None
+
+
+def _shape(node: Any, at: int) -> Any:
+    """The shape that a node itself says of an output, or None."""
+    for name in _SHAPE_ATTRS:
+        if name in node.attr:
+            value = node.attr[name]
+            if value.HasField("shape") and at == 0:
+                return value.shape
+            if len(value.list.shape) > at:
+                return value.list.shape[at]
+    return None

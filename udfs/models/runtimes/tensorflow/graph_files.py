@@ -1,0 +1,72 @@
+"""Which tensors can only be a file name that the loader itself feeds, through calls into functions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached, node_of
+
+CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+
+
+class FedTensors:
+    """The tensors that are always one of `roots` (tensors of the main graph, `name:0`).
+
+    `among`: what can run; `order`: its functions, each behind those it calls. One pass over nodes and calls:
+    an argument of a function is such a tensor where every call of it passes one.
+    """
+
+    def __init__(self, walk: GraphWalk, among: Reached, order: Sequence[str], roots: Collection[str]) -> None:
+        self._fed: dict[str | None, set[str]] = {}
+        self._roots = {node_of(r) for r in roots if r in (node_of(r), f"{node_of(r)}:0")}
+        arguments: dict[str, list[bool]] = {}
+        self._scope(walk, None, [walk.nodes[n] for n in among.nodes], self._roots, arguments)
+        for name in reversed(order):
+            function = walk.functions[name]
+            names = [a.name for a in function.signature.input_arg]
+            passed = arguments.get(name, [])
+            fed = {n for n, good in zip(names, passed, strict=False) if good}
+            self._scope(walk, name, function.node_def, fed, arguments)
+
+    def holds(self, scope: str | None, reference: str) -> bool:
+        """Whether `reference`, as read in `scope` (a function, None for the main graph), is one."""
+        return _first(reference) and node_of(reference) in self._fed[scope]
+
+    def _scope(
+        self,
+        walk: GraphWalk,
+        scope: str | None,
+        nodes: Iterable[Any],
+        fed: set[str],
+        arguments: dict[str, list[bool]],
+    ) -> None:
+        nodes = list(nodes)
+        copies: dict[str, list[str]] = {}
+        for node in nodes:
+            # a node that is fed over is what is fed, whatever stands behind it
+            if node.op == "Identity" and node.input and _first(node.input[0]):
+                copies.setdefault(node_of(node.input[0]), []).append(node.name)
+        todo, known = list(fed), set(fed)
+        while todo:
+            for copy in copies.get(todo.pop(), ()):
+                if copy not in known:
+                    known.add(copy)
+                    todo.append(copy)
+        self._fed[scope] = known
+        for node in nodes:
+            for callee in walk.called(node):
+                count = len(walk.functions[callee].signature.input_arg)
+                plain = node.op in CALLS and node.attr["f"].func.name == callee
+                data = [i for i in node.input if not i.startswith("^")] if plain else []
+                passed = [len(data) > n and self.holds(scope, data[n]) for n in range(count)]
+                before = arguments.get(callee)
+                arguments[callee] = (
+                    passed if before is None else [a and b for a, b in zip(before, passed, strict=True)]
+                )
+
+
+def _first(reference: str) -> bool:
+    """Whether a reference is to a node's only or first output: `x`, `x:0`, `x:output:0`."""
+    name, _, rest = reference.partition(":")
+    return not name.startswith("^") and (rest in ("", "0") or rest.rpartition(":")[2] == "0")

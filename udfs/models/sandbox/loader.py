@@ -1,0 +1,64 @@
+"""Checked loading as jobs do it: by settings, with one fork server a process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from udfs.models.descriptor import Announcement
+from udfs.models.loaded_model import LoadedModel
+from udfs.models.loading import LoadPolicy, Place, load_model
+from udfs.models.sandbox.isolated import IsolatedPlace
+from udfs.models.sandbox.limits import SandboxLimits
+from udfs.models.sandbox.places import CheckedPlace
+from udfs.models.sandbox.processes import ForkServer, ForkSpec, acquire, release
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """Where models run. `thread`: in the process that scores, after a check in another, unless `check` is
+    off. `process`: each in a process of its own for good, which is started again up to `restarts` times.
+
+    `python`: the program that starts these processes; by default the one that runs this code.
+    """
+
+    mode: Literal["thread", "process"] = "thread"
+    check: bool = True
+    restarts: int = 3
+    limits: SandboxLimits = field(default_factory=SandboxLimits)
+    python: str | None = None
+
+
+class SandboxedLoader:
+    """Loads models by the policy of their data type. `call_seconds` bounds calls of isolated models. For any
+    thread; made, it starts the processes that it needs in the background."""
+
+    def __init__(
+        self, policy: Callable[[str], LoadPolicy], isolation: Isolation, call_seconds: float
+    ) -> None:
+        self._policy, self._isolation = policy, isolation
+        self._server: ForkServer | None = None
+        self._checked: Place | None = None
+        self._again: Place | None = None
+        if isolation.check or isolation.mode == "process":
+            spec = ForkSpec(isolation.limits, python=isolation.python)
+            self._server = server = acquire(spec)
+            if isolation.mode == "process":
+                self._checked = self._again = IsolatedPlace(server, call_seconds, isolation.restarts)
+            else:
+                self._checked = CheckedPlace(server)
+
+    def load(self, announcement: Announcement) -> LoadedModel:
+        """A model that was published. Raises `ModelError`."""
+        return load_model(announcement, self._policy(announcement.data_type), place=self._checked)
+
+    def load_again(self, announcement: Announcement) -> LoadedModel:
+        """A model that served before: its check was passed then. Raises `ModelError`."""
+        return load_model(announcement, self._policy(announcement.data_type), place=self._again)
+
+    def close(self) -> None:
+        """End the processes, where nobody else in this process uses them. Safe to call twice."""
+        server, self._server = self._server, None
+        if server is not None:
+            release(server)
