@@ -109,9 +109,9 @@ def decode_micro_batch(data: bytes) -> MicroBatch:
         )
     _, flags, type_length, source_length, _, count = _HEAD.unpack_from(data)
     at = _HEAD.size
-    data_type, at = data[at : at + type_length].decode(), at + type_length
-    source, at = data[at : at + source_length].decode(), at + source_length
     try:
+        data_type, at = data[at : at + type_length].decode(), at + type_length
+        source, at = data[at : at + source_length].decode(), at + source_length
         offsets, at = np.frombuffer(data, "<i8", count, at).tolist(), at + 8 * count
         times, at = np.frombuffer(data, "<i8", count, at), at + 8 * count
         partitions, at = np.frombuffer(data, "<i4", count, at).tolist(), at + 4 * count
@@ -125,15 +125,15 @@ def decode_micro_batch(data: bytes) -> MicroBatch:
         raise StateError(f"a micro-batch of {count} records is cut at {len(data)} bytes: {e}") from None
     payloads, at = _slices(data, lengths, at)
     keys: list[bytes | None] | None = None
-    headers: list[Headers] | None = None
+    packed: list[bytes] | None = None
     if key_lengths is not None:
         found, at = _slices(data, key_lengths, at)
         keys = [key if length >= 0 else None for key, length in zip(found, key_lengths.tolist(), strict=True)]
     if header_lengths is not None:
-        found, at = _slices(data, header_lengths, at)
-        headers = [decode_headers(packed) if packed else () for packed in found]
+        packed, at = _slices(data, header_lengths, at)
     if at != len(data):
         raise StateError(f"a micro-batch of {count} records has {len(data)} bytes, and not the {at} it says")
+    headers = None if packed is None else [decode_headers(one) if one else () for one in packed]
     null: frozenset[int] = frozenset()
     if count and lengths.min() < 0:
         null = frozenset(np.flatnonzero(lengths < 0).tolist())

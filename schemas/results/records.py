@@ -182,9 +182,12 @@ def _cut(record: Any) -> Any:
     longest = max(texts, key=lambda name: len(orjson.dumps(texts[name])))
     headers = getattr(record, "headers", [])
     sizes = [len(name) + len(value or "") for name, value in headers]
-    if sizes and max(sizes) > len(texts[longest]):
+    if sum(sizes) > len(texts[longest]):
         at = sizes.index(max(sizes))
-        return replace(record, headers=[*headers[:at], *headers[at + 1 :]])
+        many = sizes[at] * 2 < sum(sizes)
+        return replace(
+            record, headers=headers[: len(headers) // 2] if many else [*headers[:at], *headers[at + 1 :]]
+        )
     text = texts[longest]
     # base64 in fours, so that what is left can be read
     return replace(record, **{longest: text[: len(text) // 8 * 4]})

@@ -13,7 +13,7 @@ from schemas.errors import InconclusiveError, LoadError, ModelError
 from schemas.results.records import EventKind, ModelEvent, Outcome
 from schemas.results.results import read_result
 from schemas.tensors import Columns
-from tests.serving_fakes import Doubling, block_of, loaded_model
+from tests.serving_fakes import Doubling, batch_of, loaded_model
 from udfs.models.background_loader import LoadBounds
 from udfs.models.descriptor import Announcement, build, parse
 from udfs.models.loaded_model import LoadedModel
@@ -108,7 +108,7 @@ class Harness:
             time.sleep(0.005)
 
     def score(self, *numbers: float):
-        sent = self.tell(self.serving.score(block_of([b'{"a":%f}' % n for n in numbers])))
+        sent = self.tell(self.serving.score(batch_of([b'{"a":%f}' % n for n in numbers])))
         return [read_result(line) for run in sent if hasattr(run, "lines") for line in run.lines]
 
     def log(self) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,7 +70,8 @@ class ModelStore:
                 hidden.write_bytes(data)
                 hidden.rename(path)
         except OSError as e:
-            hidden.unlink(missing_ok=True)
+            with suppress(OSError):
+                hidden.unlink()
             raise StoreError(f"the model store {root} cannot be written: {e}; see model_store") from e
         return Path(path).as_uri()
 
