@@ -112,7 +112,7 @@ def _unpacked(raw: bytes) -> bytes:
 
 def _pickled(head: bytes) -> tuple[str, ...] | None:
     """Modules in order of appearance. Protocols 0 and 1 have no mark: they are known by naming a class."""
-    if not head.startswith((*_PICKLES, b"c", b"(")):
+    if not head.startswith((*_PICKLES, b"c", b"i", b"(", b"]", b"}")):
         return None
     found: dict[str, None] = {}
     stacked: list[str] = []

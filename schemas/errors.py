@@ -7,6 +7,8 @@ its neighbours in the block.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class MillraceError(Exception):
     """Root of the tree."""
@@ -157,9 +159,14 @@ class TrialError(ModelError):
 
 
 class PredictError(ModelError):
-    """A loaded model failed while it scored a block."""
+    """A loaded model failed while it scored a block. `rows`: the rows at fault with their reasons, if known;
+    empty where any of them may be."""
 
     step = "predict"
+
+    def __init__(self, message: str, rows: Mapping[int, str] | None = None) -> None:
+        super().__init__(message)
+        self.rows = dict(rows or {})
 
 
 class UnresponsiveError(PredictError):

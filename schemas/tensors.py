@@ -37,12 +37,15 @@ class Input:
     With one field, that field's value has this shape (a number, or a list of `shape[0]` numbers).
     With k > 1 fields, each is a scalar and `shape` is `(k,)`: the fields in this order make a row.
     `LIST` is a list of any length, of one field.
+    `optional`: a record may lack the field or hold null there. A column then holds NaN for numbers with a
+    fraction and None for texts; whole numbers and flags are objects, with None, where one is missing.
     """
 
     name: str
     dtype: DType
     shape: tuple[int, ...]
     fields: tuple[str, ...]
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

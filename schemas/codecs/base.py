@@ -26,7 +26,7 @@ class Code(StrEnum):
     NO_PAYLOAD = "no_payload"
 
 
-class UnfitError(Exception):
+class UnfitError(ValueError):
     """One record cannot become model input. Codecs catch it; it never leaves `decode`."""
 
     def __init__(self, code: Code, reason: str) -> None:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-import numpy as np
 import orjson
 
-from schemas.codecs.base import Code, UnfitError, check_size, parse_each
+from schemas.codecs.base import UnfitError, check_size, parse_each
+from schemas.codecs.json_text import parse_object
 from schemas.codecs.matrix import Access, assemble, check, finish
 from schemas.tensors import BadRecord, Decoded, Input
 
 try:
-    from schemas.codecs.typed import TypedReader
+    from schemas.codecs.typed import fast_reader
 except ModuleNotFoundError:  # msgspec is not installed: orjson alone, slower, gives the same results
-    TypedReader = None  # type: ignore[assignment,misc]
+    fast_reader = None  # type: ignore[assignment]
 
-MAX_DEPTH = 1024  # orjson's
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _CHUNK = 32  # in a block with a bad record, so many are tried at once before each is tried alone
 _PLANS = 64  # remembered plans; a data type has one a model version
 
@@ -63,7 +59,7 @@ class JsonCodec:
         plan = self._plans.get(inputs, self)
         if plan is self:  # not seen yet; None is a plan
             try:
-                plan = TypedReader(inputs) if TypedReader is not None else None
+                plan = fast_reader(inputs) if fast_reader is not None else None
             except (ValueError, TypeError):
                 plan = None
             if len(self._plans) >= _PLANS:
@@ -113,43 +109,4 @@ class JsonCodec:
 
     def _parse(self, payload: bytes) -> dict:
         check_size(payload, self._max_bytes)
-        try:
-            value = orjson.loads(payload)
-        except orjson.JSONDecodeError as e:
-            value = _second_opinion(payload, str(e))
-        if not isinstance(value, dict):
-            kind = "null" if value is None else type(value).__name__
-            raise UnfitError(Code.NOT_AN_OBJECT, f"the record is no JSON object but a {kind}")
-        return value
-
-
-def _second_opinion(payload: bytes, message: str) -> Any:
-    """What orjson refuses is bad, but for numbers beyond a double, which RFC 8259 allows: infinite."""
-    if _too_deep(payload):
-        raise UnfitError(Code.TOO_DEEP, f"the record is nested more than {MAX_DEPTH} deep")
-    literals: list[str] = []
-
-    def literal(name: str) -> float:
-        literals.append(name)
-        return float(name.replace("Infinity", "inf"))
-
-    try:
-        value = json.loads(
-            payload.decode(),
-            parse_constant=literal,
-            parse_int=lambda digits: int(digits) if len(digits) < 20 else float(digits),
-        )
-        json.dumps(value, ensure_ascii=False).encode()  # refuses lone surrogates, as orjson does
-    except (ValueError, RecursionError):
-        raise UnfitError(Code.UNPARSABLE, f"not JSON: {message}") from None
-    if literals:
-        raise UnfitError(Code.NOT_FINITE, f"the record holds {literals[0]}, which is not JSON")
-    return value
-
-
-def _too_deep(payload: bytes) -> bool:
-    if payload.count(b"[") + payload.count(b"{") <= MAX_DEPTH:
-        return False
-    text = np.frombuffer(_STRING.sub(b"", payload), np.uint8) | 32  # "[" and "{" differ in this bit only
-    depth = np.cumsum((text == ord("{")).astype(np.int32) - (text == ord("}")))
-    return bool(depth.size and depth.max() > MAX_DEPTH)
+        return parse_object(payload)

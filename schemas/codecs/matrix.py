@@ -71,12 +71,42 @@ def to_column(values: Any, count: int, wanted: Input) -> NDArray:
     """Checked flat values of `count` records, one iterable each, as `(count, *shape)`; lists `(count,)`."""
     if wanted.shape == LIST:
         return _lists(values, count, wanted)
-    flat = np.array(list(chain.from_iterable(values)), dtype=wanted.dtype.numpy)
-    return flat.reshape(count, *wanted.shape)
+    flat = list(chain.from_iterable(values))
+    if wanted.optional:
+        return optional_column(flat, wanted)
+    return np.array(flat, dtype=wanted.dtype.numpy).reshape(count, *wanted.shape)
+
+
+def optional_column(values: list, wanted: Input) -> NDArray:
+    """Checked values of an optional input, None where one is missing: see `schemas.tensors.Input`."""
+    if wanted.dtype in FLOATS:
+        return np.array([math.nan if v is None else v for v in values], wanted.dtype.numpy)
+    if wanted.dtype is DType.TEXT or None in values:
+        column = np.empty(len(values), object)
+        column[:] = values
+        return column
+    return np.array(values, wanted.dtype.numpy)
+
+
+def _present(record: Any, access: Access, field: str) -> Any:
+    """The value of an optional field; None where it is absent, null or NaN."""
+    try:
+        value = access.look(record, field)
+    except KeyError:
+        return None
+    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - NaN
 
 
 def _column(records: Sequence[Any], wanted: Input, access: Access) -> NDArray:
     """The column, or any exception where a single value is not as wanted."""
+    if wanted.optional:
+        flat = [_present(record, access, wanted.fields[0]) for record in records]
+        if not {*_TYPES[wanted.dtype], type(None)}.issuperset(map(type, flat)):
+            raise TypeError(wanted.name)
+        column = optional_column(flat, wanted)
+        if wanted.dtype in FLOATS and np.isinf(column).any():
+            raise ValueError(wanted.name)
+        return column
     flat = list(map(access.getter(wanted.fields), records))
     if len(wanted.fields) > 1:
         flat = list(chain.from_iterable(flat))
@@ -122,6 +152,11 @@ def check(record: Any, inputs: Sequence[Input], access: Access) -> list[list]:
     found: list[list] = []
     for wanted in inputs:
         flat: list = []
+        if wanted.optional:
+            value = _present(record, access, wanted.fields[0])
+            flat.append(None if value is None else scalar(value, wanted.dtype, wanted.fields[0]))
+            found.append(flat)
+            continue
         shape = wanted.shape if len(wanted.fields) == 1 else ()
         for name in wanted.fields:
             try:
@@ -135,12 +170,12 @@ def check(record: Any, inputs: Sequence[Input], access: Access) -> list[list]:
 
 def _flatten(value: Any, shape: tuple[int, ...], dtype: DType, name: str, into: list) -> None:
     if not shape:
-        into.append(_scalar(value, dtype, name))
+        into.append(scalar(value, dtype, name))
     elif value is None:
         raise UnfitError(Code.NULL, f"field {name!r} is null")
     elif not isinstance(value, list | tuple):
         what = "a list" if shape == LIST else f"a list of {shape[0]}"
-        raise UnfitError(Code.WRONG_SHAPE, f"field {name!r} holds {_kind(value)} where {what} belongs")
+        raise UnfitError(Code.WRONG_SHAPE, f"field {name!r} holds {kind_of(value)} where {what} belongs")
     elif shape != LIST and len(value) != shape[0]:
         raise UnfitError(
             Code.WRONG_SHAPE, f"field {name!r} holds a list of {len(value)} where {shape[0]} belong"
@@ -150,7 +185,8 @@ def _flatten(value: Any, shape: tuple[int, ...], dtype: DType, name: str, into: 
             _flatten(part, shape[1:], dtype, name, into)
 
 
-def _scalar(value: Any, dtype: DType, name: str) -> Any:
+def scalar(value: Any, dtype: DType, name: str) -> Any:
+    """The value as `dtype` has it, the one rule for all who read records; raises `UnfitError`."""
     if value is None:
         raise UnfitError(Code.NULL, f"field {name!r} is null")
     kind = type(value)
@@ -158,7 +194,7 @@ def _scalar(value: Any, dtype: DType, name: str) -> Any:
         return _integer(value, dtype, name)
     if kind not in _TYPES[dtype]:
         raise UnfitError(
-            Code.WRONG_TYPE, f"field {name!r} holds {_kind(value)} where a {dtype.value} belongs"
+            Code.WRONG_TYPE, f"field {name!r} holds {kind_of(value)} where a {dtype.value} belongs"
         )
     if dtype not in FLOATS:
         return value
@@ -189,6 +225,7 @@ def _integer(value: float, dtype: DType, name: str) -> int:
     return int(value)
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a value is, for people."""
     kind = _KINDS.get(type(value), type(value).__name__)
     return f"{kind} ({value[:20]!r})" if isinstance(value, str) else kind

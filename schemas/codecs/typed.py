@@ -7,6 +7,7 @@ not look into what it skips as closely as orjson: UTF-8 is therefore checked her
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from itertools import starmap
@@ -16,14 +17,22 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
+from schemas.codecs.matrices import FORMATS, MatrixReader, MatrixText, check_utf8
 from schemas.codecs.matrix import FLOATS, INT_BITS
 from schemas.tensors import LIST, Columns, DType, Input
 
-_FORMATS = {DType.FLOAT32: "f", DType.FLOAT64: "d", DType.INT32: "i", DType.INT64: "q", DType.BOOL: "?"}
+
+def fast_reader(inputs: Sequence[Input]) -> TypedReader | MatrixReader:
+    """The fastest reader for these inputs. Raises `ValueError` where there is none (text, a field twice)."""
+    try:
+        return MatrixReader(inputs)
+    except ValueError:
+        return TypedReader(inputs)
 
 
 class TypedReader:
-    """Reads the scalar and list fields of `inputs`. Raises `ValueError` where it cannot (text, matrices)."""
+    """Reads scalars, lists and matrices. Raises `ValueError` where it cannot: text, matrices of flags,
+    optional inputs other than numbers with a fraction."""
 
     def __init__(self, inputs: Sequence[Input]) -> None:
         fields = [(name, i) for i in inputs for name in i.fields]
@@ -35,13 +44,19 @@ class TypedReader:
         attributes = [f"f{k}" for k in range(len(names))]
         record = msgspec.defstruct(
             "Record",
-            [(a, _type(i)) for a, (_, i) in zip(attributes, fields, strict=True)],
+            [
+                (a, _type(i), None) if i.optional else (a, _type(i))
+                for a, (_, i) in zip(attributes, fields, strict=True)
+            ],
+            kw_only=True,
             rename=dict(zip(attributes, names, strict=True)),
             gc=False,
         )
         self._decode = msgspec.json.Decoder(record).decode
-        self._values = _flattener([len(i.fields) == 1 and bool(i.shape) for _, i in fields])
-        sizes = [(int(np.prod(i.shape, dtype=int)), _FORMATS[i.dtype]) for i in inputs]
+        self._values = _flattener([_matrix(i) if len(i.fields) == 1 else None for _, i in fields])
+        if any(i.optional for i in inputs):
+            self._values = _filled(self._values)
+        sizes = [(int(np.prod(i.shape, dtype=int)), FORMATS[i.dtype]) for i in inputs]
         # standard sizes ("="): packs without gaps, and refuses what overflows a float32 or an integer
         self._pack = struct.Struct("=" + "".join(f"{n}{f}" for n, f in sizes)).pack
         self._layout = np.dtype([(f"i{k}", i.dtype.numpy, i.shape) for k, i in enumerate(inputs)])
@@ -49,14 +64,12 @@ class TypedReader:
 
     def block(self, payloads: Sequence[bytes]) -> bytearray:
         """All payloads packed, or any exception where one of them is not as wanted."""
-        if not all(map(bytes.isascii, payloads)):
-            for payload in payloads:
-                payload.decode()
+        check_utf8(payloads)
         return bytearray().join(starmap(self._pack, map(self._values, map(self._decode, payloads))))
 
     def pack(self, values: Iterable[Any]) -> bytes:
         """Checked values of one record, in the order of the inputs, as `block` packs them."""
-        return self._pack(*values)
+        return self._pack(*(math.nan if v is None else v for v in values))
 
     def columns(self, packed: bytearray, count: int) -> Columns:
         if len(self._inputs) == 1:
@@ -68,6 +81,10 @@ class TypedReader:
 
 def _type(wanted: Input) -> Any:
     kind: Any
+    if wanted.optional:
+        if wanted.dtype not in FLOATS or wanted.shape:
+            raise ValueError(f"optional: {wanted.dtype.value}")
+        return float | None
     if wanted.dtype in FLOATS:
         kind = float  # integers are taken and become floats; bools and text are refused
     elif wanted.dtype in INT_BITS:
@@ -80,21 +97,37 @@ def _type(wanted: Input) -> Any:
     if len(wanted.fields) > 1 or not wanted.shape:
         return kind
     if len(wanted.shape) > 1:
-        raise ValueError(f"a list of lists: {wanted.shape}")
+        return msgspec.Raw
     return Annotated[list[kind], msgspec.Meta(min_length=wanted.shape[0], max_length=wanted.shape[0])]
 
 
-def _flattener(lists: Sequence[bool]) -> Callable[[Any], Sequence[Any]]:
-    if not any(lists):
+_Spread = Callable[[Any], Iterable[Any]]
+"""A value of a list or a matrix to its numbers in order."""
+
+
+def _filled(values: Callable[[Any], Sequence[Any]]) -> Callable[[Any], Sequence[Any]]:
+    """With NaN where an optional number is null or absent."""
+    return lambda record: [math.nan if v is None else v for v in values(record)]
+
+
+def _matrix(wanted: Input) -> _Spread | None:
+    if len(wanted.shape) < 2:
+        return iter if wanted.shape else None
+    text = MatrixText(wanted.dtype, wanted.shape)
+    return lambda raw: text.numbers((raw,))
+
+
+def _flattener(spread: Sequence[_Spread | None]) -> Callable[[Any], Sequence[Any]]:
+    if not any(spread):
         return msgspec.structs.astuple
-    if len(lists) == 1:
+    if spread == [iter]:
         return attrgetter("f0")
 
     def flat(record: Any) -> list[Any]:
         values: list[Any] = []
-        for value, several in zip(msgspec.structs.astuple(record), lists, strict=True):
-            if several:
-                values.extend(value)
+        for value, several in zip(msgspec.structs.astuple(record), spread, strict=True):
+            if several is not None:
+                values.extend(several(value))
             else:
                 values.append(value)
         return values

@@ -1,8 +1,9 @@
 """Records as events: typed columns with nulls, text and lists, in one Arrow batch a block.
 
 All encodings meet as JSON objects: Avro and protobuf records become one by their codec first (bytes in
-base64, NaN as null), so that one definition says what fits a column. Types are strict: a number in quotes,
-a float for an integer and a number for a bool do not fit; an integer fits a float64 column.
+base64, NaN as null), so that one definition says what fits a column, and it is that of serving: a whole float
+is the integer that it equals, of a repeated key the last value counts. Types are strict else: a number in
+quotes, a fraction for an integer and a number for a bool do not fit; an integer fits a float64 column.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from typing import Annotated, Any
 import msgspec
 import pyarrow as pa
 
-from schemas.codecs.base import Code
+from schemas.codecs.base import Code, UnfitError
 from schemas.codecs.factory import make_codec
+from schemas.codecs.json_text import parse_object
+from schemas.codecs.matrices import check_utf8
+from schemas.codecs.matrix import kind_of, scalar
 from schemas.features.declarations import Column, FeatureType, Source
 from schemas.features.feature_block import ARROW
-from schemas.tensors import BadRecord
+from schemas.tensors import BadRecord, DType
 
 _INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _TYPES: dict[FeatureType, Any] = {
@@ -31,6 +35,17 @@ _TYPES: dict[FeatureType, Any] = {
     FeatureType.INT64_LIST: list[_INT64],
     FeatureType.FLOAT64_LIST: list[float],
     FeatureType.STRING_LIST: list[str],
+}
+_LISTS = frozenset({FeatureType.INT64_LIST, FeatureType.FLOAT64_LIST, FeatureType.STRING_LIST})
+_DTYPES = {
+    FeatureType.INT64: DType.INT64,
+    FeatureType.FLOAT64: DType.FLOAT64,
+    FeatureType.BOOL: DType.BOOL,
+    FeatureType.STRING: DType.TEXT,
+    FeatureType.TIMESTAMP: DType.INT64,
+    FeatureType.INT64_LIST: DType.INT64,
+    FeatureType.FLOAT64_LIST: DType.FLOAT64,
+    FeatureType.STRING_LIST: DType.TEXT,
 }
 
 
@@ -51,12 +66,12 @@ class EventReader:
         self._codec = make_codec(source.codec)
         self._is_json = source.codec.kind == "json"
         self._max_bytes = source.codec.max_bytes
-        names = [f"f{i}" for i in range(len(self._columns))]
+        self._names = names = [f"f{i}" for i in range(len(self._columns))]
         fields = [_field(name, column) for name, column in zip(names, self._columns, strict=True)]
         rename = {name: column.name for name, column in zip(names, self._columns, strict=True)}
         # no cycles can arise: without it each record is one more object for the collector to follow
-        form = msgspec.defstruct("Event", fields, rename=rename, gc=False, kw_only=True)
-        self._decoder = msgspec.json.Decoder(form)
+        self._form = msgspec.defstruct("Event", fields, rename=rename, gc=False, kw_only=True)
+        self._decoder = msgspec.json.Decoder(self._form)
         self._getters = [attrgetter(name) for name in names]
         self.schema = pa.schema([(c.name, ARROW[c.type]) for c in self._columns])
 
@@ -64,6 +79,7 @@ class EventReader:
         """Never raises for what a payload holds: such a record is a `BadRecord`."""
         if self._is_json and payloads and max(map(len, payloads)) <= self._max_bytes and all(payloads):
             try:
+                check_utf8(payloads)
                 # a line cannot hold two records, nor half of one; a newline in JSON is mere space
                 found = self._decoder.decode_lines(b"\n".join(map(_one_line, payloads)))
             except Exception:
@@ -83,11 +99,21 @@ class EventReader:
                 bad.append(self._unparsable(row, payload))
                 continue
             try:
-                good.append(self._decoder.decode(text))
+                good.append(self._one(text))
                 rows.append(row)
-            except Exception as e:
-                bad.append(self._why(row, text, e))
+            except UnfitError as e:
+                bad.append(e.at(row))
         return Events(self._batch(good), rows, bad)
+
+    def _one(self, text: bytes) -> Any:
+        """One event. msgspec is quick and stricter than the rule, which has the last word."""
+        try:
+            check_utf8((text,))
+            return self._decoder.decode(text)
+        except Exception:
+            record = parse_object(text)
+        values = (_value(record, column) for column in self._columns)
+        return self._form(**dict(zip(self._names, values, strict=True)))
 
     def _batch(self, found: Sequence[Any]) -> pa.RecordBatch:
         arrays = [
@@ -102,23 +128,24 @@ class EventReader:
             return BadRecord(row, said[0].code, said[0].reason)
         return BadRecord(row, Code.UNPARSABLE.value, "the record is no object")
 
-    def _why(self, row: int, text: bytes, error: Exception) -> BadRecord:
-        said = self._codec.decode([text], ()).bad if self._is_json else ()
-        if said:
-            return BadRecord(row, said[0].code, said[0].reason)
-        reason = str(error).replace(" - at `$.", " in `").replace("`$", "`")[:200]
-        try:
-            record = msgspec.json.decode(text)
-        except Exception:
-            return BadRecord(row, Code.UNPARSABLE.value, f"not JSON: {reason}")
-        for column in self._columns:
-            if column.nullable:
-                continue
-            if column.name not in record:
-                return BadRecord(row, Code.MISSING_FIELD.value, f"the record has no {column.name!r}")
-            if record[column.name] is None:
-                return BadRecord(row, Code.NULL.value, f"{column.name!r} is null")
-        return BadRecord(row, Code.WRONG_TYPE.value, reason)
+
+def _value(record: dict[str, Any], column: Column) -> Any:
+    """A column's value by the rule that serving reads numbers by; raises `UnfitError`."""
+    name = column.name
+    if record.get(name) is None:
+        if column.nullable:
+            return None
+        if name not in record:
+            raise UnfitError(Code.MISSING_FIELD, f"the record has no {name!r}")
+        raise UnfitError(Code.NULL, f"{name!r} is null")
+    value, dtype = record[name], _DTYPES[column.type]
+    if column.type not in _LISTS:
+        return scalar(value, dtype, name)
+    if not isinstance(value, list):
+        raise UnfitError(Code.WRONG_TYPE, f"field {name!r} holds {kind_of(value)} where a list belongs")
+    if None in value:
+        raise UnfitError(Code.WRONG_TYPE, f"the list in {name!r} has a null")
+    return [scalar(item, dtype, name) for item in value]
 
 
 def _field(name: str, column: Column) -> Any:

@@ -18,6 +18,12 @@ DEFAULT_DEADLINE_MS = 100
 LONGEST_CHAIN = 16
 """Policies that may follow each other by `otherwise`."""
 
+LONGEST_PLAN = 100_000
+"""Bytes of a plan's JSON."""
+
+MOST_RULES = 64
+"""Rules of one route."""
+
 
 class _Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="policy"):
     otherwise: Policy | None = None
@@ -159,6 +165,8 @@ def read_plan(data: bytes | str) -> Plan:
 
     Raises `PlanError` with what is wrong and where, also for a plan that contradicts itself.
     """
+    if len(data) > LONGEST_PLAN:
+        raise PlanError(f"not a plan: it has {len(data)} characters, and {LONGEST_PLAN} are the most")
     try:
         plan = msgspec.json.decode(data or b"{}", type=Plan)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as e:
@@ -226,6 +234,8 @@ def _check_route(route: Route, shadows: Sequence[str]) -> None:
         case ByRule(rules=rules, otherwise=otherwise):
             if not rules:
                 raise PlanError("the route 'rules' must have at least one rule")
+            if len(rules) > MOST_RULES:
+                raise PlanError(f"the route has {len(rules)} rules, and {MOST_RULES} are the most")
             for number, rule in enumerate(rules, 1):
                 if not rule.when.strip():
                     raise PlanError(f"rule {number} of the route has no condition in when")

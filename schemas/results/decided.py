@@ -19,6 +19,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from schemas.codecs.json_text import parse_json
 from schemas.results.records import Outcome
 from schemas.results.results import DIGEST_DIGITS, Identity, Scored, json_column, open_bodies, read_result
 
@@ -151,7 +152,7 @@ def write_decided(
 def read_decided(data: bytes) -> Decided:
     """Read a decided result back. Raises `ValueError` where `data` is none."""
     result = read_result(data)
-    stamp = orjson.loads(data)["millrace"]
+    stamp = parse_json(data)["millrace"]
     found = stamp.get("answers")
     if not isinstance(found, dict) or not all(isinstance(a, dict) for a in found.values()):
         raise ValueError("not a decided result: its stamp has no answers of candidates")

@@ -18,6 +18,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from schemas.codecs.base import UnfitError
+from schemas.codecs.json_text import parse_json
 from schemas.results.records import Outcome
 
 DIGEST_DIGITS = 16
@@ -118,7 +120,10 @@ def write_results(
 
 def read_result(data: bytes) -> Scored:
     """Read a result back. Raises `ValueError` where `data` is none."""
-    record = orjson.loads(data)
+    try:
+        record = parse_json(data)
+    except UnfitError as e:
+        raise ValueError(f"not a result: {e.reason}") from None
     stamp = record.pop("millrace", None) if isinstance(record, dict) else None
     if not isinstance(stamp, dict):
         raise ValueError("not a result: it is no JSON object with an object in the field 'millrace'")

@@ -24,7 +24,7 @@ from schemas.plans.plan import Majority, read_plan
 from schemas.results.records import ModelToServeStats, Outcome, encode
 from schemas.results.results import Identity, Stamp, write_results
 from schemas.tensors import DType, Input, Output
-from udfs.models import loading
+from udfs.models import content, loading
 from udfs.models.descriptor import DECIDE, WITHDRAW, parse
 from udfs.models.digest import digest_of
 
@@ -65,7 +65,7 @@ def fake_runtime(monkeypatch):
 
     module.refuse, module.load = False, load
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(loading, "RUNTIMES", dict.fromkeys(loading.RUNTIMES, module.__name__))
+    monkeypatch.setattr(content, "RUNTIMES", dict.fromkeys(content.RUNTIMES, module.__name__))
     return module
 
 
@@ -199,9 +199,9 @@ def test_a_surprise_is_one_sentence_and_shows_its_place_on_request(run, fake_run
     assert "Traceback" in run("check-model", model, env={"MILLRACE_DEBUG": "1"}).stderr
 
 
-def test_types_are_seen_from_the_content(tmp_path):
-    def made(name, content):
-        (tmp_path / name).write_bytes(content)
+def test_types_are_seen_from_the_data(tmp_path):
+    def made(name, data):
+        (tmp_path / name).write_bytes(data)
         return tmp_path / name
 
     assert type_of(made("a", PMML)) == "PMML"

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from schemas.codecs import json_codec
 from schemas.codecs.base import Codec
 from schemas.codecs.json_codec import JsonCodec
+from schemas.codecs.matrices import MatrixReader
+from schemas.codecs.typed import TypedReader
 from schemas.tensors import BadRecord, DType, Input
 
 FIELDS = ("a", "b b", "c")
@@ -157,6 +158,79 @@ def test_both_ways_give_the_same_reasons(block: list[bytes]):
     assert JsonCodec().decode(block, MATRIX).bad == by_orjson().decode(block, MATRIX).bad
 
 
+GRID = (Input("m", DType.FLOAT32, (2, 3), ("m",)),)
+BESIDE = (
+    Input("a", DType.FLOAT64, (), ("a",)),
+    Input("g", DType.INT64, (2, 1, 2), ("g",)),
+    Input("v", DType.FLOAT64, (2,), ("v",)),
+    Input("m", DType.FLOAT64, (2, 3), ("m",)),
+)
+GRIDS = [b"[[1,2,3],[4,5,6.5]]", b"[[[1,2]],[[3,-4]]]", b" [ [0,1,2] , [3,4,5e0 ] ]\n"]
+ODD_GRIDS = [
+    b"[[1,2],[3,4,5,6]]",
+    b"[[1,2,3],[4,5]]",
+    b"[1,2,3,4,5,6]",
+    b"[[1,2,3],[4,5,6],[7,8,9]]",
+    b"[]",
+    b"[[],[]]",
+    b"[[[1,2,3]],[4,5,6]]",
+    b"[[1,2,3],[4,5,null]]",
+    b'[[1,2,3],[4,5,"6"]]',
+    b"[[1,2,3],[4,5,true]]",
+    b'["[[1,2,3],[4,5,6]]"]',
+    b"[[1,2,3],[4,5,1e999]]",
+    b"[[1,2,3],[4,5,1e39]]",
+    b"[[1,2,3],[4,5,NaN]]",
+    b"[[1,2,3],[4,5 6]]",
+    b"[[1,2,3],[4,5,]]",
+    b"[[1,2,3],4[5,6]]",
+    b"[[1,2,3],[4,5,6]-]",
+    b"[[1,2,3],[4,5,01]]",
+    b"[[1,2,3],[4,5,.5]]",
+    b"[[1,2,3],[4,5,+1]]",
+    b"[[1,2,3],[4,5,1e]]",
+    b"[[1,2,3],[4,5,--1]]",
+    b"null",
+    b"7",
+    b"[[[1,2]],[[3,9223372036854775808]]]",
+    b"[[[1,2]],[[3,4.0]]]",
+    b"[[[1,2]],[[3,4.5]]]",
+    b'{"m":[[1,2,3]]}',
+    b"[[1,2,3],[4,5,123456789012345678901234567890]]",
+    b"[[1,2,3],[4,5,-0]]",
+]
+grids = st.sampled_from(GRIDS * 4 + ODD_GRIDS) | st.builds(
+    lambda grid, at, junk, cut: grid[: at % len(grid)] + junk + grid[at % len(grid) + cut :],
+    st.sampled_from(GRIDS),
+    st.integers(0, 40),
+    st.sampled_from([b"", b"[", b"]", b",", b" ", b"1", b"-", b".", b"e", b'"', b"{", b"0", b"\xff"]),
+    st.integers(0, 2),
+)
+gridded = st.builds(
+    lambda m, g, v, a: b'{"g":%b,"z":"\xc3\xa9","m":%b,"v":%b,"a":%b}' % (g, m, v, a),
+    grids,
+    st.sampled_from([GRIDS[1]] * 3) | grids,
+    st.sampled_from([b"[1,2]"] * 5 + [b"[1]", b"[1,[2]]", b"7"]),
+    values | st.just(b"1"),
+)
+
+
+@pytest.mark.parametrize("inputs", [GRID, BESIDE], ids=["alone", "beside others"])
+@given(block=st.lists(gridded, max_size=8))
+@example(block=[b'{"a":1,"g":%b,"v":[1,2],"m":%b}' % (GRIDS[1], m) for m in GRIDS + ODD_GRIDS])
+@example(block=[b'{"a":1,"g":%b,"v":[1,2],"m":%b}' % (g, GRIDS[0]) for g in GRIDS + ODD_GRIDS])
+@example(block=[b'{"a":1,"g":%b,"v":[1,2],"m":%b}' % (GRIDS[1], GRIDS[0])] * 900)
+@settings(max_examples=400, deadline=None)
+def test_matrices_are_read_the_same_both_ways(inputs: tuple[Input, ...], block: list[bytes]):
+    fast, plain = JsonCodec().decode(block, inputs), by_orjson().decode(block, inputs)
+    assert fast.bad == plain.bad
+    assert fast.count == plain.count
+    for i in inputs:
+        assert fast.columns[i.name].dtype == i.dtype.numpy
+        np.testing.assert_array_equal(fast.columns[i.name], plain.columns[i.name])
+        assert fast.columns[i.name].shape == (fast.count, *i.shape)
+
+
 @pytest.mark.parametrize("codec", [JsonCodec(), by_orjson()], ids=["typed", "orjson"])
 @pytest.mark.parametrize(("payload", "code"), EVIL.items(), ids=lambda v: repr(v[:30]))
 def test_a_bad_record_is_named_and_its_neighbours_are_scored(codec: Codec, payload: bytes, code: str):
@@ -240,4 +314,6 @@ def test_to_json_is_the_payload_or_nothing():
 
 def test_the_fast_way_is_in_use():
     pytest.importorskip("msgspec")
-    assert isinstance(JsonCodec()._plan(MATRIX), json_codec.TypedReader)
+    assert isinstance(JsonCodec()._plan(MATRIX), TypedReader)
+    assert isinstance(JsonCodec()._plan(GRID), MatrixReader)
+    assert isinstance(JsonCodec()._plan(BESIDE), TypedReader)

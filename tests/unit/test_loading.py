@@ -263,11 +263,12 @@ def test_generated_numbers_are_within_their_bounds(dtype, bounds):
 
 def test_a_runtime_s_own_values_replace_the_generated_ones(policy, made):
     class Coloured(Sum):
-        valid_values: ClassVar = {"x": ["red", "green"]}
-
         def __init__(self, artifact, wanted):
             super().__init__(artifact, wanted)
             self.inputs = (Input("x", DType.TEXT, (), ("colour",)),)
+
+        def sample(self, count):
+            return {"x": np.array([["red", "green"][k % 2] for k in range(count)], object)}
 
         def predict(self, columns):
             self.batches += columns["x"].tolist()

@@ -80,8 +80,8 @@ def test_numbers_that_a_narrow_type_lacks_are_refused_by_row():
     ("inputs", "given", "words"),
     [
         ([tensor("x", (None, 2), "uint64")], (), "is of type uint64, which no record field holds"),
-        ([tensor("x", (4, 2))], (), r"takes 4 records a call.*--input 'x:float32\[2\]'"),
-        ([tensor("x", ())], (), r"shape \(\), which leaves no room for a block"),
+        ([tensor("x", (4, 2))], (), r"shape \(4, 2\).*say what one of them holds: --input 'x:float32\[2\]'"),
+        ([tensor("x", ())], (), "is one value for a whole call .* --constant x=1.0"),
         ([tensor("x", ("n", None))], (), "give its shape or its fields in the descriptor"),
         ([tensor("x", (None, 3))], (PartialInput("x", "float64"),), "float32 in the model and float64"),
         ([tensor("x", (None, 3))], (PartialInput("z"),), "has no input 'z'"),
@@ -121,10 +121,31 @@ def test_a_fixed_batch_is_filled_up_where_the_descriptor_states_a_record():
     assert runtime.predict({"x": x[:1]})["y"].shape == (1, 2)
 
 
+def test_one_record_a_call_needs_no_word():
+    made = onnx_model([node("Neg", ["x"], ["y"])], [tensor("x", (1, 2))], [tensor("y", (1, 2))])
+    assert loaded(made).predict({"x": X})["y"].tolist() == (-X).tolist()
+
+
+def test_constants_are_given_at_each_call():
+    nodes = [node("Cast", ["on"], ["f"], to=1), node("Mul", ["x", "f"], ["on_x"]),
+             node("Add", ["on_x", "shift"], ["y"])]  # fmt: skip
+    made = onnx_model(nodes, [tensor("x"), tensor("on", (), "bool"), tensor("shift", (2,))])
+    runtime = loaded(made, PartialInput("on", constant="true"), PartialInput("shift", constant="[1, 2.5]"))
+    assert [i.name for i in runtime.inputs] == ["x"]
+    assert runtime.predict({"x": X})["y"].tolist() == (X + np.array([1, 2.5])).tolist()
+    for on, shift, words in (
+        ("1", "[1, 2]", "constant 1 of input 'on' cannot be used: the model takes bool"),
+        ("true", "[1]", r"has the shape \(1,\), and the model takes \(2,\)"),
+        ("true", "[1, ", "cannot be used"),
+    ):
+        with pytest.raises(InputsError, match=words):
+            loaded(made, PartialInput("on", constant=on), PartialInput("shift", constant=shift))
+
+
 def test_fixed_batches_must_agree():
     made = onnx_model([node("Concat", ["x", "z"], ["y"], axis=0)], [tensor("x", (4, 2)), tensor("z", (2, 2))])
     given = PartialInput("x", shape=(2,)), PartialInput("z", shape=(2,))
-    with pytest.raises(InputsError, match="export with one first dimension"):
+    with pytest.raises(InputsError, match="the inputs take 2 and 4 records at once"):
         loaded(made, *given)
 
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from millrace.cli import app
-from millrace.package import type_of
+from millrace.package import _KNOWN_BY, type_of
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import DigestError, UnsafeModelError
 from schemas.results.answers import AnswerOutcome, from_columns
@@ -44,6 +44,7 @@ def test_every_type_has_a_runtime_module():
 
     for module in RUNTIMES.values():
         assert callable(importlib.import_module(module).load)
+    assert set(_KNOWN_BY) == set(RUNTIMES)
 
 
 def test_a_model_goes_through_all_steps_and_scores_records(tmp_path):

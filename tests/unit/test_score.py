@@ -30,7 +30,7 @@ from schemas.results.records import Outcome
 from schemas.results.results import read_result
 from schemas.tensors import DType, Input, Output
 from tests.serving_fakes import batch_of, loaded_model
-from udfs.models import loading
+from udfs.models import content, loading
 from udfs.serving.scoring import score
 
 PMML = b'<?xml version="1.0"?><PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"/>'
@@ -72,7 +72,7 @@ def model(tmp_path, monkeypatch):
     module = types.ModuleType("millrace_fake_sum")
     module.load = lambda artifact, wanted: Sum(wanted)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(loading, "RUNTIMES", dict.fromkeys(loading.RUNTIMES, module.__name__))
+    monkeypatch.setattr(content, "RUNTIMES", dict.fromkeys(content.RUNTIMES, module.__name__))
     path = tmp_path / "m.pmml"
     path.write_bytes(PMML)
     return path

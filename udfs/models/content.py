@@ -98,7 +98,10 @@ class _Rows:
     def columns(self, count: int) -> Columns:
         if self._columns is not None:
             return smoke_test.repeated(self._columns, self.given, count)
-        # A runtime may know which values its inputs take: categories and intervals that PMML declares.
+        # A runtime may know rows that it has results for, or which values its inputs take.
+        sample = getattr(self._runtime, "sample", None)
+        if sample is not None and (known := sample(count)) is not None:
+            return known
         valid, ranges = (getattr(self._runtime, name, None) for name in ("valid_values", "ranges"))
         return smoke_test.generated(self._runtime.inputs, count, valid, ranges)
 

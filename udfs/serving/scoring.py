@@ -138,8 +138,11 @@ def _predict(
         _check_shapes(answer, model)
         bad = _not_finite(answer, len(rows))
     except PredictError as e:
-        if len(rows) == 1 or isinstance(e, (_WrongShapeError, UnresponsiveError)) or not go_on():
-            reasons.update((int(row), str(e)) for row in rows)
+        if 0 < len(e.rows) < len(rows) and go_on():
+            return _without(model, columns, rows, e.rows, reasons, go_on)
+        whole = isinstance(e, (_WrongShapeError, UnresponsiveError)) or len(e.rows) == len(rows)
+        if len(rows) == 1 or whole or not go_on():
+            reasons.update((int(row), e.rows.get(at, str(e))) for at, row in enumerate(rows))
             return []
         middle = len(rows) // 2
         halves = [slice(0, middle), slice(middle, None)]
@@ -153,6 +156,17 @@ def _predict(
     reasons.update((int(row), "the model's answer is not finite") for row in rows[bad])
     keep = ~bad
     return [(rows[keep], {n: c[keep] for n, c in answer.items()})] if keep.any() else []
+
+
+def _without(  # noqa: PLR0917
+    model: LoadedModel, columns: Columns, rows: NDArray, bad: Mapping[int, str], reasons: dict[int, str],
+    go_on: Callable[[], bool],
+) -> list[Score]:  # fmt: skip
+    """Scores of the rows that the model did not refuse by name."""
+    reasons.update((int(rows[at]), reason) for at, reason in bad.items())
+    keep = np.ones(len(rows), bool)
+    keep[list(bad)] = False
+    return _predict(model, {n: c[keep] for n, c in columns.items()}, rows[keep], reasons, go_on)
 
 
 def _check_shapes(answer: Columns, model: LoadedModel) -> None:

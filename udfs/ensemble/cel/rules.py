@@ -7,22 +7,27 @@ numbers `double`; objects are maps, arrays lists.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import celpy
 import numpy as np
 from celpy import celtypes
-from celpy.evaluation import CELEvalError, base_functions
+from celpy.evaluation import Activation, CELEvalError, base_functions
 from lark import Tree
 from numpy.typing import NDArray
 
 from schemas.errors import PlanError
+from schemas.expression_bounds import shown
+from udfs.ensemble.cel.bounds import MACROS, CelBounds, excess_of_text, excess_of_tree
+from udfs.ensemble.cel.budget import BoundedEvaluator, Budget, SpentError
 from udfs.ensemble.cel.columns import NotCoveredError
 from udfs.ensemble.cel.compiler import VARIABLE, ColumnRule, bare, fits_int, to_double
 from udfs.ensemble.cel.operators import OPERATORS
 
-_MACROS = frozenset({"all", "exists", "exists_one", "map", "filter", "min", "reduce"})
+_SPENT_BATCHES = 3  # in a row, after which a rule is not evaluated any more
+_SHOWN = 200
+_VALUES_A_STEP = 4
 _TYPES = frozenset(
     {"bool", "bytes", "double", "duration", "int", "list", "map", "null_type", "string", "timestamp", "type"}
     | {"uint"}
@@ -31,56 +36,115 @@ _FUNCTIONS = frozenset(base_functions) | _TYPES | {"has", "dyn"}
 
 
 class CelRule:
-    """One rule. Raises `PlanError` for an expression that cannot be parsed, or names what does not exist.
+    """One rule. Raises `PlanError` for an expression that cannot be parsed, names what does not exist, or is
+    too long, too deep or too dear.
+
+    Evaluation has a budget for each micro-batch; what comes after its end counts as an evaluation that
+    failed. A rule that uses it up three times in a row is `spent`, and not true of any record from then on.
 
     `fields`: the fields of the record that it looks at; None where it looks at the record as a whole.
     `by_columns`: whether batches are evaluated as columns where types allow, or always record by record.
     """
 
-    def __init__(self, when: str) -> None:
+    def __init__(self, when: str, bounds: CelBounds | None = None) -> None:
         self.when = when
+        self._bounds = bounds or CelBounds()
+        self.spent = False
+        self._spent_batches = 0
         try:
-            environment = celpy.Environment()
-            self._tree = environment.compile(when)
-            self._program = environment.program(self._tree, functions=OPERATORS)
+            self._read()
+        except PlanError:
+            raise
+        except Exception as e:  # also of recursion and memory: whatever it is, it is this rule's fault
+            raise PlanError(f"the rule {shown(when)} cannot be read: {type(e).__name__}") from None
+
+    def _read(self) -> None:
+        about = f"the rule {shown(self.when)}"
+        if excess := excess_of_text(self.when, self._bounds):
+            raise PlanError(f"{about} {excess}")
+        environment = celpy.Environment()
+        try:
+            self._tree = environment.compile(self.when)
         except Exception as e:  # lark's and cel-python's errors have no root of their own
             where = f" (line {e.line}, column {e.column})" if isinstance(e, celpy.CELParseError) else ""
-            raise PlanError(f"the rule {when!r} is no CEL expression{where}") from None
+            raise PlanError(f"{about} is no CEL expression{where}") from None
+        if excess := excess_of_tree(self._tree, self._bounds):
+            raise PlanError(f"{about} {excess}")
         strange = sorted(_strange(self._tree))
         if strange:
-            raise PlanError(f"the rule {when!r} names {', '.join(strange)}; rules are about {VARIABLE!r}")
+            raise PlanError(f"{about} names {', '.join(strange)[:_SHOWN]}; rules are about {VARIABLE!r}")
+        self._annotations = environment.annotations
         self.fields = _fields(self._tree)
         self._columns = ColumnRule.of(self._tree)
+        self._cost = sum(1 for _ in self._tree.iter_subtrees())
         self.by_columns = self._columns is not None
 
     def holds(self, records: Sequence[Any]) -> NDArray[np.bool_]:
         """For each record whether the rule is true of it; an evaluation that fails is not true."""
-        if self._columns is None:
-            return self._one_by_one(records)
         true = np.zeros(len(records), dtype=bool)
-        for rows, part in self._columns.groups(records):
-            try:
-                true[rows] = self._columns.holds(part)
-            except NotCoveredError:
-                true[rows] = self._one_by_one([records[row] for row in rows])
+        if self.spent:
+            return true
+        budget = self._budget()
+        try:
+            if self._columns is None:
+                self._one_by_one(records, range(len(records)), true, budget)
+            else:
+                self._by_groups(self._columns, records, true, budget)
+            self._spent_batches = 0
+        except SpentError:
+            self._spent_batches += 1
+            self.spent = self._spent_batches >= _SPENT_BATCHES
         return true
-
-    def _one_by_one(self, records: Sequence[Any]) -> NDArray[np.bool_]:
-        return np.fromiter((self.holds_one(record) for record in records), dtype=bool, count=len(records))
 
     def holds_one(self, record: Mapping[str, Any]) -> bool:
         """The same by cel-python, for one record: right for every expression, some 100 us or more."""
+        return self._holds(record, self._budget())
+
+    def _budget(self) -> Budget:
+        bounds = self._bounds
+        return Budget(bounds.batch_steps, bounds.record_steps, bounds.value)
+
+    def _by_groups(
+        self, columns: ColumnRule, records: Sequence[Any], true: NDArray[np.bool_], budget: Budget
+    ) -> None:
+        for rows, part in columns.groups(records):
+            budget.begin()
+            budget.spend(self._cost)
+            try:
+                true[rows] = columns.holds(part)
+            except NotCoveredError:
+                self._one_by_one(records, rows, true, budget)
+            except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError, MemoryError):
+                continue  # as an evaluation that failed
+
+    def _one_by_one(
+        self, records: Sequence[Any], rows: Iterable[int], true: NDArray[np.bool_], budget: Budget
+    ) -> None:
+        for row in rows:
+            true[row] = self._holds(records[row], budget)
+
+    def _holds(self, record: Mapping[str, Any], budget: Budget) -> bool:
+        """Raises `SpentError` where the micro-batch's budget is used up."""
+        budget.begin()
+        activation = Activation(annotations=self._annotations, functions=OPERATORS)
         try:
-            answer = self._program.evaluate({VARIABLE: to_cel(record)})
+            context = {VARIABLE: to_cel(record, budget)}
+            answer = BoundedEvaluator(self._tree, activation, budget).evaluate(context)
         except CELEvalError:
             return False
-        except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError, AttributeError):
+        except SpentError as e:
+            if e.whole:
+                raise
+            return False
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError):
             return False  # what a function of cel-python raised past its own error values
+        except (RecursionError, MemoryError):
+            return False
         return isinstance(answer, (celtypes.BoolType, bool)) and bool(answer)
 
 
-def to_cel(value: Any) -> Any:  # noqa: PLR0911
-    """A JSON value for cel-python."""
+def to_cel(value: Any, budget: Budget | None = None) -> Any:  # noqa: PLR0911
+    """A JSON value for cel-python. Raises `SpentError`."""
     if value is None:
         return None
     if isinstance(value, bool):
@@ -91,9 +155,11 @@ def to_cel(value: Any) -> Any:  # noqa: PLR0911
         return celtypes.DoubleType(value)
     if isinstance(value, str):
         return celtypes.StringType(value)
+    if budget is not None:
+        budget.spend(len(value) // _VALUES_A_STEP)
     if isinstance(value, list):
-        return celtypes.ListType([to_cel(v) for v in value])
-    return celtypes.MapType({celtypes.StringType(k): to_cel(v) for k, v in value.items()})
+        return celtypes.ListType([to_cel(v, budget) for v in value])
+    return celtypes.MapType({celtypes.StringType(k): to_cel(v, budget) for k, v in value.items()})
 
 
 def _fields(tree: Tree) -> frozenset[str] | None:
@@ -108,11 +174,11 @@ def _strange(tree: Tree) -> set[str]:
     calls = list(_all(tree, "member_dot_arg"))
     bound = {VARIABLE} | _TYPES
     for call in calls:
-        if str(call.children[1]) in _MACROS and len(call.children) > 2:
+        if str(call.children[1]) in MACROS and len(call.children) > 2:
             first = bare(call.children[2].children[0])
             bound |= {str(first.children[0])} if _is_ident(first, None) else set()
     named = {str(ident.children[0]) for ident in _all(tree, "ident")} - bound
-    called = {str(call.children[1]) for call in calls} - _MACROS
+    called = {str(call.children[1]) for call in calls} - MACROS
     called |= {str(call.children[0]) for call in _all(tree, "ident_arg")}
     dotted = {f".{node.children[0]}" for kind in ("dot_ident", "dot_ident_arg") for node in _all(tree, kind)}
     return named | (called - _FUNCTIONS) | dotted

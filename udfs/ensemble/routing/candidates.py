@@ -75,6 +75,10 @@ class Candidates:
             del self._known[forgotten]
         return next(iter(self._plans.withdraw(name)), None) if name else None
 
+    def drop_plan(self) -> list[LogEntry]:
+        """Forget the plan in force, so that the default is: its entry, to be published again."""
+        return self._plans.withdraw("")
+
     def all(self) -> dict[str, Candidate]:
         """The candidates by name, in order of their first announcement."""
         return {

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
-import orjson
 
 from schemas.codecs.base import Codec
+from schemas.codecs.json_text import parse_object
 
 Record = dict[str, Any]
+_LONG = re.compile(rb"\d{19}")
 
 
 class RecordFields:
@@ -34,16 +36,14 @@ class RecordFields:
                 if not payload.isascii():
                     payload.decode()  # msgspec does not look at what it passes over
                 values = msgspec.structs.astuple(self._decode(payload))
-                return _present(self._names, values)
+                if not _LONG.search(payload):  # else a number may be one that the codec reads as a double
+                    return _present(self._names, values)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 pass  # the codec has the last word
         text = self._codec.to_json(payload)
         if text is None:
             return None
-        try:
-            record = orjson.loads(text)
-        except orjson.JSONDecodeError:  # a number beyond a double: the codec lets it pass, no rule can see it
-            return None
+        record = parse_object(text)  # the codec has seen that it can be parsed
         names = self._names
         return record if names is None else {name: record[name] for name in names if name in record}
 

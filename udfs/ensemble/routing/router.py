@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from schemas.codecs.base import Codec
-from schemas.errors import ModelError
+from schemas.errors import ModelError, PlanError
 from schemas.micro_batch import MicroBatch, in_slices
 from schemas.plans.plan import read_plan, write_plan
 from schemas.results.answers import Expectation, Request
@@ -73,12 +73,21 @@ class Router:
     def knows(self, data_type: str) -> bool:
         return data_type in self._types
 
-    def restore(self, data_type: str, stored: bytes | None) -> None:
-        """Take over the state of a data type. Raises `PlanError` where the plan can no longer be followed."""
+    def restore(self, data_type: str, stored: bytes | None) -> list[ModelEvent]:
+        """Take over the state of a data type. A plan that can no longer be followed is refused, as one that
+        comes anew would be, and the default is in force: returns the event."""
         candidates = Candidates.decode(stored)
-        routing = self._routing(candidates.plan_text())
+        sent = []
+        try:
+            routing = self._routing(candidates.plan_text())
+        except ModelError as e:
+            gone = candidates.drop_plan()
+            routing = self._routing("")
+            sent = [self._event(EventKind.REFUSED, one.announcement(), e) for one in gone]
         known = self._types[data_type] = _DataType(candidates, routing, write_plan(routing.plan))
+        known.revision += len(sent)
         _refresh(known)
+        return sent
 
     def log(self, data_type: str) -> bytes:
         """The state of a data type, to be stored by the caller."""
@@ -158,7 +167,12 @@ class Router:
         return [self._event(EventKind.DECIDES, entry.announcement(), reason=routing.warning)]
 
     def _routing(self, plan: str) -> Routing:
-        return Routing(read_plan(plan), self._codec, self._raw_json)
+        try:
+            return Routing(read_plan(plan), self._codec, self._raw_json)
+        except ModelError:
+            raise
+        except Exception as e:  # whatever a plan makes of the code that reads it, it is refused for
+            raise PlanError(f"the plan of {len(plan)} characters cannot be read: {type(e).__name__}") from e
 
     def _event(
         self, kind: EventKind, about: Announcement, error: ModelError | None = None, reason: str = ""

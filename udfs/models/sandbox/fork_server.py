@@ -3,9 +3,10 @@
 It runs no model itself and starts no thread, so that what it forks is whole. It ends, with all that it
 forked, when the process that started it closes the control socket or is gone.
 
-Control messages are JSON datagrams. `fork` comes with two descriptors, the channel of the new process and
-its standard error, and is answered with `pid`; `end` kills a process and those that it started, and is
-answered with its `status`, as `waitpid` gives it.
+Control messages are JSON datagrams. One that names a `function` comes with two descriptors, the channel of
+the new process and its standard error, and is answered with its `pid`; the `modules` that it needs are
+imported before, once. `end` kills a process and those that it started, and is answered with its `status`, as
+`waitpid` gives it.
 """
 
 from __future__ import annotations
@@ -34,17 +35,15 @@ def main() -> None:
     network_cut = cut_off_network()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us
     try:
-        for name in json.loads(sys.argv[2]):
-            _import(name)
+        _import_missing(json.loads(sys.argv[2]), set())
     except Exception as e:
         _answer(control, {"failed": f"{type(e).__name__}: {e}"[:1000]})
         return
-    gc.collect()
-    gc.freeze()  # pages that no collection touches stay shared
     _answer(control, {"ready": os.getpid(), "threads": len(os.listdir("/proc/self/task"))})
     children: set[int] = set()
+    imported: set[str] = set()
     try:
-        while _one(control, children, network_cut):
+        while _one(control, children, imported, network_cut):
             pass
     finally:
         for pid in list(children):
@@ -59,13 +58,31 @@ def _import(name: str) -> None:
         getattr(found, function)()
 
 
-def _one(control: socket.socket, children: set[int], network_cut: bool) -> bool:
+def _import_missing(names: list[str], imported: set[str]) -> None:
+    missing = [name for name in names if name not in imported]
+    if missing:
+        gc.unfreeze()
+        for name in missing:
+            _import(name)
+            imported.add(name)
+        gc.collect()
+        gc.freeze()  # pages that no collection touches stay shared
+
+
+def _one(control: socket.socket, children: set[int], imported: set[str], network_cut: bool) -> bool:
     data, descriptors, _, _ = socket.recv_fds(control, DATAGRAM, 2)
     if not data:
         return False
     asked = json.loads(data)
     if "end" in asked:
         _answer(control, {"status": _end(asked["end"], children)})
+        return True
+    try:
+        _import_missing(asked["modules"], imported)
+    except Exception as e:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        _answer(control, {"failed": f"{type(e).__name__}: {e}"[:1000]})
         return True
     parent = os.getpid()
     pid = os.fork()

@@ -52,7 +52,7 @@ class IsolatedPlace:
         self, announcement: Announcement, steps: LoadSteps, content: Content, scratch: Path
     ) -> tuple[Child, dict[str, Any]]:
         limits = self._server.spec.limits
-        child = forked(self._server, _KEEP, scratch)
+        child = forked(self._server, _KEEP, scratch, announcement)
         try:
             until = time.monotonic() + limits.deadline_seconds
             hand_over(child, announcement, steps, content, scratch)

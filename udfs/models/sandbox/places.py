@@ -17,10 +17,12 @@ from udfs.models.content import Content, build
 from udfs.models.descriptor import Announcement
 from udfs.models.load_steps import LoadSteps
 from udfs.models.runtimes.base import Runtime
+from udfs.models.runtimes.catalogue import RUNTIMES
 from udfs.models.sandbox import wire
 from udfs.models.sandbox.checking import CheckJob
 from udfs.models.sandbox.processes import Child, ForkServer
 
+_TENSORFLOW = "udfs.models.runtimes.tensorflow.session:configured_tensorflow"
 _CHECK = "udfs.models.sandbox.checking:check"
 _ERRORS: Mapping[str, type[ModelError]] = {
     name: kind
@@ -44,7 +46,7 @@ class CheckedPlace:
         """Raises the `ModelError` of the step that failed, there or here."""
         limits = self._server.spec.limits
         with timed(steps):
-            child = forked(self._server, _CHECK, scratch)
+            child = forked(self._server, _CHECK, scratch, announcement)
             try:
                 until = time.monotonic() + limits.deadline_seconds
                 hand_over(child, announcement, steps, content, scratch)
@@ -65,11 +67,18 @@ def timed(steps: LoadSteps) -> Iterator[None]:
         steps.report.seconds[_NO_STEP] = time.perf_counter() - started
 
 
-def forked(server: ForkServer, function: str, scratch: Path) -> Child:
-    """A process that may read `scratch` and write its folder `child` only."""
+def forked(server: ForkServer, function: str, scratch: Path, announcement: Announcement) -> Child:
+    """A process that may read `scratch` and write its folder `child` only, with the modules of the model's
+    types at hand."""
     own = scratch / _OWN
     own.mkdir(exist_ok=True)
-    return server.fork(function, readable=[str(scratch)], writable=[str(own)])
+    types = {announcement.model_type}
+    if announcement.graph is not None:
+        types = {node.model_type for node in announcement.graph.nodes if not node.combine}
+    modules = [RUNTIMES[name] for name in sorted(types) if name in RUNTIMES]
+    if any(".tensorflow." in module for module in modules):
+        modules.insert(0, _TENSORFLOW)
+    return server.fork(function, readable=[str(scratch)], writable=[str(own)], modules=modules)
 
 
 def hand_over(

@@ -15,18 +15,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from schemas.errors import SandboxError
-from udfs.models.runtimes.catalogue import RUNTIMES
 from udfs.models.sandbox import wire
 from udfs.models.sandbox.fork_server import DATAGRAM
 from udfs.models.sandbox.interpreter import clean_environment, python_executable
 from udfs.models.sandbox.limits import SandboxLimits
 
-WARM = (
-    "udfs.models.runtimes.tensorflow.session:configured_tensorflow",
-    *RUNTIMES.values(),
-    "udfs.models.sandbox.checking",
-)
-"""What the fork server imports, so that no process that it forks has to."""
+BASE = ("udfs.models.sandbox.checking", "udfs.models.sandbox.keeping")
+"""What a fork server imports when it starts; what models of a type need, when the first of them comes."""
 
 _LAST_WORDS = 400
 _CHATTER = re.compile(r"[IW]\d{4} |WARNING: All log messages before")  # of TensorFlow, when all is well
@@ -38,7 +33,7 @@ class ForkSpec:
     """What a fork server is made with; processes are forked with `limits`."""
 
     limits: SandboxLimits = field(default_factory=SandboxLimits)
-    modules: tuple[str, ...] = WARM
+    modules: tuple[str, ...] = BASE
     python: str | None = None
 
 
@@ -60,19 +55,28 @@ class ForkServer:
         with self._lock, suppress(SandboxError, OSError):  # told when it is needed
             self._start()
 
-    def fork(self, function: str, readable: Sequence[str] = (), writable: Sequence[str] = ()) -> Child:
+    def fork(
+        self,
+        function: str,
+        readable: Sequence[str] = (),
+        writable: Sequence[str] = (),
+        modules: Sequence[str] = (),
+    ) -> Child:
         """A process that runs `function` (`module:name`), called with its channel and what is in force.
 
-        It may read and write as `confinement.confine` says. Raises `SandboxError` where there is none to be
+        It may read and write as `confinement.confine` says, and has `modules` (or `module:function`, called)
+        imported. Raises `SandboxError` where there is none to be
         had within the time that the limits give.
         """
         ours, theirs = socket.socketpair()
         errors = os.memfd_create("errors", os.MFD_CLOEXEC)
         asked = {"function": function, "limits": asdict(self.spec.limits)}
-        asked |= {"readable": list(readable), "writable": list(writable)}
+        asked |= {"readable": list(readable), "writable": list(writable), "modules": list(modules)}
         try:
             with self._lock:
-                answer = self._asked(asked, [theirs.fileno(), errors])
+                answer = self._asked(asked, [theirs.fileno(), errors], self.spec.limits.start_seconds)
+                if "failed" in answer:
+                    raise SandboxError(f"a process for the model cannot be had: {answer['failed']}")
                 child = Child(self, answer["pid"], ours, errors)
                 self._children.add(child)
         except BaseException:
@@ -93,7 +97,7 @@ class ForkServer:
             if process is None or process.poll() is not None or child.server_number != self.starts:
                 return None  # its server is gone, and it was killed with that
             try:
-                return int(self._answered({"end": child.pid})["status"])
+                return int(self._asked({"end": child.pid}, [])["status"])
             except SandboxError:
                 return None
 
@@ -103,8 +107,14 @@ class ForkServer:
         process = self._process
         if process is not None and not self._ready:
             process.kill()  # else who waits for it holds the lock for as long as it imports
-        with self._lock:
+        if not self._lock.acquire(timeout=self.spec.limits.stop_seconds):
+            if process is not None:
+                process.kill()
+            self._lock.acquire()
+        try:
             self._stop()
+        finally:
+            self._lock.release()
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -146,17 +156,16 @@ class ForkServer:
             self._ready = True
         return control
 
-    def _asked(self, message: Mapping[str, Any], descriptors: list[int]) -> dict[str, Any]:
+    def _asked(
+        self, message: Mapping[str, Any], descriptors: list[int], seconds: float = _CONTROL_SECONDS
+    ) -> dict[str, Any]:
         control = self._running()
         try:
             socket.send_fds(control, [json.dumps(message).encode()], descriptors)
         except OSError as e:
             self._stop()
             raise SandboxError(f"the process that checks models has ended: {e}") from None
-        return self._heard(control, _CONTROL_SECONDS)
-
-    def _answered(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        return self._asked(message, [])
+        return self._heard(control, seconds)
 
     def _heard(self, control: socket.socket, seconds: float) -> dict[str, Any]:
         control.settimeout(seconds)

@@ -6,8 +6,7 @@ import base64
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import orjson
-
+from schemas.codecs.json_text import parse_json
 from schemas.results.records import DeadLetter, decode
 from udfs.features.base import Entity
 from udfs.io.folder_files import visible_files
@@ -24,7 +23,7 @@ def late_entities(letters: Path, view: str, entity: Sequence[str]) -> set[Entity
     found = set()
     for letter in _read(letters):
         if letter.data_type == view and letter.code == "late" and letter.raw:
-            event = orjson.loads(base64.b64decode(letter.raw))
+            event = parse_json(base64.b64decode(letter.raw))
             found.add(tuple(event[name] for name in entity))
     return found
 

@@ -16,14 +16,14 @@ from udfs.models.runtimes.tensor_inputs import BoundInput
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class InputTensor:
     """An input as it is bound to records, and the model's own element type of it."""
 
     bound: BoundInput
     element: Element
 
 
-def tensors_of(feeds: Iterable[Feed], columns: Columns) -> dict[str, NDArray]:
+def tensors_of(feeds: Iterable[InputTensor], columns: Columns) -> dict[str, NDArray]:
     """Input name -> tensor `(n, *inner)`. Raises `PredictError`."""
     made = {}
     for f in feeds:
@@ -37,22 +37,31 @@ def tensors_of(feeds: Iterable[Feed], columns: Columns) -> dict[str, NDArray]:
     return made
 
 
+@dataclass(frozen=True, slots=True)
+class Calling:
+    """`constants`: what each call is given beside the records. `batch`: the rows it must have, 0 for any."""
+
+    constants: Mapping[str, NDArray]
+    batch: int = 0
+
+
 def call(
-    session: Session, names: Sequence[str], arrays: Mapping[str, NDArray], count: int, batch: int
+    session: Session, names: Sequence[str], arrays: Mapping[str, NDArray], count: int, how: Calling
 ) -> list[NDArray]:
-    """Results for `count` rows. `batch`: the rows that each call must have, 0 for any. Raises `PredictError`.
+    """Results for `count` rows. Raises `PredictError`.
 
     A call that is short of rows has its last one repeated: values that are surely valid.
     """
+    batch = how.batch
     if not batch:
-        return session.run(names, arrays)
+        return session.run(names, {**arrays, **how.constants} if how.constants else arrays)
     parts = []
     for start in range(0, count, batch):
         some = {name: a[start : start + batch] for name, a in arrays.items()}
         missing = max(start + batch - count, 0)
         if missing:
             some = {n: np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for n, a in some.items()}
-        results = session.run(names, some)
+        results = session.run(names, {**some, **how.constants})
         if any(r.ndim == 0 or len(r) != batch for r in results):
             raise PredictError(f"the model does not answer with one row for each of {batch} records")
         parts.append([r[: batch - missing] for r in results])

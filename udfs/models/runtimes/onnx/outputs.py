@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from schemas.errors import LoadError, PredictError
 from schemas.tensors import DType, Output
 from udfs.models.runtimes.base import WantedSignature
-from udfs.models.runtimes.onnx.calls import Feed, call
+from udfs.models.runtimes.onnx.calls import Calling, InputTensor, call
 from udfs.models.runtimes.onnx.document import Answer
 from udfs.models.runtimes.onnx.session import OverdueError, Session
 from udfs.models.runtimes.onnx.tensors import Element, answered, element_of, fed
@@ -65,7 +65,9 @@ def chosen(offered: Sequence[Answer], wanted: WantedSignature) -> list[Chosen]:
     return list(made.values())
 
 
-def fetches(session: Session, feeds: Sequence[Feed], wanted: Sequence[Chosen], batch: int) -> list[Fetch]:
+def fetches(
+    session: Session, feeds: Sequence[InputTensor], wanted: Sequence[Chosen], how: Calling
+) -> list[Fetch]:
     """The tensors to fetch, with the shapes that they have in a call. Raises `LoadError`."""
     told = session.outputs()
     elements: dict[str, Element] = {}
@@ -78,7 +80,7 @@ def fetches(session: Session, feeds: Sequence[Feed], wanted: Sequence[Chosen], b
                 "export it as a tensor, or name other outputs in the descriptor"
             )
         elements[c.answer.tensor] = element
-    shapes = _shapes(session, feeds, list(elements), batch)
+    shapes = _shapes(session, feeds, list(elements), how)
     made = []
     for c in wanted:
         tensor = c.answer.tensor
@@ -100,20 +102,20 @@ def _outputs(wanted: Chosen, dtype: DType, shape: tuple[int, ...]) -> tuple[tupl
 
 
 def _shapes(
-    session: Session, feeds: Sequence[Feed], tensors: Sequence[str], batch: int
+    session: Session, feeds: Sequence[InputTensor], tensors: Sequence[str], how: Calling
 ) -> dict[str, tuple[int, ...]]:
     """The shapes behind the batch dimension: as a call shows, or as declared where it fails on blank rows.
 
     Files declare shapes that their models do not answer with; a text encoder knows no blank text.
     """
-    rows = batch or PROBE_ROWS
+    rows = how.batch or PROBE_ROWS
     arrays = {}
     for f in feeds:
         i = f.bound.input
         blank = np.full((rows, *i.shape), "" if i.dtype is DType.TEXT else 0, i.dtype.numpy)
         arrays[i.name] = fed(blank, f.element, i.name, f.bound.inner)
     try:
-        results = call(session, tensors, arrays, rows, batch)
+        results = call(session, tensors, arrays, rows, how)
     except OverdueError as e:
         raise LoadError(str(e)) from e
     except PredictError as e:

@@ -11,25 +11,27 @@ from numpy.typing import NDArray
 from schemas.errors import InputsError, LoadError, PredictError
 from schemas.tensors import Columns
 from udfs.models.runtimes.base import Artifact, WantedSignature
-from udfs.models.runtimes.onnx.calls import Feed, call, tensors_of
+from udfs.models.runtimes.onnx.calls import Calling, InputTensor, call, tensors_of
 from udfs.models.runtimes.onnx.document import answers, keep_only, parsed
 from udfs.models.runtimes.onnx.outputs import Fetch, chosen, fetches
 from udfs.models.runtimes.onnx.safety import Bounds, check
 from udfs.models.runtimes.onnx.session import Session
-from udfs.models.runtimes.onnx.tensors import ELEMENTS, model_tensor
-from udfs.models.runtimes.tensor_inputs import ModelTensor, bound_inputs
+from udfs.models.runtimes.onnx.tensors import ELEMENTS, constant, model_tensor
+from udfs.models.runtimes.tensor_inputs import bound_inputs
 
 MAX_SECONDS = 10.0
 
 
 class OnnxRuntime:
-    """A model in a session. `batch`: the number of rows that each call must have, 0 for any."""
+    """A model in a session. Made by `load`."""
 
-    def __init__(self, session: Session, feeds: Sequence[Feed], fetched: Sequence[Fetch], batch: int) -> None:
+    def __init__(
+        self, session: Session, feeds: Sequence[InputTensor], fetched: Sequence[Fetch], how: Calling
+    ) -> None:
         self.inputs = tuple(f.bound.input for f in feeds)
         self.outputs = tuple(o for f in fetched for o, _ in f.outputs)
         self._session: Session | None = session
-        self._feeds, self._fetched, self._batch = tuple(feeds), tuple(fetched), batch
+        self._feeds, self._fetched, self._how = tuple(feeds), tuple(fetched), how
         self._names = [f.tensor for f in fetched]
 
     def predict(self, columns: Columns) -> Columns:
@@ -41,7 +43,7 @@ class OnnxRuntime:
         if count == 0:  # some operators do not take it
             return {o.name: np.empty((0, *o.shape), o.dtype.numpy) for o in self.outputs}
         answer: dict[str, NDArray] = {}
-        results = call(self._session, self._names, arrays, count, self._batch)
+        results = call(self._session, self._names, arrays, count, self._how)
         for fetch, result in zip(self._fetched, results, strict=True):
             answer |= fetch.columns(result, count)
         return answer
@@ -60,7 +62,7 @@ def load(
 
     It is cut down to what the wanted outputs need; only that is judged, and only its inputs are asked of
     records. A ZipMap's output is one output a class, `output_class`. A model whose first dimension is fixed
-    is taken where the descriptor states the shape that one record has: blocks are cut and filled up to it.
+    is taken where it is 1, or the descriptor states the shape of one record: blocks are cut and filled up.
     `max_seconds` bounds each call of a model in which something repeats. Raises `UnsafeModelError`,
     `LoadError` and `InputsError`.
     """
@@ -73,16 +75,20 @@ def load(
     declared = [i for i in model.graph.input if i.name not in weights]
     if not declared:
         raise InputsError("the outputs depend on no input: choose others")
-    tensors = [model_tensor(i) for i in declared]
-    batch = _fixed_batch(tensors, wanted)
-    if batch:
-        tensors = [replace(t, shape=(None, *(t.shape or ())[1:])) for t in tensors]
+    constants = {
+        p.name: constant(p, i) for p in wanted.inputs if p.constant for i in declared if i.name == p.name
+    }
+    asked = [i for i in declared if i.name not in constants]
+    rest = replace(wanted, inputs=[p for p in wanted.inputs if p.name not in constants])
+    bound = bound_inputs([model_tensor(i) for i in asked], rest, fixed_batch=True)
+    if not bound:
+        raise InputsError("all inputs are constants: leave one to the records")
     feeds = [
-        Feed(b, ELEMENTS[i.type.tensor_type.elem_type])
-        for b, i in zip(bound_inputs(tensors, wanted), declared, strict=True)
+        InputTensor(b, ELEMENTS[i.type.tensor_type.elem_type]) for b, i in zip(bound, asked, strict=True)
     ]
+    how = Calling(constants, next((b.batch for b in bound if b.batch), 0))
     session = Session(model.SerializeToString() if cut else data, max_seconds if repeats else None)
-    return OnnxRuntime(session, feeds, fetches(session, feeds, wishes, batch), batch)
+    return OnnxRuntime(session, feeds, fetches(session, feeds, wishes, how), how)
 
 
 def _content(artifact: Artifact) -> bytes:
@@ -93,23 +99,3 @@ def _content(artifact: Artifact) -> bytes:
         return artifact.path.read_bytes()
     except OSError as e:
         raise LoadError(f"an ONNX model is one file: {e.strerror or e}") from e
-
-
-def _fixed_batch(tensors: Sequence[ModelTensor], wanted: WantedSignature) -> int:
-    """The first dimension where it is a number and the descriptor says what one record is of it, else 0."""
-    sizes = {t.shape[0] for t in tensors if t.shape}
-    if sizes <= {None}:
-        return 0
-    stated = {p.name for p in wanted.inputs if p.shape is not None}
-    for t in tensors:
-        if t.shape and t.shape[0] is not None and t.name not in stated:
-            record = f"{t.dtype or t.dtype_name}[{','.join(str(d or '?') for d in t.shape[1:])}]"
-            raise InputsError(
-                f"input {t.name!r} takes {t.shape[0]} records a call: export it with a first dimension of "
-                f"any size, or state what one record is, as in --input '{t.name}:{record}'"
-            )
-    if len(sizes) > 1:
-        said = ", ".join(str(s or "any number") for s in sizes)
-        raise InputsError(f"one input takes {said} of records a call: export with one first dimension")
-    (size,) = sizes
-    return size or 0

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import LoadError, PredictError
+from schemas.errors import InputsError, LoadError, PredictError
 from schemas.onnx_model_pb2 import Type, ValueInfo
 from schemas.tensors import DType
+from udfs.models.runtimes.base import PartialInput
 from udfs.models.runtimes.tensor_inputs import ModelTensor
 
 _SHOWN = 5  # rows that an error names
@@ -59,6 +61,29 @@ def model_tensor(value: ValueInfo) -> ModelTensor:
             f"input {value.name!r} is no dense tensor (a sequence, a map or sparse): export one a column"
         )
     return ModelTensor(value.name, *_typed(value.type), _shape(value.type))
+
+
+def constant(given: PartialInput, value: ValueInfo) -> NDArray:
+    """The array of an input that the descriptor gives as JSON. Raises `InputsError` where it does not fit."""
+    about = f"the constant {given.constant} of input {given.name!r}"
+    declared = model_tensor(value)
+    element = ELEMENTS.get(value.type.tensor_type.elem_type)
+    if element is None:
+        raise InputsError(f"{about} cannot be given: the input is of type {declared.dtype_name}")
+    kinds = {"f": (int, float), "b": (bool,), "O": (str,)}.get(element.numpy.kind, (int,))
+    try:
+        said = np.array(json.loads(given.constant), object)
+        if not all(type(v) in kinds for v in said.flat):
+            raise ValueError(f"the model takes {element.name}")
+        made = said.astype(element.numpy)
+    except (ValueError, TypeError, OverflowError) as e:
+        raise InputsError(f"{about} cannot be used: {e}") from None
+    shape = declared.shape
+    if shape is not None and (
+        len(shape) != made.ndim or any(d not in (None, n) for d, n in zip(shape, made.shape, strict=True))
+    ):
+        raise InputsError(f"{about} has the shape {made.shape}, and the model takes {shape}")
+    return made
 
 
 def fed(column: NDArray, element: Element, name: str, inner: tuple[int, ...]) -> NDArray:

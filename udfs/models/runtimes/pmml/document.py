@@ -1,10 +1,8 @@
-"""A PMML file as an element tree that is safe to look into, and what the rest needs to know of it.
+"""A PMML file as an element tree that is safe to look into.
 
-What the evaluator gets to read is `text()`: this tree written out again, never the bytes that came.
-So nothing that was not looked at here (document types, extensions, processing instructions, odd
-encodings) reaches it. PMML4S, the evaluator inside pypmml, runs no code out of a document: it has no
-script engine and opens no table location (looked up in its sources, 1.5.x). Extensions, which a
-consumer may ignore by the standard, are left out all the same.
+No document type and no entity is let in, so nothing outside the file is read and nothing grows. What is
+nested too deeply is refused before anything recursive sees it. Extensions, which a consumer may ignore by
+the standard, are left out.
 """
 
 from __future__ import annotations
@@ -13,30 +11,16 @@ import io
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
-
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import iterparse
+from xml.parsers import expat
 
 from schemas.errors import LoadError, UnprovenModelError, UnsafeModelError
 
-_NAMESPACE = re.compile(r"http://www\.dmg\.org/PMML-(3_\d|4_[0-4])$")
+MAX_BYTES = 256 << 20
+MAX_DEPTH = 2000
+_NAMESPACE = re.compile(r"https?://www\.dmg\.org/PMML-(3_\d|4_[0-4])$")
 _VERSION = re.compile(r"(3\.\d|4\.[0-4])(\.\d+)?$")
 _NOT_MODELS = {"Header", "MiningBuildTask", "DataDictionary", "TransformationDictionary"}
-_TARGETS = {"target", "predicted"}
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A field of the data dictionary; `values` are the valid ones it declares, in order.
-
-    `interval`: the bounds of the first interval that it declares, None where one is open to that side.
-    """
-
-    name: str
-    data_type: str
-    optype: str
-    values: tuple[str, ...] = ()
-    interval: tuple[float | None, float | None] | None = None
+_COLUMN_NAMES = ("column", "outputColumn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,60 +29,45 @@ class Document:
 
     root: ET.Element
     model: ET.Element
-    fields: dict[str, Field]
-
-    @property
-    def active(self) -> tuple[Field, ...]:
-        """The fields that the model reads, in the order of its mining schema."""
-        return tuple(
-            self._field(f) for f in mining_fields(self.model) if f.get("usageType", "active") == "active"
-        )
-
-    @property
-    def targets(self) -> tuple[Field, ...]:
-        return tuple(self._field(f) for f in mining_fields(self.model) if f.get("usageType") in _TARGETS)
-
-    @property
-    def outputs(self) -> tuple[ET.Element, ...]:
-        """The output fields that the model declares itself; empty where it declares none."""
-        return tuple(self.model.findall("Output/OutputField"))
 
     def text(self) -> str:
-        """The document as XML text.
+        """The document as XML text, for a second evaluator: this tree written again, never the file.
 
         Raises `LoadError` where it is nested too deeply to be written.
         """
+        spaced = ET.Element("PMML", {"xmlns": "http://www.dmg.org/PMML-4_4", **self.root.attrib})
+        spaced.extend(self.root)
+        for element in spaced.iter():
+            for name in _COLUMN_NAMES:
+                if name in element.attrib:
+                    element.set(name, element.attrib[name].rpartition(":")[2])
         try:
-            return ET.tostring(self.root, encoding="unicode")
+            return ET.tostring(spaced, encoding="unicode")
         except RecursionError:
             raise LoadError(
                 "the PMML document is nested too deeply; prune the trees and export again"
             ) from None
 
-    def _field(self, mining_field: ET.Element) -> Field:
-        name = mining_field.get("name", "")
-        if name not in self.fields:
-            raise LoadError(f"mining field {name!r} is not in the data dictionary")
-        return self.fields[name]
-
-
-def mining_fields(model: ET.Element) -> list[ET.Element]:
-    return model.findall("MiningSchema/MiningField")
-
 
 def parse(data: bytes) -> Document:
-    """Parse PMML 3.x to 4.4, with or without its namespace; the caller bounds the size.
+    """Parse PMML 3.0 to 4.4, with or without its namespace.
 
-    Raises `UnsafeModelError` for a DOCTYPE or an entity, `LoadError` for what is malformed or no PMML,
-    `UnprovenModelError` where the document leaves open which model or which namespace is meant.
+    Raises `UnsafeModelError` for a DOCTYPE or an entity, `LoadError` for what is malformed, too large,
+    too deep or no PMML, `UnprovenModelError` where the document leaves open which model is meant.
     """
-    root, prefixes = _tree(data)
+    if len(data) > MAX_BYTES:
+        raise LoadError(f"the PMML document has {len(data)} bytes, the bound is {MAX_BYTES}")
+    _refuse_doctype(data)
+    try:
+        root = ET.parse(io.BytesIO(data)).getroot()
+    except (ET.ParseError, ValueError, LookupError) as e:
+        raise LoadError(f"not well-formed XML: {e}") from None
     space = root.tag[1:].partition("}")[0] if root.tag.startswith("{") else ""
     if root.tag.rpartition("}")[2] != "PMML" or (space and not _NAMESPACE.match(space)):
-        raise LoadError(f"the root element is {root.tag!r}, not PMML 3.x to 4.4")
+        raise LoadError(f"the root element is {root.tag!r}, not PMML 3.0 to 4.4")
     if not _VERSION.match(root.get("version", "")):
-        raise LoadError(f"PMML version {root.get('version')!r} is not supported; export as 3.x to 4.4")
-    _localise(root, space, prefixes)
+        raise LoadError(f"PMML version {root.get('version')!r} is not supported; export as 3.0 to 4.4")
+    _localise(root, space)
     models = [e for e in root if e.tag not in _NOT_MODELS]
     if not models:
         raise LoadError("the document holds no model")
@@ -107,79 +76,69 @@ def parse(data: bytes) -> Document:
         raise UnprovenModelError(
             f"the document holds {len(models)} models ({kinds}); publish each in its own"
         )
-    return Document(root, models[0], _dictionary(root))
-
-
-def _tree(data: bytes) -> tuple[ET.Element, dict[str, str]]:
-    """The element tree and, for every namespace but the default ones, the prefix it goes by."""
-    prefixes: dict[str, str] = {}
-    root: ET.Element | None = None
-    try:
-        for event, what in iterparse(io.BytesIO(data), events=("start", "start-ns"), forbid_dtd=True):
-            if event == "start":
-                root = what if root is None else root
-            elif what[0] and (prefixes.setdefault(what[1], what[0]) != what[0]):
-                raise UnprovenModelError(f"namespace {what[1]!r} goes by two prefixes")
-    except DefusedXmlException as e:
-        raise UnsafeModelError(
-            f"the PMML document has a DOCTYPE or an entity ({e}), which could read files or addresses; "
-            "export it without"
-        ) from None
-    except (ET.ParseError, ValueError, LookupError) as e:
-        raise LoadError(f"not well-formed XML: {e}") from None
-    if root is None:
-        raise LoadError("the document is empty")
-    return root, prefixes
-
-
-def _localise(root: ET.Element, space: str, prefixes: dict[str, str]) -> None:
-    """Give PMML elements their local names and others (cells of tables) their prefixed ones, in place."""
-    used: dict[str, str] = {}
-    for element in root.iter():
-        if element.tag.startswith("{"):
-            uri, _, local = element.tag[1:].partition("}")
-            if uri == space:
-                element.tag = local
-            elif uri in prefixes:
-                used[uri] = prefixes[uri]
-                element.tag = f"{prefixes[uri]}:{local}"
-            else:
-                raise UnprovenModelError(
-                    f"element {local!r} is in the foreign namespace {uri!r} without a prefix"
-                )
-        for name in [a for a in element.attrib if a.startswith("{")]:
-            del element.attrib[name]
-        for child in [c for c in element if c.tag in ("Extension", f"{{{space}}}Extension")]:
-            element.remove(child)
-    if space:
-        root.set("xmlns", space)
-    for uri, prefix in used.items():
-        root.set(f"xmlns:{prefix}", uri)
-
-
-def _dictionary(root: ET.Element) -> dict[str, Field]:
-    fields: dict[str, Field] = {}
-    for e in root.findall("DataDictionary/DataField"):
-        name, data_type, optype = e.get("name"), e.get("dataType"), e.get("optype")
-        if not name or not data_type or not optype:
-            raise LoadError(f"data field {name!r} lacks a name, a dataType or an optype")
-        if name in fields:
-            raise LoadError(f"data field {name!r} is declared twice")
-        valid = (v for v in e.findall("Value") if v.get("property", "valid") == "valid")
-        values = tuple(v.get("value", "") for v in valid)
-        fields[name] = Field(name, data_type, optype, values, _interval(name, e.find("Interval")))
-    if not fields:
+    if root.find("DataDictionary") is None:
         raise LoadError("the document has no data dictionary")
-    return fields
+    return Document(root, models[0])
 
 
-def _interval(name: str, interval: ET.Element | None) -> tuple[float | None, float | None] | None:
-    if interval is None:
-        return None
-    try:
-        low, high = (
-            None if m is None else float(m) for m in map(interval.get, ("leftMargin", "rightMargin"))
+class _RootReachedError(Exception):
+    """The prologue of the document is over."""
+
+
+def _refuse_doctype(data: bytes) -> None:
+    """Look through what stands before the root element. Raises `UnsafeModelError`, `LoadError`."""
+    parser = expat.ParserCreate()
+
+    def doctype(*_: object) -> None:
+        raise UnsafeModelError(
+            "the PMML document has a DOCTYPE, by which entities could read files or addresses; "
+            "export it without"
         )
-    except ValueError as e:
-        raise LoadError(f"data field {name!r} has an interval whose margin is no number: {e}") from None
-    return low, high
+
+    def reached(*_: object) -> None:
+        raise _RootReachedError
+
+    parser.StartDoctypeDeclHandler = doctype
+    parser.EntityDeclHandler = doctype
+    parser.StartElementHandler = reached
+    try:
+        parser.Parse(data, True)
+    except _RootReachedError:
+        return
+    except (expat.ExpatError, ValueError, LookupError) as e:
+        raise LoadError(f"not well-formed XML: {e}") from None
+
+
+def _localise(root: ET.Element, space: str) -> None:
+    """Give PMML elements and the cells of tables their local names, in place, and drop extensions.
+
+    Any other element of a foreign namespace keeps it, and is refused later by name.
+    """
+    own = f"{{{space}}}" if space else ""
+    extension, row = f"{own}Extension", f"{own}row"
+    level, depth = [root], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise LoadError("the PMML document is nested too deeply; prune the trees and export again")
+        following: list[ET.Element] = []
+        for element in level:
+            in_row = element.tag == row
+            kept = []
+            for child in element:
+                if not isinstance(child.tag, str) or child.tag == extension:
+                    continue
+                if in_row:
+                    child.tag = child.tag.rpartition("}")[2]
+                kept.append(child)
+            if len(kept) < len(element):
+                element[:] = kept
+            following += kept
+        for element in level:
+            tag = element.tag
+            if own and tag.startswith(own):
+                element.tag = tag[len(own) :]
+            attributes = element.attrib
+            for name in [a for a in attributes if a.startswith("{")]:
+                del attributes[name]
+        level = following

@@ -3,56 +3,45 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Sequence
 
 from schemas.errors import InputsError
 from schemas.tensors import DType, Input
-from udfs.models.runtimes.base import PartialInput, Range, WantedSignature
-from udfs.models.runtimes.pmml.document import Document, Field
+from udfs.models.runtimes.base import PartialInput, WantedSignature
+from udfs.models.runtimes.pmml.compiler.plan import InputField
+from udfs.models.runtimes.pmml.compiler.types import Type
 
-_TYPES = {"double": DType.FLOAT64, "float": DType.FLOAT64, "integer": DType.INT64, "boolean": DType.BOOL}
+# Floats are read as doubles: they are rounded once, to the nearest float32, and not by each codec.
+_TYPES = {
+    Type.DOUBLE: DType.FLOAT64,
+    Type.FLOAT: DType.FLOAT64,
+    Type.INTEGER: DType.INT64,
+    Type.BOOLEAN: DType.BOOL,
+}
 _NUMBERS = {DType.FLOAT32, DType.FLOAT64, DType.INT32, DType.INT64}
 
 
-def record_inputs(document: Document, wanted: WantedSignature) -> tuple[Input, ...]:
+def record_inputs(reads: Sequence[InputField], wanted: WantedSignature) -> tuple[Input, ...]:
     """One scalar input a mining field, named for it, read from the record field of the same name.
 
     The descriptor's inputs may name another record field for a PMML field, or give one wide input whose
     fields stand for all PMML fields in the order of the mining schema. Where neither says anything and the
     PMML names are mere positions (`field_0`, `field_1`, ...), the record's fields are taken by position.
-    Raises `InputsError`.
+    An input is optional where the document says what happens if it is missing. Raises `InputsError`.
     """
-    active = document.active
-    if not active:
+    if not reads:
         raise InputsError("the model reads no fields")
     given = {p.name: p for p in wanted.inputs}
-    names = [f.name for f in active]
+    names = [f.declared.name for f in reads]
     unknown = [name for name in given if name not in names]
-    if len(wanted.inputs) == 1 and unknown and len(wanted.inputs[0].fields) == len(active):
-        return tuple(_input(f, None, r) for f, r in zip(active, wanted.inputs[0].fields, strict=True))
+    if len(wanted.inputs) == 1 and unknown and len(wanted.inputs[0].fields) == len(reads):
+        return tuple(_input(f, None, r) for f, r in zip(reads, wanted.inputs[0].fields, strict=True))
     if unknown:
         raise InputsError(f"the model has no input {unknown}; it reads {names}")
     by_position = {} if given else _positions(names, tuple(wanted.fields))
-    return tuple(_input(f, given.get(f.name), by_position.get(f.name, f.name)) for f in active)
-
-
-def declared_values(document: Document, inputs: Sequence[Input]) -> dict[str, list[Any]]:
-    """The valid values that the document declares, by input, as that input takes them."""
-    convert: dict[DType, Callable[[str], Any]] = {DType.TEXT: str, DType.BOOL: lambda v: v.lower() == "true"}
-    found = {}
-    for field, i in zip(document.active, inputs, strict=True):
-        with suppress(ValueError):  # a value that is no number of its type cannot be tried
-            if field.values:
-                found[i.name] = [convert.get(i.dtype, float)(v) for v in field.values]
-    return found
-
-
-def declared_ranges(document: Document, inputs: Sequence[Input]) -> dict[str, Range]:
-    """The intervals that the document declares, by input."""
-    pairs = zip(document.active, inputs, strict=True)
-    return {i.name: field.interval for field, i in pairs if field.interval is not None}
+    return tuple(
+        _input(f, given.get(name), by_position.get(name, name)) for f, name in zip(reads, names, strict=True)
+    )
 
 
 def _positions(names: list[str], fields: tuple[str, ...]) -> dict[str, str]:
@@ -70,18 +59,19 @@ def _positions(names: list[str], fields: tuple[str, ...]) -> dict[str, str]:
     return {name: fields[number - first] for name, number in zip(names, numbers, strict=True)}
 
 
-def _input(field: Field, given: PartialInput | None, record_field: str) -> Input:
-    dtype = _TYPES.get(field.data_type, DType.TEXT)
+def _input(field: InputField, given: PartialInput | None, record_field: str) -> Input:
+    name, kind = field.declared.name, field.declared.kind
+    dtype = _TYPES.get(kind, DType.TEXT)
     if given is None:
-        return Input(field.name, dtype, (), (record_field,))
+        return Input(name, dtype, (), (record_field,), field.optional)
     if given.shape not in (None, ()) or len(given.fields) > 1:
-        raise InputsError(f"input {field.name!r} is one value of one record field in PMML")
+        raise InputsError(f"input {name!r} is one value of one record field in PMML")
     if given.dtype:
         try:
             asked = DType(given.dtype)
         except ValueError:
-            raise InputsError(f"input {field.name!r} has the unknown dtype {given.dtype!r}") from None
+            raise InputsError(f"input {name!r} has the unknown dtype {given.dtype!r}") from None
         if asked is not dtype and not {asked, dtype} <= _NUMBERS:
-            raise InputsError(f"input {field.name!r} is {field.data_type} in the model, not {given.dtype}")
+            raise InputsError(f"input {name!r} is {kind.value} in the model, not {given.dtype}")
         dtype = asked
-    return Input(field.name, dtype, (), given.fields or (record_field,))
+    return Input(name, dtype, (), given.fields or (record_field,), field.optional)

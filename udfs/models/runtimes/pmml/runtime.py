@@ -1,107 +1,93 @@
-"""The PMML runtime: one call of the evaluator a block."""
+"""The PMML runtime: a compiled document behind the interface of all runtimes."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import orjson
+from numpy.typing import NDArray
 
-from schemas.errors import InputsError, LoadError, PredictError, UnprovenModelError
+from schemas.errors import InputsError, LoadError, PredictError
 from schemas.tensors import Columns, DType, Input, Output
-from udfs.models.runtimes.base import Artifact, Range, WantedSignature
-from udfs.models.runtimes.pmml.document import Document, parse
-from udfs.models.runtimes.pmml.forest import mend
-from udfs.models.runtimes.pmml.inputs import declared_ranges, declared_values, record_inputs
-from udfs.models.runtimes.pmml.jvm import JvmModel
-from udfs.models.runtimes.pmml.proof import missing_allowed, unproven
+from udfs.models.runtimes.base import Artifact, WantedSignature
+from udfs.models.runtimes.pmml.compiler.columns import Column, Mask
+from udfs.models.runtimes.pmml.compiler.plan import Plan, Scores, compile_document
+from udfs.models.runtimes.pmml.compiler.types import Type, texts
+from udfs.models.runtimes.pmml.document import parse
+from udfs.models.runtimes.pmml.inputs import record_inputs
+from udfs.models.runtimes.pmml.samples import sample_columns
 
-_NUMERIC = {"double", "float", "integer", "real"}
 _SHOWN = 5  # rows that an error names
+_NOTHING = "a value is missing or not valid, so that the model has no {}"
 
 
 class PmmlRuntime:
-    """A PMML model in the JVM of this process. Made by `load`."""
+    """A compiled PMML model. Made by `load`; it holds no process and no file."""
 
-    def __init__(
-        self, model: JvmModel, inputs: Sequence[Input], outputs: Sequence[tuple[str, Output]], missing: bool
-    ) -> None:
+    def __init__(self, plan: Plan, inputs: Sequence[Input], outputs: Sequence[tuple[str, Output]]) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(output for _, output in outputs)
-        self._model = model
         self._results = tuple(outputs)  # the model's own name, and what it is called here
-        self._missing = missing
-        self._plain = all(i.dtype in (DType.FLOAT64, DType.FLOAT32) for i in self.inputs)
-        self._names = [i.name for i in self.inputs]
-        self.valid_values: dict[str, list[Any]] = {}
-        self.ranges: dict[str, Range] = {}
+        self._names = [f.declared.name for f in plan.inputs]
+        self._plan: Plan | None = plan
 
     def predict(self, columns: Columns) -> Columns:
         """Score n records: `(n,)` columns in, `(n,)` columns out. NaN and None are missing values.
 
-        Raises `PredictError` for infinite inputs, and, naming rows, where the model has no prediction
+        Raises `PredictError`, with the rows at fault, for infinite inputs and where the model has no result
         (a missing or invalid value without a rule for it).
         """
+        if self._plan is None:
+            raise PredictError("the PMML model is closed")
         try:
-            arrays = [np.asarray(columns[name]) for name in self._names]
+            arrays = [np.asarray(columns[i.name]) for i in self.inputs]
         except KeyError as e:
             raise PredictError(f"input column {e} is missing") from None
         count = len(arrays[0]) if arrays else 0
         if any(a.shape != (count,) for a in arrays):
-            shapes = {n: a.shape for n, a in zip(self._names, arrays, strict=True)}
+            shapes = {i.name: a.shape for i, a in zip(self.inputs, arrays, strict=True)}
             raise PredictError(f"input columns are not of one length and dimension: {shapes}")
         if count == 0:
             return {o.name: np.empty(0, o.dtype.numpy) for o in self.outputs}
-        self._refuse_rows(arrays)
-        answer = orjson.loads(self._model.predict(self._block(arrays)))
-        rows = answer["data"]
-        if len(rows) != count:
-            raise PredictError(f"the evaluator answered {len(rows)} rows for {count}")
-        place = {name: i for i, name in enumerate(answer["columns"])}
-        return {
-            output.name: _column(name, output.dtype, [row[place[name]] for row in rows])
-            for name, output in self._results
-        }
+        refused: dict[str, Mask] = {}
+        given: dict[str, Column] = {}
+        for name, wanted, array in zip(self._names, self.inputs, arrays, strict=True):
+            given[name], infinite = _column(array)
+            if infinite is not None:
+                refused[f"input {wanted.name!r} is infinite"] = infinite
+        scores = self._plan.score(given, count)
+        return self._answer(scores, refused, count)
+
+    def sample(self, count: int) -> Columns | None:
+        """`count` rows of values that the model knows, to try it with; None where it is closed."""
+        if self._plan is None:
+            return None
+        return sample_columns(self._plan, self.inputs, count, self.predict)
 
     def close(self) -> None:
-        self._model.close()
+        self._plan = None
 
-    def _refuse_rows(self, arrays: Sequence[np.ndarray]) -> None:
-        for i, a in zip(self.inputs, arrays, strict=True):
-            if a.dtype.kind == "f":
-                if np.isinf(a).any():  # JSON has no infinity: it would be taken for a missing value
-                    raise PredictError(f"input {i.name!r} is infinite in {_rows(np.isinf(a))}")
-                absent = None if self._missing else np.isnan(a)
-            elif a.dtype.kind == "O" and not self._missing:
-                absent = np.array([v is None for v in a])
-            else:
-                absent = None
-            if absent is not None and absent.any():
-                raise PredictError(
-                    f"input {i.name!r} is missing in {_rows(absent)}, and the evaluator is not known to "
-                    "treat missing values of this model as the standard says; fill them before"
-                )
-
-    def _block(self, arrays: Sequence[np.ndarray]) -> str:
-        data: Any
-        if self._plain:
-            data = np.ascontiguousarray(np.column_stack(arrays), np.float64)
-        else:
-            data = list(
-                zip(*(_values(a, i.dtype) for a, i in zip(arrays, self.inputs, strict=True)), strict=True)
-            )
-        return orjson.dumps(
-            {"columns": self._names, "data": data}, option=orjson.OPT_SERIALIZE_NUMPY
-        ).decode()
+    def _answer(self, scores: Scores, refused: dict[str, Mask], count: int) -> Columns:
+        refused.update((reason, np.broadcast_to(rows, (count,))) for reason, rows in scores.refused.items())
+        answer: dict[str, NDArray] = {}
+        for name, output in self._results:
+            column = scores.columns[name]
+            values = column.full(count)
+            missing = column.mask(count)
+            if values.dtype.kind == "f":
+                missing = missing | ~np.isfinite(values)
+            if missing.any():
+                refused[_NOTHING.format(repr(output.name))] = missing
+            answer[output.name] = _as(values, output.dtype)
+        if any(rows.any() for rows in refused.values()):
+            raise PredictError(_message(refused), _reasons(refused))
+        return answer
 
 
 def load(artifact: Artifact, wanted: WantedSignature) -> PmmlRuntime:
-    """Check, mend and load a PMML document.
-
-    Raises `UnsafeModelError`, `LoadError`, `InputsError`, `UnprovenModelError`.
-    """
+    """Check and compile a PMML document. Raises `UnsafeModelError`, `LoadError`, `InputsError`,
+    `UnprovenModelError`."""
     if artifact.data is not None:
         data = artifact.data
     elif artifact.path is not None and artifact.path.is_file():
@@ -109,37 +95,16 @@ def load(artifact: Artifact, wanted: WantedSignature) -> PmmlRuntime:
     else:
         raise LoadError(f"a PMML model is one file, and {artifact.path} is none")
     document = parse(data)
-    reasons = unproven(document)
-    if reasons:
-        raise UnprovenModelError(
-            f"the {document.model.tag} cannot be shown to be scored right: " + "; ".join(reasons[:8])
-        )
-    inputs = record_inputs(document, wanted)
-    mended = Document(mend(document.root), document.model, document.fields)
-    model = JvmModel(mended.text())
     try:
-        outputs = _outputs(model, document, wanted)
-    except BaseException:
-        model.close()
-        raise
-    runtime = PmmlRuntime(model, inputs, outputs, missing_allowed(document))
-    runtime.valid_values = declared_values(document, inputs)
-    runtime.ranges = declared_ranges(document, inputs)
-    return runtime
+        plan = compile_document(document.root, document.model)
+    except RecursionError:
+        raise LoadError("the PMML document is nested too deeply; simplify it and export again") from None
+    return PmmlRuntime(plan, record_inputs(plan.inputs, wanted), _outputs(plan, wanted))
 
 
-def _outputs(model: JvmModel, document: Document, wanted: WantedSignature) -> list[tuple[str, Output]]:
-    """(name in the model, output), those wanted or all. A label is a number where the target is one."""
-    numeric_target = any(t.data_type in _NUMERIC for t in document.targets)
-    labels = {
-        f.get("name") for f in document.outputs if f.get("feature", "predictedValue") == "predictedValue"
-    }
-    types = {}
-    for name, data_type in model.outputs():
-        numeric = data_type in _NUMERIC or (name in labels and numeric_target)
-        types[name] = DType.FLOAT64 if numeric else DType.TEXT
-    if not types:
-        raise LoadError("the model has no outputs")
+def _outputs(plan: Plan, wanted: WantedSignature) -> list[tuple[str, Output]]:
+    """(name in the model, output), those wanted or all."""
+    types = {o.symbol.name: _dtype(o.symbol.kind) for o in plan.outputs}
     unknown = [name for name, _ in wanted.outputs if name not in types]
     if unknown:
         raise InputsError(f"the model has no output {unknown}; it has {sorted(types)}")
@@ -147,31 +112,61 @@ def _outputs(model: JvmModel, document: Document, wanted: WantedSignature) -> li
     return [(name, Output(alias or name, types[name])) for name, alias in pairs]
 
 
-def _values(array: np.ndarray, dtype: DType) -> list[Any]:
+def _dtype(kind: Type) -> DType:
+    if kind.real:
+        return DType.FLOAT64
+    return DType.INT64 if kind is Type.INTEGER else DType.TEXT
+
+
+def _as(values: NDArray, dtype: DType) -> NDArray:
+    if dtype is DType.TEXT and values.dtype != object:
+        return texts(values, Type.BOOLEAN if values.dtype == bool else Type.INTEGER)
+    return values.astype(dtype.numpy, copy=False)
+
+
+def _column(array: NDArray) -> tuple[Column, Mask | None]:
+    """A record's column with what is missing apart, and the rows that are infinite, if any."""
     if array.dtype.kind == "f":
-        return [None if math.isnan(v) else v for v in array.tolist()]
-    return [str(v) if v is not None and dtype is DType.TEXT else v for v in array.tolist()]
-
-
-def _column(name: str, dtype: DType, values: list[Any]) -> np.ndarray:
-    if dtype is DType.TEXT:
-        column = np.array([_label(v) for v in values], dtype=object)
-        empty = np.array([v is None for v in values])
+        if np.isfinite(array).all():
+            return Column(array), None
+        missing = np.isnan(array)
+        infinite = np.isinf(array)
+        values = np.where(missing | infinite, array.dtype.type(0), array)
+        return Column(values, missing if missing.any() else None), infinite if infinite.any() else None
+    if array.dtype != object:
+        return Column(array), None
+    missing = np.fromiter((v is None or v != v for v in array), bool, len(array))  # noqa: PLR0124 - NaN
+    kinds = {type(v) for v, absent in zip(array, missing, strict=True) if not absent}
+    fallback: Any = 0
+    dtype: np.dtype = np.dtype(np.int64)
+    if kinds and kinds <= {bool, np.bool_}:
+        dtype = np.dtype(bool)
+    elif kinds and kinds <= {int, np.int64, np.int32}:
+        pass
+    elif kinds and kinds <= {int, float, np.int64, np.int32, np.float64, np.float32}:
+        dtype = np.dtype(np.float64)
     else:
-        column = np.array(values, dtype=np.float64)
-        empty = ~np.isfinite(column)
-    if empty.any():
-        raise PredictError(
-            f"the model has no {name!r} for {_rows(empty)}: a value is missing or not valid there"
-        )
-    return column
+        fallback, dtype = "", np.dtype(object)
+    if not missing.any():
+        return Column(array.astype(dtype)), None
+    values = array.copy()
+    values[missing] = fallback
+    return Column(values.astype(dtype), missing), None
 
 
-def _label(value: Any) -> Any:
-    return str(value).lower() if isinstance(value, bool) else value if value is None else str(value)
+def _reasons(refused: dict[str, Mask]) -> dict[int, str]:
+    reasons: dict[int, str] = {}
+    for reason, rows in refused.items():
+        for row in np.flatnonzero(rows):
+            reasons.setdefault(int(row), reason)
+    return reasons
 
 
-def _rows(mask: np.ndarray) -> str:
+def _message(refused: dict[str, Mask]) -> str:
+    return "; ".join(f"{reason} in {_rows(rows)}" for reason, rows in refused.items() if rows.any())
+
+
+def _rows(mask: Mask) -> str:
     rows = np.flatnonzero(mask)
     more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
     return f"rows {', '.join(map(str, rows[:_SHOWN]))}{more}"

@@ -1,0 +1,74 @@
+"""The state of one call: the columns of a micro-batch, and what has been computed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from udfs.models.runtimes.pmml.compiler.columns import Column, Mask
+from udfs.models.runtimes.pmml.compiler.types import Type
+
+
+@dataclass(slots=True)
+class Batch:
+    """`inputs`: field name -> column as the record gave it. `refused`: reason -> the rows it holds for.
+
+    `memory`: what has been computed in this call, by the object that computed it.
+    """
+
+    count: int
+    inputs: Mapping[str, Column]
+    refused: dict[str, Mask] = field(default_factory=dict)
+    memory: dict[int, Any] = field(default_factory=dict)
+
+    def refuse(self, rows: Mask, reason: str) -> None:
+        """Say that the rows cannot be scored."""
+        if rows.any():
+            before = self.refused.get(reason)
+            self.refused[reason] = rows.copy() if before is None else before | rows
+
+
+Compute = Callable[[Batch], Column]
+
+
+class Symbol:
+    """A named value of the plan: an input, a derived field, an output of a model.
+
+    `depth`: how many symbols deep it rests on others; recursion at scoring is bounded by it. `strict`: where
+    it is missing, a function was given a missing argument that the standard has no result for.
+    """
+
+    __slots__ = ("_compute", "categories", "depth", "kind", "name", "optype", "strict")
+
+    def __init__(  # noqa: PLR0917
+        self, name: str, kind: Type, compute: Compute, optype: str = "", depth: int = 0,
+        categories: tuple[Any, ...] = (), strict: bool = False,
+    ) -> None:  # fmt: skip
+        self.name, self.kind, self.optype, self.depth = name, kind, optype, depth
+        self.categories, self.strict = categories, strict
+        self._compute = compute
+
+    def known(self, batch: Batch) -> Column:
+        """As `column`, for what has a rule for values that a record lacks: where a function had no
+        result, the row is refused."""
+        column = self.column(batch)
+        if self.strict and column.missing is not None:
+            batch.refuse(column.mask(batch.count), f"the field {self.name!r} has no value")
+        return column
+
+    def column(self, batch: Batch) -> Column:
+        """The values, computed once a call."""
+        memory = batch.memory
+        found = memory.get(id(self))
+        if found is None:
+            found = memory[id(self)] = self._compute(batch)
+        return found
+
+
+def full_mask(mask: Mask | None, count: int) -> Mask:
+    if mask is None:
+        return np.zeros(count, bool)
+    return mask if np.ndim(mask) else np.full(count, bool(mask))

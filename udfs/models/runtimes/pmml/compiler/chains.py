@@ -1,0 +1,152 @@
+"""Segments of which one speaks: a chain, where each reads those before, or the first that applies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
+from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, either
+from udfs.models.runtimes.pmml.compiler.elements import refuse
+from udfs.models.runtimes.pmml.compiler.mining import Segment, Segmentation
+from udfs.models.runtimes.pmml.compiler.outputs import OutputField, label_symbol
+from udfs.models.runtimes.pmml.compiler.predicates import holds
+from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, number_column, numbers_of
+
+
+def compile_chain(parts: Segmentation) -> Scorer:
+    """Each segment may read the outputs of those before; the last that applies to a row is the result."""
+    scope = parts.place.scope
+    scorers: list[Scorer] = []
+    outputs: dict[str, OutputField] = {}
+    segments: list[Segment] = []
+    for stated in parts.segments:
+        # A condition may ask what an earlier segment said, so it is compiled where it stands.
+        segment = parts.conditioned(stated)
+        model = parts.compile(segment)
+        segments.append(segment)
+        scorers.append(model.scorer)
+        for output in model.outputs:
+            shown = output if segment.condition is None else _where(output, segment)
+            outputs[shown.symbol.name] = shown
+            scope.add(shown.symbol)
+        if parts.method == "x-multiModelChain" and model.scorer.target is not None:
+            declared = next((t for t in parts.place.targets if t.name == model.scorer.target), None)
+            scope.add(label_symbol(model.scorer.target, model.scorer, declared))
+    found = tuple(outputs.values())
+    named = {s.name: scorer for s, scorer in zip(segments, scorers, strict=True)}
+    if parts.method == "x-multiModelChain":
+        return _several(parts, segments, scorers, named, found)
+    if all(s.condition is None for s in segments):
+        last = scorers[-1]
+
+        return replace(
+            last, score=lambda batch: _and_main(batch, scorers, last), segments=named, inner_outputs=found
+        )
+    return replace(_merged(parts, segments, scorers, first=False), segments=named, inner_outputs=found)
+
+
+def _where(output: OutputField, segment: Segment) -> OutputField:
+    """An output that is missing in the rows to which its segment does not apply."""
+    inner, condition = output.symbol, segment.condition
+    assert condition is not None
+
+    def column(batch: Batch) -> Column:
+        made = inner.column(batch)
+        return Column(made.values, either(made.missing, ~holds(condition, batch)))
+
+    return replace(output, symbol=Symbol(inner.name, inner.kind, column, inner.optype, 1))
+
+
+def _several(
+    parts: Segmentation, segments: Sequence[Segment], scorers: Sequence[Scorer], named: dict[str, Scorer],
+    outputs: tuple[OutputField, ...],
+) -> Scorer:  # fmt: skip
+    """A chain with a result for each target."""
+    if any(s.condition is not None for s in segments):
+        refuse("a chain of several targets has conditions")
+    by_target: dict[str, Scorer] = {}
+    for scorer in scorers:
+        if scorer.target is not None:
+            by_target[scorer.target] = scorer
+    wanted = [t.name for t in parts.place.targets]
+    if sorted(by_target) != sorted(wanted):
+        refuse("a chain of several targets does not predict each of them")
+    main = by_target[wanted[0]]
+    others = {name: by_target[name] for name in wanted[1:]}
+    return replace(
+        main, score=lambda batch: _and_main(batch, scorers, main), by_target=others, segments=named,
+        inner_outputs=outputs,
+    )  # fmt: skip
+
+
+def _and_main(batch: Batch, scorers: Sequence[Scorer], main: Scorer) -> Result:
+    """Score one after the other, so that a long chain is no deep recursion."""
+    for scorer in scorers:
+        scorer.result(batch)
+    return main.result(batch)
+
+
+def compile_select_first(parts: Segmentation) -> Scorer:
+    """The first segment whose condition is true is the result."""
+    models = [parts.compile(s) for s in parts.segments]
+    scorers = [m.scorer for m in models]
+    named = {s.name: scorer for s, scorer in zip(parts.segments, scorers, strict=True)}
+    return replace(_merged(parts, parts.segments, scorers, first=True), segments=named)
+
+
+def _merged(
+    parts: Segmentation, segments: Sequence[Segment], scorers: Sequence[Scorer], first: bool
+) -> Scorer:
+    """For each row the result of the first (or last) segment that applies to it."""
+    functions = {s.function for s in scorers}
+    if len(functions) > 1 or not functions <= {"regression", "classification"}:
+        refuse(f"segments of the functions {', '.join(sorted(functions))} stand in for each other")
+
+    def chosen(batch: Batch) -> list[Mask]:
+        left = np.ones(batch.count, bool)
+        masks: list[Mask] = []
+        for segment in segments if first else reversed(segments):
+            applies = left if segment.condition is None else holds(segment.condition, batch) & left
+            masks.append(applies.copy())
+            left &= ~applies
+        return masks if first else masks[::-1]
+
+    if functions == {"regression"}:
+        kind = parts.place.kind if len({s.kind for s in scorers}) > 1 else scorers[0].kind
+
+        def score(batch: Batch) -> Result:
+            out = np.full(batch.count, np.nan, kind.numpy)
+            for scorer, rows in zip(scorers, chosen(batch), strict=True):
+                if rows.any():
+                    value = scorer.result(batch).value
+                    assert value is not None
+                    out[rows] = numbers_of(value, batch.count)[rows]
+            return Result(value=number_column(out))
+
+        return Scorer("regression", score, kind, target=scorers[0].target)
+    categories = parts.place.categories()
+    places = [np.array([*categories.places(s.categories), -1]) for s in scorers]
+    probable = all(s.probable for s in scorers)
+    width = len(categories.names)
+
+    def classify(batch: Batch) -> Result:
+        label = np.full(batch.count, -1, np.int64)
+        shares = np.full((batch.count, width), np.nan)
+        for scorer, place, rows in zip(scorers, places, chosen(batch), strict=True):
+            if not rows.any():
+                continue
+            result = scorer.result(batch)
+            assert result.label is not None
+            label[rows] = place[result.label[rows]]
+            if probable and result.probabilities is not None:
+                found = np.zeros((batch.count, width))
+                found[:, place[:-1]] = result.probabilities
+                found[np.isnan(result.probabilities).any(axis=1)] = np.nan
+                shares[rows] = found[rows]
+        return Result(label=label, probabilities=shares if probable else None)
+
+    return Scorer("classification", classify, categories=tuple(categories.names), probable=probable,
+                  target=scorers[0].target)  # fmt: skip

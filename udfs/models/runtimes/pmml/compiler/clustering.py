@@ -1,0 +1,59 @@
+"""ClusteringModel with centers: the nearest one."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import numpy as np
+
+from udfs.models.runtimes.pmml.compiler.batch import Batch
+from udfs.models.runtimes.pmml.compiler.columns import Column
+from udfs.models.runtimes.pmml.compiler.elements import array_numbers, choice, refuse, required
+from udfs.models.runtimes.pmml.compiler.measures import matrix, measure
+from udfs.models.runtimes.pmml.compiler.place import Place
+from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, labels_of
+
+_CENTER = ("true", "1")
+
+
+def compile_clustering(place: Place) -> Scorer:
+    """A center-based ClusteringModel; its predicted value is the name of the cluster, else its id."""
+    place.expect("clustering")
+    element = place.element
+    choice(element, "modelClass", ("centerBased",))
+    fields = [f for f in element.findall("ClusteringField") if f.get("isCenterField", "true") in _CENTER]
+    symbols = [place.scope.find(f.get("field")) for f in fields]
+    clusters = element.findall("Cluster")
+    if not clusters or not fields:
+        refuse("a ClusteringModel has no clusters or no fields")
+    centers = np.array([_center(c, len(fields)) for c in clusters])
+    weights = element.find("MissingValueWeights")
+    adjust = np.ones(len(fields)) if weights is None else array_numbers(required(weights, "Array"))
+    if len(adjust) != len(fields):
+        refuse("the weights of missing values are not as many as the fields")
+    ids = tuple(c.get("id", str(k)) for k, c in enumerate(clusters, 1))
+    if len(set(ids)) < len(ids):
+        refuse("two clusters have one id")
+    names = tuple(c.get("name") or i for c, i in zip(clusters, ids, strict=True))
+    how = measure(required(element, "ComparisonMeasure"), fields)
+    columns = matrix(symbols, element)
+    place.scope.reading.tolerant |= {s.name for s in symbols}
+
+    def score(batch: Batch) -> Result:
+        distances = how.distances(columns(batch), centers, adjust)
+        lacking = np.isnan(distances).any(axis=1)
+        label = np.where(lacking, -1, np.argmin(np.where(np.isnan(distances), np.inf, distances), axis=1))
+
+        def entity(rank: int) -> Column:
+            return labels_of(label, ids)
+
+        return Result(label=label, affinity=distances, entity=entity)
+
+    return Scorer("clustering", score, categories=names, entities=1, affinities=ids)
+
+
+def _center(cluster: ET.Element, size: int) -> np.ndarray:
+    values = array_numbers(required(cluster, "Array"))
+    if len(values) != size:
+        refuse(f"a cluster's center has {len(values)} numbers for {size} fields")
+    return values

@@ -1,0 +1,187 @@
+"""Reading attributes and children of PMML elements; what is not as the standard says is refused by name."""
+
+from __future__ import annotations
+
+import math
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import UnprovenModelError
+
+PREDICATES = frozenset({"True", "False", "SimplePredicate", "SimpleSetPredicate", "CompoundPredicate"})
+EXPRESSIONS = frozenset({
+    "Constant", "FieldRef", "NormContinuous", "NormDiscrete", "Discretize", "MapValues", "TextIndex", "Apply",
+})  # fmt: skip
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
+
+
+def refusal(reason: str) -> UnprovenModelError:
+    """The error for a document that may be good PMML, but cannot be shown to be scored right."""
+    return UnprovenModelError(reason)
+
+
+def refuse(reason: str) -> NoReturn:
+    """Raise `refusal(reason)`."""
+    raise refusal(reason)
+
+
+def describe(element: ET.Element) -> str:
+    """The element's tag with what tells it from its siblings, for messages."""
+    for key in ("name", "field", "id", "function", "functionName"):
+        if key in element.attrib:
+            return f"{element.tag} {element.get(key)!r}"
+    return element.tag
+
+
+def number(element: ET.Element, name: str, default: float | None = None) -> float:
+    """A finite numeric attribute; `default` where it is absent, refused where there is none."""
+    text = element.get(name)
+    if text is None:
+        if default is None:
+            refuse(f"{describe(element)} lacks {name}")
+        return default
+    value = to_number(text)
+    if not math.isfinite(value):
+        refuse(f"{describe(element)} has {name}={text!r}, which is no finite number")
+    return value
+
+
+def to_number(text: str | None) -> float:
+    """The number that a text says, NaN where it says none. Java's writing of numbers is Python's."""
+    try:
+        return float(text) if text is not None and "_" not in text else math.nan
+    except ValueError:
+        return math.nan
+
+
+def whole(element: ET.Element, name: str, default: int | None = None) -> int:
+    """A whole-number attribute."""
+    value = number(element, name, default)
+    if value != int(value):
+        refuse(f"{describe(element)} has {name}={element.get(name)!r}, which is not a whole number")
+    return int(value)
+
+
+def choice(element: ET.Element, name: str, known: Sequence[str], default: str | None = None) -> str:
+    """An attribute that is one of `known`; any other value is refused by name."""
+    value = element.get(name, default)
+    if value is None:
+        refuse(f"{describe(element)} lacks {name}")
+    if value not in known:
+        refuse(f"{name}={value!r} of {describe(element)} is not known; known are {', '.join(known)}")
+    return value
+
+
+def flag(element: ET.Element, name: str, default: bool) -> bool:
+    value = element.get(name)
+    if value is None:
+        return default
+    if value not in ("true", "false", "1", "0"):
+        refuse(f"{describe(element)} has {name}={value!r}, which is neither true nor false")
+    return value in ("true", "1")
+
+
+def text_of(element: ET.Element, name: str) -> str:
+    value = element.get(name)
+    if value is None:
+        refuse(f"{describe(element)} lacks {name}")
+    return value
+
+
+def children(element: ET.Element, tags: frozenset[str] | set[str]) -> list[ET.Element]:
+    return [e for e in element if e.tag in tags]
+
+
+def one_of(element: ET.Element, tags: frozenset[str], what: str) -> ET.Element:
+    """The one child among `tags`."""
+    found = children(element, tags)
+    if len(found) != 1:
+        refuse(f"{describe(element)} has {len(found)} {what}s where one belongs")
+    return found[0]
+
+
+def predicate_of(element: ET.Element) -> ET.Element:
+    return one_of(element, PREDICATES, "predicate")
+
+
+def expression_of(element: ET.Element) -> ET.Element:
+    return one_of(element, EXPRESSIONS, "expression")
+
+
+def required(element: ET.Element, path: str) -> ET.Element:
+    found = element.find(path)
+    if found is None:
+        refuse(f"{describe(element)} has no {path}")
+    return found
+
+
+def array_values(element: ET.Element) -> list[str]:
+    """The values of an Array: separated by blanks, in quotes where they hold some, `\\"` a quote inside."""
+    text = element.text or ""
+    if '"' not in text:
+        values = text.split()
+    else:
+        values = [
+            m[2] if m[1] is None else m[1].replace('\\"', '"').replace("\\\\", "\\")
+            for m in _QUOTED.finditer(text)
+        ]
+    if element.get("n") is not None and whole(element, "n") != len(values):
+        refuse(f"an Array says n={element.get('n')} and holds {len(values)} values")
+    return values
+
+
+def array_numbers(element: ET.Element) -> NDArray[np.float64]:
+    values = np.array([to_number(v) for v in array_values(element)], np.float64)
+    if not np.isfinite(values).all():
+        refuse("an Array of numbers holds what is no finite number")
+    return values
+
+
+def sparse_numbers(element: ET.Element, size: int) -> NDArray[np.float64]:
+    """A REAL-SparseArray or INT-SparseArray of `size` numbers; indices count from 1."""
+    kind = element.tag.partition("-")[0]
+    out = np.full(size, number(element, "defaultValue", 0.0))
+    if element.get("n") is not None and whole(element, "n") != size:
+        refuse(f"a sparse array says n={element.get('n')} where {size} numbers belong")
+    places = [int(to_index(v)) for v in (element.findtext("Indices") or "").split()]
+    values = [to_number(v) for v in (element.findtext(f"{kind}-Entries") or "").split()]
+    if len(places) != len(values) or len(set(places)) != len(places):
+        refuse("the indices and entries of a sparse array do not fit")
+    if places and not (min(places) >= 1 and max(places) <= size):
+        refuse("an index of a sparse array is out of its range")
+    if not all(map(math.isfinite, values)):
+        refuse("a sparse array holds what is no finite number")
+    out[[p - 1 for p in places]] = values
+    return out
+
+
+def to_index(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        refuse(f"{text!r} is no index")
+
+
+def table_rows(table: ET.Element) -> Iterator[dict[str, str]]:
+    """The rows of an InlineTable: local name of a cell -> its text."""
+    for row in table.findall("row"):
+        cells: dict[str, str] = {}
+        for cell in row:
+            if cell.tag == "Extension":
+                continue
+            name = local(cell.tag)
+            if name in cells:
+                refuse(f"a row of a table has two cells {name!r}")
+            if len(cell):
+                refuse(f"the cell {name!r} of a table holds elements")
+            cells[name] = cell.text or ""
+        yield cells
+
+
+def local(name: str) -> str:
+    return name.rpartition(":")[2]

@@ -1,0 +1,236 @@
+"""Segments that speak together: votes, averages, sums, medians and maxima of their results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udfs.models.runtimes.pmml.compiler.batch import Batch
+from udfs.models.runtimes.pmml.compiler.elements import refusal, refuse
+from udfs.models.runtimes.pmml.compiler.mining import Segmentation
+from udfs.models.runtimes.pmml.compiler.results import (
+    Result,
+    Scorer,
+    most_probable,
+    number_column,
+    numbers_of,
+)
+from udfs.models.runtimes.pmml.compiler.trees import grow, leaf_numbers, leaf_shares
+
+_OF_NUMBERS = ("average", "weightedAverage", "median", "weightedMedian", "max", "sum", "weightedSum")
+_OF_CATEGORIES = ("majorityVote", "weightedMajorityVote", "average", "weightedAverage")
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """What the segments say of n rows: `shares` `(segments, n, k)`, NaN where a segment has no prediction;
+    `weights` `(segments, n)`, 0 where a segment does not apply."""
+
+    shares: NDArray
+    weights: NDArray
+
+
+def compile_ensemble(parts: Segmentation) -> Scorer:
+    """A mining model that combines the results of its segments."""
+    function = parts.place.function
+    inner = {s.element.get("functionName") for s in parts.segments}
+    if function == "regression" and inner == {"regression"}:
+        if parts.method not in _OF_NUMBERS:
+            refuse(f"numbers are combined by {parts.method!r}")
+        return _numbers(parts)
+    if function == "classification" and inner == {"classification"}:
+        if parts.method not in _OF_CATEGORIES:
+            refuse(f"categories are combined by {parts.method!r}")
+        return _categories(parts)
+    kinds = ", ".join(sorted(map(str, inner)))
+    raise refusal(f"a {function} combines segments of the function {kinds} by {parts.method}")
+
+
+def _weights(parts: Segmentation, kind: np.dtype) -> NDArray:
+    weighted = parts.method.startswith("weighted")
+    return np.array([s.weight if weighted else 1.0 for s in parts.segments], kind)
+
+
+def _together(parts: Segmentation) -> bool:
+    """Whether the segments are trees that can be walked at once."""
+    return all(
+        s.element.tag == "TreeModel"
+        and s.element.find("Targets") is None
+        and s.element.get("isScorable", "true") == "true"
+        and (s.element.get("x-mathContext", "double") == "float") == parts.place.single
+        for s in parts.segments
+    )
+
+
+def _grove(parts: Segmentation):
+    place = parts.place
+    return grow(
+        [(s.element, place.inside(s.element, place.scope)) for s in parts.segments], place.exporter.rounded
+    )
+
+
+def _numbers(parts: Segmentation) -> Scorer:
+    kind = parts.place.kind
+    dtype = kind.numpy
+    weights = _weights(parts, dtype)
+    always = all(s.condition is None for s in parts.segments)
+    summed = parts.method in ("sum", "weightedSum", "average", "weightedAverage")
+    if _together(parts):
+        grove = _grove(parts)
+        table = leaf_numbers(grove, kind)
+        if summed and always and parts.treatment != "skipSegment":
+            divisor = weights.sum(dtype=dtype) if parts.method.endswith("verage") else dtype.type(1)
+            columns = np.ascontiguousarray(table[:, None])
+
+            def add(batch: Batch) -> Result:
+                return Result(value=number_column(grove.forest.sums(batch, columns, weights)[:, 0] / divisor))
+
+            return Scorer("regression", add, kind)
+
+        def values_of(batch: Batch) -> NDArray:
+            return table[grove.forest.leaves(batch)].T
+
+    else:
+        models = [parts.compile(s).scorer for s in parts.segments]
+
+        def values_of(batch: Batch) -> NDArray:
+            found = [m.result(batch).value for m in models]
+            return np.array([numbers_of(v, batch.count) for v in found if v is not None], dtype)
+
+    combine = _OF_ROWS[parts.method]
+
+    def score(batch: Batch) -> Result:
+        votes = _heard(parts, batch, values_of(batch)[:, :, None], weights)
+        return Result(value=number_column(combine(votes)[:, 0]))
+
+    return Scorer("regression", score, kind)
+
+
+def _heard(parts: Segmentation, batch: Batch, shares: NDArray, weights: NDArray) -> Votes:
+    """The segments that count for each row, by their conditions and by what is done without a prediction."""
+    heard = np.repeat(weights[:, None], batch.count, axis=1)
+    for k, mask in enumerate(parts.active(batch)):
+        if mask is not None:
+            heard[k, ~mask] = 0
+            shares[k, ~mask] = 0
+    if parts.treatment == "skipSegment":
+        lacking = np.isnan(shares).any(axis=2)
+        total = heard.sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            too_many = (heard * lacking).sum(axis=0) > parts.threshold * total
+        shares = np.where(lacking[:, :, None], shares.dtype.type(0), shares)
+        heard = np.where(lacking | too_many, heard.dtype.type(0), heard)
+    return Votes(shares, heard)
+
+
+def _summed(votes: Votes) -> NDArray:
+    """In order of the segments; NaN where none counts."""
+    out = np.zeros(votes.shares.shape[1:], votes.shares.dtype)
+    for shares, weights in zip(votes.shares, votes.weights, strict=True):
+        out += shares * weights[:, None]
+    out[~(votes.weights > 0).any(axis=0)] = np.nan
+    return out
+
+
+def _averaged(votes: Votes) -> NDArray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _summed(votes) / votes.weights.sum(axis=0)[:, None]
+
+
+def _highest(votes: Votes) -> NDArray:
+    values = np.where(votes.weights[:, :, None] > 0, votes.shares, -np.inf)
+    out = values.max(axis=0)
+    return np.where(np.isneginf(out), np.nan, out)
+
+
+def _median(votes: Votes) -> NDArray:
+    if not (votes.weights > 0).all():
+        out = np.full(votes.shares.shape[1:], np.nan, votes.shares.dtype)
+        for row in range(out.shape[0]):
+            counted = votes.shares[votes.weights[:, row] > 0, row]
+            if len(counted):
+                out[row] = np.median(counted, axis=0)
+        return out
+    return np.median(votes.shares, axis=0)
+
+
+def _weighted_median(votes: Votes) -> NDArray:
+    """The least value at which half of the weight is reached."""
+    values, weights = votes.shares[:, :, 0], votes.weights
+    order = np.argsort(values, axis=0, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=0)
+    reached = np.cumsum(np.take_along_axis(weights, order, axis=0), axis=0)
+    at = (reached >= 0.5 * reached[-1]).argmax(axis=0)
+    out = ordered[at, np.arange(values.shape[1])]
+    out = np.where(np.isnan(values).any(axis=0) | (reached[-1] <= 0), np.nan, out)
+    return out[:, None].astype(votes.shares.dtype)
+
+
+_OF_ROWS: dict[str, Callable[[Votes], NDArray]] = {
+    "sum": _summed, "weightedSum": _summed, "average": _averaged, "weightedAverage": _averaged,
+    "max": _highest,
+    "median": _median, "weightedMedian": _weighted_median,
+}  # fmt: skip
+
+
+def _categories(parts: Segmentation) -> Scorer:
+    voting = parts.method.endswith("Vote")
+    categories = parts.place.categories()
+    weights = _weights(parts, np.dtype(np.float64))
+    always = all(s.condition is None for s in parts.segments)
+    if _together(parts):
+        grove = _grove(parts)
+        leaves = leaf_shares(grove, categories)
+        if not voting and not leaves.complete:
+            refuse("the probabilities of trees are averaged, and a leaf has none")
+        table = np.ascontiguousarray(
+            one_hot(leaves.label, len(categories.names)) if voting else leaves.shares
+        )
+        if always and parts.treatment != "skipSegment":
+            total = weights.sum()
+
+            def add(batch: Batch) -> Result:
+                shares = grove.forest.sums(batch, table, weights) / total
+                return Result(label=most_probable(shares), probabilities=shares)
+
+            return Scorer("classification", add, categories=tuple(categories.names), probable=True)
+
+        def shares_of(batch: Batch) -> NDArray:
+            return table[grove.forest.leaves(batch)].transpose(1, 0, 2)
+
+    else:
+        models = [parts.compile(s).scorer for s in parts.segments]
+        if not voting and not all(m.probable for m in models):
+            refuse("probabilities are averaged, and a segment has none")
+        places = [np.array([*categories.places(m.categories), -1]) for m in models]
+        width = len(categories.names)
+
+        def shares_of(batch: Batch) -> NDArray:
+            out = np.zeros((len(models), batch.count, width))
+            for k, (model, place) in enumerate(zip(models, places, strict=True)):
+                result = model.result(batch)
+                assert result.label is not None
+                if voting:
+                    out[k] = one_hot(place[result.label], width)
+                else:
+                    assert result.probabilities is not None
+                    out[k][:, place[:-1]] = result.probabilities
+                    out[k][np.isnan(result.probabilities).any(axis=1)] = np.nan
+            return out
+
+    def score(batch: Batch) -> Result:
+        shares = _averaged(_heard(parts, batch, shares_of(batch), weights))
+        return Result(label=most_probable(shares), probabilities=shares)
+
+    return Scorer("classification", score, categories=tuple(categories.names), probable=True)
+
+
+def one_hot(label: NDArray, width: int) -> NDArray[np.float64]:
+    """`(n, width)`: 1 at each label, a row of NaN where it is -1."""
+    out = np.zeros((len(label), width))
+    out[np.arange(len(label)), label] = 1.0
+    out[label < 0] = np.nan
+    return out

@@ -1,0 +1,294 @@
+"""The input fields: which values the dictionary and the mining schema allow, and what happens to others."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol, full_mask
+from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, cast, either, fill
+from udfs.models.runtimes.pmml.compiler.elements import choice, number, refuse, text_of
+from udfs.models.runtimes.pmml.compiler.types import Type, constant, parse, type_named
+
+_OPTYPES = ("continuous", "categorical", "ordinal")
+_CLOSURES = ("openOpen", "openClosed", "closedOpen", "closedClosed")
+_INVALID = ("returnInvalid", "asIs", "asMissing", "asValue")
+_OUTLIERS = ("asIs", "asMissingValues", "asExtremeValues")
+USAGES = (
+    "active",
+    "predicted",
+    "target",
+    "supplementary",
+    "group",
+    "order",
+    "frequencyWeight",
+    "analysisWeight",
+)
+_MISSING = ("asIs", "asMean", "asMode", "asMedian", "asValue", "returnInvalid")
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Numbers between two margins, each of which belongs to it or not."""
+
+    low: float
+    high: float
+    low_open: bool
+    high_open: bool
+
+    def holds(self, values: np.ndarray) -> Mask:
+        above = values > self.low if self.low_open else values >= self.low
+        return above & (values < self.high if self.high_open else values <= self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class DataField:
+    """A field of the data dictionary. `valid`, `invalid`, `missing`: declared values, of the field's type."""
+
+    name: str
+    kind: Type
+    optype: str
+    valid: tuple[Any, ...] = ()
+    invalid: tuple[Any, ...] = ()
+    missing: tuple[Any, ...] = ()
+    intervals: tuple[Interval, ...] = ()
+    labels: tuple[str, ...] = ()
+    displays: dict[str, str] = field(default_factory=dict)
+    declares_missing: bool = False
+
+
+def interval(element: ET.Element) -> Interval:
+    closure = choice(element, "closure", _CLOSURES)
+    low, high = number(element, "leftMargin", -math.inf), number(element, "rightMargin", math.inf)
+    return Interval(low, high, closure.startswith("open"), closure.endswith("Open"))
+
+
+def data_field(element: ET.Element) -> DataField:
+    """Read a DataField."""
+    name = text_of(element, "name")
+    kind = type_named(element.get("dataType"), f"the field {name!r}")
+    if element.get("isCyclic", "0") not in ("0", "false"):
+        refuse(f"the field {name!r} is cyclic")
+    values: dict[str, list[Any]] = {"valid": [], "invalid": [], "missing": []}
+    labels: list[str] = []
+    displays: dict[str, str] = {}
+    for value in element.findall("Value"):
+        said = text_of(value, "value")
+        use = choice(value, "property", ("valid", "invalid", "missing"), "valid")
+        one = parse(said, kind)
+        if use == "valid":
+            labels.append(said)
+            if value.get("displayValue") is not None:
+                displays[said] = value.get("displayValue", "")
+        if one is None and use == "missing":
+            continue  # such as NaN of a number, or a text of a number field: it cannot come in as a value
+        if one is None:
+            refuse(f"the field {name!r} declares the value {said!r}, which is no {kind.value}")
+        values[use].append(one)
+    optype = choice(element, "optype", _OPTYPES)
+    intervals = tuple(interval(i) for i in element.findall("Interval"))
+    if intervals and not kind.numeric:
+        refuse(f"the field {name!r} is of type {kind.value} and declares intervals")
+    return DataField(name, kind, optype, tuple(values["valid"]), tuple(values["invalid"]),
+                     tuple(values["missing"]), intervals, tuple(labels), displays,
+                     any(v.get("property") == "missing" for v in element.findall("Value")))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """What a MiningField says happens to values; `plain` says nothing."""
+
+    optype: str
+    invalid: str
+    invalid_value: Any
+    missing_value: Any
+    missing_is_invalid: bool
+    outliers: str
+    low: float
+    high: float
+
+    @property
+    def plain(self) -> bool:
+        return (
+            self.invalid == "returnInvalid"
+            and self.missing_value is None
+            and not self.missing_is_invalid
+            and self.outliers == "asIs"
+        )
+
+
+def treatment(element: ET.Element, kind: Type, optype: str) -> Treatment:
+    """Read the treatments of a MiningField whose field is of type `kind`."""
+    name = text_of(element, "name")
+    what = f"the mining field {name!r}"
+    invalid = choice(element, "invalidValueTreatment", _INVALID, "returnInvalid")
+    said = element.get("invalidValueReplacement")
+    if invalid == "asIs" and said is not None:
+        invalid = "asValue"
+    if invalid == "asValue" and said is None:
+        refuse(f"{what} replaces invalid values and does not say by what")
+    missing_rule = choice(element, "missingValueTreatment", _MISSING, "asIs")
+    replaced = element.get("missingValueReplacement")
+    outliers = choice(element, "outliers", _OUTLIERS, "asIs")
+    if outliers != "asIs" and not kind.numeric:
+        refuse(f"{what} treats outliers and is no number")
+    restated = element.get("optype")
+    if restated is not None:
+        choice(element, "optype", _OPTYPES)
+        if restated == "continuous" and not kind.numeric:
+            refuse(f"{what} is said to be continuous and is no number")
+    return Treatment(
+        restated or optype,
+        invalid,
+        None if said is None or invalid != "asValue" else constant(said, kind, what),
+        None if replaced is None else constant(replaced, kind, what),
+        missing_rule == "returnInvalid" and replaced is None,
+        outliers,
+        number(element, "lowValue", -math.inf),
+        number(element, "highValue", math.inf),
+    )
+
+
+def input_symbol(declared: DataField, rule: Treatment, active: bool) -> Symbol:
+    """The field of the record, checked and treated; a supplementary field refuses no row."""
+
+    def compute(batch: Batch) -> Column:
+        column, invalid = typed(batch.inputs[declared.name], declared.kind)
+        return treated(batch, column, invalid, declared, rule, active)
+
+    return Symbol(declared.name, declared.kind, compute, rule.optype, 0, declared.valid)
+
+
+def inherited(outer: Symbol, declared: DataField | None, rule: Treatment) -> Symbol:
+    """A field of an outer model as an inner one treats it."""
+    known = declared or DataField(outer.name, outer.kind, outer.optype)
+
+    def compute(batch: Batch) -> Column:
+        return treated(batch, outer.column(batch), None, known, rule, True)
+
+    return Symbol(
+        outer.name,
+        outer.kind,
+        compute,
+        rule.optype,
+        outer.depth + 1,
+        outer.categories,
+        outer.strict and rule.missing_value is None,
+    )
+
+
+def treated(  # noqa: PLR0917
+    batch: Batch, column: Column, unfit: Mask | None, declared: DataField, rule: Treatment, active: bool
+) -> Column:
+    """Invalid, missing and outlying values dealt with. `unfit`: rows that hold no value of the type."""
+    count, values = batch.count, column.values
+    if values.dtype.kind == "f":
+        nan = np.isnan(values)
+        if nan.any():
+            column = Column(np.where(nan, values.dtype.type(0), values), either(column.missing, nan))
+            values = column.values
+    missing = column.missing
+    for value in declared.missing:
+        missing = either(missing, values == value)
+    invalid = either(unfit, _invalid(values, declared))
+    if invalid is not None:
+        if missing is not None:
+            invalid &= ~missing
+        if invalid.any():
+            values, missing = _settle_invalid(batch, values, missing, invalid, unfit, declared, rule, active)
+    if rule.outliers == "asMissingValues":
+        missing = either(missing, (values < rule.low) | (values > rule.high))
+    elif rule.outliers == "asExtremeValues":
+        values = np.clip(values, *_margins(rule, declared.kind))
+    if missing is None or not missing.any():
+        return Column(values)
+    if rule.missing_value is not None:
+        return fill(Column(values, missing), rule.missing_value)
+    if rule.missing_is_invalid and active:
+        batch.refuse(full_mask(missing, count), f"the field {declared.name!r} is missing")
+    return Column(values, missing)
+
+
+def _margins(rule: Treatment, kind: Type) -> tuple[Any, Any]:
+    if kind is not Type.INTEGER:
+        return kind.numpy.type(rule.low), kind.numpy.type(rule.high)
+    low = -(2**63) if math.isinf(rule.low) else math.ceil(rule.low)
+    return low, 2**63 - 1 if math.isinf(rule.high) else math.floor(rule.high)
+
+
+def _settle_invalid(  # noqa: PLR0917
+    batch: Batch, values: Any, missing: Mask | None, invalid: Mask, unfit: Mask | None, declared: DataField,
+    rule: Treatment, active: bool,
+) -> tuple[Any, Mask | None]:  # fmt: skip
+    if rule.invalid == "returnInvalid":
+        if active:
+            batch.refuse(invalid, f"the field {declared.name!r} holds what the model declares invalid")
+    elif rule.invalid == "asMissing":
+        missing = either(missing, invalid)
+    elif rule.invalid == "asValue":
+        values = np.array(values)
+        values[invalid] = rule.invalid_value
+    elif unfit is not None and (unfit & invalid).any():  # asIs, and nothing of the type to take as it is
+        batch.refuse(unfit & invalid, f"the field {declared.name!r} holds no {declared.kind.value}")
+    return values, missing
+
+
+def _invalid(values: Any, declared: DataField) -> Mask | None:
+    """Rows whose value the dictionary declares invalid, or does not declare where it lists what is valid."""
+    found: Mask | None = None
+    for value in declared.invalid:
+        found = either(found, values == value)
+    if declared.valid or declared.intervals:
+        if values.dtype == object:
+            known = frozenset(declared.valid)
+            valid = np.fromiter((v in known for v in values), bool, len(values))
+        else:
+            valid = np.zeros(np.shape(values), bool)
+            for value in declared.valid:
+                valid |= values == value
+            for one in declared.intervals:
+                valid |= one.holds(values)
+        found = either(found, ~valid)
+    return found
+
+
+def typed(raw: Column, kind: Type) -> tuple[Column, Mask | None]:
+    """A record's column in the field's type, and the rows that hold no value of it."""
+    values = raw.values
+    source = _source(values)
+    if source is kind:
+        return raw, None
+    if kind is Type.STRING:
+        refused = source is not None
+        return (raw, np.ones(len(values), bool)) if refused else (raw, None)
+    if source is Type.STRING:
+        done = cast(raw, source, kind)
+    elif kind in (Type.DATE, Type.TIME, Type.DATE_TIME):
+        return Column(np.zeros(len(values), np.int64), raw.missing), np.ones(len(values), bool)
+    elif source is Type.DOUBLE and np.isnan(values).any():
+        nan = np.isnan(values)
+        done = cast(Column(np.where(nan, 0, values), either(raw.missing, nan)), source, kind)
+        lost = either(done.missing)
+        return Column(done.values, either(raw.missing, nan)), _lost(lost, either(raw.missing, nan))
+    else:
+        done = cast(raw, source or Type.DOUBLE, kind)
+    return Column(done.values, raw.missing), _lost(done.missing, raw.missing)
+
+
+def _lost(after: Mask | None, before: Mask | None) -> Mask | None:
+    if after is None:
+        return None
+    lost = after if before is None else after & ~before
+    return lost if lost.any() else None
+
+
+def _source(values: np.ndarray) -> Type | None:
+    if values.dtype == object:
+        return Type.STRING
+    if values.dtype == np.float32:
+        return Type.FLOAT
+    return {"f": Type.DOUBLE, "i": Type.INTEGER, "u": Type.INTEGER, "b": Type.BOOLEAN}.get(values.dtype.kind)

@@ -1,0 +1,217 @@
+"""Arithmetic of the standard. Numbers keep their types: float with float is float, with double double."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udfs.models.runtimes.pmml.compiler.batch import Batch, full_mask
+from udfs.models.runtimes.pmml.compiler.columns import Column, any_missing
+from udfs.models.runtimes.pmml.compiler.elements import refuse
+from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site
+from udfs.models.runtimes.pmml.compiler.functions import (
+    argument_count,
+    common_kind,
+    function,
+    numeric_arguments,
+)
+from udfs.models.runtimes.pmml.compiler.types import Type
+
+_NORMAL = NormalDist()
+_BINARY: dict[str, Callable] = {
+    "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "pow": np.power, "modulo": np.mod,
+    "atan2": np.arctan2, "hypot": np.hypot,
+}  # fmt: skip
+
+
+_OVER_ALL: dict[str, Callable[..., NDArray]] = {"min": np.min, "max": np.max, "median": np.median}
+
+
+def erf(values: NDArray) -> NDArray[np.float64]:
+    """The error function, by the C library's."""
+    flat = np.asarray(values, np.float64)
+    return np.fromiter(map(math.erf, flat.ravel()), np.float64, flat.size).reshape(flat.shape)
+
+
+def normal_cdf(values: NDArray) -> NDArray[np.float64]:
+    """The standard normal distribution function."""
+    return 0.5 * (1.0 + erf(np.asarray(values) / math.sqrt(2.0)))
+
+
+def _normal_pdf(values: NDArray) -> NDArray:
+    return np.exp(-0.5 * values * values) / math.sqrt(2.0 * math.pi)
+
+
+def _normal_idf(values: NDArray) -> NDArray[np.float64]:
+    flat = np.asarray(values, np.float64)
+    made = (_NORMAL.inv_cdf(v) if 0.0 < v < 1.0 else math.nan for v in flat.ravel())
+    return np.fromiter(made, np.float64, flat.size).reshape(flat.shape)
+
+
+_REAL: dict[str, Callable[[NDArray], NDArray]] = {
+    "exp": np.exp, "expm1": np.expm1, "ln": np.log, "ln1p": np.log1p, "log10": np.log10, "sqrt": np.sqrt,
+    "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
+    "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "erf": erf, "stdNormalCDF": normal_cdf,
+    "stdNormalPDF": _normal_pdf, "stdNormalIDF": _normal_idf,
+}  # fmt: skip
+_ROUNDING: dict[str, Callable[[NDArray], NDArray]] = {
+    "abs": np.abs, "floor": np.floor, "ceil": np.ceil, "rint": np.rint,
+    "round": lambda v: np.floor(v + v.dtype.type(0.5)),
+}  # fmt: skip
+
+
+@function("+", "-", "*", "/", "pow", "modulo", "atan2", "hypot")
+def _binary(name: str, given: Sequence[Expression], site: Site) -> Expression:
+    argument_count(name, given, 2, 2)
+    arguments = numeric_arguments(name, given)
+    kind = common_kind(arguments)
+    if kind is Type.INTEGER and name in ("/", "pow", "atan2", "hypot"):
+        if name == "/":
+            refuse("an integer is divided by an integer, which one program rounds and another does not")
+        kind = Type.DOUBLE
+    first, second = (a.compute for a in arguments)
+    operation, target = _BINARY[name], kind.numpy
+
+    def compute(batch: Batch) -> Column:
+        a, b = first(batch), second(batch)
+        missing = any_missing((a, b))
+        with np.errstate(all="ignore"):
+            x, y = _as(a.values, target), _as(b.values, target)
+            if kind is Type.INTEGER:
+                rough = operation(x.astype(np.float64), y.astype(np.float64))
+                unfit = ~(np.abs(rough) < 2.0**63)
+                if unfit.any():
+                    rows = np.broadcast_to(unfit, (batch.count,)) & ~full_mask(missing, batch.count)
+                    batch.refuse(rows, f"{name!r} of integers has no 64-bit result")
+            return Column(np.asarray(operation(x, y)), missing)
+
+    return Expression(kind, compute, strict=name not in "+-*/")
+
+
+def _as(values: NDArray, dtype: np.dtype) -> NDArray:
+    return values if values.dtype == dtype else values.astype(dtype)
+
+
+@function(*_REAL)
+def _real(name: str, given: Sequence[Expression], site: Site) -> Expression:
+    argument_count(name, given, 1, 1)
+    (argument,) = numeric_arguments(name, given)
+    kind = Type.FLOAT if argument.kind is Type.FLOAT else Type.DOUBLE
+    inner, operation = argument.compute, _REAL[name]
+
+    def compute(batch: Batch) -> Column:
+        column = inner(batch)
+        with np.errstate(all="ignore"):
+            made = operation(column.values.astype(np.float64))
+            return Column(np.asarray(made).astype(kind.numpy), column.missing)
+
+    return Expression(kind, compute, strict=True)
+
+
+@function(*_ROUNDING)
+def _rounding(name: str, given: Sequence[Expression], site: Site) -> Expression:
+    argument_count(name, given, 1, 1)
+    (argument,) = numeric_arguments(name, given)
+    inner = argument.compute
+    if argument.kind is Type.INTEGER and name != "abs":
+        return Expression(argument.kind, inner)
+    operation = _ROUNDING[name]
+
+    def compute(batch: Batch) -> Column:
+        column = inner(batch)
+        return Column(np.asarray(operation(column.values)), column.missing)
+
+    return Expression(argument.kind, compute, strict=True)
+
+
+@function("normalCDF", "normalPDF", "normalIDF")
+def _normal(name: str, given: Sequence[Expression], site: Site) -> Expression:
+    argument_count(name, given, 3, 3)
+    arguments = numeric_arguments(name, given)
+    computes = [a.compute for a in arguments]
+
+    def compute(batch: Batch) -> Column:
+        columns = [one(batch) for one in computes]
+        x, mean, deviation = (c.values.astype(np.float64) for c in columns)
+        with np.errstate(all="ignore"):
+            if name == "normalIDF":
+                made = mean + deviation * _normal_idf(x)
+            elif name == "normalCDF":
+                made = normal_cdf((x - mean) / deviation)
+            else:
+                made = _normal_pdf((x - mean) / deviation) / deviation
+        return Column(np.asarray(made), any_missing(columns))
+
+    return Expression(Type.DOUBLE, compute, strict=True)
+
+
+@function("threshold")
+def _threshold(name: str, given: Sequence[Expression], site: Site) -> Expression:
+    argument_count(name, given, 2, 2)
+    first, second = (a.compute for a in numeric_arguments(name, given))
+
+    def compute(batch: Batch) -> Column:
+        a, b = first(batch), second(batch)
+        return Column(np.asarray(a.values > b.values).astype(np.int64), any_missing((a, b)))
+
+    return Expression(Type.INTEGER, compute, strict=True)
+
+
+@function("sum", "avg", "min", "max", "product", "median")
+def _aggregate(name: str, given: Sequence[Expression], site: Site) -> Expression:
+    """Over the arguments that are not missing; missing where all are, or where a function had no result."""
+    argument_count(name, given, 1)
+    arguments = numeric_arguments(name, given)
+    kind = common_kind(arguments)
+    if kind is Type.INTEGER and name not in ("min", "max"):
+        kind = Type.DOUBLE
+    site.scope.reading.tolerant |= (
+        frozenset().union(*(a.reads for a in arguments)) if len(arguments) > 1 else set()
+    )
+    computes, dtype = [a.compute for a in arguments], kind.numpy
+    strict = [a.strict for a in arguments]
+
+    def compute(batch: Batch) -> Column:
+        columns = [one(batch) for one in computes]
+        rows = [c.full(batch.count).astype(dtype, copy=False) for c in columns]
+        if any_missing(columns) is None:
+            return Column(_whole(name, rows))
+        absent = np.array([c.mask(batch.count) for c in columns])
+        lost = absent.all(axis=0) | absent[strict].any(axis=0)
+        return Column(_part(name, np.array(rows), absent), lost)
+
+    return Expression(kind, compute)
+
+
+def _whole(name: str, rows: list[NDArray]) -> NDArray:
+    if name in ("sum", "avg"):
+        total = rows[0]
+        for row in rows[1:]:  # from left to right, as it is written
+            total = total + row
+        return total if name == "sum" else total / total.dtype.type(len(rows))
+    if name == "product":
+        total = rows[0]
+        for row in rows[1:]:
+            total = total * row
+        return total
+    return _OVER_ALL[name](np.array(rows), axis=0)
+
+
+def _part(name: str, rows: NDArray, absent: NDArray[np.bool_]) -> NDArray:
+    """Aggregates of the present values; arbitrary where none is present."""
+    if name == "median":
+        with np.errstate(all="ignore"):
+            held = np.where(absent & ~absent.all(axis=0), np.nan, rows.astype(np.float64))
+        return np.nanmedian(held, axis=0).astype(rows.dtype)
+    neutral: dict[str, float] = {"sum": 0, "avg": 0, "product": 1, "min": np.inf, "max": -np.inf}
+    if rows.dtype == np.int64:
+        info = np.iinfo(np.int64)
+        neutral = {"min": info.max, "max": info.min}
+    made = _whole(
+        "sum" if name == "avg" else name, list(np.where(absent, rows.dtype.type(neutral[name]), rows))
+    )
+    return made / np.maximum((~absent).sum(axis=0), 1).astype(rows.dtype) if name == "avg" else made

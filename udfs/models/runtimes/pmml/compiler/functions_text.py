@@ -1,0 +1,206 @@
+"""Functions of texts, and TextIndex: how often a term stands in a text."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from udfs.models.runtimes.pmml.compiler.batch import Batch
+from udfs.models.runtimes.pmml.compiler.columns import Column, any_missing
+from udfs.models.runtimes.pmml.compiler.elements import choice, expression_of, flag, refuse
+from udfs.models.runtimes.pmml.compiler.expressions import (
+    Expression,
+    Site,
+    compile_expression,
+    compiles,
+    converted,
+    read,
+)
+from udfs.models.runtimes.pmml.compiler.functions import argument_count, constant_argument, function
+from udfs.models.runtimes.pmml.compiler.types import Type
+
+_PUNCTUATION = r"!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~"
+_JAVA_CLASSES = {
+    r"\p{Punct}": _PUNCTUATION, r"\p{Alpha}": "a-zA-Z", r"\p{Digit}": "0-9", r"\p{Alnum}": "a-zA-Z0-9",
+    r"\p{Upper}": "A-Z", r"\p{Lower}": "a-z", r"\p{Space}": r" \t\n\x0b\f\r",
+}  # fmt: skip
+_JAVA_ONLY = re.compile(r"\\[pPQEGRXhHzk]|&&|[*+?}]\+|\(\?<?[a-zA-Z]|\\[1-9]")
+_REPLACED = re.compile(r"\\|\$(?!\d)")
+
+
+def pattern(java: str, what: str) -> re.Pattern[str]:
+    """A regular expression of Java where Python means the same by it; else refused.
+
+    Java's classes (`\\s`, `\\w`, `\\d`) are ASCII.
+    """
+    text = java
+    for name, characters in _JAVA_CLASSES.items():
+        outside = re.compile(r"(?<!\[)" + re.escape(name) + r"(?![^\[]*\])")
+        text = outside.sub(f"[{characters}]".replace("\\", "\\\\"), text).replace(name, characters)
+    if _JAVA_ONLY.search(text) or re.search(r"\[[^\]]*\[", text.replace("\\[", "")):
+        refuse(f"the pattern {java!r} of {what} is not one that every program reads alike")
+    try:
+        return re.compile(text, re.ASCII)
+    except re.error as e:
+        refuse(f"the pattern {java!r} of {what} cannot be read: {e}")
+
+
+def _as_texts(name: str, given: Sequence[Expression]) -> list[Expression]:
+    return [converted(a, Type.STRING, name) for a in given]
+
+
+def _mapped(
+    name: str, given: Sequence[Expression], each: Callable[..., object], kind: Type = Type.STRING
+) -> Expression:
+    computes = [a.compute for a in given]
+
+    def compute(batch: Batch) -> Column:
+        columns = [one(batch) for one in computes]
+        lists = [c.full(batch.count).tolist() for c in columns]
+        values = np.empty(batch.count, kind.numpy)
+        values[:] = [each(*row) for row in zip(*lists, strict=True)]
+        return Column(values, any_missing(columns))
+
+    return Expression(kind, compute, strict=True)
+
+
+@function("uppercase", "lowercase", "trimBlanks")
+def _shaped(name: str, given: Sequence[Expression], site: Site) -> Expression:
+    argument_count(name, given, 1, 1)
+    shapes: dict[str, Callable[[str], str]] = {
+        "uppercase": str.upper, "lowercase": str.lower, "trimBlanks": str.strip,
+    }  # fmt: skip
+    shape = shapes[name]
+    return _mapped(name, _as_texts(name, given), shape)
+
+
+@function("concat")
+def _concat(name: str, given: Sequence[Expression], site: Site) -> Expression:
+    argument_count(name, given, 1)
+    return _mapped(name, _as_texts(name, given), lambda *parts: "".join(parts))
+
+
+@function("stringLength")
+def _length(name: str, given: Sequence[Expression], site: Site) -> Expression:
+    argument_count(name, given, 1, 1)
+    return _mapped(name, _as_texts(name, given), len, Type.INTEGER)
+
+
+@function("substring")
+def _substring(name: str, given: Sequence[Expression], site: Site) -> Expression:
+    argument_count(name, given, 3, 3)
+    start, size = (converted(a, Type.INTEGER, name) for a in given[1:])
+    for one in (start, size):
+        if one.is_constant and one.constant is not None and one.constant < (1 if one is start else 0):
+            refuse("a substring begins before its text or has a negative length")
+    text, *_ = _as_texts(name, given[:1])
+
+    def cut(value: str, at: int, length: int) -> str:
+        return value[at - 1 : at - 1 + length] if at >= 1 and length >= 0 else ""
+
+    return _mapped(name, (text, start, size), cut)
+
+
+@function("matches", "replace")
+def _regular(name: str, given: Sequence[Expression], site: Site) -> Expression:
+    argument_count(name, given, 2 if name == "matches" else 3, 2 if name == "matches" else 3)
+    (text,) = _as_texts(name, given[:1])
+    found = pattern(constant_argument(given[1], f"the pattern of {name!r}"), name)
+    if name == "matches":
+        return _mapped(name, (text,), lambda v: found.search(v) is not None, Type.BOOLEAN)
+    said = constant_argument(given[2], "the replacement of 'replace'")
+    if _REPLACED.search(said):
+        refuse(f"the replacement {said!r} of 'replace' is not one that every program reads alike")
+    by = re.sub(r"\$(\d)", r"\\g<\1>", said)
+    return _mapped(name, (text,), lambda v: found.sub(by, v))
+
+
+@function("formatDatetime")
+def _format_date(name: str, given: Sequence[Expression], site: Site) -> Expression:
+    from udfs.models.runtimes.pmml.compiler.types import date_of  # noqa: PLC0415
+
+    argument_count(name, given, 2, 2)
+    said = constant_argument(given[1], f"the pattern of {name!r}")
+    if given[0].kind is not Type.DATE or re.sub(r"%[Ymdyj]", "", said).count("%"):
+        refuse(f"the pattern {said!r} of {name!r} is not known for a {given[0].kind.value}")
+    return _mapped(name, given[:1], lambda days: date_of(days).strftime(said))
+
+
+@compiles("TextIndex")
+def _text_index(element: ET.Element, site: Site) -> Expression:
+    if flag(element, "tokenize", True) is False or element.get("maxLevenshteinDistance", "0") != "0":
+        refuse("a TextIndex compares texts that are not split into words, or by distance")
+    choice(element, "countHits", ("allHits",), "allHits")
+    weights = choice(element, "localTermWeights", ("termFrequency", "binary", "logarithmic"), "termFrequency")
+    cased = flag(element, "isCaseSensitive", False)
+    words = _words(element)
+    text = converted(read(site.scope.find(element.get("textField"))), Type.STRING, "TextIndex")
+    term = compile_expression(expression_of(element), site.inner(Type.STRING))
+    said = constant_argument(term, "the term of a TextIndex")
+    wanted = tuple(words(said if cased else said.lower()))
+    if not wanted:
+        refuse(f"the term {said!r} of a TextIndex holds no word")
+    inner, key = (
+        text.compute,
+        (words.__qualname__, cased, element.get("x-wordRE"), element.get("wordSeparatorCharacterRE")),
+    )
+
+    def compute(batch: Batch) -> Column:
+        column = inner(batch)
+        split = _split(batch, column, key, words, cased)
+        counts = np.array([_count(tokens, tally, wanted) for tokens, tally in split], np.int64)
+        if weights == "logarithmic":
+            return Column(np.log10(1.0 + counts), column.missing)
+        return Column(np.minimum(counts, 1) if weights == "binary" else counts, column.missing)
+
+    kind = Type.DOUBLE if weights == "logarithmic" else Type.INTEGER
+    return replace(text, kind=kind, compute=compute)
+
+
+def _words(element: ET.Element) -> Callable[[str], list[str]]:
+    """How a text is split: by what separates words, or (an extension of JPMML) by what a word is."""
+    if element.get("x-wordRE") is not None:
+        return pattern(element.get("x-wordRE", ""), "TextIndex").findall
+    separator = pattern(element.get("wordSeparatorCharacterRE", r"\s+"), "TextIndex")
+
+    def split(text: str) -> list[str]:
+        return [word for word in map(_trimmed, separator.split(text)) if word]
+
+    return split
+
+
+def _trimmed(word: str) -> str:
+    """A word without punctuation at its ends; `$` and `+` are symbols, and stay."""
+    start, end = 0, len(word)
+    while start < end and unicodedata.category(word[start]).startswith("P"):
+        start += 1
+    while end > start and unicodedata.category(word[end - 1]).startswith("P"):
+        end -= 1
+    return word[start:end]
+
+
+Split = list[tuple[list[str], Counter[str]]]
+
+
+def _split(batch: Batch, column: Column, key: tuple, words: Callable[[str], list[str]], cased: bool) -> Split:
+    """The words of each text, split once a call for all terms."""
+    kept = batch.memory.setdefault(id(column), (column, {}))[
+        1
+    ]  # the column is kept, so that its id stays its own
+    if key not in kept:
+        tokens = [words(text if cased else text.lower()) for text in column.full(batch.count).tolist()]
+        kept[key] = [(t, Counter(t)) for t in tokens]
+    return kept[key]
+
+
+def _count(tokens: list[str], tally: Counter[str], wanted: tuple[str, ...]) -> int:
+    if len(wanted) == 1:
+        return tally[wanted[0]]
+    size = len(wanted)
+    return sum(tuple(tokens[i : i + size]) == wanted for i in range(len(tokens) - size + 1))

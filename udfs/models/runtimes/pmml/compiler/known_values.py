@@ -1,0 +1,54 @@
+"""The values that a document asks its input fields for: what a row to try it with may hold."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from udfs.models.runtimes.pmml.compiler.elements import array_values, table_rows
+from udfs.models.runtimes.pmml.compiler.fields import DataField
+from udfs.models.runtimes.pmml.compiler.types import parse
+
+_ENOUGH = 200
+_NAMED = frozenset({"SimplePredicate", "CategoricalPredictor", "NormDiscrete", "PPCell"})
+
+
+def known_values(root: ET.Element, dictionary: Mapping[str, DataField]) -> dict[str, tuple[Any, ...]]:
+    """By field, values that stand in predicates, predictors and tables; at most so many as are useful."""
+    found: dict[str, dict[Any, None]] = {name: {} for name in dictionary}
+    for name, text in _told(root):
+        kept = found.get(name)
+        if kept is not None and len(kept) < _ENOUGH:
+            value = parse(text, dictionary[name].kind)
+            if value is not None:
+                kept[value] = None
+    return {name: tuple(values) for name, values in found.items()}
+
+
+def _told(root: ET.Element) -> Iterator[tuple[str, str]]:
+    for element in root.iter():
+        tag = element.tag
+        if tag in _NAMED:
+            name = element.get("field") or element.get("name") or element.get("predictorName") or ""
+            text = element.get("value")
+            if text is not None:
+                yield name, text
+        elif tag == "SimpleSetPredicate":
+            array = element.find("Array")
+            for text in [] if array is None else array_values(array):
+                yield element.get("field", ""), text
+        elif tag == "MapValues":
+            yield from _of_table(element)
+
+
+def _of_table(element: ET.Element) -> Iterator[tuple[str, str]]:
+    table = element.find("InlineTable")
+    pairs = [
+        (p.get("field", ""), p.get("column", "").rpartition(":")[2])
+        for p in element.findall("FieldColumnPair")
+    ]
+    for row in [] if table is None else table_rows(table):
+        for name, column in pairs:
+            if column in row:
+                yield name, row[column]

@@ -1,0 +1,267 @@
+"""Output fields: what of a model's result goes out, and under which names."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, Symbol
+from udfs.models.runtimes.pmml.compiler.columns import Column
+from udfs.models.runtimes.pmml.compiler.elements import (
+    EXPRESSIONS,
+    children,
+    describe,
+    flag,
+    refusal,
+    refuse,
+    text_of,
+    whole,
+)
+from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site, compile_expression, converted
+from udfs.models.runtimes.pmml.compiler.fields import DataField
+from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, number_column
+from udfs.models.runtimes.pmml.compiler.scope import Scope
+from udfs.models.runtimes.pmml.compiler.types import Type, parse, type_named
+
+_ENTITY = ("entityId", "clusterId", "ruleValue")
+_AFFINITY = ("affinity", "clusterAffinity", "entityAffinity")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputField:
+    """`final`: it is a result of the whole document. `target`: whose predicted value it is, if so;
+    the empty text where the target has no name.
+    """
+
+    symbol: Symbol
+    final: bool = True
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What is needed to compile the output fields of one model."""
+
+    scorer: Scorer
+    scope: Scope
+    dictionary: dict[str, DataField]
+    displays: dict[str, str]
+
+
+def compile_outputs(element: ET.Element, around: Outputs) -> tuple[OutputField, ...]:
+    """The output fields; each may read those before it, and the predicted value by the target's name."""
+    scorer, scope = around.scorer, around.scope
+    for name, one in {(scorer.target or ""): scorer, **scorer.by_target}.items():
+        if name:
+            scope.add(label_symbol(name, one, around.dictionary.get(name)))
+    made: list[OutputField] = []
+    for field in element.findall("Output/OutputField"):
+        output = _output(field, around)
+        if any(output.symbol.name == o.symbol.name for o in made):
+            refuse(f"the output {output.symbol.name!r} is declared twice")
+        scope.add(output.symbol)
+        made.append(output)
+    return tuple(made)
+
+
+def label_symbol(name: str, scorer: Scorer, declared: DataField | None, wanted: Type | None = None) -> Symbol:
+    """The predicted value as a symbol, in the target's type."""
+    kind = declared.kind if declared is not None else None
+    if scorer.function == "regression":
+        made = Expression(scorer.kind, lambda batch: _value(scorer.result(batch)))
+        if kind is Type.FLOAT and wanted is None:
+            kind = scorer.kind  # a double is not made worse than it is
+        target = wanted or (kind if kind is not None and kind.real else scorer.kind)
+        return Symbol(name, target, converted(made, target, name).compute, "continuous", 1)
+    kinds = [k for k in (wanted, kind) if k is not None]
+    for one in [*kinds, Type.STRING]:
+        values = [parse(c, one) for c in scorer.categories]
+        if all(v is not None for v in values):
+            break
+    table = np.empty(len(values) + 1, one.numpy)
+    table[:-1] = values
+    table[-1] = "" if one is Type.STRING else 0
+
+    def label(batch: Batch) -> Column:
+        found = scorer.result(batch).label
+        assert found is not None
+        lacking = found < 0
+        return Column(table[found], lacking if lacking.any() else None)
+
+    return Symbol(name, one, label, "categorical", 1)
+
+
+def _value(result: Result) -> Column:
+    assert result.value is not None
+    return result.value
+
+
+def _output(field: ET.Element, around: Outputs) -> OutputField:
+    name = text_of(field, "name")
+    feature = field.get("feature", "predictedValue")
+    named = field.get("dataType")
+    kind = None if named is None else type_named(named, f"the output {name!r}")
+    final = flag(field, "isFinalResult", True)
+    scorer = _scorer(field, around)
+    if field.get("isMultiValued", "0") not in ("0", "false"):
+        refuse(f"the output {name!r} has many values")
+    if feature == "predictedValue":
+        target = field.get("targetField") or scorer.target
+        declared = around.dictionary.get(target or "")
+        symbol = label_symbol(name, scorer, declared, kind)
+        return OutputField(symbol, final, (target or "") if field.get("segmentId") is None else None)
+    if feature in ("transformedValue", "decision"):
+        return OutputField(_transformed(field, name, kind, around.scope), final)
+    made = _FEATURES.get(feature, _unknown)(field, scorer, around)
+    symbol_kind = kind if kind is not None and not (kind is Type.STRING and made.kind.real) else made.kind
+    return OutputField(Symbol(name, symbol_kind, converted(made, symbol_kind, name).compute, "", 1), final)
+
+
+def _scorer(field: ET.Element, around: Outputs) -> Scorer:
+    scorer = around.scorer
+    segment = field.get("segmentId")
+    if segment is not None:
+        found = scorer.segments.get(segment)
+        if found is None:
+            refuse(f"{describe(field)} asks for the segment {segment!r}, which is not scored by itself")
+        return found
+    target = field.get("targetField")
+    if target is not None and target != scorer.target:
+        if target not in scorer.by_target:
+            refuse(f"{describe(field)} asks for the target {target!r}, which the model does not predict")
+        return scorer.by_target[target]
+    return scorer
+
+
+def _transformed(field: ET.Element, name: str, kind: Type | None, scope: Scope) -> Symbol:
+    found = children(field, EXPRESSIONS)
+    if len(found) != 1:
+        refuse(f"the output {name!r} has no expression")
+    made = compile_expression(found[0], Site(scope, wanted=kind))
+    if kind is not None:
+        made = converted(made, kind, name)
+    return Symbol(name, made.kind, made.compute, field.get("optype", ""), made.depth + 1, strict=made.strict)
+
+
+Feature = Callable[[ET.Element, Scorer, Outputs], Expression]
+
+
+def _unknown(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
+    refuse(f"the feature {field.get('feature')!r} of {describe(field)} is not known")
+
+
+def _probability(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
+    if not scorer.probable:
+        refuse(f"{describe(field)} asks for a probability, and the model has none")
+    value = field.get("value")
+    if value is None:
+
+        def of_label(batch: Batch) -> Column:
+            result = scorer.result(batch)
+            assert result.probabilities is not None and result.label is not None
+            return number_column(result.probabilities[np.arange(batch.count), result.label])
+
+        return Expression(Type.DOUBLE, of_label)
+    return Expression(Type.DOUBLE, _share(scorer, category(scorer, value, field, around)))
+
+
+def _share(scorer: Scorer, at: int) -> Compute:
+    def share(batch: Batch) -> Column:
+        probabilities = scorer.result(batch).probabilities
+        assert probabilities is not None
+        return number_column(probabilities[:, at])
+
+    return share
+
+
+def category(scorer: Scorer, value: str, field: ET.Element, around: Outputs) -> int:
+    """The index of the category that `value` means."""
+    if value in scorer.categories:
+        return scorer.categories.index(value)
+    declared = around.dictionary.get(scorer.target or "")
+    if declared is not None:
+        said = parse(value, declared.kind)
+        for k, name in enumerate(scorer.categories):
+            if said is not None and parse(name, declared.kind) == said:
+                return k
+    raise refusal(f"{describe(field)} asks for the category {value!r}, which the model does not predict")
+
+
+def _confidence(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
+    at = None if field.get("value") is None else category(scorer, field.get("value", ""), field, around)
+    if not scorer.confident:
+        refuse(f"{describe(field)} asks for a confidence, and the model has none")
+
+    def confidence(batch: Batch) -> Column:
+        result = scorer.result(batch)
+        assert result.confidence is not None and result.label is not None
+        return number_column(result.confidence[np.arange(batch.count), result.label if at is None else at])
+
+    return Expression(Type.DOUBLE, confidence)
+
+
+def _display(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
+    declared = around.dictionary.get(scorer.target or "")
+    shown = {**(declared.displays if declared is not None else {}), **around.displays}
+    table = np.array([*(shown.get(c, c) for c in scorer.categories), ""], object)
+    if scorer.function == "regression":
+        refuse(f"{describe(field)} asks for the display value of a number")
+
+    def display(batch: Batch) -> Column:
+        label = scorer.result(batch).label
+        assert label is not None
+        lacking = label < 0
+        return Column(table[label], lacking if lacking.any() else None)
+
+    return Expression(Type.STRING, display)
+
+
+def _entity(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
+    rank = whole(field, "rank", 1)
+    if not 1 <= rank <= scorer.entities:
+        refuse(f"{describe(field)} asks for an entity of rank {rank}, and the model has {scorer.entities}")
+
+    def entity(batch: Batch) -> Column:
+        ranked = scorer.result(batch).entity
+        assert ranked is not None
+        return ranked(rank)
+
+    return Expression(Type.STRING, entity)
+
+
+def _affinity(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
+    if not scorer.affinities:
+        refuse(f"{describe(field)} asks for an affinity, and the model has none")
+    value = field.get("value")
+    if value is not None and value not in scorer.affinities:
+        refuse(f"{describe(field)} asks for the affinity to {value!r}, which the model has not")
+    at = None if value is None else scorer.affinities.index(value)
+
+    def affinity(batch: Batch) -> Column:
+        result = scorer.result(batch)
+        assert result.affinity is not None and result.label is not None
+        return number_column(result.affinity[np.arange(batch.count), result.label if at is None else at])
+
+    return Expression(Type.DOUBLE, affinity)
+
+
+def _reason(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
+    rank = whole(field, "rank", 1)
+    if not 1 <= rank <= scorer.reasons:
+        refuse(f"{describe(field)} asks for reason {rank}, and the model has {scorer.reasons}")
+
+    def reason(batch: Batch) -> Column:
+        ranked = scorer.result(batch).reasons
+        assert ranked is not None
+        return ranked(rank)
+
+    return Expression(Type.STRING, reason)
+
+
+_FEATURES: dict[str, Feature] = {
+    "probability": _probability, "confidence": _confidence, "predictedDisplayValue": _display,
+    "reasonCode": _reason, **dict.fromkeys(_ENTITY, _entity), **dict.fromkeys(_AFFINITY, _affinity),
+}  # fmt: skip

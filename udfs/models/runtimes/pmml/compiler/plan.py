@@ -1,0 +1,199 @@
+"""A whole document compiled: what it reads, what it gives, and how."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
+from udfs.models.runtimes.pmml.compiler.columns import Column, Mask
+from udfs.models.runtimes.pmml.compiler.elements import refuse, text_of
+from udfs.models.runtimes.pmml.compiler.expressions import derive
+from udfs.models.runtimes.pmml.compiler.fields import (
+    DataField,
+    Treatment,
+    data_field,
+    input_symbol,
+    treatment,
+)
+from udfs.models.runtimes.pmml.compiler.known_values import known_values
+from udfs.models.runtimes.pmml.compiler.model import ModelCompiler, mining_fields
+from udfs.models.runtimes.pmml.compiler.outputs import OutputField, Outputs, compile_outputs, label_symbol
+from udfs.models.runtimes.pmml.compiler.place import NYOKA, Exporter
+from udfs.models.runtimes.pmml.compiler.results import Scorer
+from udfs.models.runtimes.pmml.compiler.scope import Reading, Scope
+from udfs.models.runtimes.pmml.compiler.vocabulary import check_vocabulary
+
+_SHORTENED = frozenset({
+    "DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor",
+})  # fmt: skip
+_INPUTS = ("active", "supplementary", "group", "order")
+
+
+@dataclass(frozen=True, slots=True)
+class InputField:
+    """A field that the model reads. `optional`: the document says what happens where it is missing."""
+
+    declared: DataField
+    rule: Treatment
+    optional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """`columns`: by output name. `refused`: reason -> the rows that cannot be scored, for that reason."""
+
+    columns: dict[str, Column]
+    refused: Mapping[str, Mask]
+
+
+class Plan:
+    """A compiled document. `inputs` and `outputs` in their order; scores any number of rows at once.
+
+    `known`: by field, values that the document asks for.
+    """
+
+    def __init__(self, inputs: tuple[InputField, ...], outputs: tuple[OutputField, ...], scorer: Scorer,
+                 known: Mapping[str, tuple[Any, ...]], checked: tuple[Symbol, ...]) -> None:  # fmt: skip
+        self._checked = checked
+        self.inputs = inputs
+        self.known = known
+        self.outputs = outputs
+        self.scorer = scorer
+
+    def score(self, columns: Mapping[str, Column], count: int) -> Scores:
+        """Score `count` rows of columns by field name, as the records hold them."""
+        batch = Batch(count, columns)
+        for symbol in self._checked:  # also those that no part of the model asks for in these rows
+            symbol.column(batch)
+        found = {o.symbol.name: o.symbol.column(batch) for o in self.outputs}
+        return Scores(found, batch.refused)
+
+
+def compile_document(root: ET.Element, model: ET.Element) -> Plan:
+    """Compile `model`, one of the models of the document `root` (elements with local names, no extensions).
+
+    Raises `UnprovenModelError` where anything in the document is not known.
+    """
+    check_vocabulary(root)
+    dictionary = {}
+    for element in root.findall("DataDictionary/DataField"):
+        declared = data_field(element)
+        if declared.name in dictionary:
+            refuse(f"the field {declared.name!r} is declared twice")
+        dictionary[declared.name] = declared
+    reading = Reading()
+    top = Scope(None, derive, reading, _functions(root))
+    for element in root.findall("TransformationDictionary/DerivedField"):
+        top.add_derived(element)
+    inputs = _inputs(model, dictionary, top)
+    checked = tuple(top.find(declared.name) for declared, _ in inputs)
+    compiled = ModelCompiler(dictionary, Exporter(exporter(root), rounds_to_float(root, model))).compile(
+        model, top
+    )
+    outputs = _final(compiled.outputs, compiled.scorer, dictionary)
+    declared_inputs = tuple(
+        InputField(one, rule, _has_rule(one, rule) or reading.tolerated(one.name))
+        for one, rule in inputs
+    )  # fmt: skip
+    return Plan(declared_inputs, outputs, compiled.scorer, known_values(root, dictionary), checked)
+
+
+def exporter(root: ET.Element) -> str:
+    """The name of the program that wrote the document, in lower case; empty where it does not say."""
+    application = root.find("Header/Application")
+    return "" if application is None else application.get("name", "").lower()
+
+
+def rounds_to_float(root: ET.Element, model: ET.Element) -> bool:
+    """Whether a library's float32 trees are declared double: Nyoka does so with XGBoost's.
+
+    It writes the thresholds of scikit-learn's trees, which are doubles, with the digits of a float32: at a
+    threshold nobody can tell any more which way the library goes, so these are refused.
+    """
+    if exporter(root) != NYOKA:
+        return False
+    names = {e.get("modelName", "") for e in model.iter() if e.tag in ("TreeModel", "MiningModel")}
+    if names & _SHORTENED:
+        refuse(
+            "Nyoka writes the thresholds of scikit-learn's trees with 7 digits, so that values next to one "
+            "are scored otherwise than by scikit-learn; export the model with sklearn2pmml"
+        )
+    return any(name.startswith("XGB") for name in names)
+
+
+def _has_rule(declared: DataField, rule: Treatment) -> bool:
+    return rule.missing_value is not None or declared.declares_missing
+
+
+def _functions(root: ET.Element) -> dict[str, ET.Element]:
+    found: dict[str, ET.Element] = {}
+    for element in root.findall("TransformationDictionary/DefineFunction"):
+        name = text_of(element, "name")
+        if name in found:
+            refuse(f"the function {name!r} is defined twice")
+        found[name] = element
+    return found
+
+
+def _inputs(
+    model: ET.Element, dictionary: dict[str, DataField], top: Scope
+) -> list[tuple[DataField, Treatment]]:
+    found: list[tuple[DataField, Treatment]] = []
+    listed = [text_of(e, "name") for e in model.findall("MiningSchema/MiningField")]
+    for name, times in Counter(listed).items():
+        if times > 1:
+            refuse(f"the mining field {name!r} is listed twice")
+    for element in mining_fields(model, _INPUTS):
+        name = text_of(element, "name")
+        if top.has(name):
+            if name in dictionary:
+                refuse(f"the field {name!r} is both an input and a derived field")
+            continue  # a derived field of the document, restated in the mining schema
+        declared = dictionary.get(name)
+        if declared is None:
+            refuse(f"the mining field {name!r} is not in the data dictionary")
+        rule = treatment(element, declared.kind, declared.optype)
+        top.add(input_symbol(declared, rule, element.get("usageType", "active") == "active"))
+        found.append((declared, rule))
+    return found
+
+
+def _final(
+    outputs: tuple[OutputField, ...], scorer: Scorer, dictionary: dict[str, DataField]
+) -> tuple[OutputField, ...]:
+    """The final outputs, each target's predicted value among them; where none is declared, all there is."""
+    kept: dict[str, OutputField] = {}
+    for output in outputs:
+        if output.final:
+            kept[output.symbol.name] = output
+        else:
+            kept.pop(output.symbol.name, None)
+    made = list(kept.values())
+    told = {o.target for o in made if o.target is not None}
+    scorers: dict[str, Scorer] = {scorer.target or "": scorer, **scorer.by_target}
+    for name, one in scorers.items():
+        if name in told:
+            continue
+        title = f"predicted_{name}" if name else "predictedValue"
+        if any(o.symbol.name == title for o in made):
+            refuse(f"an output is called {title!r} and is not the predicted value")
+        made.append(OutputField(label_symbol(title, one, dictionary.get(name)), True, name))
+        if not kept and one.probable:
+            made.extend(_probabilities(one, dictionary))
+    return tuple(made)
+
+
+def _probabilities(scorer: Scorer, dictionary: dict[str, DataField]) -> list[OutputField]:
+    """The outputs of a classifier that declares none: the probability of the label, and of each category."""
+    element = ET.Element("Model")
+    declared = ET.SubElement(element, "Output")
+    ET.SubElement(declared, "OutputField", name="probability", feature="probability", dataType="double")
+    for category in scorer.categories:
+        ET.SubElement(declared, "OutputField", name=f"probability_{category}", feature="probability",
+                      dataType="double", value=category)  # fmt: skip
+    around = Outputs(scorer, Scope(None, derive, Reading(), {}), dictionary, {})
+    return list(compile_outputs(element, around))

@@ -1,0 +1,126 @@
+"""Predicates, compiled to three-valued columns: true, false and (missing) unknown."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+
+import numpy as np
+
+from udfs.models.runtimes.pmml.compiler.batch import Batch
+from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, either
+from udfs.models.runtimes.pmml.compiler.elements import (
+    PREDICATES,
+    array_values,
+    children,
+    choice,
+    describe,
+    refuse,
+    required,
+    text_of,
+)
+from udfs.models.runtimes.pmml.compiler.functions_logic import COMPARISONS, conjoin
+from udfs.models.runtimes.pmml.compiler.scope import Scope
+from udfs.models.runtimes.pmml.compiler.types import Type, constant
+
+Truth = Callable[[Batch], Column]
+UNARY = ("isMissing", "isNotMissing")
+OPERATORS = (*COMPARISONS, *UNARY)
+MAX_NESTING = 12
+_EQUALITY = ("equal", "notEqual")
+
+
+def is_always(element: ET.Element) -> bool:
+    return element.tag == "True"
+
+
+def compile_predicate(element: ET.Element, scope: Scope, level: int = 0) -> Truth:
+    """The predicate as a function of the micro-batch."""
+    if level > MAX_NESTING:
+        refuse(f"predicates are nested more than {MAX_NESTING} deep")
+    if element.tag in ("True", "False"):
+        fixed = Column(np.array(element.tag == "True"))
+        return lambda batch: fixed
+    if element.tag == "CompoundPredicate":
+        return _compound(element, scope, level)
+    symbol = scope.find(element.get("field"))
+    if element.tag == "SimpleSetPredicate":
+        negated = choice(element, "booleanOperator", ("isIn", "isNotIn")) == "isNotIn"
+        members = set_members(element, symbol.kind)
+
+        def among(batch: Batch) -> Column:
+            column = symbol.known(batch)
+            found = np.zeros(np.shape(column.values), bool)
+            for member in members:
+                found |= column.values == member
+            return Column(~found if negated else found, column.missing)
+
+        return among
+    operator = choice(element, "operator", OPERATORS)
+    if operator in UNARY:
+        scope.reading.tolerant.add(symbol.name)
+        return lambda batch: Column(symbol.column(batch).mask(batch.count) == (operator == "isMissing"))
+    value, compare = comparand(element, operator, symbol.kind), COMPARISONS[operator]
+
+    def ask(batch: Batch) -> Column:
+        column = symbol.known(batch)
+        return Column(np.asarray(compare(column.values, value), bool), column.missing)
+
+    return ask
+
+
+def comparand(element: ET.Element, operator: str, kind: Type) -> object:
+    """The constant of a SimplePredicate, in the field's type; a fraction stays one for an integer field."""
+    if operator not in _EQUALITY and kind in (Type.STRING, Type.BOOLEAN):
+        refuse(f"{describe(element)} asks {operator!r} of a {kind.value}")
+    said = text_of(element, "value")
+    what = describe(element)
+    if kind is Type.INTEGER:
+        value = constant(said, Type.DOUBLE, what)
+        return constant(said, kind, what) if value == np.floor(value) else value
+    return constant(said, kind, what)
+
+
+def set_members(element: ET.Element, kind: Type) -> list:
+    array = required(element, "Array")
+    return [constant(v, kind, describe(element)) for v in array_values(array)]
+
+
+def _compound(element: ET.Element, scope: Scope, level: int) -> Truth:
+    operator = choice(element, "booleanOperator", ("and", "or", "xor", "surrogate"))
+    parts = [compile_predicate(e, scope, level + 1) for e in children(element, PREDICATES)]
+    if not parts:
+        refuse("a CompoundPredicate holds no predicate")
+    if operator in ("and", "or"):
+        return lambda batch: conjoin([part(batch) for part in parts], operator == "or")
+    if operator == "xor":
+
+        def parity(batch: Batch) -> Column:
+            columns = [part(batch) for part in parts]
+            odd = np.asarray(columns[0].values)
+            for column in columns[1:]:
+                odd = odd ^ column.values
+            return Column(np.asarray(odd), either(*(c.missing for c in columns)))
+
+        return parity
+    scope.reading.tolerant |= {e.get("field", "") for e in element.iter() if e.get("field")}
+
+    def first_known(batch: Batch) -> Column:
+        column = parts[0](batch)
+        for part in parts[1:]:
+            if column.missing is None or not column.missing.any():
+                break
+            following = part(batch)
+            values = np.where(column.missing, following.values, column.values)
+            missing = None if following.missing is None else column.missing & following.missing
+            column = Column(values, missing)
+        return column
+
+    return first_known
+
+
+def holds(truth: Truth, batch: Batch) -> Mask:
+    """The rows where a predicate is true, as `(n,)`."""
+    column = truth(batch)
+    found = np.broadcast_to(column.values, (batch.count,))
+    return np.array(found) if column.missing is None else found & ~column.missing

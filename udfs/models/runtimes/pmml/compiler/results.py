@@ -1,0 +1,95 @@
+"""What a model says of a micro-batch, and what is known of that when the plan is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udfs.models.runtimes.pmml.compiler.batch import Batch
+from udfs.models.runtimes.pmml.compiler.columns import Column
+from udfs.models.runtimes.pmml.compiler.types import Type
+
+Ranked = Callable[[int], Column]
+
+
+@dataclass(slots=True)
+class Result:
+    """Of n rows.
+
+    `value`: the predicted number of a regression. `label`: of a classification or clustering the index of the
+    predicted category, -1 where there is none. `probabilities`: `(n, categories)`, NaN where there are none.
+    `entity`: by rank (from 1) the id of the node, cluster, rule or neighbour. `affinity`: `(n, clusters)`.
+    `reasons`: by rank the reason code. `by_target`: of a model with several targets, the others' results.
+    """
+
+    value: Column | None = None
+    label: NDArray[np.int64] | None = None
+    probabilities: NDArray | None = None
+    entity: Ranked | None = None
+    affinity: NDArray | None = None
+    confidence: NDArray | None = None
+    reasons: Ranked | None = None
+    by_target: dict[str, Result] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Scorer:
+    """A compiled model: how it scores, and what its results hold.
+
+    `kind`: the type of the value of a regression. `categories`: what `Result.label` counts. `probable`: there
+    are probabilities; `confident`: there are confidences. `segments`: those of a mining model that are scored
+    by themselves, by id. `inner_outputs`: output fields of a chain's segments. `entities`: how many ranks
+    `Result.entity` has; `affinities`: the ids of its columns.
+    """
+
+    function: str
+    score: Callable[[Batch], Result]
+    kind: Type = Type.DOUBLE
+    categories: tuple[str, ...] = ()
+    probable: bool = False
+    entities: int = 0
+    affinities: tuple[str, ...] = ()
+    reasons: int = 0
+    target: str | None = None
+    by_target: dict[str, Scorer] = field(default_factory=dict)
+    segments: dict[str, Scorer] = field(default_factory=dict)
+    confident: bool = False
+    inner_outputs: tuple = ()
+
+    def result(self, batch: Batch) -> Result:
+        """The result, computed once a call."""
+        found = batch.memory.get(id(self))
+        if found is None:
+            found = batch.memory[id(self)] = self.score(batch)
+        return found
+
+
+def labels_of(label: NDArray[np.int64], categories: tuple[str, ...]) -> Column:
+    """Category indices as a column of texts."""
+    names = np.array([*categories, ""], object)
+    missing = label < 0
+    return Column(names[label], missing if missing.any() else None)
+
+
+def most_probable(probabilities: NDArray) -> NDArray[np.int64]:
+    """The index of the highest probability, the first of equal ones; -1 where one is NaN."""
+    lacking = np.isnan(probabilities).any(axis=1)
+    best = np.argmax(probabilities, axis=1) if probabilities.shape[1] else np.full(len(probabilities), -1)
+    return np.where(lacking, -1, best)
+
+
+def number_column(values: NDArray) -> Column:
+    """Numbers as a column in which NaN is missing."""
+    lacking = np.isnan(values)
+    return Column(values, lacking if lacking.any() else None)
+
+
+def numbers_of(column: Column, count: int) -> NDArray:
+    """A column of reals as `(n,)` with NaN where it is missing; a copy."""
+    values = np.array(np.broadcast_to(column.values, (count,)))
+    if column.missing is not None:
+        values[column.mask(count)] = np.nan
+    return values

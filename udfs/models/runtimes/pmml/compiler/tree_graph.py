@@ -1,0 +1,271 @@
+"""Trees as one graph of tests on single fields, each with three ways on: yes, no and unknown.
+
+All trees of an ensemble share the arrays. A reference to a leaf is `-1 - leaf`, one to a test its index. Each
+predicate is brought to one of four tests, so that walking needs few cases; a test whose outcome is known on
+the way is left out.
+"""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from udfs.models.runtimes.pmml.compiler.batch import Symbol
+from udfs.models.runtimes.pmml.compiler.elements import (
+    PREDICATES,
+    children,
+    choice,
+    describe,
+    refusal,
+    refuse,
+)
+from udfs.models.runtimes.pmml.compiler.predicates import MAX_NESTING, OPERATORS, comparand, set_members
+from udfs.models.runtimes.pmml.compiler.scope import Scope
+from udfs.models.runtimes.pmml.compiler.types import Type
+
+AT_MOST, EQUAL, AMONG, MISSING = range(4)
+_MAX_TESTS = 20_000_000
+_SWAPPED = frozenset({"greaterThan", "greaterOrEqual", "notEqual", "isNotMissing"})
+
+
+@dataclass(slots=True)
+class Feature:
+    """A field that tests ask. `codes`: numbers of the texts that stand in tests; any other text is -1."""
+
+    symbol: Symbol
+    codes: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Graph:
+    """Tests in the making. `constants` hold what a test compares with, before it is brought to a number.
+
+    `rounded`: doubles are compared as the float32 nearest to them.
+    """
+
+    rounded: bool = False
+    features: list[Feature] = field(default_factory=list)
+    operators: list[int] = field(default_factory=list)
+    asks: list[int] = field(default_factory=list)
+    constants: list[Any] = field(default_factory=list)
+    yes: list[int] = field(default_factory=list)
+    no: list[int] = field(default_factory=list)
+    unknown: list[int] = field(default_factory=list)
+    leaves: list[ET.Element | None] = field(default_factory=list)
+    _places: dict[int, int] = field(default_factory=dict)
+    _parsed: dict[tuple[int, str, str], tuple[int, Any]] = field(default_factory=dict)
+
+    def leaf(self, node: ET.Element | None) -> int:
+        """A reference to a new leaf; None stands for no prediction."""
+        self.leaves.append(node)
+        return -len(self.leaves)
+
+    def feature(self, name: str | None, scope: Scope) -> int:
+        symbol = scope.find(name)
+        place = self._places.get(id(symbol))
+        if place is None:
+            place = self._places[id(symbol)] = len(self.features)
+            self.features.append(Feature(symbol))
+        return place
+
+    def test(self, element: ET.Element, scope: Scope, yes: int, no: int, unknown: int, level: int = 0) -> int:  # noqa: PLR0917
+        """A reference to where the predicate leads, given where its three outcomes lead."""
+        tag = element.tag
+        if tag == "SimplePredicate":
+            return self._simple(element, scope, yes, no, unknown)
+        if tag == "True" or yes == no == unknown:
+            return yes
+        if tag == "False":
+            return no
+        if tag == "CompoundPredicate":
+            return self._compound(element, scope, yes, no, unknown, level)
+        at = self.feature(element.get("field"), scope)
+        if choice(element, "booleanOperator", ("isIn", "isNotIn")) == "isNotIn":
+            yes, no = no, yes
+        kind = self.features[at].symbol.kind
+        return self.add(AMONG, at, frozenset(map(_plain, set_members(element, kind))), yes, no, unknown)
+
+    def _simple(self, element: ET.Element, scope: Scope, yes: int, no: int, unknown: int) -> int:
+        at = self.feature(element.get("field"), scope)
+        operator = element.get("operator", "")
+        if operator in _SWAPPED:
+            yes, no = no, yes
+        key = (at, operator, element.get("value", ""))
+        parsed = self._parsed.get(key)
+        if parsed is None:
+            parsed = self._parsed[key] = self._normal(element, at)
+        return self.add(parsed[0], at, parsed[1], yes, no, unknown)
+
+    def _normal(self, element: ET.Element, at: int) -> tuple[int, Any]:
+        operator = choice(element, "operator", OPERATORS)
+        if operator in ("isMissing", "isNotMissing"):
+            return MISSING, None
+        kind = self.features[at].symbol.kind
+        value = _plain(comparand(element, operator, kind))
+        if operator in ("equal", "notEqual"):
+            return EQUAL, value
+        if kind is Type.DOUBLE and self.rounded:
+            value = float(np.float32(value))
+        below = operator in ("lessThan", "greaterOrEqual")
+        if kind.real:
+            # x < c says the same as x <= the number before c
+            return AT_MOST, math.nextafter(value, -math.inf) if below else value
+        if value != math.floor(value):
+            return AT_MOST, math.floor(value)
+        return AT_MOST, int(value) - 1 if below else int(value)
+
+    def _compound(  # noqa: PLR0917
+        self, element: ET.Element, scope: Scope, yes: int, no: int, unknown: int, level: int
+    ) -> int:
+        if level > MAX_NESTING:
+            refuse(f"predicates are nested more than {MAX_NESTING} deep")
+        operator = choice(element, "booleanOperator", ("and", "or", "xor", "surrogate"))
+        parts = children(element, PREDICATES)
+        if not parts:
+            refuse("a CompoundPredicate holds no predicate")
+        if operator == "surrogate":
+            for part in reversed(parts):
+                unknown = self.test(part, scope, yes, no, unknown, level + 1)
+            return unknown
+        if operator == "xor":
+            even, odd = no, yes
+            for part in reversed(parts):
+                even, odd = (
+                    self.test(part, scope, odd, even, unknown, level + 1),
+                    self.test(part, scope, even, odd, unknown, level + 1),
+                )
+            return even
+        # `sure`: no part has been unknown so far; else `doubtful`.
+        end = yes if operator == "and" else no
+        sure, doubtful = end, unknown
+        for part in reversed(parts):
+            if operator == "and":
+                then_sure = self.test(part, scope, sure, no, doubtful, level + 1)
+                doubtful = (
+                    doubtful if doubtful == no else self.test(part, scope, doubtful, no, doubtful, level + 1)
+                )
+            else:
+                then_sure = self.test(part, scope, yes, sure, doubtful, level + 1)
+                doubtful = (
+                    doubtful
+                    if doubtful == yes
+                    else self.test(part, scope, yes, doubtful, doubtful, level + 1)
+                )
+            sure = then_sure
+        return sure
+
+    def add(self, operator: int, at: int, value: Any, yes: int, no: int, unknown: int) -> int:  # noqa: PLR0917
+        """A test, unless its outcome makes no difference; what is known after it is not asked again."""
+        asks, operators, constants = self.asks, self.operators, self.constants
+        if yes >= 0 and asks[yes] == at:
+            if operators[yes] == operator and constants[yes] == value:
+                yes = self.yes[yes]
+            elif operator == MISSING:
+                yes = self.unknown[yes]
+        if no >= 0 and asks[no] == at and operators[no] == operator and constants[no] == value:
+            no = self.no[no]
+        if operator == MISSING:
+            unknown = no
+        elif unknown >= 0 and asks[unknown] == at:
+            unknown = self.yes[unknown] if operators[unknown] == MISSING else self.unknown[unknown]
+        if yes == no == unknown:
+            return yes
+        if len(operators) >= _MAX_TESTS:
+            refuse("the trees hold too many tests")
+        operators.append(operator)
+        asks.append(at)
+        constants.append(value)
+        self.yes.append(yes)
+        self.no.append(no)
+        self.unknown.append(unknown)
+        return len(operators) - 1
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def build_tree(graph: Graph, model: ET.Element, scope: Scope) -> int:
+    """Add a TreeModel to the graph; the reference to where it begins."""
+    strategy = choice(
+        model, "missingValueStrategy", ("none", "nullPrediction", "lastPrediction", "defaultChild"), "none"
+    )
+    none_true = choice(
+        model, "noTrueChildStrategy", ("returnNullPrediction", "returnLastPrediction"), "returnNullPrediction"
+    )
+    nothing = graph.leaf(None)
+    roots = model.findall("Node")
+    if len(roots) != 1:
+        refuse(f"{describe(model)} has {len(roots)} root nodes")
+    order: list[tuple[ET.Element, list[ET.Element], ET.Element]] = []
+    stack = roots
+    while stack:  # not by recursion: trees may be as deep as they like
+        node = stack.pop()
+        kids, predicate = _parts(node)
+        order.append((node, kids, predicate))
+        stack.extend(kids)
+    made: dict[int, int] = {}
+    predicates = {id(node): predicate for node, _, predicate in order}
+    for node, kids, _ in reversed(order):
+        if not kids:
+            made[id(node)] = graph.leaf(node)
+            continue
+        wanted = strategy == "lastPrediction" or none_true == "returnLastPrediction"
+        last = graph.leaf(node) if wanted else nothing
+        end = last if none_true == "returnLastPrediction" else nothing
+        unknown = _unknown(node, kids, strategy, made, last, nothing)
+        following = end
+        for kid in reversed(kids):
+            on_unknown = following if unknown is None else unknown
+            following = graph.test(predicates[id(kid)], scope, made[id(kid)], following, on_unknown)
+        made[id(node)] = following
+    if strategy != "none" or none_true == "returnLastPrediction":
+        scope.reading.tolerant |= {p.get("field", "") for p in model.iter() if p.get("field")}
+    (root,) = model.findall("Node")
+    return graph.test(predicates[id(root)], scope, made[id(root)], nothing, nothing)
+
+
+def _parts(node: ET.Element) -> tuple[list[ET.Element], ET.Element]:
+    kids: list[ET.Element] = []
+    predicate = None
+    for child in node:
+        tag = child.tag
+        if tag == "Node":
+            kids.append(child)
+        elif tag in PREDICATES:
+            if predicate is not None:
+                refuse(f"{describe(node)} has two predicates")
+            predicate = child
+        elif tag not in ("ScoreDistribution", "Partition"):
+            refuse(f"{describe(node)} holds a {tag}")
+    if predicate is None:
+        refuse(f"{describe(node)} has no predicate")
+    return kids, predicate
+
+
+def _unknown(  # noqa: PLR0917
+    node: ET.Element, kids: list[ET.Element], strategy: str, made: dict[int, int], last: int, nothing: int
+) -> int | None:
+    """Where an unknown predicate of a child leads; None: on to the next child."""
+    if strategy == "none":
+        return None
+    if strategy == "nullPrediction":
+        return nothing
+    if strategy == "lastPrediction":
+        return last
+    named = node.get("defaultChild")
+    if named is None:
+        return nothing
+    for kid in kids:
+        if kid.get("id") == named:
+            return made[id(kid)]
+    raise refusal(f"{describe(node)} names the default child {named!r}, which it has not")
+
+
+def is_integer_like(kind: Type) -> bool:
+    """Types whose values are 64-bit integers, more than a double can hold."""
+    return kind in (Type.INTEGER, Type.DATE, Type.TIME, Type.DATE_TIME)

@@ -1,0 +1,162 @@
+"""TreeModel, and the leaves of all trees of an ensemble as tables."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udfs.models.runtimes.pmml.compiler.batch import Batch
+from udfs.models.runtimes.pmml.compiler.columns import Column
+from udfs.models.runtimes.pmml.compiler.elements import describe, refuse, to_number
+from udfs.models.runtimes.pmml.compiler.forest import Forest, plant
+from udfs.models.runtimes.pmml.compiler.place import Categories, Place
+from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, number_column
+from udfs.models.runtimes.pmml.compiler.scope import Scope
+from udfs.models.runtimes.pmml.compiler.tree_graph import Graph, build_tree
+from udfs.models.runtimes.pmml.compiler.types import Type, float32
+
+
+@dataclass(frozen=True, slots=True)
+class Grove:
+    """The trees of one ensemble, planted together. `leaves[k]`: the node of leaf k; None
+    where a row ends without a prediction, or where no row can end."""
+
+    forest: Forest
+    leaves: tuple[ET.Element | None, ...]
+
+
+def grow(models: Sequence[tuple[ET.Element, Scope]], rounded: bool) -> Grove:
+    """Plant TreeModels, each read in its scope. `rounded`: see `Graph`."""
+    graph = Graph(rounded)
+    roots = [build_tree(graph, model, scope) for model, scope in models]
+    reached = {ref for refs in (graph.yes, graph.no, graph.unknown, roots) for ref in refs if ref < 0}
+    leaves = tuple(node if -1 - k in reached else None for k, node in enumerate(graph.leaves))
+    return Grove(plant(graph, roots), leaves)
+
+
+def leaf_numbers(grove: Grove, kind: Type) -> NDArray:
+    """`(leaves,)`: the scores of a regression's leaves, NaN where there is none."""
+    out = np.full(len(grove.leaves), np.nan, kind.numpy)
+    for k, node in enumerate(grove.leaves):
+        if node is None or (score := node.get("score")) is None:
+            continue
+        value = float32(score) if kind is Type.FLOAT else to_number(score)
+        if not np.isfinite(value):
+            refuse(f"{describe(node)} has the score {score!r}, which is no finite number")
+        out[k] = value
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class LeafShares:
+    """Of the leaves of classification trees: `label` `(leaves,)`, -1 where there is none, and `shares`
+    `(leaves, categories)`, NaN where there is none. `complete`: every leaf with a label has shares."""
+
+    label: NDArray[np.int64]
+    shares: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    complete: bool
+
+
+def leaf_shares(grove: Grove, categories: Categories) -> LeafShares:
+    """Labels and class distributions of the leaves; new categories are added to `categories`."""
+    listed: list[tuple[int, dict[int, float], dict[int, float]]] = []
+    for node in grove.leaves:
+        if node is None:
+            listed.append((-1, {}, {}))
+            continue
+        shares, confidences = _distribution(node, categories)
+        score = node.get("score")
+        label = (
+            categories.place(score) if score is not None else max(shares, key=shares.__getitem__, default=-1)
+        )
+        listed.append((label, shares, confidences))
+    width = len(categories.names)
+    table = np.full((len(listed), width), np.nan)
+    sure = np.full((len(listed), width), np.nan)
+    for k, (_, shares, confidences) in enumerate(listed):
+        if shares:
+            table[k] = 0.0
+            table[k, list(shares)] = list(shares.values())
+        if confidences:
+            sure[k, list(confidences)] = list(confidences.values())
+    labels = np.array([label for label, _, _ in listed], np.int64)
+    complete = all(shares for label, shares, _ in listed if label >= 0)
+    return LeafShares(labels, table, sure, complete)
+
+
+def _distribution(node: ET.Element, categories: Categories) -> tuple[dict[int, float], dict[int, float]]:
+    """Probabilities and confidences by category; empty where the node has no distribution."""
+    entries = node.findall("ScoreDistribution")
+    if not entries:
+        return {}, {}
+    places = categories.places(e.get("value", "") for e in entries)
+    if len(set(places)) < len(places):
+        refuse(f"{describe(node)} lists a category twice")
+    given = [e.get("probability") for e in entries]
+    if any(g is not None for g in given):
+        if any(g is None for g in given):
+            refuse(f"{describe(node)} gives probabilities for some categories only")
+        numbers = [to_number(g) for g in given]
+    else:
+        counts = [to_number(e.get("recordCount")) for e in entries]
+        total = sum(counts)
+        if not np.isfinite(counts).all() or min(counts) < 0:
+            refuse(f"{describe(node)} has counts that are no numbers")
+        numbers = [c / total for c in counts] if total > 0 else []
+    if not np.isfinite(numbers).all():
+        refuse(f"{describe(node)} has probabilities that are no numbers")
+    sure = [to_number(e.get("confidence")) for e in entries if e.get("confidence") is not None]
+    confidences = dict(zip(places, sure, strict=True)) if len(sure) == len(places) else {}
+    return dict(zip(places, numbers, strict=False)), confidences
+
+
+def node_ids(grove: Grove, model: ET.Element) -> NDArray:
+    """The ids of the leaves; where no node of the tree has one, its place in the document, from 1."""
+    if any(node.get("id") is not None for node in model.iter("Node")):
+        given = [None if node is None else node.get("id") for node in grove.leaves]
+    else:
+        places = {id(node): str(k) for k, node in enumerate(model.iter("Node"), 1)}
+        given = [None if node is None else places[id(node)] for node in grove.leaves]
+    out = np.empty(len(given), object)
+    out[:] = given
+    return out
+
+
+def compile_tree(place: Place) -> Scorer:
+    """A TreeModel by itself."""
+    place.expect("classification", "regression")
+    grove = grow([(place.element, place.scope)], place.exporter.rounded)
+    ids = node_ids(grove, place.element)
+    forest = grove.forest
+
+    def entity(leaves: NDArray) -> Column:
+        found = ids[leaves]
+        absent = np.array([v is None for v in found])
+        return Column(np.where(absent, "", found), absent if absent.any() else None)
+
+    if place.function == "regression":
+        numbers = leaf_numbers(grove, place.kind)
+
+        def score(batch: Batch) -> Result:
+            leaves = forest.leaves(batch)[:, 0]
+            return Result(value=number_column(numbers[leaves]), entity=lambda rank: entity(leaves))
+
+        return Scorer("regression", score, place.kind, entities=1)
+    categories = place.categories()
+    shares = leaf_shares(grove, categories)
+
+    def classify(batch: Batch) -> Result:
+        leaves = forest.leaves(batch)[:, 0]
+        return Result(
+            label=shares.label[leaves], probabilities=shares.shares[leaves] if shares.complete else None,
+            confidence=shares.confidence[leaves], entity=lambda rank: entity(leaves),
+        )  # fmt: skip
+
+    return Scorer(
+        "classification", classify, categories=tuple(categories.names), probable=shares.complete, entities=1
+    )

@@ -1,0 +1,181 @@
+# ruff: noqa: E501 - a table
+"""The elements and attributes that the compiler knows. Anything else in a document is refused by name.
+
+An attribute stands here if the compiler reads it, or if by the standard it has no influence on scores
+(descriptions, counts, statistics of the training).
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+from udfs.models.runtimes.pmml.compiler.elements import refuse
+
+_MODEL = "modelName functionName algorithmName isScorable x-mathContext"
+_TABLE = """
+PMML version xmlns x-baseVersion baseVersion
+DataDictionary numberOfFields
+DataField name displayName optype dataType isCyclic
+Value value displayValue property
+Interval closure leftMargin rightMargin
+TransformationDictionary
+DefineFunction name optype dataType
+ParameterField name optype dataType displayName
+LocalTransformations
+DerivedField name displayName optype dataType
+Constant dataType missing
+FieldRef field mapMissingTo
+NormContinuous mapMissingTo field outliers
+LinearNorm orig norm
+NormDiscrete field value mapMissingTo method
+Discretize field mapMissingTo defaultValue dataType
+DiscretizeBin binValue
+MapValues mapMissingTo defaultValue outputColumn dataType
+FieldColumnPair field column
+InlineTable
+TextIndex textField localTermWeights isCaseSensitive maxLevenshteinDistance countHits wordSeparatorCharacterRE tokenize x-wordRE
+Apply function mapMissingTo defaultValue invalidValueTreatment
+MiningSchema
+MiningField name usageType optype importance outliers lowValue highValue missingValueReplacement missingValueTreatment invalidValueTreatment invalidValueReplacement
+Output
+OutputField name displayName optype dataType targetField feature value ruleFeature algorithm rank rankBasis rankOrder isMultiValued segmentId isFinalResult
+Decisions businessProblem description
+Decision value displayValue description
+Targets
+Target field optype castInteger min max rescaleConstant rescaleFactor
+TargetValue value displayValue priorProbability defaultValue
+ModelVerification recordCount fieldCount
+VerificationFields
+VerificationField field column precision zeroThreshold
+True
+False
+SimplePredicate field operator value
+SimpleSetPredicate field booleanOperator
+CompoundPredicate booleanOperator
+Array n type
+INT-SparseArray n defaultValue
+REAL-SparseArray n defaultValue
+Indices
+INT-Entries
+REAL-Entries
+TreeModel MODEL missingValueStrategy missingValuePenalty noTrueChildStrategy splitCharacteristic
+Node id score recordCount defaultChild
+ScoreDistribution value recordCount confidence probability
+RegressionModel MODEL modelType targetFieldName normalizationMethod
+RegressionTable intercept targetCategory
+NumericPredictor name field exponent coefficient mean
+CategoricalPredictor name field value coefficient
+PredictorTerm name coefficient
+GeneralRegressionModel MODEL targetVariableName modelType targetReferenceCategory cumulativeLink cumulativeLinkFunction linkFunction linkParameter trialsVariable trialsValue distribution distParameter offsetVariable offsetValue modelDF endTimeVariable
+ParameterList
+Parameter name label referencePoint
+FactorList
+CovariateList
+Predictor name contrastMatrixType
+PPMatrix
+PPCell value predictorName parameterName targetCategory
+ParamMatrix
+PCell targetCategory parameterName beta df
+PCovMatrix type
+PCovCell pRow pCol tRow tCol value targetCategory
+MiningModel MODEL
+Segmentation multipleModelMethod missingPredictionTreatment missingThreshold x-missingThreshold
+Segment id weight
+ClusteringModel MODEL modelClass numberOfClusters
+ComparisonMeasure kind compareFunction minimum maximum
+euclidean
+squaredEuclidean
+cityBlock
+chebychev
+minkowski p-parameter
+simpleMatching
+jaccard
+tanimoto
+binarySimilarity c00-parameter c01-parameter c10-parameter c11-parameter d00-parameter d01-parameter d10-parameter d11-parameter
+ClusteringField field isCenterField fieldWeight similarityScale compareFunction
+MissingValueWeights
+Cluster id name size
+KohonenMap coord1 coord2 coord3
+NearestNeighborModel MODEL numberOfNeighbors continuousScoringMethod categoricalScoringMethod instanceIdVariable threshold
+TrainingInstances isTransformed recordCount fieldCount
+InstanceFields
+InstanceField field column
+KNNInputs
+KNNInput field fieldWeight compareFunction
+SupportVectorMachineModel MODEL threshold svmRepresentation classificationMethod maxWins alternateBinaryTargetCategory
+LinearKernelType description
+PolynomialKernelType description gamma coef0 degree
+RadialBasisKernelType description gamma
+SigmoidKernelType description gamma coef0
+VectorDictionary numberOfVectors
+VectorFields numberOfFields
+VectorInstance id
+SupportVectorMachine targetCategory alternateTargetCategory threshold
+SupportVectors numberOfSupportVectors numberOfAttributes
+SupportVector vectorId
+Coefficients numberOfCoefficients absoluteValue
+Coefficient value
+NeuralNetwork MODEL activationFunction threshold width altitude normalizationMethod numberOfLayers leakage
+NeuralInputs numberOfInputs
+NeuralInput id
+NeuralLayer numberOfNeurons activationFunction threshold width altitude normalizationMethod leakage
+Neuron id bias width altitude
+Con from weight
+NeuralOutputs numberOfOutputs
+NeuralOutput outputNeuron
+NaiveBayesModel MODEL threshold
+BayesInputs
+BayesInput fieldName
+TargetValueStats
+TargetValueStat value
+GaussianDistribution mean variance
+PoissonDistribution mean
+PairCounts value
+TargetValueCounts
+TargetValueCount value count
+BayesOutput fieldName
+RuleSetModel MODEL
+RuleSet recordCount nbCorrect defaultScore defaultConfidence
+RuleSelectionMethod criterion
+SimpleRule id score recordCount nbCorrect confidence weight
+CompoundRule
+Scorecard MODEL initialScore useReasonCodes reasonCodeAlgorithm baselineScore baselineMethod
+Characteristics
+Characteristic name reasonCode baselineScore
+Attribute reasonCode partialScore
+ComplexPartialScore
+AnomalyDetectionModel MODEL algorithmType sampleDataSize
+"""
+
+
+def _known() -> dict[str, frozenset[str]]:
+    lines = (line.split() for line in _TABLE.replace("MODEL", _MODEL).strip().splitlines())
+    return {tag: frozenset(attributes) for tag, *attributes in lines}
+
+
+KNOWN = _known()
+SILENT = frozenset({
+    "Header", "MiningBuildTask", "ModelStats", "ModelExplanation", "ModelLiftData", "Partition", "Taxonomy",
+    "row", "Covariances", "ResultField", "VariableWeight",
+})  # fmt: skip
+"""Subtrees that are not looked into: they describe the model's making, or are read by whoever needs them."""
+_REFUSED = frozenset({"Taxonomy", "VariableWeight"})
+
+
+def check_vocabulary(root: ET.Element) -> None:
+    """Refuse a document with an element or an attribute that is not known, by name."""
+    stack = [root]
+    while stack:
+        element = stack.pop()
+        known = KNOWN.get(element.tag)
+        if known is None:
+            refuse(f"the element {element.tag!r} is not known")
+        if not known.issuperset(element.attrib):
+            odd = sorted(a for a in element.attrib if a not in known and not a.startswith("xmlns"))
+            if odd:
+                refuse(f"the attribute {odd[0]!r} of {element.tag} is not known")
+        for child in element:
+            if child.tag in _REFUSED:
+                refuse(f"the element {child.tag!r} is not known")
+            if child.tag not in SILENT:
+                stack.append(child)
