@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,16 +16,24 @@ from schemas.errors import SettingsError
 from udfs.models.runtimes.base import PartialInput
 
 if TYPE_CHECKING:
+    from schemas.codecs.field_reading import Readings
     from schemas.tensors import Input, Output
     from udfs.models.descriptor import Announcement
     from udfs.models.loaded_model import LoadedModel, LoadReport, ModelStamp
+
+_SLOW_TO_START = {"tensorflow": "TensorFlow", "onnxruntime": "ONNX Runtime", "py4j": "the JVM"}
+"""Module -> what its first use starts."""
+_LOADED_TWICE = 100 << 20
+"""Bytes of content up to which a second load, to tell what was cold, costs little."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
     """A model that passed: `announcement` is how it was loaded here, `file` the one file it travels as.
 
-    `files`: of a graph, those that its nodes travel as.
+    `files`: of a graph, those that its nodes travel as. `started`: what this process started for the load and
+    a job starts once (a library, a JVM); then `warm` has the seconds of each step of a second load, without
+    it.
     """
 
     announcement: Announcement
@@ -34,6 +43,8 @@ class Checked:
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
     files: Mapping[str, Path] = field(default_factory=dict)
+    started: tuple[str, ...] = ()
+    warm: Mapping[str, float] = field(default_factory=dict)
 
     def stated_inputs(self) -> tuple[PartialInput, ...]:
         """The inputs in full, so that a job needs no settings to know their fields. A graph's stand in it."""
@@ -55,6 +66,7 @@ class Announced:
     file: Path
     fields: tuple[str, ...]
     files: Mapping[str, Path] = field(default_factory=dict)
+    training: bool = False
 
     def load(self) -> LoadedModel:
         """Load the model as a job would. Raises the `ModelError` of the step that fails."""
@@ -62,7 +74,9 @@ class Announced:
 
         content = self.files.values() if self.announcement.graph is not None else (self.file,)
         roots = tuple({str(path.parent) for path in content})
-        return load_model(self.announcement, LoadPolicy(roots=roots, fields=self.fields))
+        return load_model(
+            self.announcement, LoadPolicy(roots=roots, fields=self.fields, training=self.training)
+        )
 
 
 def check(path: Path, scratch: Path, **said: Any) -> Checked:
@@ -71,11 +85,24 @@ def check(path: Path, scratch: Path, **said: Any) -> Checked:
     Raises the `ModelError` of the step that fails.
     """
     made = announced(path, scratch, **said)
+    before = _running()
     model = made.load()
     model.close()
-    announcement = replace(made.announcement, sha256=model.stamp.digest, size=model.load_report.size)
+    started, warm = tuple(sorted(_running() - before)), {}
     report = model.load_report
-    return Checked(announcement, made.file, model.stamp, report, model.inputs, model.outputs, made.files)
+    if started and report.size <= _LOADED_TWICE:
+        again = made.load()
+        again.close()
+        warm = again.load_report.seconds
+    announcement = replace(made.announcement, sha256=model.stamp.digest, size=report.size)
+    return Checked(
+        announcement, made.file, model.stamp, report, model.inputs, model.outputs, made.files, started, warm
+    )
+
+
+def _running() -> set[str]:
+    """What of that which is slow to start this process has."""
+    return {name for module, name in _SLOW_TO_START.items() if module in sys.modules}
 
 
 def announced(
@@ -92,6 +119,8 @@ def announced(
     inline_limit: int = INLINE_LIMIT,
     smoke_rows: tuple[bytes, ...] = (),
     batch_dependent: bool = False,
+    readings: Readings = (),
+    training_operators: bool = False,
 ) -> Announced:
     """The model at `path` as a job would hear of it, with its content packed in `scratch` where needed.
 
@@ -118,8 +147,9 @@ def announced(
             outputs=outputs or said.outputs,
             smoke_rows=smoke_rows,
             batch_dependent=batch_dependent,
+            readings=readings,
         )
-        return Announced(parse(descriptor), path, graph.fields, said.files)
+        return Announced(parse(descriptor), path, graph.fields, said.files, training_operators)
     file = packed(path, scratch).resolve()
     small = file.stat().st_size <= inline_limit
     descriptor = build(
@@ -133,5 +163,6 @@ def announced(
         signature=signature,
         smoke_rows=smoke_rows,
         batch_dependent=batch_dependent,
+        readings=readings,
     )
-    return Announced(parse(descriptor), file, fields)
+    return Announced(parse(descriptor), file, fields, training=training_operators)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import traceback
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+import millrace
 from millrace.check_consistency import check_consistency
 from millrace.check_model import check_model
 from millrace.features import features
 from millrace.history import history
 from millrace.models import models
 from millrace.plan import plan
+from millrace.profile import profile
 from millrace.publish import publish
 from millrace.replay_policy import replay_policy
 from millrace.score import score
@@ -22,6 +24,7 @@ from millrace.serve_requests import serve_requests
 from millrace.tail import tail
 from millrace.withdraw import withdraw
 from schemas.errors import MillraceError, ModelError, PlanError
+from schemas.extras import what_to_install
 from udfs.models.python_holes import check_python
 
 
@@ -52,6 +55,8 @@ def _sentence(error: Exception) -> str:
         return f"The model is refused at the step {error.step!r}: {text}"
     if isinstance(error, MillraceError):
         return f"Error: {text}"
+    if missing := what_to_install(error):
+        return f"Error: {missing}"
     return f"Unexpected {type(error).__name__}: {text} (MILLRACE_DEBUG=1 shows where)"
 
 
@@ -63,10 +68,29 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"millrace {millrace.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_any(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version, and end."),
+    ] = False,
+) -> None:
+    """Publish models to a stream, see which ones serve and how well, and watch results."""
+
+
 app.command("publish")(publish)
 app.command("withdraw")(withdraw)
 app.command("check-model")(check_model)
 app.command("score")(score)
+app.command("profile")(profile)
 app.command("plan")(plan)
 app.command("models")(models)
 app.command("tail")(tail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ class _Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     of: tuple[str, ...] = ()
     dtype: str | None = None
     shape: tuple[int, ...] | None = None
+    constant: bool | int | float | str | list | None = None
 
 
 class _Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,7 +119,8 @@ def _model(said: _Node, place: Path, file: Path, inline: bool) -> Node:
 def _input(node: str, name: str, said: tuple[str, ...] | _Input) -> NodeInput:
     if not isinstance(said, _Input):
         return NodeInput(name, fields=said)
-    return NodeInput(name, said.dtype, said.shape, said.fields, _refs(node, said.of))
+    constant = "" if said.constant is None else json.dumps(said.constant)
+    return NodeInput(name, said.dtype, said.shape, said.fields, _refs(node, said.of), constant)
 
 
 def _refs(node: str, texts: tuple[str, ...]) -> tuple[OutputRef, ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from millrace.options import Bootstrap, Client, Timeout, either
+from millrace.versions import short
 
 if TYPE_CHECKING:
     from schemas.results.records import ModelToServeStats
@@ -122,4 +123,10 @@ def _read(data: bytes) -> ModelToServeStats | None:
 def _shown(row: dict[str, Any]) -> list[object]:
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["since"] / 1000))
     serving = "yes" if row["serving"] else "no"
-    return list({**row, "since": since, "digest": row["digest"][:12], "serving": serving}.values())
+    told = {
+        "version": short(row["version"]),
+        "since": since,
+        "digest": row["digest"][:12],
+        "serving": serving,
+    }
+    return list((row | told).values())

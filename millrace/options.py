@@ -47,11 +47,27 @@ BatchDependent = Annotated[
         help="It is meant that answers depend on the records beside them, or on the calls before.",
     ),
 ]
+TrainingOperators = Annotated[
+    bool,
+    typer.Option(
+        "--training-operators",
+        help="The job takes TensorFlow's operators of training (its setting training_operators).",
+    ),
+]
 Outputs = Annotated[
     list[str] | None,
     typer.Option("--output", help="NAME[=ALIAS]: an output, and its name in results."),
 ]
 Signature = Annotated[str, typer.Option("--signature", help="The SavedModel's signature to serve.")]
+InputsPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--inputs",
+        help="TOML or JSON: how inputs are made of records (paths, defaults, conversions).",
+        exists=True,
+        dir_okay=False,
+    ),
+]
 Smoke = Annotated[
     Path | None,
     typer.Option(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +15,7 @@ from millrace.options import (
     DataType,
     Fields,
     Inputs,
+    InputsPath,
     ModelPath,
     ModelsTopic,
     ModelType,
@@ -26,6 +25,7 @@ from millrace.options import (
     Smoke,
     Timeout,
     ToFolder,
+    TrainingOperators,
     either,
 )
 
@@ -58,6 +58,7 @@ def publish(
     description: Annotated[str, typer.Option("--description")] = "",
     field: Fields = None,
     inputs: Inputs = None,
+    inputs_file: InputsPath = None,
     constants: Constants = None,
     outputs: Outputs = None,
     metric: Annotated[
@@ -66,6 +67,7 @@ def publish(
     signature: Signature = "",
     smoke: Smoke = None,
     batch_dependent: BatchDependent = False,
+    training_operators: TrainingOperators = False,
     force: Annotated[
         bool, typer.Option("--force", help="Serve it although an equal or newer version was seen.")
     ] = False,
@@ -84,6 +86,7 @@ def publish(
     s3_path_style: Annotated[bool, typer.Option("--s3-path-style", envvar="MILLRACE_S3_PATH_STYLE")] = False,
 ) -> None:
     """Check a model here with the code that jobs load models with, and announce it to them."""
+    from millrace.inputs_file import read_inputs  # noqa: PLC0415
     from millrace.smoke_file import smoke_rows  # noqa: PLC0415
     from millrace.values import (  # noqa: PLC0415
         parse_fields,
@@ -96,61 +99,35 @@ def publish(
 
     either(to_folder, bootstrap, "--to-folder")
     metrics, settings = parse_metrics(metric), parse_pairs(client, "--client")
-    rows = smoke_rows(smoke)
-    inline_limit = max(inline_limit - sum(map(len, rows)), 0)  # both travel in the descriptor
     fields, given, wanted = parse_fields(field), parse_inputs(inputs), parse_outputs(outputs)
-    given = with_constants(given, constants)
-    from millrace.announce import ModelStream  # noqa: PLC0415
-    from millrace.checking import check  # noqa: PLC0415
-    from millrace.placement import place  # noqa: PLC0415
+    said = read_inputs(inputs_file)
+    given = (*with_constants(given, constants), *said.inputs)
+    from millrace.publishing import ModelStream, S3Options, publish_model  # noqa: PLC0415
     from millrace.render import print_checked  # noqa: PLC0415
-    from udfs.io.s3 import S3Options  # noqa: PLC0415
-    from udfs.models.descriptor import build  # noqa: PLC0415
 
-    with tempfile.TemporaryDirectory(prefix="millrace-") as scratch:
-        checked = check(
-            path,
-            Path(scratch),
-            data_type=data_type,
-            name=name,
-            model_type=model_type,
-            fields=fields,
-            inputs=given,
-            outputs=wanted,
-            signature=signature,
-            inline_limit=inline_limit,
-            smoke_rows=rows,
-            batch_dependent=batch_dependent,
-        )
-        model = checked.announcement
-        options = S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style)
-        placed = place(checked, upload, inline_limit, options)
-        stream = ModelStream(to_folder, bootstrap, topic, settings, timeout)
-        created_ms, next_version = stream.moment(model.data_type)
-        version = version or next_version
-        descriptor = build(
-            data_type=model.data_type,
-            name=model.name,
-            model_type=model.model_type,
-            description=description,
-            data=model.data,
-            location=placed.location,
-            graph=placed.graph,
-            version=version,
-            created_ms=created_ms,
-            sha256=model.sha256,
-            size=model.size,
-            # With --field the order is in no other place, so the descriptor carries it to the job.
-            inputs=checked.stated_inputs() if fields else given,
-            outputs=model.outputs,
-            metrics=metrics,
-            signature=signature,
-            force=force,
-            smoke_rows=rows,
-            batch_dependent=batch_dependent,
-        )
-        where = stream.send(model.data_type, model.name, version, created_ms, descriptor)
-        print_checked(checked, version)
-    for location in placed.uploaded:
+    published = publish_model(
+        path,
+        ModelStream(to_folder, bootstrap, topic, settings, timeout),
+        data_type=data_type,
+        name=name,
+        version=version,
+        model_type=model_type,
+        description=description,
+        fields=fields,
+        inputs=given,
+        readings=said.readings,
+        outputs=wanted,
+        metrics=metrics,
+        signature=signature,
+        force=force,
+        smoke_rows=smoke_rows(smoke),
+        batch_dependent=batch_dependent,
+        training_operators=training_operators,
+        upload=upload,
+        inline_limit=inline_limit,
+        s3=S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style),
+    )
+    print_checked(published.checked, published.version)
+    for location in published.uploaded:
         typer.echo(f"Content: {location} (a root of it must be among the job's allowed roots)")
-    typer.echo(f"Published: {where}")
+    typer.echo(f"Published: {published.place}")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from millrace.announce import ModelStream
 from millrace.options import INLINE_LIMIT
+from schemas.codecs.field_reading import Readings
 from udfs.io.s3 import S3Options
 from udfs.models.runtimes.base import PartialInput
 
@@ -45,11 +46,15 @@ def publish_model(
     description: str = "",
     fields: Sequence[str] = (),
     inputs: Sequence[PartialInput] = (),
+    readings: Readings = (),
     outputs: Sequence[tuple[str, str]] = (),
     metrics: Mapping[str, float] | None = None,
     signature: str = "",
     force: bool = False,
     upload: str = "",
+    smoke_rows: Sequence[bytes] = (),
+    batch_dependent: bool = False,
+    training_operators: bool = False,
     inline_limit: int = INLINE_LIMIT,
     s3: S3Options | None = None,
 ) -> Published:
@@ -58,8 +63,10 @@ def publish_model(
     `name`: by default the data type. `version`: 0 for the present time in epoch milliseconds. `model_type`:
     by default seen from the content. `fields`: the record's fields in the order of the model's columns.
     `outputs`: (name in the model, name in results). A model of more than `inline_limit` bytes is put below
-    `upload` (`s3://bucket/prefix` or `file:/folder`). `force`: serve it although an equal or newer version
-    was seen.
+    `upload` (`s3://bucket/prefix` or `file:/folder`). `smoke_rows`: records as JSON objects to try the model
+    with, here and in jobs, in the place of made-up ones. `readings`: how fields that `inputs` name are read.
+    `training_operators`: the job takes TensorFlow's operators of training. `batch_dependent`: answers are
+    meant to depend on the records beside them. `force`: serve it although an equal or newer version was seen.
 
     Raises the `ModelError` of the step that fails, `SettingsError` for what does not fit together, and
     `SourceError` where the stream does not take the descriptor.
@@ -68,6 +75,8 @@ def publish_model(
     from millrace.placement import place  # noqa: PLC0415
     from udfs.models.descriptor import build  # noqa: PLC0415
 
+    rows = tuple(smoke_rows)
+    inline_limit = max(inline_limit - sum(map(len, rows)), 0)  # both travel in the descriptor
     with tempfile.TemporaryDirectory(prefix="millrace-") as scratch:
         checked = check(
             path,
@@ -77,9 +86,13 @@ def publish_model(
             model_type=model_type,
             fields=tuple(fields),
             inputs=tuple(inputs),
+            readings=readings,
             outputs=tuple(outputs),
             signature=signature,
             inline_limit=inline_limit,
+            smoke_rows=rows,
+            batch_dependent=batch_dependent,
+            training_operators=training_operators,
         )
         model = checked.announcement
         placed = place(checked, upload, inline_limit, s3 or S3Options())
@@ -103,6 +116,9 @@ def publish_model(
             metrics=dict(metrics or {}),
             signature=signature,
             force=force,
+            smoke_rows=rows,
+            readings=readings,
+            batch_dependent=batch_dependent,
         )
         where = stream.send(model.data_type, model.name, version, created_ms, descriptor)
     return Published(checked, version, where, placed.uploaded)

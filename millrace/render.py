@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from millrace.versions import with_date
+
 if TYPE_CHECKING:
     from millrace.checking import Checked
 
@@ -42,7 +44,7 @@ def print_checked(checked: Checked, version: int | None = None) -> None:
         ("size", f"{checked.report.size:,} bytes"),
     ]
     if version is not None:
-        rows.insert(0, ("version", str(version)))
+        rows.insert(0, ("version", with_date(version)))
     graph = checked.announcement.graph
     rows += [
         (f"node {n.name}", f"{n.combine} of {', '.join(map(str, n.of))}" if n.combine else n.model_type)
@@ -53,10 +55,20 @@ def print_checked(checked: Checked, version: int | None = None) -> None:
         for i in checked.inputs
     ]
     rows += [(f"output {o.name}", f"{o.dtype.value}{list(o.shape) or ''}") for o in checked.outputs]
-    rows += [(f"step {step}", f"{seconds:.3f} s") for step, seconds in checked.report.seconds.items()]
+    took = checked.report.seconds.items()
+    rows += [(f"step {step}", _timing(seconds, checked.warm.get(step))) for step, seconds in took]
+    if checked.started:
+        started = " and ".join(checked.started)
+        rows.append(("cold", f"{started} had to start, which a job does once and not for each model"))
     rows += [(f"batch of {n}", f"{ms:.3f} ms a call (p50)") for n, ms in checked.report.warm_up_ms.items()]
     rows += [("note", note) for note in checked.report.notes]
     print_table(("model", served), rows)
+
+
+def _timing(seconds: float, warm: float | None) -> str:
+    """Of a step; where a start was in it (more than a tenth of a second and half of it), also without."""
+    cold = warm is not None and seconds - warm > max(0.1, warm)
+    return f"{seconds:.3f} s cold, {warm:.3f} s warm" if cold else f"{seconds:.3f} s"
 
 
 def _shown(value: object) -> str:

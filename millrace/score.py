@@ -14,10 +14,12 @@ from millrace.options import (
     DataType,
     Fields,
     Inputs,
+    InputsPath,
     ModelPath,
     ModelType,
     Outputs,
     Signature,
+    TrainingOperators,
 )
 
 Records = Annotated[
@@ -45,10 +47,12 @@ def score(
     model_type: ModelType = "",
     field: Fields = None,
     inputs: Inputs = None,
+    inputs_file: InputsPath = None,
     constants: Constants = None,
     outputs: Outputs = None,
     signature: Signature = "",
     batch_dependent: BatchDependent = False,
+    training_operators: TrainingOperators = False,
     form: Annotated[
         str, typer.Option("--format", help="csv, jsonl, parquet or avro; by default seen from the ending.")
     ] = "",
@@ -73,6 +77,7 @@ def score(
     from millrace.files.opening import FORMATS, open_records  # noqa: PLC0415
     from millrace.files.scores import FORMATS as TO_FORMATS  # noqa: PLC0415
     from millrace.files.scores import open_scores  # noqa: PLC0415
+    from millrace.inputs_file import read_inputs  # noqa: PLC0415
     from millrace.scoring_files import score_file, summary  # noqa: PLC0415
     from millrace.values import parse_fields, parse_inputs, parse_outputs, with_constants  # noqa: PLC0415
 
@@ -80,6 +85,7 @@ def score(
     format_of(to, to_form, TO_FORMATS, "--to-format")
     if to.resolve() == records.resolve():
         raise typer.BadParameter("the scores would replace the records: give another file", param_hint="--to")
+    said = read_inputs(inputs_file)
     with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
         scratch = Path(folder)
         model = announced(
@@ -88,15 +94,15 @@ def score(
             data_type=data_type,
             model_type=model_type,
             fields=parse_fields(field),
-            inputs=with_constants(parse_inputs(inputs), constants),
+            inputs=(*with_constants(parse_inputs(inputs), constants), *said.inputs),
+            readings=said.readings,
             outputs=parse_outputs(outputs),
             signature=signature,
             batch_dependent=batch_dependent,
+            training_operators=training_operators,
         ).load()
         try:
-            file = open_records(
-                records, form, model.inputs, scratch, delimiter=delimiter, max_bytes=max_bytes
-            )
+            file = open_records(records, form, model, scratch, delimiter=delimiter, max_bytes=max_bytes)
             with open_scores(to, to_form, model.outputs) as into:
                 counts = score_file(file, model, into, block)
         finally:

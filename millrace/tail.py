@@ -8,11 +8,16 @@ from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from millrace.options import Bootstrap, Client, Timeout, either
+from millrace.versions import short
+from schemas.errors import SourceError
+
+if TYPE_CHECKING:
+    from millrace.survey import Survey
 
 _SHOWN = 4
 
@@ -33,16 +38,27 @@ def tail(
     no_follow: Annotated[
         bool, typer.Option("--no-follow", help="Show what is there, and end; no waiting for more.")
     ] = False,
+    dead_letters: Annotated[
+        str,
+        typer.Option(
+            "--dead-letters",
+            envvar="MILLRACE_DEAD_LETTERS_TOPIC",
+            help="Where to look when nothing was scored: a topic; of a folder, the one beside it.",
+        ),
+    ] = "dead-letters",
     as_json: Annotated[bool, typer.Option("--json", help="Each result as it stands in the stream.")] = False,
 ) -> None:
     """Show results as they come, one a line: which model scored the record, the score, and the time it took.
 
-    Ctrl-C ends it.
+    Ctrl-C ends it. Where nothing was scored it says at the end what else there is: results without a model,
+    and dead letters by code.
     """
+    from millrace.survey import Survey  # noqa: PLC0415
     from millrace.values import parse_pairs  # noqa: PLC0415
 
     either(from_folder, bootstrap, "--from-folder")
     settings = parse_pairs(client, "--client")
+    survey = Survey()
     if not (from_beginning or no_follow):
         typer.echo("Waiting for new results (--from-beginning shows the earlier ones too).", err=True)
     with suppress(KeyboardInterrupt):
@@ -55,7 +71,25 @@ def tail(
             found = _from_kafka(
                 bootstrap, topic, settings, timeout, from_beginning=from_beginning, no_follow=no_follow
             )
-        _show(islice(found, count), as_json)
+        _show(islice(found, count), as_json, survey)
+    for sentence in survey.sentences(_dead_letters(from_folder, bootstrap, dead_letters, settings, timeout)):
+        typer.echo(_printable(sentence), err=True)
+
+
+def _dead_letters(
+    results: Path | None, bootstrap: str | None, name: str, client: dict[str, str], timeout: float
+) -> Iterator[bytes]:
+    """Those that are there: in the folder `name` beside that of the results, or in the topic; none at all
+    where that cannot be read, since nobody asked for it."""
+    with suppress(SourceError):
+        if results is not None:
+            from millrace.folder_stream import lines  # noqa: PLC0415
+
+            yield from lines(results.resolve().parent / name)
+        elif bootstrap is not None:
+            from millrace.kafka_stream import to_end  # noqa: PLC0415
+
+            yield from (value for _, value in to_end(bootstrap, name, client, timeout) if value is not None)
 
 
 def _from_kafka(
@@ -75,8 +109,12 @@ def _from_kafka(
     return kafka_stream.follow(bootstrap, topic, client, timeout, from_beginning=from_beginning)
 
 
-def _show(results: Iterable[bytes], as_json: bool) -> None:
+def _show(results: Iterable[bytes], as_json: bool, survey: Survey) -> None:
+    from schemas.results.results import read_result  # noqa: PLC0415
+
     for line in results:
+        with suppress(ValueError):
+            survey.add(read_result(line))
         if as_json:
             sys.stdout.buffer.write(line + b"\n")
             sys.stdout.flush()
@@ -101,7 +139,7 @@ def compact(line: bytes) -> str:
     except ValueError as e:
         return f"not a result ({e}): {_printable(line[:80].decode('utf-8', 'replace'))}"
     when = "-" if r.event_time is None else _local(r.event_time)
-    model = f"{r.model} v{r.version} {r.digest[:8]}" if r.model else "-"
+    model = f"{r.model} {short(r.version)} {r.digest[:8]}" if r.model else "-"
     scores = " ".join(f"{name}={_score(value)}" for name, value in r.scores.items())
     place = f"{r.source}/{r.partition}@{r.offset}"
     text = f"{when}  {r.data_type}  {r.outcome.value}  {model}  {scores or '-'}  {r.ms:.3f} ms  {place}"

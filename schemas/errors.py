@@ -50,6 +50,14 @@ class RegistryError(MillraceError):
     """The feature registry does not know a name, or knows something else under it."""
 
 
+class StatisticsError(MillraceError):
+    """Statistics cannot be read, do not add up, or do not describe the same features."""
+
+
+class ExperimentError(MillraceError):
+    """The declaration of an experiment contradicts itself, or evidence does not belong to it."""
+
+
 class ModelError(MillraceError):
     """A model was refused. `step` is the loading step that refused it."""
 

@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ModelDescriptor(_message.Message):
-    __slots__ = ("name", "description", "dataType", "modeltype", "data", "location", "version", "created_ms", "sha256", "size", "inputs", "outputs", "metrics", "operation", "signature", "force", "plan", "graph", "smoke_rows", "batch_dependent")
+    __slots__ = ("name", "description", "dataType", "modeltype", "data", "location", "version", "created_ms", "sha256", "size", "inputs", "outputs", "metrics", "operation", "signature", "force", "plan", "graph", "smoke_rows", "record_fields", "batch_dependent")
     class ModelType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         TENSORFLOW: _ClassVar[ModelDescriptor.ModelType]
@@ -54,6 +54,7 @@ class ModelDescriptor(_message.Message):
     PLAN_FIELD_NUMBER: _ClassVar[int]
     GRAPH_FIELD_NUMBER: _ClassVar[int]
     SMOKE_ROWS_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FIELDS_FIELD_NUMBER: _ClassVar[int]
     BATCH_DEPENDENT_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
@@ -74,8 +75,9 @@ class ModelDescriptor(_message.Message):
     plan: str
     graph: ModelGraph
     smoke_rows: _containers.RepeatedScalarFieldContainer[bytes]
+    record_fields: _containers.RepeatedCompositeFieldContainer[RecordField]
     batch_dependent: bool
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., dataType: _Optional[str] = ..., modeltype: _Optional[_Union[ModelDescriptor.ModelType, str]] = ..., data: _Optional[bytes] = ..., location: _Optional[str] = ..., version: _Optional[int] = ..., created_ms: _Optional[int] = ..., sha256: _Optional[str] = ..., size: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[ModelInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[ModelOutput, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., operation: _Optional[_Union[ModelDescriptor.Operation, str]] = ..., signature: _Optional[str] = ..., force: bool = ..., plan: _Optional[str] = ..., graph: _Optional[_Union[ModelGraph, _Mapping]] = ..., smoke_rows: _Optional[_Iterable[bytes]] = ..., batch_dependent: bool = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., dataType: _Optional[str] = ..., modeltype: _Optional[_Union[ModelDescriptor.ModelType, str]] = ..., data: _Optional[bytes] = ..., location: _Optional[str] = ..., version: _Optional[int] = ..., created_ms: _Optional[int] = ..., sha256: _Optional[str] = ..., size: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[ModelInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[ModelOutput, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., operation: _Optional[_Union[ModelDescriptor.Operation, str]] = ..., signature: _Optional[str] = ..., force: bool = ..., plan: _Optional[str] = ..., graph: _Optional[_Union[ModelGraph, _Mapping]] = ..., smoke_rows: _Optional[_Iterable[bytes]] = ..., record_fields: _Optional[_Iterable[_Union[RecordField, _Mapping]]] = ..., batch_dependent: bool = ...) -> None: ...
 
 class ModelGraph(_message.Message):
     __slots__ = ("nodes", "fields")
@@ -124,18 +126,20 @@ class GraphNode(_message.Message):
     def __init__(self, name: _Optional[str] = ..., modeltype: _Optional[_Union[ModelDescriptor.ModelType, str]] = ..., data: _Optional[bytes] = ..., location: _Optional[str] = ..., sha256: _Optional[str] = ..., size: _Optional[int] = ..., signature: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[GraphInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[ModelOutput, _Mapping]]] = ..., combine: _Optional[_Union[GraphNode.Combine, str]] = ..., of: _Optional[_Iterable[str]] = ..., weights: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class GraphInput(_message.Message):
-    __slots__ = ("name", "dtype", "shape", "fields", "of")
+    __slots__ = ("name", "dtype", "shape", "fields", "of", "constant")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     FIELDS_FIELD_NUMBER: _ClassVar[int]
     OF_FIELD_NUMBER: _ClassVar[int]
+    CONSTANT_FIELD_NUMBER: _ClassVar[int]
     name: str
     dtype: str
     shape: _containers.RepeatedScalarFieldContainer[int]
     fields: _containers.RepeatedScalarFieldContainer[str]
     of: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., fields: _Optional[_Iterable[str]] = ..., of: _Optional[_Iterable[str]] = ...) -> None: ...
+    constant: str
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., fields: _Optional[_Iterable[str]] = ..., of: _Optional[_Iterable[str]] = ..., constant: _Optional[str] = ...) -> None: ...
 
 class ModelInput(_message.Message):
     __slots__ = ("name", "dtype", "shape", "fields", "constant")
@@ -150,6 +154,38 @@ class ModelInput(_message.Message):
     fields: _containers.RepeatedScalarFieldContainer[str]
     constant: str
     def __init__(self, name: _Optional[str] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., fields: _Optional[_Iterable[str]] = ..., constant: _Optional[str] = ...) -> None: ...
+
+class RecordField(_message.Message):
+    __slots__ = ("name", "path", "form", "default", "missing", "constant", "scale", "unit", "record_unit", "pad", "pad_at", "keep", "low", "high")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    FORM_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    CONSTANT_FIELD_NUMBER: _ClassVar[int]
+    SCALE_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    RECORD_UNIT_FIELD_NUMBER: _ClassVar[int]
+    PAD_FIELD_NUMBER: _ClassVar[int]
+    PAD_AT_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    path: str
+    form: str
+    default: str
+    missing: bool
+    constant: str
+    scale: int
+    unit: str
+    record_unit: str
+    pad: str
+    pad_at: str
+    keep: str
+    low: float
+    high: float
+    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., form: _Optional[str] = ..., default: _Optional[str] = ..., missing: bool = ..., constant: _Optional[str] = ..., scale: _Optional[int] = ..., unit: _Optional[str] = ..., record_unit: _Optional[str] = ..., pad: _Optional[str] = ..., pad_at: _Optional[str] = ..., keep: _Optional[str] = ..., low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
 
 class ModelOutput(_message.Message):
     __slots__ = ("name", "alias")

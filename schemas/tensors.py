@@ -38,7 +38,8 @@ class Input:
     With k > 1 fields, each is a scalar and `shape` is `(k,)`: the fields in this order make a row.
     `LIST` is a list of any length, of one field.
     `optional`: a record may lack the field or hold null there. A column then holds NaN for numbers with a
-    fraction and None for texts; whole numbers and flags are objects, with None, where one is missing.
+    fraction and None for texts; whole numbers and flags are objects, with None, where one is missing. A list
+    (`LIST`) is then empty.
     """
 
     name: str

@@ -60,5 +60,5 @@ def dense(weights: NDArray, name: str = "x") -> bytes:
 
 def loaded(model: Any, *inputs: PartialInput, fields: Sequence[str] = (), **more: Any) -> OnnxRuntime:
     data = model if isinstance(model, bytes) else model.SerializeToString()
-    outputs = more.pop("outputs", ())
-    return load(Artifact(data, None, Path("/nowhere")), WantedSignature(inputs, outputs, fields), **more)
+    asked = WantedSignature(inputs, more.pop("outputs", ()), fields, deadline_ms=more.pop("deadline_ms", 0))
+    return load(Artifact(data, None, Path("/nowhere")), asked, **more)

@@ -270,6 +270,29 @@ def examples_parsed_by_tensorflow_1(path: Path) -> Kind:
 
 
 @kind
+def examples_with_defaults(path: Path) -> Kind:
+    spec = {
+        "age": tf.io.FixedLenFeature([], tf.float32, 40.0),
+        "visits": tf.io.FixedLenFeature([], tf.int64, 7),
+        "job": tf.io.FixedLenFeature([], tf.string, "none"),
+        "pair": tf.io.FixedLenFeature([2], tf.int64),
+        "tags": tf.io.VarLenFeature(tf.string),
+    }
+
+    def score(e: Any) -> dict[str, Any]:
+        parsed = tf.io.parse_example(e, spec)
+        return of_people(parsed) | {"v": parsed["visits"]}
+
+    data = served(path, score, e=((None,), "string"))
+    records: list[Mapping[str, Any]] = [
+        {"age": 1.0, "visits": 2, "job": "x", "pair": [1, 2], "tags": ["a"]},
+        {"age": None, "job": None, "pair": [5, 6]},
+        {"visits": 3, "tags": None, "pair": [5, 6]},
+    ]
+    return Kind(data, records, {"y": [4.0, 51.0, 51.0], "n": [1, 4, 4], "tags": [1, 0, 0], "v": [2, 7, 3]})
+
+
+@kind
 def an_unknown_rank_and_a_given_shape(path: Path) -> Kind:
     """One number a record against three centres: the width of what it meets is not its own."""
     made = v1.Graph()

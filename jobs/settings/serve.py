@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from jobs.settings.gathering import Batching
+from jobs.settings.models import ModelLimits
 from jobs.settings.run import RunSettings, S, settings_of
 from jobs.settings.streams import DataType, Folder, Kafka
 from schemas.codecs.factory import CodecSpec
@@ -14,6 +15,8 @@ from udfs.io.gathering import Gathering
 from udfs.io.s3 import S3Options
 from udfs.models.loading import LoadPolicy
 from udfs.models.model_store import StoreSpec
+from udfs.models.quotas import Quotas
+from udfs.models.warm_up import Budget
 from udfs.serving.buffering import BufferPolicy
 from udfs.serving.scoring_spec import ScoringSpec
 
@@ -36,6 +39,7 @@ class JobSettings(RunSettings):
         "",
         description="folder or s3://BUCKET/PREFIX where models lie by content; empty: beside the checkpoints",
     )
+    models: ModelLimits = ModelLimits.model_validate({})
     model_roots: tuple[str, ...] = Field((), description="where descriptors' locations may point")
     s3: S3Options = S3Options()
     stats_seconds: float = Field(5, gt=0, description="how often statistics go out")
@@ -52,6 +56,12 @@ class JobSettings(RunSettings):
     def gathering(self) -> Gathering:
         return self.batch.gathering(self.mode)
 
+    def quotas(self) -> Quotas:
+        """What one data type may ask for, and which data types there may be."""
+        kafka = self.kafka
+        named = {*self.data_types, *(kafka.records.values() if kafka is not None else ())}
+        return self.models.quotas(named, kafka is None or bool(kafka.data_type_header))
+
     def scoring(self, store: StoreSpec) -> ScoringSpec:
         """What the scoring operator needs. `store`: where published models lie."""
 
@@ -60,6 +70,8 @@ class JobSettings(RunSettings):
                 roots=(*self.model_roots, *store.roots),
                 fields=data_type.fields,
                 warm_up_batches=data_type.warm_up_batches,
+                warm_up=Budget(data_type.warm_up_seconds, data_type.warm_up_bytes),
+                training=data_type.training_operators,
                 s3=self.s3,
             )
 
@@ -68,6 +80,8 @@ class JobSettings(RunSettings):
             default_load=policy(DataType.model_validate({})),
             load={name: policy(known) for name, known in self.data_types.items()},
             buffer=self.buffer,
+            quotas=self.quotas(),
+            isolation=self.models.where(),
             max_batch=self.max_batch,
             stats_ms=int(self.stats_seconds * 1000),
         )

@@ -55,7 +55,11 @@ class SpeculateSettings(JobSettings):
 
     def router(self) -> RouterSpec:
         return RouterSpec(
-            main=self.executors.model_types[0], codec=self.codec, buffer=self.buffer, max_batch=self.max_batch
+            main=self.executors.model_types[0],
+            codec=self.codec,
+            buffer=self.buffer,
+            max_batch=self.max_batch,
+            quotas=self.quotas(),
         )
 
     def executor(self, model_type: str, store: StoreSpec) -> ExecutorSpec:

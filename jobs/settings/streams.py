@@ -73,3 +73,11 @@ class DataType(BaseModel):
 
     fields: tuple[str, ...] = Field((), description="the records' numeric fields, in order")
     warm_up_batches: tuple[int, ...] = Field((1, 64, 1024), description="batch sizes to warm models up at")
+    warm_up_seconds: float = Field(
+        20.0, ge=0, description="what warming a model up may take; larger batches are then left out, and cut"
+    )
+    warm_up_bytes: int = Field(1 << 30, ge=0, description="memory that one call in warming up may take")
+    training_operators: bool = Field(
+        False,
+        description="take TensorFlow models with operators of training and gradients in what they serve",
+    )

@@ -71,7 +71,7 @@ _TRAINING = """
 """
 
 _MEANINGS = {
-    "codec.kind": "json, protobuf or avro",
+    "codec.kind": "json, debezium (change events as JSON), protobuf or avro",
     "codec.max_bytes": "the longest record; a longer one is a dead letter",
     "codec.descriptor_set": "protobuf: path of a FileDescriptorSet",
     "codec.message": "protobuf: the message's full name",

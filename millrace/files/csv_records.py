@@ -1,7 +1,8 @@
 """CSV with a header line: each line as the JSON object that a producer of these records would send.
 
 CSV has no types, so the model's say what a cell is: of a field that it reads as a number or a flag, a cell
-that looks like one becomes one. An empty cell is a missing field, as is NaN of a number. All else is text.
+that looks like one becomes one, and of a list a JSON array. An empty cell is a missing field, as is NaN of a
+number. All else is text.
 """
 
 from __future__ import annotations
@@ -28,18 +29,23 @@ Cell = Callable[[str], bytes | None]
 
 
 class CsvRecords:
-    """Reads a CSV file in UTF-8. `types`: record field -> how the model reads it.
+    """Reads a CSV file in UTF-8. `types`: record field -> how the model reads it, None for a
+    list.
 
     Raises `SourceError` for a file that cannot be read, has no header, or none of the fields in it.
     """
 
     def __init__(
-        self, path: Path, types: Mapping[str, DType], delimiter: str = ",", max_bytes: int = 1 << 20
+        self, path: Path, types: Mapping[str, DType | None], delimiter: str = ",", max_bytes: int = 1 << 20
     ) -> None:
         self.codec = JsonCodec(max_bytes)
         self._path, self._types = path, types
         self._delimiter, self._max_bytes = delimiter, max_bytes
         self._columns(next(self._lines(), (0, []))[1])
+
+    def names(self) -> list[str]:
+        """The fields that the header names."""
+        return next(self._lines(), (0, []))[1]
 
     def blocks(self, size: int) -> Iterator[RecordBlock]:
         lines = self._lines()
@@ -87,7 +93,7 @@ class CsvRecords:
                 f"{self._path} has none of the fields that the model reads ({_some(self._types)}); its "
                 f"header is {_some(header)}: is it the first line, and is the delimiter {self._delimiter!r}?"
             )
-        return [(orjson.dumps(name) + b":", _cell(self._types.get(name))) for name in header]
+        return [(orjson.dumps(name) + b":", _cell(self._types.get(name, DType.TEXT))) for name in header]
 
 
 def _object(cells: Sequence[tuple[bytes, Cell]], line: Sequence[str]) -> bytes:
@@ -99,9 +105,16 @@ def _object(cells: Sequence[tuple[bytes, Cell]], line: Sequence[str]) -> bytes:
 
 
 def _cell(dtype: DType | None) -> Cell:
-    if dtype is None or dtype is DType.TEXT:
+    if dtype is None:
+        return _list
+    if dtype is DType.TEXT:
         return orjson.dumps
     return _flag if dtype is DType.BOOL else _number
+
+
+def _list(text: str) -> bytes | None:
+    bare = text.strip()
+    return bare.encode() if bare.startswith("[") else _number(text)
 
 
 def _flag(text: str) -> bytes | None:
@@ -125,6 +138,6 @@ def _number(text: str) -> bytes | None:
     return orjson.dumps(text)
 
 
-def _some(names: Mapping[str, DType] | Sequence[str]) -> str:
+def _some(names: Mapping[str, DType | None] | Sequence[str]) -> str:
     shown = list(names)[:10]
     return ", ".join(shown) + (" ..." if len(names) > len(shown) else "")

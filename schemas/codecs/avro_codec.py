@@ -13,7 +13,10 @@ from typing import Any
 import fastavro
 import orjson
 
+from schemas.codecs.avro_logical import Convert, converter
 from schemas.codecs.base import Code, UnfitError, check_size, parse_each
+from schemas.codecs.declared import assemble_declared
+from schemas.codecs.field_reading import Readings
 from schemas.codecs.json_codec import OBJECTS
 from schemas.codecs.matrix import assemble
 from schemas.errors import CodecError
@@ -26,7 +29,8 @@ class AvroCodec:
     """Decodes records written with `schema`, or with one of `writers` and read as `schema`.
 
     `schema`: path of the reader's .avsc. `writers`: registry id -> path of the writer's .avsc; given exactly
-    where payloads carry the header. Times are the integers of the wire, decimals and bytes are no numbers.
+    where payloads carry the header. Times are milliseconds and dates days since 1970, as integers, whatever
+    their unit on the wire; decimals are numbers, enums texts, bytes and fixed are no numbers.
     Raises `CodecError` for schemas that cannot be read or matched, and for two kinds that a few bytes can
     turn into unbounded work: recursive ones, and arrays of items that take no bytes.
     """
@@ -34,14 +38,16 @@ class AvroCodec:
     def __init__(
         self, schema: str, writers: Mapping[int, str] | None = None, max_bytes: int = 1 << 20
     ) -> None:
-        self._reader = _load(schema)
-        self._writers = {i: _load(path) for i, path in writers.items()} if writers is not None else None
+        self._reader, self._convert = _load(schema)
+        self._writers = {i: _load(path)[0] for i, path in writers.items()} if writers is not None else None
         if self._writers is not None and not self._writers:
             raise CodecError(f"no writer schema is given for {schema}: name one for each registry id in use")
         self._max_bytes = max_bytes
 
-    def decode(self, payloads: Sequence[bytes], inputs: Sequence[Input]) -> Decoded:
+    def decode(self, payloads: Sequence[bytes], inputs: Sequence[Input], readings: Readings = ()) -> Decoded:
         records, kept, bad = parse_each(payloads, self._parse)
+        if readings:
+            return assemble_declared(records, inputs, readings, access=OBJECTS, kept=kept, bad=bad)
         return assemble(records, inputs, OBJECTS, kept, bad)
 
     def to_json(self, payload: bytes) -> bytes | None:
@@ -76,7 +82,7 @@ class AvroCodec:
             ) from None
         if left := len(payload) - stream.tell():
             raise UnfitError(Code.UNPARSABLE, f"not Avro of its schema: {left} bytes are left over")
-        return record
+        return record if self._convert is None else self._convert(record)
 
     def _writer(self, stream: io.BytesIO) -> Any:
         assert self._writers is not None
@@ -95,7 +101,8 @@ class AvroCodec:
             ) from None
 
 
-def _load(path: str) -> Any:
+def _load(path: str) -> tuple[Any, Convert | None]:
+    """The schema without logical types, parsed, and what makes their values of those of the wire."""
     try:
         raw = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
@@ -109,11 +116,11 @@ def _load(path: str) -> Any:
         raise
     except Exception as e:
         raise CodecError(f"the Avro schema {path} is not valid: {type(e).__name__} {e}") from e
-    return parsed
+    return parsed, converter(raw)
 
 
 def _without_logical(part: Any) -> Any:
-    """The schema without logical types: what counts for features is the value on the wire."""
+    """The schema without logical types: their values are converted apart, see `avro_logical`."""
     if isinstance(part, list):
         return [_without_logical(p) for p in part]
     if isinstance(part, dict):

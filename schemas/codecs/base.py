@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Protocol, TypeVar, runtime_checkable
 
+from schemas.codecs.field_reading import Readings
 from schemas.tensors import BadRecord, Decoded, Input
 
 R = TypeVar("R")
@@ -23,7 +24,7 @@ class Code(StrEnum):
     WRONG_SHAPE = "wrong_shape"
     TOO_LARGE = "too_large"
     TOO_DEEP = "too_deep"
-    NO_PAYLOAD = "no_payload"
+    DELETED = "deleted"
 
 
 class UnfitError(ValueError):
@@ -42,8 +43,10 @@ class UnfitError(ValueError):
 class Codec(Protocol):
     """Decodes blocks. Holds no state of the stream; may be used by several threads."""
 
-    def decode(self, payloads: Sequence[bytes], inputs: Sequence[Input]) -> Decoded:
+    def decode(self, payloads: Sequence[bytes], inputs: Sequence[Input], readings: Readings = ()) -> Decoded:
         """Decode n payloads to `inputs`, each a column of shape `(good, *shape)`.
+
+        `readings` declare how some of the fields are read; all others are the record's fields as they are.
 
         Never raises for what a payload holds: such a record is a `BadRecord`, its neighbours are decoded
         as if it were not there. `Decoded.count` is the number of good rows.

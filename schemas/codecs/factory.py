@@ -14,6 +14,7 @@ class CodecSpec:
     """Which codec, and what it needs. `max_bytes` bounds one record; by default, its result still fits into
     the 1 MiB that Kafka takes by default.
 
+    debezium: change events as JSON, of which the row after the change is the record.
     protobuf: `descriptor_set` (path of a FileDescriptorSet) and `message` (full name).
     avro: `schema` (path of the reader's .avsc); with `registry_header` also `writers`, id -> path of .avsc.
     """
@@ -35,6 +36,10 @@ def make_codec(spec: CodecSpec) -> Codec:
         from schemas.codecs.json_codec import JsonCodec  # noqa: PLC0415
 
         return JsonCodec(spec.max_bytes)
+    if spec.kind == "debezium":
+        from schemas.codecs.debezium_codec import DebeziumCodec  # noqa: PLC0415
+
+        return DebeziumCodec(spec.max_bytes)
     if spec.kind == "protobuf":
         if not spec.descriptor_set or not spec.message:
             raise CodecError("the protobuf codec needs descriptor_set (a path) and message (a full name)")
@@ -49,4 +54,4 @@ def make_codec(spec: CodecSpec) -> Codec:
         from schemas.codecs.avro_codec import AvroCodec  # noqa: PLC0415
 
         return AvroCodec(spec.schema, spec.writers if spec.registry_header else None, spec.max_bytes)
-    raise CodecError(f"unknown codec {spec.kind!r}: use json, protobuf or avro")
+    raise CodecError(f"unknown codec {spec.kind!r}: use json, debezium, protobuf or avro")

@@ -10,14 +10,17 @@ from typing import Any
 import orjson
 
 from schemas.codecs.base import UnfitError, check_size, parse_each
+from schemas.codecs.declared import assemble_declared
+from schemas.codecs.field_reading import Readings
 from schemas.codecs.json_text import parse_object
 from schemas.codecs.matrix import Access, assemble, check, finish
 from schemas.tensors import BadRecord, Decoded, Input
 
 try:
     from schemas.codecs.typed import fast_reader
+    from schemas.codecs.typed_paths import PathReader
 except ModuleNotFoundError:  # msgspec is not installed: orjson alone, slower, gives the same results
-    fast_reader = None  # type: ignore[assignment]
+    fast_reader = PathReader = None  # type: ignore[assignment,misc]
 
 _CHUNK = 32  # in a block with a bad record, so many are tried at once before each is tried alone
 _PLANS = 64  # remembered plans; a data type has one a model version
@@ -35,9 +38,11 @@ class JsonCodec:
 
     def __init__(self, max_bytes: int = 1 << 20) -> None:
         self._max_bytes = max_bytes
-        self._plans: dict[tuple[Input, ...], Any] = {}
+        self._plans: dict[Any, Any] = {}
 
-    def decode(self, payloads: Sequence[bytes], inputs: Sequence[Input]) -> Decoded:
+    def decode(self, payloads: Sequence[bytes], inputs: Sequence[Input], readings: Readings = ()) -> Decoded:
+        if readings:
+            return self._declared(payloads, tuple(inputs), readings)
         reader = self._plan(tuple(inputs))
         if reader is None:
             return self._by_record(payloads, inputs)
@@ -56,15 +61,28 @@ class JsonCodec:
         return payload
 
     def _plan(self, inputs: tuple[Input, ...]) -> Any:
-        plan = self._plans.get(inputs, self)
+        return self._remembered((inputs,), fast_reader)
+
+    def _declared(self, payloads: Sequence[bytes], inputs: tuple[Input, ...], readings: Readings) -> Decoded:
+        reader = self._remembered((inputs, readings), PathReader)
+        if reader is not None and max(map(len, payloads), default=0) <= self._max_bytes:
+            try:
+                return Decoded(reader.columns(payloads), len(payloads))
+            except Exception:
+                pass  # one of them is bad, or null where that is rare
+        return self._by_record(payloads, inputs, readings)
+
+    def _remembered(self, key: Any, make: Any) -> Any:
+        """The fast reader for `key`, which are the arguments of `make`; None where there is none."""
+        plan = self._plans.get(key, self)
         if plan is self:  # not seen yet; None is a plan
             try:
-                plan = fast_reader(inputs) if fast_reader is not None else None
+                plan = make(*key) if make is not None else None
             except (ValueError, TypeError):
                 plan = None
             if len(self._plans) >= _PLANS:
                 self._plans.clear()
-            self._plans[inputs] = plan
+            self._plans[key] = plan
         return plan
 
     def _sift(self, payloads: Sequence[bytes], inputs: Sequence[Input], reader: Any) -> Decoded:
@@ -96,16 +114,23 @@ class JsonCodec:
         except Exception:
             return reader.pack(chain.from_iterable(check(self._parse(payload), inputs, OBJECTS)))
 
-    def _by_record(self, payloads: Sequence[bytes], inputs: Sequence[Input]) -> Decoded:
+    def _by_record(
+        self, payloads: Sequence[bytes], inputs: Sequence[Input], readings: Readings = ()
+    ) -> Decoded:
+        records, kept, bad = self._records(payloads)
+        if readings:
+            return assemble_declared(records, inputs, readings, access=OBJECTS, kept=kept, bad=bad)
+        return assemble(records, inputs, OBJECTS, kept, bad)
+
+    def _records(self, payloads: Sequence[bytes]) -> tuple[list[dict], Sequence[int], list[BadRecord]]:
         try:
             if max(map(len, payloads), default=0) <= self._max_bytes:
                 whole = list(map(orjson.loads, payloads))
                 if {dict}.issuperset(map(type, whole)):
-                    return assemble(whole, inputs, OBJECTS, range(len(whole)), [])
+                    return whole, range(len(whole)), []
         except (ValueError, TypeError):
             pass
-        records, kept, bad = parse_each(payloads, self._parse)
-        return assemble(records, inputs, OBJECTS, kept, bad)
+        return parse_each(payloads, self._parse)
 
     def _parse(self, payload: bytes) -> dict:
         check_size(payload, self._max_bytes)

@@ -101,6 +101,8 @@ def _column(records: Sequence[Any], wanted: Input, access: Access) -> NDArray:
     """The column, or any exception where a single value is not as wanted."""
     if wanted.optional:
         flat = [_present(record, access, wanted.fields[0]) for record in records]
+        if wanted.shape == LIST:
+            return _list_column([() if value is None else value for value in flat], wanted)
         if not {*_TYPES[wanted.dtype], type(None)}.issuperset(map(type, flat)):
             raise TypeError(wanted.name)
         column = optional_column(flat, wanted)
@@ -154,7 +156,10 @@ def check(record: Any, inputs: Sequence[Input], access: Access) -> list[list]:
         flat: list = []
         if wanted.optional:
             value = _present(record, access, wanted.fields[0])
-            flat.append(None if value is None else scalar(value, wanted.dtype, wanted.fields[0]))
+            if wanted.shape != LIST:
+                flat.append(None if value is None else scalar(value, wanted.dtype, wanted.fields[0]))
+            elif value is not None:
+                _flatten(value, LIST, wanted.dtype, wanted.fields[0], flat)
             found.append(flat)
             continue
         shape = wanted.shape if len(wanted.fields) == 1 else ()

@@ -45,7 +45,7 @@ class TypedReader:
         record = msgspec.defstruct(
             "Record",
             [
-                (a, _type(i), None) if i.optional else (a, _type(i))
+                (a, leaf_type(i), None) if i.optional else (a, leaf_type(i))
                 for a, (_, i) in zip(attributes, fields, strict=True)
             ],
             kw_only=True,
@@ -56,11 +56,8 @@ class TypedReader:
         self._values = _flattener([_matrix(i) if len(i.fields) == 1 else None for _, i in fields])
         if any(i.optional for i in inputs):
             self._values = _filled(self._values)
-        sizes = [(int(np.prod(i.shape, dtype=int)), FORMATS[i.dtype]) for i in inputs]
-        # standard sizes ("="): packs without gaps, and refuses what overflows a float32 or an integer
-        self._pack = struct.Struct("=" + "".join(f"{n}{f}" for n, f in sizes)).pack
-        self._layout = np.dtype([(f"i{k}", i.dtype.numpy, i.shape) for k, i in enumerate(inputs)])
-        self._inputs = tuple(inputs)
+        self._packed = Packed(inputs)
+        self._pack = self._packed.pack
 
     def block(self, payloads: Sequence[bytes]) -> bytearray:
         """All payloads packed, or any exception where one of them is not as wanted."""
@@ -72,6 +69,21 @@ class TypedReader:
         return self._pack(*(math.nan if v is None else v for v in values))
 
     def columns(self, packed: bytearray, count: int) -> Columns:
+        return self._packed.columns(packed, count)
+
+
+class Packed:
+    """Rows of numbers of a fixed width as bytes, and columns out of them without a copy of each number."""
+
+    def __init__(self, inputs: Sequence[Input]) -> None:
+        sizes = [(int(np.prod(i.shape, dtype=int)), FORMATS[i.dtype]) for i in inputs]
+        # standard sizes ("="): packs without gaps, and refuses what overflows a float32 or an integer
+        self.pack = struct.Struct("=" + "".join(f"{n}{f}" for n, f in sizes)).pack
+        self._layout = np.dtype([(f"i{k}", i.dtype.numpy, i.shape) for k, i in enumerate(inputs)])
+        self._inputs = tuple(inputs)
+
+    def columns(self, packed: bytearray, count: int) -> Columns:
+        """The columns of `count` rows."""
         if len(self._inputs) == 1:
             (only,) = self._inputs
             return {only.name: np.frombuffer(packed, only.dtype.numpy).reshape(count, *only.shape)}
@@ -79,7 +91,8 @@ class TypedReader:
         return {i.name: np.ascontiguousarray(view[f"i{k}"]) for k, i in enumerate(self._inputs)}
 
 
-def _type(wanted: Input) -> Any:
+def leaf_type(wanted: Input) -> Any:
+    """What msgspec makes of a field. Raises `ValueError` for texts, which have no fixed width."""
     kind: Any
     if wanted.optional:
         if wanted.dtype not in FLOATS or wanted.shape:

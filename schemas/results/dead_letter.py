@@ -22,7 +22,7 @@ def dead_letter(batch: MicroBatch, bad: BadRecord) -> DeadLetter:
         partition=batch.partitions[row],
         offset=batch.offsets[row],
         event_time=batch.event_times[row],
-        code=Code.NO_PAYLOAD.value if deleted else bad.code,
+        code=Code.DELETED.value if deleted else bad.code,
         reason="the record has no payload: it deletes its key" if deleted else bad.reason[:NAME_LIMIT],
         raw=None if deleted else _base64(batch.payloads[row][:RAW_LIMIT]),
         size=0 if deleted else len(batch.payloads[row]),

@@ -96,3 +96,38 @@ def test_csv_gives_what_the_model_itself_gives(tmp_path):
     np.testing.assert_allclose(
         [r["y"] for r in found], expected(weights, NUMBERS.astype("f4")), rtol=1e-6, atol=1e-6
     )
+
+
+PATHS = """
+[inputs.x]
+fields = [{ path = "p.a" }, { path = "p.b", default = 0.5 }, { path = "l[1]", from = "text" }]
+"""
+
+
+@pytest.mark.parametrize("kind", ["saved model", "graph of models"])
+def test_inputs_are_read_as_declared_in_every_runtime(tmp_path, kind):
+    pytest.importorskip("tensorflow")
+    weights = layers()
+    path, declared = saved_model(tmp_path / "saved", weights), PATHS
+    if kind == "graph of models":
+        path = tmp_path / "g.toml"
+        path.write_text(GRAPH)
+        declared = "[fields.a]\npath = 'p.a'\n[fields.b]\npath = 'p.b'\ndefault = 0.5\n"
+        declared += "[fields.c]\npath = 'l[1]'\nfrom = 'text'\n"
+    (tmp_path / "i.toml").write_text(declared)
+    rows = [{"p": {"a": a, "b": b}, "l": ["x", repr(c)]} for a, b, c in NUMBERS.tolist()]
+    del rows[3]["p"]["b"]
+    rows[4]["p"]["b"] = None
+    rows[5]["l"] = ["x"]
+    payloads = [json.dumps(row).encode() for row in rows]
+    (tmp_path / "r.jsonl").write_bytes(b"\n".join(payloads))
+    more = ("--inputs", str(tmp_path / "i.toml"))
+    found = scored(path, tmp_path / "r.jsonl", tmp_path / "out.jsonl", *more)
+    assert found == by_a_job(path, tmp_path / "stream", payloads, *more)
+    assert found[5] == {"outcome": "refused", "code": "missing_field", "reason": "field 'l[1]' is missing"}
+    numbers = NUMBERS.copy()
+    numbers[3:5, 1] = 0.5
+    wanted = expected(weights, numbers.astype("f4"))
+    answers = [r["y"] if kind == "saved model" else r["value"] for r in found if r["outcome"] == "scored"]
+    wanted = np.delete(wanted if kind == "saved model" else wanted.mean(axis=1), 5, axis=0)
+    np.testing.assert_allclose(answers, wanted, rtol=1e-5, atol=1e-5)

@@ -135,15 +135,15 @@ class Stand:
         self.router = Router(JsonCodec(), raw_json=True, max_batch=1024, subtask=0)
         self.restored = self.router.restore("wine", stored)
         for name in ("a", "b"):
-            self.announce(build(data_type="wine", name=name, data=b"x"))
+            self.publish(build(data_type="wine", name=name, data=b"x"))
 
-    def announce(self, descriptor: bytes):
-        return self.router.announce(descriptor, parse(descriptor))
+    def publish(self, descriptor: bytes):
+        return self.router.publish(descriptor, parse(descriptor))
 
     def decide(self, plan: str):
         """Past the checks of who publishes."""
         descriptor = ModelDescriptor(dataType="wine", operation=ModelDescriptor.DECIDE, plan=plan)
-        return self.announce(descriptor.SerializeToString())
+        return self.publish(descriptor.SerializeToString())
 
 
 def plan_of(when: str, rules: int = 1) -> str:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import types
 import zipfile
 
@@ -15,13 +16,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from millrace import folder_stream
+from millrace import checking, folder_stream
 from millrace.cli import app
 from millrace.models import latest_of_topic, merged
 from millrace.package import packed, type_of
+from millrace.render import _timing
+from millrace.versions import short, with_date
 from schemas.errors import LoadError, SettingsError, UnsafeModelError
 from schemas.plans.plan import Majority, read_plan
-from schemas.results.records import ModelToServeStats, Outcome, encode
+from schemas.results.records import DeadLetter, ModelToServeStats, Outcome, encode
 from schemas.results.results import Identity, Stamp, write_results
 from schemas.tensors import DType, Input, Output
 from udfs.models import content, loading
@@ -136,6 +139,29 @@ def test_check_model_sends_nothing_and_shows_what_it_found(run, fake_runtime, mo
     assert done.exit_code == 0, done.output
     assert "from height, width" in done.output
     assert "batch of 1024" in done.output
+
+
+def test_what_was_started_for_the_check_is_said_and_not_again(run, fake_runtime, model, monkeypatch):
+    monkeypatch.setattr(checking, "_SLOW_TO_START", {"millrace_slow_library": "the library"})
+    loads, load = [], fake_runtime.load
+
+    def starting(artifact, wanted):
+        loads.append(artifact)
+        monkeypatch.setitem(sys.modules, "millrace_slow_library", fake_runtime)
+        return load(artifact, wanted)
+
+    fake_runtime.load = starting
+    cold = run("check-model", model, "--data-type", "wine")
+    assert "the library had to start, which a job does once" in cold.output
+    assert len(loads) == 2
+    warm = run("check-model", model, "--data-type", "wine")
+    assert "had to start" not in warm.output
+    assert len(loads) == 3
+
+
+def test_a_step_says_what_it_takes_without_the_start():
+    assert _timing(5.0, 0.2) == "5.000 s cold, 0.200 s warm"
+    assert _timing(0.05, 0.001) == _timing(0.05, None) == "0.050 s"
 
 
 def test_what_is_too_large_is_uploaded_and_only_named(run, fake_runtime, model, tmp_path):
@@ -321,6 +347,53 @@ def test_tail_passes_over_nothing_and_prints_no_control_characters(run, tmp_path
     done = run("tail", "--from-folder", tmp_path, "--no-follow")
     assert "not a result" in done.stdout
     assert "\x1b" not in done.stdout
+
+
+def test_tail_that_shows_no_score_says_what_else_there_is(run, tmp_path):
+    (tmp_path / "results").mkdir()
+    identity = Identity("wines", [0, 0], [1, 2], [1000, 2000])
+    unscored = Stamp("wine", "", 0, "", Outcome.NO_MODEL, 0.0, reason="no model was published")
+    lines = write_results([b"{}", b"{}"], unscored, identity, {})
+    (tmp_path / "results" / "part").write_bytes(b"\n".join(lines) + b"\n")
+    (tmp_path / "dead-letters").mkdir()
+    letters = [
+        DeadLetter("wine", "wines", 0, offset, 1000, code, reason, "", 2)
+        for offset, code, reason in (
+            (7, "null", "'a' is null"),
+            (8, "null", "'b' is null"),
+            (9, "unparsable", "no JSON"),
+        )
+    ]
+    (tmp_path / "dead-letters" / "part").write_bytes(b"".join(encode(one) + b"\n" for one in letters))
+    done = run("tail", "--from-folder", tmp_path / "results", "--no-follow")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.splitlines() == [
+        "2 results of wine are no_model: no model was published.",
+        "Publish a model for it: millrace publish MODEL --data-type wine",
+        "2 dead letters of wine are null, such as wines/0@7: 'a' is null.",
+        "1 dead letters of wine are unparsable, such as wines/0@9: no JSON.",
+    ]
+
+
+def test_tail_of_nothing_says_so_and_one_with_scores_says_nothing_else(run, tmp_path, results):
+    (tmp_path / "none").mkdir()
+    assert run("tail", "--from-folder", tmp_path / "none", "--no-follow").stderr == "No results.\n"
+    (results[0].parent / "dead-letters").mkdir()
+    letter = DeadLetter("wine", "wines", 0, 1, 1000, "null", "'a' is null", "", 2)
+    (results[0].parent / "dead-letters" / "part").write_bytes(encode(letter) + b"\n")
+    assert run("tail", "--from-folder", results[0], "--no-follow").stderr == ""
+
+
+def test_a_version_that_is_a_time_is_shown_as_one(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    try:
+        assert (short(1_795_859_345_253), short(3)) == ("2026-11-28 09:49:05", "v3")
+        assert with_date(1_795_859_345_253) == "1795859345253 (2026-11-28 09:49:05)"
+        assert with_date(0) == "0"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_ctrl_c_ends_tail_quietly(results):

@@ -13,6 +13,7 @@ import typer
 from jobs.settings.serve import ServeSettings, settings_of
 from jobs.settings.speculate import SpeculateSettings
 from millrace.cli import app
+from millrace.inputs_file import read_inputs
 from schemas.plans.plan import read_plan
 from schemas.results.results import read_result
 
@@ -85,3 +86,13 @@ def test_scripts_exist(line: str) -> None:
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
         assert target.startswith("http") or (document.parent / target).exists(), target
+
+
+def test_declarations_of_inputs_are_ones(tmp_path: Path) -> None:
+    declared = blocks("toml inputs")
+    assert declared
+    for _, text in declared:
+        path = tmp_path / "inputs.toml"
+        path.write_text(text)
+        said = read_inputs(path)
+        assert said.inputs and said.readings

@@ -100,7 +100,7 @@ def test_folders_are_known_by_what_is_in_them(tmp_path):
         (folder("hf", "config.json", "model.safetensors"), "a Hugging Face model"),
         (folder("ckpt", "checkpoint", "m.ckpt.index"), "a TensorFlow checkpoint"),
         (folder("mlflow", "MLmodel", "model.pkl"), f"run `millrace check-model {tmp_path}/mlflow/model.pkl`"),
-        (folder("deep", "a/b/saved_model.pb"), f"run `millrace check-model {tmp_path}/deep/a/b`"),
+        (folder("two", "a/saved_model.pb", "b/saved_model.pb"), f"`millrace check-model {tmp_path}/two/a`"),
         (folder("text", "readme"), "a folder without a saved_model.pb"),
     ):
         with pytest.raises(LoadError, match=re.escape(what)):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from schemas.errors import UnsafeModelError
 from tests.models import graph
-from udfs.models.runtimes.base import Artifact, WantedSignature
+from udfs.models.runtimes.base import Artifact, PartialInput, WantedSignature
 from udfs.models.runtimes.tensorflow.frozen_graph import load
 from udfs.models.runtimes.tensorflow.graph_files import FedTensors
 from udfs.models.runtimes.tensorflow.graph_ops import ALLOWED, PRINTS, UNWRITTEN
@@ -154,6 +155,37 @@ def test_a_parameter_that_is_never_given_is_zeros_and_not_memory() -> None:
 )
 def test_kernels_of_training_are_refused(build: Any) -> None:
     refused(graph(lambda x: tf.identity(build(x), name="y")), "belongs to training")
+
+
+def test_kernels_of_training_are_taken_where_the_job_takes_them() -> None:
+    def build(x: Any) -> None:
+        tf.gradients(tf.nn.max_pool2d(x[:, :, None, None], 1, 1, "SAME"), x, name="g")[0]
+        tf.identity(tf.gradients(tf.reduce_sum(x[:, 0] * x[:, 1]), x)[0], name="y")
+
+    data = graph(build)
+    refused(data, r"StridedSliceGrad .*data_types\.TYPE\.training_operators")
+    wanted = WantedSignature(outputs=[("y", "")], training=True)
+    runtime = load(Artifact(data, None, Path("/nonexistent")), wanted)
+    assert runtime.predict({"x": [[2.0, 3.0]]})["y"].tolist() == [[3.0, 2.0]]
+    runtime.close()
+
+
+def test_a_width_that_was_found_is_told_and_can_be_overruled() -> None:
+    """One number a record, spread over three centres, then a matrix of three rows: its width is not three."""
+    made = tf.Graph()
+    with made.as_default():
+        x = tf.compat.v1.placeholder(tf.float32, name="x")
+        near = tf.nn.relu(x - tf.constant([0.0, 1.0, 2.0]))
+        tf.matmul(near, tf.ones((3, 1)), name="y")
+    data = made.as_graph_def().SerializeToString()
+    artifact = Artifact(data, None, Path("/nonexistent"))
+    found = load(artifact, WantedSignature())
+    assert found.inputs[0].shape == (3,) and any("--input overrules" in note for note in found.notes)
+    found.close()
+    overruled = load(artifact, WantedSignature(inputs=[PartialInput("x", "float32", (1,))]))
+    assert overruled.inputs[0].shape == () and not overruled.notes
+    assert overruled.predict({"x": np.array([0.5, 4.0], "float32")})["y"].tolist() == [[0.5], [9.0]]
+    overruled.close()
 
 
 def restoring(depth: int, width: int = 2) -> tuple[Any, Served]:

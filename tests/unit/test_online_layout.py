@@ -28,10 +28,10 @@ from schemas.features.declarations import FeatureType
 from schemas.features.feature_block import ARROW, TIMESTAMP, FeatureBlock
 from schemas.online_pb2 import Float64List, Int64List, TextList, Value
 from udfs.stores.online.base import RedisOptions, StoredView
-from udfs.stores.online.few_rows import FEW, encode_few, encode_few_times, few_records
 from udfs.stores.online.layout import KeyLayout, field, fields, time_field
 from udfs.stores.online.redis_connection import is_away, pool
 from udfs.stores.online.redis_writer import RedisWriter
+from udfs.stores.online.small_batch import SMALL, encode_small, encode_small_times, small_records
 from udfs.stores.online.values import decode, encode, encode_times, to_list
 
 VIEW = StoredView("v_v1", (("account", FeatureType.INT64),), (("n", FeatureType.INT64),), 1000)
@@ -156,17 +156,17 @@ def test_columns_are_encoded_as_protobuf_does(data: st.DataObject, kind: Feature
 @given(data=st.data(), kind=st.sampled_from(list(FeatureType)))
 def test_a_few_values_are_encoded_as_columns_are(data: st.DataObject, kind: FeatureType) -> None:
     column = pa.array(data.draw(st.lists(st.none() | STRATEGIES[kind], max_size=20)), ARROW[kind])
-    assert encode_few(column, kind) == to_list(encode(column, kind))
+    assert encode_small(column, kind) == to_list(encode(column, kind))
 
 
 @pytest.mark.parametrize("kind", [FeatureType.INT64_LIST, FeatureType.FLOAT64_LIST, FeatureType.STRING_LIST])
 def test_a_null_in_one_of_a_few_lists_is_refused(kind: FeatureType) -> None:
     with pytest.raises(StoreError, match="a list with a null in it"):
-        encode_few(pa.array([[None]], ARROW[kind]), kind)
+        encode_small(pa.array([[None]], ARROW[kind]), kind)
 
 
 def test_a_few_records_unpack_as_their_layout_says() -> None:
-    layout, data = few_records([5, -1], [[b"ab", b""], [b"", b"xyz"]])
+    layout, data = small_records([5, -1], [[b"ab", b""], [b"", b"xyz"]])
     assert layout == "<dI4c0I4c0"  # Lua's: a double, then twice a length and as many bytes
     five, minus_one = struct.pack("<d", 5), struct.pack("<d", -1)
     lengths = [struct.pack("<I", n) for n in range(4)]
@@ -178,8 +178,10 @@ def test_a_few_records_unpack_as_their_layout_says() -> None:
 @pytest.mark.parametrize("kind", [FeatureType.STRING, FeatureType.INT64])
 def test_keys_are_the_same_however_many_there_are(kind: FeatureType) -> None:
     view = replace(VIEW, entity=(("z", FeatureType.STRING), ("a", kind)))
-    values = [f"ü{i}" for i in range(3 * FEW)]
-    entities = list(zip(values, values if kind is FeatureType.STRING else range(-FEW, 2 * FEW), strict=True))
+    values = [f"ü{i}" for i in range(3 * SMALL)]
+    entities = list(
+        zip(values, values if kind is FeatureType.STRING else range(-SMALL, 2 * SMALL), strict=True)
+    )
     layout = KeyLayout(view, "p")
     one_by_one = [layout.keys_of([entity], ["z", "a"])[0] for entity in entities]
     assert layout.keys_of(entities, ["z", "a"]) == one_by_one
@@ -194,7 +196,7 @@ def test_event_times_are_protobuf_timestamps(milliseconds: list[int]) -> None:
         stamp.FromMilliseconds(each)
         expected.append(stamp.SerializeToString())
     assert to_list(encode_times(np.array(milliseconds, np.int64))) == expected
-    assert encode_few_times(milliseconds) == expected
+    assert encode_small_times(milliseconds) == expected
 
 
 def test_numbers_of_other_widths_and_feast_s_timestamps_are_read() -> None:

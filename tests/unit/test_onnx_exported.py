@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from schemas.errors import PredictError
 from schemas.tensors import DType
 from tests.onnx_models import loaded
+from udfs.models.descriptor import build, parse
+from udfs.models.loading import LoadPolicy, load_model
 from udfs.models.runtimes.onnx.runtime import OnnxRuntime
 
 pytest.importorskip("onnx")
@@ -114,6 +117,32 @@ def test_text_labels_and_columns_of_their_own():
     )
     assert answer["output_label"].tolist() == model.predict(frame).tolist()
     close(answer["output_probability_mid"], model.predict_proba(frame)[:, list(model.classes_).index("mid")])
+
+
+@pytest.mark.parametrize("encoder", ["OneHotEncoder", "OrdinalEncoder"])
+def test_texts_that_encoders_know_are_what_a_model_is_tried_with(encoder):
+    pandas = pytest.importorskip("pandas")
+    skl2onnx = pytest.importorskip("skl2onnx")
+    from skl2onnx.common.data_types import Int64TensorType, StringTensorType
+    from sklearn import preprocessing
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.tree import DecisionTreeClassifier
+
+    country = np.where(X[:, 2] > 0, "de", "fr").astype(object)
+    frame = pandas.DataFrame({"country": country, "shop": CLASSES + 40})
+    encoders = [(name, getattr(preprocessing, encoder)(), [name]) for name in frame]  # refuse what is new
+    model = make_pipeline(ColumnTransformer(encoders), DecisionTreeClassifier(max_depth=3))
+    model.fit(frame, CLASSES)
+    types = [("country", StringTensorType([None, 1])), ("shop", Int64TensorType([None, 1]))]
+    made = skl2onnx.convert_sklearn(model, initial_types=types).SerializeToString()
+    served = load_model(parse(build(data_type="t", model_type="ONNX", data=made)), LoadPolicy())
+    columns = {"country": country, "shop": CLASSES + 40}
+    np.testing.assert_array_equal(served.predict(columns)["output_label"], model.predict(frame))
+    if encoder == "OneHotEncoder":
+        with pytest.raises(PredictError, match="operator OneHotEncoder: Unknown Category"):
+            served.predict({"country": np.array(["xx"], object), "shop": np.array([40])})
+    served.close()
 
 
 def test_xgboost():

@@ -14,8 +14,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schemas.errors import InconclusiveError, InputsError, ModelError, QuotaError, UnresponsiveError
+from schemas.codecs.json_codec import JsonCodec
+from schemas.errors import (
+    InconclusiveError,
+    InputsError,
+    LoadError,
+    ModelError,
+    QuotaError,
+    UnresponsiveError,
+)
 from tests import models
+from tests.tensorflow_kinds import KINDS
 from udfs.models.descriptor import Announcement, build, parse
 from udfs.models.loading import LoadPolicy, load_model
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
@@ -87,6 +96,21 @@ def test_a_good_model_is_checked_and_then_scores_here(server: ForkServer, policy
     assert model.load_report.seconds["check"] > 0
     model.close()
     assert list(Path(policy.scratch).iterdir()) == []
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_onnx_models_are_checked_and_isolated_as_others(
+    server: ForkServer, policy: LoadPolicy, isolated: bool
+):
+    onnx_models = pytest.importorskip("tests.onnx_models")
+    pytest.importorskip("onnx")
+    place = IsolatedPlace(server, call_seconds=5.0) if isolated else CheckedPlace(server)
+    data = onnx_models.dense(np.array([[1.0], [2.0]], np.float32))
+    model = load_model(announced(data, model_type="ONNX"), policy, place=place)
+    assert model.predict({"x": np.ones((3, 2), np.float32)})["y"].tolist() == [[3.0]] * 3
+    model.close()
+    with pytest.raises(LoadError, match="no ONNX model"):
+        load_model(announced(data[:30], model_type="ONNX"), policy, place=place)
 
 
 def test_a_saved_model_is_read_from_where_it_was_fetched_to(
@@ -176,6 +200,21 @@ def test_texts_go_both_ways(isolated):
     assert model.predict({"x": np.array(["a", "é", ""], object)})["y"].tolist() == ["aa", "éé", ""]
 
 
+@pytest.mark.parametrize("name", ["examples_with_defaults", "lists_of_any_length_as_sparse"])
+def test_lists_and_fields_that_may_be_missing_go_both_ways(name, isolated, policy: LoadPolicy, tmp_path):
+    (tmp_path / "made").mkdir()
+    kind = KINDS[name](tmp_path / "made")
+    said = {"model_type": kind.model_type, **kind.said}
+    far, here = isolated(kind.data, **said), load_model(announced(kind.data, **said), policy)
+    assert far.inputs == here.inputs and far.outputs == here.outputs
+    columns = JsonCodec().decode([json.dumps(r).encode() for r in kind.records], far.inputs).columns
+    answer = far.predict(columns)
+    for output, expected in kind.expected.items():
+        np.testing.assert_allclose(answer[output], expected, rtol=1e-6)
+        np.testing.assert_array_equal(answer[output], here.predict(columns)[output])
+    here.close()
+
+
 def test_columns_of_all_kinds_are_read_as_they_were_written():
     texts, lists = np.empty((2, 2), object), np.empty(3, object)
     texts[:] = [["a", None], ["é", ""]]
@@ -185,6 +224,8 @@ def test_columns_of_all_kinds_are_read_as_they_were_written():
     found = read(json.loads(json.dumps(write(columns, memory))), memory)
     assert all(np.array_equal(found[n], columns[n]) and found[n].dtype == columns[n].dtype for n in "bxt")
     assert [v.tolist() for v in found["l"]] == [[1, 2], [], [3]] and found["l"][1].dtype == np.int64
+    whole = np.array([2, None, np.int64(3), True], object)
+    assert read(write({"w": whole}, memory), memory)["w"].tolist() == [2, None, 3, True]
     with pytest.raises(TooSmallError):
         write({"x": np.ones(2000)}, memory)
     memory.close()

@@ -407,3 +407,80 @@ def test_smoke_rows_that_cannot_be_used_are_told(model, tmp_path, content, said)
     (tmp_path / "smoke.jsonl").write_bytes(content)
     done = CliRunner().invoke(app, ["check-model", str(model), "--smoke", str(tmp_path / "smoke.jsonl")])
     assert done.exit_code == 1 and said in done.stderr, done.output
+
+
+DECLARED = """
+[inputs.a]
+path = "payload.amount"
+from = "text"
+default = 10
+range = [100, 200]
+
+[inputs.b]
+constant = 3
+
+[inputs.t]
+path = "payload.kind"
+
+[inputs.f]
+path = "payload.flag"
+from = "flag"
+"""
+
+
+def test_declared_inputs_are_checked_published_and_scored_by_one_rule(run, model, tmp_path, monkeypatch):
+    from udfs.models.descriptor import parse
+
+    seen = []
+    whole = Sum.predict
+    monkeypatch.setattr(Sum, "predict", lambda s, c: (seen.extend(c["a"].tolist()), whole(s, c))[1])
+    declared = tmp_path / "inputs.toml"
+    declared.write_text(DECLARED)
+    fields = {"a": ("payload.amount",), "b": ("b",), "t": ("payload.kind",), "f": ("payload.flag",)}
+    named = tuple(Input(i.name, i.dtype, i.shape, fields[i.name]) for i in Sum.inputs)
+    monkeypatch.setattr(Sum, "inputs", named)  # a runtime takes its fields from the descriptor's inputs
+    arguments = [
+        "publish",
+        model,
+        "--data-type",
+        "w",
+        "--to-folder",
+        tmp_path / "stream",
+        "--inputs",
+        declared,
+    ]
+    done = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert done.exit_code == 0, done.output
+    assert "from payload.amount" in done.output
+    assert min(seen) >= 100 and max(seen) <= 200
+    (sent,) = (tmp_path / "stream").iterdir()
+    job = loading.load_model(parse(sent.read_bytes()), loading.LoadPolicy(warm_up_batches=()))
+    records = [
+        {"payload": {"amount": "1.5", "kind": "k", "flag": 1}},
+        {"payload": {"kind": "k", "flag": "false"}},
+        {"payload": {"amount": "much", "kind": "k", "flag": 0}},
+    ]
+    payloads = [orjson.dumps(r) for r in records]
+    (tmp_path / "r.jsonl").write_bytes(b"\n".join(payloads))
+    done = run(tmp_path / "r.jsonl", "out.jsonl", "--inputs", declared)
+    assert done.exit_code == 0, done.output
+    rows = rows_of(tmp_path / "out.jsonl")
+    assert [r.get("y") for r in rows] == [4.5, 13.0, None]
+    assert [r.get("label") for r in rows] == ["kTrue", "kFalse", None]
+    assert "'payload.amount' holds text ('much'), which is no number" in rows[2]["reason"]
+    scored = score(batch_of(payloads), job, JsonCodec(), True)
+    assert [read_result(line).scores["y"] for line in scored.lines] == [4.5, 13.0]
+    assert scored.dead[0].reason == rows[2]["reason"]
+
+
+def test_declared_fields_of_csv_stand_as_their_form_says(run, tmp_path, monkeypatch):
+    (tmp_path / "i.toml").write_text(
+        '[inputs.a]\nfrom = "decimal"\nscale = 2\n[inputs.t]\nfrom = "number"\n[inputs.f]\nfrom = "flag"\n'
+    )
+    (tmp_path / "r.csv").write_text("a,b,t,f\n150,2,7,1\n-25,3,x,true\n")
+    done = run(tmp_path / "r.csv", "out.jsonl", "--inputs", tmp_path / "i.toml")
+    assert done.exit_code == 0, done.output
+    assert [(r["y"], r["label"]) for r in rows_of(tmp_path / "out.jsonl")] == [
+        (3.5, "7True"),
+        (2.75, "xTrue"),
+    ]

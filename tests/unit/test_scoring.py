@@ -191,7 +191,7 @@ def test_a_deletion_is_a_dead_letter_that_says_so():
     results, dead = sent(block, Doubling())
     assert [r.offset for r in results] == [0]
     assert [(d.offset, d.raw, d.size) for d in dead] == [(1, None, 0), (2, "", 0), (3, "/w==", 1)]
-    assert dead[0].code == "no_payload" and "deletes" in dead[0].reason
+    assert dead[0].code == "deleted" and "deletes" in dead[0].reason
     assert {d.code for d in dead[1:]} == {"unparsable"}
 
 

@@ -94,7 +94,7 @@ class Harness:
     def announce(self, version: int, content: bytes = b"", data_type: str = "t") -> None:
         data = content or b"content %d" % version
         descriptor = build(data_type=data_type, name="n", version=version, data=data)
-        self.tell(self.serving.announce(descriptor, parse(descriptor)))
+        self.tell(self.serving.publish(descriptor, parse(descriptor)))
 
     def settle(self) -> list[str]:
         self.tell(self.serving.settle())

@@ -226,6 +226,20 @@ def test_keras_files_are_converted_in_safe_mode_and_served(tmp_path: Path) -> No
     assert not target.exists()
 
 
+def test_a_node_of_a_composed_model_may_have_constants(tmp_path: Path) -> None:
+    from millrace.checking import announced
+
+    kind = KINDS["dropout_with_a_placeholder"](tmp_path)
+    (tmp_path / "drop.pb").write_bytes(kind.data)
+    (tmp_path / "g.toml").write_text(
+        '[[node]]\nname = "drop"\npath = "drop.pb"\n'
+        "inputs.keep_prob = { constant = 1 }\ninputs.is_training = { constant = false }\n"
+    )
+    model = announced(tmp_path / "g.toml", tmp_path / "scratch", data_type="t").load()
+    assert_scored(scores(model, kind.records), kind)
+    model.close()
+
+
 def test_a_graph_as_text_and_the_file_of_a_saved_model_are_taken(tmp_path: Path) -> None:
     from google.protobuf import text_format
 

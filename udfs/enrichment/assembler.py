@@ -1,4 +1,4 @@
-"""The state machine of assembly, without Flink and without a clock: look up, fill gaps, let go."""
+"""The state machine of assembly, without Flink and without a clock: look up, fetch, let go."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from itertools import count
 
 from schemas.errors import RegistryError, StoreError
 from udfs.enrichment.base import Created, Creator, Expired, Outcome, PredictionRequest
-from udfs.enrichment.gaps import Gaps
 from udfs.enrichment.lookup import look_up
+from udfs.enrichment.on_demand import OnDemandFetcher
 from udfs.enrichment.plans import Plans
 from udfs.enrichment.vector import OpenRequest
 from udfs.stores.online.base import OnlineReader
@@ -33,7 +33,7 @@ class OnlineAssembler:
 
     def __init__(self, plans: Plans, reader: OnlineReader, creator: Creator) -> None:
         self._plans, self._reader = plans, reader
-        self._gaps = Gaps(creator)
+        self._on_demand = OnDemandFetcher(creator)
         self._lanes: defaultdict[str, _Lane] = defaultdict(_Lane)
         self._unread: dict[OpenRequest, None] = {}
         self._look_again, self._why = 0, ""
@@ -58,7 +58,7 @@ class OnlineAssembler:
         return self.tick(lane, now)
 
     def tick(self, lane: str, now: int) -> Sequence[Outcome]:
-        created, completed = self._gaps.collect(now)
+        created, completed = self._on_demand.collect(now)
         self._created += created
         self._complete(completed, now)
         if self._unread and now >= self._look_again:
@@ -69,7 +69,7 @@ class OnlineAssembler:
             _, _, one = heapq.heappop(home.due)
             if home.open.get(one.name) is one:
                 self._leave(one, one.expired())
-        self._gaps.ask(now)
+        self._on_demand.ask(now)
         ready, home.ready = home.ready, []
         if not home.open:
             del self._lanes[lane]
@@ -104,13 +104,13 @@ class OnlineAssembler:
             self._put_off(planned)
             return
         for one in planned:
-            self._gaps.fill(one, now)
+            self._on_demand.fill(one, now)
         self._complete([one for one in planned if not one.missing], now)
         for one in planned:
             if any(need.on_demand is None for need in one.missing_needs()):
                 self._leave(one, one.expired())
             elif one.missing:
-                self._gaps.add(one)
+                self._on_demand.add(one)
 
     def _away(self, why: StoreError, now: int) -> None:
         self._why, self._look_again = str(why), now + _LOOK_AGAIN_MS
@@ -129,5 +129,5 @@ class OnlineAssembler:
         home = self._lanes[one.lane]
         del home.open[one.name]
         home.ready.append(outcome)
-        self._gaps.forget(one)
+        self._on_demand.forget(one)
         self._unread.pop(one, None)

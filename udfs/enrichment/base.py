@@ -1,4 +1,4 @@
-"""Requests for predictions, what they become, and who may fill a gap."""
+"""Requests for predictions, what they become, and who may create what is missing."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from udfs.stores.registry.base import OnDemand
 from udfs.stores.registry.rules import compiled_paths
 
 MOST_BYTES = 1_000_000
+_LONGEST_REASON = 200
 _NUMBER = (int, float)
 _PYTHON: dict[FeatureType, tuple[type, ...]] = {
     FeatureType.INT64: (int,),
@@ -61,10 +62,14 @@ def values_of(body: bytes, how: OnDemand, types: dict[str, FeatureType]) -> dict
     for name, path in _paths(how.paths).items():
         try:
             found[name] = _typed(name, path.search(answer), types[name])
+        except AnswerError:
+            raise
         except JMESPathError as e:
             raise AnswerError(
-                f"the path of {name} does not fit the answer: {str(e).splitlines()[0]}"
+                f"the path of {name} does not fit the answer: {str(e).splitlines()[0][:_LONGEST_REASON]}"
             ) from None
+        except Exception as e:  # an answer may be anything, also too deep
+            raise AnswerError(f"the path of {name} cannot be followed: {type(e).__name__}") from None
     if all(value is None for value in found.values()):
         raise AnswerError(f"the answer has none of {', '.join(found)}")
     return found

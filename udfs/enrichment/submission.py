@@ -14,7 +14,7 @@ from udfs.enrichment.base import LONGEST_MS, PredictionRequest
 class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `POST /predict`; `id` is made where it is empty. See `PredictionRequest`."""
 
-    model: Annotated[str, msgspec.Meta(min_length=1)]
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     entities: dict[str, str | int]
     id: Annotated[str, msgspec.Meta(max_length=200)] = ""
     version: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -22,14 +22,19 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fields: dict[str, Any] = {}
 
 
+LONGEST = 500_000
+"""Bytes of a body: completed, it is a message that Kafka must take."""
+
 _read = msgspec.json.Decoder(Submission).decode
 
 
 def read_submission(data: bytes) -> PredictionRequest:
     """Raises `ValueError`, which says what is wrong."""
+    if len(data) > LONGEST:
+        raise ValueError(f"not a prediction request: {len(data)} bytes, and {LONGEST} are the most")
     try:
         body = _read(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, MemoryError) as e:
         raise ValueError(f"not a prediction request: {e}") from None
     return PredictionRequest(
         id=body.id or uuid.uuid4().hex,

@@ -34,7 +34,7 @@ from udfs.features.emitting import (
     Points,
 )
 from udfs.features.enriching import Enriching, references_of
-from udfs.features.entities import Slots
+from udfs.features.entities import RowIndex
 from udfs.features.expressions import Expressions
 from udfs.features.pending import Chunk, PendingEvents
 from udfs.features.rows import Rows
@@ -70,7 +70,7 @@ class Engine:
         self._view, self._shard, self._fetch = view, shard, fetch
         self._states = window_states(view, declared)
         self._rows = Rows(view, declared)
-        self._slots, self._pending = Slots(view.entity), PendingEvents()
+        self._slots, self._pending = RowIndex(view.entity), PendingEvents()
         self._alarms = Alarms(np.zeros(0, np.int64), np.zeros(0, bool))
         self._held, self._used = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self._dirty = np.zeros(0, bool)

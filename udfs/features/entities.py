@@ -1,4 +1,4 @@
-"""Entities in memory: each has a slot, by which everything else finds what it knows of it."""
+"""Entities in memory: each has a row in the arrays of what is known of entities."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from udfs.features.base import Entity
 from udfs.features.sharding import entity_codes
 
 
-class Slots:
-    """Entity <-> slot. Slots of dropped entities are used again."""
+class RowIndex:
+    """Entity <-> row index. Rows of dropped entities are used again."""
 
     def __init__(self, columns: Sequence[str]) -> None:
         self._columns = tuple(columns)
@@ -26,35 +26,35 @@ class Slots:
         return len(self._of)
 
     def find(self, batch: pa.RecordBatch) -> tuple[NDArray[np.int64], list[int]]:
-        """The slot of each of n rows, and those that are new."""
+        """The row of the entity of each of n events, and those that are new."""
         codes, entities = entity_codes(batch, self._columns)
-        slots, new = self.take(entities)
-        return (slots[codes] if len(codes) else codes), new
+        rows, new = self.take(entities)
+        return (rows[codes] if len(codes) else codes), new
 
     def take(self, entities: Iterable[Entity]) -> tuple[NDArray[np.int64], list[int]]:
-        slots, new = [], []
+        rows, new = [], []
         for entity in entities:
-            slot = self._of.get(entity)
-            if slot is None:
-                slot = self._add(entity)
-                new.append(slot)
-            slots.append(slot)
-        return np.array(slots, np.int64), new
+            row = self._of.get(entity)
+            if row is None:
+                row = self._add(entity)
+                new.append(row)
+            rows.append(row)
+        return np.array(rows, np.int64), new
 
-    def drop(self, slot: int) -> Entity:
-        entity = self.entities[slot]
+    def drop(self, row: int) -> Entity:
+        entity = self.entities[row]
         assert entity is not None
         del self._of[entity]
-        self.entities[slot] = None
-        self._free.append(slot)
+        self.entities[row] = None
+        self._free.append(row)
         return entity
 
     def _add(self, entity: Entity) -> int:
         if self._free:
-            slot = self._free.pop()
-            self.entities[slot] = entity
+            row = self._free.pop()
+            self.entities[row] = entity
         else:
-            slot = len(self.entities)
+            row = len(self.entities)
             self.entities.append(entity)
-        self._of[entity] = slot
-        return slot
+        self._of[entity] = row
+        return row

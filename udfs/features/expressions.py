@@ -22,6 +22,7 @@ _CLOSED: dict[str, Any] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "enable_external_access": "false",
+    "max_expression_depth": 250,
     "memory_limit": "1GB",
     "python_enable_replacements": "false",
     "threads": 1,
@@ -68,12 +69,18 @@ class Expressions:
         if len({name.lower() for name in (*types, *(s.name for s in steps))}) < len(types) + len(steps):
             raise FeatureError("SQL steps need columns whose names differ in more than upper and lower case")
         within = set[str]()
+        sizes = {name: _size(kind) for name, kind in types.items()}
         for step in steps:
             try:
                 used = self._parsed().columns(step.sql, [*known])
+                made = self._parsed().growth(step.sql, sizes)
                 text = self._typed(step, known)
             except FeatureError as e:
                 raise FeatureError(f"the expression of {step.name!r} {e}") from None
+            except (RecursionError, MemoryError) as e:
+                raise FeatureError(
+                    f"the expression of {step.name!r} cannot be read: {type(e).__name__}"
+                ) from None
             if not layers or used & within:
                 layers.append([])
                 within = set()
@@ -81,6 +88,7 @@ class Expressions:
             within.add(step.name)
             read |= used & set(types)
             known[step.name] = step.type
+            sizes[step.name] = made if _size(step.type) else 0.0
         return Query(self, steps, [n for n in types if n in read] or [*types][:1], types, layers)
 
     def columns(self, sql: str, known: Iterable[str]) -> set[str]:
@@ -108,7 +116,7 @@ class Expressions:
     def _parsed(self) -> Parser:
         if self._parser is None:
             found = self._rows(
-                "SELECT function_name, function_type, stability, macro_definition, parameters "
+                "SELECT function_name, function_type, stability, macro_definition, parameters, return_type "
                 "FROM duckdb_functions()"
             )
             functions: Functions = functions_of(found)
@@ -208,6 +216,11 @@ def _fits(found: str, wanted: str) -> bool:
     if wanted.endswith("[]"):
         return found.endswith("[]") and _fits(found[:-2], wanted[:-2])
     return found in _FITS[wanted] or (wanted == "DOUBLE" and found.startswith("DECIMAL("))
+
+
+def _size(kind: FeatureType) -> float:
+    """How many times the row's bytes a column may have."""
+    return 1.0 if kind is FeatureType.STRING or kind.value.endswith("_list") else 0.0
 
 
 def _quoted(name: str) -> str:

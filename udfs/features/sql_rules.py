@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import FeatureError
+from schemas.expression_bounds import ExpressionBounds
+from udfs.features.sql_growth import Growth, fixed
 
 ROW = "events"
 """The name by which expressions may call the row: `events.amount` is `amount`."""
@@ -28,6 +30,9 @@ _ALLOWED = frozenset(
         "TYPE",
     }
 )
+BOUNDS = ExpressionBounds(brackets=32, nodes=20_000, depth=400)
+"""Of an expression as it is written, and of its tree as JSON, in which an operation is some four deep."""
+
 _NAMED = {
     "SUBQUERY": "a subquery",
     "WINDOW": "a window function",
@@ -39,25 +44,31 @@ _NAMED = {
 @dataclass(frozen=True, slots=True)
 class Functions:
     """`scalar`: those that may be called. `unsteady`: those whose value changes from call to call or from
-    query to query. `macros`: name -> the expressions that it stands for, and their parameters."""
+    query to query. `macros`: name -> the expressions that it stands for, and their parameters. `fixed`: those
+    whose values have a fixed size."""
 
     scalar: frozenset[str]
     unsteady: frozenset[str]
     macros: Mapping[str, Sequence[tuple[str, Sequence[str]]]]
+    fixed: frozenset[str] = frozenset()
 
 
 def functions_of(catalogue: Sequence[tuple[Any, ...]]) -> Functions:
-    """From rows of `duckdb_functions()`: name, type, stability, macro's definition, parameters."""
+    """From rows of `duckdb_functions()`: name, type, stability, macro's definition, parameters, type
+    returned."""
     scalar, unsteady = set[str](), set[str]()
+    returned: dict[str, set[str | None]] = {}
     macros: dict[str, list[tuple[str, Sequence[str]]]] = {}
-    for name, kind, stability, definition, parameters in catalogue:
+    for name, kind, stability, definition, parameters, gives in catalogue:
         if kind == "macro":
             macros.setdefault(name.lower(), []).append((definition, parameters or ()))
         elif kind == "scalar":
             scalar.add(name.lower())
+            returned.setdefault(name.lower(), set()).add(gives)
             if stability != "CONSISTENT":
                 unsteady.add(name.lower())
-    return Functions(frozenset(scalar), frozenset(unsteady), macros)
+    steady = frozenset(name for name, types in returned.items() if fixed(types))
+    return Functions(frozenset(scalar), frozenset(unsteady), macros, steady)
 
 
 class Parser:
@@ -66,11 +77,24 @@ class Parser:
     def __init__(self, serialize: Any, functions: Functions) -> None:
         self._serialize, self._functions = serialize, functions
         self._frame = self._parts("1")[0]
+        self._growth = Growth(functions.fixed, self._expanded)
 
     def columns(self, sql: str, known: Sequence[str]) -> set[str]:
         """Which of `known` the expression reads. Raises `FeatureError` where it is none, or may not be used:
         the message says what it is or does."""
         return self._columns(sql, known, frozenset())
+
+    def growth(self, sql: str, sizes: Mapping[str, float]) -> float:
+        """How many times the row's bytes the expression may make, see `sql_growth`; for one that `columns`
+        took. `sizes`: column -> how many times it has itself. Raises `FeatureError` where it is too much."""
+        (selected,) = self._parts(sql)[1]
+        return self._growth.of(selected, {name.lower(): size for name, size in sizes.items()})
+
+    def _expanded(self, name: str) -> list[tuple[Any, Sequence[str]]]:
+        return [
+            (self._parts(definition)[1][0], parameters)
+            for definition, parameters in self._functions.macros.get(name, ())
+        ]
 
     def _columns(self, sql: str, known: Sequence[str], within: frozenset[str]) -> set[str]:
         frame, selected = self._parts(sql)
@@ -107,13 +131,26 @@ class Parser:
 
     def _parts(self, sql: str) -> tuple[Any, list[Any]]:
         """The query around the expressions, and these."""
-        parsed = json.loads(self._serialize(f"SELECT {sql}"))
+        if excess := BOUNDS.of_text(sql):
+            raise FeatureError(excess)
+        try:
+            parsed = json.loads(self._serialize(f"SELECT {sql}"))
+            excess = BOUNDS.of_tree(parsed, _inner)
+        except RecursionError:
+            excess = "is nested too deep"
+        if excess:
+            raise FeatureError(excess)
         if parsed["error"]:
             raise FeatureError(f"cannot be read: {one_line(parsed['error_message'])}")
         (statement, *more) = parsed["statements"]
         node = statement["node"]
         selected = node.pop("select_list", [])
         return _placeless([node, more]), selected
+
+
+def _inner(node: Any) -> Any:
+    parts = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return (part for part in parts if isinstance(part, (dict, list)))
 
 
 def one_line(message: str) -> str:

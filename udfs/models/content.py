@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from schemas.codecs.field_reading import Readings
+from schemas.codecs.reading_plan import check_readings, read_fields
 from schemas.errors import InputsError, LoadError
 from schemas.tensors import Columns
 from udfs.models import company, smoke_test
@@ -55,9 +57,10 @@ def prove(announcement: Announcement, runtime: Runtime, steps: LoadSteps) -> Non
     failed."""
     policy, report = steps.policy, steps.report
     with steps.step("load"):
-        _check_fields(runtime, policy.fields)
+        check_readings(runtime.inputs, announcement.readings)
+        _check_fields(runtime, policy.fields, announcement.readings)
     with steps.step("trial"):
-        rows = _Rows(runtime, announcement.smoke_rows)
+        rows = _Rows(runtime, announcement)
         for count in sorted({*_TRIAL_BATCHES, rows.given}):
             _call(runtime, rows.columns(count))
         report.notes += company.allowed(runtime, rows.columns, announcement.batch_dependent)
@@ -75,8 +78,8 @@ def runtime_loader(runtimes: Mapping[str, Load] | None, model_type: str) -> Load
     return importlib.import_module(RUNTIMES[model_type]).load if runtimes is None else runtimes[model_type]
 
 
-def _check_fields(runtime: Runtime, fields: Sequence[str]) -> None:
-    unknown = sorted({name for i in runtime.inputs for name in i.fields} - set(fields)) if fields else []
+def _check_fields(runtime: Runtime, fields: Sequence[str], readings: Readings) -> None:
+    unknown = sorted(read_fields(runtime.inputs, readings) - set(fields)) if fields else []
     if unknown:
         raise InputsError(
             f"the model reads {', '.join(unknown)}, which the records of this type do not have; "
@@ -90,10 +93,11 @@ class _Rows:
     `given` is how many were given, at least 1, so that each is tried.
     """
 
-    def __init__(self, runtime: Runtime, rows: Sequence[bytes]) -> None:
+    def __init__(self, runtime: Runtime, announcement: Announcement) -> None:
+        rows, self._readings = announcement.smoke_rows, announcement.readings
         self.given = max(len(rows), 1)
         self._runtime = runtime
-        self._columns = smoke_test.smoke_columns(runtime.inputs, rows) if rows else None
+        self._columns = smoke_test.smoke_columns(runtime.inputs, rows, self._readings) if rows else None
 
     def columns(self, count: int) -> Columns:
         if self._columns is not None:
@@ -103,7 +107,8 @@ class _Rows:
         if sample is not None and (known := sample(count)) is not None:
             return known
         valid, ranges = (getattr(self._runtime, name, None) for name in ("valid_values", "ranges"))
-        return smoke_test.generated(self._runtime.inputs, count, valid, ranges)
+        made = smoke_test.generated(self._runtime.inputs, count, valid, ranges)
+        return smoke_test.bounded(self._runtime.inputs, made, self._readings)
 
 
 def _call(runtime: Runtime, columns: Columns) -> None:

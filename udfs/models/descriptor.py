@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
+from schemas.codecs.field_reading import Readings
 from schemas.errors import DescriptorError
 from schemas.model_pb2 import ModelDescriptor
 from schemas.plans.plan import read_plan
 from udfs.models.composite.descriptor import announced_digest, graph_message, parse_graph
 from udfs.models.composite.nodes import Graph
 from udfs.models.descriptor_parts import content, fingerprint, output_names, partial_inputs, smoke_rows_of
+from udfs.models.record_fields import field_message, readings_of
 from udfs.models.runtimes.base import PartialInput, WantedSignature
 
 SERVE = "SERVE"
@@ -36,6 +38,7 @@ class Announcement:
     DECIDE by, unchecked ("" is the default plan). `batch_dependent`: an answer may depend on the records
     beside it, or on the calls before. `smoke_rows`: records as JSON
     objects to try the model with, where made-up ones would not do.
+    `readings` declare how fields that inputs name are read.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Announcement:
     graph: Graph | None = None
     batch_dependent: bool = False
     smoke_rows: tuple[bytes, ...] = ()
+    readings: Readings = ()
 
     def wanted(self, fields: Sequence[str] = ()) -> WantedSignature:
         """What a runtime is asked for; `fields` are the data type's record fields from the settings."""
@@ -117,6 +121,7 @@ def parse(data: bytes) -> Announcement:
         graph=graph,
         batch_dependent=message.batch_dependent,
         smoke_rows=smoke_rows_of(message, about),
+        readings=readings_of(message, about),
     )
 
 
@@ -142,6 +147,7 @@ def build(
     graph: Graph | None = None,
     batch_dependent: bool = False,
     smoke_rows: Iterable[bytes] = (),
+    readings: Readings = (),
 ) -> bytes:
     """Descriptor bytes for a publisher, checked by `parse` before they are handed out.
 
@@ -176,6 +182,7 @@ def build(
             graph=None if graph is None else graph_message(graph),
             batch_dependent=batch_dependent,
             smoke_rows=smoke_rows,
+            record_fields=map(field_message, readings),
         )
         for i in inputs:
             message.inputs.add(

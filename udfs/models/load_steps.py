@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from schemas.errors import LoadError, ModelError, PredictError, TrialError
+from schemas.extras import what_to_install
 from udfs.io.limits import Limits
 from udfs.io.s3 import S3Options
 from udfs.models.descriptor import Announcement
@@ -28,7 +29,7 @@ class LoadPolicy:
     `roots`: where locations may point. `scratch`: the parent of the private folders, by default the
     system's. `fields`: the data type's record fields in order. `warm_up_batches`: batch sizes in records.
     `warm_up`: what calls at these sizes may take. `deadline_ms`: after which a runtime that can ends a call
-    itself; 0 for never.
+    itself; 0 for never. `training`: TensorFlow's operators of training and gradients are taken.
     """
 
     roots: tuple[str, ...] = ()
@@ -40,6 +41,7 @@ class LoadPolicy:
     s3: S3Options = field(default_factory=S3Options)
     warm_up: Budget = field(default_factory=Budget)
     deadline_ms: int = 0
+    training: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class LoadSteps:
 
     def load(self, model_type: str, artifact: Artifact, wanted: WantedSignature) -> Runtime:
         """The runtime, which has checked what the model may do."""
-        wanted = replace(wanted, deadline_ms=self.policy.deadline_ms)
+        policy = self.policy
+        wanted = replace(wanted, deadline_ms=policy.deadline_ms, training=policy.training)
         runtime = self.loader(model_type)(artifact, wanted)
         self.report.notes += getattr(runtime, "notes", ())
         return runtime
@@ -82,7 +85,7 @@ class LoadSteps:
         except ModelError:
             raise
         except Exception as e:
-            raise _named(LoadError(f"{type(e).__name__}: {e}"), name) from e
+            raise _named(LoadError(what_to_install(e) or f"{type(e).__name__}: {e}"), name) from e
         finally:
             seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from schemas.codecs.field_reading import Readings
 from schemas.errors import PredictError
 from schemas.tensors import Columns, Input, Output
 from udfs.models.runtimes.base import Runtime
@@ -41,10 +42,20 @@ class LoadReport:
 
 
 class LoadedModel:
-    """A model that scores. It carries its own stamp, so that a result can only name who made it."""
+    """A model that scores. It carries its own stamp, so that a result can only name who made it.
 
-    def __init__(self, stamp: ModelStamp, runtime: Runtime, scratch: Path, report: LoadReport) -> None:
+    `readings` declare how its inputs' fields are read."""
+
+    def __init__(
+        self,
+        stamp: ModelStamp,
+        runtime: Runtime,
+        scratch: Path,
+        report: LoadReport,
+        readings: Readings = (),
+    ) -> None:
         self.stamp = stamp
+        self.readings = readings
         self.load_report = report
         self.inputs: tuple[Input, ...] = tuple(runtime.inputs)
         self.outputs: tuple[Output, ...] = tuple(runtime.outputs)

@@ -64,7 +64,7 @@ def load_model(
             description=announcement.description,
             since=time.time_ns() // 1_000_000,
         )
-        return LoadedModel(stamp, runtime, scratch, report)
+        return LoadedModel(stamp, runtime, scratch, report, announcement.readings)
     except BaseException:
         with suppress(Exception):  # the reason why it failed matters more than an untidy end
             if runtime is not None:

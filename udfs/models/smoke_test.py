@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.codecs.field_reading import Readings
 from schemas.codecs.json_codec import JsonCodec
 from schemas.codecs.matrix import FLOATS
 from schemas.errors import TrialError
@@ -75,12 +76,31 @@ def _within(values: NDArray, dtype: DType, low: float | None, high: float | None
     return (first + np.floor(values * (last - first + 1))).astype(dtype.numpy)
 
 
-def smoke_columns(inputs: Sequence[Input], rows: Sequence[bytes]) -> Columns:
+def bounded(inputs: Sequence[Input], columns: Columns, readings: Readings) -> Columns:
+    """Made-up `columns` with declared constants, and with numbers within the bounds that fields declare."""
+    declared = {r.name: r for r in readings if r.bounds is not None or r.constant is not None}
+    made = dict(columns)
+    for number, i in enumerate(inputs):
+        for at, name in enumerate(i.fields):
+            if name not in declared or i.shape == LIST:
+                continue
+            column: NDArray = made[i.name]
+            part: NDArray = column if len(i.fields) == 1 else column[:, at]
+            reading = declared[name]
+            if reading.constant is not None:
+                part[...] = np.asarray(reading.constant, dtype=i.dtype.numpy)
+            elif reading.bounds is not None and i.dtype not in (DType.TEXT, DType.BOOL):
+                values: Any = np.random.default_rng([_SEED, number, at]).random(size=part.shape)
+                part[...] = _within(values, i.dtype, *reading.bounds)
+    return made
+
+
+def smoke_columns(inputs: Sequence[Input], rows: Sequence[bytes], readings: Readings = ()) -> Columns:
     """The given records (each one JSON object), read exactly as the records of a stream.
 
     Raises `TrialError`, which names the first row that does not fit.
     """
-    decoded = JsonCodec(_MAX_ROW).decode(rows, inputs)
+    decoded = JsonCodec(_MAX_ROW).decode(rows, inputs, readings)
     if decoded.bad:
         first = decoded.bad[0]
         raise TrialError(f"smoke row {first.row + 1} of {len(rows)} does not fit the model: {first.reason}")

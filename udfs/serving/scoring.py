@@ -58,7 +58,8 @@ def predict(
 
     Raises nothing that the model raises as a `PredictError`; whatever else it raises comes through.
     """
-    decoded = codec.decode(payloads, model.inputs)
+    declared = (model.readings,) if model.readings else ()
+    decoded = codec.decode(payloads, model.inputs, *declared)
     done = Prediction(bad=decoded.bad)
     if not decoded.count:
         return done
@@ -111,14 +112,20 @@ def unscored(batch: MicroBatch, codec: Codec, raw_json: bool, reason: str) -> Sc
     for row, payload in enumerate(batch.payloads):
         text = codec.to_json(payload)
         if text is None:
-            done.dead.append(
-                dead_letter(batch, BadRecord(row, Code.UNPARSABLE.value, "the record cannot be parsed"))
-            )
+            done.dead.append(dead_letter(batch, _why(codec, payload, row)))
         else:
             done.rows.append(row)  # type: ignore[union-attr]
         records.append(b"{}" if text is None else payload if raw_json else text)
     done.lines = write_results(records, stamp, identity_of(batch), None, done.rows)
     return done
+
+
+def _why(codec: Codec, payload: bytes, row: int) -> BadRecord:
+    """Why a payload is no record."""
+    bad = codec.decode([payload], ()).bad
+    if bad:
+        return BadRecord(row, bad[0].code, bad[0].reason)
+    return BadRecord(row, Code.UNPARSABLE.value, "the record cannot be parsed")
 
 
 def identity_of(batch: MicroBatch) -> Identity:

@@ -84,7 +84,7 @@ class TimedModel(LoadedModel):
 
     def __init__(self, model: LoadedModel, calls: TimedCalls, most: int) -> None:
         self.stamp, self.load_report = model.stamp, model.load_report
-        self.inputs, self.outputs = model.inputs, model.outputs
+        self.inputs, self.outputs, self.readings = model.inputs, model.outputs, model.readings
         self._model, self._calls, self._most = model, calls, most
         self._stuck: _Call | None = None
         self._when: list[float] = []

@@ -21,6 +21,7 @@ from schemas.results.records import EventKind, ModelEvent
 from udfs.ensemble.routing.candidates import Candidates
 from udfs.ensemble.routing.routing import Routing, asked_by_type
 from udfs.models.descriptor import DECIDE, WITHDRAW, Announcement, parse
+from udfs.models.quotas import Quotas
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,9 @@ class Router:
         max_batch: int,
         subtask: int,
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        quotas: Quotas | None = None,
     ) -> None:
+        self._quotas = quotas or Quotas()
         self._codec, self._raw_json, self._max_batch = codec, raw_json, max_batch
         self._subtask, self._now = subtask, now
         self._types: dict[str, _DataType] = {}
@@ -113,8 +116,12 @@ class Router:
                     known.routing = self._routing("")
                     sent = [self._event(EventKind.WITHDRAWN, gone.announcement())]
             elif announced.operation == DECIDE:
+                self._quotas.check_type(announced.data_type)
                 sent = self._decide(known, descriptor, announced)
             else:
+                self._quotas.check_type(announced.data_type)
+                if announced.name not in known.names:
+                    self._quotas.check_candidates(len(known.names))
                 known.candidates.publish(announced)
         except ModelError as e:
             # of a model, its executor says the same

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from schemas.codecs.factory import CodecSpec, make_codec
 from udfs.ensemble.routing.router import Router
+from udfs.models.quotas import Quotas
 from udfs.serving.buffering import BufferPolicy
 
 
@@ -21,6 +22,7 @@ class RouterSpec:
     buffer: BufferPolicy = field(default_factory=BufferPolicy)
     max_batch: int = 1024
     tick_ms: int = 100
+    quotas: Quotas = field(default_factory=Quotas)
 
     def router(self, subtask: int) -> Router:
         """The state machine for one operator instance. Raises `CodecError`."""
@@ -29,4 +31,5 @@ class RouterSpec:
             raw_json=self.codec.kind == "json",
             max_batch=self.max_batch,
             subtask=subtask,
+            quotas=self.quotas,
         )

@@ -51,7 +51,12 @@ def graph_message(graph: Graph, digests: Mapping[str, Digest] | None = None) -> 
         )
         for i in node.inputs:
             n.inputs.add(
-                name=i.name, dtype=i.dtype or "", shape=i.shape or (), fields=i.fields, of=map(str, i.of)
+                name=i.name,
+                dtype=i.dtype or "",
+                shape=i.shape or (),
+                fields=i.fields,
+                of=map(str, i.of),
+                constant=i.constant,
             )
         for output, alias in node.outputs:
             n.outputs.add(name=output, alias=alias)
@@ -130,14 +135,18 @@ def _combination(message: GraphNode, about: str) -> Node:
 def _inputs(message: GraphNode, about: str) -> tuple[NodeInput, ...]:
     # A row of fields and outputs has a width that only the loaded nodes tell, so the shape is left out here.
     stated = [
-        ModelInput(name=i.name, dtype=i.dtype, shape=[] if i.of else i.shape, fields=i.fields)
+        ModelInput(
+            name=i.name, dtype=i.dtype, shape=[] if i.of else i.shape, fields=i.fields, constant=i.constant
+        )
         for i in message.inputs
     ]
     for i in message.inputs:
         if any(n < 1 for n in i.shape):
             raise DescriptorError(f"{about}: input {i.name!r} has the shape {tuple(i.shape)}, below 1")
+        if i.constant and i.of:
+            raise DescriptorError(f"{about}: input {i.name!r} has a constant and outputs; it can have one")
     return tuple(
-        NodeInput(p.name, p.dtype, tuple(i.shape) or None, p.fields, _refs(i.of, about))
+        NodeInput(p.name, p.dtype, tuple(i.shape) or None, p.fields, _refs(i.of, about), p.constant)
         for p, i in zip(partial_inputs(stated, about), message.inputs, strict=True)
     )
 

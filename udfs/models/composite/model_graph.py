@@ -96,7 +96,7 @@ def _model(
         if shape is None and len(given) == 1 and not i.fields:
             (only,) = given.values()
             shape = only.shape if len(only.shape) > 1 else None  # a matrix goes as one value
-        inputs.append(PartialInput(i.name, i.dtype, shape, (*i.fields, *given)))
+        inputs.append(PartialInput(i.name, i.dtype, shape, (*i.fields, *given), i.constant))
     try:
         return load_node(node, WantedSignature(inputs, node.outputs, fields, node.signature)), known
     except InputsError as e:

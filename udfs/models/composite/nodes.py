@@ -43,13 +43,17 @@ class OutputRef:
 
 @dataclass(frozen=True, slots=True)
 class NodeInput:
-    """An input of a node: a row is the record's `fields` in order, then the outputs `of` other nodes."""
+    """An input of a node: a row is the record's `fields` in order, then the outputs `of` other nodes.
+
+    `constant`: instead of both, JSON of the value at every call.
+    """
 
     name: str
     dtype: str | None = None
     shape: tuple[int, ...] | None = None
     fields: tuple[str, ...] = ()
     of: tuple[OutputRef, ...] = ()
+    constant: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,8 @@ class WantedSignature:
     `outputs`: model output name -> name in the result; empty: all outputs under their own names.
     `fields`: the data type's record fields in order, from the settings, used where neither the
     descriptor nor the model names the columns of a single k-wide input; may be empty.
-    `deadline_ms`: after which a runtime that can ends a call itself; 0 for never.
+    `deadline_ms`: after which a runtime that can ends a call itself; 0 for never. `training`: operators of
+    training and gradients are taken.
     """
 
     inputs: Sequence[PartialInput] = ()
@@ -43,6 +44,7 @@ class WantedSignature:
     fields: Sequence[str] = ()
     signature: str = ""
     deadline_ms: int = 0
+    training: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from schemas.tensors import Columns, DType
 
 _ALIGNED = 64
 _TEXT = "text"
+_WHOLE = "whole numbers or flags, some missing"
 _LISTS: Mapping[str, Callable[[Any], NDArray]] = {
     f"lists of {kind.value}": partial(np.array, dtype=kind.numpy) for kind in DType
 }
@@ -97,9 +98,22 @@ def _as_json(array: NDArray) -> tuple[str, bytes]:
     values = array.ravel().tolist()
     inner = next((value.dtype for value in values if isinstance(value, np.ndarray)), None)
     if inner is None:
-        return _TEXT, json.dumps(values).encode()
+        whole = any(isinstance(value, int | np.integer | np.bool_) for value in values)
+        plain_values = [v.item() if isinstance(v, np.generic) else v for v in values]
+        return _WHOLE if whole else _TEXT, json.dumps(plain_values).encode()
     plain = [value.tolist() if isinstance(value, np.ndarray) else value for value in values]
     return f"lists of {'text' if inner.kind == 'O' else inner.name}", json.dumps(plain).encode()
+
+
+def _value(dtype: str, value: Any) -> Any:
+    """One value of a column of objects. Raises `MalformedError` or `ValueError`."""
+    if dtype in _LISTS:
+        return _LISTS[dtype](value)
+    if value is None:
+        return None
+    if dtype == _WHOLE and not isinstance(value, int):
+        raise MalformedError("a whole number that is none")
+    return value if dtype == _WHOLE else str(value)
 
 
 def _column(place: Mapping[str, Any], source: SharedBytes) -> NDArray:
@@ -109,13 +123,13 @@ def _column(place: Mapping[str, Any], source: SharedBytes) -> NDArray:
     if start + length > source.size:
         raise MalformedError("a column beyond the memory")
     data = source.memory[start : start + length]  # a copy
-    if dtype in (_TEXT, *_LISTS):
+    if dtype in (_TEXT, _WHOLE, *_LISTS):
         values = json.loads(data)
         if not isinstance(values, list) or len(values) != prod(shape):
             raise MalformedError("a column of texts or lists of another length")
         column = np.empty(len(values), dtype=object)
         for at, value in enumerate(values):
-            column[at] = _LISTS[dtype](value) if dtype in _LISTS else None if value is None else str(value)
+            column[at] = _value(dtype, value)
         return column.reshape(shape)
     if dtype not in _NUMBERS or length != prod(shape) * np.dtype(dtype).itemsize:
         raise MalformedError("a column of another size")

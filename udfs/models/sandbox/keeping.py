@@ -43,7 +43,9 @@ def keep(channel: socket.socket, in_force: Sequence[str]) -> None:
 def described(runtime: Runtime) -> dict[str, Any]:
     """Inputs, outputs, valid values and notes of a runtime as a message."""
     return {
-        "inputs": [[i.name, i.dtype.value, list(i.shape), list(i.fields)] for i in runtime.inputs],
+        "inputs": [
+            [i.name, i.dtype.value, list(i.shape), list(i.fields), i.optional] for i in runtime.inputs
+        ],
         "outputs": [[o.name, o.dtype.value, list(o.shape)] for o in runtime.outputs],
         "valid": {n: list(v) for n, v in (getattr(runtime, "valid_values", None) or {}).items()},
         "ranges": {n: list(r) for n, r in (getattr(runtime, "ranges", None) or {}).items()},
@@ -53,7 +55,9 @@ def described(runtime: Runtime) -> dict[str, Any]:
 
 def inputs_and_outputs(said: dict[str, Any]) -> tuple[tuple[Input, ...], tuple[Output, ...]]:
     """What `described` wrote. Raises `KeyError`, `TypeError` or `ValueError`."""
-    inputs = (Input(str(n), DType(d), _shape(s), tuple(map(str, f))) for n, d, s, f in said["inputs"])
+    inputs = (
+        Input(str(n), DType(d), _shape(s), tuple(map(str, f)), o is True) for n, d, s, f, o in said["inputs"]
+    )
     outputs = (Output(str(n), DType(d), _shape(s)) for n, d, s in said["outputs"])
     return tuple(inputs), tuple(outputs)
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from schemas.errors import FeatureError, StoreError
 from schemas.features.declarations import FeatureType
 from udfs.stores.online.base import StoredView
-from udfs.stores.online.few_rows import FEW
+from udfs.stores.online.small_batch import SMALL
 from udfs.stores.online.values import join, ragged, to_list
 
 _TEXT, _INT64 = 2, 4
@@ -41,7 +41,7 @@ class KeyLayout:
 
     def keys(self, columns: dict[str, pa.Array]) -> list[bytes]:
         """The keys of n entities, of their columns by name. Raises `StoreError` where one has no value."""
-        few = len(columns[self._order[0][0]]) <= FEW
+        few = len(columns[self._order[0][0]]) <= SMALL
         parts: list[Any] = []
         for name, kind in self._order:
             column = columns[name]

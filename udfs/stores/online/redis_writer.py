@@ -16,10 +16,10 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponent
 from schemas.errors import StoreError
 from schemas.features.feature_block import ARROW, TIMESTAMP, FeatureBlock
 from udfs.stores.online.base import RedisOptions, StoredView, Written
-from udfs.stores.online.few_rows import FEW, encode_few, encode_few_times, few_records
 from udfs.stores.online.layout import KeyLayout, fields
 from udfs.stores.online.redis_connection import connection, is_away, pool, refusal
 from udfs.stores.online.redis_script import script
+from udfs.stores.online.small_batch import SMALL, encode_small, encode_small_times, small_records
 from udfs.stores.online.values import data_of, encode, encode_times, ragged, records
 
 _ENCODED = 256
@@ -129,8 +129,8 @@ class RedisWriter:
         self, rows: pa.RecordBatch, keys: list[bytes]
     ) -> Iterator[tuple[list[bytes], str, bytes | memoryview]]:
         """Keys, layout and rows of each script."""
-        if len(keys) <= FEW:
-            yield keys, *self._encode_few(rows)
+        if len(keys) <= SMALL:
+            yield keys, *self._encode_small(rows)
             return
         for start in range(0, len(keys), _ENCODED):
             layout, encoded = self._encode(rows.slice(start, _ENCODED))
@@ -138,11 +138,11 @@ class RedisWriter:
                 names = keys[start + at : start + min(at + _SCRIPT_ROWS, len(encoded))]
                 yield names, layout, data_of(encoded.slice(at, _SCRIPT_ROWS))
 
-    def _encode_few(self, rows: pa.RecordBatch) -> tuple[str, bytes]:
+    def _encode_small(self, rows: pa.RecordBatch) -> tuple[str, bytes]:
         times = rows.column(TIMESTAMP).to_pylist()
         expiry = [b"%d" % (at + self._keep_ms) for at in times]
-        values = (encode_few(rows.column(name), kind) for name, kind in self._view.features)
-        return few_records(times, [expiry, encode_few_times(times), *values])
+        values = (encode_small(rows.column(name), kind) for name, kind in self._view.features)
+        return small_records(times, [expiry, encode_small_times(times), *values])
 
     def _encode(self, rows: pa.RecordBatch) -> tuple[str, pa.BinaryArray]:
         """As the script takes them: event time, expiry, and the values of the fields."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
-import jmespath
-from jmespath.exceptions import JMESPathError
+from jmespath.parser import ParsedResult
 
 from schemas.errors import RegistryError
+from schemas.expression_bounds import shown
 from schemas.features.declarations import Declarations, FeatureType, FeatureView
 from udfs.stores.online.base import StoredView
 from udfs.stores.registry.base import ModelInputs, OnDemand
+from udfs.stores.registry.paths import PathError, compiled
 
 RESERVED = frozenset({"id", "features"})
 """Fields of a completed record that are its own: see `udfs.enrichment.base.Completed`."""
@@ -88,13 +89,13 @@ def check_on_demand(creator: OnDemand, view: StoredView) -> None:
     compiled_paths(creator.paths)
 
 
-def compiled_paths(paths: Sequence[tuple[str, str]]) -> dict[str, jmespath.parser.ParsedResult]:
-    """Feature -> expression. Raises `RegistryError` for what is no JMESPath expression."""
+def compiled_paths(paths: Sequence[tuple[str, str]]) -> dict[str, ParsedResult]:
+    """Feature -> expression. Raises `RegistryError` for what is no JMESPath expression, or too much of
+    one."""
     found = {}
     for name, path in paths:
         try:
-            found[name] = jmespath.compile(path)
-        except JMESPathError as e:
-            reason = str(e).splitlines()[0]
-            raise RegistryError(f"path of {name}: {path!r} is no JMESPath expression: {reason}") from None
+            found[name] = compiled(path)
+        except PathError as e:
+            raise RegistryError(f"path of {name}: {shown(path)} {e}") from None
     return found

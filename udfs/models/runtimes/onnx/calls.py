@@ -17,10 +17,14 @@ from udfs.models.runtimes.tensor_inputs import BoundInput
 
 @dataclass(frozen=True, slots=True)
 class InputTensor:
-    """An input as it is bound to records, and the model's own element type of it."""
+    """An input as it is bound to records, and the model's own element type of it.
+
+    `known`: the values that it may have, none where they are not known.
+    """
 
     bound: BoundInput
     element: Element
+    known: tuple[str | int, ...] = ()
 
 
 def tensors_of(feeds: Iterable[InputTensor], columns: Columns) -> dict[str, NDArray]:

@@ -13,6 +13,7 @@ from schemas.onnx_model_pb2 import Graph, Model, Node
 
 ML_DOMAIN = "ai.onnx.ml"
 _FLOAT = 1
+_SAME_VALUES = frozenset({"Cast", "Flatten", "Gather", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,29 @@ def _answer(name: str, zip_map: Node | None) -> Answer:
     if not classes or len(zip_map.input) != 1:
         raise LoadError(f"output {name!r} comes from a ZipMap that names no classes: export it again")
     return Answer(name, zip_map.input[0], tuple(classes))
+
+
+def categories(model: Model) -> dict[str, list[str] | list[int]]:
+    """Input -> the values that its encoder knows, for the inputs that one encoder reads as they are."""
+    origin = {i.name: i.name for i in model.graph.input}
+    known: dict[str, list[str] | list[int]] = {}
+    for node in model.graph.node:
+        source = origin.get(node.input[0]) if node.input else None
+        if source is None:
+            continue
+        if node.op_type in _SAME_VALUES and node.output:
+            origin[node.output[0]] = source
+        elif node.op_type in ("OneHotEncoder", "LabelEncoder") and node.domain == ML_DOMAIN:
+            values = _keys(node)
+            known[source] = values if known.get(source, values) == values else []
+    return {name: values for name, values in known.items() if values}
+
+
+def _keys(encoder: Node) -> list[str] | list[int]:
+    for a in encoder.attribute:
+        if a.name.startswith(("cats_", "keys_")) and (a.strings or a.ints):
+            return [s.decode("utf-8", "replace") for s in a.strings] or list(a.ints)
+    return []
 
 
 def keep_only(model: Model, tensors: Collection[str]) -> bool:

@@ -106,14 +106,16 @@ def _shapes(
 ) -> dict[str, tuple[int, ...]]:
     """The shapes behind the batch dimension: as a call shows, or as declared where it fails on blank rows.
 
-    Files declare shapes that their models do not answer with; a text encoder knows no blank text.
+    Files declare shapes that their models do not answer with; an operator may know no blank text.
     """
     rows = how.batch or PROBE_ROWS
     arrays = {}
     for f in feeds:
         i = f.bound.input
-        blank = np.full((rows, *i.shape), "" if i.dtype is DType.TEXT else 0, i.dtype.numpy)
-        arrays[i.name] = fed(blank, f.element, i.name, f.bound.inner)
+        blank = f.known[0] if f.known else "" if i.dtype is DType.TEXT else 0
+        arrays[i.name] = fed(
+            np.full((rows, *i.shape), blank, i.dtype.numpy), f.element, i.name, f.bound.inner
+        )
     try:
         results = call(session, tensors, arrays, rows, how)
     except OverdueError as e:

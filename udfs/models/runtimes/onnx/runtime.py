@@ -12,7 +12,7 @@ from schemas.errors import InputsError, LoadError, PredictError
 from schemas.tensors import Columns
 from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.onnx.calls import Calling, InputTensor, call, tensors_of
-from udfs.models.runtimes.onnx.document import answers, keep_only, parsed
+from udfs.models.runtimes.onnx.document import answers, categories, keep_only, parsed
 from udfs.models.runtimes.onnx.outputs import Fetch, chosen, fetches
 from udfs.models.runtimes.onnx.safety import Bounds, check
 from udfs.models.runtimes.onnx.session import Session
@@ -23,12 +23,13 @@ MAX_SECONDS = 10.0
 
 
 class OnnxRuntime:
-    """A model in a session. Made by `load`."""
+    """A model in a session. Made by `load`. `valid_values`: what the encoders of its inputs know."""
 
     def __init__(
         self, session: Session, feeds: Sequence[InputTensor], fetched: Sequence[Fetch], how: Calling
     ) -> None:
         self.inputs = tuple(f.bound.input for f in feeds)
+        self.valid_values = {f.bound.input.name: f.known for f in feeds if f.known}
         self.outputs = tuple(o for f in fetched for o, _ in f.outputs)
         self._session: Session | None = session
         self._feeds, self._fetched, self._how = tuple(feeds), tuple(fetched), how
@@ -63,8 +64,8 @@ def load(
     It is cut down to what the wanted outputs need; only that is judged, and only its inputs are asked of
     records. A ZipMap's output is one output a class, `output_class`. A model whose first dimension is fixed
     is taken where it is 1, or the descriptor states the shape of one record: blocks are cut and filled up.
-    `max_seconds` bounds each call of a model in which something repeats. Raises `UnsafeModelError`,
-    `LoadError` and `InputsError`.
+    `max_seconds`, or a shorter `wanted.deadline_ms`, bounds each call of a model in which something repeats.
+    Raises `UnsafeModelError`, `LoadError` and `InputsError`.
     """
     data = _content(artifact)
     model = parsed(data)
@@ -83,11 +84,14 @@ def load(
     bound = bound_inputs([model_tensor(i) for i in asked], rest, fixed_batch=True)
     if not bound:
         raise InputsError("all inputs are constants: leave one to the records")
+    known = categories(model)
     feeds = [
-        InputTensor(b, ELEMENTS[i.type.tensor_type.elem_type]) for b, i in zip(bound, asked, strict=True)
+        InputTensor(b, ELEMENTS[i.type.tensor_type.elem_type], tuple(known.get(i.name, ())))
+        for b, i in zip(bound, asked, strict=True)
     ]
     how = Calling(constants, next((b.batch for b in bound if b.batch), 0))
-    session = Session(model.SerializeToString() if cut else data, max_seconds if repeats else None)
+    seconds = min(max_seconds, wanted.deadline_ms / 1000 or max_seconds)
+    session = Session(model.SerializeToString() if cut else data, seconds if repeats else None)
     return OnnxRuntime(session, feeds, fetches(session, feeds, wishes, how), how)
 
 

@@ -7,6 +7,7 @@ their session.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -20,6 +21,8 @@ from schemas.errors import LoadError, PredictError
 ARENA_BYTES = 2 << 30
 _EXTEND_AS_REQUESTED = 1
 _FATAL = 4
+_FRAME = re.compile(r"Non-zero status code returned while running (\w+) node\. Name:'[^']*' Status Message: ")
+_SOURCE = re.compile(r"\S*\.(cc|h):\d+ ")
 _STARTING = Lock()
 
 
@@ -116,4 +119,9 @@ def reason(error: Exception) -> str:
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     if text.startswith("[ONNXRuntimeError]"):
         text = text.split(" : ", 3)[-1]
-    return text[:300]
+    text = _FRAME.sub(r"operator \1: ", text)
+    if "BFCArena" in text:
+        text = (
+            text.partition(": ")[0] + f": it takes more than the {ARENA_BYTES >> 30} GB that all models share"
+        )
+    return _SOURCE.sub("", text)[:300]

@@ -67,6 +67,7 @@ def parse(data: bytes) -> Document:
         raise LoadError(f"the root element is {root.tag!r}, not PMML 3.0 to 4.4")
     if not _VERSION.match(root.get("version", "")):
         raise LoadError(f"PMML version {root.get('version')!r} is not supported; export as 3.0 to 4.4")
+    _refuse_depth(root)
     _localise(root, space)
     models = [e for e in root if e.tag not in _NOT_MODELS]
     if not models:
@@ -109,36 +110,30 @@ def _refuse_doctype(data: bytes) -> None:
         raise LoadError(f"not well-formed XML: {e}") from None
 
 
-def _localise(root: ET.Element, space: str) -> None:
-    """Give PMML elements and the cells of tables their local names, in place, and drop extensions.
-
-    Any other element of a foreign namespace keeps it, and is refused later by name.
-    """
-    own = f"{{{space}}}" if space else ""
-    extension, row = f"{own}Extension", f"{own}row"
+def _refuse_depth(root: ET.Element) -> None:
+    """Raise `LoadError` where elements are nested too deeply, before anything recursive sees them."""
     level, depth = [root], 0
     while level:
         depth += 1
         if depth > MAX_DEPTH:
             raise LoadError("the PMML document is nested too deeply; prune the trees and export again")
-        following: list[ET.Element] = []
-        for element in level:
-            in_row = element.tag == row
-            kept = []
-            for child in element:
-                if not isinstance(child.tag, str) or child.tag == extension:
-                    continue
-                if in_row:
-                    child.tag = child.tag.rpartition("}")[2]
-                kept.append(child)
-            if len(kept) < len(element):
-                element[:] = kept
-            following += kept
-        for element in level:
-            tag = element.tag
-            if own and tag.startswith(own):
-                element.tag = tag[len(own) :]
-            attributes = element.attrib
-            for name in [a for a in attributes if a.startswith("{")]:
-                del attributes[name]
-        level = following
+        level = [child for element in level for child in element]
+
+
+def _localise(root: ET.Element, space: str) -> None:
+    """Give PMML elements and the cells of tables their local names, in place, and drop extensions.
+
+    Any other element of a foreign namespace keeps it, and is refused later by name.
+    """
+    if space:
+        own = f"{{{space}}}"
+        for element in root.iter():
+            if element.tag.startswith(own):
+                element.tag = element.tag[len(own) :]
+    if next(root.iter("Extension"), None) is not None:
+        for element in list(root.iter()):
+            if element.find("Extension") is not None:
+                element[:] = [child for child in element if child.tag != "Extension"]
+    for row in root.iter("row"):
+        for cell in row:
+            cell.tag = cell.tag.rpartition("}")[2]

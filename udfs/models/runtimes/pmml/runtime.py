@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask
 from udfs.models.runtimes.pmml.compiler.plan import Plan, Scores, compile_document
 from udfs.models.runtimes.pmml.compiler.types import Type, texts
+from udfs.models.runtimes.pmml.compiler.verification import check
 from udfs.models.runtimes.pmml.document import parse
 from udfs.models.runtimes.pmml.inputs import record_inputs
 from udfs.models.runtimes.pmml.samples import sample_columns
@@ -23,7 +26,10 @@ _NOTHING = "a value is missing or not valid, so that the model has no {}"
 
 
 class PmmlRuntime:
-    """A compiled PMML model. Made by `load`; it holds no process and no file."""
+    """A compiled PMML model. Made by `load`; it holds no process and no file.
+
+    `verified`: the document holds rows with results of its own, and they are the same.
+    """
 
     def __init__(self, plan: Plan, inputs: Sequence[Input], outputs: Sequence[tuple[str, Output]]) -> None:
         self.inputs = tuple(inputs)
@@ -31,6 +37,7 @@ class PmmlRuntime:
         self._results = tuple(outputs)  # the model's own name, and what it is called here
         self._names = [f.declared.name for f in plan.inputs]
         self._plan: Plan | None = plan
+        self.verified = False
 
     def predict(self, columns: Columns) -> Columns:
         """Score n records: `(n,)` columns in, `(n,)` columns out. NaN and None are missing values.
@@ -94,12 +101,32 @@ def load(artifact: Artifact, wanted: WantedSignature) -> PmmlRuntime:
         data = artifact.path.read_bytes()
     else:
         raise LoadError(f"a PMML model is one file, and {artifact.path} is none")
+    with collected_later():
+        return _compiled(data, wanted)
+
+
+@contextmanager
+def collected_later() -> Iterator[None]:
+    """Without the collector of cycles: it would go through a large document's elements again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _compiled(data: bytes, wanted: WantedSignature) -> PmmlRuntime:
     document = parse(data)
     try:
         plan = compile_document(document.root, document.model)
+        verified = check(plan, document.model)
     except RecursionError:
         raise LoadError("the PMML document is nested too deeply; simplify it and export again") from None
-    return PmmlRuntime(plan, record_inputs(plan.inputs, wanted), _outputs(plan, wanted))
+    runtime = PmmlRuntime(plan, record_inputs(plan.inputs, wanted), _outputs(plan, wanted))
+    runtime.verified = verified
+    return runtime
 
 
 def _outputs(plan: Plan, wanted: WantedSignature) -> list[tuple[str, Output]]:

@@ -15,7 +15,7 @@ from udfs.models.runtimes.base import PartialInput, WantedSignature
 from udfs.models.runtimes.tensor_inputs import ModelTensor, bound_inputs
 from udfs.models.runtimes.tensorflow.element_types import input_dtype
 from udfs.models.runtimes.tensorflow.example_feed import Examples, Feature, example_inputs
-from udfs.models.runtimes.tensorflow.feeds import Constant, Dense, Feed, Idle, Ragged, Sparse
+from udfs.models.runtimes.tensorflow.feeds import Constant, Dense, Idle, Ragged, Sparse, TensorFeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Declared:
 class Bound:
     """`feeds` in the order of the declared inputs; `batch`: how many records a call takes, None for any."""
 
-    feeds: tuple[Feed, ...]
+    feeds: tuple[TensorFeed, ...]
     batch: int | None
 
 
@@ -70,7 +70,7 @@ def bind(
         fixed_batch=True,
     )
     by_name = {b.input.name: b for b in dense}
-    feeds: list[Feed] = []
+    feeds: list[TensorFeed] = []
     for d in declared:
         types = [_numpy(graph, part) for part in d.parts]
         if _constant(given, d):

@@ -8,6 +8,7 @@ from typing import Any
 from udfs.models.runtimes.tensorflow.graph_files import CALLS
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, node_of
 
+_FOLLOWED = 100_000  # pairs of a result and an argument of one call; one of more is made of all it takes
 _PASSES = 8  # over a loop of the old kind; one that has not settled then counts as made of everything
 
 
@@ -20,7 +21,7 @@ class Dataflow:
 
     def __init__(self, walk: GraphWalk, order: Sequence[str], inputs: Sequence[str]) -> None:
         self._walk = walk
-        self._results: dict[str, tuple[list[int], int]] = {}
+        self._results: dict[str, tuple[Sequence[int], int]] = {}
         for name in order:
             self._results[name] = self._function(name)
         leaves = {node_of(tensor): 1 << n for n, tensor in enumerate(inputs)}
@@ -31,7 +32,7 @@ class Dataflow:
         """The inputs that the main graph's `tensor` is made of."""
         return _read(self._main, self._leaves, tensor)
 
-    def _function(self, name: str) -> tuple[list[int], int]:
+    def _function(self, name: str) -> tuple[Sequence[int], int]:
         """For each result the arguments it is made of, and those that what must run beside it needs."""
         function = self._walk.functions[name]
         leaves = {a.name: 1 << n for n, a in enumerate(function.signature.input_arg)}
@@ -69,11 +70,12 @@ class Dataflow:
         taken = [_read(made, leaves, i) for i in node.input]
         callee = node.attr["f"].func.name if node.op in CALLS and "f" in node.attr else node.op
         data = [t for t, i in zip(taken, node.input, strict=True) if not i.startswith("^")]
-        if callee in self._results and len(data) == len(self._walk.functions[callee].signature.input_arg):
-            results, beside = self._results[callee]
+        results, beside = self._results.get(callee, ((), 0))
+        followed = 0 < len(results) * len(data) <= _FOLLOWED
+        if followed and len(data) == len(self._walk.functions[callee].signature.input_arg):
             control = _all(t for t, i in zip(taken, node.input, strict=True) if i.startswith("^"))
             always = control | _chosen(data, beside)
-            return tuple(always | _chosen(data, bits) for bits in results) or (always,)
+            return tuple(always | _chosen(data, bits) for bits in results)
         return (_all(taken),)
 
 

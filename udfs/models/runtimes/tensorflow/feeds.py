@@ -13,7 +13,7 @@ from schemas.tensors import Columns, Input
 from udfs.models.runtimes.tensorflow.element_types import narrowed
 
 
-class Feed(Protocol):
+class TensorFeed(Protocol):
     """One input of a model: the record's inputs that it reads, and the tensors (`x:0`) that it fills."""
 
     @property

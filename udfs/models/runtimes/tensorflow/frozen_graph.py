@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -49,8 +50,7 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     if strange := [name for name in given if node_of(name) not in {n.name for n in graph_def.node}]:
         raise InputsError(f"the graph has no tensor {strange[0]!r}, which is given as an input")
     fed = cut(graph_def, given)
-    outputs = _outputs(GraphWalk(graph_def), wanted)
-    fetches = {name: fetched(graph_def, tensor, fed) for name, tensor in outputs.items()}
+    fetches = fetched(graph_def, _outputs(GraphWalk(graph_def), wanted), fed)
     walk = GraphWalk(graph_def)
     scoring = walk.reach(fetches.values())
     if held := sorted(n for n in scoring.nodes if walk.nodes[n].op in VARIABLES):
@@ -64,7 +64,7 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     ]
     filling = walk.reach(fills)
     kept = walk.pruned(union([scoring, filling]))
-    order = check_graph(kept, Served(scoring, filling))
+    order = check_graph(kept, Served(scoring, filling, training=wanted.training))
     graph = imported(kept)
     if not wanted.outputs:  # loops leave their counters unread: scalars, where an output has one row a record
         rows = {n: t for n, t in fetches.items() if graph.get_tensor_by_name(t).shape.rank != 0}
@@ -76,8 +76,7 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
         raise InputsError("the outputs depend on no placeholder: name the graph's inputs by --input")
     as_fed = {d.parts[0]: fed.get(d.name, d.parts[0]) for d in declared}
     facts = inspect(ServedGraph(GraphWalk(kept), order, scoring), declared, as_fed, fetches)
-    tensors = {d.parts[0]: _tensor(graph, d.name, d.parts[0]) for d in facts.declared}
-    notes = [*facts.notes]
+    tensors, notes = _tensors(graph, facts.declared, wanted)
     bound = bind(facts.declared, tensors, graph, wanted)
     if _complete(kept, bound):
         graph = imported(kept)
@@ -85,7 +84,9 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     try:
         if fills:
             session.run([graph.get_operation_by_name(name) for name in fills])
-        return SessionRuntime(session, bound, fetches, facts.constants, notes, deadline_ms=wanted.deadline_ms)
+        return SessionRuntime(
+            session, bound, fetches, facts.constants, [*facts.notes, *notes], deadline_ms=wanted.deadline_ms
+        )
     except LoadError:
         session.close()
         raise
@@ -148,13 +149,27 @@ def _behind(walk: GraphWalk, sources: set[str]) -> set[str]:
     return found
 
 
-def _tensor(graph: Any, name: str, tensor_name: str) -> ModelTensor:
+def _tensors(
+    graph: Any, declared: Sequence[Declared], wanted: WantedSignature
+) -> tuple[dict[str, ModelTensor], list[str]]:
+    """Tensor -> the input as declared, and notes on widths that were found."""
+    told = {p.name for p in wanted.inputs if p.shape is not None or len(p.fields) > 1}
+    tensors: dict[str, ModelTensor] = {}
+    notes: list[str] = []
+    for d in declared:
+        tensors[d.parts[0]], note = _tensor(graph, d.name, d.parts[0], d.name in told)
+        notes += note
+    return tensors, notes
+
+
+def _tensor(graph: Any, name: str, tensor_name: str, told: bool) -> tuple[ModelTensor, list[str]]:
+    """The input as declared, its width found unless the descriptor has `told` it, and a note where it was."""
     tensor = graph.get_tensor_by_name(tensor_name)
     found = model_tensor(name, tensor)
-    if found.shape is None or found.shape[1:] == (None,):
-        width = width_of(tensor)
-        return replace(found, shape=(None, width) if width else found.shape)
-    return found
+    if not told and (found.shape is None or found.shape[1:] == (None,)) and (width := width_of(tensor)):
+        note = f"{name} takes {width} numbers a record, by the first matrix that it meets; --input overrules"
+        return replace(found, shape=(None, width)), [note]
+    return found, []
 
 
 def _complete(graph_def: Any, bound: Bound) -> bool:

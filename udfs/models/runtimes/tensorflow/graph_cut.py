@@ -46,18 +46,23 @@ def cut(graph_def: Any, fed: Collection[str]) -> dict[str, str]:
     return {tensor: renamed.get(full(tensor), full(tensor)) for tensor in fed}
 
 
-def fetched(graph_def: Any, tensor: str, fed: Mapping[str, str]) -> str:
-    """The tensor to fetch for `tensor`: itself, or a copy where it is `fed`, since it cannot be both."""
-    tensor = full(tensor)
-    given = fed.get(tensor) or fed.get(tensor.removesuffix(":0"))
-    if given is None and tensor not in fed.values():
-        return tensor
-    source = given or tensor
-    nodes = {n.name: n for n in graph_def.node}
-    name = _free(nodes, f"{node_of(source)}_fetched")
-    copy = graph_def.node.add(name=name, op="Identity", input=[source])
-    copy.attr["T"].type = nodes[node_of(source)].attr["dtype"].type
-    return f"{copy.name}:0"
+def fetched(graph_def: Any, fetches: Mapping[str, str], fed: Mapping[str, str]) -> dict[str, str]:
+    """Output -> tensor to fetch: that of `fetches`, or a copy where it is `fed`, since it cannot be both."""
+    taken = set(fed.values())
+    nodes: dict[str, Any] = {}
+    found: dict[str, str] = {}
+    for output, wish in fetches.items():
+        tensor = full(wish)
+        given = fed.get(tensor) or fed.get(tensor.removesuffix(":0")) or (tensor if tensor in taken else None)
+        if given is None:
+            found[output] = tensor
+            continue
+        nodes = nodes or {n.name: n for n in graph_def.node}
+        name = _free(nodes, f"{node_of(given)}_fetched")
+        nodes[name] = copy = graph_def.node.add(name=name, op="Identity", input=[given])
+        copy.attr["T"].type = nodes[node_of(given)].attr["dtype"].type
+        found[output] = f"{name}:0"
+    return found
 
 
 def full(tensor: str) -> str:

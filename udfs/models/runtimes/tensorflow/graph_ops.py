@@ -7,8 +7,8 @@ releases are refused until they have been read in the same way. Left out on purp
 files: queues, staging areas and batchers (they can wait for ever), `Print` (writes to the log of the task),
 `ParseTensor` and the sparse (de)serialisers (they revive resource handles from bytes), `Abort`, `Timestamp`,
 everything that is internal to TensorFlow or bound to another device. Also left out: what returns memory that
-nobody wrote (`UNWRITTEN`), and gradients and update rules, whose kernels are tried least with shapes that no
-training produces; the few gradients that served graphs hold are in `GRADIENTS`.
+nobody wrote (`UNWRITTEN`), and by default gradients and update rules (`TRAINING`), whose kernels are tried
+least with shapes that no training produces; the few gradients that served graphs hold are in `GRADIENTS`.
 """
 
 from __future__ import annotations
@@ -228,6 +228,40 @@ _CHANGING = (
     "Assign", "CountUpTo", "LookupTableImport", "LookupTableInsert", "LookupTableRemove", "ResourceCountUpTo",
     "ResourceScatter", "Rng", "Scatter",
 )  # fmt: skip
+
+# Gradients, losses and update rules: only where the job's settings take them.
+_TRAINING = """
+    ApplyAdaMax ApplyAdadelta ApplyAdagrad ApplyAdagradDA ApplyAdagradV2 ApplyAdam ApplyAddSign
+    ApplyCenteredRMSProp ApplyFtrl ApplyFtrlV2 ApplyGradientDescent ApplyMomentum ApplyPowerSign
+    ApplyProximalAdagrad ApplyProximalGradientDescent ApplyRMSProp AvgPool3DGrad AvgPoolGrad
+    BatchCholeskyGrad BatchNormWithGlobalNormalizationGrad BiasAddGrad BlockLSTMGrad BlockLSTMGradV2
+    CTCLoss CTCLossV2 CholeskyGrad Conv2DBackpropFilter Conv2DBackpropFilterV2 Conv3DBackpropFilter
+    Conv3DBackpropFilterV2 CropAndResizeGradBoxes CropAndResizeGradImage
+    DepthwiseConv2dNativeBackpropFilter Dilation2DBackpropFilter Dilation2DBackpropInput
+    FakeQuantWithMinMaxArgsGradient FakeQuantWithMinMaxVarsGradient
+    FakeQuantWithMinMaxVarsPerChannelGradient FractionalAvgPoolGrad FractionalMaxPoolGrad
+    FusedBatchNormGrad FusedBatchNormGradV2 FusedBatchNormGradV3 GRUBlockCellGrad LRNGrad
+    LSTMBlockCellGrad MaxPool3DGrad MaxPool3DGradGrad MaxPoolGrad MaxPoolGradGrad MaxPoolGradGradV2
+    MaxPoolGradGradWithArgmax MaxPoolGradV2 MaxPoolGradWithArgmax MirrorPadGrad
+    QuantizeAndDequantizeV4Grad RaggedFillEmptyRowsGrad RaggedTensorToVariantGradient RandomGammaGrad
+    ResizeBicubicGrad ResizeBilinearGrad ResizeNearestNeighborGrad ResourceApplyAdaMax
+    ResourceApplyAdadelta ResourceApplyAdagrad ResourceApplyAdagradDA ResourceApplyAdagradV2
+    ResourceApplyAdam ResourceApplyAdamWithAmsgrad ResourceApplyAddSign ResourceApplyCenteredRMSProp
+    ResourceApplyFtrl ResourceApplyFtrlV2 ResourceApplyGradientDescent ResourceApplyKerasMomentum
+    ResourceApplyMomentum ResourceApplyPowerSign ResourceApplyProximalAdagrad
+    ResourceApplyProximalGradientDescent ResourceApplyRMSProp ResourceSparseApplyAdadelta
+    ResourceSparseApplyAdagrad ResourceSparseApplyAdagradDA ResourceSparseApplyAdagradV2
+    ResourceSparseApplyCenteredRMSProp ResourceSparseApplyFtrl ResourceSparseApplyFtrlV2
+    ResourceSparseApplyKerasMomentum ResourceSparseApplyMomentum ResourceSparseApplyProximalAdagrad
+    ResourceSparseApplyProximalGradientDescent ResourceSparseApplyRMSProp ScaleAndTranslateGrad
+    SparseAddGrad SparseApplyAdadelta SparseApplyAdagrad SparseApplyAdagradDA SparseApplyAdagradV2
+    SparseApplyCenteredRMSProp SparseApplyFtrl SparseApplyFtrlV2 SparseApplyMomentum
+    SparseApplyProximalAdagrad SparseApplyProximalGradientDescent SparseApplyRMSProp
+    SparseFillEmptyRowsGrad SparseMatrixSoftmaxGrad SparseSegmentMeanGrad SparseSegmentMeanGradV2
+    SparseSegmentSqrtNGrad SparseSegmentSqrtNGradV2 SparseSegmentSumGrad SparseSegmentSumGradV2
+    SparseSliceGrad StridedSliceGrad TileGrad
+"""
+TRAINING = frozenset(_TRAINING.split())
 
 # They change what a later call reads.
 CHANGES = frozenset(

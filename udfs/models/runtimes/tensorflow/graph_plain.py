@@ -27,6 +27,7 @@ def make_plain(graph_def: Any) -> None:
 
 def _plain(node: Any) -> None:
     node.device = ""
+    node.attr.pop("_class", None)  # to stand beside a node that may not be served
     _drop_wishes(node)
     if node.op in PRINTS:
         _silence(node)

@@ -16,7 +16,7 @@ from typing import Any
 from schemas.errors import LoadError, UnsafeModelError
 from udfs.models.runtimes.tensorflow.graph_calls import callees_first
 from udfs.models.runtimes.tensorflow.graph_files import FedTensors
-from udfs.models.runtimes.tensorflow.graph_ops import ALLOWED, RESTORES, TEXT_TABLES
+from udfs.models.runtimes.tensorflow.graph_ops import ALLOWED, RESTORES, TEXT_TABLES, TRAINING
 from udfs.models.runtimes.tensorflow.graph_plain import HANDLE_DTYPES
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached
 from udfs.models.runtimes.tensorflow.op_reasons import reason
@@ -31,6 +31,7 @@ class Served:
     """What of a graph is run, and when. `scoring`: by each call; `restoring` and `filling`: once, at loading.
 
     `variables`: the tensor to which the checkpoint's name is fed; `assets`: those of files of the archive.
+    `training`: kernels of training are taken.
     """
 
     scoring: Reached
@@ -38,6 +39,7 @@ class Served:
     restoring: Reached = field(default_factory=Reached)
     variables: Sequence[str] = ()
     assets: Collection[str] = ()
+    training: bool = False
 
 
 def check_graph(graph_def: Any, served: Served) -> list[str]:
@@ -78,6 +80,7 @@ class _Check:
 
     def __init__(self, walk: GraphWalk, order: Sequence[str], served: Served) -> None:
         self._functions = walk.functions
+        self._allowed = ALLOWED | TRAINING if served.training else ALLOWED
         self._registered = configured_tensorflow().raw_ops.__dict__
         self._filling = served.filling
         self._scoring = served.scoring
@@ -101,7 +104,7 @@ class _Check:
         `scope`: the function in which it stands, None for the main graph.
         """
         op = node.op
-        if op not in ALLOWED and op not in self._functions:
+        if op not in self._allowed and op not in self._functions:
             self._check_once(node, scope)
         if op == "Const":
             return _check_constant(node, self._where(node, scope))

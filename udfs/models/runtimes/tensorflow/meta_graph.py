@@ -14,7 +14,7 @@ DEFAULT_SIGNATURE = "serving_default"
 INIT_SIGNATURE = "__saved_model_init_op"
 INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 VARIABLES = frozenset({"VarHandleOp", "Variable", "VariableV2"})
-MAX_PARTS = 1000  # of an initialiser that are looked at one by one
+MAX_LOOKS = 10_000_000  # parts of an initialiser times nodes; beyond, all parts are kept
 _TABLES = ("HashTable", "MutableHashTable", "MutableDenseHashTable", "AnonymousHashTable", "AnonymousMutable")
 
 
@@ -97,7 +97,7 @@ def fillers(walk: GraphWalk, meta: Any, scoring: Reached) -> list[str]:
         else:
             parts.append(name)
     inside = any(holds_state(n) for f in scoring.functions for n in walk.functions[f].node_def)
-    if inside or len(parts) > MAX_PARTS:
+    if inside or len(parts) * len(walk.nodes) > MAX_LOOKS:
         return parts
     kept = []
     for name in parts:

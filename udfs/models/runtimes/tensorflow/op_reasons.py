@@ -56,8 +56,7 @@ _OWN_KINDS: tuple[tuple[str, str], ...] = (
     (
         r".*(Grad(ient)?s?(V\d)?|Grad[A-Z].*|Backprop.*|CTCLoss.*)|(Resource)?(Sparse)?Apply[A-Z].*",
         "belongs to training, and its kernel is not run on what strangers send: export the signature "
-        "without the "
-        "gradient or the update",
+        "without the gradient or the update, or let the job take it (data_types.TYPE.training_operators)",
     ),
 )
 

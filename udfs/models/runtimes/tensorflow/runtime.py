@@ -143,7 +143,8 @@ class SessionRuntime:
                 shapes[tuple(results[name].shape[1:] for name in self._names)] = None
         if not shapes:
             raise LoadError(
-                f"the outputs have no known shape, and a call on made-up records failed: {failed}"
+                f"the outputs have no known shape, and a call on {PROBE_ROWS} made-up records failed: "
+                f"{failed}. A model that takes one number of records only must be exported to take any"
             )
         first, *others = shapes
         for name, *found in zip(self._names, first, *others, strict=True):

@@ -93,7 +93,7 @@ def _load(folder: Path, wanted: WantedSignature) -> Runtime:
     make_plain(meta.graph_def)
     read_directly(meta)
     fed = cut(meta.graph_def, [part for d in declared for part in d.parts])
-    fetches = {name: fetched(meta.graph_def, tensor, fed) for name, tensor in fetches.items()}
+    fetches = fetched(meta.graph_def, fetches, fed)
     walk = GraphWalk(meta.graph_def)
     scoring = walk.reach(fetches.values())
     fills = fillers(walk, meta, scoring)
@@ -102,7 +102,8 @@ def _load(folder: Path, wanted: WantedSignature) -> Runtime:
     restoring = _restoring(walk, folder, meta, union([scoring, filling]))
     graph_def = walk.pruned(union([scoring, filling, restoring]))
     saver = meta.saver_def
-    served = Served(scoring, filling, restoring, [saver.filename_tensor_name], list(files))
+    variables = [saver.filename_tensor_name]
+    served = Served(scoring, filling, restoring, variables, list(files), wanted.training)
     order = check_graph(graph_def, served)
     facts = inspect(ServedGraph(GraphWalk(graph_def), order, scoring), declared, fed, fetches)
     prefix = folder / "variables" / "variables"

@@ -8,7 +8,7 @@ from typing import Any
 
 from udfs.models.runtimes.tensorflow.binding import Declared
 from udfs.models.runtimes.tensorflow.dataflow import Dataflow
-from udfs.models.runtimes.tensorflow.example_feed import parsed_features
+from udfs.models.runtimes.tensorflow.example_feed import ExampleParsers
 from udfs.models.runtimes.tensorflow.graph_ops import CHANGES
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached
 
@@ -58,11 +58,12 @@ def inspect(
         read |= bits
     bit = {tensor: 1 << n for n, tensor in enumerate(tensors)}
     known = []
+    parsers = ExampleParsers(walk)
     for d, there in zip(left, parts, strict=True):
         needed = any(read & bit[p] for p in there)
         features = None
         if needed and len(d.parts) == 1 and walk.nodes[_node(d.parts[0])].attr["dtype"].type == TEXT:
-            features = parsed_features(walk, d.parts[0])
+            features = parsers.features_of(d.parts[0])
         known.append(replace(d, needed=needed, features=features))
     constants = [name for name, bits in made_of.items() if not bits]
     return Facts(known, constants, _notes(walk, scoring, known, declared, constants))

@@ -160,6 +160,20 @@ def input_symbol(declared: DataField, rule: Treatment, active: bool) -> Symbol:
         column, invalid = typed(batch.inputs[declared.name], declared.kind)
         return treated(batch, column, invalid, declared, rule, active)
 
+    anything = rule.plain and not (
+        declared.valid or declared.invalid or declared.missing or declared.intervals
+    )
+    if anything and declared.kind.real:
+        name, dtype = declared.name, declared.kind.numpy
+
+        def as_it_is(batch: Batch) -> Column:
+            """By far the most: numbers that may be any. NaN has been taken for missing before."""
+            given = batch.inputs[name]
+            if given.values.dtype == dtype:
+                return given
+            return compute(batch)
+
+        return Symbol(name, declared.kind, as_it_is, rule.optype)
     return Symbol(declared.name, declared.kind, compute, rule.optype, 0, declared.valid)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
 from udfs.models.runtimes.pmml.compiler.columns import Column
-from udfs.models.runtimes.pmml.compiler.tree_graph import AMONG, AT_MOST, EQUAL, Graph, is_integer_like
+from udfs.models.runtimes.pmml.compiler.tree_graph import AMONG, AT_MOST, EQUAL, TreeGraph, is_integer_like
 from udfs.models.runtimes.pmml.compiler.tree_kernels import Tests, find_leaves, sum_leaves
 from udfs.models.runtimes.pmml.compiler.types import Type
 
@@ -57,7 +57,7 @@ class Forest:
         return sum_leaves(self.matrix(batch), self.tests, values, weights)
 
 
-def plant(graph: Graph, roots: list[int]) -> Forest:
+def plant(graph: TreeGraph, roots: list[int]) -> Forest:
     """A forest of the graph's tests."""
     encoders: list[Encode] = []
     numbers: list[Numbers] = []
@@ -94,7 +94,7 @@ def plant(graph: Graph, roots: list[int]) -> Forest:
     return Forest(tests, tuple(f.symbol for f in graph.features), tuple(numbers), graph.rounded)
 
 
-def _encoding(graph: Graph, at: int, kind: Type) -> tuple[Encode, Numbers]:
+def _encoding(graph: TreeGraph, at: int, kind: Type) -> tuple[Encode, Numbers]:
     """How constants and columns of a feature become numbers that compare as the values do."""
     if kind is Type.STRING:
         return _texts(graph.features[at].codes)
@@ -116,7 +116,7 @@ def _texts(codes: dict[str, int]) -> tuple[Encode, Numbers]:
     return encode, numbers
 
 
-def _ranks(graph: Graph, at: int) -> tuple[Encode, Numbers]:
+def _ranks(graph: TreeGraph, at: int) -> tuple[Encode, Numbers]:
     """Integers by where they stand among the constants, since a double does not hold all 64 bits.
 
     The k-th constant is 2k + 1; a value between two constants is the even number between theirs.

@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.models.runtimes.pmml.compiler.batch import Batch, full_mask
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, full_mask
 from udfs.models.runtimes.pmml.compiler.columns import Column, any_missing
 from udfs.models.runtimes.pmml.compiler.elements import refuse
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site
@@ -73,23 +73,43 @@ def _binary(name: str, given: Sequence[Expression], site: Site) -> Expression:
         if name == "/":
             refuse("an integer is divided by an integer, which one program rounds and another does not")
         kind = Type.DOUBLE
+    operation, strict = _BINARY[name], name not in "+-*/"
+    if kind is Type.INTEGER:
+        return Expression(kind, _of_integers(name, arguments, operation), strict=strict)
+    target, (left, right) = kind.numpy, arguments
+    first, second = left.compute, right.compute
+    if right.is_constant and right.constant is not None and left.kind is kind:
+        by = np.asarray(right.constant, target)  # by far the most: a field and a number
+
+        def with_constant(batch: Batch) -> Column:
+            column = first(batch)
+            return Column(operation(column.values, by), column.missing)
+
+        return Expression(kind, with_constant, strict=strict)
+
+    def compute(batch: Batch) -> Column:
+        a, b = first(batch), second(batch)
+        made = operation(_as(a.values, target), _as(b.values, target))
+        return Column(np.asarray(made), any_missing((a, b)))
+
+    return Expression(kind, compute, strict=strict)
+
+
+def _of_integers(name: str, arguments: Sequence[Expression], operation: Callable[..., NDArray]) -> Compute:
+    """In 64 bits; a row whose result needs more is refused."""
     first, second = (a.compute for a in arguments)
-    operation, target = _BINARY[name], kind.numpy
 
     def compute(batch: Batch) -> Column:
         a, b = first(batch), second(batch)
         missing = any_missing((a, b))
-        with np.errstate(all="ignore"):
-            x, y = _as(a.values, target), _as(b.values, target)
-            if kind is Type.INTEGER:
-                rough = operation(x.astype(np.float64), y.astype(np.float64))
-                unfit = ~(np.abs(rough) < 2.0**63)
-                if unfit.any():
-                    rows = np.broadcast_to(unfit, (batch.count,)) & ~full_mask(missing, batch.count)
-                    batch.refuse(rows, f"{name!r} of integers has no 64-bit result")
-            return Column(np.asarray(operation(x, y)), missing)
+        rough = operation(a.values.astype(np.float64), b.values.astype(np.float64))
+        unfit = ~(np.abs(rough) < 2.0**63)
+        if unfit.any():
+            rows = np.broadcast_to(unfit, (batch.count,)) & ~full_mask(missing, batch.count)
+            batch.refuse(rows, f"{name!r} of integers has no 64-bit result")
+        return Column(np.asarray(operation(a.values, b.values)), missing)
 
-    return Expression(kind, compute, strict=name not in "+-*/")
+    return compute
 
 
 def _as(values: NDArray, dtype: np.dtype) -> NDArray:
@@ -105,9 +125,8 @@ def _real(name: str, given: Sequence[Expression], site: Site) -> Expression:
 
     def compute(batch: Batch) -> Column:
         column = inner(batch)
-        with np.errstate(all="ignore"):
-            made = operation(column.values.astype(np.float64))
-            return Column(np.asarray(made).astype(kind.numpy), column.missing)
+        made = operation(column.values.astype(np.float64))
+        return Column(np.asarray(made).astype(kind.numpy), column.missing)
 
     return Expression(kind, compute, strict=True)
 
@@ -137,13 +156,12 @@ def _normal(name: str, given: Sequence[Expression], site: Site) -> Expression:
     def compute(batch: Batch) -> Column:
         columns = [one(batch) for one in computes]
         x, mean, deviation = (c.values.astype(np.float64) for c in columns)
-        with np.errstate(all="ignore"):
-            if name == "normalIDF":
-                made = mean + deviation * _normal_idf(x)
-            elif name == "normalCDF":
-                made = normal_cdf((x - mean) / deviation)
-            else:
-                made = _normal_pdf((x - mean) / deviation) / deviation
+        if name == "normalIDF":
+            made = mean + deviation * _normal_idf(x)
+        elif name == "normalCDF":
+            made = normal_cdf((x - mean) / deviation)
+        else:
+            made = _normal_pdf((x - mean) / deviation) / deviation
         return Column(np.asarray(made), any_missing(columns))
 
     return Expression(Type.DOUBLE, compute, strict=True)

@@ -7,9 +7,10 @@ import unicodedata
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch
 from udfs.models.runtimes.pmml.compiler.columns import Column, any_missing
@@ -146,15 +147,14 @@ def _text_index(element: ET.Element, site: Site) -> Expression:
     wanted = tuple(words(said if cased else said.lower()))
     if not wanted:
         refuse(f"the term {said!r} of a TextIndex holds no word")
-    inner, key = (
-        text.compute,
-        (words.__qualname__, cased, element.get("x-wordRE"), element.get("wordSeparatorCharacterRE")),
-    )
+    key = (words.__qualname__, cased, element.get("x-wordRE"), element.get("wordSeparatorCharacterRE"))
+    site.scope.reading.words.setdefault(key, set()).update(wanted if len(wanted) == 1 else ())
+    known, inner = site.scope.reading.words[key], text.compute
 
     def compute(batch: Batch) -> Column:
         column = inner(batch)
-        split = _split(batch, column, key, words, cased)
-        counts = np.array([_count(tokens, tally, wanted) for tokens, tally in split], np.int64)
+        split = _split(batch, column, key, words, known, cased)
+        counts = split.count(wanted)
         if weights == "logarithmic":
             return Column(np.log10(1.0 + counts), column.missing)
         return Column(np.minimum(counts, 1) if weights == "binary" else counts, column.missing)
@@ -185,22 +185,43 @@ def _trimmed(word: str) -> str:
     return word[start:end]
 
 
-Split = list[tuple[list[str], Counter[str]]]
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """Texts as their words. `places`: of each word that is asked for alone, the rows that hold it and how
+    often."""
+
+    texts: list[list[str]]
+    places: dict[str, tuple[list[int], list[int]]]
+
+    def count(self, wanted: tuple[str, ...]) -> NDArray[np.int64]:
+        """How often the words stand one behind the other in each text."""
+        if len(wanted) > 1:
+            size = len(wanted)
+            starts = (range(len(text) - size + 1) for text in self.texts)
+            found_at = zip(self.texts, starts, strict=True)
+            return np.array(
+                [sum(tuple(t[i : i + size]) == wanted for i in at) for t, at in found_at], np.int64
+            )
+        counts = np.zeros(len(self.texts), np.int64)
+        found = self.places.get(wanted[0])
+        if found is not None:
+            counts[found[0]] = found[1]
+        return counts
 
 
-def _split(batch: Batch, column: Column, key: tuple, words: Callable[[str], list[str]], cased: bool) -> Split:
+def _split(  # noqa: PLR0917
+    batch: Batch, column: Column, key: tuple, words: Callable[[str], list[str]], known: set[str], cased: bool
+) -> _Split:  # fmt: skip
     """The words of each text, split once a call for all terms."""
-    kept = batch.memory.setdefault(id(column), (column, {}))[
-        1
-    ]  # the column is kept, so that its id stays its own
+    # The column is kept with it, so that no other can come to have its id.
+    kept = batch.memory.setdefault(id(column), (column, {}))[1]
     if key not in kept:
-        tokens = [words(text if cased else text.lower()) for text in column.full(batch.count).tolist()]
-        kept[key] = [(t, Counter(t)) for t in tokens]
+        texts = [words(text if cased else text.lower()) for text in column.full(batch.count).tolist()]
+        places: dict[str, tuple[list[int], list[int]]] = {}
+        for row, text in enumerate(texts):
+            for word, times in Counter(w for w in text if w in known).items():
+                rows, counts = places.setdefault(word, ([], []))
+                rows.append(row)
+                counts.append(times)
+        kept[key] = _Split(texts, places)
     return kept[key]
-
-
-def _count(tokens: list[str], tally: Counter[str], wanted: tuple[str, ...]) -> int:
-    if len(wanted) == 1:
-        return tally[wanted[0]]
-    size = len(wanted)
-    return sum(tuple(tokens[i : i + size]) == wanted for i in range(len(tokens) - size + 1))

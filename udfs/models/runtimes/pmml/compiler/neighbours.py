@@ -60,7 +60,7 @@ def compile_neighbours(place: Place) -> Scorer:
             for start in range(0, len(x), step):
                 part = x[start : start + step]
                 distances = how.distances(part, points, np.ones(points.shape[1]))
-                order = np.argsort(distances, axis=1, kind="stable")[:, :count]
+                order = _nearest(distances, count)
                 order[np.isnan(distances).any(axis=1)] = -1
                 parts.append(order)
             found = batch.memory[id(points)] = np.concatenate(parts)
@@ -83,6 +83,13 @@ def compile_neighbours(place: Place) -> Scorer:
     scorer = scorers[main.name]
     scorer.by_target = {t.name: scorers[t.name] for t in others}
     return scorer
+
+
+def _nearest(distances: NDArray, count: int) -> NDArray[np.int64]:
+    """The indices of the `count` least of each row, in order, of equals the earlier ones."""
+    bound = np.partition(distances, count - 1, axis=1)[:, count - 1 : count]
+    order = np.argsort(np.where(distances <= bound, distances, np.inf), axis=1, kind="stable")
+    return order[:, :count]
 
 
 def _text(row: dict[str, str], columns: dict[str, str], field: str) -> str:

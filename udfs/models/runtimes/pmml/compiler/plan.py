@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask
 from udfs.models.runtimes.pmml.compiler.elements import refuse, text_of
@@ -67,9 +69,10 @@ class Plan:
     def score(self, columns: Mapping[str, Column], count: int) -> Scores:
         """Score `count` rows of columns by field name, as the records hold them."""
         batch = Batch(count, columns)
-        for symbol in self._checked:  # also those that no part of the model asks for in these rows
-            symbol.column(batch)
-        found = {o.symbol.name: o.symbol.column(batch) for o in self.outputs}
+        with np.errstate(all="ignore"):  # what has no value is found in the results, not by a warning
+            for symbol in self._checked:  # also those that no part of the model asks for in these rows
+                symbol.column(batch)
+            found = {o.symbol.name: o.symbol.column(batch) for o in self.outputs}
         return Scores(found, batch.refused)
 
 

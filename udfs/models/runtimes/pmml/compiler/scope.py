@@ -19,11 +19,13 @@ class Reading:
 
     `tolerant`: names whose missing values the document has a rule for. `rests_on`: name of a derived field ->
     names that its expression reads. `calls`: how many calls of the document's own functions were compiled.
+    `words`: those that are counted in texts, by how the texts are split.
     """
 
     tolerant: set[str] = field(default_factory=set)
     rests_on: dict[str, set[str]] = field(default_factory=dict)
     calls: int = 0
+    words: dict[tuple, set[str]] = field(default_factory=dict)
 
     def tolerated(self, name: str) -> bool:
         """Whether anything that has a rule for missing values rests on the field."""

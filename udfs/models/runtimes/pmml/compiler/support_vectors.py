@@ -131,9 +131,17 @@ def compile_support_vectors(place: Place) -> Scorer:
     if by_coefficients and element.find("LinearKernelType") is None:
         refuse("a support vector machine of coefficients is not linear")
 
+    linear = element.find("LinearKernelType") is not None and not by_coefficients
+    plane = np.zeros((len(fields.parts), len(machines)))
+    if linear:
+        plane = np.column_stack([table[m.places].T @ m.weights for m in machines])
+    shifts = np.array([m.shift for m in machines])
+
     def decide(batch: Batch) -> tuple[NDArray, Mask | None]:
         """The values of the machines, `(n, machines)`."""
         x, missing = fields.matrix(batch)
+        if linear:  # the sum over the vectors is one product, made beforehand
+            return x @ plane + shifts, missing
         similar = x if by_coefficients else kernel(x, table)
         return np.column_stack([similar[:, m.places] @ m.weights + m.shift for m in machines]), missing
 

@@ -22,10 +22,11 @@ from udfs.models.runtimes.pmml.compiler.elements import (
     describe,
     refusal,
     refuse,
+    to_number,
 )
 from udfs.models.runtimes.pmml.compiler.predicates import MAX_NESTING, OPERATORS, comparand, set_members
 from udfs.models.runtimes.pmml.compiler.scope import Scope
-from udfs.models.runtimes.pmml.compiler.types import Type
+from udfs.models.runtimes.pmml.compiler.types import Type, single
 
 AT_MOST, EQUAL, AMONG, MISSING = range(4)
 _MAX_TESTS = 20_000_000
@@ -33,7 +34,7 @@ _SWAPPED = frozenset({"greaterThan", "greaterOrEqual", "notEqual", "isNotMissing
 
 
 @dataclass(slots=True)
-class Feature:
+class SplitFeature:
     """A field that tests ask. `codes`: numbers of the texts that stand in tests; any other text is -1."""
 
     symbol: Symbol
@@ -41,14 +42,14 @@ class Feature:
 
 
 @dataclass(slots=True)
-class Graph:
+class TreeGraph:
     """Tests in the making. `constants` hold what a test compares with, before it is brought to a number.
 
     `rounded`: doubles are compared as the float32 nearest to them.
     """
 
     rounded: bool = False
-    features: list[Feature] = field(default_factory=list)
+    features: list[SplitFeature] = field(default_factory=list)
     operators: list[int] = field(default_factory=list)
     asks: list[int] = field(default_factory=list)
     constants: list[Any] = field(default_factory=list)
@@ -69,7 +70,7 @@ class Graph:
         place = self._places.get(id(symbol))
         if place is None:
             place = self._places[id(symbol)] = len(self.features)
-            self.features.append(Feature(symbol))
+            self.features.append(SplitFeature(symbol))
         return place
 
     def test(self, element: ET.Element, scope: Scope, yes: int, no: int, unknown: int, level: int = 0) -> int:  # noqa: PLR0917
@@ -105,7 +106,7 @@ class Graph:
         if operator in ("isMissing", "isNotMissing"):
             return MISSING, None
         kind = self.features[at].symbol.kind
-        value = _plain(comparand(element, operator, kind))
+        value = self._comparand(element, operator, kind)
         if operator in ("equal", "notEqual"):
             return EQUAL, value
         if kind is Type.DOUBLE and self.rounded:
@@ -117,6 +118,15 @@ class Graph:
         if value != math.floor(value):
             return AT_MOST, math.floor(value)
         return AT_MOST, int(value) - 1 if below else int(value)
+
+    @staticmethod
+    def _comparand(element: ET.Element, operator: str, kind: Type) -> Any:
+        if kind.real:  # by far the most, so without detours
+            said = element.get("value", "")
+            value = single(said) if kind is Type.FLOAT else to_number(said)
+            if math.isfinite(value):
+                return value
+        return _plain(comparand(element, operator, kind))
 
     def _compound(  # noqa: PLR0917
         self, element: ET.Element, scope: Scope, yes: int, no: int, unknown: int, level: int
@@ -189,7 +199,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def build_tree(graph: Graph, model: ET.Element, scope: Scope) -> int:
+def build_tree(graph: TreeGraph, model: ET.Element, scope: Scope) -> int:
     """Add a TreeModel to the graph; the reference to where it begins."""
     strategy = choice(
         model, "missingValueStrategy", ("none", "nullPrediction", "lastPrediction", "defaultChild"), "none"
@@ -224,7 +234,9 @@ def build_tree(graph: Graph, model: ET.Element, scope: Scope) -> int:
             following = graph.test(predicates[id(kid)], scope, made[id(kid)], following, on_unknown)
         made[id(node)] = following
     if strategy != "none" or none_true == "returnLastPrediction":
-        scope.reading.tolerant |= {p.get("field", "") for p in model.iter() if p.get("field")}
+        scope.reading.tolerant |= {
+            p.get("field", "") for tag in ("SimplePredicate", "SimpleSetPredicate") for p in model.iter(tag)
+        }
     (root,) = model.findall("Node")
     return graph.test(predicates[id(root)], scope, made[id(root)], nothing, nothing)
 

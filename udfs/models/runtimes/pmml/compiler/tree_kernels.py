@@ -5,6 +5,8 @@ Without numba the same walk is done level by level with numpy, slower and to the
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,80 +39,40 @@ class Tests:
                 self.sets, self.bounds)  # fmt: skip
 
 
-def _walk(x, operators, asks, constants, yes, no, unknown, sets, bounds, at):  # noqa: PLR0917
-    """The leaf where one row `(features,)` ends in one tree. Compiled by numba, so without types."""
-    while at >= 0:
-        value = x[asks[at]]
-        kind = operators[at]
-        if value != value:  # noqa: PLR0124 - NaN: the value is missing
-            at = yes[at] if kind == 3 else unknown[at]
-        elif kind == 0:
-            at = yes[at] if value <= constants[at] else no[at]
-        elif kind == 1:
-            at = yes[at] if value == constants[at] else no[at]
-        elif kind == 2:
-            which = int(constants[at])
-            found = False
-            for k in range(bounds[which], bounds[which + 1]):
-                if sets[k] == value:
-                    found = True
-                    break
-            at = yes[at] if found else no[at]
-        else:
-            at = no[at]
-    return -1 - at
-
-
-def _compiled(walk):
-    """The loops around `walk`: which leaf each row reaches in each tree, and sums over the trees."""
-
-    def leaves(x, operators, asks, constants, yes, no, unknown, roots, sets, bounds):  # noqa: PLR0917
-        out = np.empty((x.shape[0], roots.shape[0]), np.int32)
-        for tree in range(roots.shape[0]):
-            for row in range(x.shape[0]):
-                out[row, tree] = walk(
-                    x[row], operators, asks, constants, yes, no, unknown, sets, bounds, roots[tree]
-                )
-        return out
-
-    def sums(x, operators, asks, constants, yes, no, unknown, roots, sets, bounds, values, weights, out):  # noqa: PLR0917
-        for tree in range(roots.shape[0]):
-            for row in range(x.shape[0]):
-                leaf = walk(x[row], operators, asks, constants, yes, no, unknown, sets, bounds, roots[tree])
-                for k in range(values.shape[1]):
-                    out[row, k] += values[leaf, k] * weights[tree]
-
-    return leaves, sums
-
-
 @lru_cache(maxsize=1)
-def _numba_loops() -> tuple[Callable[..., Any], Callable[..., Any]] | None:
-    """The loops as machine code, made once a process and kept on disk; None where numba is not installed."""
-    try:
-        import numba  # noqa: PLC0415 - half a second, for those who load trees
-    except ImportError:
+def _loops() -> Any:
+    """The module of compiled loops; None where numba is not installed."""
+    if importlib.util.find_spec("numba") is None:
         return None
-    walk = numba.njit(inline="always")(_walk)
-    leaves, sums = _compiled(walk)
+    # Here and not at the top: numba takes a second to import, and few processes load trees.
+    return importlib.import_module(f"{__package__}.tree_loops")
+
+
+def _call(loop: Any, *arguments: Any) -> Any:
     try:
-        return numba.njit(leaves, cache=True), numba.njit(sums, cache=True)
-    except RuntimeError:  # there is no folder in which machine code may be kept
-        return numba.njit(leaves), numba.njit(sums)
+        return loop(*arguments)
+    except OSError:  # the machine code was compiled, and could not be kept on disk
+        return _unkept(loop.py_func)(*arguments)
+
+
+@lru_cache(maxsize=2)
+def _unkept(function: Callable[..., Any]) -> Any:
+    return importlib.import_module("numba").njit(function)
 
 
 def find_leaves(x: NDArray[np.float64], tests: Tests) -> NDArray[np.int32]:
     """The leaf of each row `(n, features)` in each tree, `(n, trees)`. NaN is missing."""
-    loops = _numba_loops()
-    return find_leaves_numpy(x, tests) if loops is None else loops[0](x, *tests.arrays())
+    loops = _loops()
+    return find_leaves_numpy(x, tests) if loops is None else _call(loops.leaves, x, *tests.arrays())
 
 
 def sum_leaves(x: NDArray[np.float64], tests: Tests, values: NDArray, weights: NDArray) -> NDArray:
     """`(n, k)`: over the trees, in order, the sum of `values[leaf] * weights[tree]`, in their type."""
-    loops = _numba_loops()
+    loops = _loops()
     if loops is None:
         return sum_leaves_numpy(x, tests, values, weights)
     out = np.zeros((len(x), values.shape[1]), values.dtype)
-    loops[1](x, *tests.arrays(), values, weights, out)
+    _call(loops.sums, x, *tests.arrays(), values, weights, out)
     return out
 
 

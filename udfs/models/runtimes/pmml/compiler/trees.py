@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from udfs.models.runtimes.pmml.compiler.forest import Forest, plant
 from udfs.models.runtimes.pmml.compiler.place import Categories, Place
 from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, number_column
 from udfs.models.runtimes.pmml.compiler.scope import Scope
-from udfs.models.runtimes.pmml.compiler.tree_graph import Graph, build_tree
+from udfs.models.runtimes.pmml.compiler.tree_graph import TreeGraph, build_tree
 from udfs.models.runtimes.pmml.compiler.types import Type, float32
 
 
@@ -30,8 +31,8 @@ class Grove:
 
 
 def grow(models: Sequence[tuple[ET.Element, Scope]], rounded: bool) -> Grove:
-    """Plant TreeModels, each read in its scope. `rounded`: see `Graph`."""
-    graph = Graph(rounded)
+    """Plant TreeModels, each read in its scope. `rounded`: see `TreeGraph`."""
+    graph = TreeGraph(rounded)
     roots = [build_tree(graph, model, scope) for model, scope in models]
     reached = {ref for refs in (graph.yes, graph.no, graph.unknown, roots) for ref in refs if ref < 0}
     leaves = tuple(node if -1 - k in reached else None for k, node in enumerate(graph.leaves))
@@ -91,26 +92,26 @@ def leaf_shares(grove: Grove, categories: Categories) -> LeafShares:
 
 def _distribution(node: ET.Element, categories: Categories) -> tuple[dict[int, float], dict[int, float]]:
     """Probabilities and confidences by category; empty where the node has no distribution."""
-    entries = node.findall("ScoreDistribution")
+    entries = [child.attrib for child in node if child.tag == "ScoreDistribution"]
     if not entries:
         return {}, {}
-    places = categories.places(e.get("value", "") for e in entries)
+    places = [categories.place(e.get("value", "")) for e in entries]
     if len(set(places)) < len(places):
         refuse(f"{describe(node)} lists a category twice")
     given = [e.get("probability") for e in entries]
-    if any(g is not None for g in given):
-        if any(g is None for g in given):
-            refuse(f"{describe(node)} gives probabilities for some categories only")
-        numbers = [to_number(g) for g in given]
-    else:
+    if given.count(None) == len(given):
         counts = [to_number(e.get("recordCount")) for e in entries]
         total = sum(counts)
-        if not np.isfinite(counts).all() or min(counts) < 0:
+        if not math.isfinite(total) or min(counts) < 0:
             refuse(f"{describe(node)} has counts that are no numbers")
         numbers = [c / total for c in counts] if total > 0 else []
-    if not np.isfinite(numbers).all():
-        refuse(f"{describe(node)} has probabilities that are no numbers")
-    sure = [to_number(e.get("confidence")) for e in entries if e.get("confidence") is not None]
+    else:
+        if None in given:
+            refuse(f"{describe(node)} gives probabilities for some categories only")
+        numbers = [to_number(g) for g in given]
+        if not all(map(math.isfinite, numbers)):
+            refuse(f"{describe(node)} has probabilities that are no numbers")
+    sure = [to_number(e["confidence"]) for e in entries if "confidence" in e]
     confidences = dict(zip(places, sure, strict=True)) if len(sure) == len(places) else {}
     return dict(zip(places, numbers, strict=False)), confidences
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -20,6 +21,8 @@ from udfs.models.runtimes.pmml.compiler.elements import refuse, to_number
 
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?$")
 _BOUND = 2**63
+_FLOAT, _DOUBLE, _BITS = struct.Struct("<f"), struct.Struct("<d"), struct.Struct("<q")
+_BEYOND_FLOAT, _HALF_WAY = (1 << 29) - 1, 1 << 28  # the bits of a double that a float32 has not
 _EPOCH = datetime(1970, 1, 1)
 
 
@@ -82,8 +85,8 @@ def parse(text: str, kind: Type) -> Any:
         value = to_number(text)
         return np.float64(value) if math.isfinite(value) else None
     if kind is Type.FLOAT:
-        single = float32(text)
-        return single if np.isfinite(single) else None
+        near = single(text)
+        return np.float32(near) if math.isfinite(near) else None
     return moment(text, kind)
 
 
@@ -111,20 +114,25 @@ def _integer(text: str) -> int | None:
 
 def float32(text: str) -> np.float32:
     """The float32 nearest to a decimal text, rounded once (by way of a double it may be rounded twice)."""
+    return np.float32(single(text))
+
+
+def single(text: str) -> float:
+    """As `float32`, as a double; NaN where the text says no number that a float32 can hold."""
     double = to_number(text)
-    with np.errstate(over="ignore"):
-        single = np.float32(double)
-    if not math.isfinite(double) or not np.isfinite(single) or float(single) == double:
-        return single
-    # A double half way between two floats is where rounding twice can go wrong.
-    other = np.nextafter(single, np.float32(math.copysign(math.inf, double - float(single))))
-    if (float(single) + float(other)) / 2 != double:
-        return single
-    exact = Decimal(text.strip())
-    if exact == Decimal(double):
-        return single
-    low, high = sorted((single, other))
-    return high if exact > Decimal(double) else low
+    try:
+        (near,) = _FLOAT.unpack(_FLOAT.pack(double))
+    except OverflowError:
+        return math.nan
+    (bits,) = _BITS.unpack(_DOUBLE.pack(double))
+    if bits & _BEYOND_FLOAT != _HALF_WAY or not math.isfinite(double):
+        return near
+    # The double is half way between two floats: there rounding twice can go wrong.
+    exact, middle = Decimal(text.strip()), Decimal(double)
+    if exact == middle:
+        return near
+    other = float(np.nextafter(np.float32(near), np.float32(math.copysign(math.inf, double - near))))
+    return max(near, other) if exact > middle else min(near, other)
 
 
 def moment(text: str, kind: Type) -> int | None:

@@ -13,7 +13,7 @@ from udfs.models.runtimes.pmml.compiler.elements import refuse
 
 _MODEL = "modelName functionName algorithmName isScorable x-mathContext"
 _TABLE = """
-PMML version xmlns x-baseVersion baseVersion
+PMML version x-baseVersion baseVersion
 DataDictionary numberOfFields
 DataField name displayName optype dataType isCyclic
 Value value displayValue property
@@ -155,27 +155,20 @@ def _known() -> dict[str, frozenset[str]]:
 
 KNOWN = _known()
 SILENT = frozenset({
-    "Header", "MiningBuildTask", "ModelStats", "ModelExplanation", "ModelLiftData", "Partition", "Taxonomy",
-    "row", "Covariances", "ResultField", "VariableWeight",
+    "Header", "MiningBuildTask", "ModelStats", "ModelExplanation", "ModelLiftData", "Partition", "row",
+    "Covariances", "ResultField",
 })  # fmt: skip
 """Subtrees that are not looked into: they describe the model's making, or are read by whoever needs them."""
-_REFUSED = frozenset({"Taxonomy", "VariableWeight"})
 
 
 def check_vocabulary(root: ET.Element) -> None:
     """Refuse a document with an element or an attribute that is not known, by name."""
-    stack = [root]
-    while stack:
-        element = stack.pop()
+    silent = {id(e) for tag in SILENT for top in root.iter(tag) for e in top.iter()}
+    for element in root.iter():
         known = KNOWN.get(element.tag)
-        if known is None:
-            refuse(f"the element {element.tag!r} is not known")
-        if not known.issuperset(element.attrib):
-            odd = sorted(a for a in element.attrib if a not in known and not a.startswith("xmlns"))
+        if (known is None or not known.issuperset(element.attrib)) and id(element) not in silent:
+            odd = sorted(a for a in element.attrib if known is not None and a not in known and a[0] != "{")
+            if known is None:
+                refuse(f"the element {element.tag!r} is not known")
             if odd:
                 refuse(f"the attribute {odd[0]!r} of {element.tag} is not known")
-        for child in element:
-            if child.tag in _REFUSED:
-                refuse(f"the element {child.tag!r} is not known")
-            if child.tag not in SILENT:
-                stack.append(child)

@@ -16,7 +16,7 @@ _Key = tuple[str, Entity]
 
 
 @dataclass(slots=True)
-class _Gap:
+class _Missing:
     how: OnDemand
     view: StoredView
     waiting: dict[OpenRequest, None] = field(default_factory=dict)
@@ -27,13 +27,13 @@ _FRESH_MS = 1000
 """How long a created row is remembered: the store may not have it yet. No view's TTL is shorter."""
 
 
-class Gaps:
+class OnDemandFetcher:
     """Requests for the same entity wait for one call. After a failure a creator is left alone for as long as
     its timeout, and then asked again while anybody waits."""
 
     def __init__(self, creator: Creator) -> None:
         self._creator = creator
-        self._gaps: dict[_Key, _Gap] = {}
+        self._missing: dict[_Key, _Missing] = {}
         self._to_ask: defaultdict[str, list[tuple[int, int, _Key]]] = defaultdict(list)
         self._number = count()
         self._fresh: dict[_Key, FoundRow] = {}
@@ -49,20 +49,20 @@ class Gaps:
         for need in one.missing_needs():
             assert need.on_demand is not None
             key = need.view.id, one.entities[need.view.id]
-            if key not in self._gaps:
-                self._gaps[key] = _Gap(need.on_demand, need.view)
+            if key not in self._missing:
+                self._missing[key] = _Missing(need.on_demand, need.view)
                 self._queue(key)
-            self._gaps[key].waiting[one] = None
+            self._missing[key].waiting[one] = None
 
     def ask(self, now: int) -> None:
         """Begin as many calls as there are places, the oldest first."""
         for queue in self._to_ask.values():
             while queue and queue[0][0] <= now:
                 _, _, key = queue[0]
-                gap = self._gaps.get(key)
-                if gap is not None and not gap.asked:  # else nobody waits any more, or it is queued twice
-                    gap.asked = self._creator.ask(gap.how, gap.view, key[1])
-                    if not gap.asked:
+                missing = self._missing.get(key)
+                if missing is not None and not missing.asked:  # else nobody waits, or it is queued twice
+                    missing.asked = self._creator.ask(missing.how, missing.view, key[1])
+                    if not missing.asked:
                         break
                 heapq.heappop(queue)
 
@@ -76,21 +76,21 @@ class Gaps:
             del self._fresh[key]
         for answer in self._creator.answers():
             key = answer.view.id, answer.entity
-            gap = self._gaps.pop(key, None)
+            missing = self._missing.pop(key, None)
             if not answer.error:
                 made.append(answer)
                 row = FoundRow(answer.event_time, answer.values, on_demand=True)
                 self._fresh.pop(key, None)
                 self._fresh[key] = row
-                for one in gap.waiting if gap else ():
+                for one in missing.waiting if missing else ():
                     one.fill(answer.view.id, row)
                     if not one.missing:
                         completed.append(one)
-            elif gap and gap.waiting:
-                gap.asked = False
-                self._gaps[key] = gap
-                self._queue(key, now + gap.how.timeout_ms)
-                for one in gap.waiting:
+            elif missing and missing.waiting:
+                missing.asked = False
+                self._missing[key] = missing
+                self._queue(key, now + missing.how.timeout_ms)
+                for one in missing.waiting:
                     one.missing[answer.view.id] = answer.error
         return made, completed
 
@@ -98,12 +98,12 @@ class Gaps:
         """The request has left. A call that is under way is not called back: its answer is of use."""
         for view in one.missing:
             key = view, one.entities[view]
-            gap = self._gaps.get(key)
-            if gap is None:
+            missing = self._missing.get(key)
+            if missing is None:
                 continue
-            gap.waiting.pop(one, None)
-            if not gap.waiting and not gap.asked:
-                del self._gaps[key]
+            missing.waiting.pop(one, None)
+            if not missing.waiting and not missing.asked:
+                del self._missing[key]
 
     def _queue(self, key: _Key, not_before: int = 0) -> None:
         heapq.heappush(self._to_ask[key[0]], (not_before, next(self._number), key))

@@ -14,7 +14,7 @@ from schemas.errors import StoreError
 from schemas.features.declarations import FeatureType
 from schemas.online_pb2 import Float64List, Int64List, TextList, Value
 
-FEW = 64
+SMALL = 64
 """Rows up to which this is faster: with three features 12 rows take 0.17 ms with their keys and 0.5 ms as
 columns, 32 rows 0.4 and 0.6, 64 rows as long either way."""
 
@@ -32,7 +32,7 @@ _VALUES: Mapping[FeatureType, Callable[[Any], Value]] = {
 _TIME, _SIZE = struct.Struct("<d"), struct.Struct("<I")
 
 
-def encode_few(column: pa.Array, kind: FeatureType) -> list[bytes]:
+def encode_small(column: pa.Array, kind: FeatureType) -> list[bytes]:
     """As `udfs.stores.online.values.encode`, and with its errors."""
     make, values = _VALUES[kind], column.to_pylist()
     if kind in _LISTS and any(v is not None and None in v for v in values):
@@ -40,13 +40,13 @@ def encode_few(column: pa.Array, kind: FeatureType) -> list[bytes]:
     return [b"" if v is None else make(v).SerializeToString() for v in values]
 
 
-def encode_few_times(milliseconds: Sequence[int]) -> list[bytes]:
+def encode_small_times(milliseconds: Sequence[int]) -> list[bytes]:
     """As `udfs.stores.online.values.encode_times`."""
     split = (divmod(each, 1000) for each in milliseconds)
     return [Timestamp(seconds=s, nanos=ms * 1_000_000).SerializeToString() for s, ms in split]
 
 
-def few_records(times: Sequence[int], columns: Sequence[Sequence[bytes]]) -> tuple[str, bytes]:
+def small_records(times: Sequence[int], columns: Sequence[Sequence[bytes]]) -> tuple[str, bytes]:
     """Rows of an event time and of values, one after the other, and their layout for `struct.unpack`."""
     parts = []
     for at, *values in zip(times, *columns, strict=True):

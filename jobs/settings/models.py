@@ -1,0 +1,62 @@
+"""The settings that bound what models, and who publishes them, may take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from udfs.models.quotas import Quotas
+from udfs.models.sandbox.limits import SandboxLimits
+from udfs.models.sandbox.loader import Isolation
+
+
+class ModelLimits(BaseModel):
+    """Where models are checked and run, and how much they may ask for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    check: bool = Field(True, description="try each model in a process that may die before it is loaded")
+    isolation: Literal["thread", "process"] = Field(
+        "thread", description="process: keep each model in a process of its own, for strangers' models"
+    )
+    restarts: int = Field(3, ge=0, description="isolated: how often such a process is started again")
+    check_seconds: float = Field(
+        30, gt=0, description="the longest check, by the clock and in processor time"
+    )
+    check_memory_mb: int = Field(4096, ge=64, description="address space that a check may add")
+    loaded_mb: int = Field(1024, ge=1, description="memory that a loaded model may take")
+    attempts: int = Field(2, ge=1, description="checks without an outcome after which a version is set aside")
+    call_seconds: float = Field(5, gt=0, description="a call that takes longer is given up: its records fail")
+    unresponsive: int = Field(2, ge=1, description="such calls in ten minutes, after which it is unpublished")
+    candidates: int = Field(32, ge=1, description="speculation: names with a model, a data type")
+    pending: int = Field(16, ge=1, description="publications that wait to be loaded, a data type")
+    pending_mb: int = Field(64, ge=1, description="and their size together")
+    new_types: bool | None = Field(
+        None,
+        description="take models for data types that no setting names; empty: where headers or folders do",
+    )
+
+    def quotas(self, types: Iterable[str], open_ended: bool) -> Quotas:
+        """`types`: the data types that settings name; `open_ended`: others may come by headers or folders."""
+        any_type = open_ended if self.new_types is None else self.new_types
+        return Quotas(
+            types=None if any_type else frozenset(types),
+            candidates=self.candidates,
+            pending=self.pending,
+            pending_bytes=self.pending_mb << 20,
+            attempts=self.attempts,
+            unresponsive=self.unresponsive,
+            call_seconds=self.call_seconds,
+        )
+
+    def where(self) -> Isolation:
+        """Where models are checked and run."""
+        limits = SandboxLimits(
+            memory_bytes=self.check_memory_mb << 20,
+            loaded_bytes=self.loaded_mb << 20,
+            cpu_seconds=max(int(self.check_seconds), 1),
+            deadline_seconds=self.check_seconds,
+        )
+        return Isolation(self.isolation, self.check, self.restarts, limits)

@@ -1,0 +1,125 @@
+"""What is not a matter of chance: fields that are missing, new, of another type, or out of range.
+
+An anomaly says how many records of the window show it; from how many on it is reported is declared.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from schemas.errors import SettingsError
+from udfs.lifecycle.statistics.feature import FeatureStatistics
+from udfs.lifecycle.statistics.table import TableStatistics
+
+Kind = Literal["missing", "new_field", "type", "range", "new_categories"]
+
+
+class AnomalySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`least`: records from which on an anomaly is reported. `missing`: the share of missing values above the
+    training set's that is one. `margin`: how far out of the training range a number may lie, as a share of
+    it.
+    """
+
+    least: int = 1
+    missing: float = 0.05
+    margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.least < 1 or not 0 <= self.missing <= 1 or self.margin < 0:
+            raise SettingsError(
+                "anomalies: least is 1 or more, missing from 0 to 1, margin from 0 up; they are "
+                f"{self.least}, {self.missing} and {self.margin}"
+            )
+
+
+class Anomaly(msgspec.Struct, frozen=True):
+    """`records`: how many of the window show it; of "range" at least so many."""
+
+    feature: str
+    kind: Kind
+    records: int
+    detail: str
+
+
+def anomalies(
+    training: TableStatistics, window: TableStatistics, settings: AnomalySettings | None = None
+) -> list[Anomaly]:
+    """The anomalies of a window, by feature and kind. A window of no records has none."""
+    rules = settings or AnomalySettings()
+    if not window.rows:
+        return []
+    found: list[Anomaly] = []
+    for name in sorted({*training.features, *window.features}):
+        known, here = training.features.get(name), window.features.get(name)
+        if known is None:
+            assert here is not None
+            present = here.rows - here.absent
+            found.append(Anomaly(name, "new_field", present, "the training set does not have it"))
+            continue
+        if here is None:
+            here = FeatureStatistics(rows=window.rows, absent=window.rows)
+        found += _missing(name, known, here, rules)
+        found += _types(name, known, here)
+        found += _range(name, known, here, rules)
+        found += _categories(name, known, here)
+    return [one for one in found if one.records >= rules.least]
+
+
+def _missing(
+    name: str, known: FeatureStatistics, here: FeatureStatistics, rules: AnomalySettings
+) -> list[Anomaly]:
+    usual = known.missing / known.rows if known.rows else 0.0
+    share = here.missing / here.rows
+    if share - usual <= rules.missing:
+        return []
+    return [Anomaly(name, "missing", here.missing, f"missing in {share:.1%}, in training in {usual:.1%}")]
+
+
+def _types(name: str, known: FeatureStatistics, here: FeatureStatistics) -> list[Anomaly]:
+    before, now = _kinds(known), _kinds(here)
+    had = [kind for kind, count in before.items() if count]
+    odd = {kind: count for kind, count in now.items() if count and kind not in had}
+    if not had or not odd:
+        return []
+    text = f"{', '.join(odd)}, where training has {', '.join(had)}"
+    return [Anomaly(name, "type", sum(odd.values()), text)]
+
+
+def _kinds(feature: FeatureStatistics) -> dict[str, int]:
+    return {
+        "numbers": feature.numbers.count + feature.infinite,
+        "texts": feature.texts,
+        "flags": feature.flags,
+        "lists or objects": feature.nested,
+    }
+
+
+def _range(
+    name: str, known: FeatureStatistics, here: FeatureStatistics, rules: AnomalySettings
+) -> list[Anomaly]:
+    if not known.numbers.count:
+        return []
+    low, high = known.numbers.least, known.numbers.most
+    margin = (high - low) * rules.margin
+    outside = []
+    if here.numbers.least < low - margin:
+        outside.append(here.numbers.least)
+    if here.numbers.most > high + margin:
+        outside.append(here.numbers.most)
+    records = len(outside) + (0 if known.infinite else here.infinite)
+    if not records:
+        return []
+    seen = ", ".join(f"{value:g}" for value in outside) or "infinity"
+    return [Anomaly(name, "range", records, f"{seen} is outside of {low:g} to {high:g}")]
+
+
+def _categories(name: str, known: FeatureStatistics, here: FeatureStatistics) -> list[Anomaly]:
+    """Only where every text of the training set has a bin, so that what falls into none is new."""
+    if not known.bins.categories or known.text_counts[-1]:
+        return []
+    if here.bins != known.bins or not (records := int(here.text_counts[-1])):
+        return []
+    new = [text for text, _ in here.frequent.top(50) if text not in known.bins.categories][:5]
+    return [Anomaly(name, "new_categories", records, ", ".join(map(repr, new)) or "many rare ones")]

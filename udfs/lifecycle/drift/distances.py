@@ -1,0 +1,138 @@
+"""Lower bounds of four distances between a stream and its training set, from a vector of counts a feature.
+
+What is bounded is the share of each split (up to each edge) and the mean rank, all at once and at all times,
+by the empirical Bernstein e-process. Any distance that they imply is then bounded too, so that no correction
+over distances is due:
+
+- `ks`: the largest difference between the shares up to an edge (Kolmogorov-Smirnov at the edges, in [0, 1]);
+  of texts the largest difference of a category's share.
+- `wasserstein`: the area between both distribution functions in units of training rank, in [0, 1]; at least
+  the difference of mean ranks, since the integral of an absolute value is at least that of the value. A shift
+  of d standard deviations of a normal feature is about 0.28 d.
+- `jensen_shannon`: the divergence in bits, in [0, 1]; at least that of any split, by the data processing
+  inequality (Csiszar, "Information-type measures of difference of probability distributions", 1967).
+- `chi_squared`: sum (p - q)^2 / q over cells; at least (difference of means of f)^2 / variance of f for any f
+  (Hammersley, 1950; Chapman and Robbins, 1951), here for splits and ranks.
+
+The training set is a sample too. A test with lambda that is fixed for a window of n records multiplies, where
+the training mean of m records is off by e, by exp(lambda n e) at most; that factor's expectation is at most
+1/2 + exp(v m (exp(lambda n / m) - 1 - lambda n / m)) for observations with variance v (Bennett, 1962), by
+which the evidence is divided. Edges count as given: that they are quantiles of the same records only narrows
+e.
+
+Records are taken as independent of each other, given the distribution that they come from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udfs.lifecycle.drift.reference import Reference
+from udfs.lifecycle.evidence.bernstein import radius, rate_for
+
+Floats = NDArray[np.float64]
+RANK_SHARE = 0.9
+"""Of the false alarms that are allowed, those that the mean rank may use; splits share the rest.
+
+The mean rank finds shifts earliest, and a change that it does not see is mostly large in some split.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """By distance, lower bounds of shape (k,). `splits` (k, s) and `rank` (k,): signed bounds, 0 if none."""
+
+    distances: dict[str, Floats]
+    splits: Floats
+    rank: Floats
+
+
+def bounds(reference: Reference, counts: NDArray[np.int64], alpha: Floats | float, window: int) -> Bounds:
+    """Compare counts of shape (k, b), in the cells of the reference, of a window that may still go on.
+
+    `alpha`: false alarms allowed a feature and window. Above `window` records they are still bounds where the
+    training set is much larger than the window.
+    """
+    observations = np.concatenate([reference.splits, reference.ranks[:, None, :]], axis=1)  # (k, s + 1, b)
+    means = np.einsum("kib,kb->ki", observations, reference.shares)
+    variances = np.einsum("kib,kb->ki", np.square(observations), reference.shares) - np.square(means)
+    variances = np.maximum(variances, 0)
+    split_count = reference.splits.shape[1]
+    parts = np.full(split_count + 1, (1 - RANK_SHARE) / split_count)
+    parts[-1] = RANK_SHARE
+    weights = np.where(reference.ordered[:, None], parts, 1 / split_count)
+    weights[~reference.ordered, -1] = 0.0
+
+    n = counts.sum(axis=1)[:, None].astype(np.float64)
+    sums = np.einsum("kib,kb->ki", observations, counts.astype(np.float64))
+    squares = np.einsum("kib,kb->ki", np.square(observations), counts.astype(np.float64))
+    squares = squares - 2 * means * sums + n * np.square(means)
+
+    with np.errstate(divide="ignore"):
+        log_bound = np.log(2 / weights) - np.log(np.broadcast_to(alpha, n.shape[:1]))[:, None]
+    usable = np.isfinite(log_bound) & (variances > 0)
+    log_bound = np.where(usable, log_bound, 0.0)
+    rows, until = reference.rows[:, None], np.maximum(n, window)
+    rate = rate_for(np.maximum(log_bound, 1e-9), window * variances * (1 + window / rows))
+    slack = _training_error(rate, variances, rows, until)
+    off = radius(log_bound + slack, squares, n, rate)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        difference = np.where(n > 0, sums / n - means, 0.0)
+    signed = np.sign(difference) * np.maximum(np.abs(difference) - off, 0.0)
+    # what never or always held in training has no known rate: schema anomalies report it
+    signed = np.where(usable, signed, 0.0)
+    return Bounds(_distances(reference, signed, means, variances), signed[:, :-1], signed[:, -1])
+
+
+def _training_error(rate: Floats, variances: Floats, rows: Floats, until: Floats) -> Floats:
+    """Log of the factor by which a training set that is a sample can raise the evidence, in expectation."""
+    u = np.minimum(rate * until / rows, 50.0)
+    return np.logaddexp(np.log(0.5), np.minimum(variances * rows * (np.expm1(u) - u), 600.0))
+
+
+def _distances(reference: Reference, signed: Floats, means: Floats, variances: Floats) -> dict[str, Floats]:
+    splits, rank = signed[:, :-1], np.abs(signed[:, -1])
+    widths = np.diff(reference.ranks, axis=1)
+    area = np.where(reference.ordered, (np.abs(splits) * widths).sum(axis=1), 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        chi = np.where(variances > 0, np.square(signed) / variances, 0.0)
+    return {
+        "ks": np.abs(splits).max(axis=1),
+        "wasserstein": np.maximum(rank, area),
+        "jensen_shannon": binary_jensen_shannon(means[:, :-1], means[:, :-1] + splits).max(axis=1),
+        "chi_squared": chi.max(axis=1),
+    }
+
+
+def binary_jensen_shannon(p: Floats, q: Floats) -> Floats:
+    """Of two coins with these probabilities, in bits."""
+    middle = (p + q) / 2
+    return np.maximum(_entropy(middle) - (_entropy(p) + _entropy(q)) / 2, 0.0)
+
+
+def _entropy(p: Floats) -> Floats:
+    p = np.clip(p, 0.0, 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bits = -p * np.log2(p) - (1 - p) * np.log2(1 - p)
+    return np.where((p > 0) & (p < 1), bits, 0.0)
+
+
+def observed(reference: Reference, counts: NDArray[np.int64]) -> dict[str, Floats]:
+    """The distances as they are counted, without bounds: what a dashboard draws beside them. Shapes (k,)."""
+    n = np.maximum(counts.sum(axis=1)[:, None], 1)
+    q, p = counts / n, reference.shares
+    splits = np.einsum("kib,kb->ki", reference.splits, q - p)
+    middle = (p + q) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(p > 0, p * np.log2(p / middle), 0) + np.where(q > 0, q * np.log2(q / middle), 0)
+        chi = np.where(p > 0, np.square(q - p) / p, 0.0)
+    area = (np.abs(splits) * np.diff(reference.ranks, axis=1)).sum(axis=1)
+    return {
+        "ks": np.abs(splits).max(axis=1),
+        "wasserstein": np.where(reference.ordered, area, 0.0),
+        "jensen_shannon": terms.sum(axis=1) / 2,
+        "chi_squared": chi.sum(axis=1),
+    }

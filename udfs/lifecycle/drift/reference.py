@@ -1,0 +1,60 @@
+"""The training set as a stream is compared with it: features of one kind and number of bins side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import StatisticsError
+from udfs.lifecycle.statistics.feature import FeatureStatistics
+
+Floats = NDArray[np.float64]
+
+
+def vector(feature: FeatureStatistics) -> NDArray[np.int64]:
+    """What a feature is compared by: counts of missing (and nested), number bins, then text bins."""
+    return np.concatenate(
+        [[feature.missing + feature.nested], feature.number_counts, feature.text_counts]
+    ).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """k features with b cells each. `shares` (k, b) are the training set's, of `rows` (k,) records.
+
+    `splits` (k, s, b) of 0 and 1: the events whose shares are compared. Of an ordered feature these are what
+    lies up to each edge; of one with texts, each cell by itself. `ranks` (k, b) in [0, 1]: the mid-rank of
+    each cell in the training set. `ordered` (k,): whether cells have an order, so that ranks mean something.
+    """
+
+    names: tuple[str, ...]
+    shares: Floats
+    rows: Floats
+    splits: Floats
+    ranks: Floats
+    ordered: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, features: Sequence[tuple[str, FeatureStatistics]]) -> Reference:
+        """Raises `StatisticsError` for none, for different bins, and for a feature that was never counted."""
+        vectors = [vector(feature) for _, feature in features]
+        if len({len(v) for v in vectors}) != 1:
+            raise StatisticsError("features side by side must have the same number of bins, and one at least")
+        ordered = np.array([not feature.bins.categories for _, feature in features])
+        return cls.counted([name for name, _ in features], np.stack(vectors), ordered)
+
+    @classmethod
+    def counted(cls, names: Sequence[str], counts: NDArray, ordered: NDArray[np.bool_]) -> Reference:
+        """From counts of shape (k, b)."""
+        rows = counts.sum(axis=1)
+        if not rows.all():
+            raise StatisticsError(f"the training set has no record of {names[int(np.argmin(rows))]!r}")
+        shares = counts / rows[:, None]
+        below = np.cumsum(shares, axis=1)
+        cells = counts.shape[1]
+        up_to = np.tril(np.ones((cells, cells)))
+        splits = np.where(ordered[:, None, None], up_to, np.eye(cells))[:, : max(cells - 1, 1)]
+        return cls(tuple(names), shares, rows.astype(float), splits, below - shares / 2, ordered)

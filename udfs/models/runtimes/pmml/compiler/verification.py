@@ -1,0 +1,137 @@
+"""ModelVerification: rows with results that the exporter wrote into the document, held against the plan's."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udfs.models.runtimes.pmml.compiler.columns import Column
+from udfs.models.runtimes.pmml.compiler.elements import local, number, refuse, required, table_rows, text_of
+from udfs.models.runtimes.pmml.compiler.fields import DataField
+from udfs.models.runtimes.pmml.compiler.plan import Plan
+from udfs.models.runtimes.pmml.compiler.types import Type, parse
+
+_MAX_ROWS = 10_000
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    name: str
+    column: str
+    precision: float
+    zero: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The rows of a document: cells by column name, and the fields that they are of."""
+
+    fields: tuple[_Field, ...]
+    rows: tuple[dict[str, str], ...]
+
+    def texts(self, name: str) -> list[str | None] | None:
+        """What the rows hold of a field, None where one lacks it; None where no column is of that field."""
+        found = [f for f in self.fields if f.name == name]
+        return [row.get(found[0].column) for row in self.rows] if found else None
+
+
+def verification(model: ET.Element) -> Verification | None:
+    """The ModelVerification of a model, if it has one."""
+    element = model.find("ModelVerification")
+    if element is None:
+        return None
+    fields = tuple(
+        _Field(
+            text_of(f, "field"), local(f.get("column") or text_of(f, "field")),
+            number(f, "precision", 1e-6), number(f, "zeroThreshold", 1e-16),
+        )
+        for f in required(element, "VerificationFields").findall("VerificationField")
+    )  # fmt: skip
+    rows = tuple(
+        row for row, _ in zip(table_rows(required(element, "InlineTable")), range(_MAX_ROWS), strict=False)
+    )
+    return Verification(fields, rows) if rows else None
+
+
+def contradictions(plan: Plan, told: Verification) -> list[str]:
+    """Sentences on where the plan says something else than the document's own rows; none if it agrees.
+
+    A result is compared by the document's tolerances; one that it does not list is not compared.
+    """
+    count = len(told.rows)
+    inputs = {i.declared.name: _input(i.declared, told.texts(i.declared.name), count) for i in plan.inputs}
+    scores = plan.score(inputs, count)
+    refused = np.zeros(count, bool)
+    for rows in scores.refused.values():
+        refused |= rows
+    found: list[str] = []
+    compared = 0
+    for field in told.fields:
+        if field.name in inputs:
+            continue
+        column = _result(plan, scores.columns, field.name)
+        texts = told.texts(field.name)
+        if column is None or texts is None:
+            continue
+        compared += 1
+        values, missing = column.full(count), column.mask(count) | refused
+        for row, said in enumerate(texts):
+            if said is not None and said != "" and (missing[row] or not _alike(said, values[row], field)):
+                got = "nothing" if missing[row] else repr(values[row])
+                found.append(f"row {row + 1}: {field.name} is {said}, the model gives {got}")
+    if not compared:
+        refuse("the model's verification compares no result that the model gives")
+    return found
+
+
+def check(plan: Plan, model: ET.Element) -> bool:
+    """Whether the document verifies itself. Refused where its own rows contradict the plan."""
+    told = verification(model)
+    if told is None:
+        return False
+    found = contradictions(plan, told)
+    if found:
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        refuse(f"the model contradicts its own verification: {'; '.join(found[:_SHOWN])}{more}")
+    return True
+
+
+def _result(plan: Plan, columns: dict[str, Column], name: str) -> Column | None:
+    for output in plan.outputs:
+        if name in (output.symbol.name, output.target):
+            return columns[output.symbol.name]
+    return None
+
+
+def _input(declared: DataField, texts: list[str | None] | None, count: int) -> Column:
+    texts = texts if texts is not None else [None] * count
+    given = [None if t in (None, "") else parse(t, _read_as(declared.kind)) for t in texts]
+    missing = np.array([v is None for v in given])
+    values: NDArray[Any] = np.empty(count, _read_as(declared.kind).numpy)
+    values[:] = [("" if values.dtype == object else 0) if v is None else v for v in given]
+    return Column(values, missing if missing.any() else None)
+
+
+def _read_as(kind: Type) -> Type:
+    """Dates come as texts, as they do in records."""
+    return Type.STRING if kind in (Type.DATE, Type.TIME, Type.DATE_TIME) else kind
+
+
+def _alike(said: str, got: Any, field: _Field) -> bool:
+    if isinstance(got, str):
+        return said == got
+    if isinstance(got, (bool, np.bool_)):
+        return parse(said, Type.BOOLEAN) == bool(got)
+    wanted = parse(said, Type.DOUBLE)
+    if wanted is None:
+        return False
+    value = float(got)
+    if abs(wanted) <= field.zero or abs(value) <= field.zero:
+        return abs(wanted - value) <= max(field.zero, field.precision)
+    return math.isclose(wanted, value, rel_tol=field.precision, abs_tol=0.0)
