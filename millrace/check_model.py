@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import typer
+
 from millrace.options import (
     BatchDependent,
     Constants,
@@ -16,6 +18,8 @@ from millrace.options import (
     ModelType,
     Name,
     Outputs,
+    RequireVerification,
+    SecondOpinion,
     Signature,
     Smoke,
     TrainingOperators,
@@ -37,6 +41,8 @@ def check_model(
     smoke: Smoke = None,
     batch_dependent: BatchDependent = False,
     training_operators: TrainingOperators = False,
+    second_opinion: SecondOpinion = False,
+    require_verification: RequireVerification = False,
 ) -> None:
     """Check a model as a job would before serving it: what it may do, loading, trial, warm-up.
 
@@ -66,3 +72,9 @@ def check_model(
             training_operators=training_operators,
         )
         print_checked(checked)
+        if second_opinion or require_verification:
+            from millrace.pmml_opinion import opinion  # noqa: PLC0415
+
+            fields = parse_fields(field)
+            for line in opinion(checked, fields, smoke_rows(smoke), second_opinion, require_verification):
+                typer.echo(line)

@@ -77,6 +77,21 @@ Smoke = Annotated[
         dir_okay=False,
     ),
 ]
+SecondOpinion = Annotated[
+    bool,
+    typer.Option(
+        "--second-opinion",
+        help="PMML: compare with pypmml on the smoke rows, or on made-up ones, and say where they differ. "
+        "Needs Java.",
+    ),
+]
+RequireVerification = Annotated[
+    bool,
+    typer.Option(
+        "--require-verification",
+        help="PMML: refuse a document that holds no rows with results of its own (ModelVerification).",
+    ),
+]
 Bootstrap = Annotated[
     str | None, typer.Option("--bootstrap", envvar="MILLRACE_BOOTSTRAP", help="Kafka, as HOST:PORT[,...].")
 ]

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 EXTRAS: Mapping[str, str] = {
     "datasketches": "features",
-    "defusedxml": "pmml",
     "duckdb": "features",
     "fastavro": "avro",
     "httpx": "features",
     "jmespath": "features",
+    "keras": "tensorflow",
     "mmh3": "features",
+    "numba": "pmml",
     "onnxruntime": "onnx",
     "pandas": "features",
     "py4j": "pmml",
@@ -24,6 +25,7 @@ EXTRAS: Mapping[str, str] = {
     "starlette": "http",
     "tenacity": "features",
     "tensorflow": "tensorflow",
+    "tensorflow_metadata": "tensorflow-metadata",
     "uvicorn": "http",
 }
 """Top-level module -> the extra that pyproject.toml lists it in."""

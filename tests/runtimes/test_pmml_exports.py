@@ -171,3 +171,10 @@ def test_rows_made_up_of_the_document_s_own_values_have_results(name: str) -> No
         sample = runtime.sample(count)
         assert sample is not None
         assert {len(c) for c in runtime.predict(sample).values()} == {count}
+
+
+def test_the_table_in_the_documents_is_of_now() -> None:
+    from tests.pmml_table import lines
+
+    page = (Path(__file__).resolve().parents[2] / "docs" / "pmml.md").read_text(encoding="utf-8")
+    assert "\n".join(lines()) in page, "write docs/pmml.md again: python -m tests.pmml_table"

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from millrace.cli import app
 from schemas.codecs.json_codec import JsonCodec
 from schemas.results.results import read_result
-from tests.models import expected, layers, saved_model
+from tests.models import expected, layers, save, saved_model
+from tests.onnx_models import dense
 from tests.pmml_documents import Leaf, Split, document, less, probabilities, tree
 from tests.serving_fakes import batch_of
 from udfs.models.descriptor import parse
@@ -59,7 +60,7 @@ def by_a_job(path, folder, payloads, *more):
     return [rows[k] for k in range(len(payloads))]
 
 
-@pytest.mark.parametrize("kind", ["saved model", "graph of models", "pmml"])
+@pytest.mark.parametrize("kind", ["saved model", "graph of models", "pmml", "onnx"])
 def test_the_rows_are_those_of_a_job(tmp_path, kind):
     pytest.importorskip("tensorflow")
     names = ("x", "y", "k") if kind == "pmml" else ("a", "b", "c")
@@ -70,6 +71,10 @@ def test_the_rows_are_those_of_a_job(tmp_path, kind):
         )
         path = tmp_path / "m.pmml"
         path.write_text(document(tree(top, output=probabilities(("a", "b")))))
+    elif kind == "onnx":
+        pytest.importorskip("onnx")
+        path, more = tmp_path / "m.onnx", ("--field", "a,b,c")
+        path.write_bytes(dense(layers()[0][0]))
     else:
         path = saved_model(tmp_path / "saved", layers())
         more = ("--field", "a,b,c")
@@ -131,3 +136,21 @@ def test_inputs_are_read_as_declared_in_every_runtime(tmp_path, kind):
     answers = [r["y"] if kind == "saved model" else r["value"] for r in found if r["outcome"] == "scored"]
     wanted = np.delete(wanted if kind == "saved model" else wanted.mean(axis=1), 5, axis=0)
     np.testing.assert_allclose(answers, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_base64_reaches_a_model_as_bytes(tmp_path):
+    """A text input of TensorFlow takes any bytes, also those that are no text."""
+    tf = pytest.importorskip("tensorflow")
+
+    def score_bytes(image):
+        return {"n": tf.strings.length(image), "first": tf.strings.substr(image, 0, 1)}
+
+    signatures = {"serving_default": (score_bytes, {"image": ((None,), "string")})}
+    path = save(tmp_path / "saved", tf.Module(), signatures)
+    (tmp_path / "i.toml").write_text('[inputs.image]\npath = "p.image"\nfrom = "base64"\n')
+    rows = [{"p": {"image": text}} for text in ("/wAA", "QUI=", "no base64", None)]
+    (tmp_path / "r.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    more = ("--inputs", str(tmp_path / "i.toml"))
+    found = scored(path, tmp_path / "r.jsonl", tmp_path / "out.jsonl", *more)
+    assert [r.get("n") for r in found] == [3, 2, None, None]
+    assert [r.get("code") for r in found] == [None, None, "wrong_type", "null"]

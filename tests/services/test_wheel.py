@@ -69,11 +69,12 @@ def test_plans_are_published_and_results_shown_without_extras(bare: FreshEnviron
 
 
 def test_what_is_missing_is_named_with_its_extra(bare: FreshEnvironment, tmp_path: Path) -> None:
-    model = tmp_path / "m.pmml"
-    model.write_text('<PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"/>')
-    said = bare.run(bare.python.parent / "millrace", "check-model", model, "--data-type", "wine")
+    model = tmp_path / "m.pb"
+    model.write_bytes(b"a graph")
+    options = ("--data-type", "wine", "--type", "tensorflow", "--input", "x:float32[2]=a,b")
+    said = bare.run(bare.python.parent / "millrace", "check-model", model, *options)
     assert said.returncode == 1
-    assert "pip install 'millrace[pmml]'" in said.stderr
+    assert "pip install 'millrace[tensorflow]'" in said.stderr
 
 
 def test_the_public_modules_are_typed_and_import(bare: FreshEnvironment) -> None:

@@ -40,7 +40,7 @@ WAIT = 60.0
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
-    limits = SandboxLimits(memory_bytes=2 << 30, loaded_bytes=512 << 20, cpu_seconds=20, deadline_seconds=20)
+    limits = SandboxLimits(memory_bytes=2 << 30, loaded_bytes=400 << 20, cpu_seconds=20, deadline_seconds=20)
     made = ForkServer(ForkSpec(limits))
     yield made
     made.close()
@@ -141,8 +141,8 @@ def test_a_model_that_never_ends_is_refused(server: ForkServer, policy: LoadPoli
 
 
 def test_a_model_that_takes_too_much_memory_is_refused(server: ForkServer, policy: LoadPolicy):
-    policy = replace(policy, deadline_ms=20_000)
-    error = refusal(allocating(250_000_000), server, policy)
+    policy = replace(policy, deadline_ms=20_000, warm_up_batches=(1,))
+    error = refusal(allocating(140_000_000), server, policy)
     assert isinstance(error, QuotaError) and "bytes of memory" in str(error)
     assert isinstance(refusal(allocating(2_000_000_000), server, policy), ModelError)
 
@@ -226,6 +226,8 @@ def test_columns_of_all_kinds_are_read_as_they_were_written():
     assert [v.tolist() for v in found["l"]] == [[1, 2], [], [3]] and found["l"][1].dtype == np.int64
     whole = np.array([2, None, np.int64(3), True], object)
     assert read(write({"w": whole}, memory), memory)["w"].tolist() == [2, None, 3, True]
+    raw = np.array([b"\xff\x00", None, b""], object)
+    assert read(write({"r": raw}, memory), memory)["r"].tolist() == [b"\xff\x00", None, b""]
     with pytest.raises(TooSmallError):
         write({"x": np.ones(2000)}, memory)
     memory.close()

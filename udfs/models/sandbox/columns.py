@@ -5,6 +5,7 @@ What the other process wrote is checked before it is believed, and copied before
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import mmap
@@ -21,6 +22,7 @@ from schemas.tensors import Columns, DType
 
 _ALIGNED = 64
 _TEXT = "text"
+_BYTES = "bytes"
 _WHOLE = "whole numbers or flags, some missing"
 _LISTS: Mapping[str, Callable[[Any], NDArray]] = {
     f"lists of {kind.value}": partial(np.array, dtype=kind.numpy) for kind in DType
@@ -97,6 +99,8 @@ def _as_json(array: NDArray) -> tuple[str, bytes]:
     """Texts, or lists of different lengths, which are arrays in an array."""
     values = array.ravel().tolist()
     inner = next((value.dtype for value in values if isinstance(value, np.ndarray)), None)
+    if any(isinstance(value, bytes) for value in values):
+        return _BYTES, json.dumps([None if value is None else _base64(value) for value in values]).encode()
     if inner is None:
         whole = any(isinstance(value, int | np.integer | np.bool_) for value in values)
         plain_values = [v.item() if isinstance(v, np.generic) else v for v in values]
@@ -105,12 +109,18 @@ def _as_json(array: NDArray) -> tuple[str, bytes]:
     return f"lists of {'text' if inner.kind == 'O' else inner.name}", json.dumps(plain).encode()
 
 
+def _base64(value: Any) -> str:
+    return base64.b64encode(value if isinstance(value, bytes) else str(value).encode()).decode()
+
+
 def _value(dtype: str, value: Any) -> Any:
     """One value of a column of objects. Raises `MalformedError` or `ValueError`."""
     if dtype in _LISTS:
         return _LISTS[dtype](value)
     if value is None:
         return None
+    if dtype == _BYTES:
+        return base64.b64decode(value, validate=True)
     if dtype == _WHOLE and not isinstance(value, int):
         raise MalformedError("a whole number that is none")
     return value if dtype == _WHOLE else str(value)
@@ -123,7 +133,7 @@ def _column(place: Mapping[str, Any], source: SharedBytes) -> NDArray:
     if start + length > source.size:
         raise MalformedError("a column beyond the memory")
     data = source.memory[start : start + length]  # a copy
-    if dtype in (_TEXT, _WHOLE, *_LISTS):
+    if dtype in (_TEXT, _BYTES, _WHOLE, *_LISTS):
         values = json.loads(data)
         if not isinstance(values, list) or len(values) != prod(shape):
             raise MalformedError("a column of texts or lists of another length")

@@ -26,7 +26,7 @@ from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, number_co
 from udfs.models.runtimes.pmml.compiler.scope import Scope
 from udfs.models.runtimes.pmml.compiler.types import Type, parse, type_named
 
-_ENTITY = ("entityId", "clusterId", "ruleValue")
+_ENTITY = ("entityId", "clusterId")
 _AFFINITY = ("affinity", "clusterAffinity", "entityAffinity")
 
 

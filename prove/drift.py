@@ -1,0 +1,107 @@
+"""How often windows without drift alarm, whether a small shift is named at once, and what counting costs.
+
+Windows without drift are drawn as counts, which is the same as drawing their records; the windows with a
+shift, and those that are timed, are made of records and counted as a job counts them.
+"""
+
+from __future__ import annotations
+
+import time
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from udfs.lifecycle.drift.distances import bounds
+from udfs.lifecycle.drift.reference import Reference
+from udfs.lifecycle.drift.settings import DriftSettings
+from udfs.lifecycle.statistics.bins import BINS, Bins, count_numbers
+from udfs.lifecycle.statistics.table import TableStatistics
+
+FEATURES, WINDOW, LOOKS, TRAINING = 200, 20_000, 10, 1_000_000
+SHIFTS = (0.05, 0.06, 0.075)
+EDGES = tuple(NormalDist().inv_cdf(k / BINS) for k in range(1, BINS))
+
+
+def drift(windows: int, seed: int) -> dict[str, float | int | bool]:
+    """The figures of `windows` windows of each kind."""
+    rng = np.random.default_rng(seed)
+    settings = DriftSettings(window=WINDOW)
+    print(f"{FEATURES} features, windows of {WINDOW}, {LOOKS} looks at each, training set of {TRAINING} rows")
+    even = np.full(BINS, 1 / BINS)
+    known = _reference(rng.multinomial(TRAINING, even, size=FEATURES))
+    false = sum(_alarms(rng, known, even, settings) for _ in range(windows))
+    figures: dict[str, float | int | bool] = {"windows": windows, "false_alarms": false}
+    for shift in SHIFTS:
+        named, others = _shifted(rng, known, shift, windows, settings)
+        figures[f"named_at_{shift}_sigma"] = named / windows
+        figures[f"others_named_at_{shift}_sigma"] = others
+    figures |= _cost(rng)
+    for name, value in figures.items():
+        print(f"{name:40} {value:.4g}")
+    return {**figures, "held": bool(false <= 1 and figures["named_at_0.05_sigma"] >= 0.9)}
+
+
+def _reference(counts: NDArray[np.int64]) -> Reference:
+    return Reference.counted([str(k) for k in range(len(counts))], _cells(counts), np.ones(len(counts), bool))
+
+
+def _cells(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """With the cells of missing values and of texts, which stay empty."""
+    return np.pad(counts, ((0, 0), (1, 1)))
+
+
+def _found(known: Reference, counts: NDArray[np.int64], settings: DriftSettings) -> NDArray[np.bool_]:
+    near = bounds(known, _cells(counts), settings.false_alarms / FEATURES, settings.window).distances
+    return np.logical_or.reduce([near[name] > limit for name, limit in settings.tolerance.items()])
+
+
+def _alarms(
+    rng: np.random.Generator, known: Reference, shares: NDArray[np.float64], settings: DriftSettings
+) -> bool:
+    """Whether a window in which nothing has changed alarms at any look, for any feature."""
+    counts = np.zeros((FEATURES, BINS), np.int64)
+    for _ in range(LOOKS):
+        counts += rng.multinomial(WINDOW // LOOKS, shares, size=FEATURES)
+        if _found(known, counts, settings).any():
+            return True
+    return False
+
+
+def _shifted(
+    rng: np.random.Generator, known: Reference, shift: float, windows: int, settings: DriftSettings
+) -> tuple[int, int]:
+    """In how many windows the one feature that moved is named by the window's end, and others that are."""
+    named = others = 0
+    edges, even = np.array(EDGES), np.full(BINS, 1 / BINS)
+    for _ in range(windows):
+        counts = rng.multinomial(WINDOW, even, size=FEATURES)
+        counts[0] = count_numbers(rng.normal(size=WINDOW) + shift, edges)
+        found = _found(known, counts, settings)
+        named += int(found[0])
+        others += int(found[1:].sum())
+    return named, others
+
+
+def _cost(rng: np.random.Generator) -> dict[str, float]:
+    """Processor time of counting a record of all features, and of judging a window."""
+    how = {str(k): Bins(EDGES) for k in range(FEATURES)}
+    table = TableStatistics.counted_in(how)
+    blocks = [{name: rng.normal(size=1024) for name in how} for _ in range(4)]
+    table.add_columns(blocks[0])
+    start = time.process_time()
+    for block in blocks * 3:
+        table.add_columns(block)
+    counted = (time.process_time() - start) / (12 * 1024)
+    known = _reference(rng.multinomial(TRAINING, np.full(BINS, 1 / BINS), size=FEATURES))
+    counts = _cells(rng.multinomial(WINDOW, np.full(BINS, 1 / BINS), size=FEATURES))
+    start = time.process_time()
+    for _ in range(10):
+        bounds(known, counts, 1e-6, WINDOW)
+    judged = (time.process_time() - start) / 10
+    return {
+        "us_per_record": counted * 1e6,
+        "ns_per_value": counted / FEATURES * 1e9,
+        "ms_per_judged_window": judged * 1e3,
+        "bytes_of_counts_per_feature": float(BINS * 8),
+    }

@@ -1,0 +1,64 @@
+"""pypmml beside the compiler: where both are right they agree, where it is wrong the row is named."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.pmml_documents import OUTPUT, Leaf, Split, document, less, schema, tree
+from udfs.models.runtimes.base import Artifact, WantedSignature
+from udfs.models.runtimes.pmml.runtime import load
+from udfs.models.runtimes.pmml.second_opinion import Opinion, second_opinion, sentences
+from udfs.models.smoke_test import smoke_columns
+
+FULL = [("a", 5), ("b", 3), ("c", 2)]
+FLOAT = (
+    Path(__file__).resolve().parents[2].parent / "shared" / "data" / "pmml" / "min.float_field" / "model.pmml"
+)
+
+
+OTHER = [("a", 1), ("b", 7), ("c", 2)]
+
+
+def opinion_of(data: bytes, rows: list[bytes] | None = None) -> Opinion:
+    runtime = load(Artifact(data, None, Path()), WantedSignature())
+    return second_opinion(runtime, data, smoke_columns(runtime.inputs, rows) if rows else None)
+
+
+def test_both_agree_on_a_tree() -> None:
+    text = document(
+        tree(Split([(p, Leaf(c)) for p, c in zip(less("x", 0.5), (FULL, OTHER), strict=True)]), output=OUTPUT)
+    )
+    opinion = opinion_of(text.encode())
+    assert opinion.differences == () and opinion.compared[:3] == ("pa", "pb", "pc")
+    assert sentences(opinion)[0].startswith("pypmml agrees on 64 rows (pa, pb, pc")
+
+
+def test_what_differs_is_named_with_its_row() -> None:
+    # pypmml compares a float field as a double
+    dictionary = '<DataField name="x" optype="continuous" dataType="double"/>'
+    text = document(
+        tree(Split([(p, Leaf(c)) for p, c in zip(less("x", 0.1), (FULL, OTHER), strict=True)]), output=OUTPUT)
+    )
+    text = text.replace(dictionary, dictionary.replace("double", "float"))
+    rows = [b'{"x": 0.1, "y": 0, "k": "red"}', b'{"x": 0.10000000149011612, "y": 0, "k": "red"}']
+    opinion = opinion_of(text.encode(), rows)
+    assert opinion.rows == 2
+    assert {d.partition(":")[0] for d in opinion.differences} == {"row 2"}
+
+
+def test_a_document_that_the_other_does_not_take_has_no_second_opinion() -> None:
+    model = (
+        f'<RuleSetModel functionName="classification">{schema()}<RuleSet defaultScore="a">'
+        '<RuleSelectionMethod criterion="firstHit"/><SimpleRule score="b"><False/></SimpleRule></RuleSet>'
+        "</RuleSetModel>"
+    )
+    opinion = opinion_of(document(model).encode())
+    assert opinion.compared == () or opinion.differences == ()
+    assert sentences(opinion)
+
+
+@pytest.mark.skipif(not FLOAT.is_file(), reason="the shared exports are not beside the checkout")
+def test_the_smallest_wrong_file_is_told() -> None:
+    rows = [b'{"x": 0.1}', b'{"x": 0.10000000149011612}', b'{"x": 0.2}']
+    opinion = opinion_of(FLOAT.read_bytes(), rows)
+    assert [d.partition(":")[0] for d in opinion.differences] == ["row 2"]

@@ -1,0 +1,271 @@
+# ruff: noqa: E501 - documents are written in one line
+"""Transformations of PMML, each against a value worked out by hand from the standard's text."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from schemas.errors import PredictError, UnprovenModelError
+from udfs.models.runtimes.base import Artifact, WantedSignature
+from udfs.models.runtimes.pmml.compiler.types import float32
+from udfs.models.runtimes.pmml.runtime import PmmlRuntime, load
+
+FIELDS = {
+    "x": "double",
+    "y": "double",
+    "f": "float",
+    "n": "integer",
+    "m": "integer",
+    "k": "string",
+    "b": "boolean",
+    "d": "date",
+}
+OPTYPES = {"string": "categorical", "boolean": "categorical", "date": "ordinal"}
+ROW = {"x": 4.0, "y": -2.5, "f": 0.1, "n": 7, "m": 3, "k": "Red Apple", "b": True, "d": "2020-03-01"}
+
+
+def expression_document(expression: str, kind: str = "double", extra: str = "", fields: str = "") -> str:
+    dictionary = "".join(
+        f'<DataField name="{n}" optype="{OPTYPES.get(t, "continuous")}" dataType="{t}"/>'
+        for n, t in FIELDS.items()
+    )
+    schema = fields or "".join(f'<MiningField name="{n}"/>' for n in FIELDS)
+    return (
+        '<PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"><Header/>'
+        f'<DataDictionary>{dictionary}<DataField name="t" optype="continuous" dataType="double"/></DataDictionary>'
+        f"<TransformationDictionary>{extra}</TransformationDictionary>"
+        f'<RegressionModel functionName="regression"><MiningSchema><MiningField name="t" usageType="target"/>{schema}'
+        f'</MiningSchema><Output><OutputField name="out" feature="transformedValue" dataType="{kind}" optype="continuous">'
+        f'{expression}</OutputField></Output><RegressionTable intercept="0"/></RegressionModel></PMML>'
+    )
+
+
+def read(text: str) -> PmmlRuntime:
+    return load(Artifact(text.encode(), None, Path()), WantedSignature())
+
+
+def value(text: str, row: dict[str, Any] | None = None) -> Any:
+    runtime = read(text)
+    given = ROW | (row or {})
+    columns = {}
+    for i in runtime.inputs:
+        column = np.empty(1, object)
+        column[0] = given[i.name]
+        columns[i.name] = column
+    return runtime.predict(columns)["out"].tolist()[0]
+
+
+def field(name: str) -> str:
+    return f'<FieldRef field="{name}"/>'
+
+
+def number(said: Any, kind: str = "double") -> str:
+    return f'<Constant dataType="{kind}">{said}</Constant>'
+
+
+def apply(name: str, *arguments: str, attributes: str = "") -> str:
+    return f'<Apply function="{name}" {attributes}>{"".join(arguments)}</Apply>'
+
+
+X, Y, F, N, M, K, B, D = map(field, "xyfnmkbd")
+NUMBERS = [
+    (apply("+", X, Y), 1.5), (apply("-", X, Y), 6.5), (apply("*", X, Y), -10.0), (apply("/", Y, X), -0.625),
+    (apply("pow", X, number(0.5)), 2.0), (apply("modulo", Y, X), 1.5), (apply("sqrt", X), 2.0),
+    (apply("ln", X), math.log(4)), (apply("log10", X), math.log10(4)), (apply("exp", Y), math.exp(-2.5)),
+    (apply("expm1", Y), math.expm1(-2.5)), (apply("ln1p", X), math.log1p(4)), (apply("abs", Y), 2.5),
+    (apply("floor", Y), -3.0), (apply("ceil", Y), -2.0), (apply("round", Y), -2.0), (apply("rint", Y), -2.0),
+    (apply("threshold", X, number(3)), 1.0), (apply("threshold", Y, number(3)), 0.0), (apply("tanh", Y), math.tanh(-2.5)),
+    (apply("sum", X, Y, number(1)), 2.5), (apply("avg", X, Y), 0.75), (apply("min", X, Y), -2.5), (apply("max", X, Y), 4.0),
+    (apply("product", X, Y, number(2)), -20.0), (apply("median", X, Y, number(1)), 1.0), (apply("erf", Y), math.erf(-2.5)),
+    (apply("stdNormalCDF", number(0)), 0.5), (apply("stdNormalIDF", number(0.975)), 1.959963984540054),
+    (apply("normalCDF", number(3), number(1), number(2)), 0.8413447460685429), (apply("*", N, M), 21.0),
+    (apply("if", apply("greaterThan", X, number(3)), number(1), number(2)), 1.0),
+    (apply("if", apply("lessOrEqual", X, number(3)), number(1), number(2)), 2.0),
+    (apply("if", apply("and", apply("equal", K, number("Red Apple", "string")), B), number(1), number(0)), 1.0),
+    (apply("if", apply("not", B), number(1), number(0)), 0.0),
+    (apply("if", apply("isIn", N, number(3, "integer"), number(7, "integer")), number(1), number(0)), 1.0),
+    (apply("if", apply("isNotIn", N, number(3, "integer"), number(7, "integer")), number(1), number(0)), 0.0),
+    (apply("dateDaysSinceYear", D, number(2020, "integer")), 60.0),
+    (apply("dateSecondsSinceYear", D, number(2020, "integer")), 60.0 * 86400), (apply("stringLength", K), 9.0),
+    ('<NormDiscrete field="k" value="Red Apple"/>', 1.0), ('<NormDiscrete field="k" value="Green"/>', 0.0),
+    ('<NormContinuous field="x"><LinearNorm orig="0" norm="0"/><LinearNorm orig="2" norm="1"/></NormContinuous>', 2.0),
+    ('<NormContinuous field="x" outliers="asExtremeValues"><LinearNorm orig="0" norm="0"/><LinearNorm orig="2" norm="1"/></NormContinuous>', 1.0),
+    ('<NormContinuous field="x" outliers="asMissingValues" mapMissingTo="9"><LinearNorm orig="0" norm="0"/><LinearNorm orig="2" norm="1"/></NormContinuous>', 9.0),
+    ('<Discretize field="x" dataType="double"><DiscretizeBin binValue="1"><Interval closure="openOpen" leftMargin="4"/></DiscretizeBin><DiscretizeBin binValue="2"><Interval closure="closedOpen" leftMargin="4" rightMargin="5"/></DiscretizeBin></Discretize>', 2.0),
+    ('<Discretize field="y" dataType="double" defaultValue="5"><DiscretizeBin binValue="1"><Interval closure="openOpen" leftMargin="4"/></DiscretizeBin></Discretize>', 5.0),
+    ('<MapValues outputColumn="o" dataType="double"><FieldColumnPair field="n" column="i"/><FieldColumnPair field="k" column="j"/><InlineTable><row><i>7</i><j>Green</j><o>1</o></row><row><i>7</i><j>Red Apple</j><o>2</o></row></InlineTable></MapValues>', 2.0),
+    ('<MapValues outputColumn="o" dataType="double" defaultValue="8"><FieldColumnPair field="n" column="i"/><InlineTable><row><i>6</i><o>1</o></row></InlineTable></MapValues>', 8.0),
+    ('<TextIndex textField="k">' + number("apple", "string") + "</TextIndex>", 1.0),
+    ('<TextIndex textField="k" isCaseSensitive="true">' + number("apple", "string") + "</TextIndex>", 0.0),
+    ('<TextIndex textField="k" localTermWeights="logarithmic">' + number("red apple", "string") + "</TextIndex>", math.log10(2)),
+]  # fmt: skip
+TEXTS = [
+    (apply("uppercase", K), "RED APPLE"), (apply("lowercase", K), "red apple"), (apply("concat", K, N), "Red Apple7"),
+    (apply("substring", K, number(5, "integer"), number(3, "integer")), "App"),
+    (apply("trimBlanks", number("  a ", "string")), "a"),
+    (apply("replace", K, number("[aeiou]+", "string"), number("-", "string")), "R-d Appl-"),
+    (apply("formatDatetime", D, number("%d.%m.%Y", "string")), "01.03.2020"),
+    ('<MapValues outputColumn="o"><FieldColumnPair field="n" column="i"/><InlineTable><row><i>7</i><o>seven</o></row></InlineTable></MapValues>', "seven"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("expression", "expected"), NUMBERS)
+def test_numbers(expression: str, expected: float) -> None:
+    assert value(expression_document(expression)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("expression", "expected"), TEXTS)
+def test_texts(expression: str, expected: str) -> None:
+    assert value(expression_document(expression, "string")) == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "row", "expected"),
+    [
+        (apply("if", apply("isMissing", X), number(-1), X), {"x": None}, -1.0),
+        (apply("if", apply("isNotMissing", X), X, number(-1)), {"x": None}, -1.0),
+        (apply("+", X, Y, attributes='mapMissingTo="3"'), {"x": None}, 3.0),
+        (apply("sum", X, Y), {"x": None}, -2.5),
+        (apply("avg", X, Y), {"x": None}, -2.5),
+        (apply("if", apply("or", apply("isMissing", X), B), number(1), number(0)), {"x": None}, 1.0),
+        ('<FieldRef field="n" mapMissingTo="12"/>', {"n": None}, 12.0),
+        ('<NormDiscrete field="k" value="a" mapMissingTo="0.5"/>', {"k": None}, 0.5),
+        ('<MapValues outputColumn="o" dataType="double" mapMissingTo="4"><FieldColumnPair field="n" column="i"/><InlineTable><row><i>7</i><o>1</o></row></InlineTable></MapValues>', {"n": None}, 4.0),
+    ],
+)  # fmt: skip
+def test_missing_values_with_a_rule(expression: str, row: dict[str, Any], expected: float) -> None:
+    runtime = read(expression_document(expression))
+    assert {i.name for i in runtime.inputs if i.optional} >= set(row)
+    assert value(expression_document(expression), row) == expected
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [apply("+", X, Y), apply("pow", X, number(2)), apply("product", apply("pow", X, number(2)), Y)],
+)
+def test_missing_values_without_a_rule_have_no_result(expression: str) -> None:
+    with pytest.raises(PredictError, match="'out'"):
+        value(expression_document(expression), {"x": None})
+
+
+def test_floats_are_rounded_once_and_their_arithmetic_is_of_floats() -> None:
+    product = value(expression_document(apply("*", F, F), "float"))
+    assert product == float(np.float32(0.1) * np.float32(0.1)) != 0.1 * 0.1
+    assert (
+        value(
+            expression_document(
+                apply("if", apply("equal", F, "<Constant>0.1</Constant>"), number(1), number(0))
+            )
+        )
+        == 1.0
+    )
+    assert (
+        value(expression_document(apply("if", apply("equal", F, number(0.1)), number(1), number(0)))) == 0.0
+    )
+
+
+def test_a_decimal_is_not_rounded_twice_on_its_way_to_a_float() -> None:
+    # just above the middle of two floats, by less than a double can say
+    middle = "1.00000005960464477539062500001"
+    assert np.float32(float(middle)) == np.float32(1.0)
+    assert float32(middle) == np.nextafter(np.float32(1.0), np.float32(2.0))
+
+
+def test_integers_are_exact_beyond_the_doubles() -> None:
+    beyond = 2**53 + 1
+    assert value(expression_document(apply("-", N, number(2**53, "integer")), "integer"), {"n": beyond}) == 1
+    same = apply("if", apply("equal", N, number(beyond, "integer")), number(1), number(0))
+    assert value(expression_document(same), {"n": beyond}) == 1.0
+    assert value(expression_document(same), {"n": beyond - 1}) == 0.0
+    with pytest.raises(PredictError, match="no 64-bit result"):
+        value(expression_document(apply("*", N, N), "integer"), {"n": 2**62})
+
+
+DOUBLE_IT = (
+    '<DefineFunction name="twice" optype="continuous"><ParameterField name="a"/>'
+    + apply("*", field("a"), number(2))
+    + "</DefineFunction>"
+)
+
+
+def test_functions_of_the_document() -> None:
+    assert value(expression_document(apply("twice", apply("twice", X)), extra=DOUBLE_IT)) == 16.0
+
+
+@pytest.mark.parametrize(
+    ("expression", "extra", "reason"),
+    [
+        (apply("x-odd", X), "", "the function 'x-odd' is not known"),
+        (apply("/", N, M), "", "an integer is divided by an integer"),
+        (apply("concat", X, K), "", "writes a double as text"),
+        (apply("+", X, K), "", "'\\+' is given a string"),
+        (apply("matches", K, K), "", "the pattern of 'matches' must be a constant"),
+        (apply("matches", K, number("a++", "string")), "", "not one that every program reads alike"),
+        (field("odd"), "", "the field 'odd' is read and not defined"),
+        (number("abc"), "", "'abc' in a Constant is no double"),
+        ('<Lag field="x"/>', "", "the element 'Lag' is not known"),
+        (apply("loop", X), '<DefineFunction name="loop" optype="continuous"><ParameterField name="a"/>' + apply("loop", field("a")) + "</DefineFunction>", "calls itself"),
+        (field("u"), '<DerivedField name="u" optype="continuous" dataType="double">' + field("v") + '</DerivedField><DerivedField name="v" optype="continuous" dataType="double">' + field("u") + "</DerivedField>", "rests on itself"),
+        (apply("f9", X), "".join(f'<DefineFunction name="f{k}" optype="continuous"><ParameterField name="a"/>' + apply("+", *[apply(f"f{k - 1}", field("a"))] * 2 if k else [field("a")] * 2) + "</DefineFunction>" for k in range(20)).replace('"f9"', '"f9"'), ""),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_is_refused_by_name(expression: str, extra: str, reason: str) -> None:
+    if not reason:  # ten levels of two calls each are a thousand, which is allowed
+        assert value(expression_document(expression, extra=extra)) == 4.0 * 2**10
+        return
+    with pytest.raises(UnprovenModelError, match=reason):
+        read(expression_document(expression, extra=extra))
+
+
+def test_calls_that_multiply_without_bound_are_refused() -> None:
+    functions = "".join(
+        f'<DefineFunction name="f{k}" optype="continuous"><ParameterField name="a"/>'
+        + apply("+", *([apply(f"f{k - 1}", field("a"))] * 2 if k else [field("a")] * 2))
+        + "</DefineFunction>"
+        for k in range(60)
+    )
+    with pytest.raises(UnprovenModelError, match="calls its own functions more than"):
+        read(expression_document(apply("f59", X), extra=functions))
+
+
+TREATMENTS = [
+    ('name="x" missingValueReplacement="5"', {"x": None}, 5.0),
+    ('name="x" outliers="asExtremeValues" lowValue="0" highValue="3"', {"x": 4.0}, 3.0),
+    ('name="x" outliers="asMissingValues" lowValue="0" highValue="3" missingValueReplacement="9"', {"x": 4.0}, 9.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("attributes", "row", "expected"), TREATMENTS)
+def test_treatments_of_the_mining_schema(attributes: str, row: dict[str, Any], expected: float) -> None:
+    assert value(expression_document(X, fields=f"<MiningField {attributes}/>"), row) == expected
+
+
+INTERVAL = '<DataField name="x" optype="continuous" dataType="double"><Interval closure="closedOpen" leftMargin="0" rightMargin="4"/></DataField>'
+PLAIN = '<DataField name="x" optype="continuous" dataType="double"/>'
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [("", None), ('invalidValueTreatment="asIs"', 4.0), ('invalidValueTreatment="asValue" invalidValueReplacement="1"', 1.0),
+     ('invalidValueTreatment="asMissing" missingValueReplacement="2"', 2.0)],
+)  # fmt: skip
+def test_values_outside_of_a_declared_interval(attributes: str, expected: float | None) -> None:
+    text = expression_document(X, fields=f'<MiningField name="x" {attributes}/>').replace(PLAIN, INTERVAL)
+    if expected is None:
+        with pytest.raises(PredictError, match="'x' holds what the model declares invalid in rows 0"):
+            value(text)
+    else:
+        assert value(text) == expected
+    assert value(text, {"x": 3.5}) == 3.5
+
+
+def test_a_fraction_in_an_integer_field_is_invalid() -> None:
+    text = expression_document(N, fields='<MiningField name="n"/>')
+    assert value(text, {"n": 5.0}) == 5
+    with pytest.raises(PredictError, match="'n' holds what the model declares invalid"):
+        value(text, {"n": 5.5})

@@ -1,0 +1,342 @@
+# ruff: noqa: E501 - documents are written in one line
+"""Kinds of PMML models, each against results worked out by hand from the standard's text."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from schemas.errors import PredictError, UnprovenModelError
+from tests.pmml_documents import Leaf, Split, document, ensemble, less, schema, tree
+from udfs.models.runtimes.base import Artifact, WantedSignature
+from udfs.models.runtimes.pmml.compiler import tree_kernels
+from udfs.models.runtimes.pmml.runtime import PmmlRuntime, load
+
+ROWS = [{"x": -1.0, "y": 0.0, "k": "red"}, {"x": 2.0, "y": 3.0, "k": "blue"}]
+
+
+def read(text: str) -> PmmlRuntime:
+    return load(Artifact(text.encode(), None, Path()), WantedSignature())
+
+
+def results(text: str, rows: list[dict[str, Any]] = ROWS) -> dict[str, list[Any]]:
+    runtime = read(text)
+    columns = {}
+    for i in runtime.inputs:
+        column = np.empty(len(rows), object)
+        column[:] = [row.get(i.name) for row in rows]
+        columns[i.name] = column
+    return {name: column.tolist() for name, column in runtime.predict(columns).items()}
+
+
+def expected(text: str, name: str, values: list[Any], rows: list[dict[str, Any]] = ROWS) -> None:
+    found = results(text, rows)[name]
+    if isinstance(values[0], str):
+        assert found == values
+    else:
+        assert found == pytest.approx(values, rel=1e-9)
+
+
+def output(*fields: str) -> str:
+    return "<Output>" + "".join(f"<OutputField {f}/>" for f in fields) + "</Output>"
+
+
+def simple(name: str, operator: str, value: Any) -> str:
+    return f'<SimplePredicate field="{name}" operator="{operator}" value="{value}"/>'
+
+
+SCORECARD = (
+    f'<Scorecard functionName="regression" initialScore="10" reasonCodeAlgorithm="pointsBelow">{schema()}'
+    + output(
+        'name="score" feature="predictedValue" dataType="double"',
+        'name="r1" feature="reasonCode" rank="1" dataType="string"',
+        'name="r2" feature="reasonCode" rank="2" dataType="string"',
+    )
+    + '<Characteristics><Characteristic name="c1" reasonCode="RX" baselineScore="20">'
+    f'<Attribute partialScore="5">{simple("x", "lessThan", 0)}</Attribute><Attribute partialScore="30"><True/></Attribute></Characteristic>'
+    '<Characteristic name="c2" baselineScore="8">'
+    f'<Attribute reasonCode="RK" partialScore="7">{simple("k", "equal", "red")}</Attribute>'
+    '<Attribute reasonCode="RY"><True/><ComplexPartialScore><Apply function="*"><FieldRef field="y"/><Constant dataType="double">2</Constant></Apply></ComplexPartialScore></Attribute>'
+    "</Characteristic></Characteristics></Scorecard>"
+)
+
+
+def test_a_scorecard_adds_points_and_ranks_its_reasons() -> None:
+    text = document(SCORECARD, numeric=True)
+    expected(text, "score", [10 + 5 + 7, 10 + 30 + 6])
+    expected(text, "r1", ["RX", "RY"])  # 15 and 1 points below; -10 and 2
+    expected(text, "r2", ["RK", "RX"])
+
+
+def rules(criterion: str) -> str:
+    return (
+        f'<RuleSetModel functionName="classification">{schema()}' + output('name="l" feature="predictedValue" dataType="string"')
+        + f'<RuleSet defaultScore="c"><RuleSelectionMethod criterion="{criterion}"/>'
+        f'<CompoundRule>{simple("y", "greaterThan", -1)}<SimpleRule id="r1" score="a" weight="0.4">{simple("x", "lessThan", 5)}</SimpleRule></CompoundRule>'
+        f'<SimpleRule id="r2" score="b" weight="0.3">{simple("x", "greaterThan", 0)}</SimpleRule>'
+        f'<SimpleRule id="r3" score="b" weight="0.3">{simple("k", "equal", "blue")}</SimpleRule></RuleSet></RuleSetModel>'
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("criterion", "labels"),
+    [("firstHit", ["a", "a", "c"]), ("weightedMax", ["a", "a", "c"]), ("weightedSum", ["a", "b", "c"])],
+)
+def test_rule_sets(criterion: str, labels: list[str]) -> None:
+    expected(document(rules(criterion)), "l", labels, [*ROWS, {"x": -1.0, "y": -5.0, "k": "red"}])
+
+
+NAIVE = (
+    f'<NaiveBayesModel functionName="classification" threshold="0.01">{schema()}<BayesInputs><BayesInput fieldName="k">'
+    + "".join(
+        f'<PairCounts value="{v}"><TargetValueCounts>'
+        + "".join(f'<TargetValueCount value="{c}" count="{n}"/>' for c, n in zip("abc", counts, strict=True))
+        + "</TargetValueCounts></PairCounts>"
+        for v, counts in (("red", (1, 2, 0)), ("blue", (3, 2, 5)))
+    )
+    + '</BayesInput></BayesInputs><BayesOutput fieldName="t"><TargetValueCounts><TargetValueCount value="a" count="4"/>'
+    '<TargetValueCount value="b" count="4"/><TargetValueCount value="c" count="5"/></TargetValueCounts></BayesOutput></NaiveBayesModel>'
+)
+
+
+def test_a_naive_bayes_counts_pairs_and_ignores_what_is_missing() -> None:
+    rows = [*ROWS, {"x": 0.0, "y": 0.0, "k": None}]
+    weights = [[4 * 0.25, 4 * 0.5, 5 * 0.01], [4 * 0.75, 4 * 0.5, 5 * 1.0], [4.0, 4.0, 5.0]]
+    found = results(document(NAIVE), rows)
+    assert found["predicted_t"] == ["b", "c", "c"]
+    for row, parts in enumerate(weights):
+        for name, part in zip("abc", parts, strict=True):
+            assert found[f"probability_{name}"][row] == pytest.approx(part / sum(parts), rel=1e-12)
+
+
+def general(attributes: str, cells: str, extra: str = "") -> str:
+    return (
+        f'<GeneralRegressionModel functionName="classification" {attributes}>{schema()}{extra}'
+        '<ParameterList><Parameter name="p0"/><Parameter name="p1"/><Parameter name="p2"/></ParameterList>'
+        '<FactorList><Predictor name="k"/></FactorList><CovariateList><Predictor name="x"/></CovariateList>'
+        '<PPMatrix><PPCell value="2" predictorName="x" parameterName="p1"/><PPCell value="red" predictorName="k" parameterName="p2"/></PPMatrix>'
+        f"<ParamMatrix>{cells}</ParamMatrix></GeneralRegressionModel>"
+    )
+
+
+def test_general_regression_of_two_and_of_more_categories() -> None:
+    cells = '<PCell targetCategory="b" parameterName="p0" beta="0.5"/><PCell targetCategory="b" parameterName="p1" beta="-1"/><PCell targetCategory="b" parameterName="p2" beta="2"/>'
+    two = document(general('modelType="generalizedLinear" linkFunction="logit"', cells), classes=("a", "b"))
+    sums = [0.5 - 1 + 2, 0.5 - 4]
+    expected(two, "probability_b", [1 / (1 + math.exp(-s)) for s in sums])
+    more = cells + '<PCell targetCategory="c" parameterName="p0" beta="1"/>'
+    three = document(general('modelType="multinomialLogistic" targetReferenceCategory="a"', more))
+    total = [1 + math.exp(s) + math.e for s in sums]
+    expected(three, "probability_c", [math.e / t for t in total])
+    expected(three, "probability_a", [1 / t for t in total])
+
+
+def inner_tree(low: str, high: str, name: str = "", function: str = "regression") -> str:
+    declared = (
+        output(f'name="{name}" feature="predictedValue" dataType="double" isFinalResult="false"')
+        if name
+        else ""
+    )
+    ways = [(p, Leaf([], score)) for p, score in zip(less("x", 0.0), (low, high), strict=True)]
+    return tree(Split(ways), function, output=declared, target=False)  # type: ignore[arg-type]
+
+
+def mining(method: str, segments: list[tuple[str, str]], extra: str = "", attributes: str = "") -> str:
+    inner = "".join(
+        f'<Segment id="s{k}">{condition}{model}</Segment>' for k, (condition, model) in enumerate(segments)
+    )
+    return (
+        f'<MiningModel functionName="regression" {attributes}>{schema()}{extra}'
+        f'<Segmentation multipleModelMethod="{method}">{inner}</Segmentation></MiningModel>'
+    )
+
+
+def linear(name: str, coefficient: float, intercept: float = 0.0) -> str:
+    return (
+        f'<RegressionModel functionName="regression"><MiningSchema><MiningField name="{name}"/></MiningSchema>'
+        f'<RegressionTable intercept="{intercept}"><NumericPredictor name="{name}" coefficient="{coefficient}"/></RegressionTable></RegressionModel>'
+    )
+
+
+def test_a_chain_reads_what_an_earlier_segment_said() -> None:
+    chain = mining(
+        "modelChain", [("<True/>", inner_tree("3", "5", "first")), ("<True/>", linear("first", 2.0, 1.0))]
+    )
+    expected(document(chain, numeric=True), "predicted_t", [7.0, 11.0])
+
+
+def test_the_last_segment_of_a_chain_that_applies_is_the_result() -> None:
+    chain = mining(
+        "modelChain", [("<True/>", linear("x", 1.0)), (simple("x", "greaterThan", 0), linear("x", 10.0))]
+    )
+    expected(document(chain, numeric=True), "predicted_t", [-1.0, 20.0])
+
+
+def test_the_first_segment_that_applies_is_selected() -> None:
+    choice = mining(
+        "selectFirst",
+        [(simple("x", "greaterThan", 0), linear("x", 1.0)), (simple("y", "lessThan", 1), linear("x", 5.0))],
+    )
+    expected(document(choice, numeric=True), "predicted_t", [-5.0, 2.0])
+    with pytest.raises(PredictError, match="rows 0"):
+        results(document(choice, numeric=True), [{"x": -1.0, "y": 2.0, "k": "red"}])
+
+
+@pytest.mark.parametrize(
+    ("method", "values"),
+    [
+        ("sum", [-1.0 + 0.0, 2.0 + 30.0 + 6.0]),
+        ("average", [-0.5, 38.0 / 3]),
+        ("max", [0.0, 30.0]),
+        ("median", [-0.5, 6.0]),
+    ],
+)
+def test_segments_that_do_not_apply_do_not_count(method: str, values: list[float]) -> None:
+    segments = [
+        ("<True/>", linear("x", 1.0)),
+        ("<True/>", linear("y", 10.0)),
+        (simple("x", "greaterThan", 0), linear("y", 2.0)),
+    ]
+    expected(document(mining(method, segments), numeric=True), "predicted_t", values)
+
+
+def test_segments_without_a_prediction_are_skipped_where_the_document_says_so() -> None:
+    segments = [("<True/>", linear("x", 1.0)), ("<True/>", linear("y", 10.0))]
+    text = document(mining("sum", segments), numeric=True)
+    rows = [{"x": None, "y": 2.0, "k": "red"}]
+    with pytest.raises(PredictError):
+        results(text, rows)
+    skipping = text.replace(
+        'multipleModelMethod="sum"', 'multipleModelMethod="sum" missingPredictionTreatment="skipSegment"'
+    )
+    expected(skipping, "predicted_t", [20.0], rows)
+
+
+def test_votes_of_weighted_segments() -> None:
+    trees = [
+        tree(Split([(p, Leaf([], s)) for p, s in zip(less("x", 0.0), pair, strict=True)]), target=False)
+        for pair in ("ab", "bb", "cc")
+    ]
+    text = document(ensemble(trees, "weightedMajorityVote", weights=(0.5, 0.2, 0.3)))
+    expected(text, "predicted_t", ["a", "b"])
+    expected(text, "probability_b", [0.2, 0.7])
+
+
+def test_an_isolation_forest_scores_by_its_mean_depth() -> None:
+    inner = mining("average", [("<True/>", inner_tree("2", "6")), ("<True/>", inner_tree("4", "8"))])
+    text = document(
+        f'<AnomalyDetectionModel functionName="regression" algorithmType="iforest" sampleDataSize="256">{schema()}{inner}</AnomalyDetectionModel>',
+        numeric=True,
+    )
+    mean = 2 * (math.log(255) + 0.5772156649015329) - 2 * 255 / 256
+    expected(text, "predicted_t", [2 ** (-3 / mean), 2 ** (-7 / mean)])
+
+
+@pytest.mark.parametrize(
+    ("target", "values"),
+    [('rescaleFactor="2" rescaleConstant="1"', [-1.0, 5.0]), ('min="0"', [0.0, 2.0]), ('max="1.5" castInteger="round"', [-1.0, 2.0]),
+     ('castInteger="floor" rescaleFactor="0.4"', [-1.0, 0.0]), ('castInteger="ceiling" rescaleFactor="0.4"', [0.0, 1.0])],
+)  # fmt: skip
+def test_targets(target: str, values: list[float]) -> None:
+    model = linear("x", 1.0).replace(
+        "</MiningSchema>",
+        f'<MiningField name="t" usageType="target"/></MiningSchema><Targets><Target field="t" {target}/></Targets>',
+    )
+    expected(document(model, numeric=True), "predicted_t", values)
+
+
+def test_sums_of_a_float_context_are_of_floats() -> None:
+    values = ("0.1", "0.2", "0.7", "3.3")
+    trees = [
+        tree(Leaf([], v), "regression", target=False, attributes='x-mathContext="float"') for v in values
+    ]
+    text = document(ensemble(trees, "sum", "regression"), numeric=True).replace(
+        '<MiningModel functionName="regression"',
+        '<MiningModel functionName="regression" x-mathContext="float"',
+    )
+    total = np.float32(0)
+    for v in values:
+        total = total + np.float32(v)
+    expected(text, "predicted_t", [float(total)] * 2)
+    assert float(total) != sum(map(float, values))
+
+
+def verified(cell: str) -> str:
+    told = (
+        '<ModelVerification><VerificationFields><VerificationField field="x"/><VerificationField field="t" column="said" precision="1E-3"/></VerificationFields>'
+        f"<InlineTable><row><x>2</x><said>{cell}</said></row></InlineTable></ModelVerification>"
+    )
+    model = linear("x", 3.0).replace(
+        "</MiningSchema>", '<MiningField name="t" usageType="target"/></MiningSchema>' + told
+    )
+    return document(model, numeric=True)
+
+
+def test_a_model_is_held_to_its_own_verification() -> None:
+    assert read(verified("6.003")).verified
+    assert not read(document(linear("x", 3.0), numeric=True)).verified
+    with pytest.raises(UnprovenModelError, match=r"contradicts its own verification: row 1: t is 6\.1"):
+        read(verified("6.1"))
+
+
+MODELS_REFUSED = [
+    ("<TimeSeriesModel functionName='timeSeries'/>", "TimeSeriesModel"),
+    (
+        tree(Leaf([("a", 1)])).replace("<True/>", '<True/><Regression functionName="regression"/>'),
+        "Regression",
+    ),
+    (tree(Leaf([("a", 1)]), attributes='missingValueStrategy="weightedConfidence"'), "weightedConfidence"),
+    (tree(Leaf([("a", 1)]), attributes='isScorable="false"'), "must not be scored"),
+    (ensemble([tree(Leaf([("a", 1)]))], "selectAll"), "selectAll"),
+    (ensemble([tree(Leaf([("a", 1)]))], "sum"), "sum"),
+    (
+        tree(Leaf([], "a"), output=output('name="p" feature="probability" value="a"')),
+        "asks for a probability",
+    ),
+    (tree(Leaf([("a", 1)]), output=output('name="w" feature="warning"')), "'warning'"),
+    (tree(Leaf([("a", 1)]), attributes='x-mathContext="decimal"'), "decimal"),
+]
+
+
+@pytest.mark.parametrize(("model", "reason"), MODELS_REFUSED)
+def test_what_is_not_known_is_refused_by_name(model: str, reason: str) -> None:
+    with pytest.raises(UnprovenModelError, match=reason):
+        read(document(model))
+
+
+def test_trees_are_walked_alike_with_and_without_machine_code() -> None:
+    runtime = read(
+        document(
+            ensemble(
+                [
+                    tree(Split([(p, Leaf([("a", k), ("b", 3)])) for p in less("xy"[k % 2], k / 7)]))
+                    for k in range(1, 9)
+                ],
+                "average",
+            )
+        )
+    )
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2))
+    x[rng.random(x.shape) < 0.1] = np.nan
+    forest = runtime_forest(runtime)
+    tests, values = forest.tests, rng.random((40, 2))
+    assert (tree_kernels.find_leaves(x, tests) == tree_kernels.find_leaves_numpy(x, tests)).all()
+    weights = rng.random(len(tests.roots))
+    one, other = (
+        tree_kernels.sum_leaves(x, tests, values, weights),
+        tree_kernels.sum_leaves_numpy(x, tests, values, weights),
+    )
+    assert (one == other).all()
+
+
+def runtime_forest(runtime: PmmlRuntime) -> Any:
+    """The forest inside a runtime, found where its score function keeps it."""
+    plan = runtime._plan
+    assert plan is not None
+    cells = [c.cell_contents for c in plan.scorer.score.__closure__ or ()]
+    return next(c.forest for c in cells if hasattr(c, "forest"))

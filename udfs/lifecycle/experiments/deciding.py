@@ -1,0 +1,149 @@
+"""From evidence to what to do: go on, roll back, or promote, with the evidence that says so.
+
+The probability of any wrong decision is at most `alpha`, however often it is asked: half of it is for
+promotion, the other half is shared evenly (Bonferroni) by harm to the primary metric, to each guardrail, and
+a mismatch of shares. The decision is a function of the state alone: a state that is restored decides the
+same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import ExperimentError
+from udfs.lifecycle.evidence.share_mismatch import ShareTest
+from udfs.lifecycle.experiments.assignment import treatment_share
+from udfs.lifecycle.experiments.declaration import Experiment, Metric
+from udfs.lifecycle.experiments.measured import (
+    Measure,
+    QuantileMeasure,
+    Verdict,
+    add_to,
+    measure_for,
+)
+
+VERSION = 1
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """`step` of the ramp to be in from now on. `metric` and `evidence` name what decided, or what is
+    known."""
+
+    action: Literal["continue", "roll_back", "promote"]
+    step: int
+    metric: str
+    evidence: str
+    entities: int
+
+
+class ExperimentState(msgspec.Struct):
+    """What a controller keeps of an experiment. `decided` is final once it is there."""
+
+    primary: Measure
+    guardrails: dict[str, Measure]
+    shares: ShareTest
+    version: int = VERSION
+    step: int = 0
+    entities: int = 0
+    treated_in_step: int = 0
+    decided: Decision | None = None
+
+
+def begin(experiment: Experiment) -> ExperimentState:
+    """Nothing measured yet."""
+    margin = -experiment.smallest if experiment.promote_if_not_worse else 0.0
+    rest = (experiment.burn_in, max(experiment.most_entities // 4, 1))
+    return ExperimentState(
+        measure_for(experiment.primary, margin, *rest),
+        {metric.name: measure_for(metric, 0.0, *rest) for metric in experiment.guardrails},
+        ShareTest(),
+    )
+
+
+def write_state(state: ExperimentState) -> bytes:
+    """Msgpack with its version."""
+    return msgspec.msgpack.encode(state)
+
+
+def read_state(data: bytes) -> ExperimentState:
+    """What `write_state` wrote. Raises `ExperimentError` for other bytes and for a newer version."""
+    try:
+        state = msgspec.msgpack.decode(data, type=ExperimentState)
+    except msgspec.MsgspecError as e:
+        raise ExperimentError(f"this is no state of an experiment: {e}") from None
+    if state.version > VERSION:
+        raise ExperimentError(f"the state is of version {state.version}, this release reads up to {VERSION}")
+    return state
+
+
+def decide(
+    experiment: Experiment,
+    state: ExperimentState,
+    treated: NDArray[np.bool_],
+    outcomes: Mapping[str, NDArray[np.float64]],
+) -> Decision:
+    """Take in entities that were assigned at the state's step, each once, and say what to do.
+
+    `treated` of shape (n,); `outcomes`: metric name -> values (n,), NaN where an entity has none. After a
+    final decision nothing is taken in and the decision stays. Raises `ExperimentError` where the primary
+    metric is missing, lengths differ, or values do not fit their metric.
+    """
+    if state.decided is not None:
+        return state.decided
+    if experiment.primary.name not in outcomes:
+        raise ExperimentError(f"the outcomes lack the primary metric {experiment.primary.name!r}")
+    if wrong := sorted(name for name, values in outcomes.items() if len(values) != len(treated)):
+        raise ExperimentError(f"{wrong[0]} has {len(outcomes[wrong[0]])} values of {len(treated)} entities")
+    share = treatment_share(experiment, state.step)
+    count = int(treated.sum())
+    state.entities += len(treated)
+    state.treated_in_step += count
+    state.shares.add(
+        {"control": len(treated) - count, "treatment": count}, {"control": 1 - share, "treatment": share}
+    )
+    add_to(state.primary, experiment.primary, treated, outcomes[experiment.primary.name], share)
+    for metric in experiment.guardrails:
+        if metric.name in outcomes:
+            add_to(state.guardrails[metric.name], metric, treated, outcomes[metric.name], share)
+    return _judged(experiment, state)
+
+
+def _judged(experiment: Experiment, state: ExperimentState) -> Decision:
+    harm_alpha = experiment.alpha / 2 / (2 + len(experiment.guardrails))
+    if state.shares.highest >= -math.log(harm_alpha):
+        said = f"arms have {state.shares.counts} entities where {state.shares.shares} are declared"
+        return _final(state, "roll_back", "shares", f"{said}: evidence e^{state.shares.highest:.2f}")
+    primary = _verdict(state.primary, experiment.primary, harm_alpha, experiment.alpha / 2)
+    if primary.harm:
+        return _final(state, "roll_back", experiment.primary.name, primary.evidence)
+    for metric in experiment.guardrails:
+        found = _verdict(state.guardrails[metric.name], metric, harm_alpha, experiment.alpha / 2)
+        if found.harm:
+            return _final(state, "roll_back", metric.name, found.evidence)
+    if primary.gain:
+        return _final(state, "promote", experiment.primary.name, primary.evidence)
+    if state.entities >= experiment.most_entities:
+        said = f"{experiment.most_entities} entities without evidence of a gain; {primary.evidence}"
+        return _final(state, "roll_back", "end", said)
+    if state.treated_in_step >= experiment.step_entities and state.step + 1 < len(experiment.ramp):
+        state.step, state.treated_in_step = state.step + 1, 0
+    return Decision("continue", state.step, experiment.primary.name, primary.evidence, state.entities)
+
+
+def _verdict(measure: Measure, metric: Metric, harm_alpha: float, gain_alpha: float) -> Verdict:
+    if isinstance(measure, QuantileMeasure):
+        return measure.verdict(metric, harm_alpha)
+    return measure.verdict(metric, harm_alpha, gain_alpha)
+
+
+def _final(
+    state: ExperimentState, action: Literal["roll_back", "promote"], metric: str, evidence: str
+) -> Decision:
+    state.decided = Decision(action, state.step, metric, evidence, state.entities)
+    return state.decided

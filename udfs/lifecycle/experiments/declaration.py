@@ -1,0 +1,149 @@
+"""An experiment as it is declared, in TOML or Python."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from typing import Literal
+
+import msgspec
+
+from schemas.errors import ExperimentError
+
+
+class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an entity gets: one of a model's version, a plan by name, and a candidate that only shadows."""
+
+    model: str = ""
+    version: int = 0
+    plan: str = ""
+    shadow: str = ""
+
+
+class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is measured by entity.
+
+    `bounded`: values lie in [low, high], and the betting test judges them; `mean`: values without bounds, by
+    asymptotic confidence sequences; `quantile`: the q-quantile of a duration in ms, by its confidence
+    sequences. `tolerance` is the difference for the worse that is not yet harm, in the metric's units.
+    """
+
+    name: str
+    kind: Literal["bounded", "mean", "quantile"] = "bounded"
+    better: Literal["higher", "lower"] = "higher"
+    low: float = 0.0
+    high: float = 1.0
+    q: float = 0.99
+    tolerance: float = 0.0
+
+
+class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`control` and `treatment` name two of `arms`; the others are for experiments of their own.
+
+    `share`: the treatment's share of entities at the end of the `ramp`, whose steps are parts of it. A step
+    is passed after `step_entities` entities of the treatment without evidence of harm. `alpha`: the
+    probability of any wrong decision: a rollback of what is not worse, or a promotion of what is not better.
+    `smallest`: the difference of the primary metric that matters: with `promote_if_not_worse` a treatment is
+    promoted as soon as it is known not to be worse by more than it, without only once it is known to be
+    better. What is neither after `most_entities` is rolled back.
+    """
+
+    name: str
+    data_type: str
+    entity: str
+    arms: dict[str, Arm]
+    primary: Metric
+    control: str = "control"
+    treatment: str = "treatment"
+    salt: str = ""
+    share: float = 0.5
+    ramp: tuple[float, ...] = (0.02, 0.1, 0.5, 1.0)
+    step_entities: int = 500
+    guardrails: tuple[Metric, ...] = ()
+    alpha: float = 0.05
+    smallest: float = 0.01
+    burn_in: int = 200
+    most_entities: int = 100_000
+    promote_if_not_worse: bool = False
+    attribution_ms: int = 3_600_000
+
+    def __post_init__(self) -> None:
+        for name in ("name", "data_type", "entity"):
+            if not getattr(self, name):
+                raise ExperimentError(f"an experiment needs its {name}")
+        self._check_arms()
+        for what, value in (("share", self.share), ("alpha", self.alpha)):
+            if not 0 < value < 1:
+                raise ExperimentError(f"{self.name}: {what} must lie between 0 and 1, and is {value}")
+        steps = self.ramp
+        if not steps or steps[-1] != 1 or list(steps) != sorted(set(steps)) or steps[0] <= 0:
+            said = f"{self.name}: ramp rises to 1, as in [0.1, 0.5, 1.0], and is {list(steps)}"
+            raise ExperimentError(said)
+        for what in ("step_entities", "most_entities", "burn_in", "attribution_ms"):
+            if getattr(self, what) < 1:
+                raise ExperimentError(f"{self.name}: {what} must be 1 or more, not {getattr(self, what)}")
+        if not (math.isfinite(self.smallest) and self.smallest >= 0):
+            raise ExperimentError(f"{self.name}: smallest must be 0 or more, and is {self.smallest}")
+        names = [metric.name for metric in (self.primary, *self.guardrails)]
+        if len(set(names)) < len(names):
+            raise ExperimentError(f"{self.name}: a metric is named twice among primary and guardrails")
+        for metric in (self.primary, *self.guardrails):
+            _check_metric(self.name, metric)
+        if self.primary.kind == "quantile":
+            raise ExperimentError(f"{self.name}: a quantile can be a guardrail, and not the primary metric")
+
+    def _check_arms(self) -> None:
+        for role in (self.control, self.treatment):
+            if role not in self.arms:
+                known = ", ".join(self.arms)
+                raise ExperimentError(f"{self.name}: there is no arm {role!r}; arms are {known}")
+        if self.control == self.treatment:
+            raise ExperimentError(f"{self.name}: control and treatment are the same arm")
+        for title, arm in self.arms.items():
+            if sum(map(bool, (arm.model, arm.plan, arm.shadow))) != 1:
+                raise ExperimentError(f"{self.name}: arm {title!r} must have one of model, plan and shadow")
+            if arm.version < 0 or (arm.version and not arm.model):
+                raise ExperimentError(f"{self.name}: arm {title!r} has a version that belongs to no model")
+
+    @property
+    def own_salt(self) -> str:
+        """What makes its draws independent of other experiments': the salt, else its name."""
+        return self.salt or self.name
+
+
+def _check_metric(name: str, metric: Metric) -> None:
+    where = f"{name}: metric {metric.name!r}"
+    if not metric.name:
+        raise ExperimentError(f"{name}: a metric has no name")
+    if not metric.low < metric.high or not math.isfinite(metric.high - metric.low):
+        raise ExperimentError(f"{where}: low must be below high, and they are {metric.low} and {metric.high}")
+    if not 0 < metric.q < 1:
+        raise ExperimentError(f"{where}: q must lie between 0 and 1, and is {metric.q}")
+    if not (math.isfinite(metric.tolerance) and metric.tolerance >= 0):
+        raise ExperimentError(f"{where}: tolerance must be 0 or more, and is {metric.tolerance}")
+    if metric.kind == "quantile" and metric.better == "higher":
+        raise ExperimentError(f'{where}: of durations the lower is better: say better = "lower"')
+
+
+def read_experiment(text: str | bytes) -> Experiment:
+    """From TOML. Raises `ExperimentError` with what is wrong and where."""
+    try:
+        raw = text.decode() if isinstance(text, bytes) else text
+        return msgspec.convert(tomllib.loads(raw), Experiment)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ExperimentError(f"not TOML: {e}") from None
+    except msgspec.ValidationError as e:
+        raise ExperimentError(f"not an experiment: {e}") from None
+
+
+def write_experiment(experiment: Experiment) -> bytes:
+    """The JSON in which it travels."""
+    return msgspec.json.encode(experiment)
+
+
+def decode_experiment(data: bytes) -> Experiment:
+    """What `write_experiment` wrote. Raises `ExperimentError`."""
+    try:
+        return msgspec.json.decode(data, type=Experiment)
+    except msgspec.MsgspecError as e:
+        raise ExperimentError(f"not an experiment: {e}") from None

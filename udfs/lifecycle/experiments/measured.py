@@ -1,0 +1,139 @@
+"""What is kept of one metric of an experiment, and what it says so far. The unit is the entity."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import ExperimentError
+from udfs.lifecycle.evidence.asymptotic import difference
+from udfs.lifecycle.evidence.betting import BettingTest
+from udfs.lifecycle.evidence.quantiles import quantile_interval
+from udfs.lifecycle.experiments.declaration import Metric
+from udfs.lifecycle.statistics.moments import Moments
+
+Floats = NDArray[np.float64]
+
+DURATIONS = np.concatenate([[0.0], np.geomspace(0.1, 600_000, 512), [np.inf]])
+"""Ends of the bins in which durations (ms) are counted: each is 3.1 % wide."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What one metric says. `evidence` is in words, for people and for the record."""
+
+    harm: bool = False
+    gain: bool = False
+    evidence: str = ""
+
+
+class BoundedMeasure(msgspec.Struct, tag="bounded"):
+    """Two betting tests, on outcomes that are scaled to [0, 1] with higher as better."""
+
+    harm: BettingTest
+    gain: BettingTest
+
+    @classmethod
+    def of(cls, metric: Metric, gain_margin: float) -> BoundedMeasure:
+        """`gain_margin`: the difference that a gain must exceed, in the metric's units."""
+        width = metric.high - metric.low
+        return cls(BettingTest(1, -metric.tolerance / width), BettingTest(-1, gain_margin / width))
+
+    def add(self, metric: Metric, treated: NDArray[np.bool_], values: Floats, share: float) -> None:
+        scaled = (values - metric.low) / (metric.high - metric.low)
+        scaled = scaled if metric.better == "higher" else 1 - scaled
+        self.harm.add(treated, scaled, share)
+        self.gain.add(treated, scaled, share)
+
+    def verdict(self, metric: Metric, harm_alpha: float, gain_alpha: float) -> Verdict:
+        harm, gain = self.harm.highest, self.gain.highest
+        said = f"betting evidence e^{harm:.2f} for harm, e^{gain:.2f} for gain, {self.harm.count} entities"
+        return Verdict(harm >= -math.log(harm_alpha), gain >= -math.log(gain_alpha), f"{metric.name}: {said}")
+
+
+class MeanMeasure(msgspec.Struct, tag="mean"):
+    """Moments of each arm, for an asymptotic confidence sequence of their difference."""
+
+    gain_margin: float
+    burn_in: int
+    expected: int
+    control: Moments = Moments()
+    treatment: Moments = Moments()
+
+    def add(self, treated: NDArray[np.bool_], values: Floats) -> None:
+        self.control = self.control.merged(Moments.of(values[~treated]))
+        self.treatment = self.treatment.merged(Moments.of(values[treated]))
+
+    def verdict(self, metric: Metric, harm_alpha: float, gain_alpha: float) -> Verdict:
+        # one side of an interval at 2 alpha is wrong with probability alpha
+        low, high = self._interval(2 * harm_alpha)
+        low_gain, high_gain = self._interval(2 * gain_alpha)
+        if metric.better == "higher":
+            harm, gain = high < -metric.tolerance, low_gain > self.gain_margin
+        else:
+            harm, gain = low > metric.tolerance, high_gain < -self.gain_margin
+        return Verdict(harm, gain, f"{metric.name}: the difference lies between {low:.4g} and {high:.4g}")
+
+    def _interval(self, alpha: float) -> tuple[float, float]:
+        level = min(alpha, 0.5)
+        return difference(self.control, self.treatment, level, burn_in=self.burn_in, expected=self.expected)
+
+
+class QuantileMeasure(msgspec.Struct, tag="quantile"):
+    """Counts of durations of each arm, for confidence sequences of their quantiles."""
+
+    control: list[int] = msgspec.field(default_factory=lambda: [0] * (len(DURATIONS) - 1))
+    treatment: list[int] = msgspec.field(default_factory=lambda: [0] * (len(DURATIONS) - 1))
+
+    def add(self, treated: NDArray[np.bool_], values: Floats) -> None:
+        self.control = (np.array(self.control) + _counts(values[~treated])).tolist()
+        self.treatment = (np.array(self.treatment) + _counts(values[treated])).tolist()
+
+    def verdict(self, metric: Metric, harm_alpha: float) -> Verdict:
+        _, usual = quantile_interval(np.array(self.control), DURATIONS, metric.q, harm_alpha / 2)
+        now, most = quantile_interval(np.array(self.treatment), DURATIONS, metric.q, harm_alpha / 2)
+        found = f"from {now:.4g} to {most:.4g} ms, control's at most {usual:.4g}"
+        said = f"{metric.name}: p{metric.q * 100:g} {found}"
+        return Verdict(now > usual + metric.tolerance, False, said)
+
+
+def _counts(values: Floats) -> NDArray[np.int64]:
+    """Bin i holds what is above its lower and at most its upper end; 0 is in the first."""
+    place = np.searchsorted(DURATIONS[1:-1], values, side="left")
+    return np.bincount(place, minlength=len(DURATIONS) - 1).astype(np.int64)
+
+
+Measure = BoundedMeasure | MeanMeasure | QuantileMeasure
+
+
+def measure_for(metric: Metric, gain_margin: float, burn_in: int, expected: int) -> Measure:
+    """Nothing measured yet."""
+    if metric.kind == "bounded":
+        return BoundedMeasure.of(metric, gain_margin)
+    if metric.kind == "mean":
+        return MeanMeasure(gain_margin, burn_in, expected)
+    return QuantileMeasure()
+
+
+def add_to(
+    measure: Measure, metric: Metric, treated: NDArray[np.bool_], values: Floats, share: float
+) -> None:
+    """Entities with their values, of shape (n,). An entity with NaN has no value of this metric.
+
+    Raises `ExperimentError` for infinite values, for bounded ones out of bounds, and for negative durations.
+    """
+    there = ~np.isnan(values)
+    treated, values = treated[there], values[there]
+    if np.isinf(values).any():
+        raise ExperimentError(f"{metric.name} has infinite values: leave them out as NaN, or bound them")
+    match measure:
+        case BoundedMeasure():
+            measure.add(metric, treated, values, share)
+        case MeanMeasure():
+            measure.add(treated, values)
+        case QuantileMeasure():
+            if (values < 0).any():
+                raise ExperimentError(f"{metric.name} has negative durations: give ms from 0 up")
+            measure.add(treated, values)

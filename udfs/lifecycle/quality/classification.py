@@ -1,0 +1,133 @@
+"""Sums of a classifier of two classes: what it predicted, and what came."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import StatisticsError
+
+BINS = 256
+"""Of scores, equally wide on [0, 1]; the error of the area that they cause is reported."""
+CLIP = 1e-15
+"""Scores of 0 and 1 count as this and its complement in the log loss, which would be infinite."""
+
+Floats = NDArray[np.float64]
+
+
+class ClassificationSums(msgspec.Struct):
+    """`positives` and `negatives` are counts by bin of the score (256,), `score_sums` sums of scores by bin.
+
+    `predictions` of which `outcomes` have come; `true_positives` and so on at `threshold`.
+    """
+
+    threshold: float = 0.5
+    predictions: int = 0
+    true_positives: int = 0
+    false_positives: int = 0
+    true_negatives: int = 0
+    false_negatives: int = 0
+    log_loss: float = 0.0
+    squares: float = 0.0
+    positives: np.ndarray = msgspec.field(default_factory=lambda: np.zeros(BINS, np.int64))
+    negatives: np.ndarray = msgspec.field(default_factory=lambda: np.zeros(BINS, np.int64))
+    score_sums: np.ndarray = msgspec.field(default_factory=lambda: np.zeros(BINS))
+
+    def add(self, scores: Floats, outcomes: NDArray[np.bool_], without_outcome: int = 0) -> None:
+        """Scores in [0, 1] with their outcomes, shapes (n,), and how many predictions got none.
+
+        Raises `StatisticsError` for a score outside of [0, 1].
+        """
+        if scores.size and not (scores.min() >= 0 and scores.max() <= 1):  # NaN fails too
+            raise StatisticsError("scores of classes must lie in [0, 1]: give probabilities")
+        outcomes = outcomes.astype(bool)
+        said = scores >= self.threshold
+        self.predictions += scores.size + without_outcome
+        self.true_positives += int((said & outcomes).sum())
+        self.false_positives += int((said & ~outcomes).sum())
+        self.true_negatives += int((~said & ~outcomes).sum())
+        self.false_negatives += int((~said & outcomes).sum())
+        near = np.clip(scores, CLIP, 1 - CLIP)
+        self.log_loss += math.fsum(-np.log(np.where(outcomes, near, 1 - near)))
+        self.squares += math.fsum(np.square(scores - outcomes))
+        place = np.minimum((scores * BINS).astype(np.intp), BINS - 1)
+        self.positives += np.bincount(place[outcomes], minlength=BINS)
+        self.negatives += np.bincount(place[~outcomes], minlength=BINS)
+        self.score_sums += np.bincount(place, weights=scores, minlength=BINS)
+
+    def merge(self, other: ClassificationSums) -> None:
+        """Take in other sums. Raises `StatisticsError` for another threshold."""
+        if self.threshold != other.threshold:
+            raise StatisticsError(f"sums at thresholds {self.threshold} and {other.threshold} do not add up")
+        for name in self.__struct_fields__:
+            if name != "threshold":
+                setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    @property
+    def outcomes(self) -> int:
+        return self.true_positives + self.false_positives + self.true_negatives + self.false_negatives
+
+    def figures(self) -> dict[str, float]:
+        """By name; what is not known is NaN. `coverage`: the share of predictions with an outcome."""
+        n, p = self.outcomes, int(self.positives.sum())
+        said = self.true_positives + self.false_positives
+        area, binned, error = self.area()
+        return {
+            "predictions": float(self.predictions),
+            "outcomes": float(n),
+            "coverage": _ratio(n, self.predictions),
+            "accuracy": _ratio(self.true_positives + self.true_negatives, n),
+            "precision": _ratio(self.true_positives, said),
+            "recall": _ratio(self.true_positives, p),
+            "log_loss": _ratio(self.log_loss, n),
+            "brier": _ratio(self.squares, n),
+            "calibration_error": self.calibration_error(),
+            "auc": area,
+            "auc_binning_error": binned,
+            "auc_standard_error": error,
+        }
+
+    def area(self) -> tuple[float, float, float]:
+        """The area under the ROC curve from binned scores; how far binning can put it off at most; and its
+        standard error by chance.
+
+        Pairs inside one bin count half (as ties do), so that the exact area is at most half of their share
+        away. The standard error is that of Hanley and McNeil, "The meaning and use of the area under a
+        receiver operating characteristic (ROC) curve" (Radiology 143, 1982).
+        """
+        p, n = int(self.positives.sum()), int(self.negatives.sum())
+        if not p or not n:
+            return math.nan, math.nan, math.nan
+        below = np.cumsum(self.negatives) - self.negatives
+        ties = sum(a * b for a, b in zip(self.positives.tolist(), self.negatives.tolist(), strict=True))
+        wins = sum(a * b for a, b in zip(self.positives.tolist(), below.tolist(), strict=True))
+        area = (wins + ties / 2) / (p * n)
+        q1, q2 = area / (2 - area), 2 * area * area / (1 + area)
+        variance = area * (1 - area) + (p - 1) * (q1 - area * area) + (n - 1) * (q2 - area * area)
+        return area, ties / (2 * p * n), math.sqrt(max(variance, 0.0) / (p * n))
+
+    def calibration(self, bins: int = 16) -> list[tuple[int, float, float]]:
+        """(records, mean score, share of positives) of equally wide bins of the score; `bins` divides 256."""
+        shape = (bins, BINS // bins)
+        positives = self.positives.reshape(shape).sum(axis=1)
+        counts = positives + self.negatives.reshape(shape).sum(axis=1)
+        sums = self.score_sums.reshape(shape).sum(axis=1)
+        return [
+            (n, _ratio(s, n), _ratio(p, n))
+            for n, s, p in zip(counts.tolist(), sums.tolist(), positives.tolist(), strict=True)
+        ]
+
+    def calibration_error(self) -> float:
+        """The expected calibration error: the mean distance of score and share over bins, by their records.
+
+        Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", 2015.
+        """
+        apart = sum(n * abs(score - share) for n, score, share in self.calibration() if n)
+        return _ratio(apart, self.outcomes)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan

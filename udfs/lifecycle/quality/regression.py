@@ -1,0 +1,90 @@
+"""Sums of a regression: how far predictions were from what came."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import StatisticsError
+
+ACCURACY = 0.01
+"""The relative error of quantiles."""
+_GROWTH = math.log((1 + ACCURACY) / (1 - ACCURACY))
+
+Floats = NDArray[np.float64]
+
+
+class RegressionSums(msgspec.Struct):
+    """`error_counts`: absolute errors by bin, bin i up to gamma^i with gamma = 1.01 / 0.99; `exact` are those
+    without any. Integer counts in logarithmic bins, as in Masson, Rim and Lee, "DDSketch: a fast and
+    fully-mergeable quantile sketch with relative-error guarantees" (VLDB 2019).
+    """
+
+    predictions: int = 0
+    outcomes: int = 0
+    absolute: float = 0.0
+    squares: float = 0.0
+    signed: float = 0.0
+    exact: int = 0
+    error_counts: dict[int, int] = msgspec.field(default_factory=dict)
+
+    def add(self, predicted: Floats, came: Floats, without_outcome: int = 0) -> None:
+        """Predictions with their outcomes, shapes (n,), and how many predictions got none.
+
+        Raises `StatisticsError` for what is not finite.
+        """
+        off = predicted - came
+        if not np.isfinite(off).all():
+            raise StatisticsError("predictions and outcomes of a regression must be finite")
+        self.predictions += off.size + without_outcome
+        self.outcomes += off.size
+        size = np.abs(off)
+        self.absolute += math.fsum(size)
+        self.squares += math.fsum(np.square(off))
+        self.signed += math.fsum(off)
+        self.exact += int((size == 0).sum())
+        some = size[size > 0]
+        places, counts = np.unique(np.ceil(np.log(some) / _GROWTH).astype(int), return_counts=True)
+        self._count(zip(places.tolist(), counts.tolist(), strict=True))
+
+    def merge(self, other: RegressionSums) -> None:
+        """Take in other sums."""
+        for name in ("predictions", "outcomes", "absolute", "squares", "signed", "exact"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self._count(other.error_counts.items())
+
+    def _count(self, counted: Iterable[tuple[int, int]]) -> None:
+        for place, count in counted:
+            self.error_counts[place] = self.error_counts.get(place, 0) + count
+
+    def error_quantile(self, q: float) -> float:
+        """Of the absolute error, within 1 % of it; NaN where no outcome has come."""
+        if not self.outcomes:
+            return math.nan
+        rank, below = q * (self.outcomes - 1), self.exact
+        if rank < below:
+            return 0.0
+        for place in sorted(self.error_counts):
+            below += self.error_counts[place]
+            if rank < below:
+                return 2 * math.exp(place * _GROWTH) / (1 + math.exp(_GROWTH))
+        return math.nan
+
+    def figures(self) -> dict[str, float]:
+        """By name; what nothing is known about is NaN. `bias` is predicted minus came."""
+        n = self.outcomes or math.nan
+        return {
+            "predictions": float(self.predictions),
+            "outcomes": float(self.outcomes),
+            "coverage": self.outcomes / self.predictions if self.predictions else math.nan,
+            "mae": self.absolute / n,
+            "rmse": math.sqrt(self.squares / n),
+            "bias": self.signed / n,
+            "error_p50": self.error_quantile(0.5),
+            "error_p90": self.error_quantile(0.9),
+            "error_p99": self.error_quantile(0.99),
+        }

@@ -1,0 +1,92 @@
+"""Quality by window and by what is compared: model version, arm, candidate, plan, slice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from schemas.errors import StatisticsError
+from udfs.lifecycle.quality.classification import BINS, ClassificationSums
+from udfs.lifecycle.quality.regression import RegressionSums
+
+VERSION = 1
+QualitySums = ClassificationSums | RegressionSums
+
+
+class QualityKey(msgspec.Struct, frozen=True, order=True, array_like=True):
+    """What sums are of. Empty parts are not told apart; `window`: its start, event time in ms, -1 for all."""
+
+    window: int = -1
+    model: str = ""
+    version: int = 0
+    arm: str = ""
+    candidate: str = ""
+    plan: str = ""
+    slices: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.slices) > 3:
+            raise StatisticsError(f"quality is told apart by up to three slices, not {len(self.slices)}")
+
+
+class Quality(msgspec.Struct):
+    """Sums by key, all of one kind. Parts of several instances or windows add up."""
+
+    sums: dict[QualityKey, QualitySums] = msgspec.field(default_factory=dict)
+
+    def at(self, key: QualityKey, kind: type[QualitySums]) -> QualitySums:
+        """The sums of a key, new ones of `kind` where there are none."""
+        return self.sums.setdefault(key, kind())
+
+    def merge(self, other: Quality) -> None:
+        """Take in other sums. Raises `StatisticsError` where a key's are of another kind."""
+        for key, theirs in other.sums.items():
+            ours = self.sums.get(key)
+            if ours is None:
+                self.sums[key] = read_sums(write_sums(theirs))
+            elif type(ours) is not type(theirs):
+                raise StatisticsError(f"the sums of {key} are of classes in one part, of numbers in another")
+            else:
+                ours.merge(theirs)  # type: ignore[arg-type]
+
+
+class _Kept(msgspec.Struct, array_like=True):
+    version: int
+    kind: str
+    sums: msgspec.Raw
+
+
+_KINDS: dict[str, type[QualitySums]] = {"classes": ClassificationSums, "numbers": RegressionSums}
+
+
+def write_sums(sums: QualitySums) -> bytes:
+    """Msgpack with its version, for state."""
+    kind = "classes" if isinstance(sums, ClassificationSums) else "numbers"
+    inside = msgspec.msgpack.encode(sums, enc_hook=_plain)
+    return msgspec.msgpack.encode(_Kept(VERSION, kind, msgspec.Raw(inside)))
+
+
+def read_sums(data: bytes) -> QualitySums:
+    """What `write_sums` wrote. Raises `StatisticsError` for other bytes and for a newer version."""
+    try:
+        kept = msgspec.msgpack.decode(data, type=_Kept)
+        if kept.version > VERSION or kept.kind not in _KINDS:
+            raise StatisticsError(f"sums {kept.kind!r} of version {kept.version} cannot be read: update")
+        return msgspec.msgpack.decode(kept.sums, type=_KINDS[kept.kind], dec_hook=_array)
+    except (msgspec.MsgspecError, ValueError, TypeError) as e:
+        raise StatisticsError(f"these are no sums of quality: {e}") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [value.dtype.str, value.tobytes()]
+    raise TypeError(f"{type(value).__name__} cannot be written")
+
+
+def _array(kind: type, value: Any) -> Any:
+    dtype, data = msgspec.convert(value, tuple[str, bytes])
+    if kind is not np.ndarray or dtype not in ("<i8", "<f8") or len(data) != 8 * BINS:
+        raise ValueError(f"{dtype} is no array of sums")
+    return np.frombuffer(data, dtype).copy()
