@@ -23,6 +23,7 @@ from udfs.models.sandbox.checking import CheckJob
 from udfs.models.sandbox.processes import Child, ForkServer
 
 _TENSORFLOW = "udfs.models.runtimes.tensorflow.session:configured_tensorflow"
+_TREE_LOOPS = "udfs.models.runtimes.pmml.compiler.tree_kernels:_loops"
 _CHECK = "udfs.models.sandbox.checking:check"
 _ERRORS: Mapping[str, type[ModelError]] = {
     name: kind
@@ -78,6 +79,8 @@ def forked(server: ForkServer, function: str, scratch: Path, announcement: Annou
     modules = [RUNTIMES[name] for name in sorted(types) if name in RUNTIMES]
     if any(".tensorflow." in module for module in modules):
         modules.insert(0, _TENSORFLOW)
+    if any(".pmml." in module for module in modules):
+        modules.append(_TREE_LOOPS)
     return server.fork(function, readable=[str(scratch)], writable=[str(own)], modules=modules)
 
 
