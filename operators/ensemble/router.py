@@ -20,6 +20,7 @@ from operators.type_logs import TypeLogs
 from schemas.errors import ModelError
 from schemas.micro_batch import MicroBatch, decode_micro_batch, encode_micro_batch
 from schemas.model_pb2 import ModelDescriptor
+from schemas.results.records import ModelEvent
 from udfs.ensemble.routing.router import Routed
 from udfs.ensemble.routing.router_spec import RouterSpec
 from udfs.models.descriptor import parse
@@ -51,7 +52,7 @@ class RouterOperator(KeyedCoProcessFunction):
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         came = bytes(value)
         batch, key = decode_micro_batch(came), current_key(ctx)
-        self._ready(key, batch.data_type, ctx)
+        yield from to_rows(self._ready(key, batch.data_type, ctx))
         if self._router.routes(batch.data_type):
             yield from self._waited(key, batch.data_type)
             yield from self._sent(key, self._router.route(batch), batch, came)
@@ -67,27 +68,27 @@ class RouterOperator(KeyedCoProcessFunction):
         except ModelError:
             yield from to_rows([self._router.unreadable(descriptor)])
             return
-        self._ready(key, published.data_type, ctx)
+        yield from to_rows(self._ready(key, published.data_type, ctx))
         yield from to_rows(self._router.publish(descriptor, published))
         yield from self._waited(key, published.data_type)
         self._keep(key)
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
         key, ended = current_key(ctx), ctx.time_domain() == TimeDomain.EVENT_TIME
-        self._ready(key, None, ctx)
+        yield from to_rows(self._ready(key, None, ctx))
         for data_type in self._buffer.data_types():
             yield from self._waited(key, data_type, ended)
         if not ended:
             self._ticks.again(key, ctx.timer_service())
         self._keep(key)
 
-    def _ready(self, key: str, data_type: str | None, ctx: Any) -> None:
+    def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[ModelEvent]:
         self._ticks.start(key, ctx.timer_service())
         for known, log in self._logs.unread(key).items():
             if not self._router.knows(known):
-                self._router.restore(known, log)
+                yield from self._router.restore(known, log)
         if data_type is not None and not self._router.knows(data_type):
-            self._router.restore(data_type, None)
+            yield from self._router.restore(data_type, None)
 
     def _keep(self, key: str) -> None:
         for data_type in self._router.data_types():
