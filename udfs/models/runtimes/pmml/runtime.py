@@ -22,6 +22,7 @@ from udfs.models.runtimes.pmml.inputs import record_inputs
 from udfs.models.runtimes.pmml.samples import sample_columns
 
 _SHOWN = 5  # rows that an error names
+_VALUES = 64  # of each input, to try a model with
 _NOTHING = "a value is missing or not valid, so that the model has no {}"
 
 
@@ -71,6 +72,13 @@ class PmmlRuntime:
         if self._plan is None:
             return None
         return sample_columns(self._plan, self.inputs, count, self.predict)
+
+    @property
+    def valid_values(self) -> dict[str, list[Any]]:
+        """By input, values that occur together in rows with a result; what a process that proxies this model
+        tries it with."""
+        sample = self.sample(_VALUES)
+        return {} if sample is None else {name: column.tolist() for name, column in sample.items()}
 
     def close(self) -> None:
         self._plan = None

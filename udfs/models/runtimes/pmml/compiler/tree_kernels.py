@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -48,22 +47,10 @@ def _loops() -> Any:
     return importlib.import_module(f"{__package__}.tree_loops")
 
 
-def _call(loop: Any, *arguments: Any) -> Any:
-    try:
-        return loop(*arguments)
-    except OSError:  # the machine code was compiled, and could not be kept on disk
-        return _unkept(loop.py_func)(*arguments)
-
-
-@lru_cache(maxsize=2)
-def _unkept(function: Callable[..., Any]) -> Any:
-    return importlib.import_module("numba").njit(function)
-
-
 def find_leaves(x: NDArray[np.float64], tests: Tests) -> NDArray[np.int32]:
     """The leaf of each row `(n, features)` in each tree, `(n, trees)`. NaN is missing."""
     loops = _loops()
-    return find_leaves_numpy(x, tests) if loops is None else _call(loops.leaves, x, *tests.arrays())
+    return find_leaves_numpy(x, tests) if loops is None else loops.leaves(x, *tests.arrays())
 
 
 def sum_leaves(x: NDArray[np.float64], tests: Tests, values: NDArray, weights: NDArray) -> NDArray:
@@ -72,7 +59,7 @@ def sum_leaves(x: NDArray[np.float64], tests: Tests, values: NDArray, weights: N
     if loops is None:
         return sum_leaves_numpy(x, tests, values, weights)
     out = np.zeros((len(x), values.shape[1]), values.dtype)
-    _call(loops.sums, x, *tests.arrays(), values, weights, out)
+    loops.sums(x, *tests.arrays(), values, weights, out)
     return out
 
 

@@ -1,7 +1,7 @@
 """The loops over rows and trees as machine code. Imported where trees are walked and numba is installed.
 
-Numba compiles a loop at its first call and keeps the machine code on disk beside this file, or in the user's
-cache; where neither may be written each process compiles anew.
+Numba compiles them at import and keeps the machine code on disk beside this file, or in the user's cache;
+where neither may be written each process that imports this compiles anew.
 """
 
 from __future__ import annotations
@@ -12,12 +12,22 @@ from typing import Any
 import numba
 import numpy as np
 
+_TESTS = (
+    "int8[::1], int32[::1], float64[::1], int32[::1], int32[::1], int32[::1], int32[::1], "
+    "float64[::1], int64[::1]"
+)
 
-def _compiled(loop: Callable[..., Any]) -> Any:
-    try:
-        return numba.njit(loop, cache=True)
-    except RuntimeError:  # there is no folder in which machine code may be kept
-        return numba.njit(loop)
+
+def _compiled(*signatures: str) -> Callable[[Callable[..., Any]], Any]:
+    """Compile for these argument types now, so that processes forked later have the machine code, too."""
+
+    def compile_now(loop: Callable[..., Any]) -> Any:
+        try:
+            return numba.njit(list(signatures), cache=True)(loop)
+        except (RuntimeError, OSError):  # there is no folder in which machine code may be kept
+            return numba.njit(list(signatures))(loop)
+
+    return compile_now
 
 
 @numba.njit(inline="always")
@@ -45,7 +55,7 @@ def _walk(x, operators, asks, constants, yes, no, unknown, sets, bounds, at):  #
     return -1 - at
 
 
-@_compiled
+@_compiled(f"int32[:, ::1](float64[:, ::1], {_TESTS})")
 def leaves(x, operators, asks, constants, yes, no, unknown, roots, sets, bounds):  # noqa: PLR0917
     out = np.empty((x.shape[0], roots.shape[0]), np.int32)
     for tree in range(roots.shape[0]):
@@ -56,7 +66,9 @@ def leaves(x, operators, asks, constants, yes, no, unknown, roots, sets, bounds)
     return out
 
 
-@_compiled
+@_compiled(
+    *(f"void(float64[:, ::1], {_TESTS}, {t}[:, ::1], {t}[::1], {t}[:, ::1])" for t in ("float64", "float32"))
+)
 def sums(x, operators, asks, constants, yes, no, unknown, roots, sets, bounds, values, weights, out):  # noqa: PLR0917
     for tree in range(roots.shape[0]):
         for row in range(x.shape[0]):
