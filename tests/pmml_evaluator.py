@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 Row = Mapping[str, Any]
 _COMPARE = {
     "equal": lambda a, b: a == b,
@@ -38,7 +40,8 @@ def evaluate(text: str | bytes, row: Row) -> Result:
     """The result of the document's first model for one row; None and absent mean missing."""
     root = _parsed(text)
     model = next(e for e in root if e.tag.endswith("Model"))
-    filled = dict(row)
+    kinds = {f.get("name"): f.get("dataType") for f in root.findall("DataDictionary/DataField")}
+    filled = {n: np.float32(v) if kinds.get(n) == "float" and v is not None else v for n, v in row.items()}
     for mining_field in model.findall("MiningSchema/MiningField"):
         name, replacement = mining_field.get("name"), mining_field.get("missingValueReplacement")
         if filled.get(name) is None and replacement is not None:
@@ -59,7 +62,9 @@ def _parsed(text: str | bytes) -> ET.Element:
 
 def _typed(row: Row, name: str | None, text: str, root: ET.Element) -> Any:
     kinds = {f.get("name"): f.get("dataType") for f in root.findall("DataDictionary/DataField")}
-    return float(text) if kinds.get(name) in ("double", "float", "integer") else text
+    if kinds.get(name) == "float":
+        return np.float32(text)
+    return float(text) if kinds.get(name) in ("double", "integer") else text
 
 
 def _model(model: ET.Element, row: Row) -> Result:
@@ -110,6 +115,8 @@ def predicate(element: ET.Element, row: Row) -> bool | None:  # noqa: PLR0911 - 
     if value is None:
         return None
     constant: Any = element.get("value", "")
+    if isinstance(value, np.float32):  # a float field is compared with floats
+        return bool(_COMPARE[operator](value, np.float32(constant)))
     if isinstance(value, bool):
         return _COMPARE[operator](value, constant == "true")
     return _COMPARE[operator](value, constant if isinstance(value, str) else float(constant))

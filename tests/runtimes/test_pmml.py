@@ -182,6 +182,27 @@ def test_regression_forests_are_scored_as_the_standard_says(
     compare(document(ensemble(children, method, "regression", extra=targets), numeric=True), rows)
 
 
+near = st.sampled_from([None, -0.1, -0.10000000149011612, 0.1, 0.10000000149011612, 0.1000000001, 0.0, 2.0])
+near_rows = st.lists(
+    st.fixed_dictionaries({"x": near, "y": near, "k": st.sampled_from([None, *CATEGORIES])}),
+    min_size=1,
+    max_size=12,
+)
+
+
+@bounded
+@given(classifying, strategies, last, near_rows)
+def test_float_fields_are_compared_as_floats(top: Split, strategy: str, none_true: str, rows: Rows) -> None:
+    text = document(tree(top, output=OUTPUT, attributes=attributes(strategy, none_true)))
+    double = 'optype="continuous" dataType="double"/>'
+    for name in "xy":
+        text = text.replace(
+            f'<DataField name="{name}" {double}',
+            f'<DataField name="{name}" {double}'.replace("double", "float"),
+        )
+    compare(text, rows)
+
+
 @pytest.mark.parametrize("operator", ["and", "or", "xor", "surrogate"])
 @pytest.mark.parametrize("strategy", ["none", "nullPrediction"])
 def test_compound_predicates_are_scored_as_the_standard_says(operator: str, strategy: str) -> None:
