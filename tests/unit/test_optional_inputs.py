@@ -10,11 +10,11 @@ from typing import Any
 import fastavro
 import numpy as np
 import pytest
-from schemas.block import Block
 
 from schemas.codecs.avro_codec import AvroCodec
 from schemas.codecs.base import Codec
 from schemas.codecs.json_codec import JsonCodec
+from schemas.micro_batch import MicroBatch
 from schemas.tensors import DType, Input
 from tests.pmml_documents import Leaf, Split, document, less, tree
 from udfs.models.descriptor import build, parse
@@ -88,7 +88,7 @@ def test_a_model_with_a_rule_for_missing_values_scores_them_and_refuses_only_wha
     payloads = [json.dumps(rest | record).encode() for record in records]
     count = len(payloads)
     zeros = [0] * count
-    block = Block("d", "s", tuple(payloads), tuple(zeros), tuple(range(count)), tuple(zeros))
+    block = MicroBatch("d", "s", tuple(payloads), tuple(zeros), tuple(range(count)), tuple(zeros))
     done = score(block, model, JsonCodec(), True)
     lines = {
         row: json.loads(line)["millrace"]
