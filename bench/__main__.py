@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import features_run, peers, profile, report, serving, speculate
+from bench import features_run, peers, profile, report, scale, serving, speculate
 from bench.plan import BenchError, Plan
 from bench.race import CASES, RaceSpec
 from bench.subjects import JobSpec
@@ -53,6 +53,8 @@ def _command(options: argparse.Namespace) -> Callable[[KafkaBroker, Plan, Path],
         race = RaceSpec(options.slots)
         cases = [options.case] if options.case else list(CASES)
         return lambda broker, plan, folder: speculate.speculate(broker, plan, folder, race, cases)
+    if options.command == "scale":
+        return scale.scale
     if options.command == "peers":
         peers.install(report.say)
         return peers.peers
@@ -74,6 +76,7 @@ def _options() -> argparse.Namespace:
     commands.add_parser("serving", parents=[shared], help="the jobs against a bare Kafka loop")
     commands.add_parser("peers", parents=[shared], help="Quix Streams and Bytewax at the same work")
     commands.add_parser("features", parents=[shared], help="the feature jobs, Redis, state and freshness")
+    commands.add_parser("scale", parents=[shared], help="shares and throughput of 1 to 16 instances")
     race = commands.add_parser("speculate", parents=[shared], help="models that race for each record")
     race.add_argument("--case", choices=list(CASES), help="one alone: all well, one stuck, one slow")
     race.add_argument(

@@ -8,7 +8,7 @@ from bench.features_job import FeatureJob, Stand
 from bench.features_workload import VIEW, declare, write_history
 from bench.plan import BenchError
 from devservices.process import ROOT
-from udfs.io.folder_reader import visible_files
+from udfs.io.folder_files import visible_files
 
 _LIMIT_S = 900
 

@@ -16,7 +16,7 @@ from bench.processes import cpu_seconds
 from bench.throughput import Span, Throughput
 from devservices.process import wait_until
 from schemas.results.records import DeadLetter, decode
-from udfs.io.folder_reader import visible_files
+from udfs.io.folder_files import visible_files
 from udfs.stores.online.redis_reader import RedisReader
 from udfs.stores.stored_views import stored_views
 

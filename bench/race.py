@@ -33,9 +33,13 @@ CASES: dict[Case, dict[str, int]] = {"ok": {}, "stuck": {CANDIDATES[-1]: 5000}, 
 
 @dataclass(frozen=True, slots=True)
 class RaceSpec:
-    """`slots`: where the executor runs, as the job's setting of that name says. One slot a task manager."""
+    """`slots`: where the executor runs, as the job's setting of that name says. One slot a task manager.
+
+    `parallelism`: as in `JobSpec`.
+    """
 
     slots: Literal["shared", "apart"] = "shared"
+    parallelism: int = 1
 
 
 class SpeculateJob(ServingJob):
@@ -44,7 +48,8 @@ class SpeculateJob(ServingJob):
     mark = b'"rule":"mean"'
 
     def __init__(self, topics: Topics, models: Sequence[Path], spec: RaceSpec, folder: Path) -> None:
-        super().__init__(topics, models[0], JobSpec("speculate.py"), 1 if spec.slots == "shared" else 2)
+        job = JobSpec("speculate.py", parallelism=spec.parallelism)
+        super().__init__(topics, models[0], job, 1 if spec.slots == "shared" else 2)
         self._models, self._race = models, spec
         self._drill = folder / f"drill-{topics.prefix}.json"
 
@@ -68,6 +73,4 @@ class SpeculateJob(ServingJob):
             "executors.model-types": json.dumps(["TENSORFLOWSAVED"]),
             "executors.slots": self._race.slots,
             "executors.drill": str(self._drill),
-            # At a parallelism of one, lanes would only cut blocks into smaller ones.
-            "lanes": "1",
         }

@@ -96,11 +96,30 @@ def bare_loop(topics: Topics, model: Path, batch: int) -> Program:
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """Which job: a file of jobs/, `thread` or `process`."""
+    """Which job: a file of jobs/, or a path in the checkout; `thread` or `process`; how many instances.
+
+    Where there is more than one, they are slots of one task manager.
+    """
 
     job: str = "serve.py"
     mode: str = "thread"
     exactly_once: bool = False
+    parallelism: int = 1
+
+    @property
+    def script(self) -> Path:
+        return ROOT / self.job if "/" in self.job else ROOT / "jobs" / self.job
+
+    @property
+    def cluster_settings(self) -> dict[str, str]:
+        if self.parallelism == 1:
+            return {}
+        return {
+            "taskmanager.numberOfTaskSlots": str(self.parallelism),
+            "taskmanager.memory.process.size": "6g",
+            # as many buffers as connections between that many instances want
+            "taskmanager.memory.network.max": "1g",
+        }
 
 
 class ServingJob:
@@ -110,8 +129,8 @@ class ServingJob:
 
     def __init__(self, topics: Topics, model: Path, spec: JobSpec, task_managers: int = 1) -> None:
         self.topics, self._model, self._spec = topics, model, spec
-        self.cluster = StandaloneCluster(task_managers)
-        self._job_id = ""
+        self.cluster = StandaloneCluster(task_managers, spec.cluster_settings)
+        self.job_id = ""
 
     def announcements(self) -> list[bytes]:
         """What is put on the model stream before the job starts."""
@@ -125,10 +144,9 @@ class ServingJob:
         try:
             self.cluster.start()
             self.topics.publish(*self.announcements())
-            job = ROOT / "jobs" / self._spec.job
             flags = [part for name, value in self.settings().items() for part in (f"--{name}", value)]
-            self._job_id = self.cluster.run(job, *flags, parallelism=1)
-            self.cluster.wait_running(self._job_id, READY_S)
+            self.job_id = self.cluster.run(self._spec.script, *flags, parallelism=self._spec.parallelism)
+            self.cluster.wait_running(self.job_id, READY_S)
             self.wait_ready()
         except BaseException:
             self.cluster.close()
@@ -150,9 +168,9 @@ class ServingJob:
         return [process.group for process in processes if process is not None]
 
     def check(self) -> None:
-        state = self.cluster.rest.state(self._job_id)
-        if state in ENDED or (failures := self.cluster.rest.exceptions(self._job_id)):
-            why = failures if state not in ENDED else self.cluster.rest.exceptions(self._job_id)
+        state = self.cluster.rest.state(self.job_id)
+        if state in ENDED or (failures := self.cluster.rest.exceptions(self.job_id)):
+            why = failures if state not in ENDED else self.cluster.rest.exceptions(self.job_id)
             raise BenchError(f"{self._spec} is {state} and failed.\n{why}\n{self.tail()}")
 
     def tail(self) -> str:

@@ -81,7 +81,6 @@ def serve(options: argparse.Namespace, console: Console, work: Path) -> int:
         trained = trained_models(console, bench, options.seed)
         data = read_data(trained)
         feed = Feed(work / "records", data, options.seed)
-        cleanup.callback(feed.close)
         bench.ask("warm_up")
         watch = Watch(work, {one.data_type: one.classes for one in data})
         director = Director(

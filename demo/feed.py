@@ -1,4 +1,4 @@
-"""Write the rows as JSON lines into the watched folder, again and again, a few of them spoiled."""
+"""Write the rows as files of JSON lines into the watched folder, again and again, a few of them spoiled."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -20,8 +19,8 @@ _BAD = -1
 class Sent:
     """What was written for one type: for each line the index of its row, or -1 for a spoiled record.
 
-    A record is known by its place, as results and dead letters state it: `source`, the file below the
-    folder of records, and the number of its line.
+    A record is known by its place: `source`, the folder below that of the records, and its number in all the
+    files there, which `numbered` finds from what results and dead letters state.
     """
 
     data: DataSet
@@ -36,27 +35,37 @@ def encode_row(data: DataSet, row: int) -> bytes:
     return json.dumps({**values, "label": data.labels[row]})[:-1].encode()
 
 
+def numbered(source: str, line: int) -> tuple[str, int]:
+    """The place of the record in this line of a file, which is named by its first record's number.
+
+    >>> numbered("wine/000120.jsonl", 3)
+    ('wine', 123)
+    """
+    folder, _, name = source.partition("/")
+    start = name.split(".", 1)[0]
+    return (folder, int(start) + line) if start.isdecimal() else (source, line)
+
+
 class Feed:
-    """Appends to one file a type; `step` writes what is due."""
+    """A file a type for each batch that is written, there as a whole as soon as its name is."""
 
     def __init__(self, folder: Path, data: Sequence[DataSet], seed: int) -> None:
         self._rng = np.random.default_rng(seed)
         self.sent: dict[str, Sent] = {}
-        self._files: dict[str, BinaryIO] = {}
+        self._folder = folder
         self._rows: dict[str, list[bytes]] = {}
         self._ahead: dict[str, list[int]] = {}
         self.count = 0
         for one in data:
-            source = f"{one.data_type}/{one.data_type}.jsonl"
-            (folder / source).parent.mkdir(parents=True, exist_ok=True)
-            self._files[one.data_type] = (folder / source).open("ab", buffering=0)
-            self.sent[one.data_type] = Sent(one, source)
+            (folder / one.data_type).mkdir(parents=True, exist_ok=True)
+            self.sent[one.data_type] = Sent(one, one.data_type)
             self._rows[one.data_type] = [encode_row(one, row) for row in range(len(one.rows))]
             self._ahead[one.data_type] = []
 
     def write(self, count: int) -> None:
-        """Append `count` records, the types in turn, each batch in one write a file."""
+        """Write `count` records, the types in turn, a file for each type."""
         types = list(self.sent)
+        first = {name: len(sent.rows) for name, sent in self.sent.items()}
         lines: dict[str, list[bytes]] = {name: [] for name in types}
         for _ in range(count):
             name = types[self.count % len(types)]
@@ -64,11 +73,10 @@ class Feed:
             self.count += 1
         for name, batch in lines.items():
             if batch:
-                self._files[name].write(b"\n".join(batch) + b"\n")
-
-    def close(self) -> None:
-        for file in self._files.values():
-            file.close()
+                file = self._folder / name / f"{first[name]:09d}.jsonl"
+                hidden = file.with_name(f".{file.name}")
+                hidden.write_bytes(b"\n".join(batch) + b"\n")
+                hidden.rename(file)
 
     def _line(self, name: str) -> bytes:
         sent, ahead = self.sent[name], self._ahead[name]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from demo.feed import Sent
+from demo.feed import Sent, numbered
 from demo.watch import Result, Version, raw_of
 from schemas.results.records import DeadLetter, Outcome
 from schemas.results.results import DIGEST_DIGITS
@@ -82,9 +82,10 @@ def judge(
                 apart[key] = _told_apart(*key, predictions)
             verdict.told_apart += apart[key]
     for letter in dead:
-        seen[(letter.source, letter.offset)] += 1
-        spoiled = written[letter.source].spoiled if letter.source in written else {}
-        if spoiled.get(letter.offset) != raw_of(letter):
+        source, line = numbered(letter.source, letter.offset)
+        seen[(source, line)] += 1
+        spoiled = written[source].spoiled if source in written else {}
+        if spoiled.get(line) != raw_of(letter):
             verdict.misplaced += 1
             verdict._note(f"{letter.source} line {letter.offset} is a dead letter: {letter.reason}")
     for one in written.values():
@@ -118,7 +119,7 @@ def _row(written: Mapping[str, Sent], source: str, line: int) -> int | None:
 def _check_stamp(
     verdict: Verdict, result: Result, row: int, predictions: Mapping[Version, Prediction]
 ) -> None:
-    own_type = result.source.split("/", 1)[0] == result.data_type
+    own_type = result.source == result.data_type
     prediction = predictions.get((result.data_type, result.version)) if own_type else None
     about = f"{result.source} line {result.line}, stamped {result.data_type} v{result.version},"
     if prediction is None:

@@ -151,7 +151,7 @@ class Show:
             key = (model.data_type, model.version)
             tally, stats = self.watch.tallies.get(key), self.watch.stats.get(key)
             state = self.state(model)
-            used = stats is not None and stats.blocks > 0
+            used = stats is not None and stats.batches > 0
             table.add_row(
                 model.label,
                 about,

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from demo.feed import numbered
 from demo.plan import TARGET
 from schemas.results.records import DeadLetter, EventKind, ModelEvent, ModelToServeStats, Outcome, decode
 from schemas.results.results import read_result
-from udfs.io.folder_reader import visible_files
+from udfs.io.folder_files import visible_files
 
 Version = tuple[str, int]
 """Data type and version."""
@@ -122,14 +123,13 @@ class Watch:
         r = read_result(line)
         self.results.append(
             Result(
-                r.source,
-                r.offset,
+                *numbered(r.source, r.offset),
                 r.data_type,
                 r.version,
                 r.digest,
                 r.outcome,
                 r.scores,
-                r.event_time,
+                r.event_time or 0,
                 visible,
             )
         )
@@ -158,4 +158,4 @@ def raw_of(letter: DeadLetter) -> bytes:
     """The record's bytes."""
     import base64  # noqa: PLC0415
 
-    return base64.b64decode(letter.raw)
+    return base64.b64decode(letter.raw or "")

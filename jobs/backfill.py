@@ -12,12 +12,11 @@ from pyflink.table import StreamTableEnvironment
 from jobs.feature_stores import add_stores, check_stores
 from jobs.running import run
 from jobs.settings.features import BackfillSettings
-from operators.block_row import DEAD_LETTERS
 from operators.features.feature_rows import FEATURE_BLOCK, events_tag
 from operators.features.view_batch import ViewBatch
+from operators.rows import DEAD_LETTERS
 from operators.side_outputs import side_output
-from operators.sinks.folder_sink import add_folder_sink
-from operators.sinks.result_lines import side_view
+from operators.sinks.folder import add_folder_sink
 from operators.sources.history_source import by_stretch, history_events
 from schemas.errors import FeatureError
 from schemas.features.declarations import Declarations
@@ -28,9 +27,7 @@ from udfs.stores.history.events import HistorySpec
 from udfs.stores.history.files import find_files
 
 
-def build(
-    env: StreamExecutionEnvironment, tables: StreamTableEnvironment, settings: BackfillSettings
-) -> None:
+def build(env: StreamExecutionEnvironment, settings: BackfillSettings) -> None:
     """Files to events, events to features, layer by layer; features to the stores."""
     declared = load_declarations(settings.declarations)
     options = (settings.shards, settings.s3, settings.stretch_seconds * 1000)
@@ -45,11 +42,12 @@ def build(
         read = history_events(env, files, history)
         operators.append(read)
         _layer(computed, read, source, settings=settings, history=history, references=references)
+    tables = StreamTableEnvironment.create(env)
     statements = tables.create_statement_set()
     add_stores(tables, statements, computed, declared, settings)
-    letters = side_view(tables, [*operators, *computed], DEAD_LETTERS)
-    add_folder_sink(tables, statements, letters, settings.dead_letters)
     statements.attach_as_datastream()
+    letters = side_output([*operators, *computed], DEAD_LETTERS)
+    add_folder_sink(letters, settings.dead_letters.resolve().as_uri(), "dead-letters")
 
 
 def check(settings: BackfillSettings) -> None:

@@ -7,44 +7,41 @@ import sys
 from dataclasses import dataclass
 
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
-from pyflink.table import StreamTableEnvironment, Table
+from pyflink.table import StreamTableEnvironment
 
 from jobs.feature_stores import add_stores, check_stores
 from jobs.running import run
-from jobs.settings.features import FeatureKafka, FeatureSettings
-from jobs.wiring import connection, direct_spec, folder_reading, reading_ticks
-from operators.block_row import DEAD_LETTERS, KEYED_BLOCK
+from jobs.settings.features import FeatureSettings
+from jobs.wiring import add_sinks, connection, folder_reading
 from operators.features.decode_events import DecodeEvents
 from operators.features.decode_references import DecodeReferences
 from operators.features.event_watermark import timed_events
 from operators.features.feature_rows import EVENT_BLOCK, FEATURE_BLOCK, events_tag, progress_tag
-from operators.features.kafka_decoder import KafkaDecoder
 from operators.features.view_operator import ViewOperator
-from operators.kafka import Delivery, Reading
+from operators.flink_internals import keyed_by_first
 from operators.kafka_check import check_topics, partitions
-from operators.keyed_table import keyed_by_first, keyed_stream
+from operators.key_groups import KeyGroups, key_groups
+from operators.rows import DEAD_LETTERS
 from operators.side_outputs import side_output
-from operators.sinks.folder_sink import add_folder_sink
-from operators.sinks.kafka_sink import add_kafka_sink
-from operators.sinks.result_lines import side_view
-from operators.sources.folder_source import folder_blocks
-from operators.sources.kafka_records import RecordTopics, kafka_blocks
-from schemas.block import PARTITIONS
+from operators.sources.folder import folder_records
+from operators.sources.gathering import DataTypes, micro_batches
+from operators.sources.kafka import Reading, kafka_records
 from schemas.features.declarations import Declarations
 from udfs.features.events.decode_spec import DecodeSpec, ReferenceSpec
 from udfs.features.events.reading import read_references, read_sources
 from udfs.features.events.references import streams_from
 from udfs.features.loading import load_declarations
-from udfs.io.kafka_client import reader_properties
+from udfs.io.delivery import Delivery
 
 
-def build(env: StreamExecutionEnvironment, tables: StreamTableEnvironment, settings: FeatureSettings) -> None:
-    """Raw blocks to events, events to features, layer by layer; features to the stores."""
+def build(env: StreamExecutionEnvironment, settings: FeatureSettings) -> None:
+    """Raw micro-batches to events, events to features, layer by layer; features to the stores."""
+    tables, groups = StreamTableEnvironment.create(env), key_groups(env)
     declared = load_declarations(settings.declarations)
     topics = settings.kafka is not None
     sources, references = read_sources(declared, topics), read_references(declared, topics)
-    decoded, spec = _decoded(env, tables, settings, declared, sources)
-    changes = _changes(tables, settings, references) if references else None
+    decoded, spec = _decoded(env, settings, groups, declared, sources)
+    changes = _batches(env, settings, groups, references, "references") if references else None
     beside = _partitions(settings, references)
     others, computed = [decoded], list[DataStream]()
     for source in sources:
@@ -56,19 +53,10 @@ def build(env: StreamExecutionEnvironment, tables: StreamTableEnvironment, setti
         _Layers(tables, declared, settings, reference, computed).add(decoded, source)
     statements = tables.create_statement_set()
     add_stores(tables, statements, computed, declared, settings)
-    letters = side_view(tables, [*others, *computed], DEAD_LETTERS)
-    if settings.kafka is not None:
-        add_kafka_sink(
-            tables,
-            statements,
-            letters,
-            connection=connection(settings.kafka),
-            topic=settings.kafka.dead_letters,
-            delivery=Delivery(exactly_once=False, prefix=settings.name),
-        )
-    elif settings.folder is not None:
-        add_folder_sink(tables, statements, letters, settings.folder.root / "dead-letters")
     statements.attach_as_datastream()
+    letters = {"dead_letters": side_output([*others, *computed], DEAD_LETTERS)}
+    delivery = Delivery(exactly_once=False, prefix=settings.name)
+    add_sinks(letters, settings.kafka, delivery, settings.folder.root if settings.folder else None)
 
 
 def check(settings: FeatureSettings) -> None:
@@ -77,8 +65,6 @@ def check(settings: FeatureSettings) -> None:
     kafka = settings.kafka
     sources = read_sources(declared, kafka is not None)
     references = read_references(declared, kafka is not None)
-    if kafka is not None and settings.reads_directly:
-        reader_properties(kafka.client)
     if kafka is not None and kafka.check:
         topics = dict.fromkeys(sources.values(), "of the declared sources")
         topics |= dict.fromkeys(references.values(), "of the declared references")
@@ -88,80 +74,42 @@ def check(settings: FeatureSettings) -> None:
 
 def _decoded(
     env: StreamExecutionEnvironment,
-    tables: StreamTableEnvironment,
     settings: FeatureSettings,
+    groups: KeyGroups,
     declared: Declarations,
     sources: dict[str, str],
 ) -> tuple[DataStream, DecodeSpec]:
-    """Events of all sources, by an operator that reads them itself or gets blocks from Flink's source."""
-    # where one instance has all partitions: the fewer blocks a window is cut into, the better
-    alone = settings.readers if settings.reads_directly else env.get_parallelism()
-    known = _partitions(settings, sources) if alone == 1 else {}
+    """Events of all sources."""
+    # where one instance has all partitions
+    known = _partitions(settings, sources) if env.get_parallelism() == 1 else {}
     spec = DecodeSpec(declared, tuple(sources), settings.shards, settings.settle_ms, known)
-    if settings.kafka is not None and settings.reads_directly:
-        topics = {topic: source for source, topic in sources.items()}
-        direct = direct_spec(settings, settings.kafka, topics, settings.readers, settings.settle_ms)
-        decoded = reading_ticks(tables, direct.reading).process(KafkaDecoder(spec, direct), EVENT_BLOCK)
-    else:
-        blocks = _blocks(tables, settings, sources, 1 if alone == 1 else PARTITIONS)
-        decoded = blocks.process(DecodeEvents(spec), EVENT_BLOCK)
+    decoded = _batches(env, settings, groups, sources, "records").process(DecodeEvents(spec), EVENT_BLOCK)
     return decoded.name("decode events").uid("decode").set_buffer_timeout(0).disable_chaining(), spec
 
 
-def _blocks(
-    tables: StreamTableEnvironment, settings: FeatureSettings, sources: dict[str, str], lanes: int
-) -> KeyedStream:
-    """Blocks by source and lane, a partition modulo `lanes`; a folder is one partition."""
-    if settings.kafka is not None:
-        blocks = _kafka_blocks(
-            tables, settings, settings.kafka, sources, start=settings.kafka.start, name="records", lanes=lanes
-        )
-        return keyed_stream(tables, blocks, KEYED_BLOCK, "blocks")
-    assert settings.folder is not None
-    reading = folder_reading(settings.folder, "records", settings.bounded)
-    return keyed_by_first(folder_blocks(tables, reading, settings.max_block, lanes=True), KEYED_BLOCK)
-
-
-def _changes(
-    tables: StreamTableEnvironment, settings: FeatureSettings, references: dict[str, str]
-) -> KeyedStream:
-    """The same of references: of Kafka's topics all that they hold, since any of it may still count."""
-    if settings.kafka is not None:
-        blocks = _kafka_blocks(
-            tables,
-            settings,
-            settings.kafka,
-            references,
-            start="earliest",
-            name="references",
-            lanes=PARTITIONS,
-        )
-        return keyed_stream(tables, blocks, KEYED_BLOCK, "reference-blocks")
-    assert settings.folder is not None
-    reading = folder_reading(settings.folder, "references", settings.bounded)
-    blocks = folder_blocks(tables, reading, settings.max_block, lanes=True, name="reference")
-    return keyed_by_first(blocks, KEYED_BLOCK)
-
-
-def _kafka_blocks(
-    tables: StreamTableEnvironment,
+def _batches(
+    env: StreamExecutionEnvironment,
     settings: FeatureSettings,
-    kafka: FeatureKafka,
-    topics: dict[str, str],
-    *,
-    start: str,
+    groups: KeyGroups,
+    read: dict[str, str],
     name: str,
-    lanes: int,
-) -> Table:
-    return kafka_blocks(
-        tables,
-        connection(kafka),
-        RecordTopics({topic: of for of, topic in topics.items()}),
-        Reading(kafka.group, start, settings.bounded),
-        window_ms=settings.window_ms,
-        lanes=lanes,
-        name=name,
-    )
+) -> KeyedStream:
+    """Micro-batches of sources or references (name -> topic). Of references' topics all that they hold, since
+    any of it may still count, by one instance."""
+    one = 1 if name == "references" else None
+    if settings.kafka is not None:
+        kafka = settings.kafka
+        start = "earliest" if name == "references" else kafka.start
+        reading = Reading(kafka.group, start, settings.bounded)
+        records = kafka_records(
+            env, connection(kafka), list(read.values()), reading, name=name, parallelism=one
+        )
+    else:
+        assert settings.folder is not None
+        place = folder_reading(settings.folder, name, settings.bounded)
+        records = folder_records(env, place, name, parallelism=one)
+    types = DataTypes({topic: of for of, topic in read.items()})
+    return micro_batches(records, types, settings.batch.gathering(settings.mode), name, groups)
 
 
 def _references(changes: KeyedStream, decoded: DataStream, spec: ReferenceSpec) -> DataStream:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from py4j.protocol import Py4JError, Py4JJavaError
 from pyflink.datastream import StreamExecutionEnvironment
-from pyflink.table import StreamTableEnvironment
 
 from jobs.settings.run import RunSettings, S, settings_of
 from jobs.thread_mode import HIDDEN_CAUSE, ON_A_TASK_MANAGER, check_thread_mode
@@ -16,7 +15,7 @@ from operators.environment import FlinkSpec, make_environment, submitted
 from schemas.errors import MillraceError
 from udfs.models.python_holes import check_python
 
-Build = Callable[[StreamExecutionEnvironment, StreamTableEnvironment, S], None]
+Build = Callable[[StreamExecutionEnvironment, S], None]
 
 
 def run(build: Build[S], kind: type[S], arguments: list[str], check: Callable[[S], None]) -> int:
@@ -33,8 +32,8 @@ def run(build: Build[S], kind: type[S], arguments: list[str], check: Callable[[S
         check(settings)
         if not submitted() and _mode(settings) == "thread":
             check_thread_mode()
-        env, tables = make_environment(_flink(settings))
-        build(env, tables, settings)
+        env = make_environment(_flink(settings))
+        build(env, settings)
         env.execute(settings.name)
     except MillraceError as e:
         print(f"error: {e}", file=sys.stderr)

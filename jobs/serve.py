@@ -6,18 +6,16 @@ from __future__ import annotations
 import sys
 
 from pyflink.datastream import StreamExecutionEnvironment
-from pyflink.table import StreamTableEnvironment
 
 from jobs.running import run
 from jobs.settings.serve import ServeSettings
-from jobs.wiring import add_outputs, check_streams, model_stream, scored_stream
-from operators.model_keys import keyed_models
+from jobs.wiring import add_outputs, check_streams, model_stream, record_stream, scored_stream
 
 
-def build(env: StreamExecutionEnvironment, tables: StreamTableEnvironment, settings: ServeSettings) -> None:
-    """Blocks and models meet by data type; each type has one home."""
-    models = keyed_models(model_stream(tables, settings))
-    add_outputs(tables, scored_stream(tables, settings, models, lanes=0), settings)
+def build(env: StreamExecutionEnvironment, settings: ServeSettings) -> None:
+    """Records and models meet by data type; each type has one home."""
+    records, models = record_stream(env, settings, None), model_stream(env, settings).by_data_type()
+    add_outputs(scored_stream(env, settings, records, models, None), settings)
 
 
 if __name__ == "__main__":

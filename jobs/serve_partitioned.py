@@ -6,18 +6,19 @@ from __future__ import annotations
 import sys
 
 from pyflink.datastream import StreamExecutionEnvironment
-from pyflink.table import StreamTableEnvironment
 
 from jobs.running import run
 from jobs.settings.serve import ServeSettings
-from jobs.wiring import add_outputs, check_streams, model_stream, scored_stream
-from operators.model_keys import keyed_models
+from jobs.wiring import add_outputs, check_streams, model_stream, record_stream, scored_stream
+from operators.key_groups import key_groups
 
 
-def build(env: StreamExecutionEnvironment, tables: StreamTableEnvironment, settings: ServeSettings) -> None:
-    """Blocks are keyed by lane and data type, and every lane gets every model: a hot type is spread out."""
-    models = keyed_models(model_stream(tables, settings), settings.lanes)
-    add_outputs(tables, scored_stream(tables, settings, models, lanes=settings.lanes), settings)
+def build(env: StreamExecutionEnvironment, settings: ServeSettings) -> None:
+    """Every instance has every model, and scores what it reads: a hot type is spread out."""
+    groups = key_groups(env)
+    records = record_stream(env, settings, groups)
+    models = model_stream(env, settings).by_instance(groups, "score")
+    add_outputs(scored_stream(env, settings, records, models, groups), settings)
 
 
 if __name__ == "__main__":

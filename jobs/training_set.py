@@ -19,13 +19,12 @@ from udfs.stores.training.labels import keys, result_names, times
 from udfs.stores.training.plan import label_columns, references, sql_types, wanted_of
 
 
-def build(
-    env: StreamExecutionEnvironment, tables: StreamTableEnvironment, settings: TrainingSettings
-) -> None:
+def build(env: StreamExecutionEnvironment, settings: TrainingSettings) -> None:
     """Labels and history to labels with features."""
     columns = sql_types(label_columns(settings.labels, settings.s3))
     wanted = _wanted(settings)
     labels = Labels(settings.url(settings.labels), columns, settings.timestamp, settings.known_at)
+    tables = StreamTableEnvironment.create(env)
     statements = tables.create_statement_set()
     names = result_names([*columns], wanted)
     add_training_set(tables, statements, labels, wanted=wanted, names=names, out=settings.url(settings.out))

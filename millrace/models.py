@@ -89,8 +89,8 @@ def merged(stats: Iterable[ModelToServeStats]) -> list[dict[str, Any]]:
         groups.setdefault((s.data_type, s.name, s.version, s.digest), []).append(s)
     rows = []
     for (data_type, name, version, digest), parts in groups.items():
-        blocks = sum(p.blocks for p in parts)
-        used = [p for p in parts if p.blocks] or parts
+        blocks = sum(p.batches for p in parts)
+        used = [p for p in parts if p.batches] or parts
         rows.append(
             {
                 "data_type": data_type,

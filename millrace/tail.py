@@ -122,6 +122,14 @@ def _show(results: Iterable[bytes], as_json: bool, survey: Survey) -> None:
             typer.echo(compact(line))
 
 
+def _local(ms: int) -> str:
+    """Epoch milliseconds as local time; a time that no calendar has stays a number."""
+    try:
+        return datetime.fromtimestamp(ms / 1000).isoformat(" ", "milliseconds")
+    except (OverflowError, ValueError, OSError):
+        return f"{ms} ms"
+
+
 def compact(line: bytes) -> str:
     """One line for a person: when, what, who, how fast, and where the record stands in its stream."""
     from schemas.results.results import read_result  # noqa: PLC0415
@@ -130,7 +138,7 @@ def compact(line: bytes) -> str:
         r = read_result(line)
     except ValueError as e:
         return f"not a result ({e}): {_printable(line[:80].decode('utf-8', 'replace'))}"
-    when = datetime.fromtimestamp(r.event_time / 1000).isoformat(" ", "milliseconds")
+    when = "-" if r.event_time is None else _local(r.event_time)
     model = f"{r.model} {short(r.version)} {r.digest[:8]}" if r.model else "-"
     scores = " ".join(f"{name}={_score(value)}" for name, value in r.scores.items())
     place = f"{r.source}/{r.partition}@{r.offset}"

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
-from pyflink.table import StreamTableEnvironment
 
 # On a mini cluster, which can lose no machine: without bounds a broken job restarts for ever and looks like
 # a hang. A real cluster's own restart strategy holds.
@@ -24,6 +23,9 @@ BOUNDED_RESTARTS = {
     "restart-strategy.failure-rate.delay": "2 s",
     "slot.request.timeout": "10 s",  # slots are there at once, or their task manager is lost
 }
+
+
+_OWN = "millrace-checkpoints-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def submitted() -> bool:
     return "PYFLINK_GATEWAY_PORT" in os.environ
 
 
-def make_environment(spec: FlinkSpec) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
+def make_environment(spec: FlinkSpec) -> StreamExecutionEnvironment:
     """An environment with the settings that Millrace is measured with."""
     # Thread mode finds pemja through the first `python` on PATH, and Flink's JVM inherits ours.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -74,7 +76,18 @@ def make_environment(spec: FlinkSpec) -> tuple[StreamExecutionEnvironment, Strea
     environment = StreamExecutionEnvironment.get_execution_environment(configuration)
     if spec.parallelism is not None:
         environment.set_parallelism(spec.parallelism)
-    return environment, StreamTableEnvironment.create(environment)
+    return environment
+
+
+def checkpoint_folder(env: StreamExecutionEnvironment) -> str:
+    """Where the job's checkpoints go, where Python can write there too; else an empty string."""
+    configured = env._j_stream_execution_environment.getConfiguration().toMap()
+    folder = str(
+        configured.get("execution.checkpointing.dir") or configured.get("state.checkpoints.dir") or ""
+    )
+    if _OWN in folder:  # gone with this process, while a savepoint of it may live on
+        return ""
+    return folder if folder.startswith(("file:", "s3:")) else ""
 
 
 def _own_folder() -> Path:
@@ -83,6 +96,6 @@ def _own_folder() -> Path:
     Without a folder Flink keeps them in memory, at most 5 MB of an operator's state: a larger model, or
     records that wait for their model, would fail the job.
     """
-    folder = Path(tempfile.mkdtemp(prefix="millrace-checkpoints-"))
+    folder = Path(tempfile.mkdtemp(prefix=_OWN))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

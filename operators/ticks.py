@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pyflink.datastream import TimerService
-from pyflink.datastream.functions import RuntimeContext
 
 # A timer in event time that fires once, when a finite input has ended: timers in processing time
 # never fire then, and what is still held back would be lost without a word.
@@ -15,25 +14,21 @@ class Ticks:
 
     def __init__(self, every_ms: int) -> None:
         self._every_ms = every_ms
-        self._ticking: set[str] = set()
+        self._next: dict[str, int] = {}
 
     def start(self, key: str, timers: TimerService) -> None:
-        """Set the key's timers, unless they are set. After a restart the set is empty: see `again`."""
-        if key not in self._ticking:
-            self._ticking.add(key)
+        """Set the current key's timers, unless they are set. After a restart none is known: see `again`."""
+        if key not in self._next:
             timers.register_event_time_timer(END_OF_INPUT)
-            self.again(timers)
+            self.again(key, timers)
 
-    def again(self, timers: TimerService) -> None:
+    def due(self, key: str, timestamp: int) -> bool:
+        """Whether a timer of this time is the key's tick, and not one set for something else."""
+        return timestamp >= self._next[key]
+
+    def again(self, key: str, timers: TimerService) -> None:
         """Set the current key's next tick."""
         # Aligned, so that a timer that came back with the state and a new one are the same timer.
         every = self._every_ms
-        timers.register_processing_time_timer((timers.current_processing_time() // every + 1) * every)
-
-
-def subtask_of(context: RuntimeContext) -> int:
-    """PyFlink 2.3's thread mode asks Java for a method that Flink 2 moved to the task's info."""
-    java = getattr(context, "_runtime_context", None)
-    if java is None:
-        return context.get_index_of_this_subtask()
-    return java.getTaskInfo().getIndexOfThisSubtask()
+        at = self._next[key] = (timers.current_processing_time() // every + 1) * every
+        timers.register_processing_time_timer(at)

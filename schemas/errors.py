@@ -42,6 +42,10 @@ class StoreError(MillraceError):
     """A feature store refuses what is written or asked, or holds what cannot be read."""
 
 
+class StateError(MillraceError):
+    """What an earlier run or another release left in state, or sent, cannot be read by this one."""
+
+
 class RegistryError(MillraceError):
     """The feature registry does not know a name, or knows something else under it."""
 

@@ -180,7 +180,7 @@ def install() -> None:
                 (JARS / jar.path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(folder / jar.path, JARS / jar.path)
     # A class path is made of whole folders, so a jar of an earlier lock must not stay in one.
-    wanted = {JARS / jar.path for jar in jars}
+    wanted = {JARS / jar.path for jar in jars} | {JARS / "lib" / "millrace-jvm.jar"}  # of scripts/jvm.py
     for stray in set(JARS.rglob("*.jar")) - wanted:
         stray.unlink()
     if missing or not verified:

@@ -9,7 +9,7 @@ import numpy as np
 
 from schemas.plans.plan import Policy
 from schemas.results.answers import Answer, AnswerOutcome, Asked, to_columns
-from udfs.ensemble.policies import BlockAnswers, Decision, decide
+from udfs.ensemble.policies import BatchAnswers, Decision, decide
 
 
 def answer(candidate: str, rows: Sequence[int] | None = None, **columns: Any) -> Answer:
@@ -35,10 +35,10 @@ def block(
     count: int,
     asked: Sequence[Asked | str] = (),
     metrics: Mapping[str, Mapping[str, float]] | None = None,
-) -> BlockAnswers:
+) -> BatchAnswers:
     """The answers, of those `asked` (by default of those that answer)."""
     who = [a if isinstance(a, Asked) else Asked(a) for a in asked or [a.candidate for a in answers]]
-    return BlockAnswers.of(who, count, answers, metrics)
+    return BatchAnswers.of(who, count, answers, metrics)
 
 
 def told(decision: Decision) -> list[tuple[str, str, dict[str, Any]] | str | None]:

@@ -12,7 +12,7 @@ from schemas.errors import LoadError
 from schemas.results.answers import Answer, Asked, Request
 from schemas.results.records import ModelEvent
 from schemas.tensors import Columns
-from tests.serving_fakes import Doubling, block_of, loaded_model
+from tests.serving_fakes import Doubling, batch_of, loaded_model
 from udfs.ensemble.execution.clock import Clock
 from udfs.ensemble.execution.drill import Drill
 from udfs.ensemble.execution.executor import Executor
@@ -35,7 +35,7 @@ class Hands:
 
 
 class Sticking(Doubling):
-    """A block with `STICKS` in it stays in `predict` until the test lets it go."""
+    """A micro-batch with `STICKS` in it stays in `predict` until the test lets it go."""
 
     def __init__(self, add: float = 0.0) -> None:
         super().__init__(add)
@@ -123,11 +123,11 @@ class Bench:
         self.loader, self.hands = loader or Loader(), Hands()
         limits = {"patience_ms": 0, "fence_ms": 500, "max_fenced": 2} | limits
         self.executor = Executor(
-            model_type, self.loader, JsonCodec(), max_block=64, subtask=3,
+            model_type, self.loader, JsonCodec(), max_batch=64, subtask=3,
             limits=CallLimits(**limits), drill=drill, clock=self.hands.clock(),
         )  # fmt: skip
         self.told: list[str] = []
-        self.blocks = 0
+        self.batches = 0
         self.ready: dict[str, list[Answer]] = {}
         if restored:
             self.tell(self.executor.restore("t", stored))
@@ -135,20 +135,20 @@ class Bench:
     def tell(self, notices) -> None:
         self.told += [f"{n.kind} {n.name} {n.version}" for n in notices if isinstance(n, ModelEvent)]
 
-    def announce(self, name: str, version: int = 0, content: bytes = b"", **more) -> None:
+    def publish(self, name: str, version: int = 0, content: bytes = b"", **more) -> None:
         data = content or b"content of %s %d" % (name.encode(), version)
         more = {"model_type": "PMML"} | more
         descriptor = build(data_type="t", name=name, version=version, data=data, **more)
-        self.tell(self.executor.announce(descriptor, parse(descriptor)))
+        self.tell(self.executor.publish(descriptor, parse(descriptor)))
 
     def withdraw(self, name: str = "") -> None:
         descriptor = build(data_type="t", name=name, operation=WITHDRAW)
-        self.tell(self.executor.announce(descriptor, parse(descriptor)))
+        self.tell(self.executor.publish(descriptor, parse(descriptor)))
 
     def serve(self, *names: str, content: bytes = b"") -> None:
         """Announce, and wait until they have been loaded."""
         for name in names:
-            self.announce(name, 1, content)
+            self.publish(name, 1, content)
         self.until(lambda: all(f"served {name} 1" in self.told for name in names))
 
     def until(self, reached) -> None:
@@ -174,12 +174,12 @@ class Bench:
 
     def now(self, *names: str, numbers=(1.0,), rows=None, ms: float = 100, key: str = "0/t") -> list[Answer]:
         """Send a request: what is answered at once."""
-        self.blocks += 1
+        self.batches += 1
         now = int(self.hands.now)
         asked = tuple(Asked(name, rows) for name in names)
-        request = Request(f"b{self.blocks}", "t", now, int(now + ms), asked)
+        request = Request(f"b{self.batches}", "t", now, int(now + ms), asked)
         payloads = [n if isinstance(n, bytes) else b'{"a":%f}' % n for n in numbers]
-        return self.executor.request(key, request, block_of(payloads))
+        return self.executor.request(key, request, batch_of(payloads))
 
     def answers(self, count: int = 1, key: str = "0/t") -> list[Answer]:
         """Wait for so many answers."""

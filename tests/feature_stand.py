@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
 import pyarrow as pa
 from pyflink.datastream import TimeDomain
 
-from operators.block_row import DEAD_LETTERS, row_of
 from operators.features.decode_events import DecodeEvents
 from operators.features.decode_references import DecodeReferences
 from operators.features.feature_rows import HISTORY, events_tag, features_of, progress_tag
 from operators.features.view_operator import ViewOperator
-from schemas.block import Block, pack
+from operators.rows import DEAD_LETTERS
 from schemas.features.declarations import Declarations
+from schemas.micro_batch import MicroBatch, encode_micro_batch
 from schemas.results.records import DeadLetter, decode
+from tests.flink_fakes import KeyedContext
+from tests.output_batches import messages_of
 from udfs.features.events.decode_spec import DecodeSpec, ReferenceSpec
 from udfs.features.events.references import EventStream, streams_from
 from udfs.features.events.view_spec import ViewSpec
@@ -25,50 +27,12 @@ from udfs.features.events.view_spec import ViewSpec
 END = 2**63 - 1
 
 
-class State:
-    """Value, list and map state of the key at hand, as Flink keeps it: outside the operator."""
-
-    def __init__(self, keyed: Keyed, name: str) -> None:
-        self._keyed, self._of = keyed, keyed.states[name]
-
-    def value(self) -> Any:
-        return self._of.get(self._keyed.key)
-
-    def update(self, value: Any) -> None:
-        self._of[self._keyed.key] = value
-
-    def clear(self) -> None:
-        self._of.pop(self._keyed.key, None)
-
-    def add(self, value: Any) -> None:
-        self._of.setdefault(self._keyed.key, []).append(value)
-
-    def _map(self, *names: Any) -> dict[Any, Any]:
-        assert not any(isinstance(n, bytes) for n in names), "Java's byte arrays equal only themselves"
-        return self._of.setdefault(self._keyed.key, {})
-
-    def get(self, name: Any = None) -> Any:
-        return self.value() if name is None else self._map(name).get(name)
-
-    def put(self, name: Any, value: Any) -> None:
-        self._map(name)[name] = value
-
-    def put_all(self, values: Mapping[Any, Any]) -> None:
-        self._map(*values).update(values)
-
-    def remove(self, name: Any) -> None:
-        self._map(name).pop(name, None)
-
-    def keys(self) -> Iterable[Any]:
-        return list(self._map())
-
-
-class Keyed:
+class Keyed(KeyedContext):
     """One keyed function: its own context, timer service and state, across restarts of the function."""
 
     def __init__(self, function: Any) -> None:
-        self.states: dict[str, dict[str, Any]] = defaultdict(dict)
-        self.key, self.watermark, self.clock = "", -(2**63), 0
+        super().__init__()
+        self.watermark, self.clock = -(2**63), 0
         self._timers: dict[bool, set[tuple[int, str]]] = {True: set(), False: set()}
         self.start(function)
 
@@ -101,14 +65,6 @@ class Keyed:
             yield from self._function.on_timer(at, self)
 
     # what operators ask of their contexts
-    def get_state(self, descriptor: Any) -> State:
-        return State(self, descriptor.name)
-
-    get_list_state = get_map_state = get_state
-
-    def get_index_of_this_subtask(self) -> int:
-        return 0
-
     def get_current_key(self) -> list[str]:
         return [self.key]
 
@@ -174,14 +130,14 @@ class FeatureStand:
             keyed.start(self._operator(self._streams[name]))
 
     def send(self, records: Iterable[bytes | dict[str, Any]], partition: int = 0, at: int = 0) -> None:
-        """One block of one partition."""
-        key, row = self._block(self.source, records, partition, at)
-        self._decoded(self.decode.element(key, row))
+        """One micro-batch of one partition."""
+        batch = self._batch(self.source, records, partition, at)
+        self._decoded(self.decode.element(str(partition), batch))
 
     def refer(self, reference: str, records: Iterable[bytes | dict[str, Any]], partition: int = 0) -> None:
-        """One block of a reference's rows."""
-        key, row = self._block(reference, records, partition, 0)
-        self._referred(self.references.element(key, row, input=1))
+        """One micro-batch of a reference's rows."""
+        batch = self._batch(reference, records, partition, 0)
+        self._referred(self.references.element(str(partition), batch, input=1))
 
     def tick(self, clock: int) -> None:
         """Processing time has gone on, for the operators that decode."""
@@ -197,16 +153,13 @@ class FeatureStand:
         for stream in self._reference_spec.streams():
             self._advance("references", stream.name, END)
 
-    def _block(
-        self, name: str, records: Iterable[bytes | dict[str, Any]], partition: int, at: int
-    ) -> tuple[str, Any]:
+    def _batch(self, name: str, records: Iterable[bytes | dict[str, Any]], partition: int, at: int) -> bytes:
         payloads = [r if isinstance(r, bytes) else orjson.dumps(r) for r in records]
         first, count = self._offsets[name, partition], len(payloads)
         self._offsets[name, partition] += count
         offsets = list(range(first, first + count))
-        block = Block(name, "topic", payloads, [partition] * count, offsets, [at] * count)
-        key, row = row_of(f"{partition}/{name}", pack(block))
-        return key, row
+        batch = MicroBatch(name, "topic", payloads, [partition] * count, offsets, [at] * count)
+        return encode_micro_batch(batch)
 
     def _decoded(self, sent: Iterable[Any]) -> None:
         for to, row in sent:
@@ -221,12 +174,15 @@ class FeatureStand:
 
     def _take(self, side: str, to: Any, row: Any) -> None:
         if to.tag_id == DEAD_LETTERS.tag_id:
-            self.dead.append(decode(DeadLetter, bytes(row[1])))
+            self._letters(row)
             return
         stream = self._tagged(to)
         if row[1][1] is not None:
             self._results(stream, self._views[stream].element(row[0], row[1]))
         self._advance(side, stream, row[1][0])
+
+    def _letters(self, packed: bytes) -> None:
+        self.dead += [decode(DeadLetter, message.value) for message in messages_of(packed)]
 
     def _tagged(self, tag: Any) -> str:
         return next(name for name in self._streams if events_tag(name).tag_id == tag.tag_id)
@@ -255,7 +211,7 @@ class FeatureStand:
             if tag.tag_id == HISTORY.tag_id:
                 self.lines[row[0]].append(bytes(row[1]))
             elif tag.tag_id == DEAD_LETTERS.tag_id:
-                self.dead.append(decode(DeadLetter, bytes(row[1])))
+                self._letters(row)
             else:
                 above = self._tagged(tag)
                 self._results(above, self._views[above].element(row[0], row[1]))

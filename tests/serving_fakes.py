@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from schemas.block import Block
 from schemas.errors import LoadError, PredictError
+from schemas.micro_batch import MicroBatch
 from schemas.tensors import Columns, DType, Input, Output
 from udfs.models.descriptor import Announcement
 from udfs.models.loaded_model import LoadedModel, LoadReport, ModelStamp
@@ -72,9 +72,9 @@ class Loads:
         return loaded_model(runtime, announced.name, announced.version, announced.sha256, announced.data_type)
 
 
-def block_of(payloads: list[bytes], data_type: str = "t", start: int = 0, **more) -> Block:  # type: ignore[no-untyped-def]
+def batch_of(payloads: list[bytes], data_type: str = "t", start: int = 0, **more) -> MicroBatch:  # type: ignore[no-untyped-def]
     n = len(payloads)
     more = {"event_times": [5] * n} | more
-    return Block(
+    return MicroBatch(
         data_type, "topic", payloads, partitions=[0] * n, offsets=list(range(start, start + n)), **more
     )

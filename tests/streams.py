@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
@@ -27,7 +27,7 @@ class Sent:
 
     value: bytes | None
     key: bytes | None = None
-    headers: Mapping[str, bytes] = field(default_factory=dict)
+    headers: tuple[tuple[str, bytes | None], ...] = ()
     partition: int = 0
     timestamp: int = 0
     topic: str = "wine"
@@ -57,7 +57,7 @@ class Streams:
     def send(self, records: Iterable[Sent]) -> int:
         count = 0
         for count, r in enumerate(records, 1):  # noqa: B007
-            topic, headers = self.topic(r.topic), list(r.headers.items())
+            topic, headers = self.topic(r.topic), list(r.headers)
             while True:
                 try:
                     self.producer.produce(

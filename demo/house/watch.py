@@ -16,7 +16,7 @@ from demo.watch import NewLines
 from schemas.results.records import DeadLetter, ModelEvent, Outcome, decode
 from schemas.results.results import Scored, read_result
 from udfs.features.loading import load_declarations
-from udfs.io.folder_reader import visible_files
+from udfs.io.folder_files import visible_files
 from udfs.stores.online.base import Found, RedisOptions, State
 from udfs.stores.online.redis_reader import RedisReader
 from udfs.stores.stored_views import stored_views

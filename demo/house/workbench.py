@@ -95,7 +95,7 @@ def _command(*arguments: str) -> None:
 def _training_set(folder: Path) -> Any:
     import pyarrow.dataset as ds  # noqa: PLC0415
 
-    from udfs.io.folder_reader import visible_files  # noqa: PLC0415
+    from udfs.io.folder_files import visible_files  # noqa: PLC0415
 
     table = ds.dataset([str(file) for file in visible_files(folder)], format="parquet").to_table()
     return table.sort_by("row")

@@ -33,8 +33,6 @@ def race(options: argparse.Namespace, console: Console, work: Path) -> int:
     models.mkdir()
     started = time.time()
     more: list[str | Path] = [
-        "--lanes",
-        "1",
         "--executors.model-types",
         json.dumps(MODEL_TYPES),
         "--executors.drill",
@@ -49,7 +47,6 @@ def race(options: argparse.Namespace, console: Console, work: Path) -> int:
         trained = trained_models(console, bench, options.seed)
         data = [one for one in read_data(trained) if one.data_type == DATA_TYPE]
         feed = Feed(work / "records", data, options.seed)
-        cleanup.callback(feed.close)
         watch = RaceWatch(work, data[0].classes)
         director = RaceDirector(
             options.records,

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from demo.feed import numbered
 from demo.watch import NewLines, Result, said
 from schemas.results.decided import AnswerState, Decided, read_decided
 from schemas.results.records import DeadLetter, EventKind, ModelEvent, Outcome, decode
@@ -76,14 +77,13 @@ class RaceWatch:
         self.decided.append(one)
         self.results.append(
             Result(
-                r.source,
-                r.offset,
+                *numbered(r.source, r.offset),
                 r.data_type,
                 r.version,
                 r.digest,
                 r.outcome,
                 r.scores,
-                r.event_time,
+                r.event_time or 0,
                 visible,
             )
         )

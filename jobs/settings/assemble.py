@@ -7,14 +7,15 @@ from typing import ClassVar, Self
 from pydantic import Field, model_validator
 
 from jobs.settings.features import History
+from jobs.settings.gathering import Batching
 from jobs.settings.run import RunSettings
-from jobs.settings.streams import Broker, Folder
+from jobs.settings.streams import Broker, Folder, Transactions
 from udfs.io.s3 import S3Options
 from udfs.stores.online.base import RedisOptions
 from udfs.stores.registry import DEFAULT_URL
 
 
-class RequestKafka(Broker):
+class RequestKafka(Broker, Transactions):
     """Prediction requests on Kafka, and what becomes of them."""
 
     requests: str = Field("requests", description="topic of prediction requests")
@@ -23,17 +24,12 @@ class RequestKafka(Broker):
     )
     expired: str = Field("expired", description="topic of requests that could not be completed")
     dead_letters: str = Field("dead-letters", description="topic of records that are no requests")
-    exactly_once: bool = Field(
-        False, description="completions in transactions, visible at checkpoints; else at least once, at once"
-    )
-    transaction_prefix: str = Field("", description="unique to the job; empty: the job's name")
-    transaction_timeout_seconds: int = Field(600, description="must cover the longest outage")
 
 
 class AssembleSettings(RunSettings):
     """Put together the features that prediction requests need. Give either kafka or folder."""
 
-    own_jars: ClassVar[tuple[str, ...]] = ("flink-*.jar", "hadoop-*.jar")
+    own_jars: ClassVar[tuple[str, ...]] = ("flink-*.jar", "millrace-*.jar", "hadoop-*.jar")
     own_options: ClassVar[dict[str, str]] = {"table.local-time-zone": "UTC"}
 
     name: str = Field("millrace-assemble", description="the job's name")
@@ -45,9 +41,7 @@ class AssembleSettings(RunSettings):
     redis: RedisOptions = Field(RedisOptions(), description="the online store")
     history: History | None = Field(None, description="where created rows are kept too; empty: nowhere")
     s3: S3Options = S3Options()
-    window_ms: int = Field(10, ge=1, le=10_000, description="how long requests are gathered into a block")
-    lanes: int = Field(16, ge=1, description="the most instances that share the requests")
-    max_block: int = Field(1024, ge=1, description="folders: the most requests of a block")
+    batch: Batching = Field(Batching.model_validate({}), description="when a micro-batch is closed")
 
     @model_validator(mode="after")
     def _one_kind_of_stream(self) -> Self:

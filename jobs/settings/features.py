@@ -8,15 +8,16 @@ from typing import ClassVar, Literal, Self
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from jobs.settings.gathering import Batching
 from jobs.settings.run import RunSettings
-from jobs.settings.streams import DirectBroker, Folder
+from jobs.settings.streams import Broker, Folder
 from schemas.features.declarations import Declarations
 from udfs.features.events.view_spec import ViewSpec
 from udfs.io.s3 import S3Options
 from udfs.stores.online.base import RedisOptions
 
 
-class FeatureKafka(DirectBroker):
+class FeatureKafka(Broker):
     """Event streams on Kafka: the topics are those of the declared sources."""
 
     dead_letters: str = Field("dead-letters", description="topic of events that no view could take")
@@ -44,7 +45,7 @@ class History(BaseModel):
 class StoreSettings(RunSettings):
     """What the jobs that compute features share."""
 
-    own_jars: ClassVar[tuple[str, ...]] = ("flink-*.jar", "hadoop-*.jar")
+    own_jars: ClassVar[tuple[str, ...]] = ("flink-*.jar", "millrace-*.jar", "hadoop-*.jar")
     own_options: ClassVar[dict[str, str]] = {
         "pipeline.auto-watermark-interval": "50 ms",
         "table.local-time-zone": "UTC",
@@ -79,10 +80,9 @@ class FeatureSettings(StoreSettings):
     name: str = Field("millrace-features", description="the job's name")
     kafka: FeatureKafka | None = None
     folder: Folder | None = None
-    window_ms: int = Field(50, ge=1, le=10_000, description="how long records are gathered into a block")
-    max_block: int = Field(16_384, ge=1, description="the most records of a block")
-    readers: int = Field(
-        1, ge=1, description="the most instances that read and decode; fixed for the life of the state"
+    batch: Batching = Field(
+        Batching.model_validate({"max_records": 16_384, "min_ms": 20}),
+        description="when a micro-batch is closed",
     )
     settle_ms: int = Field(
         250, ge=1, le=60_000, description="the watermark counts in steps of so much event time"
@@ -94,12 +94,6 @@ class FeatureSettings(StoreSettings):
         if (self.kafka is None) == (self.folder is None):
             raise ValueError("give either kafka (kafka.bootstrap) or folder (folder.root)")
         return self
-
-    @property
-    def reads_directly(self) -> bool:
-        """Whether events are read where they are decoded; if not, Flink's source reads them, which knows an
-        end. References are always read by it."""
-        return self.kafka is not None and self.kafka.reader == "direct" and not self.bounded
 
     def views(self, declared: Declarations, views: tuple[str, ...]) -> ViewSpec:
         return ViewSpec(

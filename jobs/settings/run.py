@@ -32,7 +32,7 @@ class RunSettings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="MILLRACE_", env_nested_delimiter="__", extra="forbid", cli_kebab_case=True
     )
-    own_jars: ClassVar[tuple[str, ...]] = ("flink-*.jar",)
+    own_jars: ClassVar[tuple[str, ...]] = ("flink-*.jar", "millrace-*.jar")
     own_options: ClassVar[dict[str, str]] = {}
 
     name: str = Field("millrace", description="the job's name")

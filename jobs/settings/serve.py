@@ -6,15 +6,18 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from jobs.settings.gathering import Batching
 from jobs.settings.models import ModelLimits
 from jobs.settings.run import RunSettings, S, settings_of
 from jobs.settings.streams import DataType, Folder, Kafka
 from schemas.codecs.factory import CodecSpec
+from udfs.io.gathering import Gathering
 from udfs.io.s3 import S3Options
 from udfs.models.loading import LoadPolicy
+from udfs.models.model_store import StoreSpec
 from udfs.models.quotas import Quotas
 from udfs.models.warm_up import Budget
-from udfs.serving.buffering import HoldPolicy
+from udfs.serving.buffering import BufferPolicy
 from udfs.serving.scoring_spec import ScoringSpec
 
 __all__ = ["JobSettings", "S", "ServeSettings", "read_settings", "settings_of"]
@@ -27,9 +30,15 @@ class JobSettings(RunSettings):
     folder: Folder | None = None
     codec: CodecSpec = Field(CodecSpec(), description="how records are encoded: json, protobuf or avro")
     data_types: dict[str, DataType] = Field({}, description="what is known of the types, by name")
-    window_ms: int = Field(20, ge=1, le=10_000, description="how long records are gathered into a block")
-    max_block: int = Field(1024, ge=1, description="the most records that a model scores in one call")
-    hold: HoldPolicy = Field(HoldPolicy(), description="bounds for records that come before their model")
+    batch: Batching = Field(Batching.model_validate({}), description="when a micro-batch is closed")
+    max_batch: int = Field(1024, ge=1, description="the most records that a model scores in one call")
+    buffer: BufferPolicy = Field(
+        BufferPolicy(), description="bounds for records that come before their model"
+    )
+    model_store: str = Field(
+        "",
+        description="folder or s3://BUCKET/PREFIX where models lie by content; empty: beside the checkpoints",
+    )
     models: ModelLimits = ModelLimits.model_validate({})
     model_roots: tuple[str, ...] = Field((), description="where descriptors' locations may point")
     s3: S3Options = S3Options()
@@ -44,16 +53,8 @@ class JobSettings(RunSettings):
         return self
 
     @property
-    def reads_directly(self) -> bool:
-        """Whether the operator that needs the records reads them itself; if not, Flink's source does.
-
-        Finite input and data types that headers tell need Flink's: it knows an end, and can key records by
-        what is in them.
-        """
-        kafka = self.kafka
-        if kafka is None or self.bounded:
-            return False
-        return kafka.reader == "direct" and not kafka.data_type_header
+    def gathering(self) -> Gathering:
+        return self.batch.gathering(self.mode)
 
     def quotas(self) -> Quotas:
         """What one data type may ask for, and which data types there may be."""
@@ -61,12 +62,12 @@ class JobSettings(RunSettings):
         named = {*self.data_types, *(kafka.records.values() if kafka is not None else ())}
         return self.models.quotas(named, kafka is None or bool(kafka.data_type_header))
 
-    def scoring(self, lanes: int = 0) -> ScoringSpec:
-        """What the scoring operator needs; `lanes` for the partition-based join."""
+    def scoring(self, store: StoreSpec) -> ScoringSpec:
+        """What the scoring operator needs. `store`: where published models lie."""
 
         def policy(data_type: DataType) -> LoadPolicy:
             return LoadPolicy(
-                roots=self.model_roots,
+                roots=(*self.model_roots, *store.roots),
                 fields=data_type.fields,
                 warm_up_batches=data_type.warm_up_batches,
                 warm_up=Budget(data_type.warm_up_seconds, data_type.warm_up_bytes),
@@ -78,11 +79,10 @@ class JobSettings(RunSettings):
             codec=self.codec,
             default_load=policy(DataType.model_validate({})),
             load={name: policy(known) for name, known in self.data_types.items()},
-            hold=self.hold,
+            buffer=self.buffer,
             quotas=self.quotas(),
             isolation=self.models.where(),
-            max_block=self.max_block,
-            lanes=lanes,
+            max_batch=self.max_batch,
             stats_ms=int(self.stats_seconds * 1000),
         )
 
@@ -91,7 +91,6 @@ class ServeSettings(JobSettings):
     """Score records with models that change while the job runs. Give either kafka or folder."""
 
     name: str = Field("millrace-serve", description="the job's name")
-    lanes: int = Field(16, ge=1, description="partition-based join: the most instances that share one type")
 
 
 def read_settings(arguments: list[str]) -> ServeSettings:

@@ -11,6 +11,7 @@ from udfs.ensemble.collection.collector_spec import CollectorSpec
 from udfs.ensemble.execution.executor_spec import ExecutorSpec
 from udfs.ensemble.execution.worker import CallLimits
 from udfs.ensemble.routing.router_spec import RouterSpec
+from udfs.models.model_store import StoreSpec
 from udfs.models.runtimes.catalogue import MODEL_TYPES
 
 
@@ -36,7 +37,6 @@ class SpeculateSettings(JobSettings):
     """Let several models race for each record, and decide by deadline, vote or quality."""
 
     name: str = Field("millrace-speculate", description="the job's name")
-    lanes: int = Field(16, ge=1, description="the most instances that share the records of one type")
     executors: Executors = Executors.model_validate({})
     linger_seconds: float = Field(
         10, gt=0, description="how long after its deadline an answer is still counted as late"
@@ -57,15 +57,15 @@ class SpeculateSettings(JobSettings):
         return RouterSpec(
             main=self.executors.model_types[0],
             codec=self.codec,
-            hold=self.hold,
-            max_block=self.max_block,
+            buffer=self.buffer,
+            max_batch=self.max_batch,
             quotas=self.quotas(),
         )
 
-    def executor(self, model_type: str) -> ExecutorSpec:
+    def executor(self, model_type: str, store: StoreSpec) -> ExecutorSpec:
         own = self.executors
         limits = CallLimits(own.patience_ms, own.fence_ms, own.max_fenced)
-        return ExecutorSpec(model_type, self.scoring(self.lanes), limits, own.drill or None)
+        return ExecutorSpec(model_type, self.scoring(store), limits, own.drill or None)
 
     def collector(self) -> CollectorSpec:
         return CollectorSpec(self.codec, int(self.linger_seconds * 1000), int(self.stats_seconds * 1000))

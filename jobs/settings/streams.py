@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from udfs.io.delivery import Delivery
+
 
 class Broker(BaseModel):
     """How Kafka is reached and read."""
@@ -24,17 +26,22 @@ class Broker(BaseModel):
     check: bool = Field(True, description="ask the broker for the topics before the job starts")
 
 
-class DirectBroker(Broker):
-    """A broker whose records an operator may read itself."""
+class Transactions(BaseModel):
+    """How outputs reach Kafka."""
 
-    reader: Literal["direct", "flink"] = Field(
-        "direct",
-        description="direct: records are read where they are scored, routed or decoded; flink: by Flink's "
-        "source",
+    exactly_once: bool = Field(
+        False, description="outputs in transactions, visible at checkpoints; else at least once, at once"
     )
+    transaction_prefix: str = Field("", description="unique to the job; empty: the job's name")
+    transaction_timeout_seconds: int = Field(600, description="must cover the longest outage")
+
+    def delivery(self, job: str) -> Delivery:
+        """`job`: its name."""
+        prefix = self.transaction_prefix or job
+        return Delivery(self.exactly_once, prefix, self.transaction_timeout_seconds * 1000)
 
 
-class Kafka(DirectBroker):
+class Kafka(Broker, Transactions):
     """Streams on Kafka topics."""
 
     records: dict[str, str] = Field(description="topic of records -> data type of its records")
@@ -44,20 +51,19 @@ class Kafka(DirectBroker):
     dead_letters: str = Field("dead-letters", description="topic of records that cannot be scored")
     model_events: str = Field("model-events", description="topic of what became of announced models")
     model_stats: str = Field("model-stats", description="topic of usage and speed; best compacted")
-    exactly_once: bool = Field(
-        False, description="results in transactions, visible at checkpoints; else at least once, at once"
-    )
-    transaction_prefix: str = Field("", description="unique to the job; empty: the job's name")
-    transaction_timeout_seconds: int = Field(600, description="must cover the longest outage")
 
 
 class Folder(BaseModel):
-    """Streams in folders: ROOT/records/TYPE/*, ROOT/models/*.model; outputs in ROOT/results and so on."""
+    """Streams in folders: ROOT/records/TYPE/*, ROOT/models/*; outputs in ROOT/results and so on.
+
+    A file is read once, when it appears: it must be whole by then. Names that begin with a dot or an
+    underscore are passed over, so write to such a name and rename.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     root: Path = Field(description="the folder that holds records/, models/ and the outputs")
-    looks_per_second: int = Field(20, ge=1, le=1000, description="how often to look for news")
+    poll_ms: int = Field(50, ge=1, le=60_000, description="how often to look for new files")
 
 
 class DataType(BaseModel):

@@ -23,7 +23,7 @@ Of the jobs. Made by `scripts/generate` from `jobs/settings/serve.py` and what b
 A setting `a.b` is the flag `--a.b`, the variable `MILLRACE_A__B`, or `b` in the table `[a]` of the TOML
 file that `--config` names; dashes stand for underscores in flags. Flags win over variables, those over the
 file. Tables are given as JSON in flags and variables: `--kafka.records '{"topic": "type"}'`. So are `codec`,
-`hold` and `s3` in flags, whose parts are none: `--codec '{"kind": "avro", "schema": "PATH"}'`.
+`buffer` and `s3` in flags, whose parts are none: `--codec '{"kind": "avro", "schema": "PATH"}'`.
 
 ## Serving: `jobs/serve.py` and `jobs/serve_partitioned.py`
 
@@ -78,8 +78,9 @@ _MEANINGS = {
     "codec.schema": "Avro: path of the reader's .avsc",
     "codec.registry_header": "Avro: records begin with a schema registry's five bytes",
     "codec.writers": "Avro: schema id to path of the writer's .avsc",
-    "hold.records": "the most records held back for a key while there is no model",
-    "hold.seconds": "how long the oldest of them waits before they go out as `no_model`",
+    "buffer.records": "the most records of a data type that an instance keeps while there is no model",
+    "buffer.bytes": "the most bytes of them",
+    "buffer.seconds": "how long the oldest of them waits before they go out as `no_model`",
     "redis.url": "redis://HOST:PORT/DB, or rediss:// for TLS",
     "redis.project": "Feast's: it ends every key",
     "redis.timeout_s": "seconds for connecting and for each answer",

@@ -10,13 +10,15 @@ from pyflink.datastream import TimeDomain, TimerService
 from pyflink.datastream.functions import KeyedCoProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
-from operators.block_row import block_of, descriptor_of, to_rows
 from operators.code_guard import check_code, code_digest
 from operators.ensemble.speculation_rows import answer_row, request_of
-from operators.keyed_table import current_key
-from operators.lane_keys import lane_and_type
-from operators.ticks import Ticks, subtask_of
+from operators.flink_internals import current_key, instance_of
+from operators.key_groups import KeyGroups
+from operators.rows import to_rows
+from operators.ticks import Ticks
+from operators.type_logs import TypeLogs
 from schemas.errors import ModelError
+from schemas.micro_batch import decode_micro_batch
 from schemas.results.answers import Answer
 from udfs.ensemble.execution.executor import Executor
 from udfs.ensemble.execution.executor_spec import ExecutorSpec
@@ -25,29 +27,26 @@ from udfs.models.descriptor import parse
 
 
 class ExecutorOperator(KeyedCoProcessFunction):
-    """Rows of REQUEST on input 1, descriptors on input 2, both keyed by `LANE/DATA_TYPE`.
+    """Rows of REQUEST on input 1, descriptors on input 2, both under keys of instances.
 
     Main output: rows of ANSWER. Side outputs: MODEL_EVENTS, MODEL_STATS. Descriptors that cannot be read are
-    the router's to tell. As in the partition-based join, the lane whose copy of a descriptor came first acts
-    on it, and the others keep the logs in their state.
+    the router's to tell.
 
     A key's answers leave under that key only, and its unanswered requests are in its state whenever a call
     here has returned: so a checkpoint has either the answer or the request, which is then declined.
     """
 
-    def __init__(self, spec: ExecutorSpec) -> None:
+    def __init__(self, spec: ExecutorSpec, groups: KeyGroups) -> None:
         self._code = code_digest()
-        self._spec = spec
+        self._spec, self._groups = spec, groups
         self._opened: Executor | None = None
 
     def open(self, context: RuntimeContext) -> None:
         check_code(self._code)
-        self._executor = self._opened = self._spec.executor(subtask_of(context))
-        self._logs = context.get_state(ValueStateDescriptor("candidate-logs", Types.PICKLED_BYTE_ARRAY()))
+        self._executor = self._opened = self._spec.executor(instance_of(context)[0])
+        self._logs = TypeLogs(context, "candidate-logs", self._groups)
         self._unanswered = context.get_state(ValueStateDescriptor("pending", Types.PICKLED_BYTE_ARRAY()))
         self._ticks = Ticks(self._spec.scoring.tick_ms)
-        self._acting: dict[str, str] = {}
-        self._stored: dict[str, int] = {}
         self._listed: dict[str, list[PendingCall]] = {}  # as in state; a key is in it once it has been seen
         self._due: dict[str, int] = {}
 
@@ -57,52 +56,51 @@ class ExecutorOperator(KeyedCoProcessFunction):
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         key = current_key(ctx)
-        request, row = request_of(value)
+        request, packed = request_of(value)
         yield from self._ready(key, request.data_type, ctx)
-        yield from _rows(self._executor.request(key, request, block_of(row)))
-        self._keep(key, request.data_type, ctx)
+        yield from _rows(key, self._executor.request(key, request, decode_micro_batch(packed)))
+        self._keep(key, ctx)
 
     def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
-        descriptor, key = descriptor_of(value), current_key(ctx)
+        descriptor, key = bytes(value), current_key(ctx)
         try:
-            announced = parse(descriptor)
+            published = parse(descriptor)
         except ModelError:
             return
-        data_type = announced.data_type
-        yield from self._ready(key, data_type, ctx)
-        if self._acting.setdefault(data_type, key) == key:
-            yield from to_rows(self._executor.announce(descriptor, announced))
-        yield from _rows(self._executor.take(key))
-        self._keep(key, data_type, ctx)
+        yield from self._ready(key, published.data_type, ctx)
+        yield from to_rows(self._executor.publish(descriptor, published))
+        yield from _rows(key, self._executor.take(key))
+        self._keep(key, ctx)
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
         key = current_key(ctx)
-        _, data_type = lane_and_type(key)
-        yield from self._ready(key, data_type, ctx)
+        yield from self._ready(key, None, ctx)
         if ctx.time_domain() == TimeDomain.EVENT_TIME:  # the end of the input
-            yield from _rows(self._executor.end(key))
-            yield from to_rows(self._executor.stats(data_type))
+            yield from _rows(key, self._executor.end(key))
+            yield from to_rows(self._executor.stats())
         else:
-            yield from _rows(self._executor.take(key))
-            yield from to_rows(self._executor.stats(data_type, self._spec.scoring.stats_ms))
-            self._ticks.again(ctx.timer_service())
-        self._keep(key, data_type, ctx)
+            yield from _rows(key, self._executor.take(key))
+            if self._ticks.due(key, timestamp):
+                yield from to_rows(self._executor.stats(self._spec.scoring.stats_ms))
+                self._ticks.again(key, ctx.timer_service())
+        self._keep(key, ctx)
 
-    def _ready(self, key: str, data_type: str, ctx: Any) -> Iterator[Any]:
+    def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[Any]:
         self._ticks.start(key, ctx.timer_service())
-        if not self._executor.knows(data_type):
-            yield from to_rows(self._executor.restore(data_type, self._logs.value()))
+        for known, log in self._logs.unread(key).items():
+            if not self._executor.knows(known):
+                yield from to_rows(self._executor.restore(known, log))
+        if data_type is not None and not self._executor.knows(data_type):
+            yield from to_rows(self._executor.restore(data_type, None))
         if key not in self._listed:
             stored = self._unanswered.value()
             self._listed[key] = decode_pending(bytes(stored)) if stored else []
-            yield from _rows(self._executor.restarted(self._listed[key]))
+            yield from _rows(key, self._executor.restarted(self._listed[key]))
         yield from to_rows(self._executor.poll())
 
-    def _keep(self, key: str, data_type: str, ctx: Any) -> None:
-        revision = self._executor.revision(data_type)
-        if self._stored.get(key, 0) != revision:
-            self._stored[key] = revision
-            self._logs.update(self._executor.log(data_type))
+    def _keep(self, key: str, ctx: Any) -> None:
+        for data_type in self._executor.data_types():
+            self._logs.keep(key, data_type, self._executor.revision(data_type), self._executor.log)
         pending = self._executor.pending(key)
         if pending != self._listed[key]:
             self._listed[key] = pending
@@ -121,5 +119,5 @@ class ExecutorOperator(KeyedCoProcessFunction):
             timers.register_processing_time_timer(now + ms)
 
 
-def _rows(answers: Iterable[Answer]) -> Iterator[Any]:
-    return map(answer_row, answers)
+def _rows(key: str, answers: Iterable[Answer]) -> Iterator[Any]:
+    return (answer_row(key, answer) for answer in answers)

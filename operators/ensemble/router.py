@@ -1,26 +1,26 @@
-"""Blocks meet plans: who is asked about which record, as requests by model type and expectations."""
+"""Micro-batches meet plans: who is asked about which record, as requests by model type and expectations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pyflink.common.typeinfo import Types
 from pyflink.datastream import TimeDomain
 from pyflink.datastream.functions import KeyedCoProcessFunction, RuntimeContext
 from pyflink.datastream.output_tag import OutputTag
-from pyflink.datastream.state import ValueStateDescriptor
 
-from operators.block_row import block_of, descriptor_of, row_of, to_rows
+from operators.buffer import Buffer
 from operators.code_guard import check_code, code_digest
 from operators.ensemble.speculation_rows import EXPECTATION, REQUEST, expectation_row, request_row
-from operators.held_blocks import HeldBlocks
-from operators.keyed_table import current_key
-from operators.lane_keys import lane_and_type
-from operators.ticks import Ticks, subtask_of
-from schemas.block import Block, pack
+from operators.flink_internals import current_key, instance_of
+from operators.key_groups import KeyGroups
+from operators.rows import to_rows
+from operators.ticks import Ticks
+from operators.type_logs import TypeLogs
 from schemas.errors import ModelError
+from schemas.micro_batch import MicroBatch, decode_micro_batch, encode_micro_batch
 from schemas.model_pb2 import ModelDescriptor
+from schemas.results.records import ModelEvent
 from udfs.ensemble.routing.router import Routed
 from udfs.ensemble.routing.router_spec import RouterSpec
 from udfs.models.descriptor import parse
@@ -31,100 +31,85 @@ REQUESTS = {t: OutputTag(f"requests-{t}", REQUEST) for t, _ in ModelDescriptor.M
 
 
 class RouterOperator(KeyedCoProcessFunction):
-    """Blocks on input 1, descriptors on input 2, both keyed by `LANE/DATA_TYPE`.
+    """Micro-batches on input 1, descriptors on input 2, both under the key of the instance.
 
     Main output: rows of REQUEST for the executor of `spec.main`. Side outputs: REQUESTS of the other model
-    types, EXPECTATIONS, MODEL_EVENTS. Blocks are held back until their data type has a candidate, at most as
-    `spec.hold` says; then they leave as expectations with nobody asked.
-
-    As in the partition-based join, the lane whose copy of a descriptor came first acts on it, and the others
-    keep the log in their state.
+    types, EXPECTATIONS, MODEL_EVENTS. Records wait until their data type has a candidate, at most as
+    `spec.buffer` says; then they leave as expectations with nobody asked.
     """
 
-    def __init__(self, spec: RouterSpec) -> None:
+    def __init__(self, spec: RouterSpec, groups: KeyGroups) -> None:
         self._code = code_digest()
-        self._spec = spec
+        self._spec, self._groups = spec, groups
 
     def open(self, context: RuntimeContext) -> None:
         check_code(self._code)
-        self._router = self._spec.router(subtask_of(context))
-        self._held = HeldBlocks(context, self._spec.hold)
-        self._log = context.get_state(ValueStateDescriptor("candidates", Types.PICKLED_BYTE_ARRAY()))
+        self._router = self._spec.router(instance_of(context)[0])
+        self._buffer = Buffer(context, self._spec.buffer)
+        self._logs = TypeLogs(context, "candidates", self._groups)
         self._ticks = Ticks(self._spec.tick_ms)
-        self._acting: dict[str, str] = {}
-        self._stored: dict[str, int] = {}
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
-        block, key = block_of(value), current_key(ctx)
-        self._ready(key, block.data_type, ctx)
-        yield from self._routed(key, block, value)
-        self._keep(key, block.data_type)
+        came = bytes(value)
+        batch, key = decode_micro_batch(came), current_key(ctx)
+        yield from to_rows(self._ready(key, batch.data_type, ctx))
+        if self._router.routes(batch.data_type):
+            yield from self._waited(key, batch.data_type)
+            yield from self._sent(key, self._router.route(batch), batch, came)
+        else:
+            self._buffer.add(key, batch)
+            yield from self._waited(key, batch.data_type)
+        self._keep(key)
 
     def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
-        descriptor, key = descriptor_of(value), current_key(ctx)
+        descriptor, key = bytes(value), current_key(ctx)
         try:
-            announced = parse(descriptor)
+            published = parse(descriptor)
         except ModelError:
             yield from to_rows([self._router.unreadable(descriptor)])
             return
-        data_type = announced.data_type
-        self._ready(key, data_type, ctx)
-        if self._acting.setdefault(data_type, key) == key:
-            yield from to_rows(self._router.announce(descriptor, announced))
-        if self._router.routes(data_type):
-            yield from self._release(key)
-        self._keep(key, data_type)
+        yield from to_rows(self._ready(key, published.data_type, ctx))
+        yield from to_rows(self._router.publish(descriptor, published))
+        yield from self._waited(key, published.data_type)
+        self._keep(key)
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
-        key = current_key(ctx)
-        _, data_type = lane_and_type(key)
-        self._ready(key, data_type, ctx)
-        at_end = ctx.time_domain() == TimeDomain.EVENT_TIME
-        if at_end or self._router.routes(data_type):
-            yield from self._release(key)
-        else:
-            yield from self._overdue(key)
-        if not at_end:
-            self._ticks.again(ctx.timer_service())
-        self._keep(key, data_type)
+        key, ended = current_key(ctx), ctx.time_domain() == TimeDomain.EVENT_TIME
+        yield from to_rows(self._ready(key, None, ctx))
+        for data_type in self._buffer.data_types():
+            yield from self._waited(key, data_type, ended)
+        if not ended:
+            self._ticks.again(key, ctx.timer_service())
+        self._keep(key)
 
-    def _ready(self, key: str, data_type: str, ctx: Any) -> None:
+    def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[ModelEvent]:
         self._ticks.start(key, ctx.timer_service())
-        if not self._router.knows(data_type):
-            self._router.restore(data_type, self._log.value())
+        for known, log in self._logs.unread(key).items():
+            if not self._router.knows(known):
+                yield from self._router.restore(known, log)
+        if data_type is not None and not self._router.knows(data_type):
+            yield from self._router.restore(data_type, None)
 
-    def _keep(self, key: str, data_type: str) -> None:
-        revision = self._router.revision(data_type)
-        if self._stored.get(key, 0) != revision:
-            self._stored[key] = revision
-            self._log.update(self._router.log(data_type))
+    def _keep(self, key: str) -> None:
+        for data_type in self._router.data_types():
+            self._logs.keep(key, data_type, self._router.revision(data_type), self._router.log)
 
-    def _routed(self, key: str, block: Block, came: Any = None) -> Iterator[Any]:
-        if self._router.routes(block.data_type):
-            yield from self._release(key)
-            yield from self._sent(key, self._router.route(block), block, came)
-        else:
-            self._held.add(key, block)
-            yield from self._overdue(key)
+    def _waited(self, key: str, data_type: str, ended: bool = False) -> Iterator[Any]:
+        """What waits is routed where there is a candidate now, or where it has waited for too long."""
+        if not self._buffer.any(key, data_type):
+            return
+        if ended or self._router.routes(data_type) or self._buffer.overdue(data_type):
+            for batch in self._buffer.take(key, data_type):
+                yield from self._sent(key, self._router.route(batch), batch)
 
-    def _overdue(self, key: str) -> Iterator[Any]:
-        if self._held.any(key) and self._held.overdue():
-            yield from self._release(key)
-
-    def _release(self, key: str) -> Iterator[Any]:
-        if self._held.any(key):
-            for block in self._held.take(key):
-                yield from self._sent(key, self._router.route(block), block)
-
-    def _sent(self, key: str, routed: Iterable[Routed], whole: Block, came: Any = None) -> Iterator[Any]:
-        """Rows of what was routed; `came`: the row of `whole`, which goes on as it is where it can."""
+    def _sent(
+        self, key: str, routed: Iterable[Routed], whole: MicroBatch, came: bytes | None = None
+    ) -> Iterator[Any]:
+        """Rows of what was routed; `came`: the bytes of `whole`, which go on as they are where they can."""
         for one in routed:
-            if came is not None and one.block is whole:
-                row = came
-            else:
-                _, row = row_of(key, pack(one.block))
+            packed = came if came is not None and one.batch is whole else encode_micro_batch(one.batch)
             # first, so that the collector most often knows what an answer belongs to
-            yield EXPECTATIONS, expectation_row(one.expectation, row)
+            yield EXPECTATIONS, expectation_row(key, one.expectation, packed)
             for model_type, request in one.requests.items():
-                sent = request_row(key, request, row)
+                sent = request_row(key, request, packed)
                 yield sent if model_type == self._spec.main else (REQUESTS[model_type], sent)

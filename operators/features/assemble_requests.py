@@ -1,4 +1,4 @@
-"""Where prediction requests get their features: looked up a block at a time, the rest made on demand."""
+"""Where prediction requests get their features: looked up in batches, the rest made on demand."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pyflink.datastream import TimerService
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
 
-from operators.block_row import block_of, to_rows
 from operators.features.assembly_rows import made_rows, outcome_rows
-from operators.keyed_table import current_key
+from operators.flink_internals import current_key
+from operators.rows import to_rows
 from operators.ticks import END_OF_INPUT
+from schemas.micro_batch import decode_micro_batch
 from udfs.enrichment.assembly_spec import Assembling, AssemblySpec
 from udfs.enrichment.base import PredictionRequest
 from udfs.enrichment.requests import requests_of
@@ -23,11 +24,11 @@ _TICK_MS = 10
 
 
 class AssembleRequests(KeyedProcessFunction):
-    """Blocks of requests, keyed by lane.
+    """Micro-batches of requests, under the key of the instance that read them.
 
-    Main output: rows of RESULTS, the scoring input. Side outputs: EXPIRED, DEAD_LETTERS, and what was created
-    on demand as MADE and HISTORY. What a lane has open is in its state whenever a call here has returned, and
-    its outcomes leave under its key: a checkpoint has either the request or its outcome. After a restart
+    Main output: OUTPUTS, the scoring input. Side outputs: EXPIRED, DEAD_LETTERS, and what was created
+    on demand as MADE and HISTORY. What a key has open is in its state whenever a call here has returned, and
+    its outcomes leave under it: a checkpoint has either the request or its outcome. After a restart
     requests are looked up again; their deadlines stay.
     """
 
@@ -39,7 +40,7 @@ class AssembleRequests(KeyedProcessFunction):
         self._own = self._opened = self._spec.assembling()
         descriptor = MapStateDescriptor("open-requests", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
         self._state = context.get_map_state(descriptor)
-        self._stored: dict[str, set[str]] = {}  # as in state; a lane is in it once it has been seen
+        self._stored: dict[str, set[str]] = {}  # as in state; a key is in it once it has been seen
         self._due: dict[str, int] = {}
 
     def close(self) -> None:
@@ -47,45 +48,43 @@ class AssembleRequests(KeyedProcessFunction):
             self._opened.close()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
-        lane, timers = current_key(ctx), ctx.timer_service()
-        requests, letters = requests_of(block_of(value))
-        yield from self._taken(lane, self._restored(lane, timers) | requests, timers)
+        key, timers = current_key(ctx), ctx.timer_service()
+        requests, letters = requests_of(decode_micro_batch(value))
+        yield from self._taken(key, self._restored(key, timers) | requests, timers)
         yield from to_rows(letters)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:
-        lane, timers = current_key(ctx), ctx.timer_service()
-        yield from self._taken(lane, self._restored(lane, timers), timers)
+        key, timers = current_key(ctx), ctx.timer_service()
+        yield from self._taken(key, self._restored(key, timers), timers)
         if timestamp == END_OF_INPUT:  # wait for what is open, each up to its deadline
-            while self._own.assembler.open(lane):
+            while self._own.assembler.open(key):
                 self._own.creator.wait(_TICK_MS / 1000)
-                yield from self._taken(lane, {}, timers)
+                yield from self._taken(key, {}, timers)
 
-    def _taken(
-        self, lane: str, requests: dict[str, PredictionRequest], timers: TimerService
-    ) -> Iterator[Any]:
+    def _taken(self, key: str, requests: dict[str, PredictionRequest], timers: TimerService) -> Iterator[Any]:
         assembler, now = self._own.assembler, timers.current_processing_time()
-        outcomes = assembler.take(lane, requests, now) if requests else assembler.tick(lane, now)
-        self._keep(lane, now, timers)
+        outcomes = assembler.take(key, requests, now) if requests else assembler.tick(key, now)
+        self._keep(key, now, timers)
         yield from made_rows(assembler.created())
         yield from outcome_rows(outcomes, now)
 
-    def _restored(self, lane: str, timers: TimerService) -> dict[str, PredictionRequest]:
-        """What was open when the lane's state was written, the first time that the lane is seen."""
-        if lane in self._stored:
+    def _restored(self, key: str, timers: TimerService) -> dict[str, PredictionRequest]:
+        """What was open when the key's state was written, the first time that the key is seen."""
+        if key in self._stored:
             return {}
         timers.register_event_time_timer(END_OF_INPUT)
         names = sorted(map(str, self._state.keys()))
-        self._stored[lane] = {*names}
+        self._stored[key] = {*names}
         return {name: read_request(bytes(self._state.get(name)), 0) for name in names}
 
-    def _keep(self, lane: str, now: int, timers: TimerService) -> None:
-        stored, still = self._stored[lane], self._own.assembler.open(lane)
+    def _keep(self, key: str, now: int, timers: TimerService) -> None:
+        stored, still = self._stored[key], self._own.assembler.open(key)
         for name in stored - still.keys():
             self._state.remove(name)
         for name in still.keys() - stored:
             self._state.put(name, write_request(still[name]))
-        self._stored[lane] = {*still}
-        if still and self._due.get(lane, 0) <= now:
+        self._stored[key] = {*still}
+        if still and self._due.get(key, 0) <= now:
             # Aligned, so that a timer that came back with the state and a new one are the same timer.
-            self._due[lane] = (now // _TICK_MS + 1) * _TICK_MS
-            timers.register_processing_time_timer(self._due[lane])
+            self._due[key] = (now // _TICK_MS + 1) * _TICK_MS
+            timers.register_processing_time_timer(self._due[key])

@@ -1,4 +1,4 @@
-"""Blocks of raw records as blocks of events, with how far each source has been read."""
+"""Micro-batches of records as blocks of events, with how far each source has been read."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from pyflink.common import Row
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 
-from operators.block_row import DEAD_LETTERS, block_of
 from operators.features.feature_rows import event_row, events_tag, progress_tag, watermark_row
-from operators.keyed_table import current_key
-from operators.ticks import END_OF_INPUT, Ticks, subtask_of
-from schemas.block import Block
-from schemas.results.records import encode
+from operators.flink_internals import current_key, instance_of
+from operators.rows import to_rows
+from operators.ticks import END_OF_INPUT, Ticks
+from schemas.micro_batch import MicroBatch, decode_micro_batch
 from udfs.features.events.decode_spec import DecodeSpec
 from udfs.features.events.decoder import EARLIEST, EventDecoder
 from udfs.features.expressions import Expressions
@@ -23,7 +21,7 @@ _NOT_YET = EARLIEST  # Flink's timestamps do not reach back to the least integer
 
 
 class DecodeEvents(KeyedProcessFunction):
-    """Blocks keyed by `LANE/SOURCE`, a lane being a partition, or several.
+    """Micro-batches of records under the key of the instance that read them.
 
     No main output. Side outputs: `events_tag(STREAM)`, DEAD_LETTERS, and `progress_tag(SOURCE)` where views
     have references. A row of events carries the watermark that was sent before them, so that no event is late
@@ -41,7 +39,7 @@ class DecodeEvents(KeyedProcessFunction):
         self._progress = {name: self._spec.progress(name, _now()) for name in self._spec.sources}
         self._streams = {name: self._spec.streams(name) for name in self._spec.sources}
         self._tags = {v: events_tag(s.name) for of in self._streams.values() for s in of for v in s.views}
-        self._instance = str(subtask_of(context))
+        self._instance = str(instance_of(context)[0])
         self._sent = dict.fromkeys(self._spec.sources, (_NOT_YET, 0))
         self._ticks = Ticks(self._spec.settle_ms)
         self._ticking = ""
@@ -54,15 +52,14 @@ class DecodeEvents(KeyedProcessFunction):
         if not self._ticking:
             self._ticking = current_key(ctx)
             self._ticks.start(self._ticking, ctx.timer_service())
-        yield from self._events_of(block_of(value))
+        yield from self._events_of(decode_micro_batch(value))
 
-    def _events_of(self, block: Block) -> Iterator[Any]:
+    def _events_of(self, block: MicroBatch) -> Iterator[Any]:
         source = block.data_type
         if source not in self._decoders:
             self._decoders[source] = self._spec.decoder(source, _now, self._expressions)
         decoded = self._decoders[source].decode(block)
-        for letter in decoded.dead:
-            yield DEAD_LETTERS, Row(source.encode(), encode(letter))
+        yield from to_rows(decoded.dead)
         watermark, _ = self._sent[source]
         for view, shard, events in decoded.parts:
             yield self._tags[view], event_row(view, shard, watermark, events)
@@ -73,11 +70,13 @@ class DecodeEvents(KeyedProcessFunction):
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:
         if timestamp == END_OF_INPUT:
             return
-        self._ticking = self._ticking or current_key(ctx)
+        if not self._ticking:
+            self._ticking = current_key(ctx)
+            self._ticks.start(self._ticking, ctx.timer_service())
         if current_key(ctx) == self._ticking:
             for source in self._spec.sources:
                 yield from self._told(source)
-        self._ticks.again(ctx.timer_service())
+            self._ticks.again(self._ticking, ctx.timer_service())
 
     def _told(self, source: str) -> Iterator[Any]:
         now, (last, at) = _now(), self._sent[source]

@@ -6,25 +6,24 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from pyflink.common import Row
 from pyflink.datastream.functions import KeyedCoProcessFunction, RuntimeContext
 
-from operators.block_row import DEAD_LETTERS, block_of
 from operators.features.feature_rows import event_row, events_tag, watermark_row
-from operators.keyed_table import current_key
+from operators.flink_internals import current_key
+from operators.rows import to_rows
 from operators.ticks import END_OF_INPUT, Ticks
-from schemas.results.records import encode
+from schemas.micro_batch import decode_micro_batch
 from udfs.features.events.decode_spec import ReferenceSpec
 from udfs.features.events.decoder import EARLIEST, EventDecoder
 
 
 class DecodeReferences(KeyedCoProcessFunction):
-    """Blocks keyed by `LANE/REFERENCE` on input 1; on input 2 how far each instance has decoded the source,
+    """Micro-batches of references on input 1; on input 2 how far each instance has decoded the source,
     keyed by the instance. One instance only: it knows all partitions.
 
     No main output. Side outputs: `events_tag(STREAM)` of each stream with references, and DEAD_LETTERS. What
     a view's operator hears as watermark is then the least of both, since it has this stream for an input.
-    Copies cost state, as those of models do, for the same reason: see `operators.model_keys`.
+    Copies cost state: PyFlink has no broadcast state for keyed streams in thread mode.
     """
 
     def __init__(self, spec: ReferenceSpec) -> None:
@@ -41,15 +40,14 @@ class DecodeReferences(KeyedCoProcessFunction):
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         self._tick(ctx)
-        block = block_of(value)
+        block = decode_micro_batch(value)
         name = block.data_type
         if name not in self._spec.references():
             return  # another source's
         if name not in self._decoders:
             self._decoders[name] = self._spec.decoder(name, _now)
         decoded = self._decoders[name].decode(block)
-        for letter in decoded.dead:
-            yield DEAD_LETTERS, Row(name.encode(), encode(letter))
+        yield from to_rows(decoded.dead)
         for view, shard, rows in decoded.parts:
             yield self._tags[view], event_row(view, shard, EARLIEST, rows)
         for partition, newest in decoded.newest.items():
@@ -64,10 +62,10 @@ class DecodeReferences(KeyedCoProcessFunction):
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
         if timestamp == END_OF_INPUT:
             return
-        self._ticking = self._ticking or current_key(ctx)
+        self._tick(ctx)
         if current_key(ctx) == self._ticking:
             yield from self._told()
-            self._ticks.again(ctx.timer_service())
+            self._ticks.again(self._ticking, ctx.timer_service())
 
     def _tick(self, ctx: Any) -> None:
         if not self._ticking:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pyflink.datastream import DataStream
-from pyflink.table import Schema, StreamTableEnvironment
+from pyflink.table import Schema, StreamTableEnvironment, Table
 
 from operators.features.feature_rows import EVENT_BLOCK
-from operators.keyed_table import stream_of
 
 _IDLE = "table.exec.source.idle-timeout"
+
+
+def _stream_of(tables: StreamTableEnvironment, table: Table, uid: str) -> DataStream:
+    """The rows of `table`; the step between the two worlds gets `uid`, which PyFlink offers no way to set."""
+    stream = tables.to_append_stream(table, EVENT_BLOCK)
+    stream._j_data_stream.getTransformation().setUid(uid)
+    return stream
 
 
 def timed_events(
@@ -33,6 +39,6 @@ def timed_events(
     usual = config.get(_IDLE, "0 ms")
     config.set(_IDLE, "0 ms" if always else usual)
     try:
-        return stream_of(tables, rows, EVENT_BLOCK, f"events-{name}")
+        return _stream_of(tables, rows, f"events-{name}")
     finally:
         config.set(_IDLE, usual)

@@ -8,11 +8,10 @@ from typing import Any
 import pyarrow as pa
 from pyflink.common import Row
 
-from operators.block_row import DEAD_LETTERS
 from operators.features.feature_rows import HISTORY, event_row, events_tag, feature_row
+from operators.rows import to_rows
 from schemas.features.declarations import FeatureView
 from schemas.features.feature_block import FeatureBlock
-from schemas.results.records import encode
 from udfs.features.base import Refused, ViewOutput
 from udfs.features.events.references import streams_from
 from udfs.features.events.refused import refused_letters, refused_rows
@@ -78,8 +77,7 @@ class FeatureOutputs:
     def _dead(
         self, view: FeatureView, refused: Sequence[Refused], events: pa.RecordBatch, placed: bool
     ) -> Iterator[Any]:
-        for letter in refused_letters(view, refused, events, placed):
-            yield DEAD_LETTERS, Row(view.id.encode(), encode(letter))
+        yield from to_rows(refused_letters(view, refused, events, placed))
 
     def close(self) -> None:
         self.expressions.close()

@@ -1,6 +1,6 @@
 """How events and features look in Flink: the types, and the only code that knows positions.
 
-Rows of two columns, a key and a value, are what `operators.keyed_table.keyed_by_first` wants: keyed
+Rows of two columns, a key and a value, are what `operators.flink_internals.keyed_by_first` wants: keyed
 functions receive the value only. Batches travel as Arrow streams.
 """
 
@@ -13,7 +13,7 @@ from pyflink.common import Row
 from pyflink.common.typeinfo import Types
 from pyflink.datastream.output_tag import OutputTag
 
-from operators.block_row import BYTES
+from operators.rows import BYTES
 from schemas.features.feature_block import FeatureBlock, from_bytes, to_bytes
 
 _EVENTS = Types.ROW_NAMED(["watermark_ms", "events"], [Types.LONG(), BYTES])

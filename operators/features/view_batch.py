@@ -10,7 +10,7 @@ from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 
 from operators.features.feature_outputs import FeatureOutputs
 from operators.features.feature_rows import events_of
-from operators.keyed_table import current_key
+from operators.flink_internals import current_key
 from operators.ticks import END_OF_INPUT
 from udfs.features.base import END, ViewEngine
 from udfs.features.events.view_spec import ViewSpec

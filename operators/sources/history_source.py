@@ -11,10 +11,10 @@ from pyflink.common.watermark_strategy import TimestampAssigner
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 
-from operators.block_row import DEAD_LETTERS
 from operators.features.feature_rows import EVENT_BLOCK, event_row, events_tag
-from operators.keyed_table import keyed_by_first
-from schemas.results.records import DeadLetter, encode
+from operators.flink_internals import keyed_by_first
+from operators.rows import to_rows
+from schemas.results.records import DeadLetter
 from udfs.features.events.references import stream_of
 from udfs.stores.history.events import HistoryReader, HistorySpec
 
@@ -41,7 +41,7 @@ class ReadHistory(KeyedProcessFunction):
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         for found in self._reader.read(value[0]):
             if isinstance(found, DeadLetter):
-                yield DEAD_LETTERS, Row(found.data_type.encode(), encode(found))
+                yield from to_rows([found])
             else:
                 view, shard, stretch, events = found
                 yield self._tags[view], event_row(view, shard, stretch, events)

@@ -1,4 +1,4 @@
-"""What router, executors and collector send each other. One block is asked about at once.
+"""What router, executors and collector send each other. One batch is asked about at once.
 
 They cross between operators and lie in state as msgpack, so that a savepoint outlives the code. Times are
 epoch milliseconds, durations milliseconds.
@@ -38,7 +38,7 @@ class AnswerOutcome(StrEnum):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A candidate and the records it is asked about: indices into the block, ascending, or None for all."""
+    """A candidate and the records it is asked about: indices into the batch, ascending, or None for all."""
 
     candidate: str
     rows: tuple[int, ...] | None = None
@@ -46,9 +46,9 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """To the executor of a model type; the block travels beside it. Late from `deadline` on."""
+    """To the executor of a model type; the batch travels beside it. Late from `deadline` on."""
 
-    block_id: str
+    batch_id: str
     data_type: str
     created: int
     deadline: int
@@ -56,12 +56,12 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Expectation(msgspec.Struct, frozen=True):
-    """To the collector: who was asked, and the plan that decides; the block travels beside it.
+    """To the collector: who was asked, and the plan that decides; the batch travels beside it.
 
     `metrics`: candidate -> quality metrics of its descriptor.
     """
 
-    block_id: str
+    batch_id: str
     data_type: str
     created: int
     deadline: int
@@ -82,15 +82,15 @@ class AnswerColumn(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One candidate's answer about one block. The stamp is of the object that scored.
+    """One candidate's answer about one batch. The stamp is of the object that scored.
 
-    `rows`: indices into the block for which `columns` holds a value, ascending, None for all; `bad`: index ->
+    `rows`: indices into the batch for which `columns` holds a value, ascending, None for all; `bad`: index ->
     why the model could not score that record (an input is missing, a prediction failed); `unfit`: those of
     them whose bytes are at fault and not the model -> code (`schemas.codecs.base.Code`). `ms`: in `predict`;
     `waited_ms`: from the request's creation to the answer. `reason`: why nothing was scored.
     """
 
-    block_id: str
+    batch_id: str
     data_type: str
     candidate: str
     outcome: AnswerOutcome

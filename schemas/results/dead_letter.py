@@ -1,31 +1,33 @@
-"""A record of a block that cannot be used, as a dead letter."""
+"""A record of a micro-batch as the dead letter that says why it could not be used."""
 
 from __future__ import annotations
 
 import base64
 
-from schemas.block import Block
-from schemas.results.records import RAW_LIMIT, DeadLetter
+from schemas.codecs.base import Code
+from schemas.micro_batch import MicroBatch
+from schemas.results.records import NAME_LIMIT, RAW_LIMIT, DeadLetter
 from schemas.tensors import BadRecord
 
 
-def dead_letter(block: Block, bad: BadRecord) -> DeadLetter:
-    """The record at `bad.row` of the block: what identifies it, and its first `RAW_LIMIT` bytes."""
+def dead_letter(batch: MicroBatch, bad: BadRecord) -> DeadLetter:
+    """The dead letter of `bad.row`; one without payload says so, whatever was made of its emptiness."""
     row = bad.row
-    key = block.keys[row] if block.keys else None
-    headers = (block.headers[row] if block.headers else None) or {}
+    key = batch.keys[row] if batch.keys else None
+    headers = batch.headers[row] if batch.headers else ()
+    deleted = row in batch.null_payloads
     return DeadLetter(
-        data_type=block.data_type,
-        source=block.source,
-        partition=block.partitions[row],
-        offset=block.offsets[row],
-        event_time=block.event_times[row],
-        code=bad.code,
-        reason=bad.reason,
-        raw=_base64(block.payloads[row][:RAW_LIMIT]),
-        size=len(block.payloads[row]),
+        data_type=batch.data_type,
+        source=batch.source,
+        partition=batch.partitions[row],
+        offset=batch.offsets[row],
+        event_time=batch.event_times[row],
+        code=Code.DELETED.value if deleted else bad.code,
+        reason="the record has no payload: it deletes its key" if deleted else bad.reason[:NAME_LIMIT],
+        raw=None if deleted else _base64(batch.payloads[row][:RAW_LIMIT]),
+        size=0 if deleted else len(batch.payloads[row]),
         key=None if key is None else _base64(key),
-        headers={name: _base64(value) for name, value in headers.items()},
+        headers=[(name, None if value is None else _base64(value)) for name, value in headers],
     )
 
 

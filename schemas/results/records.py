@@ -6,17 +6,21 @@ epoch milliseconds, durations milliseconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
 import orjson
+
+from schemas.output_batch import MESSAGE_LIMIT
 
 T = TypeVar("T", "DeadLetter", "ModelEvent", "ModelToServeStats", "CandidateStats")
 
 
 RAW_LIMIT = 700_000
 """Bytes of a record that a dead letter repeats; in base64 they stay below Kafka's default of 1 MB."""
+NAME_LIMIT = 1000
+"""Characters of a name, a reason or a header that a message repeats whole."""
 
 
 class Outcome(StrEnum):
@@ -50,20 +54,22 @@ class DeadLetter:
     """A record that could not be scored, with its bytes (`raw`, `key` and header values in base64).
 
     `size` is the record's length in bytes. Of a record above `RAW_LIMIT`, `raw` holds the beginning: a
-    message that the broker refuses would stop the job. The whole record is where its identity says.
+    message that the broker refuses would stop the job. The whole record is where its identity says. `raw` is
+    None for a record without payload (a deletion); `headers` are pairs in the order in which they came, with
+    a null value as None; `event_time` is None where the record has none.
     """
 
     data_type: str
     source: str
     partition: int
     offset: int
-    event_time: int
+    event_time: int | None
     code: str
     reason: str
-    raw: str
+    raw: str | None
     size: int
     key: str | None = None
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: list[tuple[str, str | None]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,7 @@ class ModelToServeStats:
     at: int
     subtask: int
     usage: int
-    blocks: int
+    batches: int
     failures: int
     duration_ms: float
     min_ms: float
@@ -158,7 +164,33 @@ class CandidateStats:
 
 
 def encode(record: DeadLetter | ModelEvent | ModelToServeStats | CandidateStats) -> bytes:
-    return orjson.dumps(record)
+    """As JSON, of at most `MESSAGE_LIMIT` bytes: what is longer is cut, the longest text first.
+
+    This is the one place through which everything but results leaves, so that no sink is given a message that
+    its topic does not take.
+    """
+    data = orjson.dumps(record)
+    while len(data) > MESSAGE_LIMIT - NAME_LIMIT:
+        record = _cut(record)
+        data = orjson.dumps(record)
+    return data
+
+
+def _cut(record: Any) -> Any:
+    """The record with half of its longest text, or without its longest header."""
+    texts = {f.name: value for f in fields(record) if isinstance(value := getattr(record, f.name), str)}
+    longest = max(texts, key=lambda name: len(orjson.dumps(texts[name])))
+    headers = getattr(record, "headers", [])
+    sizes = [len(name) + len(value or "") for name, value in headers]
+    if sum(sizes) > len(texts[longest]):
+        at = sizes.index(max(sizes))
+        many = sizes[at] * 2 < sum(sizes)
+        return replace(
+            record, headers=headers[: len(headers) // 2] if many else [*headers[:at], *headers[at + 1 :]]
+        )
+    text = texts[longest]
+    # base64 in fours, so that what is left can be read
+    return replace(record, **{longest: text[: len(text) // 8 * 4]})
 
 
 def decode(kind: type[T], data: bytes) -> T:

@@ -45,12 +45,13 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Where each of a block's n records came from; `event_times` in epoch milliseconds."""
+    """Where each of a block's n records came from; `event_times` in epoch milliseconds, None where
+    there is none."""
 
     source: str
     partitions: Sequence[int]
     offsets: Sequence[int]
-    event_times: Sequence[int]
+    event_times: Sequence[int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Scored:
     source: str
     partition: int
     offset: int
-    event_time: int
+    event_time: int | None
     record: dict[str, Any]
     reason: str = ""
 

@@ -52,7 +52,8 @@ def test_each_record_is_decided_once_though_the_candidates_task_manager_dies(
     streams.publish(build(data_type="wine", name="plan", operation=DECIDE, version=1, plan=PLAN))
     arguments = streams.arguments(
         kafka__exactly_once="true",
-        window_ms="100",
+        batch__min_ms="100",
+        batch__max_ms="500",
         executors__model_types='["TENSORFLOWSAVED"]',
         executors__slots="apart",
     )

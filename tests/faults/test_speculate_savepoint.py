@@ -40,7 +40,8 @@ def test_blocks_that_were_open_at_the_stop_are_decided_after_it(
         arguments = streams.arguments(
             kafka__exactly_once="true",
             parallelism=str(parallelism),
-            window_ms="200",
+            batch__min_ms="200",
+            batch__max_ms="1000",
             executors__model_types='["TENSORFLOWSAVED"]',
             executors__fence_ms=str(HOUR_MS),
             executors__drill=str(tmp_path / "drill.json"),

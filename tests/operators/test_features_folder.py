@@ -13,7 +13,7 @@ import pytest
 from devservices.process import ROOT, jars
 from schemas.results.records import DeadLetter, decode
 from tests.feature_streams import VIEWS, declare, encoded, events, read_history, write_history
-from udfs.io.folder_reader import visible_files
+from udfs.io.folder_files import visible_files
 from udfs.io.s3 import S3Options
 
 COUNT = 20_000

@@ -57,8 +57,8 @@ def graph(
 ) -> tuple[tuple[str, bool], Any]:
     job, chosen = over(*request.param)(tmp_path_factory.mktemp("root"))
     spec = FlinkSpec(jars=sorted(LIB.glob("*.jar")), parallelism=2, options=chosen.own_options)
-    env, tables = make_environment(spec)
-    job.build(env, tables, chosen)
+    env = make_environment(spec)
+    job.build(env, chosen)
     return request.param, env._generate_stream_graph()
 
 

@@ -11,7 +11,8 @@ from devservices.process import ROOT, Process
 from schemas.results.records import Outcome
 from schemas.results.results import read_result
 from tests import models
-from udfs.io.folder_reader import visible_files
+from tests.whole_files import put
+from udfs.io.folder_files import visible_files
 from udfs.models.descriptor import build
 
 
@@ -20,11 +21,9 @@ def test_its_checkpoints_succeed(tmp_path: Path) -> None:
     data = models.zipped(models.saved_model(tmp_path / "net", weights))
     assert len(data) > 5 << 20
     root = tmp_path / "root"
-    (root / "models").mkdir(parents=True)
-    (root / "records" / "wine").mkdir(parents=True)
     descriptor = build(data_type="wine", name="net", model_type="TENSORFLOWSAVED", version=1, data=data)
-    (root / "models" / "net.model").write_bytes(descriptor)
-    (root / "records" / "wine" / "a").write_bytes(orjson.dumps({"x": [1, 2]}) + b"\n")
+    put(root / "models" / "net.model", descriptor)
+    put(root / "records" / "wine" / "a", orjson.dumps({"x": [1, 2]}) + b"\n")
     command = [sys.executable, ROOT / "jobs" / "serve.py", "--folder.root", root, "--checkpoint-seconds", "1"]
     job = Process("serve", command, tmp_path / "job.log")
     try:

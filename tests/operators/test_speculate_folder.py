@@ -15,8 +15,9 @@ from schemas.plans.plan import read_plan
 from schemas.results.decided import Decided, read_decided
 from schemas.results.records import CandidateStats, DeadLetter, EventKind, ModelEvent, decode
 from tests.models import constant_frozen_graph, constant_saved_model, zipped
+from tests.whole_files import put
 from udfs.ensemble.policies.replay import redecide
-from udfs.io.folder_reader import visible_files
+from udfs.io.folder_files import visible_files
 from udfs.models.descriptor import DECIDE, build
 from udfs.models.runtimes.base import PartialInput
 
@@ -34,7 +35,8 @@ class Job:
     def __init__(self, root: Path, *arguments: str) -> None:
         self.root = root
         self.drill = root / "drill.json"
-        self.written = 0
+        self.places: list[tuple[str, int]] = []
+        """Of all that has been written: file below the records' folder, and line."""
         self.plan = ""
         (root / "records" / "wine").mkdir(parents=True)
         command = [
@@ -69,7 +71,7 @@ class Job:
         found = [(int(p.parent.name[4:]), p.parent) for p in self.root.glob("checkpoints/*/chk-*/_metadata")]
         return max(found, default=(0, None))
 
-    def announce(self, deadline_ms: int = 400) -> None:
+    def publish(self, deadline_ms: int = 400) -> None:
         models = self.root / "models"
         models.mkdir()
         inputs = (PartialInput("x", fields=("a", "b")),)
@@ -93,12 +95,16 @@ class Job:
                 )
             )
         for number, descriptor in enumerate(descriptors):
-            (models / f"{number}.model").write_bytes(descriptor)
+            put(models / f"{number}.model", descriptor)
 
     def write(self, records: Sequence[bytes]) -> None:
-        with (self.root / "records" / "wine" / "a").open("ab", buffering=0) as file:
-            file.write(b"".join(record + b"\n" for record in records))
-        self.written += len(records)
+        name = f"wine/{len(self.places):06}.jsonl"
+        put(self.root / "records" / name, b"".join(record + b"\n" for record in records))
+        self.places += [(name, line) for line in range(len(records))]
+
+    @property
+    def written(self) -> int:
+        return len(self.places)
 
     def lines(self, output: str) -> list[bytes]:
         return [line for p in visible_files(self.root / output) for line in p.read_bytes().splitlines()]
@@ -125,8 +131,9 @@ class Job:
     def check_all(self) -> None:
         """Each record came out once, and each decision can be made again from the answers it names."""
         results, dead = self.results(), self.dead()
-        places = [r.result.offset for r in results] + [letter.offset for letter in dead]
-        assert sorted(places) == list(range(self.written))
+        places = [(r.result.source, r.result.offset) for r in results]
+        places += [(letter.source, letter.offset) for letter in dead]
+        assert sorted(places) == self.places
         plan = read_plan(self.plan)
         for result, again in zip(results, redecide(results, plan), strict=True):
             assert (result.plan, result.plan_version) == ("plan", 1)
@@ -151,7 +158,7 @@ def records(first: int, count: int, b: float | None = 2.0) -> list[bytes]:
 
 
 def test_candidates_race_and_the_collector_decides(job: Job) -> None:
-    job.announce()
+    job.publish()
     job.start()
     served = {(name, EventKind.SERVED) for name in VALUES} | {("plan", EventKind.DECIDES)}
     job.until(lambda: job.events() >= served)
@@ -192,7 +199,7 @@ def test_candidates_race_and_the_collector_decides(job: Job) -> None:
 
 @pytest.mark.parametrize("job", [("--bounded", "true")], indirect=True)
 def test_finite_input_comes_out_whole(job: Job) -> None:
-    job.announce()
+    job.publish()
     job.write([*records(0, 1500), GARBAGE, *records(1000, 30)])
     job.start()
     assert job.process is not None
@@ -204,7 +211,7 @@ def test_finite_input_comes_out_whole(job: Job) -> None:
 
 
 def test_what_was_in_flight_is_decided_after_a_restore_and_nothing_twice(job: Job) -> None:
-    job.announce(deadline_ms=4000)
+    job.publish(deadline_ms=4000)
     job.drill.write_text('{"three": 3000}')
     job.start()
     job.until(lambda: job.events() >= {(name, EventKind.SERVED) for name in VALUES})
@@ -222,7 +229,7 @@ def test_what_was_in_flight_is_decided_after_a_restore_and_nothing_twice(job: Jo
     last = job.checkpoint()[0]
     job.until(lambda: job.checkpoint()[0] > last + 1)  # what should not come would be seen now
     job.check_all()
-    # Blocks that lay in the collector's state were decided late, by the answers that lay there with them.
+    # Micro-batches in the collector's state were decided late, by the answers that lay there with them.
     held = [r for r in job.results() if r.result.ms > 4000 + 1000]
-    assert held, "no block was in flight when the job was killed"
+    assert held, "no micro-batch was in flight when the job was killed"
     assert ("median", 1.5) in {(r.rule, r.result.scores.get("y")) for r in held}

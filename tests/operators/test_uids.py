@@ -15,7 +15,8 @@ from jobs.settings.serve import JobSettings, ServeSettings, settings_of
 from jobs.settings.speculate import SpeculateSettings
 from operators.environment import FlinkSpec, make_environment
 
-JARS = sorted((Path(__file__).resolve().parents[2] / ".cache" / "jars" / "lib").glob("flink-*.jar"))
+LIB = Path(__file__).resolve().parents[2] / ".cache" / "jars" / "lib"
+JARS = sorted([*LIB.glob("flink-*.jar"), *LIB.glob("millrace-*.jar")])
 KINDS: dict[ModuleType, type[JobSettings]] = {
     serve: ServeSettings,
     serve_partitioned: ServeSettings,
@@ -33,8 +34,8 @@ def settings(job: ModuleType, streams: str, folder: Path, *more: str) -> JobSett
 
 def stream_graph(job: ModuleType, chosen: JobSettings) -> Any:
     """As `execute` makes it: before that, Python operators may still be put together."""
-    env, tables = make_environment(FlinkSpec(jars=JARS))
-    job.build(env, tables, chosen)
+    env = make_environment(FlinkSpec(jars=JARS))
+    job.build(env, chosen)
     return env._generate_stream_graph()
 
 
@@ -62,7 +63,7 @@ def test_no_two_python_operators_share_a_task(graph: Any) -> None:
         for node in graph.getStreamNodes().toArray()
         if PYTHON in node.getOperatorFactory().getStreamOperatorClass(loader).getName()
     }
-    assert python >= {"key-models", "score"} or python >= {"key-models", "route", "execute-pmml", "collect"}
+    assert python >= {"read-models", "score"} or python >= {"read-models", "route", "execute-pmml", "collect"}
     tasks = [
         {pair.getUserDefinedOperatorUid() for pair in vertex.getOperatorIDs()}
         for vertex in graph.getJobGraph().getVerticesAsArray()

@@ -17,7 +17,7 @@ from schemas.errors import GraphError, InputsError, LoadError, ModelError, Predi
 from schemas.results.results import read_result
 from tests.models import graph as frozen
 from tests.models import save, zipped
-from tests.serving_fakes import block_of
+from tests.serving_fakes import batch_of
 from udfs.models.composite.nodes import Graph, Node, NodeInput, OutputRef
 from udfs.models.descriptor import build, parse
 from udfs.models.loading import LoadPolicy, load_model
@@ -136,15 +136,15 @@ def test_the_graph_of_the_document_is_published_and_serves_as_any_model(scaler, 
     policy = LoadPolicy(roots=(str(store),), scratch=str(tmp_path), warm_up_batches=(1,))
     before = set(tmp_path.iterdir())
     codec = make_codec(CodecSpec())
-    serving = Serving(lambda a: load_model(a, policy), codec, raw_json=True, max_block=64, subtask=0)
+    serving = Serving(lambda a: load_model(a, policy), codec, raw_json=True, max_batch=64, subtask=0)
     serving.restore("wine", None)
     try:
-        serving.announce(descriptor, sent)
+        serving.publish(descriptor, sent)
         (served,) = serving.settle()
         assert (served.kind.value, served.digest, served.reason) == ("served", sent.sha256, "")
         names = ("alcohol", "sulphates", "pH")
         rows = [orjson.dumps(dict(zip(names, r, strict=True))) for r in RECORDS.tolist()]
-        sent_on = list(serving.score(block_of([*rows, b'{"alcohol": 1}'], "wine")))
+        sent_on = list(serving.score(batch_of([*rows, b'{"alcohol": 1}'], "wine")))
     finally:
         serving.close()
     forest = scaled() @ [2, -1] + 5

@@ -14,7 +14,7 @@ from schemas.results.results import read_result
 from tests.models import expected, layers, save, saved_model
 from tests.onnx_models import dense
 from tests.pmml_documents import Leaf, Split, document, less, probabilities, tree
-from tests.serving_fakes import block_of
+from tests.serving_fakes import batch_of
 from udfs.models.descriptor import parse
 from udfs.models.loading import LoadPolicy, load_model
 from udfs.serving.scoring import score
@@ -41,15 +41,15 @@ def scored(path, records, to, *more):
 
 
 def by_a_job(path, folder, payloads, *more):
-    """What a job gives: the model published into a folder, loaded from there, and asked for a block."""
+    """What a job gives: the model published into a folder, loaded from there, and asked for a batch."""
     arguments = ["publish", path, "--data-type", "t", "--to-folder", folder, *more]
     done = CliRunner().invoke(app, [str(a) for a in arguments])
     assert done.exit_code == 0, done.output
     (sent,) = folder.iterdir()
     model = load_model(parse(sent.read_bytes()), LoadPolicy(warm_up_batches=(1,)))
     try:
-        block = block_of(payloads)
-        job = score(block, model, JsonCodec(), True)
+        batch = batch_of(payloads)
+        job = score(batch, model, JsonCodec(), True)
         rows = {d.offset: {"outcome": "refused", "code": d.code, "reason": d.reason} for d in job.dead}
         for line in job.lines:
             result = read_result(line)

@@ -23,7 +23,7 @@ from devservices.process import ROOT, environment
 from devservices.redis import Redis
 from schemas.features.feature_block import FeatureBlock
 from tests.feature_cases import DECLARED, INPUTS
-from udfs.io.folder_reader import visible_files
+from udfs.io.folder_files import visible_files
 from udfs.stores.online.base import RedisOptions
 from udfs.stores.online.redis_writer import RedisWriter
 from udfs.stores.registry.base import OnDemand

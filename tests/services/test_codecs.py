@@ -116,7 +116,7 @@ def test_data_types_by_topic_and_by_header(kafka: KafkaBroker, tmp_path: Path) -
     streams = Streams(kafka, records=tuple(f"type{n}" for n in range(6)))
     sent = []
     for i in range(600):
-        headers = {"kind": b"special"} if i % 5 == 0 else {}
+        headers = (("kind", b"special"),) if i % 5 == 0 else ()
         value, topic = orjson.dumps({"id": i, "x": [1, 2]}), f"type{i % 6}"
         sent.append(Sent(value, headers=headers, partition=i % 4, timestamp=NOW, topic=topic))
     streams.send(sent)

@@ -65,9 +65,11 @@ class Upgrades:
         self.savepoint: str | None = None
 
     def start(self, code: Path, parallelism: int) -> None:
-        # between the first release and the first model all records are held back, on a slow machine for long
-        hold = json.dumps({"records": 10_000_000, "seconds": 900})
-        settings = self.streams.arguments(kafka__exactly_once="true", parallelism=str(parallelism), hold=hold)
+        # between the first release and the first model all records wait, on a slow machine for long
+        buffer = json.dumps({"records": 10_000_000, "bytes": 1 << 40, "seconds": 900})
+        settings = self.streams.arguments(
+            kafka__exactly_once="true", parallelism=str(parallelism), buffer=buffer
+        )
         while len(self.cluster.task_managers) < parallelism:
             self.cluster.add_task_manager()
         self.running = self.cluster.run(
@@ -94,13 +96,13 @@ class Upgrades:
             )
 
     def wait_read(self, records: int) -> None:
-        """Return when the scoring operators have been given blocks; those without a model hold them."""
+        """Return when the scoring operators have been given micro-batches; without a model they wait."""
 
         def read() -> bool:
             vertices = self.cluster.rest.call(f"/jobs/{self.running}")["vertices"]
             return any(v["metrics"]["read-records"] > records for v in vertices if "score" in v["name"])
 
-        wait_until(read, 150, lambda: "no block has reached the scoring operator")
+        wait_until(read, 150, lambda: "no micro-batch has reached the scoring operator")
 
     def wait_results(self, enough: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
         """The results that a read-committed reader sees, once they are `enough`."""

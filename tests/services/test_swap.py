@@ -41,9 +41,9 @@ def test_models_are_swapped_under_load(kafka: KafkaBroker, tmp_path: Path) -> No
         streams.publish(descriptor(data, version))
 
     slow = json.dumps({"wine": {"warm_up_batches": SLOW}})
-    # between the withdrawal and the next model all records are held back, on a slow machine for long
-    hold = json.dumps({"records": 10_000_000, "seconds": 300})
-    arguments = streams.arguments(data_types=slow, hold=hold)
+    # between the withdrawal and the next model all records wait, on a slow machine for long
+    buffer = json.dumps({"records": 10_000_000, "bytes": 1 << 40, "seconds": 300})
+    arguments = streams.arguments(data_types=slow, buffer=buffer)
     log = (tmp_path / "job.log").open("w")
     job = subprocess.Popen(
         [sys.executable, str(ROOT / "jobs" / "serve.py"), *arguments],

@@ -18,7 +18,7 @@ import pytest
 
 from devservices.process import ROOT, environment
 from tests.feature_cases import DECLARED, DISTRICTS, HOUSES, INPUTS
-from udfs.io.folder_reader import visible_files
+from udfs.io.folder_files import visible_files
 from udfs.stores.registry.sql import SqlRegistry
 from udfs.stores.training.plan import wanted_of
 from udfs.stores.training.point_in_time import DuckPointInTime

@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 from fresh_environment import FreshEnvironment
+from udfs.io.folder_reader import visible_files
 
 from devservices.process import ROOT
 from examples.publish_model import MODEL
@@ -16,7 +17,6 @@ from millrace.cli import app
 from millrace.plans import MeanAnswer, Plan, write_plan
 from schemas.results.records import EventKind, ModelEvent, Outcome, decode
 from schemas.results.results import Identity, Stamp, read_result, write_results
-from udfs.io.folder_reader import visible_files
 
 COMMANDS = [command.name for command in app.registered_commands]
 

@@ -12,15 +12,16 @@ import orjson
 import pytest
 from hypothesis import given, settings
 
-from operators.block_row import DEAD_LETTERS, row_of
 from operators.features.assemble_requests import AssembleRequests
 from operators.features.assembly_rows import EXPIRED, MADE
 from operators.features.feature_rows import HISTORY, features_of
-from schemas.block import Block, pack
+from operators.rows import DEAD_LETTERS
+from schemas.micro_batch import MicroBatch, encode_micro_batch
 from schemas.results.records import DeadLetter, decode
 from tests.assembly_fakes import HandCreator, MemoryReader, filled_registry
 from tests.feature_cases import DECLARED
 from tests.feature_stand import END, Keyed
+from tests.output_batches import messages_of
 from udfs.enrichment.assembler import OnlineAssembler
 from udfs.enrichment.assembly_spec import Assembling
 from udfs.enrichment.plans import Plans
@@ -65,14 +66,13 @@ class Stand:
     def _function(self) -> AssembleRequests:
         return AssembleRequests(self.spec)  # type: ignore[arg-type]
 
-    def send(self, *payloads: bytes | Mapping[str, Any], lane: int = 0) -> None:
+    def send(self, *payloads: bytes | Mapping[str, Any], instance: int = 0) -> None:
         raw = [p if isinstance(p, bytes) else orjson.dumps(p) for p in payloads]
         n = len(raw)
         offsets = list(range(self.offset, self.offset + n))
         self.offset += n
-        block = Block("requests", "topic", raw, [lane] * n, offsets, [self.keyed.clock] * n)
-        key, row = row_of(f"{lane}/requests", pack(block))
-        self._take(self.keyed.element(key, row))
+        batch = MicroBatch("requests", "topic", raw, [instance] * n, offsets, [self.keyed.clock] * n)
+        self._take(self.keyed.element(str(instance), encode_micro_batch(batch)))
 
     def pass_time(self, ms: int) -> None:
         self._take(self.keyed.pass_time(self.keyed.clock + ms))
@@ -86,21 +86,23 @@ class Stand:
 
     @property
     def state(self) -> list[str]:
-        return sorted(name for lane in self.keyed.states["open-requests"].values() for name in lane)
+        return sorted(name for of in self.keyed.states["open-requests"].values() for name in of)
 
     def _take(self, sent: list[Any]) -> None:
         for one in sent:
             if not isinstance(one, tuple):
-                lines, marks, _, key, headers = one
-                assert headers == {"data_type": b"estimate"} and key is None
-                assert len(bytes(marks).split(b"\x1e")) == len(lines)
-                self.out["done"] += [json.loads(line) for line in lines]
+                for message in messages_of(one):
+                    assert message.headers == (("data_type", b"estimate"),) and message.key is None
+                    assert message.event_time == self.keyed.clock
+                    self.out["done"].append(json.loads(message.value))
                 continue
             tag, row = one
             if tag.tag_id == EXPIRED.tag_id:
-                self.out["expired"].append(json.loads(row[1]))
+                for message in messages_of(row):
+                    self.out["expired"].append(json.loads(message.value))
+                    assert message.key == self.out["expired"][-1]["request"]["id"].encode()
             elif tag.tag_id == DEAD_LETTERS.tag_id:
-                self.out["dead"].append(decode(DeadLetter, bytes(row[1])))
+                self.out["dead"] += [decode(DeadLetter, message.value) for message in messages_of(row)]
             elif tag.tag_id == MADE.tag_id:
                 self.out["made"] += features_of(row).rows.to_pylist()
             else:
@@ -176,8 +178,8 @@ def test_a_restart_goes_on_with_what_was_open_and_its_deadline(stand: Stand) -> 
 
 
 def test_the_end_of_the_input_waits_for_deadlines(stand: Stand) -> None:
-    stand.send(request("a", "new", expires_ms=3500), request("b"), lane=0)
-    stand.send(request("c", "new", expires_ms=900), lane=1)
+    stand.send(request("a", "new", expires_ms=3500), request("b"), instance=0)
+    stand.send(request("c", "new", expires_ms=900), instance=1)
     stand.end()
     assert stand.outcomes() == {"a": 1, "b": 1, "c": 1}
     assert {one["request"]["id"] for one in stand.out["expired"]} == {"a", "c"}
@@ -211,7 +213,7 @@ def test_requests_are_completions_and_expirations(made: tuple[SqlRegistry, Plans
             for house, ms, good in step[2]:
                 payloads.append(request(str(sent), house, expires_ms=ms) if good else b"[]")
                 sent, broken = sent + good, broken + (not good)
-            stand.send(*payloads, lane=step[1])
+            stand.send(*payloads, instance=step[1])
         elif step[0] == "time":
             stand.pass_time(step[1])
         elif step[0] == "answer" and stand.spec.creator.running:

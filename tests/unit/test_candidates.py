@@ -15,7 +15,7 @@ from udfs.models.descriptor import DECIDE, build, parse
 
 def announce(known: Candidates, name: str, version: int = 1, **more) -> bool:
     data = more.pop("data", b"%s %d" % (name.encode(), version))
-    return known.announce(parse(build(data_type="t", name=name, version=version, data=data, **more)))
+    return known.publish(parse(build(data_type="t", name=name, version=version, data=data, **more)))
 
 
 def decide(known: Candidates, name: str, version: int, deadline_ms: int, force: bool = False):

@@ -11,7 +11,7 @@ from schemas.expression_bounds import ExpressionBounds
 from schemas.model_pb2 import ModelDescriptor
 from schemas.plans.plan import LONGEST_PLAN, ByRule, Plan, Rule, read_plan, write_plan
 from schemas.results.records import EventKind
-from tests.serving_fakes import block_of
+from tests.serving_fakes import batch_of
 from udfs.ensemble.cel.bounds import CelBounds
 from udfs.ensemble.cel.rules import CelRule
 from udfs.ensemble.routing import router as router_module
@@ -132,18 +132,18 @@ def test_bounds_of_texts_and_trees():
 
 class Stand:
     def __init__(self, stored: bytes | None = None) -> None:
-        self.router = Router(JsonCodec(), raw_json=True, max_block=1024, subtask=0)
+        self.router = Router(JsonCodec(), raw_json=True, max_batch=1024, subtask=0)
         self.restored = self.router.restore("wine", stored)
         for name in ("a", "b"):
-            self.announce(build(data_type="wine", name=name, data=b"x"))
+            self.publish(build(data_type="wine", name=name, data=b"x"))
 
-    def announce(self, descriptor: bytes):
-        return self.router.announce(descriptor, parse(descriptor))
+    def publish(self, descriptor: bytes):
+        return self.router.publish(descriptor, parse(descriptor))
 
     def decide(self, plan: str):
         """Past the checks of who publishes."""
         descriptor = ModelDescriptor(dataType="wine", operation=ModelDescriptor.DECIDE, plan=plan)
-        return self.announce(descriptor.SerializeToString())
+        return self.publish(descriptor.SerializeToString())
 
 
 def plan_of(when: str, rules: int = 1) -> str:
@@ -168,7 +168,7 @@ def test_a_plan_is_refused_and_the_one_in_force_goes_on(plan: str):
     (event,) = stand.decide(plan)
     assert event.kind is EventKind.REFUSED and event.step == "plan" and len(event.reason) < 1000
     assert stand.router.log("wine") == before
-    assert len(list(stand.router.route(block_of([b'{"id":1}'], "wine")))) == 1
+    assert len(list(stand.router.route(batch_of([b'{"id":1}'], "wine")))) == 1
 
 
 def test_whatever_reading_a_plan_raises_is_its_refusal(monkeypatch):
@@ -198,7 +198,7 @@ def test_a_plan_in_state_that_can_no_longer_be_followed_is_refused_at_a_restore(
     again = Stand(stored)
     (event,) = again.restored
     assert event.kind is EventKind.REFUSED and "macros" in event.reason and event.name == "plan"
-    assert len(list(again.router.route(block_of([b'{"id":1}'], "wine")))) == 1
+    assert len(list(again.router.route(batch_of([b'{"id":1}'], "wine")))) == 1
     assert Stand(again.router.log("wine")).restored == []
 
 

@@ -253,7 +253,7 @@ def test_types_are_seen_from_the_data(tmp_path):
 
 STATS = ModelToServeStats(
     name="forest", description="", data_type="wine", model_type="PMML", version=3, digest="ab" * 32,
-    since=1000, at=3000, subtask=0, usage=40, blocks=4, failures=0, duration_ms=8.0, min_ms=1.0, max_ms=4.0,
+    since=1000, at=3000, subtask=0, usage=40, batches=4, failures=0, duration_ms=8.0, min_ms=1.0, max_ms=4.0,
     p50_ms=2.0, p99_ms=4.0,
 )  # fmt: skip
 
@@ -264,8 +264,8 @@ def _stats(**changes) -> ModelToServeStats:
 
 
 def test_subtasks_are_merged():
-    other = _stats(subtask=1, since=2000, usage=10, blocks=1, duration_ms=7.0, p50_ms=7.0, p99_ms=7.0)
-    idle = _stats(subtask=2, usage=0, blocks=0, duration_ms=0.0, p50_ms=float("nan"), p99_ms=float("nan"))
+    other = _stats(subtask=1, since=2000, usage=10, batches=1, duration_ms=7.0, p50_ms=7.0, p99_ms=7.0)
+    idle = _stats(subtask=2, usage=0, batches=0, duration_ms=0.0, p50_ms=float("nan"), p99_ms=float("nan"))
     (row,) = merged([idle, STATS, other])
     assert (row["usage"], row["subtasks"], row["since"]) == (50, 3, 1000)
     assert row["rate"] == 20 + 10

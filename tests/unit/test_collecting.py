@@ -11,8 +11,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.block import Block, PackedBlock, pack
 from schemas.codecs.json_codec import JsonCodec
+from schemas.micro_batch import MicroBatch, encode_micro_batch
 from schemas.plans.plan import First, Majority, Plan, Prefer, write_plan
 from schemas.results.answers import Answer, AnswerOutcome, Asked, Expectation, to_columns
 from schemas.results.decided import Decided, read_decided
@@ -20,24 +20,23 @@ from schemas.results.records import CandidateStats, DeadLetter, Outcome
 from udfs.ensemble.collection.collecting import ORPHAN_MS, Collecting
 from udfs.ensemble.collection.deciding import Decider
 from udfs.ensemble.collection.tally import Tallies
-from udfs.ensemble.policies import BlockAnswers, decide
-from udfs.serving.output import Emission, ResultRun
+from udfs.ensemble.policies import BatchAnswers, decide
+from udfs.serving.output import Output, Results
 
 BORN, DEADLINE_MS, LINGER_MS = 1_000_000, 100, 1_000
 DEADLINE = BORN + DEADLINE_MS
 NAMES = ("fast", "odd", "smart")
-ID = "block"
+ID = "batch"
 
 
 @dataclass
 class Store:
-    """Keyed state and timers of one block, as Flink keeps them."""
+    """Keyed state and timers of one micro-batch, as Flink keeps them."""
 
     clock: int = BORN
     state: bytes | None = None
     answers: list[bytes] = field(default_factory=list)
     timers: set[int] = field(default_factory=set)
-    end: bool = False
     touched: int = 0
 
     def now(self) -> int:
@@ -60,8 +59,8 @@ class Store:
         self.answers.clear()
 
     def drop(self) -> None:
-        self.touched += 2
-        self.state, self.end = None, False
+        self.touched += 1
+        self.state = None
 
     def wake(self, at: int) -> None:
         self.touched += 1
@@ -71,40 +70,40 @@ class Store:
         self.touched += 1
         self.timers.discard(at)
 
-    def tell_end(self) -> None:
-        self.touched += 1
-        self.end = True
-
     @property
     def empty(self) -> bool:
-        return self.state is None and not self.answers and not self.timers and not self.end
+        return self.state is None and not self.answers and not self.timers
 
 
 class Bench:
-    """One collector with one block, and all that it has sent."""
+    """One collector with one micro-batch, and all that it has sent."""
 
     def __init__(
         self, plan: Plan | None = None, records: int = 2, asked: Iterable[Asked] | None = None
     ) -> None:
         self.plan = plan or Plan(policy=First())
         payloads = [b'{"id":%d}' % n for n in range(records)]
-        self.block = Block("wine", "topic", payloads, [0] * records, list(range(records)), [BORN] * records)
+        self.batch = MicroBatch(
+            "wine", "topic", payloads, [0] * records, list(range(records)), [BORN] * records
+        )
         self.asked = tuple(Asked(name) for name in NAMES) if asked is None else tuple(asked)
         self.store = Store()
-        self.sent: list[Emission] = []
+        self.sent: list[Output] = []
         self.restart()
 
     def restart(self) -> None:
         self.tallies = Tallies(0)
         self.collecting = Collecting(Decider(JsonCodec(), True), self.tallies, LINGER_MS)
+        self.store.timers.clear()  # those of before fire too, and nobody knows what for
+        self.sent += self.collecting.restored(ID, self.store)
 
     def expectation(self) -> bytes:
         return msgspec.msgpack.encode(
             Expectation(ID, "wine", BORN, DEADLINE, self.asked, write_plan(self.plan), "plan", 3)
         )
 
-    def packed(self) -> PackedBlock:
-        return pack(self.block)
+    def packed(self) -> bytes:
+        return encode_micro_batch(self.batch)
 
     def expect(self) -> None:
         self.sent += self.collecting.expect(ID, self.expectation(), self.packed(), self.store)
@@ -121,14 +120,13 @@ class Bench:
         self.store.clock = max(self.store.clock, time)
 
     def end(self) -> None:
-        if self.store.end:
-            self.store.end = False
+        if self.store.state is not None or self.store.answers:
             self.sent += self.collecting.ended(ID, self.store)
 
     @property
     def results(self) -> list[Decided]:
-        runs = [run for run in self.sent if isinstance(run, ResultRun)]
-        lines = [line for run in runs for line in lines_of(run)]
+        runs = [run for run in self.sent if isinstance(run, Results)]
+        lines = [line for run in runs for line in run.lines]
         return [read_decided(line) for line in lines]
 
     @property
@@ -141,10 +139,6 @@ class Bench:
 
     def stats(self) -> dict[str, CandidateStats]:
         return {s.candidate: s for s in self.collecting.stats() if isinstance(s, CandidateStats)}
-
-
-def lines_of(run: ResultRun) -> Sequence[bytes]:
-    return run.lines.split(b"\x1e") if isinstance(run.lines, bytes) else run.lines
 
 
 def scored(name: str, *values: float, rows: Sequence[int] | None = None, **more: object) -> Answer:
@@ -246,7 +240,7 @@ def test_a_record_that_a_model_fails_at_is_no_dead_letter() -> None:
 
 def test_what_is_no_json_cannot_be_a_result() -> None:
     bench = Bench()
-    bench.block = Block("wine", "topic", [b"{}", b"not"], [0, 0], [0, 1], [BORN, BORN])
+    bench.batch = MicroBatch("wine", "topic", [b"{}", b"not"], [0, 0], [0, 1], [BORN, BORN])
     bench.expect()
     for name in NAMES:
         bench.answer(declined(name))
@@ -255,7 +249,7 @@ def test_what_is_no_json_cannot_be_a_result() -> None:
     assert [r.result.offset for r in bench.results] == [0]
 
 
-def test_an_answer_whose_block_never_comes_is_forgotten() -> None:
+def test_an_answer_whose_micro_batch_never_comes_is_forgotten() -> None:
     bench = Bench()
     bench.answer(scored("fast", 1, 2))
     bench.at(BORN + ORPHAN_MS)
@@ -270,13 +264,46 @@ def test_the_end_of_the_input_decides_what_is_open() -> None:
     assert [r.rule for r in bench.results] == ["first", "first"] and bench.store.empty
 
 
-def test_the_usual_block_touches_state_seldom() -> None:
+def test_the_end_of_the_input_forgets_answers_that_nothing_is_expected_of() -> None:
+    bench = Bench()
+    bench.answer(scored("fast", 1, 2))
+    bench.end()
+    assert not bench.sent and bench.store.empty and not bench.collecting._blocks
+
+
+def test_a_restart_decides_what_is_overdue_and_wakes_the_rest() -> None:
+    bench = Bench(Plan(policy=Prefer(candidates=("smart", "fast"))))
+    bench.expect()
+    bench.answer(scored("fast", 1, 2))
+    bench.restart()
+    assert not bench.sent and bench.store.timers == {DEADLINE}
+    bench.store.clock = DEADLINE + 5
+    bench.restart()
+    assert {(r.result.model, r.rule) for r in bench.results} == {("fast", "prefer")}
+    bench.restart()
+    assert len(bench.results) == 2 and bench.store.timers == {DEADLINE + LINGER_MS}
+    bench.store.clock = DEADLINE + LINGER_MS
+    bench.restart()
+    assert bench.store.empty and not bench.collecting._blocks
+
+
+def test_a_restart_lets_an_answer_wait_for_its_expectation_once_more() -> None:
+    bench = Bench()
+    bench.answer(scored("fast", 1, 2))
+    bench.store.clock += ORPHAN_MS - 1
+    bench.restart()
+    assert bench.store.timers == {BORN + 2 * ORPHAN_MS - 1} and not bench.store.empty
+    bench.expect()
+    assert {r.result.model for r in bench.results} == {"fast"}
+
+
+def test_the_usual_micro_batch_touches_state_seldom() -> None:
     bench = Bench(Plan(policy=Majority(output="y")))
     bench.expect()
     for name in NAMES:
         bench.answer(scored(name, 1, 2))
     assert bench.places == [0, 1] and bench.store.empty
-    # read twice, tell the end, write, wake; two answers kept; then four to forget it all
+    # read twice, write, wake; two answers kept; then three to forget it all; and read twice at the start
     assert bench.store.touched <= 11
 
 
@@ -327,8 +354,8 @@ def test_every_record_comes_out_once_and_state_ends_empty(
         elif step == "restore" and saved is not None:
             clock = bench.store.clock
             bench.store, bench.sent, given_ = copy.deepcopy(saved[0]), bench.sent[: saved[1]], set(saved[2])
+            bench.store.clock = clock
             bench.restart()
-            bench.at(clock)
         elif step != "restore":
             go(step)
     for step in ("expect", *NAMES):
@@ -337,7 +364,7 @@ def test_every_record_comes_out_once_and_state_ends_empty(
     assert bench.places == [0, 1]
     assert bench.store.empty and not bench.collecting._blocks
     for result in bench.results:
-        again = BlockAnswers([Asked(name) for name in NAMES], 1)
+        again = BatchAnswers([Asked(name) for name in NAMES], 1)
         for name, answer in result.answers.items():
             if answer.outcome == "scored":
                 again.add(scored(name, answer.scores["y"]))

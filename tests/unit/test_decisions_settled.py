@@ -9,7 +9,7 @@ from schemas.plans.plan import First, Majority, Policy, chain
 from schemas.results.answers import Answer, AnswerOutcome, Asked, from_columns, to_columns
 from tests.decision_cases import told
 from tests.decision_strategies import blocks, policies
-from udfs.ensemble.policies import BlockAnswers, decide, settled
+from udfs.ensemble.policies import BatchAnswers, decide, settled
 
 
 @given(policy=policies, made=blocks(), data=st.data())
@@ -18,10 +18,10 @@ def test_what_is_settled_does_not_change(policy: Policy, made, data):
     asked, n, answers, metrics = made
     order = data.draw(st.permutations(answers))
     known = data.draw(st.integers(0, len(order)))
-    before = BlockAnswers.of(asked, n, order[:known], metrics)
+    before = BatchAnswers.of(asked, n, order[:known], metrics)
     sure = settled(policy, before)
     early, now = told(decide(policy, before, final=False)), told(decide(policy, before))
-    after = BlockAnswers.of(asked, n, order, metrics)
+    after = BatchAnswers.of(asked, n, order, metrics)
     last = told(decide(policy, after))
     for row in range(n):
         if sure[row]:
@@ -39,7 +39,7 @@ def test_only_first_depends_on_the_order_of_arrival(policy: Policy, made, data):
     orders = [answers, data.draw(st.permutations(answers))]
     who = [asked, data.draw(st.permutations(asked))]
     one, other = (
-        told(decide(policy, BlockAnswers.of(w, n, o, metrics))) for w, o in zip(who, orders, strict=True)
+        told(decide(policy, BatchAnswers.of(w, n, o, metrics))) for w, o in zip(who, orders, strict=True)
     )
     assert one == other
 
@@ -48,10 +48,10 @@ def test_only_first_depends_on_the_order_of_arrival(policy: Policy, made, data):
 @settings(max_examples=300, deadline=None)
 def test_a_record_is_decided_as_if_it_were_alone(policy: Policy, made):
     asked, n, answers, metrics = made
-    whole = told(decide(policy, BlockAnswers.of(asked, n, answers, metrics)))
+    whole = told(decide(policy, BatchAnswers.of(asked, n, answers, metrics)))
     for row in range(n):
         alone = [Asked(a.candidate, None if a.rows is None or row in a.rows else (), a.shadow) for a in asked]
-        found = told(decide(policy, BlockAnswers.of(alone, 1, [_only(a, row) for a in answers], metrics)))
+        found = told(decide(policy, BatchAnswers.of(alone, 1, [_only(a, row) for a in answers], metrics)))
         assert found == [whole[row]]
 
 

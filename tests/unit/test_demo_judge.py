@@ -31,7 +31,6 @@ def sent(tmp_path) -> Sent:
     data = DataSet("wine", ("a", "b"), ("x", "y"), ((1.0, 2.0), (3.0, 4.0), (5.0, 6.0)), ("x", "y", "x"))
     feed = Feed(tmp_path, [data], seed=0)
     feed.write(1000)
-    feed.close()
     assert feed.sent["wine"].spoiled
     return feed.sent["wine"]
 

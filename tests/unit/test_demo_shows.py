@@ -73,7 +73,7 @@ def _serve(note: str, stage: int) -> Show:
         results=results,
         arrivals=deque([(now + 60_000, name, _MANY) for name in ("wine", "cancer")]),
         tallies={key: Tally(_MANY, round(_MANY * _SHARE)) for key in keys},
-        stats={key: _Stub(blocks=1, p50_ms=_SLOW_MS, p99_ms=_SLOW_MS) for key in keys},
+        stats={key: _Stub(batches=1, p50_ms=_SLOW_MS, p99_ms=_SLOW_MS) for key in keys},
         reasons=Counter({"missing_field": _MANY, "not_json": _MANY, "wrong_type": _MANY}),
         serving=lambda name: {"wine": 2, "cancer": 1}[name],
         event=event,

@@ -37,7 +37,7 @@ def test_candidates_answer_for_themselves_with_their_own_stamp(make):
     ]
     for answer in answers:
         assert from_columns(answer.columns)["y"].tolist() == [3, 5, 7]
-        assert answer.block_id == "b1" and len(answer.digest) == 64
+        assert answer.batch_id == "b1" and len(answer.digest) == 64
     assert bench.executor.pending("0/t") == [] and bench.executor.look_again_ms("0/t") is None
 
 
@@ -107,7 +107,7 @@ def test_halving_is_bounded(make):
 def test_who_is_not_there_declines(make):
     bench = make()
     bench.serve("a")
-    bench.announce("b", content=b"bad")
+    bench.publish("b", content=b"bad")
     bench.until(lambda: "refused b 1" in bench.told)
     assert outcomes(bench.now("b", "c")) == dict.fromkeys("bc", (DECLINED, Reason.NO_MODEL))
     bench.withdraw("a")
@@ -132,10 +132,10 @@ def test_a_stuck_candidate_delays_nobody_and_its_late_answer_still_counts(make):
     bench.hands.now += 100
     assert outcomes(bench.answers(1)) == {"a": (DECLINED, Reason.LATE_IN_QUEUE)}
     assert outcomes(bench.now("a")) == {"a": (DECLINED, Reason.OCCUPIED)}
-    assert [p.block_id for p in bench.executor.pending("0/t")] == ["b1"]
+    assert [p.batch_id for p in bench.executor.pending("0/t")] == ["b1"]
     runtime.go.release()
     (late,) = bench.answers()
-    assert (late.outcome, late.block_id, late.waited_ms) == (SCORED, "b1", 100)
+    assert (late.outcome, late.batch_id, late.waited_ms) == (SCORED, "b1", 100)
 
 
 def test_a_call_beyond_the_fence_is_given_up_and_a_fresh_instance_takes_over(make):
@@ -144,18 +144,18 @@ def test_a_call_beyond_the_fence_is_given_up_and_a_fresh_instance_takes_over(mak
     stuck = bench.stick("a")
     bench.hands.now += 501
     (answer,) = bench.answers()
-    assert (answer.outcome, answer.reason, answer.block_id) == (FAILED, Reason.FENCED, "b1")
+    assert (answer.outcome, answer.reason, answer.batch_id) == (FAILED, Reason.FENCED, "b1")
     bench.until(lambda: bench.told[-1] == "served a 1" and len(bench.told) == 3)
     assert bench.told == ["served a 1", "fenced a 1", "served a 1"]
     bench.ask("a", numbers=[4])
     assert outcomes(bench.answers()) == {"a": (SCORED, "")}
-    (stats,) = bench.executor.stats("t")
+    (stats,) = bench.executor.stats()
     assert (stats.usage, stats.failures, stats.fenced, stats.stuck) == (2, 1, 1, 1)
     assert stuck.closed == 0
     stuck.go.release()
     bench.until(lambda: stuck.closed == 1)
     assert bench.executor.take("0/t") == []
-    (stats,) = bench.executor.stats("t")
+    (stats,) = bench.executor.stats()
     assert (stats.fenced, stats.stuck) == (1, 0)
 
 
@@ -210,7 +210,7 @@ def test_a_swap_in_flight_closes_the_old_model_when_its_call_has_ended(make):
     bench = make()
     bench.serve("a")
     old = bench.stick("a", ms=60_000)
-    bench.announce("a", 2)
+    bench.publish("a", 2)
     bench.until(lambda: "served a 2" in bench.told)
     assert old.closed == 0
     old.go.release()
@@ -225,7 +225,7 @@ def test_a_swap_frees_a_candidate_from_a_stuck_call_without_another_load(make):
     bench = make()
     bench.serve("a")
     old = bench.stick("a")
-    bench.announce("a", 2)
+    bench.publish("a", 2)
     bench.until(lambda: "served a 2" in bench.told)
     bench.hands.now += 501
     assert bench.answers()[0].reason == Reason.FENCED
@@ -243,18 +243,18 @@ def test_withdrawing_in_flight(make):
     bench.ask("a", ms=60_000)
     bench.withdraw("a")
     (waiting,) = bench.answers()
-    assert (waiting.block_id, waiting.outcome, waiting.reason) == ("b2", DECLINED, Reason.NO_MODEL)
+    assert (waiting.batch_id, waiting.outcome, waiting.reason) == ("b2", DECLINED, Reason.NO_MODEL)
     assert runtime.closed == 0
     runtime.go.release()
     (answer,) = bench.answers()
-    assert (answer.block_id, answer.outcome) == ("b1", SCORED)
+    assert (answer.batch_id, answer.outcome) == ("b1", SCORED)
     bench.until(lambda: runtime.closed == 1)
     bench.serve("a")
 
 
 def test_other_model_types_and_plans_are_others_business(make):
     bench = make()
-    bench.announce("x", 1, model_type="TENSORFLOW")
+    bench.publish("x", 1, model_type="TENSORFLOW")
     bench.poll()
     assert bench.told == [] and outcomes(bench.now("x")) == {"x": (DECLINED, Reason.NO_MODEL)}
     assert bench.loader.made == [] and bench.executor.revision("t") == 0
@@ -263,9 +263,9 @@ def test_other_model_types_and_plans_are_others_business(make):
 def test_a_candidate_that_goes_on_as_another_type_leaves(make):
     bench = make()
     bench.serve("a")
-    bench.announce("a", 1, b"other", model_type="TENSORFLOW")
+    bench.publish("a", 1, b"other", model_type="TENSORFLOW")
     assert bench.told == ["served a 1"], "not a newer version"
-    bench.announce("a", 2, model_type="TENSORFLOW")
+    bench.publish("a", 2, model_type="TENSORFLOW")
     assert bench.told == ["served a 1", "withdrawn a 1"]
     assert outcomes(bench.now("a")) == {"a": (DECLINED, Reason.NO_MODEL)}
 
@@ -278,10 +278,10 @@ def test_what_was_pending_is_declined_after_a_restart(make):
     stored = encode_pending(bench.executor.pending("0/t"))
     again = make(bench.executor.log("t"), loader=Loader())
     answers = again.executor.restarted(decode_pending(stored))
-    assert [(a.block_id, a.data_type, a.candidate, a.outcome, a.reason) for a in answers] == [
+    assert [(a.batch_id, a.data_type, a.candidate, a.outcome, a.reason) for a in answers] == [
         ("b1", "t", "a", DECLINED, "restarted")
     ]
-    assert [p.block_id for p in bench.executor.pending("1/t")] == ["b2"]
+    assert [p.batch_id for p in bench.executor.pending("1/t")] == ["b2"]
 
 
 def test_what_scored_before_a_restart_scores_the_first_request_after_it(make):

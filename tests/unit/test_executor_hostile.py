@@ -47,7 +47,7 @@ def make() -> Iterator:
 def test_a_candidate_given_up_too_often_leaves_to_the_version_before_it(make):
     bench = make(max_fenced=5, set_aside=2)
     bench.serve("a")
-    bench.announce("a", 2)
+    bench.publish("a", 2)
     bench.until(lambda: "served a 2" in bench.told)
     bench.stick("a")
     bench.hands.now += 600
@@ -82,8 +82,8 @@ def test_a_restore_does_not_wait_for_ever_for_what_scored_before(make):
 def test_one_candidate_more_than_the_quota_is_refused(make):
     bench = make()
     for number in range(33):
-        bench.announce(f"c{number}", 1)
+        bench.publish(f"c{number}", 1)
     assert bench.told == ["refused c32 1"]
     bench.withdraw("c0")
-    bench.announce("c32", 1)
+    bench.publish("c32", 1)
     bench.until(lambda: "served c32 1" in bench.told)

@@ -31,9 +31,9 @@ class Interleavings(RuleBasedStateMachine):
         self.bench.serve(*NAMES)
 
     @rule(name=names, content=st.sampled_from([b"", b"", b"", b"", b"bad", b"raising", b"misshapen"]))
-    def announce(self, name: str, content: bytes) -> None:
+    def publish(self, name: str, content: bytes) -> None:
         self.version[name] += 1
-        self.bench.announce(name, self.version[name], content + b" %d" % self.version[name])
+        self.bench.publish(name, self.version[name], content + b" %d" % self.version[name])
 
     @rule(name=names | st.just(""), really=st.integers(0, 5))
     def withdraw(self, name: str, really: int) -> None:
@@ -48,7 +48,7 @@ class Interleavings(RuleBasedStateMachine):
     )
     def ask(self, who: set[str], numbers: list[float | bytes], ms: int, key: str) -> None:
         got = self.bench.now(*sorted(who), numbers=numbers, ms=ms, key=key)
-        self.asked |= {(f"b{self.bench.blocks}", name): key for name in who}
+        self.asked |= {(f"b{self.bench.batches}", name): key for name in who}
         self.take(key, got)
 
     @rule(name=names)
@@ -88,8 +88,8 @@ class Interleavings(RuleBasedStateMachine):
     @invariant()
     def what_is_not_answered_is_pending(self) -> None:
         self.take_all()
-        pending = [(p.block_id, p.candidate) for key in KEYS for p in self.bench.executor.pending(key)]
-        given = [(a.block_id, a.candidate) for a in self.answers]
+        pending = [(p.batch_id, p.candidate) for key in KEYS for p in self.bench.executor.pending(key)]
+        given = [(a.batch_id, a.candidate) for a in self.answers]
         assert Counter(given + pending) == Counter(list(self.asked))
 
     @invariant()
@@ -97,14 +97,14 @@ class Interleavings(RuleBasedStateMachine):
         assert max(Counter(id(r) for r in self.stuck()).values(), default=0) <= 1
         for name in NAMES:
             assert self.inside(name) <= MOST_FENCED + 1
-        for stats in self.bench.executor.stats("t"):
+        for stats in self.bench.executor.stats():
             assert isinstance(stats, ModelToServeStats) and 0 <= stats.stuck <= MOST_FENCED
 
     def teardown(self) -> None:
         self.bench.loader.let_all_go()
         for key in KEYS:
             self.bench.until(lambda key=key: self.take(key, self.bench.executor.end(key)) or True)
-        assert Counter((a.block_id, a.candidate) for a in self.answers) == Counter(list(self.asked))
+        assert Counter((a.batch_id, a.candidate) for a in self.answers) == Counter(list(self.asked))
         restored = Bench(self.bench.executor.log("t"), Loader())
         before, after = (CandidateLogs.FromString(b.executor.log("t")).logs for b in (self.bench, restored))
         assert before.keys() == after.keys()
@@ -126,7 +126,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def take(self, key: str, answers: list[Answer]) -> None:
         for answer in answers:
-            assert self.asked[answer.block_id, answer.candidate] == key
+            assert self.asked[answer.batch_id, answer.candidate] == key
             if answer.outcome is AnswerOutcome.SCORED:
                 scored = from_columns(answer.columns)["y"]
                 rows = range(len(scored)) if answer.rows is None else answer.rows

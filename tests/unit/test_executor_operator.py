@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -11,50 +12,59 @@ import pytest
 from pyflink.common import Row
 from pyflink.datastream import TimeDomain
 
-from operators.block_row import MODEL_EVENTS, MODEL_STATS, row_of
 from operators.ensemble.executor import ExecutorOperator
 from operators.ensemble.speculation_rows import answer_of, request_row
-from schemas.block import pack
+from operators.rows import MODEL_EVENTS, MODEL_STATS
+from schemas.micro_batch import encode_micro_batch
 from schemas.results.answers import Answer, AnswerOutcome, Asked, Reason, Request
 from schemas.results.records import ModelEvent, decode
 from tests.executor_fakes import STICKS, WAIT, Bench, Sticking
-from tests.serving_fakes import block_of
+from tests.flink_fakes import FOUR_GROUPS, KeyedContext
+from tests.output_batches import messages_of
+from tests.serving_fakes import batch_of
+from udfs.ensemble.execution.executor import Executor
 from udfs.ensemble.execution.executor_spec import ExecutorSpec
-from udfs.ensemble.execution.job import decode_pending
+from udfs.ensemble.execution.job import PendingCall, decode_pending
 from udfs.models.descriptor import DECIDE, build
 from udfs.serving.scoring_spec import ScoringSpec
 
-KEY = "0/t"
+KEY, OTHER = "2", "3"
+"""Of the key groups of instance 1 of 2; it works under the first."""
 
 
 class Flink:
-    """Keyed state and timers, and an operator in it. `state` outlives the operator, as in a savepoint."""
+    """An instance of the operator, its keyed state and timers. `states` are of a savepoint."""
 
-    def __init__(self, state: dict[tuple[str, str], Any] | None = None) -> None:
-        self.state = state if state is not None else {}
+    def __init__(
+        self, states: dict[str, dict[str, Any]] | None = None, index: int = 1, parallelism: int = 2
+    ) -> None:
+        self.store = KeyedContext(states, index, parallelism)
+        self.subtasks: list[int] = []
         self.bench = Bench(restored=False)
         self.timers: set[int] = set()
         self.events: list[str] = []
+        spec: Any = SimpleNamespace(scoring=ScoringSpec(), executor=self._executor)
+        self.operator = ExecutorOperator(spec, FOUR_GROUPS)
+        self.operator.open(self.store)  # type: ignore[arg-type]
         self.key = KEY
-        self.updates: list[str] = []
-        spec: Any = SimpleNamespace(scoring=ScoringSpec(), executor=lambda subtask: self.bench.executor)
-        self.operator = ExecutorOperator(spec)
-        java = SimpleNamespace(getTaskInfo=lambda: SimpleNamespace(getIndexOfThisSubtask=lambda: 3))
-        context: Any = SimpleNamespace(_runtime_context=java, get_state=self.keyed)
-        self.operator.open(context)
 
-    def keyed(self, descriptor: Any) -> Any:
-        name = descriptor.name
+    def _executor(self, subtask: int) -> Executor:
+        self.subtasks.append(subtask)
+        return self.bench.executor
 
-        def update(value: Any) -> None:
-            self.updates.append(name)
-            self.state[self.key, name] = value
+    @property
+    def key(self) -> str:
+        return self.store.key
 
-        return SimpleNamespace(
-            value=lambda: self.state.get((self.key, name)),
-            update=update,
-            clear=lambda: self.state.pop((self.key, name), None),
-        )
+    @key.setter
+    def key(self, key: str) -> None:
+        self.store.key = key
+
+    def pending(self, key: str = KEY) -> list[PendingCall]:
+        """What is in state."""
+        stored = self.store.states["pending"].get(key)
+        assert stored is None or decode_pending(stored), "nothing pending is nothing in state"
+        return [] if stored is None else decode_pending(stored)
 
     def context(self, domain: Any = None) -> Any:
         timers = SimpleNamespace(
@@ -70,24 +80,25 @@ class Flink:
         answers = []
         for row in rows:
             if isinstance(row, Row):
+                assert row[0] == self.key
                 answers.append(msgspec.msgpack.decode(answer_of(row[1]), type=Answer))
             elif row[0] is MODEL_EVENTS:
-                event = decode(ModelEvent, row[1][1])
-                self.events.append(f"{event.kind} {event.name} {event.version}")
+                events = [decode(ModelEvent, message.value) for message in messages_of(row[1])]
+                self.events += [f"{event.kind} {event.name} {event.version}" for event in events]
             else:
                 assert row[0] is MODEL_STATS
         return answers
 
     def model(self, descriptor: bytes) -> list[Answer]:
-        return self.sent(self.operator.process_element2(Row(descriptor), self.context()))
+        return self.sent(self.operator.process_element2(descriptor, self.context()))
 
     def ask(self, name: str, number: float = 1.0, ms: int = 100, key: str = KEY) -> list[Answer]:
         self.key = key
-        self.bench.blocks += 1
+        self.bench.batches += 1
         now = int(self.bench.hands.now)
-        request = Request(f"b{self.bench.blocks}", "t", now, now + ms, (Asked(name),))
-        _, block = row_of(key, pack(block_of([b'{"a":%f}' % number])))
-        _, value = request_row(key, request, block)
+        request = Request(f"b{self.bench.batches}", "t", now, now + ms, (Asked(name),))
+        packed = encode_micro_batch(batch_of([b'{"a":%f}' % number]))
+        _, value = request_row(key, request, packed)
         return self.sent(self.operator.process_element1(value, self.context()))
 
     def stick(self, name: str) -> None:
@@ -123,8 +134,8 @@ class Flink:
 def make():
     made: list[Flink] = []
 
-    def flink(state=None) -> Flink:
-        made.append(Flink(state))
+    def flink(states=None, **more) -> Flink:
+        made.append(Flink(states, **more))
         return made[-1]
 
     yield flink
@@ -133,7 +144,7 @@ def make():
 
 
 def outcomes(answers: list[Answer]) -> list[tuple[str, AnswerOutcome, str]]:
-    return [(a.block_id, a.outcome, a.reason) for a in answers]
+    return [(a.batch_id, a.outcome, a.reason) for a in answers]
 
 
 def test_a_request_becomes_an_answer_and_state_is_left_alone(make):
@@ -142,32 +153,32 @@ def test_a_request_becomes_an_answer_and_state_is_left_alone(make):
     answers = flink.ask("a", ms=60_000)
     answers += flink.until(lambda got: len(answers + got) == 1)
     assert outcomes(answers) == [("b1", AnswerOutcome.SCORED, "")]
-    assert (KEY, "pending") not in flink.state
+    assert not flink.pending()
 
 
 def test_what_is_pending_is_in_state_until_it_has_been_answered(make):
     flink = make()
     flink.serve("a")
     flink.stick("a")
-    (listed,) = decode_pending(flink.state[KEY, "pending"])
-    assert (listed.block_id, listed.candidate) == ("b1", "a")
-    flink.updates.clear()
-    assert flink.tick() == [] and flink.updates == [], "nothing new, nothing written"
+    (listed,) = flink.pending()
+    assert (listed.batch_id, listed.candidate) == ("b1", "a")
+    flink.store.updates.clear()
+    assert flink.tick() == [] and flink.store.updates == [], "nothing new, nothing written"
     flink.bench.loader.let_all_go()
     assert outcomes(flink.until(bool)) == [("b1", AnswerOutcome.SCORED, "")]
-    assert (KEY, "pending") not in flink.state
+    assert not flink.pending()
 
 
 def test_an_answer_leaves_under_its_own_key_only(make):
     flink = make()
     flink.serve("a")
-    flink.ask("a", STICKS, key="1/t")
+    flink.ask("a", STICKS, key=OTHER)
     flink.bench.loader.let_all_go()
     flink.key = KEY
-    flink.bench.executor._completions.wait(list(flink.bench.executor._pending["1/t"]), WAIT * 1000)
-    assert flink.tick() == [] and ("1/t", "pending") in flink.state
-    flink.key = "1/t"
-    assert len(flink.tick()) == 1 and ("1/t", "pending") not in flink.state
+    flink.bench.executor._completions.wait(list(flink.bench.executor._pending[OTHER]), WAIT * 1000)
+    assert flink.tick() == [] and flink.pending(OTHER)
+    flink.key = OTHER
+    assert len(flink.tick()) == 1 and not flink.pending(OTHER)
 
 
 def test_a_timer_looks_for_late_answers_and_one_is_enough(make):
@@ -188,23 +199,32 @@ def test_after_a_restart_candidates_are_loaded_and_the_pending_declined_once(mak
     flink = make()
     flink.serve("a")
     flink.stick("a")
-    again = make(dict(flink.state))
+    again = make(copy.deepcopy(dict(flink.store.states)))
     assert outcomes(again.tick()) == [("b1", AnswerOutcome.DECLINED, Reason.RESTARTED)]
-    assert (KEY, "pending") not in again.state
+    assert not again.pending()
     again.until(lambda got: "served a 1" in again.events)
     answers = again.ask("a")
     answers += again.until(lambda got: len(answers + got) == 1)
     assert outcomes(answers) == [("b1", AnswerOutcome.SCORED, "")]
 
 
-def test_each_lane_keeps_the_logs_and_one_acts(make):
+def test_the_log_lies_under_the_key_of_each_key_group_of_the_instance(make):
     flink = make()
-    descriptor = build(data_type="t", name="a", version=1, data=b"x", model_type="PMML")
-    for key in (KEY, "1/t"):
-        flink.key = key
-        flink.model(descriptor)
-    assert flink.state[KEY, "candidate-logs"] == flink.state["1/t", "candidate-logs"]
-    assert "already_served a 1" not in flink.events
+    flink.model(build(data_type="t", name="a", version=1, data=b"x", model_type="PMML"))
+    logs = flink.store.states["candidate-logs"]
+    assert set(logs) == {KEY, OTHER} and logs[KEY] == logs[OTHER] != {}
+    assert flink.key == KEY and flink.subtasks == [1]
+
+
+@pytest.mark.parametrize(("index", "key"), [(2, KEY), (3, OTHER)])
+def test_another_parallelism_finds_the_candidates(make, index: int, key: str):
+    flink = make()
+    flink.serve("a")
+    again = make(copy.deepcopy(dict(flink.store.states)), index=index, parallelism=4)
+    answers = again.ask("a", key=key)
+    assert "served a 1" in again.events
+    answers += again.until(lambda got: len(answers + got) == 1)
+    assert outcomes(answers) == [("b1", AnswerOutcome.SCORED, "")]
 
 
 def test_the_end_of_the_input_leaves_nothing_behind(make):
@@ -214,7 +234,7 @@ def test_the_end_of_the_input_leaves_nothing_behind(make):
     flink.bench.hands.now += 200
     answers = flink.tick(TimeDomain.EVENT_TIME)
     assert outcomes(answers) == [("b1", AnswerOutcome.DECLINED, Reason.ENDED)]
-    assert (KEY, "pending") not in flink.state
+    assert not flink.pending()
 
 
 def test_plans_and_what_cannot_be_read_are_the_routers_business(make):
@@ -225,4 +245,4 @@ def test_plans_and_what_cannot_be_read_are_the_routers_business(make):
 
 
 def test_closing_what_was_never_opened():
-    ExecutorOperator(ExecutorSpec("PMML")).close()
+    ExecutorOperator(ExecutorSpec("PMML"), FOUR_GROUPS).close()

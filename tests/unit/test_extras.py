@@ -29,7 +29,7 @@ OF_THE_COMMAND = {
     "typer": "typer",
 }
 """Top-level module -> the dependency that brings it."""
-OF_AN_EXTRA = {"find_libpython": "jobs", "pydantic": "jobs", "pydantic_core": "jobs"}
+OF_AN_EXTRA = {"find_libpython": "jobs", "pemja": "jobs", "pydantic": "jobs", "pydantic_core": "jobs"}
 """Modules that come with what an extra asks for, and are not imported first."""
 
 

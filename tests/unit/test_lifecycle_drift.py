@@ -247,3 +247,9 @@ def test_the_shift_that_the_design_asks_for_is_mostly_found_in_one_window():
     known = reference(rng.multinomial(1_000_000, np.full(64, 1 / 64), size=k))
     hits = bounds(known, rng.multinomial(20_000, moved, size=k), 0.001 / 200, 20_000)
     assert (hits.distances["wasserstein"] > 0).mean() > 0.85
+
+
+def test_rare_categories_that_grow_together_are_seen():
+    known = Reference.counted(["colour"], np.array([[0, 0, 5_000, 4_900, 100]]), np.array([False]))
+    near = bounds(known, np.array([[0, 0, 4_500, 4_500, 1_000]]), 0.001, 10_000)
+    assert near.splits[0, -1] > 0.05 and near.distances["wasserstein"][0] == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -302,3 +303,9 @@ def test_durations_are_counted_between_their_ends():
     measure = QuantileMeasure()
     measure.add(np.array([True] * 3), np.array([0.0, 0.1, 10**9]))
     assert measure.treatment[0] == 2 and measure.treatment[-1] == 1 and sum(measure.control) == 0
+
+
+def test_the_declaration_in_the_documents_is_one():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "lifecycle.md").read_text()
+    text = page.split("```toml experiment\n")[1].split("```")[0]
+    assert read_experiment(text).guardrails[0].q == 0.99

@@ -17,7 +17,7 @@ from schemas.results.answers import AnswerOutcome, from_columns
 from schemas.results.results import read_result
 from tests.executor_fakes import Bench
 from tests.onnx_models import constant, dense, node, onnx_model, tensor
-from tests.serving_fakes import block_of
+from tests.serving_fakes import batch_of
 from udfs.models.composite.nodes import Graph, Node, NodeInput, OutputRef
 from udfs.models.descriptor import build, parse
 from udfs.models.loading import LoadPolicy, load_model
@@ -52,7 +52,7 @@ def test_a_model_goes_through_all_steps_and_scores_records(tmp_path):
     assert (model.stamp.model_type, model.stamp.version) == ("ONNX", 3)
     assert set(model.load_report.warm_up_ms) == {1, 64, 1024}
     payloads = [b'{"height":1,"width":2}', b'{"height":"tall","width":2}', b'{"height":0.5,"width":0}']
-    done = score(block_of(payloads), model, JsonCodec(), raw_json=True)
+    done = score(batch_of(payloads), model, JsonCodec(), raw_json=True)
     scores = [read_result(line).scores for line in done.lines]
     assert (scores, [d.code for d in done.dead]) == ([{"y": [22.0]}, {"y": [1.0]}], ["wrong_type"])
     model.close()
@@ -69,7 +69,7 @@ def test_composite_models_may_have_onnx_nodes(tmp_path):
     )
     descriptor = build(data_type="t", name="both", model_type="GRAPH", graph=Graph(nodes))
     model = load_model(parse(descriptor), policy(tmp_path))
-    done = score(block_of([b'{"height":4,"width":8}']), model, JsonCodec(), raw_json=True)
+    done = score(batch_of([b'{"height":4,"width":8}']), model, JsonCodec(), raw_json=True)
     assert read_result(done.lines[0]).scores == {"area": [24.0]}
     model.close()
 
@@ -80,7 +80,7 @@ def test_candidates_may_be_onnx(tmp_path):
     made = dense(np.array([[3.0]], np.float32)), dense(np.array([[7.0]], np.float32))
     try:
         for name, content in zip(("three", "seven"), made, strict=True):
-            bench.announce(name, 1, content, model_type="ONNX")
+            bench.publish(name, 1, content, model_type="ONNX")
         bench.until(lambda: {"served three 1", "served seven 1"} <= set(bench.told))
         bench.ask("three", "seven", ms=60_000, numbers=(1.0, 2.0))
         answers = {a.candidate: a for a in bench.answers(2)}
@@ -132,7 +132,7 @@ def test_answers_that_are_not_finite_fail_their_record_only(tmp_path):
     rows = (b'{"x":1.0}',)
     announced = build(data_type="t", model_type="ONNX", data=inverse.SerializeToString(), smoke_rows=rows)
     model = load_model(parse(announced), LoadPolicy())
-    done = score(block_of([b'{"x":2}', b'{"x":0}', b'{"x":4}']), model, JsonCodec(), raw_json=True)
+    done = score(batch_of([b'{"x":2}', b'{"x":0}', b'{"x":4}']), model, JsonCodec(), raw_json=True)
     results = [orjson.loads(line)["millrace"] for line in done.lines]
     assert [r["outcome"] for r in results] == ["scored", "failed", "scored"]
     assert [r["scores"]["y"] for r in results if r["outcome"] == "scored"] == [[0.5], [0.25]]

@@ -10,8 +10,8 @@ from typing import Any
 import fastavro
 import numpy as np
 import pytest
-
 from schemas.block import Block
+
 from schemas.codecs.avro_codec import AvroCodec
 from schemas.codecs.base import Codec
 from schemas.codecs.json_codec import JsonCodec

@@ -18,7 +18,7 @@ from schemas.results.decided import AnswerState, DecidedStamp, Part, Reported, r
 from schemas.results.records import Outcome
 from schemas.results.results import Identity, Stamp, write_results
 from tests.decision_strategies import blocks, policies
-from udfs.ensemble.policies import BlockAnswers, decide
+from udfs.ensemble.policies import BatchAnswers, decide
 from udfs.ensemble.policies.replay import redecide
 
 N = 8
@@ -191,7 +191,7 @@ def test_which_output_is_asked_where_it_is_not_clear(run, tmp_path):
 def test_a_replay_of_the_same_policy_decides_the_same(policy, made):
     asked, n, answers, metrics = made
     asked = [Asked(a.candidate, a.rows) for a in asked]
-    known = BlockAnswers.of(asked, n, answers, metrics)
+    known = BatchAnswers.of(asked, n, answers, metrics)
     decision = decide(policy, known)
     identity = Identity("w", [0] * n, [0] * n, [0] * n)
     stamp = DecidedStamp("t", "p", 1, 100, 1.0)

@@ -11,7 +11,7 @@ from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import PlanError
 from schemas.plans.plan import All, ByHash, ByRule, Plan, Rule, read_plan, write_plan
 from schemas.results.records import EventKind
-from tests.serving_fakes import block_of
+from tests.serving_fakes import batch_of
 from udfs.ensemble.routing.router import Routed, Router
 from udfs.models.descriptor import DECIDE, PLAN_NAME, WITHDRAW, build, parse
 
@@ -21,13 +21,13 @@ NOW = 1_000
 class Stand:
     """A `Router` of the data type `t`, and short words for what it is told and answers."""
 
-    def __init__(self, stored: bytes | None = None, max_block: int = 1024) -> None:
-        self.router = Router(JsonCodec(), raw_json=True, max_block=max_block, subtask=3, now=lambda: NOW)
+    def __init__(self, stored: bytes | None = None, max_batch: int = 1024) -> None:
+        self.router = Router(JsonCodec(), raw_json=True, max_batch=max_batch, subtask=3, now=lambda: NOW)
         self.router.restore("t", stored)
 
     def tell(self, **more) -> list[str]:
         descriptor = build(data_type="t", **more)
-        sent = self.router.announce(descriptor, parse(descriptor))
+        sent = self.router.publish(descriptor, parse(descriptor))
         assert all((e.data_type, e.subtask, e.at) == ("t", 3, NOW) for e in sent)
         self.last = sent[-1] if sent else None
         return [f"{e.kind} {e.name} {e.version}" for e in sent]
@@ -40,7 +40,7 @@ class Stand:
         return self.tell(operation=DECIDE, plan=write_plan(plan).decode(), version=version, **more)
 
     def route(self, *numbers: float) -> list[Routed]:
-        return list(self.router.route(block_of([b'{"a":%d}' % n for n in numbers], start=7)))
+        return list(self.router.route(batch_of([b'{"a":%d}' % n for n in numbers], start=7)))
 
     def asked(self, *numbers: float) -> dict[str, tuple[int, ...] | None]:
         (one,) = self.route(*numbers)
@@ -70,23 +70,23 @@ def test_a_block_goes_to_each_model_type_once_and_to_the_collector():
         "TENSORFLOWSAVED": ["b"],
     }
     expected = one.expectation
-    assert orjson.loads(expected.block_id) == ["t", "topic", 0, 7]
+    assert orjson.loads(expected.batch_id) == ["t", "topic", 0, 7]
     assert (expected.created, expected.deadline) == (NOW, NOW + 100)
     assert (expected.plan_name, expected.plan_version, read_plan(expected.plan)) == ("", 0, Plan())
     assert expected.metrics == {"a": {"f1": 0.5}, "b": {"f1": 0.75}, "c": {}}
     assert {a.candidate: a.rows for a in expected.asked} == {"a": None, "b": None, "c": None}
     for request in one.requests.values():
-        about = (request.block_id, request.data_type, request.created, request.deadline)
-        assert about == (expected.block_id, "t", expected.created, expected.deadline)
+        about = (request.batch_id, request.data_type, request.created, request.deadline)
+        assert about == (expected.batch_id, "t", expected.created, expected.deadline)
 
 
 def test_long_blocks_are_sliced_with_ids_of_their_own():
-    stand = Stand(max_block=2)
+    stand = Stand(max_batch=2)
     stand.model("a")
     routed = stand.route(1, 2, 3, 4, 5)
-    assert [len(one.block) for one in routed] == [2, 2, 1]
-    assert [one.block.offsets[0] for one in routed] == [7, 9, 11]
-    assert len({one.expectation.block_id for one in routed}) == 3
+    assert [len(one.batch) for one in routed] == [2, 2, 1]
+    assert [one.batch.offsets[0] for one in routed] == [7, 9, 11]
+    assert len({one.expectation.batch_id for one in routed}) == 3
 
 
 def test_a_plan_counts_from_when_it_arrives_and_the_newest_wins():
@@ -140,7 +140,7 @@ def test_a_plan_that_cannot_be_followed_changes_nothing_and_may_be_mended(plan: 
     before, revision = stand.router.log("t"), stand.router.revision("t")
     message = parse(build(data_type="t", operation=DECIDE, version=2))
     descriptor = build(data_type="t", operation=DECIDE, version=2)
-    (event,) = stand.router.announce(
+    (event,) = stand.router.publish(
         descriptor,
         type(message)(
             **{n: getattr(message, n) for n in message.__dataclass_fields__} | {"plan": plan.decode()}
@@ -246,30 +246,30 @@ RECORDS = st.sampled_from(
     st.integers(1, 8),
 )
 @settings(deadline=None)
-def test_every_record_is_asked_of_somebody_who_may_decide(names, route, shadow, payloads, max_block):
+def test_every_record_is_asked_of_somebody_who_may_decide(names, route, shadow, payloads, max_batch):
     try:
         read_plan(write_plan(Plan(route=route, shadow=shadow)))
     except PlanError:
         reject()
-    stand = Stand(max_block=max_block)
+    stand = Stand(max_batch=max_batch)
     for name in sorted(names):
         stand.model(name)
     stand.plan(Plan(route=route, shadow=shadow))
-    routed = list(stand.router.route(block_of(payloads)))
-    assert [p for one in routed for p in one.block.payloads] == payloads
+    routed = list(stand.router.route(batch_of(payloads)))
+    assert [p for one in routed for p in one.batch.payloads] == payloads
     for one in routed:
         asked = one.expectation.asked
         assert {a.candidate for a in asked} <= names and len({a.candidate for a in asked}) == len(asked)
         requested = [a for request in one.requests.values() for a in request.asked]
         assert sorted(requested, key=lambda a: a.candidate) == sorted(asked, key=lambda a: a.candidate)
-        rows = set(range(len(one.block)))
+        rows = set(range(len(one.batch)))
         for a in asked:
             assert a.rows is None or (a.rows == tuple(sorted(set(a.rows))) and set(a.rows) < rows and a.rows)
             assert a.shadow == (a.candidate in shadow) and (not a.shadow or a.rows is None)
         covered = {row for a in asked if not a.shadow for row in (rows if a.rows is None else a.rows)}
         assert covered == (rows if names - set(shadow) else set())
         assert {a.candidate for a in asked if a.shadow} == names & set(shadow)
-        for row, payload in enumerate(one.block.payloads):
+        for row, payload in enumerate(one.batch.payloads):
             if isinstance(route, ByRule) and payload in (b"no json", b"[]", b""):
                 whom = {a.candidate for a in asked if not a.shadow and (a.rows is None or row in a.rows)}
                 assert whom == names - set(shadow)

@@ -1,61 +1,26 @@
-"""The router's operator with Flink's state and timers in memory: holding back, lanes, slices, restarts."""
+"""The router's operator with Flink's state and timers in memory: buffering, key groups, slices, restarts."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any
 
 import msgspec
-from pyflink.common import Row
 from pyflink.datastream import TimeDomain
 
-from operators.block_row import MODEL_EVENTS, block_of, row_of
 from operators.ensemble.router import EXPECTATIONS, REQUESTS, RouterOperator
-from operators.ensemble.speculation_rows import request_of
+from operators.ensemble.speculation_rows import expectation_of, request_of
+from operators.rows import MODEL_EVENTS
 from operators.ticks import END_OF_INPUT
-from schemas.block import Block, pack
+from schemas.micro_batch import decode_micro_batch, encode_micro_batch
 from schemas.plans.plan import Plan, write_plan
 from schemas.results.answers import Expectation
 from schemas.results.records import ModelEvent, decode
-from tests import serving_fakes
+from tests.flink_fakes import FOUR_GROUPS, KeyedContext
+from tests.output_batches import messages_of
+from tests.serving_fakes import batch_of
 from udfs.ensemble.routing.router_spec import RouterSpec
 from udfs.models.descriptor import DECIDE, build
-from udfs.serving.buffering import HoldPolicy
-
-
-class Store:
-    """Keyed state, kept across restarts of the operator, and the context that hands it out."""
-
-    def __init__(self) -> None:
-        self.states: dict[str, dict[str, Any]] = defaultdict(dict)
-        self.key = ""
-
-    def get_state(self, descriptor: Any) -> State:
-        return State(self, descriptor.name)
-
-    get_list_state = get_state
-
-    def get_index_of_this_subtask(self) -> int:
-        return 2
-
-
-class State:
-    def __init__(self, store: Store, name: str) -> None:
-        self._store, self._of = store, store.states[name]
-
-    def value(self) -> Any:
-        return self._of.get(self._store.key)
-
-    get = value
-
-    def update(self, value: Any) -> None:
-        self._of[self._store.key] = value
-
-    def add(self, value: Any) -> None:
-        self._of.setdefault(self._store.key, []).append(value)
-
-    def clear(self) -> None:
-        self._of.pop(self._store.key, None)
+from udfs.serving.buffering import BufferPolicy
 
 
 class Timers:
@@ -88,105 +53,136 @@ class Context:
 
 
 class Stand:
-    def __init__(self, store: Store | None = None, **more: Any) -> None:
-        self.store, self.timers = store or Store(), Timers()
-        self.operator = RouterOperator(RouterSpec(main="PMML", **more))
+    """Instance `index` of `parallelism`, under the key of its first key group; `states`: of a savepoint."""
+
+    def __init__(
+        self,
+        states: dict[str, dict[str, Any]] | None = None,
+        *,
+        index: int = 1,
+        parallelism: int = 2,
+        **more: Any,
+    ) -> None:
+        self.store, self.timers, self.index = KeyedContext(states, index, parallelism), Timers(), index
+        self.key = FOUR_GROUPS.keys_of_instance(index, parallelism)[0]
+        self.operator = RouterOperator(RouterSpec(main="PMML", **more), FOUR_GROUPS)
         self.operator.open(self.store)  # type: ignore[arg-type]
 
-    def block(self, n: int, start: int = 0, lane: int = 0) -> list[str]:
-        block = serving_fakes.block_of([b'{"a":%d}' % k for k in range(n)], start=start)
-        _, row = row_of("", pack(block))
-        return self._said(self.operator.process_element1(row, self._at(lane)))
+    def batch(self, n: int, start: int = 0) -> list[str]:
+        packed = encode_micro_batch(batch_of([b'{"a":%d}' % k for k in range(n)], start=start))
+        return self._said(self.operator.process_element1(packed, self._at()))
 
-    def tell(self, lane: int = 0, **more: Any) -> list[str]:
-        return self.bytes(build(data_type="t", **more), lane)
+    def tell(self, **more: Any) -> list[str]:
+        return self.bytes(build(data_type="t", **more))
 
-    def bytes(self, descriptor: bytes, lane: int = 0) -> list[str]:
-        return self._said(self.operator.process_element2(Row(descriptor), self._at(lane)))
+    def bytes(self, descriptor: bytes) -> list[str]:
+        return self._said(self.operator.process_element2(descriptor, self._at()))
 
-    def tick(self, lane: int = 0, domain: TimeDomain = TimeDomain.PROCESSING_TIME) -> list[str]:
-        return self._said(self.operator.on_timer(0, self._at(lane, domain)))
+    def tick(self, domain: TimeDomain = TimeDomain.PROCESSING_TIME, key: str = "") -> list[str]:
+        return self._said(self.operator.on_timer(0, self._at(domain, key)), key)
 
-    def _at(self, lane: int, domain: TimeDomain = TimeDomain.PROCESSING_TIME) -> Any:
-        self.store.key = f"{lane}/t"
+    def _at(self, domain: TimeDomain = TimeDomain.PROCESSING_TIME, key: str = "") -> Any:
+        self.store.key = key or self.key
         return Context(self.store.key, self.timers, domain)
 
-    def _said(self, sent: Any) -> list[str]:
+    def _said(self, sent: Any, key: str = "") -> list[str]:
         said = []
         for one in sent:
             tag, row = one if isinstance(one, tuple) else (None, one)
             if tag is MODEL_EVENTS:
-                event = decode(ModelEvent, row[1])
-                assert event.subtask == 2
-                said.append(f"{event.kind} {event.name}")
-            elif tag is EXPECTATIONS:
-                expected = decoded(row)
-                said.append(f"expect {records(row[1][1])} of {len(expected.asked)}")
-                assert row[0] == expected.block_id
+                for message in messages_of(row):
+                    event = decode(ModelEvent, message.value)
+                    assert event.subtask == self.index
+                    said.append(f"{event.kind} {event.name}")
+                continue
+            assert row[0] == (key or self.key), "what is asked and what is expected meet under one key"
+            if tag is EXPECTATIONS:
+                packed, batch = expectation_of(row[1])
+                expected = msgspec.msgpack.decode(packed, type=Expectation)
+                said.append(f"expect {records(batch)} of {len(expected.asked)}")
+                self.expected = expected.batch_id
             else:
-                request, block = request_of(row[1])
+                request, batch = request_of(row[1])
                 types = [t for t, known in REQUESTS.items() if known is tag] or ["PMML"]
                 who = "".join(a.candidate for a in request.asked)
-                said.append(f"{types[0]} {who} {records(block)}")
-                assert row[0] == self.store.key
+                said.append(f"{types[0]} {who} {records(batch)}")
+                assert request.batch_id == self.expected
+        assert self.store.key == (key or self.key), "the key is left as Flink has set it"
         return said
 
 
-def decoded(row: Any) -> Expectation:
-    return msgspec.msgpack.decode(row[1][0], type=Expectation)
+def records(packed: bytes) -> list[int]:
+    return list(decode_micro_batch(packed).offsets)
 
 
-def records(row: Any) -> list[int]:
-    block: Block = block_of(row)
-    return list(block.offsets)
-
-
-def test_blocks_wait_for_the_first_candidate_and_leave_in_order():
+def test_micro_batches_wait_for_the_first_candidate_and_leave_in_order():
     stand = Stand()
-    assert stand.block(1, 10) == stand.block(1, 11) == stand.tick() == []
+    assert stand.batch(1, 10) == stand.batch(1, 11) == stand.tick() == []
     said = stand.tell(name="p", model_type="PMML", data=b"1")
     assert said == ["expect [10] of 1", "PMML p [10]", "expect [11] of 1", "PMML p [11]"]
     assert stand.tell(name="s", model_type="TENSORFLOWSAVED", data=b"1") == []
-    assert stand.block(1, 12) == ["expect [12] of 2", "PMML p [12]", "TENSORFLOWSAVED s [12]"]
+    assert stand.batch(1, 12) == ["expect [12] of 2", "PMML p [12]", "TENSORFLOWSAVED s [12]"]
     assert stand.timers.processing == {1_100} and stand.timers.event == {END_OF_INPUT}
 
 
-def test_blocks_that_waited_too_long_leave_with_nobody_asked():
-    stand = Stand(hold=HoldPolicy(records=2))
-    assert stand.block(2, 0) == []
-    assert stand.block(1, 2) == ["expect [0, 1] of 0", "expect [2] of 0"]
-    assert stand.block(1, 3) == stand.tick() == []
+def test_micro_batches_that_waited_too_long_leave_with_nobody_asked():
+    stand = Stand(buffer=BufferPolicy(records=2))
+    assert stand.batch(2, 0) == []
+    assert stand.batch(1, 2) == ["expect [0, 1] of 0", "expect [2] of 0"]
+    assert stand.batch(1, 3) == stand.tick() == []
     assert stand.tick(domain=TimeDomain.EVENT_TIME) == ["expect [3] of 0"]
 
 
-def test_long_blocks_leave_in_slices():
-    stand = Stand(max_block=2)
+def test_micro_batches_of_too_many_bytes_leave_with_nobody_asked():
+    size = len(encode_micro_batch(batch_of([b'{"a":0}'])))
+    stand = Stand(buffer=BufferPolicy(bytes=2 * size))
+    assert stand.batch(1, 0) == stand.batch(1, 1) == []
+    assert stand.batch(1, 2) == [f"expect [{n}] of 0" for n in range(3)]
+    assert not any(stand.store.states["buffered"].values()), "nothing is left in state"
+
+
+def test_long_micro_batches_leave_in_slices():
+    stand = Stand(max_batch=2)
     stand.tell(name="p", model_type="PMML", data=b"1")
-    said = stand.block(3, 7)
+    said = stand.batch(3, 7)
     assert said == ["expect [7, 8] of 1", "PMML p [7, 8]", "expect [9] of 1", "PMML p [9]"]
 
 
-def test_the_lane_that_came_first_acts_and_all_keep_the_log():
+def test_the_log_lies_under_the_key_of_each_key_group_of_the_instance():
     stand = Stand()
     plan = write_plan(Plan(deadline_ms=50)).decode()
-    assert stand.tell(0, operation=DECIDE, plan=plan) == ["decides plan"]
-    assert stand.tell(1, operation=DECIDE, plan=plan) == []
-    assert stand.block(1, 5, lane=1) == []
-    assert stand.tell(0, name="p", model_type="PMML", data=b"1") == []
-    assert stand.tell(1, name="p", model_type="PMML", data=b"1") == ["expect [5] of 1", "PMML p [5]"]
+    assert stand.tell(operation=DECIDE, plan=plan) == ["decides plan"]
+    assert stand.tell(name="p", model_type="PMML", data=b"1") == []
     logs = stand.store.states["candidates"]
-    assert set(logs) == {"0/t", "1/t"} and logs["0/t"] == logs["1/t"]
+    assert set(logs) == {"2", "3"} and logs["2"] == logs["3"] != {}
+    stand.store.updates.clear()
+    assert stand.batch(1, 5) == ["expect [5] of 1", "PMML p [5]"]
+    assert stand.store.updates == [], "what has not changed is not written"
 
 
 def test_a_restart_goes_on_with_candidates_plan_and_what_waits():
     stand = Stand()
-    stand.block(1, 3)
-    again = Stand(stand.store)
+    stand.batch(1, 3)
+    again = Stand(stand.store.states)
     said = again.tell(name="p", model_type="PMML", data=b"1")
     assert said == ["expect [3] of 1", "PMML p [3]"]
-    third = Stand(stand.store)
-    assert third.block(1, 4) == ["expect [4] of 1", "PMML p [4]"]
+    third = Stand(again.store.states)
+    assert third.batch(1, 4) == ["expect [4] of 1", "PMML p [4]"]
     assert third.timers.processing and third.timers.event == {END_OF_INPUT}
+
+
+def test_another_parallelism_finds_candidates_and_what_waits():
+    first = Stand()
+    first.tell(name="p", model_type="PMML", data=b"1")
+    for index in (2, 3):  # the instances that own its key groups now
+        again = Stand(first.store.states, index=index, parallelism=4)
+        assert again.batch(1, 4) == ["expect [4] of 1", "PMML p [4]"]
+    waiting = Stand(index=2, parallelism=4)
+    waiting.batch(1, 6)
+    alone = Stand(waiting.store.states, index=0, parallelism=1)
+    assert alone.tell(name="p", model_type="PMML", data=b"1") == []
+    assert alone.tick(key="2") == ["expect [6] of 1", "PMML p [6]"], "under the key with which it came"
+    assert alone.tick(key="2") == alone.tick() == []
 
 
 def test_bytes_that_are_no_descriptor_are_told():

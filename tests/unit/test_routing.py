@@ -7,13 +7,13 @@ import pytest
 from schemas.codecs.json_codec import JsonCodec
 from schemas.plans.plan import ByHash, ByRule, Plan, Rule
 from schemas.results.answers import Asked
-from tests.serving_fakes import block_of
+from tests.serving_fakes import batch_of
 from udfs.ensemble.routing.routing import Routing, asked_by_type
 
 
 def asked(plan: Plan, payloads: list[bytes], candidates: str = "abc", **more) -> dict[str, tuple | None]:
     routing = Routing(plan, JsonCodec(), raw_json=True)
-    return {one.candidate: one.rows for one in routing.asked(block_of(payloads, **more), candidates)}
+    return {one.candidate: one.rows for one in routing.asked(batch_of(payloads, **more), candidates)}
 
 
 def one_each(plan: Plan, payloads: list[bytes], candidates: str = "abc", **more) -> list[str]:
@@ -43,10 +43,10 @@ def test_all_who_may_decide_are_asked_where_a_route_leaves_nobody():
 
 def test_shadows_are_asked_about_every_record_and_flagged():
     routing = Routing(Plan(route=ByHash({"a": 1}), shadow=("b",)), JsonCodec(), raw_json=True)
-    assert routing.asked(block_of([b"{}", b"{}"]), "abc") == (Asked("a"), Asked("b", None, True))
+    assert routing.asked(batch_of([b"{}", b"{}"]), "abc") == (Asked("a"), Asked("b", None, True))
     only = Routing(Plan(shadow=("a",)), JsonCodec(), raw_json=True)
-    assert only.asked(block_of([b"{}"]), "a") == (Asked("a", None, True),)
-    assert only.asked(block_of([b"{}"]), "") == ()
+    assert only.asked(batch_of([b"{}"]), "a") == (Asked("a", None, True),)
+    assert only.asked(batch_of([b"{}"]), "") == ()
 
 
 def test_an_entity_stays_with_its_candidate_whatever_its_block_and_its_writer():

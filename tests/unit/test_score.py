@@ -29,7 +29,7 @@ from schemas.errors import PredictError, SourceError
 from schemas.results.records import Outcome
 from schemas.results.results import read_result
 from schemas.tensors import DType, Input, Output
-from tests.serving_fakes import block_of, loaded_model
+from tests.serving_fakes import batch_of, loaded_model
 from udfs.models import content, loading
 from udfs.serving.scoring import score
 
@@ -107,7 +107,7 @@ def test_json_lines_give_row_by_row_what_a_job_gives(run, tmp_path):
     (tmp_path / "r.jsonl").write_bytes(b"\n".join(payloads))
     done = run(tmp_path / "r.jsonl", "out.jsonl", "--block", 4)
     assert done.exit_code == 0, done.output
-    job = score(block_of(payloads), loaded_model(Sum()), JsonCodec(), True)
+    job = score(batch_of(payloads), loaded_model(Sum()), JsonCodec(), True)
     expected: dict[int, dict] = {
         d.offset: {"outcome": "refused", "code": d.code, "reason": d.reason} for d in job.dead
     }
@@ -468,7 +468,7 @@ def test_declared_inputs_are_checked_published_and_scored_by_one_rule(run, model
     assert [r.get("y") for r in rows] == [4.5, 13.0, None]
     assert [r.get("label") for r in rows] == ["kTrue", "kFalse", None]
     assert "'payload.amount' holds text ('much'), which is no number" in rows[2]["reason"]
-    scored = score(block_of(payloads), job, JsonCodec(), True)
+    scored = score(batch_of(payloads), job, JsonCodec(), True)
     assert [read_result(line).scores["y"] for line in scored.lines] == [4.5, 13.0]
     assert scored.dead[0].reason == rows[2]["reason"]
 

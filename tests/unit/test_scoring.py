@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.block import Block
 from schemas.codecs.json_codec import JsonCodec
+from schemas.micro_batch import NULL_PAYLOAD, MicroBatch, in_slices
 from schemas.results.records import RAW_LIMIT, DeadLetter, Outcome
 from schemas.results.results import Scored, read_result
 from schemas.tensors import DType, Output
-from tests.serving_fakes import NOT_FINITE, POISON, Doubling, block_of, loaded_model
-from udfs.serving.output import emissions
-from udfs.serving.scoring import in_slices, score, unscored
+from tests.serving_fakes import NOT_FINITE, POISON, Doubling, batch_of, loaded_model
+from udfs.serving.output import Results, outputs
+from udfs.serving.scoring import score, unscored
 
 CODEC = JsonCodec(1000)
 GOOD = [b'{"a":1}', b'{"a": 2.5, "s": "\xc3\xa9"}', b' {"b":[{}], "a":-3}\n']
@@ -35,24 +35,25 @@ BAD = [
 FAILING = [b'{"a":%d}' % POISON, b'{"a":%d}' % NOT_FINITE]
 
 
-def sent(block: Block, runtime: Doubling) -> tuple[list[Scored], list[DeadLetter]]:
-    """What leaves for the block, split apart as the JVM does it."""
+def sent(block: MicroBatch, runtime: Doubling) -> tuple[list[Scored], list[DeadLetter]]:
+    """What leaves for the micro-batch, as results and dead letters."""
     results: list[Scored] = []
     dead: list[DeadLetter] = []
-    for emission in emissions(block, score(block, loaded_model(runtime), CODEC, True)):
-        if isinstance(emission, DeadLetter):
-            dead.append(emission)
+    for output in outputs(block, score(block, loaded_model(runtime), CODEC, True)):
+        if isinstance(output, DeadLetter):
+            dead.append(output)
             continue
-        for line in emission.lines:
+        assert isinstance(output, Results)
+        for line, event_time in zip(output.lines, output.event_times, strict=True):
             results.append(read_result(line))
-            assert results[-1].event_time == emission.event_time
+            assert results[-1].event_time == event_time
     return results, dead
 
 
 @given(payloads=st.lists(st.sampled_from(GOOD * 3 + BAD + FAILING) | st.binary(max_size=8), max_size=40))
 @settings(deadline=None)
 def test_every_record_comes_out_once_in_order_with_its_own_score(payloads: list[bytes]):
-    results, dead = sent(block_of(payloads, start=100), Doubling(add=1))
+    results, dead = sent(batch_of(payloads, start=100), Doubling(add=1))
     assert sorted([r.offset for r in results] + [d.offset for d in dead]) == [
         100 + k for k in range(len(payloads))
     ]
@@ -75,7 +76,7 @@ def test_halving_finds_the_record_at_fault_in_few_calls():
     numbers = [float(n % 10) for n in range(128)]
     numbers[77] = POISON
     runtime = Doubling()
-    results, _ = sent(block_of([b'{"a":%f}' % n for n in numbers]), runtime)
+    results, _ = sent(batch_of([b'{"a":%f}' % n for n in numbers]), runtime)
     assert [r.offset for r in results if r.outcome == Outcome.FAILED] == [77]
     assert "cannot score 13" in results[77].reason
     assert len(runtime.batches) == 1 + 2 * 7
@@ -83,7 +84,7 @@ def test_halving_finds_the_record_at_fault_in_few_calls():
 
 def test_an_answer_that_is_not_finite_fails_alone_without_another_call():
     runtime = Doubling()
-    results, _ = sent(block_of([b'{"a":1}', b'{"a":17}', b'{"a":2}']), runtime)
+    results, _ = sent(batch_of([b'{"a":1}', b'{"a":17}', b'{"a":2}']), runtime)
     assert [r.outcome for r in results] == [Outcome.SCORED, Outcome.FAILED, Outcome.SCORED]
     assert results[1].reason == "the model's answer is not finite"
     assert runtime.batches == [3]
@@ -101,7 +102,7 @@ class Wide(Doubling):
 
 
 def test_one_infinite_part_of_an_output_fails_the_record():
-    results, _ = sent(block_of([b'{"a":%d}' % n for n in range(4)]), Wide())
+    results, _ = sent(batch_of([b'{"a":%d}' % n for n in range(4)]), Wide())
     assert [r.outcome == Outcome.SCORED for r in results] == [True, False, False, True]
     assert results[3].scores == {"pair": [3.0, 3.0], "label": "<3>"}
 
@@ -111,7 +112,7 @@ def test_large_finite_scores_are_not_taken_for_infinite():
         def predict(self, columns):
             return {"y": np.full(len(columns["x"]), 1.7e308)}
 
-    results, _ = sent(block_of([b'{"a":1}'] * 3), Large())
+    results, _ = sent(batch_of([b'{"a":1}'] * 3), Large())
     assert [r.outcome for r in results] == [Outcome.SCORED] * 3
 
 
@@ -122,7 +123,7 @@ def test_where_the_shape_is_at_fault_every_record_fails_after_one_call():
             return {"y": np.zeros((len(columns["x"]), 3))}
 
     runtime = Misshapen()
-    results, _ = sent(block_of([b'{"a":1}'] * 8), runtime)
+    results, _ = sent(batch_of([b'{"a":1}'] * 8), runtime)
     assert [r.outcome for r in results] == [Outcome.FAILED] * 8 and runtime.batches == [8]
     assert "has the shape (8, 3), declared is (n)" in results[0].reason
 
@@ -132,7 +133,7 @@ def test_an_answer_of_another_length_fails():
         def predict(self, columns):
             return {"y": np.zeros(2)}
 
-    results, _ = sent(block_of([b'{"a":1}']), Short())
+    results, _ = sent(batch_of([b'{"a":1}']), Short())
     assert results[0].outcome == Outcome.FAILED and "2 rows for 1 records" in results[0].reason
 
 
@@ -149,7 +150,7 @@ class Pipes:
 
 @pytest.mark.parametrize("payloads", [[b"a|1", b"a|2"], [b"a|1", b"nothing", b"a|13", b"a|2"], [b"nothing"]])
 def test_other_codecs_give_json_results(payloads: list[bytes]):
-    block = block_of(payloads)
+    block = batch_of(payloads)
     done = score(block, loaded_model(Doubling()), Pipes(), raw_json=False)
     results = [read_result(line) for line in done.lines]
     assert [r.offset for r in results] + [d.offset for d in done.dead] == sorted(
@@ -164,7 +165,7 @@ def test_unscored_records_are_marked_and_the_rest_are_dead_letters():
         (CODEC, True, [b'{"z":1}', b"no", b'{"a":2}']),
         (Pipes(), False, [b"z|1", b"no", b"a|2"]),
     ):
-        done = unscored(block_of(payloads), codec, raw, "no model")
+        done = unscored(batch_of(payloads), codec, raw, "no model")
         results = [read_result(line) for line in done.lines]
         assert [(r.offset, r.outcome, r.reason, r.model) for r in results] == [
             (0, Outcome.NO_MODEL, "no model", ""),
@@ -175,25 +176,38 @@ def test_unscored_records_are_marked_and_the_rest_are_dead_letters():
 
 
 def test_a_dead_letter_holds_all_that_identifies_the_record():
-    block = block_of([b"no"], start=9, keys=[b"\xff"], headers=[{"h": b"\x00"}], event_times=[77])
+    block = batch_of(
+        [b"no"], start=9, keys=[b"\xff"], headers=[(("h", b"\x00"), ("h", None))], event_times=[77]
+    )
     (letter,) = score(block, loaded_model(Doubling()), CODEC, True).dead
     assert (letter.data_type, letter.source, letter.partition, letter.offset) == ("t", "topic", 0, 9)
     assert (letter.event_time, letter.code, letter.size) == (77, "unparsable", 2)
-    assert [base64.b64decode(t) for t in (letter.raw, letter.key, letter.headers["h"])] == [
-        b"no",
-        b"\xff",
-        b"\0",
-    ]
+    assert [base64.b64decode(t or "") for t in (letter.raw, letter.key)] == [b"no", b"\xff"]
+    assert letter.headers == [("h", base64.b64encode(b"\0").decode()), ("h", None)]
+
+
+def test_a_deletion_is_a_dead_letter_that_says_so():
+    block = batch_of([b'{"a":1}', NULL_PAYLOAD, b"", NULL_PAYLOAD], null_payloads=frozenset({1}))
+    results, dead = sent(block, Doubling())
+    assert [r.offset for r in results] == [0]
+    assert [(d.offset, d.raw, d.size) for d in dead] == [(1, None, 0), (2, "", 0), (3, "/w==", 1)]
+    assert dead[0].code == "deleted" and "deletes" in dead[0].reason
+    assert {d.code for d in dead[1:]} == {"unparsable"}
+
+
+def test_a_record_without_a_time_stays_without_one():
+    results, dead = sent(batch_of([b'{"a":1}', b"no"], event_times=[None, None]), Doubling())
+    assert (results[0].event_time, dead[0].event_time) == (None, None)
 
 
 def test_a_dead_letter_of_a_huge_record_holds_its_beginning():
-    (letter,) = score(block_of([b"x" * (RAW_LIMIT + 1)]), loaded_model(Doubling()), CODEC, True).dead
+    (letter,) = score(batch_of([b"x" * (RAW_LIMIT + 1)]), loaded_model(Doubling()), CODEC, True).dead
     assert base64.b64decode(letter.raw) == b"x" * RAW_LIMIT
     assert letter.size == RAW_LIMIT + 1 and letter.code == "too_large"
 
 
 @pytest.mark.parametrize(("n", "size", "lengths"), [(0, 3, [0]), (3, 3, [3]), (7, 3, [3, 3, 1])])
 def test_slices(n: int, size: int, lengths: list[int]):
-    parts = list(in_slices(block_of([b"{}"] * n), size))
+    parts = list(in_slices(batch_of([b"{}"] * n), size))
     assert [len(p) for p in parts] == lengths
     assert [o for p in parts for o in p.offsets] == list(range(n))

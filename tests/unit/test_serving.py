@@ -8,9 +8,9 @@ from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import LoadError
 from schemas.results.records import DeadLetter, EventKind, ModelEvent, ModelToServeStats, Outcome
 from schemas.results.results import Scored, read_result
-from tests.serving_fakes import Loads, block_of
+from tests.serving_fakes import Loads, batch_of
 from udfs.models.descriptor import DECIDE, WITHDRAW, build, parse
-from udfs.serving.output import ResultRun
+from udfs.serving.output import Results
 from udfs.serving.serving import Serving
 
 
@@ -18,27 +18,27 @@ class Stand:
     """A `Serving` of the data type `t`, and short words for what it is told and answers."""
 
     def __init__(
-        self, stored: bytes | None = None, loads: Loads | None = None, max_block: int = 1024
+        self, stored: bytes | None = None, loads: Loads | None = None, max_batch: int = 1024
     ) -> None:
         self.loads = loads or Loads()
-        self.serving = Serving(self.loads, JsonCodec(), raw_json=True, max_block=max_block, subtask=3)
+        self.serving = Serving(self.loads, JsonCodec(), raw_json=True, max_batch=max_batch, subtask=3)
         self.restored = kinds(self.serving.restore("t", stored))
 
-    def announce(self, version: int, content: bytes = b"", name: str = "n", **more) -> list[str]:
+    def publish(self, version: int, content: bytes = b"", name: str = "n", **more) -> list[str]:
         data = content or b"content %d" % version
         descriptor = build(data_type="t", name=name, version=version, data=data, **more)
-        return kinds(self.serving.announce(descriptor, parse(descriptor)))
+        return kinds(self.serving.publish(descriptor, parse(descriptor)))
 
     def withdraw(self, name: str = "") -> list[str]:
         descriptor = build(data_type="t", name=name, operation=WITHDRAW)
-        return kinds(self.serving.announce(descriptor, parse(descriptor)))
+        return kinds(self.serving.publish(descriptor, parse(descriptor)))
 
     def settle(self) -> list[str]:
         return kinds(self.serving.settle())
 
     def score(self, *numbers: float) -> list[Scored]:
         """Results of records, each checked to carry the stamp of the model that made its score."""
-        sent = list(self.serving.score(block_of([b'{"a":%f}' % n for n in numbers])))
+        sent = list(self.serving.score(batch_of([b'{"a":%f}' % n for n in numbers])))
         results = [read_result(line) for run in sent for line in run.lines]
         for result, number in zip(results, numbers, strict=True):
             assert result.record == {"a": number}
@@ -67,7 +67,7 @@ def make():
 def test_a_model_serves_once_it_is_loaded(make):
     stand = make()
     assert stand.restored == [] and not stand.serving.serves("t")
-    assert stand.announce(1) == []
+    assert stand.publish(1) == []
     assert stand.settle() == ["served 1"]
     assert stand.serving.serves("t")
     assert [r.version for r in stand.score(1, 2)] == [1, 1]
@@ -75,9 +75,9 @@ def test_a_model_serves_once_it_is_loaded(make):
 
 def test_a_slow_load_does_not_stop_scoring(make):
     stand = make()
-    stand.announce(1)
+    stand.publish(1)
     stand.settle()
-    stand.announce(2, b"slow")
+    stand.publish(2, b"slow")
     assert stand.loads.started.wait(30)
     assert stand.serving.poll() == []
     assert [r.version for r in stand.score(1, 2)] == [1, 1]
@@ -90,26 +90,26 @@ def test_a_slow_load_does_not_stop_scoring(make):
 @pytest.mark.parametrize("content", [b"bad", b"odd"])
 def test_a_failing_load_changes_nothing_and_says_why(make, content: bytes):
     stand = make()
-    stand.announce(1)
+    stand.publish(1)
     stand.settle()
     before = stand.serving.log("t")
-    stand.announce(2, content)
+    stand.publish(2, content)
     (event,) = stand.serving.settle()
     assert (event.kind, event.name, event.version, event.step) == (EventKind.REFUSED, "n", 2, "load")
     assert event.reason and event.subtask == 3 and event.data_type == "t"
     assert stand.serving.log("t") == before
     assert [r.version for r in stand.score(1)] == [1]
-    assert stand.announce(2, b"mended") == [] and stand.settle() == ["stats 1", "served 2"]
+    assert stand.publish(2, b"mended") == [] and stand.settle() == ["stats 1", "served 2"]
 
 
 def test_a_failed_forced_reload_survives_a_restart(make):
     stand = make()
     loads = stand.loads
-    stand.announce(1, b"x", force=True)
+    stand.publish(1, b"x", force=True)
     stand.settle()
     loads.runtimes.clear()
     loads.__class__ = type("Broken", (Loads,), {"__call__": broken})
-    stand.announce(1, b"x", force=True)
+    stand.publish(1, b"x", force=True)
     assert stand.settle() == ["refused 1"]
     assert make(stand.serving.log("t")).restored == ["served 1"]
 
@@ -120,8 +120,8 @@ def broken(self, announced):
 
 def test_only_the_newest_of_those_that_wait_is_loaded(make):
     stand = make()
-    stand.announce(1, b"slow")
-    assert [stand.announce(v) for v in (2, 3, 4)] == [[], [], []]
+    stand.publish(1, b"slow")
+    assert [stand.publish(v) for v in (2, 3, 4)] == [[], [], []]
     stand.loads.let_go.set()
     assert stand.settle() == ["served 1", "stats 1", "superseded 2", "superseded 3", "served 4"]
     assert stand.loads.calls == [("n", 1), ("n", 4)]
@@ -129,28 +129,28 @@ def test_only_the_newest_of_those_that_wait_is_loaded(make):
 
 def test_when_the_newest_fails_the_one_before_is_tried(make):
     stand = make()
-    stand.announce(1, b"slow bad")
-    stand.announce(2)
-    stand.announce(3, b"bad")
+    stand.publish(1, b"slow bad")
+    stand.publish(2)
+    stand.publish(3, b"bad")
     stand.loads.let_go.set()
     assert stand.settle() == ["refused 1", "refused 3", "served 2"]
 
 
 def test_repeats_and_stale_versions_are_told_apart(make):
     stand = make()
-    stand.announce(2)
+    stand.publish(2)
     stand.settle()
-    assert stand.announce(2) == ["already_served 2"]
-    assert stand.announce(1) == ["refused 1"]
-    assert stand.announce(2, b"other") == ["refused 2"]
+    assert stand.publish(2) == ["already_served 2"]
+    assert stand.publish(1) == ["refused 1"]
+    assert stand.publish(2, b"other") == ["refused 2"]
     assert stand.loads.calls == [("n", 2)]
-    stand.announce(1, force=True)
+    stand.publish(1, force=True)
     assert stand.settle() == ["stats 2", "served 1"]
 
 
 def test_withdrawing_ends_serving_and_lets_the_model_be_published_again(make):
     stand = make()
-    stand.announce(2)
+    stand.publish(2)
     stand.settle()
     assert stand.withdraw("other") == []
     assert stand.serving.serves("t")
@@ -158,16 +158,16 @@ def test_withdrawing_ends_serving_and_lets_the_model_be_published_again(make):
     assert not stand.serving.serves("t")
     assert stand.loads.runtimes["n", 2].closed == 1
     assert make(stand.serving.log("t")).restored == []
-    stand.announce(2)
+    stand.publish(2)
     assert stand.settle() == ["served 2"]
 
 
 @pytest.mark.parametrize("content", [b"slow", b"slow bad"])
 def test_a_model_withdrawn_while_it_loads_never_serves(make, content: bytes):
     stand = make()
-    stand.announce(1)
+    stand.publish(1)
     stand.settle()
-    stand.announce(1, content, name="m")
+    stand.publish(1, content, name="m")
     assert stand.withdraw("m") == ["withdrawn 1"]
     stand.loads.let_go.set()
     assert stand.settle() == []
@@ -177,9 +177,9 @@ def test_a_model_withdrawn_while_it_loads_never_serves(make, content: bytes):
 
 def test_a_model_withdrawn_and_published_again_while_it_loads_is_loaded_once(make):
     stand = make()
-    stand.announce(1, b"slow")
+    stand.publish(1, b"slow")
     stand.withdraw("n")
-    stand.announce(1, b"slow")
+    stand.publish(1, b"slow")
     stand.loads.let_go.set()
     assert stand.settle() == ["served 1"]
     assert stand.loads.calls == [("n", 1)]
@@ -187,7 +187,7 @@ def test_a_model_withdrawn_and_published_again_while_it_loads_is_loaded_once(mak
 
 def test_what_served_serves_again_after_a_restart(make):
     stand = make()
-    stand.announce(1)
+    stand.publish(1)
     stand.settle()
     again = make(stand.serving.log("t"))
     assert again.restored == ["served 1"]
@@ -197,9 +197,9 @@ def test_what_served_serves_again_after_a_restart(make):
 @pytest.mark.parametrize(("waiting", "told"), [(b"", ["stats 1", "served 2"]), (b"bad", ["refused 2"])])
 def test_a_restart_takes_up_what_waited_behind_what_served(make, waiting: bytes, told: list[str]):
     stand = make()
-    stand.announce(1)
+    stand.publish(1)
     stand.settle()
-    stand.announce(2, waiting)
+    stand.publish(2, waiting)
     stored = stand.serving.log("t")
     again = make(stored)
     assert again.restored == ["served 1"]
@@ -211,14 +211,14 @@ def test_a_restart_takes_up_what_waited_behind_what_served(make, waiting: bytes,
 
 def test_a_served_model_that_cannot_be_loaded_at_a_restart_stops_the_job(make):
     stand = make()
-    stand.announce(1)
+    stand.publish(1)
     stand.settle()
     stored = stand.serving.log("t")
 
     def load(announced):
         raise LoadError("the store is out of reach")
 
-    serving = Serving(load, JsonCodec(), raw_json=True, max_block=8, subtask=0)
+    serving = Serving(load, JsonCodec(), raw_json=True, max_batch=8, subtask=0)
     with pytest.raises(LoadError, match="out of reach"):
         serving.restore("t", stored)
     assert not serving.serves("t")
@@ -227,51 +227,51 @@ def test_a_served_model_that_cannot_be_loaded_at_a_restart_stops_the_job(make):
 def test_data_types_are_apart(make):
     stand = make()
     stand.serving.restore("u", None)
-    stand.announce(1)
+    stand.publish(1)
     stand.settle()
     assert stand.serving.serves("t") and not stand.serving.serves("u")
-    assert stand.serving.stats("u") == [] and not stand.serving.knows("v")
+    assert [s.data_type for s in stand.serving.stats()] == ["t"] and not stand.serving.knows("v")
 
 
-def test_blocks_are_cut_and_counted(make):
-    stand = make(max_block=4)
-    stand.announce(1)
+def test_micro_batches_are_cut_and_counted(make):
+    stand = make(max_batch=4)
+    stand.publish(1)
     stand.settle()
-    stand.serving.stats("t")
+    stand.serving.stats()
     results = stand.score(*range(10))
     assert [r.offset for r in results] == list(range(10))
     assert stand.loads.runtimes["n", 1].batches == [4, 4, 2]
-    (stats,) = stand.serving.stats("t")
+    (stats,) = stand.serving.stats()
     assert isinstance(stats, ModelToServeStats)
-    assert (stats.usage, stats.blocks, stats.failures, stats.subtask) == (10, 3, 0, 3)
-    assert stand.serving.stats("t") == []
+    assert (stats.usage, stats.batches, stats.failures, stats.subtask) == (10, 3, 0, 3)
+    assert stand.serving.stats() == []
 
 
-def test_failures_are_counted_and_blocks_that_no_model_saw_are_not(make):
+def test_failures_are_counted_and_micro_batches_that_no_model_saw_are_not(make):
     stand = make()
-    stand.announce(1)
+    stand.publish(1)
     stand.settle()
-    list(stand.serving.score(block_of([b"no json"])))
-    list(stand.serving.score(block_of([b'{"a":13}', b'{"a":1}'])))
-    (stats,) = stand.serving.stats("t")
-    assert (stats.usage, stats.blocks, stats.failures) == (2, 1, 1)
+    list(stand.serving.score(batch_of([b"no json"])))
+    list(stand.serving.score(batch_of([b'{"a":13}', b'{"a":1}'])))
+    (stats,) = stand.serving.stats()
+    assert (stats.usage, stats.batches, stats.failures) == (2, 1, 1)
     assert stats.min_ms > 0
 
 
 def test_statistics_are_not_told_more_often_than_asked(make):
     stand = make()
-    stand.announce(1)
+    stand.publish(1)
     stand.settle()
-    assert len(stand.serving.stats("t", 3_600_000)) == 1
+    assert len(stand.serving.stats(3_600_000)) == 1
     stand.score(1)
-    assert stand.serving.stats("t", 3_600_000) == []
-    assert len(stand.serving.stats("t")) == 1
+    assert stand.serving.stats(3_600_000) == []
+    assert len(stand.serving.stats()) == 1
 
 
 def test_released_records_say_why(make):
-    sent = list(make().serving.release(block_of([b'{"a":1}', b"no json"]), "no model yet"))
+    sent = list(make().serving.release(batch_of([b'{"a":1}', b"no json"]), "no model yet"))
     run, dead = sent
-    assert isinstance(run, ResultRun) and isinstance(dead, DeadLetter)
+    assert isinstance(run, Results) and isinstance(dead, DeadLetter)
     result = read_result(run.lines[0])
     assert (result.outcome, result.reason, result.model) == (Outcome.NO_MODEL, "no model yet", "")
 
@@ -285,23 +285,23 @@ def test_bytes_that_are_no_descriptor_become_an_event(make):
 
 def test_closing_gives_everything_back(make):
     stand = make()
-    stand.announce(1)
+    stand.publish(1)
     stand.settle()
-    stand.announce(2)
+    stand.publish(2)
     stand.serving.close()
     assert all(runtime.closed for runtime in stand.loads.runtimes.values())
 
 
 def test_a_plan_of_speculative_execution_changes_nothing_here(make):
     stand = make()
-    stand.announce(1)
+    stand.publish(1)
     stand.settle()
     before, revision = stand.serving.log("t"), stand.serving.revision("t")
     descriptor = build(data_type="t", name="n", version=2, operation=DECIDE, plan='{"deadline_ms": 50}')
-    (event,) = stand.serving.announce(descriptor, parse(descriptor))
+    (event,) = stand.serving.publish(descriptor, parse(descriptor))
     assert (event.kind, event.name, event.version, event.step) == (EventKind.NOT_APPLICABLE, "n", 2, "plan")
     assert event.reason
     assert stand.settle() == []
     assert (stand.serving.log("t"), stand.serving.revision("t")) == (before, revision)
     assert [r.version for r in stand.score(1)] == [1]
-    assert stand.announce(2) == []  # the plan's version is none of the model's
+    assert stand.publish(2) == []  # the plan's version is none of the model's

@@ -13,7 +13,7 @@ from schemas.errors import InconclusiveError, LoadError, ModelError
 from schemas.results.records import EventKind, ModelEvent, Outcome
 from schemas.results.results import read_result
 from schemas.tensors import Columns
-from tests.serving_fakes import Doubling, block_of, loaded_model
+from tests.serving_fakes import Doubling, batch_of, loaded_model
 from udfs.models.background_loader import LoadBounds
 from udfs.models.descriptor import Announcement, build, parse
 from udfs.models.loaded_model import LoadedModel
@@ -75,7 +75,7 @@ class Harness:
             self.loads,
             JsonCodec(),
             raw_json=True,
-            max_block=4,
+            max_batch=4,
             subtask=0,
             quotas=Quotas(**({"call_seconds": 0.05} | quotas)),
             bounds=LoadBounds(threads=2, seconds=0.3, close_seconds=0.1),
@@ -94,7 +94,7 @@ class Harness:
     def announce(self, version: int, content: bytes = b"", data_type: str = "t") -> None:
         data = content or b"content %d" % version
         descriptor = build(data_type=data_type, name="n", version=version, data=data)
-        self.tell(self.serving.announce(descriptor, parse(descriptor)))
+        self.tell(self.serving.publish(descriptor, parse(descriptor)))
 
     def settle(self) -> list[str]:
         self.tell(self.serving.settle())
@@ -108,7 +108,7 @@ class Harness:
             time.sleep(0.005)
 
     def score(self, *numbers: float):
-        sent = self.tell(self.serving.score(block_of([b'{"a":%f}' % n for n in numbers])))
+        sent = self.tell(self.serving.score(batch_of([b'{"a":%f}' % n for n in numbers])))
         return [read_result(line) for run in sent if hasattr(run, "lines") for line in run.lines]
 
     def log(self) -> bytes:

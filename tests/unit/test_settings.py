@@ -11,6 +11,7 @@ import pytest
 
 from jobs.settings.serve import read_settings
 from schemas.errors import SettingsError
+from udfs.models.model_store import StoreSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,8 +28,7 @@ def toml(tmp_path: Path) -> str:
     file = tmp_path / "serve.toml"
     file.write_text("""
         name = "from-file"
-        window_ms = 30
-        max_block = 300
+        max_batch = 300
         [kafka]
         bootstrap = "file:9092"
         exactly_once = true
@@ -36,7 +36,9 @@ def toml(tmp_path: Path) -> str:
         wine-records = "wine"
         [kafka.client]
         "security.protocol" = "SSL"
-        [hold]
+        [batch]
+        min_ms = 30
+        [buffer]
         records = 7
         [data_types.wine]
         fields = ["alcohol", "pH"]
@@ -46,20 +48,22 @@ def toml(tmp_path: Path) -> str:
 
 def test_a_file_says_all(toml: str):
     settings = read_settings(["--config", toml])
-    assert (settings.name, settings.window_ms, settings.folder) == ("from-file", 30, None)
+    assert (settings.name, settings.batch.min_ms, settings.folder) == ("from-file", 30, None)
     assert settings.kafka.records == {"wine-records": "wine"} and settings.kafka.exactly_once
     assert settings.kafka.client == {"security.protocol": "SSL"}
-    spec = settings.scoring()
+    spec = settings.scoring(StoreSpec("file:/kept"))
     assert spec.load["wine"].fields == ("alcohol", "pH") and spec.default_load.fields == ()
-    assert (spec.hold.records, spec.hold.seconds, spec.max_block) == (7, 60.0, 300)
+    assert spec.load["wine"].roots == spec.default_load.roots == ("file:/kept",)
+    assert (spec.buffer.records, spec.buffer.bytes, spec.buffer.seconds) == (7, 256 << 20, 60.0)
+    assert spec.max_batch == 300
 
 
 def test_flags_win_over_the_environment_and_that_over_the_file(toml: str, monkeypatch):
-    monkeypatch.setenv("MILLRACE_WINDOW_MS", "40")
-    monkeypatch.setenv("MILLRACE_MAX_BLOCK", "400")
+    monkeypatch.setenv("MILLRACE_BATCH__MIN_MS", "40")
+    monkeypatch.setenv("MILLRACE_MAX_BATCH", "400")
     monkeypatch.setenv("MILLRACE_KAFKA__BOOTSTRAP", "env:9092")
-    settings = read_settings(["--config", toml, "--max-block", "500"])
-    assert (settings.name, settings.window_ms, settings.max_block) == ("from-file", 40, 500)
+    settings = read_settings(["--config", toml, "--max-batch", "500"])
+    assert (settings.name, settings.batch.min_ms, settings.max_batch) == ("from-file", 40, 500)
     assert settings.kafka.bootstrap == "env:9092"
     assert settings.kafka.records == {"wine-records": "wine"}, "parts of a table come from several places"
 
@@ -91,7 +95,7 @@ KAFKA = ["--kafka.bootstrap", "b:1", "--kafka.records", '{"t": "wine"}']
         ([], "give either kafka"),
         ([*KAFKA, "--folder.root", "/x"], "give either kafka"),
         (["--kafka.bootstrap", "b:1", "--kafka.records", "{}"], "kafka.records is empty"),
-        (["--folder.root", "/x", "--window-ms", "0"], "window_ms"),
+        (["--folder.root", "/x", "--batch.min-ms", "0"], "batch.*min_ms"),
         (["--folder.root", "/x", "--mode", "fork"], "mode"),
         (["--folder.root", "/x", "--config"], "--config needs"),
         (["--config", "/no/such.toml"], "no settings file /no/such.toml"),
@@ -103,7 +107,17 @@ def test_contradictions_are_one_sentence(arguments: list[str], says: str):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("line", ["windw_ms = 3", "hold = {record = 7}", "folder = {rot = '/x'}", "not toml"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "max_bach = 3",
+        "buffer = {record = 7}",
+        "window_ms = 30",
+        "lanes = 4",
+        "folder = {rot = '/x'}",
+        "not toml",
+    ],
+)
 def test_faults_of_a_file_are_settings_errors(tmp_path: Path, line: str):
     file = tmp_path / "serve.toml"
     file.write_text(line + "\n")
@@ -114,8 +128,8 @@ def test_faults_of_a_file_are_settings_errors(tmp_path: Path, line: str):
 
 def test_unknown_flags_are_refused(capsys):
     with pytest.raises((SettingsError, SystemExit)) as caught:
-        read_settings(["--folder.root", "/x", "--windw-ms", "3"])
-    assert "windw-ms" in str(caught.value) + capsys.readouterr().err
+        read_settings(["--folder.root", "/x", "--max-bach", "3"])
+    assert "max-bach" in str(caught.value) + capsys.readouterr().err
 
 
 def test_reading_settings_imports_neither_flink_nor_tensorflow():
@@ -125,13 +139,15 @@ def test_reading_settings_imports_neither_flink_nor_tensorflow():
     assert done.stdout.strip() == "set()"
 
 
-def test_records_are_read_directly_only_where_that_can_be():
-    kafka = ["--kafka.bootstrap", "b:1", "--kafka.records", '{"t": "wine"}']
-    assert read_settings(kafka).reads_directly
-    for other in (
-        ["--kafka.reader", "flink"],
-        ["--bounded", "true"],
-        ["--kafka.data-type-header", "kind"],
-    ):
-        assert not read_settings([*kafka, *other]).reads_directly, other
-    assert not read_settings(["--folder.root", "/tmp"]).reads_directly
+@pytest.mark.parametrize(
+    ("more", "gathering"),
+    [
+        ([], (1024, 4 << 20, 5, 50)),
+        (["--mode", "process"], (8192, 4 << 20, 20, 100)),
+        (["--mode", "process", "--batch.max-records", "7", "--batch.max-ms", "30"], (7, 4 << 20, 20, 30)),
+        (["--batch.max-bytes", "9", "--batch.min-ms", "3"], (1024, 9, 3, 50)),
+    ],
+)
+def test_micro_batches_are_larger_in_process_mode_unless_told(more: list[str], gathering: tuple[int, ...]):
+    made = read_settings(["--folder.root", "/x", *more]).gathering
+    assert (made.max_records, made.max_bytes, made.min_ms, made.max_ms) == gathering

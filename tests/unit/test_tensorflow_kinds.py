@@ -10,9 +10,9 @@ import numpy as np
 import orjson
 import pytest
 
-from schemas.block import Block
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import InputsError, LoadError, ModelError, TrialError, UnsafeModelError
+from schemas.micro_batch import MicroBatch
 from tests.models import graph, save, zipped
 from tests.tensorflow_kinds import FROZEN, KINDS, PAIRS, SAVED, Kind, W, X, served
 from udfs.models.descriptor import build, parse
@@ -34,8 +34,8 @@ def scores(model: LoadedModel, records: Any) -> list[dict[str, Any]]:
     """The scores of each record, all of which must be scored."""
     payloads = [orjson.dumps(r) for r in records]
     count = len(payloads)
-    block = Block("t", "t", payloads, [0] * count, list(range(count)), [0] * count)
-    done = score(block, model, JsonCodec(), raw_json=True)
+    batch = MicroBatch("t", "t", payloads, [0] * count, list(range(count)), [0] * count)
+    done = score(batch, model, JsonCodec(), raw_json=True)
     assert not done.dead and not done.failures, (done.dead, done.lines[:1])
     return [orjson.loads(line)["millrace"]["scores"] for line in done.lines]
 
@@ -143,8 +143,8 @@ def test_inputs_that_records_cannot_fill_are_refused_with_the_way_out(
 def test_a_value_beyond_a_narrow_type_fails_its_record_only(value: Any, dtype: str, tmp_path: Path) -> None:
     model = loaded(served(tmp_path, lambda x: {"y": x}, x=((None,), dtype)))
     payloads = [b'{"x":1}', orjson.dumps({"x": value}), b'{"x":2}']
-    block = Block("t", "t", payloads, [0] * 3, [0, 1, 2], [0] * 3)
-    results = [orjson.loads(line)["millrace"] for line in score(block, model, JsonCodec(), True).lines]
+    batch = MicroBatch("t", "t", payloads, [0] * 3, [0, 1, 2], [0] * 3)
+    results = [orjson.loads(line)["millrace"] for line in score(batch, model, JsonCodec(), True).lines]
     assert [r["outcome"] for r in results] == ["scored", "failed", "scored"]
     assert f"takes {dtype}: it does not fit" in results[1]["reason"]
     model.close()
@@ -154,7 +154,7 @@ def test_a_list_longer_than_a_sparse_input_is_wide_fails_its_record_only(tmp_pat
     kind = KINDS["lists_of_any_length_as_sparse"](tmp_path)
     model = loaded(kind.data)
     payloads = [b'{"s":[1]}', b'{"s":[1,2,3,4,5,6]}', b'{"s":1}', b'{"s":[null]}']
-    done = score(Block("t", "t", payloads, [0] * 4, [0, 1, 2, 3], [0] * 4), model, JsonCodec(), True)
+    done = score(MicroBatch("t", "t", payloads, [0] * 4, [0, 1, 2, 3], [0] * 4), model, JsonCodec(), True)
     results = [orjson.loads(line)["millrace"] for line in done.lines]
     assert [r["outcome"] for r in results] == ["scored", "failed"]
     assert "holds 6 values, and the model takes at most 5" in results[1]["reason"]

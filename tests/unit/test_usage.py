@@ -16,7 +16,7 @@ def test_a_model_that_was_not_used_has_statistics_of_zeros():
     made = usage()
     assert made.changed()  # that it serves is news
     stats = made.stats()
-    assert (stats.usage, stats.blocks, stats.failures, stats.duration_ms) == (0, 0, 0, 0.0)
+    assert (stats.usage, stats.batches, stats.failures, stats.duration_ms) == (0, 0, 0, 0.0)
     assert (stats.min_ms, stats.p50_ms, stats.p99_ms, stats.max_ms) == (0.0, 0.0, 0.0, 0.0)
     assert not made.changed()
 
@@ -27,7 +27,7 @@ def test_blocks_add_up():
         made.add(10, k % 2, float(k))
     assert made.changed()
     stats = made.stats(serving=False)
-    assert (stats.usage, stats.blocks, stats.failures) == (1000, 100, 50)
+    assert (stats.usage, stats.batches, stats.failures) == (1000, 100, 50)
     assert stats.duration_ms == pytest.approx(5050)
     assert (stats.min_ms, stats.max_ms) == (1.0, 100.0)
     assert stats.p50_ms == pytest.approx(50, abs=3) and stats.p99_ms == pytest.approx(99, abs=3)

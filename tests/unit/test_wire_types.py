@@ -24,7 +24,7 @@ from schemas.codecs.protobuf_codec import ProtobufCodec
 from schemas.features.arrow_events import EventReader
 from schemas.features.declarations import Column, FeatureType, Source
 from schemas.tensors import DType, Input
-from tests.serving_fakes import block_of
+from tests.serving_fakes import batch_of
 from udfs.serving.scoring import unscored
 
 MICROS = {"type": "long", "logicalType": "timestamp-micros"}
@@ -190,7 +190,7 @@ def test_the_row_after_a_change_is_the_record(name: str) -> None:
 def test_deletions_are_told_apart_where_no_model_serves_and_in_features() -> None:
     payloads = [orjson.dumps(event) for event, _ in EVENTS.values()]
     codes = [code for _, code in EVENTS.values() if code]
-    done = unscored(block_of(payloads), DebeziumCodec(), False, "no model")
+    done = unscored(batch_of(payloads), DebeziumCodec(), False, "no model")
     assert [d.code for d in done.dead] == codes and len(done.lines) == 3
     columns = (Column(name="id", type=FeatureType.INT64), Column(name="amount", type=FeatureType.FLOAT64))
     source = Source(name="s", columns=columns, event_time="id", codec=CodecSpec("debezium"))

@@ -1,35 +1,24 @@
-"""Blocks of raw records as prediction requests."""
+"""Micro-batches of raw records as prediction requests."""
 
 from __future__ import annotations
 
-import base64
-
-from schemas.block import Block
-from schemas.results.records import RAW_LIMIT, DeadLetter
+from schemas.micro_batch import MicroBatch
+from schemas.results.dead_letter import dead_letter
+from schemas.results.records import DeadLetter
+from schemas.tensors import BadRecord
 from udfs.enrichment.base import PredictionRequest
 from udfs.enrichment.wire import read_request
 
+NOT_A_REQUEST = "request"
 
-def requests_of(block: Block) -> tuple[dict[str, PredictionRequest], list[DeadLetter]]:
+
+def requests_of(batch: MicroBatch) -> tuple[dict[str, PredictionRequest], list[DeadLetter]]:
     """`PARTITION/OFFSET` -> request, and a dead letter for each record that is none."""
     requests, letters = {}, []
-    places = zip(block.payloads, block.partitions, block.offsets, block.event_times, strict=True)
-    for payload, partition, offset, written in places:
+    places = zip(batch.payloads, batch.partitions, batch.offsets, batch.event_times, strict=True)
+    for row, (payload, partition, offset, written) in enumerate(places):
         try:
-            requests[f"{partition}/{offset}"] = read_request(payload, written)
+            requests[f"{partition}/{offset}"] = read_request(payload, written or 0)
         except ValueError as e:
-            raw = base64.b64encode(payload[:RAW_LIMIT]).decode()
-            letters.append(
-                DeadLetter(
-                    data_type=block.data_type,
-                    source=block.source,
-                    partition=partition,
-                    offset=offset,
-                    event_time=written,
-                    code="request",
-                    reason=str(e),
-                    raw=raw,
-                    size=len(payload),
-                )
-            )
+            letters.append(dead_letter(batch, BadRecord(row, NOT_A_REQUEST, str(e))))
     return requests, letters

@@ -1,4 +1,4 @@
-"""Records that came before their data type had a model: how many are held back, and for how long."""
+"""Records that came before their data type had a model: how many wait, and for how long."""
 
 from __future__ import annotations
 
@@ -6,24 +6,30 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class HoldPolicy:
-    """Bounds on what one key may hold back: `records`, and `seconds` for the oldest."""
+class BufferPolicy:
+    """Bounds on what waits for the first model of a data type, for each instance: `records`, `bytes`, and
+    `seconds` for the oldest."""
 
     records: int = 100_000
+    bytes: int = 256 << 20
     seconds: float = 60.0
 
 
 @dataclass(slots=True)
-class Held:
-    """The account of one key's held blocks, which lie in keyed state. `since` is in epoch ms."""
+class BufferAccount:
+    """What waits: micro-batches, their records and bytes; `since` is of the oldest, in epoch milliseconds."""
 
+    batches: int = 0
     records: int = 0
+    bytes: int = 0
     since: int = 0
 
-    def exceeded(self, policy: HoldPolicy, now_ms: int) -> str:
-        """Why the hold must end, or an empty string."""
+    def exceeded(self, policy: BufferPolicy, now_ms: int) -> str:
+        """Why the wait must end, or an empty string."""
         if self.records > policy.records:
             return f"no model yet; more than {policy.records} records waited"
+        if self.bytes > policy.bytes:
+            return f"no model yet; more than {policy.bytes} bytes of records waited"
         if self.records and now_ms - self.since > policy.seconds * 1000:
             return f"no model yet after {policy.seconds:g} s"
         return ""

@@ -17,7 +17,7 @@ from udfs.serving.usage import Usage
 Notice = ModelEvent | ModelToServeStats
 
 
-class Slot:
+class ModelState:
     """Takes announcements and finished loads, and answers with what is to be told about them.
 
     `revision` counts the log's changes. `give_back` is told of a model that scored and does no longer.
@@ -40,7 +40,7 @@ class Slot:
         self._data_type, self._subtask = data_type, subtask
         self._stats_at = 0
 
-    def announce(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
+    def publish(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
         """Enter an announcement in the log. `next_load` says what follows from it."""
         if announced.operation == DECIDE:
             reason = "this job serves one model a data type; plans are for the speculating job"

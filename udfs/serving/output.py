@@ -1,81 +1,73 @@
-"""What a scoring operator sends on, and how results are bundled for the way back to the JVM."""
+"""What a scoring operator sends on: results, dead letters, events and statistics."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import compress, count, pairwise, repeat
-from operator import ne
 from typing import Any
 
-from schemas.block import SEPARATOR, Block, Headers
+from schemas.codecs.base import Code
+from schemas.micro_batch import Headers, MicroBatch
+from schemas.output_batch import MESSAGE_LIMIT
+from schemas.results.dead_letter import dead_letter
 from schemas.results.records import CandidateStats, DeadLetter, ModelEvent, ModelToServeStats
+from schemas.tensors import BadRecord
 from udfs.serving.scoring import ScoredRecords
-
-SHARED = b"-"
-"""The mark of a line that has the event time and the key of its run."""
-
-# Rows of results cost a multiple of a line. Below this many lines a run on average, lines carry marks.
-_LINES_A_RUN = 8
 
 
 @dataclass(frozen=True, slots=True)
-class ResultRun:
-    """Neighbouring results on their way to the JVM: a list of byte strings is far cheaper there than rows.
-
-    `marks`, one a line, joined by the separator: SHARED, or the line's own event time (epoch ms, 13 digits)
-    followed, where it has a key, by `k` and the key in hex. All have the same headers.
-    """
+class Results:
+    """n results of neighbouring records. `event_times` in epoch milliseconds, None where there is none;
+    `keys` and `headers` as their records had them, None where none has any."""
 
     lines: Sequence[bytes]
-    marks: bytes
-    event_time: int
-    key: bytes | None
-    headers: Headers | None
+    event_times: Sequence[int | None]
+    keys: Sequence[bytes | None] | None = None
+    headers: Sequence[Headers] | None = None
 
 
-Emission = ResultRun | DeadLetter | ModelEvent | ModelToServeStats | CandidateStats
+Output = Results | DeadLetter | ModelEvent | ModelToServeStats | CandidateStats
 
 
-def emissions(block: Block, scored: ScoredRecords) -> Iterator[Emission]:
-    """A scored block's results, in order, then its dead letters."""
+def outputs(batch: MicroBatch, scored: ScoredRecords) -> Iterator[Output]:
+    """A scored micro-batch's results, in order, then its dead letters.
+
+    A result that no topic would take is a dead letter instead: the sink would fail the job for it.
+    """
     lines, rows = scored.lines, scored.rows
-    times, keys, headers = (_of(c, rows) for c in (block.event_times, block.keys, block.headers))
-    shared = times if keys is None and headers is None else _rows_of(times, keys, headers)
-    ends = _ends(shared)
-    marked = len(ends) * _LINES_A_RUN > len(lines)
-    if marked:
-        ends = [len(lines)] if headers is None else _ends(headers)
-    for start, end in pairwise([0, *ends]):
-        part = slice(start, end)
-        marks = _marks(times[part], keys and keys[part]) if marked else repeat(SHARED, end - start)
-        yield ResultRun(
-            lines[part],
-            SEPARATOR.join(marks),
-            times[start],
-            keys and keys[start],
-            headers and headers[start],
-        )
-    yield from scored.dead
+    dead = scored.dead
+    if lines and _room(batch, lines) < 0:
+        rows = list(range(len(batch))) if rows is None else list(rows)
+        kept = []
+        for at, row in enumerate(rows):
+            size = len(lines[at]) + _beside(batch, row)
+            if size <= MESSAGE_LIMIT:
+                kept.append(at)
+                continue
+            reason = (
+                f"with its result the record has {size} bytes, more than the {MESSAGE_LIMIT} of a message"
+            )
+            dead = [*dead, dead_letter(batch, BadRecord(row, Code.TOO_LARGE.value, reason))]
+        lines, rows = [lines[at] for at in kept], [rows[at] for at in kept]
+    if lines:
+        yield Results(lines, *(_of(c, rows) for c in (batch.event_times, batch.keys, batch.headers)))
+    yield from dead
 
 
-def _ends(shared: Sequence[Any]) -> list[int]:
-    """Where runs of equal neighbours end."""
-    return [*compress(count(1), map(ne, shared, shared[1:])), len(shared)] if shared else []
+def _room(batch: MicroBatch, lines: Sequence[bytes]) -> int:
+    """What the longest message leaves of the limit, at least."""
+    beside = 0
+    if batch.keys is not None or batch.headers is not None:
+        beside = max(_beside(batch, row) for row in range(len(batch)))
+    return MESSAGE_LIMIT - max(map(len, lines)) - beside
 
 
-def _marks(times: Sequence[int], keys: Sequence[bytes | None] | None) -> Iterable[bytes]:
-    if keys is None:
-        return (b"%013d" % time for time in times)
-    return (
-        b"%013d" % time if key is None else b"%013dk%b" % (time, key.hex().encode())
-        for time, key in zip(times, keys, strict=True)
-    )
+def _beside(batch: MicroBatch, row: int) -> int:
+    """The bytes of a record's key and headers."""
+    key = batch.keys[row] if batch.keys else None
+    headers = batch.headers[row] if batch.headers else ()
+    return len(key or b"") + sum(len(name) * 3 + len(value or b"") + 10 for name, value in headers)
 
 
 def _of(column: Any, rows: Sequence[int] | None) -> Any:
     return column if column is None or rows is None else [column[r] for r in rows]
-
-
-def _rows_of(times: Sequence[int], keys: Any, headers: Any) -> list[tuple[Any, ...]]:
-    return list(zip(times, keys or repeat(None), headers or repeat(None), strict=False))

@@ -1,17 +1,17 @@
-"""Score one block with one loaded model: the path that every record takes."""
+"""Score one batch with one loaded model: the path that every record takes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.block import Block
 from schemas.codecs.base import Code, Codec
 from schemas.errors import PredictError, UnresponsiveError
+from schemas.micro_batch import MicroBatch
 from schemas.results.dead_letter import dead_letter
 from schemas.results.records import DeadLetter, Outcome
 from schemas.results.results import Identity, Stamp, write_results
@@ -23,7 +23,7 @@ Score = tuple[NDArray, Mapping[str, NDArray]]
 
 @dataclass(slots=True)
 class ScoredRecords:
-    """What became of a block: result lines with the index of their record, in order, and dead letters.
+    """What became of a batch: result lines with the index of their record, in order, and dead letters.
 
     `len(lines) + len(dead)` is the number of records. `rows` is None where every record has a line.
     `failures` counts the lines that say that the model failed; `ms` is the time spent in `predict`.
@@ -77,18 +77,18 @@ def predict(
     return done
 
 
-def score(block: Block, model: LoadedModel, codec: Codec, raw_json: bool) -> ScoredRecords:
+def score(batch: MicroBatch, model: LoadedModel, codec: Codec, raw_json: bool) -> ScoredRecords:
     """Decode, predict and write. Every record comes out: scored, failed with a reason, or a dead letter.
 
     `raw_json`: payloads are JSON objects, to which a result appends; otherwise `codec.to_json` makes one.
     """
-    made = predict(block.payloads, model, codec)
+    made = predict(batch.payloads, model, codec)
     done = ScoredRecords(
-        dead=[dead_letter(block, bad) for bad in made.bad], ms=made.ms, failures=len(made.failed)
+        dead=[dead_letter(batch, bad) for bad in made.bad], ms=made.ms, failures=len(made.failed)
     )
-    stamp = _stamp(block, model, Outcome.SCORED, made.ms)
-    records = block.payloads if raw_json else _as_json(block, codec, made.bad)
-    identity = identity_of(block)
+    stamp = _stamp(batch, model, Outcome.SCORED, made.ms)
+    records = batch.payloads if raw_json else _as_json(batch, codec, made.bad)
+    identity = identity_of(batch)
     lines: dict[int, bytes] = {}
     for rows, columns in made.parts:
         written = write_results(records, stamp, identity, columns, rows)
@@ -97,26 +97,26 @@ def score(block: Block, model: LoadedModel, codec: Codec, raw_json: bool) -> Sco
             return done
         lines.update(zip(rows.tolist(), written, strict=True))
     for row, reason in made.failed.items():
-        failed = _stamp(block, model, Outcome.FAILED, made.ms, reason)
+        failed = _stamp(batch, model, Outcome.FAILED, made.ms, reason)
         lines[row] = write_results(records, failed, identity, None, [row])[0]
     done.rows = sorted(lines)
     done.lines = [lines[row] for row in done.rows]
     return done
 
 
-def unscored(block: Block, codec: Codec, raw_json: bool, reason: str) -> ScoredRecords:
+def unscored(batch: MicroBatch, codec: Codec, raw_json: bool, reason: str) -> ScoredRecords:
     """Mark every record that is one as not scored for want of a model; the rest are dead letters."""
     done = ScoredRecords(rows=[])
-    stamp = Stamp(block.data_type, "", 0, "", Outcome.NO_MODEL, 0.0, reason)
+    stamp = Stamp(batch.data_type, "", 0, "", Outcome.NO_MODEL, 0.0, reason)
     records: list[bytes] = []
-    for row, payload in enumerate(block.payloads):
+    for row, payload in enumerate(batch.payloads):
         text = codec.to_json(payload)
         if text is None:
-            done.dead.append(dead_letter(block, _why(codec, payload, row)))
+            done.dead.append(dead_letter(batch, _why(codec, payload, row)))
         else:
             done.rows.append(row)  # type: ignore[union-attr]
         records.append(b"{}" if text is None else payload if raw_json else text)
-    done.lines = write_results(records, stamp, identity_of(block), None, done.rows)
+    done.lines = write_results(records, stamp, identity_of(batch), None, done.rows)
     return done
 
 
@@ -128,8 +128,8 @@ def _why(codec: Codec, payload: bytes, row: int) -> BadRecord:
     return BadRecord(row, Code.UNPARSABLE.value, "the record cannot be parsed")
 
 
-def identity_of(block: Block) -> Identity:
-    return Identity(block.source, block.partitions, block.offsets, block.event_times)
+def identity_of(batch: MicroBatch) -> Identity:
+    return Identity(batch.source, batch.partitions, batch.offsets, batch.event_times)
 
 
 class _WrongShapeError(PredictError):
@@ -139,7 +139,7 @@ class _WrongShapeError(PredictError):
 def _predict(
     model: LoadedModel, columns: Columns, rows: NDArray, reasons: dict[int, str], go_on: Callable[[], bool]
 ) -> list[Score]:
-    """Scores of `rows` in parts. A block that fails is halved until the records at fault stand alone."""
+    """Scores of `rows` in parts. A batch that fails is halved until the records at fault stand alone."""
     try:
         answer = model.predict(columns)
         _check_shapes(answer, model)
@@ -203,20 +203,11 @@ def _not_finite(answer: Columns, count: int) -> NDArray | None:
     return bad if bad is not None and bad.any() else None
 
 
-def _stamp(block: Block, model: LoadedModel, outcome: Outcome, ms: float, reason: str = "") -> Stamp:
+def _stamp(batch: MicroBatch, model: LoadedModel, outcome: Outcome, ms: float, reason: str = "") -> Stamp:
     made_by = model.stamp
-    return Stamp(block.data_type, made_by.name, made_by.version, made_by.digest, outcome, ms, reason)
+    return Stamp(batch.data_type, made_by.name, made_by.version, made_by.digest, outcome, ms, reason)
 
 
-def _as_json(block: Block, codec: Codec, bad: Sequence[BadRecord]) -> Sequence[bytes]:
+def _as_json(batch: MicroBatch, codec: Codec, bad: Sequence[BadRecord]) -> Sequence[bytes]:
     unfit = {b.row for b in bad}
-    return [b"{}" if i in unfit else codec.to_json(p) or b"{}" for i, p in enumerate(block.payloads)]
-
-
-def in_slices(block: Block, size: int) -> Iterator[Block]:
-    """The block in parts of at most `size` records."""
-    if len(block) <= size:
-        yield block
-        return
-    for start in range(0, len(block), size):
-        yield block.slice(start, start + size)
+    return [b"{}" if i in unfit else codec.to_json(p) or b"{}" for i, p in enumerate(batch.payloads)]

@@ -10,24 +10,23 @@ from udfs.models.background_loader import LoadBounds
 from udfs.models.loading import LoadPolicy
 from udfs.models.quotas import Quotas
 from udfs.models.sandbox.loader import Isolation, SandboxedLoader
-from udfs.serving.buffering import HoldPolicy
+from udfs.serving.buffering import BufferPolicy
 from udfs.serving.serving import Serving
 
 
 @dataclass(frozen=True, slots=True)
 class ScoringSpec:
-    """`load`: by data type, with `default_load` for the others. `max_block` in records.
+    """`load`: by data type, with `default_load` for the others. `max_batch` in records.
 
-    `lanes`: keys are `LANE/DATA_TYPE` of so many lanes; 0: keys are data types. `tick_ms` is how often an
-    operator looks up from its records: finished loads, overdue holds, statistics every `stats_ms`.
+    `tick_ms` is how often an operator looks up from its records: finished loads, records that have waited for
+    too long, statistics every `stats_ms`.
     """
 
     codec: CodecSpec = field(default_factory=CodecSpec)
     default_load: LoadPolicy = field(default_factory=LoadPolicy)
     load: Mapping[str, LoadPolicy] = field(default_factory=dict)
-    hold: HoldPolicy = field(default_factory=HoldPolicy)
-    max_block: int = 1024
-    lanes: int = 0
+    buffer: BufferPolicy = field(default_factory=BufferPolicy)
+    max_batch: int = 1024
     quotas: Quotas = field(default_factory=Quotas)
     isolation: Isolation = field(default_factory=Isolation)
     bounds: LoadBounds = field(default_factory=lambda: LoadBounds(threads=2))
@@ -50,7 +49,7 @@ class ScoringSpec:
             loader.load,
             codec,
             raw_json=self.codec.kind == "json",
-            max_block=self.max_block,
+            max_batch=self.max_batch,
             subtask=subtask,
             load_again=loader.load_again,
             quotas=self.quotas,

@@ -1,4 +1,4 @@
-"""The state machine of a scoring operator, without Flink: announcements in, models switched, blocks scored.
+"""The state machine of a scoring operator, without Flink: announcements in, models switched, batches scored.
 
 One instance an operator instance, used from its one thread. State lives with the caller: for each data
 type a `ModelLog`, handed in once by `restore` and taken out by `log`.
@@ -10,17 +10,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from schemas.block import Block
 from schemas.codecs.base import Codec
 from schemas.errors import ModelError
+from schemas.micro_batch import MicroBatch, in_slices
 from schemas.results.records import EventKind, ModelEvent
 from udfs.models.background_loader import BackgroundLoader, Load, LoadBounds, Loaded
 from udfs.models.descriptor import Announcement, parse
 from udfs.models.model_log import LogEntry
 from udfs.models.quotas import Quotas
-from udfs.serving.model_state import Notice, Slot
-from udfs.serving.output import Emission, emissions
-from udfs.serving.scoring import in_slices, score, unscored
+from udfs.serving.model_state import ModelState, Notice
+from udfs.serving.output import Output, outputs
+from udfs.serving.scoring import score, unscored
 from udfs.serving.timed_calls import TimedCalls, TimedModel
 
 
@@ -28,7 +28,7 @@ class Serving:
     """Models by data type, switched as loads succeed.
 
     `load` turns an announcement into a model, or raises a `ModelError`; `load_again` does so for one that
-    served before. Both are called from other threads. `max_block` bounds the records of one `predict`.
+    served before. Both are called from other threads. `max_batch` bounds the records of one `predict`.
     `raw_json`: payloads are JSON objects. `closes`: called when this is closed.
     """
 
@@ -38,7 +38,7 @@ class Serving:
         codec: Codec,
         *,
         raw_json: bool,
-        max_block: int,
+        max_batch: int,
         subtask: int,
         load_again: Load | None = None,
         quotas: Quotas | None = None,
@@ -46,15 +46,19 @@ class Serving:
         closes: Callable[[], None] = lambda: None,
     ) -> None:
         self._load_again, self._codec = load_again or load, codec
-        self._raw_json, self._max_block, self._subtask = raw_json, max_block, subtask
-        self._slots: dict[str, Slot] = {}
+        self._raw_json, self._max_batch, self._subtask = raw_json, max_batch, subtask
+        self._states: dict[str, ModelState] = {}
         self._quotas, self._bounds = quotas or Quotas(), bounds or LoadBounds()
         self._loader = BackgroundLoader(load, self._bounds)
         self._closes = closes
         self._calls = TimedCalls(self._quotas.call_seconds)
 
+    def data_types(self) -> Sequence[str]:
+        """Those that are known: something was published for them, or records of them came."""
+        return tuple(self._states)
+
     def knows(self, data_type: str) -> bool:
-        return data_type in self._slots
+        return data_type in self._states
 
     def restore(self, data_type: str, stored: bytes | None) -> Sequence[Notice]:
         """Take over the log of a data type. What served before serves again when this returns, which waits
@@ -63,31 +67,31 @@ class Serving:
         Raises the `ModelError` of a model that served before and cannot be loaded now: its store is out of
         reach, most likely, and going on without it would lose it.
         """
-        slot = Slot(data_type, stored, self._subtask, quotas=self._quotas)
-        sent = slot.restored()
-        if slot.log.served is not None:
-            loaded = self._loaded_now(data_type, slot.log.served)
+        state = ModelState(data_type, stored, self._subtask, quotas=self._quotas)
+        sent = state.restored()
+        if state.log.served is not None:
+            loaded = self._loaded_now(data_type, state.log.served)
             if loaded.error is not None:
                 raise loaded.error
-            sent += slot.reloaded(self._timed(loaded))
-        self._slots[data_type] = slot
+            sent += state.reloaded(self._timed(loaded))
+        self._states[data_type] = state
         self._load_next(data_type)
         return sent
 
     def log(self, data_type: str) -> bytes:
         """The state of a data type, to be stored by the caller."""
-        return self._slots[data_type].log.encoded()
+        return self._states[data_type].log.encoded()
 
     def revision(self, data_type: str) -> int:
         """A number that grows with every change of the log; 0 for one that never changed."""
-        return self._slots[data_type].revision if data_type in self._slots else 0
+        return self._states[data_type].revision if data_type in self._states else 0
 
     def serves(self, data_type: str) -> bool:
-        return data_type in self._slots and self._slots[data_type].model is not None
+        return data_type in self._states and self._states[data_type].model is not None
 
-    def announce(self, descriptor: bytes, announced: Announcement) -> Sequence[Notice]:
+    def publish(self, descriptor: bytes, announced: Announcement) -> Sequence[Notice]:
         """Act on an announcement; its data type's log must have been restored. Loading goes on behind."""
-        sent = self._slots[announced.data_type].announce(descriptor, announced)
+        sent = self._states[announced.data_type].publish(descriptor, announced)
         self._load_next(announced.data_type)
         return sent
 
@@ -95,41 +99,41 @@ class Serving:
         """Switch to what has been loaded meanwhile."""
         sent: list[Notice] = []
         for loaded in self._loader.finished():
-            sent += self._slots[loaded.data_type].switch(self._timed(loaded))
+            sent += self._states[loaded.data_type].switch(self._timed(loaded))
             self._load_next(loaded.data_type)
         return sent
 
     def settle(self) -> Sequence[Notice]:
         """Wait for every load that is under way or queued behind one. For the end of a finite input."""
         sent: list[Notice] = []
-        while any(slot.loading for slot in self._slots.values()):
+        while any(state.loading for state in self._states.values()):
             self._loader.wait()
             sent += self.poll()
         return sent
 
-    def score(self, block: Block) -> Iterator[Emission]:
-        """Score a block of a data type that is served."""
-        slot = self._slots[block.data_type]
-        for part in in_slices(block, self._max_block):
-            assert slot.model is not None
-            scored = score(part, slot.model, self._codec, self._raw_json)
+    def score(self, batch: MicroBatch) -> Iterator[Output]:
+        """Score a batch of a data type that is served."""
+        state = self._states[batch.data_type]
+        for part in in_slices(batch, self._max_batch):
+            assert state.model is not None
+            scored = score(part, state.model, self._codec, self._raw_json)
             if scored.lines:  # else the model was not asked, and its fastest call would be one of 0 ms
-                slot.used(len(scored.lines), scored.failures, scored.ms)
-            yield from emissions(part, scored)
-        model = slot.model
+                state.used(len(scored.lines), scored.failures, scored.ms)
+            yield from outputs(part, scored)
+        model = state.model
         if isinstance(model, TimedModel) and model.lost:
-            yield from slot.set_aside(
+            yield from state.set_aside(
                 f"{model.unresponsive} calls did not come back; the last: {model.reason}"
             )
-            self._load_next(block.data_type)
+            self._load_next(batch.data_type)
 
-    def release(self, block: Block, reason: str) -> Iterator[Emission]:
-        """Send a block on unscored, marked with the reason."""
-        yield from emissions(block, unscored(block, self._codec, self._raw_json, reason))
+    def release(self, batch: MicroBatch, reason: str) -> Iterator[Output]:
+        """Send a batch on unscored, marked with the reason."""
+        yield from outputs(batch, unscored(batch, self._codec, self._raw_json, reason))
 
-    def stats(self, data_type: str, every_ms: int = 0) -> Sequence[Notice]:
-        """The statistics of the model that serves, where there is news and the last are `every_ms` old."""
-        return self._slots[data_type].stats(every_ms) if data_type in self._slots else []
+    def stats(self, every_ms: int = 0) -> Sequence[Notice]:
+        """The statistics of the models that serve, where there is news and the last are `every_ms` old."""
+        return [sent for state in self._states.values() for sent in state.stats(every_ms)]
 
     def unreadable(self, descriptor: bytes) -> ModelEvent:
         """The event for bytes on the model stream that are no valid descriptor."""
@@ -144,13 +148,13 @@ class Serving:
         """Waits for loads that are under way as the bounds allow, and for no call."""
         self._loader.close()
         self._calls.close()
-        for slot in self._slots.values():
-            slot.close()
-        self._slots.clear()
+        for state in self._states.values():
+            state.close()
+        self._states.clear()
         self._closes()
 
     def _load_next(self, data_type: str) -> None:
-        entry = self._slots[data_type].next_load()
+        entry = self._states[data_type].next_load()
         if entry is not None:
             self._loader.submit(data_type, entry)
 

@@ -26,7 +26,7 @@ class Usage:
         self._changed = True
 
     def add(self, records: int, failures: int, ms: float) -> None:
-        """One block: how many records went in, how many of them failed, and the milliseconds it took."""
+        """One batch: how many records went in, how many of them failed, and the milliseconds it took."""
         self._usage += records
         self._failures += failures
         self._blocks += 1
@@ -67,7 +67,7 @@ class Usage:
             at=time.time_ns() // 1_000_000,
             subtask=self._subtask,
             usage=self._usage,
-            blocks=self._blocks,
+            batches=self._blocks,
             failures=self._failures,
             duration_ms=self._total,
             min_ms=low,

@@ -1,4 +1,4 @@
-"""CEL rules over records: parsed once, evaluated a block at a time.
+"""CEL rules over records: parsed once, evaluated a batch at a time.
 
 The language is that of the Common Expression Language, as cel-python implements it, with the comparisons of
 `cel_operators`. The one variable is `record`. JSON integers that fit into 64 bits are `int`, all other
@@ -43,7 +43,7 @@ class CelRule:
     failed. A rule that uses it up three times in a row is `spent`, and not true of any record from then on.
 
     `fields`: the fields of the record that it looks at; None where it looks at the record as a whole.
-    `by_columns`: whether blocks are evaluated as columns where types allow, or always record by record.
+    `by_columns`: whether batches are evaluated as columns where types allow, or always record by record.
     """
 
     def __init__(self, when: str, bounds: CelBounds | None = None) -> None:

@@ -12,7 +12,7 @@ from udfs.ensemble.collection.tally import Tallies
 
 @dataclass(frozen=True, slots=True)
 class CollectorSpec:
-    """`linger_ms`: how long after its deadline a decided block waits for answers, to count who was late.
+    """`linger_ms`: how long after its deadline a decided batch waits for answers, to count who was late.
 
     `stats_ms` is how often statistics go out.
     """

@@ -1,4 +1,4 @@
-"""From the answers about a block to what leaves: decided results and dead letters."""
+"""From the answers about a batch to what leaves: decided results and dead letters."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.block import Block
 from schemas.codecs.base import Code, Codec
+from schemas.micro_batch import MicroBatch
 from schemas.plans.plan import Fallback, Plan, read_plan
 from schemas.results.answers import Expectation
 from schemas.results.dead_letter import dead_letter
 from schemas.results.decided import DecidedStamp, Part, write_decided
 from schemas.results.records import DeadLetter
 from schemas.tensors import BadRecord
-from udfs.ensemble.policies import BlockAnswers, CandidateEntry, Decision, decide
-from udfs.serving.output import Emission, emissions
+from udfs.ensemble.policies import BatchAnswers, CandidateEntry, Decision, decide
+from udfs.serving.output import Output, outputs
 from udfs.serving.scoring import ScoredRecords, identity_of
 
 _NOBODY = "no candidate was asked"
 _UNPARSABLE = "the record cannot be parsed"
 
 plan_of = lru_cache(maxsize=1024)(read_plan)
-"""Few plans decide many blocks."""
+"""Few plans decide many batches."""
 
 
 class Decider:
-    """Decides blocks by the plan that each was routed with.
+    """Decides batches by the plan that each was routed with.
 
     `raw_json`: payloads are JSON objects, to which a result appends; otherwise `codec.to_json` makes one.
     """
@@ -37,7 +37,7 @@ class Decider:
     def __init__(self, codec: Codec, raw_json: bool) -> None:
         self._codec, self._raw_json = codec, raw_json
 
-    def settled(self, expectation: Expectation, answers: BlockAnswers) -> Decision | None:
+    def settled(self, expectation: Expectation, answers: BatchAnswers) -> Decision | None:
         """The decision, where no answer that may still come can change it."""
         policy, entries = _plan(expectation).policy, answers.entries
         if entries and all(entry.answer is None for entry in entries) and not isinstance(policy, Fallback):
@@ -45,18 +45,18 @@ class Decider:
         decision = decide(policy, answers, final=False)
         return None if decision.waiting.any() else decision
 
-    def final(self, expectation: Expectation, answers: BlockAnswers) -> Decision:
+    def final(self, expectation: Expectation, answers: BatchAnswers) -> Decision:
         """The decision by the answers in hand."""
         return decide(_plan(expectation).policy, answers)
 
     def decided(
-        self, expectation: Expectation, block: Block, answers: BlockAnswers, decision: Decision, now: int
-    ) -> Iterator[Emission]:
-        """Each record of the block, as a result or as a dead letter. `now`: epoch ms."""
-        records, dead = self._records(block, answers)
+        self, expectation: Expectation, batch: MicroBatch, answers: BatchAnswers, decision: Decision, now: int
+    ) -> Iterator[Output]:
+        """Each record of the batch, as a result or as a dead letter. `now`: epoch ms."""
+        records, dead = self._records(batch, answers)
         parts = _reasoned(decision.parts, answers)
         if dead:
-            keep = np.ones(len(block), dtype=bool)
+            keep = np.ones(len(batch), dtype=bool)
             keep[[row for row, _ in dead]] = False
             parts = _only(parts, keep)
         stamp = DecidedStamp(
@@ -67,31 +67,31 @@ class Decider:
             float(now - expectation.created),
         )
         reported = answers.reported(final=now >= expectation.deadline)
-        lines, rows = write_decided(records, stamp, identity_of(block), parts, reported)
-        yield from emissions(block, ScoredRecords(lines, rows, [letter for _, letter in dead]))
+        lines, rows = write_decided(records, stamp, identity_of(batch), parts, reported)
+        yield from outputs(batch, ScoredRecords(lines, rows, [letter for _, letter in dead]))
 
     def _records(
-        self, block: Block, answers: BlockAnswers
+        self, batch: MicroBatch, answers: BatchAnswers
     ) -> tuple[Sequence[bytes], list[tuple[int, DeadLetter]]]:
         """Each record as a JSON object, and those that are none, or that nobody who was asked could read."""
-        read = np.zeros(len(block), dtype=bool)
+        read = np.zeros(len(batch), dtype=bool)
         for entry in answers.entries:
             read |= entry.scored
         if self._raw_json and read.all():
-            return block.payloads, []
-        records = list(block.payloads)
+            return batch.payloads, []
+        records = list(batch.payloads)
         dead: list[tuple[int, DeadLetter]] = []
-        rows = np.flatnonzero(~read).tolist() if self._raw_json else range(len(block))
+        rows = np.flatnonzero(~read).tolist() if self._raw_json else range(len(batch))
         for row in rows:
             bad = None if read[row] else _unfit(answers.entries, row)
             if bad is None:
-                text = self._codec.to_json(block.payloads[row])
+                text = self._codec.to_json(batch.payloads[row])
                 if text is None:
                     bad = BadRecord(row, Code.UNPARSABLE.value, _UNPARSABLE)
                 elif not self._raw_json:
                     records[row] = text
             if bad is not None:
-                dead.append((row, dead_letter(block, bad)))
+                dead.append((row, dead_letter(batch, bad)))
         return records, dead
 
 
@@ -124,7 +124,7 @@ def _only(parts: Sequence[Part], keep: NDArray) -> list[Part]:
     return kept
 
 
-def _reasoned(parts: Sequence[Part], answers: BlockAnswers) -> Sequence[Part]:
+def _reasoned(parts: Sequence[Part], answers: BatchAnswers) -> Sequence[Part]:
     """With the plain reason for records that nobody was asked about."""
     if all(part.decided for part in parts):
         return parts

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from schemas.results.answers import Answer, AnswerOutcome, Reason
 from schemas.results.decided import AnswerState, Part, Reported
 from schemas.results.records import CandidateStats
-from udfs.ensemble.policies.block_answers import BlockAnswers
+from udfs.ensemble.policies.batch_answers import BatchAnswers
 from udfs.ensemble.policies.chain import Decision
 from udfs.ensemble.policies.votes import labels
 
@@ -60,7 +60,7 @@ class Tally:
 class Tallies:
     """All candidates of one subtask of the collector.
 
-    Every request is counted once: by `add`, when its block is decided, where it was answered by then; else
+    Every request is counted once: by `add`, when its batch is decided, where it was answered by then; else
     later by one of `came_after` and `never_came`.
     """
 
@@ -68,8 +68,8 @@ class Tallies:
         self._subtask = subtask
         self._tallies: dict[tuple[str, str], dict[tuple[int, str], Tally]] = {}
 
-    def add(self, data_type: str, answers: BlockAnswers, decision: Decision) -> None:
-        """A block was decided."""
+    def add(self, data_type: str, answers: BatchAnswers, decision: Decision) -> None:
+        """A batch was decided."""
         for report in answers.reported(final=True):
             if report.waited_ms is None:  # not answered yet
                 continue

@@ -42,11 +42,11 @@ class Completions:
         return done
 
     def wait(self, jobs: Sequence[Job], ms: float) -> None:
-        """Block until all of these are done, for at most so long."""
+        """Batch until all of these are done, for at most so long."""
         with self.lock:
             self._arrived.wait_for(lambda: all(job.done for job in jobs), max(ms, 0.0) / 1000)
 
     def wait_for_more(self, ms: float) -> None:
-        """Block until something has ended that nobody has taken yet, for at most so long."""
+        """Batch until something has ended that nobody has taken yet, for at most so long."""
         with self.lock:
             self._arrived.wait_for(lambda: bool(self._done), ms / 1000)

@@ -38,7 +38,7 @@ class Drill:
         self._looking = threading.Lock()
 
     def hold_up(self, candidate: str) -> None:
-        """Block the caller for as long as the file says."""
+        """Batch the caller for as long as the file says."""
         ms = self._current().get(candidate, 0.0)
         if ms > 0:
             self._sleep(ms / 1000)

@@ -16,13 +16,13 @@ from udfs.models.loaded_model import LoadedModel
 from udfs.serving.scoring import predict
 
 # Failing calls are repeated by halves to find the records at fault, but not for ever: the other candidates
-# share the interpreter with this one. So many find three records at fault in a block of a thousand.
+# share the interpreter with this one. So many find three records at fault in a batch of a thousand.
 _REPEATS = 64
 
 Part = tuple[NDArray, dict[str, NDArray]]
 
 
-def evaluate(job: Job, model: LoadedModel, codec: Codec, clock: Clock, max_block: int) -> Answer:
+def evaluate(job: Job, model: LoadedModel, codec: Codec, clock: Clock, max_batch: int) -> Answer:
     """Never raises. FAILED where no record could be scored, with the first record's reason."""
     parts: list[Part] = []
     faults: dict[int, str] = {}
@@ -30,8 +30,8 @@ def evaluate(job: Job, model: LoadedModel, codec: Codec, clock: Clock, max_block
     ms = 0.0
     repeats = count(1)
     try:
-        for start in range(0, len(job.payloads), max_block):
-            payloads = job.payloads[start : start + max_block]
+        for start in range(0, len(job.payloads), max_batch):
+            payloads = job.payloads[start : start + max_batch]
             made = predict(
                 payloads, model, codec, lambda: next(repeats) < _REPEATS and not job.over(clock.epoch())
             )
@@ -50,7 +50,7 @@ def evaluate(job: Job, model: LoadedModel, codec: Codec, clock: Clock, max_block
     bad = {row if where is None else where[row]: faults[row] for row in sorted(faults)}
     unfit = {row if where is None else where[row]: code for row, code in codes.items()}
     if not len(found):
-        reason = next(iter(bad.values()), "the block holds no record")
+        reason = next(iter(bad.values()), "the batch holds no record")
         return _answer(job, model, clock, AnswerOutcome.FAILED, ms=ms, bad=bad, unfit=unfit, reason=reason)
     scored = None if where is None and not bad else tuple(_in_block(found, where))
     return _answer(
@@ -92,7 +92,7 @@ def _answer(
 ) -> Answer:
     request, stamp = job.request, model.stamp
     return Answer(
-        request.block_id,
+        request.batch_id,
         request.data_type,
         job.asked.candidate,
         outcome,

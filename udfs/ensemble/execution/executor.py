@@ -11,9 +11,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from schemas.block import Block
 from schemas.codecs.base import Codec
 from schemas.errors import ModelError
+from schemas.micro_batch import MicroBatch
 from schemas.model_pb2 import CandidateLogs, ModelLog
 from schemas.results.answers import Answer, Reason, Request
 from udfs.ensemble.execution.clock import Clock
@@ -38,7 +38,7 @@ class Executor:
     """The candidates of one model type.
 
     `load` turns an announcement into a model, or raises a `ModelError`; `load_again` does so for one that
-    scored before. They are called from several threads. `max_block` bounds the records of one `predict`.
+    scored before. They are called from several threads. `max_batch` bounds the records of one `predict`.
     `closes`: called when this is closed.
     """
 
@@ -48,7 +48,7 @@ class Executor:
         load: Load,
         codec: Codec,
         *,
-        max_block: int,
+        max_batch: int,
         subtask: int,
         limits: CallLimits | None = None,
         drill: Drill | None = None,
@@ -59,7 +59,7 @@ class Executor:
         closes: Callable[[], None] = lambda: None,
     ) -> None:
         self._quotas, self._closes = quotas or Quotas(), closes
-        self._model_type, self._codec, self._max_block = model_type, codec, max_block
+        self._model_type, self._codec, self._max_batch = model_type, codec, max_batch
         self._limits, self._clock = limits or CallLimits(), clock or Clock()
         self._drill = drill or Drill(None)
         self._completions = Completions()
@@ -79,6 +79,10 @@ class Executor:
         self._pending: defaultdict[str, dict[Job, None]] = defaultdict(dict)
         self._answers: defaultdict[str, dict[Job, Answer]] = defaultdict(dict)
         self._notices: list[Notice] = []
+
+    def data_types(self) -> list[str]:
+        """Those that were restored."""
+        return list(self._candidates)
 
     def knows(self, data_type: str) -> bool:
         return data_type in self._candidates
@@ -111,7 +115,7 @@ class Executor:
         """A number that grows with every change of the logs; 0 for those that never changed."""
         return self._revisions.get(data_type, 0)
 
-    def announce(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
+    def publish(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
         """Act on an announcement; its data type must have been restored. Plans are none of our business."""
         if announced.operation == DECIDE:
             return []
@@ -134,18 +138,18 @@ class Executor:
         self._revisions[data_type] += 1
         sent: list[Notice] = []
         for name in names:
-            sent += known[name].announce(descriptor, announced)
+            sent += known[name].publish(descriptor, announced)
             self._load_next(data_type, name)
         return sent
 
-    def request(self, key: str, request: Request, block: Block) -> list[Answer]:
+    def request(self, key: str, request: Request, batch: MicroBatch) -> list[Answer]:
         """Ask the candidates. What they answer within a moment is returned, with whatever else is ready for
         this key; the rest comes by `take`."""
         known = self._candidates[request.data_type]
         jobs: list[Job] = []
         for asked in request.asked:
             rows = asked.rows
-            payloads = block.payloads if rows is None else [block.payloads[row] for row in rows]
+            payloads = batch.payloads if rows is None else [batch.payloads[row] for row in rows]
             job = Job(key, request, asked, payloads)
             self._pending[key][job] = None
             candidate = known.get(asked.candidate)
@@ -218,10 +222,10 @@ class Executor:
                 self._settle(job, job.unscored(Reason.ENDED, self._clock.epoch()))
         return self.take(key)
 
-    def stats(self, data_type: str, every_ms: int = 0) -> list[Notice]:
+    def stats(self, every_ms: int = 0) -> list[Notice]:
         """The candidates' statistics, where there is news and the last are `every_ms` old."""
-        known = self._candidates.get(data_type, {})
-        return [notice for candidate in known.values() for notice in candidate.slot.stats(every_ms)]
+        every = [candidate for known in self._candidates.values() for candidate in known.values()]
+        return [notice for candidate in every for notice in candidate.slot.stats(every_ms)]
 
     def close(self) -> None:
         """End idle threads and close models; a call that is under way closes its model when it returns."""
@@ -237,7 +241,7 @@ class Executor:
 
     def _evaluate(self, job: Job, model: LoadedModel) -> Answer:
         self._drill.hold_up(job.asked.candidate)
-        return evaluate(job, model, self._codec, self._clock, self._max_block)
+        return evaluate(job, model, self._codec, self._clock, self._max_batch)
 
     def _collect(self) -> None:
         for done in self._completions.take():

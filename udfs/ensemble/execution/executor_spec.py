@@ -28,7 +28,7 @@ class ExecutorSpec:
             self.model_type,
             loader.load,
             codec,
-            max_block=scoring.max_block,
+            max_batch=scoring.max_batch,
             subtask=subtask,
             limits=self.limits,
             drill=Drill(self.drill),

@@ -31,7 +31,7 @@ class Job:
     def unscored(self, reason: str, now: float, outcome: AnswerOutcome = AnswerOutcome.DECLINED) -> Answer:
         request = self.request
         return Answer(
-            request.block_id,
+            request.batch_id,
             request.data_type,
             self.asked.candidate,
             outcome,
@@ -43,14 +43,14 @@ class Job:
 class PendingCall(msgspec.Struct, frozen=True, array_like=True):
     """What has to survive of an unanswered job: enough to decline it after a restart."""
 
-    block_id: str
+    batch_id: str
     data_type: str
     candidate: str
     created: int
 
     def restarted(self, now: float) -> Answer:
         return Answer(
-            self.block_id,
+            self.batch_id,
             self.data_type,
             self.candidate,
             AnswerOutcome.DECLINED,
@@ -61,7 +61,7 @@ class PendingCall(msgspec.Struct, frozen=True, array_like=True):
 
 def pending_of(jobs: Iterable[Job]) -> list[PendingCall]:
     return [
-        PendingCall(j.request.block_id, j.request.data_type, j.asked.candidate, j.request.created)
+        PendingCall(j.request.batch_id, j.request.data_type, j.asked.candidate, j.request.created)
         for j in jobs
     ]
 

@@ -1,4 +1,4 @@
-"""One candidate in an executor: its log and model (a `Slot`), and its calls (a `Worker`)."""
+"""One candidate in an executor: its log and model (a `ModelState`), and its calls (a `Worker`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from udfs.models.descriptor import WITHDRAW, Announcement
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.model_log import LogEntry
 from udfs.models.quotas import Quotas
-from udfs.serving.model_state import Notice, Slot
+from udfs.serving.model_state import ModelState, Notice
 
 _LOAD_AGAIN_MS = 10_000.0
 _FENCED_WITHIN_MS = 600_000.0
@@ -44,7 +44,9 @@ class ServedCandidate:
     def __init__(self, data_type: str, name: str, stored: bytes | None, crew: Crew) -> None:
         self._data_type, self._crew = data_type, crew
         # The worker closes models, when no call is in them any more.
-        self.slot = Slot(data_type, stored, crew.subtask, give_back=lambda model: None, quotas=crew.quotas)
+        self.slot = ModelState(
+            data_type, stored, crew.subtask, give_back=lambda model: None, quotas=crew.quotas
+        )
         self._worker = Worker(name, crew.evaluate, crew.completions, crew.limits, crew.clock)
         self._load_again_at = 0.0
         self._reloading = False
@@ -65,8 +67,8 @@ class ServedCandidate:
         """Whether nothing is left of it but its history."""
         return not (self.known or self.slot.loading or self._reloading or self._worker.stuck)
 
-    def announce(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
-        sent = self.slot.announce(descriptor, announced)
+    def publish(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
+        sent = self.slot.publish(descriptor, announced)
         if not self.known:
             self._use(None)
         else:
@@ -82,7 +84,7 @@ class ServedCandidate:
         if entry is None:
             return []
         self.slot.log.refused(entry)
-        return self.announce(descriptor, replace(announced, operation=WITHDRAW))
+        return self.publish(descriptor, replace(announced, operation=WITHDRAW))
 
     def switch(self, loaded: Loaded) -> list[Notice]:
         """A load in the background has ended."""

@@ -1,9 +1,9 @@
-"""Decisions about records that several models have scored: pure functions over the answers of one block.
+"""Decisions about records that several models have scored: pure functions over the answers of one batch.
 
 Nothing here calls a model, waits or keeps state between blocks.
 
 ```
-answers = BlockAnswers(expectation.asked, len(block), expectation.metrics)
+answers = BatchAnswers(expectation.asked, len(batch), expectation.metrics)
 answers.add(answer)                          # as they come; False: passed over
 settled(policy, answers).all()               # whether to decide now
 decide(policy, answers, final=True).parts    # at the deadline, or when settled
@@ -11,7 +11,7 @@ answers.reported(final=True)                 # for the result, with the parts: s
 ```
 """
 
-from udfs.ensemble.policies.block_answers import BlockAnswers, CandidateEntry
+from udfs.ensemble.policies.batch_answers import BatchAnswers, CandidateEntry
 from udfs.ensemble.policies.chain import Decision, decide, settled
 
-__all__ = ["BlockAnswers", "CandidateEntry", "Decision", "decide", "settled"]
+__all__ = ["BatchAnswers", "CandidateEntry", "Decision", "decide", "settled"]

@@ -13,7 +13,7 @@ from schemas.plans import plan
 from schemas.plans.plan import Policy
 from schemas.results.decided import Part
 from udfs.ensemble.policies import agreement, average, choose, fallback, majority
-from udfs.ensemble.policies.block_answers import BlockAnswers
+from udfs.ensemble.policies.batch_answers import BatchAnswers
 from udfs.ensemble.policies.votes import Verdict, Votes
 
 _JUDGES: dict[type, Callable[[Any, Votes], Verdict]] = {
@@ -31,7 +31,7 @@ _JUDGES: dict[type, Callable[[Any, Votes], Verdict]] = {
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of the n records of a block: each is in one of `parts`, or `waiting` (bool `(n,)`).
+    """What became of the n records of a batch: each is in one of `parts`, or `waiting` (bool `(n,)`).
 
     Parts without a rule are undecided. Nothing waits in a final decision.
     """
@@ -40,15 +40,15 @@ class Decision:
     waiting: NDArray
 
 
-def decide(policy: Policy, answers: BlockAnswers, *, final: bool = True) -> Decision:
-    """Decide each record of a block from the answers in hand.
+def decide(policy: Policy, answers: BatchAnswers, *, final: bool = True) -> Decision:
+    """Decide each record of a batch from the answers in hand.
 
     `final`: what is missing will not come, so that every record is decided or undecided. Without it, only
     records whose outcome is settled are, and the others wait.
 
     >>> from schemas.results.answers import Answer, AnswerOutcome, Asked, to_columns
     >>> import numpy as np
-    >>> answers = BlockAnswers([Asked("fast"), Asked("smart")], count=2)
+    >>> answers = BatchAnswers([Asked("fast"), Asked("smart")], count=2)
     >>> scores = to_columns({"quality": np.array([5.0, 6.0])})
     >>> answers.add(Answer("id", "wine", "fast", AnswerOutcome.SCORED, columns=scores))
     True
@@ -81,11 +81,11 @@ def decide(policy: Policy, answers: BlockAnswers, *, final: bool = True) -> Deci
     return Decision(parts, waiting)
 
 
-def settled(policy: Policy, answers: BlockAnswers) -> NDArray:
+def settled(policy: Policy, answers: BatchAnswers) -> NDArray:
     """Bool `(count,)`: where no answer that may still come can change what `decide` says.
 
     True may be missing where it could be had, never the other way round. `settled(...).all()` says that a
-    block can be decided now.
+    batch can be decided now.
     """
     return ~decide(policy, answers, final=False).waiting
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from schemas.plans.plan import Plan
 from schemas.results.answers import Answer, AnswerOutcome, Asked, to_columns
 from schemas.results.decided import AnswerState, CandidateAnswer, Decided
-from udfs.ensemble.policies.block_answers import BlockAnswers
+from udfs.ensemble.policies.batch_answers import BatchAnswers
 from udfs.ensemble.policies.chain import decide
 
 Metrics = Mapping[str, Mapping[str, float]]
@@ -42,8 +42,8 @@ def redecide(results: Sequence[Decided], plan: Plan, metrics: Metrics | None = N
         key = tuple((name, known, _kinds(answer.scores)) for name, answer, known in answers)
         groups.setdefault(key, []).append(row)
     for rows in groups.values():
-        block = _block([ordered[row] for row in rows], plan.shadow, metrics)
-        for part in decide(plan.policy, block).parts:
+        batch = _block([ordered[row] for row in rows], plan.shadow, metrics)
+        for part in decide(plan.policy, batch).parts:
             values = {name: column.tolist() for name, column in part.columns.items()}
             for at, row in enumerate(part.rows.tolist()):
                 scores = {name: column[at] for name, column in values.items()}
@@ -70,9 +70,9 @@ def _in_order(result: Decided, deadline_ms: int) -> _Ordered:
     return before + sorted(after, key=lambda one: one[1].waited_ms or 0.0)
 
 
-def _block(group: Sequence[_Ordered], shadows: Sequence[str], metrics: Metrics | None) -> BlockAnswers:
+def _block(group: Sequence[_Ordered], shadows: Sequence[str], metrics: Metrics | None) -> BatchAnswers:
     first = group[0]
-    block = BlockAnswers([Asked(name, None, name in shadows) for name, *_ in first], len(group), metrics)
+    batch = BatchAnswers([Asked(name, None, name in shadows) for name, *_ in first], len(group), metrics)
     for at, (name, answer, known) in enumerate(first):
         outcome = AnswerOutcome.SCORED if known else AnswerOutcome.DECLINED
         scores = [answers[at][1].scores for answers in group] if known else []
@@ -81,8 +81,8 @@ def _block(group: Sequence[_Ordered], shadows: Sequence[str], metrics: Metrics |
             for output in answer.scores
             if known and answer.scores[output] is not None
         }
-        block.add(Answer("", "", name, outcome, columns=to_columns(columns)))
-    return block
+        batch.add(Answer("", "", name, outcome, columns=to_columns(columns)))
+    return batch
 
 
 def _column(values: Sequence[Any]) -> NDArray:

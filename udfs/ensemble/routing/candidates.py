@@ -42,7 +42,7 @@ class Candidates:
         self._known: dict[str, _Known] = {}
         self._plans = ModelLog()
 
-    def announce(self, announced: Announcement) -> bool:
+    def publish(self, announced: Announcement) -> bool:
         """Take in a model: whether that changed anything. Raises `StaleVersionError`, see `ModelLog`."""
         known = self._known.get(announced.name) or _Known(ModelLog(), "", {})
         entry = known.log.accept(announced, b"")  # an inline model has no business in the router's state

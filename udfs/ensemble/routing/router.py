@@ -1,4 +1,4 @@
-"""The state machine of the router, without Flink: announcements and plans in, blocks out to who is asked.
+"""The state machine of the router, without Flink: announcements and plans in, batches out to who is asked.
 
 One instance an operator instance, used from its one thread. State lives with the caller: for each data type
 `Candidates`, handed in once by `restore` and taken out by `log`.
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from schemas.block import Block
 from schemas.codecs.base import Codec
 from schemas.errors import ModelError, PlanError
+from schemas.micro_batch import MicroBatch, in_slices
 from schemas.plans.plan import read_plan, write_plan
 from schemas.results.answers import Expectation, Request
 from schemas.results.records import EventKind, ModelEvent
@@ -22,17 +22,16 @@ from udfs.ensemble.routing.candidates import Candidates
 from udfs.ensemble.routing.routing import Routing, asked_by_type
 from udfs.models.descriptor import DECIDE, WITHDRAW, Announcement, parse
 from udfs.models.quotas import Quotas
-from udfs.serving.scoring import in_slices
 
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """A block, or a slice of one, with a request for each model type that is asked, and what to expect.
+    """A batch, or a slice of one, with a request for each model type that is asked, and what to expect.
 
-    An expectation with nobody asked is of a block that no candidate was there for.
+    An expectation with nobody asked is of a batch that no candidate was there for.
     """
 
-    block: Block
+    batch: MicroBatch
     requests: Mapping[str, Request]
     expectation: Expectation
 
@@ -49,7 +48,8 @@ class _DataType:
 
 
 class Router:
-    """Routes blocks by data type. `raw_json`: payloads are JSON objects. `max_block`: records of one request.
+    """Routes batches by data type. `raw_json`: payloads are JSON objects. `max_batch`: records of one
+    request.
 
     `now`: epoch milliseconds.
     """
@@ -59,15 +59,19 @@ class Router:
         codec: Codec,
         *,
         raw_json: bool,
-        max_block: int,
+        max_batch: int,
         subtask: int,
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         quotas: Quotas | None = None,
     ) -> None:
         self._quotas = quotas or Quotas()
-        self._codec, self._raw_json, self._max_block = codec, raw_json, max_block
+        self._codec, self._raw_json, self._max_batch = codec, raw_json, max_batch
         self._subtask, self._now = subtask, now
         self._types: dict[str, _DataType] = {}
+
+    def data_types(self) -> list[str]:
+        """Those that were restored."""
+        return list(self._types)
 
     def knows(self, data_type: str) -> bool:
         return data_type in self._types
@@ -100,7 +104,7 @@ class Router:
         """Whether the data type has a candidate."""
         return data_type in self._types and bool(self._types[data_type].names)
 
-    def announce(self, descriptor: bytes, announced: Announcement) -> list[ModelEvent]:
+    def publish(self, descriptor: bytes, announced: Announcement) -> list[ModelEvent]:
         """Act on an announcement; its data type must have been restored. Events are about plans only: what
         became of a model is told by its executor."""
         known = self._types[announced.data_type]
@@ -118,7 +122,7 @@ class Router:
                 self._quotas.check_type(announced.data_type)
                 if announced.name not in known.names:
                     self._quotas.check_candidates(len(known.names))
-                known.candidates.announce(announced)
+                known.candidates.publish(announced)
         except ModelError as e:
             # of a model, its executor says the same
             return [] if announced.operation != DECIDE else [self._event(EventKind.REFUSED, announced, e)]
@@ -126,22 +130,22 @@ class Router:
         _refresh(known)
         return sent
 
-    def route(self, block: Block) -> Iterator[Routed]:
-        """Decide who is asked about the records of a block; without candidates, nobody is."""
-        known = self._types[block.data_type]
-        for part in in_slices(block, self._max_block):
+    def route(self, batch: MicroBatch) -> Iterator[Routed]:
+        """Decide who is asked about the records of a batch; without candidates, nobody is."""
+        known = self._types[batch.data_type]
+        for part in in_slices(batch, self._max_batch):
             created = self._now()
             deadline = created + known.routing.plan.deadline_ms
             asked = known.routing.asked(part, known.names)
-            block_id, data_type, plan = _block_id(part), block.data_type, known.candidates.plan
+            batch_id, data_type, plan = _batch_id(part), batch.data_type, known.candidates.plan
             yield Routed(
                 part,
                 {
-                    model_type: Request(block_id, data_type, created, deadline, some)
+                    model_type: Request(batch_id, data_type, created, deadline, some)
                     for model_type, some in asked_by_type(asked, known.types).items()
                 },
                 Expectation(
-                    block_id,
+                    batch_id,
                     data_type,
                     created,
                     deadline,
@@ -194,7 +198,7 @@ class Router:
 
 
 def _refresh(known: _DataType) -> None:
-    """What each block needs, worked out once a change."""
+    """What each batch needs, worked out once a change."""
     candidates = known.candidates.all()
     known.names = tuple(candidates)
     known.types = {name: c.model_type for name, c in candidates.items()}
@@ -202,7 +206,7 @@ def _refresh(known: _DataType) -> None:
     known.plan = write_plan(known.routing.plan)
 
 
-def _block_id(block: Block) -> str:
-    """Unique, since a record is in one block only, and the same after a restore."""
-    where = [block.data_type, block.source, block.partitions[0], block.offsets[0]]
+def _batch_id(batch: MicroBatch) -> str:
+    """Unique, since a record is in one batch only, and the same after a restore."""
+    where = [batch.data_type, batch.source, batch.partitions[0], batch.offsets[0]]
     return orjson.dumps(where).decode()

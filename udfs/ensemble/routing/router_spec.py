@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from schemas.codecs.factory import CodecSpec, make_codec
 from udfs.ensemble.routing.router import Router
 from udfs.models.quotas import Quotas
-from udfs.serving.buffering import HoldPolicy
+from udfs.serving.buffering import BufferPolicy
 
 
 @dataclass(frozen=True, slots=True)
 class RouterSpec:
-    """`main`: the model type whose requests leave on the main output. `max_block` in records.
+    """`main`: the model type whose requests leave on the main output. `max_batch` in records.
 
-    Keys are `LANE/DATA_TYPE`. `tick_ms` is how often the operator looks for overdue holds.
+    `tick_ms` is how often the operator looks for records that have waited for too long.
     """
 
     main: str
     codec: CodecSpec = field(default_factory=CodecSpec)
-    hold: HoldPolicy = field(default_factory=HoldPolicy)
-    max_block: int = 1024
+    buffer: BufferPolicy = field(default_factory=BufferPolicy)
+    max_batch: int = 1024
     tick_ms: int = 100
     quotas: Quotas = field(default_factory=Quotas)
 
@@ -29,7 +29,7 @@ class RouterSpec:
         return Router(
             make_codec(self.codec),
             raw_json=self.codec.kind == "json",
-            max_block=self.max_block,
+            max_batch=self.max_batch,
             subtask=subtask,
             quotas=self.quotas,
         )

@@ -1,4 +1,4 @@
-"""Who is asked about which record of a block, by the plan in force."""
+"""Who is asked about which record of a batch, by the plan in force."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from schemas.block import Block
 from schemas.codecs.base import Codec
+from schemas.micro_batch import MicroBatch
 from schemas.plans.plan import ByHash, ByRule, Plan
 from schemas.results.answers import Asked
 from udfs.ensemble.routing.record_fields import RecordFields
@@ -33,7 +33,7 @@ class Routing:
     def __init__(self, plan: Plan, codec: Codec, raw_json: bool) -> None:
         self.plan = plan
         self._shadow = frozenset(plan.shadow)
-        self._route: Callable[[Block, Sequence[str]], Masks] | None = None
+        self._route: Callable[[MicroBatch, Sequence[str]], Masks] | None = None
         self.warning = ""
         if isinstance(plan.route, ByRule):
             self._route = rules = _Rules(plan.route, codec, raw_json)
@@ -41,17 +41,17 @@ class Routing:
         elif isinstance(plan.route, ByHash):
             self._route = _Sticky(plan.route, codec, raw_json)
 
-    def asked(self, block: Block, candidates: Iterable[str]) -> tuple[Asked, ...]:
-        """Who is asked, in the order of `candidates`; nobody for a block without candidates."""
+    def asked(self, batch: MicroBatch, candidates: Iterable[str]) -> tuple[Asked, ...]:
+        """Who is asked, in the order of `candidates`; nobody for a batch without candidates."""
         names = list(candidates)
         deciding = [name for name in names if name not in self._shadow]
-        masks: Masks = {} if self._route is None or not deciding else self._route(block, deciding)
+        masks: Masks = {} if self._route is None or not deciding else self._route(batch, deciding)
         if masks:
             left = ~np.logical_or.reduce(list(masks.values()))
             if left.any():
-                masks = {name: masks.get(name, _none(block)) | left for name in deciding}
+                masks = {name: masks.get(name, _none(batch)) | left for name in deciding}
         else:
-            masks = {name: ~_none(block) for name in deciding}
+            masks = {name: ~_none(batch) for name in deciding}
         return tuple(
             Asked(name, None if name in self._shadow else _rows(masks[name]), name in self._shadow)
             for name in names
@@ -71,9 +71,9 @@ class _Rules:
         names = None if None in wanted else {name for some in wanted for name in some or ()}
         self._fields = RecordFields(codec, raw_json, names)
 
-    def __call__(self, block: Block, deciding: Sequence[str]) -> Masks:
-        masks = {name: _none(block) for name in deciding}
-        records = self._fields.read(block.payloads)
+    def __call__(self, batch: MicroBatch, deciding: Sequence[str]) -> Masks:
+        masks = {name: _none(batch) for name in deciding}
+        records = self._fields.read(batch.payloads)
         rest = np.array([row for row, record in enumerate(records) if record is not None], dtype=np.intp)
         for rule, names in self._rules:
             if not len(rest):
@@ -93,29 +93,29 @@ class _Sticky:
         self._entity, self._salt = route.entity, route.salt
         self._fields = RecordFields(codec, raw_json, [route.entity]) if route.entity else None
 
-    def __call__(self, block: Block, deciding: Sequence[str]) -> Masks:
-        masks = {name: _none(block) for name in deciding}
+    def __call__(self, batch: MicroBatch, deciding: Sequence[str]) -> Masks:
+        masks = {name: _none(batch) for name in deciding}
         weights = {name: self._weights[name] for name in deciding if name in self._weights}
         if not weights:
             return masks
-        good, entities = self._entities(block)
+        good, entities = self._entities(batch)
         drawn = draw(entities, weights, self._salt)
         for i, name in enumerate(sorted(weights)):
             masks[name][good[drawn == i]] = True
         return masks
 
-    def _entities(self, block: Block) -> tuple[NDArray[np.intp], list[bytes]]:
+    def _entities(self, batch: MicroBatch) -> tuple[NDArray[np.intp], list[bytes]]:
         """The rows that can be parsed, as far as that matters, and the entity of each."""
         if self._fields is None:
-            keys = block.keys or [None] * len(block)
-            return np.arange(len(block)), [
-                _identity(block, row) if key is None else bytes(key) for row, key in enumerate(keys)
+            keys = batch.keys or [None] * len(batch)
+            return np.arange(len(batch)), [
+                _identity(batch, row) if key is None else bytes(key) for row, key in enumerate(keys)
             ]
-        records = self._fields.read(block.payloads)
+        records = self._fields.read(batch.payloads)
         good = [row for row, record in enumerate(records) if record is not None]
         values = [(records[row] or {}).get(self._entity) for row in good]
         return np.array(good, dtype=np.intp), [
-            _identity(block, row) if value is None else _text(value)
+            _identity(batch, row) if value is None else _text(value)
             for row, value in zip(good, values, strict=True)
         ]
 
@@ -132,16 +132,16 @@ def _ask(masks: Masks, names: Iterable[str], rows: NDArray[np.intp]) -> None:
             masks[name][rows] = True
 
 
-def _none(block: Block) -> Mask:
-    return np.zeros(len(block), dtype=bool)
+def _none(batch: MicroBatch) -> Mask:
+    return np.zeros(len(batch), dtype=bool)
 
 
 def _rows(mask: Mask) -> tuple[int, ...] | None:
     return None if mask.all() else tuple(np.flatnonzero(mask).tolist())
 
 
-def _identity(block: Block, row: int) -> bytes:
-    return b"%d/%d" % (block.partitions[row], block.offsets[row])
+def _identity(batch: MicroBatch, row: int) -> bytes:
+    return b"%d/%d" % (batch.partitions[row], batch.offsets[row])
 
 
 def _text(value: Any) -> bytes:

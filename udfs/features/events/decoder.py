@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.block import Block
 from schemas.features.arrow_events import EventReader
 from schemas.features.declarations import Source, duration_ms
 from schemas.features.feature_block import EVENT_ID, EVENT_TIME, PRODUCED
+from schemas.micro_batch import MicroBatch
 from schemas.results.dead_letter import dead_letter
 from schemas.results.records import DeadLetter
 from schemas.tensors import BadRecord
@@ -55,7 +55,7 @@ class EventDecoder:
         self._reader = EventReader(source)
         self._future = duration_ms(source.future)
 
-    def decode(self, block: Block) -> DecodedBlock:
+    def decode(self, block: MicroBatch) -> DecodedBlock:
         read = self._reader.read(block.payloads)
         rows, bad = np.asarray(read.rows, np.int64), list(read.bad)
         batch = self._identified(read.batch, rows, block)
@@ -75,7 +75,7 @@ class EventDecoder:
             dict(_newest(partitions, partitions[rows], times)),
         )
 
-    def _identified(self, batch: pa.RecordBatch, rows: np.ndarray, block: Block) -> pa.RecordBatch:
+    def _identified(self, batch: pa.RecordBatch, rows: np.ndarray, block: MicroBatch) -> pa.RecordBatch:
         names, arrays = list(batch.schema.names), list(batch.columns)
         source, count = self._source, len(rows)
         ids = pa.nulls(count, pa.string())

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.lifecycle.drift.reference import Reference
+from udfs.lifecycle.drift.reference import Reference, weigh
 from udfs.lifecycle.evidence.bernstein import radius, rate_for
 
 Floats = NDArray[np.float64]
@@ -56,10 +56,7 @@ def bounds(reference: Reference, counts: NDArray[np.int64], alpha: Floats | floa
     `alpha`: false alarms allowed a feature and window. Above `window` records they are still bounds where the
     training set is much larger than the window.
     """
-    observations = np.concatenate([reference.splits, reference.ranks[:, None, :]], axis=1)  # (k, s + 1, b)
-    means = np.einsum("kib,kb->ki", observations, reference.shares)
-    variances = np.einsum("kib,kb->ki", np.square(observations), reference.shares) - np.square(means)
-    variances = np.maximum(variances, 0)
+    means, variances = reference.means, reference.variances
     split_count = reference.splits.shape[1]
     parts = np.full(split_count + 1, (1 - RANK_SHARE) / split_count)
     parts[-1] = RANK_SHARE
@@ -67,8 +64,12 @@ def bounds(reference: Reference, counts: NDArray[np.int64], alpha: Floats | floa
     weights[~reference.ordered, -1] = 0.0
 
     n = counts.sum(axis=1)[:, None].astype(np.float64)
-    sums = np.einsum("kib,kb->ki", observations, counts.astype(np.float64))
-    squares = np.einsum("kib,kb->ki", np.square(observations), counts.astype(np.float64))
+    cells = counts.astype(np.float64)
+    up_to = weigh(reference.splits, cells)
+    rank_sums = (reference.ranks * cells).sum(axis=1)[:, None]
+    rank_squares = (np.square(reference.ranks) * cells).sum(axis=1)[:, None]
+    sums = np.concatenate([up_to, rank_sums], axis=1)
+    squares = np.concatenate([up_to, rank_squares], axis=1)  # of a 0 or 1 its square is itself
     squares = squares - 2 * means * sums + n * np.square(means)
 
     with np.errstate(divide="ignore"):
@@ -95,7 +96,7 @@ def _training_error(rate: Floats, variances: Floats, rows: Floats, until: Floats
 
 def _distances(reference: Reference, signed: Floats, means: Floats, variances: Floats) -> dict[str, Floats]:
     splits, rank = signed[:, :-1], np.abs(signed[:, -1])
-    widths = np.diff(reference.ranks, axis=1)
+    widths = reference.widths
     area = np.where(reference.ordered, (np.abs(splits) * widths).sum(axis=1), 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         chi = np.where(variances > 0, np.square(signed) / variances, 0.0)
@@ -124,12 +125,12 @@ def observed(reference: Reference, counts: NDArray[np.int64]) -> dict[str, Float
     """The distances as they are counted, without bounds: what a dashboard draws beside them. Shapes (k,)."""
     n = np.maximum(counts.sum(axis=1)[:, None], 1)
     q, p = counts / n, reference.shares
-    splits = np.einsum("kib,kb->ki", reference.splits, q - p)
+    splits = weigh(reference.splits, q - p)
     middle = (p + q) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(p > 0, p * np.log2(p / middle), 0) + np.where(q > 0, q * np.log2(q / middle), 0)
         chi = np.where(p > 0, np.square(q - p) / p, 0.0)
-    area = (np.abs(splits) * np.diff(reference.ranks, axis=1)).sum(axis=1)
+    area = (np.abs(splits) * reference.widths).sum(axis=1)
     return {
         "ks": np.abs(splits).max(axis=1),
         "wasserstein": np.where(reference.ordered, area, 0.0),

@@ -25,9 +25,10 @@ def vector(feature: FeatureStatistics) -> NDArray[np.int64]:
 class Reference:
     """k features with b cells each. `shares` (k, b) are the training set's, of `rows` (k,) records.
 
-    `splits` (k, s, b) of 0 and 1: the events whose shares are compared. Of an ordered feature these are what
-    lies up to each edge; of one with texts, each cell by itself. `ranks` (k, b) in [0, 1]: the mid-rank of
-    each cell in the training set. `ordered` (k,): whether cells have an order, so that ranks mean something.
+    `splits` (k, s, b) of 0 and 1: the events whose shares are compared, s = b of them. Of an ordered feature
+    these are what lies up to each edge; of one with texts, each cell by itself. `ranks` (k, b) in [0, 1]: the
+    mid-rank of each cell in the training set. `ordered` (k,): whether cells have an order, so that ranks mean
+    something. `means` and `variances` (k, s + 1) are the training set's: of each split, and last of the rank.
     """
 
     names: tuple[str, ...]
@@ -36,6 +37,8 @@ class Reference:
     splits: Floats
     ranks: Floats
     ordered: NDArray[np.bool_]
+    means: Floats
+    variances: Floats
 
     @classmethod
     def of(cls, features: Sequence[tuple[str, FeatureStatistics]]) -> Reference:
@@ -56,5 +59,20 @@ class Reference:
         below = np.cumsum(shares, axis=1)
         cells = counts.shape[1]
         up_to = np.tril(np.ones((cells, cells)))
-        splits = np.where(ordered[:, None, None], up_to, np.eye(cells))[:, : max(cells - 1, 1)]
-        return cls(tuple(names), shares, rows.astype(float), splits, below - shares / 2, ordered)
+        splits = np.where(ordered[:, None, None], up_to, np.eye(cells))
+        ranks = below - shares / 2
+        means = np.concatenate([weigh(splits, shares), (ranks * shares).sum(axis=1)[:, None]], axis=1)
+        squares = means.copy()
+        squares[:, -1] = (np.square(ranks) * shares).sum(axis=1)
+        variances = np.maximum(squares - np.square(means), 0.0)
+        return cls(tuple(names), shares, rows.astype(float), splits, ranks, ordered, means, variances)
+
+    @property
+    def widths(self) -> Floats:
+        """From each cell's rank to the next one's, of shape (k, b); 0 after the last."""
+        return np.diff(self.ranks, axis=1, append=self.ranks[:, -1:])
+
+
+def weigh(splits: Floats, values: Floats) -> Floats:
+    """Of each split the sum of the values of its cells: (k, s, b) and (k, b) give (k, s)."""
+    return np.matmul(splits, values[:, :, None])[:, :, 0]

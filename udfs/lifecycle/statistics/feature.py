@@ -72,15 +72,17 @@ class FeatureStatistics(msgspec.Struct):
     def add_numbers(self, x: NDArray[np.float64]) -> None:
         """One number a record, of shape `(n,)`; NaN is null."""
         self.rows += x.size
-        missing = np.isnan(x)
-        if missing.any():
+        with np.errstate(over="ignore", invalid="ignore"):
+            plain = bool(np.isfinite(x.sum()))  # one pass where, as mostly, all are finite
+        if not plain:
+            missing = np.isnan(x)
             self.nulls += int(missing.sum())
             x = x[~missing]
         if not x.size:
             return
         self.number_counts += bins.count_numbers(x, np.array(self.bins.edges))
         distinct.add(self.registers, distinct.hashes_of_numbers(x))
-        finite = x[np.isfinite(x)]
+        finite = x if plain else x[np.isfinite(x)]
         self.infinite += x.size - finite.size
         self.fractions += int(np.count_nonzero(finite != np.trunc(finite)))
         self.numbers = self.numbers.merged(Moments.of(finite))

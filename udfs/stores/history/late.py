@@ -9,7 +9,7 @@ from pathlib import Path
 from schemas.codecs.json_text import parse_json
 from schemas.results.records import DeadLetter, decode
 from udfs.features.base import Entity
-from udfs.io.folder_reader import visible_files
+from udfs.io.folder_files import visible_files
 
 
 def late_references(letters: Path, view: str) -> int:

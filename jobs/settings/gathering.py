@@ -1,0 +1,42 @@
+"""The settings of micro-batches."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from udfs.io.gathering import Gathering
+
+_DEFAULTS = {
+    "thread": Gathering(max_records=1024, min_ms=5, max_ms=50),
+    # A round trip to the worker process costs milliseconds: more records share it.
+    "process": Gathering(max_records=8192, min_ms=20, max_ms=100),
+}
+
+
+class Batching(BaseModel):
+    """When a micro-batch is closed. Empty values depend on `mode`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    max_records: int | None = Field(
+        None, ge=1, description="the most records of a micro-batch; empty: 1024, in process mode 8192"
+    )
+    max_bytes: int = Field(4 << 20, ge=1, description="the most bytes of one, but for its last record")
+    min_ms: int | None = Field(
+        None, ge=1, description="the least time between two that are not full; empty: 5, in process mode 20"
+    )
+    max_ms: int | None = Field(
+        None, ge=1, description="the longest that one gathers while the next operator is busy; empty: 50, 100"
+    )
+
+    def gathering(self, mode: Literal["thread", "process"], max_records: int | None = None) -> Gathering:
+        """`max_records`: of this job, where nothing is set."""
+        usual = _DEFAULTS[mode]
+        return Gathering(
+            self.max_records or max_records or usual.max_records,
+            self.max_bytes,
+            self.min_ms or usual.min_ms,
+            self.max_ms or usual.max_ms,
+        )

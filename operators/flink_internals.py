@@ -1,0 +1,64 @@
+"""What reaches into PyFlink's internals, each with its reason. Written for PyFlink 2.3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pyflink.common import Row
+from pyflink.common.typeinfo import RowTypeInfo, Types
+from pyflink.datastream import DataStream, KeyedStream
+from pyflink.datastream.functions import RuntimeContext
+from pyflink.java_gateway import get_gateway
+
+
+def instance_of(context: RuntimeContext) -> tuple[int, int]:
+    """The number of this instance of the operator, and how many there are.
+
+    Thread mode asks Java for methods that Flink 2 moved to the task's info.
+    """
+    java = getattr(context, "_runtime_context", None)
+    if java is None:
+        return context.get_index_of_this_subtask(), context.get_number_of_parallel_subtasks()
+    task = java.getTaskInfo()
+    return task.getIndexOfThisSubtask(), task.getNumberOfParallelSubtasks()
+
+
+def key_setter(context: RuntimeContext) -> Callable[[str], None]:
+    """A function that makes a key the current one for state, until Flink sets the next element's.
+
+    An instance owns several key groups and works under the key of one of them. What must outlive another
+    parallelism is written under the key of each, and PyFlink has no call for that.
+    """
+    backend: Any = context._keyed_state_backend
+    java = getattr(backend, "_keyed_state_backend", None)
+    if java is None:  # process mode: the backend is PyFlink's own
+        return lambda key: backend.set_current_key(Row(key))
+    from pemja import findClass  # noqa: PLC0415 - exists inside the JVM only
+
+    row_class = findClass("org.apache.flink.types.Row")
+
+    def set_key(key: str) -> None:
+        row = row_class(1)
+        row.setField(0, key)
+        java.setCurrentKey(row)
+
+    return set_key
+
+
+def keyed_by_first(stream: DataStream, row_type: RowTypeInfo) -> KeyedStream:
+    """Rows of a key and a value, keyed by the first: `process` is called with the second.
+
+    PyFlink's `key_by` would send every micro-batch through Python once more to find its key. PyFlink's keyed
+    operators take exactly this shape, so the step can be left out.
+    """
+    types = row_type.get_field_types()
+    selector = get_gateway().jvm.KeyByKeySelector()
+    keyed = stream._j_data_stream.keyBy(selector, Types.ROW([types[0]]).get_java_type_info())
+    return KeyedStream(keyed, types[1], stream)
+
+
+def current_key(ctx: Any) -> str:
+    """The key that a function on such a stream is called for."""
+    key = ctx.get_current_key()
+    return str(key[0] if isinstance(key, (tuple, list)) else key)

@@ -1,0 +1,59 @@
+package millrace;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Arrays;
+
+/** Bytes that grow; numbers are little-endian, as numpy reads them fastest. */
+final class Bytes {
+    private byte[] held;
+    private int size;
+
+    Bytes(int capacity) {
+        held = new byte[capacity];
+    }
+
+    int size() {
+        return size;
+    }
+
+    private int grow(int by) {
+        if (size + by > held.length) {
+            held = Arrays.copyOf(held, Math.max(held.length * 2, size + by));
+        }
+        size += by;
+        return size - by;
+    }
+
+    void put(byte[] bytes) {
+        int at = grow(bytes.length); // may replace `held`
+        System.arraycopy(bytes, 0, held, at, bytes.length);
+    }
+
+    void putInt(int value) {
+        int at = grow(4);
+        for (int i = 0; i < 4; i++) {
+            held[at + i] = (byte) (value >>> (8 * i));
+        }
+    }
+
+    void putLong(long value) {
+        int at = grow(8);
+        for (int i = 0; i < 8; i++) {
+            held[at + i] = (byte) (value >>> (8 * i));
+        }
+    }
+
+    void putTo(ByteBuffer out) {
+        out.put(held, 0, size);
+    }
+
+    void clear() {
+        size = 0;
+    }
+
+    /** Of exactly `size` bytes, little-endian. */
+    static ByteBuffer buffer(int size) {
+        return ByteBuffer.allocate(size).order(ByteOrder.LITTLE_ENDIAN);
+    }
+}

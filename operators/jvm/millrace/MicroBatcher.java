@@ -1,0 +1,165 @@
+package millrace;
+
+import java.nio.charset.StandardCharsets;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.apache.flink.api.common.operators.ProcessingTimeService.ProcessingTimeCallback;
+import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.flink.kafka.shaded.org.apache.kafka.common.header.Header;
+import org.apache.flink.runtime.io.network.api.writer.ResultPartitionWriter;
+import org.apache.flink.runtime.io.network.partition.ResultPartition;
+import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
+import org.apache.flink.streaming.api.operators.BoundedOneInput;
+import org.apache.flink.streaming.api.operators.OneInputStreamOperator;
+import org.apache.flink.streaming.api.watermark.Watermark;
+import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
+import org.apache.flink.types.Row;
+
+/**
+ * Gathers records into micro-batches: rows of a key and a micro-batch's bytes.
+ *
+ * <p>A micro-batch leaves when it has `maxRecords` or `maxBytes`; else `minMillis` after the one before it, if
+ * what follows has taken that one, and at the latest after `maxMillis`. So an idle job answers at once, and a
+ * busy one gathers. All that is gathered leaves before a checkpoint's barrier, before a watermark and at the end
+ * of the input: the operator has no state and loses nothing.
+ */
+public final class MicroBatcher extends AbstractStreamOperator<Row>
+        implements OneInputStreamOperator<ConsumerRecord<byte[], byte[]>, Row>, BoundedOneInput, ProcessingTimeCallback {
+    private static final long serialVersionUID = 1L;
+    private static final long LOOK_AGAIN_MILLIS = 2;
+
+    private final HashMap<String, String> dataTypes;
+    private final String header;
+    private final String[] keys;
+    private final int maxRecords;
+    private final int maxBytes;
+    private final long minMillis;
+    private final long maxMillis;
+
+    private transient LinkedHashMap<String, Keyed> open;
+    private transient ResultPartitionWriter[] outputs;
+    private transient StreamRecord<Row> reused;
+    private transient String instanceKey;
+    private transient boolean waiting;
+    private transient long since;
+    private transient long sent;
+
+    private static final class Keyed {
+        final String key;
+        final MicroBatch batch;
+
+        Keyed(String key, MicroBatch batch) {
+            this.key = key;
+            this.batch = batch;
+        }
+    }
+
+    /**
+     * `dataTypes`: topic to data type; a topic that is not in it names its own. `header`: of a record, whose
+     * text is its data type instead; null: none. `keys`: one a key group, so that a micro-batch stays on the
+     * instance that read it; null: the key is the data type.
+     */
+    public MicroBatcher(Map<String, String> dataTypes, String header, String[] keys, int maxRecords, int maxBytes, long minMillis, long maxMillis) {
+        this.dataTypes = new HashMap<>(dataTypes);
+        this.header = header;
+        this.keys = keys;
+        this.maxRecords = maxRecords;
+        this.maxBytes = maxBytes;
+        this.minMillis = minMillis;
+        this.maxMillis = maxMillis;
+    }
+
+    @Override
+    public void open() throws Exception {
+        super.open();
+        open = new LinkedHashMap<>();
+        outputs = getContainingTask().getEnvironment().getAllWriters();
+        reused = new StreamRecord<>(null);
+        instanceKey = keys == null ? null : Instance.key(getRuntimeContext().getTaskInfo(), keys);
+    }
+
+    @Override
+    public void processElement(StreamRecord<ConsumerRecord<byte[], byte[]>> element) {
+        ConsumerRecord<byte[], byte[]> record = element.getValue();
+        Header own = header == null ? null : record.headers().lastHeader(header);
+        String type = own == null || own.value() == null ? null : new String(own.value(), StandardCharsets.UTF_8);
+        String slot = type == null ? record.topic() : record.topic() + '\0' + type;
+        Keyed into = open.get(slot);
+        if (into == null) {
+            String dataType = type != null ? type : dataTypes.getOrDefault(record.topic(), dataTypeOf(record.topic()));
+            into = new Keyed(keys == null ? dataType : instanceKey, new MicroBatch(dataType, record.topic()));
+            open.put(slot, into);
+        }
+        into.batch.add(record);
+        if (into.batch.count() >= maxRecords || into.batch.bytes() >= maxBytes) {
+            emit(into, getProcessingTimeService().getCurrentProcessingTime());
+        } else if (!waiting) {
+            since = getProcessingTimeService().getCurrentProcessingTime();
+            flushAt(Math.max(since + 1, sent + minMillis));
+        }
+    }
+
+    /** Of a file's path below the folder that is read: its first folder. */
+    private static String dataTypeOf(String path) {
+        int end = path.indexOf('/');
+        return end < 0 ? path : path.substring(0, end);
+    }
+
+    private void flushAt(long until) {
+        waiting = true;
+        getProcessingTimeService().registerTimer(until, this);
+    }
+
+    private boolean taken() {
+        for (ResultPartitionWriter output : outputs) {
+            if (output instanceof ResultPartition && ((ResultPartition) output).getNumberOfQueuedBuffers() > 1) { // one is open, and may have been read
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private void emit(Keyed from, long now) {
+        sent = now;
+        output.collect(reused.replace(Row.of(from.key, from.batch.take())));
+    }
+
+    private void emitAll() {
+        long now = getProcessingTimeService().getCurrentProcessingTime();
+        for (Keyed one : open.values()) {
+            if (one.batch.count() > 0) {
+                emit(one, now);
+            }
+        }
+        if (open.size() > 1024) { // files come and go
+            open.clear();
+        }
+    }
+
+    @Override
+    public void onProcessingTime(long at) {
+        waiting = false;
+        if (at >= since + maxMillis || taken()) {
+            emitAll();
+        } else {
+            flushAt(at + LOOK_AGAIN_MILLIS);
+        }
+    }
+
+    @Override
+    public void prepareSnapshotPreBarrier(long checkpoint) {
+        emitAll();
+    }
+
+    @Override
+    public void processWatermark(Watermark mark) throws Exception {
+        emitAll();
+        super.processWatermark(mark);
+    }
+
+    @Override
+    public void endInput() {
+        emitAll();
+    }
+}

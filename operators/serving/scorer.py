@@ -1,0 +1,110 @@
+"""Where records and models meet: one operator for the key-based and for the partition-based join."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pyflink.datastream import TimeDomain
+from pyflink.datastream.functions import KeyedCoProcessFunction, RuntimeContext
+
+from operators.buffer import Buffer
+from operators.code_guard import check_code, code_digest
+from operators.flink_internals import current_key, instance_of
+from operators.key_groups import KeyGroups
+from operators.rows import to_rows
+from operators.ticks import Ticks
+from operators.type_logs import TypeLogs
+from schemas.errors import DescriptorError
+from schemas.micro_batch import MicroBatch, decode_micro_batch
+from udfs.models.descriptor import parse
+from udfs.serving.output import Output
+from udfs.serving.scoring_spec import ScoringSpec
+from udfs.serving.serving import Serving
+
+
+class Scorer(KeyedCoProcessFunction):
+    """Micro-batches on input 1, descriptors on input 2; main output OUTPUTS, and side outputs of
+    `operators.rows`.
+
+    With `groups` (the partition-based join) both come under the key of the instance, which has one model a
+    data type for all its records. Without, the key is the data type.
+    """
+
+    def __init__(self, spec: ScoringSpec, groups: KeyGroups | None) -> None:
+        self._code = code_digest()
+        self._spec, self._groups = spec, groups
+        self._opened: Serving | None = None
+
+    def open(self, context: RuntimeContext) -> None:
+        check_code(self._code)
+        self._serving = self._opened = self._spec.serving(instance_of(context)[0])
+        self._logs = TypeLogs(context, "model-logs", self._groups)
+        self._buffer = Buffer(context, self._spec.buffer)
+        self._ticks = Ticks(self._spec.tick_ms)
+
+    def close(self) -> None:
+        if self._opened is not None:  # `close` also runs where `open` failed
+            self._opened.close()
+
+    def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
+        batch, key = decode_micro_batch(value), current_key(ctx)
+        yield from to_rows(self._ready(key, batch.data_type, ctx))
+        yield from to_rows(self._serving.poll())
+        yield from to_rows(self._scored(key, batch))
+        self._keep(key)
+
+    def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
+        serving, descriptor, key = self._serving, bytes(value), current_key(ctx)
+        try:
+            announced = parse(descriptor)
+        except DescriptorError:
+            yield from to_rows([serving.unreadable(descriptor)])
+            return
+        yield from to_rows(self._ready(key, announced.data_type, ctx))
+        yield from to_rows(serving.publish(descriptor, announced))
+        self._keep(key)
+
+    def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
+        key, serving = current_key(ctx), self._serving
+        yield from to_rows(self._ready(key, None, ctx))
+        ended = ctx.time_domain() == TimeDomain.EVENT_TIME
+        yield from to_rows(serving.settle() if ended else serving.poll())
+        for data_type in self._buffer.data_types():
+            yield from to_rows(self._waited(key, data_type, ended))
+        yield from to_rows(serving.stats(0 if ended else self._spec.stats_ms))
+        if not ended:
+            self._ticks.again(key, ctx.timer_service())
+        self._keep(key)
+
+    def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[Output]:
+        self._ticks.start(key, ctx.timer_service())
+        for known, log in self._logs.unread(key).items():
+            if not self._serving.knows(known):
+                yield from self._serving.restore(known, log)
+        if data_type is not None and not self._serving.knows(data_type):
+            yield from self._serving.restore(data_type, None)
+
+    def _scored(self, key: str, batch: MicroBatch) -> Iterator[Output]:
+        if self._serving.serves(batch.data_type):
+            if self._buffer.any(key, batch.data_type):
+                yield from self._waited(key, batch.data_type)
+            yield from self._serving.score(batch)
+        else:
+            self._buffer.add(key, batch)
+            yield from self._waited(key, batch.data_type)
+
+    def _waited(self, key: str, data_type: str, ended: bool = False) -> Iterator[Output]:
+        """What waits is scored where there is a model now, and let go where it has waited for too long."""
+        if self._serving.serves(data_type):
+            for batch in self._buffer.take(key, data_type):
+                yield from self._serving.score(batch)
+        elif reason := "no model at the end of the input" if ended else self._buffer.overdue(data_type):
+            for batch in self._buffer.take(key, data_type):
+                yield from self._serving.release(batch, reason)
+
+    def _keep(self, key: str) -> None:
+        # With data types as keys, a load that ended under another key is written at this key's next timer;
+        # until then the log still lists it as waiting, which a restart handles.
+        for data_type in self._serving.data_types() if self._groups is not None else (key,):
+            self._logs.keep(key, data_type, self._serving.revision(data_type), self._serving.log)

@@ -1,0 +1,66 @@
+"""How Flink's sources become streams of micro-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyflink.datastream import DataStream, KeyedStream
+from pyflink.java_gateway import get_gateway
+
+from operators.flink_internals import keyed_by_first
+from operators.key_groups import KeyGroups
+from operators.rows import KEYED_BYTES
+from udfs.io.gathering import Gathering
+
+
+@dataclass(frozen=True, slots=True)
+class DataTypes:
+    """`by_source`: topic -> data type; a source that is not in it (a file) has the name of its first folder.
+
+    Where `header` is set and a record has a header of that name, its text is the data type instead.
+    """
+
+    by_source: Mapping[str, str]
+    header: str = ""
+
+
+def micro_batches(
+    records: Any, types: DataTypes, gathering: Gathering, name: str, keys: KeyGroups | None
+) -> KeyedStream:
+    """Micro-batches of a Java stream of `ConsumerRecord`, keyed for what follows.
+
+    With `keys` a micro-batch stays on the instance that read it; without, its key is the data type. `name`:
+    of what is read; the uids are made from it.
+    """
+    java = get_gateway().jvm
+    operator = java.millrace.MicroBatcher(
+        java_map(types.by_source),
+        types.header or None,
+        None if keys is None else java_strings(keys.keys),
+        gathering.max_records,
+        gathering.max_bytes,
+        gathering.min_ms,
+        gathering.max_ms,
+    )
+    gathered = records.transform(f"gather {name}", KEYED_BYTES.get_java_type_info(), operator)
+    gathered = gathered.uid(f"gather-{name}").setParallelism(records.getParallelism())
+    # A micro-batch is a batch already: nothing is gained by gathering several for a while.
+    gathered.setBufferTimeout(0)
+    return keyed_by_first(DataStream(gathered), KEYED_BYTES)
+
+
+def java_strings(values: Any) -> Any:
+    gateway = get_gateway()
+    array = gateway.new_array(gateway.jvm.java.lang.String, len(values))
+    for at, value in enumerate(values):
+        array[at] = value
+    return array
+
+
+def java_map(values: Mapping[str, str]) -> Any:
+    made = get_gateway().jvm.java.util.HashMap()
+    for name, value in values.items():
+        made.put(name, value)
+    return made

@@ -1,0 +1,87 @@
+"""The model stream: descriptors as they were published, read once and sent to whoever needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pyflink.common import Row
+from pyflink.datastream import DataStream, KeyedStream
+from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
+from pyflink.java_gateway import get_gateway
+
+from operators.code_guard import check_code, code_digest
+from operators.flink_internals import keyed_by_first
+from operators.key_groups import KeyGroups
+from operators.rows import KEYED_BYTES
+from operators.sources.gathering import java_strings
+from schemas.errors import DescriptorError
+from schemas.micro_batch import decode_micro_batch
+from udfs.models.descriptor import parse
+from udfs.models.model_store import ModelStore, StoreSpec
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedModels:
+    """The streams of what was published. One instance reads the model stream, so its order is that of all."""
+
+    descriptors: DataStream
+
+    @classmethod
+    def of(cls, batches: KeyedStream, store: StoreSpec) -> PublishedModels:
+        """`batches`: micro-batches of descriptors, of one instance."""
+        read = batches.process(ReadModels(store), KEYED_BYTES).set_parallelism(1)
+        return cls(read.name("read models").uid("read-models").set_buffer_timeout(0).disable_chaining())
+
+    def by_data_type(self) -> KeyedStream:
+        """Each descriptor under its data type."""
+        return keyed_by_first(self.descriptors, KEYED_BYTES)
+
+    def by_instance(self, groups: KeyGroups, uid: str, parallelism: int | None = None) -> KeyedStream:
+        """Each descriptor once for every instance of an operator of this parallelism, under the instance's
+        key.
+
+        Broadcast state for keyed streams would be the obvious way: in PyFlink 2.3's thread mode it ends the
+        whole JVM. So the broadcast ends in an instance of a small Java operator, which puts its own key
+        before.
+        """
+        java = get_gateway().jvm
+        copies = self.descriptors._j_data_stream.broadcast().map(
+            java.millrace.ToInstance(java_strings(groups.keys))
+        )
+        copies = (
+            copies.returns(KEYED_BYTES.get_java_type_info()).name(f"models for {uid}").uid(f"models-{uid}")
+        )
+        if parallelism is not None:
+            copies = copies.setParallelism(parallelism)
+        copies.setBufferTimeout(0)
+        return keyed_by_first(DataStream(copies), KEYED_BYTES)
+
+
+class ReadModels(KeyedProcessFunction):
+    """Micro-batches of descriptors as rows of a data type and a descriptor, whose content is in the model
+    store.
+
+    Bytes that are no descriptor go on as they are, to be refused where events are sent.
+    """
+
+    def __init__(self, store: StoreSpec) -> None:
+        self._code = code_digest()
+        self._spec = store
+
+    def open(self, context: RuntimeContext) -> None:
+        check_code(self._code)
+        self._store = ModelStore(self._spec)
+
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
+        batch = decode_micro_batch(value)
+        for row, descriptor in enumerate(batch.payloads):
+            if row in batch.null_payloads:  # a deletion by compaction says nothing about what serves
+                continue
+            try:
+                published = parse(descriptor)
+            except DescriptorError:
+                yield Row("", descriptor)
+                continue
+            yield Row(published.data_type, self._store.keep(descriptor, published))

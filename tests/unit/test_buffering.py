@@ -1,0 +1,108 @@
+"""When records stop waiting for a model, and what waits in keyed state meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from operators import buffer as buffering
+from operators.buffer import Buffer
+from schemas.micro_batch import encode_micro_batch
+from tests.flink_fakes import KeyedContext
+from tests.serving_fakes import batch_of
+from udfs.serving.buffering import BufferAccount, BufferPolicy
+
+POLICY = BufferPolicy(records=100, bytes=5000, seconds=2.5)
+
+
+@pytest.mark.parametrize(
+    ("records", "size", "waited_ms", "reason"),
+    [
+        (0, 0, 10_000, ""),
+        (1, 10, 2500, ""),
+        (1, 10, 2501, "no model yet after 2.5 s"),
+        (100, 10, 0, ""),
+        (101, 10, 0, "no model yet; more than 100 records waited"),
+        (101, 10, 9000, "no model yet; more than 100 records waited"),
+        (1, 5000, 0, ""),
+        (1, 5001, 0, "no model yet; more than 5000 bytes of records waited"),
+        (100, 5001, 9000, "no model yet; more than 5000 bytes of records waited"),
+    ],
+)
+def test_a_wait_ends_beyond_its_bounds(records: int, size: int, waited_ms: int, reason: str):
+    account = BufferAccount(1, records, size, since=1000)
+    assert account.exceeded(POLICY, 1000 + waited_ms) == reason
+
+
+class Stand:
+    def __init__(self, policy: BufferPolicy = POLICY, context: KeyedContext | None = None) -> None:
+        self.context = context or KeyedContext()
+        self.context.key = "a"
+        self.buffer = Buffer(self.context, policy)  # type: ignore[arg-type]
+
+    def add(self, start: int = 0, data_type: str = "t", key: str = "a", payload: bytes = b"{}") -> None:
+        self.context.key = key
+        self.buffer.add(key, batch_of([payload], data_type, start))
+
+    def taken(self, data_type: str = "t", key: str = "a") -> list[int]:
+        self.context.key = key
+        return [offset for batch in self.buffer.take(key, data_type) for offset in batch.offsets]
+
+
+def test_what_waits_comes_out_in_order_and_once():
+    stand = Stand()
+    for start in range(12):  # ten and more: names are no order
+        stand.add(start)
+    assert stand.buffer.any("a", "t") and stand.buffer.data_types() == ["t"]
+    assert stand.taken() == list(range(12))
+    assert stand.taken() == [] and not stand.buffer.any("a", "t") and stand.buffer.data_types() == []
+    assert not any(stand.context.states["buffered"].values())
+    stand.add(20)
+    assert stand.buffer.any("a", "t") and stand.taken() == [20]
+
+
+def test_keys_and_data_types_are_apart():
+    stand = Stand()
+    stand.add(1, "t", "a")
+    stand.add(2, "u", "a")
+    stand.add(3, "t", "b")
+    assert stand.taken("u") == [2] and stand.taken("t", "b") == [3]
+    assert stand.taken("v") == [] and stand.taken("t") == [1]
+
+
+def test_the_bytes_of_each_data_type_are_bounded():
+    size = len(encode_micro_batch(batch_of([b"{}"])))
+    stand = Stand(BufferPolicy(bytes=2 * size))
+    stand.add(0)
+    stand.add(1)
+    stand.add(0, "u")
+    assert stand.buffer.overdue("t") == stand.buffer.overdue("u") == stand.buffer.overdue("v") == ""
+    stand.add(2)
+    assert stand.buffer.overdue("t") == f"no model yet; more than {2 * size} bytes of records waited"
+    assert stand.buffer.overdue("u") == ""
+    stand.taken()
+    stand.add(3)
+    assert stand.buffer.overdue("t") == "", "the account begins anew"
+
+
+def test_the_oldest_decides_about_the_time_over_a_restart_too(monkeypatch: pytest.MonkeyPatch):
+    clock = [1000]
+    monkeypatch.setattr(buffering, "_now", lambda: clock[0])
+    stand = Stand()
+    stand.add(0)
+    clock[0] = 3400
+    stand.add(1)
+    again = Stand(context=stand.context)
+    assert again.buffer.overdue("t") == "" and again.buffer.any("a", "t")
+    clock[0] = 3501
+    assert again.buffer.overdue("t") == "no model yet after 2.5 s"
+    assert again.taken() == [0, 1]
+
+
+def test_what_is_known_to_be_empty_is_not_read_again():
+    stand = Stand()
+    read: list[Any] = []
+    assert not stand.buffer.any("a", "t")
+    stand.buffer._accounts.get = read.append  # type: ignore[method-assign]
+    assert not stand.buffer.any("a", "t") and read == []

@@ -1,0 +1,158 @@
+"""The collector in its Flink function, with state and timers in memory: several micro-batches under one key,
+restarts, the end of the input."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from operators.ensemble.collector import Collector
+from operators.ensemble.speculation_rows import answer_row, expectation_row
+from operators.rows import MODEL_STATS
+from schemas.micro_batch import encode_micro_batch
+from schemas.plans.plan import First, Plan, Prefer, write_plan
+from schemas.results.answers import Answer, AnswerOutcome, Asked, Expectation, to_columns
+from schemas.results.decided import read_decided
+from schemas.results.records import CandidateStats, decode
+from tests.feature_stand import END, Keyed
+from tests.output_batches import messages_of
+from tests.serving_fakes import batch_of
+from udfs.ensemble.collection.collector_spec import CollectorSpec
+
+BORN, DEADLINE_MS = 1_000_000, 100
+PLAN = write_plan(Plan(policy=Prefer(candidates=("smart",), otherwise=First())))
+
+
+class Timed(Keyed):
+    """A `Keyed` whose timers can be taken back."""
+
+    def delete_processing_time_timer(self, at: int) -> None:
+        self._timers[False].discard((at, self.key))
+
+
+class Stand:
+    def __init__(self) -> None:
+        self.keyed = Timed(Collector(CollectorSpec()))
+        self.keyed.clock = BORN
+        self.places: list[tuple[int, str]] = []
+        self.asked: dict[str, int] = {}
+        """Candidate -> how often it was asked, by the newest statistics."""
+
+    def restart(self) -> None:
+        """Only what is in state, and the timers that Flink keeps with it, are left."""
+        states = copy.deepcopy(dict(self.keyed.states))
+        self.keyed.states.clear()
+        self.keyed.states.update(states)
+        self.keyed.start(Collector(CollectorSpec()))
+
+    def expect(self, number: int, key: str = "a") -> None:
+        asked = (Asked("fast"), Asked("smart"))
+        made = Expectation(f"b{number}", "t", BORN, BORN + DEADLINE_MS, asked, PLAN, "plan", 1)
+        packed = encode_micro_batch(batch_of([b'{"a":1}'], start=number))
+        _, value = expectation_row(key, made, packed)
+        self._take(self.keyed.element(key, value, input=1))
+
+    def answer(self, number: int, name: str, key: str = "a") -> None:
+        columns = to_columns({"y": np.array([1.0])})
+        made = Answer(f"b{number}", "t", name, AnswerOutcome.SCORED, 1, "d" * 64, None, columns)
+        _, value = answer_row(key, made)
+        self._take(self.keyed.element(key, value, input=2))
+
+    def pass_time(self, ms: int) -> None:
+        self._take(self.keyed.pass_time(self.keyed.clock + ms))
+
+    def end(self) -> None:
+        self._take(self.keyed.advance(END))
+
+    def _take(self, sent: list[Any]) -> None:
+        for one in sent:
+            if isinstance(one, tuple):
+                assert one[0] is MODEL_STATS
+                for message in messages_of(one[1]):
+                    stats = decode(CandidateStats, message.value)
+                    self.asked[stats.candidate] = stats.asked
+                    assert message.key == stats.key.encode()
+                continue
+            for message in messages_of(one):
+                decided = read_decided(message.value).result
+                self.places.append((decided.offset, decided.model))
+
+    @property
+    def empty(self) -> bool:
+        return not any(of for name in ("batches", "answers") for of in self.keyed.states[name].values())
+
+
+def test_several_micro_batches_are_open_under_one_key():
+    stand = Stand()
+    for number in (1, 2, 3):
+        stand.expect(number)
+    stand.answer(2, "smart")
+    stand.answer(1, "fast")
+    assert stand.places == [(2, "smart")]
+    stand.answer(1, "smart")
+    assert stand.places == [(2, "smart"), (1, "smart")]
+    stand.pass_time(DEADLINE_MS)
+    assert stand.places == [(2, "smart"), (1, "smart"), (3, "")]
+
+
+def test_keys_are_apart():
+    stand = Stand()
+    stand.expect(1, "a")
+    stand.expect(2, "b")
+    stand.answer(2, "smart", "b")
+    assert stand.places == [(2, "smart")]
+    assert list(stand.keyed.states["batches"]["a"]) == ["b1"]
+    stand.pass_time(DEADLINE_MS)
+    assert stand.places == [(2, "smart"), (1, "")]
+
+
+def test_one_timer_is_enough_for_a_deadline_and_goes_with_the_last():
+    stand = Stand()
+    stand.expect(1)
+    stand.expect(2)
+    at = (BORN + DEADLINE_MS, "a")
+    assert at in stand.keyed._timers[False]
+    for number in (1, 2):
+        stand.answer(number, "fast")
+        stand.answer(number, "smart")
+    assert stand.places == [(1, "smart"), (2, "smart")] and stand.empty
+    assert at not in stand.keyed._timers[False]
+
+
+def test_after_a_restart_each_is_decided_once_and_state_ends_empty():
+    stand = Stand()
+    stand.expect(1)
+    stand.answer(1, "fast")
+    stand.answer(2, "smart")  # its expectation comes after the restart
+    stand.expect(3)
+    stand.restart()
+    stand.expect(2)
+    assert stand.places == [(2, "smart")]
+    stand.pass_time(DEADLINE_MS)
+    assert sorted(stand.places) == [(1, "fast"), (2, "smart"), (3, "")]
+    stand.restart()
+    stand.answer(3, "fast")
+    stand.pass_time(600_000)
+    assert len(stand.places) == 3 and stand.empty
+
+
+def test_what_is_overdue_at_a_restart_is_decided_by_the_first_timer():
+    stand = Stand()
+    stand.expect(1)
+    stand.answer(1, "fast")
+    stand.restart()
+    stand.pass_time(60_000)
+    assert stand.places == [(1, "fast")]
+
+
+def test_the_end_of_the_input_decides_what_is_open_and_tells_all():
+    stand = Stand()
+    stand.expect(1)
+    stand.answer(1, "fast")
+    stand.answer(7, "fast")
+    stand.expect(2, "b")
+    stand.end()
+    assert sorted(stand.places) == [(1, "fast"), (2, "")]
+    assert stand.empty and stand.asked == {"fast": 2, "smart": 2}
