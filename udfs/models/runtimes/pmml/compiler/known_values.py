@@ -11,13 +11,16 @@ from udfs.models.runtimes.pmml.compiler.fields import DataField
 from udfs.models.runtimes.pmml.compiler.types import parse
 
 _ENOUGH = 200
+_LOOKED_AT = 20_000  # of what the document names; large forests name the same fields again and again
 _NAMED = frozenset({"SimplePredicate", "CategoricalPredictor", "NormDiscrete", "PPCell"})
 
 
 def known_values(root: ET.Element, dictionary: Mapping[str, DataField]) -> dict[str, tuple[Any, ...]]:
     """By field, values that stand in predicates, predictors and tables; at most so many as are useful."""
     found: dict[str, dict[Any, None]] = {name: {} for name in dictionary}
-    for name, text in _told(root):
+    for seen, (name, text) in enumerate(_told(root)):
+        if seen >= _LOOKED_AT:
+            break
         kept = found.get(name)
         if kept is not None and len(kept) < _ENOUGH:
             value = parse(text, dictionary[name].kind)
