@@ -119,7 +119,7 @@ def in_a_row(server: ForkServer, policy: LoadPolicy, count: int) -> dict[str, An
         lambda a: load_model(a, quick, place=place),
         JsonCodec(),
         raw_json=True,
-        max_block=64,
+        max_batch=64,
         subtask=0,
         bounds=LoadBounds(threads=2),
     )
@@ -132,7 +132,7 @@ def in_a_row(server: ForkServer, policy: LoadPolicy, count: int) -> dict[str, An
     for number in range(count):
         data = contents[number % len(contents)] + b"%d" % number
         descriptor = build(data_type="t", name="n", version=number + 1, data=data)
-        events += [e for e in serving.announce(descriptor, parse(descriptor)) if isinstance(e, ModelEvent)]
+        events += [e for e in serving.publish(descriptor, parse(descriptor)) if isinstance(e, ModelEvent)]
         events += [e for e in serving.settle() if isinstance(e, ModelEvent)]
         if number == count // 10:
             before = left_behind(server)

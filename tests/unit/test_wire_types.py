@@ -24,6 +24,7 @@ from schemas.codecs.protobuf_codec import ProtobufCodec
 from schemas.features.arrow_events import EventReader
 from schemas.features.declarations import Column, FeatureType, Source
 from schemas.tensors import DType, Input
+from tests.protoc import descriptor_set
 from tests.serving_fakes import batch_of
 from udfs.serving.scoring import unscored
 
@@ -121,7 +122,6 @@ def test_a_schema_without_logical_types_costs_nothing() -> None:
 
 def test_wrappers_and_timestamps_of_protobuf_are_their_values(tmp_path: Path) -> None:
     from google.protobuf import timestamp_pb2, wrappers_pb2  # noqa: F401
-    from grpc_tools import protoc
 
     (tmp_path / "o.proto").write_text(
         'syntax = "proto3"; import "google/protobuf/wrappers.proto";'
@@ -130,10 +130,7 @@ def test_wrappers_and_timestamps_of_protobuf_are_their_values(tmp_path: Path) ->
         "google.protobuf.Timestamp at = 2; State state = 3; map<string, int64> counts = 4;"
         "repeated google.protobuf.Int64Value many = 5; google.protobuf.BytesValue raw = 6; }"
     )
-    well_known = str(Path(protoc.__file__).parent / "_proto")
-    files = [f"--descriptor_set_out={tmp_path}/o.set", "--include_imports", f"{tmp_path}/o.proto"]
-    assert not protoc.main(["", f"-I{tmp_path}", f"-I{well_known}", *files])
-    codec = ProtobufCodec(str(tmp_path / "o.set"), "Order")
+    codec = ProtobufCodec(str(descriptor_set(tmp_path / "o.proto")), "Order")
     full = codec._type(state=1, counts={"a": 5})
     full.price.value = 2.5
     full.at.seconds, full.at.nanos = 1704164645, 678901234
