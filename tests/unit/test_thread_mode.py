@@ -79,9 +79,9 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[str]]]
     """Runs a job that only says how far it came."""
     reached: list[str] = []
 
-    def make_environment(spec: Any) -> tuple[Any, None]:
+    def make_environment(spec: Any) -> Any:
         reached.append("Flink")
-        return SimpleNamespace(execute=lambda name: None), None
+        return SimpleNamespace(execute=lambda name: None)
 
     monkeypatch.setattr(jobs.running.signal, "signal", lambda number, handler: None)
     monkeypatch.setattr(jobs.running, "make_environment", make_environment)
