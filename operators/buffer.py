@@ -10,6 +10,7 @@ from pyflink.common.typeinfo import Types
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
 
+from schemas.errors import StateError
 from schemas.micro_batch import MicroBatch, decode_micro_batch, encode_micro_batch
 from udfs.serving.buffering import BufferAccount, BufferPolicy
 
@@ -36,8 +37,7 @@ class Buffer:
         account.batches += 1
         account.records += len(batch)
         account.bytes += len(encoded)
-        packed = _ACCOUNT.pack(_VERSION, account.batches, account.records, account.bytes, account.since)
-        self._accounts.put(batch.data_type, packed)
+        self._accounts.put(batch.data_type, encode_account(account))
         self._empty.discard((key, batch.data_type))
 
     def any(self, key: str, data_type: str) -> bool:
@@ -72,7 +72,21 @@ class Buffer:
 
     def _account(self, data_type: str) -> BufferAccount | None:
         packed = self._accounts.get(data_type)
-        return None if packed is None else BufferAccount(*_ACCOUNT.unpack(bytes(packed))[1:])
+        return None if packed is None else decode_account(bytes(packed))
+
+
+def encode_account(account: BufferAccount) -> bytes:
+    """Version 1: micro-batches, records, bytes, since."""
+    return _ACCOUNT.pack(_VERSION, account.batches, account.records, account.bytes, account.since)
+
+
+def decode_account(packed: bytes) -> BufferAccount:
+    """Raises `StateError` for another version."""
+    if packed[0] != _VERSION:
+        raise StateError(
+            f"an account of waiting records has version {packed[0]}; this release reads {_VERSION}"
+        )
+    return BufferAccount(*_ACCOUNT.unpack(packed)[1:])
 
 
 def _now() -> int:

@@ -358,3 +358,9 @@ def read_declarations(data: Any) -> Declarations:
 def write_declarations(declared: Declarations) -> bytes:
     """As JSON."""
     return msgspec.json.encode(declared)
+
+
+def meaning(view: FeatureView) -> FeatureView:
+    """The view without what says nothing about its values: owner and descriptions."""
+    features = tuple(msgspec.structs.replace(feature, description="") for feature in view.features)
+    return msgspec.structs.replace(view, owner="", description="", features=features)

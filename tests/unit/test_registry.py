@@ -63,6 +63,13 @@ def test_the_same_again_changes_nothing(registry: SqlRegistry) -> None:
     assert registry.declarations() == before
 
 
+def test_another_owner_and_description_are_no_other_content(registry: SqlRegistry) -> None:
+    told = tuple(msgspec.structs.replace(f, description="told") for f in DISTRICTS.features)
+    same = changed(DISTRICTS, owner="somebody else", description="better told", features=told)
+    registry.apply(Declarations(sources=(SALES,), views=(same,)))
+    assert registry.view("districts_v1") == same
+
+
 def test_a_version_never_changes_its_content(registry: SqlRegistry) -> None:
     other = changed(DISTRICTS, ttl="11 d")
     with pytest.raises(RegistryError, match=r"districts_v1 is registered with other content.*version 2"):

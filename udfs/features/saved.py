@@ -11,7 +11,7 @@ import msgspec
 import pyarrow as pa
 
 from schemas.errors import StoreError
-from schemas.features.declarations import FeatureView, Reference
+from schemas.features.declarations import FeatureView, Reference, meaning
 from schemas.features.feature_block import from_bytes, to_bytes
 from udfs.features.base import Entity
 from udfs.features.sharding import pack_entity
@@ -53,7 +53,8 @@ class Saved:
         self, view: FeatureView, states: Sequence[WindowState], references: Sequence[Reference] = ()
     ) -> None:
         self._view, self._states = view, states
-        what: tuple[object, ...] = (view.entity, view.source, view.features, view.steps, view.emit)
+        means = meaning(view)
+        what: tuple[object, ...] = (means.entity, means.source, means.features, means.steps, means.emit)
         if references:
             what += ([(r.name, r.columns, r.key, r.event_time, r.deleted) for r in references],)
         self._computes = hashlib.sha256(msgspec.json.encode(what)).digest()[:8]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy import Connection, Table, insert, select, update
 
 from schemas.errors import RegistryError
 from schemas.features.declarations import (
@@ -85,6 +85,11 @@ def add_view(
             for n, (name, kind) in enumerate(columns)
         ]
         db.execute(insert(table), rows)
+
+
+def describe_view(db: Connection, view: FeatureView) -> None:
+    """Another owner or other descriptions of a view that is there."""
+    db.execute(update(VIEWS).where(VIEWS.c.id == view.id).values(declaration=msgspec.to_builtins(view)))
 
 
 def model_inputs(db: Connection, model: str, version: int) -> ModelInputs | None:

@@ -9,7 +9,7 @@ from jmespath.parser import ParsedResult
 
 from schemas.errors import RegistryError
 from schemas.expression_bounds import shown
-from schemas.features.declarations import Declarations, FeatureType, FeatureView
+from schemas.features.declarations import Declarations, FeatureType, FeatureView, meaning
 from udfs.stores.online.base import StoredView
 from udfs.stores.registry.base import ModelInputs, OnDemand
 from udfs.stores.registry.paths import PathError, compiled
@@ -20,14 +20,18 @@ RESERVED = frozenset({"id", "features"})
 
 def merged(known: Declarations, new: Declarations) -> Declarations:
     """`known` with `new`. Sources and references of the same name are replaced, for where a stream is and how
-    late it may be do change; views never. Raises `RegistryError` for a view that says something else."""
+    late it may be do change; of a view only its owner and descriptions.
+
+    Raises `RegistryError` for a view that means something else.
+    """
     views = {v.id: v for v in known.views}
     for view in new.views:
-        if views.setdefault(view.id, view) != view:
+        if meaning(views.get(view.id, view)) != meaning(view):
             raise RegistryError(
                 f"view {view.id} is registered with other content: what a version means never changes, so "
                 f"declare version {view.version + 1}"
             )
+        views[view.id] = view
     sources = {s.name: s for s in known.sources} | {s.name: s for s in new.sources}
     references = {r.name: r for r in known.references} | {r.name: r for r in new.references}
     return Declarations(

@@ -15,6 +15,7 @@ from udfs.stores.registry.base import FeatureRef, Lineage, ModelInputs, OnDemand
 from udfs.stores.registry.database import Database
 from udfs.stores.registry.rows import (
     add_view,
+    describe_view,
     lineages_of,
     model_inputs,
     no_view,
@@ -53,6 +54,9 @@ class SqlRegistry:
             replace_declared(db, REFERENCES, whole.references)
             new = {v.id for v in whole.views} - {v.id for v in known.views}
             views = {v.id: v for v in whole.views}
+            for view in known.views:
+                if views[view.id] != view:
+                    describe_view(db, views[view.id])
             ordered = [view for view in order(whole) if view.id in new]
             for position, view in enumerate(ordered, len(known.views)):
                 add_view(db, position, view, path_to_source(view, views), stored_of(view, whole))

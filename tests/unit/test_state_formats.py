@@ -1,0 +1,160 @@
+"""Bytes of the values that operators keep in Flink state: a change of format without a version fails here.
+
+`schemas/state/README.md` lists them. A savepoint of an earlier release holds exactly such bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from operators.buffer import decode_account, encode_account
+from schemas.micro_batch import MicroBatch, decode_micro_batch, encode_micro_batch
+from schemas.model_pb2 import CandidateLogs, ModelLog, RouterLog
+from schemas.results.answers import Answer, AnswerOutcome, Asked, Expectation
+from udfs.enrichment.base import PredictionRequest
+from udfs.enrichment.wire import read_request, write_request
+from udfs.ensemble.collection.open_batch import Tombstone, Waiting
+from udfs.ensemble.execution.job import PendingCall, decode_pending, encode_pending
+from udfs.serving.buffering import BufferAccount
+
+ENTRY = ModelLog.Entry(name="forest", version=3, sha256="ab", descriptor=b"d", attempts=1)
+LOG = ModelLog(
+    served=ENTRY,
+    pending=[ENTRY],
+    newest={"forest": 3},
+    former=ENTRY,
+    quarantined=[ModelLog.Quarantined(name="n", version=1, sha256="cd", reason="dies", since=5)],
+)
+BATCH = MicroBatch(
+    "wine", "t", [b"{}", b""], [0, 1], [7, 8], [1, None], [b"k", None], [(("h", b"v"), ("h", None)), ()]
+)
+EXPECTATION = Expectation("b", "wine", 1, 101, (Asked("one"), Asked("two", (0,), True)), b"{}", "plan", 2)
+ANSWER = Answer("b", "wine", "one", AnswerOutcome.SCORED, 3, "ab", ms=0.5, waited_ms=1.5)
+
+
+def packed(value: Any) -> bytes:
+    return msgspec.msgpack.encode(value)
+
+
+def unpacked(kind: Any) -> Callable[[bytes], Any]:
+    return lambda data: msgspec.msgpack.decode(data, type=kind)
+
+
+def proto(message: Any) -> bytes:
+    return bytes(message.SerializeToString(deterministic=True))
+
+
+# name -> value, how it is written, how it is read, its bytes
+FORMATS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any], str]] = {
+    "model-logs": (
+        LOG,
+        proto,
+        ModelLog.FromString,
+        (
+            "0a130a06666f7265737410031a026162220164280112130a06666f7265737410031a02616222016428011a0a"
+            "0a06666f72657374100322130a06666f7265737410031a02616222016428012a110a016e10011a0263642204"
+            "646965732805"
+        ),
+    ),
+    "candidate-logs": (
+        CandidateLogs(logs={"forest": LOG}),
+        proto,
+        CandidateLogs.FromString,
+        (
+            "0a680a06666f72657374125e0a130a06666f7265737410031a026162220164280112130a06666f7265737410"
+            "031a02616222016428011a0a0a06666f72657374100322130a06666f7265737410031a02616222016428012a"
+            "110a016e10011a0263642204646965732805"
+        ),
+    ),
+    "candidates": (
+        RouterLog(candidates=[RouterLog.Candidate(name="forest", log=LOG, metrics={"auc": 0.5})]),
+        proto,
+        RouterLog.FromString,
+        (
+            "0a780a06666f72657374125e0a130a06666f7265737410031a026162220164280112130a06666f7265737410"
+            "031a02616222016428011a0a0a06666f72657374100322130a06666f7265737410031a02616222016428012a"
+            "110a016e10011a0263642204646965732805220e0a0361756311000000000000e03f"
+        ),
+    ),
+    "buffered": (
+        BATCH,
+        encode_micro_batch,
+        decode_micro_batch,
+        (
+            "01030400010000000200000077696e6574070000000000000008000000000000000100000000000000000000"
+            "00000000800000000001000000020000000000000001000000ffffffff13000000000000007b7d6b01000000"
+            "6801000000760100000068ffffffff"
+        ),
+    ),
+    "buffer-accounts": (
+        BufferAccount(2, 3, 4, 5),
+        encode_account,
+        decode_account,
+        ("010200000000000000030000000000000004000000000000000500000000000000"),
+    ),
+    "pending": (
+        [PendingCall("b", "wine", "one", 7)],
+        encode_pending,
+        decode_pending,
+        "9194a162a477696e65a36f6e6507",
+    ),
+    "batches, waiting": (
+        Waiting(packed(EXPECTATION), b"batch"),
+        packed,
+        unpacked(Waiting | Tombstone),
+        (
+            "83a474797065a777616974696e67ab6578706563746174696f6ec49f89a862617463685f6964a162a9646174"
+            "615f74797065a477696e65a76372656174656401a8646561646c696e6565a561736b65649283a963616e6469"
+            "64617465a36f6e65a4726f7773c0a6736861646f77c283a963616e646964617465a374776fa4726f77739100"
+            "a6736861646f77c3a4706c616ec4027b7da9706c616e5f6e616d65a4706c616eac706c616e5f76657273696f"
+            "6e02a76d65747269637380a56261746368c4056261746368"
+        ),
+    ),
+    "batches, decided": (
+        Tombstone("wine", 101, {"two": 1}),
+        packed,
+        unpacked(Waiting | Tombstone),
+        (
+            "84a474797065a764656369646564a9646174615f74797065a477696e65a8646561646c696e6565a76d697373"
+            "696e6781a374776f01"
+        ),
+    ),
+    "answers": (
+        [packed(ANSWER)],
+        packed,
+        unpacked(list[bytes]),
+        (
+            "91c48d8da862617463685f6964a162a9646174615f74797065a477696e65a963616e646964617465a36f6e65"
+            "a76f7574636f6d65a673636f726564a776657273696f6e03a6646967657374a26162a4726f7773c0a7636f6c"
+            "756d6e7380a362616480a5756e66697480a26d73cb3fe0000000000000a97761697465645f6d73cb3ff80000"
+            "00000000a6726561736f6ea0"
+        ),
+    ),
+    "open-requests": (
+        PredictionRequest("r", "wine", {"id": 1}, created=5),
+        write_request,
+        lambda data: read_request(data, 0),
+        (
+            "7b226964223a2272222c226d6f64656c223a2277696e65222c22656e746974696573223a7b226964223a317d"
+            "2c2263726561746564223a357d"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_does_not_change_without_a_version(name: str) -> None:
+    value, write, read, golden = FORMATS[name]
+    assert write(value).hex() == golden
+    assert read(bytes.fromhex(golden)) == value
+
+
+def test_what_lies_in_other_values_reads_back() -> None:
+    waiting = FORMATS["batches, waiting"][0]
+    assert msgspec.msgpack.decode(waiting.expectation, type=Expectation) == EXPECTATION
+    (answer,) = FORMATS["answers"][0]
+    assert msgspec.msgpack.decode(answer, type=Answer) == ANSWER
