@@ -44,7 +44,8 @@ class RouterOperator(KeyedCoProcessFunction):
 
     def open(self, context: RuntimeContext) -> None:
         check_code(self._code)
-        self._router = self._spec.router(instance_of(context)[0])
+        self._index, _ = instance_of(context)
+        self._router = self._spec.router(self._index)
         self._buffer = Buffer(context, self._spec.buffer)
         self._logs = TypeLogs(context, "candidates", self._groups)
         self._ticks = Ticks(self._spec.tick_ms)
@@ -66,7 +67,8 @@ class RouterOperator(KeyedCoProcessFunction):
         try:
             published = parse(descriptor)
         except ModelError:
-            yield from to_rows([self._router.unreadable(descriptor)])
+            if self._index == 0:  # every instance gets every descriptor
+                yield from to_rows([self._router.unreadable(descriptor)])
             return
         yield from to_rows(self._ready(key, published.data_type, ctx))
         yield from to_rows(self._router.publish(descriptor, published))

@@ -38,7 +38,10 @@ class Scorer(KeyedCoProcessFunction):
 
     def open(self, context: RuntimeContext) -> None:
         check_code(self._code)
-        self._serving = self._opened = self._spec.serving(instance_of(context)[0])
+        index, _ = instance_of(context)
+        self._serving = self._opened = self._spec.serving(index)
+        # Every instance gets every descriptor then: one of them tells of those that cannot be read.
+        self._tells = self._groups is None or index == 0
         self._logs = TypeLogs(context, "model-logs", self._groups)
         self._buffer = Buffer(context, self._spec.buffer)
         self._ticks = Ticks(self._spec.tick_ms)
@@ -59,7 +62,7 @@ class Scorer(KeyedCoProcessFunction):
         try:
             announced = parse(descriptor)
         except DescriptorError:
-            yield from to_rows([serving.unreadable(descriptor)])
+            yield from to_rows([serving.unreadable(descriptor)] if self._tells else [])
             return
         yield from to_rows(self._ready(key, announced.data_type, ctx))
         yield from to_rows(serving.publish(descriptor, announced))
