@@ -185,5 +185,6 @@ def test_another_parallelism_finds_candidates_and_what_waits():
     assert alone.tick(key="2") == alone.tick() == []
 
 
-def test_bytes_that_are_no_descriptor_are_told():
-    assert Stand().bytes(b"\xff") == ["refused "]
+def test_bytes_that_are_no_descriptor_are_told_by_one_of_the_instances():
+    assert Stand(index=0).bytes(b"\xff") == ["refused "]
+    assert Stand(index=1).bytes(b"\xff") == []
