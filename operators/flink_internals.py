@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from py4j.java_gateway import JavaPackage
 from pyflink.common import Row
 from pyflink.common.typeinfo import RowTypeInfo, Types
 from pyflink.datastream import DataStream, KeyedStream
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.java_gateway import get_gateway
+
+from schemas.errors import SettingsError
 
 
 def instance_of(context: RuntimeContext) -> tuple[int, int]:
@@ -44,6 +47,17 @@ def key_setter(context: RuntimeContext) -> Callable[[str], None]:
         java.setCurrentKey(row)
 
     return set_key
+
+
+def own_class(name: str) -> Any:
+    """A class of `operators/jvm`. Raises `SettingsError` where Flink's class path lacks their jar."""
+    found = getattr(get_gateway().jvm.millrace, name)
+    if isinstance(found, JavaPackage):  # what Py4J makes of a name that it does not know
+        raise SettingsError(
+            "millrace-jvm.jar is not on Flink's class path: run scripts/setup, which puts it into "
+            ".cache/jars/lib, and copy it to Flink's lib/ where the cluster is another's"
+        )
+    return found
 
 
 def keyed_by_first(stream: DataStream, row_type: RowTypeInfo) -> KeyedStream:

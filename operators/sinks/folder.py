@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyflink.datastream import DataStream
 from pyflink.java_gateway import get_gateway
 
+from operators.flink_internals import own_class
 from operators.sinks.kafka import add_sink
 
 _ROLL_MS, _LOOK_MS = 1000, 500
@@ -25,7 +26,7 @@ def add_folder_sink(outputs: DataStream, folder: str, name: str) -> None:
     )
     sink = (
         java.org.apache.flink.connector.file.sink.FileSink.forRowFormat(
-            java.org.apache.flink.core.fs.Path(folder), java.millrace.ToLines()
+            java.org.apache.flink.core.fs.Path(folder), own_class("ToLines")()
         )
         .withBucketAssigner(sinks.bucketassigners.BasePathBucketAssigner())
         .withRollingPolicy(rolling)

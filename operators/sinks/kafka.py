@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyflink.datastream import DataStream
 from pyflink.java_gateway import get_gateway
 
+from operators.flink_internals import own_class
 from operators.kafka import KafkaConnection
 from operators.sources.gathering import java_map
 from udfs.io.delivery import Delivery
@@ -32,7 +33,7 @@ def add_kafka_sink(
     sink = (
         java.org.apache.flink.connector.kafka.sink.KafkaSink.builder()
         .setBootstrapServers(connection.bootstrap)
-        .setRecordSerializer(java.millrace.ToKafka())
+        .setRecordSerializer(own_class("ToKafka")())
     )
     if delivery.exactly_once:
         properties.setProperty("transaction.timeout.ms", str(delivery.timeout_ms))
@@ -45,6 +46,6 @@ def add_kafka_sink(
 
 def add_sink(outputs: DataStream, sink: object, of: str, name: str) -> None:
     """Take output batches apart and give the messages to a Java sink. `of`: its topic or folder."""
-    messages = outputs._j_data_stream.flatMap(get_gateway().jvm.millrace.Outputs(of))
+    messages = outputs._j_data_stream.flatMap(own_class("Outputs")(of))
     messages = messages.name(f"take {name} apart").uid(f"messages-{name}")
     messages.sinkTo(sink).name(name).uid(f"sink-{name}")

@@ -8,6 +8,7 @@ from typing import Any
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 
+from operators.flink_internals import own_class
 from operators.sources.kafka import from_source
 
 
@@ -41,8 +42,8 @@ def folder_records(
     paths = get_gateway().new_array(java.org.apache.flink.core.fs.Path, 1)
     paths[0] = java.org.apache.flink.core.fs.Path(reading.folder)
     source = java.org.apache.flink.connector.file.src.FileSource.forBulkFileFormat(
-        java.millrace.FolderRecords(reading.folder, whole_files), paths
-    ).setSplitAssigner(java.millrace.InNameOrder())
+        own_class("FolderRecords")(reading.folder, whole_files), paths
+    ).setSplitAssigner(own_class("InNameOrder")())
     if not reading.bounded:
         source = source.monitorContinuously(java.java.time.Duration.ofMillis(reading.poll_ms))
     return from_source(env, source.build(), name, parallelism)

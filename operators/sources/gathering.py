@@ -9,7 +9,7 @@ from typing import Any
 from pyflink.datastream import DataStream, KeyedStream
 from pyflink.java_gateway import get_gateway
 
-from operators.flink_internals import keyed_by_first
+from operators.flink_internals import keyed_by_first, own_class
 from operators.key_groups import KeyGroups
 from operators.rows import KEYED_BYTES
 from udfs.io.gathering import Gathering
@@ -34,8 +34,8 @@ def micro_batches(
     With `keys` a micro-batch stays on the instance that read it; without, its key is the data type. `name`:
     of what is read; the uids are made from it.
     """
-    java = get_gateway().jvm
-    operator = java.millrace.MicroBatcher(
+    get_gateway().jvm
+    operator = own_class("MicroBatcher")(
         java_map(types.by_source),
         types.header or None,
         None if keys is None else java_strings(keys.keys),

@@ -9,6 +9,7 @@ from typing import Any
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 
+from operators.flink_internals import own_class
 from operators.kafka import KafkaConnection
 from operators.sources.gathering import java_map
 
@@ -72,7 +73,7 @@ def kafka_records(
         .setClientIdPrefix(f"{reading.group}-{name}")
         .setProperties(properties)
         .setStartingOffsets(begin)
-        .setDeserializer(java.millrace.RawRecords())
+        .setDeserializer(own_class("RawRecords")())
     )
     if reading.bounded:
         source = source.setBounded(offsets.latest())

@@ -12,7 +12,7 @@ from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.java_gateway import get_gateway
 
 from operators.code_guard import check_code, code_digest
-from operators.flink_internals import keyed_by_first
+from operators.flink_internals import keyed_by_first, own_class
 from operators.key_groups import KeyGroups
 from operators.rows import KEYED_BYTES
 from operators.sources.gathering import java_strings
@@ -46,9 +46,9 @@ class PublishedModels:
         whole JVM. So the broadcast ends in an instance of a small Java operator, which puts its own key
         before.
         """
-        java = get_gateway().jvm
+        get_gateway().jvm
         copies = self.descriptors._j_data_stream.broadcast().map(
-            java.millrace.ToInstance(java_strings(groups.keys))
+            own_class("ToInstance")(java_strings(groups.keys))
         )
         copies = (
             copies.returns(KEYED_BYTES.get_java_type_info()).name(f"models for {uid}").uid(f"models-{uid}")
