@@ -34,7 +34,6 @@ def micro_batches(
     With `keys` a micro-batch stays on the instance that read it; without, its key is the data type. `name`:
     of what is read; the uids are made from it.
     """
-    get_gateway().jvm
     operator = own_class("MicroBatcher")(
         java_map(types.by_source),
         types.header or None,

@@ -9,7 +9,6 @@ from typing import Any
 from pyflink.common import Row
 from pyflink.datastream import DataStream, KeyedStream
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
-from pyflink.java_gateway import get_gateway
 
 from operators.code_guard import check_code, code_digest
 from operators.flink_internals import keyed_by_first, own_class
@@ -46,7 +45,6 @@ class PublishedModels:
         whole JVM. So the broadcast ends in an instance of a small Java operator, which puts its own key
         before.
         """
-        get_gateway().jvm
         copies = self.descriptors._j_data_stream.broadcast().map(
             own_class("ToInstance")(java_strings(groups.keys))
         )
