@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 from fresh_environment import FreshEnvironment
-from udfs.io.folder_reader import visible_files
+from udfs.io.folder_files import visible_files
 
 from devservices.process import ROOT
 from examples.publish_model import MODEL
