@@ -101,7 +101,7 @@ def kill_candidates(flink: StandaloneCluster, job: str) -> None:
     for vertex in flink.rest.call(f"/jobs/{job}")["vertices"]:
         (task,) = flink.rest.call(f"/jobs/{job}/vertices/{vertex['id']}")["subtasks"]
         where[vertex["name"]] = task["taskmanager-id"]
-    (lost,) = {at for name, at in where.items() if "execute" in name}
+    (lost,) = {at for name, at in where.items() if name.startswith("execute")}
     assert {at for name, at in where.items() if "collect" in name} != {lost}
     (index,) = (i for i, p in enumerate(flink.task_managers) if lost in p.log.read_text(errors="replace"))
     flink.kill_task_manager(index)
