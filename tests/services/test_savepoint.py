@@ -70,6 +70,9 @@ class Upgrades:
         settings = self.streams.arguments(
             kafka__exactly_once="true", parallelism=str(parallelism), buffer=buffer
         )
+        if self.savepoint is None:  # those of another test have its code, whose files are gone
+            while self.cluster.task_managers:
+                self.kill_the_task_manager()
         while len(self.cluster.task_managers) < parallelism:
             self.cluster.add_task_manager()
         self.running = self.cluster.run(
@@ -85,7 +88,7 @@ class Upgrades:
         self.savepoint = self.cluster.stop_with_savepoint(self.running)
 
     def kill_the_task_manager(self) -> None:
-        """Kill the only one, which has run the job so far."""
+        """Kill the first one, which has run the job so far."""
         self.cluster.kill_task_manager(0)
 
     def publish(self, version: int, constants: dict[int, bytes]) -> None:

@@ -124,5 +124,7 @@ def test_every_record_comes_out_once(
     _seen[f"{job} {mode} {input}"] = sorted(
         (r.partition, r.offset, r.version, r.digest, *r.scores["y"]) for r in results
     )
-    first = next(iter(_seen.values()))
-    assert _seen[f"{job} {mode} {input}"] == first, "the joins, the modes or the inputs disagree"
+    first, own = next(iter(_seen.values())), _seen[f"{job} {mode} {input}"]
+    assert [row[:4] for row in own] == [row[:4] for row in first], "the joins, modes or inputs disagree"
+    # micro-batches of other sizes add up in another order: float32's last bit is not theirs to keep
+    np.testing.assert_allclose([row[4:] for row in own], [row[4:] for row in first], rtol=1e-6, atol=1e-6)
