@@ -9,7 +9,6 @@ from pathlib import Path
 import orjson
 import pytest
 from fresh_environment import FreshEnvironment
-from udfs.io.folder_files import visible_files
 
 from devservices.process import ROOT
 from examples.publish_model import MODEL
@@ -17,6 +16,7 @@ from millrace.cli import app
 from millrace.plans import MeanAnswer, Plan, write_plan
 from schemas.results.records import EventKind, ModelEvent, Outcome, decode
 from schemas.results.results import Identity, Stamp, read_result, write_results
+from udfs.io.folder_files import visible_files
 
 COMMANDS = [command.name for command in app.registered_commands]
 
