@@ -11,10 +11,13 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 
 from schemas.errors import StateError
+
+T = TypeVar("T")
 
 VERSION = 1
 _KEYS, _HEADERS = 1, 2
@@ -67,6 +70,24 @@ class MicroBatch:
             self.keys and self.keys[part],
             self.headers and self.headers[part],
             frozenset(row - start for row in self.null_payloads if start <= row < stop),
+        )
+
+    def take(self, rows: Sequence[int]) -> MicroBatch:
+        """The records at these indices, in their order."""
+
+        def some(column: Sequence[T]) -> list[T]:
+            return [column[row] for row in rows]
+
+        return MicroBatch(
+            self.data_type,
+            self.source,
+            some(self.payloads),
+            some(self.partitions),
+            some(self.offsets),
+            some(self.event_times),
+            self.keys and some(self.keys),
+            self.headers and some(self.headers),
+            frozenset(at for at, row in enumerate(rows) if row in self.null_payloads),
         )
 
 

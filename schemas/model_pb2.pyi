@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ModelDescriptor(_message.Message):
-    __slots__ = ("name", "description", "dataType", "modeltype", "data", "location", "version", "created_ms", "sha256", "size", "inputs", "outputs", "metrics", "operation", "signature", "force", "plan", "graph", "smoke_rows", "record_fields", "batch_dependent")
+    __slots__ = ("name", "description", "dataType", "modeltype", "data", "location", "version", "created_ms", "sha256", "size", "inputs", "outputs", "metrics", "operation", "signature", "force", "plan", "graph", "smoke_rows", "record_fields", "experiment", "batch_dependent")
     class ModelType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         TENSORFLOW: _ClassVar[ModelDescriptor.ModelType]
@@ -25,9 +25,11 @@ class ModelDescriptor(_message.Message):
         SERVE: _ClassVar[ModelDescriptor.Operation]
         WITHDRAW: _ClassVar[ModelDescriptor.Operation]
         DECIDE: _ClassVar[ModelDescriptor.Operation]
+        EXPERIMENT: _ClassVar[ModelDescriptor.Operation]
     SERVE: ModelDescriptor.Operation
     WITHDRAW: ModelDescriptor.Operation
     DECIDE: ModelDescriptor.Operation
+    EXPERIMENT: ModelDescriptor.Operation
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -55,6 +57,7 @@ class ModelDescriptor(_message.Message):
     GRAPH_FIELD_NUMBER: _ClassVar[int]
     SMOKE_ROWS_FIELD_NUMBER: _ClassVar[int]
     RECORD_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     BATCH_DEPENDENT_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
@@ -76,8 +79,9 @@ class ModelDescriptor(_message.Message):
     graph: ModelGraph
     smoke_rows: _containers.RepeatedScalarFieldContainer[bytes]
     record_fields: _containers.RepeatedCompositeFieldContainer[RecordField]
+    experiment: str
     batch_dependent: bool
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., dataType: _Optional[str] = ..., modeltype: _Optional[_Union[ModelDescriptor.ModelType, str]] = ..., data: _Optional[bytes] = ..., location: _Optional[str] = ..., version: _Optional[int] = ..., created_ms: _Optional[int] = ..., sha256: _Optional[str] = ..., size: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[ModelInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[ModelOutput, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., operation: _Optional[_Union[ModelDescriptor.Operation, str]] = ..., signature: _Optional[str] = ..., force: bool = ..., plan: _Optional[str] = ..., graph: _Optional[_Union[ModelGraph, _Mapping]] = ..., smoke_rows: _Optional[_Iterable[bytes]] = ..., record_fields: _Optional[_Iterable[_Union[RecordField, _Mapping]]] = ..., batch_dependent: bool = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., dataType: _Optional[str] = ..., modeltype: _Optional[_Union[ModelDescriptor.ModelType, str]] = ..., data: _Optional[bytes] = ..., location: _Optional[str] = ..., version: _Optional[int] = ..., created_ms: _Optional[int] = ..., sha256: _Optional[str] = ..., size: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[ModelInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[ModelOutput, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., operation: _Optional[_Union[ModelDescriptor.Operation, str]] = ..., signature: _Optional[str] = ..., force: bool = ..., plan: _Optional[str] = ..., graph: _Optional[_Union[ModelGraph, _Mapping]] = ..., smoke_rows: _Optional[_Iterable[bytes]] = ..., record_fields: _Optional[_Iterable[_Union[RecordField, _Mapping]]] = ..., experiment: _Optional[str] = ..., batch_dependent: bool = ...) -> None: ...
 
 class ModelGraph(_message.Message):
     __slots__ = ("nodes", "fields")

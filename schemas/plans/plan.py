@@ -24,6 +24,9 @@ LONGEST_PLAN = 100_000
 MOST_RULES = 64
 """Rules of one route."""
 
+MOST_ARMS = 8
+"""Arms of one experiment."""
+
 
 class _Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="policy"):
     otherwise: Policy | None = None
@@ -148,16 +151,48 @@ class ByHash(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
     salt: str = ""
 
 
-Route = All | ByRule | ByHash
+class Only(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="route", tag="only"):
+    """These candidates about every record."""
+
+    candidates: tuple[str, ...]
+
+
+Route = All | ByRule | ByHash | Only
+
+
+class PlanArm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The share of entities that get the arm, and the plan that they get; it has no experiment of its own."""
+
+    name: str
+    share: float
+    plan: Plan
+
+
+class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An experiment at a step of its ramp: which arm an entity gets, by a sticky hash of the record field
+    `entity` with the experiment's own `salt`.
+
+    The draw depends on the order of `arms` and not on their names, so that a share that grows at the cost of
+    the first arm's only draws entities in. A record without the entity, or that cannot be parsed, is in no
+    arm: the first arm's plan serves it. `step` counts from 0.
+    """
+
+    name: str
+    entity: str
+    salt: str
+    arms: tuple[PlanArm, ...]
+    step: int = 0
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`shadow`: candidates that are asked and reported and never decide."""
+    """`shadow`: candidates that are asked and reported and never decide. With an `experiment` the plans of
+    its arms decide, and nothing else is set."""
 
     policy: Policy = First()
     route: Route = All()
     shadow: tuple[str, ...] = ()
     deadline_ms: int = DEFAULT_DEADLINE_MS
+    experiment: Split | msgspec.UnsetType = msgspec.UNSET
 
 
 def read_plan(data: bytes | str) -> Plan:
@@ -171,6 +206,15 @@ def read_plan(data: bytes | str) -> Plan:
         plan = msgspec.json.decode(data or b"{}", type=Plan)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as e:
         raise PlanError(f"not a plan: {e}") from None
+    check_plan(plan)
+    return plan
+
+
+def check_plan(plan: Plan) -> None:
+    """Raises `PlanError` for a plan that contradicts itself."""
+    if isinstance(plan.experiment, Split):
+        _check_split(plan, plan.experiment)
+        return
     if not 1 <= plan.deadline_ms <= 60_000:
         raise PlanError(f"deadline_ms must be from 1 to 60,000, not {plan.deadline_ms}")
     _check_names(plan.shadow, "shadow", ())
@@ -180,7 +224,6 @@ def read_plan(data: bytes | str) -> Plan:
         raise PlanError(f"a plan may chain {LONGEST_CHAIN} policies by otherwise, not {len(policies)}")
     for policy in policies:
         _check_policy(policy, plan.shadow)
-    return plan
 
 
 def write_plan(plan: Plan) -> bytes:
@@ -198,6 +241,29 @@ def chain(policy: Policy | None) -> Iterator[Policy]:
 def tag_of(policy: Policy) -> str:
     """The policy's name in a plan."""
     return str(policy.__struct_config__.tag)
+
+
+def _check_split(plan: Plan, split: Split) -> None:
+    if msgspec.structs.replace(plan, experiment=msgspec.UNSET) != Plan():
+        raise PlanError("the plans of an experiment's arms decide: beside the experiment nothing may be set")
+    for name in ("name", "entity", "salt"):
+        if not getattr(split, name):
+            raise PlanError(f"the experiment needs its {name}")
+    names = [arm.name for arm in split.arms]
+    if not 2 <= len(names) <= MOST_ARMS or "" in names or len(set(names)) < len(names):
+        raise PlanError(f"the experiment needs from 2 to {MOST_ARMS} arms, each with a name of its own")
+    shares = [arm.share for arm in split.arms]
+    if not all(0 < share < 1 for share in shares) or abs(sum(shares) - 1) > 1e-9:
+        raise PlanError(f"shares of the arms must lie between 0 and 1 and add up to 1, and are {shares}")
+    if split.step < 0:
+        raise PlanError(f"the step of the ramp must be 0 or more, and is {split.step}")
+    for arm in split.arms:
+        if arm.plan.experiment:
+            raise PlanError(f"arm {arm.name!r} has an experiment of its own: one plan has one")
+        try:
+            check_plan(arm.plan)
+        except PlanError as e:
+            raise PlanError(f"arm {arm.name!r}: {e}") from None
 
 
 def _check_policy(policy: Policy, shadows: Sequence[str]) -> None:
@@ -245,6 +311,8 @@ def _check_route(route: Route, shadows: Sequence[str]) -> None:
             if not weights:
                 raise PlanError("the route 'hash' must have weights")
             _check_weights(weights, "weights of the route", shadows)
+        case Only(candidates=candidates):
+            _check_names(candidates, "the route 'only'", shadows, some=True)
 
 
 def _check_weights(weights: Mapping[str, float], where: str, shadows: Sequence[str]) -> None:

@@ -55,10 +55,19 @@ class Request(msgspec.Struct, frozen=True):
     asked: tuple[Asked, ...]
 
 
+class InExperiment(msgspec.Struct, frozen=True):
+    """Which arm of which experiment, at which step of its ramp."""
+
+    name: str
+    arm: str
+    step: int
+
+
 class Expectation(msgspec.Struct, frozen=True):
     """To the collector: who was asked, and the plan that decides; the batch travels beside it.
 
-    `metrics`: candidate -> quality metrics of its descriptor.
+    `metrics`: candidate -> quality metrics of its descriptor. `experiment`: what all records of the batch are
+    part of, unset for none.
     """
 
     batch_id: str
@@ -70,6 +79,7 @@ class Expectation(msgspec.Struct, frozen=True):
     plan_name: str = ""
     plan_version: int = 0
     metrics: dict[str, dict[str, float]] = {}
+    experiment: InExperiment | msgspec.UnsetType = msgspec.UNSET
 
 
 class AnswerColumn(msgspec.Struct, frozen=True):

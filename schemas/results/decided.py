@@ -83,13 +83,17 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class DecidedStamp:
-    """What holds for a whole block. `deadline_ms` after its creation; `ms` from there to the decision."""
+    """What holds for a whole block. `deadline_ms` after its creation; `ms` from there to the decision.
+
+    `experiments`: name -> arm, and step of the ramp, of each that its records are part of.
+    """
 
     data_type: str
     plan: str
     plan_version: int
     deadline_ms: int
     ms: float
+    experiments: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,10 @@ class CandidateAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decided result read back. `result` holds what all results have; `answers` by order of arrival."""
+    """A decided result read back. `result` holds what all results have; `answers` by order of arrival.
+
+    `experiments`: name -> arm, and step of the ramp.
+    """
 
     result: Scored
     rule: str
@@ -116,6 +123,7 @@ class Decided:
     plan_version: int
     deadline_ms: int
     answers: dict[str, CandidateAnswer]
+    experiments: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
 def write_decided(
@@ -159,9 +167,10 @@ def read_decided(data: bytes) -> Decided:
     try:
         answers = {name: _answer(values) for name, values in found.items()}
         plan = {name: stamp[name] for name in ("rule", "plan", "plan_version", "deadline_ms")}
-    except (TypeError, KeyError) as e:
+        of = {name: (one["arm"], one["step"]) for name, one in stamp.get("experiments", {}).items()}
+    except (TypeError, KeyError, AttributeError) as e:
         raise ValueError(f"not a decided result: {e}") from None
-    return Decided(result, **plan, answers=answers)
+    return Decided(result, **plan, answers=answers, experiments=of)
 
 
 def _answer(values: dict[str, Any]) -> CandidateAnswer:
@@ -174,6 +183,7 @@ def _decisions(
 ) -> list[bytes]:
     """The stamp of each record as far as its scores, without the closing brace; empty where there is none."""
     made_by = {answer.candidate: answer for answer in answers}
+    experiments = {name: {"arm": arm, "step": step} for name, (arm, step) in stamp.experiments.items()}
     found = [b""] * count
     for part in parts:
         winner = made_by.get(part.by)
@@ -188,6 +198,7 @@ def _decisions(
             "plan": stamp.plan,
             "plan_version": stamp.plan_version,
             "deadline_ms": stamp.deadline_ms,
+            **({"experiments": experiments} if experiments else {}),
             **({"reason": part.reason} if part.reason else {}),
         }
         rows = part.rows.tolist()

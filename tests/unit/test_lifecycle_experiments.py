@@ -84,7 +84,7 @@ def test_a_declaration_comes_back():
         ('better = "lower"', 'better = "higher"', "lower is better"),
         ("q = 0.95", "q = 95", "q must lie"),
         ("tolerance = 5.0", "tolerance = -1.0", "tolerance must be"),
-        ("version = 4", 'plan = "p"', "one of model, plan"),
+        ("version = 4", "plan = {}", "one of model, plan"),
         ("share = 0.5", "shares = 0.5", "unknown field"),
         ("share = 0.5", "share = ", "not TOML"),
         ('name = "bought"', 'name = "bought"\nlow = 1.0', "low must be below"),

@@ -22,6 +22,7 @@ from udfs.models.runtimes.base import PartialInput, WantedSignature
 SERVE = "SERVE"
 WITHDRAW = "WITHDRAW"
 DECIDE = "DECIDE"
+EXPERIMENT = "EXPERIMENT"
 
 PLAN_NAME = "plan"
 """The name of a plan that was given none. The data type would be the name of a model that was given none."""
@@ -35,10 +36,10 @@ class Announcement:
     (bytes) are of the artifact, derived from inline data; "" and 0 where a location came without them. Of a
     graph they are what `graph_digest` says. `outputs` pairs a model output with its name in the result.
     `name` is "" only in a withdrawal of whatever model serves the data type. `plan` is the JSON of a plan to
-    DECIDE by, unchecked ("" is the default plan). `batch_dependent`: an answer may depend on the records
-    beside it, or on the calls before. `smoke_rows`: records as JSON
-    objects to try the model with, where made-up ones would not do.
-    `readings` declare how fields that inputs name are read.
+    DECIDE by, unchecked ("" is the default plan), `experiment` an order as JSON, unchecked.
+    `batch_dependent`: an answer may depend on the records beside it, or on the calls before. `smoke_rows`:
+    records as JSON objects to try the model with, where made-up ones would not do. `readings` declare how
+    fields that inputs name are read.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Announcement:
     batch_dependent: bool = False
     smoke_rows: tuple[bytes, ...] = ()
     readings: Readings = ()
+    experiment: str = ""
 
     def wanted(self, fields: Sequence[str] = ()) -> WantedSignature:
         """What a runtime is asked for; `fields` are the data type's record fields from the settings."""
@@ -96,7 +98,8 @@ def parse(data: bytes) -> Announcement:
         raise DescriptorError(f"{about} carries a graph of models; its modeltype is GRAPH then")
     inline, location = content(message, about) if operation == SERVE and not is_graph else (None, None)
     graph = parse_graph(message, about) if operation == SERVE and is_graph else None
-    hashed = message.plan.encode() if operation == DECIDE else inline
+    texts = {DECIDE: message.plan, EXPERIMENT: message.experiment}
+    hashed = texts[operation].encode() if operation in texts else inline
     sha256, size = fingerprint(message, hashed, about)
     if graph is not None and (digest := announced_digest(graph)) is not None:
         sha256, size = sha256 or digest.sha256, size or digest.size
@@ -122,6 +125,7 @@ def parse(data: bytes) -> Announcement:
         batch_dependent=message.batch_dependent,
         smoke_rows=smoke_rows_of(message, about),
         readings=readings_of(message, about),
+        experiment=message.experiment,
     )
 
 
@@ -148,6 +152,7 @@ def build(
     batch_dependent: bool = False,
     smoke_rows: Iterable[bytes] = (),
     readings: Readings = (),
+    experiment: str = "",
 ) -> bytes:
     """Descriptor bytes for a publisher, checked by `parse` before they are handed out.
 
@@ -183,6 +188,7 @@ def build(
             batch_dependent=batch_dependent,
             smoke_rows=smoke_rows,
             record_fields=map(field_message, readings),
+            experiment=experiment,
         )
         for i in inputs:
             message.inputs.add(

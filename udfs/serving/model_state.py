@@ -8,7 +8,7 @@ from collections.abc import Callable
 from schemas.errors import InconclusiveError, ModelError
 from schemas.results.records import EventKind, ModelEvent, ModelToServeStats
 from udfs.models.background_loader import Loaded
-from udfs.models.descriptor import DECIDE, WITHDRAW, Announcement
+from udfs.models.descriptor import DECIDE, EXPERIMENT, WITHDRAW, Announcement
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.model_log import LogEntry, ModelLog
 from udfs.models.quotas import Quotas
@@ -42,8 +42,10 @@ class ModelState:
 
     def publish(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
         """Enter an announcement in the log. `next_load` says what follows from it."""
-        if announced.operation == DECIDE:
-            reason = "this job serves one model a data type; plans are for the speculating job"
+        if announced.operation in (DECIDE, EXPERIMENT):
+            reason = (
+                "this job serves one model a data type; plans and experiments are for the speculating job"
+            )
             return [self._event(EventKind.NOT_APPLICABLE, announced, step="plan", reason=reason)]
         if announced.operation == WITHDRAW:
             self.revision += 1

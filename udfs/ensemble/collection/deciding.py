@@ -65,6 +65,7 @@ class Decider:
             expectation.plan_version,
             expectation.deadline - expectation.created,
             float(now - expectation.created),
+            {one.name: (one.arm, one.step)} if (one := expectation.experiment) else {},
         )
         reported = answers.reported(final=now >= expectation.deadline)
         lines, rows = write_decided(records, stamp, identity_of(batch), parts, reported)

@@ -24,7 +24,7 @@ from udfs.ensemble.execution.job import Job, PendingCall, pending_of
 from udfs.ensemble.execution.served_candidate import Crew, ServedCandidate
 from udfs.ensemble.execution.worker import CallLimits
 from udfs.models.background_loader import BackgroundLoader, Load, LoadBounds, Loaded
-from udfs.models.descriptor import DECIDE, SERVE, Announcement
+from udfs.models.descriptor import DECIDE, EXPERIMENT, SERVE, Announcement
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.quotas import Quotas
 from udfs.serving.model_state import Notice, refused
@@ -116,8 +116,9 @@ class Executor:
         return self._revisions.get(data_type, 0)
 
     def publish(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
-        """Act on an announcement; its data type must have been restored. Plans are none of our business."""
-        if announced.operation == DECIDE:
+        """Act on an announcement; its data type must have been restored. Plans and experiments are
+        none of our business."""
+        if announced.operation in (DECIDE, EXPERIMENT):
             return []
         data_type = announced.data_type
         known = self._candidates[data_type]

@@ -15,12 +15,13 @@ import orjson
 from schemas.codecs.base import Codec
 from schemas.errors import ModelError, PlanError
 from schemas.micro_batch import MicroBatch, in_slices
-from schemas.plans.plan import read_plan, write_plan
+from schemas.plans.plan import read_plan
 from schemas.results.answers import Expectation, Request
 from schemas.results.records import EventKind, ModelEvent
 from udfs.ensemble.routing.candidates import Candidates
-from udfs.ensemble.routing.routing import Routing, asked_by_type
-from udfs.models.descriptor import DECIDE, WITHDRAW, Announcement, parse
+from udfs.ensemble.routing.routing import asked_by_type
+from udfs.ensemble.routing.splitting import Splitting, Way
+from udfs.models.descriptor import DECIDE, EXPERIMENT, WITHDRAW, Announcement, parse
 from udfs.models.quotas import Quotas
 
 
@@ -39,8 +40,7 @@ class Routed:
 @dataclass(slots=True)
 class _DataType:
     candidates: Candidates
-    routing: Routing
-    plan: bytes
+    routing: Splitting
     revision: int = 0
     names: tuple[str, ...] = ()
     types: dict[str, str] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class Router:
             gone = candidates.drop_plan()
             routing = self._routing("")
             sent = [self._event(EventKind.REFUSED, one.announcement(), e) for one in gone]
-        known = self._types[data_type] = _DataType(candidates, routing, write_plan(routing.plan))
+        known = self._types[data_type] = _DataType(candidates, routing)
         known.revision += len(sent)
         _refresh(known)
         return sent
@@ -107,6 +107,8 @@ class Router:
     def publish(self, descriptor: bytes, announced: Announcement) -> list[ModelEvent]:
         """Act on an announcement; its data type must have been restored. Events are about plans only: what
         became of a model is told by its executor."""
+        if announced.operation == EXPERIMENT:
+            return []  # the controller's business, who answers with a plan
         known = self._types[announced.data_type]
         sent = []
         try:
@@ -133,29 +135,32 @@ class Router:
     def route(self, batch: MicroBatch) -> Iterator[Routed]:
         """Decide who is asked about the records of a batch; without candidates, nobody is."""
         known = self._types[batch.data_type]
-        for part in in_slices(batch, self._max_batch):
-            created = self._now()
-            deadline = created + known.routing.plan.deadline_ms
-            asked = known.routing.asked(part, known.names)
-            batch_id, data_type, plan = _batch_id(part), batch.data_type, known.candidates.plan
-            yield Routed(
-                part,
-                {
-                    model_type: Request(batch_id, data_type, created, deadline, some)
-                    for model_type, some in asked_by_type(asked, known.types).items()
-                },
-                Expectation(
-                    batch_id,
-                    data_type,
-                    created,
-                    deadline,
-                    asked,
-                    known.plan,
-                    plan.name if plan else "",
-                    plan.version if plan else 0,
-                    {one.candidate: known.metrics[one.candidate] for one in asked},
-                ),
-            )
+        for some in in_slices(batch, self._max_batch):
+            for part, way in known.routing.parts(some):
+                yield self._routed(known, part, way)
+
+    def _routed(self, known: _DataType, part: MicroBatch, way: Way) -> Routed:
+        created = self._now()
+        deadline = created + way.routing.plan.deadline_ms
+        asked = way.routing.asked(part, known.names)
+        batch_id, data_type, plan = _batch_id(part), part.data_type, known.candidates.plan
+        requests = {
+            model_type: Request(batch_id, data_type, created, deadline, some)
+            for model_type, some in asked_by_type(asked, known.types).items()
+        }
+        expectation = Expectation(
+            batch_id,
+            data_type,
+            created,
+            deadline,
+            asked,
+            way.plan,
+            plan.name if plan else "",
+            plan.version if plan else 0,
+            {one.candidate: known.metrics[one.candidate] for one in asked},
+            way.experiment,
+        )
+        return Routed(part, requests, expectation)
 
     def unreadable(self, descriptor: bytes) -> ModelEvent:
         """The event for bytes on the model stream that are no valid descriptor."""
@@ -173,9 +178,9 @@ class Router:
         known.routing = routing
         return [self._event(EventKind.DECIDES, entry.announcement(), reason=routing.warning)]
 
-    def _routing(self, plan: str) -> Routing:
+    def _routing(self, plan: str) -> Splitting:
         try:
-            return Routing(read_plan(plan), self._codec, self._raw_json)
+            return Splitting(read_plan(plan), self._codec, self._raw_json)
         except ModelError:
             raise
         except Exception as e:  # whatever a plan makes of the code that reads it, it is refused for
@@ -203,7 +208,6 @@ def _refresh(known: _DataType) -> None:
     known.names = tuple(candidates)
     known.types = {name: c.model_type for name, c in candidates.items()}
     known.metrics = {name: dict(c.metrics) for name, c in candidates.items()}
-    known.plan = write_plan(known.routing.plan)
 
 
 def _batch_id(batch: MicroBatch) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from schemas.codecs.base import Codec
 from schemas.micro_batch import MicroBatch
-from schemas.plans.plan import ByHash, ByRule, Plan
+from schemas.plans.plan import ByHash, ByRule, Only, Plan
 from schemas.results.answers import Asked
 from udfs.ensemble.routing.record_fields import RecordFields
 from udfs.ensemble.routing.sticky_hash import draw
@@ -40,6 +40,8 @@ class Routing:
             self.warning = rules.warning
         elif isinstance(plan.route, ByHash):
             self._route = _Sticky(plan.route, codec, raw_json)
+        elif isinstance(plan.route, Only):
+            self._route = _Named(plan.route)
 
     def asked(self, batch: MicroBatch, candidates: Iterable[str]) -> tuple[Asked, ...]:
         """Who is asked, in the order of `candidates`; nobody for a batch without candidates."""
@@ -85,39 +87,58 @@ class _Rules:
         return masks
 
 
+class _Named:
+    def __init__(self, route: Only) -> None:
+        self._candidates = route.candidates
+
+    def __call__(self, batch: MicroBatch, deciding: Sequence[str]) -> Masks:
+        return {name: ~_none(batch) for name in deciding if name in self._candidates}
+
+
 class _Sticky:
     """A record without the entity is drawn by its partition and offset: shares stay, and so does a replay."""
 
     def __init__(self, route: ByHash, codec: Codec, raw_json: bool) -> None:
-        self._weights = route.weights
-        self._entity, self._salt = route.entity, route.salt
-        self._fields = RecordFields(codec, raw_json, [route.entity]) if route.entity else None
+        self._weights, self._salt = route.weights, route.salt
+        self._entities = Entities(route.entity, codec, raw_json) if route.entity else None
 
     def __call__(self, batch: MicroBatch, deciding: Sequence[str]) -> Masks:
         masks = {name: _none(batch) for name in deciding}
         weights = {name: self._weights[name] for name in deciding if name in self._weights}
         if not weights:
             return masks
-        good, entities = self._entities(batch)
+        good, entities = self._drawn_by(batch)
         drawn = draw(entities, weights, self._salt)
         for i, name in enumerate(sorted(weights)):
             masks[name][good[drawn == i]] = True
         return masks
 
-    def _entities(self, batch: MicroBatch) -> tuple[NDArray[np.intp], list[bytes]]:
-        """The rows that can be parsed, as far as that matters, and the entity of each."""
-        if self._fields is None:
+    def _drawn_by(self, batch: MicroBatch) -> tuple[NDArray[np.intp], list[bytes]]:
+        """The rows that can be parsed, as far as that matters, and what each is drawn by."""
+        if self._entities is None:
             keys = batch.keys or [None] * len(batch)
             return np.arange(len(batch)), [
                 _identity(batch, row) if key is None else bytes(key) for row, key in enumerate(keys)
             ]
+        good, entities = self._entities.of(batch)
+        return good, [
+            _identity(batch, row) if entity is None else entity
+            for row, entity in zip(good.tolist(), entities, strict=True)
+        ]
+
+
+class Entities:
+    """Reads the entity of each record from the field `name`."""
+
+    def __init__(self, name: str, codec: Codec, raw_json: bool) -> None:
+        self._name, self._fields = name, RecordFields(codec, raw_json, [name])
+
+    def of(self, batch: MicroBatch) -> tuple[NDArray[np.intp], list[bytes | None]]:
+        """The rows that can be parsed, and the entity of each, None where it has none."""
         records = self._fields.read(batch.payloads)
         good = [row for row, record in enumerate(records) if record is not None]
-        values = [(records[row] or {}).get(self._entity) for row in good]
-        return np.array(good, dtype=np.intp), [
-            _identity(batch, row) if value is None else _text(value)
-            for row, value in zip(good, values, strict=True)
-        ]
+        values = [(records[row] or {}).get(self._name) for row in good]
+        return np.array(good, dtype=np.intp), [None if value is None else _text(value) for value in values]
 
 
 def asked_by_type(asked: Sequence[Asked], model_types: Mapping[str, str]) -> dict[str, tuple[Asked, ...]]:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 import tomllib
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 
 from schemas.errors import ExperimentError
+from schemas.plans.plan import DEFAULT_DEADLINE_MS, Plan
 
 
 class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an entity gets: one of a model's version, a plan by name, and a candidate that only shadows."""
+    """What an entity gets: one of a model (a candidate by its name), a plan, and a candidate that only
+    shadows.
+
+    `version`: of the model, which must be the one that scores; 0: whichever does. A `shadow` is asked beside
+    the plan of the control, which decides.
+    """
 
     model: str = ""
     version: int = 0
-    plan: str = ""
+    plan: Plan | None = None
     shadow: str = ""
 
 
@@ -43,6 +50,8 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `share`: the treatment's share of entities at the end of the `ramp`, whose steps are parts of it. A step
     is passed after `step_entities` entities of the treatment without evidence of harm. `alpha`: the
     probability of any wrong decision: a rollback of what is not worse, or a promotion of what is not better.
+    A metric without bounds is not judged before `burn_in` entities an arm.
+    `deadline_ms`: of arms that are a model. `end`: it is rolled back then, where nothing was decided before.
     `smallest`: the difference of the primary metric that matters: with `promote_if_not_worse` a treatment is
     promoted as soon as it is known not to be worse by more than it, without only once it is known to be
     better. What is neither after `most_entities` is rolled back.
@@ -66,11 +75,15 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     most_entities: int = 100_000
     promote_if_not_worse: bool = False
     attribution_ms: int = 3_600_000
+    deadline_ms: int = DEFAULT_DEADLINE_MS
+    end: datetime | None = None
 
     def __post_init__(self) -> None:
         for name in ("name", "data_type", "entity"):
             if not getattr(self, name):
                 raise ExperimentError(f"an experiment needs its {name}")
+        if self.end is not None and self.end.tzinfo is None:
+            raise ExperimentError(f"{self.name}: end needs a time zone, as in 2026-12-01T00:00:00Z")
         self._check_arms()
         for what, value in (("share", self.share), ("alpha", self.alpha)):
             if not 0 < value < 1:
@@ -100,10 +113,14 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.control == self.treatment:
             raise ExperimentError(f"{self.name}: control and treatment are the same arm")
         for title, arm in self.arms.items():
-            if sum(map(bool, (arm.model, arm.plan, arm.shadow))) != 1:
+            if sum(map(bool, (arm.model, arm.plan is not None, arm.shadow))) != 1:
                 raise ExperimentError(f"{self.name}: arm {title!r} must have one of model, plan and shadow")
             if arm.version < 0 or (arm.version and not arm.model):
                 raise ExperimentError(f"{self.name}: arm {title!r} has a version that belongs to no model")
+            if arm.plan is not None and arm.plan.experiment:
+                raise ExperimentError(f"{self.name}: the plan of arm {title!r} has an experiment of its own")
+        if self.arms[self.control].shadow:
+            raise ExperimentError(f"{self.name}: the control decides for its records, so it is no shadow")
 
     @property
     def own_salt(self) -> str:
