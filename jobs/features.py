@@ -13,9 +13,9 @@ from jobs.feature_stores import add_stores, check_stores
 from jobs.running import run
 from jobs.settings.features import FeatureSettings
 from jobs.wiring import add_sinks, connection, folder_reading
+from operators.event_watermark import timed_events
 from operators.features.decode_events import DecodeEvents
 from operators.features.decode_references import DecodeReferences
-from operators.features.event_watermark import timed_events
 from operators.features.feature_rows import EVENT_BLOCK, FEATURE_BLOCK, events_tag, progress_tag
 from operators.features.view_operator import ViewOperator
 from operators.flink_internals import keyed_by_first

@@ -8,7 +8,8 @@ from typing import Any
 
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 
-from operators.features.feature_rows import event_row, events_tag, progress_tag, watermark_row
+from operators.event_watermark import watermark_row
+from operators.features.feature_rows import event_row, events_tag, progress_tag
 from operators.flink_internals import current_key, instance_of
 from operators.rows import to_rows
 from operators.ticks import END_OF_INPUT, Ticks

@@ -13,12 +13,12 @@ from pyflink.common import Row
 from pyflink.common.typeinfo import Types
 from pyflink.datastream.output_tag import OutputTag
 
+from operators.event_watermark import TIMED_BLOCK, timed_row
 from operators.rows import BYTES
 from schemas.features.feature_block import FeatureBlock, from_bytes, to_bytes
 
-_EVENTS = Types.ROW_NAMED(["watermark_ms", "events"], [Types.LONG(), BYTES])
-EVENT_BLOCK = Types.ROW_NAMED(["key", "value"], [Types.STRING(), _EVENTS])
-"""Key: `VIEW/SHARD`. `events` is null in rows that only say how far the source has been read."""
+EVENT_BLOCK = TIMED_BLOCK
+"""Key: `VIEW/SHARD`."""
 
 FEATURE_BLOCK = Types.ROW_NAMED(["view", "settled", "rows"], [Types.STRING(), Types.BOOLEAN(), BYTES])
 
@@ -38,11 +38,7 @@ def progress_tag(source: str) -> OutputTag:
 
 
 def event_row(view: str, shard: int, watermark: int, events: pa.RecordBatch) -> Row:
-    return Row(f"{view}/{shard}", Row(watermark, to_bytes(events)))
-
-
-def watermark_row(watermark: int, key: str = "") -> Row:
-    return Row(key, Row(watermark, None))
+    return timed_row(f"{view}/{shard}", watermark, to_bytes(events))
 
 
 def events_of(value: Any) -> pa.RecordBatch:

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from schemas.features.declarations import Source, duration_ms
+from schemas.features.declarations import duration_ms
+
+
+class Disorder(Protocol):
+    """How a stream may be out of order, as durations such as "5 s"; a declared source is one."""
+
+    @property
+    def out_of_orderness(self) -> str: ...
+
+    @property
+    def idle(self) -> str: ...
 
 
 @dataclass(slots=True)
@@ -26,7 +36,7 @@ class Progress:
     backpressure or a pause, has not heard that a partition was silent.
     """
 
-    def __init__(self, source: Source, expected: int | None, now: int, step_ms: int = 1000) -> None:
+    def __init__(self, source: Disorder, expected: int | None, now: int, step_ms: int = 1000) -> None:
         self._lag = duration_ms(source.out_of_orderness) + 1
         self._idle = duration_ms(source.idle)
         self._expected = expected

@@ -1,18 +1,33 @@
-"""The watermark that travels with blocks, as Flink's own."""
+"""The watermark that travels with blocks, as Flink's own, and the rows that it travels in."""
 
 from __future__ import annotations
 
+from pyflink.common import Row
+from pyflink.common.typeinfo import Types
 from pyflink.datastream import DataStream
 from pyflink.table import Schema, StreamTableEnvironment, Table
 
-from operators.features.feature_rows import EVENT_BLOCK
+from operators.rows import BYTES
+
+_EVENTS = Types.ROW_NAMED(["watermark_ms", "events"], [Types.LONG(), BYTES])
+TIMED_BLOCK = Types.ROW_NAMED(["key", "value"], [Types.STRING(), _EVENTS])
+"""A key and a block of something. `events` is null in rows that only say how far a source has been read."""
 
 _IDLE = "table.exec.source.idle-timeout"
 
 
+def timed_row(key: str, watermark: int, events: bytes) -> Row:
+    """`watermark`: what was told before these events, epoch milliseconds."""
+    return Row(key, Row(watermark, events))
+
+
+def watermark_row(watermark: int, key: str = "") -> Row:
+    return Row(key, Row(watermark, None))
+
+
 def _stream_of(tables: StreamTableEnvironment, table: Table, uid: str) -> DataStream:
     """The rows of `table`; the step between the two worlds gets `uid`, which PyFlink offers no way to set."""
-    stream = tables.to_append_stream(table, EVENT_BLOCK)
+    stream = tables.to_append_stream(table, TIMED_BLOCK)
     stream._j_data_stream.getTransformation().setUid(uid)
     return stream
 
@@ -20,7 +35,7 @@ def _stream_of(tables: StreamTableEnvironment, table: Table, uid: str) -> DataSt
 def timed_events(
     tables: StreamTableEnvironment, events: DataStream, name: str, always: bool = False
 ) -> DataStream:
-    """Rows of EVENT_BLOCK behind watermarks from their `watermark_ms`, all in the JVM.
+    """Rows of TIMED_BLOCK behind watermarks from their `watermark_ms`, all in the JVM.
 
     Rows without events have done their work then, and end here. A row's watermark follows the row. `always`:
     the stream holds others back however long it is silent.
