@@ -18,7 +18,9 @@ def main() -> None:
     chosen = parser.parse_args()
 
     def announce(broker: KafkaBroker) -> None:
-        broker.create_topics(*OUTPUTS[:-1])
+        # models that were published long ago still serve
+        broker.create_topics(OUTPUTS[0], config={"retention.ms": "-1"})
+        broker.create_topics(*OUTPUTS[1:-1])
         broker.create_topics(OUTPUTS[-1], config={"cleanup.policy": "compact"})
         broker.create_topics(*chosen.topics, partitions=4)
         print(f"Kafka: {broker.bootstrap}, topics {', '.join([*chosen.topics, *OUTPUTS])}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from jobs.settings.serve import JobSettings, ServeSettings
 from jobs.settings.streams import Broker, Folder, Kafka
 from operators.environment import checkpoint_folder
 from operators.kafka import KafkaConnection
-from operators.kafka_check import check_topics
+from operators.kafka_check import check_topics, forgets, keep
 from operators.key_groups import KeyGroups
 from operators.rows import DEAD_LETTERS, MODEL_EVENTS, MODEL_STATS, OUTPUTS
 from operators.serving.scorer import Scorer
@@ -22,6 +23,7 @@ from operators.sources.folder import FolderReading, folder_records
 from operators.sources.gathering import DataTypes, micro_batches
 from operators.sources.kafka import Reading, kafka_records
 from operators.sources.models import PublishedModels
+from schemas.errors import SourceError
 from udfs.io.delivery import Delivery
 from udfs.io.gathering import Gathering
 from udfs.models.model_store import StoreSpec
@@ -106,9 +108,29 @@ def add_sinks(
 
 
 def check_streams(settings: JobSettings) -> None:
-    """Raises `SourceError` where the broker or a topic is missing."""
+    """Raises `SourceError` where the broker or a topic is missing, or the topic of models forgets them."""
     if settings.kafka is not None and settings.kafka.check:
         check_topics(connection(settings.kafka), _topics(settings.kafka))
+        _check_models(settings.kafka)
+
+
+def _check_models(kafka: Kafka) -> None:
+    """A job without a savepoint serves what the topic of models still has, and Kafka's default is a week."""
+    bounds = forgets(connection(kafka), kafka.models)
+    if not bounds:
+        return
+    if kafka.models_kept == "set":
+        keep(connection(kafka), kafka.models)
+        return
+    said = " and ".join(f"{name} {value}" for name, value in bounds.items())
+    sentence = (
+        f"the topic {kafka.models} (kafka.models) forgets its messages by {said}: a job that is started anew "
+        "would lack models published before; set retention.ms and retention.bytes to -1, or "
+        "kafka.models_kept to set"
+    )
+    if kafka.models_kept == "refuse":
+        raise SourceError(sentence)
+    print(f"warning: {sentence}", file=sys.stderr)
 
 
 def _topics(kafka: Kafka) -> dict[str, str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from millrace import folder_stream, kafka_stream
 from schemas.errors import SettingsError
+from udfs.models.descriptor import parse
+from udfs.models.stream_key import stream_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ class ModelStream:
         partition, offset = kafka_stream.send(
             self.bootstrap,
             self.topic,
-            key=data_type.encode(),
+            key=stream_key(parse(descriptor)),
+            beside=data_type.encode(),
             value=descriptor,
             client=self.client,
             timeout_s=self.timeout_s,

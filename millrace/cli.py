@@ -18,6 +18,7 @@ from millrace.models import models
 from millrace.plan import plan
 from millrace.profile import profile
 from millrace.publish import publish
+from millrace.replay_dead_letters import replay_dead_letters
 from millrace.replay_policy import replay_policy
 from millrace.score import score
 from millrace.serve_requests import serve_requests
@@ -95,6 +96,7 @@ app.command("plan")(plan)
 app.command("models")(models)
 app.command("tail")(tail)
 app.command("replay-policy")(replay_policy)
+app.command("replay-dead-letters")(replay_dead_letters)
 app.command("check-consistency")(check_consistency)
 app.command("history")(history)
 app.command("serve-requests")(serve_requests)

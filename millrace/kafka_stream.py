@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,24 @@ from schemas.errors import SourceError
 if TYPE_CHECKING:
     from confluent_kafka import Consumer
 
-_quiet = logging.getLogger("millrace.kafka")
-_quiet.addHandler(logging.NullHandler())  # what matters is raised, as one sentence
-_quiet.propagate = False
+quiet = logging.getLogger("millrace.kafka")
+quiet.addHandler(logging.NullHandler())  # what matters is raised, as one sentence
+quiet.propagate = False
 
 
 def send(
-    bootstrap: str, topic: str, *, key: bytes, value: bytes, client: Mapping[str, str], timeout_s: float
+    bootstrap: str,
+    topic: str,
+    *,
+    key: bytes,
+    beside: bytes,
+    value: bytes,
+    client: Mapping[str, str],
+    timeout_s: float,
 ) -> tuple[int, int]:
     """Send one message and wait until all in-sync replicas have it; `(partition, offset)`.
+
+    Messages with the same `beside` go to one partition, in their order, whatever their keys.
 
     Raises `SourceError` where that is not confirmed within `timeout_s`.
     """
@@ -35,15 +45,19 @@ def send(
         "enable.idempotence": True,
         "message.timeout.ms": int(timeout_s * 1000),
         "error_cb": lambda e: troubles.append(e.str()),
-        "logger": _quiet,
+        "logger": quiet,
         **client,
     }
     try:
         producer = Producer(settings)
-        producer.produce(topic, value, key, on_delivery=lambda e, m: reports.append((e, m)))
+        found = producer.list_topics(topic, timeout_s).topics[topic]
+        if found.error is not None:
+            raise SourceError(f"the message was not delivered to {topic} at {bootstrap}: {found.error.str()}")
+        partition = zlib.crc32(beside) % len(found.partitions)
+        producer.produce(topic, value, key, partition, on_delivery=lambda e, m: reports.append((e, m)))
         producer.flush(timeout_s + 1)
     except (KafkaException, BufferError, ValueError, TypeError) as e:
-        raise SourceError(f"the message could not be sent to {topic} at {bootstrap}: {_text(e)}") from e
+        raise SourceError(f"the message was not delivered to {topic} at {bootstrap}: {_text(e)}") from e
     error, message = reports[0] if reports else (None, None)
     if message is None or error is not None:
         reason = error.str() if error is not None else f"no answer within {timeout_s:g} s"
@@ -125,7 +139,7 @@ def _consumer(
         "enable.partition.eof": True,
         "isolation.level": "read_committed",
         "error_cb": lambda e: None,
-        "logger": _quiet,
+        "logger": quiet,
         **client,
     }
     try:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from operators.kafka import KafkaConnection
 from schemas.errors import SourceError
@@ -14,6 +14,8 @@ from schemas.errors import SourceError
 _quiet = logging.getLogger("millrace.kafka")
 _quiet.addHandler(logging.NullHandler())  # what matters is raised, as one sentence
 _quiet.propagate = False
+
+_BOUNDS = ("retention.ms", "retention.bytes")
 
 
 def check_topics(connection: KafkaConnection, topics: Mapping[str, str], timeout_s: float = 15) -> None:
@@ -39,6 +41,35 @@ def check_topics(connection: KafkaConnection, topics: Mapping[str, str], timeout
             f"the broker at {connection.bootstrap} has no topic {', '.join(missing)}; create it, or correct "
             "the setting"
         )
+
+
+def forgets(connection: KafkaConnection, topic: str, timeout_s: float = 15) -> dict[str, str]:
+    """The settings by which the broker deletes old messages of the topic, whatever their keys; empty where it
+    keeps the newest of each key, or does not tell."""
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    try:
+        admin = AdminClient({"bootstrap.servers": connection.bootstrap, **connection.client}, logger=_quiet)
+        found = admin.describe_configs([resource], request_timeout=timeout_s)[resource].result()
+    except (KafkaException, ValueError, TypeError):
+        return {}
+    said = {name: found[name].value or "" for name in ("cleanup.policy", *_BOUNDS) if name in found}
+    if "delete" not in said.get("cleanup.policy", ""):
+        return {}
+    return {name: said[name] for name in _BOUNDS if said.get(name, "-1") != "-1"}
+
+
+def keep(connection: KafkaConnection, topic: str, timeout_s: float = 15) -> None:
+    """Have the broker keep all messages of the topic. Raises `SourceError` where it does not."""
+    entries = [ConfigEntry(name, "-1", incremental_operation=AlterConfigOpType.SET) for name in _BOUNDS]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+    try:
+        admin = AdminClient({"bootstrap.servers": connection.bootstrap, **connection.client}, logger=_quiet)
+        admin.incremental_alter_configs([resource], request_timeout=timeout_s)[resource].result()
+    except (KafkaException, ValueError, TypeError) as e:
+        raise SourceError(
+            f"the broker at {connection.bootstrap} does not let the retention of {topic} be set ({e}); set "
+            f"{' and '.join(_BOUNDS)} to -1 yourself, or kafka.models_kept to warn"
+        ) from None
 
 
 def partitions(connection: KafkaConnection, topics: Iterable[str], timeout_s: float = 15) -> dict[str, int]:

@@ -46,7 +46,8 @@ class Streams:
         self._logs = tempfile.TemporaryDirectory(prefix="millrace-flink-")
         large = {"max.message.bytes": str(1 << 24)}
         broker.create_topics(*map(self.topic, records), partitions=partitions, config=large)
-        broker.create_topics(self.topic("models"), *map(self.topic, OUTPUTS))
+        broker.create_topics(self.topic("models"), config={"retention.ms": "-1"})
+        broker.create_topics(*map(self.topic, OUTPUTS))
         self.producer = Producer(
             {"bootstrap.servers": broker.bootstrap, "linger.ms": 5, "message.max.bytes": 1 << 24}
         )

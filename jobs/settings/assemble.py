@@ -47,4 +47,6 @@ class AssembleSettings(RunSettings):
     def _one_kind_of_stream(self) -> Self:
         if (self.kafka is None) == (self.folder is None):
             raise ValueError("give either kafka (kafka.bootstrap) or folder (folder.root)")
+        if self.kafka is not None:
+            self.kafka.check_own(self.name, type(self).model_fields["name"].default)
         return self

@@ -50,6 +50,8 @@ class JobSettings(RunSettings):
             raise ValueError("give either kafka (kafka.bootstrap and kafka.records) or folder (folder.root)")
         if self.kafka is not None and not self.kafka.records:
             raise ValueError("kafka.records is empty: name at least one topic and its data type")
+        if self.kafka is not None:
+            self.kafka.check_own(self.name, type(self).model_fields["name"].default)
         return self
 
     @property

@@ -35,6 +35,14 @@ class Transactions(BaseModel):
     transaction_prefix: str = Field("", description="unique to the job; empty: the job's name")
     transaction_timeout_seconds: int = Field(600, description="must cover the longest outage")
 
+    def check_own(self, job: str, default: str) -> None:
+        """Raises `ValueError` where any other job without a name would have the same transactions."""
+        if self.exactly_once and not self.transaction_prefix and job == default:
+            raise ValueError(
+                f"exactly_once needs transactions of the job's own, and {job!r} is the name of any job that was "
+                "given none: give name, or kafka.transaction_prefix"
+            )
+
     def delivery(self, job: str) -> Delivery:
         """`job`: its name."""
         prefix = self.transaction_prefix or job
@@ -47,6 +55,10 @@ class Kafka(Broker, Transactions):
     records: dict[str, str] = Field(description="topic of records -> data type of its records")
     data_type_header: str = Field("", description="name of a record header that holds the data type instead")
     models: str = Field("models", description="topic of model descriptors")
+    models_kept: Literal["warn", "refuse", "set"] = Field(
+        "warn",
+        description="where that topic forgets what is old: say so, do not start, or set retention",
+    )
     results: str = Field("results", description="topic of results")
     dead_letters: str = Field("dead-letters", description="topic of records that cannot be scored")
     model_events: str = Field("model-events", description="topic of what became of announced models")

@@ -16,6 +16,7 @@ def dead_letter(batch: MicroBatch, bad: BadRecord) -> DeadLetter:
     key = batch.keys[row] if batch.keys else None
     headers = batch.headers[row] if batch.headers else ()
     deleted = row in batch.null_payloads
+    size = 0 if deleted else len(batch.payloads[row])
     return DeadLetter(
         data_type=batch.data_type,
         source=batch.source,
@@ -25,9 +26,10 @@ def dead_letter(batch: MicroBatch, bad: BadRecord) -> DeadLetter:
         code=Code.DELETED.value if deleted else bad.code,
         reason="the record has no payload: it deletes its key" if deleted else bad.reason[:NAME_LIMIT],
         raw=None if deleted else _base64(batch.payloads[row][:RAW_LIMIT]),
-        size=0 if deleted else len(batch.payloads[row]),
+        size=size,
         key=None if key is None else _base64(key),
         headers=[(name, None if value is None else _base64(value)) for name, value in headers],
+        cut=["raw"] if size > RAW_LIMIT else [],
     )
 
 

@@ -56,7 +56,9 @@ class DeadLetter:
     `size` is the record's length in bytes. Of a record above `RAW_LIMIT`, `raw` holds the beginning: a
     message that the broker refuses would stop the job. The whole record is where its identity says. `raw` is
     None for a record without payload (a deletion); `headers` are pairs in the order in which they came, with
-    a null value as None; `event_time` is None where the record has none.
+    a null value as None; `event_time` is None where the record has none. `cut` names the fields of which a
+    part was left out. `columns`: `raw` is not what came in but the event's columns as JSON, as one
+    view tells of it; others may have taken the event.
     """
 
     data_type: str
@@ -70,6 +72,8 @@ class DeadLetter:
     size: int
     key: str | None = None
     headers: list[tuple[str, str | None]] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
+    columns: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +189,16 @@ def _cut(record: Any) -> Any:
     if sum(sizes) > len(texts[longest]):
         at = sizes.index(max(sizes))
         many = sizes[at] * 2 < sum(sizes)
-        return replace(
-            record, headers=headers[: len(headers) // 2] if many else [*headers[:at], *headers[at + 1 :]]
-        )
+        kept = headers[: len(headers) // 2] if many else [*headers[:at], *headers[at + 1 :]]
+        return replace(record, headers=kept, cut=_and(record.cut, "headers"))
     text = texts[longest]
     # base64 in fours, so that what is left can be read
-    return replace(record, **{longest: text[: len(text) // 8 * 4]})
+    shorter = replace(record, **{longest: text[: len(text) // 8 * 4]})
+    return replace(shorter, cut=_and(record.cut, longest)) if isinstance(record, DeadLetter) else shorter
+
+
+def _and(names: list[str], name: str) -> list[str]:
+    return names if name in names else [*names, name]
 
 
 def decode(kind: type[T], data: bytes) -> T:

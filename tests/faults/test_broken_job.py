@@ -11,6 +11,8 @@ import pytest
 
 from devservices.kafka import KafkaBroker
 from devservices.process import ROOT, free_port
+from operators.kafka import KafkaConnection
+from operators.kafka_check import forgets, keep
 from tests.streams import Streams
 
 
@@ -48,6 +50,21 @@ def test_a_missing_topic_of_records_is_named(kafka: KafkaBroker) -> None:
     streams = Streams(kafka)
     wrong = '{"no-such-records": "wine"}'
     assert_says(run(*streams.arguments(kafka__records=wrong)), "no-such-records", "records")
+
+
+def test_a_topic_of_models_that_forgets_them_is_told_refused_or_mended(kafka: KafkaBroker) -> None:
+    streams = Streams(kafka)
+    week = f"{streams.prefix}-models-of-a-week"
+    kafka.create_topics(week)
+    missing = streams.arguments(kafka__models=week, kafka__models_kept="refuse")
+    assert_says(run(*missing), week, "retention.ms 604800000", "kafka.models_kept")
+    at = KafkaConnection(kafka.bootstrap)
+    keep(at, week)
+    assert forgets(at, week) == {}
+    compacted = f"{streams.prefix}-compacted"
+    kafka.create_topics(compacted, config={"cleanup.policy": "compact"})
+    assert forgets(at, compacted) == {}
+    assert forgets(KafkaConnection(f"127.0.0.1:{free_port()}"), week, 1) == {}
 
 
 def test_a_codec_that_cannot_be_built_ends_the_job(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def nobody():
 
 
 def _send(broker, key, value):
-    return kafka_stream.send(broker, "models", key=key, value=value, client={}, timeout_s=10)
+    return kafka_stream.send(broker, "models", key=key, beside=b"a", value=value, client={}, timeout_s=10)
 
 
 def test_what_is_sent_is_confirmed_and_read_to_the_end(broker):
@@ -48,23 +48,24 @@ def test_following_goes_on_with_what_comes_later(broker):
 
 def test_nobody_there_is_said_within_the_time_out(nobody):
     with pytest.raises(SourceError, match="not delivered to models"):
-        kafka_stream.send(nobody, "models", key=b"a", value=b"1", client={}, timeout_s=1)
+        kafka_stream.send(nobody, "models", key=b"a", beside=b"a", value=b"1", client={}, timeout_s=1)
     with pytest.raises(SourceError, match="could not be read"):
         list(kafka_stream.to_end(nobody, "models", {}, 1))
 
 
 def test_a_setting_that_the_client_does_not_know_is_named(nobody):
     with pytest.raises(SourceError, match=r"no\.such\.setting"):
-        kafka_stream.send(nobody, "t", key=b"a", value=b"1", client={"no.such.setting": "1"}, timeout_s=1)
+        unknown = {"no.such.setting": "1"}
+        kafka_stream.send(nobody, "t", key=b"a", beside=b"a", value=b"1", client=unknown, timeout_s=1)
 
 
-def test_the_command_withdraws_through_kafka_with_the_type_as_key(broker):
+def test_the_command_withdraws_through_kafka_under_a_key_of_its_own(broker):
     done = CliRunner().invoke(
         app, ["withdraw", "wine", "--name", "forest"], env={"MILLRACE_BOOTSTRAP": broker}
     )
     assert done.exit_code == 0, done.output
     ((key, value),) = kafka_stream.to_end(broker, "models", {}, 10)
-    assert key == b"wine"
+    assert key == b"wine/WITHDRAW/forest"
     assert (parse(value).operation, parse(value).name) == (WITHDRAW, "forest")
 
 

@@ -56,6 +56,7 @@ def test_a_long_text_of_a_dead_letter_is_cut(name: str, text: str):
     assert (read.partition, read.offset, read.size, read.code) == (0, 7, 2, "unparsable")
     kept = {"reason": "no", "data_type": "t", "source": "topic", "raw": "bm8="}
     assert all(getattr(read, other) == value for other, value in kept.items() if other != name)
+    assert read.cut == [name]
 
 
 @pytest.mark.parametrize("text", LONG.values(), ids=LONG)
@@ -70,7 +71,7 @@ def test_a_long_text_of_a_dead_letter_is_cut(name: str, text: str):
 )
 def test_long_headers_of_a_dead_letter_go(headers: Any, text: str):
     read = fits(letter(headers=headers(text)))
-    assert (read.raw, read.reason) == ("bm8=", "no")
+    assert (read.raw, read.reason, read.cut) == ("bm8=", "no", ["headers"])
 
 
 def test_headers_that_fit_stay_beside_one_that_does_not():

@@ -95,6 +95,7 @@ KAFKA = ["--kafka.bootstrap", "b:1", "--kafka.records", '{"t": "wine"}']
         ([], "give either kafka"),
         ([*KAFKA, "--folder.root", "/x"], "give either kafka"),
         (["--kafka.bootstrap", "b:1", "--kafka.records", "{}"], "kafka.records is empty"),
+        ([*KAFKA, "--kafka.exactly-once", "true"], "give name, or kafka.transaction_prefix"),
         (["--folder.root", "/x", "--batch.min-ms", "0"], "batch.*min_ms"),
         (["--folder.root", "/x", "--mode", "fork"], "mode"),
         (["--folder.root", "/x", "--config"], "--config needs"),
@@ -105,6 +106,14 @@ def test_contradictions_are_one_sentence(arguments: list[str], says: str):
     with pytest.raises(SettingsError, match=says) as caught:
         read_settings(arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "more", [["--name", "mine"], ["--kafka.transaction-prefix", "mine"], ["--kafka.exactly-once", "false"]]
+)
+def test_transactions_are_the_jobs_own_where_it_has_a_name(more: list[str]):
+    settings = read_settings([*KAFKA, "--kafka.exactly-once", "true", *more])
+    assert settings.kafka.delivery(settings.name).prefix in ("mine", "millrace-serve")
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def refused_letters(
             reason=f"view {view.id}: {what.format(one.event_id)}: {_why(one, view)}",
             raw=base64.b64encode(raw[:RAW_LIMIT]).decode(),
             size=len(raw),
+            columns=True,
         )
 
 

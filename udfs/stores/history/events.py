@@ -122,4 +122,5 @@ class HistoryReader:
             reason=bad.reason,
             raw=base64.b64encode(raw[:RAW_LIMIT]).decode(),
             size=len(raw),
+            columns=True,
         )

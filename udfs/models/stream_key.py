@@ -1,0 +1,17 @@
+"""The key of a message on the model stream."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from udfs.models.descriptor import Announcement
+
+
+def stream_key(published: Announcement) -> bytes:
+    """`DATA_TYPE/OPERATION/NAME`, so that compaction keeps the newest message of each name and kind.
+
+    A withdrawal has a key of its own: under its model's it would be gone once the model is published again,
+    and with it what it says of a plan of the same name. A `/` within a name is written as %2F.
+    """
+    parts = (published.data_type, published.operation, published.name)
+    return "/".join(quote(part, safe="") for part in parts).encode()
