@@ -39,7 +39,7 @@ class Transactions(BaseModel):
         """Raises `ValueError` where any other job without a name would have the same transactions."""
         if self.exactly_once and not self.transaction_prefix and job == default:
             raise ValueError(
-                f"exactly_once needs transactions of the job's own, and {job!r} is the name of any job that was "
+                f"exactly_once needs transactions of the job's own, and {job!r} names any job that was "
                 "given none: give name, or kafka.transaction_prefix"
             )
 
