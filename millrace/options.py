@@ -112,6 +112,15 @@ ToFolder = Annotated[
 ]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds until Kafka must have answered.")]
 
+RegistryUrl = Annotated[
+    str,
+    typer.Option(
+        "--registry",
+        envvar="MILLRACE_REGISTRY",
+        help="The registry: sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE.",
+    ),
+]
+
 INLINE_LIMIT = 900_000
 """Bytes of content up to which a model travels inside its descriptor (Kafka's own limit is 1 MB)."""
 

@@ -21,6 +21,7 @@ from millrace.options import (
     ModelType,
     Name,
     Outputs,
+    RegistryUrl,
     Signature,
     Smoke,
     Timeout,
@@ -62,7 +63,39 @@ def publish(
     constants: Constants = None,
     outputs: Outputs = None,
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", help="NAME=NUMBER as measured, e.g. accuracy=0.6.")
+        list[str] | None,
+        typer.Option(
+            "--metric", help="NAME=NUMBER[@DATA SET] as measured, e.g. accuracy=0.6@holdout; repeat."
+        ),
+    ] = None,
+    registry: RegistryUrl = "",
+    publisher: Annotated[
+        str,
+        typer.Option(
+            "--publisher", envvar="MILLRACE_PUBLISHER", help="For the registry; by default the user."
+        ),
+    ] = "",
+    code_version: Annotated[
+        str,
+        typer.Option(
+            "--code-version",
+            envvar="MILLRACE_CODE_VERSION",
+            help="For the registry: of the code that trained the model.",
+        ),
+    ] = "",
+    training_set: Annotated[
+        str, typer.Option("--training-set", help="For the registry: the file, folder or bucket trained on.")
+    ] = "",
+    view: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--view",
+            help="For the registry: NAME_vVERSION of a view in the training set; by default those that "
+            "`millrace features model` says; repeat.",
+        ),
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", help="For the registry: KEY=VALUE; repeat.")
     ] = None,
     signature: Signature = "",
     smoke: Smoke = None,
@@ -89,6 +122,7 @@ def publish(
     from millrace.inputs_file import read_inputs  # noqa: PLC0415
     from millrace.smoke_file import smoke_rows  # noqa: PLC0415
     from millrace.values import (  # noqa: PLC0415
+        one_each,
         parse_fields,
         parse_inputs,
         parse_metrics,
@@ -102,6 +136,15 @@ def publish(
     fields, given, wanted = parse_fields(field), parse_inputs(inputs), parse_outputs(outputs)
     said = read_inputs(inputs_file)
     given = (*with_constants(given, constants), *said.inputs)
+    registration = None
+    if registry:
+        from millrace.registering import Provenance, Registration  # noqa: PLC0415
+
+        tags = parse_pairs(tag, "--tag")
+        known = Provenance(publisher, code_version, training_set, tuple(view or ()), metrics, tags)
+        registration = Registration(registry, known)
+    elif training_set or tag or view:
+        raise typer.BadParameter("what is for the registry needs --registry", param_hint="--registry")
     from millrace.publishing import ModelStream, S3Options, publish_model  # noqa: PLC0415
     from millrace.render import print_checked  # noqa: PLC0415
 
@@ -117,7 +160,7 @@ def publish(
         inputs=given,
         readings=said.readings,
         outputs=wanted,
-        metrics=metrics,
+        metrics=one_each(metrics),
         signature=signature,
         force=force,
         smoke_rows=smoke_rows(smoke),
@@ -131,3 +174,6 @@ def publish(
     for location in published.uploaded:
         typer.echo(f"Content: {location} (a root of it must be among the job's allowed roots)")
     typer.echo(f"Published: {published.place}")
+    if registration is not None:
+        registration.enter(published)
+        typer.echo(f"Registered: {published.checked.stamp.name} version {published.version}")

@@ -27,12 +27,14 @@ __all__ = ["INLINE_LIMIT", "ModelStream", "PartialInput", "Published", "S3Option
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What was published: how the check went, the version, where the descriptor is, and what was uploaded."""
+    """What was published: how the check went, the version, where the descriptor is, what was uploaded, and
+    the descriptor."""
 
     checked: Checked
     version: int
     place: str
     uploaded: tuple[str, ...]
+    descriptor: bytes
 
 
 def publish_model(
@@ -121,4 +123,4 @@ def publish_model(
             batch_dependent=batch_dependent,
         )
         where = stream.send(model.data_type, model.name, version, created_ms, descriptor)
-    return Published(checked, version, where, placed.uploaded)
+    return Published(checked, version, where, placed.uploaded, descriptor)

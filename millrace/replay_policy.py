@@ -152,7 +152,7 @@ def _metrics(values: list[str] | None) -> dict[str, dict[str, float]]:
     from millrace.values import parse_metrics  # noqa: PLC0415
 
     metrics: dict[str, dict[str, float]] = {}
-    for key, value in parse_metrics(values).items():
+    for (key, _), value in parse_metrics(values).items():
         candidate, colon, name = key.rpartition(":")
         if not colon:
             raise typer.BadParameter(f"{key}={value} is not CANDIDATE:NAME=VALUE", param_hint="--metric")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import typer
 
@@ -87,17 +87,29 @@ def parse_outputs(values: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
     return tuple((name, alias or name) for name, _, alias in pairs)
 
 
-def parse_metrics(values: Sequence[str] | None) -> dict[str, float]:
-    """
-    >>> parse_metrics(["accuracy=0.6"])
-    {'accuracy': 0.6}
+def one_each(metrics: Mapping[tuple[str, str], float]) -> dict[str, float]:
+    """Of each metric the value that was given first, for a descriptor, which knows no data sets."""
+    found: dict[str, float] = {}
+    for (name, _), value in metrics.items():
+        found.setdefault(name, value)
+    return found
+
+
+def parse_metrics(values: Sequence[str] | None) -> dict[tuple[str, str], float]:
+    """(name, data set it was measured on) -> value.
+
+    >>> parse_metrics(["accuracy=0.6", "accuracy=0.5@holdout"])
+    {('accuracy', ''): 0.6, ('accuracy', 'holdout'): 0.5}
     """
     metrics = {}
-    for name, text in parse_pairs(values, "--metric").items():
-        try:
-            metrics[name] = float(text)
-        except ValueError:
-            metrics[name] = math.nan
-        if not math.isfinite(metrics[name]):
-            raise typer.BadParameter(f"{name}={text} is not a finite number", param_hint="--metric")
+    for one in values or ():
+        for name, said in parse_pairs([one], "--metric").items():
+            text, _, dataset = said.partition("@")
+            try:
+                number = float(text)
+            except ValueError:
+                number = math.nan
+            if not math.isfinite(number):
+                raise typer.BadParameter(f"{name}={text} is not a finite number", param_hint="--metric")
+            metrics[name, dataset.strip()] = number
     return metrics

@@ -11,7 +11,11 @@ import pytest
 from devservices.postgres import Postgres
 from schemas.errors import RegistryError
 from schemas.features.declarations import Declarations
+from schemas.results.records import EventKind
 from tests.feature_cases import CREATOR, DECLARED, DISTRICTS, INPUTS, SALES
+from tests.registered import event, registered, stats
+from udfs.stores.registry.model_records import AliasChange, RegisteredPlan
+from udfs.stores.registry.models import ModelRegistry
 from udfs.stores.registry.sql import SqlRegistry
 
 
@@ -62,3 +66,30 @@ def test_both_databases_answer_alike(url: str, tmp_path_factory: pytest.TempPath
             registry.apply(Declarations(views=(other,)))
         registry.close()
     assert answers[0] == answers[1]
+
+
+def test_both_databases_keep_models_alike(url: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.mktemp("models") / "registry.db"
+    answers = []
+    for one in (url, f"sqlite:///{file}"):
+        registry = ModelRegistry(one)
+        for _ in range(2):
+            for version in (3, 4):
+                registry.put(registered(version, descriptor=b"\0\xff"))
+            registry.put_seen(registered(4, publisher="", description="a\0b"))
+            registry.put_plan(RegisteredPlan("wine", "plan", 2, "ff", '{"a": "\\u0000"}', 5))
+            registry.add_events("serve", [event(EventKind.SERVED, 100, reason="a\0b")])
+            registry.add_statistics("serve", [stats(100, 300), stats(100, 200)])
+            registry.set_alias(AliasChange("wine", "forest", "champion", 4, 12, "ada", "better"))
+        answers.append(
+            (
+                registry.models(),
+                registry.plans(),
+                registry.events(),
+                registry.statistics(),
+                registry.alias_changes(),
+            )
+        )
+        registry.close()
+    assert answers[0] == answers[1]
+    assert [len(one) for one in answers[0]] == [2, 1, 1, 1, 1]

@@ -237,9 +237,9 @@ def test_a_later_schema_and_a_file_of_another_kind_are_refused(
     registry: SqlRegistry, url: str, tmp_path: Path
 ) -> None:
     with sqlite3.connect(tmp_path / "registry.db") as file:
-        file.execute("UPDATE millrace_schema SET version = 2")
+        file.execute("UPDATE millrace_schema SET version = 3")
     for ask in (registry.declarations, lambda: registry.apply(DECLARED)):
-        with pytest.raises(RegistryError, match="has schema 2; this release knows 1"):
+        with pytest.raises(RegistryError, match="has schema 3; this release knows 2"):
             ask()
     (tmp_path / "text.db").write_text("no database " * 100)
     with pytest.raises(StoreError, match="not a database"):

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, make_url, select
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, make_url, select, update
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from schemas.errors import RegistryError, StoreError
-from udfs.stores.registry.tables import METADATA, SCHEMA, SCHEMA_VERSION
+from udfs.stores.registry import model_tables  # noqa: F401 - METADATA has its tables too
+from udfs.stores.registry.tables import METADATA, READABLE, SCHEMA, SCHEMA_VERSION
 
 _TIMEOUT_S = 5
 
@@ -69,15 +70,18 @@ class Database:
     def _make(self) -> None:
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             METADATA.create_all(connection)
-            if connection.execute(select(SCHEMA)).first() is None:
+            found = connection.execute(select(SCHEMA.c.version)).scalar()
+            if found is None:
                 connection.execute(insert(SCHEMA).values(version=SCHEMA_VERSION))
+            elif found in READABLE and found != SCHEMA_VERSION:  # only tables were added
+                connection.execute(update(SCHEMA).values(version=SCHEMA_VERSION))
 
     def _check(self, connection: Connection) -> None:
         asked = select(SCHEMA.c.version)
         # PostgreSQL: this row is the lock of all writers. SQLite has locked the file when the writing began.
         writes = connection.get_execution_options().get("writes")
         found = connection.execute(asked.with_for_update() if writes else asked).scalar()
-        if found != SCHEMA_VERSION:
+        if found not in ({SCHEMA_VERSION} if writes else READABLE):
             raise RegistryError(
                 f"the registry at {self} has schema {found}; this release knows {SCHEMA_VERSION}: use "
                 "the release that wrote it"
@@ -85,7 +89,8 @@ class Database:
 
     def _absent(self) -> RegistryError:
         return RegistryError(
-            f"there is no registry at {self}: `millrace features apply` makes it, or correct the URL"
+            f"there is no registry at {self}: `millrace features apply`, `millrace publish --registry` and "
+            "jobs/track.py make it, or correct the URL"
         )
 
     @contextmanager

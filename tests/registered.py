@@ -1,0 +1,67 @@
+"""Models, events and statistics as a registry is told of them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from schemas.results.records import EventKind, ModelEvent, ModelToServeStats
+from udfs.stores.registry.model_records import Metric, ModelColumn, RegisteredModel, TrainedOn
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def registered(version: int = 3, **more: Any) -> RegisteredModel:
+    told: dict[str, Any] = {
+        "data_type": "wine",
+        "name": "forest",
+        "version": version,
+        "digest": digest(f"forest {version}"),
+        "model_type": "PMML",
+        "created": version * 1000,
+        "publisher": "ada",
+        "inputs": (ModelColumn("x", "float32", (2,), ("a", "b")),),
+        "outputs": (ModelColumn("y", "float64"),),
+        "training_set": TrainedOn("s3://sets/wine", digest("set"), ("houses_v1",)),
+        "metrics": (Metric("accuracy", 0.5 + version / 100, "holdout", 7),),
+        "tags": {"team": "red"},
+    }
+    return RegisteredModel(**{**told, **more})
+
+
+def event(kind: EventKind, at: int, version: int = 3, **more: Any) -> ModelEvent:
+    told: dict[str, Any] = {
+        "kind": kind,
+        "data_type": "wine",
+        "name": "forest",
+        "version": version,
+        "digest": digest(f"forest {version}"),
+        "at": at,
+        "subtask": 0,
+    }
+    return ModelEvent(**{**told, **more})
+
+
+def stats(since: int, at: int, version: int = 3, **more: Any) -> ModelToServeStats:
+    told: dict[str, Any] = {
+        "name": "forest",
+        "description": "",
+        "data_type": "wine",
+        "model_type": "PMML",
+        "version": version,
+        "digest": digest(f"forest {version}"),
+        "since": since,
+        "at": at,
+        "subtask": 0,
+        "usage": at - since,
+        "batches": 1,
+        "failures": 0,
+        "duration_ms": 2.0,
+        "min_ms": 2.0,
+        "max_ms": 2.0,
+        "p50_ms": 2.0,
+        "p99_ms": 2.0,
+    }
+    return ModelToServeStats(**{**told, **more})
