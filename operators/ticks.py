@@ -22,6 +22,10 @@ class Ticks:
             timers.register_event_time_timer(END_OF_INPUT)
             self.again(key, timers)
 
+    def runs(self, key: str) -> bool:
+        """Whether the key's timers were set since the start of this instance."""
+        return key in self._next
+
     def due(self, key: str, timestamp: int) -> bool:
         """Whether a timer of this time is the key's tick, and not one set for something else."""
         return timestamp >= self._next[key]

@@ -15,6 +15,7 @@ from jobs.settings.features import BackfillSettings, FeatureSettings
 from jobs.settings.serve import ServeSettings
 from jobs.settings.speculate import SpeculateSettings
 from jobs.settings.training import TrainingSettings
+from jobs.settings.watch import WatchSettings
 
 _HEAD = """# Settings
 
@@ -70,6 +71,13 @@ _TRAINING = """
 |---|---|---|---|
 """
 
+_WATCH = """
+## Watching: `jobs/watch.py`
+
+| setting | type | default | meaning |
+|---|---|---|---|
+"""
+
 _MEANINGS = {
     "codec.kind": "json, debezium (change events as JSON), protobuf or avro",
     "codec.max_bytes": "the longest record; a longer one is a dead letter",
@@ -102,6 +110,7 @@ def settings_table() -> str:
     backfill = [row for row in _rows(BackfillSettings, "") if row not in features]
     parts = [_HEAD, *serving, _SPECULATE, *own, _FEATURES, *features, _BACKFILL, *backfill]
     parts += [_ASSEMBLE, *_rows(AssembleSettings, ""), _TRAINING, *_rows(TrainingSettings, "")]
+    parts += [_WATCH, *_rows(WatchSettings, "")]
     return "".join(parts)
 
 

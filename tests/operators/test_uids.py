@@ -10,29 +10,38 @@ from typing import Any
 import pytest
 from pyflink.java_gateway import get_gateway
 
-from jobs import serve, serve_partitioned, speculate
-from jobs.settings.serve import JobSettings, ServeSettings, settings_of
+from jobs import serve, serve_partitioned, speculate, watch
+from jobs.settings.run import RunSettings, settings_of
+from jobs.settings.serve import ServeSettings
 from jobs.settings.speculate import SpeculateSettings
+from jobs.settings.watch import WatchSettings
 from operators.environment import FlinkSpec, make_environment
 
 LIB = Path(__file__).resolve().parents[2] / ".cache" / "jars" / "lib"
 JARS = sorted([*LIB.glob("flink-*.jar"), *LIB.glob("millrace-*.jar")])
-KINDS: dict[ModuleType, type[JobSettings]] = {
+KINDS: dict[ModuleType, type[RunSettings]] = {
     serve: ServeSettings,
     serve_partitioned: ServeSettings,
     speculate: SpeculateSettings,
+    watch: WatchSettings,
 }
+OWN = {
+    speculate: {"read-models", "route", "execute-pmml", "collect"},
+    watch: {"count-records", "judge-results"},
+}
+MORE = {watch: ["--watch", '["records", "results"]']}
 PYTHON = "org.apache.flink.streaming.api.operators.python."
 
 
-def settings(job: ModuleType, streams: str, folder: Path, *more: str) -> JobSettings:
+def settings(job: ModuleType, streams: str, folder: Path, *more: str) -> RunSettings:
+    more = (*MORE.get(job, ()), *more)
     if streams == "folder":
         return settings_of(KINDS[job], ["--folder.root", str(folder), *more])
     topics = json.dumps({"a": "wine", "b": "tea"})
     return settings_of(KINDS[job], ["--kafka.bootstrap", "localhost:1", "--kafka.records", topics, *more])
 
 
-def stream_graph(job: ModuleType, chosen: JobSettings) -> Any:
+def stream_graph(job: ModuleType, chosen: RunSettings) -> Any:
     """As `execute` makes it: before that, Python operators may still be put together."""
     env = make_environment(FlinkSpec(jars=JARS))
     job.build(env, chosen)
@@ -49,6 +58,11 @@ def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return stream_graph(job, settings(job, streams, tmp_path_factory.mktemp("root")))
 
 
+@pytest.fixture
+def job(graph: Any, request: pytest.FixtureRequest) -> ModuleType:
+    return request.node.callspec.params["graph"][0]
+
+
 def test_every_operator_has_a_uid(graph: Any) -> None:
     found = [(n.getOperatorName(), n.getTransformationUID()) for n in graph.getStreamNodes().toArray()]
     assert len(found) > 8
@@ -56,14 +70,14 @@ def test_every_operator_has_a_uid(graph: Any) -> None:
     assert len({uid for _, uid in found}) == len(found)
 
 
-def test_no_two_python_operators_share_a_task(graph: Any) -> None:
+def test_no_two_python_operators_share_a_task(graph: Any, job: ModuleType) -> None:
     loader = get_gateway().jvm.Thread.currentThread().getContextClassLoader()
     python = {
         node.getTransformationUID()
         for node in graph.getStreamNodes().toArray()
         if PYTHON in node.getOperatorFactory().getStreamOperatorClass(loader).getName()
     }
-    assert python >= {"read-models", "score"} or python >= {"read-models", "route", "execute-pmml", "collect"}
+    assert python >= OWN.get(job, {"read-models", "score"})
     tasks = [
         {pair.getUserDefinedOperatorUid() for pair in vertex.getOperatorIDs()}
         for vertex in graph.getJobGraph().getVerticesAsArray()

@@ -19,6 +19,11 @@ from udfs.enrichment.base import PredictionRequest
 from udfs.enrichment.wire import read_request, write_request
 from udfs.ensemble.collection.open_batch import Tombstone, Waiting
 from udfs.ensemble.execution.job import PendingCall, decode_pending, encode_pending
+from udfs.lifecycle.drift.alerts import Outlier
+from udfs.lifecycle.statistics.bins import Bins
+from udfs.lifecycle.statistics.table import TableStatistics
+from udfs.lifecycle.watching.series import PartialWindow, read_partial, write_partial
+from udfs.lifecycle.watching.watched_series import Episodes, read_episodes, write_episodes
 from udfs.serving.buffering import BufferAccount
 
 ENTRY = ModelLog.Entry(name="forest", version=3, sha256="ab", descriptor=b"d", attempts=1)
@@ -34,6 +39,18 @@ BATCH = MicroBatch(
 )
 EXPECTATION = Expectation("b", "wine", 1, 101, (Asked("one"), Asked("two", (0,), True)), b"{}", "plan", 2)
 ANSWER = Answer("b", "wine", "one", AnswerOutcome.SCORED, 3, "ab", ms=0.5, waited_ms=1.5)
+
+
+EPISODES = Episodes({"x": 60_000}, {"drift/x": 60_000})
+
+
+def window() -> PartialWindow:
+    """A window with all kinds of values, whose registers of distinct values are left out of the bytes."""
+    table = TableStatistics.counted_in({"x": Bins((0.5,), ("red",))})
+    table.add([{"x": 1.5}, {"x": "red"}, {"x": None}])
+    table.features["x"].registers = table.features["x"].registers[:4]
+    outlier = Outlier("x", "x", "1.5", "t", 0, 7)
+    return PartialWindow(start=60_000, statistics=table, unreadable=1, broken={"x": 1}, outliers=[outlier])
 
 
 def packed(value: Any) -> bytes:
@@ -134,6 +151,24 @@ FORMATS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any], st
             "00000000a6726561736f6ea0"
         ),
     ),
+    "windows": (
+        write_partial(window()),
+        bytes,
+        lambda data: write_partial(read_partial(data)),
+        (
+            "9601cdea60c5016383a46b696e64b36d696c6c726163652d73746174697374696373a776657273696f6e01a5"
+            "7461626c6582a8666561747572657381a1788fa462696e739291cb3fe000000000000091a3726564a4726f77"
+            "7303a6616273656e7400a56e756c6c7301a66e657374656400a5666c61677300a5746578747301a8696e6669"
+            "6e69746500a96672616374696f6e7301a76e756d626572739601cb3ff8000000000000cb0000000000000000"
+            "cb3ff8000000000000cb3ff800000000000000ac746578745f6c656e677468739601cb4008000000000000cb"
+            "0000000000000000cb4008000000000000cb400800000000000000a86672657175656e749281a37265640100"
+            "a972656769737465727392a37c7531c40400000000ad6e756d6265725f636f756e747392a33c6938c4100000"
+            "0000000000000100000000000000ab746578745f636f756e747392a33c6938c4100100000000000000000000"
+            "0000000000a4726f7773030181a178019186a472756c65a178a766656174757265a178a576616c7565a3312e"
+            "35a6736f75726365a174a9706172746974696f6e00a66f666673657407"
+        ),
+    ),
+    "episodes": (EPISODES, write_episodes, read_episodes, "9381a178cdea6081a764726966742f78cdea6001"),
     "open-requests": (
         PredictionRequest("r", "wine", {"id": 1}, created=5),
         write_request,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
+from urllib.parse import quote
 
 import msgspec
 
@@ -15,6 +16,7 @@ from udfs.lifecycle.drift.monitor import FeatureDrift
 DRIFT = "millrace.drift"
 ANOMALY = "millrace.anomaly"
 QUALITY = "millrace.quality"
+OUTLIER = "millrace.outlier"
 
 
 class QualityDrop(msgspec.Struct, frozen=True):
@@ -27,8 +29,24 @@ class QualityDrop(msgspec.Struct, frozen=True):
     since: int
 
 
+class Outlier(msgspec.Struct, frozen=True):
+    """One record that breaks a declared rule. `value`: what it has in `feature`, as text."""
+
+    rule: str
+    feature: str
+    value: str
+    source: str
+    partition: int
+    offset: int
+
+
 class Alert(msgspec.Struct, frozen=True):
-    """What happened to a data type's stream in a window (event time in ms, [start, end))."""
+    """What happened to a data type's stream in a window (event time in ms, [start, end)).
+
+    `model` and `version` are those of the results that were watched, empty and 0 of records. `about`: what
+    this alert is the first to say, as names of features, of kinds and features, or of records; what it says
+    beyond that was said before and still holds.
+    """
 
     type: str
     data_type: str
@@ -39,6 +57,8 @@ class Alert(msgspec.Struct, frozen=True):
     drift: tuple[FeatureDrift, ...] = ()
     anomalies: tuple[Anomaly, ...] = ()
     quality: tuple[QualityDrop, ...] = ()
+    outliers: tuple[Outlier, ...] = ()
+    about: tuple[str, ...] = ()
 
 
 class _Envelope(msgspec.Struct):
@@ -53,20 +73,31 @@ class _Envelope(msgspec.Struct):
 
 
 def drift_alert(data_type: str, start: int, end: int, found: Sequence[FeatureDrift]) -> Alert:
-    return Alert(DRIFT, data_type, start, end, drift=tuple(found))
+    names = tuple(f"drift/{one.feature}" for one in found)
+    return Alert(DRIFT, data_type, start, end, drift=tuple(found), about=names)
 
 
 def anomaly_alert(data_type: str, start: int, end: int, found: Sequence[Anomaly]) -> Alert:
-    return Alert(ANOMALY, data_type, start, end, anomalies=tuple(found))
+    names = tuple(f"{one.kind}/{one.feature}" for one in found)
+    return Alert(ANOMALY, data_type, start, end, anomalies=tuple(found), about=names)
 
 
 def write_alert(alert: Alert, source: str, now: int) -> bytes:
-    """JSON; `source` names the job, `now` is in ms. The same alert of the same job has the same id."""
-    content = msgspec.json.encode(alert)
+    """JSON; `source` names the job, `now` is in ms. What says the same of the same window has the same id,
+    also where a job that was restarted counted a little more of it before it said so."""
+    which = (
+        source,
+        alert.type,
+        alert.data_type,
+        alert.model,
+        alert.version,
+        alert.start,
+        sorted(alert.about),
+    )
     body = _Envelope(
         specversion="1.0",
-        id=blake2b(source.encode() + b"\0" + content, digest_size=16).hexdigest(),
-        source=source,
+        id=blake2b(msgspec.json.encode(which), digest_size=16).hexdigest(),
+        source=quote(source) or "millrace",
         type=alert.type,
         subject=alert.data_type,
         time=datetime.fromtimestamp(now / 1000, UTC)
@@ -78,15 +109,29 @@ def write_alert(alert: Alert, source: str, now: int) -> bytes:
     return msgspec.json.encode(body)
 
 
+class ReadAlert(msgspec.Struct, frozen=True):
+    """An alert as it came. `time`: when it was written, as ISO 8601."""
+
+    id: str
+    source: str
+    time: str
+    alert: Alert
+
+
 def read_alert(data: bytes) -> Alert:
     """The alert inside. Raises `StatisticsError` for what is no alert of this project."""
+    return read_envelope(data).alert
+
+
+def read_envelope(data: bytes) -> ReadAlert:
+    """The alert with its id. Raises `StatisticsError` for what is no alert of this project."""
     try:
         body = msgspec.json.decode(data, type=_Envelope)
     except msgspec.MsgspecError as e:
         raise StatisticsError(f"this is no alert: {e}") from None
     if body.specversion != "1.0":
         raise StatisticsError(f"CloudEvents {body.specversion} is not read here, only 1.0")
-    return body.data
+    return ReadAlert(body.id, body.source, body.time, body.data)
 
 
 def sentence(alert: Alert) -> str:
@@ -100,6 +145,9 @@ def sentence(alert: Alert) -> str:
     said += [
         f"{one.metric} is {one.observed:.4g}, above {one.baseline:.4g} since {_when(one.since)}"
         for one in alert.quality
+    ]
+    said += [
+        f"{one.feature} is {one.value} in {one.source} {one.partition}/{one.offset}" for one in alert.outliers
     ]
     return f"{alert.data_type}: " + "; ".join(said)
 

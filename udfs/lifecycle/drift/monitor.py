@@ -71,7 +71,8 @@ class DriftMonitor:
                     found.append(self._said(reference, i, near, far, start))
         if closed:
             alarmed = {one.feature for one in found}
-            self.since = {name: at for name, at in self.since.items() if name in alarmed}
+            # a later window, which is still open, may have begun to drift
+            self.since = {name: at for name, at in self.since.items() if name in alarmed or at > start}
         total: dict[str, float] = defaultdict(float)
         for one in found:
             total[one.distance] += one.at_least[one.distance]
@@ -128,6 +129,7 @@ class DriftMonitor:
         self, reference: Reference, i: int, near: Bounds, far: dict[str, NDArray], start: int
     ) -> FeatureDrift:
         limits = self._settings.tolerance
+        since = self.since[reference.names[i]] = min(self.since.get(reference.names[i], start), start)
         distance = max(limits, key=lambda name: float(near.distances[name][i]) - limits[name])
         name, rank = reference.names[i], float(near.rank[i])
         return FeatureDrift(
@@ -138,5 +140,5 @@ class DriftMonitor:
             tolerance=limits[distance],
             direction="up" if rank > 0 else "down" if rank < 0 else "",
             share=1.0,
-            since=self.since.setdefault(name, start),
+            since=since,
         )

@@ -1,0 +1,94 @@
+"""Statistics of live streams and what changes in them: `flink run -py jobs/watch.py --kafka.bootstrap
+HOST:PORT ...`, or without a cluster `python jobs/watch.py --folder.root DIR`. See docs/lifecycle.md."""
+
+from __future__ import annotations
+
+import sys
+
+from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
+from pyflink.table import StreamTableEnvironment
+
+from jobs.running import run
+from jobs.settings.watch import Of, WatchSettings
+from jobs.wiring import add_sinks, connection, folder_reading
+from operators.event_watermark import TIMED_BLOCK, timed_events
+from operators.flink_internals import keyed_by_first
+from operators.kafka_check import check_topics, partitions
+from operators.key_groups import KeyGroups, key_groups
+from operators.lifecycle.count_windows import CountWindows
+from operators.lifecycle.judge_windows import ALERTS, JudgeWindows
+from operators.rows import OUTPUTS
+from operators.side_outputs import side_output
+from operators.sources.folder import folder_records
+from operators.sources.gathering import DataTypes, micro_batches
+from operators.sources.kafka import Reading, kafka_records
+
+
+def build(env: StreamExecutionEnvironment, settings: WatchSettings) -> None:
+    """Records and results are each counted where they are read, and judged by series."""
+    tables, groups = StreamTableEnvironment.create(env), key_groups(env)
+    judged = [_judged(env, tables, settings, groups, of) for of in dict.fromkeys(settings.watch)]
+    first, *others = judged
+    outputs = {"statistics": first.union(*others) if others else first, "alerts": side_output(judged, ALERTS)}
+    kafka = settings.kafka
+    delivery = None if kafka is None else kafka.delivery(settings.name)
+    add_sinks(outputs, kafka, delivery, settings.folder.root if settings.folder else None)
+
+
+def check(settings: WatchSettings) -> None:
+    """Raises the error of whatever is not there, before Flink starts."""
+    kafka = settings.kafka
+    if kafka is not None and kafka.check:
+        topics = {kafka.statistics: "kafka.statistics", kafka.alerts: "kafka.alerts"}
+        for of in settings.watch:
+            topics |= dict.fromkeys(_topics(settings, of), f"kafka.{of}")
+        check_topics(connection(kafka), topics)
+
+
+def _judged(
+    env: StreamExecutionEnvironment,
+    tables: StreamTableEnvironment,
+    settings: WatchSettings,
+    groups: KeyGroups,
+    of: Of,
+) -> DataStream:
+    heard = _partitions(settings, of) if env.get_parallelism() == 1 else None
+    counted = _batches(env, settings, groups, of).process(
+        CountWindows(settings.counting(of, heard)), TIMED_BLOCK
+    )
+    counted.name(f"count {of}").uid(f"count-{of}").set_buffer_timeout(0).disable_chaining()
+    timed = keyed_by_first(timed_events(tables, counted, of), TIMED_BLOCK)
+    judged = timed.process(JudgeWindows(settings.judging(of)), OUTPUTS)
+    return judged.name(f"judge {of}").uid(f"judge-{of}").disable_chaining()
+
+
+def _batches(
+    env: StreamExecutionEnvironment, settings: WatchSettings, groups: KeyGroups, of: Of
+) -> KeyedStream:
+    types = DataTypes({})
+    if settings.kafka is not None:
+        kafka = settings.kafka
+        if of == "records":
+            types = DataTypes(kafka.records, kafka.data_type_header)
+        reading = Reading(kafka.group, kafka.start, settings.bounded)
+        records = kafka_records(env, connection(kafka), _topics(settings, of), reading, name=of)
+    else:
+        assert settings.folder is not None
+        records = folder_records(env, folder_reading(settings.folder, of, settings.bounded), of)
+    return micro_batches(records, types, settings.batch.gathering(settings.mode), of, groups)
+
+
+def _topics(settings: WatchSettings, of: Of) -> list[str]:
+    assert settings.kafka is not None
+    return list(settings.kafka.records if of == "records" else settings.kafka.results)
+
+
+def _partitions(settings: WatchSettings, of: Of) -> int:
+    """How many partitions there are to be heard of."""
+    if settings.kafka is None:
+        return 1
+    return sum(partitions(connection(settings.kafka), _topics(settings, of)).values())
+
+
+if __name__ == "__main__":
+    sys.exit(run(build, WatchSettings, sys.argv[1:], check))

@@ -1,0 +1,315 @@
+"""Watching streams: sums of windows are those of a profile, what changes is told once, nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+import pytest
+
+from schemas.errors import SettingsError, StateError, StatisticsError
+from schemas.lifecycle.window_statistics import WindowStatistics, read_window, write_window
+from schemas.micro_batch import MicroBatch
+from udfs.lifecycle.drift.alerts import ANOMALY, DRIFT, OUTLIER, Alert, read_envelope, sentence, write_alert
+from udfs.lifecycle.statistics.profile import profile
+from udfs.lifecycle.statistics.table import TableStatistics, read_statistics, write_statistics
+from udfs.lifecycle.watching.outlier_rules import OutlierRule
+from udfs.lifecycle.watching.series import UNTIMED, PartialWindow, Series, read_partial, write_partial
+from udfs.lifecycle.watching.training_sets import TrainingPlaces
+from udfs.lifecycle.watching.watched_records import sampled
+from udfs.lifecycle.watching.watched_series import JudgeSpec, Told, WatchedSeries, read_episodes
+from udfs.lifecycle.watching.window_counting import FUTURE_MS, CountSpec, WindowCounting
+from udfs.lifecycle.watching.window_messages import added_up, messages
+
+WINDOW = 60_000
+NOW = 1_800_000_000_000
+START = 1_700_000_040_000
+
+
+def rows(n: int, seed: int, shift: float = 0.0) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(seed)
+    x, y = (rng.normal(size=n) + shift).tolist(), rng.normal(size=n).tolist()
+    colours = rng.choice(["red", "blue"], n).tolist()
+    return [
+        {"x": a, "y": b, "colour": c, "odd": None if i % 7 else [1]}
+        for i, (a, b, c) in enumerate(zip(x, y, colours, strict=True))
+    ]
+
+
+TRAINING = profile(lambda: [rows(20_000, 0)])
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> str:
+    file = tmp_path / "wine.statistics"
+    file.write_bytes(write_statistics(TRAINING))
+    return str(file)
+
+
+def batch(
+    payloads: Sequence[bytes], times: Sequence[int | None], data_type: str = "wine", partition: int = 0
+) -> MicroBatch:
+    n = len(payloads)
+    return MicroBatch(data_type, "t", payloads, [partition] * n, list(range(n)), times)
+
+
+def result(record: dict[str, Any], time: int | None, version: int = 3, **scores: Any) -> bytes:
+    stamp = {"data_type": "wine", "model": "forest", "version": version, "event_time": time, "scores": scores}
+    return orjson.dumps({**record, "millrace": stamp})
+
+
+def counting(**more: Any) -> WindowCounting:
+    spec = CountSpec(**({"of": "records", "window_ms": WINDOW} | more))
+    return spec.counting(spec.training_sets())
+
+
+def series(partial_of: Series, place: str, **more: Any) -> WatchedSeries:
+    spec = JudgeSpec(
+        **(
+            {"name": "w", "of": "records", "window_ms": WINDOW, "places": TrainingPlaces({"wine": place})}
+            | more
+        )
+    )
+    return WatchedSeries(partial_of, spec.training_sets().of_series(partial_of, NOW), spec)
+
+
+def windows(told: Iterable[Told]) -> list[WindowStatistics]:
+    return [one for one in told if isinstance(one, WindowStatistics)]
+
+
+def alerts(told: Iterable[Told]) -> list[Alert]:
+    return [one for one in told if isinstance(one, Alert)]
+
+
+def test_sums_over_instances_and_windows_are_those_of_a_profile(place: str) -> None:
+    sent = rows(3_000, 1)
+    payloads, times = list(map(orjson.dumps, sent)), [START + i * 50 for i in range(3_000)]
+    instances = [counting(places=TrainingPlaces({"wine": place})) for _ in range(2)]
+    for at in range(0, 3_000, 250):
+        part = batch(payloads[at : at + 250], times[at : at + 250])
+        instances[at // 250 % 2].add(part, NOW)
+    (own,) = {series for instance in instances for series, _ in instance.take()}
+    for at in range(0, 3_000, 250):
+        instances[at // 250 % 2].add(batch(payloads[at : at + 250], times[at : at + 250]), NOW)
+    watched = series(own, place, early=False)
+    told: list[Told] = []
+    for instance in instances:
+        for _, partial in instance.take():
+            told += watched.merge(read_partial(write_partial(partial)), -(2**63), NOW)
+        assert not instance.take()
+    told += watched.close(2**62, NOW)
+    assert [(w.start - START, w.rows) for w in windows(told)] == [(0, 1200), (60_000, 1200), (120_000, 600)]
+    found = added_up(read_window(write_window(w)) for w in windows(told))
+    expected = TableStatistics.counted_in(TRAINING.bins())
+    expected.add(sent)
+    assert found.rows == expected.rows and found.features.keys() == expected.features.keys()
+    for name, feature in expected.features.items():
+        other = found.features[name]
+        for field in ("rows", "absent", "nulls", "nested", "flags", "texts", "infinite", "fractions", "bins"):
+            assert getattr(other, field) == getattr(feature, field), (name, field)
+        assert other.number_counts.tolist() == feature.number_counts.tolist()
+        assert other.text_counts.tolist() == feature.text_counts.tolist()
+        assert other.frequent == feature.frequent and other.distinct() == feature.distinct()
+        assert other.numbers.count == feature.numbers.count and other.numbers.least == feature.numbers.least
+        assert other.numbers.mean == pytest.approx(feature.numbers.mean, rel=1e-9)
+        assert other.numbers.squares == pytest.approx(feature.numbers.squares, rel=1e-9)
+
+
+def test_results_are_told_apart_by_version_and_time(place: str) -> None:
+    counted = counting(of="results", places=TrainingPlaces({"wine": place}))
+    sent = [
+        result({"x": 1.0}, START, 3, quality=5.0),
+        result({"x": 2.0}, START + WINDOW, 3, quality=[0.1, 0.9]),
+        result({"x": 3.0}, START, 4, quality=6.0),
+        b'{"x": 1}',
+        result({"x": 4.0}, None),
+        result({"x": 5.0}, NOW + FUTURE_MS + 1),
+    ]
+    assert counted.add(batch(sent, [START] * 6), NOW) == {("t", 0): START + WINDOW}
+    found = {(s.model, s.version, p.start): p for s, p in counted.take()}
+    assert {key: (p.statistics.rows, p.unreadable) for key, p in found.items()} == {
+        ("forest", 3, START): (1, 0),
+        ("forest", 3, START + WINDOW): (1, 0),
+        ("forest", 4, START): (1, 0),
+        ("", 0, START): (0, 1),
+        ("forest", 3, UNTIMED): (2, 0),
+    }
+    names = found["forest", 3, START + WINDOW].statistics.features
+    assert names["scores.quality.0"].numbers.mean == 0.1 and names["x"].numbers.mean == 2.0
+    assert names["y"].absent == 1 and names["x"].bins == TRAINING.features["x"].bins
+
+    bare = counting(of="results", with_fields=False, places=TrainingPlaces({"wine": place}))
+    bare.add(batch(sent[:1], [START]), NOW)
+    assert set(bare.take()[0][1].statistics.features) == {"scores.quality"}
+
+
+def test_a_field_of_the_record_can_say_when() -> None:
+    counted = counting(time_fields={"wine": "at"})
+    texts = [b'{"at": 1700000040001}', b'{"at": "2023-11-14T22:14:00Z"}', b'{"at": "soon"}', b"{}"]
+    counted.add(batch(texts, [NOW] * 4), NOW)
+    assert {p.start: p.statistics.rows for _, p in counted.take()} == {START: 2, UNTIMED: 2}
+
+
+def merged(watched: WatchedSeries, start: int, sent: list[dict[str, Any]], watermark: int = 0) -> list[Told]:
+    table = TableStatistics.counted_in(TRAINING.bins())
+    table.add(sent)
+    return list(watched.merge(PartialWindow(start=start, statistics=table), watermark, NOW))
+
+
+def wine(place: str, **more: Any) -> WatchedSeries:
+    spec = CountSpec(of="records", window_ms=WINDOW, places=TrainingPlaces({"wine": place}))
+    found = spec.training_sets().of("wine", "", 0, NOW)
+    assert found is not None
+    return series(Series("wine", training=found.digest), place, **more)
+
+
+def test_drift_is_told_of_within_its_window_and_once_an_episode(place: str) -> None:
+    watched = wine(place)
+    assert not merged(watched, START, rows(5_000, 1))
+    (alert,) = alerts(merged(watched, START, rows(5_000, 2, 1.0)))
+    assert (alert.type, alert.about, alert.start) == (DRIFT, ("drift/x",), START)
+    assert alert.drift[0].share == 1 and "x drifts up" in sentence(alert)
+    assert not merged(watched, START, rows(5_000, 3, 1.0))
+    first = windows(watched.close(START + WINDOW, NOW))
+    assert [(w.drifting, w.rows) for w in first] == [(("x",), 15_000)]
+    assert not alerts(merged(watched, START + WINDOW, rows(5_000, 4, 1.0)))
+    assert watched.episodes.since == {"x": START}
+    list(watched.close(START + 2 * WINDOW, NOW))
+    merged(watched, START + 2 * WINDOW, rows(5_000, 5))
+    list(watched.close(START + 3 * WINDOW, NOW))
+    assert not watched.episodes.since and "drift/x" not in watched.episodes.said
+    (again,) = alerts(merged(watched, START + 3 * WINDOW, rows(5_000, 6, 1.0)))
+    assert again.drift[0].since == START + 3 * WINDOW
+
+
+def test_what_lasts_is_told_again_where_that_is_wanted(place: str) -> None:
+    watched = wine(place, repeat_ms=2 * WINDOW, early=False)
+    told = []
+    for number in range(4):
+        merged(watched, START + number * WINDOW, rows(5_000, number, 1.0))
+        told.append(len([a for a in alerts(watched.close(START + (number + 1) * WINDOW, NOW)) if a.drift]))
+    assert told == [1, 0, 1, 0]
+
+
+def test_anomalies_are_told_of_when_a_window_ends(place: str) -> None:
+    watched = wine(place, places=TrainingPlaces({"wine": place}))
+    sent = [{**row, "new": 1, "colour": "green"} for row in rows(500, 1)]
+    merged(watched, START, sent)
+    found = [a for a in alerts(watched.close(START + WINDOW, NOW)) if a.type == ANOMALY]
+    assert found[0].about == ("new_categories/colour", "new_field/new")
+    merged(watched, START + WINDOW, sent)
+    assert not [a for a in alerts(watched.close(START + 2 * WINDOW, NOW)) if a.type == ANOMALY]
+
+
+def test_ignored_features_are_neither_compared_nor_new(place: str) -> None:
+    places = TrainingPlaces({"wine": place}, ignored={"wine": ("x", "colour")})
+    found = JudgeSpec(name="w", of="records", window_ms=WINDOW, places=places).training_sets()
+    training = found.of("wine", "", 0, NOW)
+    assert training is not None and set(training.bins) == {"y", "odd"}
+    watched = series(Series("wine", training=training.digest), place, places=places)
+    table = TableStatistics.counted_in(training.bins)
+    table.add(rows(5_000, 1, 3.0))
+    told = [*watched.merge(PartialWindow(start=START, statistics=table), 0, NOW), *watched.close(2**62, NOW)]
+    assert not [a for a in alerts(told) if "x" in str(a.about) or "colour" in str(a.about)]
+
+
+def test_late_and_untimed_records_are_told_of_by_themselves(place: str) -> None:
+    watched = wine(place)
+    merged(watched, START, rows(100, 1))
+    told = windows(watched.close(START + WINDOW - 1, NOW))
+    told += windows(merged(watched, START, rows(10, 2), START + WINDOW - 1))
+    told += windows(merged(watched, UNTIMED, rows(1, 3)))
+    assert [(w.start, w.end, w.rows, w.late) for w in told] == [
+        (START, START + WINDOW, 100, False),
+        (START, START + WINDOW, 10, True),
+        (UNTIMED, UNTIMED, 1, True),
+    ]
+    assert not watched.windows
+
+
+def test_single_outliers_are_shown_up_to_a_bound_and_counted(place: str) -> None:
+    rules = (OutlierRule("y", deviations=6.0), OutlierRule("x", high=100.0))
+    counted = counting(rules={"wine": rules}, places=TrainingPlaces({"wine": place}))
+    sent = [{"y": 50.0} for _ in range(15)] + [{"y": 0.0}, {"x": 101}, {"x": "101"}, {"x": True}]
+    counted.add(batch(list(map(orjson.dumps, sent)), [START] * len(sent)), NOW)
+    ((own, partial),) = counted.take()
+    assert partial.broken == {"y": 15, "x": 1} and len(partial.outliers) == 11
+    watched = series(own, place)
+    (alert,) = [a for a in alerts(watched.merge(partial, 0, NOW)) if a.type == OUTLIER]
+    assert alert.about[-1] == "x@t/0/16" and "x is 101 in t 0/16" in sentence(alert)
+    assert windows(watched.close(2**62, NOW))[0].broken == {"y": 15, "x": 1}
+    with pytest.raises(SettingsError, match="low 2"):
+        OutlierRule("x", low=2.0, high=1.0)
+
+
+def test_a_training_set_that_changes_makes_another_series(place: str) -> None:
+    spec = CountSpec(of="records", window_ms=WINDOW, places=TrainingPlaces({"wine": place}), again_ms=100)
+    sets = spec.training_sets()
+    before = sets.of("wine", "", 0, 0)
+    Path(place).write_bytes(write_statistics(profile(lambda: [rows(50, 9)])))
+    assert sets.of("wine", "", 0, 99) is before
+    after = sets.of("wine", "", 0, 100)
+    assert before is not None and after is not None and before.digest != after.digest
+    assert sets.of_series(Series("wine", training=before.digest), 100) is None
+    Path(place).write_bytes(b"nothing")
+    with pytest.raises(StatisticsError, match=r"wine\.statistics: these are no statistics"):
+        sets.of("wine", "", 0, 300)
+    unjudged = WatchedSeries(
+        Series("wine", training=before.digest), None, JudgeSpec(name="w", of="records", window_ms=WINDOW)
+    )
+    assert not alerts([*merged(unjudged, START, rows(5_000, 1, 3.0)), *unjudged.close(2**62, NOW)])
+
+
+def test_a_model_version_has_its_own_training_set(tmp_path: Path, place: str) -> None:
+    own = tmp_path / "forest-3.statistics"
+    own.write_bytes(write_statistics(profile(lambda: [rows(100, 4)])))
+    places = TrainingPlaces({"wine": place}, str(tmp_path / "{model}-{version}.statistics"))
+    sets = CountSpec(of="results", window_ms=WINDOW, places=places).training_sets()
+    three, four, records = (sets.of("wine", *which, 0) for which in (("forest", 3), ("forest", 4), ("", 0)))
+    assert three is not None and four is not None and records is not None
+    assert three.table.rows == 100 and four.table.rows == records.table.rows == 20_000
+
+
+def test_a_sample_is_about_its_share_and_the_same_each_time() -> None:
+    whole = batch([b"{}"] * 10_000, [START] * 10_000)
+    part = sampled(whole, 0.1)
+    assert 850 < len(part) < 1150 and part == sampled(whole, 0.1)
+    assert sampled(whole, 1.0) is whole
+    other = sampled(batch([b"{}"] * 10_000, [START] * 10_000, partition=1), 0.1)
+    assert part.offsets != other.offsets
+
+
+def test_a_window_of_many_features_comes_in_parts() -> None:
+    wide = [{f"feature {k}": float(i * k) for k in range(3_000)} for i in range(20)]
+    table = profile(lambda: [wide])
+    head = WindowStatistics(of="records", data_type="wine", start=0, end=1, rows=20)
+    sent = [read_window(write_window(one)) for one in messages(head, table)]
+    assert len(sent) > 1 and max(len(write_window(one)) for one in sent) < 1_000_000
+    assert added_up(sent).features.keys() == table.features.keys()
+    again = [msgspec.structs.replace(one, at=1) for one in sent]
+    assert added_up([*sent, *again]).rows == 20  # told of twice after a failure
+    late = [msgspec.structs.replace(one, late=True, addition=k) for k in (1, 2) for one in sent]
+    assert added_up([*sent, *late]).rows == 60
+    with pytest.raises(StatisticsError, match="lacks 1 of its"):
+        added_up(sent[1:])
+
+
+def test_alerts_have_one_id_however_far_the_window_had_come(place: str) -> None:
+    ids = []
+    for count in (4_000, 6_000):
+        watched = wine(place)
+        (alert,) = alerts(merged(watched, START, rows(count, 1, 1.0)))
+        ids.append(read_envelope(write_alert(alert, "job", NOW)).id)
+    assert ids[0] == ids[1]
+    assert read_envelope(write_alert(alert, "other job", NOW)).id != ids[0]
+
+
+@pytest.mark.parametrize("read", [read_partial, read_episodes])
+def test_other_bytes_are_no_state(read: Any) -> None:
+    with pytest.raises(StateError, match="these bytes are no"):
+        read(b"\x01")
+    assert read_statistics(write_statistics(TRAINING)).rows == 20_000

@@ -1,0 +1,115 @@
+"""Records and results of a micro-batch as what is counted: fields, whose they are, and when they happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from schemas.codecs.base import Codec, UnfitError
+from schemas.codecs.json_text import parse_object
+from schemas.micro_batch import MicroBatch
+from udfs.lifecycle.watching.series import SCORES
+
+LONGEST_SCORE = 64
+"""Numbers of a score that is a list, which are counted one by one."""
+_SPREAD = 0x9E3779B97F4A7C15
+_OWN = "millrace"
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One record of a micro-batch, at index `row`. `fields` is None where it could not be read."""
+
+    row: int
+    data_type: str
+    model: str
+    version: int
+    time: int | None
+    fields: dict[str, Any] | None
+
+
+def sampled(batch: MicroBatch, share: float) -> MicroBatch:
+    """The records of about this share, the same ones each time: chosen by partition and offset."""
+    if share >= 1:
+        return batch
+    limit = int(share * 2**32)
+    kept = [
+        row
+        for row, (partition, offset) in enumerate(zip(batch.partitions, batch.offsets, strict=True))
+        if ((offset * _SPREAD + partition * 0xBF58476D1CE4E5B9) >> 32 & 0xFFFFFFFF) < limit
+    ]
+    return batch.take(kept)
+
+
+def watched_records(
+    batch: MicroBatch, codec: Codec | None, time_fields: Mapping[str, str]
+) -> Iterator[Watched]:
+    """Of records. `codec`: None for JSON. `time_fields`: data type -> the field that says when; else it is
+    the record's own time."""
+    data_type = batch.data_type
+    field = time_fields.get(data_type, "")
+    payloads = batch.payloads if codec is None else [codec.to_json(p) or b"" for p in batch.payloads]
+    for row, record in enumerate(_parsed(payloads)):
+        time = batch.event_times[row]
+        if field and record is not None:
+            time = _time(record.get(field))
+        yield Watched(row, data_type, "", 0, time, record)
+
+
+def watched_results(
+    batch: MicroBatch, with_fields: bool, time_fields: Mapping[str, str]
+) -> Iterator[Watched]:
+    """Of results, scored or not. `with_fields`: the record's fields are counted beside the scores."""
+    for row, record in enumerate(_parsed(batch.payloads)):
+        stamp = record.pop(_OWN, None) if record is not None else None
+        if record is None or type(stamp) is not dict:
+            yield Watched(row, "", "", 0, batch.event_times[row], None)
+            continue
+        data_type = str(stamp.get("data_type", ""))
+        field = time_fields.get(data_type, "")
+        time = _time(record.get(field)) if field else _time(stamp.get("event_time"))
+        version = stamp.get("version", 0)
+        fields = record if with_fields else {}
+        for name, score in (stamp.get("scores") or {}).items():
+            if type(score) is list and len(score) <= LONGEST_SCORE:
+                fields |= {f"{SCORES}{name}.{at}": one for at, one in enumerate(score)}
+            else:
+                fields[SCORES + name] = score
+        model = str(stamp.get("model", ""))
+        yield Watched(row, data_type, model, version if type(version) is int else 0, time, fields)
+
+
+def _parsed(payloads: Sequence[bytes]) -> Sequence[dict[str, Any] | None]:
+    try:
+        whole = list(map(orjson.loads, payloads))
+        if {dict}.issuperset(map(type, whole)):
+            return whole
+    except (ValueError, TypeError):
+        pass
+    return [_one(payload) for payload in payloads]
+
+
+def _one(payload: bytes) -> dict[str, Any] | None:
+    try:
+        return parse_object(payload)
+    except UnfitError:
+        return None
+
+
+def _time(value: Any) -> int | None:
+    """Epoch milliseconds of a number of them, or of a time as ISO 8601 writes it, UTC unless it says
+    otherwise."""
+    if type(value) in (int, float):
+        return int(value) if 0 <= value < 2**53 else None
+    if type(value) is not str:
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return int(found.timestamp() * 1000) if found.year >= 1970 else None
