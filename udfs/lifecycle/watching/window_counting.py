@@ -80,9 +80,11 @@ class WindowCounting:
         """Partial sums."""
         return len(self._open)
 
-    def add(self, batch: MicroBatch, now: int) -> dict[Any, int]:
-        """Count the records; partition -> the greatest time that has come. `now`: ms, for files that
-        change."""
+    def add(self, batch: MicroBatch, now: int) -> dict[Any, int | None]:
+        """Count the records; partition -> the greatest time that has come, of those that could be read.
+
+        `now`: the clock in ms, for files that change and for times that cannot be.
+        """
         groups: dict[tuple[str, str, int, int], list[Watched]] = defaultdict(list)
         newest: dict[Any, int | None] = {}
         for one in self._watched(batch):
