@@ -46,13 +46,17 @@ def add_history(
     history: History,
 ) -> None:
     """A Parquet table for each of `views`, of what `operators` send to HISTORY."""
-    lines = history_view(tables, side_output(operators, HISTORY))
-    store = HistoryOptions(
-        history.location(), history.partition, history.roll_seconds, history.compact, history.file_mb
-    )
+    lines, store = history_view(tables, side_output(operators, HISTORY)), history_options(history)
     for name, view in views.items():
         columns = dict([*view.entity, *view.features])
         add_history_sink(tables, statements, lines, view=name, columns=columns, store=store)
+
+
+def history_options(history: History, by: tuple[str, ...] = ()) -> HistoryOptions:
+    """`by`: columns whose values files are told apart by, below the day."""
+    return HistoryOptions(
+        history.location(), history.partition, history.roll_seconds, history.compact, history.file_mb, by
+    )
 
 
 def check_stores(declared: Declarations, settings: StoreSettings) -> None:

@@ -29,7 +29,8 @@ SQL_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class HistoryOptions:
-    """`url`: a folder, `s3://BUCKET/PREFIX` or `file:///PATH`; a view's files lie below `VIEW_vN/dt=DAY`.
+    """`url`: a folder, `s3://BUCKET/PREFIX` or `file:///PATH`; a view's files lie below `VIEW_vN/dt=DAY`, and
+    below that by the values of its columns `by`.
 
     A file is closed after `roll_seconds` and appears with the next checkpoint; with `compact` the files of a
     checkpoint become one, of at most `file_mb`.
@@ -40,6 +41,7 @@ class HistoryOptions:
     roll_seconds: int = 300
     compact: bool = True
     file_mb: int = 128
+    by: tuple[str, ...] = ()
 
     def table(self, view: str) -> dict[str, str]:
         return {
@@ -84,7 +86,7 @@ def add_history_sink(
     at = values[list(typed).index(TIMESTAMP)]
     tables.execute_sql(f"""
         CREATE TEMPORARY TABLE `history_{view}` ({", ".join([*names, *(f"{p} STRING" for p in parts)])})
-        PARTITIONED BY ({", ".join(parts)}) WITH ({options(store.table(view))})""")
+        PARTITIONED BY ({", ".join([*parts, *(f"`{name}`" for name in store.by)])}) WITH ({options(store.table(view))})""")
     values += [f"DATE_FORMAT({at}, {literal(form)})" for form in parts.values()]
     statements.add_insert_sql(
         f"INSERT INTO `history_{view}` SELECT {', '.join(values)} FROM {lines} WHERE `view` = {literal(view)}"

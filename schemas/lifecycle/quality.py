@@ -19,7 +19,7 @@ FORMAT = 1
 ALL = -1
 """The window of what is counted since the start."""
 
-M = TypeVar("M", "QualityRecord", "EvidenceBatch")
+M = TypeVar("M", "QualityRecord", "EvidenceBatch", "OutcomeCounts")
 Sums = dict[str, int | float | list[list[int | float]]]
 
 
@@ -98,7 +98,30 @@ class EvidenceBatch(msgspec.Struct, frozen=True, kw_only=True):
         return self.experiment
 
 
-def write_message(message: QualityRecord | EvidenceBatch) -> bytes:
+class OutcomeCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the predictions and outcomes of one shard since the start: fate -> count.
+
+    The fates are those of `udfs.lifecycle.outcomes.fates`. What came in is the sum over fates and what still
+    waits: predictions without an outcome, outcomes without a prediction.
+    """
+
+    shard: int
+    predictions: dict[str, int] = {}
+    outcomes: dict[str, int] = {}
+    predictions_in: int = 0
+    outcomes_in: int = 0
+    waiting_predictions: int = 0
+    waiting_outcomes: int = 0
+    at: int = 0
+    format: int = FORMAT
+
+    @property
+    def key(self) -> str:
+        """The key under which a compacted topic keeps only the newest of these."""
+        return str(self.shard)
+
+
+def write_message(message: QualityRecord | EvidenceBatch | OutcomeCounts) -> bytes:
     """As JSON. Numbers that are not finite do not exist there: leave them out, or say None."""
     return msgspec.json.encode(message)
 

@@ -121,7 +121,7 @@ def test_nothing_is_known_of_nothing():
     for sums in (ClassificationSums(), RegressionSums()):
         figures = sums.figures()
         assert figures["outcomes"] == 0 and all(
-            math.isnan(v) for k, v in figures.items() if k not in ("outcomes", "predictions")
+            math.isnan(v) for k, v in figures.items() if k not in ("outcomes", "predictions", "unscored")
         )
 
 

@@ -21,11 +21,13 @@ Floats = NDArray[np.float64]
 class ClassificationSums(msgspec.Struct):
     """`positives` and `negatives` are counts by bin of the score (256,), `score_sums` sums of scores by bin.
 
+    `unscored`: results without a score, which are not among the predictions.
     `predictions` of which `outcomes` have come; `true_positives` and so on at `threshold`.
     """
 
     threshold: float = 0.5
     predictions: int = 0
+    unscored: int = 0
     true_positives: int = 0
     false_positives: int = 0
     true_negatives: int = 0
@@ -58,13 +60,13 @@ class ClassificationSums(msgspec.Struct):
         self.negatives += np.bincount(place[~outcomes], minlength=BINS)
         self.score_sums += np.bincount(place, weights=scores, minlength=BINS)
 
-    def merge(self, other: ClassificationSums) -> None:
-        """Take in other sums. Raises `StatisticsError` for another threshold."""
+    def merge(self, other: ClassificationSums, sign: int = 1) -> None:
+        """Take in other sums, or with -1 out of these. Raises `StatisticsError` for another threshold."""
         if self.threshold != other.threshold:
             raise StatisticsError(f"sums at thresholds {self.threshold} and {other.threshold} do not add up")
         for name in self.__struct_fields__:
             if name != "threshold":
-                setattr(self, name, getattr(self, name) + getattr(other, name))
+                setattr(self, name, getattr(self, name) + sign * getattr(other, name))
 
     @property
     def outcomes(self) -> int:
@@ -77,6 +79,7 @@ class ClassificationSums(msgspec.Struct):
         area, binned, error = self.area()
         return {
             "predictions": float(self.predictions),
+            "unscored": float(self.unscored),
             "outcomes": float(n),
             "coverage": _ratio(n, self.predictions),
             "accuracy": _ratio(self.true_positives + self.true_negatives, n),

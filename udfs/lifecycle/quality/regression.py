@@ -21,10 +21,12 @@ Floats = NDArray[np.float64]
 class RegressionSums(msgspec.Struct):
     """`error_counts`: absolute errors by bin, bin i up to gamma^i with gamma = 1.01 / 0.99; `exact` are those
     without any. Integer counts in logarithmic bins, as in Masson, Rim and Lee, "DDSketch: a fast and
-    fully-mergeable quantile sketch with relative-error guarantees" (VLDB 2019).
+    fully-mergeable quantile sketch with relative-error guarantees" (VLDB 2019). `unscored`: results without
+    a score, which are not among the predictions.
     """
 
     predictions: int = 0
+    unscored: int = 0
     outcomes: int = 0
     absolute: float = 0.0
     squares: float = 0.0
@@ -51,15 +53,19 @@ class RegressionSums(msgspec.Struct):
         places, counts = np.unique(np.ceil(np.log(some) / _GROWTH).astype(int), return_counts=True)
         self._count(zip(places.tolist(), counts.tolist(), strict=True))
 
-    def merge(self, other: RegressionSums) -> None:
-        """Take in other sums."""
-        for name in ("predictions", "outcomes", "absolute", "squares", "signed", "exact"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self._count(other.error_counts.items())
+    def merge(self, other: RegressionSums, sign: int = 1) -> None:
+        """Take in other sums, or with -1 out of these."""
+        for name in ("predictions", "unscored", "outcomes", "absolute", "squares", "signed", "exact"):
+            setattr(self, name, getattr(self, name) + sign * getattr(other, name))
+        self._count((place, sign * count) for place, count in other.error_counts.items())
 
     def _count(self, counted: Iterable[tuple[int, int]]) -> None:
         for place, count in counted:
-            self.error_counts[place] = self.error_counts.get(place, 0) + count
+            left = self.error_counts.get(place, 0) + count
+            if left:
+                self.error_counts[place] = left
+            else:
+                del self.error_counts[place]
 
     def error_quantile(self, q: float) -> float:
         """Of the absolute error, within 1 % of it; NaN where no outcome has come."""
@@ -79,6 +85,7 @@ class RegressionSums(msgspec.Struct):
         n = self.outcomes or math.nan
         return {
             "predictions": float(self.predictions),
+            "unscored": float(self.unscored),
             "outcomes": float(self.outcomes),
             "coverage": self.outcomes / self.predictions if self.predictions else math.nan,
             "mae": self.absolute / n,

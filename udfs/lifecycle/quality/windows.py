@@ -24,6 +24,9 @@ class QualityKey(msgspec.Struct, frozen=True, order=True, array_like=True):
     arm: str = ""
     candidate: str = ""
     plan: str = ""
+    plan_version: int = 0
+    experiment: str = ""
+    data_type: str = ""
     slices: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:

@@ -1,0 +1,114 @@
+"""Results meet outcomes: `flink run -py jobs/outcomes.py --config FILE --kafka.bootstrap HOST:PORT ...`, or
+without a cluster `python jobs/outcomes.py --folder.root DIR`. See docs/lifecycle.md."""
+
+from __future__ import annotations
+
+import sys
+from typing import Literal
+
+from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
+from pyflink.table import StreamTableEnvironment
+
+from jobs.feature_stores import check_history, history_options
+from jobs.running import run
+from jobs.settings.features import History
+from jobs.settings.outcomes import OutcomesSettings
+from jobs.wiring import add_sinks, connection, folder_reading
+from operators.environment import submitted
+from operators.features.feature_rows import HISTORY
+from operators.flink_internals import keyed_by_first
+from operators.kafka_check import check_topics
+from operators.key_groups import KeyGroups, key_groups
+from operators.lifecycle.count_quality import CountQuality
+from operators.lifecycle.join_outcomes import JoinOutcomes
+from operators.lifecycle.outcome_rows import COUNTS, DELIVERY, EVIDENCE, SETTLED, shard_keys
+from operators.lifecycle.read_outcomes import ReadOutcomes
+from operators.rows import DEAD_LETTERS, OUTPUTS
+from operators.side_outputs import side_output
+from operators.sinks.history_sink import add_history_sink, history_view
+from operators.sources.folder import folder_records
+from operators.sources.gathering import DataTypes, micro_batches
+from operators.sources.kafka import Reading, kafka_records
+from udfs.lifecycle.outcomes.join_spec import JoinSpec
+from udfs.lifecycle.outcomes.rows import MODEL, columns
+from udfs.stores.history.files import check_schema
+
+_TOPICS = ("results", "outcomes", "quality", "evidence", "outcome_counts", "dead_letters")
+
+
+def build(env: StreamExecutionEnvironment, settings: OutcomesSettings) -> None:
+    """Results and outcomes to the shards of their keys; what they settle to the store, and to quality."""
+    spec, groups = settings.join(), key_groups(env)
+    keys = shard_keys(groups, spec.shards)
+    results = _read(env, settings, groups, "results", spec, keys)
+    outcomes = _read(env, settings, groups, "outcomes", spec, keys)
+    predictions = keyed_by_first(results, DELIVERY)
+    joined = predictions.connect(keyed_by_first(outcomes, DELIVERY)).process(
+        JoinOutcomes(spec, keys), SETTLED
+    )
+    joined.name("join outcomes").uid("join").set_buffer_timeout(0).disable_chaining()
+    quality = keyed_by_first(joined, SETTLED).process(CountQuality(spec), OUTPUTS)
+    quality.name("count quality").uid("quality").set_buffer_timeout(0).disable_chaining()
+    if settings.store is not None:
+        _add_store(env, joined, spec, settings.store)
+    outputs = {
+        "quality": quality,
+        "evidence": side_output(joined, EVIDENCE),
+        "outcome_counts": side_output(joined, COUNTS),
+        "dead_letters": side_output([results, outcomes, joined], DEAD_LETTERS),
+    }
+    kafka = settings.kafka
+    delivery = None if kafka is None else kafka.delivery(settings.name)
+    add_sinks(outputs, kafka, delivery, settings.folder.root if settings.folder else None)
+
+
+def check(settings: OutcomesSettings) -> None:
+    """Raises the error of whatever is not there, before Flink starts."""
+    kafka, store = settings.kafka, settings.store
+    if kafka is not None and kafka.check:
+        check_topics(connection(kafka), {getattr(kafka, name): f"kafka.{name}" for name in _TOPICS})
+    if store is not None:
+        check_history(store, settings.s3, with_cluster=submitted())
+        for name, judging in settings.join().judged.items():
+            check_schema(store.location(), name, columns(judging), settings.s3)
+
+
+def _read(
+    env: StreamExecutionEnvironment,
+    settings: OutcomesSettings,
+    groups: KeyGroups,
+    what: Literal["results", "outcomes"],
+    spec: JoinSpec,
+    keys: tuple[str, ...],
+) -> DataStream:
+    """Rows of DELIVERY."""
+    batches = _batches(env, settings, groups, what)
+    read = batches.process(ReadOutcomes(what, spec, keys), DELIVERY)
+    return read.name(f"read {what}").uid(f"read-{what}").set_buffer_timeout(0).disable_chaining()
+
+
+def _batches(
+    env: StreamExecutionEnvironment, settings: OutcomesSettings, groups: KeyGroups, what: str
+) -> KeyedStream:
+    if settings.kafka is not None:
+        kafka = settings.kafka
+        reading = Reading(kafka.group, kafka.start, settings.bounded)
+        records = kafka_records(env, connection(kafka), [getattr(kafka, what)], reading, name=what)
+    else:
+        assert settings.folder is not None
+        records = folder_records(env, folder_reading(settings.folder, what, settings.bounded), what)
+    return micro_batches(records, DataTypes({}), settings.batch.gathering(settings.mode), what, groups)
+
+
+def _add_store(env: StreamExecutionEnvironment, joined: DataStream, spec: JoinSpec, store: History) -> None:
+    """A Parquet table for each data type, by day and model."""
+    tables = StreamTableEnvironment.create(env)
+    statements = tables.create_statement_set()
+    lines, kept = history_view(tables, side_output(joined, HISTORY)), history_options(store, (MODEL,))
+    for name, judging in spec.judged.items():
+        add_history_sink(tables, statements, lines, view=name, columns=columns(judging), store=kept)
+    statements.attach_as_datastream()
+
+
+if __name__ == "__main__":
+    sys.exit(run(build, OutcomesSettings, sys.argv[1:], check))

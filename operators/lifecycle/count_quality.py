@@ -1,0 +1,69 @@
+"""Quality of each data type, over all shards: one instance counts a data type, and tells what has changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from pyflink.common.typeinfo import Types
+from pyflink.datastream import TimeDomain
+from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
+
+from operators.code_guard import check_code, code_digest
+from operators.flink_internals import current_key
+from operators.lifecycle.outcome_rows import messages, settled_of
+from operators.ticks import Ticks
+from udfs.lifecycle.outcomes.join_spec import JoinSpec
+from udfs.lifecycle.outcomes.telling import KeptQuality, encode_windows
+
+
+class CountQuality(KeyedProcessFunction):
+    """Values of SETTLED, keyed by data type. Main output: OUTPUTS, `QualityRecord`s."""
+
+    def __init__(self, spec: JoinSpec) -> None:
+        self._code = code_digest()
+        self._spec = spec
+
+    def open(self, context: RuntimeContext) -> None:
+        check_code(self._code)
+        pickled = Types.PICKLED_BYTE_ARRAY()
+        self._sums = context.get_map_state(MapStateDescriptor("sums", Types.STRING(), pickled))
+        self._windows = context.get_state(ValueStateDescriptor("windows", pickled))
+        self._ticks = Ticks(self._spec.told_ms)
+        self._kept: dict[str, KeptQuality] = {}
+
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
+        shard, settled_to, rows = settled_of(value)
+        kept, now = self._of(ctx), _now()
+        kept.settled(shard, settled_to)
+        if rows is not None and (changed := dict(kept.add(rows, now))):
+            self._sums.put_all(changed)
+        yield from ()
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:
+        key, kept, now = current_key(ctx), self._of(ctx), _now()
+        ended = ctx.time_domain() == TimeDomain.EVENT_TIME
+        if not ended and not self._ticks.due(key, timestamp):
+            return
+        told = [*kept.close(now, self._sums.remove, ended), *kept.tell(now)]
+        self._windows.update(encode_windows(kept.windows))
+        yield from messages(told)
+        if not ended:
+            self._ticks.again(key, ctx.timer_service())
+
+    def _of(self, ctx: Any) -> KeptQuality:
+        key = current_key(ctx)
+        found = self._kept.get(key)
+        if found is None:
+            found = self._kept[key] = self._spec.quality(key)
+            stored = self._windows.value()
+            sums = ((str(name), bytes(data)) for name, data in self._sums.items())
+            found.restore(None if stored is None else bytes(stored), sums, _now())
+            self._ticks.start(key, ctx.timer_service())
+        return found
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,258 @@
+"""Results meet outcomes: in any order, with repeats and corrections, each gets one fate, and sums hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.errors import SettingsError
+from tests.outcome_cases import JUDGING, MemoryStore, batch, outcome, result
+from udfs.lifecycle.outcomes.fates import Fates
+from udfs.lifecycle.outcomes.joining import Joined, Joining, Settled, Terms
+from udfs.lifecycle.outcomes.judging import Judging
+from udfs.lifecycle.outcomes.progress import END, Reached
+from udfs.lifecycle.outcomes.reading import Reader
+
+TERMS = Terms(window=10_000, grace=1_000, keep=20_000)
+BY_FIELD = Judging(score="p", label="bought", time="at", key="order")
+
+
+class Run:
+    """One shard of a join, fed with messages as they would come from topics."""
+
+    def __init__(self, judging: Judging = JUDGING, terms: Terms = TERMS) -> None:
+        self.reader = Reader({"wine": judging}, 1)
+        self.store, self.fates, self.terms = MemoryStore(), Fates(), terms
+        self.settled: list[Settled] = []
+        self.dead: Counter[str] = Counter()
+        self.offset = 0
+
+    def results(self, *messages: Any, time: int = 0) -> Run:
+        read = self.reader.results(batch(messages, time))
+        joining = Joining(self.terms, self.store, self.fates)
+        for delivery in read.deliveries.values():
+            self.fates.results_read(delivery.passed_over, delivery.refused)
+            for key, predicted in delivery.predictions:
+                joining.predict(key, predicted)
+        self.dead["unreadable"] += len(read.dead)
+        return self._take(joining.done())
+
+    def outcomes(self, *messages: Any, time: int = 0) -> Run:
+        read = self.reader.outcomes(batch(messages, time, "labels", self.offset))
+        self.offset += len(messages)
+        joining = Joining(self.terms, self.store, self.fates)
+        for delivery in read.deliveries.values():
+            self.fates.outcomes_read(delivery.refused)
+            for key, came in delivery.outcomes:
+                joining.come(key, came)
+        self.dead["unreadable"] += len(read.dead)
+        return self._take(joining.done())
+
+    def close(self, outcomes_to: int, results_to: int) -> Run:
+        joining = Joining(self.terms, self.store, self.fates)
+        assert not joining.close(outcomes_to, results_to)
+        return self._take(joining.done())
+
+    def _take(self, joined: Joined) -> Run:
+        self.settled += joined.settled
+        self.dead.update(fate.value for _, fate in joined.dead)
+        self.dead["crowded"] += len(joined.crowded)
+        return self
+
+    def said(self) -> list[tuple[int, str | None, float | None, int]]:
+        return [
+            (s.predicted.offset, s.fate and s.fate.value, s.came and s.came.value, s.revision)
+            for s in self.settled
+        ]
+
+
+def test_an_outcome_meets_its_prediction_whichever_comes_first() -> None:
+    for run in (
+        Run().results(result(1, 100)).outcomes(outcome(1, 200)),
+        Run().outcomes(outcome(1, 200)).results(result(1, 100)),
+    ):
+        assert run.said() == [(1, "joined", 1.0, 1)]
+        assert run.fates.waiting == (0, 0) and run.dead.total() == 0
+
+
+def test_corrections_count_and_both_are_kept() -> None:
+    run = Run().results(result(1, 100)).outcomes(outcome(1, 200), outcome(1, 300, False), outcome(1, 250))
+    run.outcomes(outcome(1, 300, False))
+    assert run.said() == [(1, "joined", 1.0, 1), (1, "correction", 0.0, 2), (1, "outdated", 1.0, 0)]
+    assert run.settled[1].replaced == 1.0
+    assert run.fates.outcomes == {"joined": 1, "correction": 1, "outdated": 1, "duplicate": 1}
+    assert run.fates.predictions == {"joined": 1}
+
+
+def test_a_prediction_without_an_outcome_is_given_up_after_its_window_and_not_before() -> None:
+    run = Run().results(result(1, 100)).close(100 + TERMS.window, 0)
+    assert run.said() == []
+    run.close(100 + TERMS.window + TERMS.grace + TERMS.step, 0)
+    assert run.said() == [(1, None, None, 1)] and run.store.entries == {}
+    assert run.fates.predictions == {"no_outcome": 1}
+
+
+def test_what_comes_too_early_too_late_or_for_nobody_is_a_dead_letter() -> None:
+    run = Run().results(result(1, 1_000), result(2, 1_000))
+    run.outcomes(outcome(1, 999), outcome(2, 1_000 + TERMS.window + 1), outcome(3, 1_000))
+    run.close(0, TERMS.keep)
+    assert run.dead.total() == 0
+    run.close(0, 2 * TERMS.keep)
+    assert run.dead == {"outside": 2, "no_prediction": 1, "unreadable": 0, "crowded": 0}
+    run.close(END, END)
+    assert run.fates.waiting == (0, 0) and run.store.entries == {} and run.store.reminders == []
+
+
+def test_repeats_of_a_result_change_nothing() -> None:
+    run = Run().results(result(1, 100), result(1, 100)).outcomes(outcome(1, 200)).results(result(1, 100))
+    assert run.said() == [(1, "joined", 1.0, 1)]
+    assert run.fates.predictions == {"joined": 1, "repeated": 2} and run.fates.predictions_in == 3
+
+
+def test_by_a_field_an_outcome_meets_all_predictions_of_its_window() -> None:
+    run = Run(BY_FIELD).results(result(1, 100, order="a"), result(2, 20_000, order="a"))
+    run.outcomes({"order": "a", "bought": 1, "at": 5_000}).results(result(3, 4_000, order="a"))
+    run.results(result(4, 4_000, order=7)).outcomes({"order": "7", "bought": 0, "at": 5_000})
+    assert [s[:3] for s in run.said()] == [(1, "joined", 1.0), (3, "joined", 1.0), (4, "joined", 0.0)]
+    assert run.fates.outcomes == {"joined": 2}
+
+
+def test_one_key_has_bounds() -> None:
+    run = Run(BY_FIELD, Terms(window=10, most_of_a_key=3))
+    run.results(*(result(n, 100, order="a") for n in range(5)))
+    run.outcomes(*({"order": "b", "bought": 1, "at": 100} for _ in range(4)))
+    assert run.fates.predictions == {"crowded": 2} and run.fates.outcomes == {"crowded": 1}
+    assert run.dead["crowded"] == 3 and run.fates.waiting == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"{",
+        b"[]",
+        b"",
+        b'{"millrace": 1}',
+        {"millrace": {"data_type": "wine"}},
+        result(1, 1) | {"millrace": {**result(1, 1)["millrace"], "event_time": None, "offset": "1"}},
+        result(1, 1, stamp={"offset": 2**63}),
+        result(1, 1, stamp={"event_time": 1e300}),
+    ],
+)
+def test_what_is_no_result_is_a_dead_letter(bad: Any) -> None:
+    run = Run().results(bad, result(1, 100))
+    assert run.fates.predictions == {"unreadable": 1} and run.dead == {"unreadable": 1, "crowded": 0}
+    assert run.fates.waiting == (1, 0)
+
+
+def test_results_of_other_types_are_passed_over() -> None:
+    other = [result(1, 1, stamp={"data_type": name}) for name in ("tea", None, ["wine"])]
+    assert Run().results(*other).fates.predictions == {"other_type": 3}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"nonsense",
+        outcome(1, 1, None),
+        outcome(1, 1, "yes"),
+        outcome(1, 1, [1]),
+        outcome(1, "soon"),
+        {"bought": 1, "at": 1},
+        outcome(1, 1, data_type="tea"),
+        outcome(1, 1, data_type=[]),
+    ],
+)
+def test_what_is_no_outcome_is_a_dead_letter(bad: Any) -> None:
+    assert Run().outcomes(bad).fates.outcomes == {"unreadable": 1}
+
+
+def test_scores_that_cannot_be_judged_are_none() -> None:
+    numbers = Judging(score="y[1]", kind="numbers")
+    assert numbers.score_of({"y": [1, 2.5]}) == 2.5 and numbers.score_of({"y": [1]}) is None
+    assert numbers.score_of({"y": float("inf")}) is None and JUDGING.score_of({"p": 1.5}) is None
+    assert JUDGING.score_of({"p": [0.25]}) == 0.25 and JUDGING.score_of({"p": "0.25"}) is None
+    assert Judging(score="p", positive="good").outcome_of("good") == 1.0
+    with pytest.raises(ValueError, match="no number"):
+        numbers.outcome_of("1")
+    for wrong in ({"slices": ("a",)}, {"fields": {"a": "text"}}, {"without": 0.5}):
+        with pytest.raises(SettingsError):
+            Judging(score="p", **wrong)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("result"), st.integers(0, 5), st.integers(0, 30)),
+        st.tuples(st.just("outcome"), st.integers(0, 7), st.integers(0, 60), st.booleans()),
+        st.tuples(st.just("bad"), st.booleans()),
+        st.tuples(st.just("close"), st.integers(0, 90), st.integers(0, 90)),
+        st.tuples(st.just("restore")),
+    ),
+    max_size=40,
+)
+
+
+@given(STEPS, st.booleans())
+@settings(deadline=None, max_examples=300)
+def test_sums_hold_for_any_mixture(steps: list[tuple[Any, ...]], by_field: bool) -> None:
+    run = Run(BY_FIELD if by_field else JUDGING)
+    results = outcomes = 0
+    for kind, *of in steps:
+        match kind:
+            case "result":
+                run.results(result(of[0], of[1] * 1_000, order=f"o{of[0] % 3}"), time=of[1] * 1_000)
+                results += 1
+            case "outcome":
+                run.outcomes(outcome(of[0], of[1] * 1_000, of[2], order=f"o{of[0] % 3}"), time=of[1] * 1_000)
+                outcomes += 1
+            case "bad":
+                run = run.results(b"x") if of[0] else run.outcomes(b"x")
+                results, outcomes = results + of[0], outcomes + (not of[0])
+            case "close":
+                run.close(of[0] * 1_000, of[1] * 1_000)
+            case "restore":  # all that counts is in the store and in the fates
+                run.fates = Fates(**{n: getattr(run.fates, n) for n in run.fates.__struct_fields__})
+        assert run.fates.predictions_in == results and run.fates.outcomes_in == outcomes
+        assert min(run.fates.waiting) >= 0
+    run.close(END, END)
+    fates = run.fates
+    assert fates.waiting == (0, 0) and run.store.entries == {} and run.store.reminders == []
+    assert sum(fates.predictions.values()) == results and sum(fates.outcomes.values()) == outcomes
+    # each prediction that was taken in leaves once at first, and later outcomes of it after that
+    first = Counter(s.predicted.identity for s in run.settled if s.fate is None or s.fate.value == "joined")
+    assert sum(first.values()) == fates.predictions.get("joined", 0) + fates.predictions.get("no_outcome", 0)
+    assert run.dead.total() == sum(
+        of.get(name, 0)
+        for of in (fates.predictions, fates.outcomes)
+        for name in ("unreadable", "crowded", "outside", "no_prediction")
+    )
+
+
+@given(st.permutations([0, 1, 2, 3, 4]), st.lists(st.booleans(), min_size=4, max_size=4))
+@settings(deadline=None, max_examples=60)
+def test_the_outcome_that_counts_does_not_depend_on_the_order(order: list[int], said: list[bool]) -> None:
+    run = Run()
+    for n in order:
+        if n == 4:
+            run.results(result(1, 100))
+        else:
+            run.outcomes(outcome(1, 200 + n, said[n]))
+    counted = [s for s in run.settled if s.revision]
+    last = max(counted, key=lambda s: s.revision)
+    assert last.came is not None and last.came.value == float(said[3])
+
+
+def test_nothing_is_given_up_while_a_topic_is_read_up() -> None:
+    reached = Reached(idle_ms=1_000, now=0)
+    assert reached.at(500) == -1
+    reached.heard({"0": 100, "1": 300}, 600)
+    assert reached.at(700) == 100
+    reached.heard({"0": 900}, 900)
+    assert reached.at(1_000) == 300
+    assert reached.at(1_700) == 900  # partition 1 is silent
+    assert reached.at(2_600) == 2_600  # all are
+    reached.heard({"0": 950}, 50_000)  # after a pause, of which little counts
+    assert reached.at(50_100) == 950

@@ -1,0 +1,86 @@
+"""What settled predictions say about experiments, record by record: see `schemas.lifecycle.quality`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from schemas.lifecycle.quality import EvidenceBatch
+from udfs.lifecycle.outcomes.fates import OutcomeFate
+from udfs.lifecycle.outcomes.joining import Settled
+from udfs.lifecycle.outcomes.judging import Judging
+from udfs.lifecycle.quality.classification import CLIP
+
+Values = dict[str, float | None]
+_MOST = 2_000
+"""Records of a message: it stays far below what a topic takes."""
+
+
+def evidence(settled: Iterable[Settled], judging: Judging, at: int) -> Iterator[EvidenceBatch]:
+    """Of first outcomes, and of windows that closed without one. Records without an entity are no evidence."""
+    found: dict[str, list[tuple[str, str, int, int, Values]]] = {}
+    data_type = ""
+    for one in settled:
+        predicted = one.predicted
+        if one.fate not in (None, OutcomeFate.JOINED) or not predicted.experiments or not predicted.entity:
+            continue
+        data_type, values = predicted.data_type, _values(one, judging)
+        for experiment, of in orjson.loads(predicted.experiments).items():
+            arm, step = (of.get("arm", ""), of.get("step", -1)) if isinstance(of, Mapping) else (of, -1)
+            row = (predicted.entity, str(arm), int(step), predicted.event_time, values)
+            found.setdefault(experiment, []).append(row)
+    for experiment, rows in found.items():
+        for start in range(0, len(rows), _MOST):
+            yield _batch(data_type, experiment, rows[start : start + _MOST], at)
+
+
+def _batch(data_type: str, experiment: str, rows: list[tuple[Any, ...]], at: int) -> EvidenceBatch:
+    entities, arms, steps, times, values = zip(*rows, strict=True)
+    names = sorted(set().union(*values))
+    return EvidenceBatch(
+        data_type=data_type,
+        experiment=experiment,
+        entities=entities,
+        arms=arms,
+        steps=steps,
+        event_times=times,
+        values={name: tuple(of.get(name) for of in values) for name in names},
+        at=at,
+    )
+
+
+def _values(one: Settled, judging: Judging) -> Values:
+    predicted = one.predicted
+    came = judging.without if one.came is None else one.came.value
+    score = predicted.score
+    values: Values = {
+        "outcome": came,
+        judging.label: came,
+        "latency": predicted.ms,
+        "failed": float(predicted.scoring != "scored"),
+        "late": float(_late(predicted.answers)),
+    }
+    if one.came is not None:
+        values |= one.came.metrics
+    if score is None or came is None:
+        return values
+    if judging.kind == "numbers":
+        error = score - came
+        return values | {"error": error, "absolute_error": abs(error), "squared_error": error * error}
+    near = min(max(score, CLIP), 1 - CLIP)
+    return values | {
+        "correct": float((score >= judging.threshold) == (came > 0)),
+        "log_loss": -math.log(near if came > 0 else 1 - near),
+        "squared_error": (score - came) ** 2,
+    }
+
+
+def _late(answers: str) -> bool:
+    """Whether an answer that counts missed the deadline."""
+    if '"late"' not in answers:
+        return False
+    found = (of for of in orjson.loads(answers).values() if isinstance(of, dict))
+    return any(of.get("outcome") == "late" and not of.get("shadow") for of in found)

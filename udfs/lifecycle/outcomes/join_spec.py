@@ -1,0 +1,38 @@
+"""What the operators of the outcomes job are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from udfs.lifecycle.outcomes.counting import Counter
+from udfs.lifecycle.outcomes.joining import Terms
+from udfs.lifecycle.outcomes.judging import Judging
+from udfs.lifecycle.outcomes.reading import Reader
+from udfs.lifecycle.outcomes.telling import KeptQuality
+
+
+@dataclass(frozen=True, slots=True)
+class JoinSpec:
+    """`judged`: by data type. `idle_ms`: of a topic that is silent. `store`: whether rows are kept.
+
+    `window_ms` is that of quality, `told_ms` how often it is told; `most_keys` bounds what is told apart.
+    """
+
+    judged: Mapping[str, Judging]
+    terms: Terms
+    shards: int = 8
+    idle_ms: int = 30_000
+    store: bool = True
+    window_ms: int = 300_000
+    told_ms: int = 5_000
+    most_keys: int = 10_000
+    tick_ms: int = 500
+    most_a_tick: int = 20_000
+
+    def reader(self) -> Reader:
+        return Reader(self.judged, self.shards)
+
+    def quality(self, data_type: str) -> KeptQuality:
+        counter = Counter(data_type, self.judged[data_type], self.window_ms, self.most_keys)
+        return KeptQuality(counter, self.window_ms, self.terms.grace)

@@ -1,0 +1,206 @@
+"""Predictions meet outcomes, key by key: a function of what came, whatever the order in which it came.
+
+An outcome belongs to the predictions of its key that are at most the attribution window older than it. Of
+several outcomes the one of the greatest time counts, of equal times the one that was read last; each that has
+ever counted is kept. A prediction is given up once its window is over and outcomes have been read up to
+there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from udfs.lifecycle.outcomes.fates import Fates, OutcomeFate, PredictionFate
+from udfs.lifecycle.outcomes.messages import Came, Kept, KeyEntry, Predicted, Waiting, decode_entry, encode
+
+_BY_WEIGHT = (
+    OutcomeFate.JOINED,
+    OutcomeFate.CORRECTION,
+    OutcomeFate.OUTDATED,
+    OutcomeFate.DUPLICATE,
+    OutcomeFate.OUTSIDE,
+)
+PREDICTIONS, OUTCOMES = "p", "o"
+BY_IDENTITY, BY_FIELD = "#", "="
+"""How keys begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Milliseconds. `window`: how much later than its record an outcome counts; `grace`: how much longer
+    predictions wait for it; `keep`: how long outcomes wait for their prediction. `most_of_a_key`: predictions
+    and outcomes of one key."""
+
+    window: int
+    grace: int = 60_000
+    keep: int = 3_600_000
+    most_of_a_key: int = 100
+
+    @property
+    def step(self) -> int:
+        """Predictions are looked at, whether they are due, in steps of so much time."""
+        return max(1_000, self.window // 512)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A prediction with an outcome of a fate (JOINED, CORRECTION or OUTDATED), or without one.
+
+    `replaced`: the value that counted before a correction.
+    """
+
+    key: str
+    predicted: Predicted
+    came: Came | None
+    fate: OutcomeFate | None
+    revision: int
+    replaced: float | None = None
+
+
+@dataclass(slots=True)
+class Joined:
+    """What a call has settled. `dead`: outcomes that are dead letters, `crowded` predictions that are."""
+
+    settled: list[Settled] = field(default_factory=list)
+    dead: list[tuple[Came, OutcomeFate]] = field(default_factory=list)
+    crowded: list[Predicted] = field(default_factory=list)
+
+
+class EntryStore(Protocol):
+    """State of the shard at hand: entries by key, and which keys are due when."""
+
+    def read(self, key: str) -> bytes | None: ...
+
+    def write(self, entries: dict[str, bytes], emptied: Iterable[str]) -> None: ...
+
+    def remind(self, kind: str, due: int, keys: list[str]) -> None: ...
+
+    def due(self, kind: str, reached: int) -> Iterable[list[str]]:
+        """The keys of reminders up to `reached`, which are then forgotten."""
+        ...
+
+
+class Joining:
+    """One call's work on a shard: read what it touches, write it at the end (`done`)."""
+
+    def __init__(self, terms: Terms, store: EntryStore, fates: Fates) -> None:
+        self._terms, self._store, self._fates = terms, store, fates
+        self._entries: dict[str, KeyEntry] = {}
+        self._reminders: dict[tuple[str, int], list[str]] = {}
+        self._found = Joined()
+
+    def predict(self, key: str, predicted: Predicted) -> None:
+        entry = self._entry(key)
+        self._fates.predictions_in += 1
+        if any(w.predicted.identity == predicted.identity for w in entry.predictions):
+            self._fates.prediction(PredictionFate.REPEATED)
+            return
+        if len(entry.predictions) >= self._terms.most_of_a_key:
+            self._fates.prediction(PredictionFate.CROWDED)
+            self._found.crowded.append(predicted)
+            return
+        waiting = Waiting(predicted, self._due(predicted.event_time + self._terms.window + self._terms.grace))
+        entry.predictions.append(waiting)
+        self._remind(PREDICTIONS, waiting.due, key)
+        for kept in sorted(entry.outcomes, key=lambda k: k.came.time):
+            fate = self._meet(key, waiting, kept.came)
+            if fate is OutcomeFate.OUTSIDE:
+                kept.outside = True
+            elif not kept.joined:
+                kept.joined, kept.came.raw = True, b""
+                self._fates.outcome(fate)
+
+    def come(self, key: str, came: Came) -> None:
+        entry = self._entry(key)
+        self._fates.outcomes_in += 1
+        fates = {self._meet(key, waiting, came) for waiting in entry.predictions}
+        fate = next((fate for fate in _BY_WEIGHT if fate in fates), OutcomeFate.NO_PREDICTION)
+        joined = fate not in (OutcomeFate.OUTSIDE, OutcomeFate.NO_PREDICTION)
+        if joined:
+            self._fates.outcome(fate)
+            came.raw = b""
+        if len(entry.outcomes) >= self._terms.most_of_a_key:
+            if not joined:
+                self._fates.outcome(OutcomeFate.CROWDED)
+                self._found.dead.append((came, OutcomeFate.CROWDED))
+            return
+        if joined and key[0] == BY_IDENTITY:  # no other prediction of it can come
+            return
+        kept = Kept(came, self._due(came.read_at + self._terms.keep), joined, fate is OutcomeFate.OUTSIDE)
+        entry.outcomes.append(kept)
+        self._remind(OUTCOMES, kept.due, key)
+
+    def close(self, outcomes_read_to: int, results_read_to: int, most: int = 1 << 62) -> bool:
+        """Give up what is due; True where there is more than about `most` keys of it."""
+        looked_at = 0
+        for kind, reached in ((PREDICTIONS, outcomes_read_to), (OUTCOMES, results_read_to)):
+            for keys in self._store.due(kind, reached):
+                for key in keys:
+                    self._give_up(key, kind, reached)
+                looked_at += len(keys)
+                if looked_at >= most:
+                    return True
+        return False
+
+    def done(self) -> Joined:
+        """Write what has changed; what was settled since the last call."""
+        kept = {key: encode(e) for key, e in self._entries.items() if e.predictions or e.outcomes}
+        self._store.write(kept, [key for key in self._entries if key not in kept])
+        for (kind, due), keys in self._reminders.items():
+            self._store.remind(kind, due, keys)
+        found, self._found = self._found, Joined()
+        self._entries, self._reminders = {}, {}
+        return found
+
+    def _meet(self, key: str, waiting: Waiting, came: Came) -> OutcomeFate:
+        predicted = waiting.predicted
+        if not 0 <= came.time - predicted.event_time <= self._terms.window:
+            return OutcomeFate.OUTSIDE
+        replaced: float | None = None
+        if not waiting.revision:
+            fate = OutcomeFate.JOINED
+            self._fates.prediction(PredictionFate.JOINED)
+        elif came.time < waiting.time:
+            self._found.settled.append(Settled(key, predicted, came, OutcomeFate.OUTDATED, 0))
+            return OutcomeFate.OUTDATED
+        elif came.text == waiting.text:
+            waiting.time = came.time
+            return OutcomeFate.DUPLICATE
+        else:
+            fate, replaced = OutcomeFate.CORRECTION, waiting.value
+        waiting.value, waiting.text, waiting.time = came.value, came.text, came.time
+        waiting.revision += 1
+        self._found.settled.append(Settled(key, predicted, came, fate, waiting.revision, replaced))
+        return fate
+
+    def _give_up(self, key: str, kind: str, reached: int) -> None:
+        entry = self._entry(key)
+        if kind == PREDICTIONS:
+            for waiting in entry.predictions:
+                if waiting.due <= reached and not waiting.revision:
+                    self._fates.prediction(PredictionFate.UNKNOWN)
+                    self._found.settled.append(Settled(key, waiting.predicted, None, None, 1))
+            entry.predictions = [w for w in entry.predictions if w.due > reached]
+            return
+        for kept in entry.outcomes:
+            if kept.due <= reached and not kept.joined:
+                fate = OutcomeFate.OUTSIDE if kept.outside else OutcomeFate.NO_PREDICTION
+                self._fates.outcome(fate)
+                self._found.dead.append((kept.came, fate))
+        entry.outcomes = [k for k in entry.outcomes if k.due > reached]
+
+    def _entry(self, key: str) -> KeyEntry:
+        found = self._entries.get(key)
+        if found is None:
+            data = self._store.read(key)
+            found = self._entries[key] = KeyEntry([], []) if data is None else decode_entry(data)
+        return found
+
+    def _remind(self, kind: str, due: int, key: str) -> None:
+        self._reminders.setdefault((kind, due), []).append(key)
+
+    def _due(self, at: int) -> int:
+        step = self._terms.step
+        return (at // step + 1) * step

@@ -1,0 +1,205 @@
+"""Micro-batches of results and of outcomes, as predictions and outcomes by the shard of their key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import mmh3
+import orjson
+
+from schemas.codecs.base import Code, UnfitError
+from schemas.codecs.json_text import parse_object
+from schemas.micro_batch import MicroBatch
+from schemas.results.dead_letter import dead_letter
+from schemas.results.records import DeadLetter
+from schemas.tensors import BadRecord
+from udfs.lifecycle.outcomes.joining import BY_FIELD, BY_IDENTITY
+from udfs.lifecycle.outcomes.judging import Judging, as_declared, value_at
+from udfs.lifecycle.outcomes.messages import Came, Delivery, Predicted
+
+_STAMP = "millrace"
+
+
+@dataclass(slots=True)
+class Read:
+    """What one micro-batch holds. `deliveries`: by shard."""
+
+    deliveries: dict[int, Delivery] = field(default_factory=dict)
+    dead: list[DeadLetter] = field(default_factory=list)
+
+
+class Reader:
+    """Reads results or outcomes. `shards`: over how many keys are spread; fixed for the life of the state."""
+
+    def __init__(self, judged: Mapping[str, Judging], shards: int) -> None:
+        self._judged, self._shards = judged, shards
+        self._only = next(iter(judged)) if len(judged) == 1 else ""
+
+    def results(self, batch: MicroBatch) -> Read:
+        """Results of data types that nobody judges are passed over, and counted."""
+        found, passed_over = Read(), 0
+        for row, payload in enumerate(batch.payloads):
+            try:
+                record = parse_object(payload)
+                stamp = record.get(_STAMP)
+                if not isinstance(stamp, dict):
+                    raise UnfitError(Code.WRONG_TYPE, f"the result has no object in the field {_STAMP!r}")
+                judging = self._judging(stamp.get("data_type"))
+                if judging is None:
+                    passed_over += 1
+                    continue
+                predicted = _predicted(record, stamp, judging, batch.event_times[row])
+                key = _key(predicted.data_type, judging, record, predicted.identity)
+            except UnfitError as e:
+                found.dead.append(dead_letter(batch, BadRecord(row, e.code, f"no result: {e.reason}")))
+                continue
+            self._delivery(found, batch, key).predictions.append((key, predicted))
+        self._counted(found, batch, passed_over)
+        return found
+
+    def outcomes(self, batch: MicroBatch) -> Read:
+        found = Read()
+        for row, payload in enumerate(batch.payloads):
+            try:
+                message = parse_object(payload)
+                data_type = message.get("data_type", self._only)
+                judging = self._judging(data_type)
+                if judging is None:
+                    said = f"its data_type is {str(data_type)[:100]!r}; judged are {', '.join(self._judged)}"
+                    raise UnfitError(Code.WRONG_TYPE, said)
+                came = _came(message, data_type, judging, batch, row)
+                identity = (message.get("source"), message.get("partition"), message.get("offset"))
+                key = _key(data_type, judging, message, identity)
+            except UnfitError as e:
+                found.dead.append(dead_letter(batch, BadRecord(row, e.code, f"no outcome: {e.reason}")))
+                continue
+            self._delivery(found, batch, key).outcomes.append((key, came))
+        self._counted(found, batch, 0)
+        return found
+
+    def _judging(self, data_type: Any) -> Judging | None:
+        return self._judged.get(data_type) if isinstance(data_type, str) else None
+
+    def _delivery(self, found: Read, batch: MicroBatch, key: str) -> Delivery:
+        return self._to(found, batch, mmh3.hash(key, signed=False) % self._shards)
+
+    def _to(self, found: Read, batch: MicroBatch, shard: int) -> Delivery:
+        delivery = found.deliveries.get(shard)
+        if delivery is None:
+            delivery = found.deliveries[shard] = Delivery(_newest(batch))
+        return delivery
+
+    def _counted(self, found: Read, batch: MicroBatch, passed_over: int) -> None:
+        """What no key belongs to is told to one shard, so that its counts include it."""
+        if passed_over or found.dead:
+            to = self._to(found, batch, batch.partitions[0] % self._shards)
+            to.passed_over, to.refused = passed_over, len(found.dead)
+
+
+def _newest(batch: MicroBatch) -> dict[str, int]:
+    """Partition -> the greatest time of its messages."""
+    newest: dict[str, int] = {}
+    for partition, time in zip(batch.partitions, batch.event_times, strict=True):
+        if time is not None and time > newest.get(str(partition), -1):
+            newest[str(partition)] = time
+    return newest
+
+
+def _predicted(
+    record: dict[str, Any], stamp: dict[str, Any], judging: Judging, message_time: int | None
+) -> Predicted:
+    scores, event_time = stamp.get("scores"), stamp.get("event_time")
+    if event_time is None:
+        event_time = message_time
+    if not _is_time(event_time):
+        raise UnfitError(Code.WRONG_TYPE, "it has no event time")
+    if not _is_identity(stamp.get("source"), stamp.get("partition"), stamp.get("offset")):
+        raise UnfitError(Code.WRONG_TYPE, "its stamp lacks source, partition or offset")
+    entity = value_at(record, judging.entity) if judging.entity else None
+    values = {name: value_at(record, name) for name in judging.fields}
+    features, score = record.get("features"), None
+    if isinstance(scores, dict) and stamp.get("outcome") == "scored":
+        score = judging.score_of(scores)
+    return Predicted(
+        data_type=stamp["data_type"],
+        source=stamp["source"],
+        partition=stamp["partition"],
+        offset=stamp["offset"],
+        event_time=event_time,
+        model=str(stamp.get("model", "")),
+        version=_integer(stamp.get("version")),
+        digest=str(stamp.get("digest", "")),
+        scoring=str(stamp.get("outcome", "")),
+        ms=_number(stamp.get("ms")),
+        score=score,
+        scores=_json(scores),
+        entity="" if entity is None or isinstance(entity, (dict, list)) else str(entity),
+        fields={n: as_declared(v, judging.fields[n]) for n, v in values.items() if v is not None},
+        features=_json(features) if isinstance(features, list) else "",
+        rule=str(stamp.get("rule", "")),
+        plan=str(stamp.get("plan", "")),
+        plan_version=_integer(stamp.get("plan_version")),
+        experiments=_json(stamp.get("experiments")),
+        answers=_json(stamp.get("answers")),
+    )
+
+
+def _came(message: dict[str, Any], data_type: str, judging: Judging, batch: MicroBatch, row: int) -> Came:
+    label = value_at(message, judging.label)
+    try:
+        value = judging.outcome_of(label)
+    except ValueError as e:
+        raise UnfitError(Code.WRONG_TYPE, str(e)) from None
+    read_at = batch.event_times[row]
+    time = value_at(message, judging.time) if judging.time else read_at
+    if not _is_time(time):
+        raise UnfitError(Code.WRONG_TYPE, f"{judging.time or 'its time'!r} is no epoch milliseconds")
+    metrics = {name: value_at(message, name) for name in judging.metrics}
+    return Came(
+        data_type=data_type,
+        time=time,
+        value=value,
+        text=orjson.dumps(label).decode(),
+        read_at=time if read_at is None else read_at,
+        source=batch.source,
+        partition=batch.partitions[row],
+        offset=batch.offsets[row],
+        raw=batch.payloads[row],
+        metrics={n: float(v) for n, v in metrics.items() if isinstance(v, (int, float))},
+    )
+
+
+def _key(data_type: str, judging: Judging, record: Mapping[str, Any], identity: tuple[Any, Any, Any]) -> str:
+    """Raises `UnfitError` where the record has none."""
+    if judging.key:
+        value = value_at(record, judging.key)
+        if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":
+            raise UnfitError(Code.WRONG_TYPE, f"the key {judging.key!r} is neither text nor an integer")
+        return f"{BY_FIELD}{data_type}\x1f{value}"
+    if not _is_identity(*identity):
+        raise UnfitError(Code.WRONG_TYPE, "it does not name source, partition and offset of its record")
+    source, partition, offset = identity
+    return f"{BY_IDENTITY}{source}/{partition}/{offset}"
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 53
+
+
+def _is_identity(source: Any, partition: Any, offset: Any) -> bool:
+    numbers = all(type(n) is int and -(2**31) <= n < 1 << 62 for n in (partition, offset))
+    return isinstance(source, str) and numbers
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode() if isinstance(value, (dict, list)) and value else ""
+
+
+def _integer(value: Any) -> int:
+    return value if isinstance(value, int) and -(2**63) <= value < 2**63 else 0
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) else 0.0

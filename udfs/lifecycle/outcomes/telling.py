@@ -1,0 +1,110 @@
+"""Quality of one data type as it is kept and told: which windows are open, and what has changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+import pyarrow as pa
+
+from schemas.errors import StateError
+from schemas.lifecycle.quality import ALL, QualityRecord
+from udfs.lifecycle.outcomes.counting import Counter
+from udfs.lifecycle.outcomes.progress import END
+from udfs.lifecycle.quality.exchange import quality_record
+from udfs.lifecycle.quality.windows import Quality, QualityKey, read_sums, write_sums
+
+
+class Windows(msgspec.Struct, array_like=True):
+    """`settled`: shard -> event time up to which its predictions have been settled. Windows before `closed`
+    get nothing more. For state."""
+
+    settled: dict[int, int] = {}
+    closed: int = 0
+    version: int = 1
+
+
+def encode_windows(windows: Windows) -> bytes:
+    return msgspec.msgpack.encode(windows)
+
+
+def decode_windows(data: bytes) -> Windows:
+    """Raises `StateError` for other bytes and for a newer version."""
+    try:
+        windows = msgspec.msgpack.decode(data, type=Windows)
+    except msgspec.MsgspecError as e:
+        raise StateError(f"these are no windows of quality: {e}") from None
+    if windows.version > 1:
+        raise StateError(f"windows of quality of version {windows.version} cannot be read: update")
+    return windows
+
+
+def name_of(key: QualityKey) -> str:
+    """A key as a key of state."""
+    return msgspec.json.encode(key).decode()
+
+
+def key_named(name: str) -> QualityKey:
+    return msgspec.json.decode(name, type=QualityKey)
+
+
+class KeptQuality:
+    """`linger_ms`: how long a window whose predictions are all settled stays open for late ones."""
+
+    def __init__(self, counter: Counter, window_ms: int, linger_ms: int) -> None:
+        self._counter, self._window_ms, self._linger_ms = counter, window_ms, linger_ms
+        self._quality = Quality()
+        self._untold: set[QualityKey] = set()
+        self._changed_at: dict[int, int] = {}
+        self.windows = Windows({})
+
+    def restore(self, windows: bytes | None, sums: Iterable[tuple[str, bytes]], now: int) -> None:
+        if windows is not None:
+            self.windows = decode_windows(windows)
+        for name, data in sums:
+            key = key_named(name)
+            self._quality.sums[key] = read_sums(data)
+            self._changed_at[key.window] = now
+            self._untold.add(key)
+
+    def add(self, rows: pa.RecordBatch, now: int) -> Iterator[tuple[str, bytes]]:
+        """The names and bytes of what has changed, for state."""
+        changed = self._counter.count(self._quality, rows, self.windows.closed)
+        self._untold |= changed
+        for key in changed:
+            self._changed_at[key.window] = now
+            yield name_of(key), write_sums(self._quality.sums[key])
+
+    def settled(self, shard: int, to: int) -> None:
+        self.windows.settled[shard] = max(to, self.windows.settled.get(shard, 0))
+
+    def tell(self, now: int) -> list[QualityRecord]:
+        """What has changed since it was told last."""
+        told = [self._record(key, now) for key in sorted(self._untold)]
+        self._untold.clear()
+        return told
+
+    def close(self, now: int, drop: Callable[[str], None], ended: bool = False) -> list[QualityRecord]:
+        """The last words about windows that get nothing more; `drop` forgets a name in state. `ended`: the
+        input has, so all are closed."""
+        settled = END if ended else min(self.windows.settled.values(), default=0)
+        over = {
+            window
+            for window, changed in self._changed_at.items()
+            if window != ALL
+            and window + self._window_ms <= settled
+            and (ended or now - changed >= self._linger_ms)
+        }
+        told = []
+        for key in sorted(key for key in self._quality.sums if key.window in over):
+            told.append(self._record(key, now, closed=True))
+            del self._quality.sums[key]
+            self._untold.discard(key)
+            drop(name_of(key))
+        for window in over:
+            del self._changed_at[window]
+            self.windows.closed = max(self.windows.closed, window + self._window_ms)
+        return told
+
+    def _record(self, key: QualityKey, now: int, closed: bool = False) -> QualityRecord:
+        return quality_record(key, self._quality.sums[key], self._window_ms, now, closed)

@@ -1,0 +1,85 @@
+"""Sums as plain numbers by name, for messages in JSON, and back; and the message of one key."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from schemas.errors import StatisticsError
+from schemas.lifecycle.quality import QualityRecord, Sums
+from udfs.lifecycle.quality.classification import BINS, ClassificationSums
+from udfs.lifecycle.quality.regression import RegressionSums
+from udfs.lifecycle.quality.windows import QualityKey, QualitySums
+
+_COUNTED = ("positives", "negatives", "score_sums")
+
+
+def to_plain(sums: QualitySums) -> Sums:
+    """Numbers by name. `bins` (of classes): rows of bin, positives, negatives and sum of scores; `errors` (of
+    numbers): rows of bin and count. Bins without records are left out."""
+    if isinstance(sums, RegressionSums):
+        plain: dict[str, Any] = {n: getattr(sums, n) for n in sums.__struct_fields__ if n != "error_counts"}
+        return plain | {"errors": [[place, count] for place, count in sorted(sums.error_counts.items())]}
+    plain = {n: getattr(sums, n) for n in sums.__struct_fields__ if n not in _COUNTED}
+    some = np.flatnonzero(sums.positives + sums.negatives).tolist()
+    arrays = [getattr(sums, name) for name in _COUNTED]
+    return plain | {"bins": [[at, *(array[at].item() for array in arrays)] for at in some]}
+
+
+def from_plain(kind: str, plain: Sums) -> QualitySums:
+    """The inverse of `to_plain`. Raises `StatisticsError` for what is none."""
+    try:
+        rows: Any = plain["errors" if kind == "numbers" else "bins"]
+        numbers: Any = {name: value for name, value in plain.items() if not isinstance(value, list)}
+        if kind == "numbers":
+            return RegressionSums(**numbers, error_counts={int(place): int(count) for place, count in rows})
+        sums = ClassificationSums(**numbers)
+        for at, positives, negatives, score_sum in rows:
+            if not 0 <= at < BINS:
+                raise ValueError(f"there is no bin {at}")
+            sums.positives[at], sums.negatives[at], sums.score_sums[at] = positives, negatives, score_sum
+        return sums
+    except (KeyError, TypeError, ValueError) as e:
+        raise StatisticsError(f"these are no sums of {kind}: {e}") from None
+
+
+def quality_record(
+    key: QualityKey, sums: QualitySums, window_ms: int, at: int, closed: bool = False
+) -> QualityRecord:
+    """The message of one key. `at`: epoch milliseconds."""
+    return QualityRecord(
+        data_type=key.data_type,
+        window=key.window,
+        window_ms=window_ms,
+        model=key.model,
+        version=key.version,
+        plan=key.plan,
+        plan_version=key.plan_version,
+        experiment=key.experiment,
+        arm=key.arm,
+        candidate=key.candidate,
+        slices=dict(key.slices),
+        kind="classes" if isinstance(sums, ClassificationSums) else "numbers",
+        figures={name: value for name, value in sums.figures().items() if math.isfinite(value)},
+        sums=to_plain(sums),
+        at=at,
+        closed=closed,
+    )
+
+
+def key_of(record: QualityRecord) -> QualityKey:
+    """What a message is of."""
+    return QualityKey(
+        window=record.window,
+        model=record.model,
+        version=record.version,
+        arm=record.arm,
+        candidate=record.candidate,
+        plan=record.plan,
+        plan_version=record.plan_version,
+        experiment=record.experiment,
+        data_type=record.data_type,
+        slices=tuple(sorted(record.slices.items())),
+    )
