@@ -33,19 +33,20 @@ from udfs.lifecycle.outcomes.join_spec import JoinSpec
 from udfs.lifecycle.outcomes.rows import MODEL, columns
 from udfs.stores.history.files import check_schema
 
-_TOPICS = ("results", "outcomes", "quality", "evidence", "outcome_counts", "dead_letters")
+_READ: tuple[Literal["results"], Literal["outcomes"]] = ("results", "outcomes")
+_TOPICS = (*_READ, "quality", "evidence", "outcome_counts", "dead_letters")
 
 
 def build(env: StreamExecutionEnvironment, settings: OutcomesSettings) -> None:
     """Results and outcomes to the shards of their keys; what they settle to the store, and to quality."""
     spec, groups = settings.join(), key_groups(env)
     keys = shard_keys(groups, spec.shards)
-    results = _read(env, settings, groups, "results", spec, keys)
-    outcomes = _read(env, settings, groups, "outcomes", spec, keys)
-    predictions = keyed_by_first(results, DELIVERY)
-    joined = predictions.connect(keyed_by_first(outcomes, DELIVERY)).process(
-        JoinOutcomes(spec, keys), SETTLED
+    results, outcomes = (
+        _read(_batches(env, settings, groups, name), ReadOutcomes(name, spec, keys), name) for name in _READ
     )
+    predictions = keyed_by_first(results, DELIVERY)
+    both = predictions.connect(keyed_by_first(outcomes, DELIVERY))
+    joined = both.process(JoinOutcomes(spec, keys), SETTLED)
     joined.name("join outcomes").uid("join").set_buffer_timeout(0).disable_chaining()
     quality = keyed_by_first(joined, SETTLED).process(CountQuality(spec), OUTPUTS)
     quality.name("count quality").uid("quality").set_buffer_timeout(0).disable_chaining()
@@ -73,18 +74,10 @@ def check(settings: OutcomesSettings) -> None:
             check_schema(store.location(), name, columns(judging), settings.s3)
 
 
-def _read(
-    env: StreamExecutionEnvironment,
-    settings: OutcomesSettings,
-    groups: KeyGroups,
-    what: Literal["results", "outcomes"],
-    spec: JoinSpec,
-    keys: tuple[str, ...],
-) -> DataStream:
+def _read(batches: KeyedStream, reader: ReadOutcomes, what: str) -> DataStream:
     """Rows of DELIVERY."""
-    batches = _batches(env, settings, groups, what)
-    read = batches.process(ReadOutcomes(what, spec, keys), DELIVERY)
-    return read.name(f"read {what}").uid(f"read-{what}").set_buffer_timeout(0).disable_chaining()
+    read = batches.process(reader, DELIVERY).name(f"read {what}").uid(f"read-{what}")
+    return read.set_buffer_timeout(0).disable_chaining()
 
 
 def _batches(

@@ -97,6 +97,9 @@ class OutcomesSettings(RunSettings):
     idle_seconds: float = Field(
         30, gt=0, description="a topic that is silent for so long has been read to its end"
     )
+    catch_up_seconds: float = Field(
+        3600, ge=0, description="the longest that reading takes what came while the job was away"
+    )
     most_of_a_key: int = Field(100, ge=1, description="predictions, and outcomes, that wait under one key")
     quality: QualityTold = QualityTold.model_validate({})
     store: History | None = Field(None, description="the prediction store; empty: none")
@@ -137,6 +140,8 @@ class OutcomesSettings(RunSettings):
             terms=terms,
             shards=self.shards,
             idle_ms=int(self.idle_seconds * 1000),
+            catch_up_ms=int(self.catch_up_seconds * 1000),
+            to_the_end=self.bounded,
             store=self.store is not None,
             window_ms=self.quality.window_seconds * 1000,
             told_ms=int(self.quality.seconds * 1000),

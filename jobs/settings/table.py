@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from jobs.settings.assemble import AssembleSettings
 from jobs.settings.features import BackfillSettings, FeatureSettings
+from jobs.settings.outcomes import OutcomesSettings
 from jobs.settings.serve import ServeSettings
 from jobs.settings.speculate import SpeculateSettings
 from jobs.settings.training import TrainingSettings
@@ -78,6 +79,13 @@ _WATCH = """
 |---|---|---|---|
 """
 
+_OUTCOMES = """
+## Outcomes: `jobs/outcomes.py`
+
+| setting | type | default | meaning |
+|---|---|---|---|
+"""
+
 _MEANINGS = {
     "codec.kind": "json, debezium (change events as JSON), protobuf or avro",
     "codec.max_bytes": "the longest record; a longer one is a dead letter",
@@ -111,6 +119,7 @@ def settings_table() -> str:
     parts = [_HEAD, *serving, _SPECULATE, *own, _FEATURES, *features, _BACKFILL, *backfill]
     parts += [_ASSEMBLE, *_rows(AssembleSettings, ""), _TRAINING, *_rows(TrainingSettings, "")]
     parts += [_WATCH, *_rows(WatchSettings, "")]
+    parts += [_OUTCOMES, *_rows(OutcomesSettings, "")]
     return "".join(parts)
 
 

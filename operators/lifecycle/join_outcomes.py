@@ -31,7 +31,7 @@ from udfs.stores.history.lines import to_lines
 
 
 @dataclass(slots=True)
-class _Shard:
+class _JoinShard:
     fates: Fates
     results: Reached
     outcomes: Reached
@@ -55,13 +55,13 @@ class JoinOutcomes(KeyedCoProcessFunction):
         self._numbers = {key: shard for shard, key in enumerate(self._keys)}
         self._state = OutcomeState(context)
         self._ticks = Ticks(self._spec.tick_ms)
-        self._shards: dict[str, _Shard] = {}
+        self._shards: dict[str, _JoinShard] = {}
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         delivery, shard, now = decode_delivery(bytes(value)), self._shard(ctx), _now()
         shard.results.heard(delivery.newest, now)
         shard.fates.results_read(delivery.passed_over, delivery.refused)
-        joining = Joining(self._spec.terms, self._state, shard.fates)
+        joining = Joining(self._spec.terms, self._state, shard.fates, now)
         for key, predicted in delivery.predictions:
             joining.predict(key, predicted)
         yield from self._done(ctx, shard, joining.done(), now)
@@ -70,39 +70,41 @@ class JoinOutcomes(KeyedCoProcessFunction):
         delivery, shard, now = decode_delivery(bytes(value)), self._shard(ctx), _now()
         shard.outcomes.heard(delivery.newest, now)
         shard.fates.outcomes_read(delivery.refused)
-        joining = Joining(self._spec.terms, self._state, shard.fates)
+        joining = Joining(self._spec.terms, self._state, shard.fates, now)
         for key, came in delivery.outcomes:
             joining.come(key, came)
         yield from self._done(ctx, shard, joining.done(), now)
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
         shard, key, now = self._shard(ctx), current_key(ctx), _now()
-        joining = Joining(self._spec.terms, self._state, shard.fates)
+        joining = Joining(self._spec.terms, self._state, shard.fates, now)
         if ctx.time_domain() == TimeDomain.EVENT_TIME:  # the end of the input
             joining.close(END, END)
             yield from self._done(ctx, shard, joining.done(), now)
             yield from self._told(shard, key, now, END)
         elif self._ticks.due(key, timestamp):
-            read_to = shard.outcomes.at(now)
-            more = joining.close(read_to, shard.results.at(now), self._spec.most_a_tick)
+            read_to, results_to = shard.outcomes.at(now), shard.results.at(now)
+            if self._spec.to_the_end:
+                read_to = results_to = -1
+            more = joining.close(read_to, results_to, self._spec.most_a_tick)
             yield from self._done(ctx, shard, joining.done(), now)
             if not more and now - shard.told >= self._spec.told_ms:
                 terms = self._spec.terms
                 yield from self._told(shard, key, now, read_to - terms.window - terms.grace - terms.step)
             self._ticks.again(key, ctx.timer_service())
 
-    def _shard(self, ctx: Any) -> _Shard:
+    def _shard(self, ctx: Any) -> _JoinShard:
         key = current_key(ctx)
         self._state.at(key)
         found = self._shards.get(key)
         if found is None:
-            now, idle = _now(), self._spec.idle_ms
-            found = _Shard(self._state.fates(), Reached(idle, now), Reached(idle, now))
+            now = _now()
+            found = _JoinShard(self._state.fates(), self._spec.reached(now), self._spec.reached(now))
             self._shards[key] = found
             self._ticks.start(key, ctx.timer_service())
         return found
 
-    def _done(self, ctx: Any, shard: _Shard, joined: Joined, now: int) -> Iterator[Any]:
+    def _done(self, ctx: Any, shard: _JoinShard, joined: Joined, now: int) -> Iterator[Any]:
         self._state.keep_fates(shard.fates)
         number = self._numbers[current_key(ctx)]
         for data_type, settled in by_data_type(joined.settled).items():
@@ -118,7 +120,7 @@ class JoinOutcomes(KeyedCoProcessFunction):
             yield settled_row(data_type, number, shard.settled_to, counted)
         yield from to_rows([*outcome_letters(joined.dead), *crowded_letters(joined.crowded)])
 
-    def _told(self, shard: _Shard, key: str, now: int, settled_to: int) -> Iterator[Any]:
+    def _told(self, shard: _JoinShard, key: str, now: int, settled_to: int) -> Iterator[Any]:
         shard.told, shard.settled_to = now, max(settled_to, shard.settled_to)
         number = self._numbers[key]
         for data_type in self._spec.judged:

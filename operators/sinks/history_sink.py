@@ -83,10 +83,11 @@ def add_history_sink(
     fields = (f"SPLIT_INDEX(line, {control(FIELD.encode())}, {i})" for i in range(len(typed)))
     values = [_value(field, kind) for field, kind in zip(fields, typed.values(), strict=True)]
     parts = {"dt": "yyyy-MM-dd"} | ({"hr": "HH"} if store.partition == "hour" else {})
+    by = ", ".join([*parts, *(f"`{name}`" for name in store.by)])
     at = values[list(typed).index(TIMESTAMP)]
     tables.execute_sql(f"""
         CREATE TEMPORARY TABLE `history_{view}` ({", ".join([*names, *(f"{p} STRING" for p in parts)])})
-        PARTITIONED BY ({", ".join([*parts, *(f"`{name}`" for name in store.by)])}) WITH ({options(store.table(view))})""")
+        PARTITIONED BY ({by}) WITH ({options(store.table(view))})""")
     values += [f"DATE_FORMAT({at}, {literal(form)})" for form in parts.values()]
     statements.add_insert_sql(
         f"INSERT INTO `history_{view}` SELECT {', '.join(values)} FROM {lines} WHERE `view` = {literal(view)}"

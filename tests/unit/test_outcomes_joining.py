@@ -29,11 +29,11 @@ class Run:
         self.store, self.fates, self.terms = MemoryStore(), Fates(), terms
         self.settled: list[Settled] = []
         self.dead: Counter[str] = Counter()
-        self.offset = 0
+        self.offset = self.now = 0
 
     def results(self, *messages: Any, time: int = 0) -> Run:
         read = self.reader.results(batch(messages, time))
-        joining = Joining(self.terms, self.store, self.fates)
+        joining = Joining(self.terms, self.store, self.fates, self.now)
         for delivery in read.deliveries.values():
             self.fates.results_read(delivery.passed_over, delivery.refused)
             for key, predicted in delivery.predictions:
@@ -44,7 +44,7 @@ class Run:
     def outcomes(self, *messages: Any, time: int = 0) -> Run:
         read = self.reader.outcomes(batch(messages, time, "labels", self.offset))
         self.offset += len(messages)
-        joining = Joining(self.terms, self.store, self.fates)
+        joining = Joining(self.terms, self.store, self.fates, self.now)
         for delivery in read.deliveries.values():
             self.fates.outcomes_read(delivery.refused)
             for key, came in delivery.outcomes:
@@ -53,7 +53,7 @@ class Run:
         return self._take(joining.done())
 
     def close(self, outcomes_to: int, results_to: int) -> Run:
-        joining = Joining(self.terms, self.store, self.fates)
+        joining = Joining(self.terms, self.store, self.fates, self.now)
         assert not joining.close(outcomes_to, results_to)
         return self._take(joining.done())
 
@@ -94,6 +94,13 @@ def test_a_prediction_without_an_outcome_is_given_up_after_its_window_and_not_be
     run.close(100 + TERMS.window + TERMS.grace + TERMS.step, 0)
     assert run.said() == [(1, None, None, 1)] and run.store.entries == {}
     assert run.fates.predictions == {"no_outcome": 1}
+
+
+def test_an_old_prediction_waits_for_outcomes_that_are_read_at_the_same_time() -> None:
+    run = Run()
+    run.now = 1_000_000
+    run.results(result(1, 100)).close(run.now, 0)
+    assert run.outcomes(outcome(1, 200)).said() == [(1, "joined", 1.0, 1)]
 
 
 def test_what_comes_too_early_too_late_or_for_nobody_is_a_dead_letter() -> None:
@@ -246,7 +253,7 @@ def test_the_outcome_that_counts_does_not_depend_on_the_order(order: list[int], 
 
 
 def test_nothing_is_given_up_while_a_topic_is_read_up() -> None:
-    reached = Reached(idle_ms=1_000, now=0)
+    reached = Reached(idle_ms=1_000, catch_up_ms=40_000, now=0)
     assert reached.at(500) == -1
     reached.heard({"0": 100, "1": 300}, 600)
     assert reached.at(700) == 100
@@ -255,4 +262,6 @@ def test_nothing_is_given_up_while_a_topic_is_read_up() -> None:
     assert reached.at(1_700) == 900  # partition 1 is silent
     assert reached.at(2_600) == 2_600  # all are
     reached.heard({"0": 950}, 50_000)  # after a pause, of which little counts
-    assert reached.at(50_100) == 950
+    assert reached.at(50_100) == 10_100  # it has had its time to catch up
+    reached.heard({"0": 30_000}, 50_200)
+    assert reached.at(50_300) == 30_000

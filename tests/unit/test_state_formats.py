@@ -24,6 +24,12 @@ from udfs.lifecycle.statistics.bins import Bins
 from udfs.lifecycle.statistics.table import TableStatistics
 from udfs.lifecycle.watching.series import PartialWindow, read_partial, write_partial
 from udfs.lifecycle.watching.watched_series import Episodes, read_episodes, write_episodes
+from udfs.lifecycle.outcomes import messages
+from udfs.lifecycle.outcomes.fates import Fates, decode_fates, encode_fates
+from udfs.lifecycle.outcomes.messages import Came, Kept, KeyEntry, Predicted, decode_entry, encode
+from udfs.lifecycle.outcomes.telling import Windows, decode_windows, encode_windows, key_named, name_of
+from udfs.lifecycle.quality.regression import RegressionSums
+from udfs.lifecycle.quality.windows import QualityKey, read_sums, write_sums
 from udfs.serving.buffering import BufferAccount
 
 ENTRY = ModelLog.Entry(name="forest", version=3, sha256="ab", descriptor=b"d", attempts=1)
@@ -39,6 +45,14 @@ BATCH = MicroBatch(
 )
 EXPECTATION = Expectation("b", "wine", 1, 101, (Asked("one"), Asked("two", (0,), True)), b"{}", "plan", 2)
 ANSWER = Answer("b", "wine", "one", AnswerOutcome.SCORED, 3, "ab", ms=0.5, waited_ms=1.5)
+
+PREDICTED = Predicted(
+    "wine", "t", 0, 7, 5, "forest", 3, "ab", "scored", 0.5, 0.25, '{"p":0.25}', "ann", {"country": "de"}
+)
+ENTRY_OF_A_KEY = KeyEntry(
+    [messages.Waiting(PREDICTED, 99, 1, 1.0, "true", 8)],
+    [Kept(Came("wine", 8, 1.0, "true", 9, "labels", 0, 2, b"{}", {"revenue": 2.5}), 100, False, True)],
+)
 
 
 EPISODES = Episodes({"x": 60_000}, {"drift/x": 60_000})
@@ -169,6 +183,57 @@ FORMATS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any], st
         ),
     ),
     "episodes": (EPISODES, write_episodes, read_episodes, "9381a178cdea6081a764726966742f78cdea6001"),
+    "predictions": (
+        ENTRY_OF_A_KEY,
+        encode,
+        decode_entry,
+        (
+            "939196dc0014a477696e65a174000705a6666f7265737403a26162a673636f726564cb3fe0000000000000cb"
+            "3fd0000000000000aa7b2270223a302e32357da3616e6e81a7636f756e747279a26465a0a0a000a0a06301cb"
+            "3ff0000000000000a4747275650891949aa477696e6508cb3ff0000000000000a47472756509a66c6162656c"
+            "730002c4027b7d81a7726576656e7565cb400400000000000064c2c301"
+        ),
+    ),
+    "fates": (
+        Fates(4, 3, {"joined": 2}, {"duplicate": 1}),
+        encode_fates,
+        decode_fates,
+        (
+            "85ae70726564696374696f6e735f696e04ab6f7574636f6d65735f696e03ab70726564696374696f6e7381a6"
+            "6a6f696e656402a86f7574636f6d657381a96475706c696361746501a776657273696f6e01"
+        ),
+    ),
+    "sums": (
+        RegressionSums(2, 0, 1, 0.5, 0.25, -0.5, 0, {-34: 1}),
+        write_sums,
+        read_sums,
+        (
+            "9301a76e756d6265727388ab70726564696374696f6e7302a8756e73636f72656400a86f7574636f6d657301"
+            "a86162736f6c757465cb3fe0000000000000a773717561726573cb3fd0000000000000a67369676e6564cbbf"
+            "e0000000000000a5657861637400ac6572726f725f636f756e747381d0de01"
+        ),
+    ),
+    "names of sums": (
+        QualityKey(
+            60_000,
+            "forest",
+            3,
+            "treatment",
+            "",
+            "plan",
+            2,
+            "e",
+            "wine",
+            (("country", "de"),),
+        ),
+        lambda key: name_of(key).encode(),
+        lambda data: key_named(data.decode()),
+        (
+            "5b36303030302c22666f72657374222c332c2274726561746d656e74222c22222c22706c616e222c322c2265"
+            "222c2277696e65222c5b5b22636f756e747279222c226465225d5d5d"
+        ),
+    ),
+    "windows": (Windows({0: 9, 1: 8}, 60_000), encode_windows, decode_windows, "938200090108cdea6001"),
     "open-requests": (
         PredictionRequest("r", "wine", {"id": 1}, created=5),
         write_request,

@@ -19,7 +19,17 @@ from udfs.lifecycle.quality.classification import ClassificationSums
 from udfs.lifecycle.quality.regression import RegressionSums
 from udfs.lifecycle.quality.windows import Quality, QualityKey, QualitySums
 
-COUNTED = ("fate", "revision", "score", "outcome", "replaced", MODEL, "version", "plan", "plan_version")
+COUNTED: tuple[str, ...] = (
+    "fate",
+    "revision",
+    "score",
+    "outcome",
+    "replaced",
+    MODEL,
+    "version",
+    "plan",
+    "plan_version",
+)
 COUNTED += ("experiments", "answers", TIMESTAMP)
 """The columns that are read, beside those of slices."""
 OTHER = "(other)"
@@ -72,13 +82,14 @@ class Counter:
             rest = (row["outcome"], row["replaced"], first)
             yield key, (row["score"], *rest)
             for experiment, arm in _arms(row["experiments"]):
-                yield msgspec.structs.replace(key, experiment=experiment, arm=arm), (row["score"], *rest)
+                of = msgspec.structs.replace(key, experiment=experiment, arm=arm)
+                yield of, (row["score"], *rest)
             for candidate, version, scores in _answers(row["answers"]):
                 of = msgspec.structs.replace(key, candidate=candidate, model="", version=version)
                 yield of, (self._judging.score_of(scores), *rest)
 
     def _sums(self, found: Iterable[_Scored]) -> QualitySums:
-        """Of predictions: score, outcome, the outcome that it replaces, and whether it is counted at first."""
+        """Of predictions: score, outcome, the one that it replaces, and whether it is counted at first."""
         sums, corrected, before = self._new(), self._new(), self._new()
         first = [(score, came) for score, came, _, first in found if first]
         judged = [(score, came) for score, came in first if score is not None]
@@ -93,11 +104,8 @@ class Counter:
         return sums
 
     def _new(self) -> QualitySums:
-        return (
-            RegressionSums()
-            if self._judging.kind == "numbers"
-            else ClassificationSums(self._judging.threshold)
-        )
+        numbers = self._judging.kind == "numbers"
+        return RegressionSums() if numbers else ClassificationSums(self._judging.threshold)
 
     def _at(self, quality: Quality, key: QualityKey) -> QualitySums:
         return quality.sums.setdefault(key, self._new())

@@ -20,7 +20,7 @@ _MOST = 2_000
 
 
 def evidence(settled: Iterable[Settled], judging: Judging, at: int) -> Iterator[EvidenceBatch]:
-    """Of first outcomes, and of windows that closed without one. Records without an entity are no evidence."""
+    """Of first outcomes, and of windows that closed without one; of records with an entity."""
     found: dict[str, list[tuple[str, str, int, int, Values]]] = {}
     data_type = ""
     for one in settled:

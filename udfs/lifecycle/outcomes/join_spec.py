@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from udfs.lifecycle.outcomes.counting import Counter
 from udfs.lifecycle.outcomes.joining import Terms
 from udfs.lifecycle.outcomes.judging import Judging
+from udfs.lifecycle.outcomes.progress import Reached
 from udfs.lifecycle.outcomes.reading import Reader
 from udfs.lifecycle.outcomes.telling import KeptQuality
 
 
 @dataclass(frozen=True, slots=True)
 class JoinSpec:
-    """`judged`: by data type. `idle_ms`: of a topic that is silent. `store`: whether rows are kept.
+    """`judged`: by data type. `idle_ms`: of a topic that is silent; `catch_up_ms`: what reading what has come
+    in the meantime may take. `to_the_end`: of a finite input, before which nothing is given up.
+    `store`: whether rows are kept.
 
     `window_ms` is that of quality, `told_ms` how often it is told; `most_keys` bounds what is told apart.
     """
@@ -23,12 +26,17 @@ class JoinSpec:
     terms: Terms
     shards: int = 8
     idle_ms: int = 30_000
+    catch_up_ms: int = 3_600_000
+    to_the_end: bool = False
     store: bool = True
     window_ms: int = 300_000
     told_ms: int = 5_000
     most_keys: int = 10_000
     tick_ms: int = 500
     most_a_tick: int = 20_000
+
+    def reached(self, now: int) -> Reached:
+        return Reached(self.idle_ms, self.catch_up_ms, now)
 
     def reader(self) -> Reader:
         return Reader(self.judged, self.shards)

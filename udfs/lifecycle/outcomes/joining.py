@@ -2,8 +2,8 @@
 
 An outcome belongs to the predictions of its key that are at most the attribution window older than it. Of
 several outcomes the one of the greatest time counts, of equal times the one that was read last; each that has
-ever counted is kept. A prediction is given up once its window is over and outcomes have been read up to
-there.
+ever counted is kept. A prediction is given up once its window is over by the clock and by how far outcomes
+have been read, so that old records wait for outcomes that are read at the same time.
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ class EntryStore(Protocol):
 
 
 class Joining:
-    """One call's work on a shard: read what it touches, write it at the end (`done`)."""
+    """One call's work on a shard: read what it touches, write it at the end (`done`). `now`: the clock's."""
 
-    def __init__(self, terms: Terms, store: EntryStore, fates: Fates) -> None:
-        self._terms, self._store, self._fates = terms, store, fates
+    def __init__(self, terms: Terms, store: EntryStore, fates: Fates, now: int) -> None:
+        self._terms, self._store, self._fates, self._now = terms, store, fates, now
         self._entries: dict[str, KeyEntry] = {}
         self._reminders: dict[tuple[str, int], list[str]] = {}
         self._found = Joined()
@@ -101,7 +101,8 @@ class Joining:
             self._fates.prediction(PredictionFate.CROWDED)
             self._found.crowded.append(predicted)
             return
-        waiting = Waiting(predicted, self._due(predicted.event_time + self._terms.window + self._terms.grace))
+        over = max(predicted.event_time + self._terms.window, self._now)
+        waiting = Waiting(predicted, self._due(over + self._terms.grace))
         entry.predictions.append(waiting)
         self._remind(PREDICTIONS, waiting.due, key)
         for kept in sorted(entry.outcomes, key=lambda k: k.came.time):
@@ -128,7 +129,8 @@ class Joining:
             return
         if joined and key[0] == BY_IDENTITY:  # no other prediction of it can come
             return
-        kept = Kept(came, self._due(came.read_at + self._terms.keep), joined, fate is OutcomeFate.OUTSIDE)
+        due = self._due(max(came.read_at, self._now) + self._terms.keep)
+        kept = Kept(came, due, joined, fate is OutcomeFate.OUTSIDE)
         entry.outcomes.append(kept)
         self._remind(OUTCOMES, kept.due, key)
 

@@ -11,15 +11,16 @@ END = 2**63 - 1
 class Reached:
     """The least time up to which an active partition was read; now, where all are silent for `idle_ms`.
 
-    So that what waits is not given up while a job reads what came while it was away, and is where nothing
-    comes any more. Until `idle_ms` after the start nothing is known. Times are epoch milliseconds.
+    So that what waits is not given up while a job reads what came while it was away, for which it gets
+    `catch_up_ms` at most, and is where nothing comes any more. Until `idle_ms` after the start nothing is
+    known. Times are epoch milliseconds.
 
     Between two calls at most `step_ms` count as silence: who was held up for longer, by backpressure or a
     pause, has not heard that a topic was silent.
     """
 
-    def __init__(self, idle_ms: int, now: int, step_ms: int = 2_000) -> None:
-        self._idle_ms, self._step_ms = idle_ms, step_ms
+    def __init__(self, idle_ms: int, catch_up_ms: int, now: int, step_ms: int = 2_000) -> None:
+        self._idle_ms, self._catch_up_ms, self._step_ms = idle_ms, catch_up_ms, step_ms
         self._last, self._clock = now, 0
         self._heard: dict[str, int] = {}
         self._newest: dict[str, int] = {}
@@ -36,7 +37,7 @@ class Reached:
         self._pass(now)
         active = [self._newest[p] for p, heard in self._heard.items() if self._clock - heard < self._idle_ms]
         if active:
-            return min(now, *active)
+            return max(min(now, *active), now - self._catch_up_ms)
         return now if self._clock >= self._idle_ms else -1
 
     def _pass(self, now: int) -> None:

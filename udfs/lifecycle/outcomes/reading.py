@@ -110,11 +110,8 @@ def _newest(batch: MicroBatch) -> dict[str, int]:
 def _predicted(
     record: dict[str, Any], stamp: dict[str, Any], judging: Judging, message_time: int | None
 ) -> Predicted:
-    scores, event_time = stamp.get("scores"), stamp.get("event_time")
-    if event_time is None:
-        event_time = message_time
-    if not _is_time(event_time):
-        raise UnfitError(Code.WRONG_TYPE, "it has no event time")
+    scores, said = stamp.get("scores"), stamp.get("event_time")
+    event_time = _time(message_time if said is None else said, "its event time")
     if not _is_identity(stamp.get("source"), stamp.get("partition"), stamp.get("offset")):
         raise UnfitError(Code.WRONG_TYPE, "its stamp lacks source, partition or offset")
     entity = value_at(record, judging.entity) if judging.entity else None
@@ -153,9 +150,8 @@ def _came(message: dict[str, Any], data_type: str, judging: Judging, batch: Micr
     except ValueError as e:
         raise UnfitError(Code.WRONG_TYPE, str(e)) from None
     read_at = batch.event_times[row]
-    time = value_at(message, judging.time) if judging.time else read_at
-    if not _is_time(time):
-        raise UnfitError(Code.WRONG_TYPE, f"{judging.time or 'its time'!r} is no epoch milliseconds")
+    said = value_at(message, judging.time) if judging.time else read_at
+    time = _time(said, judging.time or "its message's time")
     metrics = {name: value_at(message, name) for name in judging.metrics}
     return Came(
         data_type=data_type,
@@ -184,8 +180,10 @@ def _key(data_type: str, judging: Judging, record: Mapping[str, Any], identity: 
     return f"{BY_IDENTITY}{source}/{partition}/{offset}"
 
 
-def _is_time(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 53
+def _time(value: Any, what: str) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 53:
+        raise UnfitError(Code.WRONG_TYPE, f"{what} is no epoch milliseconds")
+    return value
 
 
 def _is_identity(source: Any, partition: Any, offset: Any) -> bool:
