@@ -20,16 +20,16 @@ from udfs.enrichment.wire import read_request, write_request
 from udfs.ensemble.collection.open_batch import Tombstone, Waiting
 from udfs.ensemble.execution.job import PendingCall, decode_pending, encode_pending
 from udfs.lifecycle.drift.alerts import Outlier
-from udfs.lifecycle.statistics.bins import Bins
-from udfs.lifecycle.statistics.table import TableStatistics
-from udfs.lifecycle.watching.series import PartialWindow, read_partial, write_partial
-from udfs.lifecycle.watching.watched_series import Episodes, read_episodes, write_episodes
 from udfs.lifecycle.outcomes import messages
 from udfs.lifecycle.outcomes.fates import Fates, decode_fates, encode_fates
 from udfs.lifecycle.outcomes.messages import Came, Kept, KeyEntry, Predicted, decode_entry, encode
 from udfs.lifecycle.outcomes.telling import Windows, decode_windows, encode_windows, key_named, name_of
 from udfs.lifecycle.quality.regression import RegressionSums
 from udfs.lifecycle.quality.windows import QualityKey, read_sums, write_sums
+from udfs.lifecycle.statistics.bins import Bins
+from udfs.lifecycle.statistics.table import TableStatistics
+from udfs.lifecycle.watching.series import PartialWindow, read_partial, write_partial
+from udfs.lifecycle.watching.watched_series import Episodes, read_episodes, write_episodes
 from udfs.serving.buffering import BufferAccount
 
 ENTRY = ModelLog.Entry(name="forest", version=3, sha256="ab", descriptor=b"d", attempts=1)
@@ -233,7 +233,7 @@ FORMATS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any], st
             "222c2277696e65222c5b5b22636f756e747279222c226465225d5d5d"
         ),
     ),
-    "windows": (Windows({0: 9, 1: 8}, 60_000), encode_windows, decode_windows, "938200090108cdea6001"),
+    "windows of quality": (Windows({0: 9, 1: 8}, 60_000), encode_windows, decode_windows, "938200090108cdea6001"),
     "open-requests": (
         PredictionRequest("r", "wine", {"id": 1}, created=5),
         write_request,
