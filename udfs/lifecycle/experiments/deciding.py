@@ -43,11 +43,16 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class ExperimentState(msgspec.Struct):
-    """What a controller keeps of an experiment. `decided` is final once it is there."""
+    """What a controller keeps of an experiment. `decided` is final once it is there.
+
+    `shares`: step -> a test of its own, so that evidence about an earlier step may come late;
+    `shares_highest`: the highest log evidence of all steps together so far.
+    """
 
     primary: Measure
     guardrails: dict[str, Measure]
-    shares: ShareTest
+    shares: dict[int, ShareTest] = {}
+    shares_highest: float = 0.0
     version: int = VERSION
     step: int = 0
     entities: int = 0
@@ -62,7 +67,6 @@ def begin(experiment: Experiment) -> ExperimentState:
     return ExperimentState(
         measure_for(experiment.primary, margin, *rest),
         {metric.name: measure_for(metric, 0.0, *rest) for metric in experiment.guardrails},
-        ShareTest(),
     )
 
 
@@ -87,12 +91,13 @@ def decide(
     state: ExperimentState,
     treated: NDArray[np.bool_],
     outcomes: Mapping[str, NDArray[np.float64]],
+    step: int | None = None,
 ) -> Decision:
-    """Take in entities that were assigned at the state's step, each once, and say what to do.
+    """Take in entities that were assigned at a step, by default the state's, each once, and say what to do.
 
     `treated` of shape (n,); `outcomes`: metric name -> values (n,), NaN where an entity has none. After a
     final decision nothing is taken in and the decision stays. Raises `ExperimentError` where the primary
-    metric is missing, lengths differ, or values do not fit their metric.
+    metric is missing, lengths differ, values do not fit their metric, or there is no such step.
     """
     if state.decided is not None:
         return state.decided
@@ -100,13 +105,15 @@ def decide(
         raise ExperimentError(f"the outcomes lack the primary metric {experiment.primary.name!r}")
     if wrong := sorted(name for name, values in outcomes.items() if len(values) != len(treated)):
         raise ExperimentError(f"{wrong[0]} has {len(outcomes[wrong[0]])} values of {len(treated)} entities")
-    share = treatment_share(experiment, state.step)
+    step = state.step if step is None else step
+    share = treatment_share(experiment, step)
     count = int(treated.sum())
     state.entities += len(treated)
-    state.treated_in_step += count
-    state.shares.add(
-        {"control": len(treated) - count, "treatment": count}, {"control": 1 - share, "treatment": share}
-    )
+    state.treated_in_step += count if step == state.step else 0
+    counts = {"control": len(treated) - count, "treatment": count}
+    state.shares.setdefault(step, ShareTest()).add(counts, {"control": 1 - share, "treatment": share})
+    mismatch = sum(test.log_value for test in state.shares.values())  # a product of e-processes is one
+    state.shares_highest = max(state.shares_highest, mismatch)
     add_to(state.primary, experiment.primary, treated, outcomes[experiment.primary.name], share)
     for metric in experiment.guardrails:
         if metric.name in outcomes:
@@ -114,16 +121,28 @@ def decide(
     return _judged(experiment, state)
 
 
+def finished(state: ExperimentState, metric: str, evidence: str) -> Decision:
+    """Roll back for a reason that lies outside of the outcomes, unless it is decided already."""
+    return state.decided or _final(state, "roll_back", metric, evidence)
+
+
+def harm_alpha(experiment: Experiment) -> float:
+    """The part of alpha for one kind of harm: primary metric, each guardrail, and shares."""
+    return experiment.alpha / 2 / (2 + len(experiment.guardrails))
+
+
 def _judged(experiment: Experiment, state: ExperimentState) -> Decision:
-    harm_alpha = experiment.alpha / 2 / (2 + len(experiment.guardrails))
-    if state.shares.highest >= -math.log(harm_alpha):
-        said = f"arms have {state.shares.counts} entities where {state.shares.shares} are declared"
-        return _final(state, "roll_back", "shares", f"{said}: evidence e^{state.shares.highest:.2f}")
-    primary = _verdict(state.primary, experiment.primary, harm_alpha, experiment.alpha / 2)
+    harm, gain = harm_alpha(experiment), experiment.alpha / 2
+    if state.shares_highest >= -math.log(harm):
+        told = ", ".join(f"{t.counts} where {t.shares} are declared" for t in state.shares.values())
+        return _final(
+            state, "roll_back", "shares", f"arms have {told}: evidence e^{state.shares_highest:.2f}"
+        )
+    primary = _verdict(state.primary, experiment.primary, harm, gain)
     if primary.harm:
         return _final(state, "roll_back", experiment.primary.name, primary.evidence)
     for metric in experiment.guardrails:
-        found = _verdict(state.guardrails[metric.name], metric, harm_alpha, experiment.alpha / 2)
+        found = _verdict(state.guardrails[metric.name], metric, harm, gain)
         if found.harm:
             return _final(state, "roll_back", metric.name, found.evidence)
     if primary.gain:

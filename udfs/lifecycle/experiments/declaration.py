@@ -52,6 +52,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     probability of any wrong decision: a rollback of what is not worse, or a promotion of what is not better.
     A metric without bounds is not judged before `burn_in` entities an arm.
     `deadline_ms`: of arms that are a model. `end`: it is rolled back then, where nothing was decided before.
+    `alias`: of the registry, to name the treatment's model once it is promoted.
     `smallest`: the difference of the primary metric that matters: with `promote_if_not_worse` a treatment is
     promoted as soon as it is known not to be worse by more than it, without only once it is known to be
     better. What is neither after `most_entities` is rolled back.
@@ -77,6 +78,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     attribution_ms: int = 3_600_000
     deadline_ms: int = DEFAULT_DEADLINE_MS
     end: datetime | None = None
+    alias: str = ""
 
     def __post_init__(self) -> None:
         for name in ("name", "data_type", "entity"):

@@ -1,0 +1,86 @@
+"""What `jobs/experiment.py` says about experiments: what it has decided and by which evidence."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from schemas.errors import ExperimentError
+
+FORMAT = 1
+
+Kind = Literal["started", "refused", "progress", "step", "rolled_back", "promoted", "stopped"]
+FINAL = ("rolled_back", "promoted", "stopped")
+"""Kinds after which nothing more is said of an experiment."""
+
+
+class ArmFigures(msgspec.Struct, frozen=True):
+    """What is known of one arm: entities with a value of the primary metric, and the mean of these.
+
+    `model` and `version` as declared; empty and 0 for a plan, or whichever version.
+    """
+
+    entities: int = 0
+    mean: float = 0.0
+    model: str = ""
+    version: int = 0
+    share: float = 0.0
+
+
+class ExperimentEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One JSON object a message. Times are epoch milliseconds.
+
+    `step` counts from 0, of `steps`; `share`: the treatment's now. `metric` and `evidence` name what decided,
+    or what is known so far. `harm` and `gain`: log evidence of the primary metric, which decide at `harm_at`
+    and `gain_at`; all 0 for a metric without bounds. `plan_version`: of the plan, named as the experiment,
+    that was put in force. `reason`: what a person said, or why an order was refused. `alias`: what is to name
+    the promoted model in the registry.
+    """
+
+    kind: Kind
+    experiment: str
+    data_type: str
+    at: int
+    step: int = 0
+    steps: int = 0
+    share: float = 0.0
+    plan_version: int = 0
+    entities: int = 0
+    arms: dict[str, ArmFigures] = {}
+    metric: str = ""
+    evidence: str = ""
+    harm: float = 0.0
+    harm_at: float = 0.0
+    gain: float = 0.0
+    gain_at: float = 0.0
+    reason: str = ""
+    alias: str = ""
+    treatment: str = ""
+    control: str = ""
+    format: int = FORMAT
+
+    @property
+    def key(self) -> str:
+        """The key of the message: a topic that is compacted keeps the newest of each experiment."""
+        return self.experiment
+
+
+def write_event(event: ExperimentEvent) -> bytes:
+    """As JSON."""
+    return msgspec.json.encode(event)
+
+
+def read_event(data: bytes) -> ExperimentEvent:
+    """What `write_event` wrote; fields that a newer writer added are passed over.
+
+    Raises `ExperimentError` where `data` is none, or of a newer format.
+    """
+    try:
+        event = msgspec.json.decode(data, type=ExperimentEvent)
+    except msgspec.MsgspecError as e:
+        raise ExperimentError(f"this is no event of an experiment: {e}") from None
+    if event.format > FORMAT:
+        said = f"an event of format {event.format}; this release reads up to {FORMAT}: update"
+        raise ExperimentError(said)
+    return event

@@ -1,0 +1,270 @@
+"""The controller: orders and evidence in, plans out; restored, it decides the same, and nothing twice."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+import numpy as np
+import pytest
+
+from schemas.errors import ExperimentError
+from schemas.lifecycle.experiments import ExperimentEvent, read_event, write_event
+from schemas.lifecycle.quality import EvidenceBatch
+from schemas.plans.plan import Only, Plan, Split, read_plan, write_plan
+from udfs.lifecycle.experiments.assignment import treated
+from udfs.lifecycle.experiments.controlling import Controller, PlanOrdered
+from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric
+from udfs.lifecycle.experiments.orders import Order, read_order, write_order
+
+DECLARED = Experiment(
+    name="wine-v4",
+    data_type="wine",
+    entity="customer",
+    arms={"control": Arm("old", 3), "treatment": Arm("new", 4)},
+    primary=Metric("correct"),
+    guardrails=(Metric("latency", "quantile", "lower", q=0.9, tolerance=5.0),),
+    ramp=(0.1, 0.5, 1.0),
+    step_entities=20,
+)
+START = write_order(Order("start", DECLARED))
+CONTROL, TREATMENT = (Plan(route=Only((name,))) for name in ("old", "new"))
+
+
+class Kept:
+    """Counted entities, as keyed state keeps them."""
+
+    def __init__(self) -> None:
+        self.entities: set[tuple[str, str]] = set()
+
+    def new(self, experiment: str, entity: str) -> bool:
+        there = (experiment, entity) in self.entities
+        self.entities.add((experiment, entity))
+        return not there
+
+    def forget(self, experiment: str) -> None:
+        self.entities = {one for one in self.entities if one[0] != experiment}
+
+
+class Stand:
+    """A controller with its entities; `said` is all that it has said."""
+
+    def __init__(self, start: str = START) -> None:
+        self.kept, self.said = Kept(), []
+        self.controller = Controller(self.kept)
+        self.order(start)
+
+    def order(self, text: str, name: str = "wine-v4", data_type: str = "wine", version: int = 1000) -> str:
+        said = list(self.controller.order(data_type, name, text, version, 5))
+        self.said += said
+        return next((one.reason for one in said if isinstance(one, ExperimentEvent)), "")
+
+    def tell(self, batch: EvidenceBatch) -> list[str]:
+        said = list(self.controller.evidence(batch, 7))
+        self.said += said
+        return [one.kind for one in said if isinstance(one, ExperimentEvent)]
+
+    @property
+    def plans(self) -> list[tuple[int, Plan]]:
+        return [(one.version, read_plan(one.plan)) for one in self.said if isinstance(one, PlanOrdered)]
+
+    @property
+    def events(self) -> list[ExperimentEvent]:
+        return [one for one in self.said if isinstance(one, ExperimentEvent)]
+
+    def restored(self) -> Stand:
+        again = Stand.__new__(Stand)
+        again.kept, again.said = Kept(), list(self.said)
+        again.controller = Controller(again.kept)
+        again.kept.entities = set(self.kept.entities)
+        again.controller.restore(self.controller.log("wine-v4"))
+        return again
+
+
+def evidence(first: int, count: int, step: int, treated_right: float, seed: int = 0) -> EvidenceBatch:
+    """Entities from a number on, in their arms of this step; controls are right in 80 %."""
+    names = [f"c{k}" for k in range(first, first + count)]
+    arms = treated(DECLARED, [name.encode() for name in names], step)
+    rng = np.random.default_rng([seed, first])
+    right = rng.random(count) < np.where(arms, treated_right, 0.8)
+    return EvidenceBatch(
+        data_type="wine",
+        experiment="wine-v4",
+        entities=tuple(names),
+        arms=tuple("treatment" if arm else "control" for arm in arms),
+        steps=(step,) * count,
+        event_times=(1,) * count,
+        values={"correct": tuple(right.astype(float).tolist()), "latency": (3.0,) * count},
+    )
+
+
+def run(stand: Stand, treated_right: float, batches: int = 200, size: int = 50) -> Stand:
+    for k in range(batches):
+        step = stand.plans[-1][1].experiment
+        if not isinstance(step, Split):
+            break
+        stand.tell(evidence(k * size, size, step.step, treated_right))
+    return stand
+
+
+def test_a_start_puts_the_first_step_in_force_and_once():
+    stand = Stand()
+    ((version, plan),) = stand.plans
+    assert version == 1000 and [arm.share for arm in plan.experiment.arms] == [0.95, 0.05]
+    assert [event.kind for event in stand.events] == ["started"]
+    assert stand.order(START) == "" and len(stand.said) == 2
+    other = msgspec.structs.replace(DECLARED, name="other")
+    assert "'wine-v4' runs for 'wine'" in stand.order(write_order(Order("start", other)), "other")
+    changed = msgspec.structs.replace(DECLARED, salt="x")
+    assert "another name" in stand.order(write_order(Order("start", changed)))
+    assert "was sent for 'tea'" in stand.order(START, data_type="tea")
+    assert len(stand.plans) == 1
+
+
+def test_a_worse_treatment_is_rolled_back_with_its_evidence():
+    stand = run(Stand(), 0.4)
+    version, plan = stand.plans[-1]
+    assert plan == CONTROL
+    last = stand.events[-1]
+    assert (last.kind, last.metric, last.plan_version, last.share) == ("rolled_back", "correct", version, 0.0)
+    assert "for harm" in last.evidence and last.harm >= last.harm_at > 0
+    assert last.arms["treatment"].mean < 0.6 < last.arms["control"].mean
+    assert last.arms["treatment"].entities + last.arms["control"].entities == last.entities
+    assert [one.why for one in stand.said if isinstance(one, PlanOrdered)][-1].startswith(
+        "rolled back; correct"
+    )
+    assert not stand.kept.entities and stand.tell(evidence(0, 50, 0, 0.4)) == []
+
+
+def test_a_better_treatment_climbs_the_ramp_and_is_promoted():
+    stand = run(Stand(), 0.92)
+    steps = [plan.experiment.step for _, plan in stand.plans[:-1]]
+    assert steps == [0, 1, 2] and stand.plans[-1][1] == TREATMENT
+    assert [event.kind for event in stand.events] == ["started", "step", "step", "promoted"]
+    assert [version for version, _ in stand.plans] == [1000, 1001, 1002, 1003]
+
+
+@pytest.mark.parametrize("right", [0.4, 0.92])
+def test_a_restore_anywhere_decides_the_same_and_nothing_twice(right):
+    whole = run(Stand(), right)
+    stand = Stand()
+    for k in range(200):
+        step = stand.plans[-1][1].experiment
+        if not isinstance(step, Split):
+            break
+        stand = stand.restored()
+        stand.tell(evidence(k * 50, 50, step.step, right))
+    assert stand.said == whole.said
+    again = stand.restored()
+    assert again.tell(evidence(9000, 50, 2, right)) == [] and again.said == whole.said
+
+
+def test_an_entity_counts_once_and_others_are_passed_over():
+    stand = Stand()
+    batch = evidence(0, 40, 0, 0.8)
+    assert stand.tell(batch) == []
+    before = stand.controller.log("wine-v4")
+    stand.tell(batch)
+    for odd in (
+        {"arms": ("other",) * 40, "entities": tuple(f"x{k}" for k in range(40))},
+        {"steps": (3,) * 40, "entities": tuple(f"y{k}" for k in range(40))},
+        {"entities": ("",) * 40},
+        {"data_type": "tea"},
+        {"experiment": "none"},
+    ):
+        stand.tell(msgspec.structs.replace(batch, **odd))
+    assert stand.controller.log("wine-v4") == before
+
+
+def test_evidence_of_an_earlier_step_may_come_late():
+    stand = Stand()
+    for k in range(60):
+        stand.tell(evidence(k * 50, 50, 0, 0.8))
+    assert [event.kind for event in stand.events] == ["started", "step"]
+    for k in range(60, 100):
+        stand.tell(evidence(k * 50, 50, k % 2, 0.8))
+    assert "shares" not in [event.metric for event in stand.events]
+    (told,) = stand.controller.tick(9)
+    assert (told.kind, told.entities) == ("progress", 5000)
+    assert list(stand.controller.tick(9)) == []
+
+
+def test_values_that_do_not_fit_are_passed_over_and_told():
+    stand = Stand()
+    batch = evidence(0, 4, 0, 0.8)
+    values = {"correct": (2.0, None, 1.0, 1.0), "latency": (-1.0, float("inf"), 1.0, None)}
+    stand.tell(msgspec.structs.replace(batch, values=values))
+    (told,) = stand.controller.tick(9)
+    assert "3 values that do not fit" in told.evidence
+    assert sum(arm.entities for arm in told.arms.values()) == 2
+    stand.tell(msgspec.structs.replace(evidence(50, 4, 0, 0.8), values={}))  # without any metric
+    assert next(iter(stand.controller.tick(9))).entities == 8
+
+
+@pytest.mark.parametrize(
+    ("action", "kind", "plan"),
+    [("stop", "stopped", CONTROL), ("rollback", "rolled_back", CONTROL), ("promote", "promoted", TREATMENT)],
+)
+def test_people_may_end_it(action, kind, plan):
+    stand = Stand()
+    assert stand.order(write_order(Order(action, reason="holidays"))) == "holidays"
+    assert stand.events[-1].kind == kind and stand.plans[-1] == (1001, plan)
+    assert "has ended" in stand.order(write_order(Order(action)))
+    assert "no experiment 'x'" in stand.order(write_order(Order(action)), "x")
+    assert "not an order" in stand.order("{") and len(stand.plans) == 2
+
+
+def test_another_version_of_an_arm_s_model_rolls_back():
+    stand = Stand()
+    replaced = stand.controller.replaced
+    assert list(replaced("wine", "new", 4, 8)) == list(replaced("tea", "new", 5, 8)) == []
+    plan, event = replaced("wine", "new", 5, 8)
+    assert (event.kind, event.metric) == (
+        "rolled_back",
+        "version",
+    ) and "version 5 was published" in event.evidence
+    assert read_plan(plan.plan) == CONTROL
+
+
+def test_the_end_rolls_back():
+    end = datetime(2026, 12, 24, tzinfo=UTC)
+    stand = Stand(write_order(Order("start", msgspec.structs.replace(DECLARED, end=end))))
+    at = int(end.timestamp() * 1000)
+    assert [one.kind for one in stand.controller.tick(at - 1)] == ["progress"]
+    plan, event = stand.controller.tick(at)
+    assert (event.kind, event.metric) == ("rolled_back", "end") and read_plan(plan.plan) == CONTROL
+
+
+def test_a_plan_of_somebody_else_stops_it_and_stays():
+    stand = Stand()
+    (event,) = stand.controller.planned("wine", "vote", 1, "{}", 8)
+    assert event.kind == "stopped" and "'vote'" in event.reason
+    assert list(stand.controller.planned("wine", "vote", 2, "{}", 8)) == []
+
+
+def test_without_its_state_it_goes_on_from_the_plans_that_are_there():
+    whole = run(Stand(), 0.92)
+    fresh = Stand()
+    for version, plan in whole.plans[:-1]:
+        said = fresh.controller.planned("wine", "wine-v4", version, write_plan(plan).decode(), 8)
+        assert list(said) == []
+    fresh.order(write_order(Order("stop")))
+    assert fresh.plans[-1] == (1003, CONTROL)
+    ended = Stand()
+    version, plan = whole.plans[-1]
+    (event,) = ended.controller.planned("wine", "wine-v4", version, write_plan(plan).decode(), 8)
+    assert event.kind == "promoted"
+
+
+def test_orders_and_events_read_back_and_others_are_refused():
+    order = Order("start", DECLARED)
+    assert read_order(write_order(order)) == order
+    for bad in ("", "{}", '{"action":"start"}', '{"action":"stop","experiment":{}}', '{"action":"x"}'):
+        with pytest.raises(ExperimentError):
+            read_order(bad)
+    event = Stand().events[0]
+    assert read_event(write_event(event)) == event
+    with pytest.raises(ExperimentError, match="format 2"):
+        read_event(write_event(event).replace(b'"format":1', b'"format":2'))
+    with pytest.raises(ExperimentError, match="no event"):
+        read_event(b"[]")

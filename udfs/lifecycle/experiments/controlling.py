@@ -1,0 +1,253 @@
+"""The state machine of the controller, without Flink: orders and evidence in, plans and events out.
+
+State lives with the caller: `restore` takes an experiment in once, `log` gives it back after `changed` has
+named it. Entities that were counted are the caller's to keep too (`Counted`), since there may be many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from schemas.errors import ExperimentError
+from schemas.lifecycle.experiments import ExperimentEvent
+from schemas.lifecycle.quality import EvidenceBatch
+from schemas.plans.plan import Only, Plan, Split, read_plan, write_plan
+from udfs.lifecycle.experiments.arm_plans import plan_of_arm, plan_of_step
+from udfs.lifecycle.experiments.deciding import Decision, decide, finished
+from udfs.lifecycle.experiments.declaration import Experiment
+from udfs.lifecycle.experiments.orders import Order, read_order
+from udfs.lifecycle.experiments.running import Running, read_running, write_running
+
+_ENDS: dict[str, Literal["promoted", "rolled_back", "stopped"]] = {
+    "promote": "promoted",
+    "roll_back": "rolled_back",
+    "rollback": "rolled_back",
+    "stop": "stopped",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOrdered:
+    """A plan to be put on the model stream. `why`: for those who read of it there."""
+
+    data_type: str
+    name: str
+    version: int
+    plan: bytes
+    why: str
+
+
+Said = PlanOrdered | ExperimentEvent
+
+
+class Counted(Protocol):
+    """Which entities of an experiment have been counted."""
+
+    def new(self, experiment: str, entity: str) -> bool:
+        """Whether it is the first time that the entity is asked for; it is counted from now on."""
+
+    def forget(self, experiment: str) -> None:
+        """The experiment has ended."""
+
+
+class Controller:
+    """All experiments of one instance, used from its one thread. Times are epoch ms."""
+
+    def __init__(self, counted: Counted) -> None:
+        self._counted = counted
+        self._known: dict[str, Running] = {}
+        self._news: dict[str, None] = {}
+        self._told: set[str] = set()
+
+    def restore(self, stored: bytes) -> None:
+        """Take over an experiment. Raises `ExperimentError` for bytes that are none."""
+        running = read_running(stored)
+        self._known[running.experiment.name] = running
+
+    def changed(self) -> list[str]:
+        """The experiments that have changed since the last call."""
+        names, self._news = list(self._news), {}
+        return names
+
+    def log(self, name: str) -> bytes:
+        """The state of an experiment."""
+        return write_running(self._known[name])
+
+    def order(self, data_type: str, name: str, text: str, version: int, now: int) -> Iterator[Said]:
+        """Act on an order about the experiment `name`. A plan of it gets a version above that of the order.
+
+        What cannot be done is refused in an event, and changes nothing.
+        """
+        try:
+            order = read_order(text)
+            if order.experiment is not None:
+                yield from self._start(order.experiment, data_type, version, now)
+            else:
+                yield from self._end(order, data_type, name, now)
+        except ExperimentError as e:
+            yield ExperimentEvent(kind="refused", experiment=name, data_type=data_type, at=now, reason=str(e))
+
+    def evidence(self, batch: EvidenceBatch, now: int) -> Iterator[Said]:
+        """Take in what has become known of entities, and act on what follows from it.
+
+        An entity counts by the first of its records that comes. What was scored before the experiment
+        started, what is in an arm that is not compared, and all that comes after the end is passed over.
+        """
+        running = self._known.get(batch.experiment)
+        if running is None or not running.runs or running.experiment.data_type != batch.data_type:
+            return
+        experiment = running.experiment
+        arms = {experiment.control: False, experiment.treatment: True}
+        rows = [
+            row
+            for row, arm in enumerate(batch.arms)
+            if arm in arms
+            and 0 <= batch.steps[row] < len(experiment.ramp)
+            and batch.entities[row]
+            and self._counted.new(experiment.name, batch.entities[row])
+        ]
+        if not rows:
+            return
+        treated = np.array([arms[batch.arms[row]] for row in rows])
+        steps = np.array([batch.steps[row] for row in rows])
+        columns = running.columns({name: [v[row] for row in rows] for name, v in batch.values.items()})
+        primary = columns.setdefault(experiment.primary.name, np.full(len(rows), np.nan))
+        self._changed(running)
+        for step in np.unique(steps).tolist():
+            some = steps == step
+            before = running.state.step
+            running.count(treated[some], primary[some])
+            values = {name: column[some] for name, column in columns.items()}
+            decision = decide(experiment, running.state, treated[some], values, step)
+            yield from self._act(running, decision, before, now)
+            if not running.runs:
+                self._counted.forget(experiment.name)
+                return
+
+    def replaced(self, data_type: str, model: str, version: int, now: int) -> Iterator[Said]:
+        """A version of a model was published, 0 for one that was withdrawn: an experiment about another
+        version of it is no longer about what was declared, and is rolled back."""
+        for running in self._of(data_type):
+            for title in (running.experiment.control, running.experiment.treatment):
+                arm = running.experiment.arms[title]
+                if arm.model == model and arm.version and arm.version != version and running.runs:
+                    was = f"version {version} was published" if version else "it was withdrawn"
+                    said = f"arm {title!r} is version {arm.version} of {model!r}, and {was}"
+                    decision = finished(running.state, "version", said)
+                    yield from self._act(running, decision, running.state.step, now)
+                    self._counted.forget(running.experiment.name)
+
+    def planned(self, data_type: str, name: str, version: int, text: str, now: int) -> Iterator[Said]:
+        """A plan is on the model stream. Another's takes an experiment's place, which is stopped then.
+
+        Its own is news only to a controller that was started without its state: it goes on from there.
+        """
+        for running in self._of(data_type):
+            if not running.runs:
+                continue
+            if name != running.experiment.name:
+                said = f"plan {name!r} version {version} was put in force in its place"
+                running.status, running.reason, running.at = "stopped", said, now
+                self._changed(running)
+                yield running.event("stopped", now)
+                self._counted.forget(running.experiment.name)
+            elif version > running.plan_version:
+                running.plan_version = version
+                self._changed(running)
+                plan = read_plan(text)
+                if isinstance(plan.experiment, Split):
+                    running.state.step = min(plan.experiment.step, len(running.experiment.ramp) - 1)
+                    continue
+                promoted = plan == plan_after(running.experiment, "promoted")
+                running.status, running.at = ("promoted" if promoted else "rolled_back"), now
+                running.reason = f"plan version {version} had ended it"
+                yield running.event(running.status, now)
+                self._counted.forget(running.experiment.name)
+
+    def tick(self, now: int) -> Iterator[Said]:
+        """End what has come to its declared end, and tell of what has changed since the last call."""
+        for running in self._known.values():
+            end = running.experiment.end
+            if running.runs and end is not None and now >= end.timestamp() * 1000:
+                said = (
+                    f"it ended at {end.isoformat()} without a decision; {running.evidence or 'no evidence'}"
+                )
+                yield from self._act(running, finished(running.state, "end", said), running.state.step, now)
+                self._counted.forget(running.experiment.name)
+        told, self._told = self._told, set()
+        for name in sorted(told):
+            if self._known[name].runs:
+                yield self._known[name].event("progress", now)
+
+    def _start(self, experiment: Experiment, data_type: str, version: int, now: int) -> Iterator[Said]:
+        if experiment.data_type != data_type:
+            said = f"{experiment.name} is about {experiment.data_type!r} and was sent for {data_type!r}"
+            raise ExperimentError(said)
+        if experiment.name in self._known:
+            if self._known[experiment.name].experiment == experiment and self._known[experiment.name].runs:
+                return  # the same order once more
+            raise ExperimentError(f"there was an experiment {experiment.name!r}: give this one another name")
+        if other := next((r for r in self._of(data_type) if r.runs), None):
+            said = f"{other.experiment.name!r} runs for {data_type!r}: one data type has one at a time"
+            raise ExperimentError(said)
+        plan = plan_of_step(experiment, 0)
+        running = self._known[experiment.name] = Running.begun(experiment, version, now)
+        self._changed(running)
+        yield self._plan(running, plan, "step 1 of the ramp")
+        yield running.event("started", now)
+
+    def _end(self, order: Order, data_type: str, name: str, now: int) -> Iterator[Said]:
+        running = self._known.get(name)
+        if running is None or running.experiment.data_type != data_type:
+            raise ExperimentError(f"there is no experiment {name!r} for {data_type!r}")
+        if not running.runs:
+            raise ExperimentError(f"{name!r} has ended: it is {running.status.replace('_', ' ')}")
+        running.metric, running.evidence = "", running.evidence
+        yield from self._ended(running, _ENDS[order.action], order.reason or f"{order.action} by order", now)
+
+    def _act(self, running: Running, decision: Decision, before: int, now: int) -> Iterator[Said]:
+        self._changed(running)
+        running.metric, running.evidence = decision.metric, decision.evidence
+        if decision.action != "continue":
+            yield from self._ended(running, _ENDS[decision.action], "", now)
+        elif decision.step > before:
+            steps = len(running.experiment.ramp)
+            plan = plan_of_step(running.experiment, decision.step)
+            running.plan_version += 1
+            yield self._plan(running, plan, f"step {decision.step + 1} of {steps}; {decision.evidence}")
+            yield running.event("step", now)
+
+    def _ended(
+        self, running: Running, status: Literal["promoted", "rolled_back", "stopped"], reason: str, now: int
+    ) -> Iterator[Said]:
+        running.status, running.reason, running.at = status, reason, now
+        running.plan_version += 1
+        self._changed(running)
+        why = "; ".join(filter(None, (status.replace("_", " "), running.metric, running.evidence, reason)))
+        yield self._plan(running, plan_after(running.experiment, status), why)
+        yield running.event(status, now)
+
+    def _plan(self, running: Running, plan: Plan, why: str) -> PlanOrdered:
+        experiment = running.experiment
+        return PlanOrdered(experiment.data_type, experiment.name, running.plan_version, write_plan(plan), why)
+
+    def _of(self, data_type: str) -> list[Running]:
+        return [running for running in self._known.values() if running.experiment.data_type == data_type]
+
+    def _changed(self, running: Running) -> None:
+        self._news[running.experiment.name] = None
+        self._told.add(running.experiment.name)
+
+
+def plan_after(experiment: Experiment, status: str) -> Plan:
+    """What is in force once an experiment has ended: the treatment's plan, or the control's."""
+    if status != "promoted":
+        return plan_of_arm(experiment, experiment.control)
+    arm = experiment.arms[experiment.treatment]
+    if arm.shadow:
+        return Plan(route=Only((arm.shadow,)), deadline_ms=experiment.deadline_ms)
+    return plan_of_arm(experiment, experiment.treatment)
