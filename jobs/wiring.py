@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 
+from jobs.settings.experiment import ExperimentSettings
 from jobs.settings.serve import JobSettings, ServeSettings
 from jobs.settings.streams import Broker, Folder, Kafka
 from operators.environment import checkpoint_folder
@@ -27,6 +28,8 @@ from schemas.errors import SourceError
 from udfs.io.delivery import Delivery
 from udfs.io.gathering import Gathering
 from udfs.models.model_store import StoreSpec
+
+ReadsModels = JobSettings | ExperimentSettings
 
 
 def scored_stream(
@@ -60,16 +63,23 @@ def record_stream(
 
 def model_stream(env: StreamExecutionEnvironment, settings: JobSettings) -> PublishedModels:
     """What is published, from the beginning: what serves is what was published last."""
-    if settings.kafka is not None:
-        kafka = settings.kafka
+    return published_models(env, settings, model_store(env, settings))
+
+
+def published_models(
+    env: StreamExecutionEnvironment, settings: ReadsModels, store: StoreSpec
+) -> PublishedModels:
+    """The model stream: the topic, or the folder `models`."""
+    kafka, folder = settings.kafka, settings.folder
+    if kafka is not None:
         reading = Reading(kafka.group, "earliest", settings.bounded)
         records = kafka_records(env, connection(kafka), [kafka.models], reading, name="models", parallelism=1)
     else:
-        assert settings.folder is not None
-        place = folder_reading(settings.folder, "models", settings.bounded)
+        assert folder is not None
+        place = folder_reading(folder, "models", settings.bounded)
         records = folder_records(env, place, "models", whole_files=True, parallelism=1)
     batches = micro_batches(records, DataTypes({}), Gathering(max_records=64), "models", None)
-    return PublishedModels.of(batches, model_store(env, settings))
+    return PublishedModels.of(batches, store)
 
 
 def model_store(env: StreamExecutionEnvironment, settings: JobSettings) -> StoreSpec:

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 import millrace
 from millrace.check_consistency import check_consistency
 from millrace.check_model import check_model
+from millrace.experiment import experiment
 from millrace.features import features
 from millrace.history import history
 from millrace.models import models
@@ -101,6 +102,7 @@ app.command("check-consistency")(check_consistency)
 app.command("history")(history)
 app.command("serve-requests")(serve_requests)
 app.add_typer(features, name="features")
+app.add_typer(experiment, name="experiment")
 
 
 def main() -> None:

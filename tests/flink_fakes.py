@@ -44,6 +44,9 @@ class State:
         self._context.updates.append(self._name)
         self._map(name)[name] = value
 
+    def contains(self, name: Any) -> bool:
+        return name in self._map(name)
+
     def put_all(self, values: Mapping[Any, Any]) -> None:
         self._map(*values).update(values)
 

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from jobs.settings.assemble import AssembleSettings
+from jobs.settings.experiment import ExperimentSettings
 from jobs.settings.features import BackfillSettings, FeatureSettings
 from jobs.settings.outcomes import OutcomesSettings
 from jobs.settings.serve import ServeSettings
@@ -86,6 +87,13 @@ _OUTCOMES = """
 |---|---|---|---|
 """
 
+_EXPERIMENT = """
+## Experiments: `jobs/experiment.py`
+
+| setting | type | default | meaning |
+|---|---|---|---|
+"""
+
 _MEANINGS = {
     "codec.kind": "json, debezium (change events as JSON), protobuf or avro",
     "codec.max_bytes": "the longest record; a longer one is a dead letter",
@@ -120,6 +128,7 @@ def settings_table() -> str:
     parts += [_ASSEMBLE, *_rows(AssembleSettings, ""), _TRAINING, *_rows(TrainingSettings, "")]
     parts += [_WATCH, *_rows(WatchSettings, "")]
     parts += [_OUTCOMES, *_rows(OutcomesSettings, "")]
+    parts += [_EXPERIMENT, *_rows(ExperimentSettings, "")]
     return "".join(parts)
 
 

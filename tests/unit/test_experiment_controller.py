@@ -5,28 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import msgspec
-import numpy as np
 import pytest
 
 from schemas.errors import ExperimentError
 from schemas.lifecycle.experiments import ExperimentEvent, read_event, write_event
 from schemas.lifecycle.quality import EvidenceBatch
 from schemas.plans.plan import Only, Plan, Split, read_plan, write_plan
-from udfs.lifecycle.experiments.assignment import treated
+from tests.experiment_evidence import DECLARED, evidence
 from udfs.lifecycle.experiments.controlling import Controller, PlanOrdered
-from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric
 from udfs.lifecycle.experiments.orders import Order, read_order, write_order
 
-DECLARED = Experiment(
-    name="wine-v4",
-    data_type="wine",
-    entity="customer",
-    arms={"control": Arm("old", 3), "treatment": Arm("new", 4)},
-    primary=Metric("correct"),
-    guardrails=(Metric("latency", "quantile", "lower", q=0.9, tolerance=5.0),),
-    ramp=(0.1, 0.5, 1.0),
-    step_entities=20,
-)
 START = write_order(Order("start", DECLARED))
 CONTROL, TREATMENT = (Plan(route=Only((name,))) for name in ("old", "new"))
 
@@ -79,23 +67,6 @@ class Stand:
         again.kept.entities = set(self.kept.entities)
         again.controller.restore(self.controller.log("wine-v4"))
         return again
-
-
-def evidence(first: int, count: int, step: int, treated_right: float, seed: int = 0) -> EvidenceBatch:
-    """Entities from a number on, in their arms of this step; controls are right in 80 %."""
-    names = [f"c{k}" for k in range(first, first + count)]
-    arms = treated(DECLARED, [name.encode() for name in names], step)
-    rng = np.random.default_rng([seed, first])
-    right = rng.random(count) < np.where(arms, treated_right, 0.8)
-    return EvidenceBatch(
-        data_type="wine",
-        experiment="wine-v4",
-        entities=tuple(names),
-        arms=tuple("treatment" if arm else "control" for arm in arms),
-        steps=(step,) * count,
-        event_times=(1,) * count,
-        values={"correct": tuple(right.astype(float).tolist()), "latency": (3.0,) * count},
-    )
 
 
 def run(stand: Stand, treated_right: float, batches: int = 200, size: int = 50) -> Stand:

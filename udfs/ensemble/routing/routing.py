@@ -138,7 +138,9 @@ class Entities:
         records = self._fields.read(batch.payloads)
         good = [row for row, record in enumerate(records) if record is not None]
         values = [(records[row] or {}).get(self._name) for row in good]
-        return np.array(good, dtype=np.intp), [None if value is None else _text(value) for value in values]
+        return np.array(good, dtype=np.intp), [
+            None if value is None else entity_text(value) for value in values
+        ]
 
 
 def asked_by_type(asked: Sequence[Asked], model_types: Mapping[str, str]) -> dict[str, tuple[Asked, ...]]:
@@ -165,7 +167,7 @@ def _identity(batch: MicroBatch, row: int) -> bytes:
     return b"%d/%d" % (batch.partitions[row], batch.offsets[row])
 
 
-def _text(value: Any) -> bytes:
+def entity_text(value: Any) -> bytes:
     """An entity as bytes: 7, 7.0 and "7" are the same one, whoever wrote it."""
     if isinstance(value, str):
         return value.encode()

@@ -22,7 +22,7 @@ from udfs.lifecycle.experiments.declaration import Experiment
 from udfs.lifecycle.experiments.orders import Order, read_order
 from udfs.lifecycle.experiments.running import Running, read_running, write_running
 
-_ENDS: dict[str, Literal["promoted", "rolled_back", "stopped"]] = {
+ENDS: dict[str, Literal["promoted", "rolled_back", "stopped"]] = {
     "promote": "promoted",
     "roll_back": "rolled_back",
     "rollback": "rolled_back",
@@ -207,13 +207,13 @@ class Controller:
         if not running.runs:
             raise ExperimentError(f"{name!r} has ended: it is {running.status.replace('_', ' ')}")
         running.metric, running.evidence = "", running.evidence
-        yield from self._ended(running, _ENDS[order.action], order.reason or f"{order.action} by order", now)
+        yield from self._ended(running, ENDS[order.action], order.reason or f"{order.action} by order", now)
 
     def _act(self, running: Running, decision: Decision, before: int, now: int) -> Iterator[Said]:
         self._changed(running)
         running.metric, running.evidence = decision.metric, decision.evidence
         if decision.action != "continue":
-            yield from self._ended(running, _ENDS[decision.action], "", now)
+            yield from self._ended(running, ENDS[decision.action], "", now)
         elif decision.step > before:
             steps = len(running.experiment.ramp)
             plan = plan_of_step(running.experiment, decision.step)

@@ -1,0 +1,68 @@
+"""The controller of experiments: `flink run -py jobs/experiment.py --kafka.bootstrap HOST:PORT ...`, or
+without a cluster `python jobs/experiment.py --folder.root DIR`. See docs/lifecycle.md."""
+
+from __future__ import annotations
+
+import sys
+
+from pyflink.datastream import KeyedStream, StreamExecutionEnvironment
+
+from jobs.running import run
+from jobs.settings.experiment import ExperimentSettings
+from jobs.wiring import add_sinks, connection, folder_reading, published_models
+from operators.kafka_check import check_topics
+from operators.key_groups import KeyGroups, key_groups
+from operators.lifecycle.control_experiments import EXPERIMENTS, ControlExperiments
+from operators.rows import OUTPUTS
+from operators.side_outputs import side_output
+from operators.sinks.folder import add_model_folder_sink
+from operators.sources.folder import folder_records
+from operators.sources.gathering import DataTypes, micro_batches
+from operators.sources.kafka import Reading, kafka_records
+from udfs.models.model_store import StoreSpec
+
+
+def build(env: StreamExecutionEnvironment, settings: ExperimentSettings) -> None:
+    """Evidence and the model stream meet in one instance, which writes plans back to the model stream."""
+    groups, kafka, folder = key_groups(env), settings.kafka, settings.folder
+    models = published_models(env, settings, StoreSpec())
+    evidence = _evidence(env, settings, groups)
+    operator = ControlExperiments(int(settings.stats_seconds * 1000))
+    plans = evidence.connect(models.by_instance(groups, "control", 1)).process(operator, OUTPUTS)
+    plans = plans.set_parallelism(1).uid("control").name("control").set_buffer_timeout(0).disable_chaining()
+    delivery = None if kafka is None else kafka.delivery(settings.name)
+    root = folder.root if folder is not None else None
+    add_sinks({"experiments": side_output(plans, EXPERIMENTS)}, kafka, delivery, root)
+    add_sinks({"models": plans}, kafka, delivery, None)
+    if root is not None:
+        add_model_folder_sink(plans, (root.resolve() / "models").as_uri(), "plans")
+
+
+def check(settings: ExperimentSettings) -> None:
+    """Raises `SourceError` where the broker or a topic is missing."""
+    kafka = settings.kafka
+    if kafka is not None and kafka.check:
+        names = ("evidence", "models", "experiments")
+        check_topics(connection(kafka), {getattr(kafka, name): f"kafka.{name}" for name in names})
+
+
+def _evidence(
+    env: StreamExecutionEnvironment, settings: ExperimentSettings, groups: KeyGroups
+) -> KeyedStream:
+    """Read by one instance, as the experiments of a data type are judged together."""
+    if settings.kafka is not None:
+        kafka = settings.kafka
+        reading = Reading(kafka.group, kafka.start, settings.bounded)
+        records = kafka_records(
+            env, connection(kafka), [kafka.evidence], reading, name="evidence", parallelism=1
+        )
+    else:
+        assert settings.folder is not None
+        place = folder_reading(settings.folder, "evidence", settings.bounded)
+        records = folder_records(env, place, "evidence", parallelism=1)
+    gathering = settings.batch.gathering(settings.mode)
+    return micro_batches(records, DataTypes({}), gathering, "evidence", groups)
+
+
+if __name__ == "__main__":
+    sys.exit(run(build, ExperimentSettings, sys.argv[1:], check))

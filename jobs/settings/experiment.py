@@ -1,0 +1,44 @@
+"""The settings of `jobs/experiment.py`."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from jobs.settings.gathering import Batching
+from jobs.settings.run import RunSettings
+from jobs.settings.streams import Broker, Folder, Transactions
+
+
+class ExperimentKafka(Broker, Transactions):
+    """Evidence on Kafka, and what follows from it."""
+
+    start: Literal["earliest", "latest", "committed"] = Field(
+        "earliest", description="where to begin in the evidence without a savepoint"
+    )
+    exactly_once: bool = Field(
+        True, description="plans in transactions, visible at checkpoints: none is written twice"
+    )
+    evidence: str = Field("evidence", description="topic of evidence, from jobs/outcomes.py")
+    models: str = Field("models", description="topic of model descriptors: orders in, plans out")
+    experiments: str = Field("experiments", description="topic of what became of experiments")
+
+
+class ExperimentSettings(RunSettings):
+    """Judge experiments, and put in force what follows. Give either kafka or folder."""
+
+    name: str = Field("millrace-experiment", description="the job's name")
+    checkpoint_seconds: float | None = Field(
+        1, gt=0, description="plans appear at checkpoints; empty: as the cluster says"
+    )
+    kafka: ExperimentKafka | None = None
+    folder: Folder | None = None
+    batch: Batching = Field(Batching.model_validate({}), description="when a micro-batch is closed")
+    stats_seconds: float = Field(5, gt=0, description="how often progress goes out")
+
+    @model_validator(mode="after")
+    def _one_kind_of_stream(self) -> Self:
+        if (self.kafka is None) == (self.folder is None):
+            raise ValueError("give either kafka (kafka.bootstrap) or folder (folder.root)")
+        return self

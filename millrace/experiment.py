@@ -1,0 +1,290 @@
+"""`millrace experiment`: start an experiment between models, see how it stands, and end it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from millrace.options import Bootstrap, Client, ModelsTopic, Timeout, ToFolder, either
+
+if TYPE_CHECKING:
+    from schemas.lifecycle.experiments import ExperimentEvent
+    from schemas.plans.plan import Plan
+    from udfs.lifecycle.experiments.declaration import Experiment
+    from udfs.lifecycle.experiments.orders import Order
+
+experiment = typer.Typer(
+    help="Start experiments between models, see how they stand, and end them. jobs/experiment.py acts on it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+ExperimentName = Annotated[str, typer.Argument(metavar="NAME", help="The experiment.")]
+OfType = Annotated[str, typer.Option("--data-type", help="The type of the records that it is about.")]
+Reason = Annotated[str, typer.Option("--reason", help="For those who read of it.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be put in force.")]
+FromFolder = Annotated[
+    Path | None,
+    typer.Option("--from-folder", envvar="MILLRACE_EXPERIMENTS_FOLDER", help="JSON lines of experiments."),
+]
+ExperimentsTopic = Annotated[str, typer.Option("--topic", envvar="MILLRACE_EXPERIMENTS_TOPIC")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON lines.")]
+
+
+@experiment.command("start")
+def start(
+    file: Annotated[Path, typer.Argument(help="The experiment, .toml or .py.", exists=True, dir_okay=False)],
+    *,
+    dry_run: DryRun = False,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            "--results", help="With --dry-run: results of yesterday, a folder or file.", exists=True
+        ),
+    ] = None,
+    to_folder: ToFolder = None,
+    bootstrap: Bootstrap = None,
+    topic: ModelsTopic = "models",
+    client: Client = None,
+    timeout: Timeout = 30.0,
+) -> None:
+    """Check an experiment here and send it. Its first step is in force once the controller has read it.
+
+    With --dry-run nothing is sent: it says what each step would put in force, and with --results whom of
+    yesterday's entities it would treat, and how long each step would take.
+    """
+    from millrace.experiment_file import load_experiment  # noqa: PLC0415
+    from udfs.lifecycle.experiments.orders import Order  # noqa: PLC0415
+
+    declared = load_experiment(file)
+    if dry_run:
+        _show_steps(declared, results)
+        return
+    order = Order("start", declared)
+    where = _send(order, declared.name, declared.data_type, (to_folder, bootstrap, topic, client, timeout))
+    typer.echo(f"Sent: {declared.name} for {declared.data_type}: {where}")
+
+
+@experiment.command("stop")
+def stop(
+    name: ExperimentName,
+    *,
+    data_type: OfType,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+    to_folder: ToFolder = None,
+    bootstrap: Bootstrap = None,
+    topic: ModelsTopic = "models",
+    client: Client = None,
+    timeout: Timeout = 30.0,
+) -> None:
+    """End an experiment without a judgement: the control's plan is in force."""
+    stream = (to_folder, bootstrap, topic, client, timeout)
+    _end("stop", name, data_type, reason, dry_run=dry_run, stream=stream)
+
+
+@experiment.command("promote")
+def promote(
+    name: ExperimentName,
+    *,
+    data_type: OfType,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+    to_folder: ToFolder = None,
+    bootstrap: Bootstrap = None,
+    topic: ModelsTopic = "models",
+    client: Client = None,
+    timeout: Timeout = 30.0,
+) -> None:
+    """End an experiment by putting the treatment's plan in force, whatever the evidence says."""
+    stream = (to_folder, bootstrap, topic, client, timeout)
+    _end("promote", name, data_type, reason, dry_run=dry_run, stream=stream)
+
+
+@experiment.command("rollback")
+def rollback(
+    name: ExperimentName,
+    *,
+    data_type: OfType,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+    to_folder: ToFolder = None,
+    bootstrap: Bootstrap = None,
+    topic: ModelsTopic = "models",
+    client: Client = None,
+    timeout: Timeout = 30.0,
+) -> None:
+    """End an experiment by putting the control's plan in force, whatever the evidence says."""
+    stream = (to_folder, bootstrap, topic, client, timeout)
+    _end("rollback", name, data_type, reason, dry_run=dry_run, stream=stream)
+
+
+@experiment.command("status")
+def status(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="By default all.")] = "",
+    *,
+    from_folder: FromFolder = None,
+    bootstrap: Bootstrap = None,
+    topic: ExperimentsTopic = "experiments",
+    client: Client = None,
+    timeout: Timeout = 15.0,
+    as_json: AsJson = False,
+) -> None:
+    """Show how each experiment stands: shares, figures of its arms, and the evidence."""
+    latest: dict[str, ExperimentEvent] = {}
+    for event in _events((from_folder, bootstrap, topic, client, timeout), name):
+        if event.kind != "refused" and (
+            event.experiment not in latest or latest[event.experiment].at <= event.at
+        ):
+            latest[event.experiment] = event
+    _show(list(latest.values()), as_json)
+
+
+@experiment.command("history")
+def history(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="By default all.")] = "",
+    *,
+    from_folder: FromFolder = None,
+    bootstrap: Bootstrap = None,
+    topic: ExperimentsTopic = "experiments",
+    client: Client = None,
+    timeout: Timeout = 15.0,
+    as_json: AsJson = False,
+) -> None:
+    """Show what became of experiments, decision by decision, each with its evidence."""
+    found = _events((from_folder, bootstrap, topic, client, timeout), name)
+    _show(sorted((e for e in found if e.kind != "progress"), key=lambda e: e.at), as_json)
+
+
+Stream = tuple[Path | None, str | None, str, list[str] | None, float]
+
+
+def _end(
+    action: Literal["stop", "promote", "rollback"],
+    name: str,
+    data_type: str,
+    reason: str,
+    *,
+    dry_run: bool,
+    stream: Stream,
+) -> None:
+    from udfs.lifecycle.experiments.controlling import ENDS, plan_after  # noqa: PLC0415
+    from udfs.lifecycle.experiments.orders import Order  # noqa: PLC0415
+
+    if not dry_run:
+        where = _send(Order(action, None, reason), name, data_type, stream)
+        typer.echo(f"Sent: {action} {name} for {data_type}: {where}")
+        return
+    declared = _declared(name, data_type, stream)
+    _show_plan(f"{action} {name} would put in force for {data_type}", plan_after(declared, ENDS[action]))
+
+
+def _send(order: Order, name: str, data_type: str, to: Stream) -> str:
+    from millrace.announce import ModelStream  # noqa: PLC0415
+    from millrace.values import parse_pairs  # noqa: PLC0415
+    from udfs.lifecycle.experiments.orders import write_order  # noqa: PLC0415
+    from udfs.models.descriptor import EXPERIMENT, build  # noqa: PLC0415
+
+    folder, bootstrap, topic, client, timeout = to
+    either(folder, bootstrap, "--to-folder")
+    stream = ModelStream(folder, bootstrap, topic, parse_pairs(client, "--client"), timeout)
+    created_ms, version = stream.moment(data_type)
+    descriptor = build(
+        data_type=data_type,
+        name=name,
+        version=version,
+        created_ms=created_ms,
+        operation=EXPERIMENT,
+        experiment=write_order(order),
+    )
+    return stream.send(data_type, name, version, created_ms, descriptor)
+
+
+def _declared(name: str, data_type: str, of: Stream) -> Experiment:
+    """As it was started. Raises `ExperimentError` where the model stream does not have it."""
+    from millrace.kafka_stream import to_end  # noqa: PLC0415
+    from millrace.values import parse_pairs  # noqa: PLC0415
+    from schemas.errors import ExperimentError, ModelError  # noqa: PLC0415
+    from udfs.lifecycle.experiments.orders import read_order  # noqa: PLC0415
+    from udfs.models.descriptor import EXPERIMENT, parse  # noqa: PLC0415
+
+    folder, bootstrap, topic, client, timeout = of
+    either(folder, bootstrap, "--to-folder")
+    if folder is not None:
+        messages = [path.read_bytes() for path in sorted(folder.glob("*.model"))]
+    else:
+        assert bootstrap is not None
+        found = to_end(bootstrap, topic, parse_pairs(client, "--client"), timeout)
+        messages = [value for _, value in found if value is not None]
+    for message in messages:
+        try:
+            one = parse(message)
+            about = (one.operation, one.name, one.data_type) == (EXPERIMENT, name, data_type)
+            declared = read_order(one.experiment).experiment if about else None
+        except (ModelError, ExperimentError):
+            continue  # what cannot be read was not started
+        if declared is not None:
+            return declared
+    raise ExperimentError(f"{name!r} was not started for {data_type!r} on this model stream")
+
+
+def _events(of: Stream, name: str) -> Iterator[ExperimentEvent]:
+    from millrace.folder_stream import lines  # noqa: PLC0415
+    from millrace.kafka_stream import to_end  # noqa: PLC0415
+    from millrace.values import parse_pairs  # noqa: PLC0415
+    from schemas.errors import ExperimentError  # noqa: PLC0415
+    from schemas.lifecycle.experiments import read_event  # noqa: PLC0415
+
+    folder, bootstrap, topic, client, timeout = of
+    either(folder, bootstrap, "--from-folder")
+    if folder is not None:
+        found = lines(folder)
+    else:
+        assert bootstrap is not None
+        messages = to_end(bootstrap, topic, parse_pairs(client, "--client"), timeout)
+        found = (value for _, value in messages if value is not None)
+    for line in found:
+        try:
+            event = read_event(line)
+        except ExperimentError:
+            continue  # of a newer release, or no event
+        if name in ("", event.experiment):
+            yield event
+
+
+def _show(events: list[ExperimentEvent], as_json: bool) -> None:
+    from millrace.experiment_table import print_events  # noqa: PLC0415
+    from schemas.lifecycle.experiments import write_event  # noqa: PLC0415
+
+    if as_json:
+        for event in events:
+            typer.echo(write_event(event).decode())
+    elif not events:
+        typer.echo("There is no experiment.", err=True)
+    else:
+        print_events(events)
+
+
+def _show_steps(declared: Experiment, results: Path | None) -> None:
+    from millrace.experiment_table import print_steps  # noqa: PLC0415
+    from millrace.folder_stream import lines, lines_of  # noqa: PLC0415
+    from schemas.results.results import read_result  # noqa: PLC0415
+    from udfs.lifecycle.experiments.controlling import plan_after  # noqa: PLC0415
+    from udfs.lifecycle.experiments.trying import tried  # noqa: PLC0415
+
+    found = iter(()) if results is None else lines_of(results) if results.is_file() else lines(results)
+    own = (r for r in map(read_result, found) if r.data_type == declared.data_type)
+    print_steps(declared, tried(declared, ((r.record, r.event_time) for r in own)), results is not None)
+    for status, what in (("promoted", "promoted"), ("rolled_back", "rolled back or stopped")):
+        _show_plan(f"{what}, it would put in force", plan_after(declared, status))
+
+
+def _show_plan(what: str, plan: Plan) -> None:
+    from schemas.plans.plan import write_plan  # noqa: PLC0415
+
+    typer.echo(f"{what}:")
+    typer.echo(json.dumps(json.loads(write_plan(plan)), indent=2))

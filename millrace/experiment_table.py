@@ -1,0 +1,79 @@
+"""Experiments and their steps as tables for people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import typer
+
+from millrace.render import print_table
+from millrace.versions import short
+from schemas.lifecycle.experiments import ArmFigures, ExperimentEvent
+from udfs.lifecycle.experiments.declaration import Experiment
+from udfs.lifecycle.experiments.trying import Tried
+
+
+def print_events(events: Iterable[ExperimentEvent]) -> None:
+    """An event a row."""
+    headings = (
+        "at",
+        "experiment",
+        "for",
+        "what",
+        "step",
+        "share",
+        "entities",
+        "control",
+        "treatment",
+        "evidence",
+    )
+    print_table(headings, [_row(event) for event in events])
+
+
+def print_steps(experiment: Experiment, found: Tried, counted: bool) -> None:
+    """The steps of the ramp, with those of yesterday's entities whom each would treat."""
+    rows: list[list[object]] = []
+    for step in found.steps:
+        took = "-" if step.takes_ms is None else _span(step.takes_ms)
+        more = [step.treated, found.entities - step.treated, took] if counted else []
+        rows.append([f"{step.step + 1} of {len(found.steps)}", f"{step.share:.2%}", *more])
+    print_table(["step", "share", *(["treated", "control", "takes about"] if counted else [])], rows)
+    if counted:
+        without = f"{found.without:,} without {experiment.entity!r}"
+        typer.echo(f"{found.records:,} records, {without}, {found.entities:,} entities")
+
+
+def _row(event: ExperimentEvent) -> list[object]:
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at / 1000))
+    what = event.kind.replace("_", " ")
+    if event.kind == "refused":
+        return [at, event.experiment, event.data_type, what, "", "", "", "", "", event.reason]
+    arms = [_arm(event.arms.get(title)) for title in (event.control, event.treatment)]
+    said = "; ".join(filter(None, (event.evidence, event.reason)))
+    place = f"{event.step + 1} of {event.steps}"
+    return [
+        at,
+        event.experiment,
+        event.data_type,
+        what,
+        place,
+        f"{event.share:.2%}",
+        event.entities,
+        *arms,
+        said,
+    ]
+
+
+def _arm(figures: ArmFigures | None) -> str:
+    if figures is None:
+        return ""
+    named = f"{figures.model} {short(figures.version)} " if figures.version else f"{figures.model} ".lstrip()
+    return f"{named}{figures.mean:.4g} of {figures.entities:,}"
+
+
+def _span(ms: float) -> str:
+    for unit, size in (("days", 86_400_000), ("hours", 3_600_000), ("minutes", 60_000)):
+        if ms >= 2 * size:
+            return f"{ms / size:.0f} {unit}"
+    return f"{ms / 1000:.0f} seconds"

@@ -1,0 +1,142 @@
+"""Evidence meets orders: what experiments have shown, and the plans that follow from it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from typing import Any
+
+from pyflink.common.typeinfo import Types
+from pyflink.datastream.functions import KeyedCoProcessFunction, RuntimeContext
+from pyflink.datastream.output_tag import OutputTag
+from pyflink.datastream.state import MapStateDescriptor
+
+from operators.code_guard import check_code, code_digest
+from operators.flink_internals import current_key
+from operators.rows import OUTPUTS
+from operators.ticks import Ticks
+from schemas.errors import ModelError, StatisticsError
+from schemas.lifecycle.experiments import ExperimentEvent, write_event
+from schemas.lifecycle.quality import EvidenceBatch, read_message
+from schemas.micro_batch import decode_micro_batch
+from schemas.output_batch import encode_output_batch
+from udfs.lifecycle.experiments.controlling import Controller, PlanOrdered, Said
+from udfs.models.descriptor import DECIDE, EXPERIMENT, SERVE, WITHDRAW, Announcement, build, parse
+from udfs.models.stream_key import stream_key
+
+EXPERIMENTS = OutputTag("experiments", OUTPUTS)
+
+
+class ControlExperiments(KeyedCoProcessFunction):
+    """Micro-batches of evidence on input 1, descriptors on input 2, both under the one key of one instance.
+
+    Main output: plans, as descriptors. Side output: EXPERIMENTS, events. All that decides is in keyed state:
+    an experiment each (`experiments`), and the entities that were counted (`entities`).
+    """
+
+    def __init__(self, stats_ms: int) -> None:
+        self._code = code_digest()
+        self._stats_ms = stats_ms
+
+    def open(self, context: RuntimeContext) -> None:
+        check_code(self._code)
+        pickled = Types.PICKLED_BYTE_ARRAY()
+        self._logs = context.get_map_state(MapStateDescriptor("experiments", Types.STRING(), pickled))
+        entities = context.get_map_state(MapStateDescriptor("entities", Types.STRING(), pickled))
+        self._controller = Controller(_CountedState(entities))
+        self._ticks = Ticks(self._stats_ms)
+        self._read = False
+
+    def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
+        self._ready(ctx)
+        batch = decode_micro_batch(value)
+        for row, message in enumerate(batch.payloads):
+            if row in batch.null_payloads:
+                continue
+            try:
+                evidence = read_message(EvidenceBatch, message)
+            except StatisticsError as e:
+                yield from _rows([_refused(str(e))])
+                continue
+            yield from _rows(self._controller.evidence(evidence, _now()))
+        self._keep()
+
+    def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
+        self._ready(ctx)
+        try:
+            published = parse(bytes(value))
+        except ModelError:
+            return  # the jobs that serve say so
+        yield from _rows(self._told(published))
+        self._keep()
+
+    def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
+        self._ready(ctx)
+        yield from _rows(self._controller.tick(_now()))
+        if self._ticks.due(current_key(ctx), timestamp):
+            self._ticks.again(current_key(ctx), ctx.timer_service())
+        self._keep()
+
+    def _told(self, published: Announcement) -> Iterator[Said]:
+        data_type, name, version = published.data_type, published.name, published.version
+        if published.operation == EXPERIMENT:
+            yield from self._controller.order(data_type, name, published.experiment, version, _now())
+        elif published.operation == DECIDE:
+            yield from self._controller.planned(data_type, name, version, published.plan, _now())
+        elif published.operation in (SERVE, WITHDRAW):
+            yield from self._controller.replaced(data_type, name, version, _now())
+
+    def _ready(self, ctx: Any) -> None:
+        self._ticks.start(current_key(ctx), ctx.timer_service())
+        if not self._read:
+            self._read = True
+            for _, log in self._logs.items():
+                self._controller.restore(bytes(log))
+
+    def _keep(self) -> None:
+        for name in self._controller.changed():
+            self._logs.put(name, self._controller.log(name))
+
+
+class _CountedState:
+    """`udfs.lifecycle.experiments.controlling.Counted` in keyed state, by a digest of each entity."""
+
+    def __init__(self, state: Any) -> None:
+        self._state = state
+
+    def new(self, experiment: str, entity: str) -> bool:
+        key = f"{experiment}/{blake2b(entity.encode(), digest_size=16).hexdigest()}"
+        if self._state.contains(key):
+            return False
+        self._state.put(key, b"")
+        return True
+
+    def forget(self, experiment: str) -> None:
+        for key in [key for key in self._state.keys() if key.rpartition("/")[0] == experiment]:  # noqa: SIM118
+            self._state.remove(key)
+
+
+def _rows(said: Iterable[Said]) -> Iterator[Any]:
+    for one in said:
+        if isinstance(one, PlanOrdered):
+            descriptor = build(
+                data_type=one.data_type,
+                name=one.name,
+                version=one.version,
+                created_ms=_now(),
+                operation=DECIDE,
+                plan=one.plan.decode(),
+                description=one.why,
+            )
+            yield encode_output_batch([descriptor], [None], [stream_key(parse(descriptor))])
+        else:
+            yield EXPERIMENTS, encode_output_batch([write_event(one)], [one.at], [one.key.encode()])
+
+
+def _refused(reason: str) -> ExperimentEvent:
+    return ExperimentEvent(kind="refused", experiment="", data_type="", at=_now(), reason=reason)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

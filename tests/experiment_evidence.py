@@ -1,0 +1,36 @@
+"""An experiment between two models, and evidence about made-up entities of it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from schemas.lifecycle.quality import EvidenceBatch
+from udfs.lifecycle.experiments.assignment import treated
+from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric
+
+DECLARED = Experiment(
+    name="wine-v4",
+    data_type="wine",
+    entity="customer",
+    arms={"control": Arm("old", 3), "treatment": Arm("new", 4)},
+    primary=Metric("correct"),
+    guardrails=(Metric("latency", "quantile", "lower", q=0.9, tolerance=5.0),),
+    ramp=(0.1, 0.5, 1.0),
+    step_entities=20,
+)
+
+
+def evidence(first: int, count: int, step: int, treated_right: float) -> EvidenceBatch:
+    """Entities from a number on, in their arms at this step; controls are right in 80 %."""
+    names = [f"c{k}" for k in range(first, first + count)]
+    arms = treated(DECLARED, [name.encode() for name in names], step)
+    right = np.random.default_rng(first).random(count) < np.where(arms, treated_right, 0.8)
+    return EvidenceBatch(
+        data_type="wine",
+        experiment="wine-v4",
+        entities=tuple(names),
+        arms=tuple("treatment" if arm else "control" for arm in arms),
+        steps=(step,) * count,
+        event_times=(1,) * count,
+        values={"correct": tuple(right.astype(float).tolist()), "latency": (3.0,) * count},
+    )

@@ -1,0 +1,173 @@
+"""`millrace experiment`: what is sent, what a dry run says, and what people see of experiments."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from millrace.cli import app
+from schemas.lifecycle.experiments import ArmFigures, ExperimentEvent, write_event
+from tests.experiment_evidence import DECLARED
+from udfs.lifecycle.experiments.assignment import treated
+from udfs.lifecycle.experiments.declaration import write_experiment
+from udfs.lifecycle.experiments.orders import Order, read_order
+from udfs.models.descriptor import EXPERIMENT, parse
+
+TOML = """
+name = "wine-v4"
+data_type = "wine"
+entity = "customer"
+ramp = [0.1, 0.5, 1.0]
+step_entities = 20
+[arms.control]
+model = "old"
+version = 3
+[arms.treatment]
+model = "new"
+version = 4
+[primary]
+name = "correct"
+[[guardrails]]
+name = "latency"
+kind = "quantile"
+better = "lower"
+q = 0.9
+tolerance = 5.0
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "wine.toml"
+    path.write_text(TOML)
+    return path
+
+
+def run(*arguments: object) -> str:
+    done = CliRunner().invoke(app, ["experiment", *map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def orders(folder: Path) -> list[Order]:
+    found = [parse(path.read_bytes()) for path in sorted(folder.glob("*.model"))]
+    assert {(one.operation, one.name, one.data_type) for one in found} == {(EXPERIMENT, "wine-v4", "wine")}
+    return [read_order(one.experiment) for one in found]
+
+
+def test_orders_travel_on_the_model_stream(file, tmp_path):
+    folder = tmp_path / "models"
+    assert "Sent: wine-v4 for wine" in run("start", file, "--to-folder", folder)
+    run("stop", "wine-v4", "--data-type", "wine", "--reason", "holidays", "--to-folder", folder)
+    run("promote", "wine-v4", "--data-type", "wine", "--to-folder", folder)
+    run("rollback", "wine-v4", "--data-type", "wine", "--to-folder", folder)
+    assert orders(folder) == [
+        Order("start", DECLARED),
+        Order("stop", reason="holidays"),
+        Order("promote"),
+        Order("rollback"),
+    ]
+
+
+def test_an_experiment_may_be_python(tmp_path):
+    path = tmp_path / "wine.py"
+    arms = 'arms={"control": Arm("old", 3), "treatment": Arm("new", 4)}'
+    more = 'Metric("latency", "quantile", "lower", q=0.9, tolerance=5.0)'
+    path.write_text(
+        "from millrace.experiments import Arm, Experiment, Metric\n"
+        f'EXPERIMENT = Experiment("wine-v4", "wine", "customer", {arms}, primary=Metric("correct"),\n'
+        f"    guardrails=({more},), ramp=(0.1, 0.5, 1.0), step_entities=20)\n"
+    )
+    run("start", path, "--to-folder", tmp_path / "models")
+    assert orders(tmp_path / "models") == [Order("start", DECLARED)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.toml", TOML.replace('"customer"', '""'), "needs its entity"),
+        ("a.toml", "name", "not TOML"),
+        ("a.json", "{}", "a .toml or a .py file"),
+        ("a.py", "EXPERIMENT = 1", "EXPERIMENT is not in it"),
+        ("a.py", "1 / 0", "ZeroDivisionError"),
+        ("a.toml", TOML.replace('model = "new"\nversion = 4', 'shadow = "old"'), "which is a shadow"),
+    ],
+)
+def test_what_is_no_experiment_is_refused_with_its_file(tmp_path, name, text, said):
+    path = tmp_path / name
+    path.write_text(text)
+    done = CliRunner().invoke(app, ["experiment", "start", str(path), "--to-folder", str(tmp_path / "m")])
+    assert done.exit_code == 1 and said in done.output and name in done.output
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_dry_run_counts_yesterday_s_entities_and_sends_nothing(file, tmp_path):
+    results = tmp_path / "results.jsonl"
+    stamp = {"data_type": "wine", "outcome": "scored", "model": "old", "version": 3, "digest": "", "ms": 1.0}
+    stamp |= {"scores": {}, "source": "s", "partition": 0}
+    lines = [
+        {"customer": f"c{k % 500}", "millrace": {**stamp, "offset": k, "event_time": 1000 * k}}
+        for k in range(1000)
+    ]
+    lines += [{"millrace": {**stamp, "offset": 0, "event_time": 5}}]
+    lines += [{"customer": "x", "millrace": {**stamp, "data_type": "tea", "offset": 0, "event_time": 5}}]
+    results.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    said = run("start", file, "--dry-run", "--results", results, "--to-folder", tmp_path / "m")
+    assert "1,001 records, 1 without 'customer', 500 entities" in said and not (tmp_path / "m").exists()
+    rows = [line.split() for line in said.splitlines() if " of 3 " in line]
+    entities = [b"c%d" % k for k in range(500)]
+    counts = [int(treated(DECLARED, entities, step).sum()) for step in range(3)]
+    assert [row[3] for row in rows] == ["5.00%", "25.00%", "50.00%"]
+    assert [(int(row[4]), int(row[5])) for row in rows] == [(n, 500 - n) for n in counts]
+    assert " ".join(rows[0][6:]) == "13 minutes"  # 20 of 5 %, an entity every two seconds
+    assert '"candidates": [\n      "new"' in said
+
+
+def test_a_dry_run_of_an_end_shows_the_plan(file, tmp_path):
+    folder = tmp_path / "models"
+    run("start", file, "--to-folder", folder)
+    for action, model in (("promote", "new"), ("rollback", "old"), ("stop", "old")):
+        said = run(action, "wine-v4", "--data-type", "wine", "--dry-run", "--to-folder", folder)
+        assert json.loads(said.split(":\n", 1)[1])["route"]["candidates"] == [model]
+    assert len(orders(folder)) == 1
+    done = CliRunner().invoke(
+        app, ["experiment", "stop", "x", "--data-type", "wine", "--dry-run", "--to-folder", str(folder)]
+    )
+    assert done.exit_code == 1 and "'x' was not started for 'wine'" in done.output
+
+
+def event(kind: str, at: int, **more) -> ExperimentEvent:
+    arms = {"control": ArmFigures(90, 0.8, "old", 3), "treatment": ArmFigures(10, 0.5, "new", 4)}
+    more = {"experiment": "wine-v4", "evidence": "for harm", **more}
+    return ExperimentEvent(
+        kind=kind, data_type="wine", at=at, steps=3, share=0.05, entities=100, arms=arms,
+        control="control", treatment="treatment", **more,
+    )  # fmt: skip
+
+
+def test_status_is_the_last_word_and_history_all_decisions(tmp_path):
+    events = [
+        event("started", 1000),
+        event("progress", 2000),
+        event("rolled_back", 3000),
+        event("started", 500, experiment="other"),
+        event("refused", 4000, reason="give this one another name"),
+    ]
+    lines = [write_event(one) for one in events]
+    (tmp_path / "part-0").write_bytes(b"\n".join([*lines, b"no event"]) + b"\n")
+    told = run("status", "--from-folder", tmp_path).splitlines()
+    assert len(told) == 3 and "rolled back" in told[1] and "old v3 0.8 of 90" in told[1]
+    told = run("history", "wine-v4", "--from-folder", tmp_path).splitlines()
+    assert [
+        word in line for word, line in zip(("started", "rolled back", "another name"), told[1:], strict=True)
+    ]
+    found = run("history", "--from-folder", tmp_path, "--json").splitlines()
+    assert [json.loads(line)["at"] for line in found] == [500, 1000, 3000, 4000]
+    assert run("status", "none", "--from-folder", tmp_path).strip() == "There is no experiment."
+
+
+def test_a_declaration_travels_whole():
+    assert json.loads(write_experiment(DECLARED))["arms"]["treatment"]["version"] == 4

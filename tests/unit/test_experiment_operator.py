@@ -1,0 +1,121 @@
+"""The controller's operator with state and timers in memory: what it writes, and what a restart finds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from operators.lifecycle.control_experiments import EXPERIMENTS, ControlExperiments
+from schemas.lifecycle.experiments import read_event
+from schemas.lifecycle.quality import write_message
+from schemas.micro_batch import encode_micro_batch
+from schemas.plans.plan import Only, Split, read_plan
+from tests.experiment_evidence import DECLARED, evidence
+from tests.flink_fakes import KeyedContext
+from tests.output_batches import messages_of
+from tests.serving_fakes import batch_of
+from tests.unit.test_router_operator import Context, Timers
+from udfs.lifecycle.experiments.orders import Order, write_order
+from udfs.models.descriptor import DECIDE, EXPERIMENT, build, parse
+
+
+class Stand:
+    """The operator's one instance; `said`: what it wrote, in words. `states`: of a savepoint."""
+
+    def __init__(self, states: dict[str, dict[str, Any]] | None = None) -> None:
+        self.store, self.timers = KeyedContext(states), Timers()
+        self.store.key = "0"
+        self.operator = ControlExperiments(1000)
+        self.operator.open(self.store)  # type: ignore[arg-type]
+        self.step: int | None = None
+        self.plans: list[bytes] = []
+
+    def evidence(self, *messages: bytes) -> list[str]:
+        return self._said(
+            self.operator.process_element1(encode_micro_batch(batch_of(list(messages))), self._at())
+        )
+
+    def tell(self, descriptor: bytes) -> list[str]:
+        return self._said(self.operator.process_element2(descriptor, self._at()))
+
+    def tick(self) -> list[str]:
+        return self._said(self.operator.on_timer(2000, self._at()))
+
+    def _at(self) -> Any:
+        return Context("0", self.timers)
+
+    def _said(self, sent: Any) -> list[str]:
+        said = []
+        for one in sent:
+            tag, row = one if isinstance(one, tuple) else (None, one)
+            for message in messages_of(row):
+                if tag is EXPERIMENTS:
+                    event = read_event(message.value)
+                    said.append(f"{event.kind} {event.reason}".strip())
+                    assert message.key == event.experiment.encode()
+                    continue
+                plan = parse(message.value)
+                assert (plan.operation, plan.name, message.key) == (DECIDE, "wine-v4", b"wine/DECIDE/wine-v4")
+                self.plans.append(message.value)
+                split = read_plan(plan.plan).experiment
+                self.step = split.step if isinstance(split, Split) else None
+                said.append(f"plan {plan.version}")
+        return said
+
+
+def start(name: str = "wine-v4") -> bytes:
+    order = write_order(Order("start", DECLARED))
+    return build(data_type="wine", name=name, version=7, operation=EXPERIMENT, experiment=order)
+
+
+def run(stand: Stand, right: float, restart: bool = False) -> tuple[list[str], Stand]:
+    said = stand.tell(start())
+    for k in range(0, 4000, 50):
+        if stand.step is None:
+            break
+        if restart:
+            again = Stand(stand.store.states)
+            again.step = stand.step
+            stand = again
+        said += stand.evidence(write_message(evidence(k, 50, stand.step, right)))
+    return said, stand
+
+
+def test_orders_and_evidence_become_plans_on_the_model_stream():
+    said, stand = run(Stand(), 0.4)
+    assert said == ["plan 7", "started", "plan 8", "step", "plan 9", "rolled_back"]
+    last = parse(stand.plans[-1])
+    assert read_plan(last.plan).route == Only(("old",))
+    assert last.description.startswith("rolled back; correct; ") and "for harm" in last.description
+    assert not any(stand.store.states["entities"].values())
+
+
+def test_its_own_plans_come_back_and_change_nothing():
+    said, stand = run(Stand(), 0.92)
+    assert said[-2:] == ["plan 10", "promoted"]
+    for plan in stand.plans:
+        assert stand.tell(plan) == []
+    assert stand.tell(start()) == ["refused there was an experiment 'wine-v4': give this one another name"]
+
+
+def test_a_restart_finds_experiments_and_entities_and_says_nothing_twice():
+    whole, _ = run(Stand(), 0.92)
+    said, stand = run(Stand(), 0.92, restart=True)
+    assert said == whole
+    assert Stand(stand.store.states).tell(start())[0].startswith("refused there was an experiment")
+
+
+def test_what_is_no_evidence_is_told_and_passed_over():
+    stand = Stand()
+    stand.tell(start())
+    good = write_message(evidence(0, 10, 0, 0.8))
+    (said,) = stand.evidence(b"{", good)
+    assert said.startswith("refused this is no EvidenceBatch")
+    assert stand.tick() == ["progress"] and stand.tick() == []
+    assert stand.tell(b"no descriptor") == []
+
+
+def test_a_new_version_of_an_arm_s_model_ends_it():
+    stand = Stand()
+    stand.tell(start())
+    model = build(data_type="wine", name="new", version=5, model_type="PMML", data=b"x")
+    assert stand.tell(model) == ["plan 8", "rolled_back"]

@@ -1,0 +1,58 @@
+"""What an experiment would make of predictions that are there: who would be in which arm, and how soon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from udfs.ensemble.routing.routing import entity_text
+from udfs.lifecycle.experiments.assignment import treated, treatment_share
+from udfs.lifecycle.experiments.declaration import Experiment
+
+
+@dataclass(frozen=True, slots=True)
+class TriedStep:
+    """A step of the ramp, counted from 0: entities of the treatment among those tried, and how long it takes
+    to see `step_entities` of them (ms; None where the predictions have no times)."""
+
+    step: int
+    share: float
+    treated: int
+    takes_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """Records, those without the entity, entities, and the steps."""
+
+    records: int
+    without: int
+    entities: int
+    steps: tuple[TriedStep, ...]
+
+
+def tried(experiment: Experiment, records: Iterable[tuple[Mapping[str, Any], int | None]]) -> Tried:
+    """Records with their event times in epoch ms, in any order. New entities are taken to come as evenly as
+    all of them did."""
+    entities: dict[bytes, None] = {}
+    count = without = 0
+    times: list[int] = []
+    for record, at in records:
+        count += 1
+        value = record.get(experiment.entity)
+        if value is None:
+            without += 1
+            continue
+        entities.setdefault(entity_text(value))
+        if at is not None:
+            times.append(at)
+    span = max(times) - min(times) if times else 0
+    every_ms = span / len(entities) if span and entities else None
+    steps = []
+    for step in range(len(experiment.ramp)):
+        share = treatment_share(experiment, step)
+        took = None if every_ms is None else experiment.step_entities / share * every_ms
+        hit = int(treated(experiment, list(entities), step).sum()) if entities else 0
+        steps.append(TriedStep(step, share, hit, took))
+    return Tried(count, without, len(entities), tuple(steps))
