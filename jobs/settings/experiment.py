@@ -14,6 +14,7 @@ from jobs.settings.streams import Broker, Folder, Transactions
 class ExperimentKafka(Broker, Transactions):
     """Evidence on Kafka, and what follows from it."""
 
+    group: str = Field("millrace-experiment", description="consumer group")
     start: Literal["earliest", "latest", "committed"] = Field(
         "earliest", description="where to begin in the evidence without a savepoint"
     )
@@ -35,6 +36,9 @@ class ExperimentSettings(RunSettings):
     kafka: ExperimentKafka | None = None
     folder: Folder | None = None
     batch: Batching = Field(Batching.model_validate({}), description="when a micro-batch is closed")
+    registry: str = Field(
+        "", repr=False, description="URL of the registry, whose alias follows a promotion; empty: none"
+    )
     stats_seconds: float = Field(5, gt=0, description="how often progress goes out")
 
     @model_validator(mode="after")

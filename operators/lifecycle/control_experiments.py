@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Any
 
+from msgspec.structs import replace
 from pyflink.common.typeinfo import Types
 from pyflink.datastream.functions import KeyedCoProcessFunction, RuntimeContext
 from pyflink.datastream.output_tag import OutputTag
@@ -22,6 +23,7 @@ from schemas.lifecycle.quality import EvidenceBatch, read_message
 from schemas.micro_batch import decode_micro_batch
 from schemas.output_batch import encode_output_batch
 from udfs.lifecycle.experiments.controlling import Controller, PlanOrdered, Said
+from udfs.lifecycle.experiments.promoting import move_alias
 from udfs.models.descriptor import DECIDE, EXPERIMENT, SERVE, WITHDRAW, Announcement, build, parse
 from udfs.models.stream_key import stream_key
 
@@ -32,12 +34,13 @@ class ControlExperiments(KeyedCoProcessFunction):
     """Micro-batches of evidence on input 1, descriptors on input 2, both under the one key of one instance.
 
     Main output: plans, as descriptors. Side output: EXPERIMENTS, events. All that decides is in keyed state:
-    an experiment each (`experiments`), and the entities that were counted (`entities`).
+    an experiment each (`experiments`), and the entities that were counted (`entities`). `registry`: its URL,
+    where a promotion moves the alias; empty: nowhere.
     """
 
-    def __init__(self, stats_ms: int) -> None:
+    def __init__(self, stats_ms: int, registry: str = "") -> None:
         self._code = code_digest()
-        self._stats_ms = stats_ms
+        self._stats_ms, self._registry = stats_ms, registry
 
     def open(self, context: RuntimeContext) -> None:
         check_code(self._code)
@@ -57,9 +60,9 @@ class ControlExperiments(KeyedCoProcessFunction):
             try:
                 evidence = read_message(EvidenceBatch, message)
             except StatisticsError as e:
-                yield from _rows([_refused(str(e))])
+                yield from self._rows([_refused(str(e))])
                 continue
-            yield from _rows(self._controller.evidence(evidence, _now()))
+            yield from self._rows(self._controller.evidence(evidence, _now()))
         self._keep()
 
     def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
@@ -68,12 +71,12 @@ class ControlExperiments(KeyedCoProcessFunction):
             published = parse(bytes(value))
         except ModelError:
             return  # the jobs that serve say so
-        yield from _rows(self._told(published))
+        yield from self._rows(self._told(published))
         self._keep()
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
         self._ready(ctx)
-        yield from _rows(self._controller.tick(_now()))
+        yield from self._rows(self._controller.tick(_now()))
         if self._ticks.due(current_key(ctx), timestamp):
             self._ticks.again(current_key(ctx), ctx.timer_service())
         self._keep()
@@ -98,6 +101,26 @@ class ControlExperiments(KeyedCoProcessFunction):
         for name in self._controller.changed():
             self._logs.put(name, self._controller.log(name))
 
+    def _rows(self, said: Iterable[Said]) -> Iterator[Any]:
+        for one in said:
+            if isinstance(one, PlanOrdered):
+                descriptor = build(
+                    data_type=one.data_type,
+                    name=one.name,
+                    version=one.version,
+                    created_ms=_now(),
+                    operation=DECIDE,
+                    plan=one.plan.decode(),
+                    description=one.why,
+                )
+                yield encode_output_batch([descriptor], [None], [stream_key(parse(descriptor))])
+                continue
+            told = one
+            if self._registry and one.kind == "promoted" and one.alias:
+                moved = move_alias(self._registry, one)
+                told = replace(one, reason="; ".join(filter(None, (one.reason, moved))))
+            yield EXPERIMENTS, encode_output_batch([write_event(told)], [told.at], [told.key.encode()])
+
 
 class _CountedState:
     """`udfs.lifecycle.experiments.controlling.Counted` in keyed state, by a digest of each entity."""
@@ -115,23 +138,6 @@ class _CountedState:
     def forget(self, experiment: str) -> None:
         for key in [key for key in self._state.keys() if key.rpartition("/")[0] == experiment]:  # noqa: SIM118
             self._state.remove(key)
-
-
-def _rows(said: Iterable[Said]) -> Iterator[Any]:
-    for one in said:
-        if isinstance(one, PlanOrdered):
-            descriptor = build(
-                data_type=one.data_type,
-                name=one.name,
-                version=one.version,
-                created_ms=_now(),
-                operation=DECIDE,
-                plan=one.plan.decode(),
-                description=one.why,
-            )
-            yield encode_output_batch([descriptor], [None], [stream_key(parse(descriptor))])
-        else:
-            yield EXPERIMENTS, encode_output_batch([write_event(one)], [one.at], [one.key.encode()])
 
 
 def _refused(reason: str) -> ExperimentEvent:

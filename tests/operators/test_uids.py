@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pyflink.java_gateway import get_gateway
 
-from jobs import serve, serve_partitioned, speculate, watch
+from jobs import experiment, serve, serve_partitioned, speculate, watch
+from jobs.settings.experiment import ExperimentSettings
 from jobs.settings.run import RunSettings, settings_of
 from jobs.settings.serve import ServeSettings
 from jobs.settings.speculate import SpeculateSettings
@@ -20,12 +21,14 @@ from operators.environment import FlinkSpec, make_environment
 LIB = Path(__file__).resolve().parents[2] / ".cache" / "jars" / "lib"
 JARS = sorted([*LIB.glob("flink-*.jar"), *LIB.glob("millrace-*.jar")])
 KINDS: dict[ModuleType, type[RunSettings]] = {
+    experiment: ExperimentSettings,
     serve: ServeSettings,
     serve_partitioned: ServeSettings,
     speculate: SpeculateSettings,
     watch: WatchSettings,
 }
 OWN = {
+    experiment: {"read-models", "control"},
     speculate: {"read-models", "route", "execute-pmml", "collect"},
     watch: {"count-records", "judge-results"},
 }
@@ -37,8 +40,8 @@ def settings(job: ModuleType, streams: str, folder: Path, *more: str) -> RunSett
     more = (*MORE.get(job, ()), *more)
     if streams == "folder":
         return settings_of(KINDS[job], ["--folder.root", str(folder), *more])
-    topics = json.dumps({"a": "wine", "b": "tea"})
-    return settings_of(KINDS[job], ["--kafka.bootstrap", "localhost:1", "--kafka.records", topics, *more])
+    topics = ["--kafka.records", json.dumps({"a": "wine", "b": "tea"})] if job is not experiment else []
+    return settings_of(KINDS[job], ["--kafka.bootstrap", "localhost:1", *topics, *more])
 
 
 def stream_graph(job: ModuleType, chosen: RunSettings) -> Any:

@@ -10,6 +10,7 @@ import orjson
 import pytest
 import typer
 
+from jobs.settings.experiment import ExperimentSettings
 from jobs.settings.serve import ServeSettings, settings_of
 from jobs.settings.speculate import SpeculateSettings
 from millrace.cli import app
@@ -23,6 +24,7 @@ JOBS = {
     "jobs/serve.py": ServeSettings,
     "jobs/serve_partitioned.py": ServeSettings,
     "jobs/speculate.py": SpeculateSettings,
+    "jobs/experiment.py": ExperimentSettings,
 }
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -60,7 +62,9 @@ def test_plans_can_be_followed(name: str, text: str) -> None:
 @pytest.mark.parametrize("line", [x for x in lines() if x.startswith("millrace ")])
 def test_options_of_the_command_exist(line: str) -> None:
     words = line.split()
-    known = {option for parameter in COMMANDS[words[1]].params for option in parameter.opts}
+    command = COMMANDS[words[1]]
+    command = getattr(command, "commands", {}).get(words[2], command)
+    known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words[2:] if word.startswith("--")} <= known
 
 

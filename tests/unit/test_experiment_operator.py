@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from msgspec.structs import replace
+
 from operators.lifecycle.control_experiments import EXPERIMENTS, ControlExperiments
+from schemas.errors import RegistryError
 from schemas.lifecycle.experiments import read_event
 from schemas.lifecycle.quality import write_message
 from schemas.micro_batch import encode_micro_batch
@@ -16,15 +20,17 @@ from tests.serving_fakes import batch_of
 from tests.unit.test_router_operator import Context, Timers
 from udfs.lifecycle.experiments.orders import Order, write_order
 from udfs.models.descriptor import DECIDE, EXPERIMENT, build, parse
+from udfs.stores.registry.model_records import AliasChange, RegisteredModel
+from udfs.stores.registry.models import ModelRegistry
 
 
 class Stand:
     """The operator's one instance; `said`: what it wrote, in words. `states`: of a savepoint."""
 
-    def __init__(self, states: dict[str, dict[str, Any]] | None = None) -> None:
+    def __init__(self, states: dict[str, dict[str, Any]] | None = None, registry: str = "") -> None:
         self.store, self.timers = KeyedContext(states), Timers()
         self.store.key = "0"
-        self.operator = ControlExperiments(1000)
+        self.operator = ControlExperiments(1000, registry)
         self.operator.open(self.store)  # type: ignore[arg-type]
         self.step: int | None = None
         self.plans: list[bytes] = []
@@ -63,7 +69,7 @@ class Stand:
 
 
 def start(name: str = "wine-v4") -> bytes:
-    order = write_order(Order("start", DECLARED))
+    order = write_order(Order("start", replace(DECLARED, alias="champion")))
     return build(data_type="wine", name=name, version=7, operation=EXPERIMENT, experiment=order)
 
 
@@ -119,3 +125,24 @@ def test_a_new_version_of_an_arm_s_model_ends_it():
     stand.tell(start())
     model = build(data_type="wine", name="new", version=5, model_type="PMML", data=b"x")
     assert stand.tell(model) == ["plan 8", "rolled_back"]
+
+
+def test_a_promotion_moves_the_alias_in_the_registry(tmp_path):
+    url = f"sqlite:///{tmp_path}/registry.db"
+    registry = ModelRegistry(url)
+    registry.make()
+    for name, version in (("old", 3), ("new", 4)):
+        registry.put(RegisteredModel("wine", name, version, "ab" * 32, "PMML", created=1))
+    registry.set_alias(AliasChange("wine", "old", "champion", 3, 2))
+    said, _ = run(Stand(registry=url), 0.92)
+    assert said[-1] == "promoted champion is new version 4"
+    now = registry.alias("new", "champion")
+    assert (now.version, now.by) == (4, "experiment wine-v4") and "for gain" in now.reason
+    with pytest.raises(RegistryError, match="no alias"):
+        registry.alias("old", "champion")
+    registry.close()
+
+
+def test_a_registry_that_is_not_there_stops_no_promotion(tmp_path):
+    said, _ = run(Stand(registry=f"sqlite:///{tmp_path}/none/registry.db"), 0.92)
+    assert said[-1].startswith("promoted the alias champion was not moved")

@@ -20,6 +20,8 @@ from udfs.enrichment.wire import read_request, write_request
 from udfs.ensemble.collection.open_batch import Tombstone, Waiting
 from udfs.ensemble.execution.job import PendingCall, decode_pending, encode_pending
 from udfs.lifecycle.drift.alerts import Outlier
+from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric
+from udfs.lifecycle.experiments.running import Running, read_running, write_running
 from udfs.lifecycle.outcomes import messages
 from udfs.lifecycle.outcomes.fates import Fates, decode_fates, encode_fates
 from udfs.lifecycle.outcomes.messages import Came, Kept, KeyEntry, Predicted, decode_entry, encode
@@ -43,7 +45,11 @@ LOG = ModelLog(
 BATCH = MicroBatch(
     "wine", "t", [b"{}", b""], [0, 1], [7, 8], [1, None], [b"k", None], [(("h", b"v"), ("h", None)), ()]
 )
+DECLARED_ONCE = Experiment(
+    "e", "wine", "user", {"control": Arm("a"), "treatment": Arm("b", 2)}, Metric("correct")
+)
 EXPECTATION = Expectation("b", "wine", 1, 101, (Asked("one"), Asked("two", (0,), True)), b"{}", "plan", 2)
+RUNNING = Running.begun(DECLARED_ONCE, 7, 5)
 ANSWER = Answer("b", "wine", "one", AnswerOutcome.SCORED, 3, "ab", ms=0.5, waited_ms=1.5)
 
 PREDICTED = Predicted(
@@ -233,7 +239,43 @@ FORMATS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any], st
             "222c2277696e65222c5b5b22636f756e747279222c226465225d5d5d"
         ),
     ),
-    "windows of quality": (Windows({0: 9, 1: 8}, 60_000), encode_windows, decode_windows, "938200090108cdea6001"),
+    "windows of quality": (
+        Windows({0: 9, 1: 8}, 60_000),
+        encode_windows,
+        decode_windows,
+        "938200090108cdea6001",
+    ),
+    "experiments": (
+        RUNNING,
+        write_running,
+        read_running,
+        (
+            "8caa6578706572696d656e74de0015a46e616d65a165a9646174615f74797065a477696e65a6656e74697479"
+            "a475736572a461726d7382a7636f6e74726f6c84a56d6f64656ca161a776657273696f6e00a4706c616ec0a6"
+            "736861646f77a0a974726561746d656e7484a56d6f64656ca162a776657273696f6e02a4706c616ec0a67368"
+            "61646f77a0a77072696d61727987a46e616d65a7636f7272656374a46b696e64a7626f756e646564a6626574"
+            "746572a6686967686572a36c6f77cb0000000000000000a468696768cb3ff0000000000000a171cb3fefae14"
+            "7ae147aea9746f6c6572616e6365cb0000000000000000a7636f6e74726f6ca7636f6e74726f6ca974726561"
+            "746d656e74a974726561746d656e74a473616c74a0a57368617265cb3fe0000000000000a472616d7094cb3f"
+            "947ae147ae147bcb3fb999999999999acb3fe0000000000000cb3ff0000000000000ad737465705f656e7469"
+            "74696573cd01f4aa67756172647261696c7390a5616c706861cb3fa999999999999aa8736d616c6c657374cb"
+            "3f847ae147ae147ba76275726e5f696eccc8ad6d6f73745f656e746974696573ce000186a0b470726f6d6f74"
+            "655f69665f6e6f745f776f727365c2ae6174747269627574696f6e5f6d73ce0036ee80ab646561646c696e65"
+            "5f6d7364a3656e64c0a5616c696173a0a5737461746589a77072696d61727983a474797065a7626f756e6465"
+            "64a46861726d86a47369676e01a66d617267696ecb8000000000000000ab6c6f675f6361706974616c9acb00"
+            "00000000000000cb0000000000000000cb0000000000000000cb0000000000000000cb0000000000000000cb"
+            "0000000000000000cb0000000000000000cb0000000000000000cb0000000000000000cb0000000000000000"
+            "a768696768657374cb0000000000000000a5636f756e7400a5746f74616ccb0000000000000000a46761696e"
+            "86a47369676effa66d617267696ecb0000000000000000ab6c6f675f6361706974616c9acb00000000000000"
+            "00cb0000000000000000cb0000000000000000cb0000000000000000cb0000000000000000cb000000000000"
+            "0000cb0000000000000000cb0000000000000000cb0000000000000000cb0000000000000000a76869676865"
+            "7374cb0000000000000000a5636f756e7400a5746f74616ccb0000000000000000aa67756172647261696c73"
+            "80a673686172657380ae7368617265735f68696768657374cb0000000000000000a776657273696f6e01a473"
+            "74657000a8656e74697469657300af747265617465645f696e5f7374657000a764656369646564c0a7737461"
+            "7274656405ac706c616e5f76657273696f6e07a6737461747573a772756e6e696e67a66d6574726963a0a865"
+            "766964656e6365a0a6726561736f6ea0a2617405a56d65616e7380a5756e66697400a776657273696f6e01"
+        ),
+    ),
     "open-requests": (
         PredictionRequest("r", "wine", {"id": 1}, created=5),
         write_request,
