@@ -16,6 +16,7 @@ from millrace.experiment import experiment
 from millrace.features import features
 from millrace.history import history
 from millrace.models import models
+from millrace.on_alert import on_alert
 from millrace.plan import plan
 from millrace.profile import profile
 from millrace.publish import publish
@@ -93,6 +94,7 @@ app.command("withdraw")(withdraw)
 app.command("check-model")(check_model)
 app.command("score")(score)
 app.command("profile")(profile)
+app.command("on-alert")(on_alert)
 app.command("plan")(plan)
 app.command("models")(models)
 app.command("tail")(tail)

@@ -63,11 +63,19 @@ def lines(folder: Path, *, follow: bool = False, from_beginning: bool = True) ->
     if not from_beginning:
         read = {path: path.stat().st_size for path in _files(folder)}
     while True:
-        for path in _files(folder):
-            yield from _new_lines(path, read, to_end=not follow)
+        yield from added(folder, read, to_end=not follow)
         if not follow:
             return
         time.sleep(_POLL_SECONDS)
+
+
+def added(folder: Path, read: dict[Path, int], *, to_end: bool = False) -> Iterator[bytes]:
+    """The lines that were added since: `read` says how much of each file was, and is kept up to date.
+
+    `to_end`: a last line without an end is one. Raises `SourceError` where a file cannot be read.
+    """
+    for path in _files(folder):
+        yield from _new_lines(path, read, to_end=to_end)
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
