@@ -13,6 +13,7 @@ import typer
 from jobs.settings.experiment import ExperimentSettings
 from jobs.settings.serve import ServeSettings, settings_of
 from jobs.settings.speculate import SpeculateSettings
+from jobs.settings.watch import WatchSettings
 from millrace.cli import app
 from millrace.inputs_file import read_inputs
 from schemas.plans.plan import read_plan
@@ -25,6 +26,7 @@ JOBS = {
     "jobs/serve_partitioned.py": ServeSettings,
     "jobs/speculate.py": SpeculateSettings,
     "jobs/experiment.py": ExperimentSettings,
+    "jobs/watch.py": WatchSettings,
 }
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -46,6 +48,11 @@ def test_there_is_something_to_check() -> None:
 @pytest.mark.parametrize(("name", "text"), blocks("toml"))
 def test_settings_files_are_valid(name: str, text: str) -> None:
     assert ServeSettings(**tomllib.loads(text)).name
+
+
+@pytest.mark.parametrize(("name", "text"), blocks("toml watch"))
+def test_settings_of_watching_are_valid(name: str, text: str) -> None:
+    assert WatchSettings(**tomllib.loads(text)).counting("results", 1).rules
 
 
 @pytest.mark.parametrize(("name", "text"), blocks("json"))
@@ -74,8 +81,9 @@ def test_flags_of_jobs_exist(line: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert (ROOT / job).is_file()
     flags = [flag.strip("'") for flag in flags]
     if "--config" in flags:
-        text = next(text for _, text in blocks("toml"))
-        (tmp_path / "serve.toml").write_text(text)
+        file = Path(flags[flags.index("--config") + 1])
+        text = next(text for _, text in blocks("toml watch" if file.stem == "watch" else "toml"))
+        (tmp_path / file).write_text(text)
         monkeypatch.chdir(tmp_path)
     assert settings_of(JOBS[job], flags).kafka is not None
 
