@@ -20,6 +20,7 @@ from millrace.on_alert import on_alert
 from millrace.plan import plan
 from millrace.profile import profile
 from millrace.publish import publish
+from millrace.quality import quality
 from millrace.replay_dead_letters import replay_dead_letters
 from millrace.replay_policy import replay_policy
 from millrace.score import score
@@ -98,6 +99,7 @@ app.command("on-alert")(on_alert)
 app.command("plan")(plan)
 app.command("models")(models)
 app.command("tail")(tail)
+app.command("quality")(quality)
 app.command("replay-policy")(replay_policy)
 app.command("replay-dead-letters")(replay_dead_letters)
 app.command("check-consistency")(check_consistency)
