@@ -97,7 +97,7 @@ class Bench:
     def counts(self, reader: Consumer) -> list[OutcomeCounts]:
         """What has been told since the last call."""
         found = reader.consume(1000, 0.2)
-        return [read_message(OutcomeCounts, m.value()) for m in found if not m.error()]
+        return [read_message(OutcomeCounts, m.value() or b"") for m in found if not m.error()]
 
     def reader(self) -> Consumer:
         reader = Consumer({"bootstrap.servers": self._broker.bootstrap, "group.id": self._prefix})
@@ -145,11 +145,11 @@ def _checkpoint_bytes(cluster: StandaloneCluster, job: str, after: int) -> int:
         return cluster.rest.call(f"/jobs/{job}/checkpoints")["latest"]["completed"] or {}
 
     wait_until(lambda: latest().get("trigger_timestamp", 0) > after, 120, lambda: "no checkpoint completes")
-    return int(latest()["full_state_size"] if "full_state_size" in latest() else latest()["state_size"])
+    return int(latest()["state_size"])  # with incremental checkpoints too: of all that it refers to
 
 
 def entry_bytes() -> int:
-    """What the join writes to state for one waiting prediction, its key included; the backend adds its own."""
+    """What the join writes to state for a waiting prediction, with its key; the backend adds its own."""
     payload = _result(123_457, 1_790_000_000_000)
     judging = Judging(score="p", time="at", entity="customer", fields=_FIELDS, slices=("country",))
     read = Reader({"wine": judging}, 1).results(MicroBatch("r", "r", [payload], [0], [0], [0]))

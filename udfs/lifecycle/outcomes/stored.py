@@ -55,7 +55,11 @@ def stored_quality(
                 raise StoreError(f"predictions at {location} are judged by {said}: read the days of one")
             fields = dict.fromkeys(slices, "string")
             judging = judging or Judging(
-                score, kind=kind, threshold=threshold, fields=fields, slices=tuple(slices)
+                score,
+                kind="numbers" if kind == "numbers" else "classes",
+                threshold=threshold,
+                fields=fields,
+                slices=tuple(slices),
             )
         assert judging is not None
         Counter(data_type, judging, window_ms, most_keys=1 << 62).count(quality, rows)
