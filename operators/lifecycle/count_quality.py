@@ -43,6 +43,8 @@ class CountQuality(KeyedProcessFunction):
         yield from ()
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:
+        if current_key(ctx) not in self._spec.judged:  # of a savepoint from before it was no longer judged
+            return
         key, kept, now = current_key(ctx), self._of(ctx), _now()
         ended = ctx.time_domain() == TimeDomain.EVENT_TIME
         if not ended and not self._ticks.due(key, timestamp):

@@ -13,12 +13,14 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from millrace.cli import app
 from schemas.errors import StoreError
 from schemas.features.feature_block import CREATED, TIMESTAMP
-from schemas.lifecycle.quality import ALL, QualityRecord
+from schemas.lifecycle.quality import ALL, EvidenceBatch, QualityRecord, read_message, write_message
 from tests.outcome_cases import JUDGING, MemoryStore, batch, outcome, result
 from udfs.io.s3 import S3Options
 from udfs.lifecycle.outcomes.counting import COUNTED, OTHER, Counter
@@ -32,6 +34,7 @@ from udfs.lifecycle.outcomes.stored import stored_quality, told_apart_by
 from udfs.lifecycle.outcomes.telling import KeptQuality
 from udfs.lifecycle.quality.exchange import from_plain, key_of
 from udfs.lifecycle.quality.windows import Quality
+from udfs.stores.history.lines import to_lines
 
 WINDOW = 60_000
 START = 1_790_000_000_000
@@ -206,6 +209,42 @@ def test_a_closed_window_gets_nothing_and_the_whole_does(parts: list[pa.RecordBa
     quality = Quality()
     counter.count(quality, parts[0], open_from=END)
     assert quality.sums and {key.window for key in quality.sums} == {ALL}
+
+
+ANY = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+NAMES = ["outcome", "model", "version", "digest", "ms", "scores", "rule", "plan", "plan_version"]
+NAMES += ["experiments", "answers", "source", "partition", "offset", "event_time", "data_type"]
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), ANY), st.dictionaries(st.sampled_from(["e", "f"]), ANY), ANY)
+@settings(deadline=None, max_examples=200)
+def test_whatever_a_stamp_says_the_job_goes_on(stamp: Any, nested: Any, field: Any) -> None:
+    stamp = {"experiments": nested, "answers": nested, **stamp}
+    messages = [result(1, START, 0.5, stamp=stamp, customer=field, country=field, features=field)]
+    found = Reader({"wine": JUDGING}, 1).results(batch([orjson.dumps(m) for m in messages]))
+    store, fates = MemoryStore(), Fates()
+    joining = Joining(Terms(window=10_000), store, fates, 0)
+    for delivery in found.deliveries.values():
+        for key, predicted in delivery.predictions:
+            joining.predict(key, predicted)
+    came = Reader({"wine": JUDGING}, 1).outcomes(batch([outcome(1, START, True, revenue=field)]))
+    for key, one in came.deliveries[0].outcomes:
+        joining.come(key, one)
+    joining.close(END, END)
+    settled = joining.done().settled
+    rows = to_rows(settled, JUDGING, 0)
+    to_lines(rows)
+    Counter("wine", JUDGING, WINDOW).count(Quality(), rows)
+    for message in evidence(settled, JUDGING, 0):
+        assert read_message(EvidenceBatch, write_message(message)).entities == message.entities
 
 
 def test_evidence_is_what_happened_record_by_record() -> None:

@@ -33,6 +33,8 @@ COUNTED: tuple[str, ...] = (
 COUNTED += ("experiments", "answers", TIMESTAMP)
 """The columns that are read, beside those of slices."""
 OTHER = "(other)"
+LONGEST = 200
+"""Characters of a slice, an arm or a candidate."""
 _FIRST = (OutcomeFate.JOINED.value, NO_OUTCOME)
 _Scored = tuple[float | None, float | None, float | None, bool]
 
@@ -125,17 +127,19 @@ def _add(sums: QualitySums, pairs: Iterable[tuple[Any, Any]], without_outcome: i
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else str(value)[:LONGEST]
 
 
 def _arms(text: str | None) -> Iterator[tuple[str, str]]:
     """Experiment and arm, of each that the record is part of."""
     for name, of in (orjson.loads(text) if text else {}).items():
-        yield name, str(of.get("arm", "")) if isinstance(of, Mapping) else str(of)
+        yield name[:LONGEST], _text(of.get("arm") if isinstance(of, Mapping) else of)
 
 
 def _answers(text: str | None) -> Iterator[tuple[str, int, dict[str, Any]]]:
     """Candidate, its version, and what it scored, of each that scored."""
     for name, of in (orjson.loads(text) if text else {}).items():
         if isinstance(of, Mapping) and of.get("outcome") == "scored":
-            yield name, int(of.get("version", 0)), of.get("scores") or {}
+            version, scores = of.get("version", 0), of.get("scores")
+            whole = version if isinstance(version, int) else 0
+            yield name[:LONGEST], whole, scores if isinstance(scores, dict) else {}

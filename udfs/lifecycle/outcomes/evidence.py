@@ -9,13 +9,14 @@ from typing import Any
 import orjson
 
 from schemas.lifecycle.quality import EvidenceBatch
+from udfs.lifecycle.outcomes.counting import LONGEST
 from udfs.lifecycle.outcomes.fates import OutcomeFate
 from udfs.lifecycle.outcomes.joining import Settled
 from udfs.lifecycle.outcomes.judging import Judging
 from udfs.lifecycle.quality.classification import CLIP
 
 Values = dict[str, float | None]
-_MOST = 2_000
+_MOST = 500
 """Records of a message: it stays far below what a topic takes."""
 
 
@@ -30,8 +31,9 @@ def evidence(settled: Iterable[Settled], judging: Judging, at: int) -> Iterator[
         data_type, values = predicted.data_type, _values(one, judging)
         for experiment, of in orjson.loads(predicted.experiments).items():
             arm, step = (of.get("arm", ""), of.get("step", -1)) if isinstance(of, Mapping) else (of, -1)
-            row = (predicted.entity, str(arm), int(step), predicted.event_time, values)
-            found.setdefault(experiment, []).append(row)
+            step = step if isinstance(step, int) else -1
+            row = (predicted.entity, str(arm)[:LONGEST], step, predicted.event_time, values)
+            found.setdefault(experiment[:LONGEST], []).append(row)
     for experiment, rows in found.items():
         for start in range(0, len(rows), _MOST):
             yield _batch(data_type, experiment, rows[start : start + _MOST], at)

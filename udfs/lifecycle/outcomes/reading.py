@@ -13,13 +13,14 @@ from schemas.codecs.base import Code, UnfitError
 from schemas.codecs.json_text import parse_object
 from schemas.micro_batch import MicroBatch
 from schemas.results.dead_letter import dead_letter
-from schemas.results.records import DeadLetter
+from schemas.results.records import NAME_LIMIT, DeadLetter
 from schemas.tensors import BadRecord
 from udfs.lifecycle.outcomes.joining import BY_FIELD, BY_IDENTITY
 from udfs.lifecycle.outcomes.judging import Judging, as_declared, value_at
 from udfs.lifecycle.outcomes.messages import Came, Delivery, Predicted
 
 _STAMP = "millrace"
+_YEAR_10000 = 253_402_300_800_000
 
 
 @dataclass(slots=True)
@@ -125,21 +126,21 @@ def _predicted(
         partition=stamp["partition"],
         offset=stamp["offset"],
         event_time=event_time,
-        model=str(stamp.get("model", "")),
+        model=_name(stamp.get("model")),
         version=_integer(stamp.get("version")),
-        digest=str(stamp.get("digest", "")),
-        scoring=str(stamp.get("outcome", "")),
+        digest=_name(stamp.get("digest")),
+        scoring=_name(stamp.get("outcome")),
         ms=_number(stamp.get("ms")),
         score=score,
         scores=_json(scores),
-        entity="" if entity is None or isinstance(entity, (dict, list)) else str(entity),
+        entity="" if entity is None or isinstance(entity, (dict, list)) else str(entity)[:NAME_LIMIT],
         fields={n: as_declared(v, judging.fields[n]) for n, v in values.items() if v is not None},
         features=_json(features) if isinstance(features, list) else "",
-        rule=str(stamp.get("rule", "")),
-        plan=str(stamp.get("plan", "")),
+        rule=_name(stamp.get("rule")),
+        plan=_name(stamp.get("plan")),
         plan_version=_integer(stamp.get("plan_version")),
-        experiments=_json(stamp.get("experiments")),
-        answers=_json(stamp.get("answers")),
+        experiments=_object(stamp.get("experiments")),
+        answers=_object(stamp.get("answers")),
     )
 
 
@@ -173,7 +174,9 @@ def _key(data_type: str, judging: Judging, record: Mapping[str, Any], identity: 
         value = value_at(record, judging.key)
         if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":
             raise UnfitError(Code.WRONG_TYPE, f"the key {judging.key!r} is neither text nor an integer")
-        return f"{BY_FIELD}{data_type}\x1f{value}"
+        if len(text := str(value)) > NAME_LIMIT:
+            raise UnfitError(Code.TOO_LARGE, f"the key {judging.key!r} has {len(text)} characters")
+        return f"{BY_FIELD}{data_type}\x1f{text}"
     if not _is_identity(*identity):
         raise UnfitError(Code.WRONG_TYPE, "it does not name source, partition and offset of its record")
     source, partition, offset = identity
@@ -181,7 +184,7 @@ def _key(data_type: str, judging: Judging, record: Mapping[str, Any], identity: 
 
 
 def _time(value: Any, what: str) -> int:
-    if type(value) is not int or not 0 <= value < 1 << 53:
+    if type(value) is not int or not 0 <= value < _YEAR_10000:
         raise UnfitError(Code.WRONG_TYPE, f"{what} is no epoch milliseconds")
     return value
 
@@ -193,6 +196,15 @@ def _is_identity(source: Any, partition: Any, offset: Any) -> bool:
 
 def _json(value: Any) -> str:
     return orjson.dumps(value).decode() if isinstance(value, (dict, list)) and value else ""
+
+
+def _object(value: Any) -> str:
+    return _json(value) if isinstance(value, dict) else ""
+
+
+def _name(value: Any) -> str:
+    """Of a model, a plan or the like: what is told apart by it, and must fit into messages."""
+    return value[:NAME_LIMIT] if isinstance(value, str) else ""
 
 
 def _integer(value: Any) -> int:

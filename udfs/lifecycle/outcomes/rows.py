@@ -66,11 +66,17 @@ def columns(judging: Judging) -> dict[str, FeatureType]:
     return {**own, **{name: KINDS[kind] for name, kind in judging.fields.items()}}
 
 
+def _folder(model: str) -> str:
+    """A name that a folder can have, escaped as the file sink does it: 255 bytes are the most."""
+    short = model if len(model) <= 20 else model.encode()[:80].decode(errors="ignore")
+    return short or NO_MODEL
+
+
 def to_rows(settled: Sequence[Settled], judging: Judging, created: int) -> pa.RecordBatch:
     """`created`: epoch milliseconds, of writing."""
     predicted = list(map(_FIELD, settled))
     data: dict[str, list[object]] = {name: list(map(attrgetter(name), predicted)) for name in _OF_PREDICTIONS}
-    data[MODEL] = [model or NO_MODEL for model in data[MODEL]]
+    data[MODEL] = [_folder(str(model)) for model in data[MODEL]]
     came = [one.came for one in settled]
     data |= {
         "judged": [judging.score] * len(settled),
