@@ -11,11 +11,13 @@ import pytest
 import typer
 
 from jobs.settings.experiment import ExperimentSettings
+from jobs.settings.outcomes import OutcomesSettings
 from jobs.settings.serve import ServeSettings, settings_of
 from jobs.settings.speculate import SpeculateSettings
 from jobs.settings.watch import WatchSettings
 from millrace.cli import app
 from millrace.inputs_file import read_inputs
+from schemas.micro_batch import MicroBatch
 from schemas.plans.plan import read_plan
 from schemas.results.results import read_result
 
@@ -27,6 +29,7 @@ JOBS = {
     "jobs/speculate.py": SpeculateSettings,
     "jobs/experiment.py": ExperimentSettings,
     "jobs/watch.py": WatchSettings,
+    "jobs/outcomes.py": OutcomesSettings,
 }
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -55,6 +58,17 @@ def test_settings_of_watching_are_valid(name: str, text: str) -> None:
     assert WatchSettings(**tomllib.loads(text)).counting("results", 1).rules
 
 
+@pytest.mark.parametrize(("name", "text"), blocks("toml outcomes"))
+def test_outcomes_are_read_as_the_page_says(name: str, text: str) -> None:
+    settings = OutcomesSettings(**tomllib.loads(text), folder={"root": "somewhere"})
+    assert settings.flink["state.backend.type"] == "rocksdb"
+    messages = [example.encode() for _, example in blocks("json outcome")]
+    found = settings.join().reader().outcomes(MicroBatch("o", "o", messages, [0], [0], [5]))
+    assert not found.dead
+    ((_, came),) = next(iter(found.deliveries.values())).outcomes
+    assert (came.value, came.time, came.metrics) == (1.0, 5, {"revenue": 12.5})
+
+
 @pytest.mark.parametrize(("name", "text"), blocks("json"))
 def test_results_look_like_that(name: str, text: str) -> None:
     result = read_result(text.encode())
@@ -81,9 +95,9 @@ def test_flags_of_jobs_exist(line: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert (ROOT / job).is_file()
     flags = [flag.strip("'") for flag in flags]
     if "--config" in flags:
-        file = Path(flags[flags.index("--config") + 1])
-        text = next(text for _, text in blocks("toml watch" if file.stem == "watch" else "toml"))
-        (tmp_path / file).write_text(text)
+        file = flags[flags.index("--config") + 1]
+        kind = "toml" if file == "serve.toml" else f"toml {file.removesuffix('.toml')}"
+        (tmp_path / file).write_text(next(text for _, text in blocks(kind)))
         monkeypatch.chdir(tmp_path)
     assert settings_of(JOBS[job], flags).kafka is not None
 
