@@ -11,7 +11,18 @@ decoded.bad             # the records that could not be read: row, code (`Code`)
 from __future__ import annotations
 
 from schemas.codecs.base import Code, Codec
-from schemas.codecs.factory import CodecSpec, make_codec
+from schemas.codecs.factory import CodecSpec, RegistrySpec
 from schemas.tensors import BadRecord, Decoded, DType, Input
+from udfs.io.record_codecs import open_codec as make_codec
 
-__all__ = ["BadRecord", "Code", "Codec", "CodecSpec", "DType", "Decoded", "Input", "make_codec"]
+__all__ = [
+    "BadRecord",
+    "Code",
+    "Codec",
+    "CodecSpec",
+    "DType",
+    "Decoded",
+    "Input",
+    "RegistrySpec",
+    "make_codec",
+]

@@ -1,12 +1,16 @@
 """Files that become a model of a type that jobs serve here, before they are published.
 
-A Keras model (`.keras`, `.h5`) is exported as a SavedModel, a graph in text form is encoded. What comes out
-is checked like any other model: nothing is trusted because it was converted here.
+A Keras model (`.keras`, `.h5`) is exported as a SavedModel, a TensorFlow Lite model becomes ONNX where
+tf2onnx is installed, a graph in text form is encoded. What comes out is checked like any other model:
+nothing is trusted because it was converted here.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -25,7 +29,33 @@ def converted(path: Path, scratch: Path) -> Path:
         return path.resolve().parent
     if path.suffix == ".pbtxt":
         return _encoded(path, scratch)
+    if _is_tflite(path) and importlib.util.find_spec("tf2onnx") is not None:
+        return _from_tflite(path, scratch)
     return _exported(path, scratch) if _is_keras(path) else path
+
+
+def _is_tflite(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(8)[4:] == b"TFL3"
+
+
+def _from_tflite(path: Path, scratch: Path) -> Path:
+    """As ONNX, made in a process of its own, since the converter changes how TensorFlow runs in its own."""
+    target = scratch / f"{path.stem}.onnx"
+    command = [
+        sys.executable,
+        "-m",
+        "tf2onnx.convert",
+        "--tflite",
+        str(path.resolve()),
+        "--output",
+        str(target),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=scratch, check=False)
+    if done.returncode or not target.is_file():
+        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise LoadError(f"{path} is a TensorFlow Lite model that tf2onnx cannot make ONNX of: {said:.300}")
+    return target
 
 
 def _is_keras(path: Path) -> bool:

@@ -3,41 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 
-from schemas.codecs.field_reading import FieldReading, Form, Readings, check_words, parse_path, path_text
+from schemas.codecs.field_reading import FieldReading, Readings, check_words, parse_path, path_text
 from schemas.errors import SettingsError
 from udfs.models.runtimes.base import PartialInput
 
+_TYPES = get_type_hints(FieldReading)
+_SAID_AS_IT_IS = tuple(f for f in fields(FieldReading) if f.name not in ("name", "path", "bounds"))
+"""What stands in the file as a reading has it, under the same name; `form` alone is called `from`."""
 
-class _Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"form": "from"}):
-    path: str = ""
-    form: Form = Form.AS_IS
-    default: Any = None
-    missing: bool = False
-    constant: Any = None
-    scale: int = 0
-    unit: str = ""
-    record_unit: str = ""
-    pad: Any = None
-    pad_at: str = "end"
-    keep: str = ""
-    range: tuple[float | None, float | None] | None = None
+_Field: Any = msgspec.defstruct(
+    "_Field",
+    [
+        ("path", str, ""),
+        ("range", _TYPES["bounds"], None),
+        *((f.name, _TYPES[f.name], f.default) for f in _SAID_AS_IT_IS),
+    ],
+    frozen=True,
+    forbid_unknown_fields=True,
+    rename={"form": "from"},
+)
+_StatedInput: Any = msgspec.defstruct(
+    "_StatedInput",
+    [
+        ("fields", tuple[str | _Field, ...], ()),
+        ("dtype", str | None, None),
+        ("shape", tuple[int, ...] | None, None),
+    ],
+    bases=(_Field,),
+    frozen=True,
+    forbid_unknown_fields=True,
+    rename={"form": "from"},
+)
 
 
-class _StatedInput(_Field, frozen=True, forbid_unknown_fields=True, rename={"form": "from"}):
-    fields: tuple[str | _Field, ...] = ()
-    dtype: str | None = None
-    shape: tuple[int, ...] | None = None
-
-
-class _StatedInputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    inputs: dict[str, _StatedInput] = {}
-    fields: dict[str, _Field] = {}
+_StatedInputs: Any = msgspec.defstruct(
+    "_StatedInputs",
+    [("inputs", dict[str, _StatedInput], {}), ("fields", dict[str, _Field], {})],
+    frozen=True,
+    forbid_unknown_fields=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,7 @@ def read_inputs(path: Path | None) -> InputsFile:
     return InputsFile(inputs, names.readings)
 
 
-def _as_they_are(inputs: dict[str, _StatedInput]) -> Iterator[str]:
+def _as_they_are(inputs: dict[str, Any]) -> Iterator[str]:
     """The record's fields that inputs read without any change."""
     for name, i in inputs.items():
         for field in i.fields or (i,):
@@ -115,7 +125,7 @@ def _candidates(name: str) -> Iterator[str]:
         number += 1
 
 
-def _input(name: str, said: _StatedInput, names: _Names) -> PartialInput:
+def _input(name: str, said: Any, names: _Names) -> PartialInput:
     if not said.fields:
         own: tuple[str, ...] = (names.name_of(_reading(name, said)),)
     elif not _is_plain(_reading(name, said)):
@@ -125,24 +135,15 @@ def _input(name: str, said: _StatedInput, names: _Names) -> PartialInput:
     return PartialInput(name, said.dtype, said.shape or None, own)
 
 
-def _reading(name: str, said: _Field) -> FieldReading:
+def _reading(name: str, said: Any) -> FieldReading:
     if not name and not said.path and said.constant is None:
         raise ValueError("a field of an input needs a path or a constant")
     path = parse_path(said.path) if said.path else (name or "constant",)
     reading = FieldReading(
         name=path_text(path) if said.path else path[0],  # type: ignore[arg-type]
         path=path,
-        form=said.form,
-        default=_hashable(said.default),
-        missing=said.missing,
-        constant=_hashable(said.constant),
-        scale=said.scale,
-        unit=said.unit,
-        record_unit=said.record_unit,
-        pad=_hashable(said.pad),
-        pad_at=said.pad_at,
-        keep=said.keep,
         bounds=said.range,
+        **{f.name: _hashable(getattr(said, f.name)) for f in _SAID_AS_IT_IS},
     )
     try:
         check_words(reading)

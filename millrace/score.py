@@ -8,19 +8,7 @@ from typing import Annotated
 
 import typer
 
-from millrace.options import (
-    BatchDependent,
-    Constants,
-    DataType,
-    Fields,
-    Inputs,
-    InputsPath,
-    ModelPath,
-    ModelType,
-    Outputs,
-    Signature,
-    TrainingOperators,
-)
+from millrace.model_options import ModelOptions, takes_model
 
 Records = Annotated[
     Path,
@@ -38,21 +26,12 @@ To = Annotated[
 ]
 
 
+@takes_model
 def score(
-    path: ModelPath,
+    model: ModelOptions,
     *,
     records: Records,
     to: To,
-    data_type: DataType = "records",
-    model_type: ModelType = "",
-    field: Fields = None,
-    inputs: Inputs = None,
-    inputs_file: InputsPath = None,
-    constants: Constants = None,
-    outputs: Outputs = None,
-    signature: Signature = "",
-    batch_dependent: BatchDependent = False,
-    training_operators: TrainingOperators = False,
     form: Annotated[
         str, typer.Option("--format", help="csv, jsonl, parquet or avro; by default seen from the ending.")
     ] = "",
@@ -77,36 +56,22 @@ def score(
     from millrace.files.opening import FORMATS, open_records  # noqa: PLC0415
     from millrace.files.scores import FORMATS as TO_FORMATS  # noqa: PLC0415
     from millrace.files.scores import open_scores  # noqa: PLC0415
-    from millrace.inputs_file import read_inputs  # noqa: PLC0415
     from millrace.scoring_files import score_file, summary  # noqa: PLC0415
-    from millrace.values import parse_fields, parse_inputs, parse_outputs, with_constants  # noqa: PLC0415
 
     format_of(records, form, FORMATS, "--format")  # a wrong name is told before a model is loaded
     format_of(to, to_form, TO_FORMATS, "--to-format")
     if to.resolve() == records.resolve():
         raise typer.BadParameter("the scores would replace the records: give another file", param_hint="--to")
-    said = read_inputs(inputs_file)
+    said = model.said()
     with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
         scratch = Path(folder)
-        model = announced(
-            path,
-            scratch,
-            data_type=data_type,
-            model_type=model_type,
-            fields=parse_fields(field),
-            inputs=(*with_constants(parse_inputs(inputs), constants), *said.inputs),
-            readings=said.readings,
-            outputs=parse_outputs(outputs),
-            signature=signature,
-            batch_dependent=batch_dependent,
-            training_operators=training_operators,
-        ).load()
+        loaded = announced(model.path, scratch, **said).load()
         try:
-            file = open_records(records, form, model, scratch, delimiter=delimiter, max_bytes=max_bytes)
-            with open_scores(to, to_form, model.outputs) as into:
-                counts = score_file(file, model, into, block)
+            file = open_records(records, form, loaded, scratch, delimiter=delimiter, max_bytes=max_bytes)
+            with open_scores(to, to_form, loaded.outputs) as into:
+                counts = score_file(file, loaded, into, block)
         finally:
-            model.close()
+            loaded.close()
     for line in summary(counts):
         typer.echo(line)
     typer.echo(f"Written: {to}")

@@ -50,6 +50,10 @@ class RegistryError(MillraceError):
     """The feature registry does not know a name, or knows something else under it."""
 
 
+class SchemaRegistryError(MillraceError):
+    """The schema registry that records name was out of reach for as long as they may wait for it."""
+
+
 class StatisticsError(MillraceError):
     """Statistics cannot be read, do not add up, or do not describe the same features."""
 

@@ -8,6 +8,7 @@ EXTRAS: Mapping[str, str] = {
     "datasketches": "features",
     "duckdb": "features",
     "fastavro": "avro",
+    "grpc_tools": "protobuf",
     "httpx": "features",
     "jmespath": "features",
     "keras": "tensorflow",

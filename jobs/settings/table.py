@@ -95,13 +95,23 @@ _EXPERIMENT = """
 """
 
 _MEANINGS = {
-    "codec.kind": "json, debezium (change events as JSON), protobuf or avro",
+    "codec.kind": "json, debezium (change events; as JSON without a schema registry), protobuf or avro",
     "codec.max_bytes": "the longest record; a longer one is a dead letter",
     "codec.descriptor_set": "protobuf: path of a FileDescriptorSet",
     "codec.message": "protobuf: the message's full name",
     "codec.schema": "Avro: path of the reader's .avsc",
     "codec.registry_header": "Avro: records begin with a schema registry's five bytes",
     "codec.writers": "Avro: schema id to path of the writer's .avsc",
+    "codec.schema_registry.url": "where records begin with the id of a schema: the registry that knows it, "
+    "by Confluent's protocol",
+    "codec.schema_registry.user": "basic authentication",
+    "codec.schema_registry.ca_file": "PEM: who signed its certificate, where the system does not know them",
+    "codec.schema_registry.cert_file": "PEM: the job's own certificate, where the registry wants one",
+    "codec.schema_registry.key_file": "PEM: its key",
+    "codec.schema_registry.timeout_s": "seconds for one request",
+    "codec.schema_registry.wait_s": "how long records wait for a registry that is out of reach before the "
+    "job starts again from its last checkpoint; less than Flink's `task.cancellation.timeout`",
+    "codec.schema_registry.unknown_s": "how long an id that the registry did not know is not asked for again",
     "buffer.records": "the most records of a data type that an instance keeps while there is no model",
     "buffer.bytes": "the most bytes of them",
     "buffer.seconds": "how long the oldest of them waits before they go out as `no_model`",
@@ -139,13 +149,23 @@ def _rows(model: type[BaseModel], prefix: str) -> list[str]:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             rows += _rows(kind, f"{prefix}{name}.")
         elif dataclasses.is_dataclass(kind):
-            rows += [
-                _row(f"{prefix}{name}.{f.name}", str(f.type), _value(f), "") for f in dataclasses.fields(kind)
-            ]
+            rows += _parts(kind, f"{prefix}{name}.")
         elif get_origin(kind) is dict and issubclass(get_args(kind)[1], BaseModel):
             rows += _rows(get_args(kind)[1], f"{prefix}{name}.TYPE.")
         else:
             rows.append(_row(prefix + name, _type(kind), _default(info), info.description or ""))
+    return rows
+
+
+def _parts(kind: Any, prefix: str) -> list[str]:
+    """The rows of a dataclass, and of those in it."""
+    rows = []
+    for field in dataclasses.fields(kind):
+        inner = field.default_factory
+        if dataclasses.is_dataclass(inner):
+            rows += _parts(inner, f"{prefix}{field.name}.")
+        else:
+            rows.append(_row(prefix + field.name, str(field.type), _value(field), ""))
     return rows
 
 

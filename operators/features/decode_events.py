@@ -14,8 +14,9 @@ from operators.flink_internals import current_key, instance_of
 from operators.rows import to_rows
 from operators.ticks import END_OF_INPUT, Ticks
 from schemas.micro_batch import MicroBatch, decode_micro_batch
+from udfs.features.events.acceptable import EARLIEST
 from udfs.features.events.decode_spec import DecodeSpec
-from udfs.features.events.decoder import EARLIEST, EventDecoder
+from udfs.features.events.decoder import EventDecoder
 from udfs.features.expressions import Expressions
 
 _NOT_YET = EARLIEST  # Flink's timestamps do not reach back to the least integer

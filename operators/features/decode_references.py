@@ -14,8 +14,9 @@ from operators.flink_internals import current_key
 from operators.rows import to_rows
 from operators.ticks import END_OF_INPUT, Ticks
 from schemas.micro_batch import decode_micro_batch
+from udfs.features.events.acceptable import EARLIEST
 from udfs.features.events.decode_spec import ReferenceSpec
-from udfs.features.events.decoder import EARLIEST, EventDecoder
+from udfs.features.events.decoder import EventDecoder
 
 
 class DecodeReferences(KeyedCoProcessFunction):

@@ -25,6 +25,7 @@ class Code(StrEnum):
     TOO_LARGE = "too_large"
     TOO_DEEP = "too_deep"
     DELETED = "deleted"
+    UNKNOWN_SCHEMA = "unknown_schema"
 
 
 class UnfitError(ValueError):

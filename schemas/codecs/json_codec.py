@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -13,7 +12,8 @@ from schemas.codecs.base import UnfitError, check_size, parse_each
 from schemas.codecs.declared import assemble_declared
 from schemas.codecs.field_reading import Readings
 from schemas.codecs.json_text import parse_object
-from schemas.codecs.matrix import Access, assemble, check, finish
+from schemas.codecs.matrix import assemble, check, finish
+from schemas.codecs.parsed import OBJECTS
 from schemas.tensors import BadRecord, Decoded, Input
 
 try:
@@ -24,13 +24,6 @@ except ModuleNotFoundError:  # msgspec is not installed: orjson alone, slower, g
 
 _CHUNK = 32  # in a block with a bad record, so many are tried at once before each is tried alone
 _PLANS = 64  # remembered plans; a data type has one a model version
-
-
-def _look(record: dict, field: str) -> Any:
-    return record[field]
-
-
-OBJECTS = Access(getter=lambda fields: itemgetter(*fields), look=_look)
 
 
 class JsonCodec:

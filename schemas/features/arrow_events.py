@@ -16,8 +16,7 @@ from typing import Annotated, Any
 import msgspec
 import pyarrow as pa
 
-from schemas.codecs.base import Code, UnfitError
-from schemas.codecs.factory import make_codec
+from schemas.codecs.base import Code, Codec, UnfitError
 from schemas.codecs.json_text import parse_object
 from schemas.codecs.matrices import check_utf8
 from schemas.codecs.matrix import kind_of, scalar
@@ -59,12 +58,12 @@ class Events:
 
 
 class EventReader:
-    """Reads blocks of records of one source. Raises `CodecError` where its codec cannot be made."""
+    """Reads blocks of records of one source. `codec`: what its settings say, see `udfs.io.record_codecs`."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, codec: Codec) -> None:
         self._columns = source.columns
-        self._codec = make_codec(source.codec)
-        self._is_json = source.codec.kind == "json"
+        self._codec = codec
+        self._is_json = source.codec.raw_json
         self._max_bytes = source.codec.max_bytes
         self._names = names = [f"f{i}" for i in range(len(self._columns))]
         fields = [_field(name, column) for name, column in zip(names, self._columns, strict=True)]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.codecs.factory import CodecSpec
+from schemas.codecs.factory import CodecSpec, make_codec
 from schemas.features.arrow_events import EventReader
 from schemas.features.declarations import Column, FeatureType, Source
 
@@ -31,7 +31,7 @@ NAMES = [c.name for c in COLUMNS]
 
 def reader(max_bytes: int = 10_000) -> EventReader:
     codec = CodecSpec(max_bytes=max_bytes)
-    return EventReader(Source(name="s", columns=COLUMNS, event_time="at", codec=codec))
+    return EventReader(Source(name="s", columns=COLUMNS, event_time="at", codec=codec), make_codec(codec))
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
@@ -125,6 +125,6 @@ def test_avro_records_are_read_alike(tmp_path: Path) -> None:
         out = io.BytesIO()
         fastavro.schemaless_writer(out, schema, one)
         payloads.append(out.getvalue())
-    read = EventReader(source).read([payloads[0], b"\x01", b"", payloads[1]])
+    read = EventReader(source, make_codec(source.codec)).read([payloads[0], b"\x01", b"", payloads[1]])
     assert read.batch.to_pylist() == wanted and list(read.rows) == [0, 3]
     assert [(b.row, b.code) for b in read.bad] == [(1, "unparsable"), (2, "unparsable")]

@@ -412,7 +412,7 @@ def protobuf_codec(folder):
     codec = ProtobufCodec(str(descriptor_set(folder / "c.proto")), "Change")
     payloads = []
     for change in CHANGES:
-        message = codec._type(op=change["op"])
+        message = codec.message(op=change["op"])
         if change["after"] is not None:
             row = {k: v for k, v in change["after"].items() if v is not None and k != "prices"}
             message.after.MergeFrom(type(message.after)(**row))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from schemas.codecs.factory import CodecSpec
+from schemas.codecs.factory import CodecSpec, make_codec
 from schemas.codecs.json_codec import JsonCodec
 from schemas.codecs.json_text import LEAST, MOST, parse_object
 from schemas.features.arrow_events import EventReader
@@ -64,7 +64,7 @@ def test_features_take_what_serving_takes_and_nothing_else(
     if kind is FeatureType.BOOL:
         good = b'{"n":true}'
     served = CODEC.decode([good, payload, good], (Input("n", TYPES[kind], (), ("n",)),))
-    events = EventReader(source).read([good, payload, good])
+    events = EventReader(source, make_codec(source.codec)).read([good, payload, good])
     assert [(b.row, b.code) for b in events.bad] == [(b.row, b.code) for b in served.bad]
     assert events.batch["n"].to_pylist() == served.columns["n"].tolist()
 

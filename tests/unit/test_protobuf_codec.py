@@ -56,7 +56,7 @@ numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
 @settings(max_examples=100, deadline=None)
 def test_what_was_written_is_read(codec: ProtobufCodec, rows: list):
     # "s" keeps a message of zeros from being empty, which stands for a deleted key
-    block = [codec._type(d=d, f=f, i=i, s="x").SerializeToString() for d, f, i in rows]
+    block = [codec.message(d=d, f=f, i=i, s="x").SerializeToString() for d, f, i in rows]
     decoded = codec.decode(block, MATRIX)
     assert decoded.bad == ()
     np.testing.assert_array_equal(decoded.columns["x"], np.array(rows, dtype="f4"))
@@ -65,7 +65,7 @@ def test_what_was_written_is_read(codec: ProtobufCodec, rows: list):
 @given(data=st.binary(max_size=60))
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_leave_their_neighbours_alone(codec: ProtobufCodec, data: bytes):
-    good = codec._type(d=1, f=2, i=3).SerializeToString()
+    good = codec.message(d=1, f=2, i=3).SerializeToString()
     decoded = codec.decode([good, data, good], MATRIX)
     alone = codec.decode([data], MATRIX)
     assert decoded.count == 2 + alone.count
@@ -91,22 +91,22 @@ def test_any_bytes_leave_their_neighbours_alone(codec: ProtobufCodec, data: byte
     ],
 )
 def test_a_bad_record_is_named(codec: ProtobufCodec, values: dict, wanted: Input, code: str):
-    decoded = codec.decode([codec._type(**values).SerializeToString()], [wanted])
+    decoded = codec.decode([codec.message(**values).SerializeToString()], [wanted])
     assert [b.code for b in decoded.bad] == [code]
     assert decoded.columns["x"].shape == (0, *wanted.shape)
 
 
 def test_lists_and_fields_with_presence(codec: ProtobufCodec):
     inputs = (Input("m", DType.FLOAT64, (2,), ("many",)), Input("o", DType.FLOAT32, (2,), ("maybe", "d")))
-    good = codec._type(many=[1, 2], maybe=0, d=4).SerializeToString()
-    decoded = codec.decode([good, codec._type(many=[1, 2], d=4).SerializeToString()], inputs)
+    good = codec.message(many=[1, 2], maybe=0, d=4).SerializeToString()
+    decoded = codec.decode([good, codec.message(many=[1, 2], d=4).SerializeToString()], inputs)
     assert [(b.row, b.code) for b in decoded.bad] == [(1, "missing_field")]
     assert decoded.columns["m"].tolist() == [[1, 2]]
     assert decoded.columns["o"].tolist() == [[0, 4]]
 
 
 def test_to_json_keeps_numbers_as_numbers(codec: ProtobufCodec):
-    data = codec._type(d=1.5, i=2**53 + 1, s="é", b=b"\x00", many=[1], inner={"i": 1}).SerializeToString()
+    data = codec.message(d=1.5, i=2**53 + 1, s="é", b=b"\x00", many=[1], inner={"i": 1}).SerializeToString()
     assert orjson.loads(codec.to_json(data) or b"") == {
         "d": 1.5, "f": 0, "i": 2**53 + 1, "s": "é", "b": "AA==", "many": [1],
         "inner": {"d": 0, "f": 0, "i": 1, "s": "", "b": "", "many": []},

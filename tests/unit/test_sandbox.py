@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import InconclusiveError, ModelError, QuotaError, SandboxError, UnsafeModelError
+from udfs.io import own_python
 from udfs.models.sandbox import confinement, interpreter, landlock, wire
 from udfs.models.sandbox.limits import SandboxLimits
 from udfs.models.sandbox.places import last_answer
@@ -213,6 +214,6 @@ def test_an_embedded_interpreter_finds_its_python(monkeypatch, embedded: str, tm
     assert Path(interpreter.python_executable({"VIRTUAL_ENV": sys.prefix})).is_relative_to(sys.prefix)
     assert Path(interpreter.python_executable({})).name.startswith("python")
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    monkeypatch.setattr(interpreter.sysconfig, "get_config_var", lambda name: None)
+    monkeypatch.setattr(own_python.sysconfig, "get_config_var", lambda name: None)
     with pytest.raises(SandboxError, match="there is no python"):
         interpreter.python_executable({"PATH": str(tmp_path)})

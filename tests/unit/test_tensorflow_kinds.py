@@ -170,6 +170,31 @@ def test_outputs_of_a_changing_shape_or_of_no_row_a_record_are_named(tmp_path: P
         loaded(graph(lambda x: tf.reduce_sum(x, name="loss")), FROZEN)
 
 
+def test_what_training_left_unread_in_a_frozen_graph_is_left_out_and_told(tmp_path: Path) -> None:
+    def build(x: Any) -> None:
+        w = tf.constant(W[:2], tf.float32)
+        p = tf.matmul(x, w, name="p")
+        tf.shape(p, name="size")
+        tf.matmul(tf.transpose(x), p, name="gradient")
+
+    model = loaded(graph(build), FROZEN)
+    assert [o.name for o in model.outputs] == ["p"]
+    assert any("gradient, size" in note and "--output" in note for note in model.load_report.notes)
+    model.close()
+
+
+def test_a_model_that_made_up_rows_do_not_fit_says_what_to_give(tmp_path: Path) -> None:
+    def score(t: Any) -> dict[str, Any]:
+        return {"hour": tf.strings.to_number(tf.strings.substr(t, 11, 2))}
+
+    data = served(tmp_path, score, t=((None,), "string"))
+    with pytest.raises(TrialError, match="made-up rows: --smoke gives records of the stream"):
+        loaded(data)
+    model = loaded(data, smoke_rows=(b'{"t": "2026-11-28T07:44:13Z"}',))
+    assert scores(model, [{"t": "2026-11-28T09:00:00Z"}]) == [{"hour": 9.0}]
+    model.close()
+
+
 def test_python_functions_are_refused_in_words_of_their_owner(tmp_path: Path) -> None:
     def score(x: Any) -> dict[str, Any]:
         return {"y": tf.ensure_shape(tf.numpy_function(lambda v: v, [x], tf.float32), (None, 2))}

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from schemas.codecs.avro_codec import AvroCodec
 from schemas.codecs.avro_logical import converter
-from schemas.codecs.debezium_codec import DebeziumCodec
 from schemas.codecs.factory import CodecSpec, make_codec
 from schemas.codecs.field_reading import FieldReading
 from schemas.codecs.protobuf_codec import ProtobufCodec
@@ -103,7 +102,7 @@ def test_times_in_microseconds_are_event_times_of_features(saved: str) -> None:
         Column(name="state", type=FeatureType.STRING),
     )
     source = Source(name="s", columns=columns, event_time="us", codec=CodecSpec("avro", schema=saved))
-    read = EventReader(source).read([avro(SCHEMA, ORDER)])
+    read = EventReader(source, make_codec(source.codec)).read([avro(SCHEMA, ORDER)])
     assert read.batch.to_pylist() == [{"us": AT_MS, "price": 12345678901234567890.10, "state": "PAID"}]
 
 
@@ -131,12 +130,12 @@ def test_wrappers_and_timestamps_of_protobuf_are_their_values(tmp_path: Path) ->
         "repeated google.protobuf.Int64Value many = 5; google.protobuf.BytesValue raw = 6; }"
     )
     codec = ProtobufCodec(str(descriptor_set(tmp_path / "o.proto")), "Order")
-    full = codec._type(state=1, counts={"a": 5})
+    full = codec.message(state=1, counts={"a": 5})
     full.price.value = 2.5
     full.at.seconds, full.at.nanos = 1704164645, 678901234
     full.many.add().value = 7
     full.raw.value = b"\xff"
-    payloads = [full.SerializeToString(), codec._type(state=1).SerializeToString()]
+    payloads = [full.SerializeToString(), codec.message(state=1).SerializeToString()]
     inputs = (
         Input("price", DType.FLOAT64, (), ("price",)),
         Input("at", DType.INT64, (), ("at",)),
@@ -187,10 +186,10 @@ def test_the_row_after_a_change_is_the_record(name: str) -> None:
 def test_deletions_are_told_apart_where_no_model_serves_and_in_features() -> None:
     payloads = [orjson.dumps(event) for event, _ in EVENTS.values()]
     codes = [code for _, code in EVENTS.values() if code]
-    done = unscored(batch_of(payloads), DebeziumCodec(), False, "no model")
+    done = unscored(batch_of(payloads), make_codec(CodecSpec("debezium")), False, "no model")
     assert [d.code for d in done.dead] == codes and len(done.lines) == 3
     columns = (Column(name="id", type=FeatureType.INT64), Column(name="amount", type=FeatureType.FLOAT64))
     source = Source(name="s", columns=columns, event_time="id", codec=CodecSpec("debezium"))
-    read = EventReader(source).read(payloads)
+    read = EventReader(source, make_codec(source.codec)).read(payloads)
     assert [b.code for b in read.bad] == codes
     assert read.batch.to_pylist() == [{"id": 7, "amount": 2.5}] * 3

@@ -44,8 +44,7 @@ def allowed(runtime: Runtime, columns: Callable[[int], Columns], meant: bool) ->
     if found and not meant:
         raise TrialError(
             f"{found[0]}: export the model for serving (no normalisation by the batch, no dropout, no "
-            "state), or "
-            "say by --batch-dependent that it is meant"
+            "state), choose other outputs by --output, or say by --batch-dependent that it is meant"
         )
     return found
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from schemas.codecs.field_reading import Readings
 from schemas.codecs.reading_plan import check_readings, read_fields
-from schemas.errors import InputsError, LoadError
+from schemas.errors import InputsError, LoadError, PredictError, TrialError, UnresponsiveError
 from schemas.tensors import Columns
 from udfs.models import company, smoke_test
 from udfs.models.composite.loading import fetch_nodes, load_graph
@@ -25,6 +25,9 @@ from udfs.models.runtimes.catalogue import RUNTIMES
 from udfs.models.warm_up import warm_up
 
 _TRIAL_BATCHES = (1, 3)
+_MADE_UP = (
+    "for made-up rows: --smoke gives records of the stream instead, ranges in --inputs bound what is made up"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,15 @@ def prove(announcement: Announcement, runtime: Runtime, steps: LoadSteps) -> Non
         _check_fields(runtime, policy.fields, announcement.readings)
     with steps.step("trial"):
         rows = _Rows(runtime, announcement)
-        for count in sorted({*_TRIAL_BATCHES, rows.given}):
-            _call(runtime, rows.columns(count))
+        try:
+            for count in sorted({*_TRIAL_BATCHES, rows.given}):
+                _call(runtime, rows.columns(count))
+        except UnresponsiveError:
+            raise
+        except (PredictError, TrialError) as e:
+            if announcement.smoke_rows:
+                raise
+            raise TrialError(f"{e} ({_MADE_UP})") from e
         report.notes += company.allowed(runtime, rows.columns, announcement.batch_dependent)
     with steps.step("warm-up"):
         warmed = warm_up(partial(_call, runtime), rows.columns, policy.warm_up_batches, policy.warm_up)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from schemas.codecs.factory import CodecSpec, make_codec
+from schemas.codecs.factory import CodecSpec
+from udfs.io.record_codecs import open_codec
 from udfs.models.background_loader import LoadBounds
 from udfs.models.loading import LoadPolicy
 from udfs.models.quotas import Quotas
@@ -44,11 +45,11 @@ class ScoringSpec:
 
     def serving(self, subtask: int) -> Serving:
         """The state machine for one operator instance. Raises `CodecError`."""
-        codec, loader = make_codec(self.codec), self.loader()
+        codec, loader = open_codec(self.codec), self.loader()
         return Serving(
             loader.load,
             codec,
-            raw_json=self.codec.kind == "json",
+            raw_json=self.codec.raw_json,
             max_batch=self.max_batch,
             subtask=subtask,
             load_again=loader.load_again,

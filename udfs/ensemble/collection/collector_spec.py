@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from schemas.codecs.factory import CodecSpec, make_codec
+from schemas.codecs.factory import CodecSpec
 from udfs.ensemble.collection.collecting import Collecting
 from udfs.ensemble.collection.deciding import Decider
 from udfs.ensemble.collection.tally import Tallies
+from udfs.io.record_codecs import open_codec
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,5 +24,5 @@ class CollectorSpec:
 
     def collecting(self, subtask: int) -> Collecting:
         """The state machine for one operator instance. Raises `CodecError`."""
-        decider = Decider(make_codec(self.codec), raw_json=self.codec.kind == "json")
+        decider = Decider(open_codec(self.codec), raw_json=self.codec.raw_json)
         return Collecting(decider, Tallies(subtask), self.linger_ms)

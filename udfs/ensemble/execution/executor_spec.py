@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from schemas.codecs.factory import make_codec
 from udfs.ensemble.execution.drill import Drill
 from udfs.ensemble.execution.executor import Executor
 from udfs.ensemble.execution.worker import CallLimits
+from udfs.io.record_codecs import open_codec
 from udfs.serving.scoring_spec import ScoringSpec
 
 
@@ -23,7 +23,7 @@ class ExecutorSpec:
     def executor(self, subtask: int) -> Executor:
         """The state machine for one operator instance. Raises `CodecError`."""
         scoring = self.scoring
-        codec, loader = make_codec(scoring.codec), scoring.loader()
+        codec, loader = open_codec(scoring.codec), scoring.loader()
         return Executor(
             self.model_type,
             loader.load,

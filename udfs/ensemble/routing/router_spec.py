@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from schemas.codecs.factory import CodecSpec, make_codec
+from schemas.codecs.factory import CodecSpec
 from udfs.ensemble.routing.router import Router
+from udfs.io.record_codecs import open_codec
 from udfs.models.quotas import Quotas
 from udfs.serving.buffering import BufferPolicy
 
@@ -27,8 +28,8 @@ class RouterSpec:
     def router(self, subtask: int) -> Router:
         """The state machine for one operator instance. Raises `CodecError`."""
         return Router(
-            make_codec(self.codec),
-            raw_json=self.codec.kind == "json",
+            open_codec(self.codec),
+            raw_json=self.codec.raw_json,
             max_batch=self.max_batch,
             subtask=subtask,
             quotas=self.quotas,

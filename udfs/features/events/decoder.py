@@ -11,18 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.features.arrow_events import EventReader
-from schemas.features.declarations import Source, duration_ms
+from schemas.features.declarations import Source
 from schemas.features.feature_block import EVENT_ID, EVENT_TIME, PRODUCED
 from schemas.micro_batch import MicroBatch
 from schemas.results.dead_letter import dead_letter
 from schemas.results.records import DeadLetter
 from schemas.tensors import BadRecord
+from udfs.features.events.acceptable import untimely
 from udfs.features.events.view_events import Split
-
-FUTURE, NULL_TIME, OUT_OF_RANGE = "future", "null_time", "out_of_range"
-
-EARLIEST = -62_135_596_800_000
-"""The first millisecond of the year 1: Flink's timestamps are not made for less."""
+from udfs.io.record_codecs import open_codec
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +49,16 @@ class EventDecoder:
 
     def __init__(self, source: Source, views: Sequence[Takes], now: Callable[[], int]) -> None:
         self._source, self._views, self._now = source, views, now
-        self._reader = EventReader(source)
-        self._future = duration_ms(source.future)
+        self._reader = EventReader(source, open_codec(source.codec))
 
     def decode(self, block: MicroBatch) -> DecodedBlock:
         read = self._reader.read(block.payloads)
         rows, bad = np.asarray(read.rows, np.int64), list(read.bad)
         batch = self._identified(read.batch, rows, block)
-        keep = self._timely(batch, rows, bad)
+        keep = np.ones(len(rows), bool)
+        for at, code, reason in untimely(batch.column(EVENT_TIME), self._source, self._now()):
+            keep[at] = False
+            bad.append(BadRecord(int(rows[at]), code, reason))
         if not keep.all():
             batch, rows = batch.filter(pa.array(keep)), rows[keep]
         parts = []
@@ -87,22 +86,6 @@ class EventDecoder:
         produced = np.asarray(block.event_times, np.int64)[rows] if count else np.zeros(0, np.int64)
         arrays += [batch.column(source.event_time), ids, pa.array(produced)]
         return pa.RecordBatch.from_arrays(arrays, names=[*names, EVENT_TIME, EVENT_ID, PRODUCED])
-
-    def _timely(self, batch: pa.RecordBatch, rows: np.ndarray, bad: list[BadRecord]) -> np.ndarray:
-        times = batch.column(EVENT_TIME)
-        missing = times.is_null().to_numpy(zero_copy_only=False)
-        limit = self._now() + self._future
-        known = times.fill_null(0).to_numpy()
-        ahead, before = ~missing & (known > limit), ~missing & (known <= EARLIEST)
-        for at in np.flatnonzero(missing):
-            bad.append(BadRecord(int(rows[at]), NULL_TIME, f"{self._source.event_time!r} is null"))
-        for at in np.flatnonzero(ahead):
-            reason = f"{self._source.event_time!r} is {times[at]}, more than {self._source.future} ahead"
-            bad.append(BadRecord(int(rows[at]), FUTURE, reason))
-        for at in np.flatnonzero(before):
-            reason = f"{self._source.event_time!r} is {times[at]}: epoch milliseconds before the year 1"
-            bad.append(BadRecord(int(rows[at]), OUT_OF_RANGE, reason))
-        return ~(missing | ahead | before)
 
 
 def _newest(seen: np.ndarray, of_events: np.ndarray, times: np.ndarray) -> Iterator[tuple[int, int | None]]:

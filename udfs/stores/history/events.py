@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +12,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.codecs.base import Code
 from schemas.features.declarations import Declarations, FeatureType
 from schemas.features.feature_block import EVENT_ID, EVENT_TIME
 from schemas.results.records import RAW_LIMIT, DeadLetter
 from schemas.tensors import BadRecord
+from udfs.features.events.acceptable import Refused, lacking, numbers_or_null, untimely
 from udfs.features.events.decoder import Takes
 from udfs.features.events.references import copies_of, source_of
 from udfs.features.events.view_events import ViewEvents
@@ -38,7 +39,7 @@ class HistorySpec:
     is_reference: bool = False
 
     def reader(self) -> HistoryReader:
-        return HistoryReader(self)
+        return HistoryReader(self, lambda: time.time_ns() // 1_000_000)
 
     def pieces(self, events: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Events by stretch, the start of each and at most `most` rows: in event time nothing is older than
@@ -53,9 +54,11 @@ class HistorySpec:
 
 
 class HistoryReader:
-    """Reads the files of one source. What no view can take is a dead letter, as in a stream."""
+    """Reads the files of one source. What no view can take is a dead letter, as in a stream. `now`: epoch
+    milliseconds, against which future events are judged."""
 
-    def __init__(self, spec: HistorySpec) -> None:
+    def __init__(self, spec: HistorySpec, now: Callable[[], int]) -> None:
+        self._now = now
         declared = spec.declared
         self._spec = spec
         self._source = source_of(spec.source, declared, spec.is_reference)
@@ -78,14 +81,10 @@ class HistoryReader:
             rows = np.arange(row, row + batch.num_rows)
             row += batch.num_rows
             keep = np.ones(events.num_rows, bool)
-            for column in self._source.columns:
-                if column.nullable and column.name != self._source.event_time:
-                    continue
-                missing = events.column(column.name).is_null().to_numpy(zero_copy_only=False) & keep
-                keep &= ~missing
-                for at in np.flatnonzero(missing):
-                    bad = BadRecord(int(rows[at]), Code.NULL.value, f"{column.name!r} is null")
-                    yield self._letter(events, path, int(at), bad)
+            for at, code, reason in self._refused(events):
+                if keep[at]:
+                    keep[at] = False
+                    yield self._letter(events, path, at, BadRecord(int(rows[at]), code, reason))
             if not keep.all():
                 events, rows = events.filter(pa.array(keep)), rows[keep]
             for view in self._views:
@@ -99,6 +98,10 @@ class HistoryReader:
     def close(self) -> None:
         self._expressions.close()
 
+    def _refused(self, events: pa.RecordBatch) -> Iterator[Refused]:
+        yield from lacking(events, self._source.columns)
+        yield from untimely(events.column(EVENT_TIME), self._source, self._now())
+
     def _identified(self, batch: pa.RecordBatch, path: str, first: int) -> pa.RecordBatch:
         """An event's id: its column, or what a stream knew it by, or its place in the file."""
         ids: Sequence[pa.Array] = [batch.column(EVENT_ID)]
@@ -106,7 +109,7 @@ class HistoryReader:
             ids = [batch.column(self._source.event_id).cast(pa.string()), *ids]
         own = pa.array([f"{path}/0/{row}" for row in range(first, first + batch.num_rows)], pa.string())
         names = [c.name for c in self._source.columns]
-        columns = [batch.column(name) for name in names]
+        columns = [numbers_or_null(batch.column(c.name), c.type) for c in self._source.columns]
         columns += [batch.column(self._source.event_time), pc.coalesce(*ids, own)]
         return pa.RecordBatch.from_arrays(columns, names=[*names, EVENT_TIME, EVENT_ID])
 

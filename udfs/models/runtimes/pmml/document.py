@@ -127,9 +127,12 @@ def _localise(root: ET.Element, space: str) -> None:
     """
     if space:
         own = f"{{{space}}}"
+        locals_: dict[str, str] = {}  # one text for each tag, of which a document has few
         for element in root.iter():
-            if element.tag.startswith(own):
-                element.tag = element.tag[len(own) :]
+            tag = element.tag
+            if tag not in locals_:
+                locals_[tag] = tag.removeprefix(own)
+            element.tag = locals_[tag]
     if next(root.iter("Extension"), None) is not None:
         for element in list(root.iter()):
             if element.find("Extension") is not None:

@@ -66,9 +66,10 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     kept = walk.pruned(union([scoring, filling]))
     order = check_graph(kept, Served(scoring, filling, training=wanted.training))
     graph = imported(kept)
-    if not wanted.outputs:  # loops leave their counters unread: scalars, where an output has one row a record
-        rows = {n: t for n, t in fetches.items() if graph.get_tensor_by_name(t).shape.rank != 0}
-        fetches = rows or fetches
+    left_out: list[str] = []
+    if not wanted.outputs:
+        sources = [n.name for n in kept.node if n.op == "Placeholder"]
+        fetches, left_out = _one_row_a_record(graph, fetches, sources)
     free = [n.name for n in kept.node if n.op == "Placeholder" and n.name in scoring.nodes]
     free = [n for n in free if full(n) not in fed.values()]
     declared = [Declared(name, (full(name),)) for name in [*given, *free]]
@@ -77,6 +78,7 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     as_fed = {d.parts[0]: fed.get(d.name, d.parts[0]) for d in declared}
     facts = inspect(ServedGraph(GraphWalk(kept), order, scoring), declared, as_fed, fetches)
     tensors, notes = _tensors(graph, facts.declared, wanted)
+    notes += left_out
     bound = bind(facts.declared, tensors, graph, wanted)
     if _complete(kept, bound):
         graph = imported(kept)
@@ -132,6 +134,31 @@ def _outputs(walk: GraphWalk, wanted: WantedSignature) -> dict[str, str]:
     if left and not walk.graph_def.versions.producer:
         raise LoadError(f"the graph is cut short, or name its outputs: nothing reads {left[0]!r}")
     return found
+
+
+def _one_row_a_record(
+    graph: Any, fetches: dict[str, str], sources: Sequence[str]
+) -> tuple[dict[str, str], list[str]]:
+    """The outputs that may have one, where some may, and a note on the others.
+
+    Nothing reads the counters of loops, nor what training left behind: sizes, losses, gradients of weights.
+    Scalars have none; where each of the `sources` takes any number of records, nor have tensors of a fixed
+    one.
+    """
+    shapes = {name: graph.get_tensor_by_name(tensor).shape for name, tensor in fetches.items()}
+    takes = [graph.get_tensor_by_name(full(name)).shape for name in sources]
+    any_number = not any(_is_fixed(s) for s in takes if s.rank != 0)
+    some = any(s.rank and s[0] is None for s in shapes.values())
+    left = {n for n, s in shapes.items() if s.rank == 0 or (any_number and some and _is_fixed(s))}
+    if not left or left == set(fetches):
+        return fetches, []
+    names = ", ".join(sorted(left)[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
+    note = f"left out, since they have no row a record: {names}; --output chooses others"
+    return {name: tensor for name, tensor in fetches.items() if name not in left}, [note]
+
+
+def _is_fixed(shape: Any) -> bool:
+    return bool(shape.rank) and shape[0] is not None
 
 
 def _behind(walk: GraphWalk, sources: set[str]) -> set[str]:

@@ -30,7 +30,12 @@ from udfs.models.runtimes.pmml.compiler.types import Type, single
 
 AT_MOST, EQUAL, AMONG, MISSING = range(4)
 _MAX_TESTS = 20_000_000
-_SWAPPED = frozenset({"greaterThan", "greaterOrEqual", "notEqual", "isNotMissing"})
+_OPPOSITES = {
+    "greaterThan": "lessOrEqual",
+    "greaterOrEqual": "lessThan",
+    "notEqual": "equal",
+    "isNotMissing": "isMissing",
+}
 
 
 @dataclass(slots=True)
@@ -58,6 +63,7 @@ class TreeGraph:
     unknown: list[int] = field(default_factory=list)
     leaves: list[ET.Element | None] = field(default_factory=list)
     _places: dict[int, int] = field(default_factory=dict)
+    _asked: dict[tuple[int, str | None], int] = field(default_factory=dict)
     _parsed: dict[tuple[int, str, str], tuple[int, Any]] = field(default_factory=dict)
 
     def leaf(self, node: ET.Element | None) -> int:
@@ -66,11 +72,14 @@ class TreeGraph:
         return -len(self.leaves)
 
     def feature(self, name: str | None, scope: Scope) -> int:
-        symbol = scope.find(name)
-        place = self._places.get(id(symbol))
+        asked = (id(scope), name)
+        place = self._asked.get(asked)
         if place is None:
-            place = self._places[id(symbol)] = len(self.features)
-            self.features.append(SplitFeature(symbol))
+            symbol = scope.find(name)
+            place = self._places.setdefault(id(symbol), len(self.features))
+            if place == len(self.features):
+                self.features.append(SplitFeature(symbol))
+            self._asked[asked] = place
         return place
 
     def test(self, element: ET.Element, scope: Scope, yes: int, no: int, unknown: int, level: int = 0) -> int:  # noqa: PLR0917
@@ -93,8 +102,8 @@ class TreeGraph:
     def _simple(self, element: ET.Element, scope: Scope, yes: int, no: int, unknown: int) -> int:
         at = self.feature(element.get("field"), scope)
         operator = element.get("operator", "")
-        if operator in _SWAPPED:
-            yes, no = no, yes
+        if operator in _OPPOSITES:
+            operator, yes, no = _OPPOSITES[operator], no, yes
         key = (at, operator, element.get("value", ""))
         parsed = self._parsed.get(key)
         if parsed is None:
@@ -102,16 +111,18 @@ class TreeGraph:
         return self.add(parsed[0], at, parsed[1], yes, no, unknown)
 
     def _normal(self, element: ET.Element, at: int) -> tuple[int, Any]:
+        """The test that says the same as a predicate, or as its opposite."""
         operator = choice(element, "operator", OPERATORS)
-        if operator in ("isMissing", "isNotMissing"):
+        operator = _OPPOSITES.get(operator, operator)
+        if operator == "isMissing":
             return MISSING, None
         kind = self.features[at].symbol.kind
         value = self._comparand(element, operator, kind)
-        if operator in ("equal", "notEqual"):
+        if operator == "equal":
             return EQUAL, value
         if kind is Type.DOUBLE and self.rounded:
             value = float(np.float32(value))
-        below = operator in ("lessThan", "greaterOrEqual")
+        below = operator == "lessThan"
         if kind.real:
             # x < c says the same as x <= the number before c
             return AT_MOST, math.nextafter(value, -math.inf) if below else value

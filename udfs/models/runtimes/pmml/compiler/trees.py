@@ -66,11 +66,12 @@ class LeafShares:
 def leaf_shares(grove: Grove, categories: Categories) -> LeafShares:
     """Labels and class distributions of the leaves; new categories are added to `categories`."""
     listed: list[tuple[int, dict[int, float], dict[int, float]]] = []
+    distributions = _Distributions(categories)
     for node in grove.leaves:
         if node is None:
             listed.append((-1, {}, {}))
             continue
-        shares, confidences = _distribution(node, categories)
+        shares, confidences = distributions.of(node)
         score = node.get("score")
         label = (
             categories.place(score) if score is not None else max(shares, key=shares.__getitem__, default=-1)
@@ -90,30 +91,44 @@ def leaf_shares(grove: Grove, categories: Categories) -> LeafShares:
     return LeafShares(labels, table, sure, complete)
 
 
-def _distribution(node: ET.Element, categories: Categories) -> tuple[dict[int, float], dict[int, float]]:
-    """Probabilities and confidences by category; empty where the node has no distribution."""
-    entries = [child.attrib for child in node if child.tag == "ScoreDistribution"]
-    if not entries:
-        return {}, {}
-    places = [categories.place(e.get("value", "")) for e in entries]
-    if len(set(places)) < len(places):
-        refuse(f"{describe(node)} lists a category twice")
-    given = [e.get("probability") for e in entries]
-    if given.count(None) == len(given):
-        counts = [to_number(e.get("recordCount")) for e in entries]
-        total = sum(counts)
-        if not math.isfinite(total) or min(counts) < 0:
-            refuse(f"{describe(node)} has counts that are no numbers")
-        numbers = [c / total for c in counts] if total > 0 else []
-    else:
-        if None in given:
-            refuse(f"{describe(node)} gives probabilities for some categories only")
-        numbers = [to_number(g) for g in given]
-        if not all(map(math.isfinite, numbers)):
-            refuse(f"{describe(node)} has probabilities that are no numbers")
-    sure = [to_number(e["confidence"]) for e in entries if "confidence" in e]
-    confidences = dict(zip(places, sure, strict=True)) if len(sure) == len(places) else {}
-    return dict(zip(places, numbers, strict=False)), confidences
+class _Distributions:
+    """Probabilities and confidences of nodes by category; empty where a node has no distribution."""
+
+    def __init__(self, categories: Categories) -> None:
+        self._categories = categories
+        self._places: dict[
+            tuple[str, ...], list[int]
+        ] = {}  # the values of a node, most of which say the same
+
+    def of(self, node: ET.Element) -> tuple[dict[int, float], dict[int, float]]:
+        entries = [child for child in node if child.tag == "ScoreDistribution"]
+        if not entries:
+            return {}, {}
+        places = self._of_values(tuple([e.get("value", "") for e in entries]), node)
+        given = [e.get("probability") for e in entries]
+        if given.count(None) == len(given):
+            counts = [to_number(e.get("recordCount")) for e in entries]
+            total = sum(counts)
+            if not math.isfinite(total) or min(counts) < 0:
+                refuse(f"{describe(node)} has counts that are no numbers")
+            numbers = [c / total for c in counts] if total > 0 else []
+        else:
+            if None in given:
+                refuse(f"{describe(node)} gives probabilities for some categories only")
+            numbers = [to_number(g) for g in given]
+            if not all(map(math.isfinite, numbers)):
+                refuse(f"{describe(node)} has probabilities that are no numbers")
+        said = [e.get("confidence") for e in entries]
+        confidences = {} if None in said else dict(zip(places, map(to_number, said), strict=True))
+        return dict(zip(places, numbers, strict=False)), confidences
+
+    def _of_values(self, values: tuple[str, ...], node: ET.Element) -> list[int]:
+        places = self._places.get(values)
+        if places is None:
+            places = self._places[values] = [self._categories.place(value) for value in values]
+            if len(set(places)) < len(places):
+                refuse(f"{describe(node)} lists a category twice")
+        return places
 
 
 def node_ids(grove: Grove, model: ET.Element) -> NDArray:

@@ -166,8 +166,9 @@ def check_vocabulary(root: ET.Element) -> None:
     silent = {id(e) for tag in SILENT for top in root.iter(tag) for e in top.iter()}
     for element in root.iter():
         known = KNOWN.get(element.tag)
-        if (known is None or not known.issuperset(element.attrib)) and id(element) not in silent:
-            odd = sorted(a for a in element.attrib if known is not None and a not in known and a[0] != "{")
+        names = element.keys()  # `attrib` would make a dictionary for each element that has none
+        if (known is None or not known.issuperset(names)) and id(element) not in silent:
+            odd = sorted(a for a in names if known is not None and a not in known and a[0] != "{")
             if known is None:
                 refuse(f"the element {element.tag!r} is not known")
             if odd:

@@ -1,0 +1,149 @@
+"""Avro schemas: parsed, with bounds, and records read by them."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fastavro
+
+from schemas.codecs.avro_logical import Convert, converter
+from schemas.codecs.base import Code, UnfitError
+from schemas.errors import CodecError
+
+
+@dataclass(frozen=True, slots=True)
+class AvroSchema:
+    """`parsed`: without logical types, as fastavro reads by it. `convert`: makes what their values mean of
+    those of the wire, None where there are none. `logical`: path of a field -> its logical type and scale."""
+
+    parsed: Any
+    convert: Convert | None
+    logical: Mapping[tuple[str, ...], tuple[str, int]]
+
+
+def schema_file(path: str) -> AvroSchema:
+    """The schema of an .avsc. Raises `CodecError`."""
+    try:
+        raw = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise CodecError(f"cannot read the Avro schema {path}: {e}") from e
+    return avro_schema(raw, path)
+
+
+def avro_schema(raw: Any, name: str) -> AvroSchema:
+    """A schema as it was written; `name` is what messages call it.
+
+    Raises `CodecError` for one that is not valid or not of records, and for two kinds that a few bytes can
+    turn into unbounded work: recursive ones, and arrays of items that take no bytes.
+    """
+    try:
+        if not isinstance(raw, dict) or raw.get("type") != "record":
+            raise CodecError(f"the Avro schema {name} is no record: features are fields of a record")
+        parsed = fastavro.parse_schema(_without_logical(raw))
+        _Bounded(name).visit(parsed)
+        return AvroSchema(parsed, converter(raw), dict(_logical(raw, ())))
+    except CodecError:
+        raise
+    except Exception as e:
+        raise CodecError(f"the Avro schema {name} is not valid: {type(e).__name__} {e}") from e
+
+
+def read_record(body: bytes, writer: AvroSchema, reader: AvroSchema | None = None) -> dict:
+    """The record in `body`, written by `writer`, as `reader` has it. Raises `UnfitError`."""
+    stream = io.BytesIO(body)
+    try:
+        record: Any = fastavro.schemaless_reader(stream, writer.parsed, reader.parsed if reader else None)
+    except Exception as e:  # damaged bytes surface as many kinds, EOFError and IndexError among them
+        raise UnfitError(Code.UNPARSABLE, f"not Avro of its schema: {type(e).__name__} {e!s:.120}") from None
+    if left := len(body) - stream.tell():
+        raise UnfitError(Code.UNPARSABLE, f"not Avro of its schema: {left} bytes are left over")
+    convert = (reader or writer).convert
+    return record if convert is None else convert(record)
+
+
+def check_units(writer: AvroSchema, reader: AvroSchema, name: str) -> None:
+    """Raise `CodecError` where a field means another unit to the reader than to the writer `name`.
+
+    Avro's own resolution does not look at logical types: microseconds would be read as milliseconds.
+    """
+    for path, meant in writer.logical.items():
+        read = reader.logical.get(path, meant)
+        if read != meant:
+            raise CodecError(
+                f"{'.'.join(path)!r} is {_meaning(meant)} in {name} and {_meaning(read)} in the reader's: "
+                "give a reader's schema that says the same"
+            )
+
+
+def _meaning(logical: tuple[str, int]) -> str:
+    kind, scale = logical
+    return f"{kind} of scale {scale}" if kind == "decimal" else kind or "of no logical type"
+
+
+def _without_logical(part: Any) -> Any:
+    """The schema without logical types: their values are converted apart, see `avro_logical`."""
+    if isinstance(part, list):
+        return [_without_logical(p) for p in part]
+    if isinstance(part, dict):
+        return {
+            k: v if k == "default" else _without_logical(v) for k, v in part.items() if k != "logicalType"
+        }
+    return part
+
+
+def _logical(part: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], tuple[str, int]]]:
+    """Of all numbers and bytes in fields. Lists, maps and unions add nothing to a path."""
+    if isinstance(part, list):
+        for branch in part:
+            yield from _logical(branch, path)
+    elif isinstance(part, str):
+        if part in ("int", "long", "bytes"):
+            yield path, ("", 0)
+    elif "fields" in part:
+        for field in part["fields"]:
+            yield from _logical(field["type"], (*path, field["name"]))
+    elif inner := part.get("items", part.get("values")):
+        yield from _logical(inner, path)
+    elif isinstance(part["type"], dict | list):
+        yield from _logical(part["type"], path)
+    elif part["type"] in ("int", "long", "bytes", "fixed"):
+        kind = str(part.get("logicalType", ""))
+        yield path, (kind, int(part.get("scale", 0)) if kind == "decimal" else 0)
+
+
+class _Bounded:
+    """Refuses what fastavro would follow without end: it recurses in C, down to a crash of the process."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._empty: dict[str, bool] = {"null": True}  # type name -> its values take no bytes
+
+    def visit(self, part: Any, within: tuple[str, ...] = ()) -> bool:
+        """Whether values of this type take no bytes. `part` is parsed: its names are full names."""
+        if isinstance(part, str):
+            if part in within:
+                raise CodecError(f"the Avro schema {self._name} is recursive at {part}: flatten it")
+            return self._empty.get(part, False)
+        if isinstance(part, list):
+            for branch in part:
+                self.visit(branch, within)
+            return False  # the index of the branch takes a byte
+        kind = part["type"]
+        if kind in ("record", "error"):
+            inner = (*within, part["name"])
+            sizes = [self.visit(f["type"], inner) for f in part["fields"]]
+            self._empty[part["name"]] = all(sizes)
+            return all(sizes)
+        if kind == "fixed":
+            self._empty[part["name"]] = part["size"] == 0
+            return part["size"] == 0
+        if kind == "array" and self.visit(part["items"], within):
+            raise CodecError(f"the Avro schema {self._name} has an array of items that take no bytes")
+        if kind == "map":
+            self.visit(part["values"], within)
+        return self._empty.get(kind, False) if isinstance(kind, str) else self.visit(kind, within)
