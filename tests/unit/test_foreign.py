@@ -188,3 +188,27 @@ def test_what_is_told_to_run_makes_a_model_that_scores_the_same(tmp_path, name, 
     column = next(o.name for o in runtime.outputs if o.name.endswith(("_1", "probabilities")))
     got = answer[column] if answer[column].ndim == 1 else answer[column][:, 1]
     np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_a_tensorflow_lite_model_becomes_onnx(tmp_path: Path) -> None:
+    from millrace.conversion import converted
+    from udfs.models.runtimes.base import Artifact, WantedSignature
+    from udfs.models.runtimes.onnx.runtime import load
+    from udfs.models.runtimes.tensorflow.session import configured_tensorflow
+
+    tf = configured_tensorflow()
+    weights = np.array([[1.0, -2.0], [0.5, 3.0]], "float32")
+    spec = tf.TensorSpec((None, 2), tf.float32, name="x")
+    call = tf.function(
+        lambda x: tf.nn.relu(tf.matmul(x, weights)), input_signature=[spec]
+    ).get_concrete_function()
+    path = tmp_path / "m.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([call]).convert())
+    made = converted(path, tmp_path)
+    assert type_of(made, "") == "ONNX"
+    wanted = WantedSignature(fields=("a", "b"))
+    model = load(Artifact(made.read_bytes(), None, tmp_path), wanted)
+    rows = np.array([[1.0, 2.0], [-3.0, 0.5]], "float32")
+    (answer,) = model.predict({model.inputs[0].name: rows}).values()
+    np.testing.assert_allclose(answer, np.maximum(rows @ weights, 0), rtol=1e-6)
+    model.close()

@@ -11,6 +11,7 @@ import io
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
+from itertools import chain
 from xml.parsers import expat
 
 from schemas.errors import LoadError, UnprovenModelError, UnsafeModelError
@@ -117,7 +118,7 @@ def _refuse_depth(root: ET.Element) -> None:
         depth += 1
         if depth > MAX_DEPTH:
             raise LoadError("the PMML document is nested too deeply; prune the trees and export again")
-        level = [child for element in level for child in element]
+        level = list(chain.from_iterable(level))
 
 
 def _localise(root: ET.Element, space: str) -> None:
