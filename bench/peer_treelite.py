@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,6 +15,11 @@ from typing import Any
 import numpy as np
 import treelite
 from treelite.model_builder import Metadata, ModelBuilder, PostProcessorFunc, TreeAnnotation
+
+try:
+    import tl2cgen
+except ModuleNotFoundError:
+    tl2cgen = None
 
 SECONDS = 1.0
 
@@ -61,7 +67,11 @@ def microseconds(call: Callable[[], Any]) -> float:
         started = time.perf_counter()
         call()
         times.append(time.perf_counter() - started)
-    return round(median(times) * 1e6, 1)
+    return round(float(median(times)) * 1e6, 1)
+
+
+def _compiled(predictor: Any, rows: Any, kind: str) -> Any:
+    return predictor.predict(tl2cgen.DMatrix(rows, dtype=kind))
 
 
 def main() -> None:
@@ -76,15 +86,9 @@ def main() -> None:
     answers: dict[str, Any] = {
         "answer": treelite.gtil.predict(model, blocks[sizes[-1]], nthread=1).reshape(sizes[-1], -1).tolist()
     }
-    found = {
-        "gtil": {
-            n: microseconds(lambda n=n: treelite.gtil.predict(model, blocks[n], nthread=1)) for n in sizes
-        }
+    found: dict[str, Any] = {
+        "gtil": {n: microseconds(partial(treelite.gtil.predict, model, blocks[n], nthread=1)) for n in sizes}
     }
-    try:
-        import tl2cgen  # noqa: PLC0415
-    except ModuleNotFoundError:
-        tl2cgen = None
     if tl2cgen is not None:
         library = folder / f"{name}.so"
         started = time.perf_counter()
@@ -92,10 +96,7 @@ def main() -> None:
         found["compile_s"] = round(time.perf_counter() - started, 1)
         predictor = tl2cgen.Predictor(str(library), nthread=1)
         kind = "float32" if int(trees["width"]) > 1 else "float64"
-        found["compiled"] = {
-            n: microseconds(lambda n=n: predictor.predict(tl2cgen.DMatrix(blocks[n], dtype=kind)))
-            for n in sizes
-        }
+        found["compiled"] = {n: microseconds(partial(_compiled, predictor, blocks[n], kind)) for n in sizes}
     print(json.dumps({**found, **answers}))
 
 

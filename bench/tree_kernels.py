@@ -13,6 +13,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +127,8 @@ def _below(bounds: NDArray) -> NDArray:
 def onnx_session(model: Any) -> Any:
     from skl2onnx import to_onnx  # noqa: PLC0415 - of the tests
 
-    options = {"zipmap": False} if hasattr(model, "classes_") else None
-    made = to_onnx(model, np.zeros((1, FEATURES), np.float32), options=options and {id(model): options})
+    options: Any = {id(model): {"zipmap": False}} if hasattr(model, "classes_") else None
+    made: Any = to_onnx(model, np.zeros((1, FEATURES), np.float32), options=options)
     how = onnxruntime.SessionOptions()
     how.intra_op_num_threads = how.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(made.SerializeToString(), how, providers=["CPUExecutionProvider"])
@@ -146,17 +147,14 @@ def measure(name: str, model: Any, rows: NDArray, folder: Path, treelite: str) -
     answer = ours.predict(columns)
     told = np.column_stack([answer[f"p{c}"] for c in range(expected.shape[1])])
     found: dict[str, Any] = {
-        "ours": {n: us(lambda n=n: ours.predict(parts[n]), n) for n in ROWS},  # type: ignore[misc]
+        "ours": {n: us(partial(ours.predict, parts[n]), n) for n in ROWS},
         "ours_differs": float(np.abs(told - expected).max()),
     }
     session = onnx_session(model)
     (feed,) = session.get_inputs()
     last = session.get_outputs()[-1].name
     blocks = {n: np.ascontiguousarray(rows[:n]) for n in ROWS}
-    found["onnxruntime"] = {
-        n: us(lambda n=n: session.run([last], {feed.name: blocks[n]}), n)
-        for n in ROWS  # type: ignore[misc]
-    }
+    found["onnxruntime"] = {n: us(partial(session.run, [last], {feed.name: blocks[n]}), n) for n in ROWS}
     (got,) = session.run([last], {feed.name: rows})
     found["onnxruntime_differs"] = float(np.abs(got.reshape(expected.shape) - expected).max())
     if treelite:

@@ -15,7 +15,7 @@ from operators.event_watermark import timed_row, watermark_row
 from operators.flink_internals import current_key
 from operators.ticks import END_OF_INPUT, Ticks
 from schemas.micro_batch import decode_micro_batch, encode_micro_batch
-from udfs.features.events.decoder import EARLIEST
+from udfs.features.events.acceptable import EARLIEST
 from udfs.lifecycle.watching.series import write_partial
 from udfs.lifecycle.watching.watched_records import sampled
 from udfs.lifecycle.watching.window_counting import CountSpec, WindowCounting

@@ -20,6 +20,8 @@ from schemas.tensors import DType
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _US = datetime.timedelta(microseconds=1)
+_YEAR_1, _YEAR_10000 = -719_162 * UNITS["d"], 2_932_897 * UNITS["d"]
+"""In nanoseconds since 1970, as what ISO 8601 can say."""
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,6})?", re.ASCII)
 _FLAGS = {"true": True, "false": False, "1": True, "0": False}
 Convert = Callable[[Any], Any]
@@ -162,9 +164,15 @@ def _nanoseconds(value: Any, own: int | None, name: str) -> Fraction:
             reason = f"field {name!r} holds a number where a time in text belongs: declare its record_unit"
             raise UnfitError(Code.WRONG_TYPE, reason)
         try:
-            return Fraction(value) * own
+            found = Fraction(value) * own
         except (ValueError, OverflowError):
             raise UnfitError(Code.NOT_FINITE, f"field {name!r} holds {value!r}, which is no time") from None
+        if not _YEAR_1 <= found < _YEAR_10000:  # milliseconds read as seconds are in the year 50,000
+            reason = (
+                f"field {name!r} holds {_shown(value)}, no time of the years 1 to 9999 in its record_unit"
+            )
+            raise UnfitError(Code.WRONG_TYPE, reason)
+        return found
     raise UnfitError(Code.WRONG_TYPE, f"field {name!r} holds {_shown(value)} where a time belongs")
 
 

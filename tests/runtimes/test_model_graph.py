@@ -231,3 +231,26 @@ def test_swapping_graphs_gives_everything_back(chain, tmp_path):
         before = after
     before.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_field_is_optional_where_every_node_says_what_happens_without_it():
+    def replacing(document: bytes, value: str) -> bytes:
+        return document.replace(
+            b'<MiningField name="a"/>', f'<MiningField name="a" missingValueReplacement="{value}"/>'.encode()
+        )
+
+    nodes = (
+        Node("one", "PMML", data=replacing(pmml(1, 1), "5")),
+        Node("two", "PMML", data=replacing(pmml(2, 1), "7")),
+    )
+    model = loaded(Graph((*nodes, Node("both", combine="MEAN", of=(OutputRef("one"), OutputRef("two"))))))
+    assert {i.name: i.optional for i in model.inputs} == {"a": True, "b": False}
+    decoded = make_codec(CodecSpec()).decode(
+        [b'{"a": 1, "b": 1}', b'{"b": 1}', b'{"a": null, "b": 2}'], model.inputs
+    )
+    (answer,) = model.predict(decoded.columns).values()
+    assert answer.tolist() == [(2 + 3) / 2, (6 + 15) / 2, (7 + 16) / 2]
+    model.close()
+    mixed = loaded(Graph((nodes[0], Node("two", "PMML", data=pmml(2, 1)))))
+    assert not any(i.optional for i in mixed.inputs)
+    mixed.close()

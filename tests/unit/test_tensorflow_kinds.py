@@ -10,6 +10,9 @@ import numpy as np
 import orjson
 import pytest
 
+from millrace.files.opening import open_records
+from millrace.files.scores import open_scores
+from millrace.scoring_files import score_file
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import InputsError, LoadError, ModelError, TrialError, UnsafeModelError
 from schemas.micro_batch import MicroBatch
@@ -55,7 +58,20 @@ def test_it_scores_as_tensorflow_does(name: str, tmp_path: Path) -> None:
     model = loaded(kind.data, kind.model_type, **kind.said)
     assert_scored(scores(model, kind.records), kind)
     assert_scored([scores(model, [record])[0] for record in kind.records], kind)
+    assert written(model, kind.records, tmp_path) == scores(model, kind.records)
     model.close()
+
+
+def written(model: LoadedModel, records: Any, folder: Path) -> list[dict[str, Any]]:
+    """What `millrace score` writes of the records, of which a job scores each."""
+    file, to = folder / "records.jsonl", folder / "scores.jsonl"
+    file.write_bytes(b"".join(orjson.dumps(r) + b"\n" for r in records))
+    opened = open_records(file, "", model, folder, delimiter="", max_bytes=1_000_000)
+    with open_scores(to, "", model.outputs) as into:
+        counts = score_file(opened, model, into, 1024)
+    assert counts == {"scored": len(records)}
+    names = [o.name for o in model.outputs]
+    return [{name: row[name] for name in names} for row in map(orjson.loads, to.read_bytes().splitlines())]
 
 
 def z_score(x: Any) -> dict[str, Any]:
@@ -173,9 +189,9 @@ def test_outputs_of_a_changing_shape_or_of_no_row_a_record_are_named(tmp_path: P
 def test_what_training_left_unread_in_a_frozen_graph_is_left_out_and_told(tmp_path: Path) -> None:
     def build(x: Any) -> None:
         w = tf.constant(W[:2], tf.float32)
-        p = tf.matmul(x, w, name="p")
-        tf.shape(p, name="size")
-        tf.matmul(tf.transpose(x), p, name="gradient")
+        tf.matmul(x, w, name="p")
+        tf.shape(x, name="size")
+        tf.matmul(x, x, transpose_a=True, name="gradient")
 
     model = loaded(graph(build), FROZEN)
     assert [o.name for o in model.outputs] == ["p"]

@@ -18,6 +18,7 @@ def merged(needs: Iterable[tuple[str, Input]]) -> tuple[tuple[Input, ...], dict[
     Fields that make one row of a model stay together where they can, so that the row reaches that model as it
     was decoded. A field that is read in several dtypes is decoded in the one from which the others follow as
     if they had been decoded themselves: an integer where one is asked for (the narrower), else float64.
+    A field is optional where each of its readers takes it missing, in one dtype.
     Raises `GraphError` where no dtype or shape fits all.
     """
     needs = list(needs)
@@ -37,9 +38,10 @@ def merged(needs: Iterable[tuple[str, Input]]) -> tuple[tuple[Input, ...], dict[
             inputs.append(Input(name, dtype, (len(i.fields),), i.fields))
             row = ValueSource(RECORD, Output(name, inputs[-1].dtype, inputs[-1].shape))
             place.update(zip(i.fields, row.elements(), strict=True))
+    needed = {f for _, i in needs for f in i.fields if not i.optional or i.dtype is not dtypes[f]}
     for field, dtype in dtypes.items():
         if field not in place:
-            inputs.append(Input(field, dtype, shapes[field], (field,)))
+            inputs.append(Input(field, dtype, shapes[field], (field,), field not in needed))
             place[field] = ValueSource(RECORD, Output(field, dtype, shapes[field]))
     return tuple(inputs), place
 

@@ -84,6 +84,8 @@ def feed(who: str, wanted: Input, parts: list[ValueSource]) -> Callable[[Answers
     vector = ValueSource(parts[0].node, parts[0].output)
     whole = vector if len(parts) > 1 and parts == vector.elements() else parts[0] if len(parts) == 1 else None
     if whole is not None and (whole.shape == inner or (whole.shape in _FLAT and inner in _FLAT)):
+        if wanted.optional and whole.output.dtype is wanted.dtype:
+            return whole.column  # with what is missing in it, which no other dtype may hold
         if whole.shape == inner:
             return lambda answers: whole.column(answers).astype(dtype, copy=False)
         return lambda answers: whole.column(answers).astype(dtype, copy=False).reshape(-1, *inner)

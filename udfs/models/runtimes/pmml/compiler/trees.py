@@ -6,6 +6,7 @@ import math
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,8 @@ class LeafShares:
 
 def leaf_shares(grove: Grove, categories: Categories) -> LeafShares:
     """Labels and class distributions of the leaves; new categories are added to `categories`."""
+    if (plain := _plain_shares(grove, categories)) is not None:
+        return plain
     labels = np.full(len(grove.leaves), -1, np.int64)
     distributions = _Distributions(categories)
     probable, sure = _Cells(), _Cells()
@@ -86,6 +89,38 @@ def leaf_shares(grove: Grove, categories: Categories) -> LeafShares:
             sure.add(k, confidences)
     shape = (len(grove.leaves), len(categories.names))
     return LeafShares(labels, probable.table(shape, 0.0), sure.table(shape, np.nan), complete)
+
+
+def _plain_shares(grove: Grove, categories: Categories) -> LeafShares | None:
+    """As exporters write large forests: a score and the counts of the same categories in each leaf, which
+    can be read at once. None for all others, and for what is not as it should be."""
+    nodes = [node for node in grove.leaves if node is not None]
+    listed = [node.findall("ScoreDistribution") for node in nodes]
+    width = len(listed[0]) if listed else 0
+    if not width or any(len(entries) != width for entries in listed):
+        return None
+    entries = list(chain.from_iterable(listed))
+    if not {"value", "recordCount"}.issuperset(chain.from_iterable(map(ET.Element.keys, entries))):
+        return None
+    values = [e.get("value", "") for e in entries]
+    scores = [node.get("score") for node in nodes]
+    if None in scores or values != values[:width] * len(nodes):
+        return None
+    counts = np.array([to_number(e.get("recordCount")) for e in entries]).reshape(-1, width)
+    total = sum(counts.T)  # in the order of the categories, as one by one
+    if not np.isfinite(total).all() or (counts < 0).any() or (total <= 0).any():
+        return None
+    places = [categories.place(value) for value in values[:width]]
+    if len(set(places)) < width:
+        return None
+    labels = np.full(len(grove.leaves), -1, np.int64)
+    at = np.array([k for k, node in enumerate(grove.leaves) if node is not None])
+    labels[at] = [categories.place(score) for score in scores if score is not None]
+    table = np.full((len(labels), len(categories.names)), np.nan)
+    sure = np.full_like(table, np.nan)
+    table[at] = 0.0
+    table[at[:, None], places] = counts / np.asarray(total)[:, None]
+    return LeafShares(labels, table, sure, True)
 
 
 class _Cells:
@@ -118,9 +153,8 @@ class _Distributions:
 
     def __init__(self, categories: Categories) -> None:
         self._categories = categories
-        self._places: dict[
-            tuple[str, ...], list[int]
-        ] = {}  # the values of a node, most of which say the same
+        # of the values of a node, most of which say the same
+        self._places: dict[tuple[str, ...], list[int]] = {}
 
     def of(self, node: ET.Element) -> tuple[dict[int, float], dict[int, float]]:
         entries = node.findall("ScoreDistribution")

@@ -164,15 +164,10 @@ SILENT = frozenset({
 def check_vocabulary(root: ET.Element) -> None:
     """Refuse a document with an element or an attribute that is not known, by name."""
     silent = {id(e) for tag in SILENT for top in root.iter(tag) for e in top.iter()}
-    seen: dict[str, list[str]] = {}  # by tag the attributes of the last one: most of a tag have the same
     for element in root.iter():
-        names = element.keys()  # `attrib` would make a dictionary for each element that has none
-        if seen.get(element.tag) == names:
-            continue
         known = KNOWN.get(element.tag)
-        if known is not None and known.issuperset(names):
-            seen[element.tag] = names
-        elif id(element) not in silent:
+        names = element.keys()  # `attrib` would make a dictionary for each element that has none
+        if (known is None or not known.issuperset(names)) and id(element) not in silent:
             odd = sorted(a for a in names if known is not None and a not in known and a[0] != "{")
             if known is None:
                 refuse(f"the element {element.tag!r} is not known")
