@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from schemas.codecs.base import Codec
-from schemas.codecs.factory import CodecSpec, make_codec
+from schemas.codecs.factory import CodecSpec
 from schemas.micro_batch import MicroBatch
 from udfs.features.events.progress import Progress
+from udfs.io.record_codecs import open_codec
 from udfs.io.s3 import S3Options
 from udfs.lifecycle.drift.alerts import Outlier
 from udfs.lifecycle.statistics.table import TableStatistics
@@ -65,8 +66,8 @@ class CountSpec:
         return TrainingSets(self.places, reader(self.s3), self.again_ms, self.with_fields)
 
     def counting(self, training: TrainingSets) -> WindowCounting:
-        plain = self.of == "results" or self.codec.kind == "json"
-        return WindowCounting(self, training, None if plain else make_codec(self.codec))
+        plain = self.of == "results" or self.codec.raw_json
+        return WindowCounting(self, training, None if plain else open_codec(self.codec))
 
 
 class WindowCounting:
