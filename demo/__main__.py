@@ -15,6 +15,7 @@ from demo.feed import Feed
 from demo.house.run import house_prices
 from demo.job import Job, serving
 from demo.judge import judge
+from demo.lifecycle.run import lifecycle
 from demo.race.run import race
 from demo.running import display, every, ignore_signals, play, predictions_of, run, trained_models
 from demo.show import Show, summary
@@ -23,13 +24,19 @@ from demo.watch import Watch
 from demo.workbench import Workbench
 from devservices.process import environment
 
-DEMOS = {"serve": (30_000, 2500), "speculate": (16_000, 1000), "features": (24_000, 6000)}
-"""How many records each demo streams by default, and how many a second; of features: sales, and events."""
+DEMOS = {
+    "serve": (30_000, 2500),
+    "speculate": (16_000, 1000),
+    "features": (24_000, 6000),
+    "lifecycle": (0, 250),
+}
+"""How many records each demo streams by default, and how many a second; of features: sales, and events; of
+lifecycle as many as its story needs."""
 
 
 def main() -> int:
     options = _options()
-    return run({"serve": serve, "speculate": race, "features": house_prices}[options.demo], options)
+    return run(SHOWN[options.demo], options)
 
 
 def _options() -> argparse.Namespace:
@@ -43,17 +50,22 @@ def _options() -> argparse.Namespace:
         description="serve: train models, serve them on Flink's mini cluster, replace them while records "
         "flow, and check every result. speculate: three models race for each record; one gets slow, the plan "
         "that decides changes, one is withdrawn. features: features of house sales, a training set, a model "
-        "of it, and requests that it scores with features from Redis. Exit code 0: no record was lost, "
-        "doubled or stamped with a version that did not score it, and all went as planned.",
+        "of it, and requests that it scores with features from Redis. lifecycle: a worse model is rolled "
+        "back by itself, a better one promoted, the data drift and an alert trains a third. Exit code 0: no "
+        "record was lost, doubled or stamped with a version that did not score it, and all went as planned.",
     )
     parser.add_argument(
         "demo", nargs="?", choices=DEMOS, default="serve", help="what to show (default: serve)"
     )
     parser.add_argument(
-        "--records", type=positive, help="how many (default: 30,000; speculate: 16,000; features: 24,000)"
+        "--records",
+        type=positive,
+        help="how many (default: 30,000; speculate: 16,000; features: 24,000; lifecycle: as it needs)",
     )
     parser.add_argument(
-        "--rate", type=positive, help="records a second (default: 2500; speculate: 1000; features: 6000)"
+        "--rate",
+        type=positive,
+        help="records a second (default: 2500; speculate: 1000; features: 6000; lifecycle: 250)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the training and of the order of records")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="work in this new folder and leave it there")
@@ -106,6 +118,9 @@ def serve(options: argparse.Namespace, console: Console, work: Path) -> int:
         faults = director.missing()
         summary(console, show, verdict, faults)
         return 0 if verdict.good and not faults else 1
+
+
+SHOWN = {"serve": serve, "speculate": race, "features": house_prices, "lifecycle": lifecycle}
 
 
 if __name__ == "__main__":

@@ -132,10 +132,14 @@ class Refresh:
         self._console, self._show, self._live = console, show, live
         self._next = 0.0
 
-    def __call__(self, now: bool, events: Sequence[ModelEvent] = ()) -> None:
+    def say(self, lines: Sequence[str]) -> None:
+        """Where there is no live table, in lines of their own."""
         if self._live is None:
-            for event in events:
-                self._console.print(self._show.told(event), markup=False, soft_wrap=True)
+            for line in lines:
+                self._console.print(line, markup=False, soft_wrap=True)
+
+    def __call__(self, now: bool, events: Sequence[ModelEvent] = ()) -> None:
+        self.say([self._show.told(event) for event in events])
         if now or time.monotonic() >= self._next:
             self._next = time.monotonic() + (_LINE_S if self._live is None else _FRAME_S)
             if self._live is None:

@@ -16,6 +16,10 @@ from rich.text import Text
 from demo.house.director import STAGES as HOUSE_STAGES
 from demo.house.show import HouseShow
 from demo.house.story import DAYS
+from demo.lifecycle.plan import STAGES as LIFE_STAGES
+from demo.lifecycle.plan import TRIALS
+from demo.lifecycle.show import LifeShow
+from demo.lifecycle.visits import BETTER, FIRST, WORSE, Model
 from demo.panel import WIDTH, table_of, wordings
 from demo.plan import PLANNED, STAGES
 from demo.race.plan import ABOUT_PLANS, CANDIDATES
@@ -24,6 +28,7 @@ from demo.race.show import RaceShow
 from demo.race.watch import CandidateTally
 from demo.show import Show
 from demo.watch import Tally
+from schemas.lifecycle.experiments import ArmFigures, ExperimentEvent
 from schemas.results.records import EventKind, ModelEvent
 from udfs.stores.online.base import Found, State
 
@@ -129,6 +134,31 @@ def _house(note: str, stage: int) -> HouseShow:
     return show
 
 
+def _life(note: str, stage: int) -> LifeShow:
+    arms = {title: ArmFigures(_MANY, _SHARE, title, 1, 0.1) for title in ("first", "better")}
+    last = ExperimentEvent(
+        kind="rolled_back", experiment="e", data_type="visit", at=1, entities=_MANY, arms=arms,
+        harm=9.0, harm_at=5.0, gain=2.5, gain_at=5.0, step=1, steps=2,
+    )  # fmt: skip
+    watch = _Stub(
+        decided=_Many(),
+        dead=_Many(),
+        joined=_MANY,
+        alerts=[_Stub(drift=("minutes",))],
+        by_model=defaultdict(lambda: _MANY),
+        accuracy=lambda name: _SHARE,
+        last=lambda name: last,
+        told=lambda kind, name: name != "retrained",
+    )
+    models = {
+        m.name: m for m in (FIRST, WORSE, BETTER, Model("retrained", 4, "trained on 12,345 visits", ()))
+    }
+    director = _Stub(at=stage, written=_MANY, models=models)
+    show = LifeShow(cast(Any, watch), cast(Any, director), time.time() - 99_999, note)
+    show.said = ["better-canary is rolled back after 1,234 customers"] * 3
+    return show
+
+
 _SERVED = {
     "12,345,678": 5 + len(PLANNED),  # records in, dead letters, by reason three times; each version's
     f"{_MANY * len(PLANNED):,}": 1,
@@ -165,10 +195,19 @@ _HOUSED = {
     "54,321.0": 1,
     "0.9877": 1,
 }
+_LIVED = {
+    "12,345,678": 4 + 4 + len(TRIALS),
+    "98.8%": 4,
+    "rolled back": 2 + len(TRIALS) + 2,
+    "████████": len(TRIALS),
+    "████░░░░": len(TRIALS),
+    "waits": 1,
+}
 _SHOWS: list[tuple[Callable[[str, int], Any], dict[str, int], list[str]]] = [
     (_serve, _SERVED, [stage.title for stage in STAGES]),
     (_race, _RACED, [stage.title for stage in RACE_STAGES]),
     (_house, _HOUSED, list(HOUSE_STAGES)),
+    (_life, _LIVED, [stage.title for stage in LIFE_STAGES]),
 ]
 
 

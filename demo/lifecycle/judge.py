@@ -1,0 +1,208 @@
+"""The verdict: records, stamps, arms, decisions and sums, held against what is computed apart from jobs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from demo.lifecycle.feed import Visit, number_of
+from demo.lifecycle.plan import SHORT, TRIALS, Trial
+from demo.lifecycle.visits import SCORE, Model, digest
+from demo.lifecycle.watch import LifeWatch
+from schemas.plans.plan import Only, Plan, Split, read_plan
+from schemas.results.decided import Decided
+from schemas.results.records import Outcome
+from schemas.results.results import DIGEST_DIGITS
+from udfs.io.folder_files import visible_files
+from udfs.lifecycle.experiments.assignment import treated
+from udfs.lifecycle.experiments.controlling import Controller, PlanOrdered
+from udfs.lifecycle.experiments.orders import Order, write_order
+from udfs.models.descriptor import DECIDE, parse
+
+TOLERANCE = 1e-6
+
+
+@dataclass(slots=True)
+class LifeVerdict:
+    """Counts of what must not be; `examples` say of some what and where."""
+
+    lost: int = 0
+    doubled: int = 0
+    mis_stamped: int = 0
+    wrong_arm: int = 0
+    wrong_plan: int = 0
+    decided_otherwise: int = 0
+    sums_off: int = 0
+    unscored: int = 0
+    scored: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        wrong = (self.lost, self.doubled, self.mis_stamped, self.wrong_arm, self.wrong_plan)
+        return not any((*wrong, self.decided_otherwise, self.sums_off))
+
+    def note(self, text: str) -> None:
+        if len(self.examples) < 6:
+            self.examples.append(text)
+
+
+class Judge:
+    """`models`: by name, as published; `folder`: the model stream."""
+
+    def __init__(
+        self, sent: Sequence[Visit], watch: LifeWatch, models: Mapping[str, Model], folder: Path
+    ) -> None:
+        self._sent, self._watch, self._models = sent, watch, models
+        self._digests = {name: digest(model)[:DIGEST_DIGITS] for name, model in models.items()}
+        found = [parse(path.read_bytes()) for path in visible_files(folder)]
+        self._plans = {
+            (one.name, one.version): read_plan(one.plan) for one in found if one.operation == DECIDE
+        }
+        self.verdict = LifeVerdict()
+
+    def judge(self) -> LifeVerdict:
+        self._records()
+        for one in self._watch.decided:
+            self._plan_of(one)
+            if one.result.outcome is Outcome.SCORED:
+                self.verdict.scored += 1
+                if said := self.stamp_fault(one):
+                    self.verdict.mis_stamped += 1
+                    self.verdict.note(f"{one.result.record['id']} {said}")
+            else:
+                self.verdict.unscored += 1
+        for trial in TRIALS:
+            self._replay(trial)
+        self._sums()
+        return self.verdict
+
+    def stamp_fault(self, one: Decided) -> str:
+        """What is wrong with the stamp; its score is computed again from the model's own numbers."""
+        result, model = one.result, self._models.get(one.result.model)
+        visit = self._sent[number_of(result.record["id"])]
+        if model is None or model.version != result.version:
+            return f"is stamped {result.model} v{result.version}, which was not published"
+        if self._digests[model.name] != result.digest:
+            return f"has the digest {result.digest} of other content"
+        again = self.score_again(one)
+        if abs(again - result.scores[SCORE]) > TOLERANCE:
+            return f"has the score {result.scores[SCORE]} for {visit.row}; {model.name} gives {again}"
+        return ""
+
+    def score_again(self, one: Decided) -> float:
+        visit = self._sent[number_of(one.result.record["id"])]
+        return float(self._models[one.result.model].probability(np.array([visit.row]))[0])
+
+    def outcome_of(self, one: Decided) -> str:
+        return "yes" if self._sent[number_of(one.result.record["id"])].buys else "no"
+
+    def audited(self) -> list[tuple[str, Decided]]:
+        """One prediction of each phase: its last that was scored, of a treatment where there is one."""
+        found: dict[int, Decided] = {}
+        for one in self._watch.decided:
+            phase = self._sent[number_of(one.result.record["id"])].phase
+            if SHORT[phase] and one.result.outcome is Outcome.SCORED:
+                held = found.get(phase)
+                if held is None or _of_treatment(one) or not _of_treatment(held):
+                    found[phase] = one
+        return [(SHORT[phase], one) for phase, one in sorted(found.items())]
+
+    def _records(self) -> None:
+        seen = Counter(number_of(one.result.record["id"]) for one in self._watch.decided)
+        starts = {v.number: v.spoiled for v in self._sent}
+        self.verdict.doubled += sum(n - 1 for n in seen.values() if n > 1)
+        good = {number for number, spoiled in starts.items() if not spoiled}
+        self.verdict.lost += len(good - set(seen)) + abs(len(starts) - len(good) - len(self._watch.dead))
+
+    def _plan_of(self, one: Decided) -> None:
+        """Whether plan, experiment, arm, step and model of a stamp belong together, and to the customer."""
+        visit = self._sent[number_of(one.result.record["id"])]
+        plan = self._plans.get((one.plan, one.plan_version))
+        if plan is None:
+            # before the first plan came the default was in force
+            if one.plan or one.experiments:
+                self.verdict.wrong_plan += 1
+                self.verdict.note(f"{one.result.record['id']} was decided by an unknown plan {one.plan!r}")
+            return
+        arm, expected = "", plan
+        if isinstance(plan.experiment, Split):
+            split = plan.experiment
+            trial = next(t for t in TRIALS if t.name == split.name)
+            hit = treated(trial.declared, [visit.customer.encode()], split.step)[0]
+            arm, expected = next((a.name, a.plan) for a in split.arms if (a.name == "treatment") == hit)
+            if one.experiments != {split.name: (arm, split.step)}:
+                self.verdict.wrong_arm += 1
+                self.verdict.note(f"{visit.customer} is in {one.experiments}, and belongs to {arm!r}")
+        elif one.experiments:
+            self.verdict.wrong_arm += 1
+        if one.result.outcome is Outcome.SCORED and not _may_decide(expected, one.result.model):
+            self.verdict.wrong_plan += 1
+            self.verdict.note(f"{one.result.record['id']} was decided by {one.result.model}, not by its arm")
+
+    def _replay(self, trial: Trial) -> None:
+        """The evidence once more, through the code that decides: the same plans, in the same order."""
+        last = self._watch.last(trial.name)
+        versions = sorted(version for name, version in self._plans if name == trial.name)
+        if last is None or last.kind != trial.ends or not versions:
+            self.verdict.decided_otherwise += 1
+            said = "never ended" if last is None else f"was {last.kind}: {last.reason or last.evidence}"
+            self.verdict.note(f"{trial.name} {said}")
+            return
+        again = Controller(_Counted())
+        order = write_order(Order("start", trial.declared))
+        made = list(again.order(trial.declared.data_type, trial.name, order, versions[0], last.at))
+        mine = [
+            batch for batch, at in self._watch.evidence if batch.experiment == trial.name and at <= last.at
+        ]
+        for batch in mine:
+            made += again.evidence(batch, last.at)
+        plans = {one.version: read_plan(one.plan) for one in made if isinstance(one, PlanOrdered)}
+        written = {version: self._plans[trial.name, version] for version in versions}
+        if plans != written:
+            self.verdict.decided_otherwise += 1
+            self.verdict.note(
+                f"{trial.name}: decided again, it has plans {sorted(plans)}, written {versions}"
+            )
+
+    def _sums(self) -> None:
+        """Outcomes that the job has joined, by its own count, by model, and by what was written."""
+        written = sum(not visit.spoiled for visit in self._sent)
+        by_model = [
+            record.figures.get("predictions", 0)
+            for record in self._watch.quality.values()
+            if not (record.candidate or record.experiment)
+        ]
+        if self._watch.joined != written:
+            self.verdict.sums_off += 1
+            self.verdict.note(f"{self._watch.joined:,} outcomes were joined, {written:,} were written")
+        if sum(by_model) != self._watch.joined:
+            self.verdict.sums_off += 1
+            self.verdict.note(
+                f"models have {sum(by_model):,.0f} outcomes, and {self._watch.joined:,} were joined"
+            )
+
+
+def _of_treatment(one: Decided) -> bool:
+    return any(arm == "treatment" for arm, _ in one.experiments.values())
+
+
+def _may_decide(plan: Plan, model: str) -> bool:
+    return not isinstance(plan.route, Only) or model in plan.route.candidates
+
+
+class _Counted:
+    def __init__(self) -> None:
+        self._known: set[tuple[str, str]] = set()
+
+    def new(self, experiment: str, entity: str) -> bool:
+        there = (experiment, entity) in self._known
+        self._known.add((experiment, entity))
+        return not there
+
+    def forget(self, experiment: str) -> None:
+        self._known = {one for one in self._known if one[0] != experiment}

@@ -1,0 +1,124 @@
+"""Read what the jobs write as it becomes visible, and keep the account."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from demo.watch import NewLines
+from schemas.lifecycle.experiments import ExperimentEvent, read_event
+from schemas.lifecycle.quality import ALL, EvidenceBatch, OutcomeCounts, QualityRecord, read_message
+from schemas.results.decided import Decided, read_decided
+from schemas.results.records import DeadLetter, EventKind, ModelEvent, Outcome, decode
+from udfs.lifecycle.drift.alerts import Alert, read_alert
+
+
+@dataclass(slots=True)
+class LifeWatch:
+    """The account of a work folder: `serving`, `judged`, `trial` and `watched` are the jobs' folders."""
+
+    serving: Path
+    judged: Path
+    trial: Path
+    watched: Path
+    decided: list[Decided] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    events: list[ModelEvent] = field(default_factory=list)
+    evidence: list[tuple[EvidenceBatch, float]] = field(default_factory=list)
+    """With the time from which it could be read, in epoch ms."""
+    quality: dict[str, QualityRecord] = field(default_factory=dict)
+    counts: dict[str, OutcomeCounts] = field(default_factory=dict)
+    experiments: dict[str, list[ExperimentEvent]] = field(default_factory=lambda: defaultdict(list))
+    alerts: list[Alert] = field(default_factory=list)
+    by_model: Counter[str] = field(default_factory=Counter)
+
+    _lines: dict[Path, NewLines] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._lines = {root: NewLines(root) for root in (self.serving, self.judged, self.trial, self.watched)}
+
+    @property
+    def accounted(self) -> int:
+        return len(self.decided) + len(self.dead)
+
+    def look(self) -> list[str]:
+        """Take in the files that have become visible. Returns what is to be told, in words."""
+        serving, judged = self._lines[self.serving], self._lines[self.judged]
+        for line, _ in serving.of("results"):
+            one = read_decided(line)
+            self.decided.append(one)
+            if one.result.outcome is Outcome.SCORED:
+                self.by_model[one.result.model] += 1
+        self.dead += [decode(DeadLetter, line) for line, _ in serving.of("dead-letters")]
+        news = [decode(ModelEvent, line) for line, _ in serving.of("model-events")]
+        self.events += news
+        said = [f"{one.name} v{one.version} {one.kind.value}" for one in news if one.step != "plan"]
+        self.evidence += [(read_message(EvidenceBatch, x), visible) for x, visible in judged.of("evidence")]
+        for line, _ in judged.of("quality"):
+            found = read_message(QualityRecord, line)
+            if found.window == ALL:
+                self.quality[found.key] = found
+        for line, _ in judged.of("outcome-counts"):
+            told = read_message(OutcomeCounts, line)
+            self.counts[told.key] = told
+        for line, _ in self._lines[self.trial].of("experiments"):
+            event = read_event(line)
+            self.experiments[event.experiment].append(event)
+            if event.kind != "progress":
+                said.append(_told(event))
+        for line, _ in self._lines[self.watched].of("alerts"):
+            alert = read_alert(line)
+            self.alerts.append(alert)
+            if alert.drift:
+                said.append(f"alert: {', '.join(one.feature for one in alert.drift)} has drifted")
+        return said
+
+    def told(self, kind: EventKind, name: str) -> bool:
+        """Whether there is such an event about a model or plan of this name."""
+        return any((event.kind, event.name) == (kind, name) for event in self.events)
+
+    def last(self, experiment: str) -> ExperimentEvent | None:
+        """What was said of it last; what ends it counts, whatever came after."""
+        found = self.experiments.get(experiment, [])
+        final = [e for e in found if e.kind in ("rolled_back", "promoted", "stopped", "refused")]
+        told = final or sorted(found, key=lambda e: (e.at, e.entities))
+        return told[-1] if told else None
+
+    def accuracy(self, model: str) -> float | None:
+        """By the outcomes job, of all that the model decided."""
+        found = [q for q in self.quality.values() if q.model == model and not (q.candidate or q.experiment)]
+        counts = [(q.figures.get("accuracy"), q.figures.get("outcomes", 0)) for q in found]
+        total = sum(n for a, n in counts if a is not None)
+        return sum(a * n for a, n in counts if a is not None) / total if total else None
+
+    @property
+    def joined(self) -> int:
+        """Predictions whose outcome is known, as the outcomes job counts them."""
+        return sum(one.predictions.get("joined", 0) for one in self.counts.values())
+
+    def in_force_after_ms(self, experiment: str) -> float | None:
+        """From when the evidence that decided could be read until the plan was in force at the router."""
+        last = self.last(experiment)
+        if last is None:
+            return None
+        seen = [at for one, at in self.evidence if one.experiment == experiment and at <= last.at]
+        force = [
+            e.at
+            for e in self.events
+            if (e.kind, e.name, e.version) == (EventKind.DECIDES, experiment, last.plan_version)
+        ]
+        return force[0] - max(seen) if seen and force else None
+
+    def drifted(self, feature: str) -> Alert | None:
+        return next((a for a in self.alerts if any(d.feature == feature for d in a.drift)), None)
+
+
+def _told(event: ExperimentEvent) -> str:
+    how = {
+        "started": f"starts with {event.share:.0%} of the customers",
+        "step": f"goes on with {event.share:.0%} of the customers",
+        "refused": f"is refused: {event.reason}",
+    }
+    after = f"is {event.kind.replace('_', ' ')} after {event.entities:,} customers"
+    return f"{event.experiment} {how.get(event.kind, after)}"

@@ -1,0 +1,112 @@
+"""The demo of a model's life without its jobs: models are as it says, and its judge finds what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from demo.lifecycle.feed import Visit, name_of
+from demo.lifecycle.judge import Judge
+from demo.lifecycle.plan import TRIALS, WORSE_TRIAL, first_plan
+from demo.lifecycle.visits import BETTER, FIRST, SCORE, WORSE, Visits, digest, trained
+from schemas.plans.plan import write_plan
+from schemas.results.decided import Decided
+from schemas.results.records import Outcome
+from schemas.results.results import Scored
+from tests.whole_files import put
+from udfs.lifecycle.experiments.arm_plans import plan_of_step
+from udfs.lifecycle.experiments.assignment import treated
+from udfs.models.descriptor import DECIDE, build
+
+MODELS = {model.name: model for model in (FIRST, WORSE, BETTER)}
+
+
+def right(model: Any, rows: Any, buys: Any) -> float:
+    return float(((model.probability(rows) >= 0.5) == buys).mean())
+
+
+def test_the_models_are_as_good_as_the_story_says():
+    visits = Visits(np.random.default_rng(0))
+    _, rows, buys = visits.draw(5000)
+    assert right(WORSE, rows, buys) + 0.1 < right(FIRST, rows, buys) < right(BETTER, rows, buys) - 0.08
+    visits.drift()
+    _, rows, buys = visits.draw(5000)
+    assert right(BETTER, rows, buys) < right(trained(rows[:1500], buys[:1500]), rows, buys) - 0.2
+
+
+class Watch:
+    """What the judge reads of a `LifeWatch`, of one data type without experiments that ended."""
+
+    def __init__(self, decided: list[Decided]) -> None:
+        self.decided, self.dead, self.evidence, self.quality = decided, [], [], {}
+        self.joined = len(decided)
+
+    def last(self, name: str) -> None:
+        return None
+
+
+def decided(visit: Visit, model: Any, **changes: Any) -> Decided:
+    score = float(model.probability(np.array([visit.row]))[0])
+    result = Scored(
+        data_type="visit", outcome=Outcome.SCORED, model=model.name, version=model.version,
+        digest=digest(model)[:16], ms=1.0, scores={SCORE: score}, source="s", partition=0, offset=0,
+        event_time=0, record={"id": name_of(visit.number)},
+    )  # fmt: skip
+    values = {"rule": "first", "plan": "worse-canary", "plan_version": 7, "deadline_ms": 500, "answers": {}}
+    return Decided(result, **{**values, **changes})
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> tuple[list[Visit], list[Decided], Path]:
+    """200 visits at the second step of the first experiment, all as it should be."""
+    visits = Visits(np.random.default_rng(1))
+    names, rows, buys = visits.draw(200)
+    sent = [Visit(k, names[k], tuple(rows[k].tolist()), bool(buys[k]), 3, False) for k in range(200)]
+    arms = treated(WORSE_TRIAL.declared, [name.encode() for name in names], 1)
+    found = [
+        decided(
+            visit,
+            WORSE if arm else FIRST,
+            experiments={"worse-canary": ("treatment" if arm else "control", 1)},
+        )
+        for visit, arm in zip(sent, arms.tolist(), strict=True)
+    ]
+    plans = [
+        ("plan", 1, first_plan()),
+        ("worse-canary", 7, write_plan(plan_of_step(WORSE_TRIAL.declared, 1)).decode()),
+    ]
+    for name, version, plan in plans:
+        descriptor = build(data_type="visit", name=name, version=version, operation=DECIDE, plan=plan)
+        put(tmp_path / f"{name}.model", descriptor)
+    return sent, found, tmp_path
+
+
+def judged(sent: list[Visit], found: list[Decided], folder: Path) -> Any:
+    return Judge(sent, cast(Any, Watch(found)), MODELS, folder).judge()
+
+
+def test_what_is_as_it_should_be_is_found_right(story):
+    verdict = judged(*story)
+    assert (verdict.lost, verdict.doubled, verdict.mis_stamped) == (0, 0, 0)
+    assert (verdict.wrong_arm, verdict.wrong_plan, verdict.scored) == (0, 0, 200)
+    assert verdict.decided_otherwise == len(TRIALS) and not verdict.good  # none of them has ended
+
+
+def test_a_wrong_stamp_arm_plan_or_count_is_found(story):
+    sent, found, folder = story
+    other = next(k for k, one in enumerate(found) if one.experiments["worse-canary"][0] == "control")
+    wrong = list(found)
+    wrong[other] = decided(sent[other], WORSE, experiments=found[other].experiments)
+    assert judged(sent, wrong, folder).wrong_plan == 1
+    wrong[other] = decided(sent[other], FIRST, experiments={"worse-canary": ("treatment", 1)})
+    assert judged(sent, wrong, folder).wrong_arm == 1
+    wrong[other] = decided(sent[other], FIRST, experiments=found[other].experiments, plan="none")
+    assert judged(sent, wrong, folder).wrong_plan == 1
+    assert judged(sent, [*found, found[0]], folder).doubled == 1
+    verdict = judged(sent, found[1:], folder)
+    assert (verdict.lost, verdict.sums_off) == (1, 2)
+    object.__setattr__(found[other].result, "scores", {SCORE: 0.123})
+    assert judged(sent, found, folder).mis_stamped == 1
