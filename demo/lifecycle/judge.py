@@ -63,6 +63,7 @@ class Judge:
         self._plans = {
             (one.name, one.version): read_plan(one.plan) for one in found if one.operation == DECIDE
         }
+        self._arms: dict[tuple[str, int], set[str]] = {}
         self.verdict = LifeVerdict()
 
     def judge(self) -> LifeVerdict:
@@ -133,7 +134,7 @@ class Judge:
         if isinstance(plan.experiment, Split):
             split = plan.experiment
             trial = next(t for t in TRIALS if t.name == split.name)
-            hit = treated(trial.declared, [visit.customer.encode()], split.step)[0]
+            hit = visit.customer in self._treated(trial, split.step)
             arm, expected = next((a.name, a.plan) for a in split.arms if (a.name == "treatment") == hit)
             if one.experiments != {split.name: (arm, split.step)}:
                 self.verdict.wrong_arm += 1
@@ -143,6 +144,15 @@ class Judge:
         if one.result.outcome is Outcome.SCORED and not _may_decide(expected, one.result.model):
             self.verdict.wrong_plan += 1
             self.verdict.note(f"{one.result.record['id']} was decided by {one.result.model}, not by its arm")
+
+    def _treated(self, trial: Trial, step: int) -> set[str]:
+        """The customers that the declaration puts into the treatment at a step."""
+        if (trial.name, step) not in self._arms:
+            customers = list({visit.customer for visit in self._sent})
+            hits = treated(trial.declared, [one.encode() for one in customers], step).tolist()
+            found = {one for one, hit in zip(customers, hits, strict=True) if hit}
+            self._arms[trial.name, step] = found
+        return self._arms[trial.name, step]
 
     def _replay(self, trial: Trial) -> None:
         """The evidence once more, through the code that decides: the same plans, in the same order."""
@@ -172,19 +182,13 @@ class Judge:
     def _sums(self) -> None:
         """Outcomes that the job has joined, by its own count, by model, and by what was written."""
         written = sum(not visit.spoiled for visit in self._sent)
-        by_model = [
-            record.figures.get("predictions", 0)
-            for record in self._watch.quality.values()
-            if not (record.candidate or record.experiment)
-        ]
         if self._watch.joined != written:
             self.verdict.sums_off += 1
             self.verdict.note(f"{self._watch.joined:,} outcomes were joined, {written:,} were written")
-        if sum(by_model) != self._watch.joined:
+        if self._watch.judged_by_model != self._watch.joined:
             self.verdict.sums_off += 1
-            self.verdict.note(
-                f"models have {sum(by_model):,.0f} outcomes, and {self._watch.joined:,} were joined"
-            )
+            said = f"models have {self._watch.judged_by_model:,} outcomes"
+            self.verdict.note(f"{said}, and {self._watch.joined:,} were joined")
 
 
 def _of_treatment(one: Decided) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from demo.lifecycle.visits import BETTER, DATA_TYPE, FIRST, RETRAINED_NAME, RETRAINED_VERSION, WORSE
 from demo.lifecycle.watch import LifeWatch
@@ -11,7 +12,7 @@ from schemas.plans.plan import Only, Plan, write_plan
 from schemas.results.records import EventKind
 from udfs.lifecycle.experiments.declaration import Experiment, read_experiment
 
-DEADLINE_MS = 500
+DEADLINE_MS = 2000
 PLAN_NAME, PLAN_VERSION = "plan", 1
 DRIFTING = "minutes"
 RETRAIN_ON = 1500
@@ -52,7 +53,7 @@ tolerance = 0.05
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trial:
     """An experiment of the demo, and how it must end."""
 
@@ -65,7 +66,7 @@ class Trial:
     def text(self) -> str:
         return experiment_text(self.name, self.control, self.treatment)
 
-    @property
+    @cached_property
     def declared(self) -> Experiment:
         return read_experiment(self.text)
 

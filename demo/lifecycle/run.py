@@ -16,7 +16,6 @@ from demo.job import Job, serving
 from demo.lifecycle.director import LifeDirector
 from demo.lifecycle.feed import VisitFeed
 from demo.lifecycle.judge import Judge
-from demo.lifecycle.plan import TRIALS
 from demo.lifecycle.show import LifeShow, summary
 from demo.lifecycle.visits import DATA_TYPE, FIELDS, SCORE, TARGET, Visits
 from demo.lifecycle.watch import LifeWatch
@@ -71,8 +70,6 @@ def lifecycle(options: argparse.Namespace, console: Console, work: Path) -> int:
             show.note = "done"
             refresh(True)
         good = summary(console, show, judge, verdict, director.missing())
-        took = [t for one in TRIALS if (t := watch.in_force_after_ms(one.name)) is not None]
-        print(json.dumps({"plan_in_force_after_ms": [round(t) for t in took], "good": good}))
         return 0 if good else 1
 
 
@@ -128,7 +125,8 @@ def _play(
         if progress != (progress := (director.at, watch.joined if director.finished else 0)):
             heard = now
         written = sum(not visit.spoiled for visit in feed.sent)
-        if director.finished and watch.joined >= written and watch.accounted >= len(feed.sent):
+        counted = min(watch.joined, watch.judged_by_model)
+        if director.finished and counted >= written and watch.accounted >= len(feed.sent):
             return
         if now - heard > _SILENCE_S:
             return  # the judge will name what is missing

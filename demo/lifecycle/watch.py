@@ -97,6 +97,12 @@ class LifeWatch:
         """Predictions whose outcome is known, as the outcomes job counts them."""
         return sum(one.predictions.get("joined", 0) for one in self.counts.values())
 
+    @property
+    def judged_by_model(self) -> int:
+        """The same, as the sums of all models have it."""
+        own = (q for q in self.quality.values() if not (q.candidate or q.experiment))
+        return round(sum(q.figures.get("predictions", 0) for q in own))
+
     def in_force_after_ms(self, experiment: str) -> float | None:
         """From when the evidence that decided could be read until the plan was in force at the router."""
         last = self.last(experiment)

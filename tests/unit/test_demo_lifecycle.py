@@ -42,7 +42,7 @@ class Watch:
 
     def __init__(self, decided: list[Decided]) -> None:
         self.decided, self.dead, self.evidence, self.quality = decided, [], [], {}
-        self.joined = len(decided)
+        self.joined = self.judged_by_model = len(decided)
 
     def last(self, name: str) -> None:
         return None
@@ -107,6 +107,6 @@ def test_a_wrong_stamp_arm_plan_or_count_is_found(story):
     assert judged(sent, wrong, folder).wrong_plan == 1
     assert judged(sent, [*found, found[0]], folder).doubled == 1
     verdict = judged(sent, found[1:], folder)
-    assert (verdict.lost, verdict.sums_off) == (1, 2)
+    assert (verdict.lost, verdict.sums_off) == (1, 1)
     object.__setattr__(found[other].result, "scores", {SCORE: 0.123})
     assert judged(sent, found, folder).mis_stamped == 1
