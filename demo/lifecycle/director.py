@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import numpy as np
-
 from demo.lifecycle.feed import VisitFeed
-from demo.lifecycle.plan import DRIFTING, PLAN_VERSION, RETRAIN_ON, STAGES, TRIALS, first_plan
-from demo.lifecycle.visits import BETTER, DATA_TYPE, FIRST, WORSE, Model, trained
+from demo.lifecycle.plan import PLAN_VERSION, STAGES, TRIALS, first_plan
+from demo.lifecycle.train import read_trained
+from demo.lifecycle.visits import BETTER, DATA_TYPE, FIRST, RETRAINED_NAME, RETRAINED_VERSION, WORSE, Model
 from demo.lifecycle.watch import LifeWatch
 from demo.workbench import Workbench
 
@@ -27,9 +26,10 @@ class LifeDirector:
     ) -> None:
         self._rate, self._feed, self._watch, self._bench = rate, feed, watch, bench
         self._folder, self._files = models, files
+        self.trained = files / "retrained.json"
+        """What the training command writes."""
         self.at, self._waiting, self._until = 0, list(STAGES[0].steps), 0.0
         self.models: dict[str, Model] = {}
-        self.drift_began = 0
         self._wrote = 0.0
 
     @property
@@ -89,15 +89,11 @@ class LifeDirector:
             text = next(trial.text for trial in TRIALS if trial.name == name)
             self._bench.ask("start_experiment", path=self._file(f"{name}.toml", text.encode()), models=models)
         elif what == "drift":
-            self.drift_began = self.written
             self._feed.visits.drift()
         elif what == "train":
-            known = [v for v in self._feed.sent[self.drift_began : self._feed.told] if not v.spoiled]
-            if len(known) < RETRAIN_ON or self._watch.drifted(DRIFTING) is None:
-                return False
-            rows, buys = np.array([v.row for v in known]), np.array([v.buys for v in known])
-            model = trained(rows, buys)
-            self.models[model.name] = model
+            if not self.trained.is_file():
+                return False  # the command that the alert runs is at it
+            self.models[RETRAINED_NAME] = read_trained(self.trained, RETRAINED_NAME, RETRAINED_VERSION)
         else:
             self._until = now + _LINGER_S
         return True

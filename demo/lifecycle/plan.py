@@ -15,9 +15,6 @@ from udfs.lifecycle.experiments.declaration import Experiment, read_experiment
 DEADLINE_MS = 2000
 PLAN_NAME, PLAN_VERSION = "plan", 1
 DRIFTING = "minutes"
-RETRAIN_ON = 1500
-"""Visits with their outcomes, since the drift, that the third model is trained on."""
-
 SERVED = {FIRST.name: FIRST.version, WORSE.name: WORSE.version, BETTER.name: BETTER.version}
 SERVED[RETRAINED_NAME] = RETRAINED_VERSION
 

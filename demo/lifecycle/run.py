@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import shlex
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +23,7 @@ from demo.lifecycle.visits import DATA_TYPE, FIELDS, SCORE, TARGET, Visits
 from demo.lifecycle.watch import LifeWatch
 from demo.running import DemoError, Refresh, display, ignore_signals
 from demo.workbench import Workbench
-from devservices.process import environment
+from devservices.process import Process, environment
 
 _TRAINING_ROWS = 20_000
 _SILENCE_S = 150
@@ -61,6 +63,8 @@ def lifecycle(options: argparse.Namespace, console: Console, work: Path) -> int:
         director = LifeDirector(options.rate, feed=feed, watch=watch, bench=bench, models=models, files=files)
         show = LifeShow(watch, director, started)
         bench.wait(120)
+        on_alert = _on_alert(work, watched, feed, director.trained)
+        cleanup.callback(on_alert.stop)
         with display(console, show) as refresh:
             _play(director, feed, jobs, show, refresh)
             show.note = "checking every result"
@@ -95,6 +99,16 @@ def _jobs(
              "--drift.tolerance", json.dumps({"ks": 0.1})],
         ),
     ]  # fmt: skip
+
+
+def _on_alert(work: Path, watched: Path, feed: VisitFeed, to: Path) -> Process:
+    """`millrace on-alert`, which runs the training command at the first alert about drift."""
+    (watched / "alerts").mkdir(exist_ok=True)
+    training = [sys.executable, "-m", "demo.lifecycle.train", feed.records / DATA_TYPE, feed.outcomes, to]
+    command: list[str | Path] = [sys.executable, "-m", "millrace.cli", "on-alert", "--kind", "drift"]
+    command += ["--from-folder", watched / "alerts", "--log", work / "alert-runs.jsonl", "--debounce", "0"]
+    command += ["--limit", "120", "--count", "1", "--run", shlex.join(map(str, training))]
+    return Process("millrace on-alert", command, work / "on-alert.log", {})
 
 
 def _training(files: Path, seed: int) -> Path:
