@@ -4,6 +4,16 @@ It stands on `udfs` and `schemas` only, and imports what is heavy when it is use
 `__all__` are the command's own and may change with every release.
 """
 
-__all__ = ["__version__", "aggregations", "codecs", "errors", "plans", "publishing", "results", "views"]
+__all__ = [
+    "__version__",
+    "aggregations",
+    "codecs",
+    "errors",
+    "experiments",
+    "plans",
+    "publishing",
+    "results",
+    "views",
+]
 
 __version__ = "0.3.0"

@@ -39,6 +39,15 @@ def test_declared_views_are_listed_with_their_types() -> None:
     ]
 
 
+def test_an_experiment_says_whom_it_would_treat() -> None:
+    assert run_example("declare_experiment.py") == [
+        "step 1: 1% of the customers, 111 of 10000",
+        "step 2: 5% of the customers, 488 of 10000",
+        "step 3: 25% of the customers, 2473 of 10000",
+        "step 4: 50% of the customers, 5038 of 10000",
+    ]
+
+
 def test_an_aggregation_of_ones_own_is_the_same_however_windows_are_cut() -> None:
     whole, cut, empty = run_example("custom_aggregation.py")
     assert float(whole) == float(cut) == pytest.approx(4.0)
@@ -105,7 +114,7 @@ def test_a_public_module_has_what_its_list_promises_and_says_what_it_is(name: st
 def test_programs_import_nothing_of_ours_but_what_is_public() -> None:
     known = {f"millrace.{name}" for name in PUBLIC}
     programs = sorted(EXAMPLES.glob("[a-z]*.py"))
-    assert len(programs) == 5
+    assert len(programs) == 6
     for program in programs:
         for node in ast.walk(ast.parse(program.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module:
