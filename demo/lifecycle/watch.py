@@ -57,11 +57,12 @@ class LifeWatch:
         self.evidence += [(read_message(EvidenceBatch, x), visible) for x, visible in judged.of("evidence")]
         for line, _ in judged.of("quality"):
             found = read_message(QualityRecord, line)
-            if found.window == ALL:
+            if found.window == ALL and found.at >= getattr(self.quality.get(found.key), "at", 0):
                 self.quality[found.key] = found
         for line, _ in judged.of("outcome-counts"):
             told = read_message(OutcomeCounts, line)
-            self.counts[told.key] = told
+            if told.at >= getattr(self.counts.get(told.key), "at", 0):
+                self.counts[told.key] = told
         for line, _ in self._lines[self.trial].of("experiments"):
             event = read_event(line)
             self.experiments[event.experiment].append(event)
@@ -101,7 +102,7 @@ class LifeWatch:
     def judged_by_model(self) -> int:
         """The same, as the sums of all models have it."""
         own = (q for q in self.quality.values() if not (q.candidate or q.experiment))
-        return round(sum(q.figures.get("predictions", 0) for q in own))
+        return round(sum(q.figures.get(name, 0) for q in own for name in ("predictions", "unscored")))
 
     def in_force_after_ms(self, experiment: str) -> float | None:
         """From when the evidence that decided could be read until the plan was in force at the router."""
