@@ -13,9 +13,15 @@ import millrace
 from millrace.check_consistency import check_consistency
 from millrace.check_model import check_model
 from millrace.experiment import experiment
+from millrace.explain import explain
 from millrace.features import features
 from millrace.history import history
 from millrace.models import models
+from millrace.models_alias import models_alias
+from millrace.models_at import models_at
+from millrace.models_compare import models_compare
+from millrace.models_history import models_history
+from millrace.models_list import models_list
 from millrace.on_alert import on_alert
 from millrace.plan import plan
 from millrace.profile import profile
@@ -90,14 +96,23 @@ def _before_any(
     """Publish models to a stream, see which ones serve and how well, and watch results."""
 
 
+of_models = typer.Typer(rich_markup_mode=None)
+of_models.callback(invoke_without_command=True)(models)
+of_models.command("list")(models_list)
+of_models.command("at")(models_at)
+of_models.command("history")(models_history)
+of_models.command("compare")(models_compare)
+of_models.command("alias")(models_alias)
+
 app.command("publish")(publish)
 app.command("withdraw")(withdraw)
 app.command("check-model")(check_model)
 app.command("score")(score)
+app.command("explain")(explain)
 app.command("profile")(profile)
 app.command("on-alert")(on_alert)
 app.command("plan")(plan)
-app.command("models")(models)
+app.add_typer(of_models, name="models")
 app.command("tail")(tail)
 app.command("quality")(quality)
 app.command("replay-policy")(replay_policy)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ from schemas.errors import SourceError
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer
+
+_SEEK_FROM = 5000
+"""Messages that are passed over rather than read, to come to the next one that is wanted."""
 
 quiet = logging.getLogger("millrace.kafka")
 quiet.addHandler(logging.NullHandler())  # what matters is raised, as one sentence
@@ -92,6 +96,62 @@ def to_end(
                 left.discard(message.partition())
             else:
                 raise SourceError(f"{topic} at {bootstrap} could not be read: {error.str()}")
+
+
+def read_at(
+    bootstrap: str,
+    topic: str,
+    wanted: Mapping[int, Collection[int]],
+    client: Mapping[str, str],
+    timeout_s: float,
+) -> Iterator[tuple[int, int, bytes]]:
+    """(partition, offset, value) of the messages at these offsets that are still there, in order.
+
+    `wanted`: partition -> offsets. Raises `SourceError` where there is no such topic or partition, or nothing
+    comes for `timeout_s`.
+    """
+    from confluent_kafka import TopicPartition  # noqa: PLC0415
+
+    with _consumer(bootstrap, topic, client, timeout_s, from_beginning=True) as (consumer, partitions):
+        for partition, offsets in sorted(wanted.items()):
+            if partition not in partitions:
+                raise SourceError(f"{topic} at {bootstrap} has no partition {partition}")
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout_s)
+            left = deque(sorted(o for o in set(offsets) if low <= o < high))
+            if left:
+                consumer.assign([TopicPartition(topic, partition, left[0])])
+            for at, value in _messages(consumer, f"{topic} at {bootstrap}", timeout_s) if left else ():
+                while left and left[0] < at:  # compacted away, or never committed
+                    left.popleft()
+                if left and left[0] == at:
+                    left.popleft()
+                    if value is not None:
+                        yield partition, at, value
+                if not left:
+                    break
+                if left[0] - at > _SEEK_FROM:
+                    consumer.seek(TopicPartition(topic, partition, left[0]))
+
+
+def _messages(consumer: Consumer, where: str, timeout_s: float) -> Iterator[tuple[int, bytes | None]]:
+    """(offset, value) of the one partition that is assigned, to its end."""
+    from confluent_kafka import KafkaError  # noqa: PLC0415
+
+    quiet_until = time.monotonic() + timeout_s
+    while True:
+        message = consumer.poll(0.2)
+        if message is None:
+            if time.monotonic() > quiet_until:
+                raise SourceError(f"{where} was not read to the end: no answer")
+            continue
+        quiet_until = time.monotonic() + timeout_s
+        error = message.error()
+        if error is None:
+            yield message.offset() or 0, message.value()
+        elif error.code() == KafkaError._PARTITION_EOF:
+            return
+        else:
+            raise SourceError(f"{where} could not be read: {error.str()}")
 
 
 def follow(

@@ -1,4 +1,4 @@
-"""`millrace models`: which model serves which data type, and how it does."""
+"""`millrace models`: which model serves which data type, and how it does; subcommands ask the registry."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def models(
+    ctx: typer.Context,
     *,
     from_folder: Annotated[
         Path | None,
@@ -30,11 +31,13 @@ def models(
     all_: Annotated[bool, typer.Option("--all", help="Also those that no longer serve.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON array.")] = False,
 ) -> None:
-    """Show the models that serve, from the job's statistics.
+    """Show the models that serve, from the job's statistics; subcommands ask the registry about all others.
 
     The rate is records a second since the version was switched on. p50 and p99 are of one call; over several
     subtasks the highest of theirs is shown, which the whole does not exceed.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     from millrace.values import parse_pairs  # noqa: PLC0415
 
     either(from_folder, bootstrap, "--from-folder")

@@ -16,6 +16,7 @@ from jobs.settings.features import BackfillSettings, FeatureSettings
 from jobs.settings.outcomes import OutcomesSettings
 from jobs.settings.serve import ServeSettings
 from jobs.settings.speculate import SpeculateSettings
+from jobs.settings.track import TrackSettings
 from jobs.settings.training import TrainingSettings
 from jobs.settings.watch import WatchSettings
 
@@ -94,6 +95,13 @@ _EXPERIMENT = """
 |---|---|---|---|
 """
 
+_TRACK = """
+## Keeping who served what: `jobs/track.py`
+
+| setting | type | default | meaning |
+|---|---|---|---|
+"""
+
 _MEANINGS = {
     "codec.kind": "json, debezium (change events; as JSON without a schema registry), protobuf or avro",
     "codec.max_bytes": "the longest record; a longer one is a dead letter",
@@ -139,6 +147,7 @@ def settings_table() -> str:
     parts += [_WATCH, *_rows(WatchSettings, "")]
     parts += [_OUTCOMES, *_rows(OutcomesSettings, "")]
     parts += [_EXPERIMENT, *_rows(ExperimentSettings, "")]
+    parts += [_TRACK, *_rows(TrackSettings, "")]
     return "".join(parts)
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from pyflink.java_gateway import get_gateway
 
-from jobs import experiment, serve, serve_partitioned, speculate, watch
+from jobs import experiment, serve, serve_partitioned, speculate, track, watch
 from jobs.settings.experiment import ExperimentSettings
 from jobs.settings.run import RunSettings, settings_of
 from jobs.settings.serve import ServeSettings
 from jobs.settings.speculate import SpeculateSettings
+from jobs.settings.track import TrackSettings
 from jobs.settings.watch import WatchSettings
 from operators.environment import FlinkSpec, make_environment
 
@@ -25,11 +26,13 @@ KINDS: dict[ModuleType, type[RunSettings]] = {
     serve: ServeSettings,
     serve_partitioned: ServeSettings,
     speculate: SpeculateSettings,
+    track: TrackSettings,
     watch: WatchSettings,
 }
 OWN = {
     experiment: {"read-models", "control"},
     speculate: {"read-models", "route", "execute-pmml", "collect"},
+    track: {"track-model-events", "track-model-stats", "track-models"},
     watch: {"count-records", "judge-results"},
 }
 MORE = {watch: ["--watch", '["records", "results"]']}
@@ -40,7 +43,9 @@ def settings(job: ModuleType, streams: str, folder: Path, *more: str) -> RunSett
     more = (*MORE.get(job, ()), *more)
     if streams == "folder":
         return settings_of(KINDS[job], ["--folder.root", str(folder), *more])
-    topics = ["--kafka.records", json.dumps({"a": "wine", "b": "tea"})] if job is not experiment else []
+    topics = (
+        ["--kafka.records", json.dumps({"a": "wine", "b": "tea"})] if job not in (experiment, track) else []
+    )
     return settings_of(KINDS[job], ["--kafka.bootstrap", "localhost:1", *topics, *more])
 
 

@@ -14,6 +14,7 @@ from jobs.settings.experiment import ExperimentSettings
 from jobs.settings.outcomes import OutcomesSettings
 from jobs.settings.serve import ServeSettings, settings_of
 from jobs.settings.speculate import SpeculateSettings
+from jobs.settings.track import TrackSettings
 from jobs.settings.watch import WatchSettings
 from millrace.cli import app
 from millrace.inputs_file import read_inputs
@@ -30,6 +31,7 @@ JOBS = {
     "jobs/experiment.py": ExperimentSettings,
     "jobs/watch.py": WatchSettings,
     "jobs/outcomes.py": OutcomesSettings,
+    "jobs/track.py": TrackSettings,
 }
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 

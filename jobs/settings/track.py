@@ -1,0 +1,65 @@
+"""The settings of `jobs/track.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from jobs.settings.run import RunSettings
+from jobs.settings.streams import Broker, Folder, Transactions
+from udfs.io.s3 import S3Options
+from udfs.lifecycle.repository.tracking import TrackSpec
+from udfs.models.model_store import StoreSpec
+from udfs.stores.registry import DEFAULT_URL
+
+
+class ToldKafka(Broker, Transactions):
+    """What jobs tell of models on Kafka topics, and the model stream."""
+
+    model_events: dict[str, str] = Field(
+        {"model-events": "serve"}, description="topic of model events -> the job that writes it"
+    )
+    model_stats: dict[str, str] = Field(
+        {"model-stats": "serve"}, description="topic of statistics -> the job that writes it"
+    )
+    models: str = Field("models", description="topic of model descriptors and plans")
+    dead_letters: str = Field("dead-letters", description="topic of messages that are none of these")
+
+
+class TrackSettings(RunSettings):
+    """Keep in the registry who served what, where and when. Give either kafka or folder."""
+
+    name: str = Field("millrace-track", description="the job's name")
+    kafka: ToldKafka | None = None
+    folder: Folder | None = Field(None, description="a scoring job's own")
+    job: str = Field(
+        "serve", description="of a folder: the name under which the registry keeps the job that writes there"
+    )
+    registry: str = Field(
+        DEFAULT_URL, repr=False, description="sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DB"
+    )
+    patience_seconds: float = Field(
+        60, ge=0, description="how long a registry that is away is asked before the job fails"
+    )
+    model_store: str = Field(
+        "",
+        description="folder or s3://BUCKET/PREFIX for models that travel in descriptors, by content; empty: "
+        "they are not kept",
+    )
+    s3: S3Options = S3Options()
+
+    @model_validator(mode="after")
+    def _one_kind_of_stream(self) -> Self:
+        if (self.kafka is None) == (self.folder is None):
+            raise ValueError("give either kafka (kafka.bootstrap) or folder (folder.root)")
+        return self
+
+    def tracking(self) -> TrackSpec:
+        """What the operators need."""
+        root = self.model_store
+        if root and not root.startswith(("file:", "s3:")):
+            root = Path(root).resolve().as_uri()
+        job = "" if self.folder is None else self.job
+        return TrackSpec(self.registry, StoreSpec(root, self.s3), job, self.patience_seconds)

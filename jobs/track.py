@@ -1,0 +1,74 @@
+"""Who served what, where and when, kept in the registry: `flink run -py jobs/track.py --kafka.bootstrap
+HOST:PORT ...`, or without a cluster `python jobs/track.py --folder.root DIR`. See docs/lifecycle.md."""
+
+from __future__ import annotations
+
+import sys
+
+from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
+
+from jobs.running import run
+from jobs.settings.track import ToldKafka, TrackSettings
+from jobs.wiring import add_sinks, connection, folder_reading
+from operators.kafka_check import check_topics
+from operators.lifecycle.track_models import TrackModels
+from operators.rows import DEAD_LETTERS, OUTPUTS
+from operators.side_outputs import side_output
+from operators.sources.folder import folder_records
+from operators.sources.gathering import DataTypes, micro_batches
+from operators.sources.kafka import Reading, kafka_records
+from udfs.io.gathering import Gathering
+from udfs.lifecycle.repository.tracking import Told
+from udfs.stores.registry.models import ModelRegistry
+
+
+def build(env: StreamExecutionEnvironment, settings: TrackSettings) -> None:
+    """Each kind of message to the registry, by an operator of its own."""
+    tracked = [_tracked(env, settings, kind) for kind in Told]
+    kafka = settings.kafka
+    delivery = None if kafka is None else kafka.delivery(settings.name)
+    root = settings.folder.root if settings.folder is not None else None
+    add_sinks({"dead_letters": side_output(tracked, DEAD_LETTERS)}, kafka, delivery, root)
+
+
+def check(settings: TrackSettings) -> None:
+    """Raises the error of whatever is not there, before Flink starts."""
+    ModelRegistry(settings.registry).make()
+    kafka = settings.kafka
+    if kafka is not None and kafka.check:
+        topics = {topic: f"kafka.{kind.name.lower()}" for kind in Told for topic in _jobs(kafka, kind)}
+        check_topics(connection(kafka), topics | {kafka.dead_letters: "kafka.dead_letters"})
+
+
+def _tracked(env: StreamExecutionEnvironment, settings: TrackSettings, kind: Told) -> DataStream:
+    tracked = _messages(env, settings, kind).process(TrackModels(settings.tracking(), kind), OUTPUTS)
+    tracked = tracked.set_parallelism(1).name(f"track {kind}").uid(f"track-{kind}")
+    return tracked.set_buffer_timeout(0).disable_chaining()
+
+
+def _messages(env: StreamExecutionEnvironment, settings: TrackSettings, kind: Told) -> KeyedStream:
+    """Read by one instance, under the name of the job that wrote them."""
+    if settings.kafka is not None:
+        kafka = settings.kafka
+        jobs = _jobs(kafka, kind)
+        reading = Reading(kafka.group, kafka.start, settings.bounded)
+        records = kafka_records(env, connection(kafka), list(jobs), reading, name=kind, parallelism=1)
+    else:
+        assert settings.folder is not None
+        jobs, whole = {}, kind is Told.PUBLISHED
+        place = folder_reading(settings.folder, kind, settings.bounded)
+        records = folder_records(env, place, kind, whole_files=whole, parallelism=1)
+    return micro_batches(records, DataTypes(jobs), Gathering(max_records=256), kind, None)
+
+
+def _jobs(kafka: ToldKafka, kind: Told) -> dict[str, str]:
+    """Topic -> job; the model stream is of none."""
+    return {
+        Told.EVENTS: kafka.model_events,
+        Told.STATISTICS: kafka.model_stats,
+        Told.PUBLISHED: {kafka.models: "models"},
+    }[kind]
+
+
+if __name__ == "__main__":
+    sys.exit(run(build, TrackSettings, sys.argv[1:], check))

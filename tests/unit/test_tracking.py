@@ -1,0 +1,112 @@
+"""Messages about models into the registry: what is none is a dead letter, and repeats change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from schemas.errors import StoreError
+from schemas.micro_batch import MicroBatch
+from schemas.results.records import CandidateStats, EventKind, encode
+from tests.registered import digest, event, stats
+from udfs.lifecycle.repository.tracking import Told, Tracker, TrackSpec
+from udfs.models.descriptor import DECIDE, build
+from udfs.models.digest import digest_of
+from udfs.models.model_store import StoreSpec
+from udfs.stores.registry.models import ModelRegistry
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> TrackSpec:
+    return TrackSpec(f"sqlite:///{tmp_path}/r.db", StoreSpec((tmp_path / "store").as_uri()), "", 1.0)
+
+
+def batch(*payloads: bytes, job: str = "serve", **more: Any) -> MicroBatch:
+    count = range(len(payloads))
+    return MicroBatch(
+        job, "model-events", payloads, [0 for _ in count], [*count], [None for _ in count], **more
+    )
+
+
+def everything(registry: ModelRegistry) -> Sequence[object]:
+    return registry.models(), registry.plans(), registry.events(), registry.statistics()
+
+
+def test_streams_are_kept_and_a_replay_changes_nothing(spec: TrackSpec) -> None:
+    descriptor = build(data_type="wine", name="forest", model_type="PMML", data=b"x", version=3, created_ms=5)
+    plan = build(data_type="wine", operation=DECIDE, plan="{}", version=1, created_ms=6)
+    candidate = CandidateStats("wine", "forest", 3, digest("forest 3"), 0, 100, 250, asked=5)
+    streams = {
+        Told.PUBLISHED: batch(descriptor, plan, job="models"),
+        Told.EVENTS: batch(encode(event(EventKind.SERVED, 100)), encode(event(EventKind.SERVED, 200, 4))),
+        Told.STATISTICS: batch(encode(stats(100, 150)), encode(candidate), encode(stats(100, 170))),
+    }
+    for kind, sent in streams.items():
+        assert spec.tracker(kind).take(sent) == []
+    registry = ModelRegistry(spec.registry)
+    before = everything(registry)
+    for kind, sent in [*streams.items(), *reversed(streams.items())]:
+        assert spec.tracker(kind).take(sent) == []
+    assert everything(registry) == before
+    models = {(m.version, m.model_type, m.digest) for m in registry.models()}
+    assert models == {
+        (3, "PMML", digest_of(b"x").sha256),
+        (3, "", digest("forest 3")),  # served with other content than was published
+        (4, "", digest("forest 4")),
+    }
+    (content,) = registry.contents(digest_of(b"x").sha256)
+    assert content.size == 1 and content.location.startswith("file:")
+    assert [p.name for p in registry.plans()] == ["plan"]
+    assert {(job, s.at) for job, s in registry.statistics()} == {("serve", 170), ("serve", 250)}
+
+
+def test_what_is_no_message_of_its_kind_is_a_dead_letter(spec: TrackSpec) -> None:
+    good = event(EventKind.SERVED, 100)
+    text = orjson.loads(encode(good))
+    bad = [
+        b"", b"[]", b"{}", b"\xff", encode(stats(1, 2)),
+        orjson.dumps({**text, "at": "noon"}), orjson.dumps({**text, "kind": "none"}),
+        orjson.dumps({**text, "version": 2**63}), orjson.dumps({**text, "name": "n" * 501}),
+        orjson.dumps({**text, "name": "a\0"}),
+    ]  # fmt: skip
+    dead = spec.tracker(Told.EVENTS).take(batch(*bad, encode(good)))
+    assert [letter.offset for letter in dead] == [*range(len(bad))]
+    assert all(letter.code == "unparsable" and letter.reason for letter in dead)
+    assert [e for _, e in ModelRegistry(spec.registry).events()] == [good]
+    for kind in (Told.STATISTICS, Told.PUBLISHED):
+        assert len(spec.tracker(kind).take(batch(b"\xff", b"{}"))) == 2
+    gone = spec.tracker(Told.EVENTS).take(batch(b"\xff", null_payloads=frozenset({0})))
+    assert gone == []
+
+
+def test_fields_that_a_newer_release_added_are_passed_over(spec: TrackSpec) -> None:
+    more = orjson.dumps({**orjson.loads(encode(event(EventKind.SERVED, 100))), "later": 1})
+    assert spec.tracker(Told.EVENTS).take(batch(more)) == []
+    assert len(ModelRegistry(spec.registry).events()) == 1
+
+
+def test_a_registry_that_is_away_for_a_moment_is_waited_for(
+    spec: TrackSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker, add, asked = spec.tracker(Told.EVENTS), ModelRegistry.add_events, []
+
+    def away(self: ModelRegistry, *arguments: Any) -> int:
+        asked.append(arguments)
+        if len(asked) < 3:
+            raise StoreError("the registry cannot be used")
+        return add(self, *arguments)
+
+    monkeypatch.setattr(ModelRegistry, "add_events", away)
+    assert tracker.take(batch(encode(event(EventKind.SERVED, 100)))) == []
+    assert len(asked) == 3 and len(ModelRegistry(spec.registry).events()) == 1
+
+
+def test_one_that_stays_away_fails_the_job(tmp_path: Path) -> None:
+    (tmp_path / "r.db").mkdir()
+    spec = TrackSpec(f"sqlite:///{tmp_path}/r.db", StoreSpec(), "", 0.0)
+    with pytest.raises(StoreError, match="cannot be used"):
+        Tracker(spec, Told.EVENTS).take(batch(encode(event(EventKind.SERVED, 100))))
