@@ -4,6 +4,7 @@ without a cluster `python jobs/assemble.py --folder.root DIR`. See docs/features
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 from pyflink.datastream import KeyedStream, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
@@ -22,7 +23,9 @@ from operators.sinks.redis_sink import add_redis_sink
 from operators.sources.folder import folder_records
 from operators.sources.gathering import DataTypes, micro_batches
 from operators.sources.kafka import Reading, kafka_records
+from schemas.errors import SettingsError
 from udfs.enrichment.assembly_spec import AssemblySpec
+from udfs.enrichment.http_creator import may_ask
 from udfs.stores.online.base import StoredView
 from udfs.stores.registry.sql import SqlRegistry
 
@@ -30,7 +33,7 @@ from udfs.stores.registry.sql import SqlRegistry
 def build(env: StreamExecutionEnvironment, settings: AssembleSettings) -> None:
     """Requests where they are read; what was created on demand goes to the stores."""
     views, made = _views(settings)
-    spec = AssemblySpec(settings.registry, settings.redis, views, tuple(made))
+    spec = AssemblySpec(settings.registry, settings.redis, views, tuple(made), settings.on_demand_hosts)
     assembled = _requests(env, settings).process(AssembleRequests(spec), OUTPUTS)
     assembled.name("assemble").uid("assemble").set_buffer_timeout(0).disable_chaining()
     if made:
@@ -53,6 +56,7 @@ def build(env: StreamExecutionEnvironment, settings: AssembleSettings) -> None:
 def check(settings: AssembleSettings) -> None:
     """Raises the error of whatever is not there, before Flink starts."""
     _, made = _views(settings)
+    _check_hosts(settings, made)
     kafka = settings.kafka
     if kafka is not None and kafka.check:
         names = ("requests", "assembled", "expired", "dead_letters")
@@ -66,6 +70,17 @@ def _views(settings: AssembleSettings) -> tuple[dict[str, StoredView], dict[str,
     registry = SqlRegistry(settings.registry)
     views = {view.id: registry.stored(view.id) for view in registry.declarations().views}
     return views, {name: view for name, view in views.items() if registry.on_demand(name)}
+
+
+def _check_hosts(settings: AssembleSettings, made: Iterable[str]) -> None:
+    """Raises `SettingsError`: who can write the registry could else make the job ask anything anywhere."""
+    registry = SqlRegistry(settings.registry)
+    for view in made:
+        creator = registry.on_demand(view)
+        if creator is not None and not may_ask(creator.url, settings.on_demand_hosts):
+            raise SettingsError(
+                f"{view} is made on demand by a service that on_demand_hosts does not name; add its host"
+            )
 
 
 def _requests(env: StreamExecutionEnvironment, settings: AssembleSettings) -> KeyedStream:

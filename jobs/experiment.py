@@ -27,7 +27,9 @@ def build(env: StreamExecutionEnvironment, settings: ExperimentSettings) -> None
     groups, kafka, folder = key_groups(env), settings.kafka, settings.folder
     models = published_models(env, settings, StoreSpec())
     evidence = _evidence(env, settings, groups)
-    operator = ControlExperiments(int(settings.stats_seconds * 1000), settings.registry)
+    operator = ControlExperiments(
+        int(settings.stats_seconds * 1000), settings.registry, settings.signing.signs()
+    )
     plans = evidence.connect(models.by_instance(groups, "control", 1)).process(operator, OUTPUTS)
     plans = plans.set_parallelism(1).uid("control").name("control").set_buffer_timeout(0).disable_chaining()
     delivery = None if kafka is None else kafka.delivery(settings.name)

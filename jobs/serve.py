@@ -14,8 +14,9 @@ from jobs.wiring import add_outputs, check_streams, model_stream, record_stream,
 
 def build(env: StreamExecutionEnvironment, settings: ServeSettings) -> None:
     """Records and models meet by data type; each type has one home."""
-    records, models = record_stream(env, settings, None), model_stream(env, settings).by_data_type()
-    add_outputs(scored_stream(env, settings, records, models, None), settings)
+    records, models = record_stream(env, settings, None), model_stream(env, settings)
+    scored = scored_stream(env, settings, records, models.by_data_type(), None)
+    add_outputs(scored, settings, [models.descriptors])
 
 
 if __name__ == "__main__":

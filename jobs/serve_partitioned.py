@@ -17,8 +17,9 @@ def build(env: StreamExecutionEnvironment, settings: ServeSettings) -> None:
     """Every instance has every model, and scores what it reads: a hot type is spread out."""
     groups = key_groups(env)
     records = record_stream(env, settings, groups)
-    models = model_stream(env, settings).by_instance(groups, "score")
-    add_outputs(scored_stream(env, settings, records, models, groups), settings)
+    models = model_stream(env, settings)
+    scored = scored_stream(env, settings, records, models.by_instance(groups, "score"), groups)
+    add_outputs(scored, settings, [models.descriptors])
 
 
 if __name__ == "__main__":

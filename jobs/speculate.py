@@ -37,7 +37,7 @@ def build(env: StreamExecutionEnvironment, settings: SpeculateSettings) -> None:
     expectations = keyed_by_first(side_output(routed, EXPECTATIONS), EXPECTATION)
     decided = expectations.connect(answers).process(Collector(settings.collector()), OUTPUTS)
     _alone(decided, "collect", "default").name("collect")
-    add_outputs(decided, settings, [routed, *executors])
+    add_outputs(decided, settings, [routed, *executors, models.descriptors])
 
 
 def _executor(

@@ -14,7 +14,7 @@ from jobs.settings.streams import Broker, Folder, Kafka
 from operators.environment import checkpoint_folder
 from operators.kafka import KafkaConnection
 from operators.kafka_check import check_topics, forgets, keep
-from operators.key_groups import KeyGroups
+from operators.key_groups import KeyGroups, key_groups
 from operators.rows import DEAD_LETTERS, MODEL_EVENTS, MODEL_STATS, OUTPUTS
 from operators.serving.scorer import Scorer
 from operators.side_outputs import side_output
@@ -78,8 +78,9 @@ def published_models(
         assert folder is not None
         place = folder_reading(folder, "models", settings.bounded)
         records = folder_records(env, place, "models", whole_files=True, parallelism=1)
-    batches = micro_batches(records, DataTypes({}), Gathering(max_records=64), "models", None)
-    return PublishedModels.of(batches, store)
+    # under one key, whatever file or topic they are from: counters of signatures are kept under it
+    batches = micro_batches(records, DataTypes({}), Gathering(max_records=64), "models", key_groups(env))
+    return PublishedModels.of(batches, store, settings.signing.spec(settings.name))
 
 
 def model_store(env: StreamExecutionEnvironment, settings: JobSettings) -> StoreSpec:

@@ -16,6 +16,7 @@ from millrace.experiment import experiment
 from millrace.explain import explain
 from millrace.features import features
 from millrace.history import history
+from millrace.keygen import keygen
 from millrace.models import models
 from millrace.models_alias import models_alias
 from millrace.models_at import models_at
@@ -32,6 +33,7 @@ from millrace.replay_policy import replay_policy
 from millrace.score import score
 from millrace.serve_requests import serve_requests
 from millrace.tail import tail
+from millrace.verify import verify
 from millrace.withdraw import withdraw
 from schemas.errors import MillraceError, ModelError, PlanError
 from schemas.extras import what_to_install
@@ -106,6 +108,8 @@ of_models.command("alias")(models_alias)
 
 app.command("publish")(publish)
 app.command("withdraw")(withdraw)
+app.command("keygen")(keygen)
+app.command("verify")(verify)
 app.command("check-model")(check_model)
 app.command("score")(score)
 app.command("explain")(explain)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from millrace.options import Bootstrap, Client, ModelsTopic, Timeout, ToFolder, either
+from millrace.signing import Audience, Sign, ValidDays, signer
 
 if TYPE_CHECKING:
     from schemas.lifecycle.experiments import ExperimentEvent
     from schemas.plans.plan import Plan
     from udfs.lifecycle.experiments.declaration import Experiment
     from udfs.lifecycle.experiments.orders import Order
+    from udfs.models.signing.signer import DescriptorSigner
 
 experiment = typer.Typer(
     help="Start experiments between models, see how they stand, and end them. jobs/experiment.py acts on it.",
@@ -51,6 +53,9 @@ def start(
     topic: ModelsTopic = "models",
     client: Client = None,
     timeout: Timeout = 30.0,
+    sign: Sign = None,
+    audience: Audience = None,
+    valid_days: ValidDays = 90.0,
 ) -> None:
     """Check an experiment here and send it. Its first step is in force once the controller has read it.
 
@@ -64,8 +69,9 @@ def start(
     if dry_run:
         _show_steps(declared, results)
         return
-    order = Order("start", declared)
-    where = _send(order, declared.name, declared.data_type, (to_folder, bootstrap, topic, client, timeout))
+    order, signs = Order("start", declared), signer(sign, audience, valid_days)
+    stream = (to_folder, bootstrap, topic, client, timeout)
+    where = _send(order, declared.name, declared.data_type, stream, signs)
     typer.echo(f"Sent: {declared.name} for {declared.data_type}: {where}")
 
 
@@ -81,10 +87,13 @@ def stop(
     topic: ModelsTopic = "models",
     client: Client = None,
     timeout: Timeout = 30.0,
+    sign: Sign = None,
+    audience: Audience = None,
+    valid_days: ValidDays = 90.0,
 ) -> None:
     """End an experiment without a judgement: the control's plan is in force."""
-    stream = (to_folder, bootstrap, topic, client, timeout)
-    _end("stop", name, data_type, reason, dry_run=dry_run, stream=stream)
+    stream, signs = (to_folder, bootstrap, topic, client, timeout), signer(sign, audience, valid_days)
+    _end("stop", name, data_type, reason, dry_run=dry_run, stream=stream, signs=signs)
 
 
 @experiment.command("promote")
@@ -99,10 +108,13 @@ def promote(
     topic: ModelsTopic = "models",
     client: Client = None,
     timeout: Timeout = 30.0,
+    sign: Sign = None,
+    audience: Audience = None,
+    valid_days: ValidDays = 90.0,
 ) -> None:
     """End an experiment by putting the treatment's plan in force, whatever the evidence says."""
-    stream = (to_folder, bootstrap, topic, client, timeout)
-    _end("promote", name, data_type, reason, dry_run=dry_run, stream=stream)
+    stream, signs = (to_folder, bootstrap, topic, client, timeout), signer(sign, audience, valid_days)
+    _end("promote", name, data_type, reason, dry_run=dry_run, stream=stream, signs=signs)
 
 
 @experiment.command("rollback")
@@ -117,10 +129,13 @@ def rollback(
     topic: ModelsTopic = "models",
     client: Client = None,
     timeout: Timeout = 30.0,
+    sign: Sign = None,
+    audience: Audience = None,
+    valid_days: ValidDays = 90.0,
 ) -> None:
     """End an experiment by putting the control's plan in force, whatever the evidence says."""
-    stream = (to_folder, bootstrap, topic, client, timeout)
-    _end("rollback", name, data_type, reason, dry_run=dry_run, stream=stream)
+    stream, signs = (to_folder, bootstrap, topic, client, timeout), signer(sign, audience, valid_days)
+    _end("rollback", name, data_type, reason, dry_run=dry_run, stream=stream, signs=signs)
 
 
 @experiment.command("status")
@@ -171,19 +186,20 @@ def _end(
     *,
     dry_run: bool,
     stream: Stream,
+    signs: DescriptorSigner | None,
 ) -> None:
     from udfs.lifecycle.experiments.controlling import ENDS, plan_after  # noqa: PLC0415
     from udfs.lifecycle.experiments.orders import Order  # noqa: PLC0415
 
     if not dry_run:
-        where = _send(Order(action, None, reason), name, data_type, stream)
+        where = _send(Order(action, None, reason), name, data_type, stream, signs)
         typer.echo(f"Sent: {action} {name} for {data_type}: {where}")
         return
     declared = _declared(name, data_type, stream)
     _show_plan(f"{action} {name} would put in force for {data_type}", plan_after(declared, ENDS[action]))
 
 
-def _send(order: Order, name: str, data_type: str, to: Stream) -> str:
+def _send(order: Order, name: str, data_type: str, to: Stream, signs: DescriptorSigner | None) -> str:
     from millrace.announce import ModelStream  # noqa: PLC0415
     from millrace.values import parse_pairs  # noqa: PLC0415
     from udfs.lifecycle.experiments.orders import write_order  # noqa: PLC0415
@@ -201,6 +217,7 @@ def _send(order: Order, name: str, data_type: str, to: Stream) -> str:
         operation=EXPERIMENT,
         experiment=write_order(order),
     )
+    descriptor = descriptor if signs is None else signs.sign(descriptor)
     return stream.send(data_type, name, version, created_ms, descriptor)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from millrace.options import Bootstrap, Client, ModelsTopic, Timeout, ToFolder, either
+from millrace.signing import Audience, Sign, ValidDays, signer
 
 
 def plan(
@@ -29,12 +30,16 @@ def plan(
     topic: ModelsTopic = "models",
     client: Client = None,
     timeout: Timeout = 30.0,
+    sign: Sign = None,
+    audience: Audience = None,
+    valid_days: ValidDays = 90.0,
 ) -> None:
     """Check a plan of speculative execution here, and announce it; the job follows it from the next block on.
 
     It is in force until a newer one comes or it is withdrawn by its name.
     """
     either(to_folder, bootstrap, "--to-folder")
+    signs = signer(sign, audience, valid_days)
     from millrace.announce import ModelStream  # noqa: PLC0415
     from millrace.values import parse_pairs  # noqa: PLC0415
     from schemas.plans.plan import ByRule, read_plan, write_plan  # noqa: PLC0415
@@ -58,5 +63,6 @@ def plan(
         plan=write_plan(checked).decode(),
         force=force,
     )
+    descriptor = descriptor if signs is None else signs.sign(descriptor)
     where = stream.send(data_type.strip(), name, version or next_version, created_ms, descriptor)
     typer.echo(f"Published: plan {name} version {version or next_version} for {data_type}: {where}")

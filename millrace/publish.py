@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,6 +30,7 @@ from millrace.options import (
     TrainingOperators,
     either,
 )
+from millrace.signing import Audience, Sign, ValidDays, signer
 
 Upload = Annotated[
     str,
@@ -114,6 +116,12 @@ def publish(
         int,
         typer.Option("--inline-limit", min=0, help="Bytes up to which a model travels in its descriptor."),
     ] = INLINE_LIMIT,
+    sign: Sign = None,
+    audience: Audience = None,
+    valid_days: ValidDays = 90.0,
+    save_signature: Annotated[
+        Path | None, typer.Option("--save-signature", help="With --sign: put the bundle into this file too.")
+    ] = None,
     s3_endpoint: Annotated[str, typer.Option("--s3-endpoint", envvar="MILLRACE_S3_ENDPOINT")] = "",
     s3_region: Annotated[str, typer.Option("--s3-region", envvar="MILLRACE_S3_REGION")] = "",
     s3_path_style: Annotated[bool, typer.Option("--s3-path-style", envvar="MILLRACE_S3_PATH_STYLE")] = False,
@@ -132,6 +140,7 @@ def publish(
     )
 
     either(to_folder, bootstrap, "--to-folder")
+    signs = signer(sign, audience, valid_days)
     metrics, settings = parse_metrics(metric), parse_pairs(client, "--client")
     fields, given, wanted = parse_fields(field), parse_inputs(inputs), parse_outputs(outputs)
     said = read_inputs(inputs_file)
@@ -168,9 +177,14 @@ def publish(
         training_operators=training_operators,
         upload=upload,
         inline_limit=inline_limit,
+        signer=signs,
         s3=S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style),
     )
     print_checked(published.checked, published.version)
+    if save_signature is not None and signs is not None:
+        from schemas.model_pb2 import ModelDescriptor  # noqa: PLC0415
+
+        save_signature.write_bytes(ModelDescriptor.FromString(published.descriptor).bundle)
     for location in published.uploaded:
         typer.echo(f"Content: {location} (a root of it must be among the job's allowed roots)")
     typer.echo(f"Published: {published.place}")

@@ -21,6 +21,7 @@ from udfs.models.runtimes.base import PartialInput
 
 if TYPE_CHECKING:
     from millrace.checking import Checked
+    from udfs.models.signing.signer import DescriptorSigner
 
 __all__ = ["INLINE_LIMIT", "ModelStream", "PartialInput", "Published", "S3Options", "publish_model"]
 
@@ -28,7 +29,7 @@ __all__ = ["INLINE_LIMIT", "ModelStream", "PartialInput", "Published", "S3Option
 @dataclass(frozen=True, slots=True)
 class Published:
     """What was published: how the check went, the version, where the descriptor is, what was uploaded, and
-    the descriptor."""
+    the descriptor, with its signature where it was signed."""
 
     checked: Checked
     version: int
@@ -59,6 +60,7 @@ def publish_model(
     training_operators: bool = False,
     inline_limit: int = INLINE_LIMIT,
     s3: S3Options | None = None,
+    signer: DescriptorSigner | None = None,
 ) -> Published:
     """Check the model at `path` by loading and trying it, then hand its descriptor to `stream`.
 
@@ -69,6 +71,7 @@ def publish_model(
     with, here and in jobs, in the place of made-up ones. `readings`: how fields that `inputs` name are read.
     `training_operators`: the job takes TensorFlow's operators of training. `batch_dependent`: answers are
     meant to depend on the records beside them. `force`: serve it although an equal or newer version was seen.
+    `signer`: signs the descriptor (`millrace.signing.signer` makes one of a key).
 
     Raises the `ModelError` of the step that fails, `SettingsError` for what does not fit together, and
     `SourceError` where the stream does not take the descriptor.
@@ -122,5 +125,7 @@ def publish_model(
             readings=readings,
             batch_dependent=batch_dependent,
         )
+        if signer is not None:
+            descriptor = signer.sign(descriptor)
         where = stream.send(model.data_type, model.name, version, created_ms, descriptor)
     return Published(checked, version, where, placed.uploaded, descriptor)

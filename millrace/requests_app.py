@@ -11,10 +11,11 @@ from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from millrace.requests_guard import RequestGuard
 from schemas.errors import SourceError
 from udfs.enrichment.submission import read_submission
 from udfs.enrichment.wire import write_request
@@ -80,17 +81,17 @@ class Sender:
             self._producer.poll(0.1)
 
 
-def make_app(sender: Sender) -> Starlette:
-    """202 with the request's id; 400 and 413 with the reason; 503 where Kafka did not take it in time."""
+def make_app(sender: Sender, guard: RequestGuard | None = None) -> Starlette:
+    """202 with the request's id; 400 and 413 with the reason; 503 where Kafka did not take it in time; 401,
+    408, 415, 421 and 429 by the `guard`."""
+    guard = guard or RequestGuard()
 
     async def predict(request: Request) -> Response:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MOST_BYTES:
-                return JSONResponse({"error": f"a request has at most {MOST_BYTES} bytes"}, 413)
+        body = guard.refusal(request) or await _body(request, guard.limits.body_seconds)
+        if isinstance(body, Response):
+            return body
         try:
-            asked = read_submission(bytes(body))
+            asked = read_submission(body)
         except ValueError as e:
             return JSONResponse({"error": str(e)}, 400)
         why = await sender.send(asked.id.encode(), write_request(asked))
@@ -108,3 +109,19 @@ def make_app(sender: Sender) -> Starlette:
 
     routes = [Route("/predict", predict, methods=["POST"]), Route("/health", health)]
     return Starlette(routes=routes, lifespan=lifespan)
+
+
+async def _body(request: Request, seconds: float) -> bytes | Response:
+    """What came, or the answer to what did not come whole."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MOST_BYTES:
+                    return JSONResponse({"error": f"a request has at most {MOST_BYTES} bytes"}, 413)
+    except TimeoutError:
+        return JSONResponse({"error": "the request did not come to its end"}, 408, {"connection": "close"})
+    except ClientDisconnect:
+        return Response(status_code=400)  # nobody hears it
+    return bytes(body)

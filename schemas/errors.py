@@ -92,6 +92,12 @@ class StaleVersionError(ModelError):
     step = "version"
 
 
+class VersionJumpError(ModelError):
+    """A version so far above the newest that it would shut out whatever is published after it."""
+
+    step = "version"
+
+
 class LocationError(ModelError):
     """The location is outside the allowed roots or its scheme is not allowed."""
 

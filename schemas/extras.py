@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 EXTRAS: Mapping[str, str] = {
+    "cryptography": "signing",
     "datasketches": "features",
     "duckdb": "features",
     "fastavro": "avro",

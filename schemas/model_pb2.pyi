@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ModelDescriptor(_message.Message):
-    __slots__ = ("name", "description", "dataType", "modeltype", "data", "location", "version", "created_ms", "sha256", "size", "inputs", "outputs", "metrics", "operation", "signature", "force", "plan", "graph", "smoke_rows", "record_fields", "experiment", "batch_dependent")
+    __slots__ = ("name", "description", "dataType", "modeltype", "data", "location", "version", "created_ms", "sha256", "size", "inputs", "outputs", "metrics", "operation", "signature", "force", "plan", "graph", "smoke_rows", "record_fields", "experiment", "batch_dependent", "bundle", "signer")
     class ModelType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         TENSORFLOW: _ClassVar[ModelDescriptor.ModelType]
@@ -59,6 +59,8 @@ class ModelDescriptor(_message.Message):
     RECORD_FIELDS_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     BATCH_DEPENDENT_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    SIGNER_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     dataType: str
@@ -81,7 +83,9 @@ class ModelDescriptor(_message.Message):
     record_fields: _containers.RepeatedCompositeFieldContainer[RecordField]
     experiment: str
     batch_dependent: bool
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., dataType: _Optional[str] = ..., modeltype: _Optional[_Union[ModelDescriptor.ModelType, str]] = ..., data: _Optional[bytes] = ..., location: _Optional[str] = ..., version: _Optional[int] = ..., created_ms: _Optional[int] = ..., sha256: _Optional[str] = ..., size: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[ModelInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[ModelOutput, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., operation: _Optional[_Union[ModelDescriptor.Operation, str]] = ..., signature: _Optional[str] = ..., force: bool = ..., plan: _Optional[str] = ..., graph: _Optional[_Union[ModelGraph, _Mapping]] = ..., smoke_rows: _Optional[_Iterable[bytes]] = ..., record_fields: _Optional[_Iterable[_Union[RecordField, _Mapping]]] = ..., experiment: _Optional[str] = ..., batch_dependent: bool = ...) -> None: ...
+    bundle: bytes
+    signer: str
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., dataType: _Optional[str] = ..., modeltype: _Optional[_Union[ModelDescriptor.ModelType, str]] = ..., data: _Optional[bytes] = ..., location: _Optional[str] = ..., version: _Optional[int] = ..., created_ms: _Optional[int] = ..., sha256: _Optional[str] = ..., size: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[ModelInput, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[ModelOutput, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., operation: _Optional[_Union[ModelDescriptor.Operation, str]] = ..., signature: _Optional[str] = ..., force: bool = ..., plan: _Optional[str] = ..., graph: _Optional[_Union[ModelGraph, _Mapping]] = ..., smoke_rows: _Optional[_Iterable[bytes]] = ..., record_fields: _Optional[_Iterable[_Union[RecordField, _Mapping]]] = ..., experiment: _Optional[str] = ..., batch_dependent: bool = ..., bundle: _Optional[bytes] = ..., signer: _Optional[str] = ...) -> None: ...
 
 class ModelGraph(_message.Message):
     __slots__ = ("nodes", "fields")
@@ -202,18 +206,20 @@ class ModelOutput(_message.Message):
 class ModelLog(_message.Message):
     __slots__ = ("served", "pending", "newest", "former", "quarantined")
     class Entry(_message.Message):
-        __slots__ = ("name", "version", "sha256", "descriptor", "attempts")
+        __slots__ = ("name", "version", "sha256", "descriptor", "attempts", "signer")
         NAME_FIELD_NUMBER: _ClassVar[int]
         VERSION_FIELD_NUMBER: _ClassVar[int]
         SHA256_FIELD_NUMBER: _ClassVar[int]
         DESCRIPTOR_FIELD_NUMBER: _ClassVar[int]
         ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+        SIGNER_FIELD_NUMBER: _ClassVar[int]
         name: str
         version: int
         sha256: str
         descriptor: bytes
         attempts: int
-        def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., sha256: _Optional[str] = ..., descriptor: _Optional[bytes] = ..., attempts: _Optional[int] = ...) -> None: ...
+        signer: str
+        def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., sha256: _Optional[str] = ..., descriptor: _Optional[bytes] = ..., attempts: _Optional[int] = ..., signer: _Optional[str] = ...) -> None: ...
     class Quarantined(_message.Message):
         __slots__ = ("name", "version", "sha256", "reason", "since")
         NAME_FIELD_NUMBER: _ClassVar[int]

@@ -40,6 +40,9 @@ class AssembleSettings(RunSettings):
     )
     redis: RedisOptions = Field(RedisOptions(), description="the online store")
     history: History | None = Field(None, description="where created rows are kept too; empty: nowhere")
+    on_demand_hosts: tuple[str, ...] = Field(
+        (), description="services that may be asked for what is missing, HOST or HOST:PORT; *: any"
+    )
     s3: S3Options = S3Options()
     batch: Batching = Field(Batching.model_validate({}), description="when a micro-batch is closed")
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from jobs.settings.gathering import Batching
 from jobs.settings.run import RunSettings
+from jobs.settings.signing import SigningOwn
 from jobs.settings.streams import Broker, Folder, Transactions
 
 
@@ -39,6 +40,7 @@ class ExperimentSettings(RunSettings):
     registry: str = Field(
         "", repr=False, description="URL of the registry, whose alias follows a promotion; empty: none"
     )
+    signing: SigningOwn = SigningOwn.model_validate({})
     stats_seconds: float = Field(5, gt=0, description="how often progress goes out")
 
     @model_validator(mode="after")

@@ -33,6 +33,9 @@ class ModelLimits(BaseModel):
     candidates: int = Field(32, ge=1, description="speculation: names with a model, a data type")
     pending: int = Field(16, ge=1, description="publications that wait to be loaded, a data type")
     pending_mb: int = Field(64, ge=1, description="and their size together")
+    version_jump: int | None = Field(
+        None, ge=1, description="by how much a version may be above the newest of its name; empty: by any"
+    )
     new_types: bool | None = Field(
         None,
         description="take models for data types that no setting names; empty: where headers or folders do",
@@ -49,6 +52,7 @@ class ModelLimits(BaseModel):
             attempts=self.attempts,
             unresponsive=self.unresponsive,
             call_seconds=self.call_seconds,
+            version_jump=self.version_jump,
         )
 
     def where(self) -> Isolation:

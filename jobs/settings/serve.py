@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from jobs.settings.gathering import Batching
 from jobs.settings.models import ModelLimits
 from jobs.settings.run import RunSettings, S, settings_of
+from jobs.settings.signing import Signing
 from jobs.settings.streams import DataType, Folder, Kafka
 from schemas.codecs.factory import CodecSpec
 from udfs.io.gathering import Gathering
@@ -40,6 +41,7 @@ class JobSettings(RunSettings):
         description="folder or s3://BUCKET/PREFIX where models lie by content; empty: beside the checkpoints",
     )
     models: ModelLimits = ModelLimits.model_validate({})
+    signing: Signing = Signing.model_validate({})
     model_roots: tuple[str, ...] = Field((), description="where descriptors' locations may point")
     s3: S3Options = S3Options()
     stats_seconds: float = Field(5, gt=0, description="how often statistics go out")

@@ -25,6 +25,7 @@ from schemas.output_batch import encode_output_batch
 from udfs.lifecycle.experiments.controlling import Controller, PlanOrdered, Said
 from udfs.lifecycle.experiments.promoting import move_alias
 from udfs.models.descriptor import DECIDE, EXPERIMENT, SERVE, WITHDRAW, Announcement, build, parse
+from udfs.models.signing.signer import SignsWith
 from udfs.models.stream_key import stream_key
 
 EXPERIMENTS = OutputTag("experiments", OUTPUTS)
@@ -35,15 +36,16 @@ class ControlExperiments(KeyedCoProcessFunction):
 
     Main output: plans, as descriptors. Side output: EXPERIMENTS, events. All that decides is in keyed state:
     an experiment each (`experiments`), and the entities that were counted (`entities`). `registry`: its URL,
-    where a promotion moves the alias; empty: nowhere.
+    where a promotion moves the alias; empty: nowhere. `signs`: how plans are signed; None: not at all.
     """
 
-    def __init__(self, stats_ms: int, registry: str = "") -> None:
+    def __init__(self, stats_ms: int, registry: str = "", signs: SignsWith | None = None) -> None:
         self._code = code_digest()
-        self._stats_ms, self._registry = stats_ms, registry
+        self._stats_ms, self._registry, self._signs = stats_ms, registry, signs
 
     def open(self, context: RuntimeContext) -> None:
         check_code(self._code)
+        self._signer = None if self._signs is None else self._signs.signer()
         pickled = Types.PICKLED_BYTE_ARRAY()
         self._logs = context.get_map_state(MapStateDescriptor("experiments", Types.STRING(), pickled))
         entities = context.get_map_state(MapStateDescriptor("entities", Types.STRING(), pickled))
@@ -113,7 +115,8 @@ class ControlExperiments(KeyedCoProcessFunction):
                     plan=one.plan.decode(),
                     description=one.why,
                 )
-                yield encode_output_batch([descriptor], [None], [stream_key(parse(descriptor))])
+                signed = descriptor if self._signer is None else self._signer.sign(descriptor)
+                yield encode_output_batch([signed], [None], [stream_key(parse(descriptor))])
                 continue
             told = one
             if self._registry and one.kind == "promoted" and one.alias:

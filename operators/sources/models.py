@@ -13,12 +13,15 @@ from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from operators.code_guard import check_code, code_digest
 from operators.flink_internals import keyed_by_first, own_class
 from operators.key_groups import KeyGroups
-from operators.rows import KEYED_BYTES
+from operators.keyed_bytes import KeyedBytes
+from operators.rows import KEYED_BYTES, to_rows
 from operators.sources.gathering import java_strings
 from schemas.errors import DescriptorError
 from schemas.micro_batch import decode_micro_batch
+from schemas.results.records import ModelEvent
 from udfs.models.descriptor import parse
 from udfs.models.model_store import ModelStore, StoreSpec
+from udfs.models.signing.gate import SignatureGate, SigningSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +31,9 @@ class PublishedModels:
     descriptors: DataStream
 
     @classmethod
-    def of(cls, batches: KeyedStream, store: StoreSpec) -> PublishedModels:
+    def of(cls, batches: KeyedStream, store: StoreSpec, signing: SigningSpec) -> PublishedModels:
         """`batches`: micro-batches of descriptors, of one instance."""
-        read = batches.process(ReadModels(store), KEYED_BYTES).set_parallelism(1)
+        read = batches.process(ReadModels(store, signing), KEYED_BYTES).set_parallelism(1)
         return cls(read.name("read models").uid("read-models").set_buffer_timeout(0).disable_chaining())
 
     def by_data_type(self) -> KeyedStream:
@@ -59,27 +62,32 @@ class PublishedModels:
 
 class ReadModels(KeyedProcessFunction):
     """Micro-batches of descriptors as rows of a data type and a descriptor, whose content is in the model
-    store.
+    store. Side output: MODEL_EVENTS, of what is refused for its signature, of which nothing else goes on.
 
     Bytes that are no descriptor go on as they are, to be refused where events are sent.
     """
 
-    def __init__(self, store: StoreSpec) -> None:
+    def __init__(self, store: StoreSpec, signing: SigningSpec) -> None:
         self._code = code_digest()
-        self._spec = store
+        self._spec, self._signing = store, signing
 
     def open(self, context: RuntimeContext) -> None:
         check_code(self._code)
-        self._store = ModelStore(self._spec)
+        self._store, self._gate = ModelStore(self._spec), SignatureGate(self._signing)
+        self._counters = KeyedBytes(context, "signature-counters")
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         batch = decode_micro_batch(value)
         for row, descriptor in enumerate(batch.payloads):
             if row in batch.null_payloads:  # a deletion by compaction says nothing about what serves
                 continue
-            try:
-                published = parse(descriptor)
-            except DescriptorError:
-                yield Row("", descriptor)
+            admitted = self._gate.admit(descriptor, self._counters)
+            if isinstance(admitted, ModelEvent):
+                yield from to_rows([admitted])
                 continue
-            yield Row(published.data_type, self._store.keep(descriptor, published))
+            try:
+                published = parse(admitted)
+            except DescriptorError:
+                yield Row("", admitted)
+                continue
+            yield Row(published.data_type, self._store.keep(admitted, published))

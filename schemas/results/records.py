@@ -78,7 +78,10 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class ModelEvent:
-    """A model was served, refused (with the loading step and the reason), withdrawn, or known already."""
+    """A model was served, refused (with the loading step and the reason), withdrawn, or known already.
+
+    `signer`: the key that signed what was published; empty: nobody did, or nobody looked.
+    """
 
     kind: EventKind
     data_type: str
@@ -90,6 +93,7 @@ class ModelEvent:
     step: str = ""
     reason: str = ""
     load_ms: float = 0.0
+    signer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

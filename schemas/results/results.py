@@ -31,7 +31,8 @@ _NEEDS_A_LOOK = frozenset(b"{ \t\r\n")
 class Stamp:
     """What holds for a whole block: read from the object that scored it. `ms`: time spent on the block.
 
-    `reason` says why nothing was scored, and is left out of a scored record's stamp.
+    `reason` says why nothing was scored, and is left out of a scored record's stamp. `signer`: the key that
+    signed the model; left out where there is none.
     """
 
     data_type: str
@@ -41,6 +42,7 @@ class Stamp:
     outcome: Outcome
     ms: float
     reason: str = ""
+    signer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Scored:
     event_time: int | None
     record: dict[str, Any]
     reason: str = ""
+    signer: str = ""
 
 
 def write_results(
@@ -103,6 +106,8 @@ def write_results(
         "digest": stamp.digest[:DIGEST_DIGITS],
         "ms": round(stamp.ms, 3),
     }
+    if stamp.signer:
+        fields["signer"] = stamp.signer
     if stamp.reason:
         fields["reason"] = stamp.reason
     head = orjson.dumps(fields)

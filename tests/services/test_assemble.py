@@ -110,7 +110,7 @@ def run(root: Path, requests: Iterable[int], registry: str, store: RedisOptions)
     redis = json.dumps({"url": store.url, "project": store.project})
     arguments = ["--folder.root", str(root), "--registry", registry, "--redis", redis, "--bounded", "true"]
     arguments += ["--history.url", str(root / "history"), "--jars", environment()["MILLRACE_JARS"]]
-    arguments += ["--parallelism", "1", "--checkpoint-seconds", "1"]
+    arguments += ["--parallelism", "1", "--checkpoint-seconds", "1", "--on-demand-hosts", '["127.0.0.1"]']
     arguments += ["--flink", '{"restart-strategy.type": "none"}']
     command = [sys.executable, str(ROOT / "jobs" / "assemble.py"), *arguments]
     done = subprocess.run(

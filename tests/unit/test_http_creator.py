@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import threading
@@ -45,7 +46,7 @@ def making() -> Iterator[Callable[[Handler], HttpCreator]]:
     made: list[HttpCreator] = []
 
     def make(handler: Handler) -> HttpCreator:
-        made.append(HttpCreator(httpx.MockTransport(handler)))
+        made.append(HttpCreator(["service"], httpx.MockTransport(handler)))
         return made[-1]
 
     yield make
@@ -178,7 +179,7 @@ def test_a_server_that_begins_and_never_ends(body: bytes) -> None:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        creator = HttpCreator()
+        creator = HttpCreator(["127.0.0.1"])
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         creator.ask(replace(HOW, url=url, timeout_ms=200), VIEW, ("h", 1))
         (made,) = wait_for_timeout(creator)
@@ -192,7 +193,49 @@ def test_a_server_that_begins_and_never_ends(body: bytes) -> None:
 def test_a_server_that_is_not_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    creator = HttpCreator()
+    creator = HttpCreator(["127.0.0.1"])
     creator.ask(replace(HOW, url=f"http://127.0.0.1:{port}/"), VIEW, ("h", 1))
     assert "ConnectError" in wait_for(creator)[0].error
     creator.close()
+
+
+def test_a_service_that_is_not_on_the_list_is_not_asked() -> None:
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(200, json=GOOD)
+
+    creator = HttpCreator(["prices:8080"], httpx.MockTransport(answer))
+    for number, url in enumerate(["http://service/houses", "http://prices/", "http://prices@service:8080/"]):
+        creator.ask(replace(HOW, url=url), VIEW, ("h", number))
+        assert "on_demand_hosts" in wait_for(creator)[0].error
+    creator.ask(replace(HOW, url="http://prices:8080/"), VIEW, ("h", 9))
+    assert wait_for(creator)[0].error == ""
+    assert asked == ["http://prices:8080/"]
+    creator.close()
+
+
+def test_a_redirection_is_not_followed(making: Any) -> None:
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(302, headers={"location": "http://service/secret"})
+
+    creator = making(answer)
+    creator.ask(HOW, VIEW, ("h", 1))
+    assert wait_for(creator)[0].error == "the service answered 302" and asked == ["/houses"]
+
+
+def test_an_answer_that_unpacks_to_more_is_refused(making: Any) -> None:
+    packed = gzip.compress(b" " * 50_000_000)
+    seen = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["accept-encoding"])
+        return httpx.Response(200, content=packed, headers={"content-encoding": "gzip"})
+
+    creator = making(answer)
+    creator.ask(HOW, VIEW, ("h", 1))
+    assert "encoded as 'gzip'" in wait_for(creator)[0].error and seen == ["identity"]

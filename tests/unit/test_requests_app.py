@@ -61,7 +61,7 @@ def test_a_request_goes_on_the_topic_with_id_and_time() -> None:
 def test_what_is_no_request_goes_nowhere(body: bytes, status: int, says: str) -> None:
     sender = MemorySender()
     with TestClient(make_app(sender)) as client:  # type: ignore[arg-type]
-        answer = client.post("/predict", content=body)
+        answer = client.post("/predict", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == status and says in answer.json()["error"]
     assert sender.sent == []
 

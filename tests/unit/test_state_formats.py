@@ -32,6 +32,7 @@ from udfs.lifecycle.statistics.bins import Bins
 from udfs.lifecycle.statistics.table import TableStatistics
 from udfs.lifecycle.watching.series import PartialWindow, read_partial, write_partial
 from udfs.lifecycle.watching.watched_series import Episodes, read_episodes, write_episodes
+from udfs.models.signing.counters import counter_name, decode_counter, encode_counter
 from udfs.serving.buffering import BufferAccount
 
 ENTRY = ModelLog.Entry(name="forest", version=3, sha256="ab", descriptor=b"d", attempts=1)
@@ -133,6 +134,7 @@ FORMATS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any], st
         decode_account,
         ("010200000000000000030000000000000004000000000000000500000000000000"),
     ),
+    "signature-counters": (1_764_339_000_000_000, encode_counter, decode_counter, "0100be5b2fa8440600"),
     "pending": (
         [PendingCall("b", "wine", "one", 7)],
         encode_pending,
@@ -293,6 +295,10 @@ def test_a_format_does_not_change_without_a_version(name: str) -> None:
     value, write, read, golden = FORMATS[name]
     assert write(value).hex() == golden
     assert read(bytes.fromhex(golden)) == value
+
+
+def test_the_name_of_a_counter_does_not_change() -> None:
+    assert counter_name("ab", 'wi"ne', "f") == '["ab","wi\\"ne","f"]'
 
 
 def test_what_lies_in_other_values_reads_back() -> None:

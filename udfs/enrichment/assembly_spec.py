@@ -32,15 +32,16 @@ class Assembling:
 @dataclass(frozen=True, slots=True)
 class AssemblySpec:
     """`registry`: its URL. `views`: all that can be read. `made`: ids of those that may be created on demand,
-    for which the job has a place to store them."""
+    for which the job has a place to store them. `hosts`: the services that may be asked for them."""
 
     registry: str = field(repr=False)  # may hold a password
     redis: RedisOptions
     views: Mapping[str, StoredView]
     made: Collection[str]
+    hosts: Collection[str] = ()
 
     def assembling(self) -> Assembling:
-        registry, creator = SqlRegistry(self.registry), HttpCreator()
+        registry, creator = SqlRegistry(self.registry), HttpCreator(self.hosts)
         reader = RedisReader(self.views, self.redis)
         plans = Plans(registry, self.views, self.made)
         return Assembling(OnlineAssembler(plans, reader, creator), creator, reader, registry)

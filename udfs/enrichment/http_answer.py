@@ -37,10 +37,17 @@ class AnswerError(Exception):
 def fetch(client: httpx.Client, url: str, question: bytes, left_s: Callable[[], float]) -> bytes:
     """The body of the answer to a POST of JSON. Raises `AnswerError`, httpx's errors. `left_s`: seconds until
     nobody waits for it any more; httpx itself bounds each read only, and not their sum."""
-    headers = {"content-type": "application/json", "accept": "application/json"}
+    headers = {
+        "content-type": "application/json",
+        "accept": "application/json",
+        "accept-encoding": "identity",  # a short answer must not unpack to a long one
+    }
     with client.stream("POST", url, content=question, headers=headers, timeout=left_s()) as response:
         if response.status_code != httpx.codes.OK:
             raise AnswerError(f"the service answered {response.status_code}")
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            raise AnswerError(f"the answer is encoded as {encoding[:40]!r}, and was asked for as it is")
         body = bytearray()
         for chunk in response.iter_bytes():
             body += chunk

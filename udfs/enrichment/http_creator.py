@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
@@ -45,9 +45,11 @@ class HttpCreator:
     (httpx bounds single reads, and no look-up of names); its thread keeps its place until it returns.
     """
 
-    def __init__(self, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(self, hosts: Collection[str], transport: httpx.BaseTransport | None = None) -> None:
+        """`hosts`: the services that may be asked, as HOST or HOST:PORT; `*` for any."""
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-        self._client = httpx.Client(transport=transport, limits=limits)
+        self._client = httpx.Client(transport=transport, limits=limits, follow_redirects=False)
+        self._hosts = frozenset(hosts)
         self._news = threading.Condition()
         self._pools: dict[str, _Pool] = {}
         self._running: dict[tuple[str, Entity], _Call] = {}
@@ -114,6 +116,8 @@ class HttpCreator:
             return call.until - time.monotonic()
 
         try:
+            if not may_ask(call.how.url, self._hosts):
+                raise AnswerError("its service is not among those that may be asked (on_demand_hosts)")
             if left_s() <= 0:
                 raise AnswerError("its time was over before it began")
             body = fetch(self._client, call.how.url, question, left_s)
@@ -125,6 +129,22 @@ class HttpCreator:
         except Exception as e:  # whatever it is, the thread and the request must not hang on it
             return _failed(call, f"{type(e).__name__}: {' '.join(str(e).split())[:200]}")
         return Created(call.view, call.entity, _now(), values)
+
+
+def may_ask(url: str, hosts: Collection[str]) -> bool:
+    """Whether one of `hosts` (HOST, HOST:PORT, or `*`) is the URL's.
+
+    >>> may_ask("http://prices:8080/x", ["prices"]), may_ask("http://prices:81/", ["prices:8080"])
+    (True, False)
+    """
+    try:
+        asked = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        return False
+    if asked.scheme not in ("http", "https") or not asked.host:
+        return False
+    port = asked.port or (443 if asked.scheme == "https" else 80)
+    return bool({"*", asked.host, f"{asked.host}:{port}"} & set(hosts))
 
 
 def _failed(call: _Call, why: str) -> Created:

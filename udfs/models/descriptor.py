@@ -39,7 +39,8 @@ class Announcement:
     DECIDE by, unchecked ("" is the default plan), `experiment` an order as JSON, unchecked.
     `batch_dependent`: an answer may depend on the records beside it, or on the calls before. `smoke_rows`:
     records as JSON objects to try the model with, where made-up ones would not do. `readings` declare how
-    fields that inputs name are read.
+    fields that inputs name are read. `signer` is the name of the key that signed it, put there by who verified
+    that; "" where nobody did.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Announcement:
     smoke_rows: tuple[bytes, ...] = ()
     readings: Readings = ()
     experiment: str = ""
+    signer: str = ""
 
     def wanted(self, fields: Sequence[str] = ()) -> WantedSignature:
         """What a runtime is asked for; `fields` are the data type's record fields from the settings."""
@@ -126,6 +128,7 @@ def parse(data: bytes) -> Announcement:
         smoke_rows=smoke_rows_of(message, about),
         readings=readings_of(message, about),
         experiment=message.experiment,
+        signer=message.signer,
     )
 
 

@@ -16,7 +16,8 @@ from udfs.models.runtimes.base import Runtime
 
 @dataclass(frozen=True, slots=True)
 class ModelStamp:
-    """Who scored. `digest` (SHA-256, hex) is of the content that was loaded; `since` is in epoch ms."""
+    """Who scored. `digest` (SHA-256, hex) is of the content that was loaded; `since` is in epoch ms.
+    `signer`: the key that signed what was published; empty: nobody did, or nobody looked."""
 
     name: str
     version: int
@@ -25,6 +26,7 @@ class ModelStamp:
     model_type: str
     description: str
     since: int
+    signer: str = ""
 
 
 @dataclass(slots=True)

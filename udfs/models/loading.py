@@ -63,6 +63,7 @@ def load_model(
             model_type=announcement.model_type,
             description=announcement.description,
             since=time.time_ns() // 1_000_000,
+            signer=announcement.signer,
         )
         return LoadedModel(stamp, runtime, scratch, report, announcement.readings)
     except BaseException:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from schemas.errors import StaleVersionError
+from schemas.errors import StaleVersionError, VersionJumpError
 from schemas.model_pb2 import ModelLog as Stored
 from udfs.models.descriptor import Announcement, parse
 
@@ -28,6 +28,7 @@ class LogEntry:
     version: int
     sha256: str
     descriptor: bytes = field(repr=False)
+    signer: str = ""
 
     def announcement(self) -> Announcement:
         return replace(parse(self.descriptor), version=self.version)
@@ -55,11 +56,14 @@ class ModelLog:
         self._newest: dict[str, int] = {}
         self._attempts: dict[LogEntry, int] = {}
 
-    def accept(self, announced: Announcement, descriptor: bytes) -> LogEntry | None:
+    def accept(
+        self, announced: Announcement, descriptor: bytes, most_jump: int | None = None
+    ) -> LogEntry | None:
         """Take in an announcement to serve: the new entry, or None where the same one is known already.
 
         Raises `StaleVersionError` for an older version, or for other content under a version already seen,
-        unless the announcement is forced. Only a version above all seen comes in without force.
+        unless the announcement is forced. Only a version above all seen comes in without force. Raises
+        `VersionJumpError` for one that is more than `most_jump` above: it would shut out all between.
         """
         latest = next((e for e in self._newest_first() if e.name == announced.name), None)
         if latest is not None and _same(latest, announced) and not announced.force:
@@ -73,7 +77,12 @@ class ModelLog:
             raise StaleVersionError(
                 f"{announced.name} version {version} {what}; publish it under a higher version, or force it"
             )
-        entry = LogEntry(announced.name, version, announced.sha256, descriptor)
+        if most_jump is not None and newest and version > newest + most_jump:
+            raise VersionJumpError(
+                f"{announced.name} version {version} is more than {most_jump} above version {newest}; "
+                "publish it under a lower one, or see models.version_jump"
+            )
+        entry = LogEntry(announced.name, version, announced.sha256, descriptor, announced.signer)
         self.pending.append(entry)
         self.quarantined = [q for q in self.quarantined if (q.name, q.version) != (entry.name, entry.version)]
         # A forced step back does not lower the bar: were it to fail, older versions could slip in after it.
@@ -189,6 +198,7 @@ class ModelLog:
             sha256=entry.sha256,
             descriptor=entry.descriptor,
             attempts=self._attempts.get(entry, 0),
+            signer=entry.signer,
         )
 
     def _forget(self, entry: LogEntry) -> None:
@@ -210,4 +220,4 @@ def _same(entry: LogEntry, announced: Announcement) -> bool:
 
 
 def _entry(stored: Stored.Entry) -> LogEntry:
-    return LogEntry(stored.name, stored.version, stored.sha256, stored.descriptor)
+    return LogEntry(stored.name, stored.version, stored.sha256, stored.descriptor, stored.signer)

@@ -17,6 +17,7 @@ class Quotas:
 
     `attempts`: loads of a version that may come to no outcome before it is set aside. `unresponsive`: calls
     of a model that may be given up before it is. `call_seconds`: when a call is given up.
+    `version_jump`: by how much a version may be above the newest of its name; None: by any.
     """
 
     types: frozenset[str] | None = None
@@ -26,6 +27,7 @@ class Quotas:
     attempts: int = 2
     unresponsive: int = 2
     call_seconds: float = 5.0
+    version_jump: int | None = None
 
     def check_type(self, data_type: str) -> None:
         """Raises `QuotaError`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from schemas.errors import InconclusiveError, ModelError
 from schemas.results.records import EventKind, ModelEvent, ModelToServeStats
@@ -49,12 +50,12 @@ class ModelState:
             return [self._event(EventKind.NOT_APPLICABLE, announced, step="plan", reason=reason)]
         if announced.operation == WITHDRAW:
             self.revision += 1
-            return self._withdraw(announced.name)
+            return self._withdraw(announced)
         try:
             self._quotas.check_type(announced.data_type)
             self._quotas.check_pending(self.log.pending, descriptor)
             self.revision += 1
-            entry = self.log.accept(announced, descriptor)
+            entry = self.log.accept(announced, descriptor, self._quotas.version_jump)
         except ModelError as e:
             return [self._event(EventKind.REFUSED, announced, step=e.step, reason=str(e))]
         return [] if entry else [self._event(EventKind.ALREADY_SERVED, announced)]
@@ -143,10 +144,11 @@ class ModelState:
         if self.model is not None:
             self.model.close()
 
-    def _withdraw(self, name: str) -> list[Notice]:
-        gone = self.log.withdraw(name)
+    def _withdraw(self, announced: Announcement) -> list[Notice]:
+        gone = self.log.withdraw(announced.name)
         sent = self._retire() if self.log.served is None else []
-        return sent + [self._event(EventKind.WITHDRAWN, entry) for entry in gone]
+        by = announced.signer  # who took it back, and not who published it
+        return sent + [replace(self._event(EventKind.WITHDRAWN, entry), signer=by) for entry in gone]
 
     def _quarantine(self, entry: LogEntry, step: str, reason: str, load_ms: float = 0.0) -> ModelEvent:
         self.revision += 1
@@ -183,6 +185,7 @@ class ModelState:
             step=step,
             reason=reason,
             load_ms=load_ms,
+            signer=about.signer,
         )
 
 
@@ -198,4 +201,5 @@ def refused(announced: Announcement, error: ModelError, subtask: int) -> ModelEv
         subtask=subtask,
         step=error.step,
         reason=str(error),
+        signer=announced.signer,
     )

@@ -205,7 +205,9 @@ def _not_finite(answer: Columns, count: int) -> NDArray | None:
 
 def _stamp(batch: MicroBatch, model: LoadedModel, outcome: Outcome, ms: float, reason: str = "") -> Stamp:
     made_by = model.stamp
-    return Stamp(batch.data_type, made_by.name, made_by.version, made_by.digest, outcome, ms, reason)
+    return Stamp(
+        batch.data_type, made_by.name, made_by.version, made_by.digest, outcome, ms, reason, made_by.signer
+    )
 
 
 def _as_json(batch: MicroBatch, codec: Codec, bad: Sequence[BadRecord]) -> Sequence[bytes]:

@@ -78,7 +78,7 @@ class ServedCandidate:
     def leave(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
         """Its name goes on as a model of another type, which another executor serves."""
         try:
-            entry = self.slot.log.accept(announced, descriptor)
+            entry = self.slot.log.accept(announced, descriptor, self._crew.quotas.version_jump)
         except ModelError:
             return []
         if entry is None:

@@ -42,10 +42,12 @@ class Candidates:
         self._known: dict[str, _Known] = {}
         self._plans = ModelLog()
 
-    def publish(self, announced: Announcement) -> bool:
-        """Take in a model: whether that changed anything. Raises `StaleVersionError`, see `ModelLog`."""
+    def publish(self, announced: Announcement, most_jump: int | None = None) -> bool:
+        """Take in a model: whether that changed anything. Raises as `ModelLog.accept`."""
         known = self._known.get(announced.name) or _Known(ModelLog(), "", {})
-        entry = known.log.accept(announced, b"")  # an inline model has no business in the router's state
+        entry = known.log.accept(
+            announced, b"", most_jump
+        )  # an inline model has no business in the router's state
         if entry is None:
             return False
         known.log.loaded(entry)
@@ -53,12 +55,14 @@ class Candidates:
         self._known[announced.name] = known
         return True
 
-    def decide(self, announced: Announcement, descriptor: bytes) -> LogEntry | None:
+    def decide(
+        self, announced: Announcement, descriptor: bytes, most_jump: int | None = None
+    ) -> LogEntry | None:
         """Take in a plan that has been checked: its entry, or None for the one in force.
 
-        Raises `StaleVersionError`, see `ModelLog`.
+        Raises as `ModelLog.accept`.
         """
-        entry = self._plans.accept(announced, descriptor)
+        entry = self._plans.accept(announced, descriptor, most_jump)
         if entry is not None:
             self._plans.loaded(entry)
         return entry

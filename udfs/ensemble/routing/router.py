@@ -124,7 +124,7 @@ class Router:
                 self._quotas.check_type(announced.data_type)
                 if announced.name not in known.names:
                     self._quotas.check_candidates(len(known.names))
-                known.candidates.publish(announced)
+                known.candidates.publish(announced, self._quotas.version_jump)
         except ModelError as e:
             # of a model, its executor says the same
             return [] if announced.operation != DECIDE else [self._event(EventKind.REFUSED, announced, e)]
@@ -172,7 +172,7 @@ class Router:
 
     def _decide(self, known: _DataType, descriptor: bytes, announced: Announcement) -> list[ModelEvent]:
         routing = self._routing(announced.plan)  # before its version counts: a refused plan may be mended
-        entry = known.candidates.decide(announced, descriptor)
+        entry = known.candidates.decide(announced, descriptor, self._quotas.version_jump)
         if entry is None:
             return [self._event(EventKind.ALREADY_SERVED, announced)]
         known.routing = routing
@@ -199,6 +199,7 @@ class Router:
             subtask=self._subtask,
             step=error.step if error else "plan",
             reason=str(error) if error else reason,
+            signer=about.signer,
         )
 
 
