@@ -33,6 +33,7 @@ from millrace.replay_policy import replay_policy
 from millrace.score import score
 from millrace.serve_requests import serve_requests
 from millrace.tail import tail
+from millrace.terminal import escaping
 from millrace.verify import verify
 from millrace.withdraw import withdraw
 from schemas.errors import MillraceError, ModelError, PlanError
@@ -44,6 +45,10 @@ class OneSentence(TyperGroup):
     """A group whose errors are one sentence on stderr and exit code 1; usage errors stay as they are (2)."""
 
     def invoke(self, ctx: Any) -> Any:
+        with escaping():
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: Any) -> Any:
         try:
             check_python()
             return super().invoke(ctx)

@@ -19,8 +19,9 @@ _FILE_WIDTH = 240
 
 def console() -> Console:
     """Standard output: as wide as the terminal, or wide enough that nothing is cut in a file or a pipe."""
-    plain = Console()
-    return plain if plain.is_terminal else Console(width=_FILE_WIDTH)
+    # without styles: the characters that make them are escaped, as all that control the terminal
+    plain = Console(color_system=None)
+    return plain if plain.is_terminal else Console(width=_FILE_WIDTH, color_system=None)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:

@@ -71,10 +71,10 @@ def serve_requests(
     from millrace.values import parse_pairs  # noqa: PLC0415
 
     guard = RequestGuard(_tokens(token_file), RequestLimits(rate, request_seconds, frozenset(hosts)))
-    files = [str(path) if path else "" for path in (certificate, key, client_ca)]
+    own, private, others = (str(path) if path else "" for path in (certificate, key, client_ca))
     sender = Sender(bootstrap, topic, parse_pairs(client, "--client"), timeout)
     try:
-        where = Listening(host, port, *files, most_connections, request_seconds)
+        where = Listening(host, port, own, private, others, most_connections, request_seconds)
         running = server(make_app(sender, guard), where)
     except (OSError, ssl.SSLError) as e:
         sender.close()

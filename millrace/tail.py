@@ -116,7 +116,7 @@ def _show(results: Iterable[bytes], as_json: bool, survey: Survey) -> None:
         with suppress(ValueError):
             survey.add(read_result(line))
         if as_json:
-            sys.stdout.buffer.write(line + b"\n")
+            sys.stdout.write(line.decode(errors="replace") + "\n")
             sys.stdout.flush()
         else:
             typer.echo(compact(line))

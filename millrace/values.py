@@ -73,7 +73,8 @@ def parse_pairs(values: Sequence[str] | None, option: str) -> dict[str, str]:
     for value in values or ():
         key, equals, rest = value.partition("=")
         if not equals or not key:
-            raise typer.BadParameter(f"{value!r} is not KEY=VALUE", param_hint=option)
+            # without the text: it may be a password with another sign in the place of =
+            raise typer.BadParameter("one of them is not KEY=VALUE", param_hint=option)
         pairs[key.strip()] = rest.strip()
     return pairs
 

@@ -25,7 +25,7 @@ def check_topics(connection: KafkaConnection, topics: Mapping[str, str], timeout
     need properties of the Java client which this one does not know are not checked.
     """
     try:
-        admin = AdminClient({"bootstrap.servers": connection.bootstrap, **connection.client}, logger=_quiet)
+        admin = AdminClient({"bootstrap.servers": connection.bootstrap, **connection.here()}, logger=_quiet)
     except (KafkaException, ValueError, TypeError):
         return
     try:
@@ -48,7 +48,7 @@ def forgets(connection: KafkaConnection, topic: str, timeout_s: float = 15) -> d
     keeps the newest of each key, or does not tell."""
     resource = ConfigResource(ResourceType.TOPIC, topic)
     try:
-        admin = AdminClient({"bootstrap.servers": connection.bootstrap, **connection.client}, logger=_quiet)
+        admin = AdminClient({"bootstrap.servers": connection.bootstrap, **connection.here()}, logger=_quiet)
         found = admin.describe_configs([resource], request_timeout=timeout_s)[resource].result()
     except (KafkaException, ValueError, TypeError):
         return {}
@@ -63,7 +63,7 @@ def keep(connection: KafkaConnection, topic: str, timeout_s: float = 15) -> None
     entries = [ConfigEntry(name, "-1", incremental_operation=AlterConfigOpType.SET) for name in _BOUNDS]
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
     try:
-        admin = AdminClient({"bootstrap.servers": connection.bootstrap, **connection.client}, logger=_quiet)
+        admin = AdminClient({"bootstrap.servers": connection.bootstrap, **connection.here()}, logger=_quiet)
         admin.incremental_alter_configs([resource], request_timeout=timeout_s)[resource].result()
     except (KafkaException, ValueError, TypeError) as e:
         raise SourceError(
@@ -75,7 +75,7 @@ def keep(connection: KafkaConnection, topic: str, timeout_s: float = 15) -> None
 def partitions(connection: KafkaConnection, topics: Iterable[str], timeout_s: float = 15) -> dict[str, int]:
     """How many partitions the topics have; without those of which it cannot be told."""
     try:
-        admin = AdminClient({"bootstrap.servers": connection.bootstrap, **connection.client}, logger=_quiet)
+        admin = AdminClient({"bootstrap.servers": connection.bootstrap, **connection.here()}, logger=_quiet)
         known = admin.list_topics(timeout=timeout_s).topics
     except (KafkaException, ValueError, TypeError):
         return {}

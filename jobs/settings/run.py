@@ -19,6 +19,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as UnreadableSettings
 
 from schemas.errors import SettingsError
 
@@ -41,7 +42,7 @@ class RunSettings(BaseSettings):
     parallelism: int | None = Field(None, ge=1, description="empty: as the cluster or `flink run -p` says")
     checkpoint_seconds: float | None = Field(None, gt=0, description="empty: as the cluster says")
     jars: Path | None = Field(None, description="where scripts/setup put jars; for runs without a cluster")
-    flink: dict[str, str] = Field({}, description="any Flink option")
+    flink: dict[str, str] = Field({}, repr=False, description="any Flink option")
 
     @classmethod
     def settings_customise_sources(
@@ -79,6 +80,8 @@ def settings_of(kind: type[S], arguments: list[str]) -> S:
         return Configured(_cli_settings_source=flags(args=arguments))
     except tomllib.TOMLDecodeError as e:
         raise SettingsError(f"{file} is no TOML: {e}") from None
+    except UnreadableSettings as e:
+        raise SettingsError(str(e)) from None
     except ValidationError as e:
         faults = (f"{'.'.join(map(str, f['loc'])) or 'settings'}: {f['msg']}" for f in e.errors())
         raise SettingsError("; ".join(faults)) from None

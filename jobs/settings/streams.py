@@ -17,7 +17,7 @@ class Broker(BaseModel):
 
     bootstrap: str = Field(description="brokers, HOST:PORT,...")
     client: dict[str, str] = Field(
-        {}, description="any property of Kafka's Java clients, e.g. for TLS and SASL"
+        {}, repr=False, description="any property of Kafka's Java clients, e.g. for TLS and SASL"
     )
     group: str = Field("millrace", description="consumer group")
     start: Literal["earliest", "latest", "committed"] = Field(

@@ -29,7 +29,7 @@ def add_kafka_sink(
     java = get_gateway().jvm
     guarantee = java.org.apache.flink.connector.base.DeliveryGuarantee
     properties = java.java.util.Properties()
-    properties.putAll(java_map(_BATCHING | dict(connection.client)))
+    properties.putAll(java_map(_BATCHING | connection.java_client()))
     sink = (
         java.org.apache.flink.connector.kafka.sink.KafkaSink.builder()
         .setBootstrapServers(connection.bootstrap)

@@ -61,7 +61,7 @@ def kafka_records(
         "committed": lambda: offsets.committedOffsets(reset.EARLIEST),
     }[reading.start]()
     properties = java.java.util.Properties()
-    properties.putAll(java_map(_TUNING | dict(connection.client)))
+    properties.putAll(java_map(_TUNING | connection.java_client()))
     names = java.java.util.ArrayList()
     for topic in topics:
         names.add(topic)

@@ -2,8 +2,8 @@
 
 The record's bytes are kept and the stamp is appended: parsing and dumping again would cost more than all
 the rest. `digest` is the first 16 hex digits of the model's SHA-256, enough to tell versions apart; the
-whole digest is in the model's events and statistics. A record that already has a field `millrace` gets a
-second one, and readers take the last.
+whole digest is in the model's events and statistics. A field `millrace` of the record itself is left out: a
+reader that takes the first of two would take it for the stamp.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
+import msgspec
 import numpy as np
 import orjson
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ from schemas.results.records import Outcome
 DIGEST_DIGITS = 16
 _WITHOUT_BRACE = itemgetter(slice(None, -1))
 _NEEDS_A_LOOK = frozenset(b"{ \t\r\n")
+_STAMP_SIGNS = (b'"millrace"', b"\\u006", b"\\u007")
+"""What a record with a field of the stamp's name has in it: the name, or one of its letters by its code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +145,34 @@ def read_result(data: bytes) -> Scored:
 def open_bodies(records: Sequence[bytes]) -> tuple[Iterable[bytes], bytes]:
     """Each object without its last brace, and what must follow them all: a comma, or nothing.
 
-    Raises `ValueError` for a record that does not end in `}`.
+    A field `millrace` is left out. Raises `ValueError` for a record that does not end in `}`.
     """
+    records = _without_stamps(records)
     # a look at the last two bytes settles the usual block; whitespace or `{` there needs a closer one
     ends = {record[-2:] for record in records}
     if all(len(end) == 2 and end[1] == 0x7D and end[0] not in _NEEDS_A_LOOK for end in ends):
         return map(_WITHOUT_BRACE, records), b","  # lazily: freed memory is used again at once
     return list(map(_body, records)), b""
+
+
+def _without_stamps(records: Sequence[bytes]) -> Sequence[bytes]:
+    """The records without fields that are called as the stamp is. One look at all of them tells that none
+    has one, which is the usual case; a key may also be written with escapes."""
+    whole = b"".join(records)
+    if not any(sign in whole for sign in _STAMP_SIGNS):
+        return records
+    return [_without_stamp(r) if any(sign in r for sign in _STAMP_SIGNS) else r for r in records]
+
+
+def _without_stamp(record: bytes) -> bytes:
+    try:
+        values: dict[str, Any] = msgspec.json.decode(record, type=dict[str, msgspec.Raw])
+    except (ValueError, RecursionError):  # it is no object, which is found below
+        return record
+    if "millrace" not in values:
+        return record
+    del values["millrace"]
+    return msgspec.json.encode(values)  # values as they came, to the last digit
 
 
 def _body(record: bytes) -> bytes:

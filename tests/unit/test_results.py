@@ -112,6 +112,34 @@ def test_a_record_without_a_model_has_no_scores():
     assert (back.outcome, back.scores, back.record) == (Outcome.NO_MODEL, {}, {})
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        b'{"millrace":{"model":"mine","outcome":"scored"},"a":1}',
+        b'{"a":1,"millrace":1} ',
+        b'{"\\u006dillrace":{"model":"mine"},"a":1,"millrace":2}',
+        b'{"mill\\u0072ace":null,"a":1}',
+    ],
+)
+def test_a_record_brings_no_stamp_of_its_own(record: bytes):
+    other = b'{"b":{"millrace":1},"c":"millrace","n":123456789012345678901234567890,"x":1.50}'
+    results = write_results([record, other, b"{}"], STAMP, identity(3), {"q": np.array([1.0, 2.0, 3.0])})
+    keys = json.loads(results[0], object_pairs_hook=lambda pairs: pairs)
+    assert [name for name, _ in keys] == ["a", "millrace"], "once, whatever a reader takes of two"
+    assert read_result(results[0]).model == STAMP.model
+    assert results[1].startswith(other[:-1] + b',"millrace":'), "deeper down it is the record's own"
+    alone = write_results([b'{"millrace":1}'], STAMP, identity(1))
+    assert read_result(alone[0]).record == {}
+
+
+def test_values_beside_such_a_field_stay_as_they_are_to_the_last_digit():
+    record = b'{"millrace":1,"n":123456789012345678901234567890,"x":1.50,"deep":[1e400,"\\u00e9"]}'
+    (result,) = write_results([record], STAMP, identity(1))
+    assert result.startswith(
+        b'{"n":123456789012345678901234567890,"x":1.50,"deep":[1e400,"\\u00e9"],"millrace":'
+    )
+
+
 def test_a_result_scored_again_shows_the_last_stamp():
     (first,) = write_results([b'{"a":1}'], STAMP, identity(1))
     again = Stamp("wine", "second", 9, "f" * 64, Outcome.SCORED, 1.0)

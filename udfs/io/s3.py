@@ -10,6 +10,7 @@ from typing import Any
 
 from schemas.errors import FetchError, LocationError
 from udfs.io.limits import Limits, Meter
+from udfs.io.references import resolved
 
 _CHUNK = 1 << 20
 
@@ -19,7 +20,8 @@ class S3Options:
     """How S3 is reached. Empty values leave the choice to boto3's own chain (environment, profile, role).
 
     `endpoint` is the URL of another S3-compatible store; `path_style` puts the bucket into the path, as
-    those usually want. `timeout_s` is for connecting and for each read; `attempts` counts the first one.
+    those usually want. The keys may be references (`udfs.io.references`). `timeout_s` is for connecting and
+    for each read; `attempts` counts the first one.
     """
 
     endpoint: str = ""
@@ -41,8 +43,8 @@ def s3_client(options: S3Options) -> Iterator[Any]:
         "s3",
         endpoint_url=options.endpoint or None,
         region_name=options.region or ("us-east-1" if options.endpoint else None),
-        aws_access_key_id=options.access_key or None,
-        aws_secret_access_key=options.secret_key or None,
+        aws_access_key_id=resolved(options.access_key) or None,
+        aws_secret_access_key=resolved(options.secret_key) or None,
         config=Config(
             connect_timeout=options.timeout_s,
             read_timeout=options.timeout_s,

@@ -39,8 +39,8 @@ class Announcement:
     DECIDE by, unchecked ("" is the default plan), `experiment` an order as JSON, unchecked.
     `batch_dependent`: an answer may depend on the records beside it, or on the calls before. `smoke_rows`:
     records as JSON objects to try the model with, where made-up ones would not do. `readings` declare how
-    fields that inputs name are read. `signer` is the name of the key that signed it, put there by who verified
-    that; "" where nobody did.
+    fields that inputs name are read. `signer` is the name of the key that signed it, put there by who
+    verified that; "" where nobody did.
     """
 
     name: str

@@ -22,6 +22,7 @@ from redis.exceptions import (
 )
 
 from schemas.errors import SettingsError, StoreError
+from udfs.io.references import resolved
 from udfs.stores.online.base import RedisOptions
 
 _PASSING = frozenset({"MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "BUSY", "MISCONF", "LOADING"})
@@ -52,9 +53,9 @@ def pool(options: RedisOptions) -> ConnectionPool:
         "socket_keepalive": True,
     }
     if options.username:
-        arguments["username"] = options.username
+        arguments["username"] = resolved(options.username)
     if options.password:
-        arguments["password"] = options.password
+        arguments["password"] = resolved(options.password)
     if options.url.startswith("rediss://"):
         arguments |= {"ssl_check_hostname": True, **given}
     elif given:
@@ -63,7 +64,7 @@ def pool(options: RedisOptions) -> ConnectionPool:
         if not Path(file).is_file():
             raise SettingsError(f"there is no TLS file {file} for Redis")
     try:
-        return ConnectionPool.from_url(options.url, **arguments)
+        return ConnectionPool.from_url(resolved(options.url), **arguments)
     except ValueError:  # whose message may hold a part of the password
         raise SettingsError(
             "the Redis URL cannot be read: write redis[s]://[USER:PASSWORD@]HOST:PORT/DB, with "

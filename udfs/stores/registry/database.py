@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, Pro
 from sqlalchemy.pool import NullPool
 
 from schemas.errors import RegistryError, StoreError
+from udfs.io.references import resolved
 from udfs.stores.registry import model_tables  # noqa: F401 - METADATA has its tables too
 from udfs.stores.registry.tables import METADATA, READABLE, SCHEMA, SCHEMA_VERSION
 
@@ -24,7 +25,7 @@ class Database:
     def __init__(self, url: str) -> None:
         """Raises `RegistryError` for a URL that names neither. Connects to nothing."""
         try:
-            self._url = make_url(url)
+            self._url = make_url(resolved(url))
             kind = self._url.get_backend_name()
             if kind not in ("sqlite", "postgresql") or (kind == "sqlite" and not self._url.database):
                 raise ArgumentError("neither")
