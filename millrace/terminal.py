@@ -44,5 +44,5 @@ class EscapedStream:
 @contextmanager
 def escaping() -> Iterator[None]:
     """Whatever is printed meanwhile is escaped, on stdout and on stderr."""
-    with redirect_stdout(EscapedStream(sys.stdout)), redirect_stderr(EscapedStream(sys.stderr)):  # type: ignore[type-var]
+    with redirect_stdout(EscapedStream(sys.stdout)), redirect_stderr(EscapedStream(sys.stderr)):
         yield

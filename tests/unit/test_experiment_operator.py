@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from operators.keyed_bytes import KeyedBytes
 from operators.lifecycle.control_experiments import EXPERIMENTS, ControlExperiments
 from schemas.errors import RegistryError
 from schemas.lifecycle.experiments import read_event
@@ -20,6 +21,8 @@ from tests.serving_fakes import batch_of
 from tests.unit.test_router_operator import Context, Timers
 from udfs.lifecycle.experiments.orders import Order, write_order
 from udfs.models.descriptor import DECIDE, EXPERIMENT, build, parse
+from udfs.models.signing.gate import SignatureGate, SigningSpec
+from udfs.models.signing.signer import SignsWith, new_key
 from udfs.stores.registry.model_records import AliasChange, RegisteredModel
 from udfs.stores.registry.models import ModelRegistry
 
@@ -27,10 +30,15 @@ from udfs.stores.registry.models import ModelRegistry
 class Stand:
     """The operator's one instance; `said`: what it wrote, in words. `states`: of a savepoint."""
 
-    def __init__(self, states: dict[str, dict[str, Any]] | None = None, registry: str = "") -> None:
+    def __init__(
+        self,
+        states: dict[str, dict[str, Any]] | None = None,
+        registry: str = "",
+        signs: SignsWith | None = None,
+    ) -> None:
         self.store, self.timers = KeyedContext(states), Timers()
         self.store.key = "0"
-        self.operator = ControlExperiments(1000, registry)
+        self.operator = ControlExperiments(1000, registry, signs)
         self.operator.open(self.store)  # type: ignore[arg-type]
         self.step: int | None = None
         self.plans: list[bytes] = []
@@ -93,6 +101,21 @@ def test_orders_and_evidence_become_plans_on_the_model_stream():
     assert read_plan(last.plan).route == Only(("old",))
     assert last.description.startswith("rolled back; correct; ") and "for harm" in last.description
     assert not any(stand.store.states["entities"].values())
+
+
+def test_its_plans_are_signed_so_that_jobs_take_them_which_want_that(tmp_path):
+    private, public = new_key()
+    (tmp_path / "key.pem").write_bytes(private)
+    (tmp_path / "keys.toml").write_text(
+        f'[keys.controller]\ndata_types = ["wine"]\nmay = ["decide"]\npublic = """\n{public.decode()}"""\n'
+    )
+    _, stand = run(Stand(signs=SignsWith(str(tmp_path / "key.pem"), ("prod",))), 0.92)
+    gate = SignatureGate(SigningSpec(True, str(tmp_path / "keys.toml"), "prod"))
+    counters = KeyedBytes(KeyedContext(), "signature-counters")  # type: ignore[arg-type]
+    admitted = [gate.admit(plan, counters) for plan in stand.plans]
+    assert [parse(one).signer for one in admitted if isinstance(one, bytes)] == ["controller"] * len(
+        stand.plans
+    )
 
 
 def test_its_own_plans_come_back_and_change_nothing():

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from schemas.errors import StaleVersionError
+from schemas.errors import StaleVersionError, VersionJumpError
 from udfs.models import model_log
 from udfs.models.descriptor import build, parse
 from udfs.models.model_log import LogEntry, ModelLog
@@ -90,6 +90,22 @@ def test_a_version_beyond_what_can_be_stored_is_refused():
         with pytest.raises(StaleVersionError, match="highest"):
             announce(log, version, b"b")
     assert ModelLog.decode(log.encoded()).served == log.served
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_version_may_be_bounded_so_that_none_shuts_out_all_others(force: bool):
+    log = ModelLog()
+
+    def publish(version: int, name: str = "n") -> LogEntry | None:
+        descriptor = build(data_type="t", name=name, version=version, data=b"%d" % version, force=force)
+        return log.accept(parse(descriptor), descriptor, 100)
+
+    assert publish(1_000_000), "the first of its name stands where it likes"
+    for version in (1_000_101, 2**63 - 1):
+        with pytest.raises(VersionJumpError, match="more than 100 above version 1000000"):
+            publish(version)
+    assert publish(1_000_100) and publish(1_000_200)
+    assert publish(2**63 - 1, "other")
 
 
 def test_withdrawn_models_may_be_published_again():
