@@ -90,7 +90,8 @@ class ControlExperiments(KeyedCoProcessFunction):
         elif published.operation == DECIDE:
             yield from self._controller.planned(data_type, name, version, published.plan, _now())
         elif published.operation in (SERVE, WITHDRAW):
-            yield from self._controller.replaced(data_type, name, version, _now())
+            withdrawn = published.operation == WITHDRAW
+            yield from self._controller.replaced(data_type, name, None if withdrawn else version, _now())
 
     def _ready(self, ctx: Any) -> None:
         self._ticks.start(current_key(ctx), ctx.timer_service())

@@ -195,6 +195,9 @@ def test_another_version_of_an_arm_s_model_rolls_back():
         "version",
     ) and "version 5 was published" in event.evidence
     assert read_plan(plan.plan) == CONTROL
+    for model, version, was in (("", None, "withdrawn"), ("old", None, "withdrawn"), ("new", 0, "'?'")):
+        _, event = Stand().controller.replaced("wine", model, version, 8)
+        assert event.kind == "rolled_back" and was.strip("'") in event.evidence
 
 
 def test_the_end_rolls_back():

@@ -128,15 +128,18 @@ class Controller:
                 self._counted.forget(experiment.name)
                 return
 
-    def replaced(self, data_type: str, model: str, version: int, now: int) -> Iterator[Said]:
-        """A version of a model was published, 0 for one that was withdrawn: an experiment about another
-        version of it is no longer about what was declared, and is rolled back."""
+    def replaced(self, data_type: str, model: str, version: int | None, now: int) -> Iterator[Said]:
+        """A version of a model was published (0: one that nobody numbered), or with None withdrawn, of all
+        models where it has no name: an experiment about another version of it is no longer about what was
+        declared, and is rolled back."""
         for running in self._of(data_type):
             for title in (running.experiment.control, running.experiment.treatment):
                 arm = running.experiment.arms[title]
-                if arm.model == model and arm.version and arm.version != version and running.runs:
-                    was = f"version {version} was published" if version else "it was withdrawn"
-                    said = f"arm {title!r} is version {arm.version} of {model!r}, and {was}"
+                if not running.runs or not arm.version or arm.version == version:
+                    continue
+                if arm.model == model or (version is None and not model):
+                    was = "it was withdrawn" if version is None else f"version {version or '?'} was published"
+                    said = f"arm {title!r} is version {arm.version} of {arm.model!r}, and {was}"
                     decision = finished(running.state, "version", said)
                     yield from self._act(running, decision, running.state.step, now)
                     self._counted.forget(running.experiment.name)
