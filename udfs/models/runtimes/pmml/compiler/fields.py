@@ -171,6 +171,8 @@ def input_symbol(declared: DataField, rule: Treatment, active: bool) -> Symbol:
             given = batch.inputs[name]
             if given.values.dtype == dtype:
                 return given
+            if given.values.dtype == np.float64:  # as records have float32, rounded once
+                return Column(given.values.astype(dtype), given.missing)
             return compute(batch)
 
         return Symbol(name, declared.kind, as_it_is, rule.optype)
