@@ -74,7 +74,7 @@ def explain(
     """Show a result's record, its features, who scored it, and by which plan; and score it again from what is
     stored, by the job's code.
 
-    It ends with 1 where the same record, model and code give other bits, unless float32 differs as it does
+    It ends with 1 where the same record, model and code give other bits, unless numbers differ as they do
     between sizes of micro-batches. With --sample it does so for many, and counts what cannot be scored again,
     by reason.
     """

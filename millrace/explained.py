@@ -14,7 +14,7 @@ from millrace.versions import short
 
 _SAID = {
     "same": "the same bits",
-    "last_bit": "the same but for the last bits of float32",
+    "last_bit": "the same but for the last bits",
     "different": "DIFFERENT",
     "not_replayed": "it could not be scored again",
 }
@@ -128,7 +128,7 @@ def _differences(told: Mapping[str, Any]) -> list[str]:
     found = []
     for name, one in parts.items():
         for d in one["differences"]:
-            steps = "" if d["ulps"] is None else f", {d['ulps']} float32 steps apart"
+            steps = "" if d["ulps"] is None else f", {d['ulps']} steps apart"
             found.append(f"{name}, {d['place']}: stored {d['stored']!r}, again {d['again']!r}{steps}")
     return found
 
