@@ -32,6 +32,9 @@ COUNTED: tuple[str, ...] = (
 )
 COUNTED += ("experiments", "answers", TIMESTAMP)
 """The columns that are read, beside those of slices."""
+_APART = (MODEL, "version", "plan", "plan_version", "experiments")
+_EXPERIMENTS = 5
+"""Where experiments stand in a window and the values of _APART."""
 OTHER = "(other)"
 LONGEST = 200
 """Characters of a slice, an arm or a candidate."""
@@ -50,9 +53,7 @@ class Counter:
     def count(self, quality: Quality, rows: pa.RecordBatch, open_from: int = 0) -> set[QualityKey]:
         """The keys whose sums have changed. Windows that begin before `open_from` get nothing; what is
         counted since the start does."""
-        groups: dict[QualityKey, list[_Scored]] = defaultdict(list)
-        for key, scored in self._told_apart(rows):
-            groups[key].append(scored)
+        groups = self._groups(rows)
         changed: set[QualityKey] = set()
         for key, found in groups.items():
             part = self._sums(found)
@@ -65,30 +66,48 @@ class Counter:
                 changed.add(kept)
         return changed
 
-    def _told_apart(self, rows: pa.RecordBatch) -> Iterator[tuple[QualityKey, _Scored]]:
-        names = [*COUNTED, *self._judging.slices]
-        for values in zip(*(rows.column(name).to_pylist() for name in names), strict=True):
-            row = dict(zip(names, values, strict=True))
-            if row["fate"] == OutcomeFate.OUTDATED.value:
+    def _groups(self, rows: pa.RecordBatch) -> dict[QualityKey, list[_Scored]]:
+        """By window and what is told apart. Rows of a micro-batch share a few keys, each made once."""
+        fates, *scored = (rows.column(name).to_pylist() for name in ("fate", "score", "outcome", "replaced"))
+        apart = [rows.column(name).to_pylist() for name in (*_APART, *self._judging.slices)]
+        times = rows.column(TIMESTAMP).to_numpy() // self._window_ms * self._window_ms
+        made: dict[tuple[Any, ...], list[_Scored]] = defaultdict(list)
+        asked: list[tuple[tuple[Any, ...], str, _Scored]] = []
+        answers = rows.column("answers").to_pylist()
+        for fate, row, text, *of in zip(
+            fates, zip(times.tolist(), *apart, strict=True), answers, *scored, strict=True
+        ):
+            if fate == OutcomeFate.OUTDATED.value:
                 continue
-            key = QualityKey(
-                window=row[TIMESTAMP] // self._window_ms * self._window_ms,
-                model="" if row[MODEL] == NO_MODEL else row[MODEL],
-                version=row["version"],
-                plan=row["plan"] or "",
-                plan_version=row["plan_version"],
-                data_type=self._data_type,
-                slices=tuple(sorted((name, _text(row[name])) for name in self._judging.slices)),
-            )
-            first = row["fate"] in _FIRST
-            rest = (row["outcome"], row["replaced"], first)
-            yield key, (row["score"], *rest)
-            for experiment, arm in _arms(row["experiments"]):
-                of = msgspec.structs.replace(key, experiment=experiment, arm=arm)
-                yield of, (row["score"], *rest)
-            for candidate, version, scores in _answers(row["answers"]):
-                of = msgspec.structs.replace(key, candidate=candidate, model="", version=version)
-                yield of, (self._judging.score_of(scores), *rest)
+            one: _Scored = (*of, fate in _FIRST)
+            made[row].append(one)
+            if text:
+                asked.append((row, text, one))
+        groups: dict[QualityKey, list[_Scored]] = defaultdict(list)
+        for row, found in made.items():
+            key = self._key(row)
+            groups[key] += found
+            for experiment, arm in _arms(row[_EXPERIMENTS]):
+                groups[msgspec.structs.replace(key, experiment=experiment, arm=arm)] += found
+        for row, text, (_, *rest) in asked:
+            key = self._key(row)
+            for candidate, version, scores in _answers(text):
+                of_it = msgspec.structs.replace(key, candidate=candidate, model="", version=version)
+                groups[of_it].append((self._judging.score_of(scores), *rest))
+        return groups
+
+    def _key(self, row: tuple[Any, ...]) -> QualityKey:
+        """Of a window and the values of _APART and of the slices."""
+        window, model, version, plan, plan_version, _, *values = row
+        return QualityKey(
+            window=window,
+            model="" if model == NO_MODEL else model,
+            version=version,
+            plan=plan or "",
+            plan_version=plan_version,
+            data_type=self._data_type,
+            slices=tuple(sorted(zip(self._judging.slices, map(_text, values), strict=True))),
+        )
 
     def _sums(self, found: Iterable[_Scored]) -> QualitySums:
         """Of predictions: score, outcome, the one that it replaces, and whether it is counted at first."""
