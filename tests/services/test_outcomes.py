@@ -50,7 +50,7 @@ class Topics:
     """Results and outcomes, and what the job says about them."""
 
     def __init__(self, kafka: KafkaBroker, folder: Path) -> None:
-        self.streams = Streams(kafka, 2, ("results", "outcomes"))
+        self.streams = Streams(kafka, 2, ("scored", "outcomes"))
         kafka.create_topics(*map(self.streams.topic, OUTPUTS))
         self.store, self._config = folder / "store", folder / "outcomes.toml"
         self._config.write_text(CONFIG.replace("STORE", str(self.store)))
@@ -60,7 +60,8 @@ class Topics:
         flags = {"config": str(self._config), "name": f"outcomes-{self.streams.prefix}"}
         flags |= {"kafka.bootstrap": self.streams.broker.bootstrap, "kafka.group": self.streams.prefix}
         flags |= {"kafka.exactly-once": "true"}
-        for name in ("results", "outcomes", "dead-letters", *OUTPUTS):
+        flags["kafka.results"] = topic("scored")
+        for name in ("outcomes", "dead-letters", *OUTPUTS):
             flags[f"kafka.{name}"] = topic(name)
         return [part for name, value in flags.items() for part in (f"--{name}", value)]
 
@@ -89,9 +90,9 @@ class Topics:
         told = {m.key(): read_message(QualityRecord, m.value() or b"") for m in self.streams.read("quality")}
         return Quality({key_of(r): from_plain(r.kind, r.sums) for r in told.values()})
 
-    def told(self) -> int:
-        """Predictions that quality has been told of."""
-        return sum(sums.outcomes for sums in told_apart_by(self.quality(), ()).sums.values())
+    def positives(self) -> int:
+        """Outcomes of the positive class, as quality was told last."""
+        return sum(int(sums.positives.sum()) for sums in told_apart_by(self.quality(), ()).sums.values())
 
     def wait_rows(self, flink: StandaloneCluster, count: int) -> None:
         wait_until(
@@ -114,18 +115,19 @@ def test_nothing_is_lost_or_doubled_by_a_death_and_a_savepoint(
     job = flink.run(job_file, *topics.flags())
     try:
         flink.wait_running(job, 180)
-        topics.feed("results", results[: 2 * third])
+        topics.feed("scored", results[: 2 * third])
         topics.feed("outcomes", first[:third])
         topics.wait_rows(flink, third)
         topics.feed("outcomes", first[third : 2 * third])
         while flink.task_managers:  # in the middle of the join
             flink.kill_task_manager(0)
         flink.add_task_manager()
+        flink.add_task_manager()
         topics.feed("outcomes", first[2 * third :])  # before their predictions
         topics.wait_rows(flink, 2 * third)
         assert flink.rest.exceptions(job), "the job has not noticed that its task manager died"
         savepoint = flink.stop_with_savepoint(job)
-        topics.feed("results", [*results[2 * third :], *results[:9]])  # some again
+        topics.feed("scored", [*results[2 * third :], *results[:9]])  # some again
         job = flink.run(job_file, *topics.flags(), savepoint=savepoint)
         flink.wait_running(job, 180)
         topics.wait_rows(flink, COUNT)
@@ -133,7 +135,9 @@ def test_nothing_is_lost_or_doubled_by_a_death_and_a_savepoint(
         topics.wait_rows(flink, COUNT + len(second))
         settled = {"joined": COUNT, "correction": len(second), "duplicate": 7}
         wait_until(lambda: topics.fates()[1] == settled, 60, lambda: f"{topics.fates()}")
-        wait_until(lambda: topics.told() == COUNT, 60, lambda: f"quality of {topics.told()} predictions")
+        bought = sum({one["offset"]: one["bought"] for one in [*first, *second]}.values())
+        said = f"positives are told, and not {bought}"
+        wait_until(lambda: topics.positives() == bought, 60, lambda: f"{topics.positives()} {said}")
         flink.stop_with_savepoint(job)  # commits what the sinks hold
     finally:
         if flink.rest.state(job) == "RUNNING":
