@@ -159,7 +159,7 @@ def entry_bytes() -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.outcomes", description=__doc__)
-    parser.add_argument("--pairs", type=int, default=600_000, help="results, and as many outcomes")
+    parser.add_argument("--pairs", type=int, default=600_000, help="results, and as many outcomes; 0: none")
     parser.add_argument("--waiting", type=int, default=300_000, help="predictions that wait, on RocksDB")
     parser.add_argument("--no-store", action="store_true", help="leave out the run with a prediction store")
     options = parser.parse_args()
@@ -175,7 +175,7 @@ def main() -> int:
                 ("rocksdb", "rocksdb", False),
                 ("memory, store", "memory", True),
             ):
-                if store and options.no_store:
+                if not options.pairs or (store and options.no_store):
                     continue
                 with StandaloneCluster() as cluster:
                     bench = Bench(broker, cluster, Path(folder))

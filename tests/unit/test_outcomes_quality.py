@@ -225,9 +225,9 @@ NAMES += ["experiments", "answers", "source", "partition", "offset", "event_time
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), ANY), st.dictionaries(st.sampled_from(["e", "f"]), ANY), ANY)
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=400)
 def test_whatever_a_stamp_says_the_job_goes_on(stamp: Any, nested: Any, field: Any) -> None:
-    stamp = {"experiments": nested, "answers": nested, **stamp}
+    stamp = {"experiments": {"x": nested | {"step": field}}, "answers": {"x": nested}, **stamp}
     messages = [result(1, START, 0.5, stamp=stamp, customer=field, country=field, features=field)]
     found = Reader({"wine": JUDGING}, 1).results(batch([orjson.dumps(m) for m in messages]))
     store, fates = MemoryStore(), Fates()

@@ -89,11 +89,11 @@ class Counter:
             groups[key] += found
             for experiment, arm in _arms(row[_EXPERIMENTS]):
                 groups[msgspec.structs.replace(key, experiment=experiment, arm=arm)] += found
-        for row, text, (_, *rest) in asked:
+        for row, text, (_, came, replaced, first) in asked:
             key = self._key(row)
             for candidate, version, scores in _answers(text):
                 of_it = msgspec.structs.replace(key, candidate=candidate, model="", version=version)
-                groups[of_it].append((self._judging.score_of(scores), *rest))
+                groups[of_it].append((self._judging.score_of(scores), came, replaced, first))
         return groups
 
     def _key(self, row: tuple[Any, ...]) -> QualityKey:
@@ -160,5 +160,5 @@ def _answers(text: str | None) -> Iterator[tuple[str, int, dict[str, Any]]]:
     for name, of in (orjson.loads(text) if text else {}).items():
         if isinstance(of, Mapping) and of.get("outcome") == "scored":
             version, scores = of.get("version", 0), of.get("scores")
-            whole = version if isinstance(version, int) else 0
+            whole = version if type(version) is int else 0
             yield name[:LONGEST], whole, scores if isinstance(scores, dict) else {}

@@ -31,7 +31,7 @@ def evidence(settled: Iterable[Settled], judging: Judging, at: int) -> Iterator[
         data_type, values = predicted.data_type, _values(one, judging)
         for experiment, of in orjson.loads(predicted.experiments).items():
             arm, step = (of.get("arm", ""), of.get("step", -1)) if isinstance(of, Mapping) else (of, -1)
-            step = step if isinstance(step, int) else -1
+            step = step if type(step) is int and abs(step) < 1 << 53 else -1
             row = (predicted.entity, str(arm)[:LONGEST], step, predicted.event_time, values)
             found.setdefault(experiment[:LONGEST], []).append(row)
     for experiment, rows in found.items():

@@ -208,7 +208,7 @@ def _name(value: Any) -> str:
 
 
 def _integer(value: Any) -> int:
-    return value if isinstance(value, int) and -(2**63) <= value < 2**63 else 0
+    return value if type(value) is int and -(2**63) <= value < 2**63 else 0
 
 
 def _number(value: Any) -> float:
