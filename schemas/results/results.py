@@ -159,7 +159,7 @@ def _without_stamps(records: Sequence[bytes]) -> Sequence[bytes]:
     """The records without fields that are called as the stamp is. One look at all of them tells that none
     has one, which is the usual case; a key may also be written with escapes."""
     whole = b"".join(records)
-    if not any(sign in whole for sign in _STAMP_SIGNS):
+    if b"millrace" not in whole and b"\\" not in whole:
         return records
     return [_without_stamp(r) if any(sign in r for sign in _STAMP_SIGNS) else r for r in records]
 
