@@ -20,7 +20,7 @@ from udfs.models.descriptor import Announcement
 from udfs.models.loaded_model import LoadedModel
 from udfs.serving.scoring import score
 
-_SIZES = (2, 3, 4, 5, 7, 8, 15, 16, 31, 32, 64, 128, 256, 1024)
+_SIZES = (*range(2, 34), 48, 64, 96, 100, 128, 200, 256, 512, 1000, 1024)
 """Of micro-batches that are tried where numbers differ in their last bits."""
 _LOADED_MOST = 8
 
