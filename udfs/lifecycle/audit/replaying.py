@@ -150,7 +150,7 @@ def _types(found: Sequence[Difference], model: LoadedModel) -> str:
 def record_of(result: bytes) -> bytes:
     """The record that a result repeats: a JSON object. Raises `ValueError` for what is no result.
 
-    Whitespace at the record's end is not repeated.
+    Whitespace at the record's end, and a field `millrace` of its own, are not repeated.
     """
     mark, end = b'"millrace":', result.rstrip()
     if not end.endswith(b"}"):
