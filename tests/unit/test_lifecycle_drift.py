@@ -19,7 +19,7 @@ from udfs.lifecycle.drift.anomalies import AnomalySettings, anomalies
 from udfs.lifecycle.drift.distances import binary_jensen_shannon, bounds, observed
 from udfs.lifecycle.drift.monitor import DriftMonitor
 from udfs.lifecycle.drift.quality_change import QualityDetector
-from udfs.lifecycle.drift.reference import Reference
+from udfs.lifecycle.drift.reference import Reference, normal_scores
 from udfs.lifecycle.drift.settings import DISTANCES, DriftSettings
 from udfs.lifecycle.evidence.bernstein import log_evidence, psi, radius, rate_for
 from udfs.lifecycle.evidence.multiple import e_bh, log_e_of_levels
@@ -38,6 +38,7 @@ def true_distances(p: np.ndarray, q: np.ndarray) -> dict[str, float]:
         "wasserstein": float((np.abs(apart[:-1]) * (p[:-1] + p[1:]) / 2).sum()),
         "jensen_shannon": float(jensenshannon(p, q, base=2) ** 2),
         "chi_squared": float((np.square(q - p)[p > 0] / p[p > 0]).sum()),
+        "shift": float(abs((normal_scores(p[None], (np.cumsum(p) - p / 2)[None])[0] * q).sum())),
     }
 
 
@@ -50,9 +51,9 @@ def test_bounds_stay_below_the_true_distances_at_all_times():
         training = np.tile(np.round(p * 1e9).astype(np.int64), (streams, 1))
         known, true = reference(training), true_distances(p, q)
         counts, over = np.zeros((streams, 16), np.int64), np.zeros(streams, bool)
-        for _ in range(12):
+        for look in range(12):
             counts += rng.multinomial(200, q, size=streams)
-            for name, bound in bounds(known, counts, 0.05, 2_400).distances.items():
+            for name, bound in bounds(known, counts, 0.05, 2_400, closed=look == 11).distances.items():
                 over |= bound > true[name] + 1e-9
         wrong += int(over.sum())
         found += int((bounds(known, counts, 0.05, 2_400).distances["ks"] > 0).sum())
@@ -69,6 +70,29 @@ def test_a_small_training_set_raises_no_more_false_alarms():
     # a plain bound that takes the training set for the truth alarms nearly always
     plain = bounds(reference(training * 10**6), rng.multinomial(20_000, p, size=features), 0.05, 20_000)
     assert (plain.distances["wasserstein"] > 0).mean() > 0.5
+
+
+def test_the_shift_is_bounded_at_a_windows_end_alone_as_often_as_it_may_be():
+    rng = np.random.default_rng(4)
+    p, features, alpha = np.full(64, 1 / 64), 4_000, 0.01
+    for rows in (20_000, 1_000_000):
+        known = reference(rng.multinomial(rows, p, size=features))
+        counts = rng.multinomial(20_000, p, size=features)
+        assert not bounds(known, counts, alpha, 20_000).shift.any()
+        false = int((bounds(known, counts, alpha, 20_000, closed=True).shift != 0).sum())
+        assert (
+            features * alpha * 0.9 / 2 < false < features * alpha * 0.9 * 1.6
+        )  # of 36; both ends above 3 sigma
+
+
+def test_a_skewed_feature_has_no_bound_of_its_shift_but_others():
+    counts = np.array([[199_900, 100], [100_000, 100_000]])
+    known = reference(counts)
+    found = bounds(known, np.array([[19_000, 1_000], [9_000, 11_000]]), 1e-6, 20_000, closed=True)
+    assert found.shift[0] == 0 and found.rank[0] > 0  # one in 2,000: far from normal
+    assert found.shift[1] > 0
+    small = bounds(known, np.array([[2, 0], [0, 20]]), 1e-6, 20_000, closed=True)
+    assert not small.shift.any()  # twenty records are too few for the tail
 
 
 def test_observed_distances_are_those_of_scipy():
@@ -245,8 +269,8 @@ def test_the_shift_that_the_design_asks_for_is_mostly_found_in_one_window():
     moved = np.diff([0.0, *(normal.cdf(e - 0.05) for e in edges), 1.0])
     rng = np.random.default_rng(10)
     known = reference(rng.multinomial(1_000_000, np.full(64, 1 / 64), size=k))
-    hits = bounds(known, rng.multinomial(20_000, moved, size=k), 0.001 / 200, 20_000)
-    assert (hits.distances["wasserstein"] > 0).mean() > 0.85
+    hits = bounds(known, rng.multinomial(20_000, moved, size=k), 0.001 / 200, 20_000, closed=True)
+    assert (hits.distances["shift"] > 0).mean() > 0.97  # 99.2 % expected, 99.4 % possible
 
 
 def test_rare_categories_that_grow_together_are_seen():

@@ -25,8 +25,9 @@ class FeatureDrift(msgspec.Struct, frozen=True):
 
     `at_least` are the lower bounds and `observed` the plain distances. `distance` is the one that is farthest
     above its tolerance. `share`: this feature's part of the bounds on that distance over all alarms of the
-    window, in (0, 1]. `direction` of the mean rank: "up", "down", or "" where only the shape is known to have
-    changed. `since`: event time in ms, the start of the first of the windows in a row in which it drifted.
+    window, in (0, 1]. `direction` of the shift or the mean rank: "up", "down", or "" where only the shape is
+    known to have changed. `since`: event time in ms, the start of the first of the windows in a row in which
+    it drifted.
     """
 
     feature: str
@@ -62,10 +63,10 @@ class DriftMonitor:
         not drift in it has stopped drifting. Raises `StatisticsError` where it was counted in other bins.
         """
         counted = [(reference, self._counts(reference, window)) for reference in self._references]
-        drifting = self._drifting(counted)
+        drifting = self._drifting(counted, closed)
         found: list[FeatureDrift] = []
         for reference, counts in counted:
-            near, far = self._bounds(reference, counts), observed(reference, counts)
+            near, far = self._bounds(reference, counts, closed), observed(reference, counts)
             for i, name in enumerate(reference.names):
                 if name in drifting:
                     found.append(self._said(reference, i, near, far, start))
@@ -95,15 +96,17 @@ class DriftMonitor:
                 rows[i] = vector(feature)
         return rows
 
-    def _bounds(self, reference: Reference, counts: NDArray[np.int64], factor: float = 1.0) -> Bounds:
+    def _bounds(
+        self, reference: Reference, counts: NDArray[np.int64], closed: bool, factor: float = 1.0
+    ) -> Bounds:
         alpha = min(self._settings.false_alarms * factor / len(self._training.features), 0.5)
-        return bounds(reference, counts, alpha, self._settings.window)
+        return bounds(reference, counts, alpha, self._settings.window, closed=closed)
 
     def _excess(self, near: Bounds) -> NDArray[np.bool_]:
         above = [near.distances[name] > limit for name, limit in self._settings.tolerance.items()]
         return np.logical_or.reduce(above) if above else np.zeros(len(near.rank), bool)
 
-    def _drifting(self, counted: list[tuple[Reference, NDArray[np.int64]]]) -> set[str]:
+    def _drifting(self, counted: list[tuple[Reference, NDArray[np.int64]]], closed: bool) -> set[str]:
         names = [name for reference, _ in counted for name in reference.names]
         if self._settings.correction == "bonferroni":
             levels = [1.0]
@@ -112,7 +115,7 @@ class DriftMonitor:
             levels = (np.geomspace(1, len(names), count) / count).tolist()
         rejected = np.stack(
             [
-                np.concatenate([self._excess(self._bounds(*one, level)) for one in counted])
+                np.concatenate([self._excess(self._bounds(*one, closed, level)) for one in counted])
                 for level in levels
             ],
             axis=1,
@@ -131,14 +134,14 @@ class DriftMonitor:
         limits = self._settings.tolerance
         since = self.since[reference.names[i]] = min(self.since.get(reference.names[i], start), start)
         distance = max(limits, key=lambda name: float(near.distances[name][i]) - limits[name])
-        name, rank = reference.names[i], float(near.rank[i])
+        name, way = reference.names[i], float(near.shift[i]) or float(near.rank[i])
         return FeatureDrift(
             feature=name,
             distance=distance,
             at_least={d: float(v[i]) for d, v in near.distances.items()},
             observed={d: float(v[i]) for d, v in far.items()},
             tolerance=limits[distance],
-            direction="up" if rank > 0 else "down" if rank < 0 else "",
+            direction="up" if way > 0 else "down" if way < 0 else "",
             share=1.0,
             since=since,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from schemas.errors import StatisticsError
 from udfs.lifecycle.statistics.feature import FeatureStatistics
 
 Floats = NDArray[np.float64]
+_QUANTILE = np.vectorize(NormalDist().inv_cdf, otypes=[np.float64])
 
 
 def vector(feature: FeatureStatistics) -> NDArray[np.int64]:
@@ -27,8 +29,10 @@ class Reference:
 
     `splits` (k, s, b) of 0 and 1: the events whose shares are compared, s = b of them. Of an ordered feature
     these are what lies up to each edge; of one with texts, each cell by itself. `ranks` (k, b) in [0, 1]: the
-    mid-rank of each cell in the training set. `ordered` (k,): whether cells have an order, so that ranks mean
-    something. `means` and `variances` (k, s + 1) are the training set's: of each split, and last of the rank.
+    mid-rank of each cell in the training set; `scores` (k, b): the normal score of that rank, with mean 0 and
+    deviation 1 over the training set (all 0 where there is one cell only). `ordered` (k,): whether cells have
+    an order, so that ranks mean something. `means` and `variances` (k, s + 1) are the training set's: of each
+    split, and last of the rank.
     """
 
     names: tuple[str, ...]
@@ -36,6 +40,7 @@ class Reference:
     rows: Floats
     splits: Floats
     ranks: Floats
+    scores: Floats
     ordered: NDArray[np.bool_]
     means: Floats
     variances: Floats
@@ -65,12 +70,26 @@ class Reference:
         squares = means.copy()
         squares[:, -1] = (np.square(ranks) * shares).sum(axis=1)
         variances = np.maximum(squares - np.square(means), 0.0)
-        return cls(tuple(names), shares, rows.astype(float), splits, ranks, ordered, means, variances)
+        scores = normal_scores(shares, ranks)
+        return cls(tuple(names), shares, rows.astype(float), splits, ranks, scores, ordered, means, variances)
 
     @property
     def widths(self) -> Floats:
         """From each cell's rank to the next one's, of shape (k, b); 0 after the last."""
         return np.diff(self.ranks, axis=1, append=self.ranks[:, -1:])
+
+
+def normal_scores(shares: Floats, ranks: Floats) -> Floats:
+    """The scores of van der Waerden, "Order tests for the two-sample problem and their power" (Indagationes
+    Mathematicae 14, 1952), of cells with these shares and mid-ranks; standardised. Shapes (k, b).
+
+    Cells at the ends, which the training set may not have, have the score of a quarter of an even cell.
+    """
+    least = 1 / (4 * ranks.shape[1])
+    scores = _QUANTILE(np.clip(ranks, least, 1 - least))
+    scores = scores - (scores * shares).sum(axis=1, keepdims=True)
+    deviations = np.sqrt((np.square(scores) * shares).sum(axis=1, keepdims=True))
+    return np.divide(scores, deviations, out=np.zeros_like(scores), where=deviations > 1e-12)
 
 
 def weigh(splits: Floats, values: Floats) -> Floats:

@@ -9,7 +9,7 @@ import msgspec
 
 from schemas.errors import SettingsError
 
-DISTANCES = ("ks", "wasserstein", "jensen_shannon", "chi_squared")
+DISTANCES = ("ks", "wasserstein", "jensen_shannon", "chi_squared", "shift")
 
 
 class DriftSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,9 +21,7 @@ class DriftSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alarms of a window, at most, in expectation. `window`: records of a window, which the test is tuned for.
     """
 
-    tolerance: dict[str, float] = msgspec.field(
-        default_factory=lambda: {"ks": 0.0, "wasserstein": 0.0, "jensen_shannon": 0.0, "chi_squared": 0.0}
-    )
+    tolerance: dict[str, float] = msgspec.field(default_factory=lambda: dict.fromkeys(DISTANCES, 0.0))
     false_alarms: float = 0.001
     correction: Literal["bonferroni", "e-bh"] = "bonferroni"
     window: int = 20_000
