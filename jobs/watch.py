@@ -9,15 +9,16 @@ from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironme
 from pyflink.table import StreamTableEnvironment
 
 from jobs.running import run
-from jobs.settings.watch import Of, WatchSettings
+from jobs.settings.watch import Of, Watched, WatchSettings
 from jobs.wiring import add_sinks, connection, folder_reading
 from operators.event_watermark import TIMED_BLOCK, timed_events
 from operators.flink_internals import keyed_by_first
 from operators.kafka_check import check_topics, partitions
 from operators.key_groups import KeyGroups, key_groups
 from operators.lifecycle.count_windows import CountWindows
+from operators.lifecycle.judge_quality import JudgeQuality
 from operators.lifecycle.judge_windows import ALERTS, JudgeWindows
-from operators.rows import OUTPUTS
+from operators.rows import DEAD_LETTERS, OUTPUTS
 from operators.side_outputs import side_output
 from operators.sources.folder import folder_records
 from operators.sources.gathering import DataTypes, micro_batches
@@ -25,11 +26,16 @@ from operators.sources.kafka import Reading, kafka_records
 
 
 def build(env: StreamExecutionEnvironment, settings: WatchSettings) -> None:
-    """Records and results are each counted where they are read, and judged by series."""
+    """Records and results are each counted where they are read, and judged by series; quality by version."""
     tables, groups = StreamTableEnvironment.create(env), key_groups(env)
-    judged = [_judged(env, tables, settings, groups, of) for of in dict.fromkeys(settings.watch)]
-    first, *others = judged
-    outputs = {"statistics": first.union(*others) if others else first, "alerts": side_output(judged, ALERTS)}
+    judged = [_judged(env, tables, settings, groups, of) for of in settings.streams]
+    outputs = {"statistics": judged[0].union(*judged[1:]) if len(judged) > 1 else judged[0]} if judged else {}
+    alerts = [side_output(judged, ALERTS)] if judged else []
+    if "quality" in settings.watch:
+        quality = _quality(env, settings)
+        alerts.append(quality)
+        outputs["dead_letters"] = side_output(quality, DEAD_LETTERS)
+    outputs["alerts"] = alerts[0].union(*alerts[1:]) if len(alerts) > 1 else alerts[0]
     kafka = settings.kafka
     delivery = None if kafka is None else kafka.delivery(settings.name)
     add_sinks(outputs, kafka, delivery, settings.folder.root if settings.folder else None)
@@ -39,10 +45,21 @@ def check(settings: WatchSettings) -> None:
     """Raises the error of whatever is not there, before Flink starts."""
     kafka = settings.kafka
     if kafka is not None and kafka.check:
-        topics = {kafka.statistics: "kafka.statistics", kafka.alerts: "kafka.alerts"}
+        topics = {kafka.alerts: "kafka.alerts"}
+        if settings.streams:
+            topics[kafka.statistics] = "kafka.statistics"
+        if "quality" in settings.watch:
+            topics[kafka.dead_letters] = "kafka.dead_letters"
         for of in settings.watch:
             topics |= dict.fromkeys(_topics(settings, of), f"kafka.{of}")
         check_topics(connection(kafka), topics)
+
+
+def _quality(env: StreamExecutionEnvironment, settings: WatchSettings) -> DataStream:
+    """One instance reads what is said of quality: of each window there is a message or a few."""
+    messages = _batches(env, settings, None, "quality", parallelism=1)
+    judged = messages.process(JudgeQuality(settings.quality()), OUTPUTS).set_parallelism(1)
+    return judged.name("judge quality").uid("judge-quality").disable_chaining()
 
 
 def _judged(
@@ -63,7 +80,11 @@ def _judged(
 
 
 def _batches(
-    env: StreamExecutionEnvironment, settings: WatchSettings, groups: KeyGroups, of: Of
+    env: StreamExecutionEnvironment,
+    settings: WatchSettings,
+    groups: KeyGroups | None,
+    of: Watched,
+    parallelism: int | None = None,
 ) -> KeyedStream:
     types = DataTypes({})
     if settings.kafka is not None:
@@ -71,16 +92,20 @@ def _batches(
         if of == "records":
             types = DataTypes(kafka.records, kafka.data_type_header)
         reading = Reading(kafka.group, kafka.start, settings.bounded)
-        records = kafka_records(env, connection(kafka), _topics(settings, of), reading, name=of)
+        records = kafka_records(
+            env, connection(kafka), _topics(settings, of), reading, name=of, parallelism=parallelism
+        )
     else:
         assert settings.folder is not None
-        records = folder_records(env, folder_reading(settings.folder, of, settings.bounded), of)
+        place = folder_reading(settings.folder, of, settings.bounded)
+        records = folder_records(env, place, of, parallelism=parallelism)
     return micro_batches(records, types, settings.batch.gathering(settings.mode), of, groups)
 
 
-def _topics(settings: WatchSettings, of: Of) -> list[str]:
+def _topics(settings: WatchSettings, of: Watched) -> list[str]:
     assert settings.kafka is not None
-    return list(settings.kafka.records if of == "records" else settings.kafka.results)
+    kafka = settings.kafka
+    return list({"records": kafka.records, "results": kafka.results, "quality": (kafka.quality,)}[of])
 
 
 def _partitions(settings: WatchSettings, of: Of) -> int:

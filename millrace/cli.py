@@ -32,6 +32,7 @@ from millrace.replay_dead_letters import replay_dead_letters
 from millrace.replay_policy import replay_policy
 from millrace.score import score
 from millrace.serve_requests import serve_requests
+from millrace.statistics import statistics
 from millrace.tail import tail
 from millrace.terminal import escaping
 from millrace.verify import verify
@@ -120,6 +121,7 @@ app.command("score")(score)
 app.command("explain")(explain)
 app.command("profile")(profile)
 app.command("on-alert")(on_alert)
+app.command("statistics")(statistics)
 app.command("plan")(plan)
 app.add_typer(of_models, name="models")
 app.command("tail")(tail)

@@ -56,7 +56,7 @@ def profile(
     file = _opened(path, kind, frozenset(text or ()), delimiter, max_bytes)
     bad = Counter[str]()
     table = profile_of(lambda: _read(file, bad), bins)
-    to.write_bytes(_written(table, to, path.name))
+    to.write_bytes(written(table, to, path.name))
     typer.echo(f"{table.rows:,} records, {len(table.features):,} features, {bad['last pass']:,} unreadable")
     typer.echo(f"Written: {to}")
 
@@ -104,7 +104,7 @@ def _parsed(block: RecordBlock) -> list[dict[str, Any]]:
     return records
 
 
-def _written(table: TableStatistics, to: Path, name: str) -> bytes:
+def written(table: TableStatistics, to: Path, name: str) -> bytes:
     if to.suffix not in (".pb", ".pbtxt"):
         from udfs.lifecycle.statistics.table import write_statistics  # noqa: PLC0415
 

@@ -16,10 +16,12 @@ from udfs.lifecycle.drift.anomalies import AnomalySettings
 from udfs.lifecycle.drift.settings import DriftSettings
 from udfs.lifecycle.watching.outlier_rules import OutlierRule
 from udfs.lifecycle.watching.training_sets import TrainingPlaces
+from udfs.lifecycle.watching.watched_quality import QualityLimits, QualitySpec
 from udfs.lifecycle.watching.watched_series import JudgeSpec
 from udfs.lifecycle.watching.window_counting import CountSpec, StreamTiming
 
 Of = Literal["records", "results"]
+Watched = Literal["records", "results", "quality"]
 
 
 class WatchKafka(Broker, Transactions):
@@ -29,8 +31,10 @@ class WatchKafka(Broker, Transactions):
     records: dict[str, str] = Field({}, description="topic of records -> data type of its records")
     data_type_header: str = Field("", description="name of a record header that holds the data type instead")
     results: tuple[str, ...] = Field(("results",), description="topics of results")
+    quality: str = Field("quality", description="topic of quality, of jobs/outcomes.py")
     statistics: str = Field("statistics", description="topic of statistics of windows")
     alerts: str = Field("alerts", description="topic of alerts, as CloudEvents")
+    dead_letters: str = Field("dead-letters", description="topic of messages about quality that are none")
 
 
 class OutlierLimits(BaseModel):
@@ -48,6 +52,23 @@ class OutlierLimits(BaseModel):
         return OutlierRule(**given)
 
 
+class GoodQuality(BaseModel):
+    """What quality is still good."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    baseline: float | None = Field(
+        None, ge=0, lt=1, description="share of wrong predictions that is still good; empty: not watched"
+    )
+    error: float | None = Field(
+        None, ge=0, description="of numbers: by how much a right prediction may be off"
+    )
+    patience: float = Field(10_000, gt=1, description="windows until a false alarm, at least, in expectation")
+
+    def limits(self) -> QualityLimits | None:
+        return None if self.baseline is None else QualityLimits(self.baseline, self.error, self.patience)
+
+
 class WatchedType(BaseModel):
     """What is known of one type of records."""
 
@@ -63,6 +84,7 @@ class WatchedType(BaseModel):
     outliers: tuple[OutlierLimits, ...] = Field(
         (), description="rules for single records: feature, and low, high or deviations (of training)"
     )
+    quality: GoodQuality = GoodQuality.model_validate({})
 
 
 class DriftLimits(BaseModel):
@@ -110,7 +132,7 @@ class WatchSettings(RunSettings):
     name: str = Field("millrace-watch", description="the job's name, and the source of its alerts")
     kafka: WatchKafka | None = None
     folder: Folder | None = None
-    watch: tuple[Of, ...] = Field(("results",), description="what is read: records, results, or both")
+    watch: tuple[Watched, ...] = Field(("results",), description="what is read: records, results, quality")
     with_fields: bool = Field(
         True, description="of results the record's fields are counted too, by model version"
     )
@@ -144,9 +166,11 @@ class WatchSettings(RunSettings):
         if (self.kafka is None) == (self.folder is None):
             raise ValueError("give either kafka (kafka.bootstrap) or folder (folder.root)")
         if not self.watch:
-            raise ValueError("watch is empty: name records, results, or both")
+            raise ValueError("watch is empty: name records, results or quality")
         if self.kafka is not None and "records" in self.watch and not self.kafka.records:
             raise ValueError("records are to be watched: name topics and their data types in kafka.records")
+        if "quality" in self.watch and not self.quality().limits:
+            raise ValueError("quality is to be watched: give data_types.TYPE.quality.baseline")
         if self.window_ms < 1:
             raise ValueError("window_seconds must be a millisecond at least")
         return self
@@ -161,6 +185,16 @@ class WatchSettings(RunSettings):
             self.model_training,
             {name: one.ignore for name, one in self.data_types.items() if one.ignore},
         )
+
+    @property
+    def streams(self) -> tuple[Of, ...]:
+        """Of what is watched, the streams of records."""
+        return tuple(of for of in dict.fromkeys(self.watch) if of != "quality")
+
+    def quality(self) -> QualitySpec:
+        found = {name: one.quality.limits() for name, one in self.data_types.items()}
+        limits = {name: one for name, one in found.items() if one is not None}
+        return QualitySpec(self.name, limits, int(self.repeat_seconds * 1000))
 
     def counting(self, of: Of, partitions: int | None) -> CountSpec:
         """`partitions`: those that one instance has to hear of, where that is known."""

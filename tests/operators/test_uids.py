@@ -33,9 +33,10 @@ OWN = {
     experiment: {"read-models", "control"},
     speculate: {"read-models", "route", "execute-pmml", "collect"},
     track: {"track-model-events", "track-model-stats", "track-models"},
-    watch: {"count-records", "judge-results"},
+    watch: {"count-records", "judge-results", "judge-quality"},
 }
-MORE = {watch: ["--watch", '["records", "results"]']}
+GOOD = '{"wine": {"quality": {"baseline": 0.1}}}'
+MORE = {watch: ["--watch", '["records", "results", "quality"]', "--data-types", GOOD]}
 PYTHON = "org.apache.flink.streaming.api.operators.python."
 
 

@@ -20,6 +20,7 @@ from udfs.enrichment.wire import read_request, write_request
 from udfs.ensemble.collection.open_batch import Tombstone, Waiting
 from udfs.ensemble.execution.job import PendingCall, decode_pending, encode_pending
 from udfs.lifecycle.drift.alerts import Outlier
+from udfs.lifecycle.drift.quality_change import QualityDetector
 from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric
 from udfs.lifecycle.experiments.running import Running, read_running, write_running
 from udfs.lifecycle.outcomes import messages
@@ -31,6 +32,11 @@ from udfs.lifecycle.quality.windows import QualityKey, read_sums, write_sums
 from udfs.lifecycle.statistics.bins import Bins
 from udfs.lifecycle.statistics.table import TableStatistics
 from udfs.lifecycle.watching.series import PartialWindow, read_partial, write_partial
+from udfs.lifecycle.watching.watched_quality import (
+    VersionQuality,
+    read_version_quality,
+    write_version_quality,
+)
 from udfs.lifecycle.watching.watched_series import Episodes, read_episodes, write_episodes
 from udfs.models.signing.counters import counter_name, decode_counter, encode_counter
 from udfs.serving.buffering import BufferAccount
@@ -62,6 +68,9 @@ ENTRY_OF_A_KEY = KeyEntry(
 )
 
 
+QUALITY = VersionQuality(
+    QualityDetector(0.1, 100.0, 2, [0.5, -1.0], [0, 1]), {0: 60_000}, {"key": 60_000}, alarmed=120_000
+)
 EPISODES = Episodes({"x": 60_000}, {"drift/x": 60_000})
 
 
@@ -188,6 +197,17 @@ FORMATS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any], st
             "0000000000000100000000000000ab746578745f636f756e747392a33c6938c4100100000000000000000000"
             "0000000000a4726f7773030181a178019186a472756c65a178a766656174757265a178a576616c7565a3312e"
             "35a6736f75726365a174a9706172746974696f6e00a66f666673657407"
+        ),
+    ),
+    "qualities": (
+        QUALITY,
+        write_version_quality,
+        read_version_quality,
+        (
+            "85a86465746563746f7286a8626173656c696e65cb3fb999999999999aa870617469656e6365cb4059000000"
+            "000000a76261746368657302a86c6f675f73756d7392cb3fe0000000000000cbbff0000000000000a6737461"
+            "727473920001a7616c61726d6564c2a777696e646f77738100cdea60a47365656e81a36b6579cdea60a7616c"
+            "61726d6564ce0001d4c0a776657273696f6e01"
         ),
     ),
     "episodes": (EPISODES, write_episodes, read_episodes, "9381a178cdea6081a764726966742f78cdea6001"),

@@ -10,16 +10,34 @@ import msgspec
 import numpy as np
 import orjson
 import pytest
+from typer.testing import CliRunner
 
+from millrace.cli import app
 from schemas.errors import SettingsError, StateError, StatisticsError
+from schemas.lifecycle.quality import QualityRecord
 from schemas.lifecycle.window_statistics import WindowStatistics, read_window, write_window
 from schemas.micro_batch import MicroBatch
 from udfs.lifecycle.drift.alerts import ANOMALY, DRIFT, OUTLIER, Alert, read_envelope, sentence, write_alert
+from udfs.lifecycle.quality.classification import ClassificationSums
+from udfs.lifecycle.quality.exchange import quality_record
+from udfs.lifecycle.quality.regression import RegressionSums
+from udfs.lifecycle.quality.windows import QualityKey
+from udfs.lifecycle.statistics.exchange import from_proto
+from udfs.lifecycle.statistics.exchange import messages as exchange_messages
 from udfs.lifecycle.statistics.profile import profile
 from udfs.lifecycle.statistics.table import TableStatistics, read_statistics, write_statistics
 from udfs.lifecycle.watching.outlier_rules import OutlierRule
 from udfs.lifecycle.watching.series import UNTIMED, PartialWindow, Series, read_partial, write_partial
 from udfs.lifecycle.watching.training_sets import TrainingPlaces
+from udfs.lifecycle.watching.watched_quality import (
+    QualityLimits,
+    QualitySpec,
+    losses,
+    quality_alert,
+    read_version_quality,
+    watch_quality,
+    write_version_quality,
+)
 from udfs.lifecycle.watching.watched_records import sampled
 from udfs.lifecycle.watching.watched_series import JudgeSpec, Told, WatchedSeries, read_episodes
 from udfs.lifecycle.watching.window_counting import FUTURE_MS, CountSpec, WindowCounting
@@ -313,3 +331,68 @@ def test_other_bytes_are_no_state(read: Any) -> None:
     with pytest.raises(StateError, match="these bytes are no"):
         read(b"\x01")
     assert read_statistics(write_statistics(TRAINING)).rows == 20_000
+
+
+def quality(window: int, right: int, wrong: int, **more: Any) -> QualityRecord:
+    sums = ClassificationSums()
+    sums.add(np.array([0.9] * right + [0.1] * wrong), np.ones(right + wrong, bool))
+    told = {"window": window, "model": "forest", "version": 3} | more
+    key = QualityKey(**told, data_type="wine")
+    return quality_record(key, sums, WINDOW, NOW, closed=True)
+
+
+def test_a_version_that_gets_worse_is_told_of_once_with_when_it_began() -> None:
+    spec = QualitySpec("w", {"wine": QualityLimits(0.1)})
+    state, told = None, []
+    for number in range(40):
+        wrong = 8 if number < 20 else 30  # of 100, where 10 are still good
+        record = quality(START + number * WINDOW, 100 - wrong, wrong)
+        assert watch_quality(spec, msgspec.structs.replace(record, closed=False), state) is None
+        state = watch_quality(spec, record, state)
+        assert state is not None and watch_quality(spec, record, state) is None  # a repeat
+        if (alert := quality_alert(record, state, spec.limits["wine"])) is not None:
+            told.append(alert)
+        state = read_version_quality(write_version_quality(state))
+    (alert,) = told
+    assert START + 20 * WINDOW <= alert.start <= START + 23 * WINDOW
+    assert alert.quality[0].since == START + 20 * WINDOW and alert.quality[0].observed == 0.3
+    assert (alert.model, alert.version) == ("forest", 3) and "above 0.1" in sentence(alert)
+    assert watch_quality(spec, quality(START, 0, 9, experiment="e"), None) is None
+    assert watch_quality(spec, quality(-1, 0, 9), None) is None
+
+
+def test_of_numbers_a_prediction_is_wrong_that_is_off_by_more_than_declared() -> None:
+    sums = RegressionSums()
+    sums.add(np.array([1.0, 2.0, 9.0]), np.array([1.0, 2.5, 2.0]))
+    record = quality_record(QualityKey(window=START, data_type="wine"), sums, WINDOW, NOW, closed=True)
+    assert losses(record, QualityLimits(0.1, error=1.0)) == (3, 1)
+    assert losses(record, QualityLimits(0.1, error=0.1)) == (3, 2)
+    assert losses(record, QualityLimits(0.1)) is None
+
+
+def test_the_command_lists_windows_and_adds_them_up(tmp_path: Path) -> None:
+    sent, folder = [rows(200, seed) for seed in (1, 2)], tmp_path / "statistics"
+    folder.mkdir()
+    lines = []
+    for number, some in enumerate(sent):
+        table = TableStatistics.counted_in(TRAINING.bins())
+        table.add(some)
+        start = START + number * WINDOW
+        head = WindowStatistics(of="records", data_type="wine", start=start, end=start + WINDOW, rows=200)
+        lines += [write_window(one) for one in messages(head, table)]
+    (folder / "part").write_bytes(b"\n".join(lines) + b"\n")
+    command = ["statistics", "--from-folder", str(folder)]
+    listed = CliRunner().invoke(app, command)
+    first = "wine records, 2023-11-14T22:14:00Z to 2023-11-14T22:15:00Z: 200 records"
+    assert listed.stdout.splitlines()[0] == first and len(listed.stdout.splitlines()) == 2
+    for options, count in (([], 400), (["--from", "2023-11-14T22:15:00"], 200)):
+        done = CliRunner().invoke(app, [*command, "--to", str(tmp_path / "all"), *options])
+        assert done.exit_code == 0, done.output
+        assert read_statistics((tmp_path / "all").read_bytes()).rows == count
+    assert CliRunner().invoke(app, [*command, "--to", str(tmp_path / "all.pb")]).exit_code == 0
+    proto = from_proto(
+        exchange_messages().DatasetFeatureStatisticsList.FromString((tmp_path / "all.pb").read_bytes())
+    )
+    assert proto.rows == 400
+    none = CliRunner().invoke(app, [*command, "--data-type", "tea", "--to", str(tmp_path / "x")])
+    assert none.exit_code == 1 and "there are none" in none.output

@@ -1,0 +1,152 @@
+"""The quality of each model version, by an e-detector over closed windows of `jobs/outcomes.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from schemas.errors import SettingsError, StateError
+from schemas.lifecycle.quality import ALL, QualityRecord
+from udfs.lifecycle.drift.alerts import QUALITY, Alert, QualityDrop
+from udfs.lifecycle.drift.quality_change import QualityDetector
+from udfs.lifecycle.quality.exchange import from_plain
+from udfs.lifecycle.quality.regression import ACCURACY, RegressionSums
+
+_REMEMBERED = 1000
+"""Messages of a version of which a repeat is known."""
+
+
+class QualityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`baseline`: the share of wrong predictions that is still good. Of classes a prediction is wrong at
+    their threshold, of numbers where it is off by more than `error`. `patience`: windows until a false alarm,
+    at least, in expectation."""
+
+    baseline: float
+    error: float | None = None
+    patience: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        QualityDetector(self.baseline, self.patience)  # which raises for what cannot be
+        if self.error is not None and not self.error >= 0:
+            raise SettingsError(
+                f"the error of a prediction that is still right is 0 or more, not {self.error}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class QualitySpec:
+    """`limits`: by data type; others are not watched. `repeat_ms`: after so much event time a version that
+    has alarmed is looked at anew; 0: never. `name`: of the job, the alerts' source."""
+
+    name: str
+    limits: Mapping[str, QualityLimits] = field(default_factory=dict)
+    repeat_ms: int = 0
+
+
+class VersionQuality(msgspec.Struct):
+    """State of one model version. `windows`: batch of the detector -> start of its window, of those at which
+    a change may have begun. `seen`: keys of messages that count already. `alarmed`: the window of the
+    alarm."""
+
+    detector: QualityDetector
+    windows: dict[int, int] = {}
+    seen: dict[str, int] = {}
+    alarmed: int | None = None
+    version: int = 1
+
+
+def write_version_quality(state: VersionQuality) -> bytes:
+    return msgspec.msgpack.encode(state)
+
+
+def read_version_quality(data: bytes) -> VersionQuality:
+    """Raises `StateError` for bytes that are none, and of a newer version."""
+    try:
+        found = msgspec.msgpack.decode(data, type=VersionQuality)
+    except msgspec.MsgspecError as e:
+        raise StateError(f"these bytes say nothing of the quality of a version: {e}") from None
+    if found.version > 1:
+        raise StateError(f"quality of a version is of format {found.version}, this release reads 1")
+    return found
+
+
+def series_of(record: QualityRecord) -> str:
+    """The key under which a version's state lies."""
+    return msgspec.json.encode([record.data_type, record.model, record.version]).decode()
+
+
+def watch_quality(
+    spec: QualitySpec, record: QualityRecord, state: VersionQuality | None
+) -> VersionQuality | None:
+    """The state with a message taken in; None where the message is not one that counts.
+
+    What counts are closed windows of all predictions, each once: not the sums since the start, nor those of
+    experiments and candidates, which are of the same predictions.
+    """
+    limits = spec.limits.get(record.data_type)
+    told_apart = bool(record.experiment or record.candidate) or record.window == ALL
+    if limits is None or told_apart or not record.closed:
+        return None
+    found = state or VersionQuality(QualityDetector(limits.baseline, limits.patience))
+    if record.key in found.seen:
+        return None
+    if found.alarmed is not None and spec.repeat_ms and record.window - found.alarmed >= spec.repeat_ms:
+        found = VersionQuality(QualityDetector(limits.baseline, limits.patience), seen=found.seen)
+    found.seen[record.key] = record.window
+    if len(found.seen) > _REMEMBERED:
+        found.seen.pop(next(iter(found.seen)))
+    if (counted := losses(record, limits)) is not None:
+        count, wrong = counted
+        found.windows[found.detector.batches] = record.window
+        found.detector.add(count, wrong, wrong)
+        found.windows = {
+            batch: start for batch, start in found.windows.items() if batch in found.detector.starts
+        }
+    return found
+
+
+def quality_alert(record: QualityRecord, state: VersionQuality, limits: QualityLimits) -> Alert | None:
+    """An alert, where this message is the one that raises it; `state` is as `watch_quality` left it."""
+    if not state.detector.alarmed or state.alarmed is not None:
+        return None
+    counted = losses(record, limits)
+    if counted is None:
+        return None
+    state.alarmed = record.window
+    drop = QualityDrop(
+        metric="share of wrong predictions",
+        baseline=limits.baseline,
+        observed=counted[1] / counted[0],
+        log_evidence=state.detector.log_value,
+        since=state.windows.get(state.detector.since, record.window),
+    )
+    end = record.window + record.window_ms
+    return Alert(
+        QUALITY,
+        record.data_type,
+        record.window,
+        end,
+        model=record.model,
+        version=record.version,
+        quality=(drop,),
+        about=("quality",),
+    )
+
+
+def losses(record: QualityRecord, limits: QualityLimits) -> tuple[int, int] | None:
+    """Predictions whose outcome is known, and of them the wrong ones; None where that cannot be told.
+
+    Raises `StatisticsError` for sums that are none.
+    """
+    sums = from_plain(record.kind, record.sums)
+    if not isinstance(sums, RegressionSums):
+        wrong = sums.false_positives + sums.false_negatives
+        count = wrong + sums.true_positives + sums.true_negatives
+        return (count, wrong) if count else None
+    if limits.error is None or not sums.outcomes:
+        return None
+    growth = (1 + ACCURACY) / (1 - ACCURACY)
+    off = sum(count for place, count in sums.error_counts.items() if growth ** (place - 1) >= limits.error)
+    return sums.outcomes, off
