@@ -114,7 +114,7 @@ def _watched(results: Sequence[bytes], place: str, share: float) -> float:
 
 def _us_per_record(run: Callable[[bytes], object], batches: Sequence[bytes]) -> float:
     """Processor time, the least of rounds over all micro-batches within some seconds."""
-    rounds = []
+    rounds: list[float] = []
     until = time.monotonic() + _SECONDS
     while len(rounds) < 3 or time.monotonic() < until:
         started = time.process_time()
