@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import orjson
 
 from schemas.codecs.base import Codec, UnfitError
@@ -16,7 +17,7 @@ from udfs.lifecycle.watching.series import SCORES
 
 LONGEST_SCORE = 64
 """Numbers of a score that is a list, which are counted one by one."""
-_SPREAD = 0x9E3779B97F4A7C15
+_SPREAD, _OTHER = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9
 _OWN = "millrace"
 
 
@@ -36,12 +37,10 @@ def sampled(batch: MicroBatch, share: float) -> MicroBatch:
     """The records of about this share, the same ones each time: chosen by partition and offset."""
     if share >= 1:
         return batch
-    limit = int(share * 2**32)
-    kept = [
-        row
-        for row, (partition, offset) in enumerate(zip(batch.partitions, batch.offsets, strict=True))
-        if ((offset * _SPREAD + partition * 0xBF58476D1CE4E5B9) >> 32 & 0xFFFFFFFF) < limit
-    ]
+    places = np.array([batch.offsets, batch.partitions], np.int64).astype(np.uint64)
+    with np.errstate(over="ignore"):
+        mixed = (places * np.array([[_SPREAD], [_OTHER]], np.uint64)).sum(axis=0, dtype=np.uint64)
+    kept = np.flatnonzero(mixed >> np.uint64(32) < int(share * 2**32)).tolist()
     return batch.take(kept)
 
 
