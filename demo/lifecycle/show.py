@@ -166,7 +166,7 @@ def summary(
     lines.append(
         Text(f"{verdict.scored:,} scored, {verdict.unscored:,} not, {len(watch.dead):,} dead letters")
     )
-    lines += [_trial_line(watch, trial) for trial in TRIALS]
+    lines += [line for trial in TRIALS for line in _trial_lines(watch, trial)]
     lines.append(Text("One prediction of each phase, scored again here:"))
     lines += [Text(f"  {line}") for line in audit_lines(judge)]
     good = verdict.good and not faults
@@ -174,26 +174,27 @@ def summary(
     return good
 
 
-def _trial_line(watch: LifeWatch, trial: Trial) -> Text:
+def _trial_lines(watch: LifeWatch, trial: Trial) -> list[Text]:
     last = watch.last(trial.name)
     if last is None:
-        return Text(f"{trial.name}: never started")
+        return [Text(f"{trial.name}: never started")]
     took = watch.in_force_after_ms(trial.name)
     arms = ", ".join(f"{a.model} {share_of(a.mean)} of {a.entities:,}" for a in last.arms.values())
-    said = "" if took is None else f"; plan in force {took:,.0f} ms after the evidence"
-    return Text(f"{trial.name}: {_ended(last)} by {last.entities:,} customers ({arms}){said}")
+    said = "" if took is None else f", in force after {took:,.0f} ms"
+    return [
+        Text(f"{trial.name}: {_ended(last)} by {last.entities:,} customers{said}"),
+        Text(f"{'':17} {arms}"),
+    ]
 
 
 def audit_lines(judge: Judge) -> list[str]:
-    """What is stamped, and the score as it is computed again."""
+    """What is stamped, and the score as it is computed again: two lines each."""
     found = []
     for phase, one in judge.audited():
         result = one.result
-        of = ", ".join(f"{name} {arm} step {step + 1}" for name, (arm, step) in one.experiments.items())
-        buys = judge.outcome_of(one)
-        again = judge.score_again(one)
-        found.append(
-            f"{phase:>16}: {result.record['id']} by {result.model} v{result.version} {result.digest[:8]}"
-            f"{f' ({of})' if of else ''}: {result.scores[SCORE]:.4f}, again {again:.4f}; {TARGET} {buys}"
-        )
+        by = f"{result.model} v{result.version} {result.digest[:8]}"
+        of = "".join(f"{name} {arm} step {step + 1}: " for name, (arm, step) in one.experiments.items())
+        found.append(f"{phase:>16}: {result.record['id']} by {by}, {TARGET} {judge.outcome_of(one)}")
+        again = f"{result.scores[SCORE]:.4f}, again {judge.score_again(one):.4f}"
+        found.append(f"{'':17} {of}{again}")
     return found
