@@ -15,6 +15,10 @@ HEADER = "millrace-replayed"
 """Name of the header that a record sent back carries; its value is the identity of what it repeats."""
 
 
+_OF_ONE_VIEW = frozenset({"null_key", "step_failed"})
+"""Codes of events that one view could not take."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Which dead letters are meant; an empty list or None asks for nothing in particular.
@@ -128,10 +132,8 @@ def judged(
 
 
 def _sendable(letter: DeadLetter, whole: Callable[[DeadLetter], Original]) -> Original:
-    if letter.columns:
-        raise NotWholeError(
-            "it is of one view or file, and holds columns: other views may have taken the event"
-        )
+    if letter.columns or letter.code in _OF_ONE_VIEW:
+        raise NotWholeError("it is of one view, or of a file of history: others may have taken the event")
     if letter.partition < 0 or letter.offset < 0 or "source" in letter.cut:
         raise NotWholeError("it does not say where its record came from")
     try:

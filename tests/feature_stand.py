@@ -129,7 +129,7 @@ class FeatureStand:
         for name, keyed in self._views.items():
             keyed.start(self._operator(self._streams[name]))
 
-    def send(self, records: Iterable[bytes | dict[str, Any]], partition: int = 0, at: int = 0) -> None:
+    def send(self, records: Iterable[bytes | dict[str, Any]], partition: int = 0, at: int | None = 0) -> None:
         """One micro-batch of one partition."""
         batch = self._batch(self.source, records, partition, at)
         self._decoded(self.decode.element(str(partition), batch))
@@ -153,7 +153,9 @@ class FeatureStand:
         for stream in self._reference_spec.streams():
             self._advance("references", stream.name, END)
 
-    def _batch(self, name: str, records: Iterable[bytes | dict[str, Any]], partition: int, at: int) -> bytes:
+    def _batch(
+        self, name: str, records: Iterable[bytes | dict[str, Any]], partition: int, at: int | None
+    ) -> bytes:
         payloads = [r if isinstance(r, bytes) else orjson.dumps(r) for r in records]
         first, count = self._offsets[name, partition], len(payloads)
         self._offsets[name, partition] += count

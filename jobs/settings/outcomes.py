@@ -115,6 +115,8 @@ class OutcomesSettings(RunSettings):
     def _consistent(self) -> Self:
         if (self.kafka is None) == (self.folder is None):
             raise ValueError("give either kafka (kafka.bootstrap) or folder (folder.root)")
+        if self.kafka is not None:
+            self.kafka.check_own(self.name, type(self).model_fields["name"].default)
         if not self.data_types:
             raise ValueError("data_types is empty: say how predictions of at least one data type are judged")
         for name, judged in self.data_types.items():

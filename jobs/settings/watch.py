@@ -165,6 +165,8 @@ class WatchSettings(RunSettings):
     def _streams(self) -> Self:
         if (self.kafka is None) == (self.folder is None):
             raise ValueError("give either kafka (kafka.bootstrap) or folder (folder.root)")
+        if self.kafka is not None:
+            self.kafka.check_own(self.name, type(self).model_fields["name"].default)
         if not self.watch:
             raise ValueError("watch is empty: name records, results or quality")
         if self.kafka is not None and "records" in self.watch and not self.kafka.records:

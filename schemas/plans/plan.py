@@ -204,7 +204,7 @@ def read_plan(data: bytes | str) -> Plan:
         raise PlanError(f"not a plan: it has {len(data)} characters, and {LONGEST_PLAN} are the most")
     try:
         plan = msgspec.json.decode(data or b"{}", type=Plan)
-    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as e:
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise PlanError(f"not a plan: {e}") from None
     check_plan(plan)
     return plan

@@ -100,6 +100,10 @@ def _message(**changes) -> bytes:
         (_message(inputs=[{"dtype": "float32"}]), "input without a name"),
         (_message(outputs=[{"name": "a", "alias": "s"}, {"name": "s"}]), "'s' twice"),
         (_message(outputs=[{"alias": "s"}]), "output without a name"),
+        (_message(name="\x01" * 250_000), "name .* of 250,000 characters; 200 are the most"),
+        (_message(name="a\x1b[2Jb"), "name 'a.*with characters that are not printed"),
+        (_message(dataType="t" * 201), "dataType .* of 201 characters"),
+        (_message(outputs=[{"name": "y", "alias": "s" * 201}]), "output .* of 201 characters"),
     ],
 )
 def test_what_cannot_be_acted_on_is_refused_with_the_reason(data, word):

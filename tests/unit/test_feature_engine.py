@@ -375,11 +375,50 @@ def test_without_early_rows_and_where_time_decides_there_are_none() -> None:
         assert not engine(of).add(batch([event(1, "a")])).blocks
 
 
-def test_a_sum_of_integers_that_does_not_fit_is_an_error_and_not_a_number() -> None:
+def test_a_sum_of_integers_that_does_not_fit_refuses_its_row_and_no_other() -> None:
     running = engine(VIEWS["tiles"])
-    running.add(batch([event(1, "a", n=2**62)]))
-    with pytest.raises(FeatureError, match="'n' does not fit into 64 bits"):
-        running.add(batch([event(2, "a", n=2**62)]))
+    (early,) = running.add(batch([event(1, "a", n=2**62), event(1, "b", n=5)])).blocks
+    assert early.rows.num_rows == 2
+    (early,) = running.add(batch([event(2, "a", n=2**62), event(3, "b", n=-7)])).blocks
+    assert [row["key"] for row in early.rows.to_pylist()] == ["b"]
+    running.add(batch([event(100, "a", n=1)]))
+    output = running.settle(1000, 7)
+    (refused,) = output.refused
+    assert (refused.code, refused.event_time) == ("step_failed", 2)
+    assert "does not fit into 64 bits" in refused.reason
+    assert output.events is not None and refused.event_id in output.events.column(EVENT_ID).to_pylist()
+    settled = [(r["event_timestamp"], r["key"]) for b in output.blocks for r in b.rows.to_pylist()]
+    assert settled == [(1, "a"), (1, "b"), (3, "b"), (100, "a")], "what leaves the window leaves the sum"
+
+
+def failing(x: pa.Array) -> pa.Array:
+    """Raises for a 0, as `1 / int(0)` does."""
+    return pa.array([1.0 / int(value) for value in x.to_pylist()])
+
+
+def listed(x: pa.Array) -> pa.Array:
+    """A list with a null in it where `x` is negative."""
+    return pa.array([[None, 1.0] if value < 0 else [value] for value in x.to_pylist()])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "says"),
+    [
+        ("failing", FeatureType.FLOAT64, "ZeroDivisionError"),
+        ("listed", FeatureType.FLOAT64_LIST, "the list 'made' holds a null"),
+    ],
+)
+def test_a_row_on_which_a_function_fails_is_refused_alone(name: str, kind: FeatureType, says: str) -> None:
+    made = Derived(name="made", function=f"{__name__}:{name}", inputs=("x",), type=kind, over="arrow")
+    running = engine(view((*features(TILED), Value(name="x"), made)))
+    xs = [1.0, 2.0, -0.5 if kind is FeatureType.FLOAT64_LIST else 0.0, 4.0, 5.0]
+    for at, x in enumerate(xs, 1):
+        running.add(batch([event(at, "a", x=x)]))
+    output = running.settle(1000, 7)
+    (refused,) = output.refused
+    assert refused.event_time == 3 and says in refused.reason
+    rows = [row for b in output.blocks for row in b.rows.to_pylist()]
+    assert [row["event_timestamp"] for row in rows] == [1, 2, 4, 5]
 
 
 def test_an_entity_that_is_null_and_a_missing_column_are_errors() -> None:

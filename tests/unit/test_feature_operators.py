@@ -174,6 +174,28 @@ def test_a_restart_anywhere_changes_nothing(
         assert stand.settled(view) == reference.settled(view)
 
 
+def test_an_event_ahead_of_the_clock_makes_no_other_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = START + 60_000
+    monkeypatch.setattr(decode_events, "_now", lambda: now)
+    stand = FeatureStand(DECLARED)
+
+    def event(name: str, at: int) -> dict[str, Any]:
+        return {"id": name, "account": "a", "at": at, "amount": 1.0}
+
+    stand.send([event("a", now - 500), event("ahead", now + 59 * 60_000)])
+    stand.send([event("b", now + 10)])
+    assert stand.dead == []
+    stand.end()
+    assert stand.dead == [] and len(stand.settled("spend_v1")) == 3
+
+
+def test_events_whose_records_have_no_time_are_taken() -> None:
+    stand = FeatureStand(DECLARED)
+    stand.send(events(3), at=None)
+    stand.end()
+    assert stand.dead == [] and len(stand.settled("spend_v1")) == 3
+
+
 def test_another_number_of_shards_is_refused() -> None:
     stand = FeatureStand(DECLARED)
     stand.send(events(50))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,8 @@ TEXTS = [
     (apply("substring", K, number(5, "integer"), number(3, "integer")), "App"),
     (apply("trimBlanks", number("  a ", "string")), "a"),
     (apply("replace", K, number("[aeiou]+", "string"), number("-", "string")), "R-d Appl-"),
+    (apply("replace", K, number(r"\s+\w+$", "string"), number("", "string")), "Red"),
+    (apply("replace", K, number("(R)(e)", "string"), number("$2-$1", "string")), "e-Rd Apple"),
     (apply("formatDatetime", D, number("%d.%m.%Y", "string")), "01.03.2020"),
     ('<MapValues outputColumn="o"><FieldColumnPair field="n" column="i"/><InlineTable><row><i>7</i><o>seven</o></row></InlineTable></MapValues>', "seven"),
 ]  # fmt: skip
@@ -220,6 +223,48 @@ def test_what_is_not_known_is_refused_by_name(expression: str, extra: str, reaso
         return
     with pytest.raises(UnprovenModelError, match=reason):
         read(expression_document(expression, extra=extra))
+
+
+LONG = {"k": "a" * 30 + "!" * 100_000}
+
+
+@pytest.mark.parametrize(
+    "said", ["(a+)+b", "(a|a)*b", "(a*)*b", "a*a*a*a*a*a*b", "([a-z]+)*\\d", "(.*)(.*)(.*)(.*)b$", "!*!*b"]
+)
+def test_no_pattern_takes_for_ever(said: str) -> None:
+    found = apply("if", apply("matches", K, number(said, "string")), number(1), number(0))
+    assert value(expression_document(found), LONG) == 0.0
+    gone = apply("replace", K, number(said, "string"), number("", "string"))
+    assert value(expression_document(gone, "string"), LONG) == LONG["k"]
+    index = f'<TextIndex textField="k" wordSeparatorCharacterRE="{said}">{number("a", "string")}</TextIndex>'
+    assert value(expression_document(index), LONG) == 0.0
+
+
+@pytest.mark.parametrize("said", ["(?=a)b", "a(?!b)", "(a{1000}){1000}", "a{2000}"])
+def test_patterns_that_need_more_than_one_pass_are_refused(said: str) -> None:
+    with pytest.raises(UnprovenModelError, match="bounded time"):
+        read(expression_document(apply("matches", K, number(said, "string")), "string"))
+
+
+@pytest.mark.parametrize(
+    "said", ["a$", "^a$", r"\\s$", r"[\\s]a", r"\\Sb$", "a|b$", r"\\$", "[$]", r"a\\b", "a.b"]
+)
+@pytest.mark.parametrize("text", ["a", "a\n", "a\n\n", "\x0ba", "b a\n", "cb\n", "a$", "a\x0bb", ""])
+def test_patterns_mean_what_they_mean_in_python(said: str, text: str) -> None:
+    found = apply("if", apply("matches", K, number(said, "string")), number(1), number(0))
+    assert value(expression_document(found), {"k": text}) == float(bool(re.search(said, text, re.ASCII)))
+
+
+def test_texts_do_not_grow_without_bound() -> None:
+    document = expression_document(
+        apply("replace", K, number("a", "string"), number("b" * 1000, "string")), "string"
+    )
+    assert value(document, {"k": "aa"}) == "b" * 2000
+    with pytest.raises(PredictError, match="characters, the bound is"):
+        value(document, {"k": "a" * 100_000})
+    joined = expression_document(apply("concat", *[K] * 20), "string")
+    with pytest.raises(PredictError, match="characters, the bound is"):
+        value(joined, {"k": "a" * 1_000_000})
 
 
 def test_calls_that_multiply_without_bound_are_refused() -> None:

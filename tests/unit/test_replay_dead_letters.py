@@ -105,10 +105,12 @@ def test_long_keys_and_headers_are_cut_and_told():
 
 def test_what_is_no_record_of_a_topic_is_told():
     of_view = DeadLetter("spend_v1", "buys", 0, 3, NOW, "late", "late", "e30=", 2, columns=True)
+    keyless = letter(b"{}", 9, "null_key")
     placeless = DeadLetter("buys", "buys", -1, -1, NOW, "late", "late", "e30=", 2)
     wrong = DeadLetter("buys", "buys", 0, 4, NOW, "null", "no", "no base64!", 2)
-    assert [f.reason.split(":")[0].split(",")[0] for f in fates([of_view, placeless, wrong])] == [
-        "it is of one view or file",
+    assert [f.reason.split(":")[0].split(",")[0] for f in fates([of_view, keyless, placeless, wrong])] == [
+        "it is of one view",
+        "it is of one view",
         "it does not say where its record came from",
         "it is not written as dead letters are",
     ]

@@ -40,7 +40,7 @@ from udfs.features.pending import Chunk, PendingEvents
 from udfs.features.rows import Rows
 from udfs.features.saved import NOTHING, Saved, ShardHeader
 from udfs.features.sharding import unpack_entity
-from udfs.features.steps import STEP_FAILED
+from udfs.features.steps import STEP_FAILED, Failed
 from udfs.features.windows import window_states
 
 _NO_SLOTS = np.zeros(0, np.int64)
@@ -139,8 +139,10 @@ class Engine:
             return failed
         if not isinstance(self._view.emit, OnEvent):
             points = self._in_order(points)
-        rows = self._rows.make(points, chunk.events, self._slots.entities, created)
-        return ViewOutput((FeatureBlock(self._view.id, True, rows),), failed.refused, failed.events)
+        rows, unmade = self._rows.make(points, chunk.events, self._slots.entities, created)
+        refused = [*failed.refused, *self._unmade(points, chunk, unmade)]
+        among = failed.events if failed.refused else chunk.events if unmade else None
+        return ViewOutput((FeatureBlock(self._view.id, True, rows),), refused, among)
 
     def next_time(self) -> int | None:
         times = [int(self._alarms.at.min())] if len(self._alarms.at) else []
@@ -241,6 +243,16 @@ class Engine:
         rows = tuple(s.layout.lift(events) for s in self._states)
         return Chunk(events, chunk.slots[kept], chunk.times[kept], rows), ViewOutput((), refused, come)
 
+    def _unmade(self, points: Points, chunk: Chunk, failed: Sequence[Failed]) -> list[Refused]:
+        """Rows that could not be made, by the event that each is of; one of a window's end has none."""
+        found = []
+        for one in failed:
+            event, entity = int(points.events[one.row]), self._slots.entities[int(points.slots[one.row])]
+            name = f"{self._view.source}/-1/-1" if event < 0 else chunk.events.column(EVENT_ID)[event].as_py()
+            reason = one.reason if event >= 0 else f"of {entity!r:.100}: {one.reason}"
+            found.append(Refused(STEP_FAILED, int(points.times[one.row]), name, reason))
+        return found
+
     def _unsettled(self) -> pa.RecordBatch | None:
         pending = self._pending.all()
         return None if pending is None else pending.events.select(self._schema.names)
@@ -303,8 +315,9 @@ class Engine:
 
     def _early_rows(self, chunk: Chunk) -> FeatureBlock:
         """Of each entity of `chunk` the newest event's row, of settled state and pending events."""
+        # a row that cannot be made is told of when its event is settled
         made = [
-            self._rows.make(points, events, self._slots.entities, 0)
+            self._rows.make(points, events, self._slots.entities, 0)[0]
             for points, events in self._early.take(chunk, self._pending)
         ]
         if len(made) > 1:

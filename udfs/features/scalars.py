@@ -5,7 +5,6 @@ A null adds nothing to any of them. NaN is a value: it makes sums, extremes and 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from schemas.errors import FeatureError
 from udfs.features.layout import Fields, Group
 
 _INT = np.iinfo(np.int64)
+TOO_LARGE: int = _INT.min
+"""What stands for a sum that 64 bits do not hold; a row with it is refused."""
 
 
 def present(batch: pa.RecordBatch, columns: tuple[str, ...], where: str) -> NDArray[np.bool_] | None:
@@ -52,14 +52,14 @@ def count(column: str, where: str) -> Group:
 
 
 def total(column: str, where: str, dtype: type) -> Group:
-    """Sum. Raises `FeatureError` where one of int64 does not fit."""
+    """Sum. One of int64 that does not fit is TOO_LARGE, whatever is added to it."""
 
     def lift(batch: pa.RecordBatch) -> Fields:
         return [values(batch, column, dtype, present(batch, (column,), where), 0)]
 
     key = ("sum", column, where, dtype.__name__)
     if dtype is np.int64:
-        return Group(key, (dtype,), (0,), lift, partial(_add_integers, column))
+        return Group(key, (dtype,), (0,), lift, _add_integers)
     return Group(key, (dtype,), (0.0,), lift, _each(np.add), (np.add,))
 
 
@@ -98,10 +98,8 @@ def _each(ufunc: np.ufunc) -> Any:
     return lambda a, b: [ufunc(x, y) for x, y in zip(a, b, strict=True)]
 
 
-def _add_integers(column: str, a: Fields, b: Fields) -> Fields:
+def _add_integers(a: Fields, b: Fields) -> Fields:
     found = a[0] + b[0]
-    if (((a[0] ^ found) & (b[0] ^ found)) < 0).any():
-        raise FeatureError(
-            f"the sum of {column!r} does not fit into 64 bits: sum a float64 column (a step can cast it)"
-        )
-    return [found]
+    beyond = ((a[0] ^ found) & (b[0] ^ found)) < 0
+    beyond |= (a[0] == TOO_LARGE) | (b[0] == TOO_LARGE)
+    return [np.where(beyond, TOO_LARGE, found) if beyond.any() else found]

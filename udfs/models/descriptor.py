@@ -15,7 +15,14 @@ from schemas.model_pb2 import ModelDescriptor
 from schemas.plans.plan import read_plan
 from udfs.models.composite.descriptor import announced_digest, graph_message, parse_graph
 from udfs.models.composite.nodes import Graph
-from udfs.models.descriptor_parts import content, fingerprint, output_names, partial_inputs, smoke_rows_of
+from udfs.models.descriptor_parts import (
+    check_name,
+    content,
+    fingerprint,
+    output_names,
+    partial_inputs,
+    smoke_rows_of,
+)
 from udfs.models.record_fields import field_message, readings_of
 from udfs.models.runtimes.base import PartialInput, WantedSignature
 
@@ -86,7 +93,9 @@ def parse(data: bytes) -> Announcement:
     data_type = message.dataType.strip()
     if not data_type:
         raise DescriptorError("the descriptor names no dataType; set field 3 to the type of the records")
+    check_name(data_type, "dataType", "the descriptor")
     about = f"the descriptor for {data_type!r}"
+    check_name(message.name.strip(), "name", about)
     if message.operation not in ModelDescriptor.Operation.values():
         raise DescriptorError(f"{about} has the unknown operation {message.operation}")
     operation = ModelDescriptor.Operation.Name(message.operation)

@@ -16,6 +16,7 @@ from schemas.tensors import LIST, DType
 from udfs.models.runtimes.base import PartialInput
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+LONGEST_NAME = 200
 MAX_SMOKE_ROWS = 1024
 MAX_SMOKE_BYTES = 512 * 1024
 """Of a descriptor's smoke rows in all: it must stay below what Kafka takes for a message."""
@@ -88,8 +89,19 @@ def output_names(given: Iterable[ModelOutput], about: str) -> tuple[tuple[str, s
     if any(not o.name for o in given):
         raise DescriptorError(f"{about} has an output without a name")
     outputs = tuple((o.name, o.alias or o.name) for o in given)
+    for _, alias in outputs:
+        check_name(alias, "output", about)
     unique((alias for _, alias in outputs), "output", about)
     return outputs
+
+
+def check_name(name: str, what: str, about: str) -> None:
+    """A name that stands in every result and event: short, and of nothing that is not seen."""
+    if len(name) > LONGEST_NAME:
+        said = f"{name[:40]!r}... of {len(name):,} characters"
+        raise DescriptorError(f"{about} has the {what} {said}; {LONGEST_NAME} are the most")
+    if not name.isprintable():
+        raise DescriptorError(f"{about} has the {what} {name!r}, with characters that are not printed")
 
 
 def smoke_rows_of(message: ModelDescriptor, about: str) -> tuple[bytes, ...]:

@@ -25,7 +25,8 @@ from udfs.io.record_codecs import open_codec
 @dataclass(frozen=True, slots=True)
 class DecodedBlock:
     """`parts`: view id, shard and events, none empty. `newest`: partition -> greatest event time of its good
-    events, None where there was none."""
+    events, None where there was none. It is never ahead of the clock: an event that is waits until the clock
+    has come so far, and makes no other late."""
 
     parts: Sequence[tuple[str, int, pa.RecordBatch]]
     dead: Sequence[DeadLetter]
@@ -71,7 +72,7 @@ class EventDecoder:
         return DecodedBlock(
             parts,
             [dead_letter(block, one) for one in bad],
-            dict(_newest(partitions, partitions[rows], times)),
+            dict(_newest(partitions, partitions[rows], np.minimum(times, self._now()))),
         )
 
     def _identified(self, batch: pa.RecordBatch, rows: np.ndarray, block: MicroBatch) -> pa.RecordBatch:
@@ -83,8 +84,8 @@ class EventDecoder:
         if ids.null_count:
             own = [f"{block.source}/{block.partitions[row]}/{block.offsets[row]}" for row in rows]
             ids = pc.coalesce(ids, pa.array(own, pa.string()))
-        produced = np.asarray(block.event_times, np.int64)[rows] if count else np.zeros(0, np.int64)
-        arrays += [batch.column(source.event_time), ids, pa.array(produced)]
+        produced = pa.array([block.event_times[row] for row in rows], pa.int64())  # null: it came without
+        arrays += [batch.column(source.event_time), ids, produced]
         return pa.RecordBatch.from_arrays(arrays, names=[*names, EVENT_TIME, EVENT_ID, PRODUCED])
 
 

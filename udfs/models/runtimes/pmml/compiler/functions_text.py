@@ -8,10 +8,13 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import re2
 from numpy.typing import NDArray
 
+from schemas.errors import PredictError
 from udfs.models.runtimes.pmml.compiler.batch import Batch
 from udfs.models.runtimes.pmml.compiler.columns import Column, any_missing
 from udfs.models.runtimes.pmml.compiler.elements import choice, expression_of, flag, refuse
@@ -32,13 +35,19 @@ _JAVA_CLASSES = {
     r"\p{Upper}": "A-Z", r"\p{Lower}": "a-z", r"\p{Space}": r" \t\n\x0b\f\r",
 }  # fmt: skip
 _JAVA_ONLY = re.compile(r"\\[pPQEGRXhHzk]|&&|[*+?}]\+|\(\?<?[a-zA-Z]|\\[1-9]")
+_SPACE = r"\t\n\v\f\r "
+_LINEAR = frozenset({r"\s", r"\s+", r"\W+", r"\w+", r"[^\w]+", r"\b\w+\b", r"\b\w\w+\b"})
+"""Patterns that exporters write, and that Python's engine matches as fast as any."""
+_LONGEST = 1 << 24
 _REPLACED = re.compile(r"\\|\$(?!\d)")
 
 
-def pattern(java: str, what: str) -> re.Pattern[str]:
-    """A regular expression of Java where Python means the same by it; else refused.
+def pattern(java: str, what: str) -> Pattern:
+    """A regular expression of Java, where RE2 means the same by it; else refused.
 
-    Java's classes (`\\s`, `\\w`, `\\d`) are ASCII.
+    RE2 takes time in proportion to the text, whatever the pattern: Python's own engine can take for ever for
+    a text of thirty characters, and holds the interpreter meanwhile. Java's classes (`\\s`, `\\w`, `\\d`) are
+    ASCII.
     """
     text = java
     for name, characters in _JAVA_CLASSES.items():
@@ -46,10 +55,65 @@ def pattern(java: str, what: str) -> re.Pattern[str]:
         text = outside.sub(f"[{characters}]".replace("\\", "\\\\"), text).replace(name, characters)
     if _JAVA_ONLY.search(text) or re.search(r"\[[^\]]*\[", text.replace("\\[", "")):
         refuse(f"the pattern {java!r} of {what} is not one that every program reads alike")
+    if text in _LINEAR:
+        return Pattern(re.compile(text, re.ASCII))
+    options = re2.Options()
+    options.log_errors = False
+    said, has_end = _for_re2(text)
     try:
-        return re.compile(text, re.ASCII)
-    except re.error as e:
-        refuse(f"the pattern {java!r} of {what} cannot be read: {e}")
+        return Pattern(re2.compile(said, options), has_end)
+    except re2.error as e:
+        reason = e.args[0].decode(errors="replace") if e.args and isinstance(e.args[0], bytes) else str(e)
+        refuse(f"the pattern {java!r} of {what} cannot be read, or not matched in bounded time: {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """`has_end`: it has a `$`, which Java and Python find before a last line break, too, and RE2 does not."""
+
+    compiled: Any
+    has_end: bool = False
+
+    def found_in(self, text: str) -> bool:
+        search = self.compiled.search
+        return search(text) is not None or (self._broken(text) and search(text[:-1]) is not None)
+
+    def replaced(self, by: str, text: str) -> str:
+        _bound((len(text) + 1) * (len(by) + 1))
+        made: str = self.compiled.sub(by, text)
+        return self.compiled.sub(by, text[:-1]) + "\n" if made == text and self._broken(text) else made
+
+    def _broken(self, text: str) -> bool:
+        return self.has_end and text.endswith("\n")
+
+
+def _for_re2(text: str) -> tuple[str, bool]:
+    """The pattern with `\\s` as Java and Python have it, with the vertical tab; and whether it has a `$`."""
+    parts, inside, has_end, at = [], False, False, 0
+    while at < len(text):
+        one = text[at : at + 2] if text[at] == "\\" else text[at]
+        at += len(one)
+        inside = (inside or one == "[") and one != "]"
+        has_end |= one == "$" and not inside
+        if one == "\\s":
+            one = _SPACE if inside else f"[{_SPACE}]"
+        elif one == "\\S" and not inside:
+            one = f"[^{_SPACE}]"
+        parts.append(one)
+    return "".join(parts), has_end
+
+
+def _joined(*parts: str) -> str:
+    _bound(sum(map(len, parts)))
+    return "".join(parts)
+
+
+def _bound(size: int) -> None:
+    """Raises `PredictError` for a record of which a text would become too long."""
+    if size > _LONGEST:
+        raise PredictError(
+            f"a text of the record would have up to {size:,} characters, the bound is {_LONGEST:,}"
+        )
 
 
 def _as_texts(name: str, given: Sequence[Expression]) -> list[Expression]:
@@ -84,7 +148,7 @@ def _shaped(name: str, given: Sequence[Expression], site: Site) -> Expression:
 @function("concat")
 def _concat(name: str, given: Sequence[Expression], site: Site) -> Expression:
     argument_count(name, given, 1)
-    return _mapped(name, _as_texts(name, given), lambda *parts: "".join(parts))
+    return _mapped(name, _as_texts(name, given), _joined)
 
 
 @function("stringLength")
@@ -114,12 +178,12 @@ def _regular(name: str, given: Sequence[Expression], site: Site) -> Expression:
     (text,) = _as_texts(name, given[:1])
     found = pattern(constant_argument(given[1], f"the pattern of {name!r}"), name)
     if name == "matches":
-        return _mapped(name, (text,), lambda v: found.search(v) is not None, Type.BOOLEAN)
+        return _mapped(name, (text,), found.found_in, Type.BOOLEAN)
     said = constant_argument(given[2], "the replacement of 'replace'")
     if _REPLACED.search(said):
         refuse(f"the replacement {said!r} of 'replace' is not one that every program reads alike")
     by = re.sub(r"\$(\d)", r"\\g<\1>", said)
-    return _mapped(name, (text,), lambda v: found.sub(by, v))
+    return _mapped(name, (text,), lambda v: found.replaced(by, v))
 
 
 @function("formatDatetime")
@@ -166,8 +230,8 @@ def _text_index(element: ET.Element, site: Site) -> Expression:
 def _words(element: ET.Element) -> Callable[[str], list[str]]:
     """How a text is split: by what separates words, or (an extension of JPMML) by what a word is."""
     if element.get("x-wordRE") is not None:
-        return pattern(element.get("x-wordRE", ""), "TextIndex").findall
-    separator = pattern(element.get("wordSeparatorCharacterRE", r"\s+"), "TextIndex")
+        return pattern(element.get("x-wordRE", ""), "TextIndex").compiled.findall
+    separator = pattern(element.get("wordSeparatorCharacterRE", r"\s+"), "TextIndex").compiled
 
     def split(text: str) -> list[str]:
         return [word for word in map(_trimmed, separator.split(text)) if word]

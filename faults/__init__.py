@@ -1,0 +1,1 @@
+"""What happens to a running job when others send it what hurts: `scripts/faults`."""

@@ -1,0 +1,1 @@
+"""Bytes of strangers against each reader of them: `scripts/fuzz`."""
