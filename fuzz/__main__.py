@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -68,6 +69,7 @@ def _inside(name: str, seconds: int, folder: Path) -> None:
     import atheris  # noqa: PLC0415
 
     seeds = corpus(name)
+    os.environ["NUMBA_DISABLE_JIT"] = "1"  # Numba does not compile what is instrumented
     with atheris.instrument_imports(include=["schemas", "udfs", "millrace"]):
         for seed in seeds:  # imports what the target needs, instrumented
             TARGETS[name](seed)

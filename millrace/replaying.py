@@ -84,6 +84,8 @@ def identity_of(letter: DeadLetter) -> str:
 
 def original_of(letter: DeadLetter) -> Original:
     """The record of a letter. Raises `NotWholeError` where the letter holds a part of it only."""
+    if not _is_one(letter):
+        raise NotWholeError("it is not written as dead letters are")
     try:
         raw, key = _bytes(letter.raw), _bytes(letter.key)
         headers = tuple((name, _bytes(value)) for name, value in letter.headers)
@@ -118,6 +120,8 @@ def judged(
             letter = decode(DeadLetter, line)
         except ValueError:
             continue
+        if not _is_one(letter):
+            continue
         identity = identity_of(letter)
         if identity in seen or letter not in wanted:
             continue
@@ -143,6 +147,19 @@ def _sendable(letter: DeadLetter, whole: Callable[[DeadLetter], Original]) -> Or
             return whole(letter)
         except NotWholeError as e:
             raise NotWholeError(f"{part}; {e}") from None
+
+
+def _is_one(letter: DeadLetter) -> bool:
+    """Whether the fields that are used here are of their types: anybody may have written the line."""
+    numbers = (letter.partition, letter.offset, letter.size)
+    texts = (letter.source, letter.code, letter.data_type)
+    return (
+        all(isinstance(one, int) for one in numbers)
+        and all(isinstance(one, str) for one in texts)
+        and isinstance(letter.event_time, int | None)
+        and isinstance(letter.headers, list)
+        and isinstance(letter.cut, list)
+    )
 
 
 def _bytes(text: str | None) -> bytes | None:

@@ -154,7 +154,10 @@ def decode_micro_batch(data: bytes) -> MicroBatch:
         packed, at = _slices(data, header_lengths, at)
     if at != len(data):
         raise StateError(f"a micro-batch of {count} records has {len(data)} bytes, and not the {at} it says")
-    headers = None if packed is None else [decode_headers(one) if one else () for one in packed]
+    try:
+        headers = None if packed is None else [decode_headers(one) if one else () for one in packed]
+    except struct.error as e:
+        raise StateError(f"a micro-batch of {count} records has headers that are cut: {e}") from None
     null: frozenset[int] = frozenset()
     if count and lengths.min() < 0:
         null = frozenset(np.flatnonzero(lengths < 0).tolist())
