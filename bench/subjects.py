@@ -218,5 +218,7 @@ class ServingJob:
             # The records come in a transaction, which opens the stream for all at one moment.
             "kafka.client": json.dumps({"isolation.level": "read_committed"}),
             "kafka.exactly-once": str(spec.exactly_once).lower(),
+            # what a model costs in memory is seen by many, each for a data type of its own
+            "models.new-types": "true",
             **{f"kafka.{which}": topics.name(which) for which in ("models", "results", *OUTPUTS)},
         }

@@ -72,7 +72,7 @@ def published_models(
     """The model stream: the topic, or the folder `models`."""
     kafka, folder = settings.kafka, settings.folder
     if kafka is not None:
-        reading = Reading(kafka.group, "earliest", settings.bounded)
+        reading = Reading(kafka.group, "earliest", settings.bounded, seldom=True)
         records = kafka_records(env, connection(kafka), [kafka.models], reading, name="models", parallelism=1)
     else:
         assert folder is not None

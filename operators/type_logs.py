@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 from pyflink.common.typeinfo import Types
 from pyflink.datastream.functions import RuntimeContext
@@ -10,6 +11,26 @@ from pyflink.datastream.state import MapStateDescriptor
 
 from operators.flink_internals import instance_of, key_setter
 from operators.key_groups import KeyGroups
+from udfs.serving.output import Output
+
+
+class LogKeeper(Protocol):
+    """What an operator keeps by data type: a log each, which it was given and gives back."""
+
+    def data_types(self) -> Sequence[str]:
+        """Those that were restored."""
+
+    def knows(self, data_type: str) -> bool:
+        """Whether a data type was restored."""
+
+    def restore(self, data_type: str, stored: bytes | None) -> Iterable[Output]:
+        """Take over the log of a data type; None where there is none yet."""
+
+    def revision(self, data_type: str) -> int:
+        """A number that grows with every change of the log; 0 for one that never changed."""
+
+    def log(self, data_type: str) -> bytes:
+        """The log, to be stored."""
 
 
 class TypeLogs:
@@ -29,19 +50,30 @@ class TypeLogs:
         self._written: dict[str, int] = {}
         self._read: set[str] = set()
 
-    def unread(self, key: str) -> dict[str, bytes]:
-        """Data type -> log under the current key, at the first call for it; then nothing."""
-        if key in self._read:
-            return {}
-        self._read.add(key)
-        return {data_type: bytes(log) for data_type, log in self._state.items()}
+    def restore(self, key: str, data_type: str | None, into: LogKeeper) -> Iterator[Output]:
+        """Hand over all logs under the current key, at the first call for it, and then an empty one for
+        `data_type` if it is new."""
+        if key not in self._read:
+            self._read.add(key)
+            for known, log in self._state.items():
+                if not into.knows(known):
+                    yield from into.restore(known, bytes(log))
+        if data_type is not None and not into.knows(data_type):
+            yield from into.restore(data_type, None)
 
-    def keep(self, key: str, data_type: str, revision: int, encoded: Callable[[str], bytes]) -> None:
-        """Write a log whose revision is not the one that was written last. `key` is the current one."""
-        if self._written.get(data_type, 0) == revision:
-            return
-        self._written[data_type] = revision
-        log = encoded(data_type)
+    def keep(self, key: str, of: LogKeeper) -> None:
+        """Write the logs that changed since they were written last. `key` is the current one.
+
+        With data types as keys, a load that ended under another key is written at this key's next timer;
+        until then the log still lists it as waiting, which a restart handles.
+        """
+        for data_type in of.data_types() if self._own else (key,):
+            revision = of.revision(data_type)
+            if self._written.get(data_type, 0) != revision:
+                self._written[data_type] = revision
+                self._write(key, data_type, of.log(data_type))
+
+    def _write(self, key: str, data_type: str, log: bytes) -> None:
         if not self._own:
             self._state.put(data_type, log)
             return

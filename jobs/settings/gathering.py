@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from udfs.io.gathering import Gathering
 
 _DEFAULTS = {
-    "thread": Gathering(max_records=1024, min_ms=5, max_ms=50),
+    "thread": Gathering(max_records=1024, min_ms=3, max_ms=50),
     # A round trip to the worker process costs milliseconds: more records share it.
     "process": Gathering(max_records=8192, min_ms=20, max_ms=100),
 }
@@ -25,7 +25,7 @@ class Batching(BaseModel):
     )
     max_bytes: int = Field(4 << 20, ge=1, description="the most bytes of one, but for its last record")
     min_ms: int | None = Field(
-        None, ge=1, description="the least time between two that are not full; empty: 5, in process mode 20"
+        None, ge=1, description="the least time between two that are not full; empty: 3, in process mode 20"
     )
     max_ms: int | None = Field(
         None, ge=1, description="the longest that one gathers while the next operator is busy; empty: 50, 100"

@@ -87,11 +87,7 @@ class ExecutorOperator(KeyedCoProcessFunction):
 
     def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[Any]:
         self._ticks.start(key, ctx.timer_service())
-        for known, log in self._logs.unread(key).items():
-            if not self._executor.knows(known):
-                yield from to_rows(self._executor.restore(known, log))
-        if data_type is not None and not self._executor.knows(data_type):
-            yield from to_rows(self._executor.restore(data_type, None))
+        yield from to_rows(self._logs.restore(key, data_type, self._executor))
         if key not in self._listed:
             stored = self._unanswered.value()
             self._listed[key] = decode_pending(bytes(stored)) if stored else []
@@ -99,8 +95,7 @@ class ExecutorOperator(KeyedCoProcessFunction):
         yield from to_rows(self._executor.poll())
 
     def _keep(self, key: str, ctx: Any) -> None:
-        for data_type in self._executor.data_types():
-            self._logs.keep(key, data_type, self._executor.revision(data_type), self._executor.log)
+        self._logs.keep(key, self._executor)
         pending = self._executor.pending(key)
         if pending != self._listed[key]:
             self._listed[key] = pending

@@ -20,10 +20,10 @@ from operators.type_logs import TypeLogs
 from schemas.errors import ModelError
 from schemas.micro_batch import MicroBatch, decode_micro_batch, encode_micro_batch
 from schemas.model_pb2 import ModelDescriptor
-from schemas.results.records import ModelEvent
 from udfs.ensemble.routing.router import Routed
 from udfs.ensemble.routing.router_spec import RouterSpec
 from udfs.models.descriptor import parse
+from udfs.serving.output import Output
 
 EXPECTATIONS = OutputTag("expectations", EXPECTATION)
 REQUESTS = {t: OutputTag(f"requests-{t}", REQUEST) for t, _ in ModelDescriptor.ModelType.items()}
@@ -60,7 +60,7 @@ class RouterOperator(KeyedCoProcessFunction):
         else:
             self._buffer.add(key, batch)
             yield from self._waited(key, batch.data_type)
-        self._keep(key)
+        self._logs.keep(key, self._router)
 
     def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         descriptor, key = bytes(value), current_key(ctx)
@@ -73,7 +73,7 @@ class RouterOperator(KeyedCoProcessFunction):
         yield from to_rows(self._ready(key, published.data_type, ctx))
         yield from to_rows(self._router.publish(descriptor, published))
         yield from self._waited(key, published.data_type)
-        self._keep(key)
+        self._logs.keep(key, self._router)
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
         key, ended = current_key(ctx), ctx.time_domain() == TimeDomain.EVENT_TIME
@@ -82,19 +82,11 @@ class RouterOperator(KeyedCoProcessFunction):
             yield from self._waited(key, data_type, ended)
         if not ended:
             self._ticks.again(key, ctx.timer_service())
-        self._keep(key)
+        self._logs.keep(key, self._router)
 
-    def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[ModelEvent]:
+    def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[Output]:
         self._ticks.start(key, ctx.timer_service())
-        for known, log in self._logs.unread(key).items():
-            if not self._router.knows(known):
-                yield from self._router.restore(known, log)
-        if data_type is not None and not self._router.knows(data_type):
-            yield from self._router.restore(data_type, None)
-
-    def _keep(self, key: str) -> None:
-        for data_type in self._router.data_types():
-            self._logs.keep(key, data_type, self._router.revision(data_type), self._router.log)
+        yield from self._logs.restore(key, data_type, self._router)
 
     def _waited(self, key: str, data_type: str, ended: bool = False) -> Iterator[Any]:
         """What waits is routed where there is a candidate now, or where it has waited for too long."""

@@ -55,7 +55,7 @@ class Scorer(KeyedCoProcessFunction):
         yield from to_rows(self._ready(key, batch.data_type, ctx))
         yield from to_rows(self._serving.poll())
         yield from to_rows(self._scored(key, batch))
-        self._keep(key)
+        self._logs.keep(key, self._serving)
 
     def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         serving, descriptor, key = self._serving, bytes(value), current_key(ctx)
@@ -66,7 +66,7 @@ class Scorer(KeyedCoProcessFunction):
             return
         yield from to_rows(self._ready(key, announced.data_type, ctx))
         yield from to_rows(serving.publish(descriptor, announced))
-        self._keep(key)
+        self._logs.keep(key, self._serving)
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
         key, serving = current_key(ctx), self._serving
@@ -78,15 +78,11 @@ class Scorer(KeyedCoProcessFunction):
         yield from to_rows(serving.stats(0 if ended else self._spec.stats_ms))
         if not ended:
             self._ticks.again(key, ctx.timer_service())
-        self._keep(key)
+        self._logs.keep(key, self._serving)
 
     def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[Output]:
         self._ticks.start(key, ctx.timer_service())
-        for known, log in self._logs.unread(key).items():
-            if not self._serving.knows(known):
-                yield from self._serving.restore(known, log)
-        if data_type is not None and not self._serving.knows(data_type):
-            yield from self._serving.restore(data_type, None)
+        yield from self._logs.restore(key, data_type, self._serving)
 
     def _scored(self, key: str, batch: MicroBatch) -> Iterator[Output]:
         if self._serving.serves(batch.data_type):
@@ -105,9 +101,3 @@ class Scorer(KeyedCoProcessFunction):
         elif reason := "no model at the end of the input" if ended else self._buffer.overdue(data_type):
             for batch in self._buffer.take(key, data_type):
                 yield from self._serving.release(batch, reason)
-
-    def _keep(self, key: str) -> None:
-        # With data types as keys, a load that ended under another key is written at this key's next timer;
-        # until then the log still lists it as waiting, which a restart handles.
-        for data_type in self._serving.data_types() if self._groups is not None else (key,):
-            self._logs.keep(key, data_type, self._serving.revision(data_type), self._serving.log)

@@ -151,10 +151,10 @@ def test_reading_settings_imports_neither_flink_nor_tensorflow():
 @pytest.mark.parametrize(
     ("more", "gathering"),
     [
-        ([], (1024, 4 << 20, 5, 50)),
+        ([], (1024, 4 << 20, 3, 50)),
         (["--mode", "process"], (8192, 4 << 20, 20, 100)),
         (["--mode", "process", "--batch.max-records", "7", "--batch.max-ms", "30"], (7, 4 << 20, 20, 30)),
-        (["--batch.max-bytes", "9", "--batch.min-ms", "3"], (1024, 9, 3, 50)),
+        (["--batch.max-bytes", "9", "--batch.min-ms", "4"], (1024, 9, 4, 50)),
     ],
 )
 def test_micro_batches_are_larger_in_process_mode_unless_told(more: list[str], gathering: tuple[int, ...]):
