@@ -55,9 +55,10 @@ def lines(folder: Path, *, follow: bool = False, from_beginning: bool = True) ->
     """Whole lines of the visible files in and below the folder, in the order of names; no line twice.
 
     Names that begin with `.` or `_` are files in progress. With `follow` it goes on for ever with what is
-    added. Raises `SourceError` where the folder cannot be read.
+    added, and a folder that is not there yet, in one that is, is waited for: a job makes it with its first
+    output. Raises `SourceError` where the folder cannot be read.
     """
-    if not folder.is_dir():
+    if not folder.is_dir() and not (follow and folder.parent.is_dir()):
         raise SourceError(f"there is no folder {folder}")
     read: dict[Path, int] = {}
     if not from_beginning:

@@ -77,7 +77,7 @@ def request(n: int) -> bytes:
         return b'{"id": 1'
     model = "nobody" if KINDS[n % len(KINDS)] == "stranger" else "estimate"
     entities = {"house": house(n), "district": 1}
-    return orjson.dumps({"id": str(n), "model": model, "entities": entities, "expires_ms": 8000})
+    return orjson.dumps({"id": str(n), "model": model, "entities": entities, "expires_ms": 20_000})
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:

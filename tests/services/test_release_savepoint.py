@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,6 @@ from udfs.models.descriptor import build
 
 RELEASE = "0.3.0"
 NOT_IN_THIS_CLONE = 3
-BEGIN_MS = 1_700_000_000_000
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +76,6 @@ class ReleaseRun:
         assert said == word, f"the release's run said {said!r} instead of {word!r}"
 
 
-@pytest.fixture
-def today() -> Iterator[StandaloneCluster]:
-    with StandaloneCluster(2, {"taskmanager.memory.process.size": "1200m"}) as cluster:
-        yield cluster
-
-
 def results(streams: Streams) -> list[Scored]:
     return [read_result(m.value() or b"") for m in streams.read("results")]
 
@@ -98,18 +92,18 @@ def committed(streams: Streams, topic: str) -> int:
 
 
 def test_serving_goes_on_from_the_savepoint_of_a_release(
-    kafka: KafkaBroker, release: Path, today: StandaloneCluster, tmp_path: Path
+    kafka: KafkaBroker, release: Path, tmp_path: Path
 ) -> None:
     """A model that served serves on though it is not published again, and what waited for one is scored."""
     streams = Streams(kafka, partitions=2, records=("wine", "tea"))
     store = (tmp_path / "store").as_uri()
-    arguments = streams.arguments(kafka__exactly_once="true", model_store=store)
+    patient = json.dumps({"records": 1000, "bytes": 1 << 30, "seconds": 900})  # on a slow machine
+    arguments = streams.arguments(kafka__exactly_once="true", model_store=store, buffer=patient)
+    now = time.time_ns() // 1_000_000  # the broker forgets what is older than its retention
 
     def send(first: int, topic: str) -> None:
         streams.send(
-            Sent(
-                b'{"id":%d,"x":[1.0,2.0]}' % n, partition=n % 2, timestamp=1_700_000_000_000 + n, topic=topic
-            )
+            Sent(b'{"id":%d,"x":[1.0,2.0]}' % n, partition=n % 2, timestamp=now + n, topic=topic)
             for n in range(first, first + 100)
         )
 
@@ -127,16 +121,17 @@ def test_serving_goes_on_from_the_savepoint_of_a_release(
         savepoint = run.save()
     finally:
         run.close()
-    job = today.run(ROOT / "jobs" / "serve_partitioned.py", *arguments, savepoint=savepoint, parallelism=2)
-    today.wait_running(job, 180)
-    send(200, "wine")
-    streams.publish(model("tea", 5))
-    wait_until(
-        lambda: len(results(streams)) >= 300, 150, lambda: f"{len(results(streams))}\n{today.logs(15)}"
-    )
-    today.stop_with_savepoint(job)
+    with StandaloneCluster(2, {"taskmanager.memory.process.size": "1200m"}) as today:
+        job = today.run(
+            ROOT / "jobs" / "serve_partitioned.py", *arguments, savepoint=savepoint, parallelism=2
+        )
+        today.wait_running(job, 180)
+        send(200, "wine")
+        streams.publish(model("tea", 5))
+        wait_until(lambda: len(results(streams)) >= 300, 150, lambda: today.logs(15))
+        today.stop_with_savepoint(job)
     found = results(streams)
     assert Counter(r.record["id"] for r in found) == Counter(range(300))
-    assert {(r.data_type, r.version, r.scores["y"]) for r in found} == {("wine", 3, 3.0), ("tea", 5, 5.0)}
     assert {r.outcome.value for r in found} == {"scored"}
+    assert {(r.data_type, r.version, r.scores["y"]) for r in found} == {("wine", 3, 3.0), ("tea", 5, 5.0)}
     assert streams.dead_letters() == []
