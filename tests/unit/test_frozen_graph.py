@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import InputsError, LoadError, ModelError, PredictError
+from schemas.errors import InputsError, LoadError, ModelError, PredictError, UnsafeModelError
 from schemas.tensors import DType, Input, Output
 from tests.models import constant_frozen_graph, expected, frozen_graph, graph, layers, saved_model
 from udfs.models.runtimes.base import Artifact, PartialInput, Runtime, WantedSignature
@@ -202,6 +202,18 @@ def test_a_flipped_bit_raises_nothing_but_model_errors(at: float, bit: int) -> N
         runtime.close()
     except ModelError:
         pass
+
+
+def test_a_constant_of_another_type_than_it_says_is_refused() -> None:
+    """TensorFlow takes it for a fact, and ends the process."""
+    intact = tf.compat.v1.GraphDef.FromString(frozen_graph())
+    constants = [at for at, node in enumerate(intact.node) if node.op == "Const"]
+    assert len(constants) == 4
+    for at in constants:
+        changed = tf.compat.v1.GraphDef.FromString(frozen_graph())
+        changed.node[at].attr["value"].tensor.dtype = tf.int32.as_datatype_enum
+        with pytest.raises(UnsafeModelError, match="holds a value of another type than it says"):
+            loaded(changed.SerializeToString())
 
 
 def test_predict_names_what_is_missing_and_close_ends_it() -> None:

@@ -151,6 +151,11 @@ def _check_constant(node: Any, where: str) -> int:
     if node.attr["dtype"].type in HANDLE_DTYPES:
         raise UnsafeModelError(f"node {node.name!r} in {where} is a constant handle to something in memory")
     tensor = node.attr["value"].tensor
+    if tensor.dtype != node.attr["dtype"].type:  # a session that folds it would end the process
+        raise UnsafeModelError(
+            f"the constant {node.name!r} in {where} holds a value of another type than it says "
+            f"(DataType {tensor.dtype} and not {node.attr['dtype'].type}): export the model again"
+        )
     count = 1
     for d in tensor.tensor_shape.dim:
         count *= max(d.size, 0)
