@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from hashlib import blake2b
 from typing import Any
 
 from msgspec.structs import replace
@@ -15,6 +14,7 @@ from pyflink.datastream.state import MapStateDescriptor
 
 from operators.code_guard import check_code, code_digest
 from operators.flink_internals import current_key
+from operators.lifecycle.counted_entities import CountedEntities
 from operators.rows import OUTPUTS
 from operators.ticks import Ticks
 from schemas.errors import ModelError, StatisticsError
@@ -49,7 +49,7 @@ class ControlExperiments(KeyedCoProcessFunction):
         pickled = Types.PICKLED_BYTE_ARRAY()
         self._logs = context.get_map_state(MapStateDescriptor("experiments", Types.STRING(), pickled))
         entities = context.get_map_state(MapStateDescriptor("entities", Types.STRING(), pickled))
-        self._controller = Controller(_CountedState(entities))
+        self._controller = Controller(CountedEntities(entities))
         self._ticks = Ticks(self._stats_ms)
         self._read = False
 
@@ -124,24 +124,6 @@ class ControlExperiments(KeyedCoProcessFunction):
                 moved = move_alias(self._registry, one)
                 told = replace(one, reason="; ".join(filter(None, (one.reason, moved))))
             yield EXPERIMENTS, encode_output_batch([write_event(told)], [told.at], [told.key.encode()])
-
-
-class _CountedState:
-    """`udfs.lifecycle.experiments.controlling.Counted` in keyed state, by a digest of each entity."""
-
-    def __init__(self, state: Any) -> None:
-        self._state = state
-
-    def new(self, experiment: str, entity: str) -> bool:
-        key = f"{experiment}/{blake2b(entity.encode(), digest_size=16).hexdigest()}"
-        if self._state.contains(key):
-            return False
-        self._state.put(key, b"")
-        return True
-
-    def forget(self, experiment: str) -> None:
-        for key in [key for key in self._state.keys() if key.rpartition("/")[0] == experiment]:  # noqa: SIM118
-            self._state.remove(key)
 
 
 def _refused(reason: str) -> ExperimentEvent:
