@@ -25,6 +25,7 @@ OF_THE_COMMAND = {
     "msgspec": "msgspec",
     "numpy": "numpy",
     "orjson": "orjson",
+    "re2": "google-re2",
     "rich": "rich",
     "typer": "typer",
 }
