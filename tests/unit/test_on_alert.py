@@ -152,7 +152,7 @@ def test_offsets_are_committed_when_an_alert_is_settled(
 ) -> None:
     bootstrap, producer = mock_broker
     for feature in ("one", "two"):
-        producer.produce("alerts", alert(feature))
+        producer.produce("alerts", alert(feature), partition=0)  # in order
     assert producer.flush(30) == 0
 
     def run(log: str) -> subprocess.CompletedProcess[str]:
