@@ -7,11 +7,12 @@ from pathlib import Path
 
 import typer
 
-from millrace.model_options import ModelOptions, takes_model
+from millrace.model_options import ModelOptions
+from millrace.option_groups import grouped
 from millrace.options import Name, RequireVerification, SecondOpinion, Smoke
 
 
-@takes_model
+@grouped
 def check_model(
     model: ModelOptions,
     *,

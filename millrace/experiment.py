@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from millrace.options import Bootstrap, Client, ModelsTopic, Timeout, ToFolder, either
-from millrace.signing import Audience, Sign, ValidDays, signer
+from millrace.announcing import Announcing
+from millrace.option_groups import grouped
+from millrace.options import Bootstrap, Client, Timeout, either
 
 if TYPE_CHECKING:
+    from millrace.announce import ModelStream
     from schemas.lifecycle.experiments import ExperimentEvent
     from schemas.plans.plan import Plan
     from udfs.lifecycle.experiments.declaration import Experiment
     from udfs.lifecycle.experiments.orders import Order
-    from udfs.models.signing.signer import DescriptorSigner
 
 experiment = typer.Typer(
     help="Start experiments between models, see how they stand, and end them. jobs/experiment.py acts on it.",
@@ -25,6 +26,7 @@ experiment = typer.Typer(
     rich_markup_mode=None,
 )
 
+Action = Literal["stop", "promote", "rollback"]
 ExperimentName = Annotated[str, typer.Argument(metavar="NAME", help="The experiment.")]
 OfType = Annotated[str, typer.Option("--data-type", help="The type of the records that it is about.")]
 Reason = Annotated[str, typer.Option("--reason", help="For those who read of it.")]
@@ -38,6 +40,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON lines.")]
 
 
 @experiment.command("start")
+@grouped
 def start(
     file: Annotated[Path, typer.Argument(help="The experiment, .toml or .py.", exists=True, dir_okay=False)],
     *,
@@ -48,14 +51,7 @@ def start(
             "--results", help="With --dry-run: results of yesterday, a folder or file.", exists=True
         ),
     ] = None,
-    to_folder: ToFolder = None,
-    bootstrap: Bootstrap = None,
-    topic: ModelsTopic = "models",
-    client: Client = None,
-    timeout: Timeout = 30.0,
-    sign: Sign = None,
-    audience: Audience = None,
-    valid_days: ValidDays = 90.0,
+    to: Announcing,
 ) -> None:
     """Check an experiment here and send it. Its first step is in force once the controller has read it.
 
@@ -69,73 +65,29 @@ def start(
     if dry_run:
         _show_steps(declared, results)
         return
-    order, signs = Order("start", declared), signer(sign, audience, valid_days)
-    stream = (to_folder, bootstrap, topic, client, timeout)
-    where = _send(order, declared.name, declared.data_type, stream, signs)
+    where = _send(Order("start", declared), declared.name, declared.data_type, to)
     typer.echo(f"Sent: {declared.name} for {declared.data_type}: {where}")
 
 
-@experiment.command("stop")
-def stop(
-    name: ExperimentName,
-    *,
-    data_type: OfType,
-    reason: Reason = "",
-    dry_run: DryRun = False,
-    to_folder: ToFolder = None,
-    bootstrap: Bootstrap = None,
-    topic: ModelsTopic = "models",
-    client: Client = None,
-    timeout: Timeout = 30.0,
-    sign: Sign = None,
-    audience: Audience = None,
-    valid_days: ValidDays = 90.0,
-) -> None:
-    """End an experiment without a judgement: the control's plan is in force."""
-    stream, signs = (to_folder, bootstrap, topic, client, timeout), signer(sign, audience, valid_days)
-    _end("stop", name, data_type, reason, dry_run=dry_run, stream=stream, signs=signs)
+def _ending(action: Action, meaning: str) -> None:
+    """The command that ends an experiment in this way."""
+
+    def end(
+        name: ExperimentName,
+        *,
+        data_type: OfType,
+        reason: Reason = "",
+        dry_run: DryRun = False,
+        to: Announcing,
+    ) -> None:
+        _end(action, name, data_type, reason, dry_run=dry_run, to=to)
+
+    experiment.command(action, help=meaning)(grouped(end))
 
 
-@experiment.command("promote")
-def promote(
-    name: ExperimentName,
-    *,
-    data_type: OfType,
-    reason: Reason = "",
-    dry_run: DryRun = False,
-    to_folder: ToFolder = None,
-    bootstrap: Bootstrap = None,
-    topic: ModelsTopic = "models",
-    client: Client = None,
-    timeout: Timeout = 30.0,
-    sign: Sign = None,
-    audience: Audience = None,
-    valid_days: ValidDays = 90.0,
-) -> None:
-    """End an experiment by putting the treatment's plan in force, whatever the evidence says."""
-    stream, signs = (to_folder, bootstrap, topic, client, timeout), signer(sign, audience, valid_days)
-    _end("promote", name, data_type, reason, dry_run=dry_run, stream=stream, signs=signs)
-
-
-@experiment.command("rollback")
-def rollback(
-    name: ExperimentName,
-    *,
-    data_type: OfType,
-    reason: Reason = "",
-    dry_run: DryRun = False,
-    to_folder: ToFolder = None,
-    bootstrap: Bootstrap = None,
-    topic: ModelsTopic = "models",
-    client: Client = None,
-    timeout: Timeout = 30.0,
-    sign: Sign = None,
-    audience: Audience = None,
-    valid_days: ValidDays = 90.0,
-) -> None:
-    """End an experiment by putting the control's plan in force, whatever the evidence says."""
-    stream, signs = (to_folder, bootstrap, topic, client, timeout), signer(sign, audience, valid_days)
-    _end("rollback", name, data_type, reason, dry_run=dry_run, stream=stream, signs=signs)
+_ending("stop", "End an experiment without a judgement: the control's plan is in force.")
+_ending("promote", "End an experiment by putting the treatment's plan in force, whatever the evidence says.")
+_ending("rollback", "End an experiment by putting the control's plan in force, whatever the evidence says.")
 
 
 @experiment.command("status")
@@ -178,36 +130,24 @@ def history(
 Stream = tuple[Path | None, str | None, str, list[str] | None, float]
 
 
-def _end(
-    action: Literal["stop", "promote", "rollback"],
-    name: str,
-    data_type: str,
-    reason: str,
-    *,
-    dry_run: bool,
-    stream: Stream,
-    signs: DescriptorSigner | None,
-) -> None:
+def _end(action: Action, name: str, data_type: str, reason: str, *, dry_run: bool, to: Announcing) -> None:
     from udfs.lifecycle.experiments.controlling import ENDS, plan_after  # noqa: PLC0415
     from udfs.lifecycle.experiments.orders import Order  # noqa: PLC0415
 
     if not dry_run:
-        where = _send(Order(action, None, reason), name, data_type, stream, signs)
+        where = _send(Order(action, None, reason), name, data_type, to)
         typer.echo(f"Sent: {action} {name} for {data_type}: {where}")
         return
-    declared = _declared(name, data_type, stream)
+    to.signer()  # a key that is none is told here too
+    declared = _declared(name, data_type, to.stream())
     _show_plan(f"{action} {name} would put in force for {data_type}", plan_after(declared, ENDS[action]))
 
 
-def _send(order: Order, name: str, data_type: str, to: Stream, signs: DescriptorSigner | None) -> str:
-    from millrace.announce import ModelStream  # noqa: PLC0415
-    from millrace.values import parse_pairs  # noqa: PLC0415
+def _send(order: Order, name: str, data_type: str, to: Announcing) -> str:
     from udfs.lifecycle.experiments.orders import write_order  # noqa: PLC0415
     from udfs.models.descriptor import EXPERIMENT, build  # noqa: PLC0415
 
-    folder, bootstrap, topic, client, timeout = to
-    either(folder, bootstrap, "--to-folder")
-    stream = ModelStream(folder, bootstrap, topic, parse_pairs(client, "--client"), timeout)
+    stream, signs = to.stream(), to.signer()
     created_ms, version = stream.moment(data_type)
     descriptor = build(
         data_type=data_type,
@@ -221,21 +161,18 @@ def _send(order: Order, name: str, data_type: str, to: Stream, signs: Descriptor
     return stream.send(data_type, name, version, created_ms, descriptor)
 
 
-def _declared(name: str, data_type: str, of: Stream) -> Experiment:
+def _declared(name: str, data_type: str, of: ModelStream) -> Experiment:
     """As it was started. Raises `ExperimentError` where the model stream does not have it."""
     from millrace.kafka_stream import to_end  # noqa: PLC0415
-    from millrace.values import parse_pairs  # noqa: PLC0415
     from schemas.errors import ExperimentError, ModelError  # noqa: PLC0415
     from udfs.lifecycle.experiments.orders import read_order  # noqa: PLC0415
     from udfs.models.descriptor import EXPERIMENT, parse  # noqa: PLC0415
 
-    folder, bootstrap, topic, client, timeout = of
-    either(folder, bootstrap, "--to-folder")
-    if folder is not None:
-        messages = [path.read_bytes() for path in sorted(folder.glob("*.model"))]
+    if of.folder is not None:
+        messages = [path.read_bytes() for path in sorted(of.folder.glob("*.model"))]
     else:
-        assert bootstrap is not None
-        found = to_end(bootstrap, topic, parse_pairs(client, "--client"), timeout)
+        assert of.bootstrap is not None
+        found = to_end(of.bootstrap, of.topic, of.client, of.timeout_s)
         messages = [value for _, value in found if value is not None]
     for message in messages:
         try:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any, get_type_hints
+from dataclasses import dataclass
+from typing import Any
 
 from millrace.options import (
     BatchDependent,
@@ -56,30 +53,3 @@ class ModelOptions:
             "batch_dependent": self.batch_dependent,
             "training_operators": self.training_operators,
         }
-
-
-def takes_model(command: Callable[..., None]) -> Callable[..., None]:
-    """A command for Typer of a function whose first parameter is a `ModelOptions`: its options are those of
-    the model, then the function's own."""
-    hints = get_type_hints(ModelOptions, include_extras=True)
-    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-    shared = [
-        inspect.Parameter(
-            f.name,
-            inspect.Parameter.KEYWORD_ONLY if f.name != "path" else inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            default=inspect.Parameter.empty if f.name == "path" else f.default,
-            annotation=hints[f.name],
-        )
-        for f in fields(ModelOptions)
-    ]
-
-    def run(path: Path, **given: Any) -> None:
-        names = {f.name for f in fields(ModelOptions)} & set(given)
-        model = ModelOptions(path, **{name: given.pop(name) for name in names})
-        command(model, **given)
-
-    parameters = [*shared, *own]
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in parameters}
-    return run

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from millrace.options import Bootstrap, Client, ModelsTopic, Timeout, ToFolder, either
-from millrace.signing import Audience, Sign, ValidDays, signer
+from millrace.announcing import Announcing
+from millrace.option_groups import grouped
 
 
+@grouped
 def plan(
     plan_file: Annotated[
         Path, typer.Argument(metavar="PLAN", help="A plan, as JSON.", exists=True, dir_okay=False)
@@ -25,23 +26,13 @@ def plan(
     force: Annotated[
         bool, typer.Option("--force", help="Take effect although a newer version was seen.")
     ] = False,
-    to_folder: ToFolder = None,
-    bootstrap: Bootstrap = None,
-    topic: ModelsTopic = "models",
-    client: Client = None,
-    timeout: Timeout = 30.0,
-    sign: Sign = None,
-    audience: Audience = None,
-    valid_days: ValidDays = 90.0,
+    to: Announcing,
 ) -> None:
     """Check a plan of speculative execution here, and announce it; the job follows it from the next block on.
 
     It is in force until a newer one comes or it is withdrawn by its name.
     """
-    either(to_folder, bootstrap, "--to-folder")
-    signs = signer(sign, audience, valid_days)
-    from millrace.announce import ModelStream  # noqa: PLC0415
-    from millrace.values import parse_pairs  # noqa: PLC0415
+    stream, signs = to.stream(), to.signer()
     from schemas.plans.plan import ByRule, read_plan, write_plan  # noqa: PLC0415
     from udfs.models.descriptor import DECIDE, build  # noqa: PLC0415
 
@@ -51,7 +42,6 @@ def plan(
 
         for rule in checked.route.rules:
             CelRule(rule.when)
-    stream = ModelStream(to_folder, bootstrap, topic, parse_pairs(client, "--client"), timeout)
     created_ms, next_version = stream.moment(data_type)
     descriptor = build(
         data_type=data_type,

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from millrace.model_options import ModelOptions, takes_model
+from millrace.model_options import ModelOptions
+from millrace.option_groups import grouped
 
 Records = Annotated[
     Path,
@@ -26,7 +27,7 @@ To = Annotated[
 ]
 
 
-@takes_model
+@grouped
 def score(
     model: ModelOptions,
     *,
