@@ -10,6 +10,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from operators.code_path import follow_code
 from schemas.errors import CodeError
 from udfs.models.python_holes import check_python
 
@@ -31,7 +32,9 @@ def check_code(submitted: str) -> None:
     """Raise `CodeError` where this process holds other code than the digest `submitted` says.
 
     And `SettingsError` where its Python has a hole: a task manager's may be another than the submitter's.
+    What is imported later is found as `operators.code_path` says.
     """
+    follow_code(_PACKAGES)
     check_python()
     if submitted != code_digest():
         raise CodeError(

@@ -38,3 +38,30 @@ def test_other_code_is_refused_and_the_same_is_not() -> None:
     check_code(code_digest())
     with pytest.raises(CodeError, match="Replace the task managers"):
         check_code("0" * 64)
+
+
+def test_a_task_manager_finds_what_it_has_not_imported_in_the_folder_of_the_next_job(tmp_path: Path) -> None:
+    """Flink removes a job's folder at its end; the next job brings the same code in another."""
+    for job in ("first", "next"):
+        for package in PACKAGES:
+            target = tmp_path / job / package
+            shutil.copytree(ROOT / package, target, ignore=shutil.ignore_patterns("__pycache__"))
+    code = """
+import shutil, sys
+first, second = sys.argv[1:]
+sys.path.insert(0, first)
+import udfs.io
+from operators.code_guard import check_code, code_digest
+check_code(code_digest())
+shutil.rmtree(first)
+sys.path.append(second)
+import udfs.io.gathering, operators.sources.folder
+check_code(code_digest())
+print(udfs.io.gathering.__file__, operators.sources.folder.__file__)
+"""
+    places = [str(tmp_path / job) for job in ("first", "next")]
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code, *places], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [file.startswith(places[1]) for file in done.stdout.split()] == [True, True]
