@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from schemas.errors import StatisticsError
+from schemas.versioned import read_formatted
 
 RunState = Literal["started", "done", "failed", "timed_out", "stopped", "interrupted", "passed_over"]
 RUN_FORMAT = 1
@@ -39,10 +39,7 @@ def write_run(run: AlertRun) -> bytes:
 
 def read_run(data: bytes) -> AlertRun:
     """What `write_run` wrote. Raises `StatisticsError` for what is none, or of a newer format."""
-    try:
-        run = msgspec.json.decode(data, type=AlertRun)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
-        raise StatisticsError(f"this says nothing of a run of a command: {e}") from None
-    if run.format > RUN_FORMAT:
-        raise StatisticsError(f"a run of format {run.format}; this release reads {RUN_FORMAT}: update")
-    return run
+    return read_formatted(_RUNS.decode, data, "run of a command", RUN_FORMAT)
+
+
+_RUNS = msgspec.json.Decoder(AlertRun)

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from schemas.errors import ExperimentError
+from schemas.versioned import read_formatted
 
 FORMAT = 1
 
@@ -76,11 +77,7 @@ def read_event(data: bytes) -> ExperimentEvent:
 
     Raises `ExperimentError` where `data` is none, or of a newer format.
     """
-    try:
-        event = msgspec.json.decode(data, type=ExperimentEvent)
-    except msgspec.MsgspecError as e:
-        raise ExperimentError(f"this is no event of an experiment: {e}") from None
-    if event.format > FORMAT:
-        said = f"an event of format {event.format}; this release reads up to {FORMAT}: update"
-        raise ExperimentError(said)
-    return event
+    return read_formatted(_EVENTS.decode, data, "event of an experiment", FORMAT, ExperimentError)
+
+
+_EVENTS = msgspec.json.Decoder(ExperimentEvent)

@@ -9,11 +9,12 @@ scored, counted from 0. A result without the field is in none.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal, TypeVar
 
 import msgspec
 
-from schemas.errors import StatisticsError
+from schemas.versioned import read_formatted
 
 FORMAT = 1
 ALL = -1
@@ -131,11 +132,4 @@ def read_message(kind: type[M], data: bytes) -> M:
 
     Raises `StatisticsError` where `data` is none, or of a newer format.
     """
-    try:
-        message = msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
-        raise StatisticsError(f"this is no {kind.__name__}: {e}") from None
-    if message.format > FORMAT:
-        said = f"a {kind.__name__} of format {message.format}; this release reads up to {FORMAT}: update"
-        raise StatisticsError(said)
-    return message
+    return read_formatted(partial(msgspec.json.decode, type=kind), data, kind.__name__, FORMAT)

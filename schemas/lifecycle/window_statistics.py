@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from schemas.errors import StatisticsError
+from schemas.versioned import read_formatted
 
 WINDOW_FORMAT = 1
 
@@ -107,11 +107,7 @@ def read_window(data: bytes) -> WindowStatistics:
 
     Raises `StatisticsError` where `data` is none, or of a newer format.
     """
-    try:
-        window = msgspec.json.decode(data, type=WindowStatistics)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
-        raise StatisticsError(f"these are no statistics of a window: {e}") from None
-    if window.format > WINDOW_FORMAT:
-        said = f"statistics of format {window.format}; this release reads up to {WINDOW_FORMAT}: update"
-        raise StatisticsError(said)
-    return window
+    return read_formatted(_WINDOWS.decode, data, "statistics of a window", WINDOW_FORMAT)
+
+
+_WINDOWS = msgspec.json.Decoder(WindowStatistics)

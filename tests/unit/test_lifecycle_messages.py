@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 import pytest
 
-from schemas.errors import StatisticsError
+from schemas.errors import ExperimentError, StatisticsError
+from schemas.lifecycle.alert_run import read_run
+from schemas.lifecycle.experiments import read_event
 from schemas.lifecycle.quality import EvidenceBatch, QualityRecord, read_message, write_message
+from schemas.lifecycle.window_statistics import read_window
+from udfs.lifecycle.drift.alerts import read_alert
 
 QUALITY = QualityRecord(
     data_type="wine", window=60_000, window_ms=60_000, model="forest", version=3, slices={"country": "de"}
@@ -33,6 +39,21 @@ def test_messages_read_back_and_newer_fields_are_passed_over() -> None:
 def test_what_is_no_message_is_refused(data: bytes) -> None:
     with pytest.raises(StatisticsError, match="no EvidenceBatch"):
         read_message(EvidenceBatch, data)
+
+
+@pytest.mark.parametrize(
+    ("read", "refused"),
+    [
+        (read_event, ExperimentError),
+        (read_run, StatisticsError),
+        (read_window, StatisticsError),
+        (read_alert, StatisticsError),
+    ],
+)
+def test_text_that_is_not_utf8_is_no_message_of_any_kind(read: Any, refused: type[Exception]) -> None:
+    for name in (b"reason", b"model", b"id"):
+        with pytest.raises(refused, match="this is no"):
+            read(b'{"%b":"\xff"}' % name)
 
 
 def test_a_newer_format_is_refused_by_name() -> None:

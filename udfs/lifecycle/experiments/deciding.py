@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ExperimentError
+from schemas.versioned import read_versioned
 from udfs.lifecycle.evidence.share_mismatch import ShareTest
 from udfs.lifecycle.experiments.assignment import treatment_share
 from udfs.lifecycle.experiments.declaration import Experiment, Metric
@@ -77,13 +78,10 @@ def write_state(state: ExperimentState) -> bytes:
 
 def read_state(data: bytes) -> ExperimentState:
     """What `write_state` wrote. Raises `ExperimentError` for other bytes and for a newer version."""
-    try:
-        state = msgspec.msgpack.decode(data, type=ExperimentState)
-    except msgspec.MsgspecError as e:
-        raise ExperimentError(f"this is no state of an experiment: {e}") from None
-    if state.version > VERSION:
-        raise ExperimentError(f"the state is of version {state.version}, this release reads up to {VERSION}")
-    return state
+    return read_versioned(_STATE.decode, data, "state of an experiment", VERSION, ExperimentError)
+
+
+_STATE = msgspec.msgpack.Decoder(ExperimentState)
 
 
 def decide(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import ExperimentError
 from schemas.lifecycle.experiments import ArmFigures, ExperimentEvent, Kind
+from schemas.versioned import read_versioned
 from udfs.lifecycle.experiments.assignment import treatment_share
 from udfs.lifecycle.experiments.deciding import ExperimentState, begin, harm_alpha
 from udfs.lifecycle.experiments.declaration import Experiment, Metric
@@ -115,15 +116,10 @@ def write_running(running: Running) -> bytes:
 
 def read_running(data: bytes) -> Running:
     """What `write_running` wrote. Raises `ExperimentError` for other bytes and for a newer version."""
-    try:
-        running = msgspec.msgpack.decode(data, type=Running)
-    except msgspec.MsgspecError as e:
-        raise ExperimentError(f"this is no state of a controller: {e}") from None
-    if running.version > VERSION:
-        raise ExperimentError(
-            f"the state is of version {running.version}, this release reads up to {VERSION}"
-        )
-    return running
+    return read_versioned(_RUNNING.decode, data, "state of a controller", VERSION, ExperimentError)
+
+
+_RUNNING = msgspec.msgpack.Decoder(Running)
 
 
 def _fits(metric: Metric, values: Floats) -> NDArray[np.bool_]:

@@ -6,8 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
-from schemas.errors import StateError
 from schemas.lifecycle.quality import OutcomeCounts
+from schemas.versioned import read_versioned
 
 
 class PredictionFate(StrEnum):
@@ -99,10 +99,7 @@ def encode_fates(fates: Fates) -> bytes:
 
 def decode_fates(data: bytes) -> Fates:
     """Raises `StateError` for other bytes and for a newer version."""
-    try:
-        fates = msgspec.msgpack.decode(data, type=Fates)
-    except msgspec.MsgspecError as e:
-        raise StateError(f"these are no counts of fates: {e}") from None
-    if fates.version > 1:
-        raise StateError(f"counts of fates of version {fates.version} cannot be read: update")
-    return fates
+    return read_versioned(_FATES.decode, data, "counts of fates")
+
+
+_FATES = msgspec.msgpack.Decoder(Fates)

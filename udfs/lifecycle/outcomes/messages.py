@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from schemas.errors import StateError
+from schemas.versioned import read_versioned
 
 VERSION = 1
 T = TypeVar("T")
@@ -115,13 +115,7 @@ def decode_delivery(data: bytes) -> Delivery:
 
 def decode_entry(data: bytes) -> KeyEntry:
     """Raises `StateError` for other bytes and for a newer version."""
-    try:
-        entry = _ENTRIES.decode(data)
-    except msgspec.MsgspecError as e:
-        raise StateError(f"these are no waiting predictions: {e}") from None
-    if entry.version > VERSION:
-        raise StateError(f"waiting predictions of version {entry.version} cannot be read: update")
-    return entry
+    return read_versioned(_ENTRIES.decode, data, "waiting predictions", VERSION)
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 import pyarrow as pa
 
-from schemas.errors import StateError
 from schemas.lifecycle.quality import ALL, QualityRecord
+from schemas.versioned import read_versioned
 from udfs.lifecycle.outcomes.counting import Counter
 from udfs.lifecycle.outcomes.progress import END
 from udfs.lifecycle.quality.exchange import quality_record
@@ -30,13 +30,10 @@ def encode_windows(windows: Windows) -> bytes:
 
 def decode_windows(data: bytes) -> Windows:
     """Raises `StateError` for other bytes and for a newer version."""
-    try:
-        windows = msgspec.msgpack.decode(data, type=Windows)
-    except msgspec.MsgspecError as e:
-        raise StateError(f"these are no windows of quality: {e}") from None
-    if windows.version > 1:
-        raise StateError(f"windows of quality of version {windows.version} cannot be read: update")
-    return windows
+    return read_versioned(_WINDOWS.decode, data, "windows of quality")
+
+
+_WINDOWS = msgspec.msgpack.Decoder(Windows)
 
 
 def name_of(key: QualityKey) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from schemas.errors import StateError
+from schemas.versioned import read_versioned
 from udfs.lifecycle.drift.alerts import Outlier
 from udfs.lifecycle.statistics.table import TableStatistics, read_statistics, write_statistics
 
@@ -70,14 +70,12 @@ def write_partial(partial: PartialWindow) -> bytes:
     return msgspec.msgpack.encode(packed)
 
 
+_PACKED = msgspec.msgpack.Decoder(_Packed)
+
+
 def read_partial(data: bytes) -> PartialWindow:
     """What `write_partial` wrote. Raises `StateError` for other bytes."""
-    try:
-        packed = msgspec.msgpack.decode(data, type=_Packed)
-    except msgspec.MsgspecError as e:
-        raise StateError(f"these bytes are no part of a window: {e}") from None
-    if packed.version > VERSION:
-        raise StateError(f"a part of a window is of version {packed.version}, this release reads {VERSION}")
+    packed = read_versioned(_PACKED.decode, data, "part of a window", VERSION)
     return PartialWindow(
         start=packed.start,
         statistics=read_statistics(packed.statistics),

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from schemas.errors import SettingsError, StateError
+from schemas.errors import SettingsError
 from schemas.lifecycle.quality import ALL, QualityRecord
+from schemas.versioned import read_versioned
 from udfs.lifecycle.drift.alerts import QUALITY, Alert, QualityDrop
 from udfs.lifecycle.drift.quality_change import QualityDetector
 from udfs.lifecycle.quality.exchange import from_plain
@@ -63,13 +64,10 @@ def write_version_quality(state: VersionQuality) -> bytes:
 
 def read_version_quality(data: bytes) -> VersionQuality:
     """Raises `StateError` for bytes that are none, and of a newer version."""
-    try:
-        found = msgspec.msgpack.decode(data, type=VersionQuality)
-    except msgspec.MsgspecError as e:
-        raise StateError(f"these bytes say nothing of the quality of a version: {e}") from None
-    if found.version > 1:
-        raise StateError(f"quality of a version is of format {found.version}, this release reads 1")
-    return found
+    return read_versioned(_QUALITY.decode, data, "quality of a model's version")
+
+
+_QUALITY = msgspec.msgpack.Decoder(VersionQuality)
 
 
 def series_of(record: QualityRecord) -> str:

@@ -9,8 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from schemas.errors import StateError
 from schemas.lifecycle.window_statistics import WindowStatistics
+from schemas.versioned import read_versioned
 from udfs.io.s3 import S3Options
 from udfs.lifecycle.drift.alerts import OUTLIER, Alert, anomaly_alert, drift_alert
 from udfs.lifecycle.drift.anomalies import AnomalySettings, anomalies
@@ -61,13 +61,10 @@ def write_episodes(episodes: Episodes) -> bytes:
 
 def read_episodes(data: bytes) -> Episodes:
     """Raises `StateError` for bytes that are none, and of a newer version."""
-    try:
-        found = msgspec.msgpack.decode(data, type=Episodes)
-    except msgspec.MsgspecError as e:
-        raise StateError(f"these bytes are no episodes of drift: {e}") from None
-    if found.version > 1:
-        raise StateError(f"episodes of drift are of version {found.version}, this release reads 1")
-    return found
+    return read_versioned(_EPISODES.decode, data, "episodes of drift")
+
+
+_EPISODES = msgspec.msgpack.Decoder(Episodes)
 
 
 class WatchedSeries:
