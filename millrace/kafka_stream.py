@@ -6,14 +6,14 @@ import logging
 import time
 import zlib
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import SourceError
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer
+    from confluent_kafka import Consumer, Message
 
 _SEEK_FROM = 5000
 """Messages that are passed over rather than read, to come to the next one that is wanted."""
@@ -77,25 +77,9 @@ def to_end(
 
     Raises `SourceError` where there is no such topic, or nothing comes for `timeout_s`.
     """
-    from confluent_kafka import KafkaError  # noqa: PLC0415
-
     with _consumer(bootstrap, topic, client, timeout_s, from_beginning=True) as (consumer, partitions):
-        left, quiet_until = set(partitions), time.monotonic() + timeout_s
-        while left:
-            message = consumer.poll(0.2)
-            if message is None:
-                if time.monotonic() > quiet_until:
-                    raise SourceError(f"the end of {topic} at {bootstrap} was not reached: no answer")
-                continue
-            quiet_until = time.monotonic() + timeout_s
-            error = message.error()
-            if error is None:
-                if message.partition() in left:
-                    yield message.key(), message.value()
-            elif error.code() == KafkaError._PARTITION_EOF:
-                left.discard(message.partition())
-            else:
-                raise SourceError(f"{topic} at {bootstrap} could not be read: {error.str()}")
+        for message in _messages(consumer, partitions, f"{topic} at {bootstrap}", timeout_s):
+            yield message.key(), message.value()
 
 
 def read_at(
@@ -120,7 +104,9 @@ def read_at(
             left = deque(sorted(o for o in set(offsets) if low <= o < high))
             if left:
                 consumer.assign([TopicPartition(topic, partition, left[0])])
-            for at, value in _messages(consumer, f"{topic} at {bootstrap}", timeout_s) if left else ():
+            where = f"{topic} at {bootstrap}"
+            for message in _messages(consumer, [partition], where, timeout_s) if left else ():
+                at, value = message.offset() or 0, message.value()
                 while left and left[0] < at:  # compacted away, or never committed
                     left.popleft()
                 if left and left[0] == at:
@@ -133,23 +119,26 @@ def read_at(
                     consumer.seek(TopicPartition(topic, partition, left[0]))
 
 
-def _messages(consumer: Consumer, where: str, timeout_s: float) -> Iterator[tuple[int, bytes | None]]:
-    """(offset, value) of the one partition that is assigned, to its end."""
+def _messages(
+    consumer: Consumer, partitions: Iterable[int], where: str, timeout_s: float
+) -> Iterator[Message]:
+    """Those of these partitions, which are assigned, until each of them has come to its end."""
     from confluent_kafka import KafkaError  # noqa: PLC0415
 
-    quiet_until = time.monotonic() + timeout_s
-    while True:
+    left, quiet_until = set(partitions), time.monotonic() + timeout_s
+    while left:
         message = consumer.poll(0.2)
         if message is None:
             if time.monotonic() > quiet_until:
-                raise SourceError(f"{where} was not read to the end: no answer")
+                raise SourceError(f"the end of {where} was not reached: no answer")
             continue
         quiet_until = time.monotonic() + timeout_s
         error = message.error()
         if error is None:
-            yield message.offset() or 0, message.value()
+            if message.partition() in left:
+                yield message
         elif error.code() == KafkaError._PARTITION_EOF:
-            return
+            left.discard(message.partition())
         else:
             raise SourceError(f"{where} could not be read: {error.str()}")
 
