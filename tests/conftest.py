@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
+from hypothesis import HealthCheck, settings
 
 from devservices.flink_cluster import StandaloneCluster
 from devservices.kafka import KafkaBroker
@@ -24,6 +25,9 @@ def pytest_configure() -> None:
     """
     os.environ.update(environment())
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How long an example takes says how busy the machine is, and nothing about the code.
+    settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("untimed")
 
 
 @pytest.fixture
