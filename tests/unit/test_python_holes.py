@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,19 @@ def test_a_release_with_an_open_hole_is_refused_with_the_way_out() -> None:
 
 def test_a_hole_that_is_bounded_here_is_no_reason() -> None:
     check_python((3, 11, 0), (Hole(HOLE.advisory, HOLE.what, HOLE.fixed, bounded_by="archive"),))
+
+
+def test_a_release_that_a_distribution_has_mended_is_taken() -> None:
+    mended = replace(HOLE, is_mended=lambda: True)
+    check_python((3, 11, 0), (mended,))
+    with pytest.raises(SettingsError):
+        check_python((3, 11, 0), (mended, replace(HOLE, is_mended=lambda: False)))
+
+
+def test_an_interpreter_without_a_hole_is_known_by_what_it_does() -> None:
+    """This one is of a release that mends those that are asked for; Debian's 3.11.2 is, and answers alike."""
+    asked = [hole for hole in HOLES if not hole.bounded_by]
+    assert len(asked) == 2 and all(hole.is_mended() for hole in asked)
 
 
 def test_this_interpreter_is_taken() -> None:
