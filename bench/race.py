@@ -1,4 +1,4 @@
-"""`jobs/speculate.py` under measurement: three SavedModels race, and a drill holds one of them up."""
+"""`jobs/speculate.py` under measurement: three SavedModels race, and fault injection holds one of them up."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class RaceSpec:
 
 
 class SpeculateJob(ServingJob):
-    """The speculating job on a cluster of its own. `models`: one a candidate; `folder` is for its drill."""
+    """The speculating job on a cluster of its own. `models`: one a candidate; `folder`: for its faults."""
 
     mark = b'"rule":"mean"'
 
@@ -51,13 +51,13 @@ class SpeculateJob(ServingJob):
         job = JobSpec("speculate.py", parallelism=spec.parallelism)
         super().__init__(topics, models[0], job, 1 if spec.slots == "shared" else 2)
         self._models, self._race = models, spec
-        self._drill = folder / f"drill-{topics.prefix}.json"
+        self._faults = folder / f"faults-{topics.prefix}.json"
 
     def hold_up(self, case: Case) -> None:
         """From now on candidates are held up as the case says. The job sees it within a second."""
-        written = self._drill.with_suffix(".new")
+        written = self._faults.with_suffix(".new")
         written.write_text(json.dumps(CASES[case]))
-        written.replace(self._drill)  # never seen half written
+        written.replace(self._faults)  # never seen half written
 
     def announcements(self) -> list[bytes]:
         plan = build(data_type=DATA_TYPE, operation=DECIDE, version=1, plan=json.dumps(_PLAN))
@@ -72,5 +72,5 @@ class SpeculateJob(ServingJob):
         return super().settings() | {
             "executors.model-types": json.dumps(["TENSORFLOWSAVED"]),
             "executors.slots": self._race.slots,
-            "executors.drill": str(self._drill),
+            "executors.fault_injection": str(self._faults),
         }

@@ -12,8 +12,8 @@ from jobs.settings.speculate import SpeculateSettings
 from jobs.wiring import add_outputs, check_streams, model_store, model_stream, record_stream
 from operators.ensemble.collector import Collector
 from operators.ensemble.executor import ExecutorOperator
-from operators.ensemble.router import EXPECTATIONS, REQUESTS, RouterOperator
-from operators.ensemble.speculation_rows import ANSWER, EXPECTATION, REQUEST
+from operators.ensemble.router import DECISION_CONTEXTS, REQUESTS, RouterOperator
+from operators.ensemble.speculation_rows import ANSWER, DECISION_CONTEXT, REQUEST
 from operators.flink_internals import keyed_by_first
 from operators.key_groups import KeyGroups, key_groups
 from operators.rows import OUTPUTS
@@ -34,8 +34,8 @@ def build(env: StreamExecutionEnvironment, settings: SpeculateSettings) -> None:
         for name in settings.executors.model_types
     ]
     answers = keyed_by_first(executors[0].union(*executors[1:]), ANSWER)
-    expectations = keyed_by_first(side_output(routed, EXPECTATIONS), EXPECTATION)
-    decided = expectations.connect(answers).process(Collector(settings.collector()), OUTPUTS)
+    contexts = keyed_by_first(side_output(routed, DECISION_CONTEXTS), DECISION_CONTEXT)
+    decided = contexts.connect(answers).process(Collector(settings.collector()), OUTPUTS)
     _alone(decided, "collect", "default").name("collect")
     add_outputs(decided, settings, [routed, *executors, models.descriptors])
 

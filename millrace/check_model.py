@@ -21,7 +21,7 @@ def check_model(
     second_opinion: SecondOpinion = False,
     require_verification: RequireVerification = False,
 ) -> None:
-    """Check a model as a job would before serving it: what it may do, loading, trial, warm-up.
+    """Check a model as a job would before serving it: what it may do, loading, smoke test, warm-up.
 
     Ends with 1 and the step and the reason where the model would be refused.
     """

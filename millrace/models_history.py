@@ -34,7 +34,7 @@ def models_history(
     from schemas.results.records import EventKind  # noqa: PLC0415
     from udfs.lifecycle.repository.served import MODEL, used  # noqa: PLC0415
 
-    kinds = (EventKind.REFUSED, EventKind.QUARANTINED, EventKind.WITHDRAWN, EventKind.FENCED)
+    kinds = (EventKind.REFUSED, EventKind.QUARANTINED, EventKind.WITHDRAWN, EventKind.ABANDONED)
     with opened(registry) as known:
         versions = known.models(name, data_type)
         told, statistics = known.events(name, data_type), model_statistics(known, name, data_type)

@@ -14,8 +14,8 @@ from schemas.results.records import ModelEvent
 from schemas.tensors import Columns
 from tests.serving_fakes import Doubling, batch_of, loaded_model
 from udfs.ensemble.execution.clock import Clock
-from udfs.ensemble.execution.drill import Drill
 from udfs.ensemble.execution.executor import Executor
+from udfs.ensemble.execution.fault_injection import FaultInjection
 from udfs.ensemble.execution.worker import CallLimits
 from udfs.models.descriptor import WITHDRAW, Announcement, build, parse
 from udfs.models.loaded_model import LoadedModel
@@ -115,16 +115,16 @@ class Bench:
         self,
         stored: bytes | None = None,
         loader: Loader | None = None,
-        drill: Drill | None = None,
+        faults: FaultInjection | None = None,
         restored: bool = True,
         model_type: str = "PMML",
         **limits,
     ) -> None:
         self.loader, self.hands = loader or Loader(), Hands()
-        limits = {"patience_ms": 0, "fence_ms": 500, "max_fenced": 2} | limits
+        limits = {"patience_ms": 0, "call_timeout_ms": 500, "max_abandoned": 2} | limits
         self.executor = Executor(
             model_type, self.loader, JsonCodec(), max_batch=64, subtask=3,
-            limits=CallLimits(**limits), drill=drill, clock=self.hands.clock(),
+            limits=CallLimits(**limits), faults=faults, clock=self.hands.clock(),
         )  # fmt: skip
         self.told: list[str] = []
         self.batches = 0

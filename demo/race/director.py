@@ -14,7 +14,7 @@ from demo.workbench import Workbench
 
 
 class RaceDirector:
-    """`step` is called often and never blocks. `drill` is the file that says whose calls are held up."""
+    """`step` is called often and never blocks. `faults` is the file that says whose calls are held up."""
 
     def __init__(
         self,
@@ -26,13 +26,13 @@ class RaceDirector:
         bench: Workbench,
         trained: Path,
         models: Path,
-        drill: Path,
+        faults: Path,
     ) -> None:
         self.total, self._pace = total, Pace(rate)
         self._feed, self._watch, self._bench = feed, watch, bench
-        self._trained, self._models, self._drill = trained, models, drill
+        self._trained, self._models, self._faults = trained, models, faults
         self._at, self._waiting, self._busy = 0, list(STAGES[0].steps), False
-        self.drill_ms = USUAL_MS
+        self.delay_ms = USUAL_MS
         self.plan = 0
         self._hold_up()
 
@@ -69,8 +69,8 @@ class RaceDirector:
             self._feed.write(count)
 
     def _do(self, step: Step) -> None:
-        if step.drill_ms:
-            self.drill_ms = step.drill_ms
+        if step.delay_ms:
+            self.delay_ms = step.delay_ms
             self._hold_up()
             return
         models, model = str(self._models), step.model
@@ -87,7 +87,7 @@ class RaceDirector:
             self._bench.ask("publish", model=asdict(model), trained=trained, models=models, fields=fields)
 
     def _hold_up(self) -> None:
-        self._drill.write_text(json.dumps({"deep": self.drill_ms}))
+        self._faults.write_text(json.dumps({"deep": self.delay_ms}))
 
     def _complete(self) -> bool:
         return not self._waiting and not self._busy and STAGES[self._at].done(self._watch)

@@ -21,7 +21,7 @@ CANDIDATES = (LINEAR, SMALL, DEEP)
 MODEL_TYPES = ("PMML", "TENSORFLOWSAVED", "TENSORFLOW")
 DEADLINE_MS = 250
 USUAL_MS, SLOW_MS = 20, 600
-"""By how much the calls of the deep model are held up: it is rehearsed, by the file that `drill` names."""
+"""By how much the calls of the deep model are held up, by the file of `executors.fault_injection`."""
 
 PLANS: Mapping[int, dict[str, Any]] = {
     1: {
@@ -39,12 +39,12 @@ def plan_text(version: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do: a request to the workbench with its arguments, or the milliseconds of the drill."""
+    """One thing to do: a request to the workbench with its arguments, or by how much calls are held up."""
 
     request: str = ""
     model: Planned | None = None
     plan: int = 0
-    drill_ms: int = 0
+    delay_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ STAGES = (
     Stage(
         f"the deep model gets slow: {SLOW_MS} ms a call",
         0.25,
-        (Step(drill_ms=SLOW_MS),),
+        (Step(delay_ms=SLOW_MS),),
         lambda watch: watch.tallies["deep"].late > 0 and watch.tallies["linear"].wins > 0,
         "the deep model was not late, or the linear one did not decide instead",
     ),

@@ -29,14 +29,14 @@ from udfs.ensemble.policies.replay import redecide
 
 def race(options: argparse.Namespace, console: Console, work: Path) -> int:
     """Three models score the wine records; returns the exit code."""
-    models, drill = work / "models", work / "drill.json"
+    models, faults = work / "models", work / "faults.json"
     models.mkdir()
     started = time.time()
     more: list[str | Path] = [
         "--executors.model-types",
         json.dumps(MODEL_TYPES),
-        "--executors.drill",
-        drill,
+        "--executors.fault_injection",
+        faults,
     ]
     with contextlib.ExitStack() as cleanup:
         job = Job(work, "speculate.py", [*serving(work), *more])
@@ -56,7 +56,7 @@ def race(options: argparse.Namespace, console: Console, work: Path) -> int:
             bench=bench,
             trained=trained,
             models=models,
-            drill=drill,
+            faults=faults,
         )
         show = RaceShow(watch, director, started)
         with display(console, show) as refresh:

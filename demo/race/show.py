@@ -79,7 +79,7 @@ class RaceShow:
             return "withdrawn"
         if not self.watch.told(EventKind.SERVED, candidate.version):
             return "loading"
-        slow = candidate is DEEP and self.director.drill_ms >= SLOW_MS
+        slow = candidate is DEEP and self.director.delay_ms >= SLOW_MS
         return "slow" if slow else "racing"
 
     def _figures(self) -> RenderableType:

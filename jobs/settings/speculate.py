@@ -28,9 +28,9 @@ class Executors(BaseModel):
         "shared", description="apart: each in slots of its own, and as many more are needed"
     )
     patience_ms: float = Field(5, ge=0, description="how long candidates not known to be slow are waited for")
-    fence_ms: float = Field(5000, gt=0, description="a call that takes longer is given up")
-    max_fenced: int = Field(2, ge=0, description="threads of a candidate that may be stuck at once")
-    drill: str = Field("", description="rehearsals: a JSON file, candidate -> ms by which calls are held up")
+    call_timeout_ms: float = Field(5000, gt=0, description="a call that takes longer is abandoned")
+    max_abandoned: int = Field(2, ge=0, description="threads of a candidate that may be stuck at once")
+    fault_injection: str = Field("", description="a JSON file, candidate -> ms by which calls are held up")
 
 
 class SpeculateSettings(JobSettings):
@@ -64,8 +64,8 @@ class SpeculateSettings(JobSettings):
 
     def executor(self, model_type: str, store: StoreSpec) -> ExecutorSpec:
         own = self.executors
-        limits = CallLimits(own.patience_ms, own.fence_ms, own.max_fenced)
-        return ExecutorSpec(model_type, self.scoring(store), limits, own.drill or None)
+        limits = CallLimits(own.patience_ms, own.call_timeout_ms, own.max_abandoned)
+        return ExecutorSpec(model_type, self.scoring(store), limits, own.fault_injection or None)
 
     def collector(self) -> CollectorSpec:
         return CollectorSpec(self.codec, int(self.linger_seconds * 1000), int(self.stats_seconds * 1000))

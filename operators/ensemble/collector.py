@@ -10,7 +10,7 @@ from pyflink.datastream.functions import KeyedCoProcessFunction, RuntimeContext
 
 from operators.code_guard import check_code, code_digest
 from operators.ensemble.batch_store import KeyedBatchStore
-from operators.ensemble.speculation_rows import answer_of, expectation_of
+from operators.ensemble.speculation_rows import answer_of, context_of
 from operators.flink_internals import current_key, instance_of
 from operators.rows import to_rows
 from operators.ticks import Ticks
@@ -19,7 +19,7 @@ from udfs.ensemble.collection.open_batch import id_of
 
 
 class Collector(KeyedCoProcessFunction):
-    """Expectations on input 1, answers on input 2, both under the key of the router's instance.
+    """Decision contexts on input 1, answers on input 2, both under the key of the router's instance.
 
     Main output: OUTPUTS; side outputs: DEAD_LETTERS, MODEL_STATS.
     """
@@ -36,11 +36,11 @@ class Collector(KeyedCoProcessFunction):
         self._known: set[str] = set()
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
-        expectation, batch = expectation_of(value)
-        batch_id = id_of(expectation)
+        context, batch = context_of(value)
+        batch_id = id_of(context)
         yield from self._ready(ctx)
         self._at(ctx, batch_id)
-        yield from to_rows(self._collecting.expect(batch_id, expectation, batch, self._store))
+        yield from to_rows(self._collecting.expect(batch_id, context, batch, self._store))
 
     def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         answer = answer_of(value)

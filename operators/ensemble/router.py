@@ -1,4 +1,5 @@
-"""Micro-batches meet plans: who is asked about which record, as requests by model type and expectations."""
+"""Micro-batches meet plans: requests by model type say who is asked about which record, a decision context
+goes to the collector."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from pyflink.datastream.output_tag import OutputTag
 
 from operators.buffer import Buffer
 from operators.code_guard import check_code, code_digest
-from operators.ensemble.speculation_rows import EXPECTATION, REQUEST, expectation_row, request_row
+from operators.ensemble.speculation_rows import DECISION_CONTEXT, REQUEST, context_row, request_row
 from operators.flink_internals import current_key, instance_of
 from operators.key_groups import KeyGroups
 from operators.rows import to_rows
@@ -25,7 +26,7 @@ from udfs.ensemble.routing.router_spec import RouterSpec
 from udfs.models.descriptor import parse
 from udfs.serving.output import Output
 
-EXPECTATIONS = OutputTag("expectations", EXPECTATION)
+DECISION_CONTEXTS = OutputTag("decision-contexts", DECISION_CONTEXT)
 REQUESTS = {t: OutputTag(f"requests-{t}", REQUEST) for t, _ in ModelDescriptor.ModelType.items()}
 """Model type -> the side output of its requests, but for the type whose requests are the main output."""
 
@@ -34,8 +35,8 @@ class RouterOperator(KeyedCoProcessFunction):
     """Micro-batches on input 1, descriptors on input 2, both under the key of the instance.
 
     Main output: rows of REQUEST for the executor of `spec.main`. Side outputs: REQUESTS of the other model
-    types, EXPECTATIONS, MODEL_EVENTS. Records wait until their data type has a candidate, at most as
-    `spec.buffer` says; then they leave as expectations with nobody asked.
+    types, DECISION_CONTEXTS, MODEL_EVENTS. Records wait until their data type has a candidate, at most as
+    `spec.buffer` says; then they leave as decision contexts with nobody asked.
     """
 
     def __init__(self, spec: RouterSpec, groups: KeyGroups) -> None:
@@ -103,7 +104,7 @@ class RouterOperator(KeyedCoProcessFunction):
         for one in routed:
             packed = came if came is not None and one.batch is whole else encode_micro_batch(one.batch)
             # first, so that the collector most often knows what an answer belongs to
-            yield EXPECTATIONS, expectation_row(key, one.expectation, packed)
+            yield DECISION_CONTEXTS, context_row(key, one.context, packed)
             for model_type, request in one.requests.items():
                 sent = request_row(key, request, packed)
                 yield sent if model_type == self._spec.main else (REQUESTS[model_type], sent)

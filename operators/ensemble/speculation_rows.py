@@ -15,10 +15,10 @@ from pyflink.common import Row
 from pyflink.common.typeinfo import Types
 
 from operators.rows import BYTES, KEYED_BYTES
-from schemas.results.answers import Answer, Expectation, Request
+from schemas.results.answers import Answer, DecisionContext, Request
 
 _WITH_BATCH = Types.ROW_NAMED(["message", "batch"], [BYTES, BYTES])
-REQUEST = EXPECTATION = Types.ROW_NAMED(["key", "value"], [Types.STRING(), _WITH_BATCH])
+REQUEST = DECISION_CONTEXT = Types.ROW_NAMED(["key", "value"], [Types.STRING(), _WITH_BATCH])
 ANSWER = KEYED_BYTES
 
 
@@ -32,12 +32,12 @@ def request_of(value: Any) -> tuple[Request, bytes]:
     return msgspec.msgpack.decode(bytes(value[0]), type=Request), bytes(value[1])
 
 
-def expectation_row(key: str, expectation: Expectation, batch: bytes) -> Row:
-    return Row(key, Row(msgspec.msgpack.encode(expectation), batch))
+def context_row(key: str, context: DecisionContext, batch: bytes) -> Row:
+    return Row(key, Row(msgspec.msgpack.encode(context), batch))
 
 
-def expectation_of(value: Any) -> tuple[bytes, bytes]:
-    """The expectation as msgpack, as which it goes into state, and the bytes of its micro-batch."""
+def context_of(value: Any) -> tuple[bytes, bytes]:
+    """The decision context as msgpack, as which it goes into state, and the bytes of its micro-batch."""
     return bytes(value[0]), bytes(value[1])
 
 

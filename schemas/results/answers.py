@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 
 
 class Reason(StrEnum):
-    """Why a candidate was not asked, or its answer not waited for."""
+    """Why a candidate was not asked, or its answer not waited for. The texts lie in state and go out with
+    results: those of the abandoned keep the words of earlier releases."""
 
     LATE_ON_ARRIVAL = "the deadline was over on arrival"
     LATE_IN_QUEUE = "the deadline was over before its turn came"
     OCCUPIED = "occupied"
     LOADING = "loading"
     NO_MODEL = "no model"
-    FENCED_OUT = "fenced out: too many calls are stuck"
-    FENCED = "fenced off: the call did not come back"
+    TOO_MANY_ABANDONED = "fenced out: too many calls are stuck"
+    ABANDONED = "fenced off: the call did not come back"
     RESTARTED = "restarted"
     ENDED = "the input ended"
 
@@ -63,7 +64,7 @@ class InExperiment(msgspec.Struct, frozen=True):
     step: int
 
 
-class Expectation(msgspec.Struct, frozen=True):
+class DecisionContext(msgspec.Struct, frozen=True):
     """To the collector: who was asked, and the plan that decides; the batch travels beside it.
 
     `metrics`: candidate -> quality metrics of its descriptor. `experiment`: what all records of the batch are

@@ -34,7 +34,8 @@ class Outcome(StrEnum):
 
 class EventKind(StrEnum):
     """What became of an announced model or plan. A plan that DECIDES is in force; one that is NOT_APPLICABLE
-    came to a job that has no use for it. FENCED: a call did not come back; a fresh instance takes over.
+    came to a job that has no use for it. ABANDONED: a call did not come back; a fresh instance takes
+    over. It is sent as `fenced`, the word of earlier releases.
     QUARANTINED: attempts to load it, or calls of it, came to no end; it is set aside until published
     again."""
 
@@ -44,7 +45,7 @@ class EventKind(StrEnum):
     ALREADY_SERVED = "already_served"
     SUPERSEDED = "superseded"
     DECIDES = "decides"
-    FENCED = "fenced"
+    ABANDONED = "fenced"
     QUARANTINED = "quarantined"
     NOT_APPLICABLE = "not_applicable"
 
@@ -103,8 +104,8 @@ class ModelToServeStats:
     `usage` counts records, `duration_ms` is the time spent in `predict`, `min_ms`, `max_ms`, `p50_ms` and
     `p99_ms` are of one call (a block), by a KLL sketch (Karnin, Lang, Liberty, FOCS 2016).
 
-    Of a candidate of speculative execution also: requests `declined`, calls `fenced` off, and how many of
-    their threads are `stuck` now.
+    Of a candidate of speculative execution also: requests `declined`, calls abandoned on timeout (`fenced`),
+    and how many of their threads are `stuck` now.
     """
 
     name: str
@@ -141,7 +142,7 @@ class CandidateStats:
 
     Counts of records: `asked` = `answered` + `late` + `declined` + `failed`. `wins`: decided by its answer
     alone, which a shadow never does; `disagreements`: took part in time, and answered other than was decided.
-    `fenced`: of the late and failed, those whose call was given up. `version` 0: it has not
+    `fenced`: of the late and failed, those whose call was abandoned. `version` 0: it has not
     answered yet, so that nobody knows which. `waited_p50_ms`, `waited_p99_ms`: from the request to the
     answer, over blocks, by a KLL sketch (Karnin, Lang, Liberty, FOCS 2016).
     """

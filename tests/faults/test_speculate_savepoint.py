@@ -34,7 +34,7 @@ def test_blocks_that_were_open_at_the_stop_are_decided_after_it(
     kafka: KafkaBroker, flink: StandaloneCluster, tmp_path: Path
 ) -> None:
     streams = Streams(kafka)
-    (tmp_path / "drill.json").write_text(json.dumps({"stuck": HOUR_MS}))
+    (tmp_path / "faults.json").write_text(json.dumps({"stuck": HOUR_MS}))
 
     def start(parallelism: int, savepoint: str | None = None) -> str:
         arguments = streams.arguments(
@@ -43,8 +43,8 @@ def test_blocks_that_were_open_at_the_stop_are_decided_after_it(
             batch__min_ms="200",
             batch__max_ms="1000",
             executors__model_types='["TENSORFLOWSAVED"]',
-            executors__fence_ms=str(HOUR_MS),
-            executors__drill=str(tmp_path / "drill.json"),
+            executors__call_timeout_ms=str(HOUR_MS),
+            executors__fault_injection=str(tmp_path / "faults.json"),
         )
         script = ROOT / "jobs" / "speculate.py"
         started = flink.run(script, *arguments, savepoint=savepoint, parallelism=parallelism)

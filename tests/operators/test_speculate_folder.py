@@ -34,7 +34,7 @@ class Job:
 
     def __init__(self, root: Path, *arguments: str) -> None:
         self.root = root
-        self.drill = root / "drill.json"
+        self.faults = root / "faults.json"
         self.places: list[tuple[str, int]] = []
         """Of all that has been written: file below the records' folder, and line."""
         self.plan = ""
@@ -50,8 +50,8 @@ class Job:
         command += [
             "--executors.model-types",
             '["TENSORFLOW", "TENSORFLOWSAVED"]',
-            "--executors.drill",
-            self.drill,
+            "--executors.fault_injection",
+            self.faults,
         ]
         self._command = [*command, "--checkpoint-seconds", "1", "--stats-seconds", "1", *arguments]
         self.process: Process | None = None
@@ -174,7 +174,7 @@ def test_candidates_race_and_the_collector_decides(job: Job) -> None:
     assert decided.count((True, "first", "three", {"y": 5.0})) > 0
 
     # One candidate gets slow: the others decide at the deadline, without it.
-    job.drill.write_text('{"three": 2000}')
+    job.faults.write_text('{"three": 2000}')
     n = 2000
 
     def three_is_late() -> bool:
@@ -212,7 +212,7 @@ def test_finite_input_comes_out_whole(job: Job) -> None:
 
 def test_what_was_in_flight_is_decided_after_a_restore_and_nothing_twice(job: Job) -> None:
     job.publish(deadline_ms=4000)
-    job.drill.write_text('{"three": 3000}')
+    job.faults.write_text('{"three": 3000}')
     job.start()
     job.until(lambda: job.events() >= {(name, EventKind.SERVED) for name in VALUES})
     before = job.checkpoint()[0]

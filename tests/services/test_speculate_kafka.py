@@ -28,7 +28,7 @@ from udfs.models.descriptor import DECIDE, WITHDRAW, build
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
 PER_SECOND = 400
-FENCE_MS, MAX_FENCED = 1000, 2
+CALL_TIMEOUT_MS, MAX_ABANDONED = 1000, 2
 HOUR_MS = 3_600_000
 PLANS: dict[int, dict[str, Any]] = {
     1: {"policy": {"policy": "first"}, "deadline_ms": 30_000},
@@ -54,14 +54,14 @@ class SpeculatingJob:
 
     def __init__(self, streams: Streams, folder: Path) -> None:
         self.streams = streams
-        drill = folder / "drill.json"
-        drill.write_text(json.dumps({"stuck": HOUR_MS}))
+        faults = folder / "faults.json"
+        faults.write_text(json.dumps({"stuck": HOUR_MS}))
         arguments = streams.arguments(
             stats_seconds="1",
             executors__model_types='["TENSORFLOWSAVED"]',
-            executors__fence_ms=str(FENCE_MS),
-            executors__max_fenced=str(MAX_FENCED),
-            executors__drill=str(drill),
+            executors__call_timeout_ms=str(CALL_TIMEOUT_MS),
+            executors__max_abandoned=str(MAX_ABANDONED),
+            executors__fault_injection=str(faults),
         )
         command: list[str | Path] = [sys.executable, ROOT / "jobs" / "speculate.py", *arguments]
         self.process = Process(
@@ -230,16 +230,16 @@ def test_whoever_misbehaves_the_others_decide(
     job.serve("tea", "stuck", 1, constants[2])
     job.events("tea", (EventKind.SERVED, "stuck", 1))
     job.decide_by("tea", 2, FAULTY_PLANS[2])
-    for call in range(1, MAX_FENCED + 2):
+    for call in range(1, MAX_ABANDONED + 2):
         idle = send([1.0] * 10)
         assert {(d.rule, d.result.outcome) for d in idle} == {("first", Outcome.SCORED)}
         assert all(d.answers["stuck"].outcome is not AnswerState.SCORED for d in idle)
         assert max(d.result.ms for d in idle) >= FAULTY_PLANS[2]["deadline_ms"], "it was waited for"
-        fenced = min(call, MAX_FENCED)
+        abandoned = min(call, MAX_ABANDONED)
         job.events(
             "tea",
-            *[(EventKind.FENCED, "stuck", 1)] * fenced,
-            *[(EventKind.SERVED, "stuck", 1)] * (fenced + 1),
+            *[(EventKind.ABANDONED, "stuck", 1)] * abandoned,
+            *[(EventKind.SERVED, "stuck", 1)] * (abandoned + 1),
         )
     wait_until(
         lambda: "fenced out" in send([1.0])[0].answers["stuck"].reason, 30, lambda: f"at last: {seen[-1]}"
@@ -251,14 +251,14 @@ def test_whoever_misbehaves_the_others_decide(
         serving = [s for s in stats if s.get("name") == "stuck"]
         racing = [s for s in stats if s.get("candidate") == "stuck"]
         return bool(serving and racing) and (
-            (serving[-1]["fenced"], serving[-1]["stuck"]) == (MAX_FENCED, MAX_FENCED)
+            (serving[-1]["fenced"], serving[-1]["stuck"]) == (MAX_ABANDONED, MAX_ABANDONED)
             and max(s["fenced"] for s in racing) > 0
             and max(s["wins"] for s in racing) == 0
         )
 
     wait_until(counted, 30, lambda: f"the last statistics are {list(job.stats())[-8:]}")
     kinds = Counter(e.kind for e in job.streams.events() if e.name == "stuck")
-    assert kinds[EventKind.FENCED] == MAX_FENCED
+    assert kinds[EventKind.ABANDONED] == MAX_ABANDONED
     assert Counter(d.result.offset for d in seen) == Counter(range(len(seen)))
     assert_decided_by_plans(seen, plans(FAULTY_PLANS))
     assert job.streams.dead_letters() == []

@@ -35,11 +35,11 @@ class Stand:
         self.reader.rows["houses_v1", ("old",)] = NOW - 20_000, {"price": 1.0}
         self.reader.rows["houses_v1", ("here",)] = NOW - 100, {"price": 7.0}
 
-    def take(self, *requests: PredictionRequest, lane: str = "0", now: int = NOW) -> list[str]:
-        return said(self.assembler.take(lane, {r.id: r for r in requests}, now))
+    def take(self, *requests: PredictionRequest, key: str = "0", now: int = NOW) -> list[str]:
+        return said(self.assembler.take(key, {r.id: r for r in requests}, now))
 
-    def tick(self, now: int, lane: str = "0") -> list[str]:
-        return said(self.assembler.tick(lane, now))
+    def tick(self, now: int, key: str = "0") -> list[str]:
+        return said(self.assembler.tick(key, now))
 
 
 def make_plans(registry: SqlRegistry) -> Plans:
@@ -172,8 +172,8 @@ def test_what_comes_after_the_deadline_completes_nothing(stand: Stand) -> None:
 
 
 def test_lanes_share_calls_and_keep_their_outcomes(stand: Stand) -> None:
-    stand.take(request("a", "new"), lane="0")
-    stand.take(request("b", "new"), lane="1")
+    stand.take(request("a", "new"), key="0")
+    stand.take(request("b", "new"), key="1")
     assert sum(stand.creator.asked.values()) == 1
     stand.creator.answer(NOW, "new", price=9.0)
     assert stand.tick(NOW + 1, "0") == ["a 2.5 9.0"]
@@ -299,9 +299,9 @@ def test_every_request_has_one_outcome(plans: Plans, plan: Sequence[Any], places
     outcomes: Counter[str] = Counter()
     stand, now, sent = Stand(plans, places), NOW, 0
 
-    def gone(lane: str, left: Sequence[Outcome]) -> None:
+    def gone(key: str, left: Sequence[Outcome]) -> None:
         outcomes.update(o.request.id for o in left)
-        state[lane] = dict(stand.assembler.open(lane))
+        state[key] = dict(stand.assembler.open(key))
         for one in left:
             if isinstance(one, Completed):
                 assert {*one.record} == {"id", "mean", "last"}
@@ -324,10 +324,10 @@ def test_every_request_has_one_outcome(plans: Plans, plan: Sequence[Any], places
             stand.reader.away = step[1]
         elif step[0] == "restart":
             stand = Stand(plans, places)
-            for lane, requests in state.items():
-                gone(lane, stand.assembler.take(lane, requests, now))
-    for lane in "01":
+            for key, requests in state.items():
+                gone(key, stand.assembler.take(key, requests, now))
+    for key in "01":
         now += 500
-        gone(lane, stand.assembler.tick(lane, now))
+        gone(key, stand.assembler.tick(key, now))
     assert outcomes == Counter(map(str, range(sent)))
     assert state == {"0": {}, "1": {}}

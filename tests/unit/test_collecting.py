@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from schemas.codecs.json_codec import JsonCodec
 from schemas.micro_batch import MicroBatch, encode_micro_batch
 from schemas.plans.plan import First, Majority, Plan, Prefer, write_plan
-from schemas.results.answers import Answer, AnswerOutcome, Asked, Expectation, to_columns
+from schemas.results.answers import Answer, AnswerOutcome, Asked, DecisionContext, to_columns
 from schemas.results.decided import Decided, read_decided
 from schemas.results.records import CandidateStats, DeadLetter, Outcome
 from udfs.ensemble.collection.collecting import ORPHAN_MS, Collecting
@@ -97,16 +97,16 @@ class Bench:
         self.store.timers.clear()  # those of before fire too, and nobody knows what for
         self.sent += self.collecting.restored(ID, self.store)
 
-    def expectation(self) -> bytes:
+    def context(self) -> bytes:
         return msgspec.msgpack.encode(
-            Expectation(ID, "wine", BORN, DEADLINE, self.asked, write_plan(self.plan), "plan", 3)
+            DecisionContext(ID, "wine", BORN, DEADLINE, self.asked, write_plan(self.plan), "plan", 3)
         )
 
     def packed(self) -> bytes:
         return encode_micro_batch(self.batch)
 
     def expect(self) -> None:
-        self.sent += self.collecting.expect(ID, self.expectation(), self.packed(), self.store)
+        self.sent += self.collecting.expect(ID, self.context(), self.packed(), self.store)
 
     def answer(self, answer: Answer) -> None:
         self.sent += self.collecting.answer(ID, msgspec.msgpack.encode(answer), self.store)
@@ -171,7 +171,7 @@ def test_the_first_answer_decides_and_the_others_only_count() -> None:
     assert (stats["smart"].wins, stats["fast"].answered, stats["odd"].late) == (2, 2, 2)
 
 
-def test_answers_may_come_before_the_expectation() -> None:
+def test_answers_may_come_before_the_decision_context() -> None:
     bench = Bench(Plan(policy=Majority(output="y")))
     for name in NAMES:
         bench.answer(scored(name, 7, 8))
@@ -287,7 +287,7 @@ def test_a_restart_decides_what_is_overdue_and_wakes_the_rest() -> None:
     assert bench.store.empty and not bench.collecting._blocks
 
 
-def test_a_restart_lets_an_answer_wait_for_its_expectation_once_more() -> None:
+def test_a_restart_lets_an_answer_wait_for_its_decision_context_once_more() -> None:
     bench = Bench()
     bench.answer(scored("fast", 1, 2))
     bench.store.clock += ORPHAN_MS - 1

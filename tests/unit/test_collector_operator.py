@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from operators.ensemble.collector import Collector
-from operators.ensemble.speculation_rows import answer_row, expectation_row
+from operators.ensemble.speculation_rows import answer_row, context_row
 from operators.rows import MODEL_STATS
 from schemas.micro_batch import encode_micro_batch
 from schemas.plans.plan import First, Plan, Prefer, write_plan
-from schemas.results.answers import Answer, AnswerOutcome, Asked, Expectation, to_columns
+from schemas.results.answers import Answer, AnswerOutcome, Asked, DecisionContext, to_columns
 from schemas.results.decided import read_decided
 from schemas.results.records import CandidateStats, decode
 from tests.feature_stand import END, Keyed
@@ -49,9 +49,9 @@ class Stand:
 
     def expect(self, number: int, key: str = "a") -> None:
         asked = (Asked("fast"), Asked("smart"))
-        made = Expectation(f"b{number}", "t", BORN, BORN + DEADLINE_MS, asked, PLAN, "plan", 1)
+        made = DecisionContext(f"b{number}", "t", BORN, BORN + DEADLINE_MS, asked, PLAN, "plan", 1)
         packed = encode_micro_batch(batch_of([b'{"a":1}'], start=number))
-        _, value = expectation_row(key, made, packed)
+        _, value = context_row(key, made, packed)
         self._take(self.keyed.element(key, value, input=1))
 
     def answer(self, number: int, name: str, key: str = "a") -> None:
@@ -125,7 +125,7 @@ def test_after_a_restart_each_is_decided_once_and_state_ends_empty():
     stand = Stand()
     stand.expect(1)
     stand.answer(1, "fast")
-    stand.answer(2, "smart")  # its expectation comes after the restart
+    stand.answer(2, "smart")  # its decision context comes after the restart
     stand.expect(3)
     stand.restart()
     stand.expect(2)

@@ -104,7 +104,7 @@ def _race(note: str, stage: int) -> RaceShow:
         tallies=defaultdict(lambda: tally),
         told=lambda kind, version: (kind, version) in told,
     )
-    director = _Stub(stage=stage, total=_MANY, written=_MANY, plan=1, drill_ms=10_000)
+    director = _Stub(stage=stage, total=_MANY, written=_MANY, plan=1, delay_ms=10_000)
     show = RaceShow(cast(Any, watch), cast(Any, director), time.time() - 99_999)
     show.note = note
     return show

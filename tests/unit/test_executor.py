@@ -138,13 +138,13 @@ def test_a_stuck_candidate_delays_nobody_and_its_late_answer_still_counts(make):
     assert (late.outcome, late.batch_id, late.waited_ms) == (SCORED, "b1", 100)
 
 
-def test_a_call_beyond_the_fence_is_given_up_and_a_fresh_instance_takes_over(make):
+def test_a_call_beyond_its_timeout_is_abandoned_and_a_fresh_instance_takes_over(make):
     bench = make()
     bench.serve("a")
     stuck = bench.stick("a")
     bench.hands.now += 501
     (answer,) = bench.answers()
-    assert (answer.outcome, answer.reason, answer.batch_id) == (FAILED, Reason.FENCED, "b1")
+    assert (answer.outcome, answer.reason, answer.batch_id) == (FAILED, Reason.ABANDONED, "b1")
     bench.until(lambda: bench.told[-1] == "served a 1" and len(bench.told) == 3)
     assert bench.told == ["served a 1", "fenced a 1", "served a 1"]
     bench.ask("a", numbers=[4])
@@ -159,7 +159,7 @@ def test_a_call_beyond_the_fence_is_given_up_and_a_fresh_instance_takes_over(mak
     assert (stats.fenced, stats.stuck) == (1, 0)
 
 
-def test_a_call_within_its_deadline_is_not_fenced(make):
+def test_a_call_within_its_deadline_is_not_abandoned(make):
     bench = make()
     bench.serve("a")
     runtime = bench.stick("a", ms=10_000)
@@ -171,16 +171,16 @@ def test_a_call_within_its_deadline_is_not_fenced(make):
 
 
 def test_abandoned_threads_are_bounded_until_one_returns(make):
-    bench = make(max_fenced=2)
+    bench = make(max_abandoned=2)
     bench.serve("a")
     stuck = []
     for turn in range(3):
         stuck.append(bench.stick("a"))
         bench.hands.now += 501
-        assert bench.answers()[0].reason == Reason.FENCED
+        assert bench.answers()[0].reason == Reason.ABANDONED
         if turn < 2:
             bench.until(lambda turn=turn: bench.told.count("served a 1") == turn + 2)
-    assert outcomes(bench.now("a")) == {"a": (DECLINED, Reason.FENCED_OUT)}
+    assert outcomes(bench.now("a")) == {"a": (DECLINED, Reason.TOO_MANY_ABANDONED)}
     assert len(bench.loader.of("a")) == 3 and bench.told.count("fenced a 1") == 2
     stuck[0].go.release()
     bench.until(lambda: bench.told.count("served a 1") == 4)
@@ -194,12 +194,12 @@ def test_abandoned_threads_are_bounded_until_one_returns(make):
 
 
 def test_where_the_thread_at_the_bound_returns_first_it_goes_on(make):
-    bench = make(max_fenced=0)
+    bench = make(max_abandoned=0)
     bench.serve("a")
     runtime = bench.stick("a")
     bench.hands.now += 501
-    assert bench.answers()[0].reason == Reason.FENCED
-    assert outcomes(bench.now("a")) == {"a": (DECLINED, Reason.FENCED_OUT)}
+    assert bench.answers()[0].reason == Reason.ABANDONED
+    assert outcomes(bench.now("a")) == {"a": (DECLINED, Reason.TOO_MANY_ABANDONED)}
     runtime.go.release()
     bench.until(lambda: not runtime.inside)
     bench.until(lambda: outcomes(bench.tried("a"))["a"][0] is SCORED)
@@ -228,7 +228,7 @@ def test_a_swap_frees_a_candidate_from_a_stuck_call_without_another_load(make):
     bench.publish("a", 2)
     bench.until(lambda: "served a 2" in bench.told)
     bench.hands.now += 501
-    assert bench.answers()[0].reason == Reason.FENCED
+    assert bench.answers()[0].reason == Reason.ABANDONED
     bench.ask("a")
     assert bench.answers()[0].version == 2
     assert len(bench.loader.of("a")) == 2

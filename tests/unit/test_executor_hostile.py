@@ -45,7 +45,7 @@ def make() -> Iterator:
 
 
 def test_a_candidate_given_up_too_often_leaves_to_the_version_before_it(make):
-    bench = make(max_fenced=5, set_aside=2)
+    bench = make(max_abandoned=5, set_aside=2)
     bench.serve("a")
     bench.publish("a", 2)
     bench.until(lambda: "served a 2" in bench.told)

@@ -15,7 +15,7 @@ from tests.executor_fakes import STICKS, Bench, Loader, Sticking
 
 KEYS = ("0/t", "1/t")
 NAMES = ("a", "b")
-MOST_FENCED = 2
+MOST_ABANDONED = 2
 names = st.sampled_from(NAMES)
 
 
@@ -24,7 +24,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bench = Bench(max_fenced=MOST_FENCED)
+        self.bench = Bench(max_abandoned=MOST_ABANDONED)
         self.asked: dict[tuple[str, str], str] = {}
         self.answers: list[Answer] = []
         self.version = dict.fromkeys(NAMES, 1)
@@ -96,9 +96,9 @@ class Interleavings(RuleBasedStateMachine):
     def threads_are_bounded(self) -> None:
         assert max(Counter(id(r) for r in self.stuck()).values(), default=0) <= 1
         for name in NAMES:
-            assert self.inside(name) <= MOST_FENCED + 1
+            assert self.inside(name) <= MOST_ABANDONED + 1
         for stats in self.bench.executor.stats():
-            assert isinstance(stats, ModelToServeStats) and 0 <= stats.stuck <= MOST_FENCED
+            assert isinstance(stats, ModelToServeStats) and 0 <= stats.stuck <= MOST_ABANDONED
 
     def teardown(self) -> None:
         self.bench.loader.let_all_go()

@@ -54,10 +54,10 @@ def arms_of(to: Router, records: list[bytes]) -> dict[int, tuple[str, tuple[str,
     """Offset -> arm, and who is asked."""
     found = {}
     for one in to.route(batch_of(records)):
-        part = one.expectation.experiment
-        asked = tuple(a.candidate for a in one.expectation.asked)
+        part = one.context.experiment
+        asked = tuple(a.candidate for a in one.context.asked)
         arm = part.arm if isinstance(part, InExperiment) else ""
-        assert all(a.rows is None for a in one.expectation.asked)
+        assert all(a.rows is None for a in one.context.asked)
         found.update(dict.fromkeys(one.batch.offsets, (arm, asked)))
         assert [one.batch.payloads[0]] == [records[one.batch.offsets[0]]]
     return found

@@ -44,7 +44,7 @@ class Stand:
 
     def asked(self, *numbers: float) -> dict[str, tuple[int, ...] | None]:
         (one,) = self.route(*numbers)
-        return {a.candidate: a.rows for a in one.expectation.asked}
+        return {a.candidate: a.rows for a in one.context.asked}
 
     def restarted(self) -> Stand:
         return Stand(self.router.log("t"))
@@ -54,7 +54,7 @@ def test_nobody_is_asked_before_the_first_candidate():
     stand = Stand()
     assert not stand.router.routes("t")
     (one,) = stand.route(1, 2)
-    assert (one.requests, one.expectation.asked) == ({}, ())
+    assert (one.requests, one.context.asked) == ({}, ())
     assert stand.model("a") == []
     assert stand.router.routes("t")
 
@@ -69,7 +69,7 @@ def test_a_block_goes_to_each_model_type_once_and_to_the_collector():
         "PMML": ["a", "c"],
         "TENSORFLOWSAVED": ["b"],
     }
-    expected = one.expectation
+    expected = one.context
     assert orjson.loads(expected.batch_id) == ["t", "topic", 0, 7]
     assert (expected.created, expected.deadline) == (NOW, NOW + 100)
     assert (expected.plan_name, expected.plan_version, read_plan(expected.plan)) == ("", 0, Plan())
@@ -86,7 +86,7 @@ def test_long_blocks_are_sliced_with_ids_of_their_own():
     routed = stand.route(1, 2, 3, 4, 5)
     assert [len(one.batch) for one in routed] == [2, 2, 1]
     assert [one.batch.offsets[0] for one in routed] == [7, 9, 11]
-    assert len({one.expectation.batch_id for one in routed}) == 3
+    assert len({one.context.batch_id for one in routed}) == 3
 
 
 def test_a_plan_counts_from_when_it_arrives_and_the_newest_wins():
@@ -97,9 +97,9 @@ def test_a_plan_counts_from_when_it_arrives_and_the_newest_wins():
     assert stand.plan(Plan(route=route, deadline_ms=50), 3) == ["decides plan 3"]
     assert stand.asked(0, 2) == {"a": (0,), "b": (1,)}
     (one,) = stand.route(1)
-    assert one.expectation.deadline == NOW + 50
-    assert (one.expectation.plan_name, one.expectation.plan_version) == (PLAN_NAME, 3)
-    assert read_plan(one.expectation.plan).route == route
+    assert one.context.deadline == NOW + 50
+    assert (one.context.plan_name, one.context.plan_version) == (PLAN_NAME, 3)
+    assert read_plan(one.context.plan).route == route
     assert stand.plan(Plan(), 2) == ["refused plan 2"] and "older than version 3" in stand.last.reason
     assert stand.plan(Plan(route=route, deadline_ms=50), 3) == ["already_served plan 3"]
     assert stand.plan(Plan(route=All()), 2, force=True) == ["decides plan 2"]
@@ -160,9 +160,9 @@ def test_withdrawing_a_plan_returns_to_the_default():
     assert stand.tell(operation=WITHDRAW) == []  # all models, no plan
     assert not stand.router.routes("t")
     stand.model("a")
-    assert stand.route(1)[0].expectation.deadline == NOW + 50
+    assert stand.route(1)[0].context.deadline == NOW + 50
     assert stand.tell(operation=WITHDRAW, name="night") == ["withdrawn night 1"]
-    assert stand.route(1)[0].expectation.deadline == NOW + 100
+    assert stand.route(1)[0].context.deadline == NOW + 100
     assert stand.plan(Plan(deadline_ms=50), 1, name="night") == ["decides night 1"]
 
 
@@ -258,7 +258,7 @@ def test_every_record_is_asked_of_somebody_who_may_decide(names, route, shadow, 
     routed = list(stand.router.route(batch_of(payloads)))
     assert [p for one in routed for p in one.batch.payloads] == payloads
     for one in routed:
-        asked = one.expectation.asked
+        asked = one.context.asked
         assert {a.candidate for a in asked} <= names and len({a.candidate for a in asked}) == len(asked)
         requested = [a for request in one.requests.values() for a in request.asked]
         assert sorted(requested, key=lambda a: a.candidate) == sorted(asked, key=lambda a: a.candidate)

@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 from pyflink.datastream import TimeDomain
 
-from operators.ensemble.router import EXPECTATIONS, REQUESTS, RouterOperator
-from operators.ensemble.speculation_rows import expectation_of, request_of
+from operators.ensemble.router import DECISION_CONTEXTS, REQUESTS, RouterOperator
+from operators.ensemble.speculation_rows import context_of, request_of
 from operators.rows import MODEL_EVENTS
 from operators.ticks import END_OF_INPUT
 from schemas.micro_batch import decode_micro_batch, encode_micro_batch
 from schemas.plans.plan import Plan, write_plan
-from schemas.results.answers import Expectation
+from schemas.results.answers import DecisionContext
 from schemas.results.records import ModelEvent, decode
 from tests.flink_fakes import FOUR_GROUPS, KeyedContext
 from tests.output_batches import messages_of
@@ -96,9 +96,9 @@ class Stand:
                     said.append(f"{event.kind} {event.name}")
                 continue
             assert row[0] == (key or self.key), "what is asked and what is expected meet under one key"
-            if tag is EXPECTATIONS:
-                packed, batch = expectation_of(row[1])
-                expected = msgspec.msgpack.decode(packed, type=Expectation)
+            if tag is DECISION_CONTEXTS:
+                packed, batch = context_of(row[1])
+                expected = msgspec.msgpack.decode(packed, type=DecisionContext)
                 said.append(f"expect {records(batch)} of {len(expected.asked)}")
                 self.expected = expected.batch_id
             else:

@@ -14,10 +14,10 @@ import pytest
 from operators.buffer import decode_account, encode_account
 from schemas.micro_batch import MicroBatch, decode_micro_batch, encode_micro_batch
 from schemas.model_pb2 import CandidateLogs, ModelLog, RouterLog
-from schemas.results.answers import Answer, AnswerOutcome, Asked, Expectation
+from schemas.results.answers import Answer, AnswerOutcome, Asked, DecisionContext
 from udfs.enrichment.base import PredictionRequest
 from udfs.enrichment.wire import read_request, write_request
-from udfs.ensemble.collection.open_batch import Tombstone, Waiting
+from udfs.ensemble.collection.open_batch import LateAnswerRecord, Waiting
 from udfs.ensemble.execution.job import PendingCall, decode_pending, encode_pending
 from udfs.lifecycle.drift.alerts import Outlier
 from udfs.lifecycle.drift.quality_change import QualityDetector
@@ -55,7 +55,9 @@ BATCH = MicroBatch(
 DECLARED_ONCE = Experiment(
     "e", "wine", "user", {"control": Arm("a"), "treatment": Arm("b", 2)}, Metric("correct")
 )
-EXPECTATION = Expectation("b", "wine", 1, 101, (Asked("one"), Asked("two", (0,), True)), b"{}", "plan", 2)
+DECISION_CONTEXT = DecisionContext(
+    "b", "wine", 1, 101, (Asked("one"), Asked("two", (0,), True)), b"{}", "plan", 2
+)
 RUNNING = Running.begun(DECLARED_ONCE, 7, 5)
 ANSWER = Answer("b", "wine", "one", AnswerOutcome.SCORED, 3, "ab", ms=0.5, waited_ms=1.5)
 
@@ -151,9 +153,9 @@ FORMATS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any], st
         "9194a162a477696e65a36f6e6507",
     ),
     "batches, waiting": (
-        Waiting(packed(EXPECTATION), b"batch"),
+        Waiting(packed(DECISION_CONTEXT), b"batch"),
         packed,
-        unpacked(Waiting | Tombstone),
+        unpacked(Waiting | LateAnswerRecord),
         (
             "83a474797065a777616974696e67ab6578706563746174696f6ec49f89a862617463685f6964a162a9646174"
             "615f74797065a477696e65a76372656174656401a8646561646c696e6565a561736b65649283a963616e6469"
@@ -163,9 +165,9 @@ FORMATS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any], st
         ),
     ),
     "batches, decided": (
-        Tombstone("wine", 101, {"two": 1}),
+        LateAnswerRecord("wine", 101, {"two": 1}),
         packed,
-        unpacked(Waiting | Tombstone),
+        unpacked(Waiting | LateAnswerRecord),
         (
             "84a474797065a764656369646564a9646174615f74797065a477696e65a8646561646c696e6565a76d697373"
             "696e6781a374776f01"
@@ -323,6 +325,6 @@ def test_the_name_of_a_counter_does_not_change() -> None:
 
 def test_what_lies_in_other_values_reads_back() -> None:
     waiting = FORMATS["batches, waiting"][0]
-    assert msgspec.msgpack.decode(waiting.expectation, type=Expectation) == EXPECTATION
+    assert msgspec.msgpack.decode(waiting.context, type=DecisionContext) == DECISION_CONTEXT
     (answer,) = FORMATS["answers"][0]
     assert msgspec.msgpack.decode(answer, type=Answer) == ANSWER

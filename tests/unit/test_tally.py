@@ -23,7 +23,7 @@ ANSWERS = [
     msgspec.structs.replace(answer("smart", rows=[0, 1], q=[1, 9]), waited_ms=40.0),
     answer("shadow", q=[1.0, 2.0, 3.0, 9.0]),
     silent("shy"),
-    msgspec.structs.replace(silent("stuck", AnswerOutcome.FAILED), reason=Reason.FENCED.value),
+    msgspec.structs.replace(silent("stuck", AnswerOutcome.FAILED), reason=Reason.ABANDONED.value),
 ]
 ASKED = [
     Asked("fast"),
@@ -77,7 +77,9 @@ def test_whoever_comes_after_the_decision_is_counted_with_its_version():
 def test_a_call_that_was_given_up_is_counted_whenever_it_is_told(late):
     tallies = Tallies(0)
     tallies.came_after(
-        msgspec.structs.replace(silent("a", AnswerOutcome.FAILED), reason=Reason.FENCED.value), 5, late=late
+        msgspec.structs.replace(silent("a", AnswerOutcome.FAILED), reason=Reason.ABANDONED.value),
+        5,
+        late=late,
     )
     (stats,) = tallies.news()
     assert (stats.asked, stats.fenced, stats.late, stats.failed) == (5, 5, 5 * late, 5 * (not late))

@@ -21,7 +21,9 @@ _LOOK_AGAIN_MS = 200
 
 
 @dataclass(slots=True)
-class _Lane:
+class _Requests:
+    """Those of one key. `due`: by deadline, with a number that tells equals apart."""
+
     open: dict[str, OpenRequest] = field(default_factory=dict)
     due: list[tuple[int, int, OpenRequest]] = field(default_factory=list)
     ready: list[Outcome] = field(default_factory=list)
@@ -34,18 +36,18 @@ class OnlineAssembler:
     def __init__(self, plans: Plans, reader: OnlineReader, creator: Creator) -> None:
         self._plans, self._reader = plans, reader
         self._on_demand = OnDemandFetcher(creator)
-        self._lanes: defaultdict[str, _Lane] = defaultdict(_Lane)
+        self._requests: defaultdict[str, _Requests] = defaultdict(_Requests)
         self._unread: dict[OpenRequest, None] = {}
         self._look_again, self._why = 0, ""
         self._created: list[Created] = []
         self._number = count()
 
-    def take(self, lane: str, requests: Mapping[str, PredictionRequest], now: int) -> Sequence[Outcome]:
-        home, new = self._lanes[lane], []
+    def take(self, key: str, requests: Mapping[str, PredictionRequest], now: int) -> Sequence[Outcome]:
+        home, new = self._requests[key], []
         for name, request in requests.items():
             if name not in home.open:
                 # a clock that is ahead of ours does not prolong a request
-                one = OpenRequest(lane, name, request, min(request.created, now) + request.expires_ms)
+                one = OpenRequest(key, name, request, min(request.created, now) + request.expires_ms)
                 home.open[name] = one
                 new.append(one)
         if self._unread and now < self._look_again:
@@ -55,16 +57,16 @@ class OnlineAssembler:
         for one in new:
             if home.open.get(one.name) is one:
                 heapq.heappush(home.due, (one.deadline, next(self._number), one))
-        return self.tick(lane, now)
+        return self.tick(key, now)
 
-    def tick(self, lane: str, now: int) -> Sequence[Outcome]:
+    def tick(self, key: str, now: int) -> Sequence[Outcome]:
         created, completed = self._on_demand.collect(now)
         self._created += created
         self._complete(completed, now)
         if self._unread and now >= self._look_again:
             again, self._unread = self._unread, {}
             self._look_up(again, now)
-        home = self._lanes[lane]
+        home = self._requests[key]
         while home.due and home.due[0][0] <= now:
             _, _, one = heapq.heappop(home.due)
             if home.open.get(one.name) is one:
@@ -72,15 +74,15 @@ class OnlineAssembler:
         self._on_demand.ask(now)
         ready, home.ready = home.ready, []
         if not home.open:
-            del self._lanes[lane]
+            del self._requests[key]
         return ready
 
     def created(self) -> Sequence[Created]:
         made, self._created = self._created, []
         return made
 
-    def open(self, lane: str) -> Mapping[str, PredictionRequest]:
-        home = self._lanes.get(lane)
+    def open(self, key: str) -> Mapping[str, PredictionRequest]:
+        home = self._requests.get(key)
         return {name: one.request for name, one in home.open.items()} if home else {}
 
     def _look_up(self, asked: Iterable[OpenRequest], now: int) -> None:
@@ -126,7 +128,7 @@ class OnlineAssembler:
 
     def _leave(self, one: OpenRequest, outcome: Outcome) -> None:
         """The request's only outcome."""
-        home = self._lanes[one.lane]
+        home = self._requests[one.key]
         del home.open[one.name]
         home.ready.append(outcome)
         self._on_demand.forget(one)

@@ -96,21 +96,21 @@ class Assembler(Protocol):
     """Requests in, completions and expirations out; exactly one for each request. Pure: who calls keeps what
     is `open` in Flink state, hands it to `take` again after a restart, and has the clock.
 
-    A request belongs to a lane, under a name that is its own there, and its outcome leaves by calls for that
-    lane, so that the state of one lane holds all that is open of it. Times are epoch milliseconds.
+    A request belongs to a key, under a name that is its own there, and its outcome leaves by calls for that
+    key, so that the state of one key holds all that is open of it. Times are epoch milliseconds.
     """
 
-    def take(self, lane: str, requests: Mapping[str, PredictionRequest], now: int) -> Sequence[Outcome]:
+    def take(self, key: str, requests: Mapping[str, PredictionRequest], now: int) -> Sequence[Outcome]:
         """One round trip to the online store for all of them; what is complete is returned at once, with
-        whatever else is ready in this lane."""
+        whatever else is ready for this key."""
         ...
 
-    def tick(self, lane: str, now: int) -> Sequence[Outcome]:
+    def tick(self, key: str, now: int) -> Sequence[Outcome]:
         """What answers of creators have completed, and requests whose time ran out."""
         ...
 
     def created(self) -> Sequence[Created]:
-        """What creators made since it was last asked, of all lanes, for the caller to store."""
+        """What creators made since it was last asked, of all keys, for the caller to store."""
         ...
 
-    def open(self, lane: str) -> Mapping[str, PredictionRequest]: ...
+    def open(self, key: str) -> Mapping[str, PredictionRequest]: ...

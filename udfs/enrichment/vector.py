@@ -25,7 +25,7 @@ class FoundRow:
 class OpenRequest:
     """`missing`: view -> why it has no row yet. `reason`: what could not be asked."""
 
-    lane: str
+    key: str
     name: str
     request: PredictionRequest
     deadline: int

@@ -1,7 +1,7 @@
 """Checked loading: from an announcement to a model that has proved that it can score.
 
-The steps are fetch, digest, load (in which the runtime checks what the model may do), trial and warm-up. A
-model that fails one of them raises, leaves nothing behind, and so cannot disturb the one that is serving.
+The steps are fetch, digest, load (in which the runtime checks what the model may do), smoke test and warm-up.
+A model that fails one of them raises, leaves nothing behind, and so cannot disturb the one that is serving.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class ModelState:
         """The instance that scores does not come back from a call. It stays with whoever called it."""
         assert self.model is not None and self.log.served is not None
         digest, self.model = self.model.stamp.digest, None
-        return self._event(EventKind.FENCED, self.log.served, digest=digest, step="predict", reason=reason)
+        return self._event(EventKind.ABANDONED, self.log.served, digest=digest, step="predict", reason=reason)
 
     def set_aside(self, reason: str) -> list[Notice]:
         """The model that scores is no longer to be called: what served before waits to be loaded again."""

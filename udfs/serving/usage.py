@@ -22,7 +22,7 @@ class Usage:
         self._sketch = kll_doubles_sketch(_SKETCH_K)
         self._usage = self._blocks = self._failures = 0
         self._total = 0.0
-        self._declined = self._fenced = self._stuck = 0
+        self._declined = self._abandoned = self._stuck = 0
         self._changed = True
 
     def add(self, records: int, failures: int, ms: float) -> None:
@@ -39,10 +39,10 @@ class Usage:
         self._declined += 1
         self._changed = True
 
-    def fenced(self, calls: int, stuck: int) -> None:
-        """So many calls were fenced off in all, and so many of their threads are stuck now."""
-        self._changed = self._changed or (calls, stuck) != (self._fenced, self._stuck)
-        self._fenced, self._stuck = calls, stuck
+    def abandoned(self, calls: int, stuck: int) -> None:
+        """So many calls were abandoned in all, and so many of their threads are stuck now."""
+        self._changed = self._changed or (calls, stuck) != (self._abandoned, self._stuck)
+        self._abandoned, self._stuck = calls, stuck
 
     def changed(self) -> bool:
         """Whether there is news since the last `stats`."""
@@ -76,6 +76,6 @@ class Usage:
             p99_ms=p99,
             serving=serving,
             declined=self._declined,
-            fenced=self._fenced,
+            fenced=self._abandoned,
             stuck=self._stuck,
         )

@@ -1,7 +1,7 @@
-"""The state machine of a collector, without Flink: expectations and answers in, decided batches out.
+"""The state machine of a collector, without Flink: decision contexts and answers in, decided batches out.
 
-A batch's life: answers may come before its expectation; once that is there, the batch is decided as soon as
-the answers in hand settle it, at the latest at its deadline. From then on answers only count.
+A batch's life: answers may come before its decision context; once that is there, the batch is decided as
+soon as the answers in hand settle it, at the latest at its deadline. From then on answers only count.
 
 What has come is written to keyed state at once. What is held in memory beside it spares reading it back, and
 is rebuilt from it after a restart.
@@ -16,13 +16,13 @@ import msgspec
 from schemas.micro_batch import decode_micro_batch
 from schemas.results.answers import Answer
 from udfs.ensemble.collection.deciding import Decider
-from udfs.ensemble.collection.open_batch import BatchStore, OpenBatch, Tombstone, Waiting
+from udfs.ensemble.collection.open_batch import BatchStore, LateAnswerRecord, OpenBatch, Waiting
 from udfs.ensemble.collection.tally import Tallies
 from udfs.ensemble.policies import Decision
 from udfs.serving.output import Output
 
 ORPHAN_MS = 120_000
-"""How long an answer waits for its expectation: twice the longest deadline."""
+"""How long an answer waits for its decision context: twice the longest deadline."""
 
 
 class Collecting:
@@ -35,24 +35,24 @@ class Collecting:
         self._decider, self._tallies, self._linger_ms = decider, tallies, linger_ms
         self._blocks: dict[str, OpenBatch] = {}
 
-    def expect(self, batch_id: str, expectation: bytes, packed: bytes, store: BatchStore) -> Iterator[Output]:
-        """An expectation has come."""
+    def expect(self, batch_id: str, context: bytes, packed: bytes, store: BatchStore) -> Iterator[Output]:
+        """A decision context has come."""
         known = self._known(batch_id, store)
-        if known.tombstone is not None or known.expectation is not None:
+        if known.late_answers is not None or known.context is not None:
             return  # the same batch once more: it is decided once
-        deadline = known.expect(expectation, packed).deadline
+        deadline = known.expect(context, packed).deadline
         decision = self._settled(known)
         if decision is not None:
             yield from self._decide(batch_id, known, decision, store)
             return
-        store.write(msgspec.msgpack.encode(Waiting(expectation, packed)))
+        store.write(msgspec.msgpack.encode(Waiting(context, packed)))
         self._wake(known, deadline, store)
 
     def answer(self, batch_id: str, data: bytes, store: BatchStore) -> Iterator[Output]:
         """An answer has come."""
         known = self._known(batch_id, store)
         answer = msgspec.msgpack.decode(data, type=Answer)
-        if known.tombstone is not None:
+        if known.late_answers is not None:
             self._count(batch_id, known, answer, store)
             return
         if known.answers is None:
@@ -72,15 +72,15 @@ class Collecting:
         known = self._found(batch_id, store)
         if known is None:
             return
-        if known.tombstone is not None:
-            gone = known.tombstone.deadline + self._linger_ms
+        if known.late_answers is not None:
+            gone = known.late_answers.deadline + self._linger_ms
             if store.now() >= gone:
-                self._bury(batch_id, known, store)
+                self._expire(batch_id, known, store)
             else:
                 self._wake(known, gone, store)
-        elif known.expectation is None:
+        elif known.context is None:
             self._forget(batch_id, known, store)
-        elif store.now() >= known.expectation.deadline:
+        elif store.now() >= known.context.deadline:
             yield from self._decide(batch_id, known, self._final(known), store)
 
     def restored(self, batch_id: str, store: BatchStore) -> Iterator[Output]:
@@ -88,10 +88,10 @@ class Collecting:
         known = self._found(batch_id, store)
         if known is None or known.wakes:
             return
-        if known.tombstone is not None:
-            at = known.tombstone.deadline + self._linger_ms
-        elif known.expectation is not None:
-            at = known.expectation.deadline
+        if known.late_answers is not None:
+            at = known.late_answers.deadline + self._linger_ms
+        elif known.context is not None:
+            at = known.context.deadline
         else:
             at = store.now() + ORPHAN_MS
         if at <= store.now():
@@ -104,10 +104,10 @@ class Collecting:
         known = self._found(batch_id, store)
         if known is None:
             return
-        if known.expectation is not None:
+        if known.context is not None:
             yield from self._decide(batch_id, known, self._final(known), store)
-        if known.tombstone is not None:
-            self._bury(batch_id, known, store)
+        if known.late_answers is not None:
+            self._expire(batch_id, known, store)
         elif batch_id in self._blocks:
             self._forget(batch_id, known, store)
 
@@ -135,28 +135,28 @@ class Collecting:
         return known
 
     def _settled(self, known: OpenBatch) -> Decision | None:
-        assert known.expectation is not None and known.answers is not None
-        return self._decider.settled(known.expectation, known.answers)
+        assert known.context is not None and known.answers is not None
+        return self._decider.settled(known.context, known.answers)
 
     def _final(self, known: OpenBatch) -> Decision:
-        assert known.expectation is not None and known.answers is not None
-        return self._decider.final(known.expectation, known.answers)
+        assert known.context is not None and known.answers is not None
+        return self._decider.final(known.context, known.answers)
 
     def _decide(
         self, batch_id: str, known: OpenBatch, decision: Decision, store: BatchStore
     ) -> Iterator[Output]:
-        asked, packed, answers = known.expectation, known.packed, known.answers
+        asked, packed, answers = known.context, known.packed, known.answers
         assert asked is not None and packed is not None and answers is not None
         now = store.now()
         yield from self._decider.decided(asked, decode_micro_batch(packed), answers, decision, now)
         self._tallies.add(asked.data_type, answers, decision)
         missing = {e.name: int(e.expected.sum()) for e in answers.entries if e.answer is None}
-        known.expectation = known.packed = known.answers = None
+        known.context = known.packed = known.answers = None
         if not missing:
             self._forget(batch_id, known, store)
             return
-        known.tombstone = Tombstone(asked.data_type, asked.deadline, missing)
-        store.write(msgspec.msgpack.encode(known.tombstone))
+        known.late_answers = LateAnswerRecord(asked.data_type, asked.deadline, missing)
+        store.write(msgspec.msgpack.encode(known.late_answers))
         if known.kept:
             store.drop_answers()
             known.kept = 0
@@ -165,25 +165,25 @@ class Collecting:
 
     def _count(self, batch_id: str, known: OpenBatch, answer: Answer, store: BatchStore) -> None:
         """An answer after the decision."""
-        tombstone = known.tombstone
-        assert tombstone is not None
-        missing = dict(tombstone.missing)
+        late = known.late_answers
+        assert late is not None
+        missing = dict(late.missing)
         records = missing.pop(answer.candidate, None)
         if records is None:
             return
-        self._tallies.came_after(answer, records, late=store.now() >= tombstone.deadline)
+        self._tallies.came_after(answer, records, late=store.now() >= late.deadline)
         if not missing:
             self._forget(batch_id, known, store)
             return
-        known.tombstone = msgspec.structs.replace(tombstone, missing=missing)
-        store.write(msgspec.msgpack.encode(known.tombstone))
+        known.late_answers = msgspec.structs.replace(late, missing=missing)
+        store.write(msgspec.msgpack.encode(known.late_answers))
 
-    def _bury(self, batch_id: str, known: OpenBatch, store: BatchStore) -> None:
-        """Who has not answered by now is not waited for any more."""
-        tombstone = known.tombstone
-        assert tombstone is not None
-        for name, records in tombstone.missing.items():
-            self._tallies.never_came(tombstone.data_type, name, records)
+    def _expire(self, batch_id: str, known: OpenBatch, store: BatchStore) -> None:
+        """Stop waiting for missing answers."""
+        late = known.late_answers
+        assert late is not None
+        for name, records in late.missing.items():
+            self._tallies.never_came(late.data_type, name, records)
         self._forget(batch_id, known, store)
 
     def _forget(self, batch_id: str, known: OpenBatch, store: BatchStore) -> None:

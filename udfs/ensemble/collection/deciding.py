@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from schemas.codecs.base import Code, Codec
 from schemas.micro_batch import MicroBatch
 from schemas.plans.plan import Fallback, Plan, read_plan
-from schemas.results.answers import Expectation
+from schemas.results.answers import DecisionContext
 from schemas.results.dead_letter import dead_letter
 from schemas.results.decided import DecidedStamp, Part, write_decided
 from schemas.results.records import DeadLetter
@@ -37,20 +37,20 @@ class Decider:
     def __init__(self, codec: Codec, raw_json: bool) -> None:
         self._codec, self._raw_json = codec, raw_json
 
-    def settled(self, expectation: Expectation, answers: BatchAnswers) -> Decision | None:
+    def settled(self, context: DecisionContext, answers: BatchAnswers) -> Decision | None:
         """The decision, where no answer that may still come can change it."""
-        policy, entries = _plan(expectation).policy, answers.entries
+        policy, entries = _plan(context).policy, answers.entries
         if entries and all(entry.answer is None for entry in entries) and not isinstance(policy, Fallback):
             return None  # what else would be settled without any answer can wait for the first one
         decision = decide(policy, answers, final=False)
         return None if decision.waiting.any() else decision
 
-    def final(self, expectation: Expectation, answers: BatchAnswers) -> Decision:
+    def final(self, context: DecisionContext, answers: BatchAnswers) -> Decision:
         """The decision by the answers in hand."""
-        return decide(_plan(expectation).policy, answers)
+        return decide(_plan(context).policy, answers)
 
     def decided(
-        self, expectation: Expectation, batch: MicroBatch, answers: BatchAnswers, decision: Decision, now: int
+        self, context: DecisionContext, batch: MicroBatch, answers: BatchAnswers, decision: Decision, now: int
     ) -> Iterator[Output]:
         """Each record of the batch, as a result or as a dead letter. `now`: epoch ms."""
         records, dead = self._records(batch, answers)
@@ -60,14 +60,14 @@ class Decider:
             keep[[row for row, _ in dead]] = False
             parts = _only(parts, keep)
         stamp = DecidedStamp(
-            expectation.data_type,
-            expectation.plan_name,
-            expectation.plan_version,
-            expectation.deadline - expectation.created,
-            float(now - expectation.created),
-            {one.name: (one.arm, one.step)} if (one := expectation.experiment) else {},
+            context.data_type,
+            context.plan_name,
+            context.plan_version,
+            context.deadline - context.created,
+            float(now - context.created),
+            {one.name: (one.arm, one.step)} if (one := context.experiment) else {},
         )
-        reported = answers.reported(final=now >= expectation.deadline)
+        reported = answers.reported(final=now >= context.deadline)
         lines, rows = write_decided(records, stamp, identity_of(batch), parts, reported)
         yield from outputs(batch, ScoredRecords(lines, rows, [letter for _, letter in dead]))
 
@@ -96,8 +96,8 @@ class Decider:
         return records, dead
 
 
-def _plan(expectation: Expectation) -> Plan:
-    return plan_of(expectation.plan)
+def _plan(context: DecisionContext) -> Plan:
+    return plan_of(context.plan)
 
 
 def _unfit(entries: Sequence[CandidateEntry], row: int) -> BadRecord | None:

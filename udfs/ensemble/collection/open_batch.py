@@ -8,19 +8,22 @@ from typing import Protocol
 import msgspec
 
 from schemas.micro_batch import record_count
-from schemas.results.answers import Answer, Expectation
+from schemas.results.answers import Answer, DecisionContext
 from udfs.ensemble.policies import BatchAnswers
 
 
-class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
-    """A batch that is not decided yet, as it lies in state. `expectation` is msgpack."""
+class Waiting(msgspec.Struct, frozen=True, tag="waiting", rename={"context": "expectation"}):
+    """A batch that is not decided yet, as it lies in state: there, `context` (msgpack) has its first name."""
 
-    expectation: bytes
+    context: bytes
     batch: bytes
 
 
-class Tombstone(msgspec.Struct, frozen=True, tag="decided"):
-    """A decided batch, as it lies in state. `missing`: who has not answered -> asked about how many."""
+class LateAnswerRecord(msgspec.Struct, frozen=True, tag="decided"):
+    """What is kept of a decided batch in state, to count the answers that come too late.
+
+    `missing`: who has not answered -> asked about how many.
+    """
 
     data_type: str
     deadline: int
@@ -32,7 +35,7 @@ class _Identified(msgspec.Struct, frozen=True):
 
 
 def id_of(message: bytes) -> str:
-    """The id of the micro-batch that an expectation or an answer (as msgpack) is about."""
+    """The id of the micro-batch that a decision context or an answer (as msgpack) is about."""
     return msgspec.msgpack.decode(message, type=_Identified).batch_id
 
 
@@ -61,25 +64,25 @@ class BatchStore(Protocol):
 
 
 class OpenBatch:
-    """What is held in memory of a batch that has not ended, in one of three conditions: there are answers
-    and no expectation yet, it is waiting to be decided, or it is decided and has a tombstone.
+    """What memory has of a batch that has not ended, in one of three conditions: there are answers and no
+    decision context yet, it is waiting to be decided, or it is decided and answers are missing.
 
-    `early`: answers without an expectation. `kept`: how many answers lie in state. `wakes`: timers set.
+    `early`: answers without a decision context. `kept`: how many answers lie in state. `wakes`: timers set.
     """
 
-    __slots__ = ("answers", "early", "expectation", "kept", "packed", "tombstone", "wakes")
+    __slots__ = ("answers", "context", "early", "kept", "late_answers", "packed", "wakes")
 
     def __init__(self) -> None:
-        self.expectation: Expectation | None = None
+        self.context: DecisionContext | None = None
         self.packed: bytes | None = None
         self.answers: BatchAnswers | None = None
         self.early: list[Answer] = []
-        self.tombstone: Tombstone | None = None
+        self.late_answers: LateAnswerRecord | None = None
         self.kept = 0
         self.wakes: set[int] = set()
 
-    def expect(self, expectation: bytes, packed: bytes) -> Expectation:
-        found = self.expectation = msgspec.msgpack.decode(expectation, type=Expectation)
+    def expect(self, context: bytes, packed: bytes) -> DecisionContext:
+        found = self.context = msgspec.msgpack.decode(context, type=DecisionContext)
         self.packed, count = packed, record_count(packed)
         self.answers = BatchAnswers.of(found.asked, count, self.early, found.metrics)
         self.early = []
@@ -87,11 +90,11 @@ class OpenBatch:
 
     def read_back(self, state: bytes | None, answers: Sequence[bytes]) -> None:
         """Take over what `BatchStore.read` returns."""
-        kept = None if state is None else msgspec.msgpack.decode(state, type=Waiting | Tombstone)
-        if isinstance(kept, Tombstone):
-            self.tombstone = kept
+        kept = None if state is None else msgspec.msgpack.decode(state, type=Waiting | LateAnswerRecord)
+        if isinstance(kept, LateAnswerRecord):
+            self.late_answers = kept
             return
         self.early = [msgspec.msgpack.decode(data, type=Answer) for data in answers]
         self.kept = len(self.early)
         if kept is not None:
-            self.expect(kept.expectation, kept.batch)
+            self.expect(kept.context, kept.batch)

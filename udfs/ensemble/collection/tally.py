@@ -78,7 +78,7 @@ class Tallies:
             tally.add(asked=asked, shadow=report.shadow, waited_ms=report.waited_ms)
             if report.state is not AnswerState.SCORED:
                 tally.count(report.state.value, asked)
-                tally.count("fenced", asked if report.reason == Reason.FENCED else 0)
+                tally.count("fenced", asked if report.reason == Reason.ABANDONED else 0)
                 continue
             scored = int((report.scored & report.expected).sum())
             wins, differ = compared(report, decision.parts)
@@ -88,7 +88,7 @@ class Tallies:
         """An answer about so many records (`Entry.asked`) came after the decision, in time or `late`."""
         tally = self._of(answer.data_type, answer.candidate, answer.version, answer.digest)
         tally.add(asked=records, waited_ms=answer.waited_ms)
-        if answer.reason == Reason.FENCED:  # as a rule late: no call is given up before its deadline
+        if answer.reason == Reason.ABANDONED:  # as a rule late: no call is given up before its deadline
             tally.count("fenced", records)
         if late:
             tally.count("late", records)

@@ -18,10 +18,10 @@ from schemas.model_pb2 import CandidateLogs, ModelLog
 from schemas.results.answers import Answer, Reason, Request
 from udfs.ensemble.execution.clock import Clock
 from udfs.ensemble.execution.completions import Completions
-from udfs.ensemble.execution.drill import Drill
 from udfs.ensemble.execution.evaluate import evaluate
+from udfs.ensemble.execution.fault_injection import FaultInjection
 from udfs.ensemble.execution.job import Job, PendingCall, pending_of
-from udfs.ensemble.execution.served_candidate import Crew, ServedCandidate
+from udfs.ensemble.execution.served_candidate import ExecutorContext, ServedCandidate
 from udfs.ensemble.execution.worker import CallLimits
 from udfs.models.background_loader import BackgroundLoader, Load, LoadBounds, Loaded
 from udfs.models.descriptor import DECIDE, EXPERIMENT, SERVE, Announcement
@@ -51,7 +51,7 @@ class Executor:
         max_batch: int,
         subtask: int,
         limits: CallLimits | None = None,
-        drill: Drill | None = None,
+        faults: FaultInjection | None = None,
         clock: Clock | None = None,
         load_again: Load | None = None,
         quotas: Quotas | None = None,
@@ -61,10 +61,10 @@ class Executor:
         self._quotas, self._closes = quotas or Quotas(), closes
         self._model_type, self._codec, self._max_batch = model_type, codec, max_batch
         self._limits, self._clock = limits or CallLimits(), clock or Clock()
-        self._drill = drill or Drill(None)
+        self._faults = faults or FaultInjection(None)
         self._completions = Completions()
         self._loader = BackgroundLoader(load, bounds)
-        self._crew = Crew(
+        self._context = ExecutorContext(
             load_again or load,
             self._evaluate,
             self._settle,
@@ -95,7 +95,7 @@ class Executor:
         known = self._candidates[data_type] = {}
         self._revisions[data_type] = 0
         for name in sorted(logs):
-            known[name] = ServedCandidate(data_type, name, logs[name].SerializeToString(), self._crew)
+            known[name] = ServedCandidate(data_type, name, logs[name].SerializeToString(), self._context)
             self._notices += known[name].slot.restored()
             self._load_next(data_type, name)
         sent = self.poll()
@@ -131,9 +131,9 @@ class Executor:
                     self._quotas.check_type(data_type)
                     self._quotas.check_candidates(sum(candidate.known for candidate in known.values()))
                 except ModelError as e:
-                    return [refused(announced, e, self._crew.subtask)]
+                    return [refused(announced, e, self._context.subtask)]
                 _forget_one(known)
-                known[announced.name] = ServedCandidate(data_type, announced.name, None, self._crew)
+                known[announced.name] = ServedCandidate(data_type, announced.name, None, self._context)
         else:
             names = [name for name in known if announced.name in ("", name)]
         self._revisions[data_type] += 1
@@ -241,7 +241,7 @@ class Executor:
         self._closes()
 
     def _evaluate(self, job: Job, model: LoadedModel) -> Answer:
-        self._drill.hold_up(job.asked.candidate)
+        self._faults.hold_up(job.asked.candidate)
         return evaluate(job, model, self._codec, self._clock, self._max_batch)
 
     def _collect(self) -> None:

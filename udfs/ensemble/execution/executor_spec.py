@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from udfs.ensemble.execution.drill import Drill
 from udfs.ensemble.execution.executor import Executor
+from udfs.ensemble.execution.fault_injection import FaultInjection
 from udfs.ensemble.execution.worker import CallLimits
 from udfs.io.record_codecs import open_codec
 from udfs.serving.scoring_spec import ScoringSpec
@@ -13,12 +13,12 @@ from udfs.serving.scoring_spec import ScoringSpec
 
 @dataclass(frozen=True, slots=True)
 class ExecutorSpec:
-    """`model_type`: whose candidates this executor serves. `drill`: path of a drill's file, see `Drill`."""
+    """`model_type`: whose candidates this executor serves. `faults`: a file's path, see `FaultInjection`."""
 
     model_type: str
     scoring: ScoringSpec = field(default_factory=ScoringSpec)
     limits: CallLimits = field(default_factory=CallLimits)
-    drill: str | None = None
+    faults: str | None = None
 
     def executor(self, subtask: int) -> Executor:
         """The state machine for one operator instance. Raises `CodecError`."""
@@ -31,7 +31,7 @@ class ExecutorSpec:
             max_batch=scoring.max_batch,
             subtask=subtask,
             limits=self.limits,
-            drill=Drill(self.drill),
+            faults=FaultInjection(self.faults),
             load_again=loader.load_again,
             quotas=scoring.quotas,
             bounds=scoring.bounds,

@@ -11,7 +11,7 @@ from udfs.ensemble.execution.clock import Clock
 from udfs.ensemble.execution.completions import Completions
 from udfs.ensemble.execution.evaluate import failed
 from udfs.ensemble.execution.job import Job
-from udfs.ensemble.execution.worker import CallLimits, Fenced, Worker
+from udfs.ensemble.execution.worker import AbandonedCall, CallLimits, Worker
 from udfs.models.background_loader import Load, Loaded, load_entry
 from udfs.models.descriptor import WITHDRAW, Announcement
 from udfs.models.loaded_model import LoadedModel
@@ -20,11 +20,11 @@ from udfs.models.quotas import Quotas
 from udfs.serving.model_state import ModelState, Notice
 
 _LOAD_AGAIN_MS = 10_000.0
-_FENCED_WITHIN_MS = 600_000.0
+_ABANDONED_WITHIN_MS = 600_000.0
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class ExecutorContext:
     """What the candidates of an executor share. `load` is of what scored before. `settle` is told of answers
     that no worker gives."""
 
@@ -41,16 +41,16 @@ class Crew:
 class ServedCandidate:
     """Keeps the worker at the model that the slot has. `stored` is a `ModelLog`."""
 
-    def __init__(self, data_type: str, name: str, stored: bytes | None, crew: Crew) -> None:
-        self._data_type, self._crew = data_type, crew
+    def __init__(self, data_type: str, name: str, stored: bytes | None, context: ExecutorContext) -> None:
+        self._data_type, self._context = data_type, context
         # The worker closes models, when no call is in them any more.
         self.slot = ModelState(
-            data_type, stored, crew.subtask, give_back=lambda model: None, quotas=crew.quotas
+            data_type, stored, context.subtask, give_back=lambda model: None, quotas=context.quotas
         )
-        self._worker = Worker(name, crew.evaluate, crew.completions, crew.limits, crew.clock)
+        self._worker = Worker(name, context.evaluate, context.completions, context.limits, context.clock)
         self._load_again_at = 0.0
         self._reloading = False
-        self._fenced_at: list[float] = []
+        self._abandoned_at: list[float] = []
 
     @property
     def known(self) -> bool:
@@ -78,7 +78,7 @@ class ServedCandidate:
     def leave(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
         """Its name goes on as a model of another type, which another executor serves."""
         try:
-            entry = self.slot.log.accept(announced, descriptor, self._crew.quotas.version_jump)
+            entry = self.slot.log.accept(announced, descriptor, self._context.quotas.version_jump)
         except ModelError:
             return []
         if entry is None:
@@ -90,7 +90,7 @@ class ServedCandidate:
         """A load in the background has ended."""
         sent = self.slot.switch(loaded)
         if loaded.model is not None:
-            self._fenced_at = []
+            self._abandoned_at = []
         self._follow()
         return sent
 
@@ -98,7 +98,7 @@ class ServedCandidate:
         """A load on the worker's thread has ended."""
         sent = self.slot.reloaded(loaded)
         self._reloading = False
-        self._load_again_at = self._crew.clock.steady() + _LOAD_AGAIN_MS
+        self._load_again_at = self._context.clock.steady() + _LOAD_AGAIN_MS
         self._follow()
         return sent
 
@@ -106,7 +106,7 @@ class ServedCandidate:
         """Have the job answered, by the worker or at once."""
         if not self.known:
             reason: Reason | None = Reason.NO_MODEL
-        elif job.over(self._crew.clock.epoch()):
+        elif job.over(self._context.clock.epoch()):
             reason = Reason.LATE_ON_ARRIVAL
         else:
             reason = self._worker.submit(job)
@@ -126,11 +126,11 @@ class ServedCandidate:
     def poll(self) -> list[Notice]:
         """Give up what is stuck, decline what has waited in vain, and see to it that there is a model."""
         self._drop(self._worker.expired(), Reason.LATE_IN_QUEUE)
-        sent = self._give_up_load() + self._fence()
+        sent = self._give_up_load() + self._abandon_overdue()
         if self.slot.usage is not None:
-            self.slot.usage.fenced(self._worker.fenced, self._worker.stuck)
+            self.slot.usage.abandoned(self._worker.abandoned, self._worker.stuck)
         entry = self.slot.log.served
-        due = self.slot.model is None and self._crew.clock.steady() >= self._load_again_at
+        due = self.slot.model is None and self._context.clock.steady() >= self._load_again_at
         if entry is not None and due and not self._reloading:
             self._reload(entry)
         return sent
@@ -138,55 +138,55 @@ class ServedCandidate:
     def close(self) -> None:
         self._worker.close()
 
-    def _fence(self) -> list[Notice]:
-        fenced = self._worker.fence()
-        if fenced is None:
+    def _abandon_overdue(self) -> list[Notice]:
+        call = self._worker.abandon_overdue()
+        if call is None:
             return []
-        clock = self._crew.clock
-        if fenced.job is not None:
-            self._crew.settle(fenced.job, failed(fenced.job, fenced.model, clock, Reason.FENCED.value))
-            if self.slot.model is fenced.model:
-                records = len(fenced.job.payloads)
-                self.slot.used(records, records, fenced.ms)
-        self._drop(fenced.dropped, Reason.OCCUPIED)
+        clock = self._context.clock
+        if call.job is not None:
+            self._context.settle(call.job, failed(call.job, call.model, clock, Reason.ABANDONED.value))
+            if self.slot.model is call.model:
+                records = len(call.job.payloads)
+                self.slot.used(records, records, call.ms)
+        self._drop(call.dropped, Reason.OCCUPIED)
         sent: list[Notice] = []
-        if fenced.lost:
-            most = self._crew.limits.max_fenced
+        if call.lost:
+            most = self._context.limits.max_abandoned
             sent.append(
                 self.slot.lose(
-                    f"a call has lasted {fenced.ms:.0f} ms; a fresh instance takes over; "
+                    f"a call has lasted {call.ms:.0f} ms; a fresh instance takes over; "
                     f"calls stuck: {self._worker.stuck} of at most {most}"
                 )
             )
             self._load_again_at = 0.0
-        return sent + self._set_aside(fenced)
+        return sent + self._set_aside(call)
 
-    def _set_aside(self, fenced: Fenced) -> list[Notice]:
+    def _set_aside(self, call: AbandonedCall) -> list[Notice]:
         """Leave a candidate whose calls do not come back to what scored before it, if anything did."""
         entry = self.slot.log.served
         if entry is None or (entry.name, entry.version) != (
-            fenced.model.stamp.name,
-            fenced.model.stamp.version,
+            call.model.stamp.name,
+            call.model.stamp.version,
         ):
             return []
-        now = self._crew.clock.steady()
-        self._fenced_at = [at for at in self._fenced_at if now - at < _FENCED_WITHIN_MS] + [now]
-        if len(self._fenced_at) < self._crew.limits.set_aside:
+        now = self._context.clock.steady()
+        self._abandoned_at = [at for at in self._abandoned_at if now - at < _ABANDONED_WITHIN_MS] + [now]
+        if len(self._abandoned_at) < self._context.limits.set_aside:
             return []
-        sent = self.slot.set_aside(f"{len(self._fenced_at)} calls did not come back")
-        self._fenced_at = []
+        sent = self.slot.set_aside(f"{len(self._abandoned_at)} calls did not come back")
+        self._abandoned_at = []
         self._use(None)
         return sent
 
     def _give_up_load(self) -> list[Notice]:
-        entry, ms = self.slot.log.served, self._crew.limits.load_ms
+        entry, ms = self.slot.log.served, self._context.limits.load_ms
         if not (self._reloading and entry is not None and self._worker.give_up_load()):
             return []
         error = InconclusiveError(f"it did not come to an end within {ms / 1000:g} s, and was given up")
         return self.reloaded(Loaded(self._data_type, entry, None, error, ms / 1000))
 
     def _reload(self, entry: LogEntry) -> None:
-        load, data_type = self._crew.load, self._data_type
+        load, data_type = self._context.load, self._data_type
         self._reloading = True
         self._worker.reload(lambda: load_entry(load, data_type, entry))
 
@@ -200,6 +200,6 @@ class ServedCandidate:
 
     def _drop(self, jobs: list[Job], reason: Reason) -> None:
         for job in jobs:
-            self._crew.settle(job, job.unscored(reason, self._crew.clock.epoch()))
+            self._context.settle(job, job.unscored(reason, self._context.clock.epoch()))
             if self.slot.usage is not None:
                 self.slot.usage.declined()

@@ -22,21 +22,21 @@ _JOIN_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """`patience_ms`: how long an executor waits for prompt candidates. `fence_ms`: how long a call may take
-    before it is fenced off, if its deadline is over too. `max_fenced`: abandoned threads of one candidate.
-    `load_ms`: how long the load of a fresh instance may take before it is given up. `set_aside`: so many
-    calls given up within ten minutes set the candidate aside."""
+    """`patience_ms`: how long an executor waits for prompt candidates. `call_timeout_ms`: how long a call may
+    take before it is abandoned, if its deadline is over too. `max_abandoned`: abandoned threads of one
+    candidate. `load_ms`: how long the load of a fresh instance may take before it is abandoned. `set_aside`:
+    so many calls abandoned within ten minutes set the candidate aside."""
 
     patience_ms: float = 5.0
-    fence_ms: float = 5000.0
-    max_fenced: int = 2
+    call_timeout_ms: float = 5000.0
+    max_abandoned: int = 2
     load_ms: float = 180_000.0
     set_aside: int = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Fenced:
-    """A call that was given up. `model` was called, `job` asked for it; None where that was answered before.
+class AbandonedCall:
+    """A call that was abandoned. `model` was called, `job` asked for it; None where that was answered before.
 
     `ms`: how long the call has lasted. `lost`: the candidate needs a fresh instance. `dropped`: jobs that
     waited behind it.
@@ -64,7 +64,7 @@ class Worker:
     """All methods are for the one owner thread. The worker closes the models it was told to use, each when
     no call is in it any more. `evaluate` never raises.
 
-    `stuck` counts abandoned threads that have not returned, `fenced` all that there were.
+    `stuck` counts abandoned threads that have not returned, `abandoned` all that there were.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Worker:
         self._closed = False
         self._typical_ms = 0.0
         self.model: LoadedModel | None = None
-        self.stuck = self.fenced = 0
+        self.stuck = self.abandoned = 0
 
     def use(self, model: LoadedModel | None) -> list[Job]:
         """Score with this model from the next call on. Without one: returns the jobs to be declined."""
@@ -98,7 +98,7 @@ class Worker:
             self._ends = model is None
             run = self._run
             called = run is not None and run.model is old
-            if run is not None and run.load is not None and self.stuck < self._limits.max_fenced:
+            if run is not None and run.load is not None and self.stuck < self._limits.max_abandoned:
                 self._abandon()  # a load that nobody waits for any more, and that may never end
             dropped = [] if model is not None else list(self._queue)
             if model is None:
@@ -125,7 +125,7 @@ class Worker:
             ahead = float(len(self._queue))
             if run is not None and run.job is not None:
                 if run.answered:
-                    return Reason.FENCED_OUT
+                    return Reason.TOO_MANY_ABANDONED
                 if run.job.over(now):
                     return Reason.OCCUPIED
                 elapsed = self._clock.steady() - run.since
@@ -151,16 +151,16 @@ class Worker:
                 self._queue = deque(job for job in self._queue if job not in late)
         return late
 
-    def fence(self) -> Fenced | None:
-        """Give up a call that has outlasted both fence and deadline; None where there is none to give up."""
+    def abandon_overdue(self) -> AbandonedCall | None:
+        """Abandon a call that has outlasted both its timeout and its deadline; None where there is none."""
         now, epoch = self._clock.steady(), self._clock.epoch()
         with self._lock:
             run = self._run
             if run is None or run.job is None or run.model is None:
                 return None
-            if now - run.since <= self._limits.fence_ms or not run.job.over(epoch):
+            if now - run.since <= self._limits.call_timeout_ms or not run.job.over(epoch):
                 return None
-            may_abandon = self.stuck < self._limits.max_fenced
+            may_abandon = self.stuck < self._limits.max_abandoned
             if run.answered and not may_abandon:
                 return None
             job, run.answered = None if run.answered else run.job, True
@@ -172,16 +172,16 @@ class Worker:
             if lost:
                 self.model = None
             if may_abandon:
-                self.fenced += 1
+                self.abandoned += 1
                 self._abandon()
                 self._wake()
-        return Fenced(run.model, job, now - run.since, lost, dropped)
+        return AbandonedCall(run.model, job, now - run.since, lost, dropped)
 
     def give_up_load(self) -> bool:
         """Whether a load has taken too long, and has been given up: its outcome will not come."""
         with self._lock:
             run = self._run
-            if run is None or run.load is None or self.stuck >= self._limits.max_fenced:
+            if run is None or run.load is None or self.stuck >= self._limits.max_abandoned:
                 return False
             if self._clock.steady() - run.since <= self._limits.load_ms:
                 return False

@@ -3,7 +3,7 @@
 Nothing here calls a model, waits or keeps state between blocks.
 
 ```
-answers = BatchAnswers(expectation.asked, len(batch), expectation.metrics)
+answers = BatchAnswers(context.asked, len(batch), context.metrics)
 answers.add(answer)                          # as they come; False: passed over
 settled(policy, answers).all()               # whether to decide now
 decide(policy, answers, final=True).parts    # at the deadline, or when settled

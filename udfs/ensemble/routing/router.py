@@ -16,7 +16,7 @@ from schemas.codecs.base import Codec
 from schemas.errors import ModelError, PlanError
 from schemas.micro_batch import MicroBatch, in_slices
 from schemas.plans.plan import read_plan
-from schemas.results.answers import Expectation, Request
+from schemas.results.answers import DecisionContext, Request
 from schemas.results.records import EventKind, ModelEvent
 from udfs.ensemble.routing.candidates import Candidates
 from udfs.ensemble.routing.routing import asked_by_type
@@ -29,12 +29,12 @@ from udfs.models.quotas import Quotas
 class Routed:
     """A batch, or a slice of one, with a request for each model type that is asked, and what to expect.
 
-    An expectation with nobody asked is of a batch that no candidate was there for.
+    A decision context with nobody asked is of a batch that no candidate was there for.
     """
 
     batch: MicroBatch
     requests: Mapping[str, Request]
-    expectation: Expectation
+    context: DecisionContext
 
 
 @dataclass(slots=True)
@@ -148,7 +148,7 @@ class Router:
             model_type: Request(batch_id, data_type, created, deadline, some)
             for model_type, some in asked_by_type(asked, known.types).items()
         }
-        expectation = Expectation(
+        context = DecisionContext(
             batch_id,
             data_type,
             created,
@@ -160,7 +160,7 @@ class Router:
             {one.candidate: known.metrics[one.candidate] for one in asked},
             way.experiment,
         )
-        return Routed(part, requests, expectation)
+        return Routed(part, requests, context)
 
     def unreadable(self, descriptor: bytes) -> ModelEvent:
         """The event for bytes on the model stream that are no valid descriptor."""

@@ -1,7 +1,7 @@
 """The one interface of a model runtime.
 
 After SeldonIO/MLServer's `load` / `predict` / `unload`: a runtime does nothing else. Checking,
-fetching, trial and warm-up stand apart, in `udfs.models.loading`, and are the same for every runtime.
+fetching, smoke test and warm-up stand apart, in `udfs.models.loading`, and are the same for every runtime.
 """
 
 from __future__ import annotations

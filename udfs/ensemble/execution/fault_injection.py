@@ -17,7 +17,7 @@ _LOOK_EVERY_MS = 1000.0
 _LOG = logging.getLogger(__name__)
 
 
-class Drill:
+class FaultInjection:
     """`path`: a JSON object, candidate -> milliseconds each call is held up; may appear, change and go.
 
     It is looked at once a second at most. A file that cannot be used holds nobody up, and one line of the log
@@ -71,7 +71,7 @@ class Drill:
             if wrong:
                 raise ValueError(f"milliseconds must be 0 or more: {', '.join(wrong)}")
         except (OSError, ValueError, TypeError, AttributeError) as e:
-            _LOG.warning("drill: %s holds nobody up: %s", path, e)
+            _LOG.warning("fault injection: %s holds nobody up: %s", path, e)
             return {}
-        _LOG.warning("drill: calls are held up as %s says: %s", path, held)
+        _LOG.warning("fault injection: calls are held up as %s says: %s", path, held)
         return held
