@@ -49,8 +49,13 @@ def node(what: Leaf | Split, predicate: str = "<True/>", name: str = "n") -> str
         else ""
     )
     attributes = f' id="{name}"' + (f' score="{score}"' if score else "")
-    confident = ' confidence="0.5"' if isinstance(what, Leaf) and what.confidence else ""
-    shares = "".join(f'<ScoreDistribution value="{c}" recordCount="{n}"{confident}/>' for c, n in counts)
+    confident = isinstance(what, Split) or what.confidence
+    shares = "".join(
+        f'<ScoreDistribution value="{c}" recordCount="{n}"'
+        + f' confidence="{(n + 1) / 64}"' * confident
+        + "/>"
+        for c, n in counts
+    )
     inner = ""
     if isinstance(what, Split):
         if what.default is not None:

@@ -30,10 +30,13 @@ _COMPARE = {
 
 @dataclass
 class Result:
-    """`value` is the predicted value, None where there is none; a class not listed has probability 0."""
+    """`value` is the predicted value, None where there is none; a class not listed has probability 0.
+
+    `confidences`: of the classes, empty where none are told."""
 
     value: Any = None
     probabilities: dict[str, float] = field(default_factory=dict)
+    confidences: dict[str, float] = field(default_factory=dict)
 
 
 def evaluate(text: str | bytes, row: Row) -> Result:
@@ -126,12 +129,19 @@ def _condition(node: ET.Element) -> ET.Element:
     return next(e for e in node if e.tag in ("True", "False") or e.tag.endswith("Predicate"))
 
 
-def _tree(model: ET.Element, row: Row) -> Result:
+def _tree(model: ET.Element, row: Row) -> Result:  # noqa: PLR0911 - one for each case
     strategy = model.get("missingValueStrategy", "none")
     node = model.find("Node")
     assert node is not None
     if predicate(_condition(node), row) is not True:
         return Result()
+    if strategy == "aggregateNodes":
+        return _aggregated(node, model, row)
+    if strategy == "weightedConfidence":
+        confidences = _confidences(node, model, row)
+        if confidences is None:
+            return Result()
+        return Result(max(confidences, key=confidences.__getitem__), {}, confidences)
     while node.findall("Node"):
         following = None
         for child in node.findall("Node"):
@@ -153,6 +163,67 @@ def _tree(model: ET.Element, row: Row) -> Result:
             return _leaf(node, model) if last else Result()
         node = following
     return _leaf(node, model)
+
+
+def _by_state(node: ET.Element, row: Row) -> tuple[list[ET.Element], list[ET.Element]]:
+    """The children that a row may go on to, up to the first that is certain; and all not ruled out."""
+    states = [(child, predicate(_condition(child), row)) for child in node.findall("Node")]
+    possible = [(child, state) for child, state in states if state is not False]
+    certain = next((k for k, (_, state) in enumerate(possible) if state), len(possible))
+    return [child for child, _ in possible[: certain + 1]], [child for child, _ in possible]
+
+
+def _aggregated(root: ET.Element, model: ET.Element, row: Row) -> Result:
+    """One virtual leaf out of all that the row may reach; None of them may be without a prediction."""
+    waiting, ends, doubtful = [root], [], False
+    while waiting:
+        node = waiting.pop()
+        ways, _ = _by_state(node, row)
+        doubtful |= any(predicate(_condition(child), row) is None for child in ways)
+        if ways:
+            waiting += ways
+        elif not node.findall("Node") or model.get("noTrueChildStrategy") == "returnLastPrediction":
+            ends.append(node)
+        else:
+            return Result()
+    if not doubtful:
+        return _leaf(ends[0], model)
+    counts: dict[str, float] = {}
+    for entry in (e for node in ends for e in node.findall("ScoreDistribution")):
+        value = entry.get("value", "")
+        counts[value] = counts.get(value, 0.0) + float(entry.get("recordCount", "nan"))
+    shares = {value: count / sum(counts.values()) for value, count in counts.items()}
+    return Result(max(shares, key=shares.__getitem__), shares)
+
+
+def _confidences(node: ET.Element, model: ET.Element, row: Row) -> dict[str, float] | None:
+    """Those of a node, scored by what is below it; None where there is no prediction."""
+    _, possible = _by_state(node, row)
+    if not possible:
+        if node.findall("Node") and model.get("noTrueChildStrategy") != "returnLastPrediction":
+            return None
+        entries = node.findall("ScoreDistribution")
+        return {e.get("value", ""): float(e.get("confidence", "nan")) for e in entries}
+    if predicate(_condition(possible[0]), row):
+        return _confidences(possible[0], model, row)
+    total: dict[str, float] = {}
+    records = sum(_records(child) for child in possible)
+    for child in possible:
+        scored = _confidences(child, model, row)
+        if scored is None:
+            return None
+        for value, confidence in scored.items():
+            total[value] = total.get(value, 0.0) + confidence * _records(child) / records
+    return total
+
+
+def _records(node: ET.Element) -> float:
+    told = node.get("recordCount")
+    return (
+        float(told)
+        if told
+        else sum(float(e.get("recordCount", "nan")) for e in node.findall("ScoreDistribution"))
+    )
 
 
 def _leaf(node: ET.Element, model: ET.Element) -> Result:

@@ -182,6 +182,43 @@ def test_regression_forests_are_scored_as_the_standard_says(
     compare(document(ensemble(children, method, "regression", extra=targets), numeric=True), rows)
 
 
+def _whole(way: tuple[str, str], one: Any, two: Any) -> Split:
+    """A split that stands for as many records as its children together."""
+    counts = [(name, dict(one.counts)[name] + dict(two.counts)[name]) for name in CLASSES]
+    return Split([(way[0], one), (way[1], two)], None, counts)
+
+
+complete = st.builds(
+    lambda numbers: Leaf(list(zip(CLASSES, numbers, strict=True)), confidence=True),
+    st.lists(st.integers(1, 40), min_size=3, max_size=3),
+)
+whole = st.recursive(complete, lambda inner: st.builds(_whole, ways, inner, inner), max_leaves=8)
+CONFIDENCES = "".join(
+    f'<OutputField name="p{c}" feature="confidence" dataType="double" value="{c}"/>' for c in CLASSES
+)
+
+
+@bounded
+@given(whole, last, batches)
+def test_confidences_are_weighted_where_a_value_is_missing(top: Any, none_true: str, rows: Rows) -> None:
+    attribute = attributes("weightedConfidence", none_true)
+    text = document(tree(top, output=f"<Output>{CONFIDENCES}{LABEL}</Output>", attributes=attribute))
+    runtime = read(text)
+    scored = runtime.predict(block(runtime, rows))
+    for at, row in enumerate(rows):
+        opinion = evaluate(text, row)
+        got = {c: scored[f"p{c}"][at] for c in CLASSES}
+        assert got == pytest.approx(opinion.confidences, rel=1e-12)
+        if row in ({**row, "x": None}, {**row, "y": None}, {**row, "k": None}):
+            assert got[scored["label"][at]] == pytest.approx(max(got.values()), rel=1e-12)
+
+
+@bounded
+@given(tops(st.builds(Leaf, counts())), last, batches)
+def test_leaves_are_aggregated_where_a_value_is_missing(top: Split, none_true: str, rows: Rows) -> None:
+    compare(document(tree(top, output=OUTPUT, attributes=attributes("aggregateNodes", none_true))), rows)
+
+
 near = st.sampled_from([None, -0.1, -0.10000000149011612, 0.1, 0.10000000149011612, 0.1000000001, 0.0, 2.0])
 near_rows = st.lists(
     st.fixed_dictionaries({"x": near, "y": near, "k": st.sampled_from([None, *CATEGORIES])}),

@@ -283,13 +283,103 @@ def test_a_model_is_held_to_its_own_verification() -> None:
         read(verified("6.1"))
 
 
+def test_a_residual_is_what_was_observed_less_what_is_predicted() -> None:
+    fields = output('name="p" feature="predictedValue" dataType="double"',
+                    'name="r" feature="residual" dataType="double"', 'name="w" feature="warning" dataType="string"')  # fmt: skip
+    model = linear("x", 3.0, 0.5).replace(
+        "</MiningSchema>",
+        f'<MiningField name="t" usageType="target"/></MiningSchema>{fields}<Targets><Target field="t" rescaleFactor="2"/></Targets>',
+    )
+    text = document(model, numeric=True)
+    rows = [{"x": 1.0, "t": 10.0}, {"x": -1.0, "t": 0.0}]
+    expected(text, "p", [7.0, -5.0], rows)
+    expected(text, "r", [3.0, 5.0], rows)
+    expected(text, "w", ["", ""], rows)
+    with pytest.raises(PredictError, match="rows 0"):
+        results(text, [{"x": 1.0}])
+
+
+# A root of 100 records; the first child stands for 50, the second for 30, the third for 20.
+GOLF = (
+    '<TreeModel functionName="classification" missingValueStrategy="STRATEGY">'
+    '<MiningSchema><MiningField name="t" usageType="target"/><MiningField name="x"/><MiningField name="k"/></MiningSchema>OUTPUT'
+    '<Node recordCount="100"><True/>'
+    + "".join(
+        f'<Node id="{k}" recordCount="{sum(counts)}">{predicate}'
+        + "".join(
+            f'<ScoreDistribution value="{c}" recordCount="{n}" confidence="{sure}"/>'
+            for c, n, sure in zip("abc", counts, confidences, strict=True)
+        )
+        + "</Node>"
+        for k, (predicate, counts, confidences) in enumerate([
+            (simple("k", "equal", "red"), (30, 15, 5), (0.5, 0.3, 0.2)),
+            (simple("x", "lessThan", 0), (2, 20, 8), (0.1, 0.6, 0.3)),
+            ("<True/>", (5, 5, 10), (0.2, 0.2, 0.6)),
+        ])
+    )
+    + "</Node></TreeModel>"
+)  # fmt: skip
+DOUBTFUL = [{"x": -1.0, "k": None}, {"x": None, "k": None}, {"x": 1.0, "k": "blue"}]
+
+
+def test_confidences_are_weighted_by_the_records_of_all_children_that_may_apply() -> None:
+    both = document(GOLF.replace("STRATEGY", "weightedConfidence").replace("OUTPUT", output('name="l" dataType="string"', 'name="cb" feature="confidence" value="b" dataType="double"')))  # fmt: skip
+    weighted = 0.5 * 0.3 + 0.3 * 0.6 + 0.2 * 0.2
+    expected(both, "cb", [weighted, weighted, 0.2], DOUBTFUL)  # all children may apply; the third does
+    expected(both, "l", ["b", "b", "c"], DOUBTFUL)
+    # Without the second child the weights are parts of 70 or of 100, which the standard leaves open.
+    partial = [{"x": 1.0, "k": None}]
+    with pytest.raises(PredictError, match="no 'cb'"):
+        results(both, partial)
+    label = document(GOLF.replace("STRATEGY", "weightedConfidence").replace("OUTPUT", ""))
+    expected(label, "predicted_t", ["a"], partial)  # 50 * 0.5 + 20 * 0.2 of a, 19 of b, 22 of c
+
+
+def test_counts_are_added_over_the_leaves_that_a_row_may_reach() -> None:
+    text = document(GOLF.replace("STRATEGY", "aggregateNodes").replace("OUTPUT", ""))
+    rows = [*DOUBTFUL, {"x": 1.0, "k": None}]
+    expected(text, "probability_a", [32 / 80, 37 / 100, 5 / 20, 35 / 70], rows)
+    expected(text, "predicted_t", ["b", "b", "c", "a"], rows)
+    votes = document(
+        ensemble([GOLF.replace("STRATEGY", "aggregateNodes").replace("OUTPUT", "")], "majorityVote")
+    )
+    expected(votes, "predicted_t", ["b", "b", "c", "a"], rows)
+
+
 MODELS_REFUSED = [
     ("<TimeSeriesModel functionName='timeSeries'/>", "TimeSeriesModel"),
     (
         tree(Leaf([("a", 1)])).replace("<True/>", '<True/><Regression functionName="regression"/>'),
         "Regression",
     ),
-    (tree(Leaf([("a", 1)]), attributes='missingValueStrategy="weightedConfidence"'), "weightedConfidence"),
+    (
+        tree(
+            Split([(p, Leaf([], "1")) for p in less("x", 0.0)]),
+            "regression",
+            attributes='missingValueStrategy="aggregateNodes"',
+        ),
+        "'aggregateNodes' is of categories",
+    ),
+    (
+        tree(
+            Split([(p, Leaf([("a", 1)])) for p in less("x", 0.0)]),
+            attributes='missingValueStrategy="weightedConfidence"',
+        ),
+        "lacks confidence",
+    ),
+    (
+        tree(
+            Leaf([("a", 1)], confidence=True),
+            output=output('name="c" feature="confidence" dataType="double"'),
+            attributes='missingValuePenalty="0.8"',
+        ),
+        "missingValuePenalty",
+    ),
+    (
+        tree(Leaf([("a", 1)]), output=output('name="r" feature="residual" dataType="double"')),
+        "residual of a category",
+    ),
+    (tree(Leaf([("a", 1)]), output=output('name="r" feature="x-report"')), "'x-report'"),
     (tree(Leaf([("a", 1)]), attributes='isScorable="false"'), "must not be scored"),
     (ensemble([tree(Leaf([("a", 1)]))], "selectAll"), "selectAll"),
     (ensemble([tree(Leaf([("a", 1)]))], "sum"), "sum"),
@@ -297,7 +387,6 @@ MODELS_REFUSED = [
         tree(Leaf([], "a"), output=output('name="p" feature="probability" value="a"')),
         "asks for a probability",
     ),
-    (tree(Leaf([("a", 1)]), output=output('name="w" feature="warning"')), "'warning'"),
     (tree(Leaf([("a", 1)]), attributes='x-mathContext="decimal"'), "decimal"),
 ]
 

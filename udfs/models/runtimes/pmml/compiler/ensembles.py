@@ -18,6 +18,7 @@ from udfs.models.runtimes.pmml.compiler.results import (
     number_column,
     numbers_of,
 )
+from udfs.models.runtimes.pmml.compiler.tree_graph import FORKING
 from udfs.models.runtimes.pmml.compiler.trees import grow, leaf_numbers, leaf_shares
 
 _OF_NUMBERS = ("average", "weightedAverage", "median", "weightedMedian", "max", "sum", "weightedSum")
@@ -60,6 +61,7 @@ def _together(parts: Segmentation) -> bool:
         s.element.tag == "TreeModel"
         and s.element.find("Targets") is None
         and s.element.get("isScorable", "true") == "true"
+        and s.element.get("missingValueStrategy") not in FORKING
         and (s.element.get("x-mathContext", "double") == "float") == parts.place.single
         for s in parts.segments
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, Symbol
-from udfs.models.runtimes.pmml.compiler.columns import Column
+from udfs.models.runtimes.pmml.compiler.columns import Column, either
 from udfs.models.runtimes.pmml.compiler.elements import (
     EXPRESSIONS,
     children,
@@ -146,6 +146,31 @@ def _transformed(field: ET.Element, name: str, kind: Type | None, scope: Scope) 
     return Symbol(name, made.kind, made.compute, field.get("optype", ""), made.depth + 1, strict=made.strict)
 
 
+def _residual(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
+    """The observed value less the predicted one. What it is of categories is not told by all alike."""
+    name = field.get("targetField") or scorer.target
+    top = around.scope.top()
+    if scorer.function != "regression":
+        refuse(f"{describe(field)} asks for the residual of a category")
+    if name is None or not top.has(name):
+        refuse(f"{describe(field)} asks for a residual, and the observed value is no target of the document")
+    observed = top.find(name)
+    if not observed.kind.numeric:
+        refuse(f"{describe(field)} asks for the residual of a {observed.kind.value}")
+
+    def residual(batch: Batch) -> Column:
+        seen, said = observed.known(batch), _value(scorer.result(batch))
+        return Column(seen.values - said.values, either(seen.missing, said.missing))
+
+    return Expression(Type.DOUBLE, residual)
+
+
+def _warning(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
+    """No text at all: a record that there is something to say about is refused with it."""
+    none = Column(np.array("", object))
+    return Expression(Type.STRING, lambda batch: none)
+
+
 Feature = Callable[[ET.Element, Scorer, Outputs], Expression]
 
 
@@ -263,5 +288,6 @@ def _reason(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
 
 _FEATURES: dict[str, Feature] = {
     "probability": _probability, "confidence": _confidence, "predictedDisplayValue": _display,
-    "reasonCode": _reason, **dict.fromkeys(_ENTITY, _entity), **dict.fromkeys(_AFFINITY, _affinity),
+    "reasonCode": _reason, "residual": _residual, "warning": _warning,
+    **dict.fromkeys(_ENTITY, _entity), **dict.fromkeys(_AFFINITY, _affinity),
 }  # fmt: skip

@@ -22,7 +22,7 @@ from udfs.models.runtimes.pmml.compiler.fields import (
     treatment,
 )
 from udfs.models.runtimes.pmml.compiler.known_values import known_values
-from udfs.models.runtimes.pmml.compiler.model import ModelCompiler, mining_fields
+from udfs.models.runtimes.pmml.compiler.model import TARGETS, ModelCompiler, mining_fields
 from udfs.models.runtimes.pmml.compiler.outputs import OutputField, Outputs, compile_outputs, label_symbol
 from udfs.models.runtimes.pmml.compiler.place import NYOKA, Exporter
 from udfs.models.runtimes.pmml.compiler.results import Scorer
@@ -150,7 +150,14 @@ def _inputs(
     for name, times in Counter(listed).items():
         if times > 1:
             refuse(f"the mining field {name!r} is listed twice")
-    for element in mining_fields(model, _INPUTS):
+    residuals = model.iterfind("Output/OutputField[@feature='residual']")
+    observed = {field.get("targetField") for field in residuals}
+    targets = [
+        e
+        for e in mining_fields(model, TARGETS)
+        if observed and (e.get("name") in observed or None in observed)
+    ]
+    for element in [*mining_fields(model, _INPUTS), *targets]:
         name = text_of(element, "name")
         if top.has(name):
             if name in dictionary:

@@ -29,6 +29,8 @@ from udfs.models.runtimes.pmml.compiler.scope import Scope
 from udfs.models.runtimes.pmml.compiler.types import Type, single
 
 AT_MOST, EQUAL, AMONG, MISSING = range(4)
+FORKING = ("weightedConfidence", "aggregateNodes")
+"""Strategies by which a row goes several ways where a value is missing; see `tree_forks`."""
 _MAX_TESTS = 20_000_000
 _OPPOSITES = {
     "greaterThan": "lessOrEqual",
@@ -50,7 +52,8 @@ class SplitFeature:
 class TreeGraph:
     """Tests in the making. `constants` hold what a test compares with, before it is brought to a number.
 
-    `rounded`: doubles are compared as the float32 nearest to them.
+    `rounded`: doubles are compared as the float32 nearest to them. `forks`: by number of a leaf the node at
+    which a row stops because several of its children may apply.
     """
 
     rounded: bool = False
@@ -62,6 +65,7 @@ class TreeGraph:
     no: list[int] = field(default_factory=list)
     unknown: list[int] = field(default_factory=list)
     leaves: list[ET.Element | None] = field(default_factory=list)
+    forks: dict[int, ET.Element] = field(default_factory=dict)
     _places: dict[int, int] = field(default_factory=dict)
     _asked: dict[tuple[int, str | None], int] = field(default_factory=dict)
     _parsed: dict[tuple[int, str, str], tuple[int, Any]] = field(default_factory=dict)
@@ -213,8 +217,9 @@ def _plain(value: Any) -> Any:
 def build_tree(graph: TreeGraph, model: ET.Element, scope: Scope) -> int:
     """Add a TreeModel to the graph; the reference to where it begins."""
     strategy = choice(
-        model, "missingValueStrategy", ("none", "nullPrediction", "lastPrediction", "defaultChild"), "none"
-    )
+        model, "missingValueStrategy",
+        ("none", "nullPrediction", "lastPrediction", "defaultChild", *FORKING), "none",
+    )  # fmt: skip
     none_true = choice(
         model, "noTrueChildStrategy", ("returnNullPrediction", "returnLastPrediction"), "returnNullPrediction"
     )
@@ -238,7 +243,11 @@ def build_tree(graph: TreeGraph, model: ET.Element, scope: Scope) -> int:
         wanted = strategy == "lastPrediction" or none_true == "returnLastPrediction"
         last = graph.leaf(node) if wanted else nothing
         end = last if none_true == "returnLastPrediction" else nothing
-        unknown = _unknown(node, kids, strategy, made, last, nothing)
+        if strategy in FORKING:
+            unknown: int | None = graph.leaf(None)
+            graph.forks[len(graph.leaves) - 1] = node
+        else:
+            unknown = _unknown(node, kids, strategy, made, last, nothing)
         following = end
         for kid in reversed(kids):
             on_unknown = following if unknown is None else unknown

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch
 from udfs.models.runtimes.pmml.compiler.columns import Column
-from udfs.models.runtimes.pmml.compiler.elements import describe, refuse, to_number
+from udfs.models.runtimes.pmml.compiler.elements import describe, number, refuse, to_number
 from udfs.models.runtimes.pmml.compiler.forest import Forest, plant
 from udfs.models.runtimes.pmml.compiler.place import Categories, Place
 from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, number_column
 from udfs.models.runtimes.pmml.compiler.scope import Scope
+from udfs.models.runtimes.pmml.compiler.tree_forks import compile_forks
 from udfs.models.runtimes.pmml.compiler.tree_graph import TreeGraph, build_tree
 from udfs.models.runtimes.pmml.compiler.types import Type, float32
 
@@ -25,10 +26,11 @@ from udfs.models.runtimes.pmml.compiler.types import Type, float32
 @dataclass(frozen=True, slots=True)
 class Grove:
     """The trees of one ensemble, planted together. `leaves[k]`: the node of leaf k; None
-    where a row ends without a prediction, or where no row can end."""
+    where a row ends without a prediction, or where no row can end. `forks`: see `TreeGraph`."""
 
     forest: Forest
     leaves: tuple[ET.Element | None, ...]
+    forks: dict[int, ET.Element]
 
 
 def grow(models: Sequence[tuple[ET.Element, Scope]], rounded: bool) -> Grove:
@@ -37,7 +39,7 @@ def grow(models: Sequence[tuple[ET.Element, Scope]], rounded: bool) -> Grove:
     roots = [build_tree(graph, model, scope) for model, scope in models]
     reached = {ref for refs in (graph.yes, graph.no, graph.unknown, roots) for ref in refs if ref < 0}
     leaves = tuple(node if -1 - k in reached else None for k, node in enumerate(graph.leaves))
-    return Grove(plant(graph, roots), leaves)
+    return Grove(plant(graph, roots), leaves, graph.forks)
 
 
 def leaf_numbers(grove: Grove, kind: Type) -> NDArray:
@@ -202,6 +204,7 @@ def node_ids(grove: Grove, model: ET.Element) -> NDArray:
 def compile_tree(place: Place) -> Scorer:
     """A TreeModel by itself."""
     place.expect("classification", "regression")
+    _refuse_penalty(place.element)
     grove = grow([(place.element, place.scope)], place.exporter.rounded)
     ids = node_ids(grove, place.element)
     forest = grove.forest
@@ -212,6 +215,10 @@ def compile_tree(place: Place) -> Scorer:
         return Column(np.where(absent, "", found), absent if absent.any() else None)
 
     if place.function == "regression":
+        if grove.forks:
+            refuse(
+                f"the missing value strategy {place.element.get('missingValueStrategy')!r} is of categories"
+            )
         numbers = leaf_numbers(grove, place.kind)
 
         def score(batch: Batch) -> Result:
@@ -220,15 +227,27 @@ def compile_tree(place: Place) -> Scorer:
 
         return Scorer("regression", score, place.kind, entities=1)
     categories = place.categories()
+    forks = compile_forks(place, categories, grove.forks, len(grove.leaves)) if grove.forks else None
     shares = leaf_shares(grove, categories)
+    # Of a row that forks, confidences have no probabilities beside them.
+    probable = shares.complete and not (forks is not None and forks.weighted)
 
     def classify(batch: Batch) -> Result:
         leaves = forest.leaves(batch)[:, 0]
-        return Result(
-            label=shares.label[leaves], probabilities=shares.shares[leaves] if shares.complete else None,
+        plain = Result(
+            label=shares.label[leaves], probabilities=shares.shares[leaves] if probable else None,
             confidence=shares.confidence[leaves], entity=lambda rank: entity(leaves),
         )  # fmt: skip
+        return plain if forks is None else forks.settle(batch, leaves, plain)
 
     return Scorer(
-        "classification", classify, categories=tuple(categories.names), probable=shares.complete, entities=1
-    )
+        "classification", classify, categories=tuple(categories.names), probable=probable, entities=1,
+        confident=bool(np.isfinite(shares.confidence).any()),
+    )  # fmt: skip
+
+
+def _refuse_penalty(element: ET.Element) -> None:
+    """A penalty lessens the confidence of what is scored in spite of a missing value, and nothing else."""
+    asked = any(f.get("feature") == "confidence" for f in element.iterfind("Output/OutputField"))
+    if asked and number(element, "missingValuePenalty", 1.0) != 1:
+        refuse(f"{describe(element)} has a missingValuePenalty, and a confidence is asked for")

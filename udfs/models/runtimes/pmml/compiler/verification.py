@@ -72,8 +72,9 @@ def contradictions(plan: Plan, told: Verification) -> list[str]:
         refused |= rows
     found: list[str] = []
     compared = 0
+    targets = {o.target for o in plan.outputs}
     for field in told.fields:
-        if field.name in inputs:
+        if field.name in inputs and field.name not in targets:  # an observed target stands for both
             continue
         column = _result(plan, scores.columns, field.name)
         texts = told.texts(field.name)
