@@ -16,16 +16,27 @@ class Code(StrEnum):
     """Why a record could not become model input; `BadRecord.code` is one of these values."""
 
     UNPARSABLE = "unparsable"
+    """It is empty, or not of the record format."""
     NOT_AN_OBJECT = "not_an_object"
+    """It is JSON, but no object with fields."""
     MISSING_FIELD = "missing_field"
+    """A field that an input reads is not there."""
     NULL = "null"
+    """Such a field has no value."""
     WRONG_TYPE = "wrong_type"
+    """Such a field has a value of another type."""
     NOT_FINITE = "not_finite"
+    """Such a field is no finite number in the type of its input."""
     WRONG_SHAPE = "wrong_shape"
+    """A list has another length or depth than its input."""
     TOO_LARGE = "too_large"
+    """It has more bytes than `codec.max_bytes`."""
     TOO_DEEP = "too_deep"
+    """It is nested too deeply to be read."""
     DELETED = "deleted"
+    """It is a change event that leaves no row: a deletion, a truncation, an empty message."""
     UNKNOWN_SCHEMA = "unknown_schema"
+    """It names a schema that nobody knows, or that does not fit."""
 
 
 class UnfitError(ValueError):

@@ -25,16 +25,18 @@ from schemas.results.results import DIGEST_DIGITS, Identity, Scored, json_column
 
 
 class AnswerState(StrEnum):
-    """What had become of a candidate's answer about a record when it was decided.
-
-    PENDING: the decision did not wait for it; LATE: it had not come at the deadline, or came after it.
-    """
+    """What had become of a candidate's answer about a record when it was decided."""
 
     SCORED = "scored"
+    """It came in time."""
     LATE = "late"
+    """It had not come at the deadline, or came after it."""
     DECLINED = "declined"
+    """The candidate was not asked, since it could not have answered in time; `reason` says why."""
     FAILED = "failed"
+    """The model failed on this record; `reason` says how."""
     PENDING = "pending"
+    """The decision did not wait for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,27 +27,36 @@ class Outcome(StrEnum):
     """What became of a record."""
 
     SCORED = "scored"
+    """A model scored it, or the plan decided it."""
     NO_MODEL = "no_model"
+    """No model came within the bounds of `buffer`."""
     FAILED = "failed"
+    """The model failed on this record; `reason` says how."""
     UNDECIDED = "undecided"
+    """No policy of the plan could decide; `reason` says why."""
 
 
 class EventKind(StrEnum):
-    """What became of an announced model or plan. A plan that DECIDES is in force; one that is NOT_APPLICABLE
-    came to a job that has no use for it. ABANDONED: a call did not come back; a fresh instance takes
-    over. It is sent as `fenced`, the word of earlier releases.
-    QUARANTINED: attempts to load it, or calls of it, came to no end; it is set aside until published
-    again."""
+    """What became of a published model or plan."""
 
     SERVED = "served"
+    """It scores from now on."""
     REFUSED = "refused"
+    """It changes nothing; `step` says where it failed, and `reason` why."""
     WITHDRAWN = "withdrawn"
+    """It was taken back."""
     ALREADY_SERVED = "already_served"
+    """The same version with the same content came once more."""
     SUPERSEDED = "superseded"
+    """A newer version came before this one was loaded."""
     DECIDES = "decides"
+    """The plan is in force."""
     ABANDONED = "fenced"
+    """A call did not come back, and a fresh instance takes over; sent in the word of earlier releases."""
     QUARANTINED = "quarantined"
+    """Attempts to load it, or calls of it, came to no end; it is set aside until it is published again."""
     NOT_APPLICABLE = "not_applicable"
+    """The plan came to a job that has no use for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from schemas.plans.plan import read_plan
 from schemas.results.results import read_result
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/*.md")])
 JOBS = {
     "jobs/serve.py": ServeSettings,
     "jobs/serve_partitioned.py": ServeSettings,

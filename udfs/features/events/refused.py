@@ -13,7 +13,7 @@ from schemas.features.feature_block import EVENT_ID, EVENT_TIME, reference_of
 from schemas.results.records import RAW_LIMIT, DeadLetter
 from udfs.features.base import Refused
 
-_WHY = {
+REASONS = {
     "late": "its time was settled before it came",
     "duplicate": "another event has the same id and time",
     "late_reference": "events at or after its time were settled before it came; it counts from now on",
@@ -55,7 +55,7 @@ def refused_letters(
 
 
 def _why(one: Refused, view: FeatureView) -> str:
-    return one.reason.removeprefix(f"view {view.id}: ") or _WHY.get(one.code, one.code)
+    return one.reason.removeprefix(f"view {view.id}: ") or REASONS.get(one.code, one.code)
 
 
 def refused_rows(events: pa.RecordBatch, refused: Sequence[tuple[int, str, str]]) -> list[Refused]:

@@ -9,7 +9,7 @@ from schemas.results.records import RAW_LIMIT, DeadLetter
 from udfs.lifecycle.outcomes.fates import OutcomeFate
 from udfs.lifecycle.outcomes.messages import Came, Predicted
 
-_REASONS = {
+REASONS = {
     OutcomeFate.NO_PREDICTION: "no prediction of its key came while it was kept",
     OutcomeFate.OUTSIDE: "it lies outside of the attribution window of each prediction of its key",
     OutcomeFate.CROWDED: "its key has as many outcomes as one may have (most_of_a_key)",
@@ -26,7 +26,7 @@ def outcome_letters(dead: Iterable[tuple[Came, OutcomeFate]]) -> Iterator[DeadLe
             offset=came.offset,
             event_time=came.time,
             code=fate.value,
-            reason=f"outcome: {_REASONS[fate]}",
+            reason=f"outcome: {REASONS[fate]}",
             raw=base64.b64encode(came.raw[:RAW_LIMIT]).decode("ascii"),
             size=len(came.raw),
         )

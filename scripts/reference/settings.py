@@ -1,4 +1,4 @@
-"""docs/settings.md, made from the settings themselves."""
+"""docs/reference/settings.md: every setting of every job."""
 
 from __future__ import annotations
 
@@ -22,85 +22,29 @@ from jobs.settings.watch import WatchSettings
 
 _HEAD = """# Settings
 
-Of the jobs. Made by `scripts/generate` from `jobs/settings/serve.py` and what belongs to it.
+Of the jobs. Made by `scripts/generate` from `jobs/settings/`.
 
 A setting `a.b` is the flag `--a.b`, the variable `MILLRACE_A__B`, or `b` in the table `[a]` of the TOML
 file that `--config` names; dashes stand for underscores in flags. Flags win over variables, those over the
-file. Tables are given as JSON in flags and variables: `--kafka.records '{"topic": "type"}'`. So are `codec`,
-`buffer` and `s3` in flags, whose parts are none: `--codec '{"kind": "avro", "schema": "PATH"}'`.
-
-## Serving: `jobs/serve.py` and `jobs/serve_partitioned.py`
-
-| setting | type | default | meaning |
-|---|---|---|---|
+file. Tables are given as JSON in flags and variables: `--kafka.records '{"topic": "type"}'`. So are
+`codec`, `buffer` and `s3`, which have no dotted flags: `--codec '{"kind": "avro", "schema": "PATH"}'`.
 """
-
-_SPECULATE = """
-## Speculating: `jobs/speculate.py`
-
-All of the above, but for these:
-
-| setting | type | default | meaning |
-|---|---|---|---|
-"""
-
-_FEATURES = """
-## Features: `jobs/features.py`
-
-| setting | type | default | meaning |
-|---|---|---|---|
-"""
-
 _BACKFILL = """
-## Features from history: `jobs/backfill.py`
-
 As for `jobs/features.py`, without `kafka`, `folder` and what has to do with streams, and:
-
-| setting | type | default | meaning |
-|---|---|---|---|
 """
-
-_ASSEMBLE = """
-## Assembling: `jobs/assemble.py`
-
-| setting | type | default | meaning |
-|---|---|---|---|
-"""
-
-_TRAINING = """
-## Training sets: `jobs/training_set.py`
-
-| setting | type | default | meaning |
-|---|---|---|---|
-"""
-
-_WATCH = """
-## Watching: `jobs/watch.py`
-
-| setting | type | default | meaning |
-|---|---|---|---|
-"""
-
-_OUTCOMES = """
-## Outcomes: `jobs/outcomes.py`
-
-| setting | type | default | meaning |
-|---|---|---|---|
-"""
-
-_EXPERIMENT = """
-## Experiments: `jobs/experiment.py`
-
-| setting | type | default | meaning |
-|---|---|---|---|
-"""
-
-_TRACK = """
-## Keeping who served what: `jobs/track.py`
-
-| setting | type | default | meaning |
-|---|---|---|---|
-"""
+_PARTS: tuple[tuple[str, type[BaseModel], str, type[BaseModel] | None], ...] = (
+    ("Serving: `jobs/serve.py` and `jobs/serve_partitioned.py`", ServeSettings, "", None),
+    ("Speculating: `jobs/speculate.py`", SpeculateSettings, "\nAs for serving, but for:\n", ServeSettings),
+    ("Features: `jobs/features.py`", FeatureSettings, "", None),
+    ("Features from history: `jobs/backfill.py`", BackfillSettings, _BACKFILL, FeatureSettings),
+    ("Assembling: `jobs/assemble.py`", AssembleSettings, "", None),
+    ("Training sets: `jobs/training_set.py`", TrainingSettings, "", None),
+    ("Watching: `jobs/watch.py`", WatchSettings, "", None),
+    ("Outcomes: `jobs/outcomes.py`", OutcomesSettings, "", None),
+    ("Experiments: `jobs/experiment.py`", ExperimentSettings, "", None),
+    ("Keeping who served what: `jobs/track.py`", TrackSettings, "", None),
+)
+"""Heading, settings, what is said of them, and those of which only the others are listed."""
 
 _MEANINGS = {
     "codec.kind": "json, debezium (change events; as JSON without a schema registry), protobuf or avro",
@@ -136,18 +80,16 @@ _MEANINGS = {
 }
 
 
-def settings_table() -> str:
+def settings_page() -> str:
     """The whole document."""
-    serving = _rows(ServeSettings, "")
-    own = [row for row in _rows(SpeculateSettings, "") if row not in serving]
-    features = _rows(FeatureSettings, "")
-    backfill = [row for row in _rows(BackfillSettings, "") if row not in features]
-    parts = [_HEAD, *serving, _SPECULATE, *own, _FEATURES, *features, _BACKFILL, *backfill]
-    parts += [_ASSEMBLE, *_rows(AssembleSettings, ""), _TRAINING, *_rows(TrainingSettings, "")]
-    parts += [_WATCH, *_rows(WatchSettings, "")]
-    parts += [_OUTCOMES, *_rows(OutcomesSettings, "")]
-    parts += [_EXPERIMENT, *_rows(ExperimentSettings, "")]
-    parts += [_TRACK, *_rows(TrackSettings, "")]
+    parts = [_HEAD]
+    for title, settings, said, known in _PARTS:
+        rows = [row for row in _rows(settings, "") if known is None or row not in _rows(known, "")]
+        parts += [
+            f"\n## {title}\n{said}\n",
+            "| setting | type | default | meaning |\n|---|---|---|---|\n",
+            *rows,
+        ]
     return "".join(parts)
 
 
