@@ -96,6 +96,7 @@ class AlertLog:
 
 
 def sender(bootstrap: str | None, topic: str, client: list[str] | None) -> Callable[[AlertRun, bytes], None]:
+    """What sends an `AlertRun`, as JSON, to a topic and waits for it; without a topic it does nothing."""
     if not topic or bootstrap is None:
         return lambda run, line: None
 

@@ -1,5 +1,7 @@
-"""Alerts as `millrace on-alert` reads them: from a topic whose offsets are committed when an alert is
-settled, or from a folder."""
+"""Alerts as `millrace on-alert` reads them: from a topic or from a folder.
+
+Offsets of a topic are committed when an alert is settled.
+"""
 
 from __future__ import annotations
 
@@ -134,8 +136,7 @@ class TopicAlerts:
         self._consumer.close()
 
     def _assigned(self, consumer: Any, partitions: list[Any]) -> None:
-        """Where a group has no offsets yet, where it begins is one: what comes while it is away is not
-        lost."""
+        """Commit where a group without offsets begins: what comes while it is away is not lost."""
         from confluent_kafka import TopicPartition  # noqa: PLC0415
 
         known = consumer.committed(partitions, 15)

@@ -87,8 +87,7 @@ class Auditing:
         self._json = make_codec(CodecSpec())
 
     def result(self, place: Place, results: str) -> bytes | None:
-        """The result at that place of the results' topic; elsewhere it is the record's, of which the first
-        result is given."""
+        """The result at a place of the results' topic, or the first result of the record at another place."""
         if place[0] == results:
             return self._streams.result(place)
         for line in self._streams.results():
@@ -208,9 +207,11 @@ class Auditing:
 def _drawn(
     lines: Iterable[bytes], count: int, seed: int
 ) -> tuple[list[tuple[bytes, tuple[Scored, Decided | None]]], int]:
-    """A sample of the results by a reservoir (Vitter's algorithm R, ACM TOMS 11(1), 1985), and how many lines
-    were none."""
-    chance, seen, passed_over = random.Random(seed), 0, 0
+    """A sample of the results, and how many lines were none.
+
+    The sample is a reservoir's (Vitter's algorithm R, ACM TOMS 11(1), 1985).
+    """
+    chance, seen, passed_over = random.Random(seed), 0, 0  # noqa: S311 - a sample is no secret
     chosen: list[tuple[bytes, tuple[Scored, Decided | None]]] = []
     for line in lines:
         try:

@@ -26,7 +26,7 @@ class BoundedCommand:
         self._until = self.started + seconds
         self.timed_out = False
         try:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - the caller's own command, without a shell
                 list(words), env={**os.environ, **more}, start_new_session=True, stdin=subprocess.DEVNULL
             )
         except OSError as e:

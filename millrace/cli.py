@@ -46,6 +46,7 @@ class OneSentence(TyperGroup):
     """A group whose errors are one sentence on stderr and exit code 1; usage errors stay as they are (2)."""
 
     def invoke(self, ctx: Any) -> Any:
+        """Run a command; an error of the tree is one sentence, and what is printed is escaped."""
         with escaping():
             return self._invoke(ctx)
 
@@ -136,6 +137,7 @@ app.add_typer(experiment, name="experiment")
 
 
 def main() -> None:
+    """Run the command `millrace`."""
     app(prog_name="millrace")
 
 

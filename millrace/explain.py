@@ -71,8 +71,10 @@ def explain(
     s3_path_style: Annotated[bool, typer.Option("--s3-path-style", envvar="MILLRACE_S3_PATH_STYLE")] = False,
     json_: AsJson = False,
 ) -> None:
-    """Show a result's record, its features, who scored it, and by which plan; and score it again from what is
-    stored, by the job's code.
+    """Show who scored a result, and score it again.
+
+    Shown are the record, its features, the model and the plan. Scoring again is by the job's code, from what
+    is stored.
 
     It ends with 1 where the same record, model and code give other bits, unless numbers differ as they do
     between sizes of micro-batches. With --sample it does so for many, and counts what cannot be scored again,

@@ -15,6 +15,7 @@ _WRITE = "; open('model.onnx', 'wb').write(o.SerializeToString())"
 
 
 def says(text: str) -> Todo:
+    """What to do, with the file's path in the place of PATH."""
     return lambda path: text.replace("PATH", str(path))
 
 

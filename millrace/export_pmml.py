@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 _NAMESPACE = "http://www.dmg.org/PMML-4_4"
 
@@ -127,7 +127,7 @@ def _document(
     return root, model
 
 
-def _table(model: ET.Element, row: np.ndarray, intercept: float, fields: Sequence[str]) -> ET.Element:
+def _table(model: ET.Element, row: NDArray[Any], intercept: float, fields: Sequence[str]) -> ET.Element:
     if row.shape != (len(fields),):
         raise ValueError(f"{row.shape} coefficients for {len(fields)} fields")
     table = ET.SubElement(model, "RegressionTable", intercept=repr(intercept))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -21,7 +22,7 @@ class _Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     of: tuple[str, ...] = ()
     dtype: str | None = None
     shape: tuple[int, ...] | None = None
-    constant: bool | int | float | str | list | None = None
+    constant: bool | int | float | str | list[Any] | None = None
 
 
 class _Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

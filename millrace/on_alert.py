@@ -73,8 +73,9 @@ def on_alert(
     ] = 3600.0,
     count: Annotated[int | None, typer.Option("--count", min=1, help="End after so many runs.")] = None,
 ) -> None:
-    """Run a command when alerts come: one at a time, for all alerts that come close together, in bounded
-    time.
+    """Run a command when alerts come.
+
+    It runs one at a time, for all alerts that come close together, in bounded time.
 
     The command finds in its environment what happened: MILLRACE_ALERT_FILE (the alerts, CloudEvents as JSON
     lines), _IDS, _COUNT, _TYPES, _DATA_TYPE, _DATA_TYPES, _MODEL, _VERSION, _FEATURES, _METRICS, _START,

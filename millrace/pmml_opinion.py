@@ -12,8 +12,9 @@ from schemas.errors import SettingsError, UnprovenModelError
 def opinion(
     checked: Checked, fields: tuple[str, ...], rows: Sequence[bytes], second: bool, verification: bool
 ) -> list[str]:
-    """Sentences on a model that passed its check. `second`: compare with pypmml; `verification`:
-    insist on it.
+    """Sentences on a model that passed its check.
+
+    `second`: compare with pypmml; `verification`: insist on it.
 
     Raises `SettingsError` for another kind of model, `UnprovenModelError` where the verification is lacking.
     """

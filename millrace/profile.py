@@ -105,6 +105,7 @@ def _parsed(block: RecordBlock) -> list[dict[str, Any]]:
 
 
 def written(table: TableStatistics, to: Path, name: str) -> bytes:
+    """The statistics as the file's ending says: `.pb` or `.pbtxt` (TensorFlow's), else Millrace's own."""
     if to.suffix not in (".pb", ".pbtxt"):
         from udfs.lifecycle.statistics.table import write_statistics  # noqa: PLC0415
 
@@ -114,6 +115,6 @@ def written(table: TableStatistics, to: Path, name: str) -> bytes:
     from udfs.lifecycle.statistics.exchange import to_proto  # noqa: PLC0415
 
     message = to_proto(table, name)
-    return (
-        message.SerializeToString() if to.suffix == ".pb" else text_format.MessageToString(message).encode()
-    )
+    if to.suffix == ".pb":
+        return bytes(message.SerializeToString())
+    return str(text_format.MessageToString(message)).encode()

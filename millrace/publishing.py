@@ -28,8 +28,11 @@ __all__ = ["INLINE_LIMIT", "ModelStream", "PartialInput", "Published", "S3Option
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What was published: how the check went, the version, where the descriptor is, what was uploaded, and
-    the descriptor, with its signature where it was signed."""
+    """What was published.
+
+    How the check went, the version, where the descriptor is, what was uploaded, and the descriptor, with its
+    signature where it was signed.
+    """
 
     checked: Checked
     version: int

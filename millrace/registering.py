@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What a publisher says beyond the descriptor. `metrics`: (name, data set) -> value; `training_set`: a
-    local file or folder, or a location; `views`: of its features, `NAME_vVERSION`; `source`: what it was
-    taken from, where that is another repository."""
+    """What a publisher says beyond the descriptor.
+
+    `metrics`: (name, data set) -> value; `training_set`: a local file or folder, or a location; `views`: of
+    its features, `NAME_vVERSION`; `source`: what it was taken from, where that is another repository.
+    """
 
     publisher: str = ""
     code_version: str = ""
@@ -33,8 +35,11 @@ class Provenance:
 
 
 class Registration:
-    """Made before a model is published, so that a registry or a training set that is not there is told while
-    nothing has happened; then `enter` what was."""
+    """A model's entry in the registry.
+
+    It is made before the model is published, so that a missing registry or training set is found while
+    nothing has happened; `enter` follows when the model is published.
+    """
 
     def __init__(self, url: str, said: Provenance) -> None:
         """Raises `RegistryError`, `StoreError`, and `SourceError` for a training set that cannot be read."""

@@ -89,6 +89,7 @@ class SourceTopics:
         )
 
     def close(self) -> None:
+        """Close the consumer, where there is one."""
         if self._consumer is not None:
             self._consumer.close()
 
@@ -187,7 +188,8 @@ class Sending:
 def _make_notes(topics: ReplayTopics) -> None:
     """The topic of notes, where there is none yet. Raises `SourceError`."""
     from confluent_kafka import KafkaException  # noqa: PLC0415
-    from confluent_kafka.admin import AdminClient, NewTopic  # noqa: PLC0415
+    from confluent_kafka.admin import AdminClient  # noqa: PLC0415
+    from confluent_kafka.cimpl import NewTopic  # noqa: PLC0415
 
     admin = AdminClient(topics._settings())
     if topics.notes in _asked(admin.list_topics, topics.timeout_s, what="the broker's topics").topics:

@@ -82,8 +82,11 @@ class Sender:
 
 
 def make_app(sender: Sender, guard: RequestGuard | None = None) -> Starlette:
-    """202 with the request's id; 400 and 413 with the reason; 503 where Kafka did not take it in time; 401,
-    408, 415, 421 and 429 by the `guard`."""
+    """The application: POST of a request, which goes to a topic.
+
+    It answers 202 with the request's id; 400 and 413 with the reason; 503 where Kafka did not take it in
+    time; 401, 408, 415, 421 and 429 by the `guard`.
+    """
     guard = guard or RequestGuard()
 
     async def predict(request: Request) -> Response:

@@ -16,8 +16,11 @@ _CLIENTS_KEPT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """`rate`: requests a second of one address, 0 for any; as many more may come at once. `body_seconds`:
-    until a body must be here. `hosts`: what the header Host may say; empty: anything."""
+    """What one client may ask for.
+
+    `rate`: requests a second of one address, 0 for any; as many more may come at once. `body_seconds`: until
+    a body must be here. `hosts`: what the header Host may say; empty: anything.
+    """
 
     rate: float = 0.0
     body_seconds: float = 10.0

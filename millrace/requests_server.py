@@ -15,8 +15,11 @@ _LONGEST_HEADER = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """`certificate` and `key`: files, for TLS. `client_ca`: whose certificates clients must have, a file.
-    `connections`: the most at once. `header_seconds`: what a connection has for the head of a request."""
+    """Where the server listens, and its bounds.
+
+    `certificate` and `key`: files, for TLS. `client_ca`: whose certificates clients must have, a file.
+    `connections`: the most at once. `header_seconds`: what a connection has for the head of a request.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8090

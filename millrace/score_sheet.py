@@ -26,6 +26,7 @@ class Rightness:
     total: float = 0.0
 
     def add(self, predicted: Any, label: Any) -> None:
+        """Count one prediction."""
         said = label_of(predicted)
         self.records += 1
         self.right += same(said, label)
@@ -34,10 +35,12 @@ class Rightness:
 
     @property
     def accuracy(self) -> float:
+        """The share of labels that were met; NaN of no records."""
         return self.right / self.records if self.records else math.nan
 
     @property
     def error(self) -> float:
+        """The mean absolute error; NaN of no records."""
         return self.total / self.records if self.records else math.nan
 
 
@@ -51,13 +54,16 @@ class Tallied:
 
     @property
     def decided(self) -> int:
+        """How many records were decided."""
         return self.wins.total()
 
 
 @dataclass(slots=True)
 class ScoreSheet:
-    """Recorded against replayed decisions. `label`: the record's field with the truth, `output`: the score to
-    hold against it."""
+    """Recorded against replayed decisions.
+
+    `label`: the record's field with the truth, `output`: the score that is compared with it.
+    """
 
     label: str = ""
     output: str = ""
@@ -70,6 +76,7 @@ class ScoreSheet:
     alone: dict[str, Rightness] = field(default_factory=dict)
 
     def add(self, old: Decided, new: Redecided) -> None:
+        """Count one record, as it was decided and as it is now."""
         self.records += 1
         was_decided = old.result.outcome is Outcome.SCORED
         self._count(self.recorded, was_decided, old.result.model)
@@ -105,8 +112,11 @@ def label_of(value: Any) -> Any:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Numbers by value, to a part in a million; a label that is text in one place and a number in the other
-    by what it says."""
+    """Whether two values are equal.
+
+    Numbers are by value, to a part in a million; a label that is text in one place and a number in the other
+    by what it says.
+    """
     a, b = _number(one), _number(other)
     if a is not None and b is not None:
         return math.isclose(a, b, rel_tol=1e-6)
@@ -114,6 +124,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def same_scores(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two results have the same outputs, with values that are equal."""
     return one.keys() == other.keys() and all(_alike(one[name], other[name]) for name in one)
 
 

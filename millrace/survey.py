@@ -18,6 +18,7 @@ class Survey:
         self._reasons: dict[tuple[str, Outcome], str] = {}
 
     def add(self, result: Scored) -> None:
+        """Count one result."""
         self.seen += 1
         if result.outcome is not Outcome.SCORED:
             kind = result.data_type, result.outcome

@@ -79,8 +79,10 @@ def tail(
 def _dead_letters(
     results: Path | None, bootstrap: str | None, name: str, client: dict[str, str], timeout: float
 ) -> Iterator[bytes]:
-    """Those that are there: in the folder `name` beside that of the results, or in the topic; none at all
-    where that cannot be read, since nobody asked for it."""
+    """Those in the folder `name` beside that of the results, or in the topic.
+
+    None where that cannot be read, since nobody asked for it.
+    """
     with suppress(SourceError):
         if results is not None:
             from millrace.folder_stream import lines  # noqa: PLC0415

@@ -30,10 +30,12 @@ class EscapedStream:
         self._to = to
 
     def write(self, text: str) -> int:
+        """Write the text with its control characters escaped; returns its length as it was."""
         self._to.write(escaped(text))
         return len(text)
 
     def writelines(self, lines: Any) -> None:
+        """Write each line as `write` does."""
         for line in lines:
             self.write(line)
 

@@ -17,7 +17,8 @@ _INPUT = re.compile(rf"(?P<name>.+?)(:(?P<dtype>{_DTYPE})(\[(?P<shape>[\d, x]*)\
 
 
 def parse_fields(values: Sequence[str] | None) -> tuple[str, ...]:
-    """
+    """Field names of repeated options, each of which may have several with commas.
+
     >>> parse_fields(["a,b", "c"])
     ('a', 'b', 'c')
     """
@@ -25,7 +26,8 @@ def parse_fields(values: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def parse_inputs(values: Sequence[str] | None) -> tuple[PartialInput, ...]:
-    """
+    """Inputs as `NAME[:DTYPE[SHAPE]][=FIELD,...]` says.
+
     >>> parse_inputs(["x:float32[2]=a,b"])
     (PartialInput(name='x', dtype='float32', shape=(2,), fields=('a', 'b'), constant=''),)
     >>> parse_inputs(["x:0"])
@@ -80,7 +82,8 @@ def parse_pairs(values: Sequence[str] | None, option: str) -> dict[str, str]:
 
 
 def parse_outputs(values: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
-    """
+    """Outputs as (name, alias); without an alias the last part of the name's path.
+
     >>> parse_outputs(["dense/Sigmoid=quality", "p"])
     (('dense/Sigmoid', 'quality'), ('p', 'p'))
     """

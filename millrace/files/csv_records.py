@@ -29,8 +29,9 @@ Cell = Callable[[str], bytes | None]
 
 
 class CsvRecords:
-    """Reads a CSV file in UTF-8. `types`: record field -> how the model reads it, None for a
-    list.
+    """Reads a CSV file in UTF-8.
+
+    `types`: record field -> how the model reads it, None for a list.
 
     Raises `SourceError` for a file that cannot be read, has no header, or none of the fields in it.
     """

@@ -51,7 +51,7 @@ class ScoreFile(Protocol):
     """A file that is written a block at a time."""
 
     def write(self, columns: Mapping[str, Sequence[Any]], told: Sequence[Told]) -> None:
-        """n rows: by output its n values, None where a record has no scores, and what became of each."""
+        """N rows: by output its n values, None where a record has no scores, and what became of each."""
         ...
 
     def close(self) -> None: ...
@@ -155,11 +155,12 @@ _WRITERS: dict[str, Callable[[Path, Sequence[Output]], ScoreFile]] = {
 }
 
 
-def values_of(column: NDArray) -> list[Any]:
+def values_of(column: NDArray[Any]) -> list[Any]:
     """Python values of a column `(n, *shape)`. A float32 is told by its shortest digits, as in a result."""
     if column.dtype == "float32" and column.size:
-        return orjson.loads(orjson.dumps(np.ascontiguousarray(column), option=orjson.OPT_SERIALIZE_NUMPY))
-    return column.tolist()
+        text = orjson.dumps(np.ascontiguousarray(column), option=orjson.OPT_SERIALIZE_NUMPY)
+        return list(orjson.loads(text))
+    return list(column.tolist())
 
 
 def _cell(value: Any) -> Any:

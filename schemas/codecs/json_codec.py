@@ -42,8 +42,8 @@ class JsonCodec:
         try:
             if max(map(len, payloads), default=0) <= self._max_bytes:
                 return Decoded(reader.columns(reader.block(payloads), len(payloads)), len(payloads))
-        except Exception:
-            pass  # one of them is bad: find out which
+        except Exception:  # noqa: S110 - one of them is bad: find out which
+            pass
         return self._sift(payloads, inputs, reader)
 
     def to_json(self, payload: bytes) -> bytes | None:
@@ -61,8 +61,8 @@ class JsonCodec:
         if reader is not None and max(map(len, payloads), default=0) <= self._max_bytes:
             try:
                 return Decoded(reader.columns(payloads), len(payloads))
-            except Exception:
-                pass  # one of them is bad, or null where that is rare
+            except Exception:  # noqa: S110 - one of them is bad, or null where that is rare
+                pass
         return self._by_record(payloads, inputs, readings)
 
     def _remembered(self, key: Any, make: Any) -> Any:
@@ -90,7 +90,7 @@ class JsonCodec:
                 packed += reader.block(chunk)
                 kept.extend(range(start, start + len(chunk)))
                 continue
-            except Exception:
+            except Exception:  # noqa: S110 - which record it is, is found below
                 pass
             for row, payload in enumerate(chunk, start):
                 try:

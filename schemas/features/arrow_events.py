@@ -81,8 +81,8 @@ class EventReader:
                 check_utf8(payloads)
                 # a line cannot hold two records, nor half of one; a newline in JSON is mere space
                 found = self._decoder.decode_lines(b"\n".join(map(_one_line, payloads)))
-            except Exception:
-                pass  # one of them is bad: find out which
+            except Exception:  # noqa: S110 - one of them is bad: find out which
+                pass
             else:
                 if len(found) == len(payloads):
                     return Events(self._batch(found), range(len(found)), ())

@@ -36,7 +36,7 @@ def check(channel: socket.socket, in_force: Sequence[str]) -> None:
     """Take a `CheckJob` through all steps and say what became of it: each step when it begins, and at last
     what it took or `refused`."""
     before = resident()
-    job: CheckJob = pickle.loads(wire.receive(channel, 1 << 40))
+    job: CheckJob = pickle.loads(wire.receive(channel, 1 << 40))  # noqa: S301 - from our parent
     steps = told_steps(job, channel)
     try:
         runtime = loaded(job, steps)

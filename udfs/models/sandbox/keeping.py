@@ -25,7 +25,7 @@ def keep(channel: socket.socket, in_force: Sequence[str]) -> None:
     `memory`, with a descriptor each for columns in and out.
     """
     before = resident()
-    job: CheckJob = pickle.loads(wire.receive(channel, 1 << 40))
+    job: CheckJob = pickle.loads(wire.receive(channel, 1 << 40))  # noqa: S301 - from our parent
     try:
         runtime = loaded(job, told_steps(job, channel))
     except (ModelError, MemoryError) as e:

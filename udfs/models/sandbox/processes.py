@@ -121,7 +121,7 @@ class ForkServer:
         number = theirs.fileno()
         command = [self.spec.python or python_executable(), "-P", "-m", "udfs.models.sandbox.fork_server"]
         try:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - our own words
                 [*command, str(number), json.dumps(self.spec.modules)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
