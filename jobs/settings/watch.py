@@ -97,7 +97,10 @@ class DriftLimits(BaseModel):
         description="by distance, what is no alarm; a distance that is left out never is",
     )
     false_alarms: float = Field(
-        0.001, gt=0, lt=1, description="of a window without drift, over all features; with e-bh of all alarms"
+        DriftSettings().false_alarms,
+        gt=0,
+        lt=1,
+        description="of a window without drift, over all features; with e-bh of all alarms",
     )
     correction: Literal["bonferroni", "e-bh"] = Field("bonferroni", description="over features")
     records: int = Field(20_000, ge=1, description="of a window, which the test is tuned for")
