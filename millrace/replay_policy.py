@@ -34,6 +34,12 @@ def replay_policy(
             help="Decided results: a folder of JSON lines, or a file.",
         ),
     ] = None,
+    from_store: Annotated[
+        str,
+        typer.Option(
+            "--from-store", help="Stored predictions of one data type: a folder, or s3://BUCKET/PREFIX/TYPE."
+        ),
+    ] = "",
     bootstrap: Bootstrap = None,
     topic: Annotated[str, typer.Option("--topic", envvar="MILLRACE_RESULTS_TOPIC")] = "results",
     client: Client = None,
@@ -50,23 +56,37 @@ def replay_policy(
     ] = None,
     label: Annotated[str, typer.Option("--label", help="The field of the record that holds the truth.")] = "",
     output: Annotated[str, typer.Option("--output", help="The score to hold against it.")] = "",
+    s3_endpoint: Annotated[str, typer.Option("--s3-endpoint", envvar="MILLRACE_S3_ENDPOINT")] = "",
+    s3_region: Annotated[str, typer.Option("--s3-region", envvar="MILLRACE_S3_REGION")] = "",
+    s3_path_style: Annotated[bool, typer.Option("--s3-path-style", envvar="MILLRACE_S3_PATH_STYLE")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
 ) -> None:
     """Decide recorded results once more by another plan, and show what would have changed.
 
     The plan's policy, shadows and deadline count; who was asked stays as it was. Answers that were not waited
-    for are not known, and count as missing. A decision has changed where its scores have.
+    for are not known, and count as missing. A decision has changed where its scores have. Of a prediction
+    store the record has the fields that are stored, and in `outcome` what came of it: `--label outcome`.
     """
     from millrace.score_sheet import ScoreSheet  # noqa: PLC0415
     from schemas.errors import SourceError  # noqa: PLC0415
     from udfs.ensemble.policies.replay import redecide  # noqa: PLC0415
 
-    either(from_folder, bootstrap, "--from-folder")
+    if not from_store:
+        either(from_folder, bootstrap, "--from-folder")
+    elif from_folder is not None:
+        raise typer.BadParameter("give either --from-folder or --from-store")
     metrics = _metrics(metric)
     plan = _plan(plan_file, deadline_ms, metrics)
-    where = str(from_folder) if from_folder is not None else f"{topic} at {bootstrap}"
+    where = from_store or (str(from_folder) if from_folder is not None else f"{topic} at {bootstrap}")
     reader = _Reader(data_type)
-    results = reader.decided(_lines(from_folder, bootstrap, topic, client, timeout))
+    if from_store:
+        from udfs.io.s3 import S3Options  # noqa: PLC0415
+        from udfs.lifecycle.outcomes.stored_results import stored_results  # noqa: PLC0415
+
+        s3 = S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style)
+        results = reader.decided(stored_results(from_store, s3))
+    else:
+        results = reader.decided(_lines(from_folder, bootstrap, topic, client, timeout))
     sheet = ScoreSheet(label)
     while chunk := list(islice(results, _AT_ONCE)):
         sheet.output = sheet.output or (label and (output or _only_output(plan, chunk)))

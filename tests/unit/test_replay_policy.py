@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from typer.testing import CliRunner
@@ -18,10 +20,19 @@ from schemas.results.decided import AnswerState, DecidedStamp, Part, Reported, r
 from schemas.results.records import Outcome
 from schemas.results.results import Identity, Stamp, write_results
 from tests.decision_strategies import blocks, policies
+from tests.outcome_cases import MemoryStore, batch
 from udfs.ensemble.policies import BatchAnswers, decide
 from udfs.ensemble.policies.replay import redecide
+from udfs.lifecycle.outcomes.fates import Fates
+from udfs.lifecycle.outcomes.joining import Joining, Terms
+from udfs.lifecycle.outcomes.judging import Judging
+from udfs.lifecycle.outcomes.progress import END
+from udfs.lifecycle.outcomes.reading import Reader
+from udfs.lifecycle.outcomes.rows import to_rows
 
 N = 8
+JUDGING = Judging("class", "truth", kind="numbers", fields={"id": "int64"})
+AT = 1_700_000_000_000
 TRUTH = np.arange(N) % 3
 WRONG = (TRUTH + 1) % 3
 
@@ -46,7 +57,7 @@ def lines(answers=ANSWERS, data_type="wine") -> list[bytes]:
     """Results in which the answer of `fast` decided."""
     part = Part(np.arange(N), answers[0].columns, "fast", "first")
     records = [orjson.dumps({"id": k, "truth": int(t)}) for k, t in enumerate(TRUTH)]
-    identity = Identity("wines", [0] * N, list(range(N)), [1_700_000_000_000] * N)
+    identity = Identity("wines", [0] * N, list(range(N)), [AT] * N)
     return write_decided(records, DecidedStamp(data_type, "old", 1, 100, 5.0), identity, [part], answers)[0]
 
 
@@ -62,7 +73,8 @@ def run(tmp_path):
         plan.write_bytes(
             write_plan(Plan(policy=policy, **more)) if isinstance(policy, Policy) else orjson.dumps(policy)
         )
-        source = [] if "--from-folder" in arguments else ["--from-folder", folder]
+        given = {"--from-folder", "--from-store"}.intersection(map(str, arguments))
+        source = [] if given else ["--from-folder", folder]
         return CliRunner().invoke(app, ["replay-policy", *map(str, (plan, *source, *arguments))])
 
     return invoke
@@ -86,6 +98,42 @@ def test_a_better_plan_shows_in_the_accuracy(run):
     assert judged["alone"]["third"] == {"records": N, "accuracy": 0.75, "error": 0.25}
     assert judged["alone"]["slow"]["accuracy"] == 1.0
     assert judged["alone"]["dead"] == {"records": 0, "accuracy": None, "error": None}
+
+
+def test_a_prediction_store_gives_what_its_results_give(run, tmp_path):
+    """Each prediction counts once, with its latest outcome; one has none."""
+    reader = Reader({"wine": JUDGING}, 1)
+    came = [
+        {"source": "wines", "partition": 0, "offset": k, "truth": int(t)} for k, t in enumerate(TRUTH[:-1])
+    ]
+    wrong = [{**one, "truth": 9} for one in came[:3]]
+    store, fates = MemoryStore(), Fates()
+    joining = Joining(Terms(window=1_000), store, fates, 0)
+    for delivery in reader.results(batch(lines())).deliveries.values():
+        for key, predicted in delivery.predictions:
+            joining.predict(key, predicted)
+    for first, time, some in ((0, AT + 1, wrong), (10, AT + 2, came), (20, AT, wrong[:1])):
+        for delivery in reader.outcomes(batch(some, time, first=first)).deliveries.values():
+            for key, one in delivery.outcomes:
+                joining.come(key, one)
+    settled = joining.done().settled
+    joining.close(END, END)
+    settled += joining.done().settled
+    rows = pa.Table.from_batches([to_rows(settled, JUDGING, 0)])
+    assert len(rows) == N + len(wrong) + 1
+    folder = tmp_path / "store" / "wine" / "dt=2023-11-14" / "model=fast"
+    folder.mkdir(parents=True)
+    pq.write_table(rows.drop_columns(["model"]), folder / "part-0")
+
+    def found(*arguments):
+        done = run(SMART, *arguments, "--json")
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    (tmp_path / "results" / "part-1").write_bytes(b"\n".join(lines()[5:-1]) + b"\n")
+    judged = found("--label", "truth")["judged"]
+    stored = found("--from-store", tmp_path / "store" / "wine", "--label", "outcome")
+    assert stored["judged"] == judged and (stored["records"], stored["changed"]) == (N, N)
 
 
 def test_the_table_names_everyone(run):

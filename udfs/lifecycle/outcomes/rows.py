@@ -51,6 +51,8 @@ _OF_OUTCOMES = {
     "replaced": FLOAT,
     "metrics": TEXT,
 }
+OWN = (*_OF_PREDICTIONS, *_OF_OUTCOMES)
+"""The store's own columns; the others are fields of the record, and times."""
 _FIELD = attrgetter("predicted")
 
 

@@ -48,7 +48,8 @@ def stored_quality(
     """
     quality, judging = Quality(), None
     data_type = location.rstrip("/").rpartition("/")[2]
-    for rows in _rows(location, s3, slices):
+    for path, model, batch in stored_rows(location, s3, [*_TYPES, *slices]):
+        rows = _counted(batch, model, slices, path)
         for score, kind in {*zip(_texts(rows, "judged"), _texts(rows, "kind"), strict=True)}:
             if judging is not None and (judging.score, judging.kind) != (score, kind):
                 said = f"{judging.score} ({judging.kind}) and {score} ({kind})"
@@ -87,18 +88,24 @@ def told_apart_by(quality: Quality, by: Sequence[str]) -> Quality:
     return found
 
 
-def _rows(location: str, s3: S3Options, slices: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def stored_rows(
+    location: str, s3: S3Options, needed: Sequence[str], *, others: bool = False
+) -> Iterator[tuple[str, str, pa.RecordBatch]]:
+    """Path, model and rows, file by file: the columns `needed`, and with `others` all that there are.
+
+    Raises `StoreError` where one is missing or a file cannot be read.
+    """
     files, _ = file_system(location, s3)
     for path in find_files(location, s3):
         model = next((unquote(p[6:]) for p in path.split("/") if p.startswith("model=")), "")
         try:
             with files.open_input_file(path) as opened:
                 file = pq.ParquetFile(opened)
-                lacking = [n for n in (*_TYPES, *slices) if n not in file.schema_arrow.names]
+                lacking = [n for n in needed if n not in file.schema_arrow.names]
                 if lacking:
                     raise StoreError(f"{path} has no column {', '.join(lacking)}: is it a prediction store?")
-                for batch in file.iter_batches(_ROWS, columns=[*_TYPES, *slices]):
-                    yield _counted(batch, model, slices, path)
+                for batch in file.iter_batches(_ROWS, columns=None if others else list(needed)):
+                    yield path, model, batch
         except (OSError, pa.ArrowException) as e:
             raise StoreError(f"{path} cannot be read: {e}") from e
 
