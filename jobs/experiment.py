@@ -13,7 +13,7 @@ from jobs.wiring import add_sinks, connection, folder_reading, published_models
 from operators.kafka_check import check_topics
 from operators.key_groups import KeyGroups, key_groups
 from operators.lifecycle.control_experiments import EXPERIMENTS, ControlExperiments
-from operators.rows import OUTPUTS
+from operators.rows import MODEL_EVENTS, OUTPUTS
 from operators.side_outputs import side_output
 from operators.sinks.folder import add_model_folder_sink
 from operators.sources.folder import folder_records
@@ -34,7 +34,11 @@ def build(env: StreamExecutionEnvironment, settings: ExperimentSettings) -> None
     plans = plans.set_parallelism(1).uid("control").name("control").set_buffer_timeout(0).disable_chaining()
     delivery = None if kafka is None else kafka.delivery(settings.name)
     root = folder.root if folder is not None else None
-    add_sinks({"experiments": side_output(plans, EXPERIMENTS)}, kafka, delivery, root)
+    told = {
+        "experiments": side_output(plans, EXPERIMENTS),
+        "model_events": side_output(models.descriptors, MODEL_EVENTS),
+    }
+    add_sinks(told, kafka, delivery, root)
     add_sinks({"models": plans}, kafka, delivery, None)
     if root is not None:
         add_model_folder_sink(plans, (root.resolve() / "models").as_uri(), "plans")
@@ -44,7 +48,7 @@ def check(settings: ExperimentSettings) -> None:
     """Raises `SourceError` where the broker or a topic is missing."""
     kafka = settings.kafka
     if kafka is not None and kafka.check:
-        names = ("evidence", "models", "experiments")
+        names = ("evidence", "models", "experiments", "model_events")
         check_topics(connection(kafka), {getattr(kafka, name): f"kafka.{name}" for name in names})
 
 

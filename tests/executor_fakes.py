@@ -9,6 +9,7 @@ import numpy as np
 
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import LoadError
+from schemas.model_pb2 import ModelDescriptor
 from schemas.results.answers import Answer, Asked, Request
 from schemas.results.records import ModelEvent
 from schemas.tensors import Columns
@@ -17,6 +18,7 @@ from udfs.ensemble.execution.clock import Clock
 from udfs.ensemble.execution.executor import Executor
 from udfs.ensemble.execution.fault_injection import FaultInjection
 from udfs.ensemble.execution.worker import CallLimits
+from udfs.models.background_loader import LoadBounds
 from udfs.models.descriptor import WITHDRAW, Announcement, build, parse
 from udfs.models.loaded_model import LoadedModel
 
@@ -97,7 +99,8 @@ class Loader:
         kind = next((k for name, k in KINDS.items() if content.startswith(name)), Sticking)
         runtime = kind(announced.version)
         self.made.append((announced.name, announced.version, runtime))
-        return loaded_model(runtime, announced.name, announced.version, announced.sha256, announced.data_type)
+        stamp = (announced.name, announced.version, announced.sha256, announced.data_type)
+        return loaded_model(runtime, *stamp, signer=announced.signer)
 
     def of(self, name: str) -> list[Doubling]:
         return [runtime for known, _, runtime in self.made if known == name]
@@ -118,6 +121,8 @@ class Bench:
         faults: FaultInjection | None = None,
         restored: bool = True,
         model_type: str = "PMML",
+        *,
+        bounds: LoadBounds | None = None,
         **limits,
     ) -> None:
         self.loader, self.hands = loader or Loader(), Hands()
@@ -125,6 +130,7 @@ class Bench:
         self.executor = Executor(
             model_type, self.loader, JsonCodec(), max_batch=64, subtask=3,
             limits=CallLimits(**limits), faults=faults, clock=self.hands.clock(),
+            bounds=bounds,
         )  # fmt: skip
         self.told: list[str] = []
         self.batches = 0
@@ -135,10 +141,14 @@ class Bench:
     def tell(self, notices) -> None:
         self.told += [f"{n.kind} {n.name} {n.version}" for n in notices if isinstance(n, ModelEvent)]
 
-    def publish(self, name: str, version: int = 0, content: bytes = b"", **more) -> None:
+    def publish(self, name: str, version: int = 0, content: bytes = b"", signer: str = "", **more) -> None:
         data = content or b"content of %s %d" % (name.encode(), version)
         more = {"model_type": "PMML"} | more
-        descriptor = build(data_type="t", name=name, version=version, data=data, **more)
+        message = ModelDescriptor.FromString(
+            build(data_type="t", name=name, version=version, data=data, **more)
+        )
+        message.signer = signer
+        descriptor = message.SerializeToString()
         self.tell(self.executor.publish(descriptor, parse(descriptor)))
 
     def withdraw(self, name: str = "") -> None:

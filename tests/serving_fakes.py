@@ -40,9 +40,15 @@ class Doubling:
 
 
 def loaded_model(
-    runtime: Doubling, name: str = "n", version: int = 1, digest: str = "d" * 64, data_type: str = "t"
+    runtime: Doubling,
+    name: str = "n",
+    version: int = 1,
+    digest: str = "d" * 64,
+    data_type: str = "t",
+    *,
+    signer: str = "",
 ) -> LoadedModel:
-    stamp = ModelStamp(name, version, digest, data_type, "PMML", "doubles", 0)
+    stamp = ModelStamp(name, version, digest, data_type, "PMML", "doubles", 0, signer=signer)
     return LoadedModel(stamp, runtime, Path("/nonexistent/scratch"), LoadReport())
 
 

@@ -25,6 +25,9 @@ class ExperimentKafka(Broker, Transactions):
     evidence: str = Field("evidence", description="topic of evidence, from jobs/outcomes.py")
     models: str = Field("models", description="topic of model descriptors: orders in, plans out")
     experiments: str = Field("experiments", description="topic of what became of experiments")
+    model_events: str = Field(
+        "model-events", description="topic of what was published and is refused for its signature"
+    )
 
 
 class ExperimentSettings(RunSettings):

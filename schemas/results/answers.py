@@ -98,7 +98,8 @@ class Answer(msgspec.Struct, frozen=True):
     `rows`: indices into the batch for which `columns` holds a value, ascending, None for all; `bad`: index ->
     why the model could not score that record (an input is missing, a prediction failed); `unfit`: those of
     them whose bytes are at fault and not the model -> code (`schemas.codecs.base.Code`). `ms`: in `predict`;
-    `waited_ms`: from the request's creation to the answer. `reason`: why nothing was scored.
+    `waited_ms`: from the request's creation to the answer. `reason`: why nothing was scored. `signer`: the
+    key that signed the model, unset where nobody did.
     """
 
     batch_id: str
@@ -114,6 +115,7 @@ class Answer(msgspec.Struct, frozen=True):
     ms: float = 0.0
     waited_ms: float = 0.0
     reason: str = ""
+    signer: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def to_columns(values: Mapping[str, NDArray]) -> dict[str, AnswerColumn]:

@@ -1,10 +1,10 @@
 """A decided result: as other results, the record as it came with a stamp in the field `millrace`.
 
 What both kinds of stamp hold has one name in both, so that whoever reads results reads these too: `model`,
-`version` and `digest` are of the candidate whose answer was chosen (empty where several were combined, a
-fixed value was taken, or nothing was decided), `ms` is the time from the block's creation to its decision.
-Beyond that, a decided result says which rule of which plan decided, and what every candidate answered, in
-the order in which the answers arrived.
+`version`, `digest` and `signer` are of the candidate whose answer was chosen (empty where several were
+combined, a fixed value was taken, or nothing was decided), `ms` is the time from the block's creation to
+its decision. Beyond that, a decided result says which rule of which plan decided, and what every candidate
+answered, in the order in which the answers arrived.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ class Reported:
     waited_ms: float | None = None
     shadow: bool = False
     reason: str = ""
+    signer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class CandidateAnswer:
     scores: dict[str, Any] = field(default_factory=dict)
     shadow: bool = False
     reason: str = ""
+    signer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,7 @@ def _decisions(
             "plan_version": stamp.plan_version,
             "deadline_ms": stamp.deadline_ms,
             **({"experiments": experiments} if experiments else {}),
+            **({"signer": winner.signer} if winner and winner.signer else {}),
             **({"reason": part.reason} if part.reason else {}),
         }
         rows = part.rows.tolist()
@@ -227,6 +230,8 @@ def _reported(answer: Reported, count: int) -> list[bytes]:
     fields: dict[str, Any] = {"outcome": answer.state.value}
     if answer.version or answer.digest:
         fields |= {"version": answer.version, "digest": answer.digest[:DIGEST_DIGITS]}
+    if answer.signer:
+        fields["signer"] = answer.signer
     if answer.waited_ms is not None:
         fields |= {"ms": round(answer.ms, 3), "waited_ms": round(answer.waited_ms, 3)}
     if answer.shadow:

@@ -12,8 +12,11 @@ import pytest
 from devservices.process import ROOT, Process, wait_until
 from schemas.lifecycle.experiments import ExperimentEvent, read_event
 from schemas.lifecycle.quality import write_message
+from schemas.model_pb2 import ModelDescriptor
 from schemas.plans.plan import Only, Split, read_plan
+from schemas.results.records import EventKind, ModelEvent, decode
 from tests.experiment_evidence import DECLARED, evidence
+from tests.signing_keys import KEY, entry, keys_file
 from tests.whole_files import put
 from udfs.io.folder_files import visible_files
 from udfs.lifecycle.experiments.orders import Order, write_order
@@ -51,6 +54,13 @@ class Job:
         )
         put(self.root / "models" / f"{VERSION}-order.model", descriptor)
 
+    def publish_with_a_broken_signature(self) -> None:
+        message = ModelDescriptor.FromString(
+            build(data_type="wine", name="stranger", version=1, operation=EXPERIMENT, experiment="{}")
+        )
+        message.bundle = b"{"
+        put(self.root / "models" / "1-stranger.model", message.SerializeToString())
+
     def show(self, k: int, right: float) -> None:
         step = read_plan(self.plans()[-1].plan).experiment
         assert isinstance(step, Split)
@@ -68,6 +78,10 @@ class Job:
         ]
         return sorted(map(read_event, lines), key=lambda event: (event.at, event.plan_version))
 
+    def model_events(self) -> list[ModelEvent]:
+        files = visible_files(self.root / "model-events")
+        return [decode(ModelEvent, line) for p in files for line in p.read_bytes().splitlines()]
+
     def until(self, probe) -> None:
         process = self._process
         wait_until(lambda: process.exit_code is not None or probe(), 240, lambda: process.tail(30))
@@ -76,13 +90,15 @@ class Job:
 
 @pytest.fixture(params=["thread", "process"])
 def job(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Job]:
-    made = Job(tmp_path, "--mode", request.param)
+    keys = keys_file(tmp_path, entry("release", KEY))
+    made = Job(tmp_path, "--mode", request.param, "--signing.keys", str(keys))
     yield made
     made.kill()
 
 
 def test_killed_on_its_way_it_decides_once(job: Job) -> None:
     job.order(Order("start", DECLARED))
+    job.publish_with_a_broken_signature()
     job.start()
     job.until(job.plans)
     k, killed = 0, False
@@ -100,3 +116,6 @@ def test_killed_on_its_way_it_decides_once(job: Job) -> None:
     assert read_plan(job.plans()[-1].plan).route == Only(("new",))
     kinds = [event.kind for event in job.events() if event.kind != "progress"]
     assert kinds == ["started", "step", "step", "promoted"]
+    assert {(e.name, e.kind, e.step) for e in job.model_events()} == {
+        ("stranger", EventKind.REFUSED, "signature")
+    }

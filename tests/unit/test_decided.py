@@ -61,7 +61,7 @@ def reports(draw, n: int) -> list[Reported]:
         bad = draw(st.dictionaries(st.integers(0, n - 1), names)) if n else {}
         waited, digest = draw(st.none() | floats), draw(st.sampled_from(["", "0123456789abcdef" * 4]))
         version, ms = draw(st.integers(0, 2**40)), draw(floats)
-        more = (version, digest, ms, waited, draw(st.booleans()), draw(names))
+        more = (version, digest, ms, waited, draw(st.booleans()), draw(names), draw(names))
         made.append(Reported(name, state, expected, scored, scores, bad, *more))
     return made
 
@@ -101,6 +101,7 @@ def test_every_part_is_read_back(made):
             {name: c[at].tolist() if isinstance(c[at], np.generic | np.ndarray) else c[at]
              for name, c in part.columns.items()},
             "t,[]", 1, 10 + row, 1_700_000_000_000 + row, {"k": row}, part.reason,
+            winner.signer if winner else "",
         )  # fmt: skip
         assert (found.rule, found.plan, found.plan_version, found.deadline_ms) == (
             part.rule,
@@ -129,6 +130,7 @@ def told(a: Reported, row: int) -> CandidateAnswer:
         scores if scored else {},
         a.shadow,
         "" if scored else a.bad.get(row, a.reason),
+        a.signer,
     )
 
 

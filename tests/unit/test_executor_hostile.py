@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from tests.executor_fakes import Bench, Loader
+from udfs.models.background_loader import LoadBounds
 from udfs.models.descriptor import Announcement
 from udfs.models.loaded_model import LoadedModel
 
@@ -22,11 +24,14 @@ class Hanging(Loader):
         super().__init__()
         self.hang = False
         self.go = threading.Event()
+        self.came = threading.Event()
 
     def __call__(self, announced: Announcement) -> LoadedModel:
         if self.hang:
             assert self.go.wait(WAIT)
-        return super().__call__(announced)
+        model = super().__call__(announced)
+        self.came.set()
+        return model
 
 
 @pytest.fixture
@@ -87,3 +92,32 @@ def test_one_candidate_more_than_the_quota_is_refused(make):
     bench.withdraw("c0")
     bench.publish("c32", 1)
     bench.until(lambda: "served c32 1" in bench.told)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first load", "load of what scored before"])
+def test_closing_ends_while_a_load_hangs_and_its_model_is_closed_when_it_comes(make, again: bool):
+    loader = Hanging()
+    loader.hang = True
+    if again:
+        before = make()
+        before.serve("a")
+        bench = make(before.executor.log("t"), loader, load_ms=50)
+    else:
+        bench = make(None, loader, bounds=LoadBounds(close_seconds=0.1))
+        bench.publish("a", 1)
+    closing = threading.Thread(target=bench.executor.close, daemon=True)
+    closing.start()
+    closing.join(WAIT)
+    assert not closing.is_alive()
+    loader.go.set()
+    assert loader.came.wait(WAIT)
+    bench.until_closed()
+
+
+def test_answers_name_who_signed_the_model(make):
+    bench = make()
+    bench.publish("a", 1, signer="release")
+    bench.publish("b", 1)
+    bench.until(lambda: {"served a 1", "served b 1"} <= {*bench.told})
+    signers = {answer.candidate: answer.signer for answer in bench.tried("a", "b")}
+    assert signers == {"a": "release", "b": msgspec.UNSET}

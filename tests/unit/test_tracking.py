@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from udfs.lifecycle.repository.tracking import Told, Tracker, TrackSpec
 from udfs.models.descriptor import DECIDE, build
 from udfs.models.digest import digest_of
 from udfs.models.model_store import StoreSpec
+from udfs.stores.registry.model_records import RegisteredModel
 from udfs.stores.registry.models import ModelRegistry
 
 
@@ -81,6 +83,20 @@ def test_what_is_no_message_of_its_kind_is_a_dead_letter(spec: TrackSpec) -> Non
         assert len(spec.tracker(kind).take(batch(b"\xff", b"{}"))) == 2
     gone = spec.tracker(Told.EVENTS).take(batch(b"\xff", null_payloads=frozenset({0})))
     assert gone == []
+
+
+def test_the_signer_that_a_job_has_verified_is_the_publisher(spec: TrackSpec) -> None:
+    registry, served = ModelRegistry(spec.registry), event(EventKind.SERVED, 100)
+    key = (served.data_type, served.name, served.version, served.digest)
+    registry.put(RegisteredModel(*key, publisher="says so itself", description="a forest"))
+    registry.put(RegisteredModel(*key[:2], 9, served.digest, publisher="ann"))
+    unsigned = replace(served, version=9, at=200)
+    sent = batch(encode(replace(served, signer="release")), encode(unsigned))
+    assert spec.tracker(Told.EVENTS).take(sent) == []
+    assert [(m.publisher, m.description) for m in registry.models()] == [
+        ("release", "a forest"), ("ann", "")
+    ]  # fmt: skip
+    assert [e.signer for _, e in registry.events()] == ["release", ""]
 
 
 def test_fields_that_a_newer_release_added_are_passed_over(spec: TrackSpec) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -105,4 +106,5 @@ def _answer(
         ms=ms,
         waited_ms=max(clock.epoch() - request.created, 0.0),
         reason=reason,
+        signer=stamp.signer or msgspec.UNSET,
     )

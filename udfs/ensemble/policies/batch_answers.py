@@ -95,6 +95,7 @@ class CandidateEntry:
             answer.waited_ms,
             self.shadow,
             self.trouble or answer.reason,
+            answer.signer or "",
         )
 
 

@@ -106,8 +106,12 @@ class _Events:
         self._registry.add_events(job, read)
         for event in read:
             if event.kind is EventKind.SERVED and event.digest:  # it may have been published by no version
-                seen = RegisteredModel(event.data_type, event.name, event.version, event.digest)
-                self._registry.put_seen(seen)
+                seen = RegisteredModel(
+                    event.data_type, event.name, event.version, event.digest, publisher=event.signer
+                )
+                # A signature that a job has verified counts more than the name that a publisher gave itself.
+                enter = self._registry.put if event.signer else self._registry.put_seen
+                enter(seen)
 
 
 class _Statistics:
