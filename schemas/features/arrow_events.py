@@ -22,6 +22,7 @@ from schemas.codecs.matrices import check_utf8
 from schemas.codecs.matrix import kind_of, scalar
 from schemas.features.declarations import Column, FeatureType, Source
 from schemas.features.feature_block import ARROW
+from schemas.features.time_units import in_ms
 from schemas.tensors import BadRecord, DType
 
 _INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -116,8 +117,8 @@ class EventReader:
 
     def _batch(self, found: Sequence[Any]) -> pa.RecordBatch:
         arrays = [
-            pa.array(list(map(get, found)), field.type)
-            for get, field in zip(self._getters, self.schema, strict=True)
+            in_ms(pa.array(list(map(get, found)), field.type), column.unit)
+            for get, field, column in zip(self._getters, self.schema, self._columns, strict=True)
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 

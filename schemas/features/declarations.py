@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -16,9 +17,18 @@ import msgspec
 
 from schemas.codecs.factory import CodecSpec
 from schemas.errors import FeatureError
+from schemas.features.time_units import TimeUnit
 
 _DURATION = re.compile(r"(\d+) ?(ms|s|min|h|d)")
 _UNITS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def day_ms(text: str) -> int:
+    """`2000-01-01` -> epoch milliseconds of its beginning, UTC. Raises `FeatureError` for what is no day."""
+    try:
+        return round(datetime.fromisoformat(f"{text}T00:00+00:00").timestamp() * 1000)
+    except ValueError:
+        raise FeatureError(f"{text!r} is no day: write it as 2000-01-01") from None
 
 
 def duration_ms(text: str) -> int:
@@ -49,11 +59,13 @@ class FeatureType(StrEnum):
 
 
 class Column(_Form, frozen=True):
-    """A column of events. Where it is not `nullable`, an event without a value is a dead letter."""
+    """A column of events. Where it is not `nullable`, an event without a value is a dead letter. `unit`: of a
+    timestamp that comes as a bare integer; encodings that have times of their own say their unit."""
 
     name: str
     type: FeatureType
     nullable: bool = False
+    unit: TimeUnit = "ms"
 
 
 class Source(_Form, frozen=True):
@@ -62,7 +74,9 @@ class Source(_Form, frozen=True):
     `event_id`: the column that identifies an event; empty: partition and offset do. `history`: Parquet files
     (a glob, `s3:` or a path) with the same columns, for batch. `out_of_orderness`: how much later than its
     successors an event may come; what is later still is late. `idle`: a partition that is silent for so long
-    (processing time) holds nobody back. `future`: the most that an event may be ahead of the clock.
+    (processing time) holds nobody back. `future`: the most that an event may be ahead of the clock. `since`:
+    the first day, in UTC, that an event can be of; one that seems to be older is refused, as its unit is
+    another one than declared. Empty: any day.
     """
 
     name: str
@@ -75,6 +89,7 @@ class Source(_Form, frozen=True):
     out_of_orderness: str = "5 s"
     idle: str = "10 s"
     future: str = "1 h"
+    since: str = "2000-01-01"
 
 
 class Reference(_Form, frozen=True):

@@ -30,6 +30,7 @@ from schemas.features.declarations import (
     Tumbling,
     Value,
     Window,
+    day_ms,
     duration_ms,
 )
 
@@ -53,6 +54,8 @@ def check(declared: Declarations) -> None:
             raise FeatureError(f"source {source.name}: event_id names no column: {source.event_id!r}")
         for span in (source.out_of_orderness, source.idle, source.future):
             duration_ms(span)
+        if source.since:
+            day_ms(source.since)
     for reference in declared.references:
         _reference(reference)
     for view in order(declared):
@@ -225,6 +228,9 @@ def _window(view: FeatureView, window: Window) -> None:
 def _columns(where: str, columns: Iterable[Column]) -> Types:
     columns = tuple(columns)
     _unique(f"column of {where}", (c.name for c in columns))
+    for column in columns:
+        if column.unit != "ms" and column.type is not FeatureType.TIMESTAMP:
+            raise FeatureError(f"{where}: {column.name!r} has a unit and is no timestamp")
     return {c.name: c.type for c in columns}
 
 

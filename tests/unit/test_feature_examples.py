@@ -16,7 +16,7 @@ from schemas.features.feature_block import EVENT_ID, EVENT_TIME, marked_referenc
 from udfs.features.base import END
 from udfs.features.engine import make_engine
 from udfs.features.expressions import Expressions
-from udfs.features.functions import resolve
+from udfs.features.functions import FunctionCall, resolve
 from udfs.features.ip_ranges import bucket, label
 from udfs.features.loading import load_declarations
 from udfs.features.steps import Steps, steps_before
@@ -195,6 +195,13 @@ def test_steps_add_columns_in_order_over_arrow_and_pandas() -> None:
     found = steps.apply(signal_errors("a", np.arange(3)))
     assert found.column("low").to_pylist() == [90.0, 75.0, 60.0]
     assert found.column("both").to_pylist() == [0.0, 0.0, 0.0]
+
+
+def test_integers_beside_nulls_keep_all_their_digits_over_pandas() -> None:
+    beyond = 2**53 + 1
+    declared = Function(name="less", function="operator:neg", inputs=("n",), type=FeatureType.INT64)
+    found = FunctionCall(declared)(pa.RecordBatch.from_pydict({"n": [beyond, None, -beyond]}))
+    assert found.to_pylist() == [-beyond, None, beyond]
 
 
 def test_a_step_that_fails_or_gives_too_few_values_is_named() -> None:

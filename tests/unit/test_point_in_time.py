@@ -41,8 +41,8 @@ LABELS = pa.schema(
     [
         ("till", pa.int64()),
         ("shop", pa.string()),
-        ("at", pa.int64()),
-        ("known", pa.int64()),
+        ("at", pa.timestamp("ms", "UTC")),
+        ("known", pa.timestamp("ms", "UTC")),
         ("y", pa.bool_()),
     ]
 )
@@ -150,6 +150,19 @@ def test_times_may_be_timestamps_of_any_unit_and_without_zone_are_utc(folder: Pa
         assert sums(pa.table({**columns, "at": stamps}), folder) == [3]
     just_before = pa.array([109_999], pa.timestamp("us"))
     assert sums(pa.table({**columns, "at": just_before}), folder) == [2]
+
+
+def test_integers_are_milliseconds_of_this_century_or_told(tmp_path: Path) -> None:
+    second = 1_700_000_000
+    pq.write_table(history_table([(("a", 1), second * 1000, second * 1000, 4)]), tmp_path / "part-0")
+
+    def asked(at: int) -> pa.Table:
+        return label_table([(("a", 1), None, 0)]).set_column(2, "at", pa.array([at], pa.int64()))
+
+    assert sums(asked(second * 1000 + 5), tmp_path) == [4]
+    for at in (second, second * 1_000_000, 0, 2**63 - 1):
+        with pytest.raises(FeatureError, match=f"has {at}, which is before 2000 or after 2100"):
+            sums(asked(at), tmp_path)
 
 
 def test_a_model_may_call_one_feature_by_two_names(folder: Path) -> None:

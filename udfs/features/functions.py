@@ -25,6 +25,16 @@ def resolve(name: str) -> Callable[..., Any]:
     return found
 
 
+def _series(column: pa.Array) -> Any:
+    """A pandas Series. Integers beside nulls are of pandas' nullable type: its usual one would make them
+    floats, which hold no more than 53 bits."""
+    if not (column.null_count and pa.types.is_int64(column.type)):
+        return column.to_pandas()
+    import pandas as pd  # noqa: PLC0415 - where a function wants it only
+
+    return column.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+
+
 class FunctionCall:
     """A declared function, ready to be called with the columns of a batch."""
 
@@ -37,7 +47,7 @@ class FunctionCall:
         declared = self._declared
         columns = [batch.column(name) for name in declared.inputs]
         if declared.over == "pandas":
-            columns = [column.to_pandas() for column in columns]
+            columns = [_series(column) for column in columns]
         try:
             found = self._function(*columns)
             if isinstance(found, pa.ChunkedArray):

@@ -9,29 +9,33 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.codecs.base import Code
-from schemas.features.declarations import Column, FeatureType, Source, duration_ms
+from schemas.features.declarations import Column, FeatureType, Source, day_ms, duration_ms
 
 FUTURE, NULL_TIME, OUT_OF_RANGE = "future", "null_time", "out_of_range"
 
 EARLIEST = -62_135_596_800_000
 """The first millisecond of the year 1: Flink's timestamps are not made for less."""
+_YEAR_2100 = 4_102_444_800_000
+_UNIT = ": if these are no milliseconds, declare the unit of the column"
 
 Refused = tuple[int, str, str]
 """Row, code and reason."""
 
 
 def untimely(times: pa.Array, source: Source, now: int) -> Iterator[Refused]:
-    """Events without a time, from before the year 1, or further ahead of `now` than the source allows."""
+    """Events without a time, from before the source's first day, or further ahead of `now` than it allows."""
     limit = now + duration_ms(source.future)
+    first = max(day_ms(source.since), EARLIEST + 1) if source.since else EARLIEST + 1
     missing = times.is_null().to_numpy(zero_copy_only=False)
     known = times.fill_null(0).to_numpy()
     for at in np.flatnonzero(missing):
         yield int(at), NULL_TIME, f"{source.event_time!r} is null"
     for at in np.flatnonzero(~missing & (known > limit)):
-        yield int(at), FUTURE, f"{source.event_time!r} is {times[at]}, more than {source.future} ahead"
-    for at in np.flatnonzero(~missing & (known <= EARLIEST)):
-        reason = f"{source.event_time!r} is {times[at]}: epoch milliseconds before the year 1"
-        yield int(at), OUT_OF_RANGE, reason
+        reason = f"{source.event_time!r} is {times[at]}, more than {source.future} ahead"
+        yield int(at), FUTURE, f"{reason}{_UNIT if known[at] > _YEAR_2100 else ''}"
+    for at in np.flatnonzero(~missing & (known < first)):
+        before = f"before {source.since}{_UNIT}" if known[at] > EARLIEST else "before the year 1"
+        yield int(at), OUT_OF_RANGE, f"{source.event_time!r} is {times[at]} epoch milliseconds, {before}"
 
 
 def numbers_or_null(column: pa.Array, kind: FeatureType) -> pa.Array:

@@ -63,6 +63,7 @@ def as_source(reference: Reference) -> Source:
         out_of_orderness=reference.out_of_orderness,
         idle=reference.idle,
         future=reference.future,
+        since="",  # what has always been so may be of any day
     )
 
 

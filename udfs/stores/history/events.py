@@ -71,12 +71,13 @@ class HistoryReader:
             read = (v for v in declared.views if v.source == spec.source)
             self._views = [ViewEvents(v, declared, spec.shards, self._expressions) for v in read]
         self._types = {c.name: c.type for c in self._source.columns} | {EVENT_ID: FeatureType.STRING}
+        self._units = {c.name: c.unit for c in self._source.columns}
         self._nullable = [c.name for c in self._source.columns if c.nullable] + [EVENT_ID]
 
     def read(self, path: str) -> Iterator[tuple[str, int, int, pa.RecordBatch] | DeadLetter]:
         """View id, shard, stretch and events; or dead letters."""
         row = 0
-        for batch in read_batches(self._files, path, self._types, self._nullable):
+        for batch in read_batches(self._files, path, self._types, self._nullable, self._units):
             events = self._identified(batch, path, row)
             rows = np.arange(row, row + batch.num_rows)
             row += batch.num_rows

@@ -13,9 +13,14 @@ from pyarrow import fs
 from schemas.errors import StoreError
 from schemas.features.declarations import FeatureType
 from schemas.features.feature_block import ARROW, CREATED, TIMESTAMP
+from schemas.features.time_units import TimeUnit, in_ms
 from udfs.io.s3 import S3Options
 
 Types = Mapping[str, FeatureType]
+Units = Mapping[str, TimeUnit]
+
+_MS: Units = {}
+_ROWS = 50_000
 
 
 def file_system(location: str, options: S3Options) -> tuple[fs.FileSystem, str]:
@@ -54,10 +59,11 @@ def find_files(location: str, options: S3Options) -> list[str]:
 
 
 def read_batches(
-    files: fs.FileSystem, path: str, types: Types, nullable: Sequence[str], rows: int = 50_000
+    files: fs.FileSystem, path: str, types: Types, nullable: Sequence[str], units: Units = _MS
 ) -> Iterator[pa.RecordBatch]:
     """The columns of `types`, whatever else the file has; a missing one of `nullable` is null, so that files
-    from before a new feature stay readable. Timestamps become epoch milliseconds.
+    from before a new feature stay readable. Timestamps become epoch milliseconds; `units`: of those that are
+    bare integers, where it is another unit.
 
     Raises `StoreError` for what is no Parquet, lacks another column, or has one of another type.
     """
@@ -68,8 +74,8 @@ def read_batches(
             lacking = [name for name in types if name not in present and name not in nullable]
             if lacking:
                 raise StoreError(f"history: {path} has no column {', '.join(lacking)}")
-            for batch in file.iter_batches(rows, columns=present):
-                yield conform(batch, types, path)
+            for batch in file.iter_batches(_ROWS, columns=present):
+                yield conform(batch, types, path, units)
     except (OSError, pa.ArrowException) as e:
         raise StoreError(f"history: {path} cannot be read: {e}") from e
 
@@ -83,10 +89,10 @@ def read_rows(location: str, types: Types, options: S3Options) -> Iterator[pa.Re
         yield from read_batches(files, path, whole, list(types))
 
 
-def conform(batch: pa.RecordBatch, types: Types, where: str) -> pa.RecordBatch:
+def conform(batch: pa.RecordBatch, types: Types, where: str, units: Units = _MS) -> pa.RecordBatch:
     """The columns of `types` in their order and in our Arrow types; those that are missing are null."""
     columns = [
-        _as_declared(batch.column(name), kind, f"{where}, column {name}")
+        _as_declared(batch.column(name), kind, f"{where}, column {name}", units.get(name, "ms"))
         if name in batch.schema.names
         else pa.nulls(batch.num_rows, ARROW[kind])
         for name, kind in types.items()
@@ -113,7 +119,7 @@ def _none(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.nulls(0, t) for t in schema.types], schema=schema)
 
 
-def _as_declared(column: pa.Array, kind: FeatureType, where: str) -> pa.Array:
+def _as_declared(column: pa.Array, kind: FeatureType, where: str, unit: TimeUnit) -> pa.Array:
     target, found = ARROW[kind], column.type
     if kind is FeatureType.TIMESTAMP and pa.types.is_timestamp(found):
         return pc.cast(column, pa.timestamp("ms", found.tz), safe=False).cast(pa.int64())
@@ -121,7 +127,7 @@ def _as_declared(column: pa.Array, kind: FeatureType, where: str) -> pa.Array:
         column, found = column.dictionary_decode(), found.value_type
     if not (found.equals(target) or _widens(found, target)):
         raise StoreError(f"history: {where} is {found}, but {kind} is declared")
-    return column.cast(target)
+    return in_ms(column.cast(target), unit)
 
 
 def _widens(found: pa.DataType, target: pa.DataType) -> bool:

@@ -12,14 +12,24 @@ from schemas.features.declarations import FeatureType
 from schemas.features.feature_block import ARROW
 from udfs.stores.training.base import WantedFeatures
 
+_FIRST, _BEYOND = 946_684_800_000, 4_102_444_800_000
+
 
 def times(labels: pa.Table, name: str) -> pa.ChunkedArray:
-    """A column as int64 epoch milliseconds. Raises `FeatureError` where it is missing or holds no times."""
+    """A column as int64 epoch milliseconds. Raises `FeatureError` where it is missing or holds no times, or
+    integers that are no milliseconds of this century."""
     column = _column(labels, name)
     if pa.types.is_timestamp(column.type):
         return pc.cast(column, pa.timestamp("ms", column.type.tz), safe=False).cast(pa.int64())
     if pa.types.is_integer(column.type):
-        return column.cast(pa.int64())
+        made = column.cast(pa.int64())
+        for at in pc.min_max(made).as_py().values():
+            if at is not None and not _FIRST <= at < _BEYOND:
+                raise FeatureError(
+                    f"column {name!r} of the labels has {at}, which is before 2000 or after 2100 as epoch "
+                    "milliseconds: give timestamps, which say their unit"
+                )
+        return made
     raise FeatureError(
         f"column {name!r} of the labels is {column.type}: give timestamps, or epoch milliseconds as integers"
     )
