@@ -13,7 +13,7 @@ from udfs.models.runtimes.pmml.compiler.types import Type, type_named
 
 Function = Callable[[str, Sequence[Expression], Site], Expression]
 FUNCTIONS: dict[str, Function] = {}
-MAX_CALLS = 50_000
+MAX_CALLS = 20_000
 """How many calls of a document's own functions a plan may hold; each is compiled anew with its arguments."""
 
 
