@@ -53,7 +53,8 @@ def test_of_rows_of_one_time_the_last_is_created_last(tmp_path: Path) -> None:
     }
     history = pa.Table.from_batches([block.rows])
     pq.write_table(history.take(pa.array([*range(len(events))][::-1])), tmp_path / "part-0")  # any order
-    labels = pa.table({"house": ["a", "b", "a"], "at": [150, 150, 99]})
+    at = pa.array([150, 150, 99], pa.timestamp("ms"))
+    labels = pa.table({"house": ["a", "b", "a"], "at": at})
     stored = StoredView(
         "ties_v1", (("house", FeatureType.STRING),), (("sold", FeatureType.INT64),), 3_600_000
     )
