@@ -280,7 +280,10 @@ def test_an_isolated_model_that_hangs_is_ended(isolated):
     assert child_of(model) == started, "TensorFlow itself ended the call"
 
 
-def test_threads_descriptors_and_processes_stay_flat(server: ForkServer, policy: LoadPolicy):
+BROKEN_MODELS = int(os.environ.get("MILLRACE_TEST_BROKEN_MODELS", "200"))
+
+
+def test_threads_descriptors_processes_and_memory_stay_flat(server: ForkServer, policy: LoadPolicy):
     broken = [models.frozen_graph()[:-7], b"", b"\xff" * 100, looping(-1e9)]
     place = CheckedPlace(server)
 
@@ -290,10 +293,11 @@ def test_threads_descriptors_and_processes_stay_flat(server: ForkServer, policy:
 
     for data in broken:
         once(data)
-    before = counts(server)
-    for number in range(200):
+    before, memory = counts(server), resident(server)
+    for number in range(BROKEN_MODELS):
         once(broken[number % len(broken)])
     assert counts(server) == before
+    assert resident(server) < memory * 1.1
     assert list(Path(policy.scratch).iterdir()) == []
 
 
@@ -302,6 +306,12 @@ def counts(server: ForkServer) -> tuple[int, int, int, int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     of_server = len(os.listdir(f"/proc/{pid}/fd"))
     return threading.active_count(), len(os.listdir("/proc/self/fd")), of_server, len(children)
+
+
+def resident(server: ForkServer) -> int:
+    """Kilobytes of memory of this process and of the server that forks."""
+    found = [Path(f"/proc/{pid}/status").read_text() for pid in ("self", server._process.pid)]
+    return sum(int(text.split("VmRSS:")[1].split()[0]) for text in found)
 
 
 def child_of(model) -> int:
