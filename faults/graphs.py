@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def hostile(folder: Path) -> Iterator[Hostile]:
     yield model("constant that fills memory", _constant_bomb())
     yield model("loop that never ends", _looping(-1e9))
     yield model("loop that never ends later", _looping(TRIGGER))
-    yield model("memory that grows later", _growing())
+    yield replace(model("memory that grows later", _growing()), kernels=True)
     yield model("fills memory at once", frozen(lambda x: tf.reduce_sum(tf.fill([1 << 31], 1.0)) + x[:, 0]))
     yield model(
         "memory nobody wrote",

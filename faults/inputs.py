@@ -16,10 +16,12 @@ TRIGGER = 1000.0
 
 @dataclass(frozen=True, slots=True)
 class Hostile:
-    """One message for the topic of models."""
+    """One message for the topic of models. `kernels`: what it does later is inside one operator, where
+    nothing stops it but a process of its own."""
 
     name: str
     descriptor: bytes
+    kernels: bool = False
 
 
 @dataclass(frozen=True, slots=True)
