@@ -1,14 +1,17 @@
-"""`python -m bench.watch`: what watching a stream costs beside serving it, in processor time of Python.
+"""`python -m bench.watch`: what watching a stream costs beside serving it, in processor time.
 
-Serving is decoding micro-batches of 1,024 records, scoring them with the network of the other benchmarks, and
-writing results. Watching is reading those results back and counting every field and the score by model
-version and window, as the operator of `jobs/watch.py` does; at smaller samples it passes over the others. Of
-wide records serving is decoding and writing alone, without a model, which is the least that it can be. Not in
-it: reading from and writing to Kafka, which is Flink's work in the JVM, in both jobs. The last line is JSON.
+First in Python alone: serving is decoding micro-batches of 1,024 records, scoring them with the network of
+the other benchmarks, and writing results. Counting is reading those results back and counting every field and
+the score by model version and window, as the operator of `jobs/watch.py` does with the records of its sample.
+Of wide records serving is decoding and writing alone, without a model, which is the least that it can be.
+Then both as jobs on Kafka, by sample, with all that Flink does. The last line is JSON.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -19,28 +22,34 @@ import orjson
 
 from bench import model as network
 from bench.features import FIELDS
+from bench.plan import BenchError, Plan
 from bench.report import say
+from bench.watch_jobs import watch_jobs
+from devservices.kafka import KafkaBroker
+from devservices.process import ServiceError, environment
 from schemas.codecs.json_codec import JsonCodec
-from schemas.micro_batch import MicroBatch, decode_micro_batch, encode_micro_batch
+from schemas.micro_batch import MicroBatch, decode_micro_batch, encode_micro_batch, record_count
 from schemas.results.records import Outcome
 from schemas.results.results import Identity, Stamp, write_results
 from schemas.tensors import DType, Input
 from udfs.lifecycle.statistics.profile import profile
 from udfs.lifecycle.statistics.table import write_statistics
 from udfs.lifecycle.watching.training_sets import TrainingPlaces
-from udfs.lifecycle.watching.watched_records import sampled
 from udfs.lifecycle.watching.window_counting import CountSpec
 from udfs.models.descriptor import parse
 from udfs.models.loading import LoadPolicy, load_model
 from udfs.serving.scoring import score
 
 BATCH, BATCHES, WIDE = 1024, 16, 200
-SAMPLES = (1.0, 0.1, 0.01)
+GATHERED = (1024, 100)
 _SECONDS = 2.0
 _NOW = 1_800_000_000_000
 
 
-def main() -> None:
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.watch", description=__doc__)
+    parser.add_argument("--records", type=int, default=1_500_000, help="for the jobs; 0: Python alone")
+    options = parser.parse_args()
     figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
         for name, fields in (("network of 11 fields", FIELDS), (f"{WIDE} fields", _wide())):
@@ -51,14 +60,22 @@ def main() -> None:
             served = _us_per_record(lambda batch, serve=serve: serve(batch), batches)  # type: ignore[misc]
             figures[name] = {"serving_us": served}
             say(f"{name}: serving {served:.2f} us a record")
-            results = [_batch(lines[at : at + BATCH], "results") for at in range(0, len(lines), BATCH)]
             place = Path(folder, "training.statistics")
             place.write_bytes(write_statistics(profile(lambda p=payloads: [list(map(orjson.loads, p))])))  # type: ignore[misc]
-            for share in SAMPLES:
-                watched = _watched(results, str(place), share)
-                figures[name] |= {f"watching_us_at_{share}": watched, f"cost_at_{share}": watched / served}
-                say(f"  watching {share:.0%}: {watched:.2f} us a record, {watched / served:.1%} of serving")
+            for size in GATHERED:
+                results = [_batch(lines[at : at + size], "results") for at in range(0, len(lines), size)]
+                figures[name][f"counting_us_in_batches_of_{size}"] = counted = _watched(results, str(place))
+                say(f"  counting in micro-batches of {size}: {counted:.2f} us a record that is counted")
+        if options.records:
+            os.environ.update(environment())
+            try:
+                with KafkaBroker(heap="1g") as broker:
+                    figures["jobs"] = watch_jobs(broker, Plan(records=options.records), Path(folder, "jobs"))
+            except (BenchError, ServiceError) as failure:
+                print(f"error: {failure}", file=sys.stderr)
+                return 1
     print(orjson.dumps({"watch": figures}).decode())
+    return 0
 
 
 def _wide() -> tuple[str, ...]:
@@ -97,32 +114,24 @@ def _written(fields: Sequence[str]) -> Callable[[bytes], list[bytes]]:
     return written
 
 
-def _watched(results: Sequence[bytes], place: str, share: float) -> float:
-    spec = CountSpec(of="results", window_ms=60_000, places=TrainingPlaces({"bench": place}), sample=share)
+def _watched(results: Sequence[bytes], place: str) -> float:
+    spec = CountSpec(of="results", window_ms=60_000, places=TrainingPlaces({"bench": place}))
     counting = spec.counting(spec.training_sets())
-
-    def count(data: bytes) -> None:
-        batch = decode_micro_batch(data)
-        kept = sampled(batch, share)
-        if kept is not batch:
-            encode_micro_batch(kept)  # for the journal
-        if len(kept):
-            counting.add(kept, _NOW)
-
-    return _us_per_record(count, results)
+    return _us_per_record(lambda data: counting.add(decode_micro_batch(data), _NOW), results)
 
 
 def _us_per_record(run: Callable[[bytes], object], batches: Sequence[bytes]) -> float:
     """Processor time, the least of rounds over all micro-batches within some seconds."""
     rounds: list[float] = []
+    records = sum(map(record_count, batches))
     until = time.monotonic() + _SECONDS
     while len(rounds) < 3 or time.monotonic() < until:
         started = time.process_time()
         for data in batches:
             run(data)
-        rounds.append((time.process_time() - started) / (len(batches) * BATCH) * 1e6)
+        rounds.append((time.process_time() - started) / records * 1e6)
     return min(rounds)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

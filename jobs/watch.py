@@ -4,6 +4,7 @@ HOST:PORT ...`, or without a cluster `python jobs/watch.py --folder.root DIR`. S
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
@@ -87,6 +88,9 @@ def _batches(
     parallelism: int | None = None,
 ) -> KeyedStream:
     types = DataTypes({})
+    gathering = settings.batch.gathering(settings.mode)
+    if of != "quality":
+        gathering = replace(gathering, sample=settings.sample)
     if settings.kafka is not None:
         kafka = settings.kafka
         if of == "records":
@@ -99,7 +103,7 @@ def _batches(
         assert settings.folder is not None
         place = folder_reading(settings.folder, of, settings.bounded)
         records = folder_records(env, place, of, parallelism=parallelism)
-    return micro_batches(records, types, settings.batch.gathering(settings.mode), of, groups)
+    return micro_batches(records, types, gathering, of, groups)
 
 
 def _topics(settings: WatchSettings, of: Watched) -> list[str]:

@@ -160,7 +160,7 @@ class WatchSettings(RunSettings):
     anomalies: AnomalyLimits = Field(AnomalyLimits.model_validate({}))
     s3: S3Options = S3Options()
     batch: Batching = Field(
-        Batching.model_validate({"max_records": 8192, "min_ms": 20}),
+        Batching.model_validate({"max_records": 8192, "min_ms": 200}),
         description="when a micro-batch is closed",
     )
 
@@ -209,7 +209,6 @@ class WatchSettings(RunSettings):
             window_ms=self.window_ms,
             codec=self.codec,
             with_fields=self.with_fields,
-            sample=self.sample,
             timing=StreamTiming(self.out_of_orderness, self.idle),
             partitions=partitions,
             by_source=self.kafka is not None,

@@ -14,10 +14,9 @@ from operators.code_guard import check_code, code_digest
 from operators.event_watermark import timed_row, watermark_row
 from operators.flink_internals import current_key
 from operators.ticks import END_OF_INPUT, Ticks
-from schemas.micro_batch import decode_micro_batch, encode_micro_batch
+from schemas.micro_batch import decode_micro_batch
 from udfs.features.events.acceptable import EARLIEST
 from udfs.lifecycle.watching.series import write_partial
-from udfs.lifecycle.watching.watched_records import sampled
 from udfs.lifecycle.watching.window_counting import CountSpec, WindowCounting
 
 _MOST_PARTIAL = 64
@@ -52,15 +51,10 @@ class CountWindows(KeyedProcessFunction):
         key, data = current_key(ctx), bytes(value)
         self._ticks.start(key, ctx.timer_service())
         counted = self._of(key)
-        batch = decode_micro_batch(data)
-        kept = sampled(batch, self._spec.sample)
-        if kept is not batch:
-            data = encode_micro_batch(kept)
-        if len(kept):
-            self._journal.add(data)
-            self._bytes[key] += len(data)
-            for partition, newest in counted.add(kept, _now()).items():
-                self._progress.heard(partition, newest, _now())
+        self._journal.add(data)
+        self._bytes[key] += len(data)
+        for partition, newest in counted.add(decode_micro_batch(data), _now()).items():
+            self._progress.heard(partition, newest, _now())
         if self._bytes[key] >= self._spec.flush_bytes or len(counted) > _MOST_PARTIAL:
             yield from self._flush(key)
 

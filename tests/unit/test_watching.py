@@ -38,7 +38,6 @@ from udfs.lifecycle.watching.watched_quality import (
     watch_quality,
     write_version_quality,
 )
-from udfs.lifecycle.watching.watched_records import sampled
 from udfs.lifecycle.watching.watched_series import JudgeSpec, Told, WatchedSeries, read_episodes
 from udfs.lifecycle.watching.window_counting import FUTURE_MS, CountSpec, WindowCounting
 from udfs.lifecycle.watching.window_messages import added_up, messages
@@ -290,15 +289,6 @@ def test_a_model_version_has_its_own_training_set(tmp_path: Path, place: str) ->
     three, four, records = (sets.of("wine", *which, 0) for which in (("forest", 3), ("forest", 4), ("", 0)))
     assert three is not None and four is not None and records is not None
     assert three.table.rows == 100 and four.table.rows == records.table.rows == 20_000
-
-
-def test_a_sample_is_about_its_share_and_the_same_each_time() -> None:
-    whole = batch([b"{}"] * 10_000, [START] * 10_000)
-    part = sampled(whole, 0.1)
-    assert 850 < len(part) < 1150 and part == sampled(whole, 0.1)
-    assert sampled(whole, 1.0) is whole
-    other = sampled(batch([b"{}"] * 10_000, [START] * 10_000, partition=1), 0.1)
-    assert part.offsets != other.offsets
 
 
 def test_a_window_of_many_features_comes_in_parts() -> None:

@@ -36,6 +36,7 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     private final int maxBytes;
     private final long minMillis;
     private final long maxMillis;
+    private long sampled = 1L << 32;
 
     private transient LinkedHashMap<String, Keyed> open;
     private transient ResultPartitionWriter[] outputs;
@@ -70,6 +71,11 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
         this.maxMillis = maxMillis;
     }
 
+    /** Leave out all but this share of the records; by partition and offset, so that a replay takes the same ones. */
+    public void sample(double share) {
+        sampled = (long) (share * (1L << 32));
+    }
+
     @Override
     public void open() throws Exception {
         super.open();
@@ -82,6 +88,9 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     @Override
     public void processElement(StreamRecord<ConsumerRecord<byte[], byte[]>> element) {
         ConsumerRecord<byte[], byte[]> record = element.getValue();
+        if ((record.offset() * 0x9E3779B97F4A7C15L + record.partition() * 0xBF58476D1CE4E5B9L) >>> 32 >= sampled) {
+            return;
+        }
         Header own = header == null ? null : record.headers().lastHeader(header);
         String type = own == null || own.value() == null ? null : new String(own.value(), StandardCharsets.UTF_8);
         String slot = type == null ? record.topic() : record.topic() + '\0' + type;

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -35,10 +38,12 @@ class TableStatistics(msgspec.Struct):
 
     def add(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Records as JSON has them. Fields that were not known before are counted without bins."""
-        for name in dict.fromkeys(name for record in records for name in record):
+        for name in dict.fromkeys(chain.from_iterable(records)):
             self._known(name)
-        for name, feature in self.features.items():
-            feature.add([record.get(name, ABSENT) for record in records])
+        for feature, values in zip(
+            self.features.values(), _columns(records, list(self.features)), strict=True
+        ):
+            feature.add(values)
         self.rows += len(records)
 
     def add_columns(self, columns: Mapping[str, NDArray]) -> None:
@@ -81,6 +86,14 @@ class TableStatistics(msgspec.Struct):
 
     def _absent_so_far(self, name: str) -> None:
         self.features[name].rows = self.features[name].absent = self.rows
+
+
+def _columns(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Iterable[Sequence[Any]]:
+    """The values of each name; all at once where all records have all names, as is mostly so."""
+    if len(names) > 1 and records:
+        with suppress(KeyError):
+            return zip(*map(itemgetter(*names), records), strict=True)
+    return ([record.get(name, ABSENT) for record in records] for name in names)
 
 
 class _Saved(msgspec.Struct, tag_field="kind", tag="millrace-statistics"):

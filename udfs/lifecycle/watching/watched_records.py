@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import orjson
 
 from schemas.codecs.base import Codec, UnfitError
@@ -17,12 +15,10 @@ from udfs.lifecycle.watching.series import SCORES
 
 LONGEST_SCORE = 64
 """Numbers of a score that is a list, which are counted one by one."""
-_SPREAD, _OTHER = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9
 _OWN = "millrace"
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
+class Watched(NamedTuple):
     """One record of a micro-batch, at index `row`. `fields` is None where it could not be read."""
 
     row: int
@@ -31,17 +27,6 @@ class Watched:
     version: int
     time: int | None
     fields: dict[str, Any] | None
-
-
-def sampled(batch: MicroBatch, share: float) -> MicroBatch:
-    """The records of about this share, the same ones each time: chosen by partition and offset."""
-    if share >= 1:
-        return batch
-    places = np.array([batch.offsets, batch.partitions], np.int64).astype(np.uint64)
-    with np.errstate(over="ignore"):
-        mixed = (places * np.array([[_SPREAD], [_OTHER]], np.uint64)).sum(axis=0, dtype=np.uint64)
-    kept = np.flatnonzero(mixed >> np.uint64(32) < int(share * 2**32)).tolist()
-    return batch.take(kept)
 
 
 def watched_records(

@@ -48,14 +48,13 @@ class CountSpec:
     """`of`: what is read. `partitions`: how many an instance must have heard of before there is a watermark;
     None: that is not known, and `timing.idle` counts. `by_source`: partitions of each topic are told apart.
 
-    `time_fields` and `rules` are by data type. `sample`: the share of the records that are counted.
+    `time_fields` and `rules` are by data type.
     """
 
     of: Literal["records", "results"]
     window_ms: int
     codec: CodecSpec = field(default_factory=CodecSpec)
     with_fields: bool = True
-    sample: float = 1.0
     timing: StreamTiming = field(default_factory=StreamTiming)
     partitions: int | None = None
     by_source: bool = True
