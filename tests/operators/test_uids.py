@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from pyflink.java_gateway import get_gateway
 
-from jobs import experiment, serve, serve_partitioned, speculate, track, watch
+from jobs import experiment, outcomes, serve, serve_partitioned, speculate, track, watch
 from jobs.settings.experiment import ExperimentSettings
+from jobs.settings.outcomes import OutcomesSettings
 from jobs.settings.run import RunSettings, settings_of
 from jobs.settings.serve import ServeSettings
 from jobs.settings.speculate import SpeculateSettings
@@ -20,9 +21,10 @@ from jobs.settings.watch import WatchSettings
 from operators.environment import FlinkSpec, make_environment
 
 LIB = Path(__file__).resolve().parents[2] / ".cache" / "jars" / "lib"
-JARS = sorted([*LIB.glob("flink-*.jar"), *LIB.glob("millrace-*.jar")])
+JARS = sorted(jar for kind in ("flink", "millrace", "hadoop") for jar in LIB.glob(f"{kind}-*.jar"))
 KINDS: dict[ModuleType, type[RunSettings]] = {
     experiment: ExperimentSettings,
+    outcomes: OutcomesSettings,
     serve: ServeSettings,
     serve_partitioned: ServeSettings,
     speculate: SpeculateSettings,
@@ -31,12 +33,16 @@ KINDS: dict[ModuleType, type[RunSettings]] = {
 }
 OWN = {
     experiment: {"read-models", "control"},
+    outcomes: {"read-results", "read-outcomes", "join", "quality"},
     speculate: {"read-models", "route", "execute-pmml", "collect"},
     track: {"track-model-events", "track-model-stats", "track-models"},
     watch: {"count-records", "judge-results", "judge-quality"},
 }
 GOOD = '{"wine": {"quality": {"baseline": 0.1}}}'
-MORE = {watch: ["--watch", '["records", "results", "quality"]', "--data-types", GOOD]}
+MORE = {
+    watch: ["--watch", '["records", "results", "quality"]', "--data-types", GOOD],
+    outcomes: ["--data-types", '{"wine": {"score": "p"}}', "--store.url", "store"],
+}
 PYTHON = "org.apache.flink.streaming.api.operators.python."
 
 
@@ -44,9 +50,8 @@ def settings(job: ModuleType, streams: str, folder: Path, *more: str) -> RunSett
     more = (*MORE.get(job, ()), *more)
     if streams == "folder":
         return settings_of(KINDS[job], ["--folder.root", str(folder), *more])
-    topics = (
-        ["--kafka.records", json.dumps({"a": "wine", "b": "tea"})] if job not in (experiment, track) else []
-    )
+    without = (experiment, outcomes, track)
+    topics = ["--kafka.records", json.dumps({"a": "wine", "b": "tea"})] if job not in without else []
     return settings_of(KINDS[job], ["--kafka.bootstrap", "localhost:1", *topics, *more])
 
 
