@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from py4j.java_gateway import JavaPackage
@@ -47,6 +47,11 @@ def key_setter(context: RuntimeContext) -> Callable[[str], None]:
         java.setCurrentKey(row)
 
     return set_key
+
+
+def put_all(state: Any, entries: Mapping[Any, Any]) -> None:
+    """Put entries into map state. In process mode PyFlink takes what it iterates over for pairs."""
+    state.put_all(entries.items() if hasattr(state, "get_internal_state") else entries)
 
 
 def own_class(name: str) -> Any:

@@ -12,7 +12,7 @@ from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
 from operators.code_guard import check_code, code_digest
-from operators.flink_internals import current_key
+from operators.flink_internals import current_key, put_all
 from operators.lifecycle.outcome_rows import messages, settled_of
 from operators.ticks import Ticks
 from udfs.lifecycle.outcomes.join_spec import JoinSpec
@@ -39,7 +39,7 @@ class CountQuality(KeyedProcessFunction):
         kept, now = self._of(ctx), _now()
         kept.settled(shard, settled_to)
         if rows is not None and (changed := dict(kept.add(rows, now))):
-            self._sums.put_all(changed)
+            put_all(self._sums, changed)
         yield from ()
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:

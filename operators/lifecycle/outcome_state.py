@@ -10,6 +10,7 @@ from pyflink.common.typeinfo import Types
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
+from operators.flink_internals import put_all
 from udfs.lifecycle.outcomes.fates import Fates, decode_fates, encode_fates
 
 
@@ -48,7 +49,7 @@ class OutcomeState:
 
     def write(self, entries: dict[str, bytes], emptied: Iterable[str]) -> None:
         if entries:
-            self._entries.put_all(entries)
+            put_all(self._entries, entries)
         for key in emptied:
             self._entries.remove(key)
 

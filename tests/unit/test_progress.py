@@ -58,6 +58,14 @@ def test_without_a_number_of_partitions_it_is_time_that_counts() -> None:
     assert progress.watermark(NOW + 10_000) == 58_999
 
 
+def test_a_burst_before_silence_has_its_watermark() -> None:
+    progress = Progress(SOURCE, None, NOW, LONG)
+    progress.heard(0, 50_000, NOW)
+    progress.heard(1, 60_000, NOW)
+    assert progress.watermark(NOW + 9_999) is None
+    assert progress.watermark(NOW + 10_000) == 48_999, "the slowest of all, where none is active"
+
+
 def test_who_was_held_up_has_not_heard_silence() -> None:
     progress = Progress(SOURCE, 2, NOW)
     progress.heard(0, 90_000, NOW)

@@ -61,13 +61,11 @@ class Progress:
         waiting = self._expected is None or len(self._partitions) < self._expected
         if self._started is None or (waiting and self._clock - self._started < self._idle):
             return self._watermark
-        active = [
-            p.newest
-            for p in self._partitions.values()
-            if p.newest is not None and self._clock - p.heard < self._idle
-        ]
+        known = [p for p in self._partitions.values() if p.newest is not None]
+        # where all are silent all count: what came in a burst before that would wait for more
+        active = [p for p in known if self._clock - p.heard < self._idle] or known
         if active:
-            reached = min(active) - self._lag
+            reached = min(p.newest for p in active if p.newest is not None) - self._lag
             if self._watermark is None or reached > self._watermark:
                 self._watermark = reached
         return self._watermark
