@@ -12,10 +12,9 @@ from pyflink.table import StreamTableEnvironment
 from jobs.feature_stores import add_history, check_history
 from jobs.running import run
 from jobs.settings.assemble import AssembleSettings
-from jobs.wiring import add_sinks, connection, folder_reading
+from jobs.wiring import add_sinks, check_kafka, connection, folder_reading, named_topics
 from operators.features.assemble_requests import AssembleRequests
 from operators.features.assembly_rows import EXPIRED, MADE
-from operators.kafka_check import check_topics
 from operators.key_groups import key_groups
 from operators.rows import DEAD_LETTERS, OUTPUTS
 from operators.side_outputs import side_output
@@ -48,19 +47,15 @@ def build(env: StreamExecutionEnvironment, settings: AssembleSettings) -> None:
         "expired": side_output(assembled, EXPIRED),
         "dead_letters": side_output(assembled, DEAD_LETTERS),
     }
-    kafka = settings.kafka
-    delivery = None if kafka is None else kafka.delivery(settings.name)
-    add_sinks(outputs, kafka, delivery, settings.folder.root if settings.folder else None)
+    add_sinks(outputs, settings)
 
 
 def check(settings: AssembleSettings) -> None:
     """Raises the error of whatever is not there, before Flink starts."""
     _, made = _views(settings)
     _check_hosts(settings, made)
-    kafka = settings.kafka
-    if kafka is not None and kafka.check:
-        names = ("requests", "assembled", "expired", "dead_letters")
-        check_topics(connection(kafka), {getattr(kafka, name): f"kafka.{name}" for name in names})
+    reads = named_topics(settings.kafka, ["requests"])
+    check_kafka(settings, reads, ("assembled", "expired", "dead_letters"))
     if settings.history is not None and made:
         check_history(settings.history, settings.s3, with_cluster=settings.jars is None)
 
@@ -84,8 +79,8 @@ def _check_hosts(settings: AssembleSettings, made: Iterable[str]) -> None:
 
 
 def _requests(env: StreamExecutionEnvironment, settings: AssembleSettings) -> KeyedStream:
-    if settings.kafka is not None:
-        kafka = settings.kafka
+    kafka = settings.kafka
+    if kafka is not None and settings.reads_kafka:
         reading = Reading(kafka.group, kafka.start, settings.bounded)
         records = kafka_records(env, connection(kafka), [kafka.requests], reading, name="records")
     else:

@@ -9,8 +9,15 @@ from pyflink.datastream import KeyedStream, StreamExecutionEnvironment
 
 from jobs.running import run
 from jobs.settings.experiment import ExperimentSettings
-from jobs.wiring import add_sinks, connection, folder_reading, published_models
-from operators.kafka_check import check_topics
+from jobs.wiring import (
+    add_sink,
+    add_sinks,
+    check_kafka,
+    connection,
+    folder_reading,
+    named_topics,
+    published_models,
+)
 from operators.key_groups import KeyGroups, key_groups
 from operators.lifecycle.control_experiments import EXPERIMENTS, ControlExperiments
 from operators.rows import MODEL_EVENTS, OUTPUTS
@@ -24,7 +31,7 @@ from udfs.models.model_store import StoreSpec
 
 def build(env: StreamExecutionEnvironment, settings: ExperimentSettings) -> None:
     """Evidence and the model stream meet in one instance, which writes plans back to the model stream."""
-    groups, kafka, folder = key_groups(env), settings.kafka, settings.folder
+    groups = key_groups(env)
     models = published_models(env, settings, StoreSpec())
     evidence = _evidence(env, settings, groups)
     operator = ControlExperiments(
@@ -32,32 +39,30 @@ def build(env: StreamExecutionEnvironment, settings: ExperimentSettings) -> None
     )
     plans = evidence.connect(models.by_instance(groups, "control", 1)).process(operator, OUTPUTS)
     plans = plans.set_parallelism(1).uid("control").name("control").set_buffer_timeout(0).disable_chaining()
-    delivery = None if kafka is None else kafka.delivery(settings.name)
-    root = folder.root if folder is not None else None
     told = {
         "experiments": side_output(plans, EXPERIMENTS),
         "model_events": side_output(models.descriptors, MODEL_EVENTS),
     }
-    add_sinks(told, kafka, delivery, root)
-    add_sinks({"models": plans}, kafka, delivery, None)
-    if root is not None:
-        add_model_folder_sink(plans, (root.resolve() / "models").as_uri(), "plans")
+    add_sinks(told, settings)
+    if settings.reads_kafka:
+        add_sink(plans, "models", settings, "kafka")
+    else:
+        assert settings.folder is not None
+        add_model_folder_sink(plans, (settings.folder.root.resolve() / "models").as_uri(), "plans")
 
 
 def check(settings: ExperimentSettings) -> None:
     """Raises `SourceError` where the broker or a topic is missing."""
-    kafka = settings.kafka
-    if kafka is not None and kafka.check:
-        names = ("evidence", "models", "experiments", "model_events")
-        check_topics(connection(kafka), {getattr(kafka, name): f"kafka.{name}" for name in names})
+    reads = named_topics(settings.kafka, ("evidence", "models"))
+    check_kafka(settings, reads, ("experiments", "model_events"))
 
 
 def _evidence(
     env: StreamExecutionEnvironment, settings: ExperimentSettings, groups: KeyGroups
 ) -> KeyedStream:
     """Read by one instance, as the experiments of a data type are judged together."""
-    if settings.kafka is not None:
-        kafka = settings.kafka
+    kafka = settings.kafka
+    if kafka is not None and settings.reads_kafka:
         reading = Reading(kafka.group, kafka.start, settings.bounded)
         records = kafka_records(
             env, connection(kafka), [kafka.evidence], reading, name="evidence", parallelism=1

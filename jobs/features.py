@@ -12,14 +12,14 @@ from pyflink.table import StreamTableEnvironment
 from jobs.feature_stores import add_stores, check_stores
 from jobs.running import run
 from jobs.settings.features import FeatureSettings
-from jobs.wiring import add_sinks, connection, folder_reading
+from jobs.wiring import add_sinks, check_kafka, connection, folder_reading
 from operators.event_watermark import timed_events
 from operators.features.decode_events import DecodeEvents
 from operators.features.decode_references import DecodeReferences
 from operators.features.feature_rows import EVENT_BLOCK, FEATURE_BLOCK, events_tag, progress_tag
 from operators.features.view_operator import ViewOperator
 from operators.flink_internals import keyed_by_first
-from operators.kafka_check import check_topics, partitions
+from operators.kafka_check import partitions
 from operators.key_groups import KeyGroups, key_groups
 from operators.rows import DEAD_LETTERS
 from operators.side_outputs import side_output
@@ -31,14 +31,13 @@ from udfs.features.events.decode_spec import DecodeSpec, ReferenceSpec
 from udfs.features.events.reading import read_references, read_sources
 from udfs.features.events.references import streams_from
 from udfs.features.loading import load_declarations
-from udfs.io.delivery import Delivery
 
 
 def build(env: StreamExecutionEnvironment, settings: FeatureSettings) -> None:
     """Raw micro-batches to events, events to features, layer by layer; features to the stores."""
     tables, groups = StreamTableEnvironment.create(env), key_groups(env)
     declared = load_declarations(settings.declarations)
-    topics = settings.kafka is not None
+    topics = settings.reads_kafka
     sources, references = read_sources(declared, topics), read_references(declared, topics)
     decoded, spec = _decoded(env, settings, groups, declared, sources)
     changes = _batches(env, settings, groups, references, "references") if references else None
@@ -55,20 +54,16 @@ def build(env: StreamExecutionEnvironment, settings: FeatureSettings) -> None:
     add_stores(tables, statements, computed, declared, settings)
     statements.attach_as_datastream()
     letters = {"dead_letters": side_output([*others, *computed], DEAD_LETTERS)}
-    delivery = Delivery(exactly_once=False, prefix=settings.name)
-    add_sinks(letters, settings.kafka, delivery, settings.folder.root if settings.folder else None)
+    add_sinks(letters, settings)
 
 
 def check(settings: FeatureSettings) -> None:
     """Raises the error of whatever is not there, before Flink starts."""
     declared = load_declarations(settings.declarations)
-    kafka = settings.kafka
-    sources = read_sources(declared, kafka is not None)
-    references = read_references(declared, kafka is not None)
-    if kafka is not None and kafka.check:
-        topics = dict.fromkeys(sources.values(), "of the declared sources")
-        topics |= dict.fromkeys(references.values(), "of the declared references")
-        check_topics(connection(kafka), topics | {kafka.dead_letters: "kafka.dead_letters"})
+    topics = settings.reads_kafka
+    reads = dict.fromkeys(read_sources(declared, topics).values(), "of the declared sources")
+    reads |= dict.fromkeys(read_references(declared, topics).values(), "of the declared references")
+    check_kafka(settings, reads, ["dead_letters"])
     check_stores(declared, settings)
 
 
@@ -97,8 +92,8 @@ def _batches(
     """Micro-batches of sources or references (name -> topic). Of references' topics all that they hold, since
     any of it may still count, by one instance."""
     one = 1 if name == "references" else None
-    if settings.kafka is not None:
-        kafka = settings.kafka
+    kafka = settings.kafka
+    if kafka is not None and settings.reads_kafka:
         start = "earliest" if name == "references" else kafka.start
         reading = Reading(kafka.group, start, settings.bounded)
         records = kafka_records(
@@ -151,7 +146,7 @@ class _Layers:
 
 def _partitions(settings: FeatureSettings, read: dict[str, str]) -> dict[str, int]:
     """Source or reference -> how many partitions there are to be heard of, where that can be told."""
-    if settings.kafka is None or not read:
+    if settings.kafka is None or not settings.reads_kafka or not read:
         return dict.fromkeys(read, 1)
     found = partitions(connection(settings.kafka), read.values())
     return {name: found[topic] for name, topic in read.items() if topic in found}

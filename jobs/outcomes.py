@@ -13,11 +13,10 @@ from jobs.feature_stores import check_history, history_options
 from jobs.running import run
 from jobs.settings.features import History
 from jobs.settings.outcomes import OutcomesSettings
-from jobs.wiring import add_sinks, connection, folder_reading
+from jobs.wiring import add_sinks, check_kafka, connection, folder_reading, named_topics
 from operators.environment import submitted
 from operators.features.feature_rows import HISTORY
 from operators.flink_internals import keyed_by_first
-from operators.kafka_check import check_topics
 from operators.key_groups import KeyGroups, key_groups
 from operators.lifecycle.count_quality import CountQuality
 from operators.lifecycle.join_outcomes import JoinOutcomes
@@ -34,7 +33,7 @@ from udfs.lifecycle.outcomes.rows import MODEL, columns
 from udfs.stores.history.files import check_schema
 
 _READ: tuple[Literal["results"], Literal["outcomes"]] = ("results", "outcomes")
-_TOPICS = (*_READ, "quality", "evidence", "outcome_counts", "dead_letters")
+_WRITTEN = ("quality", "evidence", "outcome_counts", "dead_letters")
 
 
 def build(env: StreamExecutionEnvironment, settings: OutcomesSettings) -> None:
@@ -58,16 +57,13 @@ def build(env: StreamExecutionEnvironment, settings: OutcomesSettings) -> None:
         "outcome_counts": side_output(joined, COUNTS),
         "dead_letters": side_output([results, outcomes, joined], DEAD_LETTERS),
     }
-    kafka = settings.kafka
-    delivery = None if kafka is None else kafka.delivery(settings.name)
-    add_sinks(outputs, kafka, delivery, settings.folder.root if settings.folder else None)
+    add_sinks(outputs, settings)
 
 
 def check(settings: OutcomesSettings) -> None:
     """Raises the error of whatever is not there, before Flink starts."""
-    kafka, store = settings.kafka, settings.store
-    if kafka is not None and kafka.check:
-        check_topics(connection(kafka), {getattr(kafka, name): f"kafka.{name}" for name in _TOPICS})
+    check_kafka(settings, named_topics(settings.kafka, _READ), _WRITTEN)
+    store = settings.store
     if store is not None:
         check_history(store, settings.s3, with_cluster=submitted())
         for name, judging in settings.join().judged.items():
@@ -83,8 +79,8 @@ def _read(batches: KeyedStream, reader: ReadOutcomes, what: str) -> DataStream:
 def _batches(
     env: StreamExecutionEnvironment, settings: OutcomesSettings, groups: KeyGroups, what: str
 ) -> KeyedStream:
-    if settings.kafka is not None:
-        kafka = settings.kafka
+    kafka = settings.kafka
+    if kafka is not None and settings.reads_kafka:
         reading = Reading(kafka.group, kafka.start, settings.bounded)
         records = kafka_records(env, connection(kafka), [getattr(kafka, what)], reading, name=what)
     else:

@@ -9,8 +9,7 @@ from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironme
 
 from jobs.running import run
 from jobs.settings.track import ToldKafka, TrackSettings
-from jobs.wiring import add_sinks, connection, folder_reading
-from operators.kafka_check import check_topics
+from jobs.wiring import add_sinks, check_kafka, connection, folder_reading
 from operators.lifecycle.track_models import TrackModels
 from operators.rows import DEAD_LETTERS, OUTPUTS
 from operators.side_outputs import side_output
@@ -25,19 +24,16 @@ from udfs.stores.registry.models import ModelRegistry
 def build(env: StreamExecutionEnvironment, settings: TrackSettings) -> None:
     """Each kind of message to the registry, by an operator of its own."""
     tracked = [_tracked(env, settings, kind) for kind in Told]
-    kafka = settings.kafka
-    delivery = None if kafka is None else kafka.delivery(settings.name)
-    root = settings.folder.root if settings.folder is not None else None
-    add_sinks({"dead_letters": side_output(tracked, DEAD_LETTERS)}, kafka, delivery, root)
+    add_sinks({"dead_letters": side_output(tracked, DEAD_LETTERS)}, settings)
 
 
 def check(settings: TrackSettings) -> None:
     """Raises the error of whatever is not there, before Flink starts."""
     ModelRegistry(settings.registry).make()
     kafka = settings.kafka
-    if kafka is not None and kafka.check:
-        topics = {topic: f"kafka.{kind.name.lower()}" for kind in Told for topic in _jobs(kafka, kind)}
-        check_topics(connection(kafka), topics | {kafka.dead_letters: "kafka.dead_letters"})
+    if kafka is not None:
+        reads = {topic: f"kafka.{kind.name.lower()}" for kind in Told for topic in _jobs(kafka, kind)}
+        check_kafka(settings, reads, ["dead_letters"])
 
 
 def _tracked(env: StreamExecutionEnvironment, settings: TrackSettings, kind: Told) -> DataStream:
@@ -48,8 +44,8 @@ def _tracked(env: StreamExecutionEnvironment, settings: TrackSettings, kind: Tol
 
 def _messages(env: StreamExecutionEnvironment, settings: TrackSettings, kind: Told) -> KeyedStream:
     """Read by one instance, under the name of the job that wrote them."""
-    if settings.kafka is not None:
-        kafka = settings.kafka
+    kafka = settings.kafka
+    if kafka is not None and settings.reads_kafka:
         jobs = _jobs(kafka, kind)
         reading = Reading(kafka.group, kafka.start, settings.bounded)
         records = kafka_records(env, connection(kafka), list(jobs), reading, name=kind, parallelism=1)

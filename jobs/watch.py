@@ -11,10 +11,10 @@ from pyflink.table import StreamTableEnvironment
 
 from jobs.running import run
 from jobs.settings.watch import Of, Watched, WatchSettings
-from jobs.wiring import add_sinks, connection, folder_reading
+from jobs.wiring import add_sinks, check_kafka, connection, folder_reading
 from operators.event_watermark import TIMED_BLOCK, timed_events
 from operators.flink_internals import keyed_by_first
-from operators.kafka_check import check_topics, partitions
+from operators.kafka_check import partitions
 from operators.key_groups import KeyGroups, key_groups
 from operators.lifecycle.count_windows import CountWindows
 from operators.lifecycle.judge_quality import JudgeQuality
@@ -37,23 +37,16 @@ def build(env: StreamExecutionEnvironment, settings: WatchSettings) -> None:
         alerts.append(quality)
         outputs["dead_letters"] = side_output(quality, DEAD_LETTERS)
     outputs["alerts"] = alerts[0].union(*alerts[1:]) if len(alerts) > 1 else alerts[0]
-    kafka = settings.kafka
-    delivery = None if kafka is None else kafka.delivery(settings.name)
-    add_sinks(outputs, kafka, delivery, settings.folder.root if settings.folder else None)
+    add_sinks(outputs, settings)
 
 
 def check(settings: WatchSettings) -> None:
     """Raises the error of whatever is not there, before Flink starts."""
-    kafka = settings.kafka
-    if kafka is not None and kafka.check:
-        topics = {kafka.alerts: "kafka.alerts"}
-        if settings.streams:
-            topics[kafka.statistics] = "kafka.statistics"
-        if "quality" in settings.watch:
-            topics[kafka.dead_letters] = "kafka.dead_letters"
-        for of in settings.watch:
-            topics |= dict.fromkeys(_topics(settings, of), f"kafka.{of}")
-        check_topics(connection(kafka), topics)
+    reads: dict[str, str] = {}
+    for of in settings.watch if settings.reads_kafka else ():
+        reads |= dict.fromkeys(_topics(settings, of), f"kafka.{of}")
+    writes = ["alerts", *(["statistics"] if settings.streams else [])]
+    check_kafka(settings, reads, [*writes, *(["dead_letters"] if "quality" in settings.watch else [])])
 
 
 def _quality(env: StreamExecutionEnvironment, settings: WatchSettings) -> DataStream:
@@ -91,8 +84,8 @@ def _batches(
     gathering = settings.batch.gathering(settings.mode)
     if of != "quality":
         gathering = replace(gathering, sample=settings.sample)
-    if settings.kafka is not None:
-        kafka = settings.kafka
+    kafka = settings.kafka
+    if kafka is not None and settings.reads_kafka:
         if of == "records":
             types = DataTypes(kafka.records, kafka.data_type_header)
         reading = Reading(kafka.group, kafka.start, settings.bounded)
@@ -114,7 +107,7 @@ def _topics(settings: WatchSettings, of: Watched) -> list[str]:
 
 def _partitions(settings: WatchSettings, of: Of) -> int:
     """How many partitions there are to be heard of."""
-    if settings.kafka is None:
+    if settings.kafka is None or not settings.reads_kafka:
         return 1
     return sum(partitions(connection(settings.kafka), _topics(settings, of)).values())
 

@@ -10,7 +10,7 @@ from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironme
 
 from jobs.settings.experiment import ExperimentSettings
 from jobs.settings.serve import JobSettings, ServeSettings
-from jobs.settings.streams import Broker, Folder, Kafka
+from jobs.settings.streams import Broker, Folder, Kafka, Place, StreamSettings, Transactions
 from operators.environment import checkpoint_folder
 from operators.kafka import KafkaConnection
 from operators.kafka_check import check_topics, forgets, keep
@@ -49,8 +49,8 @@ def record_stream(
     env: StreamExecutionEnvironment, settings: JobSettings, groups: KeyGroups | None
 ) -> KeyedStream:
     """Micro-batches of records, keyed by data type, or with `groups` by the instance that reads them."""
-    if settings.kafka is not None:
-        kafka = settings.kafka
+    kafka = settings.kafka
+    if kafka is not None and settings.reads_kafka:
         types = DataTypes(kafka.records, kafka.data_type_header)
         reading = Reading(kafka.group, kafka.start, settings.bounded)
         records = kafka_records(env, connection(kafka), list(kafka.records), reading, name="records")
@@ -71,7 +71,7 @@ def published_models(
 ) -> PublishedModels:
     """The model stream: the topic, or the folder `models`."""
     kafka, folder = settings.kafka, settings.folder
-    if kafka is not None:
+    if kafka is not None and settings.reads_kafka:
         reading = Reading(kafka.group, "earliest", settings.bounded, seldom=True)
         records = kafka_records(env, connection(kafka), [kafka.models], reading, name="models", parallelism=1)
     else:
@@ -101,28 +101,61 @@ def add_outputs(scored: DataStream, settings: JobSettings, others: Sequence[Data
     outputs = {"results": scored}
     for tag in (DEAD_LETTERS, MODEL_EVENTS, MODEL_STATS):
         outputs[tag.tag_id.replace("-", "_")] = side_output([scored, *others], tag)
+    add_sinks(outputs, settings)
+
+
+def add_sinks(outputs: Mapping[str, DataStream], settings: StreamSettings) -> None:
+    """Each output to the topic that the broker's setting of its name says, to the folder of its name, or to
+    both, as `settings.sinks` says."""
+    for place in settings.writes:
+        for name, output in outputs.items():
+            add_sink(output, name, settings, place)
+
+
+def add_sink(output: DataStream, name: str, settings: StreamSettings, place: Place) -> None:
+    """One output to one place. Its uid is its name, so that a sink elsewhere than where the job reads can be
+    added and left out under a savepoint."""
+    uid = name.replace("_", "-")
+    own = uid if place == settings.reads else f"{uid}-{place}"
+    if place == "kafka":
+        kafka = settings.kafka
+        assert kafka is not None
+        once = kafka.delivery(settings.name) if isinstance(kafka, Transactions) else None
+        delivery = once or Delivery(exactly_once=False, prefix=settings.name)
+        add_kafka_sink(output, connection(kafka), getattr(kafka, name), delivery, own)
+    else:
+        assert settings.folder is not None
+        add_folder_sink(output, (settings.folder.root.resolve() / uid).as_uri(), own)
+
+
+def check_kafka(settings: StreamSettings, reads: Mapping[str, str], writes: Sequence[str]) -> None:
+    """Raises `SourceError` where the broker is missing, or a topic of those that the job reads or writes.
+
+    `reads`: topic -> the setting that names it. `writes`: outputs; the setting of that name has its topic.
+    """
     kafka = settings.kafka
-    delivery = None if kafka is None else kafka.delivery(settings.name)
-    add_sinks(outputs, kafka, delivery, settings.folder.root if settings.folder else None)
+    if kafka is None or not kafka.check:
+        return
+    topics = dict(reads) if settings.reads_kafka else {}
+    if "kafka" in settings.writes:
+        topics |= named_topics(kafka, writes)
+    if topics:
+        check_topics(connection(kafka), topics)
 
 
-def add_sinks(
-    outputs: Mapping[str, DataStream], kafka: Broker | None, delivery: Delivery | None, folder: Path | None
-) -> None:
-    """Each output to the topic that the broker's setting of its name says, and to the folder of its name."""
-    for name, output in outputs.items():
-        uid = name.replace("_", "-")
-        if kafka is not None and delivery is not None:
-            add_kafka_sink(output, connection(kafka), getattr(kafka, name), delivery, uid)
-        if folder is not None:
-            add_folder_sink(output, (folder.resolve() / uid).as_uri(), uid)
+def named_topics(kafka: Broker | None, names: Sequence[str]) -> dict[str, str]:
+    """Topic -> the setting that names it; none without Kafka."""
+    return {} if kafka is None else {getattr(kafka, name): f"kafka.{name}" for name in names}
 
 
 def check_streams(settings: JobSettings) -> None:
     """Raises `SourceError` where the broker or a topic is missing, or the topic of models forgets them."""
-    if settings.kafka is not None and settings.kafka.check:
-        check_topics(connection(settings.kafka), _topics(settings.kafka))
-        _check_models(settings.kafka)
+    kafka = settings.kafka
+    reads = named_topics(kafka, ["models"])
+    reads |= dict.fromkeys(kafka.records if kafka is not None else (), "kafka.records")
+    check_kafka(settings, reads, ("results", "dead_letters", "model_events", "model_stats"))
+    if kafka is not None and kafka.check and settings.reads_kafka:
+        _check_models(kafka)
 
 
 def _check_models(kafka: Kafka) -> None:
@@ -142,13 +175,6 @@ def _check_models(kafka: Kafka) -> None:
     if kafka.models_kept == "refuse":
         raise SourceError(sentence)
     print(f"warning: {sentence}", file=sys.stderr)
-
-
-def _topics(kafka: Kafka) -> dict[str, str]:
-    """Every topic of the job, with the setting that names it."""
-    outputs = ("results", "dead_letters", "model_events", "model_stats")
-    own = {getattr(kafka, name): f"kafka.{name}" for name in ("models", *outputs)}
-    return own | dict.fromkeys(kafka.records, "kafka.records")
 
 
 def connection(kafka: Broker) -> KafkaConnection:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from millrace.options import S3Endpoint, S3PathStyle, S3Region
+
 if TYPE_CHECKING:
     from schemas.features.declarations import Declarations
     from udfs.stores.history.consistency import Comparison
@@ -36,9 +38,9 @@ def check_consistency(
         Path | None,
         typer.Option("--dead-letters", help="The stream's, as JSON lines: who has late events counts apart."),
     ] = None,
-    s3_endpoint: Annotated[str, typer.Option("--s3-endpoint", envvar="MILLRACE_S3_ENDPOINT")] = "",
-    s3_region: Annotated[str, typer.Option("--s3-region", envvar="MILLRACE_S3_REGION")] = "",
-    s3_path_style: Annotated[bool, typer.Option("--s3-path-style", envvar="MILLRACE_S3_PATH_STYLE")] = False,
+    s3_endpoint: S3Endpoint = "",
+    s3_region: S3Region = "",
+    s3_path_style: S3PathStyle = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
 ) -> None:
     """Compute views from their sources' history, and hold stored rows and what Redis serves against it.

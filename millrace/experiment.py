@@ -35,7 +35,10 @@ FromFolder = Annotated[
     Path | None,
     typer.Option("--from-folder", envvar="MILLRACE_EXPERIMENTS_FOLDER", help="JSON lines of experiments."),
 ]
-ExperimentsTopic = Annotated[str, typer.Option("--topic", envvar="MILLRACE_EXPERIMENTS_TOPIC")]
+ExperimentsTopic = Annotated[
+    str,
+    typer.Option("--topic", envvar="MILLRACE_EXPERIMENTS_TOPIC", help="The topic of events of experiments."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON lines.")]
 
 

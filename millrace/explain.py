@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from millrace.options import Bootstrap, Client, Fields, ModelsTopic, RegistryUrl, Timeout, either
+from millrace.options import (
+    Bootstrap,
+    Client,
+    Fields,
+    ModelsTopic,
+    RegistryUrl,
+    S3Endpoint,
+    S3PathStyle,
+    S3Region,
+    Timeout,
+    either,
+)
 from millrace.registered import AsJson, as_json
 from schemas.errors import SourceError
 
@@ -66,9 +77,9 @@ def explain(
     training_operators: Annotated[
         bool, typer.Option("--training-operators", help="As the job's setting of the data type.")
     ] = False,
-    s3_endpoint: Annotated[str, typer.Option("--s3-endpoint", envvar="MILLRACE_S3_ENDPOINT")] = "",
-    s3_region: Annotated[str, typer.Option("--s3-region", envvar="MILLRACE_S3_REGION")] = "",
-    s3_path_style: Annotated[bool, typer.Option("--s3-path-style", envvar="MILLRACE_S3_PATH_STYLE")] = False,
+    s3_endpoint: S3Endpoint = "",
+    s3_region: S3Region = "",
+    s3_path_style: S3PathStyle = False,
     json_: AsJson = False,
 ) -> None:
     """Show who scored a result, and score it again.

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from millrace.options import S3Endpoint, S3PathStyle, S3Region
+
 
 def history(
     view: Annotated[str, typer.Argument(metavar="VIEW", help="NAME_vVERSION.")],
@@ -17,9 +19,9 @@ def history(
         str,
         typer.Option("--delete-before", metavar="YYYY-MM-DD", help="Delete the days before this one, UTC."),
     ] = "",
-    s3_endpoint: Annotated[str, typer.Option("--s3-endpoint", envvar="MILLRACE_S3_ENDPOINT")] = "",
-    s3_region: Annotated[str, typer.Option("--s3-region", envvar="MILLRACE_S3_REGION")] = "",
-    s3_path_style: Annotated[bool, typer.Option("--s3-path-style", envvar="MILLRACE_S3_PATH_STYLE")] = False,
+    s3_endpoint: S3Endpoint = "",
+    s3_region: S3Region = "",
+    s3_path_style: S3PathStyle = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object: partition -> bytes.")] = False,
 ) -> None:
     """List the partitions of a view's history and how large they are; delete the oldest if wanted.

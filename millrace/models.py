@@ -25,7 +25,9 @@ def models(
         typer.Option("--from-folder", envvar="MILLRACE_STATS_FOLDER", help="JSON lines of stats."),
     ] = None,
     bootstrap: Bootstrap = None,
-    topic: Annotated[str, typer.Option("--topic", envvar="MILLRACE_STATS_TOPIC")] = "model-stats",
+    topic: Annotated[
+        str, typer.Option("--topic", envvar="MILLRACE_STATS_TOPIC", help="The topic of statistics of models.")
+    ] = "model-stats",
     client: Client = None,
     timeout: Timeout = 15.0,
     all_: Annotated[bool, typer.Option("--all", help="Also those that no longer serve.")] = False,

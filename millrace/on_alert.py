@@ -42,7 +42,9 @@ def on_alert(
         Path | None, typer.Option("--from-folder", envvar="MILLRACE_ALERTS_FOLDER", help="Alerts as lines.")
     ] = None,
     bootstrap: Bootstrap = None,
-    topic: Annotated[str, typer.Option("--topic", envvar="MILLRACE_ALERTS_TOPIC")] = "alerts",
+    topic: Annotated[
+        str, typer.Option("--topic", envvar="MILLRACE_ALERTS_TOPIC", help="The topic of alerts.")
+    ] = "alerts",
     group: Annotated[
         str, typer.Option("--group", help="Consumer group; its offsets are what is settled.")
     ] = ("millrace-on-alert"),

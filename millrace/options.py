@@ -129,3 +129,20 @@ def either(folder: Path | None, bootstrap: str | None, folder_option: str) -> No
     """A usage error unless exactly one of a folder and Kafka is given."""
     if (folder is None) == (bootstrap is None):
         raise typer.BadParameter(f"give either {folder_option} or --bootstrap")
+
+
+S3Endpoint = Annotated[
+    str,
+    typer.Option("--s3-endpoint", envvar="MILLRACE_S3_ENDPOINT", help="URL of the S3 service; empty: AWS."),
+]
+S3Region = Annotated[
+    str, typer.Option("--s3-region", envvar="MILLRACE_S3_REGION", help="Its region; empty: as AWS is set up.")
+]
+S3PathStyle = Annotated[
+    bool,
+    typer.Option(
+        "--s3-path-style",
+        envvar="MILLRACE_S3_PATH_STYLE",
+        help="The bucket stands in the path, not in the host.",
+    ),
+]

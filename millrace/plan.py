@@ -28,7 +28,7 @@ def plan(
     ] = False,
     to: Announcing,
 ) -> None:
-    """Check a plan of speculative execution here, and announce it; the job follows it from the next block on.
+    """Check a plan of speculative execution and publish it; the job follows it from the next micro-batch on.
 
     It is in force until a newer one comes or it is withdrawn by its name.
     """

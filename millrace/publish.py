@@ -23,6 +23,9 @@ from millrace.options import (
     Name,
     Outputs,
     RegistryUrl,
+    S3Endpoint,
+    S3PathStyle,
+    S3Region,
     Signature,
     Smoke,
     Timeout,
@@ -58,7 +61,9 @@ def publish(
     name: Name = "",
     version: Version = 0,
     model_type: ModelType = "",
-    description: Annotated[str, typer.Option("--description")] = "",
+    description: Annotated[
+        str, typer.Option("--description", help="A sentence for those who read of the model.")
+    ] = "",
     field: Fields = None,
     inputs: Inputs = None,
     inputs_file: InputsPath = None,
@@ -122,11 +127,11 @@ def publish(
     save_signature: Annotated[
         Path | None, typer.Option("--save-signature", help="With --sign: put the bundle into this file too.")
     ] = None,
-    s3_endpoint: Annotated[str, typer.Option("--s3-endpoint", envvar="MILLRACE_S3_ENDPOINT")] = "",
-    s3_region: Annotated[str, typer.Option("--s3-region", envvar="MILLRACE_S3_REGION")] = "",
-    s3_path_style: Annotated[bool, typer.Option("--s3-path-style", envvar="MILLRACE_S3_PATH_STYLE")] = False,
+    s3_endpoint: S3Endpoint = "",
+    s3_region: S3Region = "",
+    s3_path_style: S3PathStyle = False,
 ) -> None:
-    """Check a model here with the code that jobs load models with, and announce it to them."""
+    """Check a model with the code that jobs load models with, and publish it on their model stream."""
     from millrace.inputs_file import read_inputs  # noqa: PLC0415
     from millrace.smoke_file import smoke_rows  # noqa: PLC0415
     from millrace.values import (  # noqa: PLC0415

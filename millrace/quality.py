@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from millrace.options import S3Endpoint, S3PathStyle, S3Region
+
 _SHOWN = {
     "classes": ("outcomes", "coverage", "accuracy", "precision", "recall", "log_loss", "brier", "auc"),
     "numbers": ("outcomes", "coverage", "mae", "rmse", "bias", "error_p50", "error_p90", "error_p99"),
@@ -28,9 +30,9 @@ def quality(
     threshold: Annotated[
         float, typer.Option("--threshold", min=0, max=1, help="Scores from here on say positive.")
     ] = 0.5,
-    s3_endpoint: Annotated[str, typer.Option("--s3-endpoint", envvar="MILLRACE_S3_ENDPOINT")] = "",
-    s3_region: Annotated[str, typer.Option("--s3-region", envvar="MILLRACE_S3_REGION")] = "",
-    s3_path_style: Annotated[bool, typer.Option("--s3-path-style", envvar="MILLRACE_S3_PATH_STYLE")] = False,
+    s3_endpoint: S3Endpoint = "",
+    s3_region: S3Region = "",
+    s3_path_style: S3PathStyle = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines: keys, figures and sums.")] = False,
 ) -> None:
     """Count stored predictions against their outcomes, by the code that `jobs/outcomes.py` counts with.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from millrace.options import Bootstrap, Client, Timeout, either
+from millrace.options import Bootstrap, Client, S3Endpoint, S3PathStyle, S3Region, Timeout, either
 
 if TYPE_CHECKING:
     from millrace.score_sheet import ScoreSheet
@@ -41,7 +41,9 @@ def replay_policy(
         ),
     ] = "",
     bootstrap: Bootstrap = None,
-    topic: Annotated[str, typer.Option("--topic", envvar="MILLRACE_RESULTS_TOPIC")] = "results",
+    topic: Annotated[
+        str, typer.Option("--topic", envvar="MILLRACE_RESULTS_TOPIC", help="The topic of results.")
+    ] = "results",
     client: Client = None,
     timeout: Timeout = 15.0,
     data_type: Annotated[str, typer.Option("--data-type", help="Only its results.")] = "",
@@ -56,9 +58,9 @@ def replay_policy(
     ] = None,
     label: Annotated[str, typer.Option("--label", help="The field of the record that holds the truth.")] = "",
     output: Annotated[str, typer.Option("--output", help="The score to hold against it.")] = "",
-    s3_endpoint: Annotated[str, typer.Option("--s3-endpoint", envvar="MILLRACE_S3_ENDPOINT")] = "",
-    s3_region: Annotated[str, typer.Option("--s3-region", envvar="MILLRACE_S3_REGION")] = "",
-    s3_path_style: Annotated[bool, typer.Option("--s3-path-style", envvar="MILLRACE_S3_PATH_STYLE")] = False,
+    s3_endpoint: S3Endpoint = "",
+    s3_region: S3Region = "",
+    s3_path_style: S3PathStyle = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
 ) -> None:
     """Decide recorded results once more by another plan, and show what would have changed.

@@ -21,7 +21,12 @@ def statistics(
         Path | None, typer.Option("--from-folder", envvar="MILLRACE_STATISTICS_FOLDER", help="JSON lines.")
     ] = None,
     bootstrap: Bootstrap = None,
-    topic: Annotated[str, typer.Option("--topic", envvar="MILLRACE_STATISTICS_TOPIC")] = "statistics",
+    topic: Annotated[
+        str,
+        typer.Option(
+            "--topic", envvar="MILLRACE_STATISTICS_TOPIC", help="The topic of statistics of windows."
+        ),
+    ] = "statistics",
     client: Client = None,
     timeout: Timeout = 15.0,
     data_type: Annotated[str, typer.Option("--data-type", help="Of this data type; by default all.")] = "",

@@ -28,7 +28,9 @@ def tail(
         Path | None, typer.Option("--from-folder", envvar="MILLRACE_RESULTS_FOLDER", help="JSON lines.")
     ] = None,
     bootstrap: Bootstrap = None,
-    topic: Annotated[str, typer.Option("--topic", envvar="MILLRACE_RESULTS_TOPIC")] = "results",
+    topic: Annotated[
+        str, typer.Option("--topic", envvar="MILLRACE_RESULTS_TOPIC", help="The topic of results.")
+    ] = "results",
     client: Client = None,
     timeout: Timeout = 15.0,
     count: Annotated[int | None, typer.Option("--count", min=1, help="End after so many results.")] = None,

@@ -8,8 +8,7 @@ from pydantic import Field, model_validator
 
 from jobs.settings.features import History
 from jobs.settings.gathering import Batching
-from jobs.settings.run import RunSettings
-from jobs.settings.streams import Broker, Folder, Transactions
+from jobs.settings.streams import Broker, StreamSettings, Transactions
 from udfs.io.s3 import S3Options
 from udfs.stores.online.base import RedisOptions
 from udfs.stores.registry import DEFAULT_URL
@@ -26,15 +25,14 @@ class RequestKafka(Broker, Transactions):
     dead_letters: str = Field("dead-letters", description="topic of records that are no requests")
 
 
-class AssembleSettings(RunSettings):
-    """Put together the features that prediction requests need. Give either kafka or folder."""
+class AssembleSettings(StreamSettings):
+    """Put together the features that prediction requests need. Give kafka, folder, or both."""
 
     own_jars: ClassVar[tuple[str, ...]] = ("flink-*.jar", "millrace-*.jar", "hadoop-*.jar")
     own_options: ClassVar[dict[str, str]] = {"table.local-time-zone": "UTC"}
 
     name: str = Field("millrace-assemble", description="the job's name")
     kafka: RequestKafka | None = None
-    folder: Folder | None = None
     registry: str = Field(
         DEFAULT_URL, repr=False, description="sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DB"
     )
@@ -48,8 +46,6 @@ class AssembleSettings(RunSettings):
 
     @model_validator(mode="after")
     def _one_kind_of_stream(self) -> Self:
-        if (self.kafka is None) == (self.folder is None):
-            raise ValueError("give either kafka (kafka.bootstrap) or folder (folder.root)")
         if self.kafka is not None:
             self.kafka.check_own(self.name, type(self).model_fields["name"].default)
         return self

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from jobs.settings.gathering import Batching
-from jobs.settings.run import RunSettings
 from jobs.settings.signing import SigningOwn
-from jobs.settings.streams import Broker, Folder, Transactions
+from jobs.settings.streams import Broker, StreamSettings, Transactions
 
 
 class ExperimentKafka(Broker, Transactions):
@@ -30,24 +29,17 @@ class ExperimentKafka(Broker, Transactions):
     )
 
 
-class ExperimentSettings(RunSettings):
-    """Judge experiments, and put in force what follows. Give either kafka or folder."""
+class ExperimentSettings(StreamSettings):
+    """Judge experiments, and put in force what follows. Give kafka, folder, or both."""
 
     name: str = Field("millrace-experiment", description="the job's name")
     checkpoint_seconds: float | None = Field(
         1, gt=0, description="plans appear at checkpoints; empty: as the cluster says"
     )
     kafka: ExperimentKafka | None = None
-    folder: Folder | None = None
     batch: Batching = Field(Batching.model_validate({}), description="when a micro-batch is closed")
     registry: str = Field(
         "", repr=False, description="URL of the registry, whose alias follows a promotion; empty: none"
     )
     signing: SigningOwn = SigningOwn.model_validate({})
     stats_seconds: float = Field(5, gt=0, description="how often progress goes out")
-
-    @model_validator(mode="after")
-    def _one_kind_of_stream(self) -> Self:
-        if (self.kafka is None) == (self.folder is None):
-            raise ValueError("give either kafka (kafka.bootstrap) or folder (folder.root)")
-        return self

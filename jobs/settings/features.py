@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from jobs.settings.gathering import Batching
 from jobs.settings.run import RunSettings
-from jobs.settings.streams import Broker, Folder
+from jobs.settings.streams import Broker, StreamSettings
 from schemas.features.declarations import Declarations
 from udfs.features.events.view_spec import ViewSpec
 from udfs.io.s3 import S3Options
@@ -74,12 +74,11 @@ class StoreSettings(RunSettings):
         return self
 
 
-class FeatureSettings(StoreSettings):
-    """Create features from event streams. Give either kafka or folder."""
+class FeatureSettings(StoreSettings, StreamSettings):
+    """Create features from event streams. Give kafka, folder, or both."""
 
     name: str = Field("millrace-features", description="the job's name")
     kafka: FeatureKafka | None = None
-    folder: Folder | None = None
     batch: Batching = Field(
         Batching.model_validate({"max_records": 16_384, "min_ms": 20}),
         description="when a micro-batch is closed",
@@ -88,12 +87,6 @@ class FeatureSettings(StoreSettings):
         250, ge=1, le=60_000, description="the watermark counts in steps of so much event time"
     )
     flush_seconds: float = Field(5, gt=0, description="how often changed entities are written to state")
-
-    @model_validator(mode="after")
-    def _one_kind_of_stream(self) -> Self:
-        if (self.kafka is None) == (self.folder is None):
-            raise ValueError("give either kafka (kafka.bootstrap) or folder (folder.root)")
-        return self
 
     def views(self, declared: Declarations, views: tuple[str, ...]) -> ViewSpec:
         return ViewSpec(

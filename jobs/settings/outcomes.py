@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from jobs.settings.features import History
 from jobs.settings.gathering import Batching
-from jobs.settings.run import RunSettings
-from jobs.settings.streams import Broker, Folder, Transactions
+from jobs.settings.streams import Broker, StreamSettings, Transactions
 from schemas.errors import SettingsError
 from udfs.io.s3 import S3Options
 from udfs.lifecycle.outcomes.join_spec import JoinSpec
@@ -79,15 +78,14 @@ class QualityTold(BaseModel):
     )
 
 
-class OutcomesSettings(RunSettings):
-    """Join results with outcomes that come later. Give either kafka or folder."""
+class OutcomesSettings(StreamSettings):
+    """Join results with outcomes that come later. Give kafka, folder, or both."""
 
     own_jars: ClassVar[tuple[str, ...]] = ("flink-*.jar", "millrace-*.jar", "hadoop-*.jar")
     own_options: ClassVar[dict[str, str]] = {"table.local-time-zone": "UTC"}
 
     name: str = Field("millrace-outcomes", description="the job's name")
     kafka: OutcomesKafka | None = None
-    folder: Folder | None = None
     data_types: dict[str, JudgedType] = Field(description="how predictions are judged, by data type")
     attribution_seconds: float = Field(
         86_400, gt=0, description="how much later than its record an outcome counts; the same for all models"
@@ -113,8 +111,6 @@ class OutcomesSettings(RunSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.kafka is None) == (self.folder is None):
-            raise ValueError("give either kafka (kafka.bootstrap) or folder (folder.root)")
         if self.kafka is not None:
             self.kafka.check_own(self.name, type(self).model_fields["name"].default)
         if not self.data_types:

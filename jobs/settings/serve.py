@@ -8,9 +8,9 @@ from pydantic import Field, model_validator
 
 from jobs.settings.gathering import Batching
 from jobs.settings.models import ModelLimits
-from jobs.settings.run import RunSettings, S, settings_of
+from jobs.settings.run import S, settings_of
 from jobs.settings.signing import Signing
-from jobs.settings.streams import DataType, Folder, Kafka
+from jobs.settings.streams import DataType, Kafka, StreamSettings
 from schemas.codecs.factory import CodecSpec
 from udfs.io.gathering import Gathering
 from udfs.io.s3 import S3Options
@@ -24,11 +24,10 @@ from udfs.serving.scoring_spec import ScoringSpec
 __all__ = ["JobSettings", "S", "ServeSettings", "read_settings", "settings_of"]
 
 
-class JobSettings(RunSettings):
+class JobSettings(StreamSettings):
     """What all scoring jobs share."""
 
     kafka: Kafka | None = None
-    folder: Folder | None = None
     codec: CodecSpec = Field(CodecSpec(), description="how records are encoded: json, protobuf or avro")
     data_types: dict[str, DataType] = Field({}, description="what is known of the types, by name")
     batch: Batching = Field(Batching.model_validate({}), description="when a micro-batch is closed")
@@ -48,9 +47,7 @@ class JobSettings(RunSettings):
 
     @model_validator(mode="after")
     def _one_kind_of_stream(self) -> Self:
-        if (self.kafka is None) == (self.folder is None):
-            raise ValueError("give either kafka (kafka.bootstrap and kafka.records) or folder (folder.root)")
-        if self.kafka is not None and not self.kafka.records:
+        if self.kafka is not None and self.reads_kafka and not self.kafka.records:
             raise ValueError("kafka.records is empty: name at least one topic and its data type")
         if self.kafka is not None:
             self.kafka.check_own(self.name, type(self).model_fields["name"].default)
@@ -62,7 +59,7 @@ class JobSettings(RunSettings):
 
     def quotas(self) -> Quotas:
         """What one data type may ask for, and which data types there may be."""
-        kafka = self.kafka
+        kafka = self.kafka if self.reads_kafka else None
         named = {*self.data_types, *(kafka.records.values() if kafka is not None else ())}
         return self.models.quotas(named, kafka is None or bool(kafka.data_type_header))
 
@@ -92,7 +89,7 @@ class JobSettings(RunSettings):
 
 
 class ServeSettings(JobSettings):
-    """Score records with models that change while the job runs. Give either kafka or folder."""
+    """Score records with models that change while the job runs. Give kafka, folder, or both."""
 
     name: str = Field("millrace-serve", description="the job's name")
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from jobs.settings.run import RunSettings
 from udfs.io.delivery import Delivery
+
+Place = Literal["kafka", "folder"]
 
 
 class Broker(BaseModel):
@@ -52,7 +55,7 @@ class Transactions(BaseModel):
 class Kafka(Broker, Transactions):
     """Streams on Kafka topics."""
 
-    records: dict[str, str] = Field(description="topic of records -> data type of its records")
+    records: dict[str, str] = Field({}, description="topic of records -> data type of its records")
     data_type_header: str = Field("", description="name of a record header that holds the data type instead")
     models: str = Field("models", description="topic of model descriptors")
     models_kept: Literal["warn", "refuse", "set"] = Field(
@@ -76,6 +79,48 @@ class Folder(BaseModel):
 
     root: Path = Field(description="the folder that holds records/, models/ and the outputs")
     poll_ms: int = Field(50, ge=1, le=60_000, description="how often to look for new files")
+
+
+class StreamSettings(RunSettings):
+    """What jobs share that read streams and write them, on Kafka, in folders, or both."""
+
+    kafka: Broker | None = None
+    folder: Folder | None = None
+    source: Place | None = Field(
+        None, description="where streams are read: kafka or folder; empty: on Kafka, where it is given"
+    )
+    sinks: tuple[Place, ...] = Field(
+        (), description="where outputs go: kafka, folder, or both; empty: where streams are read"
+    )
+
+    @model_validator(mode="after")
+    def _places(self) -> Self:
+        given = {"kafka": self.kafka, "folder": self.folder}
+        if self.kafka is None and self.folder is None:
+            raise ValueError("give either kafka (kafka.bootstrap) or folder (folder.root), or both")
+        for setting, named in (("source", [self.source] if self.source else []), ("sinks", self.sinks)):
+            if unknown := [place for place in named if given[place] is None]:
+                raise ValueError(f"{setting} names {unknown[0]}, and there are no settings {unknown[0]}.*")
+        if None not in given.values() and not (self.source or self.sinks):
+            raise ValueError("kafka and folder are given: say with source and sinks what each of them is for")
+        if len(set(self.sinks)) < len(self.sinks):
+            raise ValueError(f"sinks names {self.sinks[0]} twice")
+        return self
+
+    @property
+    def reads_kafka(self) -> bool:
+        """Whether streams are read on Kafka; else they are in the folder."""
+        return self.kafka is not None and self.source != "folder"
+
+    @property
+    def reads(self) -> Place:
+        """Where streams are read."""
+        return "kafka" if self.reads_kafka else "folder"
+
+    @property
+    def writes(self) -> tuple[Place, ...]:
+        """Where outputs go."""
+        return self.sinks or (self.reads,)
 
 
 class DataType(BaseModel):

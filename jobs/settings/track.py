@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from jobs.settings.run import RunSettings
-from jobs.settings.streams import Broker, Folder, Transactions
+from jobs.settings.streams import Broker, Folder, StreamSettings, Transactions
 from udfs.io.s3 import S3Options
 from udfs.lifecycle.repository.tracking import TrackSpec
 from udfs.models.model_store import StoreSpec
@@ -28,8 +26,8 @@ class ToldKafka(Broker, Transactions):
     dead_letters: str = Field("dead-letters", description="topic of messages that are none of these")
 
 
-class TrackSettings(RunSettings):
-    """Keep in the registry who served what, where and when. Give either kafka or folder."""
+class TrackSettings(StreamSettings):
+    """Keep in the registry who served what, where and when. Give kafka, folder, or both."""
 
     name: str = Field("millrace-track", description="the job's name")
     kafka: ToldKafka | None = None
@@ -50,16 +48,10 @@ class TrackSettings(RunSettings):
     )
     s3: S3Options = S3Options()
 
-    @model_validator(mode="after")
-    def _one_kind_of_stream(self) -> Self:
-        if (self.kafka is None) == (self.folder is None):
-            raise ValueError("give either kafka (kafka.bootstrap) or folder (folder.root)")
-        return self
-
     def tracking(self) -> TrackSpec:
         """What the operators need."""
         root = self.model_store
         if root and not root.startswith(("file:", "s3:")):
             root = Path(root).resolve().as_uri()
-        job = "" if self.folder is None else self.job
+        job = "" if self.reads_kafka else self.job
         return TrackSpec(self.registry, StoreSpec(root, self.s3), job, self.patience_seconds)

@@ -8,8 +8,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from jobs.settings.gathering import Batching
-from jobs.settings.run import RunSettings
-from jobs.settings.streams import Broker, Folder, Transactions
+from jobs.settings.streams import Broker, StreamSettings, Transactions
 from schemas.codecs.factory import CodecSpec
 from udfs.io.s3 import S3Options
 from udfs.lifecycle.drift.anomalies import AnomalySettings
@@ -122,9 +121,9 @@ class AnomalyLimits(BaseModel):
         return msgspec.convert(self.model_dump(), AnomalySettings)
 
 
-class WatchSettings(RunSettings):
-    """Say what records and results look like, window by window, and when they change. Give either kafka or
-    folder."""
+class WatchSettings(StreamSettings):
+    """Say what records and results look like, window by window, and when they change. Give kafka,
+    folder, or both."""
 
     own_options: ClassVar[dict[str, str]] = {
         "pipeline.auto-watermark-interval": "50 ms",
@@ -134,7 +133,6 @@ class WatchSettings(RunSettings):
 
     name: str = Field("millrace-watch", description="the job's name, and the source of its alerts")
     kafka: WatchKafka | None = None
-    folder: Folder | None = None
     watch: tuple[Watched, ...] = Field(("results",), description="what is read: records, results, quality")
     with_fields: bool = Field(
         True, description="of results the record's fields are counted too, by model version"
@@ -166,13 +164,11 @@ class WatchSettings(RunSettings):
 
     @model_validator(mode="after")
     def _streams(self) -> Self:
-        if (self.kafka is None) == (self.folder is None):
-            raise ValueError("give either kafka (kafka.bootstrap) or folder (folder.root)")
         if self.kafka is not None:
             self.kafka.check_own(self.name, type(self).model_fields["name"].default)
         if not self.watch:
             raise ValueError("watch is empty: name records, results or quality")
-        if self.kafka is not None and "records" in self.watch and not self.kafka.records:
+        if self.kafka is not None and self.reads_kafka and "records" in self.watch and not self.kafka.records:
             raise ValueError("records are to be watched: name topics and their data types in kafka.records")
         if "quality" in self.watch and not self.quality().limits:
             raise ValueError("quality is to be watched: give data_types.TYPE.quality.baseline")

@@ -136,6 +136,8 @@ def _plain(annotation: Any) -> Any:
 def _type(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(map(str, get_args(kind)))
+    if get_origin(kind) is tuple and get_origin(get_args(kind)[0]) is Literal:
+        return f"list of {_type(get_args(kind)[0])}"
     plain = isinstance(kind, type) and not get_args(kind)
     return kind.__name__ if plain else str(kind).replace("typing.", "")
 

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from jobs.settings.serve import read_settings
+from jobs.settings.assemble import AssembleSettings
+from jobs.settings.experiment import ExperimentSettings
+from jobs.settings.features import FeatureSettings
+from jobs.settings.outcomes import OutcomesSettings
+from jobs.settings.run import settings_of
+from jobs.settings.serve import JobSettings, ServeSettings, read_settings
+from jobs.settings.speculate import SpeculateSettings
+from jobs.settings.streams import StreamSettings
+from jobs.settings.track import TrackSettings
+from jobs.settings.watch import WatchSettings
 from schemas.errors import SettingsError
 from udfs.models.model_store import StoreSpec
 
@@ -93,7 +102,11 @@ KAFKA = ["--kafka.bootstrap", "b:1", "--kafka.records", '{"t": "wine"}']
     ("arguments", "says"),
     [
         ([], "give either kafka"),
-        ([*KAFKA, "--folder.root", "/x"], "give either kafka"),
+        ([*KAFKA, "--folder.root", "/x"], "say with source and sinks"),
+        ([*KAFKA, "--sinks", "folder"], "sinks names folder"),
+        ([*KAFKA, "--source", "folder"], "source names folder"),
+        ([*KAFKA, "--sinks", '["kafka", "kafka"]'], "sinks names kafka twice"),
+        (["--folder.root", "/x", "--sinks", "file"], "sinks"),
         (["--kafka.bootstrap", "b:1", "--kafka.records", "{}"], "kafka.records is empty"),
         ([*KAFKA, "--kafka.exactly-once", "true"], "give name, or kafka.transaction_prefix"),
         (["--folder.root", "/x", "--batch.min-ms", "0"], "batch.*min_ms"),
@@ -160,3 +173,38 @@ def test_reading_settings_imports_neither_flink_nor_tensorflow():
 def test_micro_batches_are_larger_in_process_mode_unless_told(more: list[str], gathering: tuple[int, ...]):
     made = read_settings(["--folder.root", "/x", *more]).gathering
     assert (made.max_records, made.max_bytes, made.min_ms, made.max_ms) == gathering
+
+
+REQUIRED = {
+    FeatureSettings: ["--declarations", "views.py", "--redis", "{}"],
+    OutcomesSettings: ["--data-types", '{"wine": {"score": "y"}}'],
+}
+BOTH = ["--kafka.bootstrap", "b:1", "--folder.root", "/x"]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ServeSettings,
+        SpeculateSettings,
+        ExperimentSettings,
+        WatchSettings,
+        OutcomesSettings,
+        TrackSettings,
+        FeatureSettings,
+        AssembleSettings,
+    ],
+)
+def test_every_job_writes_to_kafka_a_folder_or_both_wherever_it_reads(kind: type[StreamSettings]):
+    def places(*flags: str) -> tuple[str, tuple[str, ...]]:
+        settings = settings_of(kind, [*REQUIRED.get(kind, []), *flags])
+        return settings.reads, settings.writes
+
+    records = ["--kafka.records", '{"t": "wine"}'] if issubclass(kind, JobSettings) else []
+    assert places("--folder.root", "/x") == ("folder", ("folder",))
+    assert places("--kafka.bootstrap", "b:1", *records) == ("kafka", ("kafka",))
+    assert places(*BOTH, *records, "--sinks", "folder") == ("kafka", ("folder",))
+    both = ("--sinks", '["kafka", "folder"]')
+    assert places(*BOTH, *records, *both) == ("kafka", ("kafka", "folder"))
+    assert places(*BOTH, "--source", "folder", *both) == ("folder", ("kafka", "folder"))
+    assert places(*BOTH, "--source", "folder") == ("folder", ("folder",))
