@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -35,12 +36,12 @@ def main() -> int:
     if options.inside:
         _inside(options.inside, options.seconds, options.found)
     found = {name: _findings(name, options.seconds, options.found) for name in options.target or TARGETS}
-    print(json.dumps(found))
-    return 1 if any(found.values()) else 0
+    print(json.dumps({name: {"found": files, "peak_mb": peak} for name, (files, peak) in found.items()}))
+    return 1 if any(files for files, _ in found.values()) else 0
 
 
-def _findings(name: str, seconds: int, folder: Path) -> list[str]:
-    """The files of what was found of one target."""
+def _findings(name: str, seconds: int, folder: Path) -> tuple[list[str], int]:
+    """The files of what was found of one target, and the most memory in MB that its process took."""
     place = folder / name
     place.mkdir(parents=True, exist_ok=True)
     before = set(place.iterdir())
@@ -60,8 +61,10 @@ def _findings(name: str, seconds: int, folder: Path) -> list[str]:
     made = sorted(str(path) for path in set(place.iterdir()) - before if path.name != "log")
     if code and not made:
         made = [f"{place / 'log'}: ended with {code}"]
-    print(f"{name}: {len(made)} found", file=sys.stderr, flush=True)
-    return made
+    told = re.findall(r"rss: (\d+)Mb", (place / "log").read_text(errors="replace"))
+    peak = max(map(int, told), default=0)
+    print(f"{name}: {len(made)} found, {peak} MB at most", file=sys.stderr, flush=True)
+    return made, peak
 
 
 def _inside(name: str, seconds: int, folder: Path) -> None:
