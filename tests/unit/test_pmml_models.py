@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from schemas.errors import PredictError, UnprovenModelError
-from tests.pmml_documents import Leaf, Split, document, ensemble, less, schema, tree
+from tests.pmml_documents import Leaf, Split, document, ensemble, less, node, schema, tree
 from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.pmml.compiler import tree_kernels
 from udfs.models.runtimes.pmml.runtime import PmmlRuntime, load
@@ -421,6 +421,63 @@ def test_trees_are_walked_alike_with_and_without_machine_code() -> None:
         tree_kernels.sum_leaves_numpy(x, tests, values, weights),
     )
     assert (one == other).all()
+
+
+SCALED = "".join(
+    f'<DerivedField name="{name}" optype="continuous" dataType="double"><Apply function="{outer}"><Apply function="-">'
+    f'<FieldRef field="{field}"/><Constant dataType="double">{shift}</Constant></Apply>'
+    f'<Constant dataType="double">{by}</Constant></Apply></DerivedField>'
+    for name, field, outer, shift, by in (("sx", "x", "/", 0.3, 1.7), ("sy", "y", "/", -2.1, 0.9), ("px", "x", "*", 1.1, 1e-3))
+)  # fmt: skip
+TERMS = "".join(
+    f'<NumericPredictor name="{name}" coefficient="{weight}"{power}/>'
+    for name, weight, power in (("sx", 0.7, ""), ("sy", -1.3, ""), ("px", 11.0, ""), ("y", 0.25, ' exponent="2"'), ("z", 3.3, ""), ("n", 0.1, ""))
+)  # fmt: skip
+MANY = (
+    '<PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"><Header/><DataDictionary>'
+    + "".join(f'<DataField name="{n}" optype="continuous" dataType="{t}"/>' for n, t in (("x", "double"), ("y", "double"), ("z", "float"), ("w", "double"), ("n", "integer")))
+    + '</DataDictionary><MODEL functionName="regression"><MiningSchema>'
+    + "".join(f'<MiningField name="{n}"/>' for n in "xyzwn")
+    + f"</MiningSchema><LocalTransformations>{SCALED}</LocalTransformations>"
+)  # fmt: skip
+LINEAR = MANY.replace("MODEL", "RegressionModel") + (
+    f'<RegressionTable intercept="0.5">{TERMS}</RegressionTable></RegressionModel></PMML>'
+)
+LOW, HIGH = less("sx", 0.0)
+RIGHT = Split([(p, Leaf([], s)) for p, s in zip(less("z", 0.1), "23", strict=True)])
+WIDE_TREE = (
+    MANY.replace("MODEL", "TreeModel")
+    + node(Split([(LOW, Leaf([], "1")), (HIGH, RIGHT)]))
+    + "</TreeModel></PMML>"
+)
+
+
+@pytest.mark.parametrize("text", [LINEAR, WIDE_TREE])
+def test_fields_that_are_computed_at_once_give_the_same_bits(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = read(text)
+    rng = np.random.default_rng(3)
+    columns = {i.name: rng.normal(size=40) for i in runtime.inputs}
+    columns["z"][:5] = (0.1, np.nextafter(0.1, 1), np.float32(0.1), 1e300, -1e300)
+    columns["n"] = rng.integers(-9, 9, 40)
+
+    def outcome(rows: Any) -> Any:
+        try:
+            return runtime.predict({name: column[rows] for name, column in columns.items()})[
+                "predictedValue"
+            ].tolist()
+        except PredictError as e:
+            return dict(e.rows)
+
+    spoiled = columns["y"].copy()
+    together = [outcome([k]) for k in range(40)], outcome(range(5, 40))
+    columns["y"] = np.where(np.arange(40) == 7, np.nan, spoiled)
+    together += (outcome([7, 8]),)
+    monkeypatch.setattr("udfs.models.runtimes.pmml.runtime._MANY", 0)
+    apart = (outcome([7, 8]),)
+    columns["y"] = spoiled
+    assert together == ([outcome([k]) for k in range(40)], outcome(range(5, 40)), *apart)
 
 
 def runtime_forest(runtime: PmmlRuntime) -> Any:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from schemas.errors import InputsError, LoadError, PredictError
 from schemas.tensors import Columns, DType, Input, Output
 from udfs.models.runtimes.base import Artifact, WantedSignature
+from udfs.models.runtimes.pmml.compiler.batch import Reals
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask
 from udfs.models.runtimes.pmml.compiler.plan import Plan, Scores, compile_document
 from udfs.models.runtimes.pmml.compiler.types import Type, texts
@@ -23,9 +24,25 @@ from udfs.models.runtimes.pmml.inputs import record_inputs
 from udfs.models.runtimes.pmml.samples import sample_columns
 
 _FEW = 8
+_DOUBLE = np.dtype(np.float64)
+_SOME, _MANY = 4, 128  # real fields from which, and rows up to which, they are looked at together
 _SHOWN = 5  # rows that an error names
 _VALUES = 64  # of each input, to try a model with
 _NOTHING = "a value is missing or not valid, so that the model has no {}"
+
+
+class _Given(dict[str, Column]):
+    """The record's columns by field; those of `reals` are made when they are asked for."""
+
+    def __init__(self, reals: Reals | None) -> None:
+        super().__init__()
+        self._reals = reals
+
+    def __missing__(self, name: str) -> Column:
+        if self._reals is None or name not in self._reals[0]:
+            raise KeyError(name)
+        column = self[name] = Column(self._reals[1][self._reals[0][name]])
+        return column
 
 
 class PmmlRuntime:
@@ -40,6 +57,9 @@ class PmmlRuntime:
         self._results = tuple(outputs)  # the model's own name, and what it is called here
         self._names = [f.declared.name for f in plan.inputs]
         self._plan: Plan | None = plan
+        real = [k for k, field in enumerate(plan.inputs) if field.declared.kind.real]
+        self._real, self._places = real, {self._names[k]: row for row, k in enumerate(real)}
+        self._others = [k for k in range(len(plan.inputs)) if k not in set(real)]
         self.verified = False
 
     def predict(self, columns: Columns) -> Columns:
@@ -61,13 +81,24 @@ class PmmlRuntime:
         if count == 0:
             return {o.name: np.empty(0, o.dtype.numpy) for o in self.outputs}
         refused: dict[str, Mask] = {}
-        given: dict[str, Column] = {}
-        for name, wanted, array in zip(self._names, self.inputs, arrays, strict=True):
-            given[name], infinite = _column(array)
+        reals = self._finite_reals(arrays) if count <= _MANY else None
+        given = _Given(reals)
+        for k in range(len(arrays)) if reals is None else self._others:
+            given[self._names[k]], infinite = _column(arrays[k])
             if infinite is not None:
-                refused[f"input {wanted.name!r} is infinite"] = infinite
-        scores = self._plan.score(given, count)
+                refused[f"input {self.inputs[k].name!r} is infinite"] = infinite
+        scores = self._plan.score(given, count, reals)
         return self._answer(scores, refused, count)
+
+    def _finite_reals(self, arrays: Sequence[NDArray]) -> Reals | None:
+        """All real fields at once; None where one is missing, infinite or of another type."""
+        chosen = [arrays[k] for k in self._real]
+        if len(chosen) < _SOME or any(a.dtype is not _DOUBLE for a in chosen):
+            return None
+        together = np.concatenate(chosen)
+        if not np.isfinite(together).all():
+            return None
+        return self._places, together.reshape(len(chosen), -1)
 
     def sample(self, count: int) -> Columns | None:
         """`count` rows of values that the model knows, to try it with; None where it is closed."""
@@ -105,14 +136,17 @@ class PmmlRuntime:
 def load(artifact: Artifact, wanted: WantedSignature) -> PmmlRuntime:
     """Check and compile a PMML document. Raises `UnsafeModelError`, `LoadError`, `InputsError`,
     `UnprovenModelError`."""
-    if artifact.data is not None:
-        data = artifact.data
-    elif artifact.path is not None and artifact.path.is_file():
-        data = artifact.path.read_bytes()
-    else:
-        raise LoadError(f"a PMML model is one file, and {artifact.path} is none")
     with collected_later():
-        return _compiled(data, wanted)
+        return _compiled(content(artifact), wanted)
+
+
+def content(artifact: Artifact) -> bytes:
+    """The document. Raises `LoadError` for a folder."""
+    if artifact.data is not None:
+        return artifact.data
+    if artifact.path is not None and artifact.path.is_file():
+        return artifact.path.read_bytes()
+    raise LoadError(f"a PMML model is one file, and {artifact.path} is none")
 
 
 @contextmanager

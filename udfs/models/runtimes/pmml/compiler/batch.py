@@ -7,22 +7,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask
 from udfs.models.runtimes.pmml.compiler.types import Type
+
+Reals = tuple[Mapping[str, int], NDArray[np.float64]]
 
 
 @dataclass(slots=True)
 class Batch:
     """`inputs`: field name -> column as the record gave it. `refused`: reason -> the rows it holds for.
 
-    `memory`: what has been computed in this call, by the object that computed it.
+    `memory`: what has been computed in this call, by the object that computed it. `reals`: all real fields of
+    the record at once, `(fields, count)` of float64 and finite, with the row of each name; None where they
+    are not, or where it is not worth it.
     """
 
     count: int
     inputs: Mapping[str, Column]
     refused: dict[str, Mask] = field(default_factory=dict)
     memory: dict[int, Any] = field(default_factory=dict)
+    reals: Reals | None = None
 
     def refuse(self, rows: Mask, reason: str) -> None:
         """Say that the rows cannot be scored."""
@@ -41,7 +47,7 @@ class Symbol:
     it is missing, a function was given a missing argument that the standard has no result for.
     """
 
-    __slots__ = ("_compute", "categories", "depth", "kind", "name", "optype", "strict")
+    __slots__ = ("categories", "compute", "depth", "kind", "name", "optype", "strict")
 
     def __init__(  # noqa: PLR0917
         self, name: str, kind: Type, compute: Compute, optype: str = "", depth: int = 0,
@@ -49,7 +55,7 @@ class Symbol:
     ) -> None:  # fmt: skip
         self.name, self.kind, self.optype, self.depth = name, kind, optype, depth
         self.categories, self.strict = categories, strict
-        self._compute = compute
+        self.compute = compute
 
     def known(self, batch: Batch) -> Column:
         """As `column`, for what has a rule for values that a record lacks: where a function had no
@@ -64,7 +70,7 @@ class Symbol:
         memory = batch.memory
         found = memory.get(id(self))
         if found is None:
-            found = memory[id(self)] = self._compute(batch)
+            found = memory[id(self)] = self.compute(batch)
         return found
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol, full_mask
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, cast, either, fill
 from udfs.models.runtimes.pmml.compiler.elements import choice, number, refuse, text_of
+from udfs.models.runtimes.pmml.compiler.gathering import AsItIs
 from udfs.models.runtimes.pmml.compiler.types import Type, constant, parse, type_named
 
 _OPTYPES = ("continuous", "categorical", "ordinal")
@@ -164,18 +165,8 @@ def input_symbol(declared: DataField, rule: Treatment, active: bool) -> Symbol:
         declared.valid or declared.invalid or declared.missing or declared.intervals
     )
     if anything and declared.kind.real:
-        name, dtype = declared.name, declared.kind.numpy
-
-        def as_it_is(batch: Batch) -> Column:
-            """By far the most: numbers that may be any. NaN has been taken for missing before."""
-            given = batch.inputs[name]
-            if given.values.dtype == dtype:
-                return given
-            if given.values.dtype == np.float64:  # as records have float32, rounded once
-                return Column(given.values.astype(dtype), given.missing)
-            return compute(batch)
-
-        return Symbol(name, declared.kind, as_it_is, rule.optype)
+        as_it_is = AsItIs(declared.name, declared.kind.numpy, compute)  # by far the most
+        return Symbol(declared.name, declared.kind, as_it_is, rule.optype)
     return Symbol(declared.name, declared.kind, compute, rule.optype, 0, declared.valid)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
 from udfs.models.runtimes.pmml.compiler.columns import Column
+from udfs.models.runtimes.pmml.compiler.gathering import Gather
 from udfs.models.runtimes.pmml.compiler.tree_graph import AMONG, AT_MOST, EQUAL, TreeGraph, is_integer_like
 from udfs.models.runtimes.pmml.compiler.tree_kernels import Tests, find_leaves, sum_leaves
 from udfs.models.runtimes.pmml.compiler.types import Type
@@ -30,12 +31,14 @@ class Forest:
     tests: Tests
     symbols: tuple[Symbol, ...]
     numbers: tuple[Numbers, ...]
-    rounded: bool = False
+    rounded: bool
+    gather: Gather
 
     def matrix(self, batch: Batch) -> NDArray[np.float64]:
         """`(n, features)`, NaN where a value is missing. Rows with an undefined number are refused."""
         x = np.empty((batch.count, max(len(self.symbols), 1)))
-        for k, (symbol, numbers) in enumerate(zip(self.symbols, self.numbers, strict=True)):
+        for k in range(len(self.symbols)) if self.rounded else self.gather.fill(batch, x):
+            symbol, numbers = self.symbols[k], self.numbers[k]
             column = symbol.known(batch)
             x[:, k] = numbers(column, batch.count)
             if symbol.kind.real and symbol.depth:
@@ -91,7 +94,8 @@ def plant(graph: TreeGraph, roots: list[int]) -> Forest:
         ints(graph.no), ints(graph.unknown), np.array(roots, np.int32), np.array(members or [0.0]),
         np.array(bounds, np.int64),
     )  # fmt: skip
-    return Forest(tests, tuple(f.symbol for f in graph.features), tuple(numbers), graph.rounded)
+    symbols = tuple(f.symbol for f in graph.features)
+    return Forest(tests, symbols, tuple(numbers), graph.rounded, Gather(symbols))
 
 
 def _encoding(graph: TreeGraph, at: int, kind: Type) -> tuple[Encode, Numbers]:

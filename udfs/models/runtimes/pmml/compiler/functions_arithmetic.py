@@ -19,6 +19,7 @@ from udfs.models.runtimes.pmml.compiler.functions import (
     function,
     numeric_arguments,
 )
+from udfs.models.runtimes.pmml.compiler.gathering import WithConstant
 from udfs.models.runtimes.pmml.compiler.types import Type
 
 _NORMAL = NormalDist()
@@ -80,12 +81,7 @@ def _binary(name: str, given: Sequence[Expression], site: Site) -> Expression:
     first, second = left.compute, right.compute
     if right.is_constant and right.constant is not None and left.kind is kind:
         by = np.asarray(right.constant, target)  # by far the most: a field and a number
-
-        def with_constant(batch: Batch) -> Column:
-            column = first(batch)
-            return Column(operation(column.values, by), column.missing)
-
-        return Expression(kind, with_constant, strict=strict)
+        return Expression(kind, WithConstant(first, operation, by), strict=strict)
 
     def compute(batch: Batch) -> Column:
         a, b = first(batch), second(batch)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Reals, Symbol
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask
 from udfs.models.runtimes.pmml.compiler.elements import refuse, text_of
 from udfs.models.runtimes.pmml.compiler.expressions import derive
@@ -21,6 +21,7 @@ from udfs.models.runtimes.pmml.compiler.fields import (
     input_symbol,
     treatment,
 )
+from udfs.models.runtimes.pmml.compiler.gathering import AsItIs
 from udfs.models.runtimes.pmml.compiler.known_values import known_values
 from udfs.models.runtimes.pmml.compiler.model import TARGETS, ModelCompiler, mining_fields
 from udfs.models.runtimes.pmml.compiler.outputs import OutputField, Outputs, compile_outputs, label_symbol
@@ -61,16 +62,20 @@ class Plan:
     def __init__(self, inputs: tuple[InputField, ...], outputs: tuple[OutputField, ...], scorer: Scorer,
                  known: Mapping[str, tuple[Any, ...]], checked: tuple[Symbol, ...]) -> None:  # fmt: skip
         self._checked = checked
+        # A finite number of which any will do is never refused.
+        self._doubtful = tuple(s for s in checked if not isinstance(s.compute, AsItIs))
         self.inputs = inputs
         self.known = known
         self.outputs = outputs
         self.scorer = scorer
 
-    def score(self, columns: Mapping[str, Column], count: int) -> Scores:
-        """Score `count` rows of columns by field name, as the records hold them."""
-        batch = Batch(count, columns)
+    def score(self, columns: Mapping[str, Column], count: int, reals: Reals | None = None) -> Scores:
+        """Score `count` rows of columns by field name, as the records hold them. `reals`: see `Batch`."""
+        batch = Batch(count, columns, reals=reals)
         with np.errstate(all="ignore"):  # what has no value is found in the results, not by a warning
-            for symbol in self._checked:  # also those that no part of the model asks for in these rows
+            for symbol in (
+                self._checked if reals is None else self._doubtful
+            ):  # also those that no part of the model asks for in these rows
                 symbol.column(batch)
             found = {o.symbol.name: o.symbol.column(batch) for o in self.outputs}
         return Scores(found, batch.refused)

@@ -14,6 +14,7 @@ from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
 from udfs.models.runtimes.pmml.compiler.columns import Mask, either
 from udfs.models.runtimes.pmml.compiler.elements import choice, describe, number, refusal, refuse, text_of
 from udfs.models.runtimes.pmml.compiler.functions_arithmetic import normal_cdf
+from udfs.models.runtimes.pmml.compiler.gathering import Gather
 from udfs.models.runtimes.pmml.compiler.place import Place
 from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, most_probable, number_column
 from udfs.models.runtimes.pmml.compiler.scope import Scope
@@ -88,7 +89,7 @@ class Sums:
             for place, weight in weights.items():
                 self._matrix[place, at] = weight
         self._used = self._matrix_used()
-        self._plain = all(n.power == 1.0 for n in self._numbers)
+        self._gather = Gather([n.symbol if n.power == 1.0 else None for n in self._numbers])
 
     def _matrix_used(self) -> NDArray[np.bool_]:
         used = np.zeros(self._matrix.shape, bool)
@@ -134,7 +135,8 @@ class Sums:
         if self._numbers:
             x = np.empty((count, len(self._numbers)), dtype)
             missing: list[tuple[int, Mask]] = []
-            for k, one in enumerate(self._numbers):
+            for k in self._gather.fill(batch, x):
+                one = self._numbers[k]
                 column = one.symbol.column(batch)
                 x[:, k] = column.values if one.power == 1.0 else _powered(column.values, one.power)
                 if column.missing is not None:
@@ -196,16 +198,19 @@ def compile_regression(place: Place) -> Scorer:
     if len(set(order)) < len(order):
         refuse("two regression tables are for one category")
     width = len(categories.names)
+    ordered, places = order == list(range(width)), np.array(order)
 
     def classify(batch: Batch) -> Result:
         found = shares(sums.compute(batch))
-        if order == list(range(width)):
+        if ordered:
             return Result(label=most_probable(found), probabilities=found)
-        out = np.where(np.isnan(found).any(axis=1, keepdims=True), np.nan, np.zeros((batch.count, width)))
-        out[:, order] = found
+        out = np.zeros((batch.count, width))
+        if width > len(places):
+            out[np.isnan(found).any(axis=1)] = np.nan
+        out[:, places] = found
         # Between equal probabilities the category of the earlier table wins.
         best = most_probable(found)
-        label = np.where(best < 0, -1, np.array(order)[best])
+        label = np.where(best < 0, -1, places[best])
         return Result(label=label, probabilities=out)
 
     return Scorer("classification", classify, categories=tuple(categories.names), probable=True)
@@ -228,7 +233,9 @@ def _shares(method: str, tables: Sequence[ET.Element], place: Place) -> Callable
 
     def with_rest(sums: NDArray) -> NDArray:
         """The last category has what the others leave."""
-        found = inverse_link(method, sums[:, :-1])
-        return np.column_stack([found, found.dtype.type(1) - found.sum(axis=1)])
+        out = np.empty_like(sums)
+        out[:, :-1] = found = inverse_link(method, sums[:, :-1])
+        out[:, -1] = found.dtype.type(1) - found.sum(axis=1)
+        return out
 
     return with_rest

@@ -249,6 +249,11 @@ def build_tree(graph: TreeGraph, model: ET.Element, scope: Scope) -> int:
         else:
             unknown = _unknown(node, kids, strategy, made, last, nothing)
         following = end
+        if len(kids) == 2 and _are_opposite(predicates[id(kids[0])], predicates[id(kids[1])]):
+            yes, no = made[id(kids[0])], made[id(kids[1])]
+            lost = end if unknown is None else unknown
+            made[id(node)] = graph.test(predicates[id(kids[0])], scope, yes, no, lost)
+            continue
         for kid in reversed(kids):
             on_unknown = following if unknown is None else unknown
             following = graph.test(predicates[id(kid)], scope, made[id(kid)], following, on_unknown)
@@ -259,6 +264,16 @@ def build_tree(graph: TreeGraph, model: ET.Element, scope: Scope) -> int:
         }
     (root,) = model.findall("Node")
     return graph.test(predicates[id(root)], scope, made[id(root)], nothing, nothing)
+
+
+def _are_opposite(one: ET.Element, other: ET.Element) -> bool:
+    """Whether one is true where the other is false, as the two children of most nodes are."""
+    if one.tag != "SimplePredicate" or other.tag != "SimplePredicate" or len(one.attrib) != 3:
+        return False
+    if one.get("field") != other.get("field") or one.get("value") != other.get("value"):
+        return False
+    first, second = one.get("operator", ""), other.get("operator", "")
+    return _OPPOSITES.get(first) == second or _OPPOSITES.get(second) == first
 
 
 def _parts(node: ET.Element) -> tuple[list[ET.Element], ET.Element]:
