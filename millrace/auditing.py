@@ -46,6 +46,7 @@ class AuditOptions:
     fields: tuple[str, ...] = ()
     codec: str = "{}"
     training: bool = False
+    pypmml: bool = False
     s3: S3Options = field(default_factory=S3Options)
 
 
@@ -60,8 +61,9 @@ def auditing(streams: AuditedStreams, options: AuditOptions) -> Iterator[Auditin
     store = _url(options.model_store)
     roots = (*map(_url, options.model_roots), *([store] if store else []))
     policy = LoadPolicy(
-        roots=roots, fields=options.fields, warm_up_batches=(1,), training=options.training, s3=options.s3
-    )
+        roots=roots, fields=options.fields, warm_up_batches=(1,), training=options.training,
+        pypmml=options.pypmml, s3=options.s3,
+    )  # fmt: skip
 
     def load(said: Announcement) -> LoadedModel:
         return load_model(said, policy)

@@ -67,6 +67,7 @@ class Announced:
     fields: tuple[str, ...]
     files: Mapping[str, Path] = field(default_factory=dict)
     training: bool = False
+    pypmml: bool = False
 
     def load(self) -> LoadedModel:
         """Load the model as a job would. Raises the `ModelError` of the step that fails."""
@@ -74,9 +75,8 @@ class Announced:
 
         content = self.files.values() if self.announcement.graph is not None else (self.file,)
         roots = tuple({str(path.parent) for path in content})
-        return load_model(
-            self.announcement, LoadPolicy(roots=roots, fields=self.fields, training=self.training)
-        )
+        policy = LoadPolicy(roots=roots, fields=self.fields, training=self.training, pypmml=self.pypmml)
+        return load_model(self.announcement, policy)
 
 
 def check(path: Path, scratch: Path, **said: Any) -> Checked:
@@ -121,6 +121,7 @@ def announced(
     batch_dependent: bool = False,
     readings: Readings = (),
     training_operators: bool = False,
+    pypmml: bool = False,
 ) -> Announced:
     """The model at `path` as a job would hear of it, with its content packed in `scratch` where needed.
 
@@ -149,7 +150,7 @@ def announced(
             batch_dependent=batch_dependent,
             readings=readings,
         )
-        return Announced(parse(descriptor), path, graph.fields, said.files, training_operators)
+        return Announced(parse(descriptor), path, graph.fields, said.files, training_operators, pypmml)
     file = packed(path, scratch).resolve()
     small = file.stat().st_size <= inline_limit
     descriptor = build(
@@ -165,4 +166,4 @@ def announced(
         batch_dependent=batch_dependent,
         readings=readings,
     )
-    return Announced(parse(descriptor), file, fields, training=training_operators)
+    return Announced(parse(descriptor), file, fields, training=training_operators, pypmml=pypmml)

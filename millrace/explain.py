@@ -12,6 +12,7 @@ from millrace.options import (
     Client,
     Fields,
     ModelsTopic,
+    Pypmml,
     RegistryUrl,
     S3Endpoint,
     S3PathStyle,
@@ -77,6 +78,7 @@ def explain(
     training_operators: Annotated[
         bool, typer.Option("--training-operators", help="As the job's setting of the data type.")
     ] = False,
+    pypmml: Pypmml = False,
     s3_endpoint: S3Endpoint = "",
     s3_region: S3Region = "",
     s3_path_style: S3PathStyle = False,
@@ -105,6 +107,7 @@ def explain(
         fields=parse_fields(field),
         codec=codec,
         training=training_operators,
+        pypmml=pypmml,
         s3=S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style),
     )
     if from_folder is not None:

@@ -15,6 +15,7 @@ from millrace.options import (
     ModelPath,
     ModelType,
     Outputs,
+    Pypmml,
     Signature,
     TrainingOperators,
 )
@@ -35,6 +36,7 @@ class ModelOptions:
     signature: Signature = ""
     batch_dependent: BatchDependent = False
     training_operators: TrainingOperators = False
+    pypmml: Pypmml = False
 
     def said(self) -> dict[str, Any]:
         """As `millrace.checking.announced` takes them. Raises what a wrong one raises."""
@@ -52,4 +54,5 @@ class ModelOptions:
             "signature": self.signature,
             "batch_dependent": self.batch_dependent,
             "training_operators": self.training_operators,
+            "pypmml": self.pypmml,
         }

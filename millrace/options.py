@@ -54,6 +54,13 @@ TrainingOperators = Annotated[
         help="The job takes TensorFlow's operators of training (its setting training_operators).",
     ),
 ]
+Pypmml = Annotated[
+    bool,
+    typer.Option(
+        "--pypmml",
+        help="PMML: the job lets pypmml score what the compiler refuses (its setting pypmml). Needs Java.",
+    ),
+]
 Outputs = Annotated[
     list[str] | None,
     typer.Option("--output", help="NAME[=ALIAS]: an output, and its name in results."),

@@ -22,6 +22,7 @@ from millrace.options import (
     ModelType,
     Name,
     Outputs,
+    Pypmml,
     RegistryUrl,
     S3Endpoint,
     S3PathStyle,
@@ -108,6 +109,7 @@ def publish(
     smoke: Smoke = None,
     batch_dependent: BatchDependent = False,
     training_operators: TrainingOperators = False,
+    pypmml: Pypmml = False,
     force: Annotated[
         bool, typer.Option("--force", help="Serve it although an equal or newer version was seen.")
     ] = False,
@@ -180,6 +182,7 @@ def publish(
         smoke_rows=smoke_rows(smoke),
         batch_dependent=batch_dependent,
         training_operators=training_operators,
+        pypmml=pypmml,
         upload=upload,
         inline_limit=inline_limit,
         signer=signs,

@@ -61,6 +61,7 @@ def publish_model(
     smoke_rows: Sequence[bytes] = (),
     batch_dependent: bool = False,
     training_operators: bool = False,
+    pypmml: bool = False,
     inline_limit: int = INLINE_LIMIT,
     s3: S3Options | None = None,
     signer: DescriptorSigner | None = None,
@@ -72,9 +73,10 @@ def publish_model(
     `outputs`: (name in the model, name in results). A model of more than `inline_limit` bytes is put below
     `upload` (`s3://bucket/prefix` or `file:/folder`). `smoke_rows`: records as JSON objects to try the model
     with, here and in jobs, in the place of made-up ones. `readings`: how fields that `inputs` name are read.
-    `training_operators`: the job takes TensorFlow's operators of training. `batch_dependent`: answers are
-    meant to depend on the records beside them. `force`: serve it although an equal or newer version was seen.
-    `signer`: signs the descriptor (`millrace.signing.signer` makes one of a key).
+    `training_operators`: the job takes TensorFlow's operators of training. `pypmml`: it lets pypmml score
+    what the PMML compiler refuses. `batch_dependent`: answers are meant to depend on the records beside
+    them. `force`: serve it although an equal or newer version was seen. `signer`: signs the descriptor
+    (`millrace.signing.signer` makes one of a key).
 
     Raises the `ModelError` of the step that fails, `SettingsError` for what does not fit together, and
     `SourceError` where the stream does not take the descriptor.
@@ -101,6 +103,7 @@ def publish_model(
             smoke_rows=rows,
             batch_dependent=batch_dependent,
             training_operators=training_operators,
+            pypmml=pypmml,
         )
         model = checked.announcement
         placed = place(checked, upload, inline_limit, s3 or S3Options())

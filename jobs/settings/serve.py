@@ -73,6 +73,7 @@ class JobSettings(StreamSettings):
                 warm_up_batches=data_type.warm_up_batches,
                 warm_up=Budget(data_type.warm_up_seconds, data_type.warm_up_bytes),
                 training=data_type.training_operators,
+                pypmml=data_type.pypmml,
                 s3=self.s3,
             )
 

@@ -138,3 +138,7 @@ class DataType(BaseModel):
         False,
         description="take TensorFlow models with operators of training and gradients in what they serve",
     )
+    pypmml: bool = Field(
+        False,
+        description="let pypmml (a JVM) score PMML that the compiler refuses, if its own rows prove it",
+    )

@@ -30,6 +30,7 @@ class LoadPolicy:
     system's. `fields`: the data type's record fields in order. `warm_up_batches`: batch sizes in records.
     `warm_up`: what calls at these sizes may take. `deadline_ms`: after which a runtime that can ends a call
     itself; 0 for never. `training`: TensorFlow's operators of training and gradients are taken.
+    `pypmml`: PMML that only pypmml can score is taken where its own rows prove it.
     """
 
     roots: tuple[str, ...] = ()
@@ -42,6 +43,7 @@ class LoadPolicy:
     warm_up: Budget = field(default_factory=Budget)
     deadline_ms: int = 0
     training: bool = False
+    pypmml: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,9 @@ class LoadSteps:
     def load(self, model_type: str, artifact: Artifact, wanted: WantedSignature) -> Runtime:
         """The runtime, which has checked what the model may do."""
         policy = self.policy
-        wanted = replace(wanted, deadline_ms=policy.deadline_ms, training=policy.training)
+        wanted = replace(
+            wanted, deadline_ms=policy.deadline_ms, training=policy.training, pypmml=policy.pypmml
+        )
         runtime = self.loader(model_type)(artifact, wanted)
         self.report.notes += getattr(runtime, "notes", ())
         return runtime

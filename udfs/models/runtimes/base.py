@@ -36,7 +36,7 @@ class WantedSignature:
     `fields`: the data type's record fields in order, from the settings, used where neither the
     descriptor nor the model names the columns of a single k-wide input; may be empty.
     `deadline_ms`: after which a runtime that can ends a call itself; 0 for never. `training`: operators of
-    training and gradients are taken.
+    training and gradients are taken. `pypmml`: so is PMML that only pypmml can score, by its own rows.
     """
 
     inputs: Sequence[PartialInput] = ()
@@ -45,6 +45,7 @@ class WantedSignature:
     signature: str = ""
     deadline_ms: int = 0
     training: bool = False
+    pypmml: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 RUNTIMES: Mapping[str, str] = {
     "TENSORFLOWSAVED": "udfs.models.runtimes.tensorflow.saved_model",
     "TENSORFLOW": "udfs.models.runtimes.tensorflow.frozen_graph",
-    "PMML": "udfs.models.runtimes.pmml.runtime",
+    "PMML": "udfs.models.runtimes.pmml.loading",
     "ONNX": "udfs.models.runtimes.onnx.runtime",
 }
 """Model type -> the module with its `load`, in the order in which speculation makes executors for them."""

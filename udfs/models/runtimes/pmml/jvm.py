@@ -13,8 +13,11 @@ import shutil
 import socket
 import subprocess
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from schemas.errors import LoadError, PredictError
 
@@ -55,6 +58,12 @@ class JvmModel:
                     raise PredictError(f"the JVM that scores PMML does not answer: {e}") from None
                 self._load()
         raise AssertionError("unreachable")
+
+    def scored(self, columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+        """Columns by name, in and out; None where a value is missing. Raises `PredictError`."""
+        rows = {"columns": list(columns), "data": list(zip(*columns.values(), strict=True))}
+        answer = orjson.loads(self.predict(orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY).decode()))
+        return {name: [row[k] for row in answer["data"]] for k, name in enumerate(answer["columns"])}
 
     def close(self) -> None:
         # Dropping the last reference makes pypmml release the object in the JVM.

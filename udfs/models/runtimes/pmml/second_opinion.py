@@ -10,9 +10,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import orjson
-
 from schemas.errors import ModelError, PredictError
 from schemas.tensors import Columns
 from udfs.models.runtimes.pmml.document import parse
@@ -55,10 +52,7 @@ def second_opinion(runtime: PmmlRuntime, data: bytes, columns: Columns | None = 
 def _compared(runtime: PmmlRuntime, other: JvmModel, columns: Columns) -> Opinion:
     count = len(next(iter(columns.values())))
     ours, silent = _answers(runtime, columns, count)
-    names = list(columns)
-    rows = list(zip(*([_plain(v) for v in columns[n].tolist()] for n in names), strict=True))
-    answer = orjson.loads(other.predict(orjson.dumps({"columns": names, "data": rows}).decode()))
-    theirs = {name: [row[k] for row in answer["data"]] for k, name in enumerate(answer["columns"])}
+    theirs = other.scored({name: column.tolist() for name, column in columns.items()})
     compared = tuple(name for name in ours if name in theirs)
     differences = tuple(
         f"row {row + 1}: {name} is {said!r}, by pypmml {theirs[name][row]!r}"
@@ -84,12 +78,6 @@ def _answers(runtime: PmmlRuntime, columns: Columns, count: int) -> tuple[dict[s
             for at, value in zip(keep, column.tolist(), strict=True):
                 out[name][at] = value
         return out, set(e.rows)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _alike(one: Any, other: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,36 +60,53 @@ def verification(model: ET.Element) -> Verification | None:
     return Verification(fields, rows) if rows else None
 
 
-def contradictions(plan: Plan, told: Verification) -> list[str]:
-    """Sentences on where the plan says something else than the document's own rows; none if it agrees.
+Results = Callable[[str], Sequence[Any] | None]
+"""What a model gives under a name, a value a row and None where it gives nothing; None: no such result."""
 
-    A result is compared by the document's tolerances; one that it does not list is not compared.
+
+def differences(told: Verification, names: Iterable[str], results: Results) -> list[str]:
+    """Sentences on where the results under `names` are others than the rows say; none if all agree.
+
+    A result is compared by the document's tolerances. Refused where none can be compared.
     """
+    wanted = set(names)
+    found: list[str] = []
+    compared = 0
+    for field in told.fields:
+        values = results(field.name) if field.name in wanted else None
+        texts = told.texts(field.name)
+        if values is None or texts is None:
+            continue
+        compared += 1
+        for row, (said, value) in enumerate(zip(texts, values, strict=True)):
+            if said is not None and said != "" and (value is None or not _alike(said, value, field)):
+                got = "nothing" if value is None else repr(value)
+                found.append(f"row {row + 1}: {field.name} is {said}, the model gives {got}")
+    if not compared:
+        refuse("the model's verification compares no result that the model gives")
+    return found
+
+
+def contradictions(plan: Plan, told: Verification) -> list[str]:
+    """Sentences on where the plan says something else than the document's own rows; none if it agrees."""
     count = len(told.rows)
     inputs = {i.declared.name: _input(i.declared, told.texts(i.declared.name), count) for i in plan.inputs}
     scores = plan.score(inputs, count)
     refused = np.zeros(count, bool)
     for rows in scores.refused.values():
         refused |= rows
-    found: list[str] = []
-    compared = 0
-    targets = {o.target for o in plan.outputs}
-    for field in told.fields:
-        if field.name in inputs and field.name not in targets:  # an observed target stands for both
-            continue
-        column = _result(plan, scores.columns, field.name)
-        texts = told.texts(field.name)
-        if column is None or texts is None:
-            continue
-        compared += 1
-        values, missing = column.full(count), column.mask(count) | refused
-        for row, said in enumerate(texts):
-            if said is not None and said != "" and (missing[row] or not _alike(said, values[row], field)):
-                got = "nothing" if missing[row] else repr(values[row])
-                found.append(f"row {row + 1}: {field.name} is {said}, the model gives {got}")
-    if not compared:
-        refuse("the model's verification compares no result that the model gives")
-    return found
+
+    def results(name: str) -> list[Any] | None:
+        column = _result(plan, scores.columns, name)
+        if column is None:
+            return None
+        missing = column.mask(count) | refused
+        return [None if none else v for v, none in zip(column.full(count), missing, strict=True)]
+
+    targets = {o.target for o in plan.outputs}  # an observed target stands for both
+    return differences(
+        told, [f.name for f in told.fields if f.name not in inputs or f.name in targets], results
+    )
 
 
 def check(plan: Plan, model: ET.Element) -> bool:
@@ -96,11 +114,22 @@ def check(plan: Plan, model: ET.Element) -> bool:
     told = verification(model)
     if told is None:
         return False
-    found = contradictions(plan, told)
+    refuse_contradicted(contradictions(plan, told), "the model contradicts its own verification")
+    return True
+
+
+def refuse_contradicted(found: Sequence[str], what: str) -> None:
+    """Refuse where there are `differences`, with the first of them."""
     if found:
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        refuse(f"the model contradicts its own verification: {'; '.join(found[:_SHOWN])}{more}")
-    return True
+        refuse(f"{what}: {'; '.join(found[:_SHOWN])}{more}")
+
+
+def given(declared: DataField, told: Verification) -> list[Any]:
+    """What the rows hold of an input, None where it is missing."""
+    count = len(told.rows)
+    column = _input(declared, told.texts(declared.name), count)
+    return [None if none else v for v, none in zip(column.values.tolist(), column.mask(count), strict=True)]
 
 
 def _result(plan: Plan, columns: dict[str, Column], name: str) -> Column | None:

@@ -1,0 +1,29 @@
+"""A PMML model as jobs load it: compiled, or scored by pypmml where that is allowed and proven."""
+
+from __future__ import annotations
+
+from schemas.errors import UnprovenModelError
+from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
+from udfs.models.runtimes.pmml import runtime
+from udfs.models.runtimes.pmml.document import parse
+
+_POSSIBLE = (
+    "its own rows (ModelVerification) may prove that pypmml scores it right: check-model --pypmml tries "
+    "that, and a job does so with the setting pypmml of its data type"
+)
+
+
+def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
+    """As `runtime.load`; what the compiler refuses goes to pypmml if `wanted` allows it."""
+    try:
+        return runtime.load(artifact, wanted)
+    except UnprovenModelError as e:
+        document = parse(runtime.content(artifact))
+        if wanted.pypmml:
+            # Here and not at the top: few jobs allow it, and it needs packages that others have not.
+            from udfs.models.runtimes.pmml.pypmml_runtime import load_proven  # noqa: PLC0415
+
+            return load_proven(document, wanted, str(e))
+        if document.model.find("ModelVerification") is None:
+            raise
+        raise UnprovenModelError(f"{e}; {_POSSIBLE}") from None
