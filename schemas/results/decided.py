@@ -9,10 +9,9 @@ answered, in the order in which the answers arrived.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import orjson
 from numpy.typing import NDArray
 
 from schemas.codecs.json_text import parse_json
+from schemas.message_columns import Column, Messages
 from schemas.results.records import Outcome
 from schemas.results.results import DIGEST_DIGITS, Identity, Scored, json_column, open_bodies, read_result
 
@@ -136,7 +136,7 @@ def write_decided(
     identity: Identity,
     parts: Iterable[Part],
     answers: Sequence[Reported],
-) -> tuple[list[bytes], list[int] | None]:
+) -> tuple[Messages, list[int] | None]:
     """One result for each record that is in a part, in the order of the block, and their indices (None: all).
 
     `records` (each one JSON object), `identity` and `answers` are of the whole block of n; what stands in
@@ -146,19 +146,17 @@ def write_decided(
     count = len(records)
     decisions = _decisions(stamp, parts, answers, count)
     rows = None if all(decisions) else [row for row, text in enumerate(decisions) if text]
-    lists = [records, decisions, _answers(answers, count)]
-    lists += [
-        json_column(c, count, "identity")
-        for c in (identity.partitions, identity.offsets, identity.event_times)
-    ]
+    lists: list[Sequence[Any]] = [records, decisions, _answers(answers, count)]
+    lists += [identity.partitions, identity.offsets, identity.event_times]
     if rows is not None:
         lists = [[column[row] for row in rows] for column in lists]
-    bodies, comma = open_bodies(lists[0])
-    pieces: list[Iterable[bytes]] = [bodies, repeat(comma + b'"millrace":'), lists[1]]
-    pieces += [repeat(b',"source":' + orjson.dumps(identity.source) + b',"partition":'), lists[3]]
-    pieces += [repeat(b',"offset":'), lists[4], repeat(b',"event_time":'), lists[5]]
-    pieces += [repeat(b',"answers":{'), lists[2], repeat(b"}}}")]
-    return list(map(b"".join, zip(*pieces, strict=False))), rows  # repeat() has no end
+    count = len(lists[0])
+    partitions, offsets, times = (json_column(column, count, "identity") for column in lists[3:])
+    columns = [open_bodies(lists[0]), Column(b'"millrace":'), Column.of(lists[1])]
+    columns += [Column(b',"source":' + orjson.dumps(identity.source) + b',"partition":'), partitions]
+    columns += [Column(b',"offset":'), offsets, Column(b',"event_time":'), times]
+    columns += [Column(b',"answers":{'), Column.of(lists[2]), Column(b"}}}")]
+    return Messages(columns, count), rows
 
 
 def read_decided(data: bytes) -> Decided:
@@ -260,13 +258,11 @@ def _reported(answer: Reported, count: int) -> list[bytes]:
 
 def _with_scores(
     head: dict[str, Any], columns: Mapping[str, NDArray], count: int, before: bytes = b""
-) -> Iterator[bytes]:
+) -> Messages:
     """`before`, and an object of `head` and the row's scores without its closing brace, for each row."""
+    texts: list[Column] = []
     constant = before + orjson.dumps(head)[:-1] + b',"scores":{'
-    if not columns:
-        return iter([constant + b"}"] * count)
-    pieces: list[Iterable[bytes]] = []
     for name, column in columns.items():
-        pieces += [repeat(constant + orjson.dumps(name) + b":"), json_column(column, count, name)]
+        texts += [Column(constant + orjson.dumps(name) + b":"), json_column(column, count, name)]
         constant = b","
-    return map(b"".join, zip(*pieces, repeat(b"}"), strict=False))
+    return Messages([*texts, Column(b"}" if columns else constant + b"}")], count)

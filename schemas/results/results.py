@@ -8,10 +8,8 @@ reader that takes the first of two would take it for the stamp.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
-from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -21,11 +19,13 @@ from numpy.typing import NDArray
 
 from schemas.codecs.base import UnfitError
 from schemas.codecs.json_text import parse_json
+from schemas.message_columns import COMMA, FEW, Column, Messages
 from schemas.results.records import Outcome
 
 DIGEST_DIGITS = 16
-_WITHOUT_BRACE = itemgetter(slice(None, -1))
-_NEEDS_A_LOOK = frozenset(b"{ \t\r\n")
+_BRACE = ord("}")
+_NEEDS_A_LOOK = np.zeros(256, bool)
+_NEEDS_A_LOOK[list(b"{ \t\r\n")] = True
 _STAMP_SIGNS = (b'"millrace"', b"\\u006", b"\\u007")
 """What a record with a field of the stamp's name has in it: the name, or one of its letters by its code."""
 
@@ -85,7 +85,7 @@ def write_results(
     identity: Identity,
     scores: Mapping[str, NDArray] | None = None,
     rows: Sequence[int] | NDArray | None = None,
-) -> list[bytes]:
+) -> Messages:
     """One result for each record of a block, or for those at the indices `rows`, in their order.
 
     `records` (each one JSON object) and `identity` are of the whole block of n; each column of `scores` has
@@ -98,7 +98,6 @@ def write_results(
     if rows is not None:
         wanted = np.asarray(rows).tolist()
         parts = tuple([part[r] for r in wanted] for part in parts)
-    bodies, comma = open_bodies(parts[0])
     count = len(parts[0])
     ints = [json_column(part, count, "identity") for part in parts[1:]]
     fields = {
@@ -113,17 +112,16 @@ def write_results(
         fields["signer"] = stamp.signer
     if stamp.reason:
         fields["reason"] = stamp.reason
-    head = orjson.dumps(fields)
-    pieces: list[Iterable[bytes]] = [bodies]
-    constant = comma + b'"millrace":' + head[:-1] + b',"scores":{'
+    columns = [open_bodies(parts[0])]
+    constant = b'"millrace":' + orjson.dumps(fields)[:-1] + b',"scores":{'
     comma = b""
     for name, column in (scores or {}).items():
-        pieces += [repeat(constant + comma + orjson.dumps(name) + b":"), json_column(column, count, name)]
+        columns += [Column(constant + comma + orjson.dumps(name) + b":"), json_column(column, count, name)]
         constant, comma = b"", b","
     source = b'},"source":' + orjson.dumps(identity.source) + b',"partition":'
-    pieces += [repeat(constant + source), ints[0], repeat(b',"offset":'), ints[1]]
-    pieces += [repeat(b',"event_time":'), ints[2], repeat(b"}}")]
-    return list(map(b"".join, zip(*pieces, strict=False)))  # repeat() has no end; lengths are checked
+    columns += [Column(constant + source), ints[0], Column(b',"offset":'), ints[1]]
+    columns += [Column(b',"event_time":'), ints[2], Column(b"}}")]
+    return Messages(columns, count)
 
 
 def read_result(data: bytes) -> Scored:
@@ -142,26 +140,25 @@ def read_result(data: bytes) -> Scored:
         raise ValueError(f"not a result: {e}") from None
 
 
-def open_bodies(records: Sequence[bytes]) -> tuple[Iterable[bytes], bytes]:
-    """Each object without its last brace, and what must follow them all: a comma, or nothing.
+def open_bodies(records: Sequence[bytes]) -> Column:
+    """Each object without its last brace and ready for one more field: a comma follows, but in an empty one.
 
     A field `millrace` is left out. Raises `ValueError` for a record that does not end in `}`.
     """
-    records = _without_stamps(records)
-    # a look at the last two bytes settles the usual block; whitespace or `{` there needs a closer one
-    ends = {record[-2:] for record in records}
-    if all(len(end) == 2 and end[1] == 0x7D and end[0] not in _NEEDS_A_LOOK for end in ends):
-        return map(_WITHOUT_BRACE, records), b","  # lazily: freed memory is used again at once
-    return list(map(_body, records)), b""
-
-
-def _without_stamps(records: Sequence[bytes]) -> Sequence[bytes]:
-    """The records without fields that are called as the stamp is. One look at all of them tells that none
-    has one, which is the usual case; a key may also be written with escapes."""
-    whole = b"".join(records)
-    if b"millrace" not in whole and b"\\" not in whole:
-        return records
-    return [_without_stamp(r) if any(sign in r for sign in _STAMP_SIGNS) else r for r in records]
+    whole = bytearray().join(records)
+    # One look at all of them tells that none has a field of that name, whose letters may be escaped.
+    if b"millrace" in whole or b"\\" in whole:
+        records = [_without_stamp(r) if any(sign in r for sign in _STAMP_SIGNS) else r for r in records]
+        whole = bytearray().join(records)
+    lengths = np.fromiter(map(len, records), np.int32, len(records))
+    if len(records) >= FEW and lengths.min() > 1:
+        signs = np.frombuffer(whole, np.uint8)
+        last = lengths.cumsum(dtype=np.int64) - 1
+        # the last two bytes settle the usual record; whitespace or `{` there needs a closer look
+        if (signs[last] == _BRACE).all() and not _NEEDS_A_LOOK[signs[last - 1]].any():
+            signs[last] = COMMA
+            return Column(whole, lengths)
+    return Column.of(list(map(_body, records)))
 
 
 def _without_stamp(record: bytes) -> bytes:
@@ -183,24 +180,24 @@ def _body(record: bytes) -> bytes:
     return inner if inner == b"{" or inner.lstrip(b" \t\r\n") == b"{" else inner + b","
 
 
-def json_column(column: Sequence[Any] | NDArray, count: int, name: str) -> Sequence[bytes]:
-    """Each row's value as JSON: numbers of a whole column are rendered in one call and split apart.
+def json_column(column: Sequence[Any] | NDArray, count: int, name: str) -> Column:  # noqa: PLR0911
+    """Each row's value as JSON: a whole column of numbers is rendered in one call.
 
     Raises `ValueError` where it has not `count` rows.
     """
     if len(column) != count:
         raise ValueError(f"{name!r} has {len(column)} rows for {count} results")
+    if not count:
+        return Column.of([])
     if not isinstance(column, np.ndarray):
-        return orjson.dumps(column if isinstance(column, list) else list(column))[1:-1].split(b",")
-    if column.dtype.kind not in "fiub":
-        return list(map(orjson.dumps, column.tolist()))
-    if 0 in column.shape:
-        return [orjson.dumps(row.tolist()) for row in column]
-    text = orjson.dumps(np.ascontiguousarray(column), option=orjson.OPT_SERIALIZE_NUMPY)
-    opening, closing = b"[" * (column.ndim - 1), b"]" * (column.ndim - 1)
-    rows = text[column.ndim : -column.ndim].split(closing + b"," + opening)
-    return rows if column.ndim == 1 else list(_wrapped(rows, opening, closing))
-
-
-def _wrapped(rows: Iterable[bytes], opening: bytes, closing: bytes) -> Iterator[bytes]:
-    return (opening + row + closing for row in rows)
+        return Column.split(orjson.dumps(column if isinstance(column, list) else list(column))[1:-1], count)
+    if column.dtype.kind not in "fiub" or 0 in column.shape:
+        return Column.of([orjson.dumps(row) for row in column.tolist()])
+    text = orjson.dumps(np.ascontiguousarray(column), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+    if column.ndim == 1:
+        return Column.split(text, count)
+    if column.ndim == 2 and count >= FEW:
+        return Column.split_lists(text)
+    closing, opening = b"]" * (column.ndim - 1), b"[" * (column.ndim - 1)
+    inner = text[len(opening) : -len(closing)].split(closing + b"," + opening)
+    return Column.of([opening + one + closing for one in inner])

@@ -12,12 +12,11 @@ from schemas.output_batch import encode_output_batch
 from tests.output_batches import Message, messages_of
 
 GOLDEN_HEX = (
-    "01 07 02000000"  # version, flags (keys, headers, times), count
+    "02 07 0100 02000000"  # version, flags (keys, headers, times), columns, count
     "0500000000000000 0000000000000080"  # event times; none
-    "02000000 00000000"  # lengths of messages
-    "01000000 ffffffff"  # of keys
-    "12000000 00000000"  # of headers
-    "7b7d 6b"
+    "ffffffff 02000000 00000000 7b7d"  # messages: a length each
+    "ffffffff 01000000 ffffffff 6b"  # keys
+    "ffffffff 12000000 00000000"  # headers
     "01000000 68 01000000 76 00000000 ffffffff"
 )
 
@@ -49,7 +48,7 @@ def test_what_is_encoded_comes_apart(messages: list[Message]):
 def test_one_time_serves_all():
     packed = encode_output_batch([b"a", b"b", b"c"], [7])
     assert [m.event_time for m in messages_of(packed)] == [7, 7, 7]
-    assert len(packed) == 6 + 8 + 3 * 4 + 3
+    assert len(packed) == 8 + 8 + 4 + 3 * 4 + 3
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.codecs.base import Code
+from schemas.message_columns import Messages
 from schemas.micro_batch import Headers, MicroBatch
 from schemas.output_batch import MESSAGE_LIMIT
 from schemas.results.dead_letter import dead_letter
@@ -59,7 +60,8 @@ def _room(batch: MicroBatch, lines: Sequence[bytes]) -> int:
     beside = 0
     if batch.keys is not None or batch.headers is not None:
         beside = max(_beside(batch, row) for row in range(len(batch)))
-    return MESSAGE_LIMIT - max(map(len, lines)) - beside
+    longest = lines.lengths().max() if isinstance(lines, Messages) else max(map(len, lines))
+    return MESSAGE_LIMIT - int(longest) - beside
 
 
 def _beside(batch: MicroBatch, row: int) -> int:

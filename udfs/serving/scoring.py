@@ -29,7 +29,7 @@ class ScoredRecords:
     `failures` counts the lines that say that the model failed; `ms` is the time spent in `predict`.
     """
 
-    lines: list[bytes] = field(default_factory=list)
+    lines: Sequence[bytes] = ()
     rows: list[int] | None = None
     dead: list[DeadLetter] = field(default_factory=list)
     failures: int = 0
@@ -89,13 +89,15 @@ def score(batch: MicroBatch, model: LoadedModel, codec: Codec, raw_json: bool) -
     stamp = _stamp(batch, model, Outcome.SCORED, made.ms)
     records = batch.payloads if raw_json else _as_json(batch, codec, made.bad)
     identity = identity_of(batch)
+    if len(made.parts) == 1 and not made.failed:
+        rows, columns = made.parts[0]
+        done.lines = write_results(records, stamp, identity, columns, rows)
+        done.rows = None if rows is None else rows.tolist()
+        return done
     lines: dict[int, bytes] = {}
     for rows, columns in made.parts:
-        written = write_results(records, stamp, identity, columns, rows)
-        if rows is None:
-            done.lines = written
-            return done
-        lines.update(zip(rows.tolist(), written, strict=True))
+        assert rows is not None  # one part of all records is what is written above
+        lines.update(zip(rows.tolist(), write_results(records, stamp, identity, columns, rows), strict=True))
     for row, reason in made.failed.items():
         failed = _stamp(batch, model, Outcome.FAILED, made.ms, reason)
         lines[row] = write_results(records, failed, identity, None, [row])[0]

@@ -9,7 +9,7 @@ import org.apache.flink.api.java.typeutils.ResultTypeQueryable;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.flink.util.Collector;
 
-/** Takes an output batch (schemas/output_batch.py, version 1) apart into the records that a sink writes. */
+/** Takes an output batch (schemas/output_batch.py, version 2) apart into the records that a sink writes. */
 public final class Outputs implements FlatMapFunction<byte[], ProducerRecord<byte[], byte[]>>, ResultTypeQueryable<ProducerRecord<byte[], byte[]>> {
     private static final long serialVersionUID = 1L;
     private static final int KEYS = 1;
@@ -22,59 +22,91 @@ public final class Outputs implements FlatMapFunction<byte[], ProducerRecord<byt
         this.topic = topic;
     }
 
+    /** A value for each message, or one for all. */
+    private static final class Column {
+        final byte[] batch;
+        final int constant;
+        final int[] lengths;
+        int at;
+
+        Column(ByteBuffer in, int count) {
+            batch = in.array();
+            constant = in.getInt();
+            lengths = new int[constant < 0 ? count : 0];
+            in.asIntBuffer().get(lengths);
+            at = in.position() + 4 * lengths.length;
+            int size = Math.max(constant, 0);
+            for (int length : lengths) {
+                size += Math.max(length, 0);
+            }
+            in.position(at + size);
+        }
+
+        int length(int message) {
+            return constant < 0 ? lengths[message] : constant;
+        }
+
+        /** Copies the message's value, which is the next one, and says where it ends. */
+        int copy(int message, byte[] to, int position) {
+            int length = length(message);
+            System.arraycopy(batch, at, to, position, length);
+            at += constant < 0 ? length : 0;
+            return position + length;
+        }
+
+        byte[] next(int message) {
+            byte[] value = length(message) < 0 ? null : new byte[length(message)];
+            if (value != null) {
+                copy(message, value, 0);
+            }
+            return value;
+        }
+    }
+
     @Override
     public void flatMap(byte[] batch, Collector<ProducerRecord<byte[], byte[]>> out) {
         ByteBuffer in = ByteBuffer.wrap(batch).order(ByteOrder.LITTLE_ENDIAN);
         int version = in.get();
-        if (version != 1) {
+        if (version != 2) {
             throw new IllegalStateException("an output batch of version " + version + ": the jar and the Python code are not of one release");
         }
         int flags = in.get();
+        Column[] texts = new Column[in.getShort()];
         int count = in.getInt();
         long[] times = new long[(flags & TIMES) != 0 ? count : 1];
         in.asLongBuffer().get(times);
         in.position(in.position() + 8 * times.length);
-        int[] lengths = ints(in, count);
-        int[] keyLengths = (flags & KEYS) != 0 ? ints(in, count) : null;
-        int[] headerLengths = (flags & HEADERS) != 0 ? ints(in, count) : null;
-        int key = in.position() + sum(lengths);
-        int header = key + (keyLengths == null ? 0 : sum(keyLengths));
-        ByteBuffer keys = at(batch, key);
-        ByteBuffer headers = at(batch, header);
+        for (int i = 0; i < texts.length; i++) {
+            texts[i] = new Column(in, count);
+        }
+        Column keys = (flags & KEYS) != 0 ? new Column(in, count) : null;
+        Column headers = (flags & HEADERS) != 0 ? new Column(in, count) : null;
         for (int i = 0; i < count; i++) {
             long time = times[times.length > 1 ? i : 0];
             ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(
-                    topic, null, time < 0 ? null : (Long) time, keyLengths == null ? null : bytes(keys, keyLengths[i]), bytes(in, lengths[i]));
-            if (headerLengths != null) {
-                int end = headers.position() + headerLengths[i];
-                while (headers.position() < end) {
-                    String name = new String(bytes(headers, headers.getInt()), StandardCharsets.UTF_8);
-                    record.headers().add(name, bytes(headers, headers.getInt()));
+                    topic, null, time < 0 ? null : (Long) time, keys == null ? null : keys.next(i), texts.length == 1 ? texts[0].next(i) : joined(texts, i));
+            if (headers != null) {
+                ByteBuffer own = ByteBuffer.wrap(headers.next(i)).order(ByteOrder.LITTLE_ENDIAN);
+                while (own.hasRemaining()) {
+                    String name = new String(bytes(own, own.getInt()), StandardCharsets.UTF_8);
+                    record.headers().add(name, bytes(own, own.getInt()));
                 }
             }
             out.collect(record);
         }
     }
 
-    private static ByteBuffer at(byte[] batch, int position) {
-        ByteBuffer buffer = ByteBuffer.wrap(batch).order(ByteOrder.LITTLE_ENDIAN);
-        buffer.position(position);
-        return buffer;
-    }
-
-    private static int[] ints(ByteBuffer in, int count) {
-        int[] values = new int[count];
-        in.asIntBuffer().get(values);
-        in.position(in.position() + 4 * count);
-        return values;
-    }
-
-    private static int sum(int[] lengths) {
-        int sum = 0;
-        for (int length : lengths) {
-            sum += Math.max(length, 0);
+    private static byte[] joined(Column[] texts, int message) {
+        int size = 0;
+        for (Column text : texts) {
+            size += text.length(message);
         }
-        return sum;
+        byte[] value = new byte[size];
+        int end = 0;
+        for (Column text : texts) {
+            end = text.copy(message, value, end);
+        }
+        return value;
     }
 
     private static byte[] bytes(ByteBuffer in, int length) {
