@@ -45,22 +45,6 @@ public final class Outputs implements FlatMapFunction<byte[], ProducerRecord<byt
         int length(int message) {
             return constant < 0 ? lengths[message] : constant;
         }
-
-        /** Copies the message's value, which is the next one, and says where it ends. */
-        int copy(int message, byte[] to, int position) {
-            int length = length(message);
-            System.arraycopy(batch, at, to, position, length);
-            at += constant < 0 ? length : 0;
-            return position + length;
-        }
-
-        byte[] next(int message) {
-            byte[] value = length(message) < 0 ? null : new byte[length(message)];
-            if (value != null) {
-                copy(message, value, 0);
-            }
-            return value;
-        }
     }
 
     @Override
@@ -71,40 +55,52 @@ public final class Outputs implements FlatMapFunction<byte[], ProducerRecord<byt
             throw new IllegalStateException("an output batch of version " + version + ": the jar and the Python code are not of one release");
         }
         int flags = in.get();
-        Column[] texts = new Column[in.getShort()];
+        int columns = in.getShort();
         int count = in.getInt();
         long[] times = new long[(flags & TIMES) != 0 ? count : 1];
         in.asLongBuffer().get(times);
         in.position(in.position() + 8 * times.length);
-        for (int i = 0; i < texts.length; i++) {
-            texts[i] = new Column(in, count);
-        }
-        Column keys = (flags & KEYS) != 0 ? new Column(in, count) : null;
-        Column headers = (flags & HEADERS) != 0 ? new Column(in, count) : null;
+        Column[] texts = columns(in, columns, count);
+        Column[] keys = columns(in, flags & KEYS, count);
+        Column[] headers = columns(in, (flags & HEADERS) / HEADERS, count);
         for (int i = 0; i < count; i++) {
             long time = times[times.length > 1 ? i : 0];
             ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(
-                    topic, null, time < 0 ? null : (Long) time, keys == null ? null : keys.next(i), texts.length == 1 ? texts[0].next(i) : joined(texts, i));
-            if (headers != null) {
-                ByteBuffer own = ByteBuffer.wrap(headers.next(i)).order(ByteOrder.LITTLE_ENDIAN);
-                while (own.hasRemaining()) {
-                    String name = new String(bytes(own, own.getInt()), StandardCharsets.UTF_8);
-                    record.headers().add(name, bytes(own, own.getInt()));
-                }
+                    topic, null, time < 0 ? null : (Long) time, next(keys, i), next(texts, i));
+            byte[] packed = next(headers, i);
+            ByteBuffer own = ByteBuffer.wrap(packed == null ? new byte[0] : packed).order(ByteOrder.LITTLE_ENDIAN);
+            while (own.hasRemaining()) {
+                String name = new String(bytes(own, own.getInt()), StandardCharsets.UTF_8);
+                record.headers().add(name, bytes(own, own.getInt()));
             }
             out.collect(record);
         }
     }
 
-    private static byte[] joined(Column[] texts, int message) {
+    private static Column[] columns(ByteBuffer in, int number, int count) {
+        Column[] columns = new Column[number];
+        for (int i = 0; i < number; i++) {
+            columns[i] = new Column(in, count);
+        }
+        return columns;
+    }
+
+    /** The message's value of each column, joined; null where the first is null, or there is none. */
+    private static byte[] next(Column[] columns, int message) {
+        if (columns.length == 0 || columns[0].length(message) < 0) {
+            return null;
+        }
         int size = 0;
-        for (Column text : texts) {
-            size += text.length(message);
+        for (Column column : columns) {
+            size += column.length(message);
         }
         byte[] value = new byte[size];
         int end = 0;
-        for (Column text : texts) {
-            end = text.copy(message, value, end);
+        for (Column column : columns) {
+            int length = column.length(message);
+            System.arraycopy(column.batch, column.at, value, end, length);
+            column.at += column.constant < 0 ? length : 0;
+            end += length;
         }
         return value;
     }
