@@ -18,7 +18,7 @@ def add_folder_sink(outputs: DataStream, folder: str, name: str) -> None:
 
     Keys, headers and event time have no place in such a file beside what the line itself says.
     """
-    add_sink(outputs, _sink(folder, "ToLines", _rolling()), folder, name)
+    add_sink(outputs, _sink(folder, b"\n", _rolling()), folder, name)
 
 
 def add_model_folder_sink(outputs: DataStream, folder: str, name: str) -> None:
@@ -27,7 +27,7 @@ def add_model_folder_sink(outputs: DataStream, folder: str, name: str) -> None:
     names = java.org.apache.flink.streaming.api.functions.sink.filesystem.OutputFileConfig.builder()
     one_each = _rolling().withMaxPartSize(java.org.apache.flink.configuration.MemorySize(1))
     files = names.withPartPrefix(name).withPartSuffix(".model").build()
-    add_sink(outputs, _sink(folder, "ToFiles", one_each, files), folder, name)
+    add_sink(outputs, _sink(folder, b"", one_each, files), folder, name)
 
 
 def _rolling() -> Any:
@@ -40,12 +40,12 @@ def _rolling() -> Any:
     )
 
 
-def _sink(folder: str, encoder: str, rolling: Any, files: Any = None) -> Any:
+def _sink(folder: str, end: bytes, rolling: Any, files: Any = None) -> Any:
     java = get_gateway().jvm
     sinks = java.org.apache.flink.streaming.api.functions.sink.filesystem
     built = (
         java.org.apache.flink.connector.file.sink.FileSink.forRowFormat(
-            java.org.apache.flink.core.fs.Path(folder), own_class(encoder)()
+            java.org.apache.flink.core.fs.Path(folder), own_class("ToFiles")(end)
         )
         .withBucketAssigner(sinks.bucketassigners.BasePathBucketAssigner())
         .withRollingPolicy(rolling.build())
