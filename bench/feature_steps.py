@@ -93,12 +93,12 @@ def _lookups() -> Table:
     table = Table("keys", "us a row taken", "bytes of state", *(f"us an event of {n}" for n in _BLOCKS[1:]))
     table.title = "References"
     for keys in (1000, 100_000):
-        versions, rows = Versions(_ZIPS, ("factor", "town"), lambda _: None), _rows(keys)
+        versions, rows = Versions(_ZIPS, ("factor", "town")), _rows(keys)
         began = time.process_time()
         versions.take(rows)
         taken = (time.process_time() - began) / keys
         state = versions.changes(10).items()
-        size = sum(len(key) + len(packed[0]) for key, packed in state if packed) / keys
+        size = sum(len(key) + len(packed) for key, packed in state if packed) / keys
         choose, shown = random.Random(0), []
         for events in _BLOCKS[1:]:
             wanted = pa.array([choose.randrange(keys) for _ in range(events)])
@@ -145,7 +145,7 @@ def _view(steps: Sequence[Step], column: str, early: bool) -> FeatureView:
 def _run(view: FeatureView, expressions: Expressions, size: int = 2500, blocks: int = 40) -> float:
     """Processor seconds an event: added in blocks of a second of event time, settled a block later."""
     declared = Declarations(sources=(_SIGNALS,), references=(_ZIPS,), views=(view,))
-    engine = make_engine(view, declared, 0, lambda _: None, expressions)
+    engine = make_engine(view, declared, lambda _: None, expressions)
     if view.steps:
         engine.add(_rows(1000))
     choose, sent = random.Random(0), []

@@ -11,7 +11,7 @@ from typing import Self
 
 from bench.features_workload import EventTopics, declare
 from bench.plan import BenchError
-from bench.subjects import READY_S
+from bench.subjects import READY_S, JobSpec
 from devservices.flink_cluster import StandaloneCluster
 from devservices.flink_rest import ENDED
 from devservices.kafka import KafkaBroker
@@ -37,23 +37,31 @@ class Stand:
 
 
 class FeatureJob:
-    """`kind`: STORES or NOWHERE. Entered when every task runs. `history` is the folder of Parquet files."""
+    """`kind`: STORES or NOWHERE. Entered when every task runs. `history` is the folder of Parquet files.
+    Where there are several instances, they are slots of one task manager."""
 
     def __init__(
-        self, stand: Stand, topics: EventTopics, kind: str = STORES, more: Sequence[str] = ()
+        self,
+        stand: Stand,
+        topics: EventTopics,
+        kind: str = STORES,
+        more: Sequence[str] = (),
+        parallelism: int = 1,
     ) -> None:
         self.kind, self.history = kind, stand.folder / f"history-{topics.prefix}"
         self._declarations = stand.folder / f"{topics.prefix}.toml"
         declare(self._declarations, topics.events)
         self._topics, self._store, self._more = topics, stand.store, more
-        self.cluster = StandaloneCluster()
-        self._job_id = ""
+        self.parallelism = parallelism
+        self.cluster = StandaloneCluster(1, JobSpec(parallelism=parallelism).cluster_settings)
+        self.job_id = ""
 
     def __enter__(self) -> Self:
         try:
             self.cluster.start()
-            self._job_id = self.cluster.run(ROOT / _JOBS[self.kind], *self._flags(), parallelism=1)
-            self.cluster.wait_running(self._job_id, READY_S)
+            job = ROOT / _JOBS[self.kind]
+            self.job_id = self.cluster.run(job, *self._flags(), parallelism=self.parallelism)
+            self.cluster.wait_running(self.job_id, READY_S)
         except BaseException:
             self.cluster.close()
             raise
@@ -69,7 +77,7 @@ class FeatureJob:
         self.cluster.close()
 
     def cancel(self) -> None:
-        self.cluster.rest.cancel(self._job_id)
+        self.cluster.rest.cancel(self.job_id)
 
     def roots(self) -> Sequence[int]:
         """Task manager with its Python, and job manager."""
@@ -79,7 +87,7 @@ class FeatureJob:
     def check(self) -> None:
         """BenchError with the log's tail if it has ended or failed."""
         rest = self.cluster.rest
-        state, failures = rest.state(self._job_id), rest.exceptions(self._job_id)
+        state, failures = rest.state(self.job_id), rest.exceptions(self.job_id)
         if state in ENDED or failures:
             raise BenchError(f"{_JOBS[self.kind]} is {state} and failed.\n{failures}\n{self.tail()}")
 

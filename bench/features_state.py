@@ -19,10 +19,10 @@ _START = 1_800_000_000_000 // 60_000 * 60_000
 
 def bytes_a_key(folder: Path, tile: str) -> int:
     """After two days, of which the first has left the window: what the job writes to Flink's state for one
-    entity, its key included, as `operators.features.shard_state` writes it; the state backend adds its
+    entity, its key included, as `operators.features.view_state` writes it; the state backend adds its
     own."""
     declared = declare(folder / "state.toml", tile=tile)
-    engine = make_engine(declared.views[0], declared, 0, lambda _: None)
+    engine = make_engine(declared.views[0], declared, lambda _: None)
     accounts = [f"a{n:04d}" for n in range(_ACCOUNTS)]
     for first in range(0, _MINUTES, 60):
         times = [_START + 60_000 * minute for minute in range(first, first + 60) for _ in accounts]
@@ -34,7 +34,7 @@ def bytes_a_key(folder: Path, tile: str) -> int:
         }
         engine.add(pa.RecordBatch.from_pydict(columns))
         engine.settle(times[-1], 0)
-    entities = engine.changes().entities
+    entities = {key: packed for of in engine.changes().entities.values() for key, packed in of.items()}
     if len(entities) != _ACCOUNTS or None in entities.values():
         raise BenchError(f"view {VIEW} has state of {len(entities)} accounts, not of {_ACCOUNTS}")
     sizes = [len(key) + len(pickle.dumps(packed, -1)) for key, packed in entities.items()]

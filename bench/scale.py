@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
+from urllib.parse import quote
 
-from bench import model, report
+from bench import features_workload, model, report
+from bench.features_job import FeatureJob, Stand
 from bench.plan import BenchError, Plan
 from bench.race import CANDIDATES, RaceSpec, SpeculateJob
 from bench.results import Results
@@ -17,11 +20,15 @@ from bench.throughput import measure
 from bench.workload import Topics, fill
 from devservices.kafka import KafkaBroker
 from devservices.process import wait_until
+from devservices.redis import Redis
 
 SHARES = (1, 2, 3, 4, 8, 16)
 LINEAR = (1, 2, 4, 8)
 _PARTITIONS = 48  # divided evenly by every parallelism of SHARES
-_COUNTER = "take_results_apart.numRecordsOut"
+_RESULTS = "take results apart", r"take_results_apart\.numRecordsOut"
+"""Part of a task's name, and the name of an operator's counter in it: see `counted`."""
+_ROWS = "Correlate", r"Correlate.*\.numRecordsOut"
+"""Settled rows: what takes the lines for history apart follows the views without an exchange."""
 _BATCH = 64  # small micro-batches, so that few records are many calls
 _RECORDS = 96_000  # of a run that is only counted
 _EACH = 20_000  # of a run with models that wait, an instance
@@ -47,6 +54,7 @@ def scale(broker: KafkaBroker, plan: Plan, folder: Path) -> None:
             worst = round(max(results) / (sum(results) / len(results)), 3)
             found[str(parallelism)] = worst
             report.say(f"{job} at {parallelism}: results by instance {results}; largest to mean {worst}")
+    shares["features"] = _feature_shares(broker, folder)
     eps = {n: [_waiting(broker, models, n) for _ in range(plan.rounds)] for n in LINEAR}
     base = median(eps[1])
     linear = {str(n): round(median(found) / base / n, 3) for n, found in eps.items() if n > 1}
@@ -64,11 +72,11 @@ def _shares(broker: KafkaBroker, models: Path, folder: Path, job: str, paralleli
         with _subject(topics, models, folder, job, parallelism) as subject:
             fill(topics, plan)
             wait_until(
-                lambda: sum(counted(subject, parallelism)) >= plan.records,
+                lambda: sum(counted(subject, parallelism, *_RESULTS)) >= plan.records,
                 plan.limit_s,
-                lambda: f"{counted(subject, parallelism)} of {plan.records} results.\n{subject.tail()}",
+                lambda: f"{counted(subject, parallelism, *_RESULTS)} of {plan.records}.\n{subject.tail()}",
             )
-            return counted(subject, parallelism)
+            return counted(subject, parallelism, *_RESULTS)
     finally:
         results.close()
         topics.delete()
@@ -83,18 +91,48 @@ def _subject(topics: Topics, models: Path, folder: Path, job: str, parallelism: 
     return ServingJob(topics, models, JobSpec(f"{job}.py", parallelism=parallelism))
 
 
-def counted(subject: ServingJob, parallelism: int) -> list[int]:
-    """Results by instance, by the counter of the operator that takes them apart, which has its neighbour's
-    parallelism and no exchange before it. BenchError where Flink has no such counter."""
+def _feature_shares(broker: KafkaBroker, folder: Path) -> dict[str, float]:
+    """Parallelism -> largest to mean of the settled rows by instance."""
+    found: dict[str, float] = {}
+    with Redis() as redis:
+        for parallelism in SHARES:
+            rows = _rows(Stand(broker, redis, folder), parallelism)
+            worst = found[str(parallelism)] = round(max(rows) / (sum(rows) / len(rows)), 3)
+            report.say(f"features at {parallelism}: rows by instance {rows}; largest to mean {worst}")
+    return found
+
+
+def _rows(stand: Stand, parallelism: int) -> list[int]:
+    """Settled rows by instance of the job that has read all events."""
+    plan = Plan(records=_RECORDS, rounds=1, partitions=_PARTITIONS)
+    topics = features_workload.EventTopics(stand.broker, _PARTITIONS)
+    topics.create()
+    try:
+        with FeatureJob(stand, topics, parallelism=parallelism) as job:
+            features_workload.fill(topics, plan)
+            wait_until(
+                lambda: sum(counted(job, parallelism, *_ROWS)) >= plan.records,
+                plan.limit_s,
+                lambda: f"{counted(job, parallelism, *_ROWS)} of {plan.records} rows.\n{job.tail()}",
+            )
+            return counted(job, parallelism, *_ROWS)
+    finally:
+        topics.delete()
+
+
+def counted(subject: ServingJob | FeatureJob, parallelism: int, task: str, counter: str) -> list[int]:
+    """By instance, a counter of the one task whose name has `task` in it: of an operator that has its
+    neighbour's parallelism and no exchange before it. BenchError where Flink has no such counter."""
     rest = subject.cluster.rest
     vertices: Sequence[Mapping[str, Any]] = rest.call(f"/jobs/{subject.job_id}")["vertices"]
-    found = [vertex["id"] for vertex in vertices if "take results apart" in vertex["name"]]
+    found = [vertex["id"] for vertex in vertices if task in vertex["name"]]
     if len(found) != 1:
-        raise BenchError(f"the job has {len(found)} tasks that take results apart, and not one")
+        raise BenchError(f"the job has {len(found)} tasks with {task!r} in their names, and not one")
     counts = []
     for index in range(parallelism):
-        path = f"/jobs/{subject.job_id}/vertices/{found[0]}/subtasks/{index}/metrics?get={_COUNTER}"
-        values = rest.call(path)
+        path = f"/jobs/{subject.job_id}/vertices/{found[0]}/subtasks/{index}/metrics"
+        names = [one["id"] for one in rest.call(path) if re.fullmatch(counter, one["id"])]
+        values = rest.call(f"{path}?get={quote(names[0])}") if names else []
         counts.append(int(values[0]["value"]) if values else 0)
     return counts
 

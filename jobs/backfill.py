@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
@@ -14,6 +15,7 @@ from jobs.running import run
 from jobs.settings.features import BackfillSettings
 from operators.features.feature_rows import FEATURE_BLOCK, events_tag
 from operators.features.view_batch import ViewBatch
+from operators.key_groups import KeyGroups, key_groups
 from operators.rows import DEAD_LETTERS
 from operators.side_outputs import side_output
 from operators.sinks.folder import add_folder_sink
@@ -26,22 +28,28 @@ from udfs.features.loading import load_declarations
 from udfs.stores.history.events import HistorySpec
 from udfs.stores.history.files import find_files
 
+_PARTS = 4
+
 
 def build(env: StreamExecutionEnvironment, settings: BackfillSettings) -> None:
     """Files to events, events to features, layer by layer; features to the stores."""
     declared = load_declarations(settings.declarations)
-    options = (settings.shards, settings.s3, settings.stretch_seconds * 1000)
+    groups = key_groups(env)
+    # An instance computes several parts, one after the other, so that a part's entities fit into memory.
+    parts = min(len(groups.keys), _PARTS * env.get_parallelism())
+    options = settings.s3, settings.stretch_seconds * 1000, len(groups.keys), parts
     references = {
-        name: history_events(env, files, HistorySpec(declared, name, *options, is_reference=True))
+        name: history_events(env, files, HistorySpec(declared, name, *options, is_reference=True), groups)
         for name, files in _reference_files(declared, settings).items()
     }
     operators: list[DataStream] = [*references.values()]
     computed: list[DataStream] = []
     for source, files in _files(declared, settings).items():
         history = HistorySpec(declared, source, *options)
-        read = history_events(env, files, history)
+        read = history_events(env, files, history, groups)
         operators.append(read)
-        _layer(computed, read, source, settings=settings, history=history, references=references)
+        layers = _BatchLayers(settings, groups, history, references, computed)
+        layers.add(read, source)
     tables = StreamTableEnvironment.create(env)
     statements = tables.create_statement_set()
     add_stores(tables, statements, computed, declared, settings)
@@ -79,25 +87,28 @@ def _found(what: str, name: str, history: str, settings: BackfillSettings) -> li
     return found
 
 
-def _layer(
-    computed: list[DataStream],
-    rows: DataStream,
-    read: str,
-    *,
-    settings: BackfillSettings,
-    history: HistorySpec,
-    references: Mapping[str, DataStream],
-) -> None:
-    """The views that read one source or view, whose rows `rows` sends, and those that read them."""
-    declared = history.declared
-    for stream in streams_from(read, declared):
-        sides = [rows, *(references[name] for name in stream.references)]
-        events = by_stretch(side_output(sides, events_tag(stream.name)), stream.name)
-        made = events.process(ViewBatch(settings.views(declared, stream.views), history), FEATURE_BLOCK)
-        name = f"views of {stream.name}"
-        computed.append(made.name(name).uid(f"views-{stream.name}").disable_chaining())
-        for view in stream.views:
-            _layer(computed, made, view, settings=settings, history=history, references=references)
+@dataclass(frozen=True, slots=True)
+class _BatchLayers:
+    """The views that read one source, and those that read them."""
+
+    settings: BackfillSettings
+    groups: KeyGroups
+    history: HistorySpec
+    references: Mapping[str, DataStream]
+    computed: list[DataStream]
+
+    def add(self, rows: DataStream, read: str) -> None:
+        """`rows` sends what views of `read` take."""
+        declared = self.history.declared
+        for stream in streams_from(read, declared):
+            sides = [rows, *(self.references[name] for name in stream.references)]
+            events = by_stretch(side_output(sides, events_tag(stream.name)), stream.name)
+            spec = self.settings.views(declared, stream.views, len(self.groups.keys))
+            made = events.process(ViewBatch(spec, self.history, self.groups), FEATURE_BLOCK)
+            name = f"views of {stream.name}"
+            self.computed.append(made.name(name).uid(f"views-{stream.name}").disable_chaining())
+            for view in stream.views:
+                self.add(made, view)
 
 
 if __name__ == "__main__":

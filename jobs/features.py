@@ -19,6 +19,7 @@ from operators.features.decode_references import DecodeReferences
 from operators.features.feature_rows import EVENT_BLOCK, FEATURE_BLOCK, events_tag, progress_tag
 from operators.features.view_operator import ViewOperator
 from operators.flink_internals import keyed_by_first
+from operators.for_instances import for_each_instance
 from operators.kafka_check import partitions
 from operators.key_groups import KeyGroups, key_groups
 from operators.rows import DEAD_LETTERS
@@ -46,10 +47,10 @@ def build(env: StreamExecutionEnvironment, settings: FeatureSettings) -> None:
     for source in sources:
         reference: DataStream | None = None
         if changes is not None and spec.has_references(source):
-            of = ReferenceSpec(declared, source, settings.shards, settings.settle_ms, beside)
-            reference = _references(changes, decoded, of)
+            of = ReferenceSpec(declared, source, settings.settle_ms, beside)
+            reference = _references(changes, decoded, of, groups)
             others.append(reference)
-        _Layers(tables, declared, settings, reference, computed).add(decoded, source)
+        _Layers(declared, settings, groups, reference, computed).add(decoded, source)
     statements = tables.create_statement_set()
     add_stores(tables, statements, computed, declared, settings)
     statements.attach_as_datastream()
@@ -77,8 +78,9 @@ def _decoded(
     """Events of all sources."""
     # where one instance has all partitions
     known = _partitions(settings, sources) if env.get_parallelism() == 1 else {}
-    spec = DecodeSpec(declared, tuple(sources), settings.shards, settings.settle_ms, known)
-    decoded = _batches(env, settings, groups, sources, "records").process(DecodeEvents(spec), EVENT_BLOCK)
+    spec = DecodeSpec(declared, tuple(sources), len(groups.keys), settings.settle_ms, known)
+    batches = _batches(env, settings, groups, sources, "records")
+    decoded = batches.process(DecodeEvents(spec, groups), EVENT_BLOCK)
     return decoded.name("decode events").uid("decode").set_buffer_timeout(0).disable_chaining(), spec
 
 
@@ -104,13 +106,15 @@ def _batches(
         place = folder_reading(settings.folder, name, settings.bounded)
         records = folder_records(env, place, name, parallelism=one)
     types = DataTypes({topic: of for of, topic in read.items()})
-    return micro_batches(records, types, settings.batch.gathering(settings.mode), name, groups)
+    return micro_batches(records, types, settings.batch.gathering(settings.mode), name, groups, marks=True)
 
 
-def _references(changes: KeyedStream, decoded: DataStream, spec: ReferenceSpec) -> DataStream:
+def _references(
+    changes: KeyedStream, decoded: DataStream, spec: ReferenceSpec, groups: KeyGroups
+) -> DataStream:
     """The references beside one source: an operator that sends their rows to the streams of its views."""
     progress = keyed_by_first(side_output(decoded, progress_tag(spec.source)), EVENT_BLOCK)
-    rows = changes.connect(progress).process(DecodeReferences(spec), EVENT_BLOCK)
+    rows = changes.connect(progress).process(DecodeReferences(spec, groups), EVENT_BLOCK)
     rows.name(f"references beside {spec.source}").uid(f"references-{spec.source}")
     return rows.set_parallelism(1).disable_chaining()
 
@@ -119,9 +123,9 @@ def _references(changes: KeyedStream, decoded: DataStream, spec: ReferenceSpec) 
 class _Layers:
     """The views that read one source, and those that read them. `references`: the operator beside them."""
 
-    tables: StreamTableEnvironment
     declared: Declarations
     settings: FeatureSettings
+    groups: KeyGroups
     references: DataStream | None
     computed: list[DataStream]
 
@@ -130,13 +134,21 @@ class _Layers:
         for stream in streams_from(read, self.declared):
             events = side_output(rows, events_tag(stream.name))
             if not above:
-                events = timed_events(self.tables, events, stream.name)
+                events = timed_events(events, stream.name)
             if stream.references:
                 assert self.references is not None
                 beside = side_output(self.references, events_tag(stream.name))
-                name = f"beside-{stream.name}"
-                events = events.union(timed_events(self.tables, beside, name, always=True))
-            views = ViewOperator(self.settings.views(self.declared, stream.views))
+                beside = timed_events(beside, f"beside-{stream.name}", always=True)
+                copies = for_each_instance(
+                    beside,
+                    EVENT_BLOCK,
+                    self.groups,
+                    name=f"references for {stream.name}",
+                    uid=f"copies-{stream.name}",
+                )
+                events = events.union(copies)
+            spec = self.settings.views(self.declared, stream.views, len(self.groups.keys))
+            views = ViewOperator(spec, self.groups)
             made = keyed_by_first(events, EVENT_BLOCK).process(views, FEATURE_BLOCK)
             name = f"views of {stream.name}"
             self.computed.append(made.name(name).uid(f"views-{stream.name}").disable_chaining())

@@ -7,7 +7,6 @@ import sys
 from dataclasses import replace
 
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
-from pyflink.table import StreamTableEnvironment
 
 from jobs.running import run
 from jobs.settings.watch import Of, Watched, WatchSettings
@@ -28,8 +27,8 @@ from operators.sources.kafka import Reading, kafka_records
 
 def build(env: StreamExecutionEnvironment, settings: WatchSettings) -> None:
     """Records and results are each counted where they are read, and judged by series; quality by version."""
-    tables, groups = StreamTableEnvironment.create(env), key_groups(env)
-    judged = [_judged(env, tables, settings, groups, of) for of in settings.streams]
+    groups = key_groups(env)
+    judged = [_judged(env, settings, groups, of) for of in settings.streams]
     outputs = {"statistics": judged[0].union(*judged[1:]) if len(judged) > 1 else judged[0]} if judged else {}
     alerts = [side_output(judged, ALERTS)] if judged else []
     if "quality" in settings.watch:
@@ -57,18 +56,14 @@ def _quality(env: StreamExecutionEnvironment, settings: WatchSettings) -> DataSt
 
 
 def _judged(
-    env: StreamExecutionEnvironment,
-    tables: StreamTableEnvironment,
-    settings: WatchSettings,
-    groups: KeyGroups,
-    of: Of,
+    env: StreamExecutionEnvironment, settings: WatchSettings, groups: KeyGroups, of: Of
 ) -> DataStream:
     heard = _partitions(settings, of) if env.get_parallelism() == 1 else None
     counted = _batches(env, settings, groups, of).process(
         CountWindows(settings.counting(of, heard)), TIMED_BLOCK
     )
     counted.name(f"count {of}").uid(f"count-{of}").set_buffer_timeout(0).disable_chaining()
-    timed = keyed_by_first(timed_events(tables, counted, of), TIMED_BLOCK)
+    timed = keyed_by_first(timed_events(counted, of), TIMED_BLOCK)
     judged = timed.process(JudgeWindows(settings.judging(of)), OUTPUTS)
     return judged.name(f"judge {of}").uid(f"judge-{of}").disable_chaining()
 

@@ -40,10 +40,13 @@ def key_setter(context: RuntimeContext) -> Callable[[str], None]:
     from pemja import findClass  # noqa: PLC0415 - exists inside the JVM only
 
     row_class = findClass("org.apache.flink.types.Row")
+    rows: dict[str, Any] = {}
 
     def set_key(key: str) -> None:
-        row = row_class(1)
-        row.setField(0, key)
+        row = rows.get(key)
+        if row is None:
+            row = rows[key] = row_class(1)
+            row.setField(0, key)
         java.setCurrentKey(row)
 
     return set_key

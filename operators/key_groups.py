@@ -35,6 +35,10 @@ class KeyGroups:
         own = self.of_instance(index, parallelism)
         return self.keys[own.start : own.stop]
 
+    def keys_of_parts(self, parts: int) -> tuple[str, ...]:
+        """Of as many instances the keys under which they work."""
+        return tuple(self.keys_of_instance(part, parts)[0] for part in range(parts))
+
 
 def key_groups(env: StreamExecutionEnvironment) -> KeyGroups:
     """The key groups of a job, whose maximum parallelism is set where nothing has set it."""

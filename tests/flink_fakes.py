@@ -71,7 +71,7 @@ class KeyedContext:
         self.states.update(states or {})
         self.key = ""
         self.updates: list[str] = []
-        self._index, self._parallelism = index, parallelism
+        self.index, self._parallelism = index, parallelism
 
     def get_state(self, descriptor: Any) -> State:
         return State(self, descriptor.name)
@@ -79,7 +79,7 @@ class KeyedContext:
     get_list_state = get_map_state = get_state
 
     def get_index_of_this_subtask(self) -> int:
-        return self._index
+        return self.index
 
     def get_number_of_parallel_subtasks(self) -> int:
         return self._parallelism

@@ -47,10 +47,9 @@ class StoreSettings(RunSettings):
 
     own_jars: ClassVar[tuple[str, ...]] = ("flink-*.jar", "millrace-*.jar", "hadoop-*.jar")
     own_options: ClassVar[dict[str, str]] = {
-        "pipeline.auto-watermark-interval": "50 ms",
         "table.local-time-zone": "UTC",
-        # an instance without partitions must not hold back the others
-        "table.exec.source.idle-timeout": "10 s",
+        # what is written at a mark must be all that the barrier behind it covers
+        "execution.checkpointing.unaligned.enabled": "false",
         # while Redis is away checkpoints time out, and the job is to wait
         "execution.checkpointing.tolerable-failed-checkpoints": "100000",
     }
@@ -59,13 +58,9 @@ class StoreSettings(RunSettings):
     redis: RedisOptions | None = Field(None, description="the online store; empty: none")
     history: History | None = None
     s3: S3Options = S3Options()
-    shards: int = Field(
-        4,
-        ge=1,
-        le=4096,
-        description="parts of the state; fixed for its life; at most so many instances compute a view",
+    resident: int = Field(
+        200_000, ge=1, description="the most entities of a view in the memory of an instance"
     )
-    resident: int = Field(200_000, ge=1, description="the most entities of a view in memory, over all shards")
 
     @model_validator(mode="after")
     def _some_store(self) -> Self:
@@ -86,16 +81,22 @@ class FeatureSettings(StoreSettings, StreamSettings):
     settle_ms: int = Field(
         250, ge=1, le=60_000, description="the watermark counts in steps of so much event time"
     )
-    flush_seconds: float = Field(5, gt=0, description="how often changed entities are written to state")
 
-    def views(self, declared: Declarations, views: tuple[str, ...]) -> ViewSpec:
+    @model_validator(mode="after")
+    def _aligned(self) -> Self:
+        names = ("execution.checkpointing.unaligned.enabled", "execution.checkpointing.unaligned")
+        if any(self.flink.get(name, "false").lower() == "true" for name in names):
+            raise ValueError("features need aligned checkpoints: leave out the option for unaligned ones")
+        return self
+
+    def views(self, declared: Declarations, views: tuple[str, ...], groups: int) -> ViewSpec:
+        """`groups`: how many key groups the job has."""
         return ViewSpec(
             declared,
             views,
-            shards=self.shards,
+            groups=groups,
             settle_ms=self.settle_ms,
-            flush_ms=int(self.flush_seconds * 1000),
-            resident=max(1, self.resident // self.shards),
+            resident=self.resident,
             online=self.redis is not None,
             history=self.history is not None,
             settled_again=False,
@@ -114,13 +115,14 @@ class BackfillSettings(StoreSettings):
     stretch_seconds: int = Field(3600, ge=1, description="event time that is settled at once")
     dead_letters: Path = Field(Path("dead-letters"), description="folder of events that no view could take")
 
-    def views(self, declared: Declarations, views: tuple[str, ...]) -> ViewSpec:
+    def views(self, declared: Declarations, views: tuple[str, ...], groups: int) -> ViewSpec:
+        """`groups`: how many key groups the job has."""
         # without early rows: nobody waits for them, and each entity's newest settled row comes last
         late = tuple(msgspec.structs.replace(v, online_early=False) for v in declared.views)
         return ViewSpec(
             msgspec.structs.replace(declared, views=late),
             views,
-            shards=self.shards,
+            groups=groups,
             online=self.redis is not None,
             history=self.history is not None,
         )

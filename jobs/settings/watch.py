@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -124,12 +124,6 @@ class AnomalyLimits(BaseModel):
 class WatchSettings(StreamSettings):
     """Say what records and results look like, window by window, and when they change. Give kafka,
     folder, or both."""
-
-    own_options: ClassVar[dict[str, str]] = {
-        "pipeline.auto-watermark-interval": "50 ms",
-        # an instance without partitions must not hold back the others
-        "table.exec.source.idle-timeout": "10 s",
-    }
 
     name: str = Field("millrace-watch", description="the job's name, and the source of its alerts")
     kafka: WatchKafka | None = None

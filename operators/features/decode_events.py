@@ -8,9 +8,10 @@ from typing import Any
 
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 
-from operators.event_watermark import watermark_row
+from operators.event_watermark import mark_row, watermark_row
 from operators.features.feature_rows import event_row, events_tag, progress_tag
 from operators.flink_internals import current_key, instance_of
+from operators.key_groups import KeyGroups
 from operators.rows import to_rows
 from operators.ticks import END_OF_INPUT, Ticks
 from schemas.micro_batch import MicroBatch, decode_micro_batch
@@ -19,20 +20,23 @@ from udfs.features.events.decode_spec import DecodeSpec
 from udfs.features.events.decoder import EventDecoder
 from udfs.features.expressions import Expressions
 
-_NOT_YET = EARLIEST  # Flink's timestamps do not reach back to the least integer
+_SILENT_MS = 60_000
+"""After so long without rows an instance is certainly idle for those that wait for its watermark."""
 
 
 class DecodeEvents(KeyedProcessFunction):
-    """Micro-batches of records under the key of the instance that read them.
+    """Micro-batches of records, and marks, under the key of the instance that read them.
 
     No main output. Side outputs: `events_tag(STREAM)`, DEAD_LETTERS, and `progress_tag(SOURCE)` where views
     have references. A row of events carries the watermark that was sent before them, so that no event is late
     for its own block's sake; what they add follows in a row of its own, at most each `settle_ms`. Progress is
-    not state: after a restart it begins anew, and what views have settled stays settled.
+    not state: after a restart it begins anew, and what views have settled stays settled. A mark goes on to
+    every instance of the views, and says beside how far this one is. The first is sent at the start, so that
+    each of them takes up its state.
     """
 
-    def __init__(self, spec: DecodeSpec) -> None:
-        self._spec = spec
+    def __init__(self, spec: DecodeSpec, groups: KeyGroups) -> None:
+        self._spec, self._groups = spec, groups
         self._opened: Expressions | None = None
 
     def open(self, context: RuntimeContext) -> None:
@@ -41,8 +45,10 @@ class DecodeEvents(KeyedProcessFunction):
         self._progress = {name: self._spec.progress(name, _now()) for name in self._spec.sources}
         self._streams = {name: self._spec.streams(name) for name in self._spec.sources}
         self._tags = {v: events_tag(s.name) for of in self._streams.values() for s in of for v in s.views}
-        self._instance = str(instance_of(context)[0])
-        self._sent = dict.fromkeys(self._spec.sources, (_NOT_YET, 0))
+        instance, parallelism = instance_of(context)
+        self._keys, self._instance = self._groups.keys_of_parts(parallelism), f"{instance}/{parallelism}"
+        self._sent = dict.fromkeys(self._spec.sources, (EARLIEST, 0))
+        self._heard = dict.fromkeys(self._spec.sources, _now())
         self._ticks = Ticks(self._spec.settle_ms)
         self._ticking = ""
 
@@ -54,31 +60,48 @@ class DecodeEvents(KeyedProcessFunction):
         if not self._ticking:
             self._ticking = current_key(ctx)
             self._ticks.start(self._ticking, ctx.timer_service())
-        yield from self._events_of(decode_micro_batch(value))
+            yield from self._marks()
+        if value:
+            yield from self._events_of(decode_micro_batch(value))
+        else:
+            yield from self._marks()
 
     def _events_of(self, block: MicroBatch) -> Iterator[Any]:
         source = block.data_type
         if source not in self._decoders:
-            self._decoders[source] = self._spec.decoder(source, _now, self._expressions)
+            parts = len(self._keys)
+            self._decoders[source] = self._spec.decoder(source, _now, self._expressions, parts)
         decoded = self._decoders[source].decode(block)
         yield from to_rows(decoded.dead)
         watermark, _ = self._sent[source]
-        for view, shard, events in decoded.parts:
-            yield self._tags[view], event_row(view, shard, watermark, events)
+        for view, part, events in decoded.parts:
+            yield self._tags[view], event_row(self._keys[part], view, watermark, events)
+        self._heard[source] = _now()
         for partition, newest in decoded.newest.items():
             self._progress[source].heard(partition, newest, _now())
         yield from self._told(source)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:
-        if timestamp == END_OF_INPUT:
+        if timestamp == END_OF_INPUT:  # its watermark follows
+            yield from self._marks()
             return
         if not self._ticking:
             self._ticking = current_key(ctx)
             self._ticks.start(self._ticking, ctx.timer_service())
+            yield from self._marks()
         if current_key(ctx) == self._ticking:
             for source in self._spec.sources:
                 yield from self._told(source)
             self._ticks.again(self._ticking, ctx.timer_service())
+
+    def _marks(self) -> Iterator[Any]:
+        for source, (watermark, _) in self._sent.items():
+            for stream in self._streams[source]:
+                for key in self._keys:
+                    yield events_tag(stream.name), mark_row(watermark, key)
+            if self._spec.has_references(source):
+                silent = _now() - self._heard[source] > _SILENT_MS
+                yield progress_tag(source), mark_row(END_OF_INPUT if silent else watermark, self._instance)
 
     def _told(self, source: str) -> Iterator[Any]:
         now, (last, at) = _now(), self._sent[source]
@@ -86,7 +109,7 @@ class DecodeEvents(KeyedProcessFunction):
             return
         reached = self._progress[source].watermark(now)
         if reached is not None and reached > last:
-            self._sent[source] = reached, now
+            self._sent[source], self._heard[source] = (reached, now), now
             for stream in self._streams[source]:
                 yield events_tag(stream.name), watermark_row(reached)
             if self._spec.has_references(source):

@@ -1,4 +1,4 @@
-"""Blocks of raw reference rows as copies for each shard, behind the watermark of source and references."""
+"""Micro-batches of references as rows for every instance, behind the watermark of source and references."""
 
 from __future__ import annotations
 
@@ -8,40 +8,77 @@ from typing import Any
 
 from pyflink.datastream.functions import KeyedCoProcessFunction, RuntimeContext
 
-from operators.event_watermark import watermark_row
-from operators.features.feature_rows import event_row, events_tag
+from operators.event_watermark import is_mark, mark_row, watermark_row
+from operators.features.feature_rows import complete_row, event_row, events_tag
+from operators.features.reference_state import ReferenceState
 from operators.flink_internals import current_key
+from operators.key_groups import KeyGroups
 from operators.rows import to_rows
 from operators.ticks import END_OF_INPUT, Ticks
 from schemas.micro_batch import decode_micro_batch
 from udfs.features.events.acceptable import EARLIEST
 from udfs.features.events.decode_spec import ReferenceSpec
 from udfs.features.events.decoder import EventDecoder
+from udfs.features.events.settled_by_all import SettledByAll
 
 
 class DecodeReferences(KeyedCoProcessFunction):
-    """Micro-batches of references on input 1; on input 2 how far each instance has decoded the source,
-    keyed by the instance. One instance only: it knows all partitions.
+    """Micro-batches of references, and marks, on input 1; on input 2 how far each instance has decoded the
+    source, keyed by the instance. One instance only: it knows all partitions.
 
-    No main output. Side outputs: `events_tag(STREAM)` of each stream with references, and DEAD_LETTERS. What
-    a view's operator hears as watermark is then the least of both, since it has this stream for an input.
-    Copies cost state: PyFlink has no broadcast state for keyed streams in thread mode.
+    No main output. Side outputs: `events_tag(STREAM)` of each stream with references, whose rows are for all
+    instances of its views, and DEAD_LETTERS. What a view's operator hears as watermark is then the least of
+    both, since it has this stream for an input. What is kept is sent again first of all, and then that it is
+    complete.
     """
 
-    def __init__(self, spec: ReferenceSpec) -> None:
-        self._spec = spec
+    def __init__(self, spec: ReferenceSpec, groups: KeyGroups) -> None:
+        self._spec, self._groups = spec, groups
 
     def open(self, context: RuntimeContext) -> None:
         self._streams = self._spec.streams()
         self._tags = {view: events_tag(s.name) for s in self._streams for view in s.views}
+        self._state = ReferenceState(context, self._spec, self._groups)
         self._decoders: dict[str, EventDecoder] = {}
         self._progress = self._spec.progress(_now())
         self._sent = {s.name: EARLIEST for s in self._streams}
+        self._source = SettledByAll()
         self._ticks = Ticks(self._spec.settle_ms)
         self._ticking = ""
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
-        self._tick(ctx)
+        yield from self._begun(ctx)
+        yield from self._rows(value) if value else self._marked()
+        self._state.leave(current_key(ctx))
+
+    def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
+        yield from self._begun(ctx)
+        if is_mark(value):
+            self._source.told(current_key(ctx), int(value[0]))
+            return
+        self._progress.told(current_key(ctx), int(value[0]), _now())
+        yield from self._told()
+
+    def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
+        if timestamp == END_OF_INPUT:
+            return
+        yield from self._begun(ctx)
+        if current_key(ctx) == self._ticking:
+            yield from self._told()
+            self._ticks.again(self._ticking, ctx.timer_service())
+
+    def _begun(self, ctx: Any) -> Iterator[Any]:
+        if self._ticking:
+            return
+        self._ticking = current_key(ctx)
+        self._ticks.start(self._ticking, ctx.timer_service())
+        for view, rows in self._state.all():
+            yield self._tags[view], event_row("", view, EARLIEST, rows)
+        for stream in self._streams:
+            yield events_tag(stream.name), complete_row(EARLIEST)
+        self._state.leave(self._ticking)
+
+    def _rows(self, value: Any) -> Iterator[Any]:
         block = decode_micro_batch(value)
         name = block.data_type
         if name not in self._spec.references():
@@ -50,29 +87,20 @@ class DecodeReferences(KeyedCoProcessFunction):
             self._decoders[name] = self._spec.decoder(name, _now)
         decoded = self._decoders[name].decode(block)
         yield from to_rows(decoded.dead)
-        for view, shard, rows in decoded.parts:
-            yield self._tags[view], event_row(view, shard, EARLIEST, rows)
+        for view, _, rows in decoded.parts:
+            self._state.take(view, rows)
+            yield self._tags[view], event_row("", view, EARLIEST, rows)
         for partition, newest in decoded.newest.items():
             self._progress.heard(name, partition, newest, _now())
         yield from self._told()
 
-    def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
-        self._tick(ctx)
-        self._progress.told(current_key(ctx), int(value[0]), _now())
-        yield from self._told()
-
-    def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
-        if timestamp == END_OF_INPUT:
-            return
-        self._tick(ctx)
-        if current_key(ctx) == self._ticking:
-            yield from self._told()
-            self._ticks.again(self._ticking, ctx.timer_service())
-
-    def _tick(self, ctx: Any) -> None:
-        if not self._ticking:
-            self._ticking = current_key(ctx)
-            self._ticks.start(self._ticking, ctx.timer_service())
+    def _marked(self) -> Iterator[Any]:
+        # Of all streams: a view that reads a view settles no further than that one does.
+        settled = min([self._source.watermark, *self._sent.values()]) - self._spec.settle_ms
+        for stream in self._streams:
+            for view in stream.views:
+                self._state.forget(view, settled)
+            yield events_tag(stream.name), mark_row(self._sent[stream.name])
 
     def _told(self) -> Iterator[Any]:
         for stream in self._streams:

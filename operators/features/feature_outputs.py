@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 from pyflink.common import Row
 
+from operators.event_watermark import mark_row
 from operators.features.feature_rows import HISTORY, event_row, events_tag, feature_row
 from operators.rows import to_rows
 from schemas.features.declarations import FeatureView
@@ -32,13 +33,14 @@ def in_one(events: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
 class FeatureOutputs:
     """Main output: FEATURE_BLOCK for the online store. Side outputs: HISTORY (settled rows as lines),
     `events_tag(STREAM)` (settled rows as events of the views that read it), DEAD_LETTERS (what the engine
-    refused). `expressions`: those of the operator instance."""
+    refused). `keys`: of the instances or parts that compute the views that read these. `expressions`: those
+    of the operator instance."""
 
-    def __init__(self, spec: ViewSpec, pieces: Pieces = in_one) -> None:
-        self._spec, self._pieces = spec, pieces
+    def __init__(self, spec: ViewSpec, keys: Sequence[str], pieces: Pieces = in_one) -> None:
+        self._spec, self._keys, self._pieces = spec, keys, pieces
         self._views = {name: spec.view(name) for name in spec.views}
         self.expressions = Expressions()
-        self._readers = {name: spec.readers(name, self.expressions) for name in spec.views}
+        self._readers = {name: spec.readers(name, self.expressions, len(keys)) for name in spec.views}
         self._tags = {
             view: events_tag(stream.name)
             for name in spec.views
@@ -64,13 +66,19 @@ class FeatureOutputs:
         if about is not None:
             yield from self._dead(view, output.refused, about, self._spec.placed(name))
 
+    def marks(self) -> Iterator[Any]:
+        """To every instance of the views that read these."""
+        for tag in {tag.tag_id: tag for tag in self._tags.values()}.values():
+            for key in self._keys:
+                yield tag, mark_row(0, key)
+
     def _as_events(self, block: FeatureBlock) -> Iterator[Any]:
         events = rows_as_events(block, self._views[block.view].entity)
         for reader in self._readers[block.view]:
             split = reader.of(events)
-            for shard, part in split.parts:
-                for at, piece in self._pieces(part):
-                    yield self._tags[reader.id], event_row(reader.id, shard, at, piece)
+            for part, taken in split.parts:
+                for at, piece in self._pieces(taken):
+                    yield self._tags[reader.id], event_row(self._keys[part], reader.id, at, piece)
             refused = refused_rows(events, split.refused)
             yield from self._dead(self._spec.view(reader.id), refused, events, placed=False)
 

@@ -18,7 +18,10 @@ from operators.rows import BYTES
 from schemas.features.feature_block import FeatureBlock, from_bytes, to_bytes
 
 EVENT_BLOCK = TIMED_BLOCK
-"""Key: `VIEW/SHARD`."""
+"""Key: of the instance or part that computes. Events are the view's id, and an Arrow stream."""
+
+_COMPLETE = b"\0"
+"""No view and no events: all that was known of the references has been sent."""
 
 FEATURE_BLOCK = Types.ROW_NAMED(["view", "settled", "rows"], [Types.STRING(), Types.BOOLEAN(), BYTES])
 
@@ -37,13 +40,25 @@ def progress_tag(source: str) -> OutputTag:
     return OutputTag(f"progress-{source}", EVENT_BLOCK)
 
 
-def event_row(view: str, shard: int, watermark: int, events: pa.RecordBatch) -> Row:
-    return timed_row(f"{view}/{shard}", watermark, to_bytes(events))
+def event_row(key: str, view: str, watermark: int, events: pa.RecordBatch) -> Row:
+    name = view.encode()
+    return timed_row(key, watermark, b"%c%b%b" % (len(name), name, to_bytes(events)))
 
 
-def events_of(value: Any) -> pa.RecordBatch:
-    """The events in the value of an EVENT_BLOCK."""
-    return from_bytes(bytes(value[1]))
+def complete_row(watermark: int) -> Row:
+    return timed_row("", watermark, _COMPLETE)
+
+
+def is_complete(value: Any) -> bool:
+    """Of the value of an EVENT_BLOCK."""
+    return bool(value[1] == _COMPLETE)
+
+
+def events_of(value: Any) -> tuple[str, pa.RecordBatch]:
+    """The view's id, and its events."""
+    data = memoryview(bytes(value[1]))
+    end = 1 + data[0]
+    return str(data[1:end], "utf-8"), from_bytes(data[end:])
 
 
 def feature_row(block: FeatureBlock) -> Row:

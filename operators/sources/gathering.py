@@ -27,12 +27,19 @@ class DataTypes:
 
 
 def micro_batches(
-    records: Any, types: DataTypes, gathering: Gathering, name: str, keys: KeyGroups | None
+    records: Any,
+    types: DataTypes,
+    gathering: Gathering,
+    name: str,
+    keys: KeyGroups | None,
+    *,
+    marks: bool = False,
 ) -> KeyedStream:
     """Micro-batches of a Java stream of `ConsumerRecord`, keyed for what follows.
 
-    With `keys` a micro-batch stays on the instance that read it; without, its key is the data type. `name`:
-    of what is read; the uids are made from it.
+    With `keys` a micro-batch stays on the instance that read it; without, its key is the data type. With
+    `marks`, which want keys, an empty byte string comes before each checkpoint. `name`: of what is read; the
+    uids are made from it.
     """
     operator = own_class("MicroBatcher")(
         java_map(types.by_source),
@@ -42,6 +49,7 @@ def micro_batches(
         gathering.max_bytes,
         gathering.min_ms,
         gathering.max_ms,
+        *([True] if marks else []),
     )
     operator.sample(gathering.sample)
     gathered = records.transform(f"gather {name}", KEYED_BYTES.get_java_type_info(), operator)

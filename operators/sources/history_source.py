@@ -13,6 +13,7 @@ from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 
 from operators.features.feature_rows import EVENT_BLOCK, event_row, events_tag
 from operators.flink_internals import keyed_by_first
+from operators.key_groups import KeyGroups
 from operators.rows import to_rows
 from schemas.results.records import DeadLetter
 from udfs.features.events.references import stream_of
@@ -25,8 +26,8 @@ class ReadHistory(KeyedProcessFunction):
     """Paths of files, each its own key. Side outputs: `events_tag(STREAM)`, rows whose number is the start of
     their stretch; DEAD_LETTERS."""
 
-    def __init__(self, spec: HistorySpec) -> None:
-        self._spec = spec
+    def __init__(self, spec: HistorySpec, groups: KeyGroups) -> None:
+        self._spec, self._keys = spec, groups.keys_of_parts(spec.parts)
         self._opened: HistoryReader | None = None
 
     def open(self, context: RuntimeContext) -> None:
@@ -43,8 +44,8 @@ class ReadHistory(KeyedProcessFunction):
             if isinstance(found, DeadLetter):
                 yield from to_rows([found])
             else:
-                view, shard, stretch, events = found
-                yield self._tags[view], event_row(view, shard, stretch, events)
+                view, part, stretch, events = found
+                yield self._tags[view], event_row(self._keys[part], view, stretch, events)
 
 
 class _Stretch(TimestampAssigner):
@@ -53,13 +54,13 @@ class _Stretch(TimestampAssigner):
 
 
 def history_events(
-    environment: StreamExecutionEnvironment, files: Sequence[str], spec: HistorySpec
+    environment: StreamExecutionEnvironment, files: Sequence[str], spec: HistorySpec, groups: KeyGroups
 ) -> DataStream:
     """The operator that reads `files`."""
     rows = [Row(str(at), Row(path)) for at, path in enumerate(files)]
     name = f"reference-{spec.source}" if spec.is_reference else spec.source
     paths = environment.from_collection(rows, _FILE).name(f"files of {name}").uid(f"files-{name}")
-    read = keyed_by_first(paths, _FILE).process(ReadHistory(spec), EVENT_BLOCK)
+    read = keyed_by_first(paths, _FILE).process(ReadHistory(spec, groups), EVENT_BLOCK)
     return read.name(f"read {name}").uid(f"read-{name}").disable_chaining()
 
 

@@ -11,11 +11,11 @@ from pyflink.datastream import DataStream, KeyedStream
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 
 from operators.code_guard import check_code, code_digest
-from operators.flink_internals import keyed_by_first, own_class
+from operators.flink_internals import keyed_by_first
+from operators.for_instances import for_each_instance
 from operators.key_groups import KeyGroups
 from operators.keyed_bytes import KeyedBytes
 from operators.rows import KEYED_BYTES, to_rows
-from operators.sources.gathering import java_strings
 from schemas.errors import DescriptorError
 from schemas.micro_batch import decode_micro_batch
 from schemas.results.records import ModelEvent
@@ -42,22 +42,16 @@ class PublishedModels:
 
     def by_instance(self, groups: KeyGroups, uid: str, parallelism: int | None = None) -> KeyedStream:
         """Each descriptor once for every instance of an operator of this parallelism, under the instance's
-        key.
-
-        Broadcast state for keyed streams would be the obvious way: in PyFlink 2.3's thread mode it ends the
-        whole JVM. So the broadcast ends in an instance of a small Java operator, which puts its own key
-        before.
-        """
-        copies = self.descriptors._j_data_stream.broadcast().map(
-            own_class("ToInstance")(java_strings(groups.keys))
+        key."""
+        copies = for_each_instance(
+            self.descriptors,
+            KEYED_BYTES,
+            groups,
+            name=f"models for {uid}",
+            uid=f"models-{uid}",
+            parallelism=parallelism,
         )
-        copies = (
-            copies.returns(KEYED_BYTES.get_java_type_info()).name(f"models for {uid}").uid(f"models-{uid}")
-        )
-        if parallelism is not None:
-            copies = copies.setParallelism(parallelism)
-        copies.setBufferTimeout(0)
-        return keyed_by_first(DataStream(copies), KEYED_BYTES)
+        return keyed_by_first(copies, KEYED_BYTES)
 
 
 class ReadModels(KeyedProcessFunction):

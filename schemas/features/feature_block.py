@@ -35,20 +35,6 @@ _REFERENCE = b"reference"
 
 
 @dataclass(frozen=True, slots=True)
-class EventBlock:
-    """Events of one source for one shard, in order of arrival.
-
-    `progress`: event time up to which the source has been read, the least over its active partitions (epoch
-    milliseconds); the watermark is this less the source's `out_of_orderness`. It may come with no events.
-    """
-
-    source: str
-    shard: int
-    progress: int
-    events: pa.RecordBatch
-
-
-@dataclass(frozen=True, slots=True)
 class FeatureBlock:
     """Rows of one view: its entity columns, its features in order, `event_timestamp`, `created`.
 
@@ -79,9 +65,9 @@ def to_bytes(batch: pa.RecordBatch) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def from_bytes(data: bytes) -> pa.RecordBatch:
+def from_bytes(data: bytes | memoryview) -> pa.RecordBatch:
     """The inverse. Raises `ValueError` where `data` is not one batch."""
-    with pa.ipc.open_stream(data) as reader:
+    with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
         batches = list(reader)
     if len(batches) != 1:
         raise ValueError(f"an Arrow stream of {len(batches)} batches came where one belongs")

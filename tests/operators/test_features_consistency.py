@@ -33,7 +33,7 @@ def test_every_row_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     declared = declare(tmp_path / "views.toml", history=str(tmp_path / "events"))
     write_history([*sent[:500], *reversed(sent)], str(tmp_path / "events"), S3Options())
 
-    stand = FeatureStand(declared, partitions=3, shards=2)  # the third never says a word, and becomes idle
+    stand = FeatureStand(declared, partitions=3)  # the third never says a word, and becomes idle
     for at, start in enumerate(range(0, COUNT, BLOCK)):
         block = sent[start : start + BLOCK]
         for partition in (0, 1):
@@ -49,7 +49,7 @@ def test_every_row_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert len(letters) == len(stand.dead) == 3 * 10 * (COUNT // BLOCK)
     stored = stored_views(declared, "history")
     for view in declared.views:
-        computed = rows_of(compute_rows(declared, view, S3Options(), shards=3), stored[view.id])
+        computed = rows_of(compute_rows(declared, view, S3Options()), stored[view.id])
         streamed = rows_of(stand.rows[view.id], stored[view.id])
         found = compare_history(computed, streamed, stored[view.id], set())
         assert (found.mismatched, found.missing, found.extra) == (0, 0, 0), (view.id, found.examples)

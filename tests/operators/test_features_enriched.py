@@ -35,7 +35,7 @@ def test_every_row_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     declared = declare(tmp_path / "views.py", history=str(tmp_path))
     write_histories(declared, sent, S3Options())
 
-    stand = FeatureStand(declared, partitions=2, shards=2)
+    stand = FeatureStand(declared, partitions=2)
     blocks = COUNT // BLOCK
     done = dict.fromkeys(("zips", "networks"), 0)
     for at in range(blocks):
@@ -57,7 +57,7 @@ def test_every_row_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert stand.dead == []
     stored = stored_views(declared, "history")
     for view in declared.views:
-        computed = rows_of(compute_rows(declared, view, S3Options(), shards=3), stored[view.id])
+        computed = rows_of(compute_rows(declared, view, S3Options()), stored[view.id])
         streamed = rows_of(stand.rows[view.id], stored[view.id])
         found = compare_history(computed, streamed, stored[view.id], set())
         assert (found.mismatched, found.missing, found.extra) == (0, 0, 0), (view.id, found.examples)
@@ -74,7 +74,7 @@ def test_stream_and_batch_agree_on_the_mini_cluster(tmp_path: Path) -> None:
         folder = tmp_path / ("records" if name == "signals" else "references") / name
         folder.mkdir(parents=True)
         (folder / "a.jsonl").write_bytes(b"\n".join(encoded(of)) + b"\n")
-    common = ["--declarations", str(tmp_path / "views.py"), "--parallelism", "2", "--shards", "4"]
+    common = ["--declarations", str(tmp_path / "views.py"), "--parallelism", "2"]
     stream = ["--folder.root", str(tmp_path), "--bounded", "true", "--checkpoint-seconds", "1"]
     done = job("features.py", tmp_path, *common, *stream, "--history.url", str(tmp_path / "streamed"))
     assert done.returncode == 0, done.stderr[-3000:]

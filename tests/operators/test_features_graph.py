@@ -104,18 +104,21 @@ def test_references_come_from_one_instance_that_always_counts(graph: tuple[tuple
     for node in decoding:
         alone = [one.getOperatorName() for one in _after(node, made)]
         assert node.getParallelism() == 1
-        assert sum("WatermarkAssigner" in name for name in alone) == 2, alone
-    idle = {(n.getParallelism(), _idle(n)) for n in nodes if "WatermarkAssigner" in n.getOperatorName()}
+        assert sum("watermarks of" in name for name in alone) == 2, alone
+    idle = {(n.getParallelism(), _idle(n)) for n in nodes if "watermarks of" in n.getOperatorName()}
     events = set() if stream == "history" else {(2, 10_000)}
     assert idle == (events | {(1, 0)} if decoding else events), "an idle source is not waited for"
 
 
 def _idle(node: Any) -> int:
     """After how many milliseconds an operator that makes watermarks is idle; 0: never."""
-    factory = node.getOperatorFactory()
-    field = factory.getClass().getDeclaredField("idleTimeout")
+    return int(_private(_private(node.getOperatorFactory(), "watermarkStrategy"), "idleMillis"))
+
+
+def _private(of: Any, name: str) -> Any:
+    field = of.getClass().getDeclaredField(name)
     field.setAccessible(True)
-    return int(field.get(factory))
+    return field.get(of)
 
 
 def _after(node: Any, graph: Any) -> list[Any]:

@@ -1,9 +1,12 @@
-"""SQL steps and references from Kafka, over a savepoint, a new parallelism and a kill: as in batch."""
+"""SQL steps and references from Kafka, over savepoints, other parallelisms and a kill: as in batch."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,80 +27,109 @@ from udfs.stores.history.compute import compute_rows
 from udfs.stores.history.consistency import comparable, rows_of
 from udfs.stores.stored_views import stored_views
 
-COUNT, STEP_MS = 20_000, 20
+COUNT, STEP_MS, PARTITIONS = 20_000, 20, 4
+JOB = ROOT / "jobs" / "features.py"
+PARALLELISMS = (1, 2, 4, 3, 1)
+SLOTS = {"taskmanager.numberOfTaskSlots": "4", "taskmanager.memory.process.size": "4g"}
+STEPS, PAUSE_S = 400, 0.4
 
 
-def test_references_outlive_a_savepoint_another_parallelism_and_a_kill(
-    kafka: KafkaBroker, flink: StandaloneCluster, redis_server: Redis, s3: S3Proxy, tmp_path: Path
+class _Feeder(threading.Thread):
+    """Sends all rows, slowly: after a burst partitions would be idle."""
+
+    def __init__(self, topics: Streams, rows: Mapping[str, Sequence[dict[str, Any]]]) -> None:
+        super().__init__()
+        self._topics = topics
+        self._records = {
+            name: [
+                Sent(orjson.dumps(row), partition=at % PARTITIONS, topic=name) for at, row in enumerate(of)
+            ]
+            for name, of in rows.items()
+        }
+        self.stopped = threading.Event()
+        self.steps = 0
+
+    def run(self) -> None:
+        while self.steps < STEPS and not self.stopped.wait(PAUSE_S):
+            for of in self._records.values():
+                first, end = (len(of) * step // STEPS for step in (self.steps, self.steps + 1))
+                self._topics.send(of[first:end])
+            self.steps += 1
+
+    def last(self, at: int) -> None:
+        """What settles all before `at`, in each partition."""
+        after = {"at": at}
+        last = {
+            "signals": [{"id": f"last {n}", "account": "last", **after} for n in range(PARTITIONS)],
+            "zips": [{"zip": 1000, **after}] * PARTITIONS,
+            "networks": [{"bucket": "none", **after}] * PARTITIONS,
+        }
+        for name, of in last.items():
+            self._topics.send(Sent(orjson.dumps(row), partition=n, topic=name) for n, row in enumerate(of))
+
+
+def test_any_parallelism_goes_on_from_any_other_under_load_and_after_a_kill(
+    kafka: KafkaBroker, redis_server: Redis, s3: S3Proxy, tmp_path: Path
 ) -> None:
-    run = FeatureCluster(flink, redis_server, s3, tmp_path)
-    start = time.time_ns() // 1_000_000 - STEP_MS * COUNT - 7_200_000
-    sent = streams(COUNT, start, STEP_MS, accounts=100)
-    topics = Streams(kafka, partitions=1, records=NAMES)
-    file = tmp_path / "views.py"
-    # with two instances the source must have been idle before anything is settled
-    declared = declare(file, topics.topic(""), run.url("past"), idle="3 s")
-    write_histories(declared, sent, run.s3)
-    settled = start + STEP_MS * COUNT + 2000  # all before it will be
+    with StandaloneCluster(1, {**s3.flink_settings, **SLOTS}) as flink:
+        run = FeatureCluster(flink, redis_server, s3, tmp_path)
+        start = time.time_ns() // 1_000_000 - STEP_MS * COUNT - 7_200_000
+        sent = streams(COUNT, start, STEP_MS, accounts=100)
+        topics = Streams(kafka, partitions=PARTITIONS, records=NAMES)
+        file = tmp_path / "views.py"
+        # with more than one instance the source must have been idle before anything is settled
+        declared = declare(file, topics.topic(""), run.url("past"), idle="8 s")
+        write_histories(declared, sent, run.s3)
+        settled = start + STEP_MS * COUNT + 2000  # all before it will be
 
-    def feed(rows_by: dict[str, list[dict[str, Any]]]) -> None:
-        for name in NAMES:
-            topics.send(Sent(orjson.dumps(row), topic=name) for row in rows_by[name])
+        def rows() -> dict[str, list[tuple[Any, ...]]]:
+            found = read_history(declared, run.url("history"), run.s3)
+            return {view: [r for r in of if r[-1] < settled] for view, of in found.items()}
 
-    def part(begin: float, end: float) -> dict[str, list[dict[str, Any]]]:
-        return {n: sent[n][int(len(sent[n]) * begin) : int(len(sent[n]) * end)] for n in NAMES}
+        def has(view: str, least: int) -> bool:
+            try:
+                return len(rows()[view]) >= least
+            except StoreError:  # a file that the server is only just putting together
+                return False
 
-    def rows() -> dict[str, list[tuple[Any, ...]]]:
-        found = read_history(declared, run.url("history"), run.s3)
-        return {view: [r for r in of if r[-1] < settled] for view, of in found.items()}
+        def missing() -> str:
+            letters = Counter((letter.data_type, letter.code) for letter in topics.dead_letters())
+            found = {view: len(of) for view, of in rows().items()}
+            return f"rows are missing: {found}; dead letters: {letters}\n{flink.logs()}"
 
-    def has(view: str, least: int) -> bool:
+        given = {"kafka__bootstrap": kafka.bootstrap, "kafka__start": "earliest", "kafka__group": run.bucket}
+        given |= {"kafka__dead_letters": topics.topic("dead-letters"), "checkpoint_seconds": "2"}
+        given["history__compact"] = "false"  # Flink's own compaction cannot go from one instance to several
+        savepoint, job, least = None, "", 0
+        feeder = _Feeder(topics, sent)
+        feeder.start()
         try:
-            return len(rows()[view]) >= least
-        except StoreError:  # a file that the server is only just putting together
-            return False
-
-    def missing() -> str:
-        letters = Counter((letter.data_type, letter.code) for letter in topics.dead_letters())
-        found = {view: len(of) for view, of in rows().items()}
-        return f"rows are missing: {found}; dead letters: {letters}\n{flink.logs()}"
-
-    given = {"kafka__bootstrap": kafka.bootstrap, "kafka__start": "earliest", "kafka__group": run.bucket}
-    given |= {"kafka__dead_letters": topics.topic("dead-letters"), "checkpoint_seconds": "2"}
-    given["history__compact"] = "false"  # Flink's own compaction cannot go from one instance to several
-    job = ROOT / "jobs" / "features.py"
-    feed(part(0, 0.5))
-    first = flink.run(job, *run.flags(file, "history", **given, parallelism="1"), parallelism=1)
-    flink.wait_running(first, 180)
-    wait_until(lambda: has("spend_v1", COUNT // 4), 300, missing)
-    savepoint = flink.stop_with_savepoint(first)
-    flags = run.flags(file, "history", **given, parallelism="2")
-    second = flink.run(job, *flags, savepoint=savepoint, parallelism=2)
-    try:
-        flink.wait_running(second, 180)
-        feed(part(0.5, 0.75))
-        wait_until(lambda: has("spend_v1", COUNT * 5 // 8), 300, missing)
-        flink.kill_task_manager(0)
-        flink.add_task_manager()
-        feed(part(0.75, 1))
-        after = {"at": settled + 600_000}
-        feed(
-            {
-                "signals": [{"id": "last", "account": "last", **after}],
-                "zips": [{"zip": 1000, **after}],
-                "networks": [{"bucket": "none", **after}],
-            }
-        )
+            for parallelism in PARALLELISMS:
+                savepoint = flink.stop_with_savepoint(job) if job else None
+                flags = run.flags(file, "history", **given, parallelism=str(parallelism))
+                job = flink.run(JOB, *flags, savepoint=savepoint, parallelism=parallelism)
+                flink.wait_running(job, 180)
+                if parallelism == 4:
+                    flink.kill_task_manager(0)
+                    flink.add_task_manager()
+                    wait_until(lambda of=job: bool(flink.rest.exceptions(of)), 100, missing)
+                    flink.wait_running(job, 180)
+                least = min(least + COUNT // 20, COUNT * 9 // 10)
+                wait_until(partial(has, "spend_v1", least), 300, missing)
+                least = len(rows()["spend_v1"])
+            feeder.join(300)
+        finally:
+            feeder.stopped.set()
+            feeder.join()
+        feeder.last(settled + 600_000)
         wait_until(lambda: has("spend_v1", COUNT), 300, missing)
         wait_until(lambda: has("towns_v1", COUNT), 100, missing)
-        assert flink.rest.exceptions(second), "the job has not noticed that a task manager died"
         found = rows()
         online = online_rows(run, declared, found)
-    finally:
-        flink.rest.cancel(second)
-    assert topics.dead_letters() == []
-    _agrees_with_batch(run, declared, found, settled)
-    assert online["spend_v1"] == newest(found["spend_v1"])
+        flink.rest.cancel(job)
+        assert topics.dead_letters() == []
+        _agrees_with_batch(run, declared, found, settled)
+        assert online["spend_v1"] == newest(found["spend_v1"])
 
 
 def _agrees_with_batch(

@@ -102,7 +102,7 @@ def test_stream_and_history_take_the_same_events_and_refuse_the_same(tmp_path: P
     declared = load_declarations(file)
 
     expressions = Expressions()
-    decoder = DecodeSpec(declared, ("signals",), 1, 0).decoder("signals", lambda: NOW, expressions)
+    decoder = DecodeSpec(declared, ("signals",), 1, 0).decoder("signals", lambda: NOW, expressions, 1)
     payloads = []
     for event in EVENTS:
         stream = io.BytesIO()
@@ -113,7 +113,7 @@ def test_stream_and_history_take_the_same_events_and_refuse_the_same(tmp_path: P
         MicroBatch("signals", "signals", payloads, [0] * count, [*range(count)], [0] * count)
     )
     expressions.close()
-    reader = HistorySpec(declared, "signals", 1, S3Options()).reader()
+    reader = HistorySpec(declared, "signals", S3Options()).reader()
     found = list(reader.read(str(history / "part.parquet")))
     reader.close()
 

@@ -44,9 +44,11 @@ from schemas.features.declarations import (
     Window,
 )
 from schemas.features.feature_block import EVENT_ID, EVENT_TIME
-from udfs.features.base import END, Refused, ViewEngine, ViewOutput
+from udfs.features.base import END, Changes, Refused, ViewEngine, ViewOutput
 from udfs.features.engine import make_engine
+from udfs.features.entity_keys import key_group
 from udfs.features.rows import rows_as_events
+from udfs.features.saved import empty_from
 
 SOURCE = Source(
     name="events",
@@ -98,8 +100,11 @@ def declared(of: FeatureView) -> Declarations:
     return Declarations(sources=(SOURCE,), views=(of,))
 
 
-def engine(of: FeatureView, fetch: Any = lambda key: None) -> ViewEngine:
-    return make_engine(of, declared(of), 0, fetch)
+GROUPS = 4
+
+
+def engine(of: FeatureView, fetch: Any = lambda key: None, groups: int = 1) -> ViewEngine:
+    return make_engine(of, declared(of), fetch, groups=groups)
 
 
 def batch(events: Sequence[Event]) -> pa.RecordBatch:
@@ -215,6 +220,7 @@ class Restored:
     def __init__(self, of: FeatureView, seed: int) -> None:
         self._view, self._choose = of, random.Random(seed)
         self.states: dict[bytes, bytes] = {}
+        self.headers: dict[int, bytes] = {}
 
     def fetch(self, key: bytes) -> bytes | None:
         return self.states.get(key)
@@ -223,22 +229,30 @@ class Restored:
         act = self._choose.random()
         if act < 0.4:
             return running
-        header = self.save(running)
-        if act < 0.6 or header is None:
+        if act < 0.5:
+            self._keep(running.changes(self._choose.randint(0, 2)))
+        else:
+            self.save(running)
+        if act < 0.6 or not self.headers:
             running.evict(self._choose.randint(0, 2))
             return running
-        other = engine(self._view, self.fetch)
-        other.load(header)
+        other = engine(self._view, self.fetch, GROUPS)
+        assert not any(output.blocks for output in other.load([*self.headers.values()], 7))
         return other
 
-    def save(self, running: ViewEngine) -> bytes | None:
+    def save(self, running: ViewEngine) -> None:
         changes = running.changes()
-        for key, packed in changes.entities.items():
-            if packed is None:
-                self.states.pop(key, None)
-            else:
-                self.states[key] = packed[0]
-        return changes.header
+        self._keep(changes)
+        self.headers |= changes.headers
+
+    def _keep(self, changes: Changes) -> None:
+        for group, entities in changes.entities.items():
+            for key, packed in entities.items():
+                assert key_group(key, GROUPS) == group
+                if packed is None:
+                    self.states.pop(key, None)
+                else:
+                    self.states[key] = packed
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -248,7 +262,7 @@ def test_state_that_is_saved_evicted_and_restored_changes_no_row(
     name: str, events: list[Event], seed: int
 ) -> None:
     kept = Restored(VIEWS[name], seed)
-    outputs = deliver(engine(VIEWS[name], kept.fetch), events, seed, between=kept)
+    outputs = deliver(engine(VIEWS[name], kept.fetch, GROUPS), events, seed, between=kept)
     same(rows_of(outputs), settled(VIEWS[name], events))
 
 
@@ -257,7 +271,7 @@ def test_state_that_is_saved_evicted_and_restored_changes_no_row(
 @settings(max_examples=12, deadline=None)
 def test_at_the_end_of_time_no_state_is_left(name: str, events: list[Event], seed: int) -> None:
     kept = Restored(VIEWS[name], seed)
-    running = engine(VIEWS[name], kept.fetch)
+    running = engine(VIEWS[name], kept.fetch, GROUPS)
     deliver(running, events, seed)
     kept.save(running)
     assert not kept.states
@@ -280,16 +294,15 @@ def test_next_time_is_when_something_happens(name: str, events: list[Event]) -> 
 
 def test_a_call_played_again_gives_the_same_rows() -> None:
     kept = Restored(VIEWS["two windows"], 0)
-    running = engine(VIEWS["two windows"], kept.fetch)
+    running = engine(VIEWS["two windows"], kept.fetch, GROUPS)
     running.add(batch([event(5, "a"), event(40, "b")]))
     running.settle(20, 7)
-    header = kept.save(running)
-    assert header is not None
-    journal = [batch([event(30, "a"), event(25, "a", "y")]), batch([event(60, "c")])]
-    first = [running.add(b) for b in journal] + [running.settle(50, 7)]
-    again = engine(VIEWS["two windows"], kept.fetch)
-    again.load(header)
-    second = [again.add(b) for b in journal] + [again.settle(50, 7)]
+    kept.save(running)
+    sent = [batch([event(30, "a"), event(25, "a", "y")]), batch([event(60, "c")])]
+    first = [running.add(b) for b in sent] + [running.settle(50, 7)]
+    again = engine(VIEWS["two windows"], kept.fetch, GROUPS)
+    again.load([*kept.headers.values()], 7)
+    second = [again.add(b) for b in sent] + [again.settle(50, 7)]
     assert [b.rows for o in first for b in o.blocks] == [b.rows for o in second for b in o.blocks]
     assert len(rows_of(first)) == 3
 
@@ -432,21 +445,21 @@ def test_an_entity_that_is_null_and_a_missing_column_are_errors() -> None:
 def test_state_of_another_view_or_of_a_changed_one_is_refused() -> None:
     running = engine(VIEWS["tiles"])
     running.add(batch([event(1, "a")]))
-    header = running.changes().header
-    assert header is not None
+    headers = [*running.changes().headers.values()]
+    assert headers
     with pytest.raises(StoreError, match="give the changed view a new version"):
-        engine(VIEWS["exact"]).load(header)
+        engine(VIEWS["exact"]).load(headers, 7)
     with pytest.raises(StoreError, match="cannot be read"):
-        engine(VIEWS["tiles"]).load(b"nonsense")
+        engine(VIEWS["tiles"]).load([b"nonsense"], 7)
 
 
 def test_nothing_new_is_nothing_to_write() -> None:
     running = engine(VIEWS["tiles"])
     running.add(batch([event(1, "a")]))
     running.settle(5, 7)
-    assert running.changes().header is not None
+    assert running.changes().headers
     changes = running.changes()
-    assert changes.header is None
+    assert not changes.headers
     assert not changes.entities
 
 
@@ -459,10 +472,10 @@ def test_a_dense_day_of_a_count_and_a_sum_is_small(tile: str, most: int) -> None
     running = engine(of)
     running.add(batch([event(t * 30_000, "a") for t in range(2 * 60 * 25)]))
     running.settle(30_000 * 2 * 60 * 25, 7)
-    ((packed, empty_at),) = (p for p in running.changes().entities.values() if p is not None)
+    (packed,) = (p for of in running.changes().entities.values() for p in of.values() if p is not None)
     tiles = 24 * 60 // int(tile.split(maxsplit=1)[0]) + 1
     assert 16 * tiles < len(packed) < most
-    assert empty_at == 25 * 3_600_000 + 24 * 3_600_000
+    assert empty_from(packed) == 25 * 3_600_000 + 24 * 3_600_000
 
 
 def test_values_of_the_event_and_derived_features_are_in_their_places() -> None:

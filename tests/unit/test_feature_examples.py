@@ -38,7 +38,7 @@ def signal_errors(account: str, times: np.ndarray) -> pa.RecordBatch:
 def test_an_account_is_reported_when_its_errors_of_a_day_exceed_two_thousand_and_when_no_longer() -> None:
     declared = load_declarations(SHIPPED)
     (view,) = declared.views
-    engine = make_engine(view, declared, 0, lambda key: None)
+    engine = make_engine(view, declared, lambda key: None)
     start = 20_000 * 24 * HOUR
     busy = start + np.arange(2_500) * 10_000  # the 2,001st at 20,000 s; the last one at 24,990 s
     engine.add(signal_errors("busy", busy))
@@ -167,7 +167,7 @@ def test_the_shipped_logins_know_the_network_of_an_address_at_their_time() -> No
         }
     )
     with closing(Expressions()) as expressions:
-        engine = make_engine(view, declared, 0, lambda key: None, expressions)
+        engine = make_engine(view, declared, lambda key: None, expressions)
         engine.add(steps_before(view, declared, expressions).apply(events))
         engine.add(networks)
         (block,) = engine.settle(END, 7).blocks

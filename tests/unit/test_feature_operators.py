@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.features import decode_events
+from operators.features.decode_events import DecodeEvents
 from operators.features.feature_outputs import FeatureOutputs
 from schemas.codecs.factory import CodecSpec
 from schemas.errors import StoreError
@@ -35,8 +36,9 @@ from schemas.features.declarations import (
 )
 from schemas.features.feature_block import CREATED, TIMESTAMP, FeatureBlock
 from tests.feature_enriched import declare
-from tests.feature_stand import FeatureStand
+from tests.feature_stand import GROUPS, FeatureStand, Keyed
 from udfs.features.base import ViewOutput
+from udfs.features.events.decode_spec import DecodeSpec
 from udfs.features.events.view_spec import ViewSpec
 from udfs.stores.history.lines import to_lines
 
@@ -149,18 +151,18 @@ def test_out_of_order_within_the_bound_changes_nothing(clock: list[int]) -> None
 @given(
     st.lists(st.integers(1, 80), min_size=1, max_size=6),
     st.sets(st.integers(0, 5)),
-    st.sampled_from([0, 60_000]),
+    st.sampled_from([0, 3, 1000]),
     st.sampled_from([2, 1000]),
 )
 @settings(max_examples=10, deadline=None)
 def test_a_restart_anywhere_changes_nothing(
-    sizes: list[int], restarts: set[int], flush_ms: int, resident: int
+    sizes: list[int], restarts: set[int], written: int, resident: int
 ) -> None:
     sent = events(sum(sizes))
     with pytest.MonkeyPatch.context() as patch:
         now = iter(range(START + 10**9, START + 10**12, 1000))
         patch.setattr(decode_events, "_now", lambda: next(now))
-        stand = FeatureStand(DECLARED, flush_ms=flush_ms, resident=resident)
+        stand = FeatureStand(DECLARED, written=written, resident=resident)
         start = 0
         for at, size in enumerate(sizes):
             if at in restarts:
@@ -196,11 +198,81 @@ def test_events_whose_records_have_no_time_are_taken() -> None:
     assert stand.dead == [] and len(stand.settled("spend_v1")) == 3
 
 
-def test_another_number_of_shards_is_refused() -> None:
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 80),
+            st.sampled_from(["go on", "checkpoint", "savepoint", "crash"]),
+            st.integers(1, len(GROUPS.keys)),
+        ),
+        min_size=2,
+        max_size=7,
+    ),
+    st.sampled_from([0, 3, 1000]),
+    st.sampled_from([2, 1000]),
+)
+@settings(max_examples=25, deadline=None)
+def test_any_parallelism_goes_on_from_any_other(
+    steps: list[tuple[int, str, int]], written: int, resident: int
+) -> None:
+    """Savepoints, and crashes after which all since the last checkpoint is read again."""
+    sent = events(sum(size for size, _, _ in steps))
+    with pytest.MonkeyPatch.context() as patch:
+        now = iter(range(START + 10**9, START + 10**12, 1000))
+        patch.setattr(decode_events, "_now", lambda: next(now))
+        stand = FeatureStand(DECLARED, parallelism=3, written=written, resident=resident)
+        stand.checkpoint()
+        start = kept = 0
+        for size, act, parallelism in steps:
+            for partition in range(2):
+                stand.send(sent[start : start + size][partition::2], partition)
+            start += size
+            if act == "crash":
+                stand.crash(parallelism)
+                for partition in range(2):
+                    stand.send(sent[kept:start][partition::2], partition)
+            elif act == "savepoint":
+                stand.restart(parallelism)
+            elif act == "checkpoint":
+                stand.checkpoint()
+            kept = start if act in ("savepoint", "checkpoint") else kept
+        stand.end()
+    reference = whole(sent)
+    assert stand.dead == []
+    for view in VIEWS:
+        assert stand.settled(view) == reference.settled(view)
+
+
+def test_four_instances_share_the_work_and_one_call_computes_an_instance(clock: list[int]) -> None:
+    sent = [{"id": str(i), "account": f"b{i}", "at": START + i, "amount": 1.0} for i in range(400)]
+    for parallelism in (1, 4):
+        stand = FeatureStand(DECLARED, parallelism=parallelism)
+        stand.send(sent)
+        sizes = [batch.num_rows for batch in stand.early["spend_v1"]]
+        assert sum(sizes) == 400 and len(sizes) == parallelism and min(sizes) > 280 // parallelism
+
+
+def test_time_that_goes_on_between_a_mark_and_its_barrier_is_kept(clock: list[int]) -> None:
     stand = FeatureStand(DECLARED)
     stand.send(events(50))
-    stand.restart(shards=2)
-    with pytest.raises(StoreError, match=r"written with 4 shards, but 2 are set now"):
+    stand.checkpoint()
+    stand.pass_watermark(START + 1200)
+    assert 20 < len(stand.settled("spend_v1")) < 50 and len(stand.settled("peak_v1")) > 20
+    before = [stand.settled(view) for view in VIEWS]
+    stand.keep()
+    stand.crash(2)
+    stand.end()
+    assert [stand.settled(view) for view in VIEWS] == [whole(events(50)).settled(view) for view in VIEWS]
+    assert all(len(after) >= len(then) for after, then in zip(map(stand.settled, VIEWS), before, strict=True))
+    assert stand.dead == []
+
+
+def test_an_entity_of_another_instance_is_an_error(clock: list[int]) -> None:
+    """As where operators of one job have been given different parallelisms."""
+    stand = FeatureStand(DECLARED, parallelism=2)
+    decode = Keyed(DecodeEvents(DecodeSpec(DECLARED, ("signals",), len(GROUPS.keys), 100), GROUPS))
+    stand.decode[0] = decode
+    with pytest.raises(StoreError, match="came to instance 0 of 2, which has the key groups 0 to 3"):
         stand.send(events(50))
 
 
@@ -268,7 +340,7 @@ def test_what_a_reference_may_have_changed_goes_online_again(tmp_path: Path) -> 
     enriched = declare(tmp_path / "views.py")
     named = ("spend_v1", "plain_v1")
     declared = msgspec.structs.replace(enriched, views=tuple(v for v in enriched.views if v.id in named))
-    outputs = FeatureOutputs(ViewSpec(declared, named, shards=1, history=False, settled_again=False))
+    outputs = FeatureOutputs(ViewSpec(declared, named, history=False, settled_again=False), ("0",))
     rows = pa.RecordBatch.from_pylist([{"account": "a", TIMESTAMP: 1, CREATED: 2}])
     sent = {
         (name, settled): len(list(outputs.rows(name, ViewOutput([FeatureBlock(name, settled, rows)]))))
@@ -294,7 +366,7 @@ def test_history_gets_settled_rows_only(clock: list[int]) -> None:
 
 
 def test_an_event_of_its_own_block_is_not_late(clock: list[int]) -> None:
-    """Ten minutes in one block, over several shards: what comes first must not refuse what comes after."""
+    """Ten minutes in one block, over several key groups: what comes first refuses nothing of the rest."""
     sent = [{"id": str(i), "account": f"a{i % 9}", "at": START + 1000 * i} for i in range(600)]
     stand = FeatureStand(DECLARED)
     stand.send(sent)

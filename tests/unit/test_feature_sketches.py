@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.features.sharding import Sharding, pack_entity, unpack_entity
+from udfs.features.entity_keys import Spread, pack_entity, unpack_entity
 from udfs.features.sketches import DistinctSketch, QuantileSketch
 
 MANY = np.random.default_rng(3).permutation(30_000).astype(np.float64)
@@ -82,13 +82,13 @@ def test_an_entity_comes_back_from_its_bytes(entity: tuple[str | int, ...]) -> N
     assert unpack_entity(pack_entity(entity)) == entity
 
 
-def test_different_entities_have_different_bytes_and_shards_that_never_change() -> None:
+def test_different_entities_have_different_bytes_and_key_groups_that_never_change() -> None:
     batch = pa.RecordBatch.from_pydict({"a": ["x", "y", "x", "z"], "b": [1, 1, 1, -5]})
     packed = [pack_entity(e) for e in (("x", 1), ("y", 1), ("x", 1), ("z", -5))]
     assert packed[0] == b"\x01\x01\x00\x00\x00x\x00\x01\x00\x00\x00\x00\x00\x00\x00"
     wanted = [mmh3.hash(p, signed=False) % 7 for p in packed]
-    assert Sharding(["a", "b"], 7).of(batch).tolist() == wanted
-    assert Sharding(["a", "b"], 7).of(batch.slice(0, 0)).tolist() == []
-    one = Sharding(["a"], 1000).of(batch).tolist()
+    assert Spread(["a", "b"], 7, 7).of(batch).tolist() == wanted
+    assert Spread(["a", "b"], 7, 7).of(batch.slice(0, 0)).tolist() == []
+    one = Spread(["a"], 1000, 1000).of(batch).tolist()
     assert one[0] == one[2]
     assert all(x != y for x, y in pairwise(one))

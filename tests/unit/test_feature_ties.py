@@ -29,7 +29,7 @@ VIEW = FeatureView(
 
 
 def test_of_rows_of_one_time_the_last_is_created_last(tmp_path: Path) -> None:
-    engine = make_engine(VIEW, Declarations(sources=(SALES,), views=(VIEW,)), 0, lambda _: None)
+    engine = make_engine(VIEW, Declarations(sources=(SALES,), views=(VIEW,)), lambda _: None)
     events = [("a", 100), ("b", 100), ("a", 200), ("b", 100), ("a", 100), ("a", 300), ("a", 100)]
     columns = {
         "house": pa.array([house for house, _ in events]),

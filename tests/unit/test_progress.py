@@ -88,3 +88,11 @@ def test_all_silent_it_stays_where_it_is() -> None:
     progress = Progress(SOURCE, 1, NOW, LONG)
     progress.heard(0, 50_000, NOW)
     assert progress.watermark(NOW) == progress.watermark(NOW + 10**9) == 48_999
+
+
+def test_a_burst_that_is_over_when_others_have_been_waited_for_counts() -> None:
+    progress = Progress(SOURCE, None, NOW, LONG)
+    progress.heard(0, 50_000, NOW)
+    progress.heard(1, 40_000, NOW)
+    assert progress.watermark(NOW + 9_999) is None
+    assert progress.watermark(NOW + 60_000) == 38_999

@@ -106,29 +106,28 @@ class ViewOutput:
 
 
 Fetch = Callable[[bytes], bytes | None]
-"""Packed key of an entity or of a reference -> its packed state, or None where it has none; called under the
-shard's key only."""
+"""Packed key of an entity -> its packed state, or None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """State to be written. `header`: the shard's own (watermark, pending events, entities that time alone can
-    change); None where that is as it was.
+    """State to be written, by key group. `headers`: what a group has beside its entities (watermark, pending
+    events, entities that time alone can change), of groups where that is not as it was.
 
-    `entities`: packed key -> packed state and the event time from which on it is empty and may be forgotten
-    without having been looked at (END: never), or None where it is empty now. Keys of references, too.
+    `entities`: packed key -> packed state, or None where it is empty now.
     """
 
-    header: bytes | None
-    entities: Mapping[bytes, tuple[bytes, int] | None]
+    headers: Mapping[int, bytes]
+    entities: Mapping[int, Mapping[bytes, bytes | None]]
 
 
 class ViewEngine(Protocol):
-    """One view over the events of one shard. Not thread-safe.
+    """One view over the events of any number of key groups. Not thread-safe.
 
-    What the operator keeps in Flink state is the last `Changes` (header, and one entry an entity) and a
-    journal of the calls of `add` and `settle` since then. `load` with that header, then the same calls with
-    their outputs thrown away, gives the same engine. Entities are fetched when something touches them.
+    What the operator keeps in Flink state are all `Changes`: the last header of each key group, and one entry
+    an entity. `load` with the headers of any key groups gives an engine that goes on from there. Entities are
+    fetched when something touches them. References are not part of that state: who made the engine gives
+    them to it again, and says when they are `complete`.
     """
 
     def add(self, events: pa.RecordBatch) -> ViewOutput:
@@ -137,7 +136,8 @@ class ViewEngine(Protocol):
 
         Late is what is at or before the watermark; a duplicate has the id and time of one that is pending.
         Later duplicates are late. With `online_early` returns an unsettled row for each entity touched, by
-        what is known of references. Rows of a reference come the same way, marked, in any order.
+        what is known of references; none until these are complete. Rows of a reference come the same way,
+        marked, in any order.
         """
         ...
 
@@ -151,15 +151,26 @@ class ViewEngine(Protocol):
         """The watermark at which `settle` next has something to do; None where there is nothing."""
         ...
 
-    def changes(self) -> Changes:
-        """What changed since it was last asked."""
+    def complete(self) -> ViewOutput:
+        """All that was known of the references has come again. Returns the early rows that have waited."""
+        ...
+
+    def __len__(self) -> int:
+        """How many entities are in memory."""
+        ...
+
+    def changes(self, most: int | None = None) -> Changes:
+        """What changed since it was last asked. With `most` at most so many entities, of one key group after
+        the other, and no headers: so fewer are left for the next time."""
         ...
 
     def evict(self, most: int) -> None:
-        """Keep at most so many entities in memory, those touched last; only after `changes` was written.
-        Of those that time alone can change the time is kept, and they are fetched again when it has come."""
+        """Keep at most so many entities in memory, those touched last, and those with changes. Of those that
+        time alone can change the time is kept, and they are fetched again when it has come."""
         ...
 
-    def load(self, header: bytes) -> None:
-        """Take state over, before anything else. Raises `StoreError` where it is another view's or newer."""
+    def load(self, headers: Sequence[bytes], created: int) -> list[ViewOutput]:
+        """Take over the state of key groups, before anything else. They may have been written at different
+        watermarks: what was due in some of them up to the greatest is settled. Raises `StoreError` where it
+        is another view's or newer."""
         ...

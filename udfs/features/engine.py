@@ -1,7 +1,8 @@
-"""The engine of one view over the events of one shard: see `udfs.features.base.ViewEngine`."""
+"""The engine of one view: see `udfs.features.base.ViewEngine`."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -35,11 +36,11 @@ from udfs.features.emitting import (
 )
 from udfs.features.enriching import Enriching, references_of
 from udfs.features.entities import RowIndex
+from udfs.features.entity_keys import key_group, unpack_entity
 from udfs.features.expressions import Expressions
-from udfs.features.pending import Chunk, PendingEvents
+from udfs.features.pending import Chunk, PendingEvents, join
 from udfs.features.rows import Rows
-from udfs.features.saved import NOTHING, Saved, ShardHeader
-from udfs.features.sharding import unpack_entity
+from udfs.features.saved import NOTHING, GroupHeader, Saved
 from udfs.features.steps import STEP_FAILED, Failed
 from udfs.features.windows import window_states
 
@@ -49,13 +50,17 @@ _NO_SLOTS = np.zeros(0, np.int64)
 def make_engine(
     view: FeatureView,
     declared: Declarations,
-    shard: int,
     fetch: Fetch,
     expressions: Expressions | None = None,
+    *,
+    groups: int = 1,
+    complete: bool = True,
 ) -> ViewEngine:
-    """`expressions`: for SQL steps after an enrichment; without them the engine has its own. Raises
-    `FeatureError` where the view does not hold together."""
-    return Engine(view, declared, shard, fetch, expressions or Expressions())
+    """`expressions`: for SQL steps after an enrichment; without them the engine has its own. `groups`: how
+    many key groups there are. `complete`: whether no references will be given again. Raises `FeatureError`
+    where the view does not hold together."""
+    used = expressions or Expressions()
+    return Engine(view, declared, fetch, used, groups=groups, complete=complete)
 
 
 class Engine:
@@ -63,21 +68,26 @@ class Engine:
         self,
         view: FeatureView,
         declared: Declarations,
-        shard: int,
         fetch: Fetch,
         expressions: Expressions,
+        *,
+        groups: int,
+        complete: bool,
     ) -> None:
-        self._view, self._shard, self._fetch = view, shard, fetch
+        self._view, self._fetch = view, fetch
         self._states = window_states(view, declared)
         self._rows = Rows(view, declared)
         self._slots, self._pending = RowIndex(view.entity), PendingEvents()
         self._alarms = Alarms(np.zeros(0, np.int64), np.zeros(0, bool))
         self._held, self._used = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self._dirty = np.zeros(0, bool)
-        self._watermark, self._clock, self._changed = -NEVER - 1, 0, False
+        self._group = np.zeros(0, np.int64)  # the key group of each slot
+        self._changed, self._turn = np.zeros(groups, bool), 0
+        self._watermark, self._clock = -NEVER - 1, 0
         references = references_of(view, declared)
         self._saved = Saved(view, self._states, references)
-        self._enriching = Enriching(view, declared, expressions, fetch) if references else None
+        self._enriching = Enriching(view, declared, expressions) if references else None
+        self._complete = complete or not references
         self._newest = NOTHING
         self._sleeping: dict[bytes, int] = {}
         types = event_types(view, declared)
@@ -108,8 +118,8 @@ class Engine:
         chunk = self._chunk(self._so_far(events))
         self._pending.push(chunk)
         np.add.at(self._held, chunk.slots, 1)
-        self._changed = True
-        if self._gives_early:
+        self._changed[self._group[chunk.slots]] = True
+        if self._gives_early and self._complete:
             return ViewOutput((self._early_rows(chunk),), refused)
         return ViewOutput((), refused)
 
@@ -118,7 +128,6 @@ class Engine:
             return ViewOutput()
         after, self._watermark = self._watermark, watermark
         self._wake(watermark)
-        self._changed = True
         due = np.flatnonzero((self._alarms.at <= watermark) & (self._alarms.at != NEVER))
         chunk = self._pending.settle(watermark)
         if chunk is None and not len(due):
@@ -126,6 +135,8 @@ class Engine:
         if chunk is None:
             chunk = self._chunk(_none(self._whole))
         np.subtract.at(self._held, chunk.slots, 1)
+        for touched in (chunk.slots, due):
+            self._changed[self._group[touched]] = True
         failed = ViewOutput()
         if self._enriching is not None and len(chunk):
             chunk, failed = self._resolved(chunk, self._enriching)
@@ -152,35 +163,69 @@ class Engine:
         first = min(times, default=NEVER)
         return None if first == NEVER else first
 
-    def changes(self) -> Changes:
-        dirty = np.flatnonzero(self._dirty)
-        entities = {}
-        for slot in dirty.tolist():
+    def complete(self) -> ViewOutput:
+        if self._complete:
+            return ViewOutput()
+        self._complete = True
+        made = []
+        for chunk in self._pending.take_all():
+            again = self._chunk(self._so_far(chunk.events.select(self._schema.names)))
+            self._pending.push(again)
+            made.append(again)
+        if not made or not self._gives_early:
+            return ViewOutput()
+        return ViewOutput((self._early_rows(join(made)),))
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def changes(self, most: int | None = None) -> Changes:
+        slots = np.flatnonzero(self._dirty)
+        if most is not None and len(slots) > most:
+            turns = (self._group[slots] - self._turn) % len(self._changed)
+            slots = slots[np.argsort(turns, kind="stable")[:most]]
+            self._turn = int(self._group[slots[-1]]) if most else 0
+        entities = defaultdict[int, dict[bytes, bytes | None]](dict)
+        for slot, of, above in zip(
+            slots.tolist(), self._group[slots].tolist(), self._alarms.above[slots].tolist(), strict=True
+        ):
             entity = self._slots.entities[slot]
             assert entity is not None
-            key, packed = self._saved.pack_entity(
-                entity, slot, bool(self._alarms.above[slot]), self._watermark
-            )
-            entities[key] = packed
-        self._dirty[dirty] = False
+            key, packed = self._saved.pack_entity(entity, slot, above, self._watermark)
+            entities[of][key] = packed
+        self._dirty[slots] = False
+        if most is not None:
+            return Changes({}, entities)
         if self._enriching is not None:
-            entities |= self._enriching.changes(self._watermark)
-        header = None
-        if self._changed:
-            alarmed = np.flatnonzero(self._alarms.at != NEVER).tolist()
-            alarms = {self._saved.key(self._slots.entities[s]): int(self._alarms.at[s]) for s in alarmed}
-            superseded = self._enriching.superseded if self._enriching is not None else {}
-            header = self._saved.pack_header(
-                ShardHeader(
-                    self._watermark, self._unsettled(), alarms | self._sleeping, superseded, self._newest
+            self._enriching.forget(self._watermark)
+        return Changes(self._headers(), entities)
+
+    def _headers(self) -> dict[int, bytes]:
+        changed = np.flatnonzero(self._changed).tolist()
+        self._changed[:] = False
+        if not changed:
+            return {}
+        alarms = defaultdict[int, dict[bytes, int]](dict)
+        for key, at in self._sleeping.items():
+            alarms[key_group(key, len(self._changed))][key] = at
+        for slot in np.flatnonzero(self._alarms.at != NEVER).tolist():
+            alarms[int(self._group[slot])][self._saved.key(self._slots.entities[slot])] = int(
+                self._alarms.at[slot]
+            )
+        pending = self._pending.by_group(self._group)
+        return {
+            group: self._saved.pack_header(
+                GroupHeader(
+                    self._watermark,
+                    pending[group].select(self._schema.names) if group in pending else None,
+                    alarms.get(group, {}),
+                    self._newest,
                 )
             )
-        self._changed = False
-        return Changes(header, entities)
+            for group in changed
+        }
 
     def evict(self, most: int) -> None:
-        if self._enriching is not None:
-            self._enriching.evict(most)
         excess = len(self._slots) - most
         if excess <= 0:
             return
@@ -195,23 +240,25 @@ class Engine:
                 state.store.clear(slot)
             self._early.clear(slot)
 
-    def load(self, header: bytes) -> None:
-        saved = self._saved.unpack_header(header)
-        self._watermark, self._newest, events = saved.watermark, saved.newest, saved.pending
-        self._sleeping = dict(saved.alarms)
-        if self._enriching is not None:
-            self._enriching.superseded = dict(saved.superseded)
-        if events is not None and events.num_rows:
-            events, _ = self._pending.admit(events, -NEVER - 1)
-            chunk = self._chunk(self._so_far(events))
-            self._pending.push(chunk)
-            np.add.at(self._held, chunk.slots, 1)
+    def load(self, headers: Sequence[bytes], created: int) -> list[ViewOutput]:
+        outputs = []
+        for saved in sorted(map(self._saved.unpack_header, headers), key=lambda header: header.watermark):
+            outputs.append(self.settle(saved.watermark, created))
+            self._newest = max(self._newest, saved.newest)
+            self._sleeping |= saved.alarms
+            if saved.pending is not None and saved.pending.num_rows:
+                events, _ = self._pending.admit(saved.pending, -NEVER - 1)
+                chunk = self._chunk(self._so_far(events))
+                self._pending.push(chunk)
+                np.add.at(self._held, chunk.slots, 1)
+        return outputs
 
     def _refer(self, reference: str, rows: pa.RecordBatch) -> ViewOutput:
         if self._enriching is None:
             raise FeatureError(f"view {self._view.id}: rows of reference {reference} came, but it has none")
         self._enriching.take(reference, rows)
-        self._changed = True
+        if not self._complete:
+            return ViewOutput()
         late = rows.filter(pc.less_equal(rows.column(EVENT_TIME), self._newest))
         times, ids = late.column(EVENT_TIME).to_pylist(), late.column(EVENT_ID).to_pylist()
         return ViewOutput((), [Refused("late_reference", t, i) for t, i in zip(times, ids, strict=True)])
@@ -220,7 +267,8 @@ class Engine:
         """`events` with what is known of the references, for early rows."""
         if self._enriching is None:
             return events
-        made = self._enriching.so_far if self._gives_early else self._enriching.unknown
+        known = self._gives_early and self._complete
+        made = self._enriching.so_far if known else self._enriching.unknown
         return made(events).select(self._whole.names)
 
     def _resolved(self, chunk: Chunk, by: Enriching) -> tuple[Chunk, ViewOutput]:
@@ -253,10 +301,6 @@ class Engine:
             found.append(Refused(STEP_FAILED, int(points.times[one.row]), name, reason))
         return found
 
-    def _unsettled(self) -> pa.RecordBatch | None:
-        pending = self._pending.all()
-        return None if pending is None else pending.events.select(self._schema.names)
-
     def _columns(self, events: pa.RecordBatch) -> pa.RecordBatch:
         try:
             found = events.select(self._schema.names)
@@ -278,9 +322,8 @@ class Engine:
     def _fetch_new(self, new: list[int]) -> None:
         self._grow()
         for slot in new:
-            entity = self._slots.entities[slot]
-            assert entity is not None
-            key = self._saved.key(entity)
+            key = self._saved.key(self._slots.entities[slot])
+            self._group[slot] = key_group(key, len(self._changed))
             packed = self._fetch(key)
             alarm = self._sleeping.pop(key, NEVER)
             if packed is not None:
@@ -303,6 +346,7 @@ class Engine:
         self._held = np.concatenate([self._held, np.zeros(more, np.int64)])
         self._used = np.concatenate([self._used, np.zeros(more, np.int64)])
         self._dirty = np.concatenate([self._dirty, np.zeros(more, bool)])
+        self._group = np.concatenate([self._group, np.zeros(more, np.int64)])
         self._alarms.at = np.concatenate([self._alarms.at, np.full(more, NEVER)])
         self._alarms.above = np.concatenate([self._alarms.above, np.zeros(more, bool)])
         for state in self._states:

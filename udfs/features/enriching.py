@@ -18,10 +18,9 @@ from schemas.features.declarations import (
 )
 from schemas.features.feature_block import ARROW, EVENT_TIME
 from schemas.features.rules import event_types, split_steps
-from udfs.features.base import Fetch
 from udfs.features.expressions import Expressions
 from udfs.features.steps import Failed, Steps
-from udfs.features.versions import Versions, merged
+from udfs.features.versions import Versions
 
 
 def references_of(view: FeatureView, declared: Declarations) -> list[Reference]:
@@ -37,19 +36,17 @@ def columns_of(view: FeatureView, reference: Reference) -> list[str]:
 
 
 class Enriching:
-    """References of one view for one shard, and the steps over them.
+    """References of one view, and the steps over them.
 
     `inputs`: the columns that events must keep until they are settled, for these steps. Events come with
     them and `__event_time`.
     """
 
-    def __init__(
-        self, view: FeatureView, declared: Declarations, expressions: Expressions, fetch: Fetch
-    ) -> None:
+    def __init__(self, view: FeatureView, declared: Declarations, expressions: Expressions) -> None:
         before, after = split_steps(view)
         known = event_types(view, declared, before)
         self._versions = {
-            reference.name: Versions(reference, columns_of(view, reference), fetch)
+            reference.name: Versions(reference, columns_of(view, reference))
             for reference in references_of(view, declared)
         }
         types = event_types(view, declared)
@@ -79,23 +76,10 @@ class Enriching:
         """The events on which no step fails with the steps' columns, which of `events` they are, the rest."""
         return self._run(events)
 
-    def changes(self, watermark: int) -> dict[bytes, tuple[bytes, int] | None]:
-        """See `Versions.changes`."""
-        return merged([versions.changes(watermark) for versions in self._versions.values()])
-
-    def evict(self, most: int) -> None:
+    def forget(self, watermark: int) -> None:
+        """Drop what no event after the watermark can see."""
         for versions in self._versions.values():
-            versions.evict(most)
-
-    @property
-    def superseded(self) -> dict[bytes, int]:
-        """See `Versions.superseded`."""
-        return merged([versions.superseded for versions in self._versions.values()])
-
-    @superseded.setter
-    def superseded(self, keys: dict[bytes, int]) -> None:
-        for versions in self._versions.values():
-            versions.superseded = {key: at for key, at in keys.items() if versions.owns(key)}
+            versions.changes(watermark)
 
     def _run(self, events: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray, list[Failed]]:
         pieces, rows, failed = [], [np.zeros(0, np.int64)], []

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from udfs.features.base import Entity
-from udfs.features.sharding import entity_codes
+from udfs.features.entity_keys import entity_codes
 
 
 class RowIndex:

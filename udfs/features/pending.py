@@ -116,11 +116,25 @@ class PendingEvents:
                 found.append((chunk, index))
         return found
 
-    def all(self) -> Chunk | None:
-        """Everything, as one."""
-        if len(self._chunks) > 1:
-            self._chunks = [join(self._chunks)]
-        return self._chunks[0] if self._chunks else None
+    def take_all(self) -> list[Chunk]:
+        """Takes out everything; what has been seen stays known."""
+        taken, self._chunks = self._chunks, []
+        return taken
+
+    def by_group(self, groups: NDArray[np.int64]) -> dict[int, pa.RecordBatch]:
+        """The events of each key group that has some; `groups`: of each slot."""
+        if not self._chunks:
+            return {}
+        events = pa.Table.from_batches([c.events for c in self._chunks]).combine_chunks().to_batches()[0]
+        of = groups[np.concatenate([c.slots for c in self._chunks])]
+        order = np.argsort(of, kind="stable")
+        found, starts = np.unique(of[order], return_index=True)
+        events = events.take(pa.array(order))
+        ends = [*starts[1:].tolist(), len(order)]
+        return {
+            int(group): events.slice(start, end - start)
+            for group, start, end in zip(found, starts.tolist(), ends, strict=True)
+        }
 
 
 def join(chunks: list[Chunk]) -> Chunk:

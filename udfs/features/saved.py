@@ -14,10 +14,12 @@ from schemas.errors import StoreError
 from schemas.features.declarations import FeatureView, Reference, meaning
 from schemas.features.feature_block import from_bytes, to_bytes
 from udfs.features.base import Entity
-from udfs.features.sharding import pack_entity
+from udfs.features.entity_keys import pack_entity
 from udfs.features.windows import WindowState
 
-_VERSION = 1
+_VERSION = 2
+_ENTITY = struct.Struct("<BBq")
+"""Version, whether it is above its limit, and the event time from which on it is empty."""
 NOTHING = -(2**63)
 """The newest settled event's time where there is none."""
 _LENGTH = struct.Struct("<I")
@@ -30,20 +32,24 @@ class _Header(msgspec.Struct, array_like=True):
     watermark: int
     pending: bytes
     alarms: dict[bytes, int]
-    superseded: dict[bytes, int] = {}
-    newest: int = NOTHING
+    newest: int
 
 
 @dataclass(frozen=True, slots=True)
-class ShardHeader:
-    """The shard's own state: see `udfs.features.base.Changes`. `superseded`: of `udfs.features.versions`;
-    `newest`: time of the newest settled event, which references may not have come after."""
+class GroupHeader:
+    """A key group's own state: see `udfs.features.base.Changes`. `newest`: time of the newest settled event,
+    which references may not have come after."""
 
     watermark: int
     pending: pa.RecordBatch | None
     alarms: Mapping[bytes, int]
-    superseded: Mapping[bytes, int]
     newest: int
+
+
+def empty_from(packed: bytes) -> int:
+    """The event time from which on a packed entity is empty, and may be forgotten without having been looked
+    at."""
+    return int(_ENTITY.unpack_from(packed)[2])
 
 
 class Saved:
@@ -65,28 +71,28 @@ class Saved:
 
     def pack_entity(
         self, entity: Entity, slot: int, above: bool, watermark: int
-    ) -> tuple[bytes, tuple[bytes, int] | None]:
+    ) -> tuple[bytes, bytes | None]:
         empty_at = max((s.store.empty_at(slot) for s in self._states), default=0)
         if empty_at <= watermark:
             return pack_entity(entity), None
-        parts = [bytes([_VERSION, above])]
+        parts = [_ENTITY.pack(_VERSION, above, empty_at)]
         for state in self._states:
             packed = state.store.pack(slot)
             parts += [_LENGTH.pack(len(packed)), packed]
-        return pack_entity(entity), (b"".join(parts), empty_at)
+        return pack_entity(entity), b"".join(parts)
 
     def unpack_entity(self, slot: int, data: bytes) -> bool:
         """Whether the entity was above its limit. Raises `StoreError` where the state is newer."""
         if data[0] != _VERSION:
             raise StoreError(f"state of view {self._view.id} has format {data[0]}, this reads {_VERSION}")
-        at = 2
+        at = _ENTITY.size
         for state in self._states:
             (length,) = _LENGTH.unpack_from(data, at)
             state.store.unpack(slot, data[at + 4 : at + 4 + length])
             at += 4 + length
         return bool(data[1])
 
-    def pack_header(self, header: ShardHeader) -> bytes:
+    def pack_header(self, header: GroupHeader) -> bytes:
         events = to_bytes(header.pending) if header.pending is not None else b""
         return msgspec.msgpack.encode(
             _Header(
@@ -96,12 +102,11 @@ class Saved:
                 header.watermark,
                 events,
                 dict(header.alarms),
-                dict(header.superseded),
                 header.newest,
             )
         )
 
-    def unpack_header(self, data: bytes) -> ShardHeader:
+    def unpack_header(self, data: bytes) -> GroupHeader:
         """Raises `StoreError` where it is another view's, or newer."""
         try:
             header = msgspec.msgpack.decode(data, type=_Header)
@@ -117,4 +122,4 @@ class Saved:
                 "now: give the changed view a new version"
             )
         pending = from_bytes(header.pending) if header.pending else None
-        return ShardHeader(header.watermark, pending, header.alarms, header.superseded, header.newest)
+        return GroupHeader(header.watermark, pending, header.alarms, header.newest)

@@ -1,4 +1,4 @@
-"""Session windows of all entities of a shard: at most one session of each is open."""
+"""Session windows of all entities in memory: at most one session of each is open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Windows made of tiles, for all entities of a shard at once.
+"""Windows made of tiles, for all entities in memory at once.
 
 An entity has closed tiles, of which each is one row, and its newest tile, which is open. The combination of
 the closed tiles in the window that ends in the open one is kept (`prefix`), so that an event in the open tile

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -15,39 +13,33 @@ from numpy.typing import NDArray
 
 from schemas.errors import StoreError
 from schemas.features.declarations import FeatureType, Reference
-from schemas.features.feature_block import ARROW, EVENT_TIME
-from udfs.features.base import END, Fetch
-from udfs.features.sharding import pack_entity
+from schemas.features.feature_block import ARROW, EVENT_ID, EVENT_TIME, marked_reference
+from udfs.features.base import Fetch
+from udfs.features.entity_keys import pack_entity, unpack_entity
 
 _FORMAT = 1
-_MARK = 2
-"""First byte of a key in state; an entity's key begins with 0 or 1."""
 
 Version = tuple[int, bytes | None]
 """Event time, and the row as bytes; None: deleted."""
 
 
 class Versions:
-    """Of one reference, for one shard. `columns`: those that count, in order; rows come with these, the key,
-    `deleted` where the reference has it, and `__event_time`.
+    """Of one reference. `columns`: those that count, in order; rows come with these, the key, `deleted` where
+    the reference has it, and `__event_time`.
 
     Of two rows of one key and time any counts before a deletion, and else the greater as bytes: no order of
-    arrival is known in batch. State is an entry a key, fetched when the key is touched.
+    arrival is known in batch. State is an entry a key, fetched when the key is touched; without `fetch` all
+    is in memory.
     """
 
-    def __init__(self, reference: Reference, columns: Sequence[str], fetch: Fetch) -> None:
+    def __init__(self, reference: Reference, columns: Sequence[str], fetch: Fetch = lambda key: None) -> None:
         types = {c.name: c.type for c in reference.columns}
         self._reference, self._fetch = reference, fetch
         self._columns: list[tuple[str, FeatureType]] = [(name, types[name]) for name in columns]
-        name = reference.name.encode()
-        self._prefix = struct.pack("<BI", _MARK, len(name)) + name
         self._of: dict[bytes, list[Version]] = {}
         self._dirty = set[bytes]()
-        self.superseded: dict[bytes, int] = {}
+        self._superseded: dict[bytes, int] = {}
         """Key -> the watermark from which on one of its versions is of no use."""
-
-    def owns(self, key: bytes) -> bool:
-        return key.startswith(self._prefix)
 
     def take(self, rows: pa.RecordBatch) -> None:
         """Rows in any order, late ones too: they count for what is not settled yet."""
@@ -60,14 +52,14 @@ class Versions:
             gone = rows.column(self._reference.deleted).to_pylist()
             packed = [None if deleted else row for row, deleted in zip(packed, gone, strict=True)]
         for value, time, row in zip(keys, times, packed, strict=True):
-            self._put(self._key(value), time, row)
+            self._put(pack_entity((value,)), time, row)
 
     def as_of(self, keys: pa.Array, times: NDArray[np.int64]) -> dict[str, pa.Array]:
         """Of n keys and times: each column's values in the newest row at or before; null where there is none
         or it is deleted, and where the key is null."""
         encoded = keys.dictionary_encode()
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-        lists = [self._versions(self._key(value)) for value in encoded.dictionary.to_pylist()]
+        lists = [self._versions(pack_entity((value,))) for value in encoded.dictionary.to_pylist()]
         counts = np.array([0, *map(len, lists)], np.int64)  # the first for null keys
         starts = np.concatenate([[0], np.cumsum(counts)])[:-1]
         known = [version for versions in lists for version in versions]
@@ -84,30 +76,54 @@ class Versions:
             for place, (name, kind) in enumerate(self._columns)
         }
 
-    def changes(self, watermark: int) -> dict[bytes, tuple[bytes, int] | None]:
+    def changes(self, watermark: int | None = None) -> dict[bytes, bytes | None]:
         """What must be written of keys whose versions changed, or of which the watermark has made some
         useless: what an event after it sees is the newest at or before it, and all later ones."""
-        found: dict[bytes, tuple[bytes, int] | None] = {}
-        due = [key for key, at in self.superseded.items() if at <= watermark]
+        found: dict[bytes, bytes | None] = {}
+        due = list[bytes]()
+        if watermark is not None:
+            due = [key for key, at in self._superseded.items() if at <= watermark]
         for key in {*self._dirty, *due}:
             versions = self._versions(key)
-            first = max(bisect_right(versions, watermark, key=_time) - 1, 0)
-            if versions and versions[first][0] <= watermark and versions[first][1] is None:
-                first += 1
-            del versions[:first]
-            self._note(key, versions)
-            found[key] = (msgspec.msgpack.encode((_FORMAT, versions)), END) if versions else None
+            if watermark is not None:
+                first = max(bisect_right(versions, watermark, key=_time) - 1, 0)
+                if versions and versions[first][0] <= watermark and versions[first][1] is None:
+                    first += 1
+                del versions[:first]
+                self._note(key, versions)
+            if not versions:
+                self._of.pop(key, None)
+            found[key] = msgspec.msgpack.encode((_FORMAT, versions)) if versions else None
         self._dirty.clear()
         return found
+
+    def restored(self, entries: Iterable[tuple[bytes, bytes]]) -> pa.RecordBatch:
+        """The rows that make up what was written of these keys, marked; their ids are empty."""
+        reference, found = self._reference, list[tuple[Any, int, bytes | None]]()
+        for key, packed in entries:
+            versions = self._unpack(packed)
+            self._note(key, versions)
+            found += [(unpack_entity(key)[0], time, row) for time, row in versions]
+        nothing = [None] * len(self._columns)
+        values = [nothing if row is None else msgspec.msgpack.decode(row) for _, _, row in found]
+        types = {c.name: c.type for c in reference.columns}
+        made = {reference.key: pa.array([key for key, _, _ in found], ARROW[types[reference.key]])}
+        made |= {
+            name: pa.array([row[place] for row in values], ARROW[kind])
+            for place, (name, kind) in enumerate(self._columns)
+            if name != reference.key
+        }
+        if reference.deleted:
+            made[reference.deleted] = pa.array([row is None for _, _, row in found], pa.bool_())
+        made[EVENT_TIME] = pa.array([time for _, time, _ in found], pa.int64())
+        made[EVENT_ID] = pa.array([""] * len(found), pa.string())
+        return marked_reference(pa.RecordBatch.from_pydict(made), reference.name)
 
     def evict(self, most: int) -> None:
         """Keep at most so many keys in memory, those touched last; only after `changes` was written."""
         for key in [*self._of][: max(len(self._of) - most, 0)]:
             if key not in self._dirty:
                 del self._of[key]
-
-    def _key(self, value: Any) -> bytes:
-        return self._prefix + pack_entity((value,))
 
     def _put(self, key: bytes, time: int, row: bytes | None) -> None:
         versions = self._versions(key)
@@ -119,6 +135,7 @@ class Versions:
             versions[place] = time, row
         else:
             versions.insert(place, (time, row))
+        self._of[key] = versions
         self._dirty.add(key)
         self._note(key, versions)
 
@@ -126,15 +143,16 @@ class Versions:
         useless = [versions[1][0]] if len(versions) > 1 else []
         useless += [versions[0][0]] if versions and versions[0][1] is None else []
         if useless:
-            self.superseded[key] = min(useless)
+            self._superseded[key] = min(useless)
         else:
-            self.superseded.pop(key, None)
+            self._superseded.pop(key, None)
 
     def _versions(self, key: bytes) -> list[Version]:
         found = self._of.pop(key, None)
         if found is None:
             found = self._unpack(self._fetch(key))
-        self._of[key] = found  # the last to have been touched
+        if found:
+            self._of[key] = found  # the last to have been touched
         return found
 
     def _unpack(self, packed: bytes | None) -> list[Version]:
@@ -162,8 +180,3 @@ def _newest(
     have = codes * span + np.searchsorted(ranks, at)
     want = wanted * span + np.searchsorted(ranks, times)
     return np.searchsorted(have, want, side="right") - 1
-
-
-def merged(parts: Sequence[Mapping[bytes, Any]]) -> dict[bytes, Any]:
-    """Of several references, whose keys differ."""
-    return dict(chain.from_iterable(part.items() for part in parts))

@@ -31,15 +31,16 @@ final class Bytes {
     }
 
     void putInt(int value) {
-        int at = grow(4);
-        for (int i = 0; i < 4; i++) {
-            held[at + i] = (byte) (value >>> (8 * i));
-        }
+        put(value, 4);
     }
 
     void putLong(long value) {
-        int at = grow(8);
-        for (int i = 0; i < 8; i++) {
+        put(value, 8);
+    }
+
+    private void put(long value, int bytes) {
+        int at = grow(bytes);
+        for (int i = 0; i < bytes; i++) {
             held[at + i] = (byte) (value >>> (8 * i));
         }
     }

@@ -16,6 +16,7 @@ final class MicroBatch {
     private static final int NULL = -1;
     private static final long NO_TIME = Long.MIN_VALUE;
 
+    final String key;
     private final byte[] dataType;
     private final byte[] source;
     private final Bytes offsets = new Bytes(1 << 13);
@@ -30,7 +31,8 @@ final class MicroBatch {
     private boolean keyed;
     private int count;
 
-    MicroBatch(String dataType, String source) {
+    MicroBatch(String key, String dataType, String source) {
+        this.key = key;
         this.dataType = dataType.getBytes(StandardCharsets.UTF_8);
         this.source = source.getBytes(StandardCharsets.UTF_8);
     }

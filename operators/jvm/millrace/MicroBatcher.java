@@ -1,6 +1,7 @@
 package millrace;
 
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -22,7 +23,8 @@ import org.apache.flink.types.Row;
  * <p>A micro-batch leaves when it has `maxRecords` or `maxBytes`; else `minMillis` after the one before it, if
  * what follows has taken that one, and at the latest after `maxMillis`. So an idle job answers at once, and a
  * busy one gathers. All that is gathered leaves before a checkpoint's barrier, before a watermark and at the end
- * of the input: the operator has no state and loses nothing.
+ * of the input: the operator has no state and loses nothing. With `marks` an empty byte string follows what left
+ * before a barrier: so what comes after can write, before its checkpoint, what it has in memory.
  */
 public final class MicroBatcher extends AbstractStreamOperator<Row>
         implements OneInputStreamOperator<ConsumerRecord<byte[], byte[]>, Row>, BoundedOneInput, ProcessingTimeCallback {
@@ -37,24 +39,16 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     private final long minMillis;
     private final long maxMillis;
     private long sampled = 1L << 32;
+    private final boolean marks;
 
-    private transient LinkedHashMap<String, Keyed> open;
+    private transient LinkedHashMap<String, MicroBatch> open;
     private transient ResultPartitionWriter[] outputs;
     private transient StreamRecord<Row> reused;
     private transient String instanceKey;
     private transient boolean waiting;
+    private transient boolean ended;
     private transient long since;
     private transient long sent;
-
-    private static final class Keyed {
-        final String key;
-        final MicroBatch batch;
-
-        Keyed(String key, MicroBatch batch) {
-            this.key = key;
-            this.batch = batch;
-        }
-    }
 
     /**
      * `dataTypes`: topic to data type; a topic that is not in it names its own. `header`: of a record, whose
@@ -62,6 +56,11 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
      * instance that read it; null: the key is the data type.
      */
     public MicroBatcher(Map<String, String> dataTypes, String header, String[] keys, int maxRecords, int maxBytes, long minMillis, long maxMillis) {
+        this(dataTypes, header, keys, maxRecords, maxBytes, minMillis, maxMillis, false);
+    }
+
+    /** `marks` want keys. */
+    public MicroBatcher(Map<String, String> dataTypes, String header, String[] keys, int maxRecords, int maxBytes, long minMillis, long maxMillis, boolean marks) {
         this.dataTypes = new HashMap<>(dataTypes);
         this.header = header;
         this.keys = keys;
@@ -69,6 +68,7 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
         this.maxBytes = maxBytes;
         this.minMillis = minMillis;
         this.maxMillis = maxMillis;
+        this.marks = marks;
     }
 
     /** Leave out all but this share of the records; by partition and offset, so that a replay takes the same ones. */
@@ -94,51 +94,36 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
         Header own = header == null ? null : record.headers().lastHeader(header);
         String type = own == null || own.value() == null ? null : new String(own.value(), StandardCharsets.UTF_8);
         String slot = type == null ? record.topic() : record.topic() + '\0' + type;
-        Keyed into = open.get(slot);
+        MicroBatch into = open.get(slot);
         if (into == null) {
-            String dataType = type != null ? type : dataTypes.getOrDefault(record.topic(), dataTypeOf(record.topic()));
-            into = new Keyed(keys == null ? dataType : instanceKey, new MicroBatch(dataType, record.topic()));
+            // of a file's path below the folder that is read, the first folder
+            String dataType = type != null ? type : dataTypes.getOrDefault(record.topic(), record.topic().split("/", 2)[0]);
+            into = new MicroBatch(keys == null ? dataType : instanceKey, dataType, record.topic());
             open.put(slot, into);
         }
-        into.batch.add(record);
-        if (into.batch.count() >= maxRecords || into.batch.bytes() >= maxBytes) {
-            emit(into, getProcessingTimeService().getCurrentProcessingTime());
+        into.add(record);
+        if (into.count() >= maxRecords || into.bytes() >= maxBytes) {
+            emit(into);
         } else if (!waiting) {
+            waiting = true;
             since = getProcessingTimeService().getCurrentProcessingTime();
-            flushAt(Math.max(since + 1, sent + minMillis));
+            getProcessingTimeService().registerTimer(Math.max(since + 1, sent + minMillis), this);
         }
     }
 
-    /** Of a file's path below the folder that is read: its first folder. */
-    private static String dataTypeOf(String path) {
-        int end = path.indexOf('/');
-        return end < 0 ? path : path.substring(0, end);
+    private boolean taken() { // one buffer is open, and may have been read
+        return Arrays.stream(outputs).noneMatch(o -> o instanceof ResultPartition && ((ResultPartition) o).getNumberOfQueuedBuffers() > 1);
     }
 
-    private void flushAt(long until) {
-        waiting = true;
-        getProcessingTimeService().registerTimer(until, this);
-    }
-
-    private boolean taken() {
-        for (ResultPartitionWriter output : outputs) {
-            if (output instanceof ResultPartition && ((ResultPartition) output).getNumberOfQueuedBuffers() > 1) { // one is open, and may have been read
-                return false;
-            }
-        }
-        return true;
-    }
-
-    private void emit(Keyed from, long now) {
-        sent = now;
-        output.collect(reused.replace(Row.of(from.key, from.batch.take())));
+    private void emit(MicroBatch from) {
+        sent = getProcessingTimeService().getCurrentProcessingTime();
+        output.collect(reused.replace(Row.of(from.key, from.take())));
     }
 
     private void emitAll() {
-        long now = getProcessingTimeService().getCurrentProcessingTime();
-        for (Keyed one : open.values()) {
-            if (one.batch.count() > 0) {
-                emit(one, now);
+        for (MicroBatch one : open.values()) {
+            if (one.count() > 0) {
+                emit(one);
             }
         }
         if (open.size() > 1024) { // files come and go
@@ -148,17 +133,20 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
 
     @Override
     public void onProcessingTime(long at) {
-        waiting = false;
-        if (at >= since + maxMillis || taken()) {
-            emitAll();
+        waiting = at < since + maxMillis && !taken();
+        if (waiting) {
+            getProcessingTimeService().registerTimer(at + LOOK_AGAIN_MILLIS, this);
         } else {
-            flushAt(at + LOOK_AGAIN_MILLIS);
+            emitAll();
         }
     }
 
     @Override
     public void prepareSnapshotPreBarrier(long checkpoint) {
         emitAll();
+        if (marks && !ended) {
+            output.collect(reused.replace(Row.of(instanceKey, new byte[0])));
+        }
     }
 
     @Override
@@ -170,5 +158,6 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     @Override
     public void endInput() {
         emitAll();
+        ended = true;
     }
 }

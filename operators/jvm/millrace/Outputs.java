@@ -3,6 +3,7 @@ package millrace;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import org.apache.flink.api.common.functions.FlatMapFunction;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.api.java.typeutils.ResultTypeQueryable;
@@ -35,11 +36,7 @@ public final class Outputs implements FlatMapFunction<byte[], ProducerRecord<byt
             lengths = new int[constant < 0 ? count : 0];
             in.asIntBuffer().get(lengths);
             at = in.position() + 4 * lengths.length;
-            int size = Math.max(constant, 0);
-            for (int length : lengths) {
-                size += Math.max(length, 0);
-            }
-            in.position(at + size);
+            in.position(at + Math.max(constant, 0) + Arrays.stream(lengths).map(length -> Math.max(length, 0)).sum());
         }
 
         int length(int message) {

@@ -6,28 +6,35 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from schemas.features.declarations import Declarations
+from udfs.features.base import Fetch
+from udfs.features.enriching import columns_of
 from udfs.features.events.decoder import EventDecoder
 from udfs.features.events.joint_progress import JointProgress
 from udfs.features.events.progress import Progress
 from udfs.features.events.references import EventStream, copies_of, enriched_below, source_of, streams_from
 from udfs.features.events.view_events import ViewEvents
 from udfs.features.expressions import Expressions
+from udfs.features.versions import Versions
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeSpec:
-    """`sources`: those of `declared` that the job reads. `partitions`: source -> how many partitions one
-    instance must have heard of; a source that is not in it waits for its `idle`."""
+    """`sources`: those of `declared` that the job reads; `groups`: how many key groups it has. `partitions`:
+    source -> how many partitions one instance must have heard of; a source that is not in it waits for its
+    `idle`."""
 
     declared: Declarations
     sources: tuple[str, ...]
-    shards: int
+    groups: int
     settle_ms: int
     partitions: Mapping[str, int] = field(default_factory=dict)
 
-    def decoder(self, name: str, now: Callable[[], int], expressions: Expressions) -> EventDecoder:
+    def decoder(
+        self, name: str, now: Callable[[], int], expressions: Expressions, parts: int
+    ) -> EventDecoder:
+        """`parts`: the instances that compute, among which events are spread."""
         read = (v for v in self.declared.views if v.source == name)
-        views = [ViewEvents(v, self.declared, self.shards, expressions) for v in read]
+        views = [ViewEvents(v, self.declared, expressions, self.groups, parts) for v in read]
         return EventDecoder(source_of(name, self.declared, False), views, now)
 
     def progress(self, name: str, now: int) -> Progress:
@@ -50,7 +57,6 @@ class ReferenceSpec:
 
     declared: Declarations
     source: str
-    shards: int
     settle_ms: int
     partitions: Mapping[str, int] = field(default_factory=dict)
 
@@ -63,8 +69,14 @@ class ReferenceSpec:
 
     def decoder(self, name: str, now: Callable[[], int]) -> EventDecoder:
         views = [view for stream in self.streams() for view in stream.views]
-        copies = copies_of(name, self.declared, self.shards, views)
+        copies = copies_of(name, self.declared, views)
         return EventDecoder(source_of(name, self.declared, True), copies, now)
+
+    def versions(self, view: str, name: str, fetch: Fetch) -> Versions:
+        """What a view may still see of a reference."""
+        own = next(v for v in self.declared.views if v.id == view)
+        reference = next(r for r in self.declared.references if r.name == name)
+        return Versions(reference, columns_of(own, reference), fetch)
 
     def progress(self, now: int) -> JointProgress:
         source = source_of(self.source, self.declared, False)

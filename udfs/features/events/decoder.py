@@ -24,9 +24,9 @@ from udfs.io.record_codecs import open_codec
 
 @dataclass(frozen=True, slots=True)
 class DecodedBlock:
-    """`parts`: view id, shard and events, none empty. `newest`: partition -> greatest event time of its good
-    events, None where there was none. It is never ahead of the clock: an event that is waits until the clock
-    has come so far, and makes no other late."""
+    """`parts`: view id, number of the part and events, none empty. `newest`: partition -> greatest event time
+    of its good events, None where there was none. It is never ahead of the clock: an event that is waits
+    until the clock has come so far, and makes no other late."""
 
     parts: Sequence[tuple[str, int, pa.RecordBatch]]
     dead: Sequence[DeadLetter]
@@ -65,7 +65,7 @@ class EventDecoder:
         parts = []
         for view in self._views:
             found = view.of(batch)
-            parts += [(view.id, shard, part) for shard, part in found.parts]
+            parts += [(view.id, part, events) for part, events in found.parts]
             bad += [BadRecord(int(rows[at]), code, reason) for at, code, reason in found.refused]
         times = batch.column(EVENT_TIME).to_numpy()
         partitions = np.asarray(block.partitions)

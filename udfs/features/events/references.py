@@ -75,11 +75,11 @@ def source_of(name: str, declared: Declarations, is_reference: bool) -> Source:
 
 
 class ReferenceCopies:
-    """What one view takes of a reference's rows: a copy for each shard, since any entity may need any key.
-    Used where events use `udfs.features.events.view_events.ViewEvents`."""
+    """What one view takes of a reference's rows: a copy for each of `parts`, since any entity may need any
+    key. Used where events use `udfs.features.events.view_events.ViewEvents`."""
 
-    def __init__(self, view: FeatureView, reference: Reference, shards: int) -> None:
-        self.id, self._reference, self._shards = view.id, reference, shards
+    def __init__(self, view: FeatureView, reference: Reference, parts: int) -> None:
+        self.id, self._reference, self._parts = view.id, reference, parts
         columns = [reference.key, *columns_of(view, reference)]
         columns += [reference.deleted] if reference.deleted else []
         self._columns = [*dict.fromkeys(columns), EVENT_TIME, EVENT_ID]
@@ -93,14 +93,16 @@ class ReferenceCopies:
         ]
         rows = batch.filter(pa.array(~missing)) if refused else batch
         rows = marked_reference(rows.select(self._columns), self._reference.name)
-        return Split([(shard, rows) for shard in range(self._shards)] if rows.num_rows else [], refused)
+        return Split([(part, rows) for part in range(self._parts)] if rows.num_rows else [], refused)
 
 
-def copies_of(name: str, declared: Declarations, shards: int, views: Sequence[str]) -> list[ReferenceCopies]:
+def copies_of(
+    name: str, declared: Declarations, views: Sequence[str], parts: int = 1
+) -> list[ReferenceCopies]:
     """For those of `views` that need the reference `name`."""
     reference = next(r for r in declared.references if r.name == name)
     return [
-        ReferenceCopies(view, reference, shards)
+        ReferenceCopies(view, reference, parts)
         for view in declared.views
         if view.id in views and reference in references_of(view, declared)
     ]

@@ -1,4 +1,4 @@
-"""What one view takes of the events of its source: its steps run that need no reference; split by shard."""
+"""What one view takes of the events of its source: its steps run that need no reference; split by part."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.features.declarations import Declarations, FeatureView
+from udfs.features.entity_keys import Spread
 from udfs.features.expressions import Expressions
-from udfs.features.sharding import Sharding
 from udfs.features.steps import STEP_FAILED, Failed, steps_before
 
 NULL_KEY = "null_key"
@@ -18,7 +18,7 @@ NULL_KEY = "null_key"
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """`parts`: shard and events. `refused`: row, code and reason."""
+    """`parts`: number of the part and events. `refused`: row, code and reason."""
 
     parts: Sequence[tuple[int, pa.RecordBatch]]
     refused: Sequence[tuple[int, str, str]]
@@ -26,12 +26,17 @@ class Split:
 
 class ViewEvents:
     """Batches that hold the source's columns and those of `schemas.features.feature_block`, one after the
-    other."""
+    other. `groups`, `parts`: see `udfs.features.entity_keys.Spread`."""
 
     def __init__(
-        self, view: FeatureView, declared: Declarations, shards: int, expressions: Expressions
+        self,
+        view: FeatureView,
+        declared: Declarations,
+        expressions: Expressions,
+        groups: int = 1,
+        parts: int = 1,
     ) -> None:
-        self.id, self._entity, self._sharding = view.id, view.entity, Sharding(view.entity, shards)
+        self.id, self._entity, self._spread = view.id, view.entity, Spread(view.entity, groups, parts)
         self._steps = steps_before(view, declared, expressions)
 
     def of(self, batch: pa.RecordBatch) -> Split:
@@ -56,12 +61,12 @@ class ViewEvents:
     def _split(self, batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
         if not batch.num_rows:
             return
-        shards = self._sharding.of(batch)
-        order = np.argsort(shards, kind="stable")
-        found, starts = np.unique(shards[order], return_index=True)
+        parts = self._spread.of(batch)
+        order = np.argsort(parts, kind="stable")
+        found, starts = np.unique(parts[order], return_index=True)
         if len(found) == 1:
             yield int(found[0]), batch
             return
         batch = batch.take(pa.array(order))
-        for shard, start, end in zip(found, starts, [*starts[1:], len(order)], strict=True):
-            yield int(shard), batch.slice(start, end - start)
+        for part, start, end in zip(found, starts, [*starts[1:], len(order)], strict=True):
+            yield int(part), batch.slice(start, end - start)

@@ -15,19 +15,19 @@ from udfs.features.expressions import Expressions
 class ViewSpec:
     """`views`: the ids of those that this operator computes; the events of all travel on one stream.
 
-    Watermarks count in steps of `settle_ms`. A shard's changes are written after `flush_ms`, or as soon as
-    its journal has `flush_bytes`; at most `resident` entities of a shard stay in memory. `online` and
-    `history` say whether the job has such a store. With `settled_again` rows that left early go to the online
-    store once more when they settle also where they are equal in every bit.
+    Watermarks count in steps of `settle_ms`. `groups`: how many key groups there are. After each call up to
+    `written` changed entities of a view are written, all others before a checkpoint; at most `resident` stay
+    in an instance's memory. `online` and `history` say whether the job has such a store. With `settled_again`
+    rows that left early go to the online store once more when they settle also where they are equal in every
+    bit.
     """
 
     declared: Declarations
     views: tuple[str, ...]
-    shards: int
+    groups: int = 1
     settle_ms: int = 100
-    flush_ms: int = 5000
-    flush_bytes: int = 8 << 20
-    resident: int = 25_000
+    written: int = 64
+    resident: int = 200_000
     online: bool = True
     history: bool = True
     settled_again: bool = True
@@ -36,15 +36,16 @@ class ViewSpec:
         return next(v for v in self.declared.views if v.id == name)
 
     def engine(
-        self, view: str, shard: int, fetch: Fetch, expressions: Expressions | None = None
+        self, view: str, fetch: Fetch, expressions: Expressions | None = None, *, complete: bool = True
     ) -> ViewEngine:
         """See `udfs.features.engine.make_engine`."""
-        return make_engine(self.view(view), self.declared, shard, fetch, expressions)
+        of = self.view(view), self.declared, fetch, expressions
+        return make_engine(*of, groups=self.groups, complete=complete)
 
-    def readers(self, view: str, expressions: Expressions) -> list[ViewEvents]:
+    def readers(self, view: str, expressions: Expressions, parts: int) -> list[ViewEvents]:
         """What the views that read `view` take of its rows."""
         read = (v for v in self.declared.views if v.source == view)
-        return [ViewEvents(v, self.declared, self.shards, expressions) for v in read]
+        return [ViewEvents(v, self.declared, expressions, self.groups, parts) for v in read]
 
     def placed(self, view: str) -> bool:
         """Whether ids of its events are SOURCE/PARTITION/OFFSET."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -25,39 +24,32 @@ from udfs.io.s3 import S3Options
 from udfs.stores.history.events import HistorySpec
 from udfs.stores.history.files import find_files
 
-Part = tuple[int, int, pa.RecordBatch]
-"""Shard, start of the stretch, events."""
+Part = tuple[int, pa.RecordBatch]
+"""Start of the stretch, events."""
 
 
-def compute_rows(
-    declared: Declarations, view: FeatureView, s3: S3Options, shards: int = 8
-) -> list[pa.RecordBatch]:
+def compute_rows(declared: Declarations, view: FeatureView, s3: S3Options) -> list[pa.RecordBatch]:
     """All settled rows, as at the end of the input; everything is held in memory.
 
     Raises `StoreError` where the history cannot be read.
     """
-    spec = ViewSpec(declared, (view.id,), shards)
     above = next((v for v in declared.views if v.id == view.source), None)
-    history = HistorySpec(declared, view.source, shards, s3)
+    history = HistorySpec(declared, view.source, s3)
     if above is None:
         parts = _from_files(history, view)
     else:
-        parts = _from_rows(history, view, above, compute_rows(declared, above, s3, shards))
+        parts = _from_rows(history, view, above, compute_rows(declared, above, s3))
     for reference in references_of(view, declared):
         of_reference = replace(history, source=reference.name, is_reference=True)
         parts = chain(parts, _from_files(of_reference, view))
-    by_shard = defaultdict[int, list[tuple[int, pa.RecordBatch]]](list)
-    for shard, stretch, events in parts:
-        by_shard[shard].append((stretch, events))
     rows: list[pa.RecordBatch] = []
     with closing(Expressions()) as expressions:
-        for shard, stretches in by_shard.items():
-            engine = spec.engine(view.id, shard, lambda _: None, expressions)
-            created = time.time_ns() // 1_000_000
-            for stretch, events in sorted(stretches, key=lambda s: s[0]):
-                outputs = (engine.settle(stretch - 1, created), engine.add(events))
-                rows += [block.rows for output in outputs for block in output.blocks if block.settled]
-            rows += [block.rows for block in engine.settle(END, created).blocks]
+        engine = ViewSpec(declared, (view.id,)).engine(view.id, lambda _: None, expressions)
+        created = time.time_ns() // 1_000_000
+        for stretch, events in sorted(parts, key=lambda part: part[0]):
+            outputs = (engine.settle(stretch - 1, created), engine.add(events))
+            rows += [block.rows for output in outputs for block in output.blocks if block.settled]
+        rows += [block.rows for block in engine.settle(END, created).blocks]
     return rows
 
 
@@ -67,16 +59,15 @@ def _from_files(history: HistorySpec, view: FeatureView) -> Iterator[Part]:
         for path in find_files(source.history, history.s3):
             for found in reader.read(path):
                 if not isinstance(found, DeadLetter) and found[0] == view.id:
-                    yield found[1:]
+                    yield found[2:]
 
 
 def _from_rows(
     history: HistorySpec, view: FeatureView, above: FeatureView, rows: Iterable[pa.RecordBatch]
 ) -> Iterator[Part]:
     with closing(Expressions()) as expressions:
-        reader = ViewEvents(view, history.declared, history.shards, expressions)
+        reader = ViewEvents(view, history.declared, expressions)
         for batch in rows:
             events = rows_as_events(FeatureBlock(above.id, True, batch), above.entity)
-            for shard, part in reader.of(events).parts:
-                for stretch, piece in history.pieces(part):
-                    yield shard, stretch, piece
+            for _, taken in reader.of(events).parts:
+                yield from history.pieces(taken)

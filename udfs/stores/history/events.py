@@ -28,13 +28,15 @@ from udfs.stores.history.files import file_system, read_batches
 @dataclass(frozen=True, slots=True)
 class HistorySpec:
     """`source`: the name of a source, or with `is_reference` of a reference. `stretch_ms`: how much event
-    time is settled at once; `most`: rows of a block."""
+    time is settled at once; `most`: rows of a block; `groups`, `parts`: see
+    `udfs.features.entity_keys.Spread`."""
 
     declared: Declarations
     source: str
-    shards: int
     s3: S3Options
     stretch_ms: int = 3_600_000
+    groups: int = 1
+    parts: int = 1
     most: int = 10_000
     is_reference: bool = False
 
@@ -66,16 +68,17 @@ class HistoryReader:
         self._expressions = Expressions()
         self._views: Sequence[Takes]
         if spec.is_reference:
-            self._views = copies_of(spec.source, declared, spec.shards, [v.id for v in declared.views])
+            self._views = copies_of(spec.source, declared, [v.id for v in declared.views], spec.parts)
         else:
             read = (v for v in declared.views if v.source == spec.source)
-            self._views = [ViewEvents(v, declared, spec.shards, self._expressions) for v in read]
+            spread = spec.groups, spec.parts
+            self._views = [ViewEvents(v, declared, self._expressions, *spread) for v in read]
         self._types = {c.name: c.type for c in self._source.columns} | {EVENT_ID: FeatureType.STRING}
         self._units = {c.name: c.unit for c in self._source.columns}
         self._nullable = [c.name for c in self._source.columns if c.nullable] + [EVENT_ID]
 
     def read(self, path: str) -> Iterator[tuple[str, int, int, pa.RecordBatch] | DeadLetter]:
-        """View id, shard, stretch and events; or dead letters."""
+        """View id, part, stretch and events; or dead letters."""
         row = 0
         for batch in read_batches(self._files, path, self._types, self._nullable, self._units):
             events = self._identified(batch, path, row)
@@ -92,9 +95,9 @@ class HistoryReader:
                 split = view.of(events)
                 for at, code, reason in split.refused:
                     yield self._letter(events, path, at, BadRecord(int(rows[at]), code, reason))
-                for shard, part in split.parts:
-                    for stretch, piece in self._spec.pieces(part):
-                        yield view.id, shard, stretch, piece
+                for part, taken in split.parts:
+                    for stretch, piece in self._spec.pieces(taken):
+                        yield view.id, part, stretch, piece
 
     def close(self) -> None:
         self._expressions.close()

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from schemas.errors import FeatureError
-from udfs.features.sharding import Sharding, entity_codes
+from udfs.features.entity_keys import Spread, entity_codes
 
 
 def batch(count: int) -> pa.RecordBatch:
@@ -20,20 +20,20 @@ def batch(count: int) -> pa.RecordBatch:
 
 
 @pytest.mark.parametrize("columns", [["account"], ["zip"], ["account", "zip"]])
-def test_few_and_many_rows_give_the_same_entities_and_shards(columns: list[str]) -> None:
+def test_few_and_many_rows_give_the_same_entities_and_parts(columns: list[str]) -> None:
     many = batch(1000)
     codes, entities = entity_codes(many, columns)
     of_many = [entities[code] for code in codes.tolist()]
     assert len(set(entities)) == len(entities)
-    sharding = Sharding(columns, 7)
-    of_few, shards = [], []
+    spread = Spread(columns, 14, 7)
+    of_few, parts = [], []
     for start in range(0, 1000, 50):
         few = many.slice(start, 50)
         codes, entities = entity_codes(few, columns)
         of_few += [entities[code] for code in codes.tolist()]
-        shards += sharding.of(few).tolist()
+        parts += spread.of(few).tolist()
     assert of_few == of_many == list(zip(*(many.column(c).to_pylist() for c in columns), strict=True))
-    assert shards == Sharding(columns, 7).of(many).tolist()
+    assert parts == Spread(columns, 14, 7).of(many).tolist()
 
 
 @pytest.mark.parametrize("count", [2, 200])
@@ -43,5 +43,5 @@ def test_an_entity_that_is_null_is_an_error(count: int) -> None:
         entity_codes(nulls, ["account"])
 
 
-def test_no_rows_have_no_shards() -> None:
-    assert Sharding(["account"], 7).of(batch(0)).tolist() == []
+def test_no_rows_have_no_parts() -> None:
+    assert Spread(["account"], 14, 7).of(batch(0)).tolist() == []

@@ -1,4 +1,4 @@
-"""Which shard an entity belongs to, and its key as bytes. Neither may ever change: state is found by them."""
+"""An entity's key as bytes, and its key group. Neither may ever change: state is found by them."""
 
 from __future__ import annotations
 
@@ -84,15 +84,23 @@ def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
     return column
 
 
-class Sharding:
-    """The shard of entities: murmur3 (x86, 32 bits, unsigned) of the packed entity, modulo `shards`."""
+def key_group(packed: bytes, groups: int) -> int:
+    """Of a packed entity: murmur3 (x86, 32 bits, unsigned) modulo the number of key groups."""
+    return int(mmh3.hash(packed, signed=False) % groups)
 
-    def __init__(self, columns: Sequence[str], shards: int) -> None:
-        self._columns, self._shards = tuple(columns), shards
+
+class Spread:
+    """Which of `parts` entities go to: instances, of which each has a range of the `groups` key groups, as
+    Flink gives them out; or parts of such ranges."""
+
+    def __init__(self, columns: Sequence[str], groups: int, parts: int) -> None:
+        self._columns, self._groups, self._parts = tuple(columns), groups, parts
         self._known: dict[Entity, int] = {}  # most entities come again
 
     def of(self, batch: pa.RecordBatch) -> NDArray[np.int32]:
         """Of each row. Raises `FeatureError` where an entity column is null."""
+        if self._parts == 1:
+            return np.zeros(batch.num_rows, np.int32)
         codes, entities = entity_codes(batch, self._columns)
         if not entities:
             return np.zeros(0, np.int32)
@@ -101,8 +109,9 @@ class Sharding:
             known.clear()
         found = []
         for entity in entities:
-            shard = known.get(entity)
-            if shard is None:
-                shard = known[entity] = mmh3.hash(pack_entity(entity), signed=False) % self._shards
-            found.append(shard)
+            part = known.get(entity)
+            if part is None:
+                group = key_group(pack_entity(entity), self._groups)
+                part = known[entity] = group * self._parts // self._groups
+            found.append(part)
         return np.array(found, np.int32)[codes]

@@ -1,0 +1,99 @@
+"""Flink state of an instance's views: what belongs to a key group lies under the key of that key group."""
+
+from __future__ import annotations
+
+from pyflink.common.typeinfo import Types
+from pyflink.datastream.functions import RuntimeContext
+from pyflink.datastream.state import MapStateDescriptor
+
+from operators.flink_internals import instance_of, key_setter
+from operators.key_groups import KeyGroups
+from schemas.errors import StoreError
+from udfs.features.base import END, Changes, Fetch
+from udfs.features.entity_keys import key_group
+from udfs.features.saved import empty_from
+
+_FORGET_MS = 3_600_000
+"""Entities are looked at, whether they can be forgotten, in steps of so much event time."""
+
+
+class ViewState:
+    """Calls leave another key current than the one that they were called under: see `leave`.
+
+    `headers` has an entry for each view, `entities` one for each view and entity; names are VIEW and
+    VIEW/ENTITY. What the values are, `udfs.features.saved` says.
+    """
+
+    def __init__(self, context: RuntimeContext, groups: KeyGroups) -> None:
+        kinds = Types.STRING(), Types.PICKLED_BYTE_ARRAY()
+        self._headers = context.get_map_state(MapStateDescriptor("headers", *kinds))
+        self._entities = context.get_map_state(MapStateDescriptor("entities", *kinds))
+        self._instance, self._parallelism = instance_of(context)
+        self._set_key, self._keys = key_setter(context), groups.keys
+        self._own = groups.of_instance(self._instance, self._parallelism)
+        self._current = -1
+        self._swept = dict.fromkeys(self._own, -(2**63) // _FORGET_MS)
+
+    def leave(self, key: str) -> None:
+        """Make the key current again that Flink called the operator for."""
+        self._set_key(key)
+        self._current = -1
+
+    def headers(self) -> dict[str, list[bytes]]:
+        """View -> the headers of the key groups of this instance."""
+        found: dict[str, list[bytes]] = {}
+        for group in self._own:
+            self._enter(group)
+            for view, header in self._headers.items():
+                found.setdefault(view, []).append(bytes(header))
+        return found
+
+    def fetch(self, view: str) -> Fetch:
+        def fetch(key: bytes) -> bytes | None:
+            self._enter(key_group(key, len(self._keys)))
+            found = self._entities.get(_name(view, key))
+            return None if found is None else bytes(found)
+
+        return fetch
+
+    def write(self, view: str, changes: Changes) -> None:
+        """All of it is one call of a Flink function, so that a checkpoint has it or not."""
+        for group in sorted({*changes.headers, *changes.entities}):
+            self._enter(group)
+            if group in changes.headers:
+                self._headers.put(view, changes.headers[group])
+            entities = changes.entities.get(group, {})
+            kept = {_name(view, key): packed for key, packed in entities.items() if packed is not None}
+            if kept:
+                self._entities.put_all(kept)
+            for key, packed in entities.items():
+                if packed is None:
+                    self._entities.remove(_name(view, key))
+
+    def sweep(self, watermark: int) -> None:
+        """Forget entities that time alone has emptied, of at most one key group."""
+        step = watermark // _FORGET_MS
+        due = next((group for group, at in self._swept.items() if at < step), None)
+        if due is None or watermark == END:
+            return
+        self._swept[due] = step
+        self._enter(due)
+        for name in [n for n, packed in self._entities.items() if empty_from(bytes(packed)) <= watermark]:
+            self._entities.remove(name)
+
+    def _enter(self, group: int) -> None:
+        if group == self._current:
+            return
+        if group not in self._own:
+            raise StoreError(
+                f"an entity of key group {group} came to instance {self._instance} of {self._parallelism}, "
+                f"which has the key groups {self._own.start} to {self._own.stop - 1}: all operators of this "
+                "job need the same parallelism"
+            )
+        self._set_key(self._keys[group])
+        self._current = group
+
+
+def _name(view: str, key: bytes) -> str:
+    """As a key of map state: Java's byte arrays equal nothing but themselves, and would never be found."""
+    return f"{view}/{key.decode('latin-1')}"

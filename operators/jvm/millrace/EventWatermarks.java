@@ -1,0 +1,62 @@
+package millrace;
+
+import org.apache.flink.api.common.eventtime.Watermark;
+import org.apache.flink.api.common.eventtime.WatermarkGenerator;
+import org.apache.flink.api.common.eventtime.WatermarkGeneratorSupplier;
+import org.apache.flink.api.common.eventtime.WatermarkOutput;
+import org.apache.flink.api.common.eventtime.WatermarkStrategy;
+import org.apache.flink.api.common.functions.FilterFunction;
+import org.apache.flink.types.Row;
+import org.apache.flink.util.clock.RelativeClock;
+
+/**
+ * The watermark that a row of events carries, behind it as Flink's own. A row is a key and a value, which begins
+ * with the watermark; the last field of the value are the events. Rows without events end in the filter.
+ *
+ * <p>After `idleMillis` without rows (0: never), not counting when what follows is busy, the stream holds nobody
+ * back. Marks, whose events are an empty byte string, are no sign of life: an instance that reads no partition
+ * hands them on, too.
+ */
+public final class EventWatermarks implements WatermarkStrategy<Row>, FilterFunction<Row> {
+    private static final long serialVersionUID = 1L;
+    private final long idleMillis;
+
+    public EventWatermarks(long idleMillis) {
+        this.idleMillis = idleMillis;
+    }
+
+    private static byte[] events(Row row) {
+        Row value = (Row) row.getField(1);
+        return (byte[]) value.getField(value.getArity() - 1);
+    }
+
+    @Override
+    public boolean filter(Row row) {
+        return events(row) != null;
+    }
+
+    @Override
+    public WatermarkGenerator<Row> createWatermarkGenerator(WatermarkGeneratorSupplier.Context context) {
+        RelativeClock clock = context.getInputActivityClock();
+        return new WatermarkGenerator<>() {
+            private long heard = clock.relativeTimeMillis();
+
+            @Override
+            public void onEvent(Row row, long time, WatermarkOutput output) {
+                byte[] events = events(row);
+                if (events == null || events.length > 0) {
+                    heard = clock.relativeTimeMillis();
+                    output.markActive();
+                    output.emitWatermark(new Watermark((Long) ((Row) row.getField(1)).getField(0)));
+                }
+            }
+
+            @Override
+            public void onPeriodicEmit(WatermarkOutput output) {
+                if (idleMillis > 0 && clock.relativeTimeMillis() >= heard + idleMillis) {
+                    output.markIdle();
+                }
+            }
+        };
+    }
+}
