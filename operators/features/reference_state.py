@@ -10,7 +10,7 @@ from pyflink.common.typeinfo import Types
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
 
-from operators.flink_internals import key_setter
+from operators.flink_internals import key_setter, put_all
 from operators.key_groups import KeyGroups
 from schemas.features.feature_block import reference_of
 from udfs.features.events.decode_spec import ReferenceSpec
@@ -65,7 +65,7 @@ class ReferenceState:
         changes = versions.changes(watermark)
         kept = {_name(view, reference, key): packed for key, packed in changes.items() if packed is not None}
         if kept:
-            self._state.put_all(kept)
+            put_all(self._state, kept)
         for key, packed in changes.items():
             if packed is None:
                 self._state.remove(_name(view, reference, key))

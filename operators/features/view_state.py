@@ -6,7 +6,7 @@ from pyflink.common.typeinfo import Types
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
 
-from operators.flink_internals import instance_of, key_setter
+from operators.flink_internals import instance_of, key_setter, put_all
 from operators.key_groups import KeyGroups
 from schemas.errors import StoreError
 from udfs.features.base import END, Changes, Fetch
@@ -65,7 +65,7 @@ class ViewState:
             entities = changes.entities.get(group, {})
             kept = {_name(view, key): packed for key, packed in entities.items() if packed is not None}
             if kept:
-                self._entities.put_all(kept)
+                put_all(self._entities, kept)
             for key, packed in entities.items():
                 if packed is None:
                     self._entities.remove(_name(view, key))

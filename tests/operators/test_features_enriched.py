@@ -66,7 +66,8 @@ def test_every_row_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert min(towns[None], towns["a"], towns[""]) > 1000, "rows with and without a reference"
 
 
-def test_stream_and_batch_agree_on_the_mini_cluster(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["thread", "process"])
+def test_stream_and_batch_agree_on_the_mini_cluster(tmp_path: Path, mode: str) -> None:
     sent = streams(8_000, 1_700_002_400_000, 40, accounts=60)
     declared = declare(tmp_path / "views.py", history=str(tmp_path / "past"))
     write_histories(declared, sent, S3Options())
@@ -74,7 +75,7 @@ def test_stream_and_batch_agree_on_the_mini_cluster(tmp_path: Path) -> None:
         folder = tmp_path / ("records" if name == "signals" else "references") / name
         folder.mkdir(parents=True)
         (folder / "a.jsonl").write_bytes(b"\n".join(encoded(of)) + b"\n")
-    common = ["--declarations", str(tmp_path / "views.py"), "--parallelism", "2"]
+    common = ["--declarations", str(tmp_path / "views.py"), "--parallelism", "2", "--mode", mode]
     stream = ["--folder.root", str(tmp_path), "--bounded", "true", "--checkpoint-seconds", "1"]
     done = job("features.py", tmp_path, *common, *stream, "--history.url", str(tmp_path / "streamed"))
     assert done.returncode == 0, done.stderr[-3000:]
