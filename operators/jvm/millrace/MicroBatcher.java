@@ -111,21 +111,13 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
         }
     }
 
-    private boolean taken() { // one buffer is open, and may have been read
-        return Arrays.stream(outputs).noneMatch(o -> o instanceof ResultPartition && ((ResultPartition) o).getNumberOfQueuedBuffers() > 1);
-    }
-
     private void emit(MicroBatch from) {
         sent = getProcessingTimeService().getCurrentProcessingTime();
         output.collect(reused.replace(Row.of(from.key, from.take())));
     }
 
     private void emitAll() {
-        for (MicroBatch one : open.values()) {
-            if (one.count() > 0) {
-                emit(one);
-            }
-        }
+        open.values().stream().filter(one -> one.count() > 0).forEach(this::emit);
         if (open.size() > 1024) { // files come and go
             open.clear();
         }
@@ -133,7 +125,9 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
 
     @Override
     public void onProcessingTime(long at) {
-        waiting = at < since + maxMillis && !taken();
+        // of an output's buffers one is open, and may have been read
+        waiting = at < since + maxMillis
+                && Arrays.stream(outputs).anyMatch(o -> o instanceof ResultPartition && ((ResultPartition) o).getNumberOfQueuedBuffers() > 1);
         if (waiting) {
             getProcessingTimeService().registerTimer(at + LOOK_AGAIN_MILLIS, this);
         } else {
