@@ -49,7 +49,7 @@ def micro_batches(
         gathering.max_bytes,
         gathering.min_ms,
         gathering.max_ms,
-        *([True] if marks else []),
+        marks,
     )
     operator.sample(gathering.sample)
     gathered = records.transform(f"gather {name}", KEYED_BYTES.get_java_type_info(), operator)

@@ -1,7 +1,6 @@
 package millrace;
 
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.Arrays;
 
 /** Bytes that grow; numbers are little-endian, as numpy reads them fastest. */
@@ -30,15 +29,8 @@ final class Bytes {
         System.arraycopy(bytes, 0, held, at, bytes.length);
     }
 
-    void putInt(int value) {
-        put(value, 4);
-    }
-
-    void putLong(long value) {
-        put(value, 8);
-    }
-
-    private void put(long value, int bytes) {
+    /** The lowest `bytes` bytes of a number. */
+    void put(long value, int bytes) {
         int at = grow(bytes);
         for (int i = 0; i < bytes; i++) {
             held[at + i] = (byte) (value >>> (8 * i));
@@ -51,10 +43,5 @@ final class Bytes {
 
     void clear() {
         size = 0;
-    }
-
-    /** Of exactly `size` bytes, little-endian. */
-    static ByteBuffer buffer(int size) {
-        return ByteBuffer.allocate(size).order(ByteOrder.LITTLE_ENDIAN);
     }
 }

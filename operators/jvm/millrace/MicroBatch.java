@@ -1,6 +1,7 @@
 package millrace;
 
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.header.Header;
@@ -46,10 +47,10 @@ final class MicroBatch {
     }
 
     void add(ConsumerRecord<byte[], byte[]> record) {
-        offsets.putLong(record.offset());
+        offsets.put(record.offset(), 8);
         // A producer may send -1 or a time before 1970, which no producer of ours can write again.
-        times.putLong(record.timestamp() < 0 ? NO_TIME : record.timestamp());
-        partitions.putInt(record.partition());
+        times.put(record.timestamp() < 0 ? NO_TIME : record.timestamp(), 8);
+        partitions.put(record.partition(), 4);
         put(record.value(), payloads, payloadLengths);
         put(record.key(), keys, keyLengths);
         keyed |= record.key() != null;
@@ -58,12 +59,12 @@ final class MicroBatch {
             put(header.key().getBytes(StandardCharsets.UTF_8), headers, headers);
             put(header.value(), headers, headers);
         }
-        headerLengths.putInt(headers.size() - before);
+        headerLengths.put(headers.size() - before, 4);
         count++;
     }
 
     private static void put(byte[] value, Bytes to, Bytes lengths) {
-        lengths.putInt(value == null ? NULL : value.length);
+        lengths.put(value == null ? NULL : value.length, 4);
         if (value != null) {
             to.put(value);
         }
@@ -74,7 +75,7 @@ final class MicroBatch {
         boolean headed = headers.size() > 0;
         int arrays = 24 + (keyed ? 4 : 0) + (headed ? 4 : 0);
         int size = 12 + dataType.length + source.length + arrays * count + bytes();
-        ByteBuffer out = Bytes.buffer(size);
+        ByteBuffer out = ByteBuffer.allocate(size).order(ByteOrder.LITTLE_ENDIAN);
         out.put(VERSION).put((byte) ((keyed ? KEYS : 0) | (headed ? HEADERS : 0)));
         out.putShort((short) dataType.length).putShort((short) source.length).putShort((short) 0).putInt(count);
         out.put(dataType).put(source);

@@ -53,13 +53,8 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     /**
      * `dataTypes`: topic to data type; a topic that is not in it names its own. `header`: of a record, whose
      * text is its data type instead; null: none. `keys`: one a key group, so that a micro-batch stays on the
-     * instance that read it; null: the key is the data type.
+     * instance that read it; null: the key is the data type. `marks` want keys.
      */
-    public MicroBatcher(Map<String, String> dataTypes, String header, String[] keys, int maxRecords, int maxBytes, long minMillis, long maxMillis) {
-        this(dataTypes, header, keys, maxRecords, maxBytes, minMillis, maxMillis, false);
-    }
-
-    /** `marks` want keys. */
     public MicroBatcher(Map<String, String> dataTypes, String header, String[] keys, int maxRecords, int maxBytes, long minMillis, long maxMillis, boolean marks) {
         this.dataTypes = new HashMap<>(dataTypes);
         this.header = header;
@@ -82,7 +77,7 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
         open = new LinkedHashMap<>();
         outputs = getContainingTask().getEnvironment().getAllWriters();
         reused = new StreamRecord<>(null);
-        instanceKey = keys == null ? null : Instance.key(getRuntimeContext().getTaskInfo(), keys);
+        instanceKey = keys == null ? null : ToInstance.key(getRuntimeContext().getTaskInfo(), keys);
     }
 
     @Override
