@@ -7,15 +7,19 @@ import base64
 import random
 import time
 from collections import Counter
+from operator import attrgetter
+from pathlib import Path
 
 import numpy as np
 import orjson
 import pytest
 
 from devservices.kafka import KafkaBroker
+from millrace.results import results_in
 from schemas.results.records import EventKind, Outcome
 from tests import models
 from tests.streams import Sent, Streams
+from udfs.io.folder_files import visible_files
 from udfs.models.descriptor import build
 
 COUNT = 3000
@@ -75,7 +79,7 @@ RUNS = [
 
 @pytest.mark.parametrize(("job", "mode", "input"), RUNS)
 def test_every_record_comes_out_once(
-    kafka: KafkaBroker, model: bytes, job: str, mode: str, input: str
+    kafka: KafkaBroker, model: bytes, tmp_path: Path, *, job: str, mode: str, input: str
 ) -> None:
     streams = Streams(kafka)
     sent = inputs()
@@ -84,11 +88,17 @@ def test_every_record_comes_out_once(
     if input == "continuous":
         streams.run_until(len(sent), job, mode=mode)
     else:
-        done = streams.run_bounded(job, mode=mode)
+        both = {"sinks": '["kafka", "folder"]', "folder__root": str(tmp_path)}
+        done = streams.run_bounded(job, mode=mode, **both)
         assert done.returncode == 0, done.stderr[-3000:]
 
     messages = streams.read("results")
     results, dead = streams.results(), streams.dead_letters()
+    if input == "bounded":  # with a folder beside the topics
+        place = attrgetter("partition", "offset")
+        assert sorted(results_in(tmp_path / "results"), key=place) == sorted(results, key=place)
+        letters = b"".join(f.read_bytes() for f in visible_files(tmp_path / "dead-letters")).splitlines()
+        assert len(letters) == len(dead) and not list(visible_files(tmp_path / "records"))
     assert len(results) == COUNT and len(dead) == len(BAD)
     places = Counter((r.partition, r.offset) for r in results) + Counter(
         (d.partition, d.offset) for d in dead
