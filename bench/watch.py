@@ -94,18 +94,18 @@ def _batch(payloads: Sequence[bytes], source: str) -> bytes:
     return encode_micro_batch(MicroBatch("bench", source, payloads, [0] * n, list(range(n)), times))
 
 
-def _served(batches: Sequence[bytes], folder: Path) -> Callable[[bytes], list[bytes]]:
+def _served(batches: Sequence[bytes], folder: Path) -> Callable[[bytes], Sequence[bytes]]:
     described = network.descriptor(network.save(folder / "model"), data_type="bench")
     loaded = load_model(parse(described), LoadPolicy())
     codec = JsonCodec()
     return lambda data: score(decode_micro_batch(data), loaded, codec, True).lines
 
 
-def _written(fields: Sequence[str]) -> Callable[[bytes], list[bytes]]:
+def _written(fields: Sequence[str]) -> Callable[[bytes], Sequence[bytes]]:
     codec, inputs = JsonCodec(), tuple(Input(name, DType.FLOAT32, (), (name,)) for name in fields)
     stamp = Stamp("bench", "wide", 1, "0" * 64, Outcome.SCORED, 0.1)
 
-    def written(data: bytes) -> list[bytes]:
+    def written(data: bytes) -> Sequence[bytes]:
         batch = decode_micro_batch(data)
         columns = codec.decode(batch.payloads, inputs).columns
         identity = Identity(batch.source, batch.partitions, batch.offsets, batch.event_times)

@@ -23,7 +23,7 @@ FEW = 24
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The n values are cut from `data`, one after the other, by their `lengths`. Without lengths all are `data`."""
+    """The n values stand in `data` one after the other, cut by `lengths`; without lengths each of them is `data`."""
 
     data: bytes | bytearray
     lengths: NDArray[np.int32] | None = None
@@ -68,14 +68,14 @@ def _between(commas: NDArray[np.int64], end: int) -> NDArray[np.int32]:
 class Messages(Sequence[bytes]):
     """`count` messages: of each column one value, joined in the order of the columns."""
 
-    __slots__ = ("_joined", "columns", "count")
+    __slots__ = ("_count", "_joined", "columns")
 
     def __init__(self, columns: Iterable[Column], count: int) -> None:
-        self.columns, self.count = tuple(columns), count
+        self.columns, self._count = tuple(columns), count
         self._joined: list[bytes] | None = None
 
     def __len__(self) -> int:
-        return self.count
+        return self._count
 
     @overload
     def __getitem__(self, at: int) -> bytes: ...
@@ -90,13 +90,13 @@ class Messages(Sequence[bytes]):
     def joined(self) -> list[bytes]:
         """One byte string a message; made once."""
         if self._joined is None:
-            values = [column.values(self.count) for column in self.columns]
-            self._joined = list(map(b"".join, zip(*values, strict=True))) if values else [b""] * self.count
+            values = [column.values(self._count) for column in self.columns]
+            self._joined = list(map(b"".join, zip(*values, strict=True))) if values else [b""] * self._count
         return self._joined
 
     def lengths(self) -> NDArray[np.int64]:
         """The length of each message."""
-        total = np.zeros(self.count, np.int64)
+        total = np.zeros(self._count, np.int64)
         for column in self.columns:
             total += len(column.data) if column.lengths is None else column.lengths
         return total

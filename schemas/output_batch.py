@@ -55,7 +55,8 @@ def encode_output_batch(
     if wrong or len(times) not in (1, count):
         raise ValueError(f"an output batch of {count} messages has columns of {[*wrong, len(times)]}")
     texts = messages.columns if isinstance(messages, Messages) else ()
-    parts = [_HEAD.pack(VERSION, flags, len(texts) or 1, count), np.array(times, "<i8").tobytes()]
+    head = _HEAD.pack(VERSION, flags, len(texts) or 1, count)
+    parts: list[bytes | bytearray] = [head, np.array(times, "<i8").tobytes()]
     for text in texts:
         parts += (_LENGTH.pack(len(text.data)),) if text.lengths is None else (_EACH, text.lengths.tobytes())
         parts.append(text.data)

@@ -180,7 +180,7 @@ def _body(record: bytes) -> bytes:
     return inner if inner == b"{" or inner.lstrip(b" \t\r\n") == b"{" else inner + b","
 
 
-def json_column(column: Sequence[Any] | NDArray, count: int, name: str) -> Column:  # noqa: PLR0911
+def json_column(column: Sequence[Any] | NDArray, count: int, name: str) -> Column:
     """Each row's value as JSON: a whole column of numbers is rendered in one call.
 
     Raises `ValueError` where it has not `count` rows.

@@ -95,7 +95,7 @@ def test_results_are_counted_by_model(tmp_path: Path) -> None:
     records = [b'{"a":1}', b'{"a":2}']
     lines = write_results(records, Stamp("houses", "price", 3, "ab" * 32, Outcome.SCORED, 0.5), identity, {})
     unscored = Stamp("houses", "", 0, "", Outcome.NO_MODEL, 0.0, reason="none yet")
-    lines += write_results(records[:1], unscored, Identity("records", [0], [2], [3000]), {})
+    lines = [*lines, *write_results(records[:1], unscored, Identity("records", [0], [2], [3000]), {})]
     (tmp_path / "part-0").write_bytes(b"\n".join(lines) + b"\n")
     assert run_example("read_results.py", tmp_path) == ["2 price version 3", "1 no_model: none yet"]
 
