@@ -23,7 +23,7 @@ FEW = 24
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The n values stand in `data` one after the other, cut by `lengths`; without lengths each of them is `data`."""
+    """n values: `data` cut by `lengths`, one after the other; without lengths each of them is `data`."""
 
     data: bytes | bytearray
     lengths: NDArray[np.int32] | None = None
