@@ -72,5 +72,5 @@ class SpeculateJob(ServingJob):
         return super().settings() | {
             "executors.model-types": json.dumps(["TENSORFLOWSAVED"]),
             "executors.slots": self._race.slots,
-            "executors.fault_injection": str(self._faults),
+            "executors.fault-injection": str(self._faults),
         }

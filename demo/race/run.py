@@ -35,7 +35,7 @@ def race(options: argparse.Namespace, console: Console, work: Path) -> int:
     more: list[str | Path] = [
         "--executors.model-types",
         json.dumps(MODEL_TYPES),
-        "--executors.fault_injection",
+        "--executors.fault-injection",
         faults,
     ]
     with contextlib.ExitStack() as cleanup:

@@ -50,7 +50,7 @@ class Job:
         command += [
             "--executors.model-types",
             '["TENSORFLOW", "TENSORFLOWSAVED"]',
-            "--executors.fault_injection",
+            "--executors.fault-injection",
             self.faults,
         ]
         self._command = [*command, "--checkpoint-seconds", "1", "--stats-seconds", "1", *arguments]

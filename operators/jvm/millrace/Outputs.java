@@ -16,6 +16,8 @@ public final class Outputs implements FlatMapFunction<byte[], ProducerRecord<byt
     private static final int KEYS = 1;
     private static final int HEADERS = 2;
     private static final int TIMES = 4;
+    /** How far ahead of this machine's clock a message's time may be: by default a topic takes an hour, and refuses whole batches for more. */
+    private static final long AHEAD_MILLIS = 30 * 60_000;
     private final String topic;
 
     /** `topic`: of the records; a folder's name where they go to files. */
@@ -62,8 +64,9 @@ public final class Outputs implements FlatMapFunction<byte[], ProducerRecord<byt
         Column[] headers = columns(in, (flags & HEADERS) / HEADERS, count);
         for (int i = 0; i < count; i++) {
             long time = times[times.length > 1 ? i : 0];
+            boolean unknown = time < 0 || time > System.currentTimeMillis() + AHEAD_MILLIS; // the producer's own time then
             ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(
-                    topic, null, time < 0 ? null : (Long) time, next(keys, i), next(texts, i));
+                    topic, null, unknown ? null : (Long) time, next(keys, i), next(texts, i));
             byte[] packed = next(headers, i);
             ByteBuffer own = ByteBuffer.wrap(packed == null ? new byte[0] : packed).order(ByteOrder.LITTLE_ENDIAN);
             while (own.hasRemaining()) {
