@@ -1,15 +1,19 @@
-"""A hundred thousand records, one in twenty bad in one of many ways: all come out, each once, by its kind."""
+"""A hundred thousand records, some of them bad in one of many ways: all come out, each once, by its kind."""
 
 from __future__ import annotations
 
+import random
 import time
 from collections import Counter
 from pathlib import Path
 
 import orjson
-import pytest
+from confluent_kafka import Producer
 
+from devservices.flink_cluster import StandaloneCluster
 from devservices.kafka import KafkaBroker
+from devservices.process import ROOT, wait_until
+from faults import bad_records
 from schemas.results.records import Outcome
 from tests import models
 from tests.streams import Sent, Streams
@@ -38,13 +42,54 @@ def inputs() -> list[Sent]:
     return [Sent(value(i), partition=i % 4, timestamp=now) for i in range(COUNT)]
 
 
-@pytest.mark.parametrize("job", ["serve.py", "serve_partitioned.py"])
-def test_all_come_out_once(kafka: KafkaBroker, tmp_path: Path, job: str) -> None:
-    streams, sent = Streams(kafka), inputs()
+def mixed() -> list[Sent]:
+    """One in ten is bad: by its bytes as above, or by size, depth, numbers, clock, key or headers."""
+    chosen, now = random.Random(14), time.time_ns() // 1_000_000
+    hostile = list(bad_records.hostile())
+    large = [
+        one for one in hostile if sum(map(len, (one.value or b"", one.key or b"", *_texts(one)))) > 50_000
+    ]
+    small = [one for one in hostile if one not in large]
+
+    def bad(i: int) -> Sent:
+        if chosen.random() < 0.5:
+            return Sent(chosen.choice([*BAD]), partition=i % 4, timestamp=now)
+        one = chosen.choice(large if chosen.random() < 0.02 else small)
+        return Sent(one.value, one.key, tuple(one.headers), i % 4, one.time or now)
+
+    wrong = {*chosen.sample(range(COUNT), COUNT // 10)}
+    good = (orjson.dumps({"id": i, "x": [i, -i]}) for i in range(COUNT))
+    return [bad(i) if i in wrong else Sent(v, partition=i % 4, timestamp=now) for i, v in enumerate(good)]
+
+
+def _texts(one: bad_records.HostileRecord) -> list[bytes]:
+    return [value or b"" for _, value in one.headers]
+
+
+def aborted(streams: Streams, model: bytes) -> None:
+    """A record of each partition, and a model, in a transaction that its producer takes back."""
+    producer = Producer({"bootstrap.servers": streams.broker.bootstrap, "transactional.id": streams.prefix})
+    producer.init_transactions(60)
+    producer.begin_transaction()
+    for partition in range(streams.partitions):
+        producer.produce(streams.topic("wine"), b'{"id": -1, "x": [0, 0]}', partition=partition)
+    producer.produce(streams.topic("models"), model)
+    assert producer.flush(60) == 0
+    producer.abort_transaction(60)
+    # the markers of its end are written behind: what is sent next could come before them
+    wait_until(lambda: all(streams.count("wine", p) == 2 for p in range(streams.partitions)), 60)
+
+
+def published(streams: Streams, tmp_path: Path, sent: list[Sent]) -> None:
     streams.send(sent)
     data = models.zipped(models.constant_saved_model(tmp_path / "m", 3))
     streams.publish(build(data_type="wine", model_type="TENSORFLOWSAVED", version=1, data=data))
-    streams.run_until(COUNT, job)
+
+
+def test_all_come_out_once(kafka: KafkaBroker, tmp_path: Path) -> None:
+    streams, sent = Streams(kafka), inputs()
+    published(streams, tmp_path, sent)
+    streams.run_until(COUNT, "serve_partitioned.py")
 
     results, dead = streams.results(), streams.dead_letters()
     # at least once: a task that fails and starts again repeats results, and none may fail here
@@ -58,3 +103,26 @@ def test_all_come_out_once(kafka: KafkaBroker, tmp_path: Path, job: str) -> None
     assert places == Counter((i % 4, i // 4) for i in range(COUNT))
     for letter in dead:
         assert letter.code == BAD[sent[4 * letter.offset + letter.partition].value or b""], letter
+
+
+def test_on_a_cluster_what_goes_in_is_results_and_dead_letters(
+    kafka: KafkaBroker, flink: StandaloneCluster, tmp_path: Path
+) -> None:
+    streams, sent = Streams(kafka), mixed()
+    aborted(streams, build(data_type="wine", version=2, data=models.constant_frozen_graph(5)))
+    published(streams, tmp_path, sent)
+    store = (tmp_path / "store").as_uri()
+    job = flink.run(ROOT / "jobs" / "serve.py", *streams.arguments(parallelism="2", model_store=store))
+    wait_until(lambda: streams.count("results") + streams.count("dead-letters") >= COUNT, 240, flink.logs)
+    flink.rest.cancel(job)
+    results, dead = streams.results(), streams.dead_letters()
+    # before them, in each partition: one record of the transaction, and its end
+    places = Counter((one.partition, one.offset - 2) for one in (*results, *dead))
+    assert places == Counter((i % 4, i // 4) for i in range(COUNT)), flink.rest.exceptions(job)
+    assert {r.version for r in results if r.outcome is Outcome.SCORED} == {1}
+    scored = {r.record["id"] for r in results if r.outcome is Outcome.SCORED and "id" in r.record}
+    assert scored == {i for i, one in enumerate(sent) if (one.value or b"").startswith(b'{"id"')}
+    assert len(scored) == COUNT * 9 // 10
+    for letter in dead:
+        value = sent[4 * (letter.offset - 2) + letter.partition].value
+        assert value not in BAD or letter.code == BAD[value], letter
