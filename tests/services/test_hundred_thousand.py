@@ -77,7 +77,10 @@ def aborted(streams: Streams, model: bytes) -> None:
     assert producer.flush(60) == 0
     producer.abort_transaction(60)
     # the markers of its end are written behind: what is sent next could come before them
-    wait_until(lambda: all(streams.count("wine", p) == 2 for p in range(streams.partitions)), 60)
+    partitions = range(streams.partitions)
+    wait_until(
+        lambda: all(streams.count("wine", p) == 2 for p in partitions), 60, lambda: "no markers of the end"
+    )
 
 
 def published(streams: Streams, tmp_path: Path, sent: list[Sent]) -> None:
