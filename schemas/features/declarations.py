@@ -17,7 +17,9 @@ import msgspec
 
 from schemas.codecs.factory import CodecSpec
 from schemas.errors import FeatureError
-from schemas.features.time_units import TimeUnit
+
+TimeUnit = Literal["s", "ms", "us", "ns"]
+"""What a bare integer that is a time counts."""
 
 _DURATION = re.compile(r"(\d+) ?(ms|s|min|h|d)")
 _UNITS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import pyarrow as pa
 
-TimeUnit = Literal["s", "ms", "us", "ns"]
+from schemas.features.declarations import TimeUnit
 
 _IN_A_MS = {"us": 1000, "ns": 1_000_000}
 _MOST_SECONDS = (2**63 - 1) // 1000

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from schemas.errors import StoreError
-from schemas.features.declarations import FeatureType
+from schemas.features.declarations import FeatureType, TimeUnit
 from schemas.features.feature_block import ARROW, CREATED, TIMESTAMP
-from schemas.features.time_units import TimeUnit, in_ms
+from schemas.features.time_units import in_ms
 from udfs.io.s3 import S3Options
 
 Types = Mapping[str, FeatureType]
