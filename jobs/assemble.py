@@ -12,16 +12,14 @@ from pyflink.table import StreamTableEnvironment
 from jobs.feature_stores import add_history, check_history
 from jobs.running import run
 from jobs.settings.assemble import AssembleSettings
-from jobs.wiring import add_sinks, check_kafka, connection, folder_reading, named_topics
+from jobs.wiring import add_sinks, check_kafka, named_topics, read_records
 from operators.features.assemble_requests import AssembleRequests
 from operators.features.assembly_rows import EXPIRED, MADE
 from operators.key_groups import key_groups
 from operators.rows import DEAD_LETTERS, OUTPUTS
 from operators.side_outputs import side_output
 from operators.sinks.redis_sink import add_redis_sink
-from operators.sources.folder import folder_records
 from operators.sources.gathering import DataTypes, micro_batches
-from operators.sources.kafka import Reading, kafka_records
 from schemas.errors import SettingsError
 from udfs.enrichment.assembly_spec import AssemblySpec
 from udfs.enrichment.http_creator import may_ask
@@ -79,13 +77,7 @@ def _check_hosts(settings: AssembleSettings, made: Iterable[str]) -> None:
 
 
 def _requests(env: StreamExecutionEnvironment, settings: AssembleSettings) -> KeyedStream:
-    kafka = settings.kafka
-    if kafka is not None and settings.reads_kafka:
-        reading = Reading(kafka.group, kafka.start, settings.bounded)
-        records = kafka_records(env, connection(kafka), [kafka.requests], reading, name="records")
-    else:
-        assert settings.folder is not None
-        records = folder_records(env, folder_reading(settings.folder, "records", settings.bounded), "records")
+    records = read_records(env, settings, named_topics(settings.kafka, ["requests"]), "records")
     gathering = settings.batch.gathering(settings.mode)
     return micro_batches(records, DataTypes({}), gathering, "records", key_groups(env))
 

@@ -13,19 +13,16 @@ from jobs.wiring import (
     add_sink,
     add_sinks,
     check_kafka,
-    connection,
-    folder_reading,
     named_topics,
     published_models,
+    read_records,
 )
 from operators.key_groups import KeyGroups, key_groups
 from operators.lifecycle.control_experiments import EXPERIMENTS, ControlExperiments
 from operators.rows import MODEL_EVENTS, OUTPUTS
 from operators.side_outputs import side_output
 from operators.sinks.folder import add_model_folder_sink
-from operators.sources.folder import folder_records
 from operators.sources.gathering import DataTypes, micro_batches
-from operators.sources.kafka import Reading, kafka_records
 from udfs.models.model_store import StoreSpec
 
 
@@ -61,16 +58,8 @@ def _evidence(
     env: StreamExecutionEnvironment, settings: ExperimentSettings, groups: KeyGroups
 ) -> KeyedStream:
     """Read by one instance, as the experiments of a data type are judged together."""
-    kafka = settings.kafka
-    if kafka is not None and settings.reads_kafka:
-        reading = Reading(kafka.group, kafka.start, settings.bounded)
-        records = kafka_records(
-            env, connection(kafka), [kafka.evidence], reading, name="evidence", parallelism=1
-        )
-    else:
-        assert settings.folder is not None
-        place = folder_reading(settings.folder, "evidence", settings.bounded)
-        records = folder_records(env, place, "evidence", parallelism=1)
+    topics = named_topics(settings.kafka, ["evidence"])
+    records = read_records(env, settings, topics, "evidence", parallelism=1)
     gathering = settings.batch.gathering(settings.mode)
     return micro_batches(records, DataTypes({}), gathering, "evidence", groups)
 

@@ -12,7 +12,7 @@ from pyflink.table import StreamTableEnvironment
 from jobs.feature_stores import add_stores, check_stores
 from jobs.running import run
 from jobs.settings.features import FeatureSettings
-from jobs.wiring import add_sinks, check_kafka, connection, folder_reading
+from jobs.wiring import add_sinks, check_kafka, connection, read_records
 from operators.event_watermark import timed_events
 from operators.features.decode_events import DecodeEvents
 from operators.features.decode_references import DecodeReferences
@@ -24,9 +24,7 @@ from operators.kafka_check import partitions
 from operators.key_groups import KeyGroups, key_groups
 from operators.rows import DEAD_LETTERS
 from operators.side_outputs import side_output
-from operators.sources.folder import folder_records
 from operators.sources.gathering import DataTypes, micro_batches
-from operators.sources.kafka import Reading, kafka_records
 from schemas.features.declarations import Declarations
 from udfs.features.events.decode_spec import DecodeSpec, ReferenceSpec
 from udfs.features.events.reading import read_references, read_sources
@@ -93,18 +91,8 @@ def _batches(
 ) -> KeyedStream:
     """Micro-batches of sources or references (name -> topic). Of references' topics all that they hold, since
     any of it may still count, by one instance."""
-    one = 1 if name == "references" else None
-    kafka = settings.kafka
-    if kafka is not None and settings.reads_kafka:
-        start = "earliest" if name == "references" else kafka.start
-        reading = Reading(kafka.group, start, settings.bounded)
-        records = kafka_records(
-            env, connection(kafka), list(read.values()), reading, name=name, parallelism=one
-        )
-    else:
-        assert settings.folder is not None
-        place = folder_reading(settings.folder, name, settings.bounded)
-        records = folder_records(env, place, name, parallelism=one)
+    start, one = ("earliest", 1) if name == "references" else (None, None)
+    records = read_records(env, settings, read.values(), name, start=start, parallelism=one)
     types = DataTypes({topic: of for of, topic in read.items()})
     return micro_batches(records, types, settings.batch.gathering(settings.mode), name, groups, marks=True)
 

@@ -13,7 +13,7 @@ from jobs.feature_stores import check_history, history_options
 from jobs.running import run
 from jobs.settings.features import History
 from jobs.settings.outcomes import OutcomesSettings
-from jobs.wiring import add_sinks, check_kafka, connection, folder_reading, named_topics
+from jobs.wiring import add_sinks, check_kafka, named_topics, read_records
 from operators.environment import submitted
 from operators.features.feature_rows import HISTORY
 from operators.flink_internals import keyed_by_first
@@ -25,9 +25,7 @@ from operators.lifecycle.read_outcomes import ReadOutcomes
 from operators.rows import DEAD_LETTERS, OUTPUTS
 from operators.side_outputs import side_output
 from operators.sinks.history_sink import add_history_sink, history_view
-from operators.sources.folder import folder_records
 from operators.sources.gathering import DataTypes, micro_batches
-from operators.sources.kafka import Reading, kafka_records
 from udfs.lifecycle.outcomes.join_spec import JoinSpec
 from udfs.lifecycle.outcomes.rows import MODEL, columns
 from udfs.stores.history.files import check_schema
@@ -79,13 +77,7 @@ def _read(batches: KeyedStream, reader: ReadOutcomes, what: str) -> DataStream:
 def _batches(
     env: StreamExecutionEnvironment, settings: OutcomesSettings, groups: KeyGroups, what: str
 ) -> KeyedStream:
-    kafka = settings.kafka
-    if kafka is not None and settings.reads_kafka:
-        reading = Reading(kafka.group, kafka.start, settings.bounded)
-        records = kafka_records(env, connection(kafka), [getattr(kafka, what)], reading, name=what)
-    else:
-        assert settings.folder is not None
-        records = folder_records(env, folder_reading(settings.folder, what, settings.bounded), what)
+    records = read_records(env, settings, named_topics(settings.kafka, [what]), what)
     return micro_batches(records, DataTypes({}), settings.batch.gathering(settings.mode), what, groups)
 
 

@@ -9,13 +9,11 @@ from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironme
 
 from jobs.running import run
 from jobs.settings.track import ToldKafka, TrackSettings
-from jobs.wiring import add_sinks, check_kafka, connection, folder_reading
+from jobs.wiring import add_sinks, check_kafka, read_records
 from operators.lifecycle.track_models import TrackModels
 from operators.rows import DEAD_LETTERS, OUTPUTS
 from operators.side_outputs import side_output
-from operators.sources.folder import folder_records
 from operators.sources.gathering import DataTypes, micro_batches
-from operators.sources.kafka import Reading, kafka_records
 from udfs.io.gathering import Gathering
 from udfs.lifecycle.repository.tracking import Told
 from udfs.stores.registry.models import ModelRegistry
@@ -45,15 +43,8 @@ def _tracked(env: StreamExecutionEnvironment, settings: TrackSettings, kind: Tol
 def _messages(env: StreamExecutionEnvironment, settings: TrackSettings, kind: Told) -> KeyedStream:
     """Read by one instance, under the name of the job that wrote them."""
     kafka = settings.kafka
-    if kafka is not None and settings.reads_kafka:
-        jobs = _jobs(kafka, kind)
-        reading = Reading(kafka.group, kafka.start, settings.bounded)
-        records = kafka_records(env, connection(kafka), list(jobs), reading, name=kind, parallelism=1)
-    else:
-        assert settings.folder is not None
-        jobs, whole = {}, kind is Told.PUBLISHED
-        place = folder_reading(settings.folder, kind, settings.bounded)
-        records = folder_records(env, place, kind, whole_files=whole, parallelism=1)
+    jobs = _jobs(kafka, kind) if kafka is not None and settings.reads_kafka else {}
+    records = read_records(env, settings, jobs, kind, whole_files=kind is Told.PUBLISHED, parallelism=1)
     return micro_batches(records, DataTypes(jobs), Gathering(max_records=256), kind, None)
 
 

@@ -10,7 +10,7 @@ from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironme
 
 from jobs.running import run
 from jobs.settings.watch import Of, Watched, WatchSettings
-from jobs.wiring import add_sinks, check_kafka, connection, folder_reading
+from jobs.wiring import add_sinks, check_kafka, connection, read_records
 from operators.event_watermark import TIMED_BLOCK, timed_events
 from operators.flink_internals import keyed_by_first
 from operators.kafka_check import partitions
@@ -20,9 +20,7 @@ from operators.lifecycle.judge_quality import JudgeQuality
 from operators.lifecycle.judge_windows import ALERTS, JudgeWindows
 from operators.rows import DEAD_LETTERS, OUTPUTS
 from operators.side_outputs import side_output
-from operators.sources.folder import folder_records
 from operators.sources.gathering import DataTypes, micro_batches
-from operators.sources.kafka import Reading, kafka_records
 
 
 def build(env: StreamExecutionEnvironment, settings: WatchSettings) -> None:
@@ -75,29 +73,23 @@ def _batches(
     of: Watched,
     parallelism: int | None = None,
 ) -> KeyedStream:
-    types = DataTypes({})
     gathering = settings.batch.gathering(settings.mode)
     if of != "quality":
         gathering = replace(gathering, sample=settings.sample)
-    kafka = settings.kafka
-    if kafka is not None and settings.reads_kafka:
-        if of == "records":
-            types = DataTypes(kafka.records, kafka.data_type_header)
-        reading = Reading(kafka.group, kafka.start, settings.bounded)
-        records = kafka_records(
-            env, connection(kafka), _topics(settings, of), reading, name=of, parallelism=parallelism
-        )
-    else:
-        assert settings.folder is not None
-        place = folder_reading(settings.folder, of, settings.bounded)
-        records = folder_records(env, place, of, parallelism=parallelism)
+    kafka, types = settings.kafka, DataTypes({})
+    if kafka is not None and settings.reads_kafka and of == "records":
+        types = DataTypes(kafka.records, kafka.data_type_header)
+    records = read_records(env, settings, _topics(settings, of), of, parallelism=parallelism)
     return micro_batches(records, types, gathering, of, groups)
 
 
 def _topics(settings: WatchSettings, of: Watched) -> list[str]:
-    assert settings.kafka is not None
     kafka = settings.kafka
-    return list({"records": kafka.records, "results": kafka.results, "quality": (kafka.quality,)}[of])
+    return (
+        []
+        if kafka is None
+        else list({"records": kafka.records, "results": kafka.results, "quality": (kafka.quality,)}[of])
+    )
 
 
 def _partitions(settings: WatchSettings, of: Of) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 
@@ -49,15 +50,9 @@ def record_stream(
     env: StreamExecutionEnvironment, settings: JobSettings, groups: KeyGroups | None
 ) -> KeyedStream:
     """Micro-batches of records, keyed by data type, or with `groups` by the instance that reads them."""
-    kafka = settings.kafka
-    if kafka is not None and settings.reads_kafka:
-        types = DataTypes(kafka.records, kafka.data_type_header)
-        reading = Reading(kafka.group, kafka.start, settings.bounded)
-        records = kafka_records(env, connection(kafka), list(kafka.records), reading, name="records")
-    else:
-        assert settings.folder is not None
-        types = DataTypes({})
-        records = folder_records(env, folder_reading(settings.folder, "records", settings.bounded), "records")
+    kafka = settings.kafka if settings.reads_kafka else None
+    types = DataTypes({}) if kafka is None else DataTypes(kafka.records, kafka.data_type_header)
+    records = read_records(env, settings, types.by_source, "records")
     return micro_batches(records, types, settings.gathering, "records", groups)
 
 
@@ -70,17 +65,40 @@ def published_models(
     env: StreamExecutionEnvironment, settings: ReadsModels, store: StoreSpec
 ) -> PublishedModels:
     """The model stream: the topic, or the folder `models`."""
-    kafka, folder = settings.kafka, settings.folder
-    if kafka is not None and settings.reads_kafka:
-        reading = Reading(kafka.group, "earliest", settings.bounded, seldom=True)
-        records = kafka_records(env, connection(kafka), [kafka.models], reading, name="models", parallelism=1)
-    else:
-        assert folder is not None
-        place = folder_reading(folder, "models", settings.bounded)
-        records = folder_records(env, place, "models", whole_files=True, parallelism=1)
+    topics = named_topics(settings.kafka, ["models"])
+    records = read_records(
+        env, settings, topics, "models", start="earliest", seldom=True, whole_files=True, parallelism=1
+    )
     # under one key, whatever file or topic they are from: counters of signatures are kept under it
     batches = micro_batches(records, DataTypes({}), Gathering(max_records=64), "models", key_groups(env))
     return PublishedModels.of(batches, store, settings.signing.spec(settings.name))
+
+
+def read_records(
+    env: StreamExecutionEnvironment,
+    settings: StreamSettings,
+    topics: Iterable[str],
+    name: str,
+    *,
+    start: str | None = None,
+    seldom: bool = False,
+    whole_files: bool = False,
+    parallelism: int | None = None,
+) -> Any:
+    """A Java stream of `ConsumerRecord`: of the topics, or of the folder `name`, as `settings.source` says.
+
+    `name`: of the source, and its uid. `start`: where to begin in the topics, if not as the settings say.
+    `seldom`: see `Reading`. `whole_files`: a file is one record, and not each of its lines.
+    """
+    kafka = settings.kafka
+    if kafka is not None and settings.reads_kafka:
+        reading = Reading(kafka.group, start or kafka.start, settings.bounded, seldom)
+        return kafka_records(
+            env, connection(kafka), list(topics), reading, name=name, parallelism=parallelism
+        )
+    assert settings.folder is not None
+    place = folder_reading(settings.folder, name, settings.bounded)
+    return folder_records(env, place, name, whole_files=whole_files, parallelism=parallelism)
 
 
 def model_store(env: StreamExecutionEnvironment, settings: JobSettings) -> StoreSpec:
