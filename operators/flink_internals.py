@@ -52,9 +52,16 @@ def key_setter(context: RuntimeContext) -> Callable[[str], None]:
     return set_key
 
 
-def put_all(state: Any, entries: Mapping[Any, Any]) -> None:
-    """Put entries into map state. In process mode PyFlink takes what it iterates over for pairs."""
-    state.put_all(entries.items() if hasattr(state, "get_internal_state") else entries)
+def change_map(state: Any, changes: Mapping[Any, Any]) -> None:
+    """Put entries into map state, and remove those whose value is None.
+
+    In process mode PyFlink's `put_all` takes what it iterates over for pairs.
+    """
+    kept = {key: value for key, value in changes.items() if value is not None}
+    if kept:
+        state.put_all(kept.items() if hasattr(state, "get_internal_state") else kept)
+    for key in changes.keys() - kept.keys():
+        state.remove(key)
 
 
 def own_class(name: str) -> Any:

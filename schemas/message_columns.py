@@ -15,6 +15,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.micro_batch import lengths_of
+
 COMMA = ord(",")
 _OPENING = ord("[")
 FEW = 24
@@ -23,15 +25,18 @@ FEW = 24
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """n values: `data` cut by `lengths`, one after the other; without lengths each of them is `data`."""
+    """n values: `data` cut by `lengths`, one after the other; without lengths each of them is `data`.
+
+    A length of -1 is of no value, where whoever reads them tells it from an empty one.
+    """
 
     data: bytes | bytearray
     lengths: NDArray[np.int32] | None = None
 
     @classmethod
-    def of(cls, values: Sequence[bytes]) -> Column:
-        """A value each."""
-        return cls(b"".join(values), np.fromiter(map(len, values), np.int32, len(values)))
+    def of(cls, values: Sequence[bytes | None]) -> Column:
+        """A value each, or None."""
+        return cls(b"".join(filter(None, values)), np.array(lengths_of(values), np.int32))
 
     @classmethod
     def split(cls, text: bytes, count: int) -> Column:
@@ -53,7 +58,7 @@ class Column:
         """The values of `count` messages."""
         if self.lengths is None:
             return repeat(bytes(self.data), count)
-        ends = np.concatenate((np.zeros(1, np.int64), np.cumsum(self.lengths, dtype=np.int64)))
+        ends = np.concatenate((np.zeros(1, np.int64), np.maximum(self.lengths, 0).cumsum(dtype=np.int64)))
         data = bytes(self.data)
         return [data[start:end] for start, end in pairwise(ends.tolist())]
 
@@ -73,6 +78,11 @@ class Messages(Sequence[bytes]):
     def __init__(self, columns: Iterable[Column], count: int) -> None:
         self.columns, self._count = tuple(columns), count
         self._joined: list[bytes] | None = None
+
+    @classmethod
+    def of(cls, messages: Sequence[bytes | None]) -> Messages:
+        """Messages as they are, or a column of them."""
+        return messages if isinstance(messages, cls) else cls((Column.of(messages),), len(messages))
 
     def __len__(self) -> int:
         return self._count

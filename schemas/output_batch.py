@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from schemas.message_columns import Messages
-from schemas.micro_batch import Headers, encode_headers, lengths_of
+from schemas.message_columns import Column, Messages
+from schemas.micro_batch import Headers, encode_headers
 
 VERSION = 2
 MESSAGE_LIMIT = 1_047_000
@@ -39,28 +39,26 @@ def encode_output_batch(
 
     Raises `ValueError` where a column has another length.
     """
-    count = len(messages)
-    flags = 0
-    beside: list[Sequence[bytes | None]] = []
+    count, flags = len(messages), 0
+    columns = [*Messages.of(messages).columns]
+    joined = len(columns)
     if keys is not None and any(key is not None for key in keys):
         flags |= _KEYS
-        beside.append(keys)
+        columns.append(Column.of(keys))
     if headers is not None and any(headers):
         flags |= _HEADERS
-        beside.append(list(map(encode_headers, headers)))
+        columns.append(Column.of(list(map(encode_headers, headers))))
     times = [_NO_TIME if time is None else time for time in event_times]
     if len(times) > 1:
         flags |= _TIMES
-    wrong = [len(column) for column in beside if len(column) != count]
+    wrong = [len(c.lengths) for c in columns if c.lengths is not None and len(c.lengths) != count]
     if wrong or len(times) not in (1, count):
         raise ValueError(f"an output batch of {count} messages has columns of {[*wrong, len(times)]}")
-    texts = messages.columns if isinstance(messages, Messages) else ()
-    head = _HEAD.pack(VERSION, flags, len(texts) or 1, count)
+    head = _HEAD.pack(VERSION, flags, joined, count)
     parts: list[bytes | bytearray] = [head, np.array(times, "<i8").tobytes()]
-    for text in texts:
-        parts += (_LENGTH.pack(len(text.data)),) if text.lengths is None else (_EACH, text.lengths.tobytes())
-        parts.append(text.data)
-    for column in beside if texts else [messages, *beside]:
-        parts += (_EACH, np.array(lengths_of(column), "<i4").tobytes())
-        parts += [value for value in column if value]
+    for column in columns:
+        if column.lengths is None:
+            parts += (_LENGTH.pack(len(column.data)), column.data)
+        else:
+            parts += (_EACH, column.lengths.tobytes(), column.data)
     return b"".join(parts)

@@ -10,7 +10,7 @@ from pyflink.common.typeinfo import Types
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
 
-from operators.flink_internals import key_setter, put_all
+from operators.flink_internals import change_map, key_setter
 from operators.key_groups import KeyGroups
 from schemas.features.feature_block import reference_of
 from udfs.features.events.decode_spec import ReferenceSpec
@@ -62,13 +62,8 @@ class ReferenceState:
                 self._write(view, reference, versions, watermark)
 
     def _write(self, view: str, reference: str, versions: Versions, watermark: int | None) -> None:
-        changes = versions.changes(watermark)
-        kept = {_name(view, reference, key): packed for key, packed in changes.items() if packed is not None}
-        if kept:
-            put_all(self._state, kept)
-        for key, packed in changes.items():
-            if packed is None:
-                self._state.remove(_name(view, reference, key))
+        changes = versions.changes(watermark).items()
+        change_map(self._state, {_name(view, reference, key): packed for key, packed in changes})
         versions.evict(_RESIDENT)
 
     def _of(self, view: str, reference: str) -> Versions:

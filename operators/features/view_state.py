@@ -6,7 +6,7 @@ from pyflink.common.typeinfo import Types
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
 
-from operators.flink_internals import instance_of, key_setter, put_all
+from operators.flink_internals import change_map, instance_of, key_setter
 from operators.key_groups import KeyGroups
 from schemas.errors import StoreError
 from udfs.features.base import END, Changes, Fetch
@@ -63,12 +63,7 @@ class ViewState:
             if group in changes.headers:
                 self._headers.put(view, changes.headers[group])
             entities = changes.entities.get(group, {})
-            kept = {_name(view, key): packed for key, packed in entities.items() if packed is not None}
-            if kept:
-                put_all(self._entities, kept)
-            for key, packed in entities.items():
-                if packed is None:
-                    self._entities.remove(_name(view, key))
+            change_map(self._entities, {_name(view, key): packed for key, packed in entities.items()})
 
     def sweep(self, watermark: int) -> None:
         """Forget entities that time alone has emptied, of at most one key group."""

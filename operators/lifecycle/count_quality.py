@@ -12,7 +12,7 @@ from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
 from operators.code_guard import check_code, code_digest
-from operators.flink_internals import current_key, put_all
+from operators.flink_internals import change_map, current_key
 from operators.lifecycle.outcome_rows import messages, settled_of
 from operators.ticks import Ticks
 from udfs.lifecycle.outcomes.join_spec import JoinSpec
@@ -38,8 +38,8 @@ class CountQuality(KeyedProcessFunction):
         shard, settled_to, rows = settled_of(value)
         kept, now = self._of(ctx), _now()
         kept.settled(shard, settled_to)
-        if rows is not None and (changed := dict(kept.add(rows, now))):
-            put_all(self._sums, changed)
+        if rows is not None:
+            change_map(self._sums, dict(kept.add(rows, now)))
         yield from ()
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:

@@ -10,7 +10,7 @@ from pyflink.common.typeinfo import Types
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
-from operators.flink_internals import put_all
+from operators.flink_internals import change_map
 from udfs.lifecycle.outcomes.fates import Fates, decode_fates, encode_fates
 
 
@@ -48,10 +48,7 @@ class OutcomeState:
         return None if found is None else bytes(found)
 
     def write(self, entries: dict[str, bytes], emptied: Iterable[str]) -> None:
-        if entries:
-            put_all(self._entries, entries)
-        for key in emptied:
-            self._entries.remove(key)
+        change_map(self._entries, entries | dict.fromkeys(emptied))
 
     def remind(self, kind: str, due: int, keys: list[str]) -> None:
         number = self._numbers[self._key]

@@ -49,9 +49,9 @@ def micro_batches(
         gathering.max_bytes,
         gathering.min_ms,
         gathering.max_ms,
+        gathering.sample,
         marks,
     )
-    operator.sample(gathering.sample)
     gathered = records.transform(f"gather {name}", KEYED_BYTES.get_java_type_info(), operator)
     gathered = gathered.uid(f"gather-{name}").setParallelism(records.getParallelism())
     # A micro-batch is a batch already: nothing is gained by gathering several for a while.

@@ -150,8 +150,8 @@ def open_bodies(records: Sequence[bytes]) -> Column:
     if b"millrace" in whole or b"\\" in whole:
         records = [_without_stamp(r) if any(sign in r for sign in _STAMP_SIGNS) else r for r in records]
         whole = bytearray().join(records)
-    lengths = np.fromiter(map(len, records), np.int32, len(records))
-    if len(records) >= FEW and lengths.min() > 1:
+    lengths = np.fromiter(map(len, records), np.int32, len(records)) if len(records) >= FEW else None
+    if lengths is not None and lengths.min() > 1:
         signs = np.frombuffer(whole, np.uint8)
         last = lengths.cumsum(dtype=np.int64) - 1
         # the last two bytes settle the usual record; whitespace or `{` there needs a closer look

@@ -60,8 +60,7 @@ def _room(batch: MicroBatch, lines: Sequence[bytes]) -> int:
     beside = 0
     if batch.keys is not None or batch.headers is not None:
         beside = max(_beside(batch, row) for row in range(len(batch)))
-    longest = lines.lengths().max() if isinstance(lines, Messages) else max(map(len, lines))
-    return MESSAGE_LIMIT - int(longest) - beside
+    return MESSAGE_LIMIT - int(Messages.of(lines).lengths().max()) - beside
 
 
 def _beside(batch: MicroBatch, row: int) -> int:

@@ -38,7 +38,7 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     private final int maxBytes;
     private final long minMillis;
     private final long maxMillis;
-    private long sampled = 1L << 32;
+    private final long sampled;
     private final boolean marks;
 
     private transient LinkedHashMap<String, MicroBatch> open;
@@ -53,9 +53,10 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     /**
      * `dataTypes`: topic to data type; a topic that is not in it names its own. `header`: of a record, whose
      * text is its data type instead; null: none. `keys`: one a key group, so that a micro-batch stays on the
-     * instance that read it; null: the key is the data type. `marks` want keys.
+     * instance that read it; null: the key is the data type. `sample`: the share of the records that is not left
+     * out, by partition and offset, so that a replay takes the same ones. `marks` want keys.
      */
-    public MicroBatcher(Map<String, String> dataTypes, String header, String[] keys, int maxRecords, int maxBytes, long minMillis, long maxMillis, boolean marks) {
+    public MicroBatcher(Map<String, String> dataTypes, String header, String[] keys, int maxRecords, int maxBytes, long minMillis, long maxMillis, double sample, boolean marks) {
         this.dataTypes = new HashMap<>(dataTypes);
         this.header = header;
         this.keys = keys;
@@ -63,12 +64,8 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
         this.maxBytes = maxBytes;
         this.minMillis = minMillis;
         this.maxMillis = maxMillis;
+        this.sampled = (long) (sample * (1L << 32));
         this.marks = marks;
-    }
-
-    /** Leave out all but this share of the records; by partition and offset, so that a replay takes the same ones. */
-    public void sample(double share) {
-        sampled = (long) (share * (1L << 32));
     }
 
     @Override
