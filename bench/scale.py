@@ -71,12 +71,7 @@ def _shares(broker: KafkaBroker, models: Path, folder: Path, job: str, paralleli
     try:
         with _subject(topics, models, folder, job, parallelism) as subject:
             fill(topics, plan)
-            wait_until(
-                lambda: sum(counted(subject, parallelism, *_RESULTS)) >= plan.records,
-                plan.limit_s,
-                lambda: f"{counted(subject, parallelism, *_RESULTS)} of {plan.records}.\n{subject.tail()}",
-            )
-            return counted(subject, parallelism, *_RESULTS)
+            return _all_counted(subject, parallelism, plan, *_RESULTS)
     finally:
         results.close()
         topics.delete()
@@ -110,14 +105,21 @@ def _rows(stand: Stand, parallelism: int) -> list[int]:
     try:
         with FeatureJob(stand, topics, parallelism=parallelism) as job:
             features_workload.fill(topics, plan)
-            wait_until(
-                lambda: sum(counted(job, parallelism, *_ROWS)) >= plan.records,
-                plan.limit_s,
-                lambda: f"{counted(job, parallelism, *_ROWS)} of {plan.records} rows.\n{job.tail()}",
-            )
-            return counted(job, parallelism, *_ROWS)
+            return _all_counted(job, parallelism, plan, *_ROWS)
     finally:
         topics.delete()
+
+
+def _all_counted(
+    subject: ServingJob | FeatureJob, parallelism: int, plan: Plan, task: str, counter: str
+) -> list[int]:
+    """`counted`, when it has come to all records of the plan. ServiceError where it does not in time."""
+    wait_until(
+        lambda: sum(counted(subject, parallelism, task, counter)) >= plan.records,
+        plan.limit_s,
+        lambda: f"{counted(subject, parallelism, task, counter)} of {plan.records}.\n{subject.tail()}",
+    )
+    return counted(subject, parallelism, task, counter)
 
 
 def counted(subject: ServingJob | FeatureJob, parallelism: int, task: str, counter: str) -> list[int]:

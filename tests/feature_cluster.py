@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,17 @@ from devservices.process import ROOT, ServiceError, wait_until
 from devservices.redis import Redis
 from devservices.s3proxy import S3Proxy
 from schemas.features.declarations import Declarations
+from tests.feature_streams import read_history
+from tests.streams import Streams
 from udfs.io.s3 import S3Options
-from udfs.stores.history.consistency import comparable
+from udfs.stores.history.compute import compute_rows
+from udfs.stores.history.consistency import comparable, rows_of
 from udfs.stores.online.base import RedisOptions, State
 from udfs.stores.online.redis_reader import RedisReader
 from udfs.stores.stored_views import stored_views
+
+History = dict[str, list[tuple[Any, ...]]]
+"""View -> rows, each with its event time last."""
 
 
 class FeatureCluster:
@@ -47,6 +54,31 @@ class FeatureCluster:
         values |= {name.replace("__", ".").replace("_", "-"): value for name, value in more.items()}
         return [part for name, value in values.items() for part in (f"--{name}", value)]
 
+    def on_topics(self, streams: Streams) -> dict[str, str]:
+        """What `flags` wants of a job that reads and writes these topics."""
+        kafka = {"bootstrap": streams.broker.bootstrap, "start": "earliest", "group": self.bucket}
+        kafka["dead_letters"] = streams.topic("dead-letters")
+        return {f"kafka__{name}": value for name, value in kafka.items()} | {"checkpoint_seconds": "2"}
+
+    def settled_rows(self, declared: Declarations, settled: int) -> History:
+        """What is in the history of before this event time."""
+        found = read_history(declared, self.url("history"), self.s3)
+        return {view: [r for r in of if r[-1] < settled] for view, of in found.items()}
+
+    def missing(self, streams: Streams, rows: History) -> str:
+        """Said where these rows are not all that is waited for."""
+        letters = Counter((letter.data_type, letter.code) for letter in streams.dead_letters())
+        found = {view: len(of) for view, of in rows.items()}
+        return f"rows are missing: {found}; dead letters: {letters}\n{self.flink.logs()}"
+
+    def agrees_with_batch(self, declared: Declarations, rows: History, settled: int) -> None:
+        """Assert that each row of before `settled` is there once, as batch computes it."""
+        stored = stored_views(declared, "history")
+        for view in declared.views:
+            computed = rows_of(compute_rows(declared, view, self.s3), stored[view.id])
+            wanted = Counter(comparable(row) for row in computed if row[-1] < settled)
+            assert Counter(rows[view.id]) == wanted, view.id
+
     def to_the_end(self, job: str, flags: list[str]) -> None:
         """Raises `ServiceError` unless the job finishes. A busy job manager may be slow to say so."""
         started, rest = self.flink.run(ROOT / "jobs" / job, *flags), self.flink.rest
@@ -68,7 +100,7 @@ def newest(rows: list[tuple[Any, ...]]) -> dict[tuple[Any, ...], tuple[Any, ...]
 
 
 def online_rows(
-    run: FeatureCluster, declared: Declarations, history: dict[str, list[tuple[Any, ...]]]
+    run: FeatureCluster, declared: Declarations, history: History
 ) -> dict[str, dict[tuple[Any, ...], tuple[Any, ...]]]:
     """What Redis serves of every entity that history knows, in the form of history's rows."""
     views = stored_views(declared, "online")

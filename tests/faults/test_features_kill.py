@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,9 @@ from devservices.kafka import KafkaBroker
 from devservices.process import ROOT, wait_until
 from devservices.redis import Redis
 from devservices.s3proxy import S3Proxy
-from tests.feature_cluster import FeatureCluster, newest, online_rows
-from tests.feature_streams import declare, encoded, events, read_history, write_history
+from tests.feature_cluster import FeatureCluster, History, newest, online_rows
+from tests.feature_streams import declare, encoded, events, write_history
 from tests.streams import Sent, Streams
-from udfs.stores.history.compute import compute_rows
-from udfs.stores.history.consistency import comparable, rows_of
-from udfs.stores.stored_views import stored_views
 
 COUNT, STEP_MS = 30_000, 20
 
@@ -42,18 +38,14 @@ def test_a_killed_task_manager_loses_and_doubles_nothing(
     def feed(part: list[dict[str, Any]]) -> None:
         streams.send(Sent(value, partition=i % 2, topic="signals") for i, value in enumerate(encoded(part)))
 
-    def rows() -> dict[str, list[tuple[Any, ...]]]:
-        found = read_history(declared, run.url("history"), run.s3)
-        return {view: [r for r in of if r[-1] < settled] for view, of in found.items()}
+    def rows() -> History:
+        return run.settled_rows(declared, settled)
 
     def missing() -> str:
-        letters = Counter((letter.data_type, letter.code) for letter in streams.dead_letters())
-        found = {view: len(of) for view, of in rows().items()}
-        return f"rows are missing: {found}; dead letters: {letters}\n{flink.logs()}"
+        return run.missing(streams, rows())
 
-    flags = {"kafka__bootstrap": kafka.bootstrap, "kafka__start": "earliest", "kafka__group": run.bucket}
-    flags |= {"kafka__dead_letters": streams.topic("dead-letters"), "checkpoint_seconds": "2"}
-    job = flink.run(ROOT / "jobs" / "features.py", *run.flags(file, "history", **flags))
+    flags = run.flags(file, "history", **run.on_topics(streams))
+    job = flink.run(ROOT / "jobs" / "features.py", *flags)
     try:
         flink.wait_running(job, 180)
         feed(sent[: COUNT // 2])
@@ -72,9 +64,5 @@ def test_a_killed_task_manager_loses_and_doubles_nothing(
     finally:
         flink.rest.cancel(job)
     assert streams.dead_letters() == []
-    stored = stored_views(declared, "history")
-    for view in declared.views:
-        computed = rows_of(compute_rows(declared, view, run.s3), stored[view.id])
-        wanted = Counter(comparable(row) for row in computed if row[-1] < settled)
-        assert Counter(found[view.id]) == wanted, view.id
+    run.agrees_with_batch(declared, found, settled)
     assert online["spend_v1"] == newest(found["spend_v1"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,14 +17,9 @@ from devservices.process import ROOT, wait_until
 from devservices.redis import Redis
 from devservices.s3proxy import S3Proxy
 from schemas.errors import StoreError
-from schemas.features.declarations import Declarations
-from tests.feature_cluster import FeatureCluster, newest, online_rows
+from tests.feature_cluster import FeatureCluster, History, newest, online_rows
 from tests.feature_enriched import NAMES, declare, streams, write_histories
-from tests.feature_streams import read_history
 from tests.streams import Sent, Streams
-from udfs.stores.history.compute import compute_rows
-from udfs.stores.history.consistency import comparable, rows_of
-from udfs.stores.stored_views import stored_views
 
 COUNT, STEP_MS, PARTITIONS = 20_000, 20, 4
 JOB = ROOT / "jobs" / "features.py"
@@ -82,9 +76,8 @@ def test_any_parallelism_goes_on_from_any_other_under_load_and_after_a_kill(
         write_histories(declared, sent, run.s3)
         settled = start + STEP_MS * COUNT + 2000  # all before it will be
 
-        def rows() -> dict[str, list[tuple[Any, ...]]]:
-            found = read_history(declared, run.url("history"), run.s3)
-            return {view: [r for r in of if r[-1] < settled] for view, of in found.items()}
+        def rows() -> History:
+            return run.settled_rows(declared, settled)
 
         def has(view: str, least: int) -> bool:
             try:
@@ -93,12 +86,9 @@ def test_any_parallelism_goes_on_from_any_other_under_load_and_after_a_kill(
                 return False
 
         def missing() -> str:
-            letters = Counter((letter.data_type, letter.code) for letter in topics.dead_letters())
-            found = {view: len(of) for view, of in rows().items()}
-            return f"rows are missing: {found}; dead letters: {letters}\n{flink.logs()}"
+            return run.missing(topics, rows())
 
-        given = {"kafka__bootstrap": kafka.bootstrap, "kafka__start": "earliest", "kafka__group": run.bucket}
-        given |= {"kafka__dead_letters": topics.topic("dead-letters"), "checkpoint_seconds": "2"}
+        given = run.on_topics(topics)
         given["history__compact"] = "false"  # Flink's own compaction cannot go from one instance to several
         savepoint, job, least = None, "", 0
         feeder = _Feeder(topics, sent)
@@ -128,15 +118,5 @@ def test_any_parallelism_goes_on_from_any_other_under_load_and_after_a_kill(
         online = online_rows(run, declared, found)
         flink.rest.cancel(job)
         assert topics.dead_letters() == []
-        _agrees_with_batch(run, declared, found, settled)
+        run.agrees_with_batch(declared, found, settled)
         assert online["spend_v1"] == newest(found["spend_v1"])
-
-
-def _agrees_with_batch(
-    run: FeatureCluster, declared: Declarations, found: dict[str, list[tuple[Any, ...]]], settled: int
-) -> None:
-    stored = stored_views(declared, "history")
-    for view in declared.views:
-        computed = rows_of(compute_rows(declared, view, run.s3), stored[view.id])
-        wanted = Counter(comparable(row) for row in computed if row[-1] < settled)
-        assert Counter(found[view.id]) == wanted, view.id
