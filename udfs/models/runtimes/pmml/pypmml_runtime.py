@@ -7,7 +7,7 @@ ModelVerification, or with a row of one that pypmml does not reproduce within it
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,23 +58,13 @@ class PypmmlRuntime:
         if self._model is None:
             raise PredictError("the PMML model is closed")
         arrays = [np.asarray(columns[i.name]) for i in self.inputs]
-        bad = {
-            row: f"input {one.name!r} is missing or infinite"
-            for one, array in zip(self.inputs, arrays, strict=True)
-            for row, value in enumerate(array.tolist())
-            if value is None or (isinstance(value, float) and not math.isfinite(value))
-        }
-        if bad:
-            raise PredictError("; ".join(sorted(set(bad.values()))), bad)
-        said = self._model.scored({n: a.tolist() for n, a in zip(self._names, arrays, strict=True)})
-        for name, output in self._results:
-            bad |= {
-                row: f"the model has no {output.name!r}"
-                for row, v in enumerate(said[name])
-                if v is None or (isinstance(v, float) and not math.isfinite(v))
-            }
-        if bad:
-            raise PredictError("; ".join(sorted(set(bad.values()))), bad)
+        records = {n: a.tolist() for n, a in zip(self._names, arrays, strict=True)}
+        _refuse_lacking(
+            (f"input {one.name!r} is missing or infinite", values)
+            for one, values in zip(self.inputs, records.values(), strict=True)
+        )
+        said = self._model.scored(records)
+        _refuse_lacking((f"the model has no {o.name!r}", said[name]) for name, o in self._results)
         return {output.name: _array(said[name], output.dtype) for name, output in self._results}
 
     def sample(self, count: int) -> Columns | None:
@@ -158,6 +148,18 @@ def _prove(document: Document, told: Verification, rows: dict[str, list[Any]], m
     if absent := [name for name in names if result(name) is None]:
         refuse(f"the model's verification lists {', '.join(absent)}, and pypmml gives no such result")
     refuse_contradicted(differences(told, names, result), "pypmml contradicts the model's own verification")
+
+
+def _refuse_lacking(columns: Iterable[tuple[str, list[Any]]]) -> None:
+    """Of sentences and columns: raise `PredictError` with the rows that have no finite value, and why."""
+    bad = {
+        row: why
+        for why, values in columns
+        for row, value in enumerate(values)
+        if value is None or (isinstance(value, float) and not math.isfinite(value))
+    }
+    if bad:
+        raise PredictError("; ".join(sorted(set(bad.values()))), bad)
 
 
 def _array(values: list[Any], dtype: DType) -> NDArray:
