@@ -165,7 +165,8 @@ BESIDE = (
     Input("v", DType.FLOAT64, (2,), ("v",)),
     Input("m", DType.FLOAT64, (2, 3), ("m",)),
 )
-GRIDS = [b"[[1,2,3],[4,5,6.5]]", b"[[[1,2]],[[3,-4]]]", b" [ [0,1,2] , [3,4,5e0 ] ]\n"]
+POINTS = b"[[1.5,-2.0,3.5e1],[ 4.5, 5.5,6.5]]"
+GRIDS = [b"[[1,2,3],[4,5,6.5]]", b"[[[1,2]],[[3,-4]]]", b" [ [0,1,2] , [3,4,5e0 ] ]\n", POINTS]
 ODD_GRIDS = [
     b"[[1,2],[3,4,5,6]]",
     b"[[1,2,3],[4,5]]",
@@ -198,6 +199,19 @@ ODD_GRIDS = [
     b'{"m":[[1,2,3]]}',
     b"[[1,2,3],[4,5,123456789012345678901234567890]]",
     b"[[1,2,3],[4,5,-0]]",
+    b"[[1,2,3],4[,5,6]]",
+    b"[[1.5,2.5,3.5],4.5[,5.5,6.5]]",
+    b"[[1.5,2.5,]3.5,[4.5,5.5,6.5]]",
+    b"[[1.5,2.5,3.5],[4.5,5.5,6.5]]-1",
+    b"[[1.5,2.5,3.5],[4.5,5.5,6 .5]]",
+    b"[[1.5,2.5,3.5],[4.5,5.5,6[.5]]",
+    POINTS + b"," + POINTS,
+    POINTS + b',"m":7',
+    POINTS + b',"k":"' + POINTS + b'"',
+    b'"' + POINTS + b'"',
+    b'{"m":' + POINTS + b"}",
+    b'"~","k":' + POINTS,
+    b'7,"k":' + POINTS,
 ]
 grids = st.sampled_from(GRIDS * 4 + ODD_GRIDS) | st.builds(
     lambda grid, at, junk, cut: grid[: at % len(grid)] + junk + grid[at % len(grid) + cut :],
@@ -207,7 +221,12 @@ grids = st.sampled_from(GRIDS * 4 + ODD_GRIDS) | st.builds(
     st.integers(0, 2),
 )
 gridded = st.builds(
-    lambda m, g, v, a: b'{"g":%b,"z":"\xc3\xa9","m":%b,"v":%b,"a":%b}' % (g, m, v, a),
+    lambda k, l, x, m, g, v, a: (
+        b'{"%b":%b,"g":%b,"z":"\xc3\xa9","%b":%b,"v":%b,"a":%b}' % (k, x, g, l, m, v, a)
+    ),
+    st.sampled_from([b"m", b"other"]),
+    st.sampled_from([b"m", b"m", b"other"]),
+    grids,
     grids,
     st.sampled_from([GRIDS[1]] * 3) | grids,
     st.sampled_from([b"[1,2]"] * 5 + [b"[1]", b"[1,[2]]", b"7"]),
@@ -219,16 +238,27 @@ gridded = st.builds(
 @given(block=st.lists(gridded, max_size=8))
 @example(block=[b'{"a":1,"g":%b,"v":[1,2],"m":%b}' % (GRIDS[1], m) for m in GRIDS + ODD_GRIDS])
 @example(block=[b'{"a":1,"g":%b,"v":[1,2],"m":%b}' % (g, GRIDS[0]) for g in GRIDS + ODD_GRIDS])
+@example(block=[b'{"m":%b,"a":1,"g":%b,"v":[1,2]}' % (m, GRIDS[1]) for m in GRIDS + ODD_GRIDS])
 @example(block=[b'{"a":1,"g":%b,"v":[1,2],"m":%b}' % (GRIDS[1], GRIDS[0])] * 900)
 @settings(max_examples=400, deadline=None)
 def test_matrices_are_read_the_same_both_ways(inputs: tuple[Input, ...], block: list[bytes]):
-    fast, plain = JsonCodec().decode(block, inputs), by_orjson().decode(block, inputs)
-    assert fast.bad == plain.bad
-    assert fast.count == plain.count
-    for i in inputs:
-        assert fast.columns[i.name].dtype == i.dtype.numpy
-        np.testing.assert_array_equal(fast.columns[i.name], plain.columns[i.name])
-        assert fast.columns[i.name].shape == (fast.count, *i.shape)
+    plain = by_orjson().decode(block, inputs)
+    for large in (500, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("schemas.codecs.matrices._LARGE", large)
+            fast = JsonCodec().decode(block, inputs)
+        assert fast.bad == plain.bad
+        assert fast.count == plain.count
+        for i in inputs:
+            assert fast.columns[i.name].dtype == i.dtype.numpy
+            np.testing.assert_array_equal(fast.columns[i.name], plain.columns[i.name])
+            assert fast.columns[i.name].shape == (fast.count, *i.shape)
+
+
+def test_a_large_matrix_is_cut_out_of_its_record():
+    reader = JsonCodec()._plan(GRID)
+    assert reader._cut(b'{"a":"x","m":%b,"b":"]]"}' % POINTS) == POINTS
+    assert reader._cut(b'{"a":[[1.5]],"m":%b}' % POINTS) is None
 
 
 @pytest.mark.parametrize("codec", [JsonCodec(), by_orjson()], ids=["typed", "orjson"])
