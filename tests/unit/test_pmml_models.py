@@ -14,6 +14,7 @@ from schemas.errors import PredictError, UnprovenModelError
 from tests.pmml_documents import Leaf, Split, document, ensemble, less, node, schema, tree
 from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.pmml.compiler import tree_kernels
+from udfs.models.runtimes.pmml.compiler.forest import Forest
 from udfs.models.runtimes.pmml.runtime import PmmlRuntime, load
 
 ROWS = [{"x": -1.0, "y": 0.0, "k": "red"}, {"x": 2.0, "y": 3.0, "k": "blue"}]
@@ -485,4 +486,4 @@ def runtime_forest(runtime: PmmlRuntime) -> Any:
     plan = runtime._plan
     assert plan is not None
     cells = [c.cell_contents for c in plan.scorer.score.__closure__ or ()]
-    return next(c.forest for c in cells if hasattr(c, "forest"))
+    return next(c for c in cells if isinstance(c, Forest))

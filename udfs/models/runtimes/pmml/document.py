@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
-from itertools import chain
 from xml.parsers import expat
 
 from schemas.errors import LoadError, UnprovenModelError, UnsafeModelError
@@ -68,7 +68,6 @@ def parse(data: bytes) -> Document:
         raise LoadError(f"the root element is {root.tag!r}, not PMML 3.0 to 4.4")
     if not _VERSION.match(root.get("version", "")):
         raise LoadError(f"PMML version {root.get('version')!r} is not supported; export as 3.0 to 4.4")
-    _refuse_depth(root)
     _localise(root, space)
     models = [e for e in root if e.tag not in _NOT_MODELS]
     if not models:
@@ -111,33 +110,32 @@ def _refuse_doctype(data: bytes) -> None:
         raise LoadError(f"not well-formed XML: {e}") from None
 
 
-def _refuse_depth(root: ET.Element) -> None:
-    """Raise `LoadError` where elements are nested too deeply, before anything recursive sees them."""
-    level, depth = [root], 0
-    while level:
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise LoadError("the PMML document is nested too deeply; prune the trees and export again")
-        level = list(chain.from_iterable(level))
-
-
 def _localise(root: ET.Element, space: str) -> None:
     """Give PMML elements and the cells of tables their local names, in place, and drop extensions.
 
-    Any other element of a foreign namespace keeps it, and is refused later by name.
+    Any other element of a foreign namespace keeps it, and is refused later by name. Raises `LoadError` where
+    elements are nested too deeply, before anything recursive sees them.
     """
-    if space:
-        own = f"{{{space}}}"
-        locals_: dict[str, str] = {}  # one text for each tag, of which a document has few
-        for element in root.iter():
+    own = f"{{{space}}}"
+    local: dict[str, str] = {}  # one text for each tag, of which a document has few
+    open_elements = [iter((root,))]
+    while open_elements:
+        for element in open_elements[-1]:
             tag = element.tag
-            if tag not in locals_:
-                locals_[tag] = tag.removeprefix(own)
-            element.tag = locals_[tag]
-    if next(root.iter("Extension"), None) is not None:
+            element.tag = local.get(tag) or local.setdefault(tag, sys.intern(tag.removeprefix(own)))
+            if len(element):
+                open_elements.append(iter(element))
+                break
+        else:
+            open_elements.pop()
+        if len(open_elements) > MAX_DEPTH:
+            raise LoadError("the PMML document is nested too deeply; prune the trees and export again")
+    tags = set(local.values())
+    if "Extension" in tags:
         for element in list(root.iter()):
             if element.find("Extension") is not None:
                 element[:] = [child for child in element if child.tag != "Extension"]
-    for row in root.iter("row"):
-        for cell in row:
-            cell.tag = cell.tag.rpartition("}")[2]
+    if "row" in tags:
+        for row in root.iter("row"):
+            for cell in row:
+                cell.tag = cell.tag.rpartition("}")[2]

@@ -82,18 +82,18 @@ def _numbers(parts: Segmentation) -> Scorer:
     summed = parts.method in ("sum", "weightedSum", "average", "weightedAverage")
     if _together(parts):
         grove = _grove(parts)
-        table = leaf_numbers(grove, kind)
+        forest, table = grove.forest, leaf_numbers(grove, kind)
         if summed and always and parts.treatment != "skipSegment":
             divisor = weights.sum(dtype=dtype) if parts.method.endswith("verage") else dtype.type(1)
             columns = np.ascontiguousarray(table[:, None])
 
             def add(batch: Batch) -> Result:
-                return Result(value=number_column(grove.forest.sums(batch, columns, weights)[:, 0] / divisor))
+                return Result(value=number_column(forest.sums(batch, columns, weights)[:, 0] / divisor))
 
             return Scorer("regression", add, kind)
 
         def values_of(batch: Batch) -> NDArray:
-            return table[grove.forest.leaves(batch)].T
+            return table[forest.leaves(batch)].T
 
     else:
         models = [parts.compile(s).scorer for s in parts.segments]
@@ -185,7 +185,7 @@ def _categories(parts: Segmentation) -> Scorer:
     always = all(s.condition is None for s in parts.segments)
     if _together(parts):
         grove = _grove(parts)
-        leaves = leaf_shares(grove, categories)
+        forest, leaves = grove.forest, leaf_shares(grove, categories)
         if not voting and not leaves.complete:
             refuse("the probabilities of trees are averaged, and a leaf has none")
         table = np.ascontiguousarray(
@@ -195,13 +195,13 @@ def _categories(parts: Segmentation) -> Scorer:
             total = weights.sum()
 
             def add(batch: Batch) -> Result:
-                shares = grove.forest.sums(batch, table, weights) / total
+                shares = forest.sums(batch, table, weights) / total
                 return Result(label=most_probable(shares), probabilities=shares)
 
             return Scorer("classification", add, categories=tuple(categories.names), probable=True)
 
         def shares_of(batch: Batch) -> NDArray:
-            return table[grove.forest.leaves(batch)].transpose(1, 0, 2)
+            return table[forest.leaves(batch)].transpose(1, 0, 2)
 
     else:
         models = [parts.compile(s).scorer for s in parts.segments]

@@ -20,7 +20,6 @@ from udfs.models.runtimes.pmml.compiler.elements import (
     children,
     choice,
     describe,
-    refusal,
     refuse,
     to_number,
 )
@@ -46,6 +45,11 @@ class SplitFeature:
 
     symbol: Symbol
     codes: dict[str, int] = field(default_factory=dict)
+    kind: Type = field(init=False)
+    real: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kind, self.real = self.symbol.kind, self.symbol.kind.real
 
 
 @dataclass(slots=True)
@@ -100,7 +104,7 @@ class TreeGraph:
         at = self.feature(element.get("field"), scope)
         if choice(element, "booleanOperator", ("isIn", "isNotIn")) == "isNotIn":
             yes, no = no, yes
-        kind = self.features[at].symbol.kind
+        kind = self.features[at].kind
         return self.add(AMONG, at, frozenset(map(_plain, set_members(element, kind))), yes, no, unknown)
 
     def _simple(self, element: ET.Element, scope: Scope, yes: int, no: int, unknown: int) -> int:
@@ -116,32 +120,30 @@ class TreeGraph:
 
     def _normal(self, element: ET.Element, at: int) -> tuple[int, Any]:
         """The test that says the same as a predicate, or as its opposite."""
-        operator = choice(element, "operator", OPERATORS)
+        operator = element.get("operator", "")
+        if operator not in OPERATORS:
+            choice(element, "operator", OPERATORS)  # refuses it
         operator = _OPPOSITES.get(operator, operator)
         if operator == "isMissing":
             return MISSING, None
-        kind = self.features[at].symbol.kind
-        value = self._comparand(element, operator, kind)
+        asked = self.features[at]
+        kind, value = asked.kind, None
+        if asked.real:  # by far the most, so without detours
+            said = element.get("value", "")
+            value = single(said) if kind is Type.FLOAT else to_number(said)
+        if value is None or not math.isfinite(value):
+            value = _plain(comparand(element, operator, kind))
         if operator == "equal":
             return EQUAL, value
         if kind is Type.DOUBLE and self.rounded:
             value = float(np.float32(value))
         below = operator == "lessThan"
-        if kind.real:
+        if asked.real:
             # x < c says the same as x <= the number before c
             return AT_MOST, math.nextafter(value, -math.inf) if below else value
         if value != math.floor(value):
             return AT_MOST, math.floor(value)
         return AT_MOST, int(value) - 1 if below else int(value)
-
-    @staticmethod
-    def _comparand(element: ET.Element, operator: str, kind: Type) -> Any:
-        if kind.real:  # by far the most, so without detours
-            said = element.get("value", "")
-            value = single(said) if kind is Type.FLOAT else to_number(said)
-            if math.isfinite(value):
-                return value
-        return _plain(comparand(element, operator, kind))
 
     def _compound(  # noqa: PLR0917
         self, element: ET.Element, scope: Scope, yes: int, no: int, unknown: int, level: int
@@ -227,43 +229,45 @@ def build_tree(graph: TreeGraph, model: ET.Element, scope: Scope) -> int:
     roots = model.findall("Node")
     if len(roots) != 1:
         refuse(f"{describe(model)} has {len(roots)} root nodes")
-    order: list[tuple[ET.Element, list[ET.Element], ET.Element]] = []
-    stack = roots
+    nodes: list[tuple[ET.Element, ET.Element, list[int]]] = []  # with predicate and children, the last first
+    stack: list[tuple[ET.Element, list[int]]] = [(roots[0], [])]
     while stack:  # not by recursion: trees may be as deep as they like
-        node = stack.pop()
+        node, siblings = stack.pop()
+        siblings.append(len(nodes))
         kids, predicate = _parts(node)
-        order.append((node, kids, predicate))
-        stack.extend(kids)
-    made: dict[int, int] = {}
-    predicates = {id(node): predicate for node, _, predicate in order}
-    for node, kids, _ in reversed(order):
-        if not kids:
-            made[id(node)] = graph.leaf(node)
+        places: list[int] = []
+        nodes.append((node, predicate, places))
+        stack.extend([(kid, places) for kid in kids])
+    wanted = strategy == "lastPrediction" or none_true == "returnLastPrediction"
+    made = [0] * len(nodes)  # children stand behind their parents
+    for at in range(len(nodes) - 1, -1, -1):
+        node, _, places = nodes[at]
+        if not places:
+            made[at] = graph.leaf(node)
             continue
-        wanted = strategy == "lastPrediction" or none_true == "returnLastPrediction"
         last = graph.leaf(node) if wanted else nothing
-        end = last if none_true == "returnLastPrediction" else nothing
+        following = end = last if none_true == "returnLastPrediction" else nothing
         if strategy in FORKING:
             unknown: int | None = graph.leaf(None)
             graph.forks[len(graph.leaves) - 1] = node
+        elif strategy == "defaultChild":
+            unknown = _default(node, {nodes[k][0].get("id"): made[k] for k in places}, nothing)
         else:
-            unknown = _unknown(node, kids, strategy, made, last, nothing)
-        following = end
-        if len(kids) == 2 and _are_opposite(predicates[id(kids[0])], predicates[id(kids[1])]):
-            yes, no = made[id(kids[0])], made[id(kids[1])]
+            unknown = None if strategy == "none" else last if strategy == "lastPrediction" else nothing
+        if len(places) == 2 and _are_opposite(nodes[places[1]][1], nodes[places[0]][1]):
+            no, yes = made[places[0]], made[places[1]]
             lost = end if unknown is None else unknown
-            made[id(node)] = graph.test(predicates[id(kids[0])], scope, yes, no, lost)
+            made[at] = graph.test(nodes[places[1]][1], scope, yes, no, lost)
             continue
-        for kid in reversed(kids):
+        for k in places:
             on_unknown = following if unknown is None else unknown
-            following = graph.test(predicates[id(kid)], scope, made[id(kid)], following, on_unknown)
-        made[id(node)] = following
+            following = graph.test(nodes[k][1], scope, made[k], following, on_unknown)
+        made[at] = following
     if strategy != "none" or none_true == "returnLastPrediction":
-        scope.reading.tolerant |= {
-            p.get("field", "") for tag in ("SimplePredicate", "SimpleSetPredicate") for p in model.iter(tag)
-        }
-    (root,) = model.findall("Node")
-    return graph.test(predicates[id(root)], scope, made[id(root)], nothing, nothing)
+        for _, predicate, _ in nodes:
+            parts = (predicate,) if predicate.tag == "SimplePredicate" else predicate.iter()
+            scope.reading.tolerant.update([p.get("field", "") for p in parts])
+    return graph.test(nodes[0][1], scope, made[0], nothing, nothing)
 
 
 def _are_opposite(one: ET.Element, other: ET.Element) -> bool:
@@ -294,23 +298,14 @@ def _parts(node: ET.Element) -> tuple[list[ET.Element], ET.Element]:
     return kids, predicate
 
 
-def _unknown(  # noqa: PLR0917
-    node: ET.Element, kids: list[ET.Element], strategy: str, made: dict[int, int], last: int, nothing: int
-) -> int | None:
-    """Where an unknown predicate of a child leads; None: on to the next child."""
-    if strategy == "none":
-        return None
-    if strategy == "nullPrediction":
-        return nothing
-    if strategy == "lastPrediction":
-        return last
+def _default(node: ET.Element, made: dict[str | None, int], nothing: int) -> int:
+    """Where an unknown predicate of a child leads: to the default child, one of `made` by id."""
     named = node.get("defaultChild")
     if named is None:
         return nothing
-    for kid in kids:
-        if kid.get("id") == named:
-            return made[id(kid)]
-    raise refusal(f"{describe(node)} names the default child {named!r}, which it has not")
+    if named not in made:
+        refuse(f"{describe(node)} names the default child {named!r}, which it has not")
+    return made[named]
 
 
 def is_integer_like(kind: Type) -> bool:

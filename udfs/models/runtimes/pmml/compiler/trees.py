@@ -102,17 +102,21 @@ def _plain_shares(grove: Grove, categories: Categories) -> LeafShares | None:
     if not width or any(len(entries) != width for entries in listed):
         return None
     entries = list(chain.from_iterable(listed))
-    if not {"value", "recordCount"}.issuperset(chain.from_iterable(map(ET.Element.keys, entries))):
-        return None
-    values = [e.get("value", "") for e in entries]
+    values = [e.get("value") for e in entries]
+    said = [e.get("recordCount", "") for e in entries]
     scores = [node.get("score") for node in nodes]
-    if None in scores or values != values[:width] * len(nodes):
+    if not {2}.issuperset(len(e.keys()) for e in entries) or "_" in "".join(said):
         return None
-    counts = np.array([to_number(e.get("recordCount")) for e in entries]).reshape(-1, width)
+    if None in scores or None in values[:width] or values != values[:width] * len(nodes):
+        return None
+    try:
+        counts = np.array(list(map(float, said))).reshape(-1, width)
+    except ValueError:
+        return None
     total = sum(counts.T)  # in the order of the categories, as one by one
     if not np.isfinite(total).all() or (counts < 0).any() or (total <= 0).any():
         return None
-    places = [categories.place(value) for value in values[:width]]
+    places = [categories.place(value) for value in values[:width] if value is not None]
     if len(set(places)) < width:
         return None
     labels = np.full(len(grove.leaves), -1, np.int64)

@@ -8,8 +8,6 @@ An attribute stands here if the compiler reads it, or if by the standard it has 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections import defaultdict
-from itertools import chain
 
 from udfs.models.runtimes.pmml.compiler.elements import refuse
 
@@ -165,15 +163,10 @@ SILENT = frozenset({
 
 def check_vocabulary(root: ET.Element) -> None:
     """Refuse a document with an element or an attribute that is not known, by name."""
-    by_tag: dict[str, list[ET.Element]] = defaultdict(list)
-    for element in root.iter():
-        by_tag[element.tag].append(element)
-    doubtful = {tag for tag, found in by_tag.items() if not _are_known(tag, found)}
-    if not doubtful:
-        return
-    silent = {id(e) for tag in SILENT for top in by_tag.get(tag, ()) for e in top.iter()}
-    for element in root.iter():
-        if element.tag not in doubtful or id(element) in silent:
+    doubtful = [e for e in root.iter() if e.tag not in KNOWN or not KNOWN[e.tag].issuperset(e.keys())]
+    silent = {id(e) for top in doubtful if top.tag in SILENT for e in top.iter()}
+    for element in doubtful:
+        if id(element) in silent:
             continue
         known = KNOWN.get(element.tag)
         if known is None:
@@ -181,9 +174,3 @@ def check_vocabulary(root: ET.Element) -> None:
         odd = sorted(name for name in element.attrib if name not in known and name[0] != "{")
         if odd:
             refuse(f"the attribute {odd[0]!r} of {element.tag} is not known")
-
-
-def _are_known(tag: str, found: list[ET.Element]) -> bool:
-    """Whether the attributes of all elements of a tag are known: asked at once, which takes half as long."""
-    known = KNOWN.get(tag)
-    return known is not None and known.issuperset(chain.from_iterable(map(ET.Element.keys, found)))
