@@ -11,12 +11,13 @@ import typer
 
 from millrace.announcing import Announcing
 from millrace.option_groups import grouped
-from millrace.options import Bootstrap, Client, Timeout, either
+from millrace.options import Bootstrap, Client, S3Endpoint, S3PathStyle, S3Region, Timeout, either
 
 if TYPE_CHECKING:
     from millrace.announce import ModelStream
     from schemas.lifecycle.experiments import ExperimentEvent
     from schemas.plans.plan import Plan
+    from udfs.io.s3 import S3Options
     from udfs.lifecycle.experiments.declaration import Experiment
     from udfs.lifecycle.experiments.orders import Order
 
@@ -54,12 +55,26 @@ def start(
             "--results", help="With --dry-run: results of yesterday, a folder or file.", exists=True
         ),
     ] = None,
+    predictions: Annotated[
+        str,
+        typer.Option(
+            "--predictions",
+            help="With --dry-run: stored predictions of the data type, a folder or s3://BUCKET/PREFIX/TYPE.",
+        ),
+    ] = "",
+    threshold: Annotated[
+        float, typer.Option("--threshold", min=0, max=1, help="Stored scores from here on say positive.")
+    ] = 0.5,
+    s3_endpoint: S3Endpoint = "",
+    s3_region: S3Region = "",
+    s3_path_style: S3PathStyle = False,
     to: Announcing,
 ) -> None:
     """Check an experiment here and send it. Its first step is in force once the controller has read it.
 
-    With --dry-run nothing is sent: it says what each step would put in force, and with --results whom of
-    yesterday's entities it would treat, and how long each step would take.
+    With --dry-run nothing is sent: it says what each step would put in force, with --results whom of
+    yesterday's entities it would treat, and how long each step would take, and with --predictions what the
+    controller would have decided of stored predictions, and when.
     """
     from millrace.experiment_file import load_experiment  # noqa: PLC0415
     from udfs.lifecycle.experiments.orders import Order  # noqa: PLC0415
@@ -67,6 +82,10 @@ def start(
     declared = load_experiment(file)
     if dry_run:
         _show_steps(declared, results)
+        if predictions:
+            from udfs.io.s3 import S3Options  # noqa: PLC0415
+
+            _rehearse(declared, predictions, S3Options(s3_endpoint, s3_region, s3_path_style), threshold)
         return
     where = _send(Order("start", declared), declared.name, declared.data_type, to)
     typer.echo(f"Sent: {declared.name} for {declared.data_type}: {where}")
@@ -238,6 +257,17 @@ def _show_steps(declared: Experiment, results: Path | None) -> None:
     print_steps(declared, tried(declared, ((r.record, r.event_time) for r in own)), results is not None)
     for status, what in (("promoted", "promoted"), ("rolled_back", "rolled back or stopped")):
         _show_plan(f"{what}, it would put in force", plan_after(declared, status))
+
+
+def _rehearse(declared: Experiment, predictions: str, s3: S3Options, threshold: float) -> None:
+    from udfs.lifecycle.outcomes.rehearsing import rehearse  # noqa: PLC0415
+
+    found = rehearse(declared, predictions, s3, threshold)
+    typer.echo(
+        f"judged by {found.predictions:,} stored predictions: {found.without_entity:,} without "
+        f"{declared.entity!r}, {found.unanswered:,} without an answer of each arm's model"
+    )
+    _show(found.events, as_json=False)
 
 
 def _show_plan(what: str, plan: Plan) -> None:

@@ -19,7 +19,7 @@ from schemas.results.records import Outcome
 from schemas.results.results import DIGEST_DIGITS
 from udfs.io.folder_files import visible_files
 from udfs.lifecycle.experiments.assignment import treated
-from udfs.lifecycle.experiments.controlling import Controller, PlanOrdered
+from udfs.lifecycle.experiments.controlling import Controller, CountedInMemory, PlanOrdered
 from udfs.lifecycle.experiments.orders import Order, write_order
 from udfs.models.descriptor import DECIDE, parse
 
@@ -126,7 +126,7 @@ class Judge:
         plan = self._plans.get((one.plan, one.plan_version))
         if plan is None:
             # before the first plan came the default was in force
-            if one.plan or one.experiments:
+            if one.plan or one.result.experiments:
                 self.verdict.wrong_plan += 1
                 self.verdict.note(f"{one.result.record['id']} was decided by an unknown plan {one.plan!r}")
             return
@@ -136,10 +136,10 @@ class Judge:
             trial = next(t for t in TRIALS if t.name == split.name)
             hit = visit.customer in self._treated(trial, split.step)
             arm, expected = next((a.name, a.plan) for a in split.arms if (a.name == "treatment") == hit)
-            if one.experiments != {split.name: (arm, split.step)}:
+            if one.result.experiments != {split.name: (arm, split.step)}:
                 self.verdict.wrong_arm += 1
-                self.verdict.note(f"{visit.customer} is in {one.experiments}, and belongs to {arm!r}")
-        elif one.experiments:
+                self.verdict.note(f"{visit.customer} is in {one.result.experiments}, and belongs to {arm!r}")
+        elif one.result.experiments:
             self.verdict.wrong_arm += 1
         if one.result.outcome is Outcome.SCORED and not _may_decide(expected, one.result.model):
             self.verdict.wrong_plan += 1
@@ -163,7 +163,7 @@ class Judge:
             said = "never ended" if last is None else f"was {last.kind}: {last.reason or last.evidence}"
             self.verdict.note(f"{trial.name} {said}")
             return
-        again = Controller(_Counted())
+        again = Controller(CountedInMemory())
         order = write_order(Order("start", trial.declared))
         made = list(again.order(trial.declared.data_type, trial.name, order, versions[0], last.at))
         mine = [
@@ -192,21 +192,8 @@ class Judge:
 
 
 def _of_treatment(one: Decided) -> bool:
-    return any(arm == "treatment" for arm, _ in one.experiments.values())
+    return any(arm == "treatment" for arm, _ in one.result.experiments.values())
 
 
 def _may_decide(plan: Plan, model: str) -> bool:
     return not isinstance(plan.route, Only) or model in plan.route.candidates
-
-
-class _Counted:
-    def __init__(self) -> None:
-        self._known: set[tuple[str, str]] = set()
-
-    def new(self, experiment: str, entity: str) -> bool:
-        there = (experiment, entity) in self._known
-        self._known.add((experiment, entity))
-        return not there
-
-    def forget(self, experiment: str) -> None:
-        self._known = {one for one in self._known if one[0] != experiment}

@@ -12,33 +12,18 @@ from schemas.lifecycle.experiments import ExperimentEvent, read_event, write_eve
 from schemas.lifecycle.quality import EvidenceBatch
 from schemas.plans.plan import Only, Plan, Split, read_plan, write_plan
 from tests.experiment_evidence import DECLARED, evidence
-from udfs.lifecycle.experiments.controlling import Controller, PlanOrdered
+from udfs.lifecycle.experiments.controlling import Controller, CountedInMemory, PlanOrdered
 from udfs.lifecycle.experiments.orders import Order, read_order, write_order
 
 START = write_order(Order("start", DECLARED))
 CONTROL, TREATMENT = (Plan(route=Only((name,))) for name in ("old", "new"))
 
 
-class Kept:
-    """Counted entities, as keyed state keeps them."""
-
-    def __init__(self) -> None:
-        self.entities: set[tuple[str, str]] = set()
-
-    def new(self, experiment: str, entity: str) -> bool:
-        there = (experiment, entity) in self.entities
-        self.entities.add((experiment, entity))
-        return not there
-
-    def forget(self, experiment: str) -> None:
-        self.entities = {one for one in self.entities if one[0] != experiment}
-
-
 class Stand:
     """A controller with its entities; `said` is all that it has said."""
 
     def __init__(self, start: str = START) -> None:
-        self.kept, self.said = Kept(), []
+        self.kept, self.said = CountedInMemory(), []
         self.controller = Controller(self.kept)
         self.order(start)
 
@@ -62,7 +47,7 @@ class Stand:
 
     def restored(self) -> Stand:
         again = Stand.__new__(Stand)
-        again.kept, again.said = Kept(), list(self.said)
+        again.kept, again.said = CountedInMemory(), list(self.said)
         again.controller = Controller(again.kept)
         again.kept.entities = set(self.kept.entities)
         again.controller.restore(self.controller.log("wine-v4"))

@@ -54,6 +54,21 @@ class Counted(Protocol):
         """The experiment has ended."""
 
 
+class CountedInMemory:
+    """For judging once more what is there."""
+
+    def __init__(self) -> None:
+        self.entities: set[tuple[str, str]] = set()
+
+    def new(self, experiment: str, entity: str) -> bool:
+        there = (experiment, entity) in self.entities
+        self.entities.add((experiment, entity))
+        return not there
+
+    def forget(self, experiment: str) -> None:
+        self.entities = {one for one in self.entities if one[0] != experiment}
+
+
 class Controller:
     """All experiments of one instance, used from its one thread. Times are epoch ms."""
 

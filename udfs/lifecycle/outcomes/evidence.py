@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -28,7 +28,7 @@ def evidence(settled: Iterable[Settled], judging: Judging, at: int) -> Iterator[
         predicted = one.predicted
         if one.fate not in (None, OutcomeFate.JOINED) or not predicted.experiments or not predicted.entity:
             continue
-        data_type, values = predicted.data_type, _values(one, judging)
+        data_type, values = predicted.data_type, values_of(one, judging)
         for experiment, of in orjson.loads(predicted.experiments).items():
             arm, step = (of.get("arm", ""), of.get("step", -1)) if isinstance(of, Mapping) else (of, -1)
             step = step if type(step) is int and abs(step) < 1 << 53 else -1
@@ -36,10 +36,11 @@ def evidence(settled: Iterable[Settled], judging: Judging, at: int) -> Iterator[
             found.setdefault(experiment[:LONGEST], []).append(row)
     for experiment, rows in found.items():
         for start in range(0, len(rows), _MOST):
-            yield _batch(data_type, experiment, rows[start : start + _MOST], at)
+            yield as_batch(data_type, experiment, rows[start : start + _MOST], at)
 
 
-def _batch(data_type: str, experiment: str, rows: list[tuple[Any, ...]], at: int) -> EvidenceBatch:
+def as_batch(data_type: str, experiment: str, rows: Sequence[tuple[Any, ...]], at: int) -> EvidenceBatch:
+    """Of rows of entity, arm, step, event time and values."""
     entities, arms, steps, times, values = zip(*rows, strict=True)
     names = sorted(set().union(*values))
     return EvidenceBatch(
@@ -54,7 +55,8 @@ def _batch(data_type: str, experiment: str, rows: list[tuple[Any, ...]], at: int
     )
 
 
-def _values(one: Settled, judging: Judging) -> Values:
+def values_of(one: Settled, judging: Judging) -> Values:
+    """What a prediction says of each metric."""
     predicted = one.predicted
     came = judging.without if one.came is None else one.came.value
     score = predicted.score

@@ -1,0 +1,160 @@
+"""What an experiment would have made of stored predictions: the controller, asked in the order of time."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from schemas.errors import ExperimentError
+from schemas.features.feature_block import TIMESTAMP
+from schemas.lifecycle.experiments import ExperimentEvent
+from udfs.io.s3 import S3Options
+from udfs.lifecycle.experiments.assignment import treated
+from udfs.lifecycle.experiments.controlling import Controller, CountedInMemory
+from udfs.lifecycle.experiments.declaration import Arm, Experiment
+from udfs.lifecycle.experiments.orders import Order, write_order
+from udfs.lifecycle.outcomes.evidence import Values, as_batch, values_of
+from udfs.lifecycle.outcomes.fates import OutcomeFate
+from udfs.lifecycle.outcomes.joining import Settled
+from udfs.lifecycle.outcomes.judging import Judging
+from udfs.lifecycle.outcomes.messages import Came, Predicted
+from udfs.lifecycle.outcomes.rows import NO_OUTCOME
+from udfs.lifecycle.outcomes.stored import stored_rows
+
+EVERY_MS = 10_000
+"""How often the controller is asked, in the time of the predictions."""
+_NEEDED = (
+    *("entity", "scoring", "ms", "score", "version", "experiments", "answers", "judged", "kind"),
+    *("fate", "outcome", "outcome_time", "metrics", TIMESTAMP),
+)
+_TIMES = (TIMESTAMP, "outcome_time")
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """`events`: what the controller would have said, and when. Of the `predictions` read those
+    `without_entity` were passed over, and those `unanswered`, about which a model of an arm had not been
+    asked, or another version of it."""
+
+    events: list[ExperimentEvent]
+    predictions: int
+    without_entity: int
+    unanswered: int
+
+
+def rehearse(experiment: Experiment, location: str, s3: S3Options, threshold: float = 0.5) -> Rehearsed:
+    """Judge the store of one data type. Memory grows with its predictions.
+
+    A prediction that was part of the experiment stays in its arm, and counts as it was. Any other is drawn
+    into an arm at the step that would have been in force at its time, and counts by what the arm's model had
+    answered: so both models must have been asked, as candidates or shadows. An outcome is known at its time,
+    and that there is none once the attribution window is over.
+
+    Raises `StoreError` as `stored_rows`, and `ExperimentError` for arms that are no models, where no
+    prediction was part of the experiment.
+    """
+    rows = sorted(_rows(experiment, location, s3), key=lambda row: row["known"])
+    past = [row for row in rows if row["entity"]]
+    controller = Controller(CountedInMemory())
+    start = min((row["at"] for row in past), default=0)
+    text = write_order(Order("start", experiment))
+    events = _told(controller.order(experiment.data_type, experiment.name, text, 1, start))
+    steps, unanswered = [(start, 0)], 0
+    for due, some in groupby(past, key=lambda row: row["known"] // EVERY_MS):
+        now, found = (due + 1) * EVERY_MS, []
+        for row in some:
+            step = steps[bisect_right(steps, row["at"], key=lambda one: one[0]) - 1][1]
+            one = _judged(experiment, row, step, threshold)
+            unanswered += one is None
+            found += [] if one is None else [one]
+        if found:
+            batch = as_batch(experiment.data_type, experiment.name, found, now)
+            told = _told(controller.evidence(batch, now))
+            steps += [(one.at, one.step) for one in told if one.kind == "step"]
+            events += told
+    if past:
+        events += _told(controller.tick(now))
+    return Rehearsed(events, len(rows), len(rows) - len(past), unanswered)
+
+
+def _rows(experiment: Experiment, location: str, s3: S3Options) -> Iterator[dict[str, Any]]:
+    """Predictions with their first outcome, or without one: `at` their time, `known` when that is known."""
+    for _, model, batch in stored_rows(location, s3, _NEEDED):
+        columns = {name: batch.column(name) for name in _NEEDED}
+        for name in _TIMES:
+            columns[name] = columns[name].cast(pa.timestamp("ms")).cast(pa.int64())
+        for row in pa.RecordBatch.from_pydict(columns).to_pylist():
+            if row["fate"] in (OutcomeFate.JOINED.value, NO_OUTCOME):
+                at = row[TIMESTAMP]
+                came = at + experiment.attribution_ms if row["outcome_time"] is None else row["outcome_time"]
+                yield row | {"model": model, "at": at, "known": max(at, came)}
+
+
+def _judged(
+    experiment: Experiment, row: dict[str, Any], step: int, threshold: float
+) -> tuple[str, str, int, int, Values] | None:
+    """Entity, arm, step, time and values; None where they cannot be known."""
+    judging = Judging(
+        row["judged"],
+        label="outcome",
+        kind="numbers" if row["kind"] == "numbers" else "classes",
+        threshold=threshold,
+    )
+    own = (orjson.loads(row["experiments"] or "{}")).get(experiment.name)
+    if own is not None:
+        values = _values(row, judging, row["score"], row["ms"], row["scoring"])
+        return row["entity"], own["arm"], own["step"], row["at"], values
+    answered = {
+        title: _answer(experiment, title, row, judging)
+        for title in (experiment.control, experiment.treatment)
+    }
+    if None in answered.values():
+        return None
+    (drawn,) = treated(experiment, [row["entity"].encode()], step).tolist()
+    title = experiment.treatment if drawn else experiment.control
+    return row["entity"], title, step, row["at"], answered[title] or {}
+
+
+def _answer(experiment: Experiment, title: str, row: dict[str, Any], judging: Judging) -> Values | None:
+    """What the arm's model answered; None where it was not asked, or nobody waited for it."""
+    arm = experiment.arms[title]
+    if not arm.model:
+        said = f"arm {title!r} is no model, so stored answers do not say what it would have made of a record"
+        raise ExperimentError(f"{experiment.name}: {said}")
+    if not row["answers"]:
+        asked = row["model"] == arm.model and _is_version(arm, row["version"])
+        return _values(row, judging, row["score"], row["ms"], row["scoring"]) if asked else None
+    answer = orjson.loads(row["answers"]).get(arm.model)
+    if answer is None or answer["outcome"] == "pending" or not _is_version(arm, answer.get("version", 0)):
+        return None
+    scored = answer["outcome"] == "scored"
+    score = judging.score_of(answer.get("scores", {})) if scored else None
+    took = answer.get("waited_ms") or answer.get("ms", 0.0)
+    values = _values(row, judging, score, took, "scored" if scored else "undecided")
+    return values | {"late": float(answer["outcome"] == "late")}
+
+
+def _is_version(arm: Arm, version: int) -> bool:
+    return version in (0, arm.version) or not arm.version  # 0: it did not answer, so nobody knows which
+
+
+def _values(row: dict[str, Any], judging: Judging, score: float | None, ms: float, scoring: str) -> Values:
+    predicted = Predicted(
+        "", "", 0, 0, row["at"], row["model"], row["version"], "", scoring, ms, score, "", row["entity"],
+        answers=row["answers"] or "",
+    )  # fmt: skip
+    came = None
+    if row["outcome"] is not None:
+        metrics = orjson.loads(row["metrics"] or "{}")
+        came = Came("", row["known"], row["outcome"], "", row["known"], "", 0, 0, metrics=metrics)
+    return values_of(Settled("", predicted, came, None, 1), judging)
+
+
+def _told(said: Iterator[Any]) -> list[ExperimentEvent]:
+    return [one for one in said if isinstance(one, ExperimentEvent)]
