@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from prove.canary import canary, fixed_size
-from prove.drift import EDGES, FEATURES, _found, _reference
+from prove.drift import EDGES, FEATURES, _found, _reference, more_than, most_of
 from udfs.lifecycle.drift.settings import DriftSettings
 
 
@@ -35,6 +35,14 @@ def test_a_shift_is_named_and_nothing_else():
     counts = rng.multinomial(20_000, even, size=FEATURES)
     counts[3] = np.histogram(rng.normal(size=20_000) + 0.2, [-math.inf, *EDGES, math.inf])[0]
     assert np.flatnonzero(_found(known, counts, DriftSettings())).tolist() == [3]
+
+
+def test_how_many_false_alarms_the_stated_rate_allows():
+    alarms = np.random.default_rng(3).binomial(1_000, 0.0005, 200_000)
+    for count in (0, 1, 2, 3):
+        assert more_than(count, 1_000, 0.0005) == pytest.approx((alarms > count).mean(), abs=0.003)
+    assert more_than(1, 1_000, 0.0005) == pytest.approx(0.0902, abs=1e-4)
+    assert [most_of(n, 0.0005, 0.01) for n in (10, 1_000, 10_000)] == [0, 3, 11]
 
 
 def test_the_last_line_is_json():
