@@ -42,7 +42,7 @@ def scored_stream(
 ) -> DataStream:
     """OUTPUTS where records and models meet: by data type, or with `groups` where the records are read."""
     spec = settings.scoring(model_store(env, settings))
-    scored = records.connect(models).process(Scorer(spec, groups), OUTPUTS)
+    scored = records.connect(models).process(Scorer(spec, groups, settings.shared()), OUTPUTS)
     return scored.name("score").uid("score").set_buffer_timeout(0).disable_chaining()
 
 

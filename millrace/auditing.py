@@ -235,7 +235,9 @@ def _decision(decided: Decided) -> dict[str, Any]:
         "plan_version": decided.plan_version,
         "rule": decided.rule,
         "deadline_ms": decided.deadline_ms,
-        "experiments": {n: {"arm": arm, "step": step} for n, (arm, step) in decided.experiments.items()},
+        "experiments": {
+            n: {"arm": arm, "step": step} for n, (arm, step) in decided.result.experiments.items()
+        },
         "answers": {n: asdict(a) for n, a in decided.answers.items()},
     }
 

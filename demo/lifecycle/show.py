@@ -193,7 +193,9 @@ def audit_lines(judge: Judge) -> list[str]:
     for phase, one in judge.audited():
         result = one.result
         by = f"{result.model} v{result.version} {result.digest[:8]}"
-        of = "".join(f"{name} {arm} step {step + 1}: " for name, (arm, step) in one.experiments.items())
+        of = "".join(
+            f"{name} {arm} step {step + 1}: " for name, (arm, step) in one.result.experiments.items()
+        )
         found.append(f"{phase:>16}: {result.record['id']} by {by}, {TARGET} {judge.outcome_of(one)}")
         again = f"{result.scores[SCORE]:.4f}, again {judge.score_again(one):.4f}"
         found.append(f"{'':17} {of}{again}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from jobs.settings.gathering import Batching
 from jobs.settings.models import ModelLimits
@@ -12,6 +12,7 @@ from jobs.settings.run import S, settings_of
 from jobs.settings.signing import Signing
 from jobs.settings.streams import DataType, Kafka, StreamSettings
 from schemas.codecs.factory import CodecSpec
+from udfs.ensemble.routing.arms import Sharing
 from udfs.io.gathering import Gathering
 from udfs.io.s3 import S3Options
 from udfs.models.loading import LoadPolicy
@@ -89,10 +90,29 @@ class JobSettings(StreamSettings):
         )
 
 
+class SharedType(BaseModel):
+    """A data type that several jobs share: each serves one model, and scores the arms that ask for it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str = Field(min_length=1, description="name of the only model of the type that this job serves")
+    undivided: bool = Field(
+        False,
+        description="score what no plan of an experiment divides; of all jobs that share the type, one does",
+    )
+
+
 class ServeSettings(JobSettings):
     """Score records with models that change while the job runs. Give kafka, folder, or both."""
 
     name: str = Field("millrace-serve", description="the job's name")
+    sharing: dict[str, SharedType] = Field(
+        {}, description="data types of which other jobs score a part, by the arms of an experiment"
+    )
+
+    def shared(self) -> dict[str, Sharing]:
+        """How the operator is told of them."""
+        return {name: Sharing(one.model, one.undivided) for name, one in self.sharing.items()}
 
 
 def read_settings(arguments: list[str]) -> ServeSettings:

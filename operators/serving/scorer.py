@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pyflink.datastream import TimeDomain
@@ -17,6 +17,8 @@ from operators.ticks import Ticks
 from operators.type_logs import TypeLogs
 from schemas.errors import DescriptorError
 from schemas.micro_batch import MicroBatch, decode_micro_batch
+from udfs.ensemble.routing.arms import Arms, Sharing
+from udfs.io.record_codecs import open_codec
 from udfs.models.descriptor import parse
 from udfs.serving.output import Output
 from udfs.serving.scoring_spec import ScoringSpec
@@ -28,12 +30,15 @@ class Scorer(KeyedCoProcessFunction):
     `operators.rows`.
 
     With `groups` (the partition-based join) both come under the key of the instance, which has one model a
-    data type for all its records. Without, the key is the data type.
+    data type for all its records. Without, the key is the data type. `sharing`: by data type, those of which
+    other jobs score a part.
     """
 
-    def __init__(self, spec: ScoringSpec, groups: KeyGroups | None) -> None:
+    def __init__(
+        self, spec: ScoringSpec, groups: KeyGroups | None, sharing: Mapping[str, Sharing] | None = None
+    ) -> None:
         self._code = code_digest()
-        self._spec, self._groups = spec, groups
+        self._spec, self._groups, self._sharing = spec, groups, sharing or {}
         self._opened: Serving | None = None
 
     def open(self, context: RuntimeContext) -> None:
@@ -43,6 +48,11 @@ class Scorer(KeyedCoProcessFunction):
         # Every instance gets every descriptor then: one of them tells of those that cannot be read.
         self._tells = self._groups is None or index == 0
         self._logs = TypeLogs(context, "model-logs", self._groups)
+        codec = self._spec.codec
+        self._arms = Arms(
+            self._sharing, open_codec(codec), raw_json=codec.raw_json, subtask=index, quotas=self._spec.quotas
+        )
+        self._arm_logs = TypeLogs(context, "arms", self._groups)
         self._buffer = Buffer(context, self._spec.buffer)
         self._ticks = Ticks(self._spec.tick_ms)
 
@@ -55,7 +65,7 @@ class Scorer(KeyedCoProcessFunction):
         yield from to_rows(self._ready(key, batch.data_type, ctx))
         yield from to_rows(self._serving.poll())
         yield from to_rows(self._scored(key, batch))
-        self._logs.keep(key, self._serving)
+        self._keep(key)
 
     def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         serving, descriptor, key = self._serving, bytes(value), current_key(ctx)
@@ -65,8 +75,10 @@ class Scorer(KeyedCoProcessFunction):
             yield from to_rows([serving.unreadable(descriptor)] if self._tells else [])
             return
         yield from to_rows(self._ready(key, announced.data_type, ctx))
-        yield from to_rows(serving.publish(descriptor, announced))
-        self._logs.keep(key, self._serving)
+        yield from to_rows(self._arms.publish(descriptor, announced))
+        if self._arms.serves(announced):
+            yield from to_rows(serving.publish(descriptor, announced))
+        self._keep(key)
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
         key, serving = current_key(ctx), self._serving
@@ -78,17 +90,22 @@ class Scorer(KeyedCoProcessFunction):
         yield from to_rows(serving.stats(0 if ended else self._spec.stats_ms))
         if not ended:
             self._ticks.again(key, ctx.timer_service())
-        self._logs.keep(key, self._serving)
+        self._keep(key)
 
     def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[Output]:
         self._ticks.start(key, ctx.timer_service())
         yield from self._logs.restore(key, data_type, self._serving)
+        yield from self._arm_logs.restore(key, data_type, self._arms)
+
+    def _keep(self, key: str) -> None:
+        self._logs.keep(key, self._serving)
+        self._arm_logs.keep(key, self._arms)
 
     def _scored(self, key: str, batch: MicroBatch) -> Iterator[Output]:
         if self._serving.serves(batch.data_type):
             if self._buffer.any(key, batch.data_type):
                 yield from self._waited(key, batch.data_type)
-            yield from self._serving.score(batch)
+            yield from self._own(batch, self._serving.score)
         else:
             self._buffer.add(key, batch)
             yield from self._waited(key, batch.data_type)
@@ -97,7 +114,13 @@ class Scorer(KeyedCoProcessFunction):
         """What waits is scored where there is a model now, and let go where it has waited for too long."""
         if self._serving.serves(data_type):
             for batch in self._buffer.take(key, data_type):
-                yield from self._serving.score(batch)
+                yield from self._own(batch, self._serving.score)
         elif reason := "no model at the end of the input" if ended else self._buffer.overdue(data_type):
             for batch in self._buffer.take(key, data_type):
-                yield from self._serving.release(batch, reason)
+                yield from self._own(batch, lambda part, of: self._serving.release(part, reason, of))
+
+    def _own(self, batch: MicroBatch, send: Callable[..., Iterator[Output]]) -> Iterator[Output]:
+        parts, left = self._arms.own(batch)
+        for part, experiments in parts:
+            yield from send(part, experiments)
+        self._serving.left(batch.data_type, left)

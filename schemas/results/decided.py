@@ -21,7 +21,16 @@ from numpy.typing import NDArray
 from schemas.codecs.json_text import parse_json
 from schemas.message_columns import Column, Messages
 from schemas.results.records import Outcome
-from schemas.results.results import DIGEST_DIGITS, Identity, Scored, json_column, open_bodies, read_result
+from schemas.results.results import (
+    DIGEST_DIGITS,
+    Experiments,
+    Identity,
+    Scored,
+    experiments_field,
+    json_column,
+    open_bodies,
+    read_result,
+)
 
 
 class AnswerState(StrEnum):
@@ -86,17 +95,14 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class DecidedStamp:
-    """What holds for a whole block. `deadline_ms` after its creation; `ms` from there to the decision.
-
-    `experiments`: name -> arm, and step of the ramp, of each that its records are part of.
-    """
+    """What holds for a whole block. `deadline_ms` after its creation; `ms` from there to the decision."""
 
     data_type: str
     plan: str
     plan_version: int
     deadline_ms: int
     ms: float
-    experiments: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    experiments: Experiments = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +122,7 @@ class CandidateAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decided result read back. `result` holds what all results have; `answers` by order of arrival.
-
-    `experiments`: name -> arm, and step of the ramp.
-    """
+    """A decided result read back. `result` holds what all results have; `answers` by order of arrival."""
 
     result: Scored
     rule: str
@@ -127,7 +130,6 @@ class Decided:
     plan_version: int
     deadline_ms: int
     answers: dict[str, CandidateAnswer]
-    experiments: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
 def write_decided(
@@ -169,10 +171,9 @@ def read_decided(data: bytes) -> Decided:
     try:
         answers = {name: _answer(values) for name, values in found.items()}
         plan = {name: stamp[name] for name in ("rule", "plan", "plan_version", "deadline_ms")}
-        of = {name: (one["arm"], one["step"]) for name, one in stamp.get("experiments", {}).items()}
-    except (TypeError, KeyError, AttributeError) as e:
+    except (TypeError, KeyError) as e:
         raise ValueError(f"not a decided result: {e}") from None
-    return Decided(result, **plan, answers=answers, experiments=of)
+    return Decided(result, **plan, answers=answers)
 
 
 def _answer(values: dict[str, Any]) -> CandidateAnswer:
@@ -185,7 +186,6 @@ def _decisions(
 ) -> list[bytes]:
     """The stamp of each record as far as its scores, without the closing brace; empty where there is none."""
     made_by = {answer.candidate: answer for answer in answers}
-    experiments = {name: {"arm": arm, "step": step} for name, (arm, step) in stamp.experiments.items()}
     found = [b""] * count
     for part in parts:
         winner = made_by.get(part.by)
@@ -200,7 +200,7 @@ def _decisions(
             "plan": stamp.plan,
             "plan_version": stamp.plan_version,
             "deadline_ms": stamp.deadline_ms,
-            **({"experiments": experiments} if experiments else {}),
+            **experiments_field(stamp.experiments),
             **({"signer": winner.signer} if winner and winner.signer else {}),
             **({"reason": part.reason} if part.reason else {}),
         }

@@ -114,7 +114,8 @@ class ModelToServeStats:
     `p99_ms` are of one call (a block), by a KLL sketch (Karnin, Lang, Liberty, FOCS 2016).
 
     Of a candidate of speculative execution also: requests `declined`, calls abandoned on timeout (`fenced`),
-    and how many of their threads are `stuck` now.
+    and how many of their threads are `stuck` now. Of a data type that jobs share by arms of experiments:
+    records that were `left` to other jobs.
     """
 
     name: str
@@ -138,6 +139,7 @@ class ModelToServeStats:
     declined: int = 0
     fenced: int = 0
     stuck: int = 0
+    left: int = 0
 
     @property
     def key(self) -> str:

@@ -9,7 +9,7 @@ reader that takes the first of two would take it for the stamp.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -30,12 +30,16 @@ _STAMP_SIGNS = (b'"millrace"', b"\\u006", b"\\u007")
 """What a record with a field of the stamp's name has in it: the name, or one of its letters by its code."""
 
 
+Experiments = Mapping[str, tuple[str, int]]
+"""Name -> arm, and step of the ramp counted from 0, of each experiment that a record is part of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stamp:
     """What holds for a whole block: read from the object that scored it. `ms`: time spent on the block.
 
     `reason` says why nothing was scored, and is left out of a scored record's stamp. `signer`: the key that
-    signed the model; left out where there is none.
+    signed the model; left out where there is none, as `experiments` are.
     """
 
     data_type: str
@@ -46,6 +50,7 @@ class Stamp:
     ms: float
     reason: str = ""
     signer: str = ""
+    experiments: Experiments = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A result read back."""
+    """A result read back. `experiments`: name -> arm, and step of the ramp."""
 
     data_type: str
     outcome: Outcome
@@ -77,6 +82,7 @@ class Scored:
     record: dict[str, Any]
     reason: str = ""
     signer: str = ""
+    experiments: Experiments = field(default_factory=dict)
 
 
 def write_results(
@@ -112,6 +118,7 @@ def write_results(
         fields["signer"] = stamp.signer
     if stamp.reason:
         fields["reason"] = stamp.reason
+    fields |= experiments_field(stamp.experiments)
     columns = [open_bodies(parts[0])]
     constant = b'"millrace":' + orjson.dumps(fields)[:-1] + b',"scores":{'
     comma = b""
@@ -135,9 +142,17 @@ def read_result(data: bytes) -> Scored:
         raise ValueError("not a result: it is no JSON object with an object in the field 'millrace'")
     known = {name: stamp[name] for name in Scored.__dataclass_fields__ if name in stamp}
     try:
+        if "experiments" in known:
+            known["experiments"] = {n: (e["arm"], e["step"]) for n, e in known["experiments"].items()}
         return Scored(**{**known, "outcome": Outcome(str(known.get("outcome"))), "record": record})
-    except TypeError as e:
+    except (TypeError, KeyError, AttributeError) as e:
         raise ValueError(f"not a result: {e}") from None
+
+
+def experiments_field(experiments: Experiments) -> dict[str, Any]:
+    """The stamp's field, where there is an experiment."""
+    told = {name: {"arm": arm, "step": step} for name, (arm, step) in experiments.items()}
+    return {"experiments": told} if told else {}
 
 
 def open_bodies(records: Sequence[bytes]) -> Column:

@@ -53,7 +53,7 @@ def decided(visit: Visit, model: Any, **changes: Any) -> Decided:
     result = Scored(
         data_type="visit", outcome=Outcome.SCORED, model=model.name, version=model.version,
         digest=digest(model)[:16], ms=1.0, scores={SCORE: score}, source="s", partition=0, offset=0,
-        event_time=0, record={"id": name_of(visit.number)},
+        event_time=0, record={"id": name_of(visit.number)}, experiments=changes.pop("experiments", {}),
     )  # fmt: skip
     values = {"rule": "first", "plan": "worse-canary", "plan_version": 7, "deadline_ms": 500, "answers": {}}
     return Decided(result, **{**values, **changes})
@@ -97,13 +97,13 @@ def test_what_is_as_it_should_be_is_found_right(story):
 
 def test_a_wrong_stamp_arm_plan_or_count_is_found(story):
     sent, found, folder = story
-    other = next(k for k, one in enumerate(found) if one.experiments["worse-canary"][0] == "control")
+    other = next(k for k, one in enumerate(found) if one.result.experiments["worse-canary"][0] == "control")
     wrong = list(found)
-    wrong[other] = decided(sent[other], WORSE, experiments=found[other].experiments)
+    wrong[other] = decided(sent[other], WORSE, experiments=found[other].result.experiments)
     assert judged(sent, wrong, folder).wrong_plan == 1
     wrong[other] = decided(sent[other], FIRST, experiments={"worse-canary": ("treatment", 1)})
     assert judged(sent, wrong, folder).wrong_arm == 1
-    wrong[other] = decided(sent[other], FIRST, experiments=found[other].experiments, plan="none")
+    wrong[other] = decided(sent[other], FIRST, experiments=found[other].result.experiments, plan="none")
     assert judged(sent, wrong, folder).wrong_plan == 1
     assert judged(sent, [*found, found[0]], folder).doubled == 1
     verdict = judged(sent, found[1:], folder)

@@ -11,8 +11,8 @@ from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import ExperimentError, PlanError
 from schemas.plans.plan import First, Majority, Only, Plan, read_plan, write_plan
 from schemas.results.answers import InExperiment
-from schemas.results.decided import DecidedStamp, Part, read_decided, write_decided
-from schemas.results.results import Identity
+from schemas.results.decided import DecidedStamp, Part, write_decided
+from schemas.results.results import Identity, read_result
 from tests.serving_fakes import batch_of
 from udfs.ensemble.routing.router import Router
 from udfs.ensemble.routing.splitting import Splitting
@@ -104,11 +104,11 @@ def test_a_result_says_experiment_arm_and_step():
     part = Part(np.array([0]), {"q": np.zeros(1)}, "new", "first")
     (line,), _ = write_decided([b"{}"], stamp, Identity("s", [0], [1], [None]), [part], [])
     assert orjson.loads(line)["millrace"]["experiments"] == {"wine-v4": {"arm": "treatment", "step": 1}}
-    assert read_decided(line).experiments == {"wine-v4": ("treatment", 1)}
+    assert read_result(line).experiments == {"wine-v4": ("treatment", 1)}
     (plain,), _ = write_decided(
         [b"{}"], DecidedStamp("t", "p", 3, 100, 1.0), Identity("s", [0], [1], [None]), [part], []
     )
-    assert b"experiments" not in plain and read_decided(plain).experiments == {}
+    assert b"experiments" not in plain and read_result(plain).experiments == {}
 
 
 def test_arms_are_models_plans_and_shadows():

@@ -35,6 +35,7 @@ from udfs.enrichment.base import PredictionRequest
 from udfs.enrichment.wire import read_request, write_request
 from udfs.ensemble.collection.open_batch import LateAnswerRecord, Waiting
 from udfs.ensemble.execution.job import PendingCall, decode_pending, encode_pending
+from udfs.ensemble.routing.arms import ArmLog
 from udfs.features.engine import make_engine
 from udfs.features.saved import GroupHeader, Saved, empty_from
 from udfs.features.versions import Versions
@@ -183,6 +184,16 @@ FORMATS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any], st
             "0a680a06666f72657374125e0a130a06666f7265737410031a026162220164280112130a06666f7265737410"
             "031a02616222016428011a0a0a06666f72657374100322130a06666f7265737410031a02616222016428012a"
             "110a016e10011a0263642204646965732805"
+        ),
+    ),
+    "arms": (
+        ArmLog(proto(LOG), [(5, b"d"), (6, b"")]),
+        packed,
+        unpacked(ArmLog),
+        (
+            "83a876657273696f6e73c45e0a130a06666f7265737410031a026162220164280112130a06666f7265737410"
+            "031a02616222016428011a0a0a06666f72657374100322130a06666f7265737410031a02616222016428012a"
+            "110a016e10011a0263642204646965732805a5706c616e73929205c401649206c400a776657273696f6e01"
         ),
     ),
     "candidates": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,12 @@ from schemas.errors import PredictError, UnresponsiveError
 from schemas.micro_batch import MicroBatch
 from schemas.results.dead_letter import dead_letter
 from schemas.results.records import DeadLetter, Outcome
-from schemas.results.results import Identity, Stamp, write_results
+from schemas.results.results import Experiments, Identity, Stamp, write_results
 from schemas.tensors import BadRecord, Columns
 from udfs.models.loaded_model import LoadedModel
 
 Score = tuple[NDArray, Mapping[str, NDArray]]
+NONE: Experiments = {}
 
 
 @dataclass(slots=True)
@@ -77,16 +78,19 @@ def predict(
     return done
 
 
-def score(batch: MicroBatch, model: LoadedModel, codec: Codec, raw_json: bool) -> ScoredRecords:
+def score(
+    batch: MicroBatch, model: LoadedModel, codec: Codec, raw_json: bool, experiments: Experiments = NONE
+) -> ScoredRecords:
     """Decode, predict and write. Every record comes out: scored, failed with a reason, or a dead letter.
 
     `raw_json`: payloads are JSON objects, to which a result appends; otherwise `codec.to_json` makes one.
+    `experiments`: what all records of the batch are part of.
     """
     made = predict(batch.payloads, model, codec)
     done = ScoredRecords(
         dead=[dead_letter(batch, bad) for bad in made.bad], ms=made.ms, failures=len(made.failed)
     )
-    stamp = _stamp(batch, model, Outcome.SCORED, made.ms)
+    stamp = _stamp(batch, model, made.ms, experiments)
     records = batch.payloads if raw_json else _as_json(batch, codec, made.bad)
     identity = identity_of(batch)
     if len(made.parts) == 1 and not made.failed:
@@ -99,17 +103,19 @@ def score(batch: MicroBatch, model: LoadedModel, codec: Codec, raw_json: bool) -
         assert rows is not None  # one part of all records is what is written above
         lines.update(zip(rows.tolist(), write_results(records, stamp, identity, columns, rows), strict=True))
     for row, reason in made.failed.items():
-        failed = _stamp(batch, model, Outcome.FAILED, made.ms, reason)
+        failed = replace(stamp, outcome=Outcome.FAILED, reason=reason)
         lines[row] = write_results(records, failed, identity, None, [row])[0]
     done.rows = sorted(lines)
     done.lines = [lines[row] for row in done.rows]
     return done
 
 
-def unscored(batch: MicroBatch, codec: Codec, raw_json: bool, reason: str) -> ScoredRecords:
+def unscored(
+    batch: MicroBatch, codec: Codec, raw_json: bool, reason: str, experiments: Experiments = NONE
+) -> ScoredRecords:
     """Mark every record that is one as not scored for want of a model; the rest are dead letters."""
     done = ScoredRecords(rows=[])
-    stamp = Stamp(batch.data_type, "", 0, "", Outcome.NO_MODEL, 0.0, reason)
+    stamp = Stamp(batch.data_type, "", 0, "", Outcome.NO_MODEL, 0.0, reason, experiments=experiments)
     records: list[bytes] = []
     for row, payload in enumerate(batch.payloads):
         text = codec.to_json(payload)
@@ -205,11 +211,10 @@ def _not_finite(answer: Columns, count: int) -> NDArray | None:
     return bad if bad is not None and bad.any() else None
 
 
-def _stamp(batch: MicroBatch, model: LoadedModel, outcome: Outcome, ms: float, reason: str = "") -> Stamp:
-    made_by = model.stamp
-    return Stamp(
-        batch.data_type, made_by.name, made_by.version, made_by.digest, outcome, ms, reason, made_by.signer
-    )
+def _stamp(batch: MicroBatch, model: LoadedModel, ms: float, experiments: Experiments) -> Stamp:
+    by = model.stamp
+    scored = Outcome.SCORED
+    return Stamp(batch.data_type, by.name, by.version, by.digest, scored, ms, "", by.signer, experiments)
 
 
 def _as_json(batch: MicroBatch, codec: Codec, bad: Sequence[BadRecord]) -> Sequence[bytes]:

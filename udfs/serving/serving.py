@@ -14,13 +14,14 @@ from schemas.codecs.base import Codec
 from schemas.errors import ModelError
 from schemas.micro_batch import MicroBatch, in_slices
 from schemas.results.records import EventKind, ModelEvent
+from schemas.results.results import Experiments
 from udfs.models.background_loader import BackgroundLoader, Load, LoadBounds, Loaded
 from udfs.models.descriptor import Announcement, parse
 from udfs.models.model_log import LogEntry
 from udfs.models.quotas import Quotas
 from udfs.serving.model_state import ModelState, Notice
 from udfs.serving.output import Output, outputs
-from udfs.serving.scoring import score, unscored
+from udfs.serving.scoring import NONE, score, unscored
 from udfs.serving.timed_calls import TimedCalls, TimedModel
 
 
@@ -111,12 +112,12 @@ class Serving:
             sent += self.poll()
         return sent
 
-    def score(self, batch: MicroBatch) -> Iterator[Output]:
-        """Score a batch of a data type that is served."""
+    def score(self, batch: MicroBatch, experiments: Experiments = NONE) -> Iterator[Output]:
+        """Score a batch of a data type that is served, all of whose records are part of `experiments`."""
         state = self._states[batch.data_type]
         for part in in_slices(batch, self._max_batch):
             assert state.model is not None
-            scored = score(part, state.model, self._codec, self._raw_json)
+            scored = score(part, state.model, self._codec, self._raw_json, experiments)
             if scored.lines:  # else the model was not asked, and its fastest call would be one of 0 ms
                 state.used(len(scored.lines), scored.failures, scored.ms)
             yield from outputs(part, scored)
@@ -127,9 +128,15 @@ class Serving:
             )
             self._load_next(batch.data_type)
 
-    def release(self, batch: MicroBatch, reason: str) -> Iterator[Output]:
+    def release(self, batch: MicroBatch, reason: str, experiments: Experiments = NONE) -> Iterator[Output]:
         """Send a batch on unscored, marked with the reason."""
-        yield from outputs(batch, unscored(batch, self._codec, self._raw_json, reason))
+        yield from outputs(batch, unscored(batch, self._codec, self._raw_json, reason, experiments))
+
+    def left(self, data_type: str, records: int) -> None:
+        """Tell in the statistics of the model that serves of records that other jobs score."""
+        state = self._states.get(data_type)
+        if records and state is not None and state.usage is not None:
+            state.usage.left(records)
 
     def stats(self, every_ms: int = 0) -> Sequence[Notice]:
         """The statistics of the models that serve, where there is news and the last are `every_ms` old."""

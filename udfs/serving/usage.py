@@ -22,7 +22,7 @@ class Usage:
         self._sketch = kll_doubles_sketch(_SKETCH_K)
         self._usage = self._blocks = self._failures = 0
         self._total = 0.0
-        self._declined = self._abandoned = self._stuck = 0
+        self._declined = self._abandoned = self._stuck = self._left = 0
         self._changed = True
 
     def add(self, records: int, failures: int, ms: float) -> None:
@@ -43,6 +43,11 @@ class Usage:
         """So many calls were abandoned in all, and so many of their threads are stuck now."""
         self._changed = self._changed or (calls, stuck) != (self._abandoned, self._stuck)
         self._abandoned, self._stuck = calls, stuck
+
+    def left(self, records: int) -> None:
+        """So many records are other jobs' to score."""
+        self._left += records
+        self._changed = True
 
     def changed(self) -> bool:
         """Whether there is news since the last `stats`."""
@@ -78,4 +83,5 @@ class Usage:
             declined=self._declined,
             fenced=self._abandoned,
             stuck=self._stuck,
+            left=self._left,
         )

@@ -19,6 +19,7 @@ from schemas.plans.plan import read_plan
 from schemas.results.answers import DecisionContext, Request
 from schemas.results.records import EventKind, ModelEvent
 from udfs.ensemble.routing.candidates import Candidates
+from udfs.ensemble.routing.plan_events import plan_event
 from udfs.ensemble.routing.routing import asked_by_type
 from udfs.ensemble.routing.splitting import Splitting, Way
 from udfs.models.descriptor import DECIDE, EXPERIMENT, WITHDRAW, Announcement, parse
@@ -176,7 +177,7 @@ class Router:
         if entry is None:
             return [self._event(EventKind.ALREADY_SERVED, announced)]
         known.routing = routing
-        return [self._event(EventKind.DECIDES, entry.announcement(), reason=routing.warning)]
+        return [self._event(EventKind.DECIDES, entry.announcement(), routing.warning)]
 
     def _routing(self, plan: str) -> Splitting:
         try:
@@ -186,21 +187,8 @@ class Router:
         except Exception as e:  # whatever a plan makes of the code that reads it, it is refused for
             raise PlanError(f"the plan of {len(plan)} characters cannot be read: {type(e).__name__}") from e
 
-    def _event(
-        self, kind: EventKind, about: Announcement, error: ModelError | None = None, reason: str = ""
-    ) -> ModelEvent:
-        return ModelEvent(
-            kind=kind,
-            data_type=about.data_type,
-            name=about.name,
-            version=about.version,
-            digest=about.sha256,
-            at=self._now(),
-            subtask=self._subtask,
-            step=error.step if error else "plan",
-            reason=str(error) if error else reason,
-            signer=about.signer,
-        )
+    def _event(self, kind: EventKind, about: Announcement, why: ModelError | str = "") -> ModelEvent:
+        return plan_event(kind, about, self._now(), self._subtask, why=why)
 
 
 def _refresh(known: _DataType) -> None:

@@ -104,7 +104,7 @@ def _arm(plan: Plan, decided: Decided) -> Plan:
     split = plan.experiment
     if not isinstance(split, Split):
         return plan
-    name, _ = decided.experiments.get(split.name, (split.arms[0].name, 0))
+    name, _ = decided.result.experiments.get(split.name, (split.arms[0].name, 0))
     return next((arm.plan for arm in split.arms if arm.name == name), split.arms[0].plan)
 
 
