@@ -300,6 +300,17 @@ def test_a_residual_is_what_was_observed_less_what_is_predicted() -> None:
         results(text, [{"x": 1.0}])
 
 
+def test_a_residual_of_a_category_is_whether_it_was_observed_less_its_probability() -> None:
+    fields = output('name="y" feature="residual" value="a" dataType="double"',
+                    'name="n" feature="residual" value="b" targetField="t" dataType="double"')  # fmt: skip
+    text = document(tree(Leaf([("a", 8), ("b", 2)]), output=fields))
+    rows = [{"x": 1.0, "y": 0.0, "k": "red", "t": seen} for seen in "abc"]
+    expected(text, "y", [0.2, -0.8, -0.8], rows)
+    expected(text, "n", [-0.2, 0.8, -0.2], rows)
+    with pytest.raises(PredictError, match="rows 0"):
+        results(text, [{"x": 1.0, "y": 0.0, "k": "red"}])
+
+
 # A root of 100 records; the first child stands for 50, the second for 30, the third for 20.
 GOLF = (
     '<TreeModel functionName="classification" missingValueStrategy="STRATEGY">'
@@ -378,7 +389,7 @@ MODELS_REFUSED = [
     ),
     (
         tree(Leaf([("a", 1)]), output=output('name="r" feature="residual" dataType="double"')),
-        "residual of a category",
+        "does not say of which category",
     ),
     (tree(Leaf([("a", 1)]), output=output('name="r" feature="x-report"')), "'x-report'"),
     (tree(Leaf([("a", 1)]), attributes='isScorable="false"'), "must not be scored"),

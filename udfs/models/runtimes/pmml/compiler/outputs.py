@@ -147,14 +147,26 @@ def _transformed(field: ET.Element, name: str, kind: Type | None, scope: Scope) 
 
 
 def _residual(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
-    """The observed value less the predicted one. What it is of categories is not told by all alike."""
+    """The observed value less the predicted one; of a category 1 where it was observed, else 0, less its
+    probability."""
     name = field.get("targetField") or scorer.target
     top = around.scope.top()
-    if scorer.function != "regression":
-        refuse(f"{describe(field)} asks for the residual of a category")
     if name is None or not top.has(name):
         refuse(f"{describe(field)} asks for a residual, and the observed value is no target of the document")
     observed = top.find(name)
+    if scorer.function != "regression":
+        probability = _probability(field, scorer, around).compute
+        if field.get("value") is None:
+            refuse(f"{describe(field)} asks for a residual, and does not say of which category")
+        value = parse(
+            scorer.categories[category(scorer, field.get("value", ""), field, around)], observed.kind
+        )
+
+        def of_category(batch: Batch) -> Column:
+            seen, share = observed.known(batch), probability(batch)
+            return Column((seen.values == value) - share.values, either(seen.missing, share.missing))
+
+        return Expression(Type.DOUBLE, of_category)
     if not observed.kind.numeric:
         refuse(f"{describe(field)} asks for the residual of a {observed.kind.value}")
 
