@@ -92,7 +92,14 @@ def read_records(
     """
     kafka = settings.kafka
     if kafka is not None and settings.reads_kafka:
-        reading = Reading(kafka.group, start or kafka.start, settings.bounded, seldom)
+        reading = Reading(
+            kafka.group,
+            start or kafka.start,
+            settings.bounded,
+            seldom,
+            identified=kafka.check,
+            anew=kafka.recreated == "anew",
+        )
         return kafka_records(
             env, connection(kafka), list(topics), reading, name=name, parallelism=parallelism
         )

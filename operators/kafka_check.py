@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from operators.kafka import KafkaConnection
@@ -70,6 +71,20 @@ def keep(connection: KafkaConnection, topic: str, timeout_s: float = 15) -> None
             f"the broker at {connection.bootstrap} does not let the retention of {topic} be set ({e}); set "
             f"{' and '.join(_BOUNDS)} to -1 yourself, or kafka.models_kept to warn"
         ) from None
+
+
+def topic_ids(connection: KafkaConnection, topics: Iterable[str], timeout_s: float = 15) -> dict[str, str]:
+    """The ids that the broker gave the topics when they were made; without those that it does not tell."""
+    try:
+        admin = AdminClient({"bootstrap.servers": connection.bootstrap, **connection.here()}, logger=_quiet)
+        asked = admin.describe_topics(TopicCollection(list(topics)), request_timeout=timeout_s)
+    except (KafkaException, ValueError, TypeError):
+        return {}
+    found = {}
+    for topic, answer in asked.items():
+        with suppress(KafkaException):
+            found[topic] = str(answer.result().topic_id)
+    return found
 
 
 def partitions(connection: KafkaConnection, topics: Iterable[str], timeout_s: float = 15) -> dict[str, int]:

@@ -27,6 +27,10 @@ class Broker(BaseModel):
         "committed", description="where to begin in the records without a savepoint"
     )
     check: bool = Field(True, description="ask the broker for the topics before the job starts")
+    recreated: Literal["refuse", "anew"] = Field(
+        "refuse",
+        description="a topic that was made anew since the savepoint: the job fails, or reads all of it",
+    )
 
 
 class Transactions(BaseModel):

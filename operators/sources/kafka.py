@@ -11,6 +11,7 @@ from pyflink.java_gateway import get_gateway
 
 from operators.flink_internals import own_class
 from operators.kafka import KafkaConnection
+from operators.kafka_check import topic_ids
 from operators.sources.gathering import java_map
 
 _TUNING = {
@@ -21,7 +22,7 @@ _TUNING = {
     "fetch.max.wait.ms": "2",
     "max.partition.fetch.bytes": str(4 << 20),
     "max.poll.records": "4096",
-    # New partitions, and topics that were made anew, are found within this time.
+    # New partitions are found within this time.
     "partition.discovery.interval.ms": "60000",
     "commit.offsets.on.checkpoint": "true",
 }
@@ -37,13 +38,17 @@ class Reading:
     """Where to begin and end. `start`: earliest, latest or committed; `bounded`: stop at today's end.
     `seldom`: records are so rare that the broker need not gather them.
 
-    Offsets are committed to `group` at checkpoints. A savepoint's own positions win over `start`.
+    Offsets are committed to `group` at checkpoints. A savepoint's own positions win over `start` where they
+    are of the same topic, which the broker is asked if `identified`: a job whose topic was deleted and made
+    anew since fails, or with `anew` reads all of it.
     """
 
     group: str
     start: str = "earliest"
     bounded: bool = False
     seldom: bool = False
+    identified: bool = True
+    anew: bool = False
 
 
 def kafka_records(
@@ -85,7 +90,9 @@ def kafka_records(
     )
     if reading.bounded:
         source = source.setBounded(offsets.latest())
-    return from_source(env, source.build(), name, parallelism)
+    ids = topic_ids(connection, topics) if reading.identified else {}
+    known = own_class("KnownTopics").of(source.build(), java_map(ids), reading.anew)
+    return from_source(env, known, name, parallelism)
 
 
 def from_source(env: StreamExecutionEnvironment, source: Any, name: str, parallelism: int | None) -> Any:

@@ -42,7 +42,8 @@ def over(stream: str, enriched: bool) -> Callable[[Path], tuple[Any, Any]]:
         given = flags(folder, enriched)
         if stream == "history":
             return backfill, settings_of(BackfillSettings, given)
-        of = {"kafka": ["--kafka.bootstrap", "127.0.0.1:1"], "folder": ["--folder.root", str(folder)]}
+        kafka = ["--kafka.bootstrap", "127.0.0.1:1", "--kafka.check", "false"]
+        of = {"kafka": kafka, "folder": ["--folder.root", str(folder)]}
         return features, settings_of(FeatureSettings, [*given, "--parallelism", "2", *of[stream]])
 
     return made
