@@ -25,7 +25,7 @@ from faults import bad_records
 from faults.graphs import frozen
 from faults.inputs import EVIL, Hostile, of_folder, ours
 from faults.job import GOOD, Events, Job, Load
-from schemas.results.records import DeadLetter, EventKind, Outcome, decode
+from schemas.results.records import DeadLetter, EventKind, ModelEvent, Outcome, decode
 from schemas.results.results import DIGEST_DIGITS, read_result
 from udfs.models.descriptor import DECIDE, WITHDRAW, build
 
@@ -73,6 +73,7 @@ def _under_fire(job: Job, plan: HostilePlan, inputs: Sequence[Hostile]) -> dict[
     digest = hashlib.sha256(data).hexdigest()[:DIGEST_DIGITS]
     job.publish(build(data_type=GOOD, name=GOOD, version=1, data=data))
     job.publish(build(data_type=GOOD, operation=DECIDE, plan=_GOOD_PLAN, version=1))
+    wait_until(lambda: _serves(events.next(1)), 180, lambda: f"no model serves\n{job.cluster.logs()}")
     fates: dict[str, str] = {}
     with Load(job, plan.rate, list(bad_records.hostile())) as load:
         wait_until(lambda: job.count("results") > plan.rate, 180, lambda: f"no results\n{job.cluster.logs()}")
@@ -119,6 +120,10 @@ def _under_fire(job: Job, plan: HostilePlan, inputs: Sequence[Hostile]) -> dict[
         and under <= usual + _SLOWER_MS
     )
     return figures
+
+
+def _serves(event: ModelEvent | None) -> bool:
+    return event is not None and (event.data_type, event.kind) == (GOOD, EventKind.SERVED)
 
 
 def _fate(job: Job, events: Events, one: Hostile, seconds: float) -> str:

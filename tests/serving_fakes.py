@@ -15,22 +15,26 @@ from udfs.models.loaded_model import LoadedModel, LoadReport, ModelStamp
 
 POISON = 13.0
 NOT_FINITE = 17.0
+STICKS = 19.0
 
 
 class Doubling:
-    """Answers `y = 2 a + add`. A block with `POISON` in it raises; `NOT_FINITE` becomes NaN."""
+    """Answers `y = 2 a + add`. A block with `POISON` in it raises; `NOT_FINITE` becomes NaN; one with `STICKS`
+    never comes back, where `sticks` is given to end it."""
 
     inputs = (Input("x", DType.FLOAT64, (), ("a",)),)
     outputs = (Output("y", DType.FLOAT64),)
 
-    def __init__(self, add: float = 0.0) -> None:
-        self.add = add
+    def __init__(self, add: float = 0.0, sticks: threading.Event | None = None) -> None:
+        self.add, self.sticks = add, sticks
         self.closed = 0
         self.batches: list[int] = []
 
     def predict(self, columns: Columns) -> Columns:
         x = columns["x"]
         self.batches.append(len(x))
+        if self.sticks is not None and (x == STICKS).any():
+            self.sticks.wait()
         if (x == POISON).any():
             raise PredictError("the model cannot score 13")
         return {"y": np.where(x == NOT_FINITE, np.nan, 2 * x + self.add)}
@@ -53,12 +57,14 @@ def loaded_model(
 
 
 class Loads:
-    """A `load` whose outcome the content decides: `bad...` fails, `slow...` waits for `let_go`.
+    """A `load` whose outcome the content decides: `bad...` fails, `slow...` waits for `let_go`. Models get
+    `sticks`.
 
     Models add their version to the score, so that the score says which model made it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sticks: threading.Event | None = None) -> None:
+        self.sticks = sticks
         self.runtimes: dict[tuple[str, int], Doubling] = {}
         self.calls: list[tuple[str, int]] = []
         self.started = threading.Event()
@@ -74,7 +80,7 @@ class Loads:
             raise LoadError("it cannot be loaded")
         if b"odd" in content:
             raise KeyError("an error that no one foresaw")
-        runtime = self.runtimes[announced.name, announced.version] = Doubling(announced.version)
+        runtime = self.runtimes[announced.name, announced.version] = Doubling(announced.version, self.sticks)
         return loaded_model(runtime, announced.name, announced.version, announced.sha256, announced.data_type)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pyflink.datastream import TimeDomain
@@ -102,25 +102,37 @@ class Scorer(KeyedCoProcessFunction):
         self._arm_logs.keep(key, self._arms)
 
     def _scored(self, key: str, batch: MicroBatch) -> Iterator[Output]:
-        if self._serving.serves(batch.data_type):
-            if self._buffer.any(key, batch.data_type):
-                yield from self._waited(key, batch.data_type)
-            yield from self._own(batch, self._serving.score)
+        data_type = batch.data_type
+        if self._buffer.any(key, data_type):
+            yield from self._waited(key, data_type)
+        if self._serving.serves(data_type):
+            yield from self._own(key, batch)
         else:
             self._buffer.add(key, batch)
-            yield from self._waited(key, batch.data_type)
+            yield from self._waited(key, data_type)
 
     def _waited(self, key: str, data_type: str, ended: bool = False) -> Iterator[Output]:
         """What waits is scored where there is a model now, and let go where it has waited for too long."""
-        if self._serving.serves(data_type):
-            for batch in self._buffer.take(key, data_type):
-                yield from self._own(batch, self._serving.score)
-        elif reason := "no model at the end of the input" if ended else self._buffer.overdue(data_type):
-            for batch in self._buffer.take(key, data_type):
-                yield from self._own(batch, lambda part, of: self._serving.release(part, reason, of))
+        reason = "no model at the end of the input" if ended else ""
+        if not ended and not self._serving.serves(data_type):
+            reason = self._buffer.overdue(data_type)
+            if not reason:
+                return
+        for batch in self._buffer.take(key, data_type):
+            if ended:
+                yield from self._serving.settle()
+            yield from self._own(key, batch, reason)
 
-    def _own(self, batch: MicroBatch, send: Callable[..., Iterator[Output]]) -> Iterator[Output]:
+    def _own(self, key: str, batch: MicroBatch, reason: str = "") -> Iterator[Output]:
+        """What this job is to score: scored, or without a model let go for `reason`, or waiting on, where a
+        call has just set the model aside."""
+        serving = self._serving
         parts, left = self._arms.own(batch)
         for part, experiments in parts:
-            yield from send(part, experiments)
-        self._serving.left(batch.data_type, left)
+            if serving.serves(part.data_type):
+                yield from serving.score(part, experiments)
+            elif reason:
+                yield from serving.release(part, reason, experiments)
+            else:
+                self._buffer.add(key, part)
+        serving.left(batch.data_type, left)

@@ -7,6 +7,7 @@ requests in test_assembler and test_assembly_operator.
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from faults import bad_records, descriptors, plans
 from operators.features import decode_events
-from operators.rows import DEAD_LETTERS, MODEL_EVENTS
+from operators.rows import DEAD_LETTERS, MODEL_EVENTS, to_rows
 from operators.serving.scorer import Scorer
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import DescriptorError
@@ -28,9 +29,10 @@ from schemas.results.results import read_result
 from tests.feature_stand import END, FeatureStand, Keyed
 from tests.flink_fakes import ONE_GROUP
 from tests.output_batches import messages_of
-from tests.serving_fakes import NOT_FINITE, POISON, Loads
+from tests.serving_fakes import NOT_FINITE, POISON, STICKS, Loads
 from tests.unit.test_feature_operators import DECLARED, START, events
 from udfs.models.descriptor import WITHDRAW, build, parse
+from udfs.models.quotas import Quotas
 from udfs.serving.buffering import BufferPolicy
 from udfs.serving.serving import Serving
 
@@ -38,7 +40,7 @@ HOSTILE = [record for record in bad_records.hostile() if len(record.value or b""
 TYPES = ("t", "u")
 TIMES = [None, 0, 5, 1_790_000_000_000, 253_402_300_800_000]
 
-good = st.sampled_from([1.0, 2.5, POISON, NOT_FINITE]).map(lambda a: b'{"a": %f}' % a)
+good = st.sampled_from([1.0, 2.5, POISON, NOT_FINITE, STICKS]).map(lambda a: b'{"a": %f}' % a)
 payload = st.one_of(
     good, good, st.sampled_from([r.value for r in HOSTILE]), st.binary(max_size=12), st.just(NULL_PAYLOAD)
 )
@@ -78,6 +80,7 @@ class ScorerStand:
 
     def __init__(self, keyed: bool) -> None:
         self.by_type, self.sent = keyed, Counter[tuple[str, int]]()
+        self.sticks = threading.Event()
         self.results: list[Any] = []
         self.dead: list[DeadLetter] = []
         self.serving: Serving | None = None
@@ -92,10 +95,19 @@ class ScorerStand:
 
     def _serving(self, subtask: int) -> Serving:
         self.close()
-        self.serving = Serving(Loads(), JsonCodec(), raw_json=True, max_batch=3, subtask=subtask)
+        self.sticks = threading.Event()
+        self.serving = Serving(
+            Loads(self.sticks),
+            JsonCodec(),
+            raw_json=True,
+            max_batch=3,
+            subtask=subtask,
+            quotas=Quotas(call_seconds=0.02, unresponsive=1),
+        )
         return self.serving
 
     def close(self) -> None:
+        self.sticks.set()
         if self.serving is not None:
             self.serving.close()
 
@@ -167,6 +179,29 @@ def test_of_scoring(keyed: bool, steps: list[Any]) -> None:
     for result in stand.results:
         if result.scores:
             assert result.scores["y"] == 2 * result.record["a"] + result.version
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+@pytest.mark.parametrize("ended", [True, False])
+def test_what_waits_behind_a_model_that_is_set_aside_waits_on(keyed: bool, ended: bool) -> None:
+    stand = ScorerStand(keyed)
+    record = lambda a: (b'{"a": %f}' % a, 5, None, [])  # noqa: E731
+    try:
+        for a in (STICKS, 1.0, 2.5):
+            stand.records("t", [record(a)])
+        stand.model(published("t", 1, b"ok", force=False))
+        assert stand.serving is not None
+        stand.take(list(to_rows(stand.serving.settle())))
+        stand.records("t", [record(3.0)])
+        assert [r.outcome for r in stand.results] == ["failed"]
+        if not ended:
+            stand.model(published("t", 2, b"ok", force=False))
+        stand.end()
+    finally:
+        stand.close()
+    assert stand.out() == stand.sent
+    said = ["no model at the end of the input"] * 3 if ended else [4.0, 7.0, 8.0]
+    assert [r.reason if ended else r.scores["y"] for r in stand.results[1:]] == said
 
 
 AMOUNTS: list[Any] = [1, 2.5, None, "1", 1e308, -0.0, True, [1], {"a": 1}]
