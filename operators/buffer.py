@@ -58,8 +58,8 @@ class Buffer:
         return account.exceeded(self._policy, _now()) if account is not None else ""
 
     def take(self, key: str, data_type: str) -> Iterator[MicroBatch]:
-        """All that waits for a model of the data type. Nothing does afterwards, but what is added meanwhile: its
-        names are of those that were taken before."""
+        """All that waits for a model of the data type. Nothing does afterwards but what is added meanwhile,
+        under names of what was taken before."""
         account = self._account(data_type)
         self._empty.add((key, data_type))
         if account is None:

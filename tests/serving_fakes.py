@@ -19,8 +19,8 @@ STICKS = 19.0
 
 
 class Doubling:
-    """Answers `y = 2 a + add`. A block with `POISON` in it raises; `NOT_FINITE` becomes NaN; one with `STICKS`
-    never comes back, where `sticks` is given to end it."""
+    """Answers `y = 2 a + add`. A block with `POISON` in it raises; `NOT_FINITE` becomes NaN; one with
+    `STICKS` comes back when `sticks` is set, where that is given."""
 
     inputs = (Input("x", DType.FLOAT64, (), ("a",)),)
     outputs = (Output("y", DType.FLOAT64),)

@@ -1,9 +1,9 @@
 """Matrices out of JSON without a Python list for each row of them.
 
-A matrix is cut out of the record as text. What is left of that text without what numbers and blanks are made
-of must be the brackets and commas of the wanted shape; then the same text without brackets is one flat list of
-as many numbers. Measured on 25x15x3 with four digits: 54 us a record, of which 38 are for the 1,125 numbers
-themselves; nested lists taken apart took 86. `python -m bench.records` measures it here.
+A matrix is cut out of the record as text. What is left of that text without what numbers and blanks are
+made of must be the brackets and commas of the wanted shape; then the same text without brackets is one flat
+list of as many numbers. Measured on 25x15x3 with four digits: 54 us a record, of which 38 are for the 1,125
+numbers themselves; nested lists taken apart took 86. `python -m bench.records` measures it here.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class MatrixReader:
         record = msgspec.defstruct(
             "Record", [("f0", msgspec.Raw)], rename={"f0": inputs[0].fields[0]}, gc=False
         )
-        self._decode = msgspec.json.Decoder(record).decode
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(record).decode
         self._opening, self._closing = (bracket * len(self._input.shape) for bracket in (b"[", b"]"))
         self._records = max(1, _AT_ONCE // max(self._text.size, 1))
         self._pack: dict[int, Callable[..., bytes]] = {}

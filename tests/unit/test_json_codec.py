@@ -221,8 +221,8 @@ grids = st.sampled_from(GRIDS * 4 + ODD_GRIDS) | st.builds(
     st.integers(0, 2),
 )
 gridded = st.builds(
-    lambda k, l, x, m, g, v, a: (
-        b'{"%b":%b,"g":%b,"z":"\xc3\xa9","%b":%b,"v":%b,"a":%b}' % (k, x, g, l, m, v, a)
+    lambda k, name, x, m, g, v, a: (
+        b'{"%b":%b,"g":%b,"z":"\xc3\xa9","%b":%b,"v":%b,"a":%b}' % (k, x, g, name, m, v, a)
     ),
     st.sampled_from([b"m", b"other"]),
     st.sampled_from([b"m", b"m", b"other"]),

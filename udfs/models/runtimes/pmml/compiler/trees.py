@@ -105,9 +105,8 @@ def _plain_shares(grove: Grove, categories: Categories) -> LeafShares | None:
     values = [e.get("value") for e in entries]
     said = [e.get("recordCount", "") for e in entries]
     scores = [node.get("score") for node in nodes]
-    if not {2}.issuperset(len(e.keys()) for e in entries) or "_" in "".join(said):
-        return None
-    if None in scores or None in values[:width] or values != values[:width] * len(nodes):
+    odd = not {2}.issuperset(len(e.keys()) for e in entries) or "_" in "".join(said)
+    if odd or None in scores or None in values[:width] or values != values[:width] * len(nodes):
         return None
     try:
         counts = np.array(list(map(float, said))).reshape(-1, width)
