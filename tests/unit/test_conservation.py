@@ -21,6 +21,7 @@ from faults import bad_records, descriptors, plans
 from operators.features import decode_events
 from operators.rows import DEAD_LETTERS, MODEL_EVENTS, to_rows
 from operators.serving.scorer import Scorer
+from schemas.codecs.factory import CodecSpec
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import DescriptorError
 from schemas.micro_batch import NULL_PAYLOAD, MicroBatch, decode_micro_batch, encode_micro_batch
@@ -38,6 +39,7 @@ from udfs.serving.serving import Serving
 
 HOSTILE = [record for record in bad_records.hostile() if len(record.value or b"") < 5000]
 TYPES = ("t", "u")
+QUOTAS = Quotas(call_seconds=0.02, unresponsive=1)
 TIMES = [None, 0, 5, 1_790_000_000_000, 253_402_300_800_000]
 
 good = st.sampled_from([1.0, 2.5, POISON, NOT_FINITE, STICKS]).map(lambda a: b'{"a": %f}' % a)
@@ -89,7 +91,12 @@ class ScorerStand:
 
     def _function(self) -> Scorer:
         spec: Any = SimpleNamespace(
-            serving=self._serving, buffer=BufferPolicy(records=20), tick_ms=100, stats_ms=1000
+            serving=self._serving,
+            codec=CodecSpec(),
+            quotas=QUOTAS,
+            buffer=BufferPolicy(records=20),
+            tick_ms=100,
+            stats_ms=1000,
         )
         return Scorer(spec, None if self.by_type else ONE_GROUP)
 
@@ -102,7 +109,7 @@ class ScorerStand:
             raw_json=True,
             max_batch=3,
             subtask=subtask,
-            quotas=Quotas(call_seconds=0.02, unresponsive=1),
+            quotas=QUOTAS,
         )
         return self.serving
 
