@@ -6,11 +6,9 @@ Pickles are read as a list of opcodes, never opened: opening one runs whatever i
 from __future__ import annotations
 
 import bz2
-import gzip
 import io
 import lzma
 import pickletools
-import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,11 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import ArchiveError
-from udfs.models.runtimes.tar_entries import tar_entries
+from udfs.models.runtimes.archive_names import MOST_NAMES, archived
 
 _HEAD = 64 * 1024
-_NAMES = 10_000
 _PICKLES = tuple(b"\x80%c" % n for n in range(2, 6))
 _PACKED: tuple[tuple[bytes, Callable[[], Any]], ...] = (
     (b"\x1f\x8b", lambda: zlib.decompressobj(31)),
@@ -33,11 +29,6 @@ _PACKED: tuple[tuple[bytes, Callable[[], Any]], ...] = (
     (b"x\x5e", zlib.decompressobj),
     (b"x\x9c", zlib.decompressobj),
     (b"x\xda", zlib.decompressobj),
-)
-_TARS: tuple[tuple[bytes, Callable[[Path], Any]], ...] = (
-    (b"\x1f\x8b", gzip.open),
-    (b"BZh", bz2.open),
-    (b"\xfd7zXZ\0", lzma.open),
 )
 
 
@@ -63,41 +54,13 @@ class Look:
 def look(path: Path) -> Look:
     """Raises `OSError` where the file cannot be read."""
     if path.is_dir():
-        inside = sorted(p.relative_to(path).as_posix() for p in islice(path.rglob("*"), _NAMES))
+        inside = sorted(p.relative_to(path).as_posix() for p in islice(path.rglob("*"), MOST_NAMES))
         return Look(path, names=tuple(inside))
     names, is_archive = archived(path)
     with path.open("rb") as file:
         raw = file.read(_HEAD)
     head = _unpacked(raw)
     return Look(path, head, names, is_archive, head is not raw, None if is_archive else _pickled(head))
-
-
-def archived(path: Path) -> tuple[tuple[str, ...], bool]:
-    """The names in a zip or tar, and whether the file is one."""
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                return tuple(archive.namelist()), True
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error):
-        return (), True
-    return _in_tar(path)
-
-
-def _in_tar(path: Path) -> tuple[tuple[str, ...], bool]:
-    """By a reader whose time is bounded, whatever the headers say."""
-    with path.open("rb") as file:
-        start = file.read(8)
-    opener = next((o for magic, o in _TARS if start.startswith(magic)), lambda place: place.open("rb"))
-    names: list[str] = []
-    try:
-        with opener(path) as plain:
-            for entry in tar_entries(plain):
-                names.append(entry.name)
-                if len(names) >= _NAMES:
-                    break
-    except (ArchiveError, OSError, EOFError, zlib.error, lzma.LZMAError):
-        return tuple(names), bool(names)
-    return tuple(names), bool(names)
 
 
 def _unpacked(raw: bytes) -> bytes:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 from millrace.foreign import told
-from millrace.look import archived
 from schemas.errors import ArchiveError, LoadError, SettingsError
 from udfs.models.runtimes.archive import SAVED_MODEL, saved_model_folder
-from udfs.models.runtimes.catalogue import COMPOSITE, MODEL_TYPES
+from udfs.models.runtimes.catalogue import COMPOSITE, KNOWN_BY, MODEL_TYPES
 
-_PROLOGUE = r"(\s|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>)*"
-_PMML = re.compile(_PROLOGUE + r"<([\w.-]+:)?PMML[\s>/]", re.DOTALL)
-_HEAD = 64 * 1024
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -32,7 +28,7 @@ def type_of(path: Path, given: str = "") -> str:
         return COMPOSITE
     if path.name == SAVED_MODEL:
         raise LoadError(f"{path} is a part of a SavedModel; give its folder {path.resolve().parent}")
-    found = next((model_type for model_type, fits in _KNOWN_BY.items() if fits(path)), None)
+    found = next((model_type for model_type, known_by in KNOWN_BY.items() if _says(known_by, path)), None)
     if found is None:
         raise LoadError(told(path))
     return found
@@ -64,39 +60,6 @@ def packed(path: Path, scratch: Path) -> Path:
     return target
 
 
-def _holds_saved_model(path: Path) -> bool:
-    return any(Path(name).name == SAVED_MODEL for name in archived(path)[0])
-
-
-def _is_pmml(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
-    wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
-    return _PMML.match(head.decode("utf-16" if wide else "utf-8-sig", "ignore")) is not None
-
-
-def _is_onnx(path: Path) -> bool:
-    from udfs.models.runtimes.onnx.document import is_onnx  # noqa: PLC0415
-
-    return is_onnx(path.read_bytes())
-
-
-def _is_graph(path: Path) -> bool:
-    from google.protobuf.message import DecodeError  # noqa: PLC0415
-    from tensorflow.core.framework.graph_pb2 import GraphDef  # noqa: PLC0415
-
-    graph = GraphDef()
-    try:
-        graph.ParseFromString(path.read_bytes())
-    except DecodeError:
-        return False
-    # Many bytes parse as something; a graph has nodes, and each says what it does.
-    return bool(graph.node) and all(node.op for node in graph.node)
-
-
-_KNOWN_BY = {
-    "TENSORFLOWSAVED": _holds_saved_model,
-    "PMML": _is_pmml,
-    "ONNX": _is_onnx,
-    "TENSORFLOW": _is_graph,  # the last: it takes seconds to import what reads one
-}
+def _says(function: str, path: Path) -> bool:
+    module, _, name = function.partition(":")
+    return bool(getattr(import_module(module), name)(path))

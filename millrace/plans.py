@@ -6,50 +6,7 @@ A plan is built here or read from JSON, and published with `millrace plan`. Poli
 
 from __future__ import annotations
 
-from schemas.plans.plan import (
-    Agreement,
-    All,
-    BestConfidence,
-    BestQuality,
-    ByHash,
-    ByRule,
-    Fallback,
-    First,
-    Majority,
-    MeanAnswer,
-    MedianAnswer,
-    Only,
-    Plan,
-    PlanArm,
-    Policy,
-    Prefer,
-    Route,
-    Rule,
-    Split,
-    read_plan,
-    write_plan,
-)
+from schemas.plans import plan as _plan
+from schemas.plans.plan import *
 
-__all__ = [
-    "Agreement",
-    "All",
-    "BestConfidence",
-    "BestQuality",
-    "ByHash",
-    "ByRule",
-    "Fallback",
-    "First",
-    "Majority",
-    "MeanAnswer",
-    "MedianAnswer",
-    "Only",
-    "Plan",
-    "PlanArm",
-    "Policy",
-    "Prefer",
-    "Route",
-    "Rule",
-    "Split",
-    "read_plan",
-    "write_plan",
-]
+__all__ = _plan.__all__

@@ -29,7 +29,7 @@ class JobSettings(StreamSettings):
     """What all scoring jobs share."""
 
     kafka: Kafka | None = None
-    codec: CodecSpec = Field(CodecSpec(), description="how records are encoded: json, protobuf or avro")
+    codec: CodecSpec = Field(CodecSpec(), description="how records are encoded")
     data_types: dict[str, DataType] = Field({}, description="what is known of the types, by name")
     batch: Batching = Field(Batching.model_validate({}), description="when a micro-batch is closed")
     max_batch: int = Field(1024, ge=1, description="the most records that a model scores in one call")

@@ -131,7 +131,7 @@ class WatchSettings(StreamSettings):
     with_fields: bool = Field(
         True, description="of results the record's fields are counted too, by model version"
     )
-    codec: CodecSpec = Field(CodecSpec(), description="how records are encoded: json, protobuf or avro")
+    codec: CodecSpec = Field(CodecSpec(), description="how records are encoded")
     data_types: dict[str, WatchedType] = Field({}, description="what is known of the types, by name")
     model_training: str = Field(
         "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from schemas.codecs.base import Codec
@@ -63,38 +63,57 @@ class CodecSpec:
 def make_codec(spec: CodecSpec, lookup: Lookup | None = None) -> Codec:
     """Build the codec. `lookup`: who asks the spec's registry; `udfs.io.record_codecs` makes both.
 
-    Raises `CodecError`. fastavro and protobuf are imported only where they are used.
+    Raises `CodecError`. What a codec needs is imported only where it is used.
     """
     if spec.max_bytes < 1:
         raise CodecError(f"max_bytes is {spec.max_bytes}: give the bytes that one record may have")
-    if spec.schema_registry.url:
-        if lookup is None:
-            raise CodecError("the codec's schema registry needs somebody who asks it")
-        if spec.registry_header or spec.writers:
-            raise CodecError("give either a schema registry or writers: both say what ids mean")
-        from schemas.codecs.registered.making import registered_codec  # noqa: PLC0415
+    if spec.kind not in CODECS:
+        raise CodecError(f"unknown codec {spec.kind!r}: use one of {', '.join(CODECS)}")
+    if not spec.schema_registry.url:
+        return CODECS[spec.kind](spec)
+    if lookup is None:
+        raise CodecError("the codec's schema registry needs somebody who asks it")
+    if spec.registry_header or spec.writers:
+        raise CodecError("give either a schema registry or writers: both say what ids mean")
+    from schemas.codecs.registered.making import registered_codec  # noqa: PLC0415
 
-        return registered_codec(spec, lookup)
-    if spec.kind == "json":
-        from schemas.codecs.json_codec import JsonCodec  # noqa: PLC0415
+    return registered_codec(spec, lookup)
 
-        return JsonCodec(spec.max_bytes)
-    if spec.kind == "debezium":
-        from schemas.codecs.debezium_codec import DebeziumCodec, json_event  # noqa: PLC0415
 
-        return DebeziumCodec(json_event(spec.max_bytes))
-    if spec.kind == "protobuf":
-        if not spec.descriptor_set or not spec.message:
-            raise CodecError("the protobuf codec needs descriptor_set (a path) and message (a full name)")
-        from schemas.codecs.protobuf_codec import ProtobufCodec  # noqa: PLC0415
+def _json(spec: CodecSpec) -> Codec:
+    from schemas.codecs.json_codec import JsonCodec  # noqa: PLC0415
 
-        return ProtobufCodec(spec.descriptor_set, spec.message, spec.max_bytes)
-    if spec.kind == "avro":
-        if not spec.schema:
-            raise CodecError("the avro codec needs schema, the path of the reader's .avsc")
-        if spec.writers and not spec.registry_header:
-            raise CodecError("writers are given without registry_header: only its id can choose among them")
-        from schemas.codecs.avro_codec import AvroCodec  # noqa: PLC0415
+    return JsonCodec(spec.max_bytes)
 
-        return AvroCodec(spec.schema, spec.writers if spec.registry_header else None, spec.max_bytes)
-    raise CodecError(f"unknown codec {spec.kind!r}: use json, debezium, protobuf or avro")
+
+def _debezium(spec: CodecSpec) -> Codec:
+    from schemas.codecs.debezium_codec import DebeziumCodec, json_event  # noqa: PLC0415
+
+    return DebeziumCodec(json_event(spec.max_bytes))
+
+
+def _protobuf(spec: CodecSpec) -> Codec:
+    if not spec.descriptor_set or not spec.message:
+        raise CodecError("the protobuf codec needs descriptor_set (a path) and message (a full name)")
+    from schemas.codecs.protobuf_codec import ProtobufCodec  # noqa: PLC0415
+
+    return ProtobufCodec(spec.descriptor_set, spec.message, spec.max_bytes)
+
+
+def _avro(spec: CodecSpec) -> Codec:
+    if not spec.schema:
+        raise CodecError("the avro codec needs schema, the path of the reader's .avsc")
+    if spec.writers and not spec.registry_header:
+        raise CodecError("writers are given without registry_header: only its id can choose among them")
+    from schemas.codecs.avro_codec import AvroCodec  # noqa: PLC0415
+
+    return AvroCodec(spec.schema, spec.writers if spec.registry_header else None, spec.max_bytes)
+
+
+CODECS: Mapping[str, Callable[[CodecSpec], Codec]] = {
+    "json": _json,
+    "debezium": _debezium,
+    "protobuf": _protobuf,
+    "avro": _avro,
+}
+"""`CodecSpec.kind` -> what makes the codec of records that no schema registry knows."""

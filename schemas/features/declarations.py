@@ -8,7 +8,7 @@ milliseconds in UTC. `schemas.features.rules.check` says whether declarations fi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -17,6 +17,47 @@ import msgspec
 
 from schemas.codecs.factory import CodecSpec
 from schemas.errors import FeatureError
+
+__all__ = [
+    "Aggregate",
+    "AggregateFunction",
+    "Column",
+    "Count",
+    "Custom",
+    "Declarations",
+    "Derived",
+    "Distinct",
+    "Emission",
+    "Enrichment",
+    "Expression",
+    "Feature",
+    "FeatureType",
+    "FeatureView",
+    "Function",
+    "LastN",
+    "Max",
+    "Mean",
+    "Min",
+    "OnCrossing",
+    "OnEvent",
+    "OnWindowEnd",
+    "Quantile",
+    "Reference",
+    "Session",
+    "Sliding",
+    "Source",
+    "Step",
+    "Sum",
+    "Trailing",
+    "Tumbling",
+    "Value",
+    "Variance",
+    "Window",
+    "duration_ms",
+    "read_declarations",
+    "write_declarations",
+]
+"""What `millrace.views` offers to users' own code."""
 
 TimeUnit = Literal["s", "ms", "us", "ns"]
 """What a bare integer that is a time counts."""
@@ -58,6 +99,21 @@ class FeatureType(StrEnum):
     INT64_LIST = "int64_list"
     FLOAT64_LIST = "float64_list"
     STRING_LIST = "string_list"
+
+
+NUMBERS = frozenset({FeatureType.INT64, FeatureType.FLOAT64, FeatureType.TIMESTAMP})
+_LISTS = {
+    FeatureType.INT64: FeatureType.INT64_LIST,
+    FeatureType.TIMESTAMP: FeatureType.INT64_LIST,
+    FeatureType.FLOAT64: FeatureType.FLOAT64_LIST,
+    FeatureType.STRING: FeatureType.STRING_LIST,
+}
+
+
+def _number(kind: FeatureType) -> FeatureType:
+    if kind not in NUMBERS:
+        raise FeatureError(f"needs a number, and its column is {kind}")
+    return kind
 
 
 class Column(_Form, frozen=True):
@@ -195,14 +251,37 @@ class Count(_Form, frozen=True, tag_field="function", tag="count"):
 
     column: str = ""
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.column,) if self.column else ()
+
+    def gives(self, kinds: Sequence[FeatureType]) -> FeatureType:
+        return FeatureType.INT64
+
 
 class _OfColumn(_Form, frozen=True, tag_field="function"):
     """Nulls are passed over; of no values at all the result is null."""
 
     column: str
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns of events that it is made of."""
+        return (self.column,)
 
-class Sum(_OfColumn, frozen=True, tag="sum"):
+    def gives(self, kinds: Sequence[FeatureType]) -> FeatureType:
+        """Its type, of columns of `kinds`. Raises `FeatureError` where it takes none of these, or where its
+        own arguments are wrong."""
+        _number(kinds[0])
+        return FeatureType.FLOAT64
+
+
+class _Same(_OfColumn, frozen=True):
+    def gives(self, kinds: Sequence[FeatureType]) -> FeatureType:
+        return _number(kinds[0])
+
+
+class Sum(_Same, frozen=True, tag="sum"):
     """In float64, or in int64 for an int64 column, where an overflow is an error."""
 
 
@@ -210,11 +289,11 @@ class Mean(_OfColumn, frozen=True, tag="mean"):
     """sum / count, float64."""
 
 
-class Min(_OfColumn, frozen=True, tag="min"):
+class Min(_Same, frozen=True, tag="min"):
     """The type of the column."""
 
 
-class Max(_OfColumn, frozen=True, tag="max"):
+class Max(_Same, frozen=True, tag="max"):
     """The type of the column."""
 
 
@@ -229,11 +308,21 @@ class LastN(_OfColumn, frozen=True, tag="last_n"):
 
     n: int
 
+    def gives(self, kinds: Sequence[FeatureType]) -> FeatureType:
+        if self.n < 1 or kinds[0] not in _LISTS:
+            raise FeatureError("needs n of 1 or more and a scalar column")
+        return _LISTS[kinds[0]]
+
 
 class Distinct(_OfColumn, frozen=True, tag="distinct"):
     """About how many different values, by HLL (relative error about 1.04 / sqrt(2 ** lg_k))."""
 
     lg_k: int = 12
+
+    def gives(self, kinds: Sequence[FeatureType]) -> FeatureType:
+        if not 4 <= self.lg_k <= 21:
+            raise FeatureError("needs lg_k from 4 to 21")
+        return FeatureType.INT64
 
 
 class Quantile(_OfColumn, frozen=True, tag="quantile"):
@@ -241,6 +330,11 @@ class Quantile(_OfColumn, frozen=True, tag="quantile"):
 
     q: float
     k: int = 200
+
+    def gives(self, kinds: Sequence[FeatureType]) -> FeatureType:
+        if not (0 <= self.q <= 1 and 8 <= self.k <= 65535):
+            raise FeatureError("needs q from 0 to 1, k from 8 to 65535")
+        return super().gives(kinds)
 
 
 class Custom(_Form, frozen=True, tag_field="function", tag="custom"):
@@ -250,6 +344,13 @@ class Custom(_Form, frozen=True, tag_field="function", tag="custom"):
     columns: tuple[str, ...]
     type: FeatureType
     arguments: dict[str, float | int | str | bool] = {}
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return self.columns
+
+    def gives(self, kinds: Sequence[FeatureType]) -> FeatureType:
+        return self.type
 
 
 AggregateFunction = Count | Sum | Mean | Min | Max | Variance | LastN | Distinct | Quantile | Custom

@@ -7,21 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from schemas.errors import FeatureError
 from schemas.features.declarations import (
+    NUMBERS,
     Aggregate,
     Column,
-    Count,
     Custom,
     Declarations,
     Derived,
-    Distinct,
     Enrichment,
     FeatureType,
     FeatureView,
     Function,
-    LastN,
     OnCrossing,
     OnWindowEnd,
-    Quantile,
     Reference,
     Session,
     Sliding,
@@ -37,7 +34,6 @@ from schemas.features.declarations import (
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _RESERVED = frozenset({"event_timestamp", "created"})
 _KEYS = frozenset({FeatureType.STRING, FeatureType.INT64, FeatureType.TIMESTAMP})
-_NUMBERS = frozenset({FeatureType.INT64, FeatureType.FLOAT64, FeatureType.TIMESTAMP})
 
 Types = dict[str, FeatureType]
 
@@ -171,7 +167,7 @@ def _emission(view: FeatureView, found: Types) -> None:
         raise FeatureError(f"view {view.id}: tumbling, sliding and session windows need emit window_end")
     if isinstance(view.emit, OnCrossing):
         crossing = next((a for a in view.aggregates() if a.name == view.emit.feature), None)
-        if crossing is None or found[crossing.name] not in _NUMBERS:
+        if crossing is None or found[crossing.name] not in NUMBERS:
             raise FeatureError(
                 f"view {view.id}: {view.emit.feature!r} is no aggregate with a number to cross"
             )
@@ -184,33 +180,12 @@ def _aggregate_type(view: FeatureView, feature: Aggregate, events: Types) -> Fea
         if events[feature.where] is not FeatureType.BOOL:
             raise FeatureError(f"view {view.id}: where of {feature.name!r} must be a bool column")
     if isinstance(of, Custom):
-        _known(view, events, of.columns)
         _function(view, of.aggregation)
-        return of.type
-    if isinstance(of, Count):
-        _known(view, events, (of.column,) if of.column else ())
-        return FeatureType.INT64
-    _known(view, events, (of.column,))
-    kind = events[of.column]
-    if isinstance(of, Distinct):
-        if not 4 <= of.lg_k <= 21:
-            raise FeatureError(f"view {view.id}: lg_k of {feature.name!r} must be from 4 to 21")
-        return FeatureType.INT64
-    if isinstance(of, LastN):
-        listed = {"int64": "int64_list", "timestamp": "int64_list", "float64": "float64_list"}
-        if of.n < 1 or (kind not in listed and kind is not FeatureType.STRING):
-            raise FeatureError(
-                f"view {view.id}: last_n of {feature.name!r} needs n of 1 or more and a scalar column"
-            )
-        return FeatureType(listed.get(kind, "string_list"))
-    if kind not in _NUMBERS:
-        raise FeatureError(
-            f"view {view.id}: {feature.name!r} aggregates {of.column!r}, which is {kind}, not a number"
-        )
-    if isinstance(of, Quantile) and not (0 <= of.q <= 1 and 8 <= of.k <= 65535):
-        raise FeatureError(f"view {view.id}: q of {feature.name!r} must be from 0 to 1, k from 8 to 65535")
-    keeps = type(of).__name__ in ("Sum", "Min", "Max")
-    return kind if keeps else FeatureType.FLOAT64
+    _known(view, events, of.reads)
+    try:
+        return of.gives([events[column] for column in of.reads])
+    except FeatureError as e:
+        raise FeatureError(f"view {view.id}: {feature.name!r} {e}") from None
 
 
 def _window(view: FeatureView, window: Window) -> None:

@@ -14,6 +14,31 @@ import msgspec
 
 from schemas.errors import PlanError
 
+__all__ = [
+    "Agreement",
+    "All",
+    "BestConfidence",
+    "BestQuality",
+    "ByHash",
+    "ByRule",
+    "Fallback",
+    "First",
+    "Majority",
+    "MeanAnswer",
+    "MedianAnswer",
+    "Only",
+    "Plan",
+    "PlanArm",
+    "Policy",
+    "Prefer",
+    "Route",
+    "Rule",
+    "Split",
+    "read_plan",
+    "write_plan",
+]
+"""What `millrace.plans` offers to users' own code."""
+
 DEFAULT_DEADLINE_MS = 100
 LONGEST_CHAIN = 16
 """Policies that may follow each other by `otherwise`."""

@@ -19,6 +19,7 @@ from jobs.settings.speculate import SpeculateSettings
 from jobs.settings.track import TrackSettings
 from jobs.settings.training import TrainingSettings
 from jobs.settings.watch import WatchSettings
+from schemas.codecs.factory import CODECS
 
 _HEAD = """# Settings
 
@@ -47,7 +48,7 @@ _PARTS: tuple[tuple[str, type[BaseModel], str, type[BaseModel] | None], ...] = (
 """Heading, settings, what is said of them, and those of which only the others are listed."""
 
 _MEANINGS = {
-    "codec.kind": "json, debezium (change events; as JSON without a schema registry), protobuf or avro",
+    "codec.kind": f"one of {', '.join(CODECS)}; debezium: change events, as JSON without a schema registry",
     "codec.max_bytes": "the longest record; a longer one is a dead letter",
     "codec.descriptor_set": "protobuf: path of a FileDescriptorSet",
     "codec.message": "protobuf: the message's full name",

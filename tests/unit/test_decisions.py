@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,11 +17,13 @@ from schemas.plans.plan import (
     Majority,
     MeanAnswer,
     MedianAnswer,
+    Policy,
     Prefer,
 )
 from schemas.results.answers import Answer, AnswerOutcome, Asked, to_columns
 from tests.decision_cases import answer, block, decided, silent, told
 from udfs.ensemble.policies import decide, settled
+from udfs.ensemble.policies.votes import judge
 
 A, B, C = answer("a", q=[1.0]), answer("b", q=[2.0]), answer("c", q=[4.0])
 SURE = [answer("a", y=["x"], p=[0.6]), answer("b", y=["y"], p=[0.9]), answer("c", y=["z"], p=[0.9])]
@@ -29,6 +32,11 @@ TWO_TWO = [
 ]
 METRICS = {"a": {"f1": 0.9, "loss": 0.9}, "b": {"f1": 0.5, "loss": 0.1}, "d": {"f1": 1.0}}
 SPREAD = [answer(n, q=[v]) for n, v in [("a", 1.0), ("b", 1.5), ("c", 3.0), ("d", 3.25), ("e", 9.0)]]
+
+
+def test_every_policy_has_a_function_of_its_own():
+    of_none = judge.dispatch(object)
+    assert [kind for kind in get_args(Policy) if judge.dispatch(kind) is of_none] == []
 
 
 def combined(rule: str, **values):

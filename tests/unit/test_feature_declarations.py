@@ -126,7 +126,7 @@ def test_a_view_reads_the_features_of_another() -> None:
         ({"ttl": "a day"}, "no duration"),
         ({"ttl": "10 ms"}, "less than a second"),
         ({"emit": OnCrossing(feature="nothing", limit=1)}, "no aggregate with a number"),
-        ({"features": (Aggregate(name="a", of=Mean(column="id"), window=DAY),)}, "not a number"),
+        ({"features": (Aggregate(name="a", of=Mean(column="id"), window=DAY),)}, "needs a number"),
         ({"features": (Aggregate(name="a", of=Count(), where="signal", window=DAY),)}, "must be a bool"),
         ({"features": (Aggregate(name="event_timestamp", of=Count(), window=DAY),)}, "cannot be the name"),
         ({"features": (Aggregate(name="a", of=Count(), window=Session(gap="5 s")),)}, "need emit window_end"),

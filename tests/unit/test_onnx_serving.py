@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from millrace.cli import app
-from millrace.package import _KNOWN_BY, type_of
+from millrace.package import type_of
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import DigestError, UnsafeModelError
 from schemas.results.answers import AnswerOutcome, from_columns
@@ -21,7 +21,7 @@ from tests.serving_fakes import batch_of
 from udfs.models.composite.nodes import Graph, Node, NodeInput, OutputRef
 from udfs.models.descriptor import build, parse
 from udfs.models.loading import LoadPolicy, load_model
-from udfs.models.runtimes.catalogue import RUNTIMES
+from udfs.models.runtimes.catalogue import KNOWN_BY, RUNTIMES
 from udfs.serving.scoring import score
 
 pytest.importorskip("onnx")
@@ -44,7 +44,7 @@ def test_every_type_has_a_runtime_module():
 
     for module in RUNTIMES.values():
         assert callable(importlib.import_module(module).load)
-    assert set(_KNOWN_BY) == set(RUNTIMES)
+    assert set(KNOWN_BY) == set(RUNTIMES)
 
 
 def test_a_model_goes_through_all_steps_and_scores_records(tmp_path):

@@ -37,7 +37,9 @@ def registered_codec(spec: CodecSpec, lookup: Lookup) -> Codec:
         }
         return DebeziumCodec(SchemaParsers(lookup, events, spec.max_bytes))
     if spec.kind not in makers:
-        raise CodecError(f"unknown codec {spec.kind!r}: use json, debezium, protobuf or avro")
+        raise CodecError(
+            f"no schema registry has schemas of {spec.kind!r}: use debezium, {', '.join(makers)}"
+        )
     parsers = SchemaParsers(lookup, {spec.kind.upper(): makers[spec.kind]()}, spec.max_bytes)
     if spec.kind == "json":
         return RegisteredJsonCodec(parsers, spec.max_bytes)

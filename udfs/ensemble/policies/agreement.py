@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.plans.plan import Agreement
-from udfs.ensemble.policies.votes import Piece, Verdict, Votes, scalars
+from udfs.ensemble.policies.votes import Piece, Verdict, Votes, judge, scalars
 
 
+@judge.register
 def agreement(policy: Agreement, votes: Votes) -> Verdict:
     """Waits for every candidate: the next one may widen the set, narrow it, or be more conservative."""
     values = votes.values(policy.output, scalars)

@@ -8,16 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.plans.plan import MeanAnswer, MedianAnswer
-from udfs.ensemble.policies.votes import Piece, Verdict, Votes, numbers
+from udfs.ensemble.policies.votes import Piece, Verdict, Votes, judge, numbers
 
 _Formula = Callable[[NDArray, NDArray, NDArray], NDArray]
 
 
+@judge.register
 def mean(policy: MeanAnswer, votes: Votes) -> Verdict:
     weights = np.array([policy.weights.get(n, 0.0) if policy.weights else 1.0 for n in votes.names])
     return _combined(votes, policy.output, policy.least, weights, weighted_mean)
 
 
+@judge.register
 def median(policy: MedianAnswer, votes: Votes) -> Verdict:
     return _combined(votes, policy.output, policy.least, np.ones(len(votes.names)), middle)
 

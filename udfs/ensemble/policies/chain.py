@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,21 +11,9 @@ from numpy.typing import NDArray
 from schemas.plans import plan
 from schemas.plans.plan import Policy
 from schemas.results.decided import Part
-from udfs.ensemble.policies import agreement, average, choose, fallback, majority
+from udfs.ensemble.policies import agreement, average, choose, fallback, majority  # noqa: F401 they register
 from udfs.ensemble.policies.batch_answers import BatchAnswers
-from udfs.ensemble.policies.votes import Verdict, Votes
-
-_JUDGES: dict[type, Callable[[Any, Votes], Verdict]] = {
-    plan.First: choose.first,
-    plan.Prefer: choose.prefer,
-    plan.Majority: majority.majority,
-    plan.MeanAnswer: average.mean,
-    plan.MedianAnswer: average.median,
-    plan.BestConfidence: choose.best_confidence,
-    plan.BestQuality: choose.best_quality,
-    plan.Agreement: agreement.agreement,
-    plan.Fallback: fallback.fallback,
-}
+from udfs.ensemble.policies.votes import Verdict, judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +54,7 @@ def decide(policy: Policy, answers: BatchAnswers, *, final: bool = True) -> Deci
     for link in plan.chain(policy):
         if not left.any():
             break
-        verdict = _JUDGES[type(link)](link, votes)
+        verdict = judge(link, votes)
         waiting |= left & verdict.open
         left &= ~verdict.open
         for piece in verdict.pieces:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.plans.plan import BestConfidence, BestQuality, First, Prefer
-from udfs.ensemble.policies.votes import Piece, Verdict, Votes, largest
+from udfs.ensemble.policies.votes import Piece, Verdict, Votes, judge, largest
 
 _NO_ANSWER = "no candidate answered in time"
 
 
+@judge.register
 def first(policy: First, votes: Votes) -> Verdict:
     """Depends on the order of arrival, as no other policy does but a majority whose tie is 'first'."""
     order = np.argsort(votes.arrival, kind="stable").tolist()
@@ -21,11 +22,13 @@ def first(policy: First, votes: Votes) -> Verdict:
     return _chosen(votes, winner, (winner < 0) & votes.pending.any(axis=0), _NO_ANSWER)
 
 
+@judge.register
 def prefer(policy: Prefer, votes: Votes) -> Verdict:
     ranked = [votes.names.index(name) for name in policy.candidates if name in votes.names]
     return _ranked(votes, ranked, f"none of {', '.join(policy.candidates)} answered in time")
 
 
+@judge.register
 def best_quality(policy: BestQuality, votes: Votes) -> Verdict:
     sign = -1 if policy.better == "higher" else 1
     found = [(sign * votes.metrics.get(n, {}).get(policy.metric, math.nan), n) for n in votes.names]
@@ -33,6 +36,7 @@ def best_quality(policy: BestQuality, votes: Votes) -> Verdict:
     return _ranked(votes, ranked, f"no candidate with the metric {policy.metric!r} answered in time")
 
 
+@judge.register
 def best_confidence(policy: BestConfidence, votes: Votes) -> Verdict:
     """Waits for every candidate: the next one may be surer."""
     values = votes.values(policy.confidence, largest)

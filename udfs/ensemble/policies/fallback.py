@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.plans.plan import Fallback
-from udfs.ensemble.policies.votes import Piece, Verdict, Votes
+from udfs.ensemble.policies.votes import Piece, Verdict, Votes, judge
 
 
+@judge.register
 def fallback(policy: Fallback, votes: Votes) -> Verdict:
     everywhere = np.ones(votes.count, dtype=bool)
     columns = {name: _repeated(value, votes.count) for name, value in policy.value.items()}

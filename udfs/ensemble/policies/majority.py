@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.plans.plan import Majority
-from udfs.ensemble.policies.votes import Piece, Values, Verdict, Votes, labels, largest
+from udfs.ensemble.policies.votes import Piece, Values, Verdict, Votes, judge, labels, largest
 
 _ENOUGH = 1e-9  # a share of 0.6667 is meant when 2 of 3 agree to four digits less
 
 
+@judge.register
 def majority(policy: Majority, votes: Votes) -> Verdict:
     """Settled as soon as those still to come could not even draw level with the leading value."""
     values = votes.values(policy.output, labels)

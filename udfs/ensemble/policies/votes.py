@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import singledispatch
 
 import numpy as np
 from numpy.typing import NDArray
+
+from schemas.errors import PlanError
+from schemas.plans.plan import Policy, tag_of
 
 Values = Sequence[NDArray | None]
 """One column `(n, ...)` a candidate; None where it has none that the policy can use."""
@@ -65,6 +69,12 @@ class Verdict:
     pieces: Sequence[Piece]
     why: NDArray
     reasons: Sequence[str]
+
+
+@singledispatch
+def judge(policy: Policy, votes: Votes) -> Verdict:
+    """What a policy says. Each policy's function registers itself here by the type of its first argument."""
+    raise PlanError(f"no function decides by the policy {tag_of(policy)!r}")
 
 
 def numbers(column: NDArray) -> NDArray | None:

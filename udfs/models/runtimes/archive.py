@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
 from schemas.errors import ArchiveError
+from udfs.models.runtimes.archive_names import archived
 from udfs.models.runtimes.tar_entries import tar_entries
 
 MAX_NAME_BYTES = 255
@@ -56,6 +57,11 @@ def unpack(data: bytes, into: Path, max_bytes: int, max_files: int) -> Path:
     except Exception as e:
         shutil.rmtree(folder, ignore_errors=True)
         raise ArchiveError(f"the archive of {len(data)} bytes is damaged: {e or type(e).__name__}") from e
+
+
+def holds_saved_model(path: Path) -> bool:
+    """Whether a file is an archive with a SavedModel somewhere in it."""
+    return any(PurePosixPath(name).name == SAVED_MODEL for name in archived(path)[0])
 
 
 def saved_model_folder(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The model types, in one place: which module loads which.
+"""The model types, in one place: which module loads which, and how its files are known.
 
 A type's number on the wire stands in `schemas/model.proto`; everything else that lists types (loading, the
 executors of speculation, the command) reads them here.
@@ -15,6 +15,15 @@ RUNTIMES: Mapping[str, str] = {
     "ONNX": "udfs.models.runtimes.onnx.runtime",
 }
 """Model type -> the module with its `load`, in the order in which speculation makes executors for them."""
+
+KNOWN_BY: Mapping[str, str] = {
+    "TENSORFLOWSAVED": "udfs.models.runtimes.archive:holds_saved_model",
+    "PMML": "udfs.models.runtimes.pmml.document:is_pmml",
+    "ONNX": "udfs.models.runtimes.onnx.document:is_onnx",
+    "TENSORFLOW": "udfs.models.runtimes.tensorflow.frozen_graph:is_graph",
+}
+"""Model type -> the function that says of a file whether it is such a model, in the order in which they are
+asked: a frozen graph is the last, since it takes seconds to import what reads one."""
 
 COMPOSITE = "GRAPH"
 """The type of a model made of others; it is loaded by `udfs.models.composite.loading`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -44,11 +45,11 @@ def parsed(data: bytes) -> Model:
     return model
 
 
-def is_onnx(data: bytes) -> bool:
-    """Whether bytes look like an ONNX model: a version and a graph, which no other protobuf has there."""
+def is_onnx(path: Path) -> bool:
+    """Whether a file looks like an ONNX model: a version and a graph, which no other protobuf has there."""
     model = Model()
     try:
-        model.ParseFromString(data)
+        model.ParseFromString(path.read_bytes())
     except DecodeError:
         return False
     return model.ir_version > 0 and bool(model.graph.node)

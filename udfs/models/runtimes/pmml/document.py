@@ -12,6 +12,7 @@ import re
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
+from pathlib import Path
 from xml.parsers import expat
 
 from schemas.errors import LoadError, UnprovenModelError, UnsafeModelError
@@ -20,6 +21,9 @@ MAX_BYTES = 256 << 20
 MAX_DEPTH = 2000
 _NAMESPACE = re.compile(r"https?://www\.dmg\.org/PMML-(3_\d|4_[0-4])$")
 _VERSION = re.compile(r"(3\.\d|4\.[0-4])(\.\d+)?$")
+_PROLOGUE = r"(\s|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>)*"
+_PMML = re.compile(_PROLOGUE + r"<([\w.-]+:)?PMML[\s>/]", re.DOTALL)
+_HEAD = 64 * 1024
 _NOT_MODELS = {"Header", "MiningBuildTask", "DataDictionary", "TransformationDictionary"}
 _COLUMN_NAMES = ("column", "outputColumn")
 
@@ -48,6 +52,14 @@ class Document:
             raise LoadError(
                 "the PMML document is nested too deeply; prune the trees and export again"
             ) from None
+
+
+def is_pmml(path: Path) -> bool:
+    """Whether a file begins as PMML does."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return _PMML.match(head.decode("utf-16" if wide else "utf-8-sig", "ignore")) is not None
 
 
 def parse(data: bytes) -> Document:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from schemas.errors import InputsError, LoadError
@@ -28,6 +29,20 @@ from udfs.models.runtimes.tensorflow.width import width_of
 
 FILLS_TABLE = frozenset({"InitializeTable", "InitializeTableV2", "LookupTableImport", "LookupTableImportV2"})
 NO_RESULT = frozenset({"Assert", "Assign", "AssignVariableOp", "Const", "NoOp", "Placeholder", "PrintV2"})
+
+
+def is_graph(path: Path) -> bool:
+    """Whether a file is a frozen graph. Many bytes parse as something; a graph has nodes, and each says what
+    it does."""
+    from google.protobuf.message import DecodeError  # noqa: PLC0415
+    from tensorflow.core.framework.graph_pb2 import GraphDef  # noqa: PLC0415
+
+    graph = GraphDef()
+    try:
+        graph.ParseFromString(path.read_bytes())
+    except DecodeError:
+        return False
+    return bool(graph.node) and all(node.op for node in graph.node)
 
 
 def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
