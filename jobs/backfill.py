@@ -19,7 +19,7 @@ from operators.key_groups import KeyGroups, key_groups
 from operators.rows import DEAD_LETTERS
 from operators.side_outputs import side_output
 from operators.sinks.folder import add_folder_sink
-from operators.sources.history_source import by_stretch, history_events
+from operators.sources.history_source import by_slice, history_events
 from schemas.errors import FeatureError
 from schemas.features.declarations import Declarations
 from udfs.features.events.reading import read_references, read_sources
@@ -37,7 +37,7 @@ def build(env: StreamExecutionEnvironment, settings: BackfillSettings) -> None:
     groups = key_groups(env)
     # An instance computes several parts, one after the other, so that a part's entities fit into memory.
     parts = min(len(groups.keys), _PARTS * env.get_parallelism())
-    options = settings.s3, settings.stretch_seconds * 1000, len(groups.keys), parts
+    options = settings.s3, settings.slice_seconds * 1000, len(groups.keys), parts
     references = {
         name: history_events(env, files, HistorySpec(declared, name, *options, is_reference=True), groups)
         for name, files in _reference_files(declared, settings).items()
@@ -102,7 +102,7 @@ class _BatchLayers:
         declared = self.history.declared
         for stream in streams_from(read, declared):
             sides = [rows, *(self.references[name] for name in stream.references)]
-            events = by_stretch(side_output(sides, events_tag(stream.name)), stream.name)
+            events = by_slice(side_output(sides, events_tag(stream.name)), stream.name)
             spec = self.settings.views(declared, stream.views, len(self.groups.keys))
             made = events.process(ViewBatch(spec, self.history, self.groups), FEATURE_BLOCK)
             name = f"views of {stream.name}"

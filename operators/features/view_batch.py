@@ -19,11 +19,11 @@ from udfs.stores.history.events import HistorySpec
 
 
 class ViewBatch(KeyedProcessFunction):
-    """Values of EVENT_BLOCK by part, in the order of their stretches, as Flink sorts them in batch: one key
+    """Values of EVENT_BLOCK by part, in the order of their time slices, as Flink sorts them in batch: one key
     after the other, and at the end of each the watermark is infinite. Outputs as the stream's.
 
-    A stretch is settled when one that is newer comes. Should one come that is older, the engine would refuse
-    its events as late; they would be dead letters and not silently missing.
+    A time slice is settled when a newer one comes. Should an older one come, the engine would refuse its
+    events as late; they would be dead letters and not silently missing.
     """
 
     def __init__(self, spec: ViewSpec, history: HistorySpec, groups: KeyGroups) -> None:

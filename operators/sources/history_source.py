@@ -24,7 +24,7 @@ _FILE = Types.ROW_NAMED(["key", "file"], [Types.STRING(), Types.ROW_NAMED(["path
 
 class ReadHistory(KeyedProcessFunction):
     """Paths of files, each its own key. Side outputs: `events_tag(STREAM)`, rows whose number is the start of
-    their stretch; DEAD_LETTERS."""
+    their time slice; DEAD_LETTERS."""
 
     def __init__(self, spec: HistorySpec, groups: KeyGroups) -> None:
         self._spec, self._keys = spec, groups.keys_of_parts(spec.parts)
@@ -44,11 +44,11 @@ class ReadHistory(KeyedProcessFunction):
             if isinstance(found, DeadLetter):
                 yield from to_rows([found])
             else:
-                view, part, stretch, events = found
-                yield self._tags[view], event_row(self._keys[part], view, stretch, events)
+                view, part, begin, events = found
+                yield self._tags[view], event_row(self._keys[part], view, begin, events)
 
 
-class _Stretch(TimestampAssigner):
+class _Slice(TimestampAssigner):
     def extract_timestamp(self, value: Any, record_timestamp: int) -> int:
         return int(value[1][0])
 
@@ -64,8 +64,8 @@ def history_events(
     return read.name(f"read {name}").uid(f"read-{name}").disable_chaining()
 
 
-def by_stretch(events: DataStream, name: str) -> KeyedStream:
+def by_slice(events: DataStream, name: str) -> KeyedStream:
     """Rows of EVENT_BLOCK by key; in batch Flink sorts each key's by the time that is given to them here."""
-    strategy = WatermarkStrategy.for_monotonous_timestamps().with_timestamp_assigner(_Stretch())
+    strategy = WatermarkStrategy.for_monotonous_timestamps().with_timestamp_assigner(_Slice())
     timed = events.assign_timestamps_and_watermarks(strategy)
-    return keyed_by_first(timed.name(f"stretches of {name}").uid(f"stretches-{name}"), EVENT_BLOCK)
+    return keyed_by_first(timed.name(f"slices of {name}").uid(f"slices-{name}"), EVENT_BLOCK)

@@ -51,7 +51,7 @@ def test_stream_and_batch_agree(tmp_path: Path, partition: str) -> None:
     stream = ["--folder.root", str(tmp_path), "--bounded", "true", "--checkpoint-seconds", "1"]
     done = job("features.py", tmp_path, *common, *stream, "--history.url", str(tmp_path / "streamed"))
     assert done.returncode == 0, done.stderr[-3000:]
-    dead = ["--dead-letters", str(tmp_path / "batch-dead-letters"), "--stretch-seconds", "60"]
+    dead = ["--dead-letters", str(tmp_path / "batch-dead-letters"), "--slice-seconds", "60"]
     done = job("backfill.py", tmp_path, *common, *dead, "--history.url", str(tmp_path / "batch"))
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -58,7 +58,7 @@ def test_stream_and_batch_agree(run: FeatureCluster, kafka: KafkaBroker) -> None
     assert len(streamed["spend_v1"]) == len(streamed["peak_v1"]) == COUNT
     assert len(streamed["busy_v1"]) > 100 and len(streamed["minutes_v2"]) > 1000
 
-    flags = run.flags(file, "batch", dead_letters=str(run.folder / "dead"), stretch_seconds="60")
+    flags = run.flags(file, "batch", dead_letters=str(run.folder / "dead"), slice_seconds="60")
     run.to_the_end("backfill.py", flags)
     batch = read_history(declared, run.url("batch"), run.s3)
     for view in VIEWS:

@@ -25,7 +25,7 @@ from udfs.stores.history.events import HistorySpec
 from udfs.stores.history.files import find_files
 
 Part = tuple[int, pa.RecordBatch]
-"""Start of the stretch, events."""
+"""Start of the time slice, events."""
 
 
 def compute_rows(declared: Declarations, view: FeatureView, s3: S3Options) -> list[pa.RecordBatch]:
@@ -46,8 +46,8 @@ def compute_rows(declared: Declarations, view: FeatureView, s3: S3Options) -> li
     with closing(Expressions()) as expressions:
         engine = ViewSpec(declared, (view.id,)).engine(view.id, lambda _: None, expressions)
         created = time.time_ns() // 1_000_000
-        for stretch, events in sorted(parts, key=lambda part: part[0]):
-            outputs = (engine.settle(stretch - 1, created), engine.add(events))
+        for begin, events in sorted(parts, key=lambda part: part[0]):
+            outputs = (engine.settle(begin - 1, created), engine.add(events))
             rows += [block.rows for output in outputs for block in output.blocks if block.settled]
         rows += [block.rows for block in engine.settle(END, created).blocks]
     return rows

@@ -1,4 +1,4 @@
-"""A source's history as events of the views that read it, in stretches of event time."""
+"""A source's history as events of the views that read it, in slices of event time."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from udfs.stores.history.files import file_system, read_batches
 
 @dataclass(frozen=True, slots=True)
 class HistorySpec:
-    """`source`: the name of a source, or with `is_reference` of a reference. `stretch_ms`: how much event
+    """`source`: the name of a source, or with `is_reference` of a reference. `slice_ms`: how much event
     time is settled at once; `most`: rows of a block; `groups`, `parts`: see
     `udfs.features.entity_keys.Spread`."""
 
     declared: Declarations
     source: str
     s3: S3Options
-    stretch_ms: int = 3_600_000
+    slice_ms: int = 3_600_000
     groups: int = 1
     parts: int = 1
     most: int = 10_000
@@ -44,9 +44,8 @@ class HistorySpec:
         return HistoryReader(self, lambda: time.time_ns() // 1_000_000)
 
     def pieces(self, events: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Events by stretch, the start of each and at most `most` rows: in event time nothing is older than
-        the start of its stretch."""
-        starts = events.column(EVENT_TIME).to_numpy() // self.stretch_ms * self.stretch_ms
+        """Events by time slice, the start of each and at most `most` rows: nothing is older than its start."""
+        starts = events.column(EVENT_TIME).to_numpy() // self.slice_ms * self.slice_ms
         order = np.argsort(starts, kind="stable")
         found, first = np.unique(starts[order], return_index=True)
         ordered = events.take(pa.array(order)) if len(found) > 1 else events
@@ -78,7 +77,7 @@ class HistoryReader:
         self._nullable = [c.name for c in self._source.columns if c.nullable] + [EVENT_ID]
 
     def read(self, path: str) -> Iterator[tuple[str, int, int, pa.RecordBatch] | DeadLetter]:
-        """View id, part, stretch and events; or dead letters."""
+        """View id, part, time slice and events; or dead letters."""
         row = 0
         for batch in read_batches(self._files, path, self._types, self._nullable, self._units):
             events = self._identified(batch, path, row)
@@ -96,8 +95,8 @@ class HistoryReader:
                 for at, code, reason in split.refused:
                     yield self._letter(events, path, at, BadRecord(int(rows[at]), code, reason))
                 for part, taken in split.parts:
-                    for stretch, piece in self._spec.pieces(taken):
-                        yield view.id, part, stretch, piece
+                    for begin, piece in self._spec.pieces(taken):
+                        yield view.id, part, begin, piece
 
     def close(self) -> None:
         self._expressions.close()
