@@ -25,7 +25,7 @@ from demo.workbench import Workbench, WorkbenchError
 from devservices.process import ROOT, ServiceError
 from schemas.results.records import ModelEvent
 
-_TICK_S = 0.05
+_POLL_S = 0.05
 _FRAME_S = 0.25
 _LINE_S = 2.0
 _SILENCE_S = 120
@@ -122,7 +122,7 @@ def play(total: int, director: Director, watch: Watch, job: Job, refresh: Refres
             if director.finished:
                 return  # the judge will name what is missing
             raise DemoError(f"nothing has happened for {_SILENCE_S} s.\n{job.tail()}")
-        time.sleep(_TICK_S)
+        time.sleep(_POLL_S)
 
 
 class Refresh:

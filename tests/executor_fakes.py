@@ -163,12 +163,12 @@ class Bench:
 
     def until(self, reached) -> None:
         """Poll until it is so."""
-        tick = threading.Event()
+        pause = threading.Event()
         for _ in range(WAIT * 500):
             self.poll()
             if reached():
                 return
-            tick.wait(0.002)
+            pause.wait(0.002)
         raise AssertionError(f"waited in vain; told so far: {self.told}")
 
     def poll(self) -> None:
@@ -216,9 +216,9 @@ class Bench:
 
     def until_closed(self) -> None:
         """Wait until every model that was made has been closed: once the threads that were stuck are back."""
-        tick = threading.Event()
+        pause = threading.Event()
         for _ in range(WAIT * 500):
             if all(runtime.closed for _, _, runtime in self.loader.made):
                 return
-            tick.wait(0.002)
+            pause.wait(0.002)
         raise AssertionError("a model was never closed")

@@ -216,7 +216,7 @@ class FeatureStand:
         batch = self._batch(reference, records, partition, 0)
         self._referred(self.references.element(GROUPS.keys[0], batch, input=1))
 
-    def tick(self, clock: int) -> None:
+    def on_timer(self, clock: int) -> None:
         """Processing time has gone on, for the operators that decode."""
         for decode in self.decode:
             self._decoded(decode.index, decode.pass_time(clock))

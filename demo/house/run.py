@@ -21,7 +21,7 @@ from devservices.process import environment
 from devservices.redis import Redis
 from udfs.stores.online.base import RedisOptions
 
-_TICK_S = 0.2  # a look at the folders of history takes some milliseconds
+_POLL_S = 0.2  # a look at the folders of history takes some milliseconds
 _SILENCE_S = 300  # the batch job of the training set says nothing while it works
 _LINGER_S = 2.5  # two checkpoints: time for an outcome that should not come
 _REQUESTS_IN = 10
@@ -79,4 +79,4 @@ def _play(director: HouseDirector, watch: HouseWatch, jobs: Jobs, refresh: Refre
             until = now + _LINGER_S
         if now - heard > _SILENCE_S:
             raise DemoError(f"nothing has happened for {_SILENCE_S} s.\n{jobs.tails()}")
-        time.sleep(_TICK_S)
+        time.sleep(_POLL_S)

@@ -27,7 +27,7 @@ from devservices.process import Process, environment
 
 _TRAINING_ROWS = 20_000
 _SILENCE_S = 150
-_TICK_S = 0.05
+_POLL_S = 0.05
 
 
 def lifecycle(options: argparse.Namespace, console: Console, work: Path) -> int:
@@ -144,4 +144,4 @@ def _play(
             return
         if now - heard > _SILENCE_S:
             return  # the judge will name what is missing
-        time.sleep(_TICK_S)
+        time.sleep(_POLL_S)

@@ -112,7 +112,9 @@ class BackfillSettings(StoreSettings):
     }
 
     name: str = Field("millrace-backfill", description="the job's name")
-    slice_seconds: int = Field(3600, ge=1, description="event time of a slice of history, which is settled at once")
+    slice_seconds: int = Field(
+        3600, ge=1, description="event time of a slice of history, which is settled at once"
+    )
     dead_letters: Path = Field(Path("dead-letters"), description="folder of events that no view could take")
 
     def views(self, declared: Declarations, views: tuple[str, ...], groups: int) -> ViewSpec:

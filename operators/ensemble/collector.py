@@ -13,7 +13,7 @@ from operators.ensemble.batch_store import KeyedBatchStore
 from operators.ensemble.speculation_rows import answer_of, context_of
 from operators.flink_internals import current_key, instance_of
 from operators.rows import to_rows
-from operators.ticks import Ticks
+from operators.timers import KeyTimers
 from udfs.ensemble.collection.collector_spec import CollectorSpec
 from udfs.ensemble.collection.open_batch import id_of
 
@@ -32,7 +32,7 @@ class Collector(KeyedCoProcessFunction):
         check_code(self._code)
         self._collecting = self._spec.collecting(instance_of(context)[0])
         self._store = KeyedBatchStore(context)
-        self._ticks = Ticks(self._spec.stats_ms)
+        self._timers = KeyTimers(self._spec.stats_ms)
         self._known: set[str] = set()
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
@@ -61,15 +61,15 @@ class Collector(KeyedCoProcessFunction):
         for batch_id in self._store.due(key, timestamp):
             self._at(ctx, batch_id)
             yield from to_rows(self._collecting.woken(batch_id, self._store))
-        if self._ticks.due(key, timestamp):
+        if self._timers.due(key, timestamp):
             yield from to_rows(self._collecting.stats())
-            self._ticks.again(key, ctx.timer_service())
+            self._timers.again(key, ctx.timer_service())
 
     def _ready(self, ctx: Any) -> Iterator[Any]:
         """At the first call for a key after a start: what was open is woken, which decides what is overdue
         and sets timers for the rest."""
         key = current_key(ctx)
-        self._ticks.start(key, ctx.timer_service())
+        self._timers.start(key, ctx.timer_service())
         if key in self._known:
             return
         self._known.add(key)

@@ -15,7 +15,7 @@ from operators.ensemble.speculation_rows import answer_row, request_of
 from operators.flink_internals import current_key, instance_of
 from operators.key_groups import KeyGroups
 from operators.rows import to_rows
-from operators.ticks import Ticks
+from operators.timers import KeyTimers
 from operators.type_logs import TypeLogs
 from schemas.errors import ModelError
 from schemas.micro_batch import decode_micro_batch
@@ -46,7 +46,7 @@ class ExecutorOperator(KeyedCoProcessFunction):
         self._executor = self._opened = self._spec.executor(instance_of(context)[0])
         self._logs = TypeLogs(context, "candidate-logs", self._groups)
         self._unanswered = context.get_state(ValueStateDescriptor("pending", Types.PICKLED_BYTE_ARRAY()))
-        self._ticks = Ticks(self._spec.scoring.tick_ms)
+        self._timers = KeyTimers(self._spec.scoring.timer_ms)
         self._listed: dict[str, list[PendingCall]] = {}  # as in state; a key is in it once it has been seen
         self._due: dict[str, int] = {}
 
@@ -80,13 +80,13 @@ class ExecutorOperator(KeyedCoProcessFunction):
             yield from to_rows(self._executor.stats())
         else:
             yield from _rows(key, self._executor.take(key))
-            if self._ticks.due(key, timestamp):
+            if self._timers.due(key, timestamp):
                 yield from to_rows(self._executor.stats(self._spec.scoring.stats_ms))
-                self._ticks.again(key, ctx.timer_service())
+                self._timers.again(key, ctx.timer_service())
         self._keep(key, ctx)
 
     def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[Any]:
-        self._ticks.start(key, ctx.timer_service())
+        self._timers.start(key, ctx.timer_service())
         yield from to_rows(self._logs.restore(key, data_type, self._executor))
         if key not in self._listed:
             stored = self._unanswered.value()

@@ -16,7 +16,7 @@ from operators.ensemble.speculation_rows import DECISION_CONTEXT, REQUEST, conte
 from operators.flink_internals import current_key, instance_of
 from operators.key_groups import KeyGroups
 from operators.rows import to_rows
-from operators.ticks import Ticks
+from operators.timers import KeyTimers
 from operators.type_logs import TypeLogs
 from schemas.errors import ModelError
 from schemas.micro_batch import MicroBatch, decode_micro_batch, encode_micro_batch
@@ -49,7 +49,7 @@ class RouterOperator(KeyedCoProcessFunction):
         self._router = self._spec.router(self._index)
         self._buffer = Buffer(context, self._spec.buffer)
         self._logs = TypeLogs(context, "candidates", self._groups)
-        self._ticks = Ticks(self._spec.tick_ms)
+        self._timers = KeyTimers(self._spec.timer_ms)
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         came = bytes(value)
@@ -82,11 +82,11 @@ class RouterOperator(KeyedCoProcessFunction):
         for data_type in self._buffer.data_types():
             yield from self._waited(key, data_type, ended)
         if not ended:
-            self._ticks.again(key, ctx.timer_service())
+            self._timers.again(key, ctx.timer_service())
         self._logs.keep(key, self._router)
 
     def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[Output]:
-        self._ticks.start(key, ctx.timer_service())
+        self._timers.start(key, ctx.timer_service())
         yield from self._logs.restore(key, data_type, self._router)
 
     def _waited(self, key: str, data_type: str, ended: bool = False) -> Iterator[Any]:

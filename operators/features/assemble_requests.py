@@ -13,14 +13,14 @@ from pyflink.datastream.state import MapStateDescriptor
 from operators.features.assembly_rows import made_rows, outcome_rows
 from operators.flink_internals import current_key
 from operators.rows import to_rows
-from operators.ticks import END_OF_INPUT
+from operators.timers import END_OF_INPUT
 from schemas.micro_batch import decode_micro_batch
 from udfs.enrichment.assembly_spec import Assembling, AssemblySpec
 from udfs.enrichment.base import PredictionRequest
 from udfs.enrichment.requests import requests_of
 from udfs.enrichment.wire import read_request, write_request
 
-_TICK_MS = 10
+_TIMER_MS = 10
 
 
 class AssembleRequests(KeyedProcessFunction):
@@ -58,12 +58,12 @@ class AssembleRequests(KeyedProcessFunction):
         yield from self._taken(key, self._restored(key, timers), timers)
         if timestamp == END_OF_INPUT:  # wait for what is open, each up to its deadline
             while self._own.assembler.open(key):
-                self._own.creator.wait(_TICK_MS / 1000)
+                self._own.creator.wait(_TIMER_MS / 1000)
                 yield from self._taken(key, {}, timers)
 
     def _taken(self, key: str, requests: dict[str, PredictionRequest], timers: TimerService) -> Iterator[Any]:
         assembler, now = self._own.assembler, timers.current_processing_time()
-        outcomes = assembler.take(key, requests, now) if requests else assembler.tick(key, now)
+        outcomes = assembler.take(key, requests, now) if requests else assembler.on_timer(key, now)
         self._keep(key, now, timers)
         yield from made_rows(assembler.created())
         yield from outcome_rows(outcomes, now)
@@ -86,5 +86,5 @@ class AssembleRequests(KeyedProcessFunction):
         self._stored[key] = {*still}
         if still and self._due.get(key, 0) <= now:
             # Aligned, so that a timer that came back with the state and a new one are the same timer.
-            self._due[key] = (now // _TICK_MS + 1) * _TICK_MS
+            self._due[key] = (now // _TIMER_MS + 1) * _TIMER_MS
             timers.register_processing_time_timer(self._due[key])

@@ -13,7 +13,7 @@ from operators.features.feature_rows import event_row, events_tag, progress_tag
 from operators.flink_internals import current_key, instance_of
 from operators.key_groups import KeyGroups
 from operators.rows import to_rows
-from operators.ticks import END_OF_INPUT, Ticks
+from operators.timers import END_OF_INPUT, KeyTimers
 from schemas.micro_batch import MicroBatch, decode_micro_batch
 from udfs.features.events.acceptable import EARLIEST
 from udfs.features.events.decode_spec import DecodeSpec
@@ -49,17 +49,17 @@ class DecodeEvents(KeyedProcessFunction):
         self._keys, self._instance = self._groups.keys_of_parts(parallelism), f"{instance}/{parallelism}"
         self._sent = dict.fromkeys(self._spec.sources, (EARLIEST, 0))
         self._heard = dict.fromkeys(self._spec.sources, _now())
-        self._ticks = Ticks(self._spec.settle_ms)
-        self._ticking = ""
+        self._timers = KeyTimers(self._spec.settle_ms)
+        self._timer_key = ""
 
     def close(self) -> None:
         if self._opened is not None:  # `close` also runs where `open` failed
             self._opened.close()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
-        if not self._ticking:
-            self._ticking = current_key(ctx)
-            self._ticks.start(self._ticking, ctx.timer_service())
+        if not self._timer_key:
+            self._timer_key = current_key(ctx)
+            self._timers.start(self._timer_key, ctx.timer_service())
             yield from self._marks()
         if value:
             yield from self._events_of(decode_micro_batch(value))
@@ -85,14 +85,14 @@ class DecodeEvents(KeyedProcessFunction):
         if timestamp == END_OF_INPUT:  # its watermark follows
             yield from self._marks()
             return
-        if not self._ticking:
-            self._ticking = current_key(ctx)
-            self._ticks.start(self._ticking, ctx.timer_service())
+        if not self._timer_key:
+            self._timer_key = current_key(ctx)
+            self._timers.start(self._timer_key, ctx.timer_service())
             yield from self._marks()
-        if current_key(ctx) == self._ticking:
+        if current_key(ctx) == self._timer_key:
             for source in self._spec.sources:
                 yield from self._told(source)
-            self._ticks.again(self._ticking, ctx.timer_service())
+            self._timers.again(self._timer_key, ctx.timer_service())
 
     def _marks(self) -> Iterator[Any]:
         for source, (watermark, _) in self._sent.items():

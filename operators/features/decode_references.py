@@ -14,7 +14,7 @@ from operators.features.reference_state import ReferenceState
 from operators.flink_internals import current_key
 from operators.key_groups import KeyGroups
 from operators.rows import to_rows
-from operators.ticks import END_OF_INPUT, Ticks
+from operators.timers import END_OF_INPUT, KeyTimers
 from schemas.micro_batch import decode_micro_batch
 from udfs.features.events.acceptable import EARLIEST
 from udfs.features.events.decode_spec import ReferenceSpec
@@ -43,8 +43,8 @@ class DecodeReferences(KeyedCoProcessFunction):
         self._progress = self._spec.progress(_now())
         self._sent = {s.name: EARLIEST for s in self._streams}
         self._source = SettledByAll()
-        self._ticks = Ticks(self._spec.settle_ms)
-        self._ticking = ""
+        self._timers = KeyTimers(self._spec.settle_ms)
+        self._timer_key = ""
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         yield from self._begun(ctx)
@@ -63,20 +63,20 @@ class DecodeReferences(KeyedCoProcessFunction):
         if timestamp == END_OF_INPUT:
             return
         yield from self._begun(ctx)
-        if current_key(ctx) == self._ticking:
+        if current_key(ctx) == self._timer_key:
             yield from self._told()
-            self._ticks.again(self._ticking, ctx.timer_service())
+            self._timers.again(self._timer_key, ctx.timer_service())
 
     def _begun(self, ctx: Any) -> Iterator[Any]:
-        if self._ticking:
+        if self._timer_key:
             return
-        self._ticking = current_key(ctx)
-        self._ticks.start(self._ticking, ctx.timer_service())
+        self._timer_key = current_key(ctx)
+        self._timers.start(self._timer_key, ctx.timer_service())
         for view, rows in self._state.all():
             yield self._tags[view], event_row("", view, EARLIEST, rows)
         for stream in self._streams:
             yield events_tag(stream.name), complete_row(EARLIEST)
-        self._state.leave(self._ticking)
+        self._state.leave(self._timer_key)
 
     def _rows(self, value: Any) -> Iterator[Any]:
         block = decode_micro_batch(value)

@@ -12,7 +12,7 @@ from operators.features.feature_outputs import FeatureOutputs
 from operators.features.feature_rows import events_of
 from operators.flink_internals import current_key
 from operators.key_groups import KeyGroups
-from operators.ticks import END_OF_INPUT
+from operators.timers import END_OF_INPUT
 from udfs.features.base import END, ViewEngine
 from udfs.features.events.view_spec import ViewSpec
 from udfs.stores.history.events import HistorySpec

@@ -15,7 +15,7 @@ from operators.features.feature_rows import events_of, is_complete
 from operators.features.view_state import ViewState
 from operators.flink_internals import current_key, instance_of
 from operators.key_groups import KeyGroups
-from operators.ticks import END_OF_INPUT
+from operators.timers import END_OF_INPUT
 from udfs.features.base import ViewEngine
 from udfs.features.events.view_spec import ViewSpec
 

@@ -16,7 +16,7 @@ from operators.code_guard import check_code, code_digest
 from operators.flink_internals import current_key
 from operators.lifecycle.counted_entities import CountedEntities
 from operators.rows import OUTPUTS
-from operators.ticks import Ticks
+from operators.timers import KeyTimers
 from schemas.errors import ModelError, StatisticsError
 from schemas.lifecycle.experiments import ExperimentEvent, write_event
 from schemas.lifecycle.quality import EvidenceBatch, read_message
@@ -50,7 +50,7 @@ class ControlExperiments(KeyedCoProcessFunction):
         self._logs = context.get_map_state(MapStateDescriptor("experiments", Types.STRING(), pickled))
         entities = context.get_map_state(MapStateDescriptor("entities", Types.STRING(), pickled))
         self._controller = Controller(CountedEntities(entities))
-        self._ticks = Ticks(self._stats_ms)
+        self._timers = KeyTimers(self._stats_ms)
         self._read = False
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
@@ -78,9 +78,9 @@ class ControlExperiments(KeyedCoProcessFunction):
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
         self._ready(ctx)
-        yield from self._rows(self._controller.tick(_now()))
-        if self._ticks.due(current_key(ctx), timestamp):
-            self._ticks.again(current_key(ctx), ctx.timer_service())
+        yield from self._rows(self._controller.on_timer(_now()))
+        if self._timers.due(current_key(ctx), timestamp):
+            self._timers.again(current_key(ctx), ctx.timer_service())
         self._keep()
 
     def _told(self, published: Announcement) -> Iterator[Said]:
@@ -94,7 +94,7 @@ class ControlExperiments(KeyedCoProcessFunction):
             yield from self._controller.replaced(data_type, name, None if withdrawn else version, _now())
 
     def _ready(self, ctx: Any) -> None:
-        self._ticks.start(current_key(ctx), ctx.timer_service())
+        self._timers.start(current_key(ctx), ctx.timer_service())
         if not self._read:
             self._read = True
             for _, log in self._logs.items():

@@ -14,7 +14,7 @@ from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 from operators.code_guard import check_code, code_digest
 from operators.flink_internals import change_map, current_key
 from operators.lifecycle.outcome_rows import messages, settled_of
-from operators.ticks import Ticks
+from operators.timers import KeyTimers
 from udfs.lifecycle.outcomes.join_spec import JoinSpec
 from udfs.lifecycle.outcomes.telling import KeptQuality, encode_windows
 
@@ -31,7 +31,7 @@ class CountQuality(KeyedProcessFunction):
         pickled = Types.PICKLED_BYTE_ARRAY()
         self._sums = context.get_map_state(MapStateDescriptor("sums", Types.STRING(), pickled))
         self._windows = context.get_state(ValueStateDescriptor("windows", pickled))
-        self._ticks = Ticks(self._spec.told_ms)
+        self._timers = KeyTimers(self._spec.told_ms)
         self._kept: dict[str, KeptQuality] = {}
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
@@ -47,13 +47,13 @@ class CountQuality(KeyedProcessFunction):
             return
         key, kept, now = current_key(ctx), self._of(ctx), _now()
         ended = ctx.time_domain() == TimeDomain.EVENT_TIME
-        if not ended and not self._ticks.due(key, timestamp):
+        if not ended and not self._timers.due(key, timestamp):
             return
         told = [*kept.close(now, self._sums.remove, ended), *kept.tell(now)]
         self._windows.update(encode_windows(kept.windows))
         yield from messages(told)
         if not ended:
-            self._ticks.again(key, ctx.timer_service())
+            self._timers.again(key, ctx.timer_service())
 
     def _of(self, ctx: Any) -> KeptQuality:
         key = current_key(ctx)
@@ -63,7 +63,7 @@ class CountQuality(KeyedProcessFunction):
             stored = self._windows.value()
             sums = ((str(name), bytes(data)) for name, data in self._sums.items())
             found.restore(None if stored is None else bytes(stored), sums, _now())
-            self._ticks.start(key, ctx.timer_service())
+            self._timers.start(key, ctx.timer_service())
         return found
 
 

@@ -13,7 +13,7 @@ from pyflink.datastream.state import ListStateDescriptor
 from operators.code_guard import check_code, code_digest
 from operators.event_watermark import timed_row, watermark_row
 from operators.flink_internals import current_key
-from operators.ticks import END_OF_INPUT, Ticks
+from operators.timers import END_OF_INPUT, KeyTimers
 from schemas.micro_batch import decode_micro_batch
 from udfs.features.events.acceptable import EARLIEST
 from udfs.lifecycle.watching.series import write_partial
@@ -42,14 +42,14 @@ class CountWindows(KeyedProcessFunction):
         self._journal = context.get_list_state(ListStateDescriptor("journal", Types.PICKLED_BYTE_ARRAY()))
         self._training = self._spec.training_sets()
         self._progress = self._spec.progress(_now())
-        self._ticks = Ticks(self._spec.flush_ms)
+        self._timers = KeyTimers(self._spec.flush_ms)
         self._counted = dict[str, WindowCounting]()
         self._bytes = dict[str, int]()
         self._sent = EARLIEST
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         key, data = current_key(ctx), bytes(value)
-        self._ticks.start(key, ctx.timer_service())
+        self._timers.start(key, ctx.timer_service())
         counted = self._of(key)
         self._journal.add(data)
         self._bytes[key] += len(data)
@@ -62,8 +62,8 @@ class CountWindows(KeyedProcessFunction):
         key = current_key(ctx)
         self._of(key)
         yield from self._flush(key)
-        if timestamp != END_OF_INPUT and self._ticks.runs(key):  # else it is another instance's key of before
-            self._ticks.again(key, ctx.timer_service())
+        if timestamp != END_OF_INPUT and self._timers.runs(key):  # else it was another instance's key
+            self._timers.again(key, ctx.timer_service())
 
     def _of(self, key: str) -> WindowCounting:
         """What is counted under the current key; the first time, what its journal holds."""

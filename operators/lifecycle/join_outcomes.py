@@ -17,7 +17,7 @@ from operators.flink_internals import current_key
 from operators.lifecycle.outcome_rows import COUNTS, EVIDENCE, by_data_type, messages, settled_row
 from operators.lifecycle.outcome_state import OutcomeState
 from operators.rows import to_rows
-from operators.ticks import Ticks
+from operators.timers import KeyTimers
 from udfs.lifecycle.outcomes.counting import COUNTED
 from udfs.lifecycle.outcomes.evidence import evidence
 from udfs.lifecycle.outcomes.fates import Fates
@@ -54,7 +54,7 @@ class JoinOutcomes(KeyedCoProcessFunction):
         check_code(self._code)
         self._numbers = {key: shard for shard, key in enumerate(self._keys)}
         self._state = OutcomeState(context)
-        self._ticks = Ticks(self._spec.tick_ms)
+        self._timers = KeyTimers(self._spec.timer_ms)
         self._shards: dict[str, _JoinShard] = {}
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
@@ -82,16 +82,16 @@ class JoinOutcomes(KeyedCoProcessFunction):
             joining.close(END, END)
             yield from self._done(ctx, shard, joining.done(), now)
             yield from self._told(shard, key, now, END)
-        elif self._ticks.due(key, timestamp):
+        elif self._timers.due(key, timestamp):
             read_to, results_to = shard.outcomes.at(now), shard.results.at(now)
             if self._spec.to_the_end:
                 read_to = results_to = -1
-            more = joining.close(read_to, results_to, self._spec.most_a_tick)
+            more = joining.close(read_to, results_to, self._spec.most_a_timer)
             yield from self._done(ctx, shard, joining.done(), now)
             if not more and now - shard.told >= self._spec.told_ms:
                 terms = self._spec.terms
                 yield from self._told(shard, key, now, read_to - terms.window - terms.grace - terms.step)
-            self._ticks.again(key, ctx.timer_service())
+            self._timers.again(key, ctx.timer_service())
 
     def _shard(self, ctx: Any) -> _JoinShard:
         key = current_key(ctx)
@@ -101,7 +101,7 @@ class JoinOutcomes(KeyedCoProcessFunction):
             now = _now()
             found = _JoinShard(self._state.fates(), self._spec.reached(now), self._spec.reached(now))
             self._shards[key] = found
-            self._ticks.start(key, ctx.timer_service())
+            self._timers.start(key, ctx.timer_service())
         return found
 
     def _done(self, ctx: Any, shard: _JoinShard, joined: Joined, now: int) -> Iterator[Any]:

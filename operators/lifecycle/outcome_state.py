@@ -17,7 +17,7 @@ from udfs.lifecycle.outcomes.fates import Fates, decode_fates, encode_fates
 class OutcomeState:
     """What `udfs.lifecycle.outcomes.joining.EntryStore` asks for, for the shard at hand (`at`).
 
-    Which reminders there are is kept in memory too: reading them all for each tick would cost a pass over
+    Which reminders there are is kept in memory too: reading them all for each timer would cost a pass over
     state.
     """
 

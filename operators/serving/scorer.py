@@ -13,7 +13,7 @@ from operators.code_guard import check_code, code_digest
 from operators.flink_internals import current_key, instance_of
 from operators.key_groups import KeyGroups
 from operators.rows import to_rows
-from operators.ticks import Ticks
+from operators.timers import KeyTimers
 from operators.type_logs import TypeLogs
 from schemas.errors import DescriptorError
 from schemas.micro_batch import MicroBatch, decode_micro_batch
@@ -54,7 +54,7 @@ class Scorer(KeyedCoProcessFunction):
         )
         self._arm_logs = TypeLogs(context, "arms", self._groups)
         self._buffer = Buffer(context, self._spec.buffer)
-        self._ticks = Ticks(self._spec.tick_ms)
+        self._timers = KeyTimers(self._spec.timer_ms)
 
     def close(self) -> None:
         if self._opened is not None:  # `close` also runs where `open` failed
@@ -89,11 +89,11 @@ class Scorer(KeyedCoProcessFunction):
             yield from to_rows(self._waited(key, data_type, ended))
         yield from to_rows(serving.stats(0 if ended else self._spec.stats_ms))
         if not ended:
-            self._ticks.again(key, ctx.timer_service())
+            self._timers.again(key, ctx.timer_service())
         self._keep(key)
 
     def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[Output]:
-        self._ticks.start(key, ctx.timer_service())
+        self._timers.start(key, ctx.timer_service())
         yield from self._logs.restore(key, data_type, self._serving)
         yield from self._arm_logs.restore(key, data_type, self._arms)
 

@@ -38,8 +38,8 @@ class Stand:
     def take(self, *requests: PredictionRequest, key: str = "0", now: int = NOW) -> list[str]:
         return said(self.assembler.take(key, {r.id: r for r in requests}, now))
 
-    def tick(self, now: int, key: str = "0") -> list[str]:
-        return said(self.assembler.tick(key, now))
+    def on_timer(self, now: int, key: str = "0") -> list[str]:
+        return said(self.assembler.on_timer(key, now))
 
 
 def make_plans(registry: SqlRegistry) -> Plans:
@@ -97,11 +97,11 @@ def test_a_block_is_one_question_to_the_store(stand: Stand) -> None:
 def test_missing_and_expired_rows_are_created_and_stored(stand: Stand) -> None:
     assert stand.take(request("a", "old"), request("b", "new")) == []
     stand.creator.answer(NOW + 40, "new", price=9.0)
-    assert stand.tick(NOW + 50) == ["b 2.5 9.0"]
+    assert stand.on_timer(NOW + 50) == ["b 2.5 9.0"]
     (made,) = stand.assembler.created()
     assert (made.view.id, made.entity, made.values) == ("houses_v1", ("new",), {"price": 9.0})
     stand.creator.answer(NOW + 60, "old", price=8.0)
-    (one,) = stand.assembler.tick("0", NOW + 65)
+    (one,) = stand.assembler.on_timer("0", NOW + 65)
     assert isinstance(one, Completed)
     assert one.stamps[1] == FeatureStamp("houses_v1:price", 1, 8.0, 5, created_on_demand=True)
     assert stand.assembler.open("0") == {}
@@ -111,7 +111,7 @@ def test_what_was_made_a_moment_ago_is_not_asked_for_again(stand: Stand) -> None
     """The store, which somebody else writes, may not have it yet."""
     stand.take(request("a", "new"))
     stand.creator.answer(NOW + 10, "new", price=9.0)
-    assert stand.tick(NOW + 10) == ["a 2.5 9.0"]
+    assert stand.on_timer(NOW + 10) == ["a 2.5 9.0"]
     assert stand.take(request("b", "new"), now=NOW + 900) == ["b 2.5 9.0"]
     assert stand.take(request("c", "new"), now=NOW + 999) == ["c 2.5 9.0"]
     assert stand.creator.asked["houses_v1", ("new",)] == 1
@@ -124,10 +124,10 @@ def test_a_call_that_does_not_come_back_holds_up_nobody_else(stand: Stand) -> No
     assert stand.take(request("stuck", "new")) == []
     for n in range(5):
         assert stand.take(request(f"{n}"), now=NOW + n) == [f"{n} 2.5 7.0"]
-    assert stand.tick(NOW + 999) == []
-    assert stand.tick(NOW + 1000) == ["stuck expired: missing"]
+    assert stand.on_timer(NOW + 999) == []
+    assert stand.on_timer(NOW + 1000) == ["stuck expired: missing"]
     stand.creator.answer(NOW + 1500, "new", price=9.0)
-    assert stand.tick(NOW + 1500) == []
+    assert stand.on_timer(NOW + 1500) == []
     assert [made.values for made in stand.assembler.created()] == [{"price": 9.0}], "of use to the next"
 
 
@@ -142,13 +142,13 @@ def test_without_a_creator_nobody_waits(stand: Stand) -> None:
 def test_a_creator_that_fails_is_asked_again_after_its_timeout(stand: Stand) -> None:
     stand.take(request("a", "new"))
     stand.creator.answer(NOW + 10, "new", error="answered 500")
-    assert stand.tick(NOW + 10) == []
-    stand.tick(NOW + 10 + CREATOR.timeout_ms - 1)
+    assert stand.on_timer(NOW + 10) == []
+    stand.on_timer(NOW + 10 + CREATOR.timeout_ms - 1)
     assert stand.creator.asked["houses_v1", ("new",)] == 1
-    stand.tick(NOW + 10 + CREATOR.timeout_ms)
+    stand.on_timer(NOW + 10 + CREATOR.timeout_ms)
     assert stand.creator.asked["houses_v1", ("new",)] == 2
     stand.creator.answer(NOW + 500, "new", error="answered 404")
-    assert stand.tick(NOW + 1000) == ["a expired: answered 404"]
+    assert stand.on_timer(NOW + 1000) == ["a expired: answered 404"]
     assert stand.assembler.created() == []
 
 
@@ -160,14 +160,14 @@ def test_places_are_taken_in_turn(registry: SqlRegistry) -> None:
         ((_, (entity,)),) = stand.creator.running
         order.append(entity)
         stand.creator.answer(NOW, entity, price=float(n))
-        stand.tick(NOW + n)
+        stand.on_timer(NOW + n)
     assert order == ["a", "b", "c"]
 
 
 def test_what_comes_after_the_deadline_completes_nothing(stand: Stand) -> None:
     stand.take(request("a", "new"))
     stand.creator.answer(NOW + 999, "new", price=9.0)
-    assert stand.tick(NOW + 1000) == ["a expired: the last of its features came too late"]
+    assert stand.on_timer(NOW + 1000) == ["a expired: the last of its features came too late"]
     assert len(stand.assembler.created()) == 1
 
 
@@ -176,9 +176,9 @@ def test_lanes_share_calls_and_keep_their_outcomes(stand: Stand) -> None:
     stand.take(request("b", "new"), key="1")
     assert sum(stand.creator.asked.values()) == 1
     stand.creator.answer(NOW, "new", price=9.0)
-    assert stand.tick(NOW + 1, "0") == ["a 2.5 9.0"]
-    assert stand.tick(NOW + 1, "1") == ["b 2.5 9.0"]
-    assert stand.tick(NOW + 2, "1") == []
+    assert stand.on_timer(NOW + 1, "0") == ["a 2.5 9.0"]
+    assert stand.on_timer(NOW + 1, "1") == ["b 2.5 9.0"]
+    assert stand.on_timer(NOW + 2, "1") == []
 
 
 @pytest.mark.parametrize(
@@ -205,17 +205,17 @@ def test_what_came_too_late_is_not_looked_up(stand: Stand) -> None:
 
 def test_a_clock_ahead_does_not_prolong_a_request(stand: Stand) -> None:
     stand.take(request("a", "new", created=NOW + 50_000))
-    assert stand.tick(NOW + 1000) == ["a expired: missing"]
+    assert stand.on_timer(NOW + 1000) == ["a expired: missing"]
 
 
 def test_while_the_store_is_away_requests_wait_and_say_why(stand: Stand) -> None:
     stand.reader.away = True
     assert stand.take(request("a"), request("b", expires_ms=5000)) == []
     assert stand.take(request("c"), now=NOW + 10) == [] and len(stand.reader.calls) == 1
-    assert stand.tick(NOW + 100) == [] and len(stand.reader.calls) == 1, "it is left alone for a while"
-    assert stand.tick(NOW + 1000) == ["a expired: the store is away", "c expired: the store is away"]
+    assert stand.on_timer(NOW + 100) == [] and len(stand.reader.calls) == 1, "it is left alone for a while"
+    assert stand.on_timer(NOW + 1000) == ["a expired: the store is away", "c expired: the store is away"]
     stand.reader.away = False
-    assert stand.tick(NOW + 1300) == ["b 2.5 7.0"]
+    assert stand.on_timer(NOW + 1300) == ["b 2.5 7.0"]
 
 
 def test_models_and_creators_may_be_registered_while_the_job_runs(tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_the_registry_is_asked_now_and_then_and_may_be_away(tmp_path: Path) -> N
     stand = Stand(registry)
     registry.away = True
     assert stand.take(request("a")) == []
-    assert stand.tick(NOW + 1000) == ["a expired: the database is away"]
+    assert stand.on_timer(NOW + 1000) == ["a expired: the database is away"]
     registry.away = False
     at = NOW + 2_000
     for n in range(5):
@@ -279,7 +279,7 @@ steps = st.one_of(
             st.tuples(st.sampled_from(["here", "old", "n1", "n2", "n3"]), st.integers(1, 400)), max_size=4
         ),
     ),
-    st.tuples(st.just("tick"), st.sampled_from("01"), st.integers(0, 300)),
+    st.tuples(st.just("timer"), st.sampled_from("01"), st.integers(0, 300)),
     st.tuples(st.just("answer"), st.booleans()),
     st.tuples(st.just("away"), st.booleans()),
     st.just(("restart",)),
@@ -314,9 +314,9 @@ def test_every_request_has_one_outcome(plans: Plans, plan: Sequence[Any], places
             ]
             sent += len(new)
             gone(step[1], stand.assembler.take(step[1], {r.id: r for r in new}, now))
-        elif step[0] == "tick":
+        elif step[0] == "timer":
             now += step[2]
-            gone(step[1], stand.assembler.tick(step[1], now))
+            gone(step[1], stand.assembler.on_timer(step[1], now))
         elif step[0] == "answer" and stand.creator.running:
             ((_, (entity,)), *_) = stand.creator.running
             stand.creator.answer(now, entity, **({"price": 1.0} if step[1] else {"error": "no"}))
@@ -328,6 +328,6 @@ def test_every_request_has_one_outcome(plans: Plans, plan: Sequence[Any], places
                 gone(key, stand.assembler.take(key, requests, now))
     for key in "01":
         now += 500
-        gone(key, stand.assembler.tick(key, now))
+        gone(key, stand.assembler.on_timer(key, now))
     assert outcomes == Counter(map(str, range(sent)))
     assert state == {"0": {}, "1": {}}

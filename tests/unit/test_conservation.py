@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.feature_harness import END, FeatureHarness, Keyed
 
 from faults import bad_records, descriptors, plans
 from operators.features import decode_events
@@ -27,7 +28,6 @@ from schemas.errors import DescriptorError
 from schemas.micro_batch import NULL_PAYLOAD, MicroBatch, decode_micro_batch, encode_micro_batch
 from schemas.results.records import DeadLetter, decode
 from schemas.results.results import read_result
-from tests.feature_stand import END, FeatureStand, Keyed
 from tests.flink_fakes import ONE_GROUP
 from tests.output_batches import messages_of
 from tests.serving_fakes import NOT_FINITE, POISON, STICKS, Loads
@@ -77,7 +77,7 @@ actions = st.one_of(
 )
 
 
-class ScorerStand:
+class ScorerHarness:
     """The scoring operator with Flink's state in memory. `keyed`: by data type, else by instance."""
 
     def __init__(self, keyed: bool) -> None:
@@ -95,7 +95,7 @@ class ScorerStand:
             codec=CodecSpec(),
             quotas=QUOTAS,
             buffer=BufferPolicy(records=20),
-            tick_ms=100,
+            timer_ms=100,
             stats_ms=1000,
         )
         return Scorer(spec, None if self.by_type else ONE_GROUP)
@@ -174,16 +174,16 @@ class ScorerStand:
 @given(st.booleans(), st.lists(actions, max_size=14))
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_of_scoring(keyed: bool, steps: list[Any]) -> None:
-    stand = ScorerStand(keyed)
+    harness = ScorerHarness(keyed)
     try:
         for name, *what in steps:
-            getattr(stand, name)(*what)
-            assert stand.out() + Counter(stand.waiting()) == stand.sent
-        stand.end()
+            getattr(harness, name)(*what)
+            assert harness.out() + Counter(harness.waiting()) == harness.sent
+        harness.end()
     finally:
-        stand.close()
-    assert stand.out() == stand.sent
-    for result in stand.results:
+        harness.close()
+    assert harness.out() == harness.sent
+    for result in harness.results:
         if result.scores:
             assert result.scores["y"] == 2 * result.record["a"] + result.version
 
@@ -191,24 +191,24 @@ def test_of_scoring(keyed: bool, steps: list[Any]) -> None:
 @pytest.mark.parametrize("keyed", [True, False])
 @pytest.mark.parametrize("ended", [True, False])
 def test_what_waits_behind_a_model_that_is_set_aside_waits_on(keyed: bool, ended: bool) -> None:
-    stand = ScorerStand(keyed)
+    harness = ScorerHarness(keyed)
     record = lambda a: (b'{"a": %f}' % a, 5, None, [])  # noqa: E731
     try:
         for a in (STICKS, 1.0, 2.5):
-            stand.records("t", [record(a)])
-        stand.model(published("t", 1, b"ok", force=False))
-        assert stand.serving is not None
-        stand.take(list(to_rows(stand.serving.settle())))
-        stand.records("t", [record(3.0)])
-        assert [r.outcome for r in stand.results] == ["failed"]
+            harness.records("t", [record(a)])
+        harness.model(published("t", 1, b"ok", force=False))
+        assert harness.serving is not None
+        harness.take(list(to_rows(harness.serving.settle())))
+        harness.records("t", [record(3.0)])
+        assert [r.outcome for r in harness.results] == ["failed"]
         if not ended:
-            stand.model(published("t", 2, b"ok", force=False))
-        stand.end()
+            harness.model(published("t", 2, b"ok", force=False))
+        harness.end()
     finally:
-        stand.close()
-    assert stand.out() == stand.sent
+        harness.close()
+    assert harness.out() == harness.sent
     said = ["no model at the end of the input"] * 3 if ended else [4.0, 7.0, 8.0]
-    assert [r.reason if ended else r.scores["y"] for r in stand.results[1:]] == said
+    assert [r.reason if ended else r.scores["y"] for r in harness.results[1:]] == said
 
 
 AMOUNTS: list[Any] = [1, 2.5, None, "1", 1e308, -0.0, True, [1], {"a": 1}]
@@ -238,17 +238,17 @@ def test_of_features(steps: list[tuple[list[bytes], int]], restarts: set[int]) -
     with pytest.MonkeyPatch.context() as patch:
         clock = iter(range(START + 10**9, START + 10**12, 1000))
         patch.setattr(decode_events, "_now", lambda: next(clock))
-        stand, sent, taken = FeatureStand(DECLARED), 0, 0
+        harness, sent, taken = FeatureHarness(DECLARED), 0, 0
         for at, (bad, count) in enumerate(steps):
             if at in restarts:
-                stand.restart()
+                harness.restart()
             good = good_events[taken : taken + count]
             taken += count
             if bad or good:
-                stand.send([*bad, *good])
+                harness.send([*bad, *good])
                 sent += len(bad) + len(good)
-        stand.end()
+        harness.end()
     # what a view has no key for is told by each view, and is one record
-    of_source = len({letter.offset for letter in stand.dead if letter.data_type == "signals"})
-    refused = sum(letter.data_type == "spend_v1" for letter in stand.dead)
-    assert len(stand.settled("spend_v1")) + refused + of_source == sent
+    of_source = len({letter.offset for letter in harness.dead if letter.data_type == "signals"})
+    refused = sum(letter.data_type == "spend_v1" for letter in harness.dead)
+    assert len(harness.settled("spend_v1")) + refused + of_source == sent

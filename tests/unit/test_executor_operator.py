@@ -107,18 +107,18 @@ class Flink:
         runtime = self.bench.loader.of(name)[-1]
         assert isinstance(runtime, Sticking) and runtime.entered.acquire(timeout=WAIT)
 
-    def tick(self, domain: Any = TimeDomain.PROCESSING_TIME) -> list[Answer]:
+    def on_timer(self, domain: Any = TimeDomain.PROCESSING_TIME) -> list[Answer]:
         return self.sent(self.operator.on_timer(int(self.bench.hands.now), self.context(domain)))
 
     def until(self, reached) -> list[Answer]:
         """Let timers fire until it is so; the answers on the way."""
         got: list[Answer] = []
-        tick = threading.Event()
+        pause = threading.Event()
         for _ in range(WAIT * 500):
-            got += self.tick()
+            got += self.on_timer()
             if reached(got):
                 return got
-            tick.wait(0.002)
+            pause.wait(0.002)
         raise AssertionError(f"waited in vain; events so far: {self.events}")
 
     def serve(self, name: str) -> None:
@@ -163,7 +163,7 @@ def test_what_is_pending_is_in_state_until_it_has_been_answered(make):
     (listed,) = flink.pending()
     assert (listed.batch_id, listed.candidate) == ("b1", "a")
     flink.store.updates.clear()
-    assert flink.tick() == [] and flink.store.updates == [], "nothing new, nothing written"
+    assert flink.on_timer() == [] and flink.store.updates == [], "nothing new, nothing written"
     flink.bench.loader.let_all_go()
     assert outcomes(flink.until(bool)) == [("b1", AnswerOutcome.SCORED, "")]
     assert not flink.pending()
@@ -176,9 +176,9 @@ def test_an_answer_leaves_under_its_own_key_only(make):
     flink.bench.loader.let_all_go()
     flink.key = KEY
     flink.bench.executor._completions.wait(list(flink.bench.executor._pending[OTHER]), WAIT * 1000)
-    assert flink.tick() == [] and flink.pending(OTHER)
+    assert flink.on_timer() == [] and flink.pending(OTHER)
     flink.key = OTHER
-    assert len(flink.tick()) == 1 and not flink.pending(OTHER)
+    assert len(flink.on_timer()) == 1 and not flink.pending(OTHER)
 
 
 def test_a_timer_looks_for_late_answers_and_one_is_enough(make):
@@ -191,7 +191,7 @@ def test_a_timer_looks_for_late_answers_and_one_is_enough(make):
     assert flink.timers == {now + 1}
     flink.bench.hands.now += 200
     flink.timers.clear()
-    flink.tick()
+    flink.on_timer()
     assert now + 250 in flink.timers, "in no hurry any more"
 
 
@@ -200,7 +200,7 @@ def test_after_a_restart_candidates_are_loaded_and_the_pending_declined_once(mak
     flink.serve("a")
     flink.stick("a")
     again = make(copy.deepcopy(dict(flink.store.states)))
-    assert outcomes(again.tick()) == [("b1", AnswerOutcome.DECLINED, Reason.RESTARTED)]
+    assert outcomes(again.on_timer()) == [("b1", AnswerOutcome.DECLINED, Reason.RESTARTED)]
     assert not again.pending()
     again.until(lambda got: "served a 1" in again.events)
     answers = again.ask("a")
@@ -232,7 +232,7 @@ def test_the_end_of_the_input_leaves_nothing_behind(make):
     flink.serve("a")
     flink.stick("a")
     flink.bench.hands.now += 200
-    answers = flink.tick(TimeDomain.EVENT_TIME)
+    answers = flink.on_timer(TimeDomain.EVENT_TIME)
     assert outcomes(answers) == [("b1", AnswerOutcome.DECLINED, Reason.ENDED)]
     assert not flink.pending()
 

@@ -140,9 +140,9 @@ def test_evidence_of_an_earlier_step_may_come_late():
     for k in range(60, 100):
         stand.tell(evidence(k * 50, 50, k % 2, 0.8))
     assert "shares" not in [event.metric for event in stand.events]
-    (told,) = stand.controller.tick(9)
+    (told,) = stand.controller.on_timer(9)
     assert (told.kind, told.entities) == ("progress", 5000)
-    assert list(stand.controller.tick(9)) == []
+    assert list(stand.controller.on_timer(9)) == []
 
 
 def test_values_that_do_not_fit_are_passed_over_and_told():
@@ -150,11 +150,11 @@ def test_values_that_do_not_fit_are_passed_over_and_told():
     batch = evidence(0, 4, 0, 0.8)
     values = {"correct": (2.0, None, 1.0, 1.0), "latency": (-1.0, float("inf"), 1.0, None)}
     stand.tell(msgspec.structs.replace(batch, values=values))
-    (told,) = stand.controller.tick(9)
+    (told,) = stand.controller.on_timer(9)
     assert "3 values that do not fit" in told.evidence
     assert sum(arm.entities for arm in told.arms.values()) == 2
     stand.tell(msgspec.structs.replace(evidence(50, 4, 0, 0.8), values={}))  # without any metric
-    assert next(iter(stand.controller.tick(9))).entities == 8
+    assert next(iter(stand.controller.on_timer(9))).entities == 8
 
 
 @pytest.mark.parametrize(
@@ -189,8 +189,8 @@ def test_the_end_rolls_back():
     end = datetime(2026, 12, 24, tzinfo=UTC)
     stand = Stand(write_order(Order("start", msgspec.structs.replace(DECLARED, end=end))))
     at = int(end.timestamp() * 1000)
-    assert [one.kind for one in stand.controller.tick(at - 1)] == ["progress"]
-    plan, event = stand.controller.tick(at)
+    assert [one.kind for one in stand.controller.on_timer(at - 1)] == ["progress"]
+    plan, event = stand.controller.on_timer(at)
     assert (event.kind, event.metric) == ("rolled_back", "end") and read_plan(plan.plan) == CONTROL
 
 

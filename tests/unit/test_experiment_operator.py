@@ -51,7 +51,7 @@ class Stand:
     def tell(self, descriptor: bytes) -> list[str]:
         return self._said(self.operator.process_element2(descriptor, self._at()))
 
-    def tick(self) -> list[str]:
+    def on_timer(self) -> list[str]:
         return self._said(self.operator.on_timer(2000, self._at()))
 
     def _at(self) -> Any:
@@ -139,7 +139,7 @@ def test_what_is_no_evidence_is_told_and_passed_over():
     good = write_message(evidence(0, 10, 0, 0.8))
     (said,) = stand.evidence(b"{", good)
     assert said.startswith("refused this is no EvidenceBatch")
-    assert stand.tick() == ["progress"] and stand.tick() == []
+    assert stand.on_timer() == ["progress"] and stand.on_timer() == []
     assert stand.tell(b"no descriptor") == []
 
 

@@ -124,11 +124,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The decode operator's clock, which goes on each time it is asked."""
     now = [START + 10**9]
 
-    def tick() -> int:
+    def later() -> int:
         now[0] += 120
         return now[0]
 
-    monkeypatch.setattr(decode_events, "_now", tick)
+    monkeypatch.setattr(decode_events, "_now", later)
     return now
 
 

@@ -630,12 +630,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The decoding operators' clock, which goes on each time it is asked."""
     now = [START + 10**9]
 
-    def tick() -> int:
+    def later() -> int:
         now[0] += 120
         return now[0]
 
-    monkeypatch.setattr(decode_events, "_now", tick)
-    monkeypatch.setattr(decode_references, "_now", tick)
+    monkeypatch.setattr(decode_events, "_now", later)
+    monkeypatch.setattr(decode_references, "_now", later)
     return now
 
 
@@ -749,7 +749,7 @@ def test_a_reference_that_is_silent_no_longer_holds_events_back(clock: list[int]
     before = len(stand.settled("spend_v1"))
     for _ in range(200):
         clock[0] += 900
-        stand.tick(clock[0])
+        stand.on_timer(clock[0])
     assert before < 50 and len(stand.settled("spend_v1")) > 300
     stand.refer("zips", [told[5], {**told[-1], "since": told[-1]["since"] + 10**7}])
     letters = [letter for letter in stand.dead if letter.code == "late_reference"]

@@ -17,7 +17,7 @@ from operators.lifecycle.join_outcomes import JoinOutcomes
 from operators.lifecycle.outcome_rows import COUNTS, EVIDENCE, shard_keys
 from operators.lifecycle.read_outcomes import ReadOutcomes
 from operators.rows import DEAD_LETTERS
-from operators.ticks import END_OF_INPUT
+from operators.timers import END_OF_INPUT
 from schemas.errors import SettingsError
 from schemas.lifecycle.quality import OutcomeCounts, QualityRecord, read_message
 from schemas.micro_batch import encode_micro_batch
@@ -27,7 +27,7 @@ from tests.output_batches import messages_of
 from udfs.lifecycle.outcomes.join_spec import JoinSpec
 from udfs.lifecycle.outcomes.joining import Terms
 
-SPEC = JoinSpec({"wine": JUDGING}, Terms(window=10_000), shards=2, told_ms=1, tick_ms=1)
+SPEC = JoinSpec({"wine": JUDGING}, Terms(window=10_000), shards=2, told_ms=1, timer_ms=1)
 KEYS = shard_keys(FOUR_GROUPS, 2)
 
 

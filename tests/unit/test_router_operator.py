@@ -10,7 +10,7 @@ from pyflink.datastream import TimeDomain
 from operators.ensemble.router import DECISION_CONTEXTS, REQUESTS, RouterOperator
 from operators.ensemble.speculation_rows import context_of, request_of
 from operators.rows import MODEL_EVENTS
-from operators.ticks import END_OF_INPUT
+from operators.timers import END_OF_INPUT
 from schemas.micro_batch import decode_micro_batch, encode_micro_batch
 from schemas.plans.plan import Plan, write_plan
 from schemas.results.answers import DecisionContext
@@ -78,7 +78,7 @@ class Stand:
     def bytes(self, descriptor: bytes) -> list[str]:
         return self._said(self.operator.process_element2(descriptor, self._at()))
 
-    def tick(self, domain: TimeDomain = TimeDomain.PROCESSING_TIME, key: str = "") -> list[str]:
+    def on_timer(self, domain: TimeDomain = TimeDomain.PROCESSING_TIME, key: str = "") -> list[str]:
         return self._said(self.operator.on_timer(0, self._at(domain, key)), key)
 
     def _at(self, domain: TimeDomain = TimeDomain.PROCESSING_TIME, key: str = "") -> Any:
@@ -117,7 +117,7 @@ def records(packed: bytes) -> list[int]:
 
 def test_micro_batches_wait_for_the_first_candidate_and_leave_in_order():
     stand = Stand()
-    assert stand.batch(1, 10) == stand.batch(1, 11) == stand.tick() == []
+    assert stand.batch(1, 10) == stand.batch(1, 11) == stand.on_timer() == []
     said = stand.tell(name="p", model_type="PMML", data=b"1")
     assert said == ["expect [10] of 1", "PMML p [10]", "expect [11] of 1", "PMML p [11]"]
     assert stand.tell(name="s", model_type="TENSORFLOWSAVED", data=b"1") == []
@@ -129,8 +129,8 @@ def test_micro_batches_that_waited_too_long_leave_with_nobody_asked():
     stand = Stand(buffer=BufferPolicy(records=2))
     assert stand.batch(2, 0) == []
     assert stand.batch(1, 2) == ["expect [0, 1] of 0", "expect [2] of 0"]
-    assert stand.batch(1, 3) == stand.tick() == []
-    assert stand.tick(domain=TimeDomain.EVENT_TIME) == ["expect [3] of 0"]
+    assert stand.batch(1, 3) == stand.on_timer() == []
+    assert stand.on_timer(domain=TimeDomain.EVENT_TIME) == ["expect [3] of 0"]
 
 
 def test_micro_batches_of_too_many_bytes_leave_with_nobody_asked():
@@ -181,8 +181,8 @@ def test_another_parallelism_finds_candidates_and_what_waits():
     waiting.batch(1, 6)
     alone = Stand(waiting.store.states, index=0, parallelism=1)
     assert alone.tell(name="p", model_type="PMML", data=b"1") == []
-    assert alone.tick(key="2") == ["expect [6] of 1", "PMML p [6]"], "under the key with which it came"
-    assert alone.tick(key="2") == alone.tick() == []
+    assert alone.on_timer(key="2") == ["expect [6] of 1", "PMML p [6]"], "under the key with which it came"
+    assert alone.on_timer(key="2") == alone.on_timer() == []
 
 
 def test_bytes_that_are_no_descriptor_are_told_by_one_of_the_instances():

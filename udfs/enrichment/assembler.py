@@ -57,9 +57,9 @@ class OnlineAssembler:
         for one in new:
             if home.open.get(one.name) is one:
                 heapq.heappush(home.due, (one.deadline, next(self._number), one))
-        return self.tick(key, now)
+        return self.on_timer(key, now)
 
-    def tick(self, key: str, now: int) -> Sequence[Outcome]:
+    def on_timer(self, key: str, now: int) -> Sequence[Outcome]:
         created, completed = self._on_demand.collect(now)
         self._created += created
         self._complete(completed, now)
@@ -90,7 +90,7 @@ class OnlineAssembler:
         planned = []
         for one in asked:
             if one.deadline <= now:
-                continue  # the tick that follows lets it go
+                continue  # the timer that follows lets it go
             try:
                 one.plan_by(self._plans, now)
                 planned.append(one)

@@ -105,7 +105,7 @@ class Assembler(Protocol):
         whatever else is ready for this key."""
         ...
 
-    def tick(self, key: str, now: int) -> Sequence[Outcome]:
+    def on_timer(self, key: str, now: int) -> Sequence[Outcome]:
         """What answers of creators have completed, and requests whose time ran out."""
         ...
 

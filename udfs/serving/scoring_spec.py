@@ -19,7 +19,7 @@ from udfs.serving.serving import Serving
 class ScoringSpec:
     """`load`: by data type, with `default_load` for the others. `max_batch` in records.
 
-    `tick_ms` is how often an operator looks up from its records: finished loads, records that have waited for
+    `timer_ms`: how often an operator looks up from its records: finished loads, records that have waited for
     too long, statistics every `stats_ms`.
     """
 
@@ -31,7 +31,7 @@ class ScoringSpec:
     quotas: Quotas = field(default_factory=Quotas)
     isolation: Isolation = field(default_factory=Isolation)
     bounds: LoadBounds = field(default_factory=lambda: LoadBounds(threads=2))
-    tick_ms: int = 100
+    timer_ms: int = 100
     stats_ms: int = 5000
 
     def policy(self, data_type: str) -> LoadPolicy:

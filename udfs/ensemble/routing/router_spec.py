@@ -15,14 +15,14 @@ from udfs.serving.buffering import BufferPolicy
 class RouterSpec:
     """`main`: the model type whose requests leave on the main output. `max_batch` in records.
 
-    `tick_ms` is how often the operator looks for records that have waited for too long.
+    `timer_ms` is how often the operator looks for records that have waited for too long.
     """
 
     main: str
     codec: CodecSpec = field(default_factory=CodecSpec)
     buffer: BufferPolicy = field(default_factory=BufferPolicy)
     max_batch: int = 1024
-    tick_ms: int = 100
+    timer_ms: int = 100
     quotas: Quotas = field(default_factory=Quotas)
 
     def router(self, subtask: int) -> Router:

@@ -186,7 +186,7 @@ class Controller:
                 yield running.event(running.status, now)
                 self._counted.forget(running.experiment.name)
 
-    def tick(self, now: int) -> Iterator[Said]:
+    def on_timer(self, now: int) -> Iterator[Said]:
         """End what has come to its declared end, and tell of what has changed since the last call."""
         for running in self._known.values():
             end = running.experiment.end

@@ -32,8 +32,8 @@ class JoinSpec:
     window_ms: int = 300_000
     told_ms: int = 5_000
     most_keys: int = 10_000
-    tick_ms: int = 500
-    most_a_tick: int = 20_000
+    timer_ms: int = 500
+    most_a_timer: int = 20_000
 
     def reached(self, now: int) -> Reached:
         return Reached(self.idle_ms, self.catch_up_ms, now)

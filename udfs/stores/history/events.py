@@ -44,7 +44,7 @@ class HistorySpec:
         return HistoryReader(self, lambda: time.time_ns() // 1_000_000)
 
     def pieces(self, events: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Events by time slice, the start of each and at most `most` rows: nothing is older than its start."""
+        """Events by time slice: its start, which is as old as they are or older, and at most `most` rows."""
         starts = events.column(EVENT_TIME).to_numpy() // self.slice_ms * self.slice_ms
         order = np.argsort(starts, kind="stable")
         found, first = np.unique(starts[order], return_index=True)

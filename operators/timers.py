@@ -1,4 +1,4 @@
-"""Timers of keyed operators: a tick now and then, and one at the end of a finite input."""
+"""Timers of keyed operators: one now and then, and one at the end of a finite input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pyflink.datastream import TimerService
 END_OF_INPUT = 2**63 - 1
 
 
-class Ticks:
+class KeyTimers:
     """The timers of an operator's keys, every `every_ms` of processing time."""
 
     def __init__(self, every_ms: int) -> None:
@@ -27,11 +27,11 @@ class Ticks:
         return key in self._next
 
     def due(self, key: str, timestamp: int) -> bool:
-        """Whether a timer of this time is the key's tick, and not one set for something else."""
+        """Whether a timer of this time is the key's timer, and not one set for something else."""
         return timestamp >= self._next[key]
 
     def again(self, key: str, timers: TimerService) -> None:
-        """Set the current key's next tick."""
+        """Set the current key's next timer."""
         # Aligned, so that a timer that came back with the state and a new one are the same timer.
         every = self._every_ms
         at = self._next[key] = (timers.current_processing_time() // every + 1) * every
