@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.features_job import FeatureJob, Stand
+from bench.features_job import FeatureJob, Services
 from bench.features_producer import PROBE_EVERY, WATCHED
 from bench.features_workload import VIEW, EventTopics, declare
 from bench.plan import BenchError, Plan
@@ -38,19 +38,19 @@ class Freshness:
         return {f"p{p}": round(float(np.percentile(self.ms, p)), 1) for p in (50, 99)}
 
 
-def measure(stand: Stand, plan: Plan, job: FeatureJob, topics: EventTopics, rate: int) -> Freshness:
+def measure(services: Services, plan: Plan, job: FeatureJob, topics: EventTopics, rate: int) -> Freshness:
     """Send at `rate` events a second, first for three times the plan's warm-up, whose arrival is waited for:
     in small blocks a JVM takes so long to compile what it runs, and what the job is behind with meanwhile
     does not count. BenchError where a value stays away for a minute."""
     warm = _WARM_UPS * int(rate * plan.warm_s)
     count = warm + int(rate * plan.phase_s)
-    reader = RedisReader(stored_views(declare(stand.folder / "read.toml"), "online"), stand.store)
-    program = [sys.executable, "-m", "bench.features_producer", stand.broker.bootstrap, topics.events]
+    reader = RedisReader(stored_views(declare(services.folder / "read.toml"), "online"), services.store)
+    program = [sys.executable, "-m", "bench.features_producer", services.broker.bootstrap, topics.events]
     command = [*program, str(topics.partitions), str(rate)]
     try:
         for numbers in (range(warm), range(warm, count)):
             found = _send_and_see(
-                stand, job, [*command, f"{numbers.start}", f"{numbers.stop}"], numbers, reader
+                services, job, [*command, f"{numbers.start}", f"{numbers.stop}"], numbers, reader
             )
     finally:
         reader.close()
@@ -58,12 +58,12 @@ def measure(stand: Stand, plan: Plan, job: FeatureJob, topics: EventTopics, rate
 
 
 def _send_and_see(
-    stand: Stand, job: FeatureJob, command: Sequence[str], numbers: range, reader: RedisReader
+    services: Services, job: FeatureJob, command: Sequence[str], numbers: range, reader: RedisReader
 ) -> Freshness:
     entities = [(name.decode(),) for name in WATCHED]
     newest, last = np.full(len(WATCHED), numbers.start - 1), _last_probes(numbers.stop)
     ages: list[float] = []
-    producer = Process("features-producer", command, stand.folder / "features-producer.log")
+    producer = Process("features-producer", command, services.folder / "features-producer.log")
     try:
         heard = time.monotonic()
         while (newest < last).any():

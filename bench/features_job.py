@@ -24,7 +24,7 @@ _JOBS = {STORES: "jobs/features.py", NOWHERE: "bench/features_blackhole.py"}
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class Services:
     """What the feature benchmarks run on; the database of Redis is emptied again and again."""
 
     broker: KafkaBroker
@@ -42,16 +42,16 @@ class FeatureJob:
 
     def __init__(
         self,
-        stand: Stand,
+        services: Services,
         topics: EventTopics,
         kind: str = STORES,
         more: Sequence[str] = (),
         parallelism: int = 1,
     ) -> None:
-        self.kind, self.history = kind, stand.folder / f"history-{topics.prefix}"
-        self._declarations = stand.folder / f"{topics.prefix}.toml"
+        self.kind, self.history = kind, services.folder / f"history-{topics.prefix}"
+        self._declarations = services.folder / f"{topics.prefix}.toml"
         declare(self._declarations, topics.events)
-        self._topics, self._store, self._more = topics, stand.store, more
+        self._topics, self._store, self._more = topics, services.store, more
         self.parallelism = parallelism
         self.cluster = StandaloneCluster(1, JobSpec(parallelism=parallelism).cluster_settings)
         self.job_id = ""

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from bench import features_freshness, features_throughput, online_writes, report
 from bench.features_batch import rows_a_second
-from bench.features_job import NOWHERE, STORES, FeatureJob, Stand
+from bench.features_job import NOWHERE, STORES, FeatureJob, Services
 from bench.features_state import bytes_a_key
 from bench.features_workload import EventTopics
 from bench.plan import Plan
@@ -28,10 +28,10 @@ _FRESH_MS, _EPS, _SHARE, _STATE = 250, 50_000, 0.5, 8192
 def features(broker: KafkaBroker, plan: Plan, folder: Path) -> None:
     """All figures, tables, targets, and as the last line JSON."""
     with Redis() as redis:
-        stand = Stand(broker, redis, folder)
-        runs = _rates(stand, plan)
+        services = Services(broker, redis, folder)
+        runs = _rates(services, plan)
         report.console.print(report.rates(_title(plan), runs, NOWHERE, "to blackhole"))
-        fresh, batch = _running(stand, plan)
+        fresh, batch = _running(services, plan)
         report.console.print(report.latencies("Freshness: produced to read from Redis", {
             f"{FRESH_RATE:,}": fresh}, "events/s"))  # fmt: skip
         with redis.client() as client:
@@ -77,12 +77,12 @@ def judged(n: Mapping[str, Any]) -> list[tuple[str, float, str, bool]]:
     return rows + [(what, found, f"at most {want:,g}", found <= want) for what, found, want in at_most]
 
 
-def _rates(stand: Stand, plan: Plan) -> dict[str, list[Throughput]]:
+def _rates(services: Services, plan: Plan) -> dict[str, list[Throughput]]:
     """In turns, so that a slow minute of the machine meets both."""
     runs: dict[str, list[Throughput]] = {NOWHERE: [], STORES: []}
     for number in range(1, plan.rounds + 1):
         for kind, found in runs.items():
-            found.append(features_throughput.run(stand, plan, kind))
+            found.append(features_throughput.run(services, plan, kind))
             report.say(
                 f"round {number} of {plan.rounds}: {kind}: {found[-1].eps:,.0f} events/s, "
                 f"{found[-1].cpu_s_per_million:.1f} CPU s per million"
@@ -90,22 +90,22 @@ def _rates(stand: Stand, plan: Plan) -> dict[str, list[Throughput]]:
     return runs
 
 
-def _running(stand: Stand, plan: Plan) -> tuple[dict[str, float], float]:
+def _running(services: Services, plan: Plan) -> tuple[dict[str, float], float]:
     """Freshness of a job that is not busy, and then on its cluster the batch job's rate."""
-    with stand.redis.client() as client:
+    with services.redis.client() as client:
         client.flushdb()
-    topics = EventTopics(stand.broker, plan.partitions)
+    topics = EventTopics(services.broker, plan.partitions)
     topics.create()
     try:
-        with FeatureJob(stand, topics) as job:
-            fresh = features_freshness.measure(stand, plan, job, topics, FRESH_RATE)
+        with FeatureJob(services, topics) as job:
+            fresh = features_freshness.measure(services, plan, job, topics, FRESH_RATE)
             found = fresh.percentiles()
             report.say(
                 f"freshness at {FRESH_RATE:,} events/s: p50 {found['p50']} ms, p99 {found['p99']} ms of "
                 f"{len(fresh.ms):,} values; {fresh.replaced:,} were replaced before they were seen"
             )
             job.cancel()
-            batch = rows_a_second(stand, job, plan.records)
+            batch = rows_a_second(services, job, plan.records)
             report.say(f"batch: {batch:,.0f} rows/s")
             return found, batch
     finally:

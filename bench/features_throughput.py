@@ -9,7 +9,7 @@ from typing import TypeVar
 import pyarrow.parquet as pq
 from confluent_kafka import Consumer, TopicPartition
 
-from bench.features_job import STORES, FeatureJob, Stand
+from bench.features_job import STORES, FeatureJob, Services
 from bench.features_workload import ACCOUNTS, VIEW, EventTopics, declare, fill
 from bench.plan import BenchError, Plan
 from bench.processes import cpu_seconds
@@ -25,26 +25,26 @@ _LOOK_S = 2
 T = TypeVar("T")
 
 
-def run(stand: Stand, plan: Plan, kind: str) -> Throughput:
+def run(services: Services, plan: Plan, kind: str) -> Throughput:
     """Measure the job alone. BenchError if it fails, hangs, or the stores do not hold what they should."""
-    span = measure(stand, plan, kind, cpu_seconds)
+    span = measure(services, plan, kind, cpu_seconds)
     cpu = (span.after - span.before) / span.results * 1e6
     return Throughput(span.results / span.seconds, cpu)
 
 
-def measure(stand: Stand, plan: Plan, kind: str, probe: Callable[[Sequence[int]], T]) -> Span[T]:
+def measure(services: Services, plan: Plan, kind: str, probe: Callable[[Sequence[int]], T]) -> Span[T]:
     """The span from the plan's warm-up to the last event; `probe` gets the job's process ids."""
-    with stand.redis.client() as client:
+    with services.redis.client() as client:
         client.flushdb()
-    topics = EventTopics(stand.broker, plan.partitions)
+    topics = EventTopics(services.broker, plan.partitions)
     topics.create()
     try:
-        with FeatureJob(stand, topics, kind) as job, _Marks(topics) as marks:
+        with FeatureJob(services, topics, kind) as job, _Marks(topics) as marks:
             fill(topics, plan)
             before = marks.wait("warm", plan, job), probe(job.roots())
             after = marks.wait("last", plan, job), probe(job.roots())
             if kind == STORES:
-                _verify(stand, plan, job)
+                _verify(services, plan, job)
             return Span(after[0] - before[0], plan.records - plan.warm_records, before[1], after[1])
     finally:
         topics.delete()
@@ -88,9 +88,9 @@ class _Marks:
         self._seen[found[0]] = self._seen.get(found[0], 0) + 1
 
 
-def _verify(stand: Stand, plan: Plan, job: FeatureJob) -> None:
+def _verify(services: Services, plan: Plan, job: FeatureJob) -> None:
     """In Redis the accounts' counts add up to all events, and history has a row of each."""
-    reader = RedisReader(stored_views(declare(stand.folder / "read.toml"), "online"), stand.store)
+    reader = RedisReader(stored_views(declare(services.folder / "read.toml"), "online"), services.store)
     accounts = [(f"a{n}",) for n in range(ACCOUNTS)]
 
     def counted() -> int:

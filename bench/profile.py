@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.table import Table
 
 from bench import features_throughput, report
-from bench.features_job import STORES, Stand
+from bench.features_job import STORES, Services
 from bench.model import save
 from bench.plan import Plan
 from bench.processes import cpu_seconds, java_thread_names, thread_seconds, tree
@@ -29,8 +29,8 @@ def profile(broker: KafkaBroker, plan: Plan, folder: Path, spec: JobSpec) -> Non
     """Run the job once and print processor seconds a million records by thread."""
     if spec.job == FEATURES:
         with Redis() as redis:
-            stand = Stand(broker, redis, folder)
-            by_thread(str(spec), lambda probe: features_throughput.measure(stand, plan, STORES, probe))
+            services = Services(broker, redis, folder)
+            by_thread(str(spec), lambda probe: features_throughput.measure(services, plan, STORES, probe))
         return
     subject = job(save(folder / "model"), spec)
     by_thread(str(spec), lambda probe: measure(broker, plan, subject, probe))

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bench import features_workload, model, report
-from bench.features_job import FeatureJob, Stand
+from bench.features_job import FeatureJob, Services
 from bench.plan import BenchError, Plan
 from bench.race import CANDIDATES, RaceSpec, SpeculateJob
 from bench.results import Results
@@ -91,19 +91,19 @@ def _feature_shares(broker: KafkaBroker, folder: Path) -> dict[str, float]:
     found: dict[str, float] = {}
     with Redis() as redis:
         for parallelism in SHARES:
-            rows = _rows(Stand(broker, redis, folder), parallelism)
+            rows = _rows(Services(broker, redis, folder), parallelism)
             worst = found[str(parallelism)] = round(max(rows) / (sum(rows) / len(rows)), 3)
             report.say(f"features at {parallelism}: rows by instance {rows}; largest to mean {worst}")
     return found
 
 
-def _rows(stand: Stand, parallelism: int) -> list[int]:
+def _rows(services: Services, parallelism: int) -> list[int]:
     """Settled rows by instance of the job that has read all events."""
     plan = Plan(records=_RECORDS, rounds=1, partitions=_PARTITIONS)
-    topics = features_workload.EventTopics(stand.broker, _PARTITIONS)
+    topics = features_workload.EventTopics(services.broker, _PARTITIONS)
     topics.create()
     try:
-        with FeatureJob(stand, topics, parallelism=parallelism) as job:
+        with FeatureJob(services, topics, parallelism=parallelism) as job:
             features_workload.fill(topics, plan)
             return _all_counted(job, parallelism, plan, *_ROWS)
     finally:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from operators.features import decode_events
-from tests.feature_stand import FeatureStand
+from tests.feature_harness import FeatureHarness
 from tests.feature_streams import VIEWS, declare, events, write_history
 from udfs.io.s3 import S3Options
 from udfs.stores.history.compute import compute_rows
@@ -33,31 +33,31 @@ def test_every_row_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     declared = declare(tmp_path / "views.toml", history=str(tmp_path / "events"))
     write_history([*sent[:500], *reversed(sent)], str(tmp_path / "events"), S3Options())
 
-    stand = FeatureStand(declared, partitions=3)  # the third never says a word, and becomes idle
+    harness = FeatureHarness(declared, partitions=3)  # the third never says a word, and becomes idle
     for at, start in enumerate(range(0, COUNT, BLOCK)):
         block = sent[start : start + BLOCK]
         for partition in (0, 1):
-            stand.send(block[partition::2], partition)
-        stand.send(block[:10], 0)  # once more
+            harness.send(block[partition::2], partition)
+        harness.send(block[:10], 0)  # once more
         if at % 20 == 10:
-            stand.restart()
-    settled_before = sum(batch.num_rows for batch in stand.rows["spend_v1"])
+            harness.restart()
+    settled_before = sum(batch.num_rows for batch in harness.rows["spend_v1"])
     assert settled_before > COUNT // 2, "the idle partition holds nobody back"
-    stand.end()
+    harness.end()
 
-    letters = [letter for letter in stand.dead if letter.code in ("late", "duplicate")]
-    assert len(letters) == len(stand.dead) == 3 * 10 * (COUNT // BLOCK)
+    letters = [letter for letter in harness.dead if letter.code in ("late", "duplicate")]
+    assert len(letters) == len(harness.dead) == 3 * 10 * (COUNT // BLOCK)
     stored = stored_views(declared, "history")
     for view in declared.views:
         computed = rows_of(compute_rows(declared, view, S3Options()), stored[view.id])
-        streamed = rows_of(stand.rows[view.id], stored[view.id])
+        streamed = rows_of(harness.rows[view.id], stored[view.id])
         found = compare_history(computed, streamed, stored[view.id], set())
         assert (found.mismatched, found.missing, found.extra) == (0, 0, 0), (view.id, found.examples)
         assert found.equal == len(computed) == len(streamed) > 1000 or view.id == "busy_v1"
-    assert len(stand.rows) == len(VIEWS)
+    assert len(harness.rows) == len(VIEWS)
     # the job sends to Redis what comes early, and not the same again when it settles
     for name in ("spend_v1", "peak_v1"):
-        assert last_rows(stand.early[name]) == last_rows(stand.rows[name]), name
+        assert last_rows(harness.early[name]) == last_rows(harness.rows[name]), name
 
 
 def last_rows(batches: list[pa.RecordBatch]) -> dict[str, tuple[Any, ...]]:

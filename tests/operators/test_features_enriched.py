@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from millrace.cli import app
 from operators.features import decode_events, decode_references
 from tests.feature_enriched import VIEWS, declare, streams, write_histories
-from tests.feature_stand import FeatureStand
+from tests.feature_harness import FeatureHarness
 from tests.feature_streams import encoded, read_history
 from tests.operators.test_features_folder import job, letters_of
 from udfs.io.s3 import S3Options
@@ -35,34 +35,34 @@ def test_every_row_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     declared = declare(tmp_path / "views.py", history=str(tmp_path))
     write_histories(declared, sent, S3Options())
 
-    stand = FeatureStand(declared, partitions=2)
+    harness = FeatureHarness(declared, partitions=2)
     blocks = COUNT // BLOCK
     done = dict.fromkeys(("zips", "networks"), 0)
     for at in range(blocks):
         for name, begin in done.items():  # now ahead of the events, now behind
             end = len(sent[name]) * (at + 1 + at % 3 - 1) // blocks
             if end > begin:
-                stand.refer(name, sent[name][begin:end])
+                harness.refer(name, sent[name][begin:end])
                 done[name] = end
         for partition in (0, 1):
-            stand.send(sent["signals"][at * BLOCK : (at + 1) * BLOCK][partition::2], partition)
+            harness.send(sent["signals"][at * BLOCK : (at + 1) * BLOCK][partition::2], partition)
         if at % 7 == 3:
-            stand.restart()
+            harness.restart()
     for name, begin in done.items():
         if sent[name][begin:]:
-            stand.refer(name, sent[name][begin:])
-    assert sum(batch.num_rows for batch in stand.rows["spend_v1"]) > COUNT // 2, "before the end, too"
-    stand.end()
+            harness.refer(name, sent[name][begin:])
+    assert sum(batch.num_rows for batch in harness.rows["spend_v1"]) > COUNT // 2, "before the end, too"
+    harness.end()
 
-    assert stand.dead == []
+    assert harness.dead == []
     stored = stored_views(declared, "history")
     for view in declared.views:
         computed = rows_of(compute_rows(declared, view, S3Options()), stored[view.id])
-        streamed = rows_of(stand.rows[view.id], stored[view.id])
+        streamed = rows_of(harness.rows[view.id], stored[view.id])
         found = compare_history(computed, streamed, stored[view.id], set())
         assert (found.mismatched, found.missing, found.extra) == (0, 0, 0), (view.id, found.examples)
         assert found.equal == len(computed) == len(streamed) > 100
-    towns = Counter(row["town"] for batch in stand.rows["spend_v1"] for row in batch.to_pylist())
+    towns = Counter(row["town"] for batch in harness.rows["spend_v1"] for row in batch.to_pylist())
     assert min(towns[None], towns["a"], towns[""]) > 1000, "rows with and without a reference"
 
 

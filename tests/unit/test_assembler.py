@@ -26,7 +26,7 @@ from udfs.stores.registry.sql import SqlRegistry
 NOW = 1_000_000
 
 
-class Stand:
+class Harness:
     def __init__(self, registry: SqlRegistry | Plans, places: int = 100) -> None:
         self.reader, self.creator = MemoryReader(), HandCreator(places)
         plans = registry if isinstance(registry, Plans) else make_plans(registry)
@@ -67,118 +67,118 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> SqlRegistry:
 
 
 @pytest.fixture
-def stand(registry: SqlRegistry) -> Stand:
-    return Stand(registry)
+def harness(registry: SqlRegistry) -> Harness:
+    return Harness(registry)
 
 
-def test_what_is_present_completes_at_once_with_value_version_and_age(stand: Stand) -> None:
+def test_what_is_present_completes_at_once_with_value_version_and_age(harness: Harness) -> None:
     asked = request("a", fields={"rooms": 3, "id": "not this"}, version=4)
-    (one,) = stand.assembler.take("0", {"a": asked}, NOW + 50)
+    (one,) = harness.assembler.take("0", {"a": asked}, NOW + 50)
     assert isinstance(one, Completed) and (one.request, one.data_type) == (asked, "estimate")
     assert one.record == {"rooms": 3, "id": "a", "mean": 2.5, "last": 7.0}
     assert one.stamps == (
         FeatureStamp("districts_v1:mean_price", 1, 2.5, 350),
         FeatureStamp("houses_v1:price", 1, 7.0, 150),
     )
-    assert stand.assembler.open("0") == {} and not stand.creator.asked
+    assert harness.assembler.open("0") == {} and not harness.creator.asked
 
 
-def test_a_block_is_one_question_to_the_store(stand: Stand) -> None:
-    assert stand.take(*(request(str(n), "here" if n % 2 else "old") for n in range(6))) == [
+def test_a_block_is_one_question_to_the_store(harness: Harness) -> None:
+    assert harness.take(*(request(str(n), "here" if n % 2 else "old") for n in range(6))) == [
         "1 2.5 7.0",
         "3 2.5 7.0",
         "5 2.5 7.0",
     ]
-    assert stand.reader.calls == [[("districts_v1", ("mean_price",)), ("houses_v1", ("price",))]]
-    assert stand.creator.asked == {("houses_v1", ("old",)): 1}, "three requests wait for one call"
-    assert [*stand.assembler.open("0")] == ["0", "2", "4"]
+    assert harness.reader.calls == [[("districts_v1", ("mean_price",)), ("houses_v1", ("price",))]]
+    assert harness.creator.asked == {("houses_v1", ("old",)): 1}, "three requests wait for one call"
+    assert [*harness.assembler.open("0")] == ["0", "2", "4"]
 
 
-def test_missing_and_expired_rows_are_created_and_stored(stand: Stand) -> None:
-    assert stand.take(request("a", "old"), request("b", "new")) == []
-    stand.creator.answer(NOW + 40, "new", price=9.0)
-    assert stand.on_timer(NOW + 50) == ["b 2.5 9.0"]
-    (made,) = stand.assembler.created()
+def test_missing_and_expired_rows_are_created_and_stored(harness: Harness) -> None:
+    assert harness.take(request("a", "old"), request("b", "new")) == []
+    harness.creator.answer(NOW + 40, "new", price=9.0)
+    assert harness.on_timer(NOW + 50) == ["b 2.5 9.0"]
+    (made,) = harness.assembler.created()
     assert (made.view.id, made.entity, made.values) == ("houses_v1", ("new",), {"price": 9.0})
-    stand.creator.answer(NOW + 60, "old", price=8.0)
-    (one,) = stand.assembler.on_timer("0", NOW + 65)
+    harness.creator.answer(NOW + 60, "old", price=8.0)
+    (one,) = harness.assembler.on_timer("0", NOW + 65)
     assert isinstance(one, Completed)
     assert one.stamps[1] == FeatureStamp("houses_v1:price", 1, 8.0, 5, created_on_demand=True)
-    assert stand.assembler.open("0") == {}
+    assert harness.assembler.open("0") == {}
 
 
-def test_what_was_made_a_moment_ago_is_not_asked_for_again(stand: Stand) -> None:
+def test_what_was_made_a_moment_ago_is_not_asked_for_again(harness: Harness) -> None:
     """The store, which somebody else writes, may not have it yet."""
-    stand.take(request("a", "new"))
-    stand.creator.answer(NOW + 10, "new", price=9.0)
-    assert stand.on_timer(NOW + 10) == ["a 2.5 9.0"]
-    assert stand.take(request("b", "new"), now=NOW + 900) == ["b 2.5 9.0"]
-    assert stand.take(request("c", "new"), now=NOW + 999) == ["c 2.5 9.0"]
-    assert stand.creator.asked["houses_v1", ("new",)] == 1
+    harness.take(request("a", "new"))
+    harness.creator.answer(NOW + 10, "new", price=9.0)
+    assert harness.on_timer(NOW + 10) == ["a 2.5 9.0"]
+    assert harness.take(request("b", "new"), now=NOW + 900) == ["b 2.5 9.0"]
+    assert harness.take(request("c", "new"), now=NOW + 999) == ["c 2.5 9.0"]
+    assert harness.creator.asked["houses_v1", ("new",)] == 1
     later = NOW + 1010
-    assert stand.take(request("d", "new", created=later), now=later) == []
-    assert stand.creator.asked["houses_v1", ("new",)] == 2
+    assert harness.take(request("d", "new", created=later), now=later) == []
+    assert harness.creator.asked["houses_v1", ("new",)] == 2
 
 
-def test_a_call_that_does_not_come_back_holds_up_nobody_else(stand: Stand) -> None:
-    assert stand.take(request("stuck", "new")) == []
+def test_a_call_that_does_not_come_back_holds_up_nobody_else(harness: Harness) -> None:
+    assert harness.take(request("stuck", "new")) == []
     for n in range(5):
-        assert stand.take(request(f"{n}"), now=NOW + n) == [f"{n} 2.5 7.0"]
-    assert stand.on_timer(NOW + 999) == []
-    assert stand.on_timer(NOW + 1000) == ["stuck expired: missing"]
-    stand.creator.answer(NOW + 1500, "new", price=9.0)
-    assert stand.on_timer(NOW + 1500) == []
-    assert [made.values for made in stand.assembler.created()] == [{"price": 9.0}], "of use to the next"
+        assert harness.take(request(f"{n}"), now=NOW + n) == [f"{n} 2.5 7.0"]
+    assert harness.on_timer(NOW + 999) == []
+    assert harness.on_timer(NOW + 1000) == ["stuck expired: missing"]
+    harness.creator.answer(NOW + 1500, "new", price=9.0)
+    assert harness.on_timer(NOW + 1500) == []
+    assert [made.values for made in harness.assembler.created()] == [{"price": 9.0}], "of use to the next"
 
 
-def test_without_a_creator_nobody_waits(stand: Stand) -> None:
+def test_without_a_creator_nobody_waits(harness: Harness) -> None:
     asked = request("a", entities={"house": "new", "district": 2})
-    (one,) = stand.assembler.take("0", {"a": asked}, NOW)
+    (one,) = harness.assembler.take("0", {"a": asked}, NOW)
     missing = {"districts_v1:mean_price": "missing", "houses_v1:price": "missing"}
     assert one == Expired(asked, missing)
-    assert not stand.creator.asked
+    assert not harness.creator.asked
 
 
-def test_a_creator_that_fails_is_asked_again_after_its_timeout(stand: Stand) -> None:
-    stand.take(request("a", "new"))
-    stand.creator.answer(NOW + 10, "new", error="answered 500")
-    assert stand.on_timer(NOW + 10) == []
-    stand.on_timer(NOW + 10 + CREATOR.timeout_ms - 1)
-    assert stand.creator.asked["houses_v1", ("new",)] == 1
-    stand.on_timer(NOW + 10 + CREATOR.timeout_ms)
-    assert stand.creator.asked["houses_v1", ("new",)] == 2
-    stand.creator.answer(NOW + 500, "new", error="answered 404")
-    assert stand.on_timer(NOW + 1000) == ["a expired: answered 404"]
-    assert stand.assembler.created() == []
+def test_a_creator_that_fails_is_asked_again_after_its_timeout(harness: Harness) -> None:
+    harness.take(request("a", "new"))
+    harness.creator.answer(NOW + 10, "new", error="answered 500")
+    assert harness.on_timer(NOW + 10) == []
+    harness.on_timer(NOW + 10 + CREATOR.timeout_ms - 1)
+    assert harness.creator.asked["houses_v1", ("new",)] == 1
+    harness.on_timer(NOW + 10 + CREATOR.timeout_ms)
+    assert harness.creator.asked["houses_v1", ("new",)] == 2
+    harness.creator.answer(NOW + 500, "new", error="answered 404")
+    assert harness.on_timer(NOW + 1000) == ["a expired: answered 404"]
+    assert harness.assembler.created() == []
 
 
 def test_places_are_taken_in_turn(registry: SqlRegistry) -> None:
-    stand = Stand(registry, places=1)
-    stand.take(*(request(name, name) for name in "abc"))
+    harness = Harness(registry, places=1)
+    harness.take(*(request(name, name) for name in "abc"))
     order = []
     for n in range(3):
-        ((_, (entity,)),) = stand.creator.running
+        ((_, (entity,)),) = harness.creator.running
         order.append(entity)
-        stand.creator.answer(NOW, entity, price=float(n))
-        stand.on_timer(NOW + n)
+        harness.creator.answer(NOW, entity, price=float(n))
+        harness.on_timer(NOW + n)
     assert order == ["a", "b", "c"]
 
 
-def test_what_comes_after_the_deadline_completes_nothing(stand: Stand) -> None:
-    stand.take(request("a", "new"))
-    stand.creator.answer(NOW + 999, "new", price=9.0)
-    assert stand.on_timer(NOW + 1000) == ["a expired: the last of its features came too late"]
-    assert len(stand.assembler.created()) == 1
+def test_what_comes_after_the_deadline_completes_nothing(harness: Harness) -> None:
+    harness.take(request("a", "new"))
+    harness.creator.answer(NOW + 999, "new", price=9.0)
+    assert harness.on_timer(NOW + 1000) == ["a expired: the last of its features came too late"]
+    assert len(harness.assembler.created()) == 1
 
 
-def test_lanes_share_calls_and_keep_their_outcomes(stand: Stand) -> None:
-    stand.take(request("a", "new"), key="0")
-    stand.take(request("b", "new"), key="1")
-    assert sum(stand.creator.asked.values()) == 1
-    stand.creator.answer(NOW, "new", price=9.0)
-    assert stand.on_timer(NOW + 1, "0") == ["a 2.5 9.0"]
-    assert stand.on_timer(NOW + 1, "1") == ["b 2.5 9.0"]
-    assert stand.on_timer(NOW + 2, "1") == []
+def test_lanes_share_calls_and_keep_their_outcomes(harness: Harness) -> None:
+    harness.take(request("a", "new"), key="0")
+    harness.take(request("b", "new"), key="1")
+    assert sum(harness.creator.asked.values()) == 1
+    harness.creator.answer(NOW, "new", price=9.0)
+    assert harness.on_timer(NOW + 1, "0") == ["a 2.5 9.0"]
+    assert harness.on_timer(NOW + 1, "1") == ["b 2.5 9.0"]
+    assert harness.on_timer(NOW + 2, "1") == []
 
 
 @pytest.mark.parametrize(
@@ -191,49 +191,51 @@ def test_lanes_share_calls_and_keep_their_outcomes(stand: Stand) -> None:
     ],
 )
 def test_a_request_that_cannot_be_understood_leaves_at_once(
-    stand: Stand, changes: dict[str, Any], says: str
+    harness: Harness, changes: dict[str, Any], says: str
 ) -> None:
-    wrong, right = stand.take(request("a", **changes), request("b"))
+    wrong, right = harness.take(request("a", **changes), request("b"))
     assert says in wrong and right == "b 2.5 7.0"
-    assert stand.assembler.open("0") == {}
+    assert harness.assembler.open("0") == {}
 
 
-def test_what_came_too_late_is_not_looked_up(stand: Stand) -> None:
-    assert stand.take(request("a", created=NOW - 1000)) == ["a expired: "]
-    assert stand.reader.calls == []
+def test_what_came_too_late_is_not_looked_up(harness: Harness) -> None:
+    assert harness.take(request("a", created=NOW - 1000)) == ["a expired: "]
+    assert harness.reader.calls == []
 
 
-def test_a_clock_ahead_does_not_prolong_a_request(stand: Stand) -> None:
-    stand.take(request("a", "new", created=NOW + 50_000))
-    assert stand.on_timer(NOW + 1000) == ["a expired: missing"]
+def test_a_clock_ahead_does_not_prolong_a_request(harness: Harness) -> None:
+    harness.take(request("a", "new", created=NOW + 50_000))
+    assert harness.on_timer(NOW + 1000) == ["a expired: missing"]
 
 
-def test_while_the_store_is_away_requests_wait_and_say_why(stand: Stand) -> None:
-    stand.reader.away = True
-    assert stand.take(request("a"), request("b", expires_ms=5000)) == []
-    assert stand.take(request("c"), now=NOW + 10) == [] and len(stand.reader.calls) == 1
-    assert stand.on_timer(NOW + 100) == [] and len(stand.reader.calls) == 1, "it is left alone for a while"
-    assert stand.on_timer(NOW + 1000) == ["a expired: the store is away", "c expired: the store is away"]
-    stand.reader.away = False
-    assert stand.on_timer(NOW + 1300) == ["b 2.5 7.0"]
+def test_while_the_store_is_away_requests_wait_and_say_why(harness: Harness) -> None:
+    harness.reader.away = True
+    assert harness.take(request("a"), request("b", expires_ms=5000)) == []
+    assert harness.take(request("c"), now=NOW + 10) == [] and len(harness.reader.calls) == 1
+    assert harness.on_timer(NOW + 100) == [] and len(harness.reader.calls) == 1, (
+        "it is left alone for a while"
+    )
+    assert harness.on_timer(NOW + 1000) == ["a expired: the store is away", "c expired: the store is away"]
+    harness.reader.away = False
+    assert harness.on_timer(NOW + 1300) == ["b 2.5 7.0"]
 
 
 def test_models_and_creators_may_be_registered_while_the_job_runs(tmp_path: Path) -> None:
     registry = filled_registry(tmp_path)
-    stand = Stand(registry)
-    assert "does not know" in stand.take(request("a", model="later"))[0]
+    harness = Harness(registry)
+    assert "does not know" in harness.take(request("a", model="later"))[0]
     last = (("mean", FeatureRef("houses_v1", "price")), ("last", FeatureRef("houses_v1", "price")))
     registry.put_model(replace(INPUTS, model="later", inputs=last))
     at = NOW + 5_000
-    assert stand.take(request("b", model="later", created=at), now=at) == ["b 7.0 7.0"]
+    assert harness.take(request("b", model="later", created=at), now=at) == ["b 7.0 7.0"]
 
 
 def test_a_view_of_after_the_start_is_told_apart(tmp_path: Path) -> None:
     registry = filled_registry(tmp_path)
-    stand = Stand(registry)
+    harness = Harness(registry)
     registry.apply(Declarations(views=(msgspec.structs.replace(HOUSES, version=2),)))
     registry.put_model(replace(INPUTS, model="later", inputs=(("x", FeatureRef("houses_v2", "price")),)))
-    (said_of_it,) = stand.take(request("a", model="later"))
+    (said_of_it,) = harness.take(request("a", model="later"))
     assert "houses_v2, which was registered after the job had started: restart the job" in said_of_it
 
 
@@ -252,22 +254,22 @@ class Registering(SqlRegistry):
 def test_the_registry_is_asked_now_and_then_and_may_be_away(tmp_path: Path) -> None:
     filled_registry(tmp_path)
     registry = Registering(f"sqlite:///{tmp_path}/registry.db")
-    stand = Stand(registry)
+    harness = Harness(registry)
     registry.away = True
-    assert stand.take(request("a")) == []
-    assert stand.on_timer(NOW + 1000) == ["a expired: the database is away"]
+    assert harness.take(request("a")) == []
+    assert harness.on_timer(NOW + 1000) == ["a expired: the database is away"]
     registry.away = False
     at = NOW + 2_000
     for n in range(5):
-        assert stand.take(request("b", created=at + n), now=at + n) == ["b 2.5 7.0"]
+        assert harness.take(request("b", created=at + n), now=at + n) == ["b 2.5 7.0"]
     asked = registry.asked
     registry.away = True
     at = NOW + 40_000
-    stand.reader.rows["houses_v1", ("here",)] = stand.reader.rows["districts_v1", (1,)] = (
+    harness.reader.rows["houses_v1", ("here",)] = harness.reader.rows["districts_v1", (1,)] = (
         at,
         {"price": 7.0, "mean_price": 2.5},
     )
-    assert stand.take(request("c", created=at), now=at) == ["c 2.5 7.0"], "what it said before stands"
+    assert harness.take(request("c", created=at), now=at) == ["c 2.5 7.0"], "what it said before stands"
     assert registry.asked == asked + 1
 
 
@@ -297,11 +299,11 @@ def test_every_request_has_one_outcome(plans: Plans, plan: Sequence[Any], places
     """`state` is what Flink would keep; a restart throws away all the rest."""
     state: dict[str, Mapping[str, PredictionRequest]] = {"0": {}, "1": {}}
     outcomes: Counter[str] = Counter()
-    stand, now, sent = Stand(plans, places), NOW, 0
+    harness, now, sent = Harness(plans, places), NOW, 0
 
     def gone(key: str, left: Sequence[Outcome]) -> None:
         outcomes.update(o.request.id for o in left)
-        state[key] = dict(stand.assembler.open(key))
+        state[key] = dict(harness.assembler.open(key))
         for one in left:
             if isinstance(one, Completed):
                 assert {*one.record} == {"id", "mean", "last"}
@@ -313,21 +315,21 @@ def test_every_request_has_one_outcome(plans: Plans, plan: Sequence[Any], places
                 for n, (house, ms) in enumerate(step[2])
             ]
             sent += len(new)
-            gone(step[1], stand.assembler.take(step[1], {r.id: r for r in new}, now))
+            gone(step[1], harness.assembler.take(step[1], {r.id: r for r in new}, now))
         elif step[0] == "timer":
             now += step[2]
-            gone(step[1], stand.assembler.on_timer(step[1], now))
-        elif step[0] == "answer" and stand.creator.running:
-            ((_, (entity,)), *_) = stand.creator.running
-            stand.creator.answer(now, entity, **({"price": 1.0} if step[1] else {"error": "no"}))
+            gone(step[1], harness.assembler.on_timer(step[1], now))
+        elif step[0] == "answer" and harness.creator.running:
+            ((_, (entity,)), *_) = harness.creator.running
+            harness.creator.answer(now, entity, **({"price": 1.0} if step[1] else {"error": "no"}))
         elif step[0] == "away":
-            stand.reader.away = step[1]
+            harness.reader.away = step[1]
         elif step[0] == "restart":
-            stand = Stand(plans, places)
+            harness = Harness(plans, places)
             for key, requests in state.items():
-                gone(key, stand.assembler.take(key, requests, now))
+                gone(key, harness.assembler.take(key, requests, now))
     for key in "01":
         now += 500
-        gone(key, stand.assembler.on_timer(key, now))
+        gone(key, harness.assembler.on_timer(key, now))
     assert outcomes == Counter(map(str, range(sent)))
     assert state == {"0": {}, "1": {}}

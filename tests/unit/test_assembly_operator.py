@@ -20,7 +20,7 @@ from schemas.micro_batch import MicroBatch, encode_micro_batch
 from schemas.results.records import DeadLetter, decode
 from tests.assembly_fakes import HandCreator, MemoryReader, filled_registry
 from tests.feature_cases import DECLARED
-from tests.feature_stand import END, Keyed
+from tests.feature_harness import END, Keyed
 from tests.output_batches import messages_of
 from udfs.enrichment.assembler import OnlineAssembler
 from udfs.enrichment.assembly_spec import Assembling
@@ -54,7 +54,7 @@ class Spec:
         return Assembling(assembler, self.creator, self.reader, self.registry)
 
 
-class Stand:
+class Harness:
     def __init__(self, registry: SqlRegistry, plans: Plans) -> None:
         self.spec = Spec(registry, plans)
         self.keyed = Keyed(self._function())
@@ -124,26 +124,26 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[SqlRegistry, Plans]:
 
 
 @pytest.fixture
-def stand(made: tuple[SqlRegistry, Plans]) -> Stand:
-    return Stand(*made)
+def harness(made: tuple[SqlRegistry, Plans]) -> Harness:
+    return Harness(*made)
 
 
 def request(name: str, house: str = "here", **more: Any) -> dict[str, Any]:
     return {"id": name, "model": "estimate", "entities": {"house": house, "district": 1}, **more}
 
 
-def test_present_ones_leave_at_once_and_keep_nothing(stand: Stand) -> None:
-    stand.send(request("a"), request("b"))
-    assert [one["id"] for one in stand.out["done"]] == ["a", "b"]
-    assert stand.state == [] and not any(stand.keyed._timers[False])
+def test_present_ones_leave_at_once_and_keep_nothing(harness: Harness) -> None:
+    harness.send(request("a"), request("b"))
+    assert [one["id"] for one in harness.out["done"]] == ["a", "b"]
+    assert harness.state == [] and not any(harness.keyed._timers[False])
 
 
-def test_what_is_made_goes_to_both_stores_and_the_request_completes(stand: Stand) -> None:
-    stand.send(request("a", "new"), request("b"))
-    assert stand.outcomes() == {"b": 1} and stand.state == ["0/0"]
-    stand.spec.creator.answer(NOW + 5, "new", price=9.0)
-    stand.pass_time(20)
-    (done,) = [one for one in stand.out["done"] if one["id"] == "a"]
+def test_what_is_made_goes_to_both_stores_and_the_request_completes(harness: Harness) -> None:
+    harness.send(request("a", "new"), request("b"))
+    assert harness.outcomes() == {"b": 1} and harness.state == ["0/0"]
+    harness.spec.creator.answer(NOW + 5, "new", price=9.0)
+    harness.pass_time(20)
+    (done,) = [one for one in harness.out["done"] if one["id"] == "a"]
     assert done["last"] == 9.0 and done["features"][1] == {
         "feature": "houses_v1:price",
         "version": 1,
@@ -152,40 +152,40 @@ def test_what_is_made_goes_to_both_stores_and_the_request_completes(stand: Stand
         "created_on_demand": True,
     }
     times = {"event_timestamp": NOW + 5, "created": NOW + 5}
-    assert stand.out["made"] == [{"house": "new", "price": 9.0, **times}]
-    assert stand.out["history"] == [b"new\x1f9\x1f1000005\x1f1000005"]
-    assert stand.state == []
+    assert harness.out["made"] == [{"house": "new", "price": 9.0, **times}]
+    assert harness.out["history"] == [b"new\x1f9\x1f1000005\x1f1000005"]
+    assert harness.state == []
 
 
-def test_records_that_are_no_requests_are_dead_letters(stand: Stand) -> None:
-    stand.send(b"{", request("a"), b"", {"id": "x"})
-    assert stand.outcomes() == {"a": 1}
-    assert [(one.code, one.offset) for one in stand.out["dead"]] == [
+def test_records_that_are_no_requests_are_dead_letters(harness: Harness) -> None:
+    harness.send(b"{", request("a"), b"", {"id": "x"})
+    assert harness.outcomes() == {"a": 1}
+    assert [(one.code, one.offset) for one in harness.out["dead"]] == [
         ("request", 0),
         ("request", 2),
         ("request", 3),
     ]
 
 
-def test_a_restart_goes_on_with_what_was_open_and_its_deadline(stand: Stand) -> None:
-    stand.send(request("a", "new"), request("b", "newer", expires_ms=5000))
-    stand.restart()
-    stand.pass_time(600)
-    assert {key[1] for key in stand.spec.creator.running} == {("new",), ("newer",)}, "asked again"
-    stand.pass_time(600)
-    assert stand.outcomes() == {"a": 1} and stand.state == ["0/1"]
-    stand.spec.creator.answer(NOW, "newer", price=1.0)
-    stand.pass_time(20)
-    assert stand.outcomes() == {"a": 1, "b": 1} and stand.state == []
+def test_a_restart_goes_on_with_what_was_open_and_its_deadline(harness: Harness) -> None:
+    harness.send(request("a", "new"), request("b", "newer", expires_ms=5000))
+    harness.restart()
+    harness.pass_time(600)
+    assert {key[1] for key in harness.spec.creator.running} == {("new",), ("newer",)}, "asked again"
+    harness.pass_time(600)
+    assert harness.outcomes() == {"a": 1} and harness.state == ["0/1"]
+    harness.spec.creator.answer(NOW, "newer", price=1.0)
+    harness.pass_time(20)
+    assert harness.outcomes() == {"a": 1, "b": 1} and harness.state == []
 
 
-def test_the_end_of_the_input_waits_for_deadlines(stand: Stand) -> None:
-    stand.send(request("a", "new", expires_ms=3500), request("b"), instance=0)
-    stand.send(request("c", "new", expires_ms=900), instance=1)
-    stand.end()
-    assert stand.outcomes() == {"a": 1, "b": 1, "c": 1}
-    assert {one["request"]["id"] for one in stand.out["expired"]} == {"a", "c"}
-    assert stand.state == [] and NOW + 3500 <= stand.keyed.clock <= NOW + 6000
+def test_the_end_of_the_input_waits_for_deadlines(harness: Harness) -> None:
+    harness.send(request("a", "new", expires_ms=3500), request("b"), instance=0)
+    harness.send(request("c", "new", expires_ms=900), instance=1)
+    harness.end()
+    assert harness.outcomes() == {"a": 1, "b": 1, "c": 1}
+    assert {one["request"]["id"] for one in harness.out["expired"]} == {"a", "c"}
+    assert harness.state == [] and NOW + 3500 <= harness.keyed.clock <= NOW + 6000
 
 
 steps = st.one_of(
@@ -208,25 +208,25 @@ steps = st.one_of(
 @settings(max_examples=60, deadline=None)
 @given(plan=st.lists(steps, max_size=25))
 def test_requests_are_completions_and_expirations(made: tuple[SqlRegistry, Plans], plan: list[Any]) -> None:
-    stand, sent, broken = Stand(*made), 0, 0
+    harness, sent, broken = Harness(*made), 0, 0
     for step in plan:
         if step[0] == "send":
             payloads: list[Any] = []
             for house, ms, good in step[2]:
                 payloads.append(request(str(sent), house, expires_ms=ms) if good else b"[]")
                 sent, broken = sent + good, broken + (not good)
-            stand.send(*payloads, instance=step[1])
+            harness.send(*payloads, instance=step[1])
         elif step[0] == "time":
-            stand.pass_time(step[1])
-        elif step[0] == "answer" and stand.spec.creator.running:
-            ((_, (entity,)), *_) = stand.spec.creator.running
+            harness.pass_time(step[1])
+        elif step[0] == "answer" and harness.spec.creator.running:
+            ((_, (entity,)), *_) = harness.spec.creator.running
             more: dict[str, Any] = {"price": 1.0} if step[1] else {"error": "no"}
-            stand.spec.creator.answer(stand.keyed.clock, entity, **more)
+            harness.spec.creator.answer(harness.keyed.clock, entity, **more)
         elif step[0] == "away":
-            stand.spec.reader.away = step[1]
+            harness.spec.reader.away = step[1]
         elif step[0] == "restart":
-            stand.restart()
-        assert sum(stand.outcomes().values()) + len(stand.state) == sent, "none between state and output"
-    stand.end()
-    assert stand.outcomes() == Counter(map(str, range(sent)))
-    assert stand.state == [] and len(stand.out["dead"]) == broken
+            harness.restart()
+        assert sum(harness.outcomes().values()) + len(harness.state) == sent, "none between state and output"
+    harness.end()
+    assert harness.outcomes() == Counter(map(str, range(sent)))
+    assert harness.state == [] and len(harness.out["dead"]) == broken

@@ -35,7 +35,7 @@ def test_a_wait_ends_beyond_its_bounds(records: int, size: int, waited_ms: int, 
     assert account.exceeded(POLICY, 1000 + waited_ms) == reason
 
 
-class Stand:
+class Harness:
     def __init__(self, policy: BufferPolicy = POLICY, context: KeyedContext | None = None) -> None:
         self.context = context or KeyedContext()
         self.context.key = "a"
@@ -51,49 +51,49 @@ class Stand:
 
 
 def test_what_waits_comes_out_in_order_and_once():
-    stand = Stand()
+    harness = Harness()
     for start in range(12):  # ten and more: names are no order
-        stand.add(start)
-    assert stand.buffer.any("a", "t") and stand.buffer.data_types() == ["t"]
-    assert stand.taken() == list(range(12))
-    assert stand.taken() == [] and not stand.buffer.any("a", "t") and stand.buffer.data_types() == []
-    assert not any(stand.context.states["buffered"].values())
-    stand.add(20)
-    assert stand.buffer.any("a", "t") and stand.taken() == [20]
+        harness.add(start)
+    assert harness.buffer.any("a", "t") and harness.buffer.data_types() == ["t"]
+    assert harness.taken() == list(range(12))
+    assert harness.taken() == [] and not harness.buffer.any("a", "t") and harness.buffer.data_types() == []
+    assert not any(harness.context.states["buffered"].values())
+    harness.add(20)
+    assert harness.buffer.any("a", "t") and harness.taken() == [20]
 
 
 def test_keys_and_data_types_are_apart():
-    stand = Stand()
-    stand.add(1, "t", "a")
-    stand.add(2, "u", "a")
-    stand.add(3, "t", "b")
-    assert stand.taken("u") == [2] and stand.taken("t", "b") == [3]
-    assert stand.taken("v") == [] and stand.taken("t") == [1]
+    harness = Harness()
+    harness.add(1, "t", "a")
+    harness.add(2, "u", "a")
+    harness.add(3, "t", "b")
+    assert harness.taken("u") == [2] and harness.taken("t", "b") == [3]
+    assert harness.taken("v") == [] and harness.taken("t") == [1]
 
 
 def test_the_bytes_of_each_data_type_are_bounded():
     size = len(encode_micro_batch(batch_of([b"{}"])))
-    stand = Stand(BufferPolicy(bytes=2 * size))
-    stand.add(0)
-    stand.add(1)
-    stand.add(0, "u")
-    assert stand.buffer.overdue("t") == stand.buffer.overdue("u") == stand.buffer.overdue("v") == ""
-    stand.add(2)
-    assert stand.buffer.overdue("t") == f"no model yet; more than {2 * size} bytes of records waited"
-    assert stand.buffer.overdue("u") == ""
-    stand.taken()
-    stand.add(3)
-    assert stand.buffer.overdue("t") == "", "the account begins anew"
+    harness = Harness(BufferPolicy(bytes=2 * size))
+    harness.add(0)
+    harness.add(1)
+    harness.add(0, "u")
+    assert harness.buffer.overdue("t") == harness.buffer.overdue("u") == harness.buffer.overdue("v") == ""
+    harness.add(2)
+    assert harness.buffer.overdue("t") == f"no model yet; more than {2 * size} bytes of records waited"
+    assert harness.buffer.overdue("u") == ""
+    harness.taken()
+    harness.add(3)
+    assert harness.buffer.overdue("t") == "", "the account begins anew"
 
 
 def test_the_oldest_decides_about_the_time_over_a_restart_too(monkeypatch: pytest.MonkeyPatch):
     clock = [1000]
     monkeypatch.setattr(buffering, "_now", lambda: clock[0])
-    stand = Stand()
-    stand.add(0)
+    harness = Harness()
+    harness.add(0)
     clock[0] = 3400
-    stand.add(1)
-    again = Stand(context=stand.context)
+    harness.add(1)
+    again = Harness(context=harness.context)
     assert again.buffer.overdue("t") == "" and again.buffer.any("a", "t")
     clock[0] = 3501
     assert again.buffer.overdue("t") == "no model yet after 2.5 s"
@@ -101,8 +101,8 @@ def test_the_oldest_decides_about_the_time_over_a_restart_too(monkeypatch: pytes
 
 
 def test_what_is_known_to_be_empty_is_not_read_again():
-    stand = Stand()
+    harness = Harness()
     read: list[Any] = []
-    assert not stand.buffer.any("a", "t")
-    stand.buffer._accounts.get = read.append  # type: ignore[method-assign]
-    assert not stand.buffer.any("a", "t") and read == []
+    assert not harness.buffer.any("a", "t")
+    harness.buffer._accounts.get = read.append  # type: ignore[method-assign]
+    assert not harness.buffer.any("a", "t") and read == []

@@ -130,7 +130,7 @@ def test_bounds_of_texts_and_trees():
     assert "4 parts" in bounds.of_tree(0, lambda n: [n + 1, n + 1] if n < 2 else [])
 
 
-class Stand:
+class Harness:
     def __init__(self, stored: bytes | None = None) -> None:
         self.router = Router(JsonCodec(), raw_json=True, max_batch=1024, subtask=0)
         self.restored = self.router.restore("wine", stored)
@@ -163,30 +163,30 @@ def plan_of(when: str, rules: int = 1) -> str:
     ],
 )
 def test_a_plan_is_refused_and_the_one_in_force_goes_on(plan: str):
-    stand = Stand()
-    before = stand.router.log("wine")
-    (event,) = stand.decide(plan)
+    harness = Harness()
+    before = harness.router.log("wine")
+    (event,) = harness.decide(plan)
     assert event.kind is EventKind.REFUSED and event.step == "plan" and len(event.reason) < 1000
-    assert stand.router.log("wine") == before
-    assert len(list(stand.router.route(batch_of([b'{"id":1}'], "wine")))) == 1
+    assert harness.router.log("wine") == before
+    assert len(list(harness.router.route(batch_of([b'{"id":1}'], "wine")))) == 1
 
 
 def test_whatever_reading_a_plan_raises_is_its_refusal(monkeypatch):
-    stand = Stand()
+    harness = Harness()
     for error in (RecursionError, MemoryError, KeyError):
 
         def reading(data, kind=error):
             raise kind("deep down")
 
         monkeypatch.setattr(router_module, "read_plan", reading)
-        (event,) = stand.decide(plan_of("record.a == 1"))
+        (event,) = harness.decide(plan_of("record.a == 1"))
         assert event.kind is EventKind.REFUSED and error.__name__ in event.reason
 
 
 def test_a_plan_in_state_that_can_no_longer_be_followed_is_refused_at_a_restore(monkeypatch):
-    stand = Stand()
-    assert [e.kind for e in stand.decide(plan_of("record.a == 1"))] == [EventKind.DECIDES]
-    stored = stand.router.log("wine")
+    harness = Harness()
+    assert [e.kind for e in harness.decide(plan_of("record.a == 1"))] == [EventKind.DECIDES]
+    stored = harness.router.log("wine")
     real = router_module.read_plan
 
     def reading(data):
@@ -195,11 +195,11 @@ def test_a_plan_in_state_that_can_no_longer_be_followed_is_refused_at_a_restore(
         return real(data)
 
     monkeypatch.setattr(router_module, "read_plan", reading)
-    again = Stand(stored)
+    again = Harness(stored)
     (event,) = again.restored
     assert event.kind is EventKind.REFUSED and "macros" in event.reason and event.name == "plan"
     assert len(list(again.router.route(batch_of([b'{"id":1}'], "wine")))) == 1
-    assert Stand(again.router.log("wine")).restored == []
+    assert Harness(again.router.log("wine")).restored == []
 
 
 def test_a_plan_within_the_bounds_reads_as_it_was_written():

@@ -16,7 +16,7 @@ from schemas.plans.plan import First, Plan, Prefer, write_plan
 from schemas.results.answers import Answer, AnswerOutcome, Asked, DecisionContext, to_columns
 from schemas.results.decided import read_decided
 from schemas.results.records import CandidateStats, decode
-from tests.feature_stand import END, Keyed
+from tests.feature_harness import END, Keyed
 from tests.output_batches import messages_of
 from tests.serving_fakes import batch_of
 from udfs.ensemble.collection.collector_spec import CollectorSpec
@@ -32,7 +32,7 @@ class Timed(Keyed):
         self._timers[False].discard((at, self.key))
 
 
-class Stand:
+class Harness:
     def __init__(self) -> None:
         self.keyed = Timed(Collector(CollectorSpec()))
         self.keyed.clock = BORN
@@ -85,74 +85,74 @@ class Stand:
 
 
 def test_several_micro_batches_are_open_under_one_key():
-    stand = Stand()
+    harness = Harness()
     for number in (1, 2, 3):
-        stand.expect(number)
-    stand.answer(2, "smart")
-    stand.answer(1, "fast")
-    assert stand.places == [(2, "smart")]
-    stand.answer(1, "smart")
-    assert stand.places == [(2, "smart"), (1, "smart")]
-    stand.pass_time(DEADLINE_MS)
-    assert stand.places == [(2, "smart"), (1, "smart"), (3, "")]
+        harness.expect(number)
+    harness.answer(2, "smart")
+    harness.answer(1, "fast")
+    assert harness.places == [(2, "smart")]
+    harness.answer(1, "smart")
+    assert harness.places == [(2, "smart"), (1, "smart")]
+    harness.pass_time(DEADLINE_MS)
+    assert harness.places == [(2, "smart"), (1, "smart"), (3, "")]
 
 
 def test_keys_are_apart():
-    stand = Stand()
-    stand.expect(1, "a")
-    stand.expect(2, "b")
-    stand.answer(2, "smart", "b")
-    assert stand.places == [(2, "smart")]
-    assert list(stand.keyed.states["batches"]["a"]) == ["b1"]
-    stand.pass_time(DEADLINE_MS)
-    assert stand.places == [(2, "smart"), (1, "")]
+    harness = Harness()
+    harness.expect(1, "a")
+    harness.expect(2, "b")
+    harness.answer(2, "smart", "b")
+    assert harness.places == [(2, "smart")]
+    assert list(harness.keyed.states["batches"]["a"]) == ["b1"]
+    harness.pass_time(DEADLINE_MS)
+    assert harness.places == [(2, "smart"), (1, "")]
 
 
 def test_one_timer_is_enough_for_a_deadline_and_goes_with_the_last():
-    stand = Stand()
-    stand.expect(1)
-    stand.expect(2)
+    harness = Harness()
+    harness.expect(1)
+    harness.expect(2)
     at = (BORN + DEADLINE_MS, "a")
-    assert at in stand.keyed._timers[False]
+    assert at in harness.keyed._timers[False]
     for number in (1, 2):
-        stand.answer(number, "fast")
-        stand.answer(number, "smart")
-    assert stand.places == [(1, "smart"), (2, "smart")] and stand.empty
-    assert at not in stand.keyed._timers[False]
+        harness.answer(number, "fast")
+        harness.answer(number, "smart")
+    assert harness.places == [(1, "smart"), (2, "smart")] and harness.empty
+    assert at not in harness.keyed._timers[False]
 
 
 def test_after_a_restart_each_is_decided_once_and_state_ends_empty():
-    stand = Stand()
-    stand.expect(1)
-    stand.answer(1, "fast")
-    stand.answer(2, "smart")  # its decision context comes after the restart
-    stand.expect(3)
-    stand.restart()
-    stand.expect(2)
-    assert stand.places == [(2, "smart")]
-    stand.pass_time(DEADLINE_MS)
-    assert sorted(stand.places) == [(1, "fast"), (2, "smart"), (3, "")]
-    stand.restart()
-    stand.answer(3, "fast")
-    stand.pass_time(600_000)
-    assert len(stand.places) == 3 and stand.empty
+    harness = Harness()
+    harness.expect(1)
+    harness.answer(1, "fast")
+    harness.answer(2, "smart")  # its decision context comes after the restart
+    harness.expect(3)
+    harness.restart()
+    harness.expect(2)
+    assert harness.places == [(2, "smart")]
+    harness.pass_time(DEADLINE_MS)
+    assert sorted(harness.places) == [(1, "fast"), (2, "smart"), (3, "")]
+    harness.restart()
+    harness.answer(3, "fast")
+    harness.pass_time(600_000)
+    assert len(harness.places) == 3 and harness.empty
 
 
 def test_what_is_overdue_at_a_restart_is_decided_by_the_first_timer():
-    stand = Stand()
-    stand.expect(1)
-    stand.answer(1, "fast")
-    stand.restart()
-    stand.pass_time(60_000)
-    assert stand.places == [(1, "fast")]
+    harness = Harness()
+    harness.expect(1)
+    harness.answer(1, "fast")
+    harness.restart()
+    harness.pass_time(60_000)
+    assert harness.places == [(1, "fast")]
 
 
 def test_the_end_of_the_input_decides_what_is_open_and_tells_all():
-    stand = Stand()
-    stand.expect(1)
-    stand.answer(1, "fast")
-    stand.answer(7, "fast")
-    stand.expect(2, "b")
-    stand.end()
-    assert sorted(stand.places) == [(1, "fast"), (2, "")]
-    assert stand.empty and stand.asked == {"fast": 2, "smart": 2}
+    harness = Harness()
+    harness.expect(1)
+    harness.answer(1, "fast")
+    harness.answer(7, "fast")
+    harness.expect(2, "b")
+    harness.end()
+    assert sorted(harness.places) == [(1, "fast"), (2, "")]
+    assert harness.empty and harness.asked == {"fast": 2, "smart": 2}

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.feature_harness import END, FeatureHarness, Keyed
 
 from faults import bad_records, descriptors, plans
 from operators.features import decode_events
@@ -28,6 +27,7 @@ from schemas.errors import DescriptorError
 from schemas.micro_batch import NULL_PAYLOAD, MicroBatch, decode_micro_batch, encode_micro_batch
 from schemas.results.records import DeadLetter, decode
 from schemas.results.results import read_result
+from tests.feature_harness import END, FeatureHarness, Keyed
 from tests.flink_fakes import ONE_GROUP
 from tests.output_batches import messages_of
 from tests.serving_fakes import NOT_FINITE, POISON, STICKS, Loads

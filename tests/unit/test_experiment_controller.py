@@ -19,7 +19,7 @@ START = write_order(Order("start", DECLARED))
 CONTROL, TREATMENT = (Plan(route=Only((name,))) for name in ("old", "new"))
 
 
-class Stand:
+class Harness:
     """A controller with its entities; `said` is all that it has said."""
 
     def __init__(self, start: str = START) -> None:
@@ -45,8 +45,8 @@ class Stand:
     def events(self) -> list[ExperimentEvent]:
         return [one for one in self.said if isinstance(one, ExperimentEvent)]
 
-    def restored(self) -> Stand:
-        again = Stand.__new__(Stand)
+    def restored(self) -> Harness:
+        again = Harness.__new__(Harness)
         again.kept, again.said = CountedInMemory(), list(self.said)
         again.controller = Controller(again.kept)
         again.kept.entities = set(self.kept.entities)
@@ -54,73 +54,73 @@ class Stand:
         return again
 
 
-def run(stand: Stand, treated_right: float, batches: int = 200, size: int = 50) -> Stand:
+def run(harness: Harness, treated_right: float, batches: int = 200, size: int = 50) -> Harness:
     for k in range(batches):
-        step = stand.plans[-1][1].experiment
+        step = harness.plans[-1][1].experiment
         if not isinstance(step, Split):
             break
-        stand.tell(evidence(k * size, size, step.step, treated_right))
-    return stand
+        harness.tell(evidence(k * size, size, step.step, treated_right))
+    return harness
 
 
 def test_a_start_puts_the_first_step_in_force_and_once():
-    stand = Stand()
-    ((version, plan),) = stand.plans
+    harness = Harness()
+    ((version, plan),) = harness.plans
     assert version == 1000 and [arm.share for arm in plan.experiment.arms] == [0.95, 0.05]
-    assert [event.kind for event in stand.events] == ["started"]
-    assert stand.order(START) == "" and len(stand.said) == 2
+    assert [event.kind for event in harness.events] == ["started"]
+    assert harness.order(START) == "" and len(harness.said) == 2
     other = msgspec.structs.replace(DECLARED, name="other")
-    assert "'wine-v4' runs for 'wine'" in stand.order(write_order(Order("start", other)), "other")
+    assert "'wine-v4' runs for 'wine'" in harness.order(write_order(Order("start", other)), "other")
     changed = msgspec.structs.replace(DECLARED, salt="x")
-    assert "another name" in stand.order(write_order(Order("start", changed)))
-    assert "was sent for 'tea'" in stand.order(START, data_type="tea")
-    assert len(stand.plans) == 1
+    assert "another name" in harness.order(write_order(Order("start", changed)))
+    assert "was sent for 'tea'" in harness.order(START, data_type="tea")
+    assert len(harness.plans) == 1
 
 
 def test_a_worse_treatment_is_rolled_back_with_its_evidence():
-    stand = run(Stand(), 0.4)
-    version, plan = stand.plans[-1]
+    harness = run(Harness(), 0.4)
+    version, plan = harness.plans[-1]
     assert plan == CONTROL
-    last = stand.events[-1]
+    last = harness.events[-1]
     assert (last.kind, last.metric, last.plan_version, last.share) == ("rolled_back", "correct", version, 0.0)
     assert "for harm" in last.evidence and last.harm >= last.harm_at > 0
     assert last.arms["treatment"].mean < 0.6 < last.arms["control"].mean
     assert last.arms["treatment"].entities + last.arms["control"].entities == last.entities
-    assert [one.why for one in stand.said if isinstance(one, PlanOrdered)][-1].startswith(
+    assert [one.why for one in harness.said if isinstance(one, PlanOrdered)][-1].startswith(
         "rolled back; correct"
     )
-    assert not stand.kept.entities and stand.tell(evidence(0, 50, 0, 0.4)) == []
+    assert not harness.kept.entities and harness.tell(evidence(0, 50, 0, 0.4)) == []
 
 
 def test_a_better_treatment_climbs_the_ramp_and_is_promoted():
-    stand = run(Stand(), 0.92)
-    steps = [plan.experiment.step for _, plan in stand.plans[:-1]]
-    assert steps == [0, 1, 2] and stand.plans[-1][1] == TREATMENT
-    assert [event.kind for event in stand.events] == ["started", "step", "step", "promoted"]
-    assert [version for version, _ in stand.plans] == [1000, 1001, 1002, 1003]
+    harness = run(Harness(), 0.92)
+    steps = [plan.experiment.step for _, plan in harness.plans[:-1]]
+    assert steps == [0, 1, 2] and harness.plans[-1][1] == TREATMENT
+    assert [event.kind for event in harness.events] == ["started", "step", "step", "promoted"]
+    assert [version for version, _ in harness.plans] == [1000, 1001, 1002, 1003]
 
 
 @pytest.mark.parametrize("right", [0.4, 0.92])
 def test_a_restore_anywhere_decides_the_same_and_nothing_twice(right):
-    whole = run(Stand(), right)
-    stand = Stand()
+    whole = run(Harness(), right)
+    harness = Harness()
     for k in range(200):
-        step = stand.plans[-1][1].experiment
+        step = harness.plans[-1][1].experiment
         if not isinstance(step, Split):
             break
-        stand = stand.restored()
-        stand.tell(evidence(k * 50, 50, step.step, right))
-    assert stand.said == whole.said
-    again = stand.restored()
+        harness = harness.restored()
+        harness.tell(evidence(k * 50, 50, step.step, right))
+    assert harness.said == whole.said
+    again = harness.restored()
     assert again.tell(evidence(9000, 50, 2, right)) == [] and again.said == whole.said
 
 
 def test_an_entity_counts_once_and_others_are_passed_over():
-    stand = Stand()
+    harness = Harness()
     batch = evidence(0, 40, 0, 0.8)
-    assert stand.tell(batch) == []
-    before = stand.controller.log("wine-v4")
-    stand.tell(batch)
+    assert harness.tell(batch) == []
+    before = harness.controller.log("wine-v4")
+    harness.tell(batch)
     for odd in (
         {"arms": ("other",) * 40, "entities": tuple(f"x{k}" for k in range(40))},
         {"steps": (3,) * 40, "entities": tuple(f"y{k}" for k in range(40))},
@@ -128,33 +128,33 @@ def test_an_entity_counts_once_and_others_are_passed_over():
         {"data_type": "tea"},
         {"experiment": "none"},
     ):
-        stand.tell(msgspec.structs.replace(batch, **odd))
-    assert stand.controller.log("wine-v4") == before
+        harness.tell(msgspec.structs.replace(batch, **odd))
+    assert harness.controller.log("wine-v4") == before
 
 
 def test_evidence_of_an_earlier_step_may_come_late():
-    stand = Stand()
+    harness = Harness()
     for k in range(60):
-        stand.tell(evidence(k * 50, 50, 0, 0.8))
-    assert [event.kind for event in stand.events] == ["started", "step"]
+        harness.tell(evidence(k * 50, 50, 0, 0.8))
+    assert [event.kind for event in harness.events] == ["started", "step"]
     for k in range(60, 100):
-        stand.tell(evidence(k * 50, 50, k % 2, 0.8))
-    assert "shares" not in [event.metric for event in stand.events]
-    (told,) = stand.controller.on_timer(9)
+        harness.tell(evidence(k * 50, 50, k % 2, 0.8))
+    assert "shares" not in [event.metric for event in harness.events]
+    (told,) = harness.controller.on_timer(9)
     assert (told.kind, told.entities) == ("progress", 5000)
-    assert list(stand.controller.on_timer(9)) == []
+    assert list(harness.controller.on_timer(9)) == []
 
 
 def test_values_that_do_not_fit_are_passed_over_and_told():
-    stand = Stand()
+    harness = Harness()
     batch = evidence(0, 4, 0, 0.8)
     values = {"correct": (2.0, None, 1.0, 1.0), "latency": (-1.0, float("inf"), 1.0, None)}
-    stand.tell(msgspec.structs.replace(batch, values=values))
-    (told,) = stand.controller.on_timer(9)
+    harness.tell(msgspec.structs.replace(batch, values=values))
+    (told,) = harness.controller.on_timer(9)
     assert "3 values that do not fit" in told.evidence
     assert sum(arm.entities for arm in told.arms.values()) == 2
-    stand.tell(msgspec.structs.replace(evidence(50, 4, 0, 0.8), values={}))  # without any metric
-    assert next(iter(stand.controller.on_timer(9))).entities == 8
+    harness.tell(msgspec.structs.replace(evidence(50, 4, 0, 0.8), values={}))  # without any metric
+    assert next(iter(harness.controller.on_timer(9))).entities == 8
 
 
 @pytest.mark.parametrize(
@@ -162,17 +162,17 @@ def test_values_that_do_not_fit_are_passed_over_and_told():
     [("stop", "stopped", CONTROL), ("rollback", "rolled_back", CONTROL), ("promote", "promoted", TREATMENT)],
 )
 def test_people_may_end_it(action, kind, plan):
-    stand = Stand()
-    assert stand.order(write_order(Order(action, reason="holidays"))) == "holidays"
-    assert stand.events[-1].kind == kind and stand.plans[-1] == (1001, plan)
-    assert "has ended" in stand.order(write_order(Order(action)))
-    assert "no experiment 'x'" in stand.order(write_order(Order(action)), "x")
-    assert "not an order" in stand.order("{") and len(stand.plans) == 2
+    harness = Harness()
+    assert harness.order(write_order(Order(action, reason="holidays"))) == "holidays"
+    assert harness.events[-1].kind == kind and harness.plans[-1] == (1001, plan)
+    assert "has ended" in harness.order(write_order(Order(action)))
+    assert "no experiment 'x'" in harness.order(write_order(Order(action)), "x")
+    assert "not an order" in harness.order("{") and len(harness.plans) == 2
 
 
 def test_another_version_of_an_arm_s_model_rolls_back():
-    stand = Stand()
-    replaced = stand.controller.replaced
+    harness = Harness()
+    replaced = harness.controller.replaced
     assert list(replaced("wine", "new", 4, 8)) == list(replaced("tea", "new", 5, 8)) == []
     plan, event = replaced("wine", "new", 5, 8)
     assert (event.kind, event.metric) == (
@@ -181,35 +181,35 @@ def test_another_version_of_an_arm_s_model_rolls_back():
     ) and "version 5 was published" in event.evidence
     assert read_plan(plan.plan) == CONTROL
     for model, version, was in (("", None, "withdrawn"), ("old", None, "withdrawn"), ("new", 0, "'?'")):
-        _, event = Stand().controller.replaced("wine", model, version, 8)
+        _, event = Harness().controller.replaced("wine", model, version, 8)
         assert event.kind == "rolled_back" and was.strip("'") in event.evidence
 
 
 def test_the_end_rolls_back():
     end = datetime(2026, 12, 24, tzinfo=UTC)
-    stand = Stand(write_order(Order("start", msgspec.structs.replace(DECLARED, end=end))))
+    harness = Harness(write_order(Order("start", msgspec.structs.replace(DECLARED, end=end))))
     at = int(end.timestamp() * 1000)
-    assert [one.kind for one in stand.controller.on_timer(at - 1)] == ["progress"]
-    plan, event = stand.controller.on_timer(at)
+    assert [one.kind for one in harness.controller.on_timer(at - 1)] == ["progress"]
+    plan, event = harness.controller.on_timer(at)
     assert (event.kind, event.metric) == ("rolled_back", "end") and read_plan(plan.plan) == CONTROL
 
 
 def test_a_plan_of_somebody_else_stops_it_and_stays():
-    stand = Stand()
-    (event,) = stand.controller.planned("wine", "vote", 1, "{}", 8)
+    harness = Harness()
+    (event,) = harness.controller.planned("wine", "vote", 1, "{}", 8)
     assert event.kind == "stopped" and "'vote'" in event.reason
-    assert list(stand.controller.planned("wine", "vote", 2, "{}", 8)) == []
+    assert list(harness.controller.planned("wine", "vote", 2, "{}", 8)) == []
 
 
 def test_without_its_state_it_goes_on_from_the_plans_that_are_there():
-    whole = run(Stand(), 0.92)
-    fresh = Stand()
+    whole = run(Harness(), 0.92)
+    fresh = Harness()
     for version, plan in whole.plans[:-1]:
         said = fresh.controller.planned("wine", "wine-v4", version, write_plan(plan).decode(), 8)
         assert list(said) == []
     fresh.order(write_order(Order("stop")))
     assert fresh.plans[-1] == (1003, CONTROL)
-    ended = Stand()
+    ended = Harness()
     version, plan = whole.plans[-1]
     (event,) = ended.controller.planned("wine", "wine-v4", version, write_plan(plan).decode(), 8)
     assert event.kind == "promoted"
@@ -221,7 +221,7 @@ def test_orders_and_events_read_back_and_others_are_refused():
     for bad in ("", "{}", '{"action":"start"}', '{"action":"stop","experiment":{}}', '{"action":"x"}'):
         with pytest.raises(ExperimentError):
             read_order(bad)
-    event = Stand().events[0]
+    event = Harness().events[0]
     assert read_event(write_event(event)) == event
     with pytest.raises(ExperimentError, match="format 2"):
         read_event(write_event(event).replace(b'"format":1', b'"format":2'))

@@ -27,7 +27,7 @@ from udfs.stores.registry.model_records import AliasChange, RegisteredModel
 from udfs.stores.registry.models import ModelRegistry
 
 
-class Stand:
+class Harness:
     """The operator's one instance; `said`: what it wrote, in words. `states`: of a savepoint."""
 
     def __init__(
@@ -81,26 +81,26 @@ def start(name: str = "wine-v4") -> bytes:
     return build(data_type="wine", name=name, version=7, operation=EXPERIMENT, experiment=order)
 
 
-def run(stand: Stand, right: float, restart: bool = False) -> tuple[list[str], Stand]:
-    said = stand.tell(start())
+def run(harness: Harness, right: float, restart: bool = False) -> tuple[list[str], Harness]:
+    said = harness.tell(start())
     for k in range(0, 4000, 50):
-        if stand.step is None:
+        if harness.step is None:
             break
         if restart:
-            again = Stand(stand.store.states)
-            again.step = stand.step
-            stand = again
-        said += stand.evidence(write_message(evidence(k, 50, stand.step, right)))
-    return said, stand
+            again = Harness(harness.store.states)
+            again.step = harness.step
+            harness = again
+        said += harness.evidence(write_message(evidence(k, 50, harness.step, right)))
+    return said, harness
 
 
 def test_orders_and_evidence_become_plans_on_the_model_stream():
-    said, stand = run(Stand(), 0.4)
+    said, harness = run(Harness(), 0.4)
     assert said == ["plan 7", "started", "plan 8", "step", "plan 9", "rolled_back"]
-    last = parse(stand.plans[-1])
+    last = parse(harness.plans[-1])
     assert read_plan(last.plan).route == Only(("old",))
     assert last.description.startswith("rolled back; correct; ") and "for harm" in last.description
-    assert not any(stand.store.states["entities"].values())
+    assert not any(harness.store.states["entities"].values())
 
 
 def test_its_plans_are_signed_so_that_jobs_take_them_which_want_that(tmp_path):
@@ -109,45 +109,45 @@ def test_its_plans_are_signed_so_that_jobs_take_them_which_want_that(tmp_path):
     (tmp_path / "keys.toml").write_text(
         f'[keys.controller]\ndata_types = ["wine"]\nmay = ["decide"]\npublic = """\n{public.decode()}"""\n'
     )
-    _, stand = run(Stand(signs=SignsWith(str(tmp_path / "key.pem"), ("prod",))), 0.92)
+    _, harness = run(Harness(signs=SignsWith(str(tmp_path / "key.pem"), ("prod",))), 0.92)
     gate = SignatureGate(SigningSpec(True, str(tmp_path / "keys.toml"), "prod"))
     counters = KeyedBytes(KeyedContext(), "signature-counters")  # type: ignore[arg-type]
-    admitted = [gate.admit(plan, counters) for plan in stand.plans]
+    admitted = [gate.admit(plan, counters) for plan in harness.plans]
     assert [parse(one).signer for one in admitted if isinstance(one, bytes)] == ["controller"] * len(
-        stand.plans
+        harness.plans
     )
 
 
 def test_its_own_plans_come_back_and_change_nothing():
-    said, stand = run(Stand(), 0.92)
+    said, harness = run(Harness(), 0.92)
     assert said[-2:] == ["plan 10", "promoted"]
-    for plan in stand.plans:
-        assert stand.tell(plan) == []
-    assert stand.tell(start()) == ["refused there was an experiment 'wine-v4': give this one another name"]
+    for plan in harness.plans:
+        assert harness.tell(plan) == []
+    assert harness.tell(start()) == ["refused there was an experiment 'wine-v4': give this one another name"]
 
 
 def test_a_restart_finds_experiments_and_entities_and_says_nothing_twice():
-    whole, _ = run(Stand(), 0.92)
-    said, stand = run(Stand(), 0.92, restart=True)
+    whole, _ = run(Harness(), 0.92)
+    said, harness = run(Harness(), 0.92, restart=True)
     assert said == whole
-    assert Stand(stand.store.states).tell(start())[0].startswith("refused there was an experiment")
+    assert Harness(harness.store.states).tell(start())[0].startswith("refused there was an experiment")
 
 
 def test_what_is_no_evidence_is_told_and_passed_over():
-    stand = Stand()
-    stand.tell(start())
+    harness = Harness()
+    harness.tell(start())
     good = write_message(evidence(0, 10, 0, 0.8))
-    (said,) = stand.evidence(b"{", good)
+    (said,) = harness.evidence(b"{", good)
     assert said.startswith("refused this is no EvidenceBatch")
-    assert stand.on_timer() == ["progress"] and stand.on_timer() == []
-    assert stand.tell(b"no descriptor") == []
+    assert harness.on_timer() == ["progress"] and harness.on_timer() == []
+    assert harness.tell(b"no descriptor") == []
 
 
 def test_a_new_version_of_an_arm_s_model_ends_it():
-    stand = Stand()
-    stand.tell(start())
+    harness = Harness()
+    harness.tell(start())
     model = build(data_type="wine", name="new", version=5, model_type="PMML", data=b"x")
-    assert stand.tell(model) == ["plan 8", "rolled_back"]
+    assert harness.tell(model) == ["plan 8", "rolled_back"]
 
 
 def test_a_promotion_moves_the_alias_in_the_registry(tmp_path):
@@ -157,7 +157,7 @@ def test_a_promotion_moves_the_alias_in_the_registry(tmp_path):
     for name, version in (("old", 3), ("new", 4)):
         registry.put(RegisteredModel("wine", name, version, "ab" * 32, "PMML", created=1))
     registry.set_alias(AliasChange("wine", "old", "champion", 3, 2))
-    said, _ = run(Stand(registry=url), 0.92)
+    said, _ = run(Harness(registry=url), 0.92)
     assert said[-1] == "promoted champion is new version 4"
     now = registry.alias("new", "champion")
     assert (now.version, now.by) == (4, "experiment wine-v4") and "for gain" in now.reason
@@ -167,5 +167,5 @@ def test_a_promotion_moves_the_alias_in_the_registry(tmp_path):
 
 
 def test_a_registry_that_is_not_there_stops_no_promotion(tmp_path):
-    said, _ = run(Stand(registry=f"sqlite:///{tmp_path}/none/registry.db"), 0.92)
+    said, _ = run(Harness(registry=f"sqlite:///{tmp_path}/none/registry.db"), 0.92)
     assert said[-1].startswith("promoted the alias champion was not moved")

@@ -29,7 +29,7 @@ from schemas.features.declarations import (
     Trailing,
     Value,
 )
-from tests.feature_stand import FeatureStand
+from tests.feature_harness import FeatureHarness
 from udfs.features.expressions import Expressions
 from udfs.features.loading import load_declarations
 from udfs.features.steps import check_expressions, steps_before
@@ -251,16 +251,16 @@ def test_sql_and_python_steps_follow_each_other_and_bad_events_stand_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(decode_events, "_now", lambda: START + 10**9)
-    stand = FeatureStand(view(*STEPS))
+    harness = FeatureHarness(view(*STEPS))
     amounts = ["4", "nonsense", "9", "16", "-2", "25"]
-    stand.send(
+    harness.send(
         [{"id": str(i), "account": "aA"[i % 2], "at": START + i, "amount": a} for i, a in enumerate(amounts)]
     )
-    stand.end()
-    rows = [(r["who"], r["money"], r["total"], r["big"]) for r in stand.settled("v_v1")]
+    harness.end()
+    rows = [(r["who"], r["money"], r["total"], r["big"]) for r in harness.settled("v_v1")]
     assert rows == [("a", 4.0, 4.0, 0), ("a", 9.0, 13.0, 1), ("a", 16.0, 29.0, 2), ("a", 25.0, 54.0, 3)]
-    assert [(d.code, d.offset) for d in stand.dead] == [("step_failed", 1), ("step_failed", 4)]
-    assert "Could not convert string 'nonsense'" in stand.dead[0].reason
+    assert [(d.code, d.offset) for d in harness.dead] == [("step_failed", 1), ("step_failed", 4)]
+    assert "Could not convert string 'nonsense'" in harness.dead[0].reason
 
 
 def test_a_bad_expression_is_named_with_its_view_when_declarations_are_read(tmp_path: Path) -> None:

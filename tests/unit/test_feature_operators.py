@@ -36,7 +36,7 @@ from schemas.features.declarations import (
 )
 from schemas.features.feature_block import CREATED, TIMESTAMP, FeatureBlock
 from tests.feature_enriched import declare
-from tests.feature_stand import GROUPS, FeatureStand, Keyed
+from tests.feature_harness import GROUPS, FeatureHarness, Keyed
 from udfs.features.base import ViewOutput
 from udfs.features.events.decode_spec import DecodeSpec
 from udfs.features.events.view_spec import ViewSpec
@@ -111,12 +111,12 @@ def events(count: int, seed: int = 3, spread: int = 900) -> list[dict[str, Any]]
     return [event for _, event in sorted(made, key=lambda m: m[0])]
 
 
-def whole(sent: list[dict[str, Any]]) -> FeatureStand:
+def whole(sent: list[dict[str, Any]]) -> FeatureHarness:
     """All in one block, so that nothing is settled before everything has come."""
-    stand = FeatureStand(DECLARED)
-    stand.send(sent)
-    stand.end()
-    return stand
+    harness = FeatureHarness(DECLARED)
+    harness.send(sent)
+    harness.end()
+    return harness
 
 
 @pytest.fixture
@@ -137,15 +137,15 @@ VIEWS = ("spend_v1", "busy_v1", "peak_v1")
 
 def test_out_of_order_within_the_bound_changes_nothing(clock: list[int]) -> None:
     sent = events(1500)
-    reference, stand = whole(sorted(sent, key=lambda e: e["at"])), FeatureStand(DECLARED)
+    reference, harness = whole(sorted(sent, key=lambda e: e["at"])), FeatureHarness(DECLARED)
     for start in range(0, len(sent), 70):
-        stand.send(sent[start : start + 70])
-    stand.end()
-    assert stand.dead == []
+        harness.send(sent[start : start + 70])
+    harness.end()
+    assert harness.dead == []
     for view in VIEWS:
-        assert stand.settled(view) == reference.settled(view)
-    assert len(stand.settled("spend_v1")) == 1500 and len(stand.settled("busy_v1")) >= 12
-    assert max(row["rows"] for row in stand.settled("peak_v1")) > 50
+        assert harness.settled(view) == reference.settled(view)
+    assert len(harness.settled("spend_v1")) == 1500 and len(harness.settled("busy_v1")) >= 12
+    assert max(row["rows"] for row in harness.settled("peak_v1")) > 50
 
 
 @given(
@@ -162,40 +162,40 @@ def test_a_restart_anywhere_changes_nothing(
     with pytest.MonkeyPatch.context() as patch:
         now = iter(range(START + 10**9, START + 10**12, 1000))
         patch.setattr(decode_events, "_now", lambda: next(now))
-        stand = FeatureStand(DECLARED, written=written, resident=resident)
+        harness = FeatureHarness(DECLARED, written=written, resident=resident)
         start = 0
         for at, size in enumerate(sizes):
             if at in restarts:
-                stand.restart()
-            stand.send(sent[start : start + size])
+                harness.restart()
+            harness.send(sent[start : start + size])
             start += size
-        stand.end()
+        harness.end()
     reference = whole(sent)
-    assert stand.dead == []
+    assert harness.dead == []
     for view in VIEWS:
-        assert stand.settled(view) == reference.settled(view)
+        assert harness.settled(view) == reference.settled(view)
 
 
 def test_an_event_ahead_of_the_clock_makes_no_other_late(monkeypatch: pytest.MonkeyPatch) -> None:
     now = START + 60_000
     monkeypatch.setattr(decode_events, "_now", lambda: now)
-    stand = FeatureStand(DECLARED)
+    harness = FeatureHarness(DECLARED)
 
     def event(name: str, at: int) -> dict[str, Any]:
         return {"id": name, "account": "a", "at": at, "amount": 1.0}
 
-    stand.send([event("a", now - 500), event("ahead", now + 59 * 60_000)])
-    stand.send([event("b", now + 10)])
-    assert stand.dead == []
-    stand.end()
-    assert stand.dead == [] and len(stand.settled("spend_v1")) == 3
+    harness.send([event("a", now - 500), event("ahead", now + 59 * 60_000)])
+    harness.send([event("b", now + 10)])
+    assert harness.dead == []
+    harness.end()
+    assert harness.dead == [] and len(harness.settled("spend_v1")) == 3
 
 
 def test_events_whose_records_have_no_time_are_taken() -> None:
-    stand = FeatureStand(DECLARED)
-    stand.send(events(3), at=None)
-    stand.end()
-    assert stand.dead == [] and len(stand.settled("spend_v1")) == 3
+    harness = FeatureHarness(DECLARED)
+    harness.send(events(3), at=None)
+    harness.end()
+    assert harness.dead == [] and len(harness.settled("spend_v1")) == 3
 
 
 @given(
@@ -220,66 +220,68 @@ def test_any_parallelism_goes_on_from_any_other(
     with pytest.MonkeyPatch.context() as patch:
         now = iter(range(START + 10**9, START + 10**12, 1000))
         patch.setattr(decode_events, "_now", lambda: next(now))
-        stand = FeatureStand(DECLARED, parallelism=3, written=written, resident=resident)
-        stand.checkpoint()
+        harness = FeatureHarness(DECLARED, parallelism=3, written=written, resident=resident)
+        harness.checkpoint()
         start = kept = 0
         for size, act, parallelism in steps:
             for partition in range(2):
-                stand.send(sent[start : start + size][partition::2], partition)
+                harness.send(sent[start : start + size][partition::2], partition)
             start += size
             if act == "crash":
-                stand.crash(parallelism)
+                harness.crash(parallelism)
                 for partition in range(2):
-                    stand.send(sent[kept:start][partition::2], partition)
+                    harness.send(sent[kept:start][partition::2], partition)
             elif act == "savepoint":
-                stand.restart(parallelism)
+                harness.restart(parallelism)
             elif act == "checkpoint":
-                stand.checkpoint()
+                harness.checkpoint()
             kept = start if act in ("savepoint", "checkpoint") else kept
-        stand.end()
+        harness.end()
     reference = whole(sent)
-    assert stand.dead == []
+    assert harness.dead == []
     for view in VIEWS:
-        assert stand.settled(view) == reference.settled(view)
+        assert harness.settled(view) == reference.settled(view)
 
 
 def test_four_instances_share_the_work_and_one_call_computes_an_instance(clock: list[int]) -> None:
     sent = [{"id": str(i), "account": f"b{i}", "at": START + i, "amount": 1.0} for i in range(400)]
     for parallelism in (1, 4):
-        stand = FeatureStand(DECLARED, parallelism=parallelism)
-        stand.send(sent)
-        sizes = [batch.num_rows for batch in stand.early["spend_v1"]]
+        harness = FeatureHarness(DECLARED, parallelism=parallelism)
+        harness.send(sent)
+        sizes = [batch.num_rows for batch in harness.early["spend_v1"]]
         assert sum(sizes) == 400 and len(sizes) == parallelism and min(sizes) > 280 // parallelism
 
 
 def test_time_that_goes_on_between_a_mark_and_its_barrier_is_kept(clock: list[int]) -> None:
-    stand = FeatureStand(DECLARED)
-    stand.send(events(50))
-    stand.checkpoint()
-    stand.pass_watermark(START + 1200)
-    assert 20 < len(stand.settled("spend_v1")) < 50 and len(stand.settled("peak_v1")) > 20
-    before = [stand.settled(view) for view in VIEWS]
-    stand.keep()
-    stand.crash(2)
-    stand.end()
-    assert [stand.settled(view) for view in VIEWS] == [whole(events(50)).settled(view) for view in VIEWS]
-    assert all(len(after) >= len(then) for after, then in zip(map(stand.settled, VIEWS), before, strict=True))
-    assert stand.dead == []
+    harness = FeatureHarness(DECLARED)
+    harness.send(events(50))
+    harness.checkpoint()
+    harness.pass_watermark(START + 1200)
+    assert 20 < len(harness.settled("spend_v1")) < 50 and len(harness.settled("peak_v1")) > 20
+    before = [harness.settled(view) for view in VIEWS]
+    harness.keep()
+    harness.crash(2)
+    harness.end()
+    assert [harness.settled(view) for view in VIEWS] == [whole(events(50)).settled(view) for view in VIEWS]
+    assert all(
+        len(after) >= len(then) for after, then in zip(map(harness.settled, VIEWS), before, strict=True)
+    )
+    assert harness.dead == []
 
 
 def test_an_entity_of_another_instance_is_an_error(clock: list[int]) -> None:
     """As where operators of one job have been given different parallelisms."""
-    stand = FeatureStand(DECLARED, parallelism=2)
+    harness = FeatureHarness(DECLARED, parallelism=2)
     decode = Keyed(DecodeEvents(DecodeSpec(DECLARED, ("signals",), len(GROUPS.keys), 100), GROUPS))
-    stand.decode[0] = decode
+    harness.decode[0] = decode
     with pytest.raises(StoreError, match="came to instance 0 of 2, which has the key groups 0 to 3"):
-        stand.send(events(50))
+        harness.send(events(50))
 
 
 def test_every_event_is_settled_or_a_dead_letter(clock: list[int]) -> None:
     good = events(500)
-    stand = FeatureStand(DECLARED)
-    stand.send(good[:250])
+    harness = FeatureHarness(DECLARED)
+    harness.send(good[:250])
     bad: list[bytes | dict[str, Any]] = [
         b"{",
         b"",
@@ -292,11 +294,11 @@ def test_every_event_is_settled_or_a_dead_letter(clock: list[int]) -> None:
         {"id": "x", "account": "a", "at": clock[0] + 10**8},
         {"id": "x", "account": "a", "at": -(10**15)},
     ]
-    stand.send(bad)
-    stand.send(good[250:])
-    stand.send([good[10], good[-1], good[-1]])  # late, duplicate, duplicate
-    stand.end()
-    codes = Counter(letter.code for letter in stand.dead)
+    harness.send(bad)
+    harness.send(good[250:])
+    harness.send([good[10], good[-1], good[-1]])  # late, duplicate, duplicate
+    harness.end()
+    codes = Counter(letter.code for letter in harness.dead)
     assert codes == {
         "unparsable": 2,
         "not_an_object": 1,
@@ -309,31 +311,33 @@ def test_every_event_is_settled_or_a_dead_letter(clock: list[int]) -> None:
         "late": 2,
         "duplicate": 4,
     }
-    assert len(stand.settled("spend_v1")) == 500 == len(stand.settled("peak_v1"))
+    assert len(harness.settled("spend_v1")) == 500 == len(harness.settled("peak_v1"))
     assert all(
         letter.reason and letter.size == len(letter.raw) * 3 // 4 - letter.raw.count("=")
-        for letter in stand.dead
+        for letter in harness.dead
     )
 
 
 def test_an_entity_is_served_before_it_is_settled(clock: list[int]) -> None:
-    stand = FeatureStand(DECLARED)
-    stand.send([{"id": "1", "account": "a", "at": START, "amount": 2.0}])
-    [row] = [row for batch in stand.early["spend_v1"] for row in batch.to_pylist()]
+    harness = FeatureHarness(DECLARED)
+    harness.send([{"id": "1", "account": "a", "at": START, "amount": 2.0}])
+    [row] = [row for batch in harness.early["spend_v1"] for row in batch.to_pylist()]
     assert (row["n"], row["total"], row["event_timestamp"]) == (1, 2.0, START)
-    assert not stand.rows["spend_v1"]
+    assert not harness.rows["spend_v1"]
 
 
 def test_what_left_early_does_not_go_online_again(clock: list[int]) -> None:
-    stand, once = FeatureStand(DECLARED), FeatureStand(DECLARED, settled_again=False)
-    for each in (stand, once):
+    harness, once = FeatureHarness(DECLARED), FeatureHarness(DECLARED, settled_again=False)
+    for each in (harness, once):
         for start in range(0, 300, 50):
             each.send(events(300)[start : start + 50])
         each.end()
-    assert once.early.keys() == stand.early.keys() == {"spend_v1", "peak_v1"}
-    assert sum(batch.num_rows for batch in stand.rows["spend_v1"]) == 300
-    assert once.rows.keys() == stand.rows.keys() - once.early.keys() == {"busy_v1"}
-    assert [without_created(once.lines[v]) for v in VIEWS] == [without_created(stand.lines[v]) for v in VIEWS]
+    assert once.early.keys() == harness.early.keys() == {"spend_v1", "peak_v1"}
+    assert sum(batch.num_rows for batch in harness.rows["spend_v1"]) == 300
+    assert once.rows.keys() == harness.rows.keys() - once.early.keys() == {"busy_v1"}
+    assert [without_created(once.lines[v]) for v in VIEWS] == [
+        without_created(harness.lines[v]) for v in VIEWS
+    ]
 
 
 def test_what_a_reference_may_have_changed_goes_online_again(tmp_path: Path) -> None:
@@ -357,32 +361,32 @@ def without_created(blocks: list[bytes]) -> list[list[bytes]]:
 
 
 def test_history_gets_settled_rows_only(clock: list[int]) -> None:
-    stand = FeatureStand(DECLARED)
+    harness = FeatureHarness(DECLARED)
     for start in range(0, 300, 50):
-        stand.send(events(300)[start : start + 50])
-    stand.end()
+        harness.send(events(300)[start : start + 50])
+    harness.end()
     for view in VIEWS:
-        assert stand.lines[view] == [to_lines(batch) for batch in stand.rows[view] if batch.num_rows]
+        assert harness.lines[view] == [to_lines(batch) for batch in harness.rows[view] if batch.num_rows]
 
 
 def test_an_event_of_its_own_block_is_not_late(clock: list[int]) -> None:
     """Ten minutes in one block, over several key groups: what comes first refuses nothing of the rest."""
     sent = [{"id": str(i), "account": f"a{i % 9}", "at": START + 1000 * i} for i in range(600)]
-    stand = FeatureStand(DECLARED)
-    stand.send(sent)
-    stand.end()
-    assert stand.dead == [] and len(stand.settled("spend_v1")) == 600
+    harness = FeatureHarness(DECLARED)
+    harness.send(sent)
+    harness.end()
+    assert harness.dead == [] and len(harness.settled("spend_v1")) == 600
 
 
 def test_one_partition_ahead_refuses_nothing_of_the_other(clock: list[int]) -> None:
-    stand = FeatureStand(DECLARED, partitions=2)
+    harness = FeatureHarness(DECLARED, partitions=2)
     sent = events(400)
     for start in range(0, 400, 40):
-        stand.send(sent[start : start + 40], partition=0)
-    assert not stand.rows["spend_v1"], "nothing is settled before the second partition has been heard of"
-    stand.send([{**event, "id": f"other {event['id']}"} for event in sent], partition=1)
-    stand.end()
-    assert stand.dead == [] and len(stand.settled("spend_v1")) == 800
+        harness.send(sent[start : start + 40], partition=0)
+    assert not harness.rows["spend_v1"], "nothing is settled before the second partition has been heard of"
+    harness.send([{**event, "id": f"other {event['id']}"} for event in sent], partition=1)
+    harness.end()
+    assert harness.dead == [] and len(harness.settled("spend_v1")) == 800
 
 
 def test_an_event_whose_step_fails_stands_alone(clock: list[int]) -> None:
@@ -400,9 +404,11 @@ def test_an_event_whose_step_fails_stands_alone(clock: list[int]) -> None:
         owner="tests",
         description="Roots.",
     )
-    stand = FeatureStand(Declarations(sources=(SIGNALS,), views=(view,)))
+    harness = FeatureHarness(Declarations(sources=(SIGNALS,), views=(view,)))
     amounts = [4.0, -1.0, 9.0, 16.0, -2.0]
-    stand.send([{"id": str(i), "account": "a", "at": START + i, "amount": a} for i, a in enumerate(amounts)])
-    stand.end()
-    assert [row["root"] for row in stand.settled("roots_v1")] == [2.0, 3.0, 4.0]
-    assert [(d.code, d.offset) for d in stand.dead] == [("step_failed", 1), ("step_failed", 4)]
+    harness.send(
+        [{"id": str(i), "account": "a", "at": START + i, "amount": a} for i, a in enumerate(amounts)]
+    )
+    harness.end()
+    assert [row["root"] for row in harness.settled("roots_v1")] == [2.0, 3.0, 4.0]
+    assert [(d.code, d.offset) for d in harness.dead] == [("step_failed", 1), ("step_failed", 4)]

@@ -50,7 +50,7 @@ from schemas.features.feature_block import (
 from schemas.features.rules import check, event_types
 from schemas.results.records import DeadLetter, encode
 from tests import feature_enriched
-from tests.feature_stand import GROUPS, FeatureStand
+from tests.feature_harness import GROUPS, FeatureHarness
 from udfs.features.base import END, ViewEngine, ViewOutput
 from udfs.features.engine import make_engine
 from udfs.features.events.joint_progress import JointProgress
@@ -658,12 +658,12 @@ def streamed(count: int, seed: int) -> tuple[list[dict[str, Any]], list[dict[str
 VIEWS = ("spend_v1", "busy_v1", "plain_v1", "by_town_v1")
 
 
-def at_once(sent: list[dict[str, Any]], told: list[dict[str, Any]]) -> FeatureStand:
-    stand = FeatureStand(DECLARED)
-    stand.refer("zips", told)
-    stand.send(sent)
-    stand.end()
-    return stand
+def at_once(sent: list[dict[str, Any]], told: list[dict[str, Any]]) -> FeatureHarness:
+    harness = FeatureHarness(DECLARED)
+    harness.refer("zips", told)
+    harness.send(sent)
+    harness.end()
+    return harness
 
 
 @given(
@@ -683,42 +683,42 @@ def test_blocks_order_and_restarts_change_nothing(
         for module in (decode_events, decode_references):
             patch.setattr(module, "_now", lambda: next(now))
         reference = at_once(sent, told)
-        stand = FeatureStand(DECLARED, written=written, resident=resident)
+        harness = FeatureHarness(DECLARED, written=written, resident=resident)
         start = 0
         for at, size in enumerate(sizes):
             if at in restarts:
-                stand.restart(restarts[at])
+                harness.restart(restarts[at])
             block = told[start // 5 : (start + size) // 5]
             for turn in (behind, not behind):
                 if turn and block:
-                    stand.refer("zips", block)
+                    harness.refer("zips", block)
                 elif not turn:
-                    stand.send(sent[start : start + size])
+                    harness.send(sent[start : start + size])
             start += size
         if told[start // 5 :]:
-            stand.refer("zips", told[start // 5 :])
-        stand.end()
-    late = [letter.code for letter in stand.dead if letter.data_type != "by_town_v1"]
+            harness.refer("zips", told[start // 5 :])
+        harness.end()
+    late = [letter.code for letter in harness.dead if letter.data_type != "by_town_v1"]
     assert late == [] == [letter.code for letter in reference.dead if letter.data_type != "by_town_v1"]
     for view in VIEWS:
-        assert stand.settled(view) == reference.settled(view), view
-    assert len(stand.settled("spend_v1")) == len(sent)
+        assert harness.settled(view) == reference.settled(view), view
+    assert len(harness.settled("spend_v1")) == len(sent)
 
 
 def test_events_wait_for_the_reference_and_plain_views_do_not(clock: list[int]) -> None:
     sent, told = streamed(400, 1)
-    stand = FeatureStand(DECLARED)
-    stand.refer("zips", told[:20])
+    harness = FeatureHarness(DECLARED)
+    harness.refer("zips", told[:20])
     for start in range(0, 400, 50):
-        stand.send(sent[start : start + 50])
-    counts = {view: len(stand.settled(view)) for view in ("spend_v1", "plain_v1")}
+        harness.send(sent[start : start + 50])
+    counts = {view: len(harness.settled(view)) for view in ("spend_v1", "plain_v1")}
     assert counts["plain_v1"] > 300 and 0 < counts["spend_v1"] < 100
-    assert max(r["event_timestamp"] for r in stand.settled("spend_v1")) < max(r["since"] for r in told[:20])
-    stand.refer("zips", told[20:])
-    assert len(stand.settled("spend_v1")) > 300
-    stand.end()
-    assert not [letter for letter in stand.dead if letter.data_type != "by_town_v1"]
-    assert stand.settled("spend_v1") == at_once(sent, told).settled("spend_v1")
+    assert max(r["event_timestamp"] for r in harness.settled("spend_v1")) < max(r["since"] for r in told[:20])
+    harness.refer("zips", told[20:])
+    assert len(harness.settled("spend_v1")) > 300
+    harness.end()
+    assert not [letter for letter in harness.dead if letter.data_type != "by_town_v1"]
+    assert harness.settled("spend_v1") == at_once(sent, told).settled("spend_v1")
 
 
 def test_a_view_over_a_view_finds_its_reference_when_that_one_settles_late(clock: list[int]) -> None:
@@ -726,33 +726,33 @@ def test_a_view_over_a_view_finds_its_reference_when_that_one_settles_late(clock
     codes = msgspec.structs.replace(ZIPS, name="codes", topic="codes")
     enrich = Enrichment(reference="codes", on="code", columns={"factor": "factor"})
     above = msgspec.structs.replace(BY_TOWN, steps=(BY_TOWN.steps[0], enrich))
-    stand = FeatureStand(Declarations(sources=(SIGNALS,), references=(ZIPS, codes), views=(SPEND, above)))
+    harness = FeatureHarness(Declarations(sources=(SIGNALS,), references=(ZIPS, codes), views=(SPEND, above)))
     zips = [{"zip": 1, "since": START + at, "town": "aa"} for at in (0, 60_000)]
     factors = [(0, 1.0), (10_000, 2.0), (60_000, 3.0)]
-    stand.refer("zips", zips[:1])
-    stand.refer("codes", [{"zip": 2, "since": START + at, "factor": factor} for at, factor in factors])
+    harness.refer("zips", zips[:1])
+    harness.refer("codes", [{"zip": 2, "since": START + at, "factor": factor} for at, factor in factors])
     times = START + 5000, START + 60_000
-    stand.send([{"id": str(at), "account": "a", "at": at, "zip": 1, "amount": 1.0} for at in times])
-    stand.restart()
-    assert stand.settled("spend_v1") == []
-    stand.refer("zips", zips[1:])
-    stand.end()
-    assert [row["factor"] for row in stand.settled("by_town_v1")] == [1.0, 3.0]
+    harness.send([{"id": str(at), "account": "a", "at": at, "zip": 1, "amount": 1.0} for at in times])
+    harness.restart()
+    assert harness.settled("spend_v1") == []
+    harness.refer("zips", zips[1:])
+    harness.end()
+    assert [row["factor"] for row in harness.settled("by_town_v1")] == [1.0, 3.0]
 
 
 def test_a_reference_that_is_silent_no_longer_holds_events_back(clock: list[int]) -> None:
     sent, told = streamed(400, 2)
-    stand = FeatureStand(DECLARED)
-    stand.refer("zips", told[:2])
+    harness = FeatureHarness(DECLARED)
+    harness.refer("zips", told[:2])
     for start in range(0, 400, 100):
-        stand.send(sent[start : start + 100])
-    before = len(stand.settled("spend_v1"))
+        harness.send(sent[start : start + 100])
+    before = len(harness.settled("spend_v1"))
     for _ in range(200):
         clock[0] += 900
-        stand.on_timer(clock[0])
-    assert before < 50 and len(stand.settled("spend_v1")) > 300
-    stand.refer("zips", [told[5], {**told[-1], "since": told[-1]["since"] + 10**7}])
-    letters = [letter for letter in stand.dead if letter.code == "late_reference"]
+        harness.on_timer(clock[0])
+    assert before < 50 and len(harness.settled("spend_v1")) > 300
+    harness.refer("zips", [told[5], {**told[-1], "since": told[-1]["since"] + 10**7}])
+    letters = [letter for letter in harness.dead if letter.code == "late_reference"]
     assert {letter.data_type for letter in letters} == {"spend_v1", "busy_v1", "by_town_v1"}
     assert {letter.reason.partition(": ")[2] for letter in letters} == {
         "row 'topic/0/2' of reference zips: events at or after its time were settled before it came; it "
@@ -779,18 +779,18 @@ def test_check_consistency_says_where_rows_of_references_came_late(clock: list[i
 
 def test_bad_rows_of_a_reference_are_dead_letters_and_sums_hold(clock: list[int]) -> None:
     sent, told = streamed(100, 3)
-    stand = FeatureStand(DECLARED)
+    harness = FeatureHarness(DECLARED)
     bad: list[bytes | dict[str, Any]] = [
         b"{",
         {"zip": None, "since": START},
         {"since": START, "zip": "x"},
         {"zip": 1, "since": clock[0] + 10**8},
     ]
-    stand.refer("zips", [*told, *bad])
-    stand.send(sent)
-    stand.end()
-    letters = Counter(letter.code for letter in stand.dead if letter.data_type == "zips")
+    harness.refer("zips", [*told, *bad])
+    harness.send(sent)
+    harness.end()
+    letters = Counter(letter.code for letter in harness.dead if letter.data_type == "zips")
     assert letters == {"unparsable": 1, "null": 1, "wrong_type": 1, "future": 1}
-    of_towns = Counter(letter.code for letter in stand.dead if letter.data_type == "by_town_v1")
-    assert len(stand.settled("spend_v1")) == 100
-    assert len(stand.settled("by_town_v1")) + of_towns["null_key"] == 100
+    of_towns = Counter(letter.code for letter in harness.dead if letter.data_type == "by_town_v1")
+    assert len(harness.settled("spend_v1")) == 100
+    assert len(harness.settled("by_town_v1")) + of_towns["null_key"] == 100

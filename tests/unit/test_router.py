@@ -18,7 +18,7 @@ from udfs.models.descriptor import DECIDE, PLAN_NAME, WITHDRAW, build, parse
 NOW = 1_000
 
 
-class Stand:
+class Harness:
     """A `Router` of the data type `t`, and short words for what it is told and answers."""
 
     def __init__(self, stored: bytes | None = None, max_batch: int = 1024) -> None:
@@ -46,25 +46,25 @@ class Stand:
         (one,) = self.route(*numbers)
         return {a.candidate: a.rows for a in one.context.asked}
 
-    def restarted(self) -> Stand:
-        return Stand(self.router.log("t"))
+    def restarted(self) -> Harness:
+        return Harness(self.router.log("t"))
 
 
 def test_nobody_is_asked_before_the_first_candidate():
-    stand = Stand()
-    assert not stand.router.routes("t")
-    (one,) = stand.route(1, 2)
+    harness = Harness()
+    assert not harness.router.routes("t")
+    (one,) = harness.route(1, 2)
     assert (one.requests, one.context.asked) == ({}, ())
-    assert stand.model("a") == []
-    assert stand.router.routes("t")
+    assert harness.model("a") == []
+    assert harness.router.routes("t")
 
 
 def test_a_block_goes_to_each_model_type_once_and_to_the_collector():
-    stand = Stand()
-    stand.model("a", metrics={"f1": 0.5})
-    stand.model("b", 4, "TENSORFLOWSAVED", metrics={"f1": 0.75})
-    stand.model("c")
-    (one,) = stand.route(1, 2)
+    harness = Harness()
+    harness.model("a", metrics={"f1": 0.5})
+    harness.model("b", 4, "TENSORFLOWSAVED", metrics={"f1": 0.75})
+    harness.model("c")
+    (one,) = harness.route(1, 2)
     assert {t: [a.candidate for a in r.asked] for t, r in one.requests.items()} == {
         "PMML": ["a", "c"],
         "TENSORFLOWSAVED": ["b"],
@@ -81,38 +81,38 @@ def test_a_block_goes_to_each_model_type_once_and_to_the_collector():
 
 
 def test_long_blocks_are_sliced_with_ids_of_their_own():
-    stand = Stand(max_batch=2)
-    stand.model("a")
-    routed = stand.route(1, 2, 3, 4, 5)
+    harness = Harness(max_batch=2)
+    harness.model("a")
+    routed = harness.route(1, 2, 3, 4, 5)
     assert [len(one.batch) for one in routed] == [2, 2, 1]
     assert [one.batch.offsets[0] for one in routed] == [7, 9, 11]
     assert len({one.context.batch_id for one in routed}) == 3
 
 
 def test_a_plan_counts_from_when_it_arrives_and_the_newest_wins():
-    stand = Stand()
-    stand.model("a")
-    stand.model("b")
+    harness = Harness()
+    harness.model("a")
+    harness.model("b")
     route = ByRule((Rule("record.a > 1", ("b",)),), ("a",))
-    assert stand.plan(Plan(route=route, deadline_ms=50), 3) == ["decides plan 3"]
-    assert stand.asked(0, 2) == {"a": (0,), "b": (1,)}
-    (one,) = stand.route(1)
+    assert harness.plan(Plan(route=route, deadline_ms=50), 3) == ["decides plan 3"]
+    assert harness.asked(0, 2) == {"a": (0,), "b": (1,)}
+    (one,) = harness.route(1)
     assert one.context.deadline == NOW + 50
     assert (one.context.plan_name, one.context.plan_version) == (PLAN_NAME, 3)
     assert read_plan(one.context.plan).route == route
-    assert stand.plan(Plan(), 2) == ["refused plan 2"] and "older than version 3" in stand.last.reason
-    assert stand.plan(Plan(route=route, deadline_ms=50), 3) == ["already_served plan 3"]
-    assert stand.plan(Plan(route=All()), 2, force=True) == ["decides plan 2"]
-    assert stand.asked(0, 2) == {"a": None, "b": None}
+    assert harness.plan(Plan(), 2) == ["refused plan 2"] and "older than version 3" in harness.last.reason
+    assert harness.plan(Plan(route=route, deadline_ms=50), 3) == ["already_served plan 3"]
+    assert harness.plan(Plan(route=All()), 2, force=True) == ["decides plan 2"]
+    assert harness.asked(0, 2) == {"a": None, "b": None}
 
 
 def test_a_rule_that_is_slow_to_evaluate_is_told():
-    stand = Stand()
+    harness = Harness()
     fast = Rule("record.a > 1", ("b",))
-    stand.plan(Plan(route=ByRule((fast,))))
-    assert stand.last.reason == ""
-    stand.plan(Plan(route=ByRule((fast, Rule("record.b.matches('x')", ("a",))))))
-    assert "record.b.matches('x')" in stand.last.reason and fast.when not in stand.last.reason
+    harness.plan(Plan(route=ByRule((fast,))))
+    assert harness.last.reason == ""
+    harness.plan(Plan(route=ByRule((fast, Rule("record.b.matches('x')", ("a",))))))
+    assert "record.b.matches('x')" in harness.last.reason and fast.when not in harness.last.reason
 
 
 @pytest.mark.parametrize(
@@ -134,13 +134,13 @@ def test_a_rule_that_is_slow_to_evaluate_is_told():
     ],
 )
 def test_a_plan_that_cannot_be_followed_changes_nothing_and_may_be_mended(plan: bytes, why: str):
-    stand = Stand()
-    stand.model("a")
-    stand.plan(Plan(deadline_ms=50), 1)
-    before, revision = stand.router.log("t"), stand.router.revision("t")
+    harness = Harness()
+    harness.model("a")
+    harness.plan(Plan(deadline_ms=50), 1)
+    before, revision = harness.router.log("t"), harness.router.revision("t")
     message = parse(build(data_type="t", operation=DECIDE, version=2))
     descriptor = build(data_type="t", operation=DECIDE, version=2)
-    (event,) = stand.router.publish(
+    (event,) = harness.router.publish(
         descriptor,
         type(message)(
             **{n: getattr(message, n) for n in message.__dataclass_fields__} | {"plan": plan.decode()}
@@ -148,57 +148,57 @@ def test_a_plan_that_cannot_be_followed_changes_nothing_and_may_be_mended(plan: 
     )
     assert (event.kind, event.name, event.version, event.step) == (EventKind.REFUSED, PLAN_NAME, 2, "plan")
     assert why in event.reason
-    assert (stand.router.log("t"), stand.router.revision("t")) == (before, revision)
-    assert stand.plan(Plan(deadline_ms=60), 2) == ["decides plan 2"]
+    assert (harness.router.log("t"), harness.router.revision("t")) == (before, revision)
+    assert harness.plan(Plan(deadline_ms=60), 2) == ["decides plan 2"]
 
 
 def test_withdrawing_a_plan_returns_to_the_default():
-    stand = Stand()
-    stand.model("a")
-    stand.plan(Plan(deadline_ms=50), 1, name="night")
-    assert stand.tell(operation=WITHDRAW, name="day") == []
-    assert stand.tell(operation=WITHDRAW) == []  # all models, no plan
-    assert not stand.router.routes("t")
-    stand.model("a")
-    assert stand.route(1)[0].context.deadline == NOW + 50
-    assert stand.tell(operation=WITHDRAW, name="night") == ["withdrawn night 1"]
-    assert stand.route(1)[0].context.deadline == NOW + 100
-    assert stand.plan(Plan(deadline_ms=50), 1, name="night") == ["decides night 1"]
+    harness = Harness()
+    harness.model("a")
+    harness.plan(Plan(deadline_ms=50), 1, name="night")
+    assert harness.tell(operation=WITHDRAW, name="day") == []
+    assert harness.tell(operation=WITHDRAW) == []  # all models, no plan
+    assert not harness.router.routes("t")
+    harness.model("a")
+    assert harness.route(1)[0].context.deadline == NOW + 50
+    assert harness.tell(operation=WITHDRAW, name="night") == ["withdrawn night 1"]
+    assert harness.route(1)[0].context.deadline == NOW + 100
+    assert harness.plan(Plan(deadline_ms=50), 1, name="night") == ["decides night 1"]
 
 
 def test_a_withdrawn_candidate_is_not_asked_and_its_records_find_another():
-    stand = Stand()
+    harness = Harness()
     for name in "abc":
-        stand.model(name)
-    stand.plan(Plan(route=ByRule((Rule("record.a > 1", ("b",)),), ("a",)), shadow=("c",)))
-    assert stand.asked(0, 2) == {"a": (0,), "b": (1,), "c": None}
-    stand.tell(operation=WITHDRAW, name="b")
-    assert stand.asked(0, 2) == {"a": None, "c": None}
-    stand.tell(operation=WITHDRAW, name="a")
-    assert stand.asked(0, 2) == {"c": None}
+        harness.model(name)
+    harness.plan(Plan(route=ByRule((Rule("record.a > 1", ("b",)),), ("a",)), shadow=("c",)))
+    assert harness.asked(0, 2) == {"a": (0,), "b": (1,), "c": None}
+    harness.tell(operation=WITHDRAW, name="b")
+    assert harness.asked(0, 2) == {"a": None, "c": None}
+    harness.tell(operation=WITHDRAW, name="a")
+    assert harness.asked(0, 2) == {"c": None}
 
 
 def test_a_stale_model_says_nothing_here_and_changes_nothing():
-    stand = Stand()
-    stand.model("a", 2, metrics={"f1": 0.5})
-    before = stand.router.log("t")
-    assert stand.model("a", 1, "TENSORFLOW") == []
-    assert stand.router.log("t") == before
-    assert set(stand.route(1)[0].requests) == {"PMML"}
-    stand.model("a", 3, "TENSORFLOW")
-    assert set(stand.route(1)[0].requests) == {"TENSORFLOW"}
+    harness = Harness()
+    harness.model("a", 2, metrics={"f1": 0.5})
+    before = harness.router.log("t")
+    assert harness.model("a", 1, "TENSORFLOW") == []
+    assert harness.router.log("t") == before
+    assert set(harness.route(1)[0].requests) == {"PMML"}
+    harness.model("a", 3, "TENSORFLOW")
+    assert set(harness.route(1)[0].requests) == {"TENSORFLOW"}
 
 
 def test_a_restart_goes_on_with_the_same():
-    stand = Stand()
-    stand.model("a", metrics={"f1": 0.5})
-    stand.model("b", 2, "TENSORFLOW")
-    stand.model("c", 3)
-    stand.tell(operation=WITHDRAW, name="c")
-    stand.plan(Plan(route=ByHash({"a": 1, "b": 2}, "a"), deadline_ms=50), 5)
-    again = stand.restarted()
-    assert again.route(*range(50)) == stand.route(*range(50))
-    assert again.router.log("t") == stand.router.log("t")
+    harness = Harness()
+    harness.model("a", metrics={"f1": 0.5})
+    harness.model("b", 2, "TENSORFLOW")
+    harness.model("c", 3)
+    harness.tell(operation=WITHDRAW, name="c")
+    harness.plan(Plan(route=ByHash({"a": 1, "b": 2}, "a"), deadline_ms=50), 5)
+    again = harness.restarted()
+    assert again.route(*range(50)) == harness.route(*range(50))
+    assert again.router.log("t") == harness.router.log("t")
     assert again.plan(Plan(), 4) == ["refused plan 4"]
     again.plan(Plan(), 6)
     again.model("c", 2)  # older than the one that was withdrawn
@@ -208,7 +208,7 @@ def test_a_restart_goes_on_with_the_same():
 
 
 def test_an_unreadable_descriptor_is_told():
-    event = Stand().router.unreadable(b"\xff")
+    event = Harness().router.unreadable(b"\xff")
     assert (event.kind, event.data_type, event.step) == (EventKind.REFUSED, "", "descriptor")
 
 
@@ -251,11 +251,11 @@ def test_every_record_is_asked_of_somebody_who_may_decide(names, route, shadow, 
         read_plan(write_plan(Plan(route=route, shadow=shadow)))
     except PlanError:
         reject()
-    stand = Stand(max_batch=max_batch)
+    harness = Harness(max_batch=max_batch)
     for name in sorted(names):
-        stand.model(name)
-    stand.plan(Plan(route=route, shadow=shadow))
-    routed = list(stand.router.route(batch_of(payloads)))
+        harness.model(name)
+    harness.plan(Plan(route=route, shadow=shadow))
+    routed = list(harness.router.route(batch_of(payloads)))
     assert [p for one in routed for p in one.batch.payloads] == payloads
     for one in routed:
         asked = one.context.asked

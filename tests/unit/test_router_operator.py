@@ -52,7 +52,7 @@ class Context:
         return self._domain
 
 
-class Stand:
+class Harness:
     """Instance `index` of `parallelism`, under the key of its first key group; `states`: of a savepoint."""
 
     def __init__(
@@ -116,75 +116,75 @@ def records(packed: bytes) -> list[int]:
 
 
 def test_micro_batches_wait_for_the_first_candidate_and_leave_in_order():
-    stand = Stand()
-    assert stand.batch(1, 10) == stand.batch(1, 11) == stand.on_timer() == []
-    said = stand.tell(name="p", model_type="PMML", data=b"1")
+    harness = Harness()
+    assert harness.batch(1, 10) == harness.batch(1, 11) == harness.on_timer() == []
+    said = harness.tell(name="p", model_type="PMML", data=b"1")
     assert said == ["expect [10] of 1", "PMML p [10]", "expect [11] of 1", "PMML p [11]"]
-    assert stand.tell(name="s", model_type="TENSORFLOWSAVED", data=b"1") == []
-    assert stand.batch(1, 12) == ["expect [12] of 2", "PMML p [12]", "TENSORFLOWSAVED s [12]"]
-    assert stand.timers.processing == {1_100} and stand.timers.event == {END_OF_INPUT}
+    assert harness.tell(name="s", model_type="TENSORFLOWSAVED", data=b"1") == []
+    assert harness.batch(1, 12) == ["expect [12] of 2", "PMML p [12]", "TENSORFLOWSAVED s [12]"]
+    assert harness.timers.processing == {1_100} and harness.timers.event == {END_OF_INPUT}
 
 
 def test_micro_batches_that_waited_too_long_leave_with_nobody_asked():
-    stand = Stand(buffer=BufferPolicy(records=2))
-    assert stand.batch(2, 0) == []
-    assert stand.batch(1, 2) == ["expect [0, 1] of 0", "expect [2] of 0"]
-    assert stand.batch(1, 3) == stand.on_timer() == []
-    assert stand.on_timer(domain=TimeDomain.EVENT_TIME) == ["expect [3] of 0"]
+    harness = Harness(buffer=BufferPolicy(records=2))
+    assert harness.batch(2, 0) == []
+    assert harness.batch(1, 2) == ["expect [0, 1] of 0", "expect [2] of 0"]
+    assert harness.batch(1, 3) == harness.on_timer() == []
+    assert harness.on_timer(domain=TimeDomain.EVENT_TIME) == ["expect [3] of 0"]
 
 
 def test_micro_batches_of_too_many_bytes_leave_with_nobody_asked():
     size = len(encode_micro_batch(batch_of([b'{"a":0}'])))
-    stand = Stand(buffer=BufferPolicy(bytes=2 * size))
-    assert stand.batch(1, 0) == stand.batch(1, 1) == []
-    assert stand.batch(1, 2) == [f"expect [{n}] of 0" for n in range(3)]
-    assert not any(stand.store.states["buffered"].values()), "nothing is left in state"
+    harness = Harness(buffer=BufferPolicy(bytes=2 * size))
+    assert harness.batch(1, 0) == harness.batch(1, 1) == []
+    assert harness.batch(1, 2) == [f"expect [{n}] of 0" for n in range(3)]
+    assert not any(harness.store.states["buffered"].values()), "nothing is left in state"
 
 
 def test_long_micro_batches_leave_in_slices():
-    stand = Stand(max_batch=2)
-    stand.tell(name="p", model_type="PMML", data=b"1")
-    said = stand.batch(3, 7)
+    harness = Harness(max_batch=2)
+    harness.tell(name="p", model_type="PMML", data=b"1")
+    said = harness.batch(3, 7)
     assert said == ["expect [7, 8] of 1", "PMML p [7, 8]", "expect [9] of 1", "PMML p [9]"]
 
 
 def test_the_log_lies_under_the_key_of_each_key_group_of_the_instance():
-    stand = Stand()
+    harness = Harness()
     plan = write_plan(Plan(deadline_ms=50)).decode()
-    assert stand.tell(operation=DECIDE, plan=plan) == ["decides plan"]
-    assert stand.tell(name="p", model_type="PMML", data=b"1") == []
-    logs = stand.store.states["candidates"]
+    assert harness.tell(operation=DECIDE, plan=plan) == ["decides plan"]
+    assert harness.tell(name="p", model_type="PMML", data=b"1") == []
+    logs = harness.store.states["candidates"]
     assert set(logs) == {"2", "3"} and logs["2"] == logs["3"] != {}
-    stand.store.updates.clear()
-    assert stand.batch(1, 5) == ["expect [5] of 1", "PMML p [5]"]
-    assert stand.store.updates == [], "what has not changed is not written"
+    harness.store.updates.clear()
+    assert harness.batch(1, 5) == ["expect [5] of 1", "PMML p [5]"]
+    assert harness.store.updates == [], "what has not changed is not written"
 
 
 def test_a_restart_goes_on_with_candidates_plan_and_what_waits():
-    stand = Stand()
-    stand.batch(1, 3)
-    again = Stand(stand.store.states)
+    harness = Harness()
+    harness.batch(1, 3)
+    again = Harness(harness.store.states)
     said = again.tell(name="p", model_type="PMML", data=b"1")
     assert said == ["expect [3] of 1", "PMML p [3]"]
-    third = Stand(again.store.states)
+    third = Harness(again.store.states)
     assert third.batch(1, 4) == ["expect [4] of 1", "PMML p [4]"]
     assert third.timers.processing and third.timers.event == {END_OF_INPUT}
 
 
 def test_another_parallelism_finds_candidates_and_what_waits():
-    first = Stand()
+    first = Harness()
     first.tell(name="p", model_type="PMML", data=b"1")
     for index in (2, 3):  # the instances that own its key groups now
-        again = Stand(first.store.states, index=index, parallelism=4)
+        again = Harness(first.store.states, index=index, parallelism=4)
         assert again.batch(1, 4) == ["expect [4] of 1", "PMML p [4]"]
-    waiting = Stand(index=2, parallelism=4)
+    waiting = Harness(index=2, parallelism=4)
     waiting.batch(1, 6)
-    alone = Stand(waiting.store.states, index=0, parallelism=1)
+    alone = Harness(waiting.store.states, index=0, parallelism=1)
     assert alone.tell(name="p", model_type="PMML", data=b"1") == []
     assert alone.on_timer(key="2") == ["expect [6] of 1", "PMML p [6]"], "under the key with which it came"
     assert alone.on_timer(key="2") == alone.on_timer() == []
 
 
 def test_bytes_that_are_no_descriptor_are_told_by_one_of_the_instances():
-    assert Stand(index=0).bytes(b"\xff") == ["refused "]
-    assert Stand(index=1).bytes(b"\xff") == []
+    assert Harness(index=0).bytes(b"\xff") == ["refused "]
+    assert Harness(index=1).bytes(b"\xff") == []

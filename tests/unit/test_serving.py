@@ -14,7 +14,7 @@ from udfs.serving.output import Results
 from udfs.serving.serving import Serving
 
 
-class Stand:
+class Harness:
     """A `Serving` of the data type `t`, and short words for what it is told and answers."""
 
     def __init__(
@@ -54,64 +54,64 @@ def kinds(sent) -> list[str]:
 def make():
     stands = []
 
-    def stand(*args, **more) -> Stand:
-        stands.append(Stand(*args, **more))
+    def harness(*args, **more) -> Harness:
+        stands.append(Harness(*args, **more))
         return stands[-1]
 
-    yield stand
+    yield harness
     for made in stands:
         made.loads.let_go.set()
         made.serving.close()
 
 
 def test_a_model_serves_once_it_is_loaded(make):
-    stand = make()
-    assert stand.restored == [] and not stand.serving.serves("t")
-    assert stand.publish(1) == []
-    assert stand.settle() == ["served 1"]
-    assert stand.serving.serves("t")
-    assert [r.version for r in stand.score(1, 2)] == [1, 1]
+    harness = make()
+    assert harness.restored == [] and not harness.serving.serves("t")
+    assert harness.publish(1) == []
+    assert harness.settle() == ["served 1"]
+    assert harness.serving.serves("t")
+    assert [r.version for r in harness.score(1, 2)] == [1, 1]
 
 
 def test_a_slow_load_does_not_stop_scoring(make):
-    stand = make()
-    stand.publish(1)
-    stand.settle()
-    stand.publish(2, b"slow")
-    assert stand.loads.started.wait(30)
-    assert stand.serving.poll() == []
-    assert [r.version for r in stand.score(1, 2)] == [1, 1]
-    stand.loads.let_go.set()
-    assert stand.settle() == ["stats 1", "served 2"]
-    assert [r.version for r in stand.score(1)] == [2]
-    assert stand.loads.runtimes["n", 1].closed == 1
+    harness = make()
+    harness.publish(1)
+    harness.settle()
+    harness.publish(2, b"slow")
+    assert harness.loads.started.wait(30)
+    assert harness.serving.poll() == []
+    assert [r.version for r in harness.score(1, 2)] == [1, 1]
+    harness.loads.let_go.set()
+    assert harness.settle() == ["stats 1", "served 2"]
+    assert [r.version for r in harness.score(1)] == [2]
+    assert harness.loads.runtimes["n", 1].closed == 1
 
 
 @pytest.mark.parametrize("content", [b"bad", b"odd"])
 def test_a_failing_load_changes_nothing_and_says_why(make, content: bytes):
-    stand = make()
-    stand.publish(1)
-    stand.settle()
-    before = stand.serving.log("t")
-    stand.publish(2, content)
-    (event,) = stand.serving.settle()
+    harness = make()
+    harness.publish(1)
+    harness.settle()
+    before = harness.serving.log("t")
+    harness.publish(2, content)
+    (event,) = harness.serving.settle()
     assert (event.kind, event.name, event.version, event.step) == (EventKind.REFUSED, "n", 2, "load")
     assert event.reason and event.subtask == 3 and event.data_type == "t"
-    assert stand.serving.log("t") == before
-    assert [r.version for r in stand.score(1)] == [1]
-    assert stand.publish(2, b"mended") == [] and stand.settle() == ["stats 1", "served 2"]
+    assert harness.serving.log("t") == before
+    assert [r.version for r in harness.score(1)] == [1]
+    assert harness.publish(2, b"mended") == [] and harness.settle() == ["stats 1", "served 2"]
 
 
 def test_a_failed_forced_reload_survives_a_restart(make):
-    stand = make()
-    loads = stand.loads
-    stand.publish(1, b"x", force=True)
-    stand.settle()
+    harness = make()
+    loads = harness.loads
+    harness.publish(1, b"x", force=True)
+    harness.settle()
     loads.runtimes.clear()
     loads.__class__ = type("Broken", (Loads,), {"__call__": broken})
-    stand.publish(1, b"x", force=True)
-    assert stand.settle() == ["refused 1"]
-    assert make(stand.serving.log("t")).restored == ["served 1"]
+    harness.publish(1, b"x", force=True)
+    assert harness.settle() == ["refused 1"]
+    assert make(harness.serving.log("t")).restored == ["served 1"]
 
 
 def broken(self, announced):
@@ -119,88 +119,88 @@ def broken(self, announced):
 
 
 def test_only_the_newest_of_those_that_wait_is_loaded(make):
-    stand = make()
-    stand.publish(1, b"slow")
-    assert [stand.publish(v) for v in (2, 3, 4)] == [[], [], []]
-    stand.loads.let_go.set()
-    assert stand.settle() == ["served 1", "stats 1", "superseded 2", "superseded 3", "served 4"]
-    assert stand.loads.calls == [("n", 1), ("n", 4)]
+    harness = make()
+    harness.publish(1, b"slow")
+    assert [harness.publish(v) for v in (2, 3, 4)] == [[], [], []]
+    harness.loads.let_go.set()
+    assert harness.settle() == ["served 1", "stats 1", "superseded 2", "superseded 3", "served 4"]
+    assert harness.loads.calls == [("n", 1), ("n", 4)]
 
 
 def test_when_the_newest_fails_the_one_before_is_tried(make):
-    stand = make()
-    stand.publish(1, b"slow bad")
-    stand.publish(2)
-    stand.publish(3, b"bad")
-    stand.loads.let_go.set()
-    assert stand.settle() == ["refused 1", "refused 3", "served 2"]
+    harness = make()
+    harness.publish(1, b"slow bad")
+    harness.publish(2)
+    harness.publish(3, b"bad")
+    harness.loads.let_go.set()
+    assert harness.settle() == ["refused 1", "refused 3", "served 2"]
 
 
 def test_repeats_and_stale_versions_are_told_apart(make):
-    stand = make()
-    stand.publish(2)
-    stand.settle()
-    assert stand.publish(2) == ["already_served 2"]
-    assert stand.publish(1) == ["refused 1"]
-    assert stand.publish(2, b"other") == ["refused 2"]
-    assert stand.loads.calls == [("n", 2)]
-    stand.publish(1, force=True)
-    assert stand.settle() == ["stats 2", "served 1"]
+    harness = make()
+    harness.publish(2)
+    harness.settle()
+    assert harness.publish(2) == ["already_served 2"]
+    assert harness.publish(1) == ["refused 1"]
+    assert harness.publish(2, b"other") == ["refused 2"]
+    assert harness.loads.calls == [("n", 2)]
+    harness.publish(1, force=True)
+    assert harness.settle() == ["stats 2", "served 1"]
 
 
 def test_withdrawing_ends_serving_and_lets_the_model_be_published_again(make):
-    stand = make()
-    stand.publish(2)
-    stand.settle()
-    assert stand.withdraw("other") == []
-    assert stand.serving.serves("t")
-    assert stand.withdraw("n") == ["stats 2", "withdrawn 2"]
-    assert not stand.serving.serves("t")
-    assert stand.loads.runtimes["n", 2].closed == 1
-    assert make(stand.serving.log("t")).restored == []
-    stand.publish(2)
-    assert stand.settle() == ["served 2"]
+    harness = make()
+    harness.publish(2)
+    harness.settle()
+    assert harness.withdraw("other") == []
+    assert harness.serving.serves("t")
+    assert harness.withdraw("n") == ["stats 2", "withdrawn 2"]
+    assert not harness.serving.serves("t")
+    assert harness.loads.runtimes["n", 2].closed == 1
+    assert make(harness.serving.log("t")).restored == []
+    harness.publish(2)
+    assert harness.settle() == ["served 2"]
 
 
 @pytest.mark.parametrize("content", [b"slow", b"slow bad"])
 def test_a_model_withdrawn_while_it_loads_never_serves(make, content: bytes):
-    stand = make()
-    stand.publish(1)
-    stand.settle()
-    stand.publish(1, content, name="m")
-    assert stand.withdraw("m") == ["withdrawn 1"]
-    stand.loads.let_go.set()
-    assert stand.settle() == []
-    assert [r.model for r in stand.score(1)] == ["n"]
-    assert all(r.closed for (name, _), r in stand.loads.runtimes.items() if name == "m")
+    harness = make()
+    harness.publish(1)
+    harness.settle()
+    harness.publish(1, content, name="m")
+    assert harness.withdraw("m") == ["withdrawn 1"]
+    harness.loads.let_go.set()
+    assert harness.settle() == []
+    assert [r.model for r in harness.score(1)] == ["n"]
+    assert all(r.closed for (name, _), r in harness.loads.runtimes.items() if name == "m")
 
 
 def test_a_model_withdrawn_and_published_again_while_it_loads_is_loaded_once(make):
-    stand = make()
-    stand.publish(1, b"slow")
-    stand.withdraw("n")
-    stand.publish(1, b"slow")
-    stand.loads.let_go.set()
-    assert stand.settle() == ["served 1"]
-    assert stand.loads.calls == [("n", 1)]
+    harness = make()
+    harness.publish(1, b"slow")
+    harness.withdraw("n")
+    harness.publish(1, b"slow")
+    harness.loads.let_go.set()
+    assert harness.settle() == ["served 1"]
+    assert harness.loads.calls == [("n", 1)]
 
 
 def test_what_served_serves_again_after_a_restart(make):
-    stand = make()
-    stand.publish(1)
-    stand.settle()
-    again = make(stand.serving.log("t"))
+    harness = make()
+    harness.publish(1)
+    harness.settle()
+    again = make(harness.serving.log("t"))
     assert again.restored == ["served 1"]
     assert [r.version for r in again.score(1)] == [1]
 
 
 @pytest.mark.parametrize(("waiting", "told"), [(b"", ["stats 1", "served 2"]), (b"bad", ["refused 2"])])
 def test_a_restart_takes_up_what_waited_behind_what_served(make, waiting: bytes, told: list[str]):
-    stand = make()
-    stand.publish(1)
-    stand.settle()
-    stand.publish(2, waiting)
-    stored = stand.serving.log("t")
+    harness = make()
+    harness.publish(1)
+    harness.settle()
+    harness.publish(2, waiting)
+    stored = harness.serving.log("t")
     again = make(stored)
     assert again.restored == ["served 1"]
     assert again.settle() == told
@@ -210,10 +210,10 @@ def test_a_restart_takes_up_what_waited_behind_what_served(make, waiting: bytes,
 
 
 def test_a_served_model_that_cannot_be_loaded_at_a_restart_stops_the_job(make):
-    stand = make()
-    stand.publish(1)
-    stand.settle()
-    stored = stand.serving.log("t")
+    harness = make()
+    harness.publish(1)
+    harness.settle()
+    stored = harness.serving.log("t")
 
     def load(announced):
         raise LoadError("the store is out of reach")
@@ -225,47 +225,47 @@ def test_a_served_model_that_cannot_be_loaded_at_a_restart_stops_the_job(make):
 
 
 def test_data_types_are_apart(make):
-    stand = make()
-    stand.serving.restore("u", None)
-    stand.publish(1)
-    stand.settle()
-    assert stand.serving.serves("t") and not stand.serving.serves("u")
-    assert [s.data_type for s in stand.serving.stats()] == ["t"] and not stand.serving.knows("v")
+    harness = make()
+    harness.serving.restore("u", None)
+    harness.publish(1)
+    harness.settle()
+    assert harness.serving.serves("t") and not harness.serving.serves("u")
+    assert [s.data_type for s in harness.serving.stats()] == ["t"] and not harness.serving.knows("v")
 
 
 def test_micro_batches_are_cut_and_counted(make):
-    stand = make(max_batch=4)
-    stand.publish(1)
-    stand.settle()
-    stand.serving.stats()
-    results = stand.score(*range(10))
+    harness = make(max_batch=4)
+    harness.publish(1)
+    harness.settle()
+    harness.serving.stats()
+    results = harness.score(*range(10))
     assert [r.offset for r in results] == list(range(10))
-    assert stand.loads.runtimes["n", 1].batches == [4, 4, 2]
-    (stats,) = stand.serving.stats()
+    assert harness.loads.runtimes["n", 1].batches == [4, 4, 2]
+    (stats,) = harness.serving.stats()
     assert isinstance(stats, ModelToServeStats)
     assert (stats.usage, stats.batches, stats.failures, stats.subtask) == (10, 3, 0, 3)
-    assert stand.serving.stats() == []
+    assert harness.serving.stats() == []
 
 
 def test_failures_are_counted_and_micro_batches_that_no_model_saw_are_not(make):
-    stand = make()
-    stand.publish(1)
-    stand.settle()
-    list(stand.serving.score(batch_of([b"no json"])))
-    list(stand.serving.score(batch_of([b'{"a":13}', b'{"a":1}'])))
-    (stats,) = stand.serving.stats()
+    harness = make()
+    harness.publish(1)
+    harness.settle()
+    list(harness.serving.score(batch_of([b"no json"])))
+    list(harness.serving.score(batch_of([b'{"a":13}', b'{"a":1}'])))
+    (stats,) = harness.serving.stats()
     assert (stats.usage, stats.batches, stats.failures) == (2, 1, 1)
     assert stats.min_ms > 0
 
 
 def test_statistics_are_not_told_more_often_than_asked(make):
-    stand = make()
-    stand.publish(1)
-    stand.settle()
-    assert len(stand.serving.stats(3_600_000)) == 1
-    stand.score(1)
-    assert stand.serving.stats(3_600_000) == []
-    assert len(stand.serving.stats()) == 1
+    harness = make()
+    harness.publish(1)
+    harness.settle()
+    assert len(harness.serving.stats(3_600_000)) == 1
+    harness.score(1)
+    assert harness.serving.stats(3_600_000) == []
+    assert len(harness.serving.stats()) == 1
 
 
 def test_released_records_say_why(make):
@@ -284,24 +284,24 @@ def test_bytes_that_are_no_descriptor_become_an_event(make):
 
 
 def test_closing_gives_everything_back(make):
-    stand = make()
-    stand.publish(1)
-    stand.settle()
-    stand.publish(2)
-    stand.serving.close()
-    assert all(runtime.closed for runtime in stand.loads.runtimes.values())
+    harness = make()
+    harness.publish(1)
+    harness.settle()
+    harness.publish(2)
+    harness.serving.close()
+    assert all(runtime.closed for runtime in harness.loads.runtimes.values())
 
 
 def test_a_plan_of_speculative_execution_changes_nothing_here(make):
-    stand = make()
-    stand.publish(1)
-    stand.settle()
-    before, revision = stand.serving.log("t"), stand.serving.revision("t")
+    harness = make()
+    harness.publish(1)
+    harness.settle()
+    before, revision = harness.serving.log("t"), harness.serving.revision("t")
     descriptor = build(data_type="t", name="n", version=2, operation=DECIDE, plan='{"deadline_ms": 50}')
-    (event,) = stand.serving.publish(descriptor, parse(descriptor))
+    (event,) = harness.serving.publish(descriptor, parse(descriptor))
     assert (event.kind, event.name, event.version, event.step) == (EventKind.NOT_APPLICABLE, "n", 2, "plan")
     assert event.reason
-    assert stand.settle() == []
-    assert (stand.serving.log("t"), stand.serving.revision("t")) == (before, revision)
-    assert [r.version for r in stand.score(1)] == [1]
-    assert stand.publish(2) == []  # the plan's version is none of the model's
+    assert harness.settle() == []
+    assert (harness.serving.log("t"), harness.serving.revision("t")) == (before, revision)
+    assert [r.version for r in harness.score(1)] == [1]
+    assert harness.publish(2) == []  # the plan's version is none of the model's

@@ -119,11 +119,11 @@ class Harness:
 def make() -> Iterator:
     made: list[Harness] = []
 
-    def harness(*args, **more) -> Harness:
+    def make_harness(*args, **more) -> Harness:
         made.append(Harness(*args, **more))
         return made[-1]
 
-    yield harness
+    yield make_harness
     for one in made:
         one.loads.let_go.set()
         for runtime in one.loads.runtimes.values():
@@ -132,72 +132,72 @@ def make() -> Iterator:
 
 
 def test_a_load_without_an_outcome_is_tried_twice_and_then_set_aside(make):
-    stand = make()
-    stand.announce(1)
-    stand.settle()
-    stand.announce(2, b"dies")
-    assert stand.settle() == ["served 1", "quarantined 2"]
-    event = stand.told[-1]
+    harness = make()
+    harness.announce(1)
+    harness.settle()
+    harness.announce(2, b"dies")
+    assert harness.settle() == ["served 1", "quarantined 2"]
+    event = harness.told[-1]
     assert event.step == "load" and "2 attempts" in event.reason and "SIGSEGV" in event.reason
-    assert stand.loads.calls == [("n", 1), ("n", 2), ("n", 2)]
-    assert [r.version for r in stand.score(1)] == [1]
-    again = make(stand.log(), Loads())
+    assert harness.loads.calls == [("n", 1), ("n", 2), ("n", 2)]
+    assert [r.version for r in harness.score(1)] == [1]
+    again = make(harness.log(), Loads())
     assert again.settle() == ["served 1"]
     assert again.loads.calls == [("n", 1)], "a restart does not try what is in quarantine"
 
 
 def test_a_second_attempt_that_succeeds_serves(make):
-    stand = make()
-    stand.loads.heals = 2
-    stand.announce(2, b"dies")
-    assert stand.settle() == ["served 2"]
+    harness = make()
+    harness.loads.heals = 2
+    harness.announce(2, b"dies")
+    assert harness.settle() == ["served 2"]
 
 
 def test_what_is_in_quarantine_is_tried_again_when_it_is_published_again(make):
-    stand = make()
-    stand.announce(2, b"dies")
-    assert stand.settle() == ["quarantined 2"]
-    stand.loads.heals = 0
-    stand.announce(2, b"dies")
-    assert stand.settle() == ["quarantined 2", "served 2"]
+    harness = make()
+    harness.announce(2, b"dies")
+    assert harness.settle() == ["quarantined 2"]
+    harness.loads.heals = 0
+    harness.announce(2, b"dies")
+    assert harness.settle() == ["quarantined 2", "served 2"]
 
 
 def test_the_attempt_is_in_the_state_before_it_is_made(make):
-    stand = make()
-    revision = stand.serving.revision("t")
-    stand.announce(2, b"hangs")
-    assert stand.serving.revision("t") > revision
-    first = make(stand.log(), stand.loads)
-    second = make(first.log(), stand.loads)
+    harness = make()
+    revision = harness.serving.revision("t")
+    harness.announce(2, b"hangs")
+    assert harness.serving.revision("t") > revision
+    first = make(harness.log(), harness.loads)
+    second = make(first.log(), harness.loads)
     assert second.kinds() == ["quarantined 2"] and "ended with the process" in second.told[0].reason
-    assert make(second.log(), stand.loads).settle() == []
+    assert make(second.log(), harness.loads).settle() == []
 
 
 def test_a_load_that_hangs_is_given_up_and_holds_up_no_other_type(make):
-    stand = make()
-    stand.serving.restore("u", None)
-    stand.announce(1, b"hangs")
-    stand.announce(1, data_type="u")
-    stand.until(lambda: stand.serving.serves("u"))
-    stand.until(lambda: "quarantined 1" in stand.kinds())
-    event = next(e for e in stand.told if e.kind is EventKind.QUARANTINED)
+    harness = make()
+    harness.serving.restore("u", None)
+    harness.announce(1, b"hangs")
+    harness.announce(1, data_type="u")
+    harness.until(lambda: harness.serving.serves("u"))
+    harness.until(lambda: "quarantined 1" in harness.kinds())
+    event = next(e for e in harness.told if e.kind is EventKind.QUARANTINED)
     assert "did not come to an end within 0.3 s" in event.reason
-    of_other = stand.loads.runtimes["n", 1]
-    stand.loads.let_go.set()
-    stand.until(lambda: stand.loads.runtimes["n", 1] is not of_other)
-    stand.until(lambda: stand.loads.runtimes["n", 1].closed == 1)
-    assert not stand.serving.serves("t")
+    of_other = harness.loads.runtimes["n", 1]
+    harness.loads.let_go.set()
+    harness.until(lambda: harness.loads.runtimes["n", 1] is not of_other)
+    harness.until(lambda: harness.loads.runtimes["n", 1].closed == 1)
+    assert not harness.serving.serves("t")
 
 
 def test_neither_closing_nor_restoring_waits_for_ever(make):
-    stand = make()
-    stand.announce(1, b"hangs")
-    log = stand.log()
+    harness = make()
+    harness.announce(1, b"hangs")
+    log = harness.log()
     done = threading.Event()
 
     def close_and_restore() -> None:
-        stand.serving.close()
-        make(log, stand.loads)
+        harness.serving.close()
+        make(log, harness.loads)
         done.set()
 
     threading.Thread(target=close_and_restore, daemon=True).start()
@@ -212,59 +212,59 @@ def test_neither_closing_nor_restoring_waits_for_ever(make):
 
 
 def test_a_call_that_hangs_fails_its_records_only(make):
-    stand = make(unresponsive=10)
-    stand.announce(1)
-    stand.settle()
-    results = stand.score(1, STICKS, 3, 4, 5)
+    harness = make(unresponsive=10)
+    harness.announce(1)
+    harness.settle()
+    results = harness.score(1, STICKS, 3, 4, 5)
     assert [r.outcome for r in results[:4]] == [Outcome.FAILED] * 4
     assert "did not come back within 0.05 s" in results[0].reason
     assert results[4].outcome == Outcome.FAILED and "has still not come back" in results[4].reason
-    stand.loads.runtimes["n", 1].go.set()
-    stand.until(lambda: not stand.loads.runtimes["n", 1].inside)
-    assert [r.outcome for r in stand.score(1)] == [Outcome.SCORED]
+    harness.loads.runtimes["n", 1].go.set()
+    harness.until(lambda: not harness.loads.runtimes["n", 1].inside)
+    assert [r.outcome for r in harness.score(1)] == [Outcome.SCORED]
 
 
 def test_a_model_that_hangs_too_often_leaves_to_the_one_before_it(make):
-    stand = make()
-    stand.announce(1)
-    stand.settle()
-    stand.announce(2)
-    stand.settle()
-    stuck = stand.loads.runtimes["n", 2]
-    results = stand.score(STICKS, 2, 3, 4, 5, 6, 7, 8, 9)
+    harness = make()
+    harness.announce(1)
+    harness.settle()
+    harness.announce(2)
+    harness.settle()
+    stuck = harness.loads.runtimes["n", 2]
+    results = harness.score(STICKS, 2, 3, 4, 5, 6, 7, 8, 9)
     assert {r.outcome for r in results} == {Outcome.FAILED} and {r.version for r in results} == {2}
     assert len(results) == 9
-    assert stand.kinds() == ["served 1", "served 2", "quarantined 2"]
-    assert "version 1 of n serves again" in stand.told[-1].reason
-    assert stand.settle()[-1] == "served 1"
-    assert [(r.version, r.outcome) for r in stand.score(1)] == [(1, Outcome.SCORED)]
+    assert harness.kinds() == ["served 1", "served 2", "quarantined 2"]
+    assert "version 1 of n serves again" in harness.told[-1].reason
+    assert harness.settle()[-1] == "served 1"
+    assert [(r.version, r.outcome) for r in harness.score(1)] == [(1, Outcome.SCORED)]
     assert stuck.closed == 0
     stuck.go.set()
-    stand.until(lambda: stuck.closed == 1)
-    assert make(stand.log(), Loads()).settle() == ["served 1"]
+    harness.until(lambda: stuck.closed == 1)
+    assert make(harness.log(), Loads()).settle() == ["served 1"]
 
 
 def test_a_first_model_that_hangs_leaves_nothing_to_serve(make):
-    stand = make()
-    stand.announce(1)
-    stand.settle()
-    stand.score(STICKS, 1, 2, 3, 4)
-    assert stand.kinds() == ["served 1", "quarantined 1"]
-    assert not stand.serving.serves("t")
+    harness = make()
+    harness.announce(1)
+    harness.settle()
+    harness.score(STICKS, 1, 2, 3, 4)
+    assert harness.kinds() == ["served 1", "quarantined 1"]
+    assert not harness.serving.serves("t")
 
 
 def test_quotas_of_types_and_of_what_waits(make):
-    stand = make(types=frozenset({"t"}), pending=2, pending_bytes=400)
-    stand.serving.restore("strange", None)
-    before = stand.serving.log("strange")
-    stand.announce(1, data_type="strange")
-    assert "no setting names the data type 'strange'" in stand.told[-1].reason
-    assert stand.told[-1].step == "quota" and stand.serving.log("strange") == before
-    stand.announce(1, b"hangs")
-    stand.announce(2, b"b" * 10)
-    stand.announce(3, b"c")
-    assert "2 publications wait" in stand.told[-1].reason
-    stand.loads.let_go.set()
-    stand.settle()
-    stand.announce(4, b"d" * 500)
-    assert "bytes" in stand.told[-1].reason and stand.told[-1].kind is EventKind.REFUSED
+    harness = make(types=frozenset({"t"}), pending=2, pending_bytes=400)
+    harness.serving.restore("strange", None)
+    before = harness.serving.log("strange")
+    harness.announce(1, data_type="strange")
+    assert "no setting names the data type 'strange'" in harness.told[-1].reason
+    assert harness.told[-1].step == "quota" and harness.serving.log("strange") == before
+    harness.announce(1, b"hangs")
+    harness.announce(2, b"b" * 10)
+    harness.announce(3, b"c")
+    assert "2 publications wait" in harness.told[-1].reason
+    harness.loads.let_go.set()
+    harness.settle()
+    harness.announce(4, b"d" * 500)
+    assert "bytes" in harness.told[-1].reason and harness.told[-1].kind is EventKind.REFUSED

@@ -43,7 +43,7 @@ def signed(descriptor: bytes = MODEL, ms: int = NOW, **more: Any) -> bytes:
     return signer(**{"now": at(ms)} | more).sign(descriptor)
 
 
-class Stand:
+class Harness:
     """A gate that wants signatures by KEY, for any data type and with all rights unless told otherwise."""
 
     def __init__(self, folder: Path, *entries: str, **more: Any) -> None:
@@ -64,8 +64,8 @@ class Stand:
 
 
 @pytest.fixture
-def stand(tmp_path: Path) -> Stand:
-    return Stand(tmp_path)
+def harness(tmp_path: Path) -> Harness:
+    return Harness(tmp_path)
 
 
 def changed(descriptor: bytes, **fields: Any) -> bytes:
@@ -75,8 +75,8 @@ def changed(descriptor: bytes, **fields: Any) -> bytes:
     return message.SerializeToString()
 
 
-def test_what_is_signed_comes_in_with_the_name_of_its_key_and_without_the_signature(stand: Stand) -> None:
-    admitted = stand.admit(signed())
+def test_what_is_signed_comes_in_with_the_name_of_its_key_and_without_the_signature(harness: Harness) -> None:
+    admitted = harness.admit(signed())
     assert isinstance(admitted, bytes)
     published = parse(admitted)
     assert (published.name, published.version, published.data) == ("forest", 3, b"<PMML/>")
@@ -84,18 +84,18 @@ def test_what_is_signed_comes_in_with_the_name_of_its_key_and_without_the_signat
     assert ModelDescriptor.FromString(admitted).bundle == b""
 
 
-def test_each_fault_has_its_own_reason(stand: Stand) -> None:
-    assert stand.refused(MODEL).startswith("unsigned: ")
-    assert stand.refused(changed(signed(), data=b"<PMML />")).startswith("tampered: the digest")
-    assert stand.refused(signed(key=OTHER)).startswith("foreign key: ")
-    assert stand.refused(signed(valid_ms=1, ms=NOW - 1)).startswith("expired: ")
-    assert stand.refused(signed(audience=("test",))).startswith("wrong audience: it is signed for test")
-    assert stand.refused(signed(ms=NOW + 300_001)).startswith("not valid yet: ")
-    assert stand.refused(changed(MODEL, bundle=b"{}")).startswith("unreadable signature: ")
+def test_each_fault_has_its_own_reason(harness: Harness) -> None:
+    assert harness.refused(MODEL).startswith("unsigned: ")
+    assert harness.refused(changed(signed(), data=b"<PMML />")).startswith("tampered: the digest")
+    assert harness.refused(signed(key=OTHER)).startswith("foreign key: ")
+    assert harness.refused(signed(valid_ms=1, ms=NOW - 1)).startswith("expired: ")
+    assert harness.refused(signed(audience=("test",))).startswith("wrong audience: it is signed for test")
+    assert harness.refused(signed(ms=NOW + 300_001)).startswith("not valid yet: ")
+    assert harness.refused(changed(MODEL, bundle=b"{}")).startswith("unreadable signature: ")
     once = signed()
-    assert isinstance(stand.admit(once), bytes)
-    assert stand.refused(once).startswith("replayed: ")
-    assert set(stand.counters) and len(stand.counters) == 1, "what is refused counts nowhere"
+    assert isinstance(harness.admit(once), bytes)
+    assert harness.refused(once).startswith("replayed: ")
+    assert set(harness.counters) and len(harness.counters) == 1, "what is refused counts nowhere"
 
 
 EVERY_FIELD = {
@@ -117,24 +117,24 @@ EVERY_FIELD = {
 
 
 @pytest.mark.parametrize("name", EVERY_FIELD)
-def test_no_field_can_be_changed(stand: Stand, name: str) -> None:
+def test_no_field_can_be_changed(harness: Harness, name: str) -> None:
     value = EVERY_FIELD[name]
     value = ModelDescriptor.Operation.Value(value) if name == "operation" else value
-    assert stand.refused(changed(signed(), **{name: value})).startswith("tampered: ")
+    assert harness.refused(changed(signed(), **{name: value})).startswith("tampered: ")
 
 
-def test_inputs_smoke_rows_and_metrics_cannot_be_changed_either(stand: Stand) -> None:
+def test_inputs_smoke_rows_and_metrics_cannot_be_changed_either(harness: Harness) -> None:
     message = ModelDescriptor.FromString(signed())
     message.inputs.add(name="x", fields=["salary"])
-    assert "the descriptor is not" in stand.refused(message.SerializeToString())
+    assert "the descriptor is not" in harness.refused(message.SerializeToString())
     message = ModelDescriptor.FromString(signed())
     message.metrics["auc"] = 1.0
-    assert "the descriptor is not" in stand.refused(message.SerializeToString())
+    assert "the descriptor is not" in harness.refused(message.SerializeToString())
     message = ModelDescriptor.FromString(signed())
     message.smoke_rows.append(b"{}")
-    assert "the descriptor is not" in stand.refused(message.SerializeToString())
+    assert "the descriptor is not" in harness.refused(message.SerializeToString())
     # a field that this release does not know is in what is signed too
-    assert "the descriptor is not" in stand.refused(signed() + b"\xda\x3f\x01x")
+    assert "the descriptor is not" in harness.refused(signed() + b"\xda\x3f\x01x")
 
 
 @given(st.integers(0), st.integers(1, 255))
@@ -159,76 +159,76 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> SigningSpec:
     return SigningSpec(True, str(keys_file(tmp_path_factory.mktemp("keys"), entry("release", KEY))), "prod")
 
 
-def test_a_signature_of_another_publication_does_not_fit(stand: Stand) -> None:
+def test_a_signature_of_another_publication_does_not_fit(harness: Harness) -> None:
     other = build(data_type="wine", name="forest", model_type="PMML", version=4, data=b"<PMML/>")
     bundle = ModelDescriptor.FromString(signed()).bundle
-    assert stand.refused(changed(other, bundle=bundle)) == "tampered: the version is not what was signed"
+    assert harness.refused(changed(other, bundle=bundle)) == "tampered: the version is not what was signed"
 
 
-def test_a_location_may_change_and_the_digest_there_may_not(stand: Stand) -> None:
+def test_a_location_may_change_and_the_digest_there_may_not(harness: Harness) -> None:
     digest = "ab" * 32
     by_place = build(data_type="wine", version=1, location="s3://a/b", sha256=digest, size=5)
-    moved = stand.admit(changed(signed(by_place), location="s3://c/d"))
+    moved = harness.admit(changed(signed(by_place), location="s3://c/d"))
     assert isinstance(moved, bytes) and parse(moved).location == "s3://c/d" and parse(moved).sha256 == digest
-    assert stand.refused(changed(signed(by_place), sha256="cd" * 32)).startswith("tampered: the digest")
+    assert harness.refused(changed(signed(by_place), sha256="cd" * 32)).startswith("tampered: the digest")
     with pytest.raises(SignatureError, match="without its sha256"):
         signed(build(data_type="wine", version=1, location="s3://a/b"))
 
 
-def test_graphs_are_signed_node_by_node(stand: Stand) -> None:
+def test_graphs_are_signed_node_by_node(harness: Harness) -> None:
     nodes = (
         Node("a", "PMML", data=b"one"),
         Node("b", "PMML", location="s3://x/y", sha256="ab" * 32, size=3),
         Node("both", combine=MEAN, of=(OutputRef("a"), OutputRef("b"))),
     )
     graph = build(data_type="wine", model_type="GRAPH", version=1, graph=Graph(nodes))
-    assert isinstance(stand.admit(signed(graph)), bytes)
+    assert isinstance(harness.admit(signed(graph)), bytes)
     message = ModelDescriptor.FromString(signed(graph, ms=NOW + 1))
     message.graph.nodes[0].data = b"two"
-    assert stand.refused(message.SerializeToString()).startswith("tampered: ")
+    assert harness.refused(message.SerializeToString()).startswith("tampered: ")
 
 
-def test_plans_and_withdrawals_are_signed_too(stand: Stand) -> None:
+def test_plans_and_withdrawals_are_signed_too(harness: Harness) -> None:
     plan = build(data_type="wine", operation=DECIDE, plan='{"deadline_ms": 50}', version=1)
     gone = build(data_type="wine", name="forest", operation=WITHDRAW)
-    assert isinstance(stand.admit(signed(plan)), bytes) and isinstance(stand.admit(signed(gone)), bytes)
-    assert stand.refused(changed(signed(plan), plan='{"deadline_ms": 5}')).startswith("tampered: the plan")
-    assert stand.refused(plan).startswith("unsigned: ") and stand.refused(gone).startswith("unsigned: ")
+    assert isinstance(harness.admit(signed(plan)), bytes) and isinstance(harness.admit(signed(gone)), bytes)
+    assert harness.refused(changed(signed(plan), plan='{"deadline_ms": 5}')).startswith("tampered: the plan")
+    assert harness.refused(plan).startswith("unsigned: ") and harness.refused(gone).startswith("unsigned: ")
 
 
 @pytest.mark.parametrize("right", ALL_RIGHTS)
 def test_a_key_may_what_its_entry_says_and_no_more(tmp_path: Path, right: str) -> None:
     without = [r for r in ALL_RIGHTS if r != right]
-    stand = Stand(tmp_path, entry("some", KEY, may=without))
+    harness = Harness(tmp_path, entry("some", KEY, may=without))
     asks = {
         "publish": MODEL,
         "force": changed(MODEL, force=True),
         "unpublish": build(data_type="wine", operation=WITHDRAW),
         "decide": build(data_type="wine", operation=DECIDE, version=1),
     }
-    assert f"and this is to {right}" in stand.refused(signed(asks[right]))
-    stand = Stand(tmp_path, entry("some", KEY, may=[right] if right != "force" else ["force", "publish"]))
-    assert isinstance(stand.admit(signed(asks[right])), bytes)
+    assert f"and this is to {right}" in harness.refused(signed(asks[right]))
+    harness = Harness(tmp_path, entry("some", KEY, may=[right] if right != "force" else ["force", "publish"]))
+    assert isinstance(harness.admit(signed(asks[right])), bytes)
 
 
 def test_a_key_is_for_its_data_types(tmp_path: Path) -> None:
-    stand = Stand(tmp_path, entry("wines", KEY, ["wine", "beer"]), entry("houses", OTHER, ["house"]))
-    assert isinstance(stand.admit(signed()), bytes)
-    assert "not allowed: the key houses is for house" in stand.refused(signed(key=OTHER))
+    harness = Harness(tmp_path, entry("wines", KEY, ["wine", "beer"]), entry("houses", OTHER, ["house"]))
+    assert isinstance(harness.admit(signed()), bytes)
+    assert "not allowed: the key houses is for house" in harness.refused(signed(key=OTHER))
 
 
 def test_every_operation_needs_a_right() -> None:
     assert set(ModelDescriptor.Operation.keys()) <= set(RIGHTS)
 
 
-def test_keys_come_and_go_while_the_gate_stands(stand: Stand) -> None:
-    assert stand.refused(signed(key=OTHER)).startswith("foreign key: ")
-    stand.path.write_text(entry("release", KEY, more="revoked = true") + entry("next", OTHER))
-    assert isinstance(stand.admit(signed(key=OTHER)), bytes)
-    assert stand.refused(signed()) == "revoked key: the key release is revoked"
-    stand.path.write_text(entry("release", KEY, more="until = 2020-01-01T00:00:00Z"))
-    assert stand.refused(signed()).startswith("revoked key: the key release was to be used until 2020")
-    assert stand.refused(signed(key=OTHER, ms=NOW + 1)).startswith("foreign key: ")
+def test_keys_come_and_go_while_the_gate_stands(harness: Harness) -> None:
+    assert harness.refused(signed(key=OTHER)).startswith("foreign key: ")
+    harness.path.write_text(entry("release", KEY, more="revoked = true") + entry("next", OTHER))
+    assert isinstance(harness.admit(signed(key=OTHER)), bytes)
+    assert harness.refused(signed()) == "revoked key: the key release is revoked"
+    harness.path.write_text(entry("release", KEY, more="until = 2020-01-01T00:00:00Z"))
+    assert harness.refused(signed()).startswith("revoked key: the key release was to be used until 2020")
+    assert harness.refused(signed(key=OTHER, ms=NOW + 1)).startswith("foreign key: ")
 
 
 @pytest.mark.parametrize(
@@ -236,55 +236,55 @@ def test_keys_come_and_go_while_the_gate_stands(stand: Stand) -> None:
     ["[keys", "keys = 1", "[keys.a]\npublic = 'x'\ndata_types=[]\nmay=[]", entry("a", KEY, may=["all"]),
      entry("a", KEY) + entry("b", KEY)],
 )  # fmt: skip
-def test_nobody_is_trusted_while_the_file_of_keys_cannot_be_read(stand: Stand, text: str) -> None:
-    assert isinstance(stand.admit(signed()), bytes)
-    stand.path.write_text(text)
-    assert stand.refused(signed(ms=NOW + 1)).startswith("no keys: the file of keys ")
-    stand.path.unlink()
-    assert "No such file" in stand.refused(signed(ms=NOW + 1))
-    keys_file(stand.path.parent, entry("release", KEY))
-    assert isinstance(stand.admit(signed(ms=NOW + 1)), bytes)
+def test_nobody_is_trusted_while_the_file_of_keys_cannot_be_read(harness: Harness, text: str) -> None:
+    assert isinstance(harness.admit(signed()), bytes)
+    harness.path.write_text(text)
+    assert harness.refused(signed(ms=NOW + 1)).startswith("no keys: the file of keys ")
+    harness.path.unlink()
+    assert "No such file" in harness.refused(signed(ms=NOW + 1))
+    keys_file(harness.path.parent, entry("release", KEY))
+    assert isinstance(harness.admit(signed(ms=NOW + 1)), bytes)
 
 
-def test_counters_are_of_a_name_and_outlive_a_restart(stand: Stand, tmp_path: Path) -> None:
+def test_counters_are_of_a_name_and_outlive_a_restart(harness: Harness, tmp_path: Path) -> None:
     first, second = signed(), signed(changed(MODEL, version=4), NOW + 1)
     other = signed(build(data_type="wine", name="net", version=1, data=b"x"))
-    assert isinstance(stand.admit(second), bytes)
-    assert isinstance(stand.admit(other), bytes), "another partition of the topic may be behind"
-    again = Stand(tmp_path)
-    again.counters.update(stand.counters)
+    assert isinstance(harness.admit(second), bytes)
+    assert isinstance(harness.admit(other), bytes), "another partition of the topic may be behind"
+    again = Harness(tmp_path)
+    again.counters.update(harness.counters)
     for late in (first, second, other):
         assert again.refused(late).startswith("replayed: ")
-    renamed = Stand(tmp_path, entry("another name", KEY))
-    renamed.counters.update(stand.counters)
+    renamed = Harness(tmp_path, entry("another name", KEY))
+    renamed.counters.update(harness.counters)
     assert renamed.refused(first).startswith("replayed: "), "a counter is of the key, not of its name"
 
 
 def test_without_a_demand_what_is_unsigned_comes_in_and_what_is_signed_badly_does_not(tmp_path: Path) -> None:
-    stand = Stand(tmp_path, require=False)
-    assert stand.admit(MODEL) == MODEL
-    assert stand.refused(signed(key=OTHER)).startswith("foreign key: ")
-    admitted = stand.admit(signed())
+    harness = Harness(tmp_path, require=False)
+    assert harness.admit(MODEL) == MODEL
+    assert harness.refused(signed(key=OTHER)).startswith("foreign key: ")
+    admitted = harness.admit(signed())
     assert isinstance(admitted, bytes) and parse(admitted).signer == "release"
 
 
 @pytest.mark.parametrize("keys", [True, False])
 def test_no_publisher_names_its_own_signer(tmp_path: Path, keys: bool) -> None:
-    stand = Stand(tmp_path, require=False, **({} if keys else {"keys": ""}))
-    admitted = stand.admit(changed(MODEL, signer="release"))
+    harness = Harness(tmp_path, require=False, **({} if keys else {"keys": ""}))
+    admitted = harness.admit(changed(MODEL, signer="release"))
     assert isinstance(admitted, bytes) and parse(admitted).signer == ""
 
 
-def test_bytes_that_are_no_descriptor_are_left_to_who_refuses_them(stand: Stand) -> None:
-    assert stand.admit(b"\xff") == b"\xff"
+def test_bytes_that_are_no_descriptor_are_left_to_who_refuses_them(harness: Harness) -> None:
+    assert harness.admit(b"\xff") == b"\xff"
 
 
-def test_a_signature_over_files_alone_is_not_enough(stand: Stand) -> None:
+def test_a_signature_over_files_alone_is_not_enough(harness: Harness) -> None:
     payload = json.loads(base64.b64decode(json.loads(bundle_of(signed()))["dsseEnvelope"]["payload"]))
     del payload["predicate"]["millrace"]
     message = ModelDescriptor.FromString(MODEL)
     message.bundle = resigned(json.dumps(payload).encode())
-    assert "says neither for which data type" in stand.refused(message.SerializeToString())
+    assert "says neither for which data type" in harness.refused(message.SerializeToString())
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_a_signature_over_files_alone_is_not_enough(stand: Stand) -> None:
         (("predicate", "millrace"), "x", "no statement about a model"),
     ],
 )
-def test_statements_of_other_kinds(stand: Stand, path: tuple[Any, ...], value: Any, says: str) -> None:
+def test_statements_of_other_kinds(harness: Harness, path: tuple[Any, ...], value: Any, says: str) -> None:
     payload = json.loads(base64.b64decode(json.loads(bundle_of(signed()))["dsseEnvelope"]["payload"]))
     inner = payload
     for step in path[:-1]:
@@ -308,8 +308,8 @@ def test_statements_of_other_kinds(stand: Stand, path: tuple[Any, ...], value: A
     inner[path[-1]] = value
     message = ModelDescriptor.FromString(MODEL)
     message.bundle = resigned(json.dumps(payload).encode())
-    assert says in stand.refused(message.SerializeToString())
-    assert not stand.counters
+    assert says in harness.refused(message.SerializeToString())
+    assert not harness.counters
 
 
 @pytest.mark.parametrize(
@@ -324,36 +324,36 @@ def test_statements_of_other_kinds(stand: Stand, path: tuple[Any, ...], value: A
         lambda b: b.update(x="x" * 300_000),
     ],
 )
-def test_bundles_of_other_kinds(stand: Stand, change: Any) -> None:
+def test_bundles_of_other_kinds(harness: Harness, change: Any) -> None:
     bundle = json.loads(bundle_of(signed()))
     change(bundle)
     message = ModelDescriptor.FromString(MODEL)
     message.bundle = json.dumps(bundle).encode()
-    assert stand.refused(message.SerializeToString()).startswith("unreadable signature: ")
+    assert harness.refused(message.SerializeToString()).startswith("unreadable signature: ")
 
 
 def test_an_older_bundle_without_a_hint_is_verified_by_every_key(tmp_path: Path) -> None:
-    stand = Stand(tmp_path, entry("other", OTHER), entry("release", KEY))
+    harness = Harness(tmp_path, entry("other", OTHER), entry("release", KEY))
     bundle = json.loads(bundle_of(signed()))
     bundle["verificationMaterial"]["publicKey"] = {"rawBytes": "AA==", "keyDetails": "PKIX"}
-    admitted = stand.admit(changed(MODEL, bundle=json.dumps(bundle).encode()))
+    admitted = harness.admit(changed(MODEL, bundle=json.dumps(bundle).encode()))
     assert isinstance(admitted, bytes) and parse(admitted).signer == "release"
-    alone = Stand(tmp_path, entry("other", OTHER))
+    alone = Harness(tmp_path, entry("other", OTHER))
     assert alone.refused(changed(MODEL, bundle=json.dumps(bundle).encode())).startswith("foreign key: ")
 
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()])
 def test_the_curves_of_the_specification(tmp_path: Path, curve: ec.EllipticCurve) -> None:
     key = ec.generate_private_key(curve)
-    assert isinstance(Stand(tmp_path, entry("k", key)).admit(signed(key=key)), bytes)
+    assert isinstance(Harness(tmp_path, entry("k", key)).admit(signed(key=key)), bytes)
 
 
 def test_keys_of_other_kinds_are_not_read(tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256K1())
-    stand = Stand(tmp_path, entry("k", key))
-    assert "P-256, P-384 or P-521" in stand.refused(signed())
+    harness = Harness(tmp_path, entry("k", key))
+    assert "P-256, P-384 or P-521" in harness.refused(signed())
     with pytest.raises(SettingsError, match="is no private key"):
-        read_private_key(stand.path)
+        read_private_key(harness.path)
     with pytest.raises(SettingsError, match="cannot be read"):
         read_private_key(tmp_path / "none")
 
@@ -404,7 +404,7 @@ def resigned(payload: bytes) -> bytes:
     return write_bundle(payload, signature, fingerprint(KEY.public_key()))
 
 
-def test_inputs_of_a_signed_model_come_through(stand: Stand) -> None:
+def test_inputs_of_a_signed_model_come_through(harness: Harness) -> None:
     model = build(data_type="wine", version=1, data=b"x", inputs=[PartialInput("x", None, None, ("a",))])
-    admitted = stand.admit(signed(model))
+    admitted = harness.admit(signed(model))
     assert isinstance(admitted, bytes) and parse(admitted).inputs == parse(model).inputs

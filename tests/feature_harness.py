@@ -125,7 +125,7 @@ class Keyed(KeyedContext):
         self._timers[False].add((at, self.key))
 
 
-class FeatureStand:
+class FeatureHarness:
     """Decode, references, and the views of one source with those that read them, wired as `jobs.features`
     does, each but the references at `parallelism`. Partition n is read by instance n modulo that."""
 
