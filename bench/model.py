@@ -36,7 +36,7 @@ def save(folder: Path, seed: int = 0) -> Path:
 
 
 def descriptor(folder: Path, version: int = 1, data_type: str = DATA_TYPE, name: str = "bench") -> bytes:
-    """The announcement of a SavedModel, which travels inline."""
+    """The publication of a SavedModel, which travels inline."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*")):

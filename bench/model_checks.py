@@ -28,7 +28,7 @@ from schemas.errors import ModelError
 from schemas.results.records import EventKind, ModelEvent
 from tests import models
 from udfs.models.background_loader import LoadBounds
-from udfs.models.descriptor import Announcement, build, parse
+from udfs.models.descriptor import Publication, build, parse
 from udfs.models.loading import LoadPolicy, Place, load_model
 from udfs.models.sandbox.isolated import IsolatedPlace
 from udfs.models.sandbox.limits import SandboxLimits, resident
@@ -58,8 +58,8 @@ def measured(server: ForkServer, scratch: Path, broken: int) -> dict[str, Any]:
     policy = LoadPolicy(scratch=str(scratch), deadline_ms=5000)
     found: dict[str, Any] = {}
     good = {
-        "frozen graph": announced(models.frozen_graph()),
-        "SavedModel": announced(
+        "frozen graph": published(models.frozen_graph()),
+        "SavedModel": published(
             models.zipped(models.saved_model(scratch / "saved")), model_type="TENSORFLOWSAVED"
         ),
     }
@@ -83,11 +83,11 @@ def measured(server: ForkServer, scratch: Path, broken: int) -> dict[str, Any]:
     return found
 
 
-def announced(data: bytes, **more: Any) -> Announcement:
+def published(data: bytes, **more: Any) -> Publication:
     return parse(build(data_type="t", data=data, **more))
 
 
-def swap(model: Announcement, policy: LoadPolicy, place: Place | None) -> None:
+def swap(model: Publication, policy: LoadPolicy, place: Place | None) -> None:
     load_model(model, policy, place=place).close()
 
 
@@ -97,7 +97,7 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def calls(model: Announcement, policy: LoadPolicy, place: Place | None) -> dict[str, float]:
+def calls(model: Publication, policy: LoadPolicy, place: Place | None) -> dict[str, float]:
     """Median us of a call, by the records in it."""
     loaded = load_model(model, policy, place=place)
     found = {}

@@ -59,7 +59,7 @@ class SpeculateJob(ServingJob):
         written.write_text(json.dumps(CASES[case]))
         written.replace(self._faults)  # never seen half written
 
-    def announcements(self) -> list[bytes]:
+    def publications(self) -> list[bytes]:
         plan = build(data_type=DATA_TYPE, operation=DECIDE, version=1, plan=json.dumps(_PLAN))
         named = enumerate(zip(self._models, CANDIDATES, strict=True), 1)
         return [plan, *(descriptor(model, version, name=name) for version, (model, name) in named)]

@@ -71,14 +71,14 @@ def dense(folder: Path, held: ExitStack) -> list[Subject]:
 
     tf = configured_tensorflow()
     saved = network.save(folder)
-    announced = parse(network.descriptor(saved))
+    published = parse(network.descriptor(saved))
     loaded = tf.saved_model.load(str(saved))
     signature = loaded.signatures["serving_default"]
     frozen = _frozen(signature)
     spec = tf.TensorSpec([None, len(FIELDS)], "float32", name="x")
     onnx, _ = tf2onnx.convert.from_function(tf.function(lambda x: signature(x=x)), [spec])
     return [
-        _subject("SavedModel", announced.model_type, announced.data or b"", held),
+        _subject("SavedModel", published.model_type, published.data or b"", held),
         _subject("frozen graph", "TENSORFLOW", frozen, held),
         _subject("ONNX", "ONNX", onnx.SerializeToString(), held),
     ]
@@ -105,11 +105,11 @@ def boosting(held: ExitStack) -> list[Subject]:
 
 
 def _subject(name: str, model_type: str, data: bytes, held: ExitStack) -> Subject:
-    announced = parse(build(data_type="bench", model_type=model_type, data=data))
+    published = parse(build(data_type="bench", model_type=model_type, data=data))
     policy = LoadPolicy(fields=FIELDS, warm_up_batches=ROWS)
-    load_model(announced, policy).close()  # the first imports the runtime
+    load_model(published, policy).close()  # the first imports the runtime
     started = time.perf_counter()
-    model = load_model(announced, policy)
+    model = load_model(published, policy)
     load_ms = (time.perf_counter() - started) * 1000
     held.callback(model.close)
     return Subject(name, _caller(model), load_ms, len(data))

@@ -132,18 +132,18 @@ class ServingJob:
         self.cluster = StandaloneCluster(task_managers, spec.cluster_settings)
         self.job_id = ""
 
-    def announcements(self) -> list[bytes]:
+    def publications(self) -> list[bytes]:
         """What is put on the model stream before the job starts."""
         return [descriptor(self._model)]
 
     def wait_ready(self) -> None:
-        """Return when what was announced is in force."""
+        """Return when what was published is in force."""
         self.wait_served({DATA_TYPE: 1})
 
     def __enter__(self) -> Self:
         try:
             self.cluster.start()
-            self.topics.publish(*self.announcements())
+            self.topics.publish(*self.publications())
             flags = [part for name, value in self.settings().items() for part in (f"--{name}", value)]
             self.job_id = self.cluster.run(self._spec.script, *flags, parallelism=self._spec.parallelism)
             self.cluster.wait_running(self.job_id, READY_S)

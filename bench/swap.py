@@ -26,11 +26,11 @@ def swap(topics: Topics, plan: Plan, job: ServingJob, successor: Path) -> dict[s
     BenchError if the switch was not seen in the results, or went back.
     """
     published: list[float] = []
-    announcement = descriptor(successor, version=2)
+    publication = descriptor(successor, version=2)
 
     def publish() -> None:
         published.append(time.time())
-        topics.publish(announcement)
+        topics.publish(publication)
 
     longer = replace(plan, phase_s=max(plan.phase_s, LEAST_S))
     seen = latency.measure(topics, longer, job, RATE, half_way=publish)

@@ -19,7 +19,7 @@ from operators.key_groups import key_groups
 from operators.rows import OUTPUTS
 from operators.serving.scorer import Scorer
 from schemas.tensors import Columns
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.loading import load_model
 from udfs.models.runtimes.base import Artifact, WantedSignature
@@ -49,8 +49,8 @@ class Waiting:
 class WaitingSpec(ScoringSpec):
     """`ScoringSpec` whose models wait."""
 
-    def load_model(self, announcement: Announcement) -> LoadedModel:
-        return load_model(announcement, self.default_load, {"TENSORFLOWSAVED": Waiting})
+    def load_model(self, publication: Publication) -> LoadedModel:
+        return load_model(publication, self.default_load, {"TENSORFLOWSAVED": Waiting})
 
 
 def build(env: StreamExecutionEnvironment, settings: ServeSettings) -> None:

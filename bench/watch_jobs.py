@@ -34,7 +34,7 @@ class WatchingJob(ServingJob):
         self._training, self._sample = training, sample
         self._group = f"{topics.prefix}-watch-{sample}"
 
-    def announcements(self) -> list[bytes]:
+    def publications(self) -> list[bytes]:
         return []
 
     def wait_ready(self) -> None:

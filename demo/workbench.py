@@ -128,7 +128,7 @@ def _publish_damaged(planned: Planned, trained: Path, models: Path, fields: list
     import hashlib  # noqa: PLC0415
     import tempfile  # noqa: PLC0415
 
-    from millrace.announce import ModelStream  # noqa: PLC0415
+    from millrace.model_stream import ModelStream  # noqa: PLC0415
     from millrace.package import packed  # noqa: PLC0415
     from udfs.models.descriptor import build  # noqa: PLC0415
     from udfs.models.runtimes.base import PartialInput  # noqa: PLC0415
@@ -153,8 +153,8 @@ def _publish_damaged(planned: Planned, trained: Path, models: Path, fields: list
 
 
 def publish_plan(*, data_type: str, version: int, plan: str, models: str) -> bool:
-    """Announce who decides from now on."""
-    from millrace.announce import ModelStream  # noqa: PLC0415
+    """Publish who decides from now on."""
+    from millrace.model_stream import ModelStream  # noqa: PLC0415
     from udfs.models.descriptor import DECIDE, PLAN_NAME, build  # noqa: PLC0415
 
     stream = ModelStream(Path(models), None, "", {}, 0)
@@ -164,11 +164,11 @@ def publish_plan(*, data_type: str, version: int, plan: str, models: str) -> boo
     return True
 
 
-def withdraw(*, data_type: str, name: str, models: str) -> bool:
+def unpublish(*, data_type: str, name: str, models: str) -> bool:
     from millrace.cli import app  # noqa: PLC0415
 
-    if app(["withdraw", data_type, "--name", name, "--to-folder", models], standalone_mode=False):
-        raise WorkbenchError(f"{name} could not be withdrawn: millrace withdraw refuses it")
+    if app(["unpublish", data_type, "--name", name, "--to-folder", models], standalone_mode=False):
+        raise WorkbenchError(f"{name} could not be unpublished: millrace unpublish refuses it")
     return True
 
 
@@ -185,22 +185,22 @@ def predict(*, trained: str, models: str) -> list[dict[str, Any]]:
     codec = make_codec(CodecSpec())
     answers = []
     for path in sorted(Path(models).glob("*.model")):
-        announced = parse(path.read_bytes())
-        if announced.operation != SERVE:
+        published = parse(path.read_bytes())
+        if published.operation != SERVE:
             continue
         try:
-            model = load_model(announced, LoadPolicy(warm_up_batches=()))
+            model = load_model(published, LoadPolicy(warm_up_batches=()))
         except ModelError:
             continue  # the job must have refused it too: what it stamps is found to have no prediction
-        streamed = data[announced.data_type]
+        streamed = data[published.data_type]
         payloads = [encode_row(streamed, row) + b"}" for row in range(len(streamed.rows))]
         columns = model.predict(codec.decode(payloads, model.inputs).columns)
         lists = {name: column.tolist() for name, column in columns.items()}
         model.close()
         answers.append(
             {
-                "data_type": announced.data_type,
-                "version": announced.version,
+                "data_type": published.data_type,
+                "version": published.version,
                 "digest": model.stamp.digest,
                 "scores": [{name: of[row] for name, of in lists.items()} for row in range(len(payloads))],
             }
@@ -223,4 +223,4 @@ def answer_requests(known: Iterable[Callable[..., Any]]) -> None:
 
 
 if __name__ == "__main__":
-    answer_requests((train_models, warm_up, publish, publish_plan, withdraw, predict))
+    answer_requests((train_models, warm_up, publish, publish_plan, unpublish, predict))

@@ -26,10 +26,10 @@ def descriptor(data: bytes) -> None:
     from udfs.models.stream_key import stream_key  # noqa: PLC0415
 
     with contextlib.suppress(ModelError, DescriptorError):
-        announced = parse(data)
-        stream_key(announced)
+        published = parse(data)
+        stream_key(published)
         log = ModelLog()
-        log.accept(announced, data)
+        log.accept(published, data)
         ModelLog.decode(log.encoded())
 
 

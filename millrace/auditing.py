@@ -23,7 +23,7 @@ from udfs.io.s3 import S3Options
 from udfs.lifecycle.audit.auditing import Audited, audit, read_any
 from udfs.lifecycle.audit.finding import Finder, Who
 from udfs.lifecycle.audit.replaying import Replayed, Replayer, ReplayVerdict, record_of
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.loading import LoadPolicy, load_model
 from udfs.stores.registry.base import FeatureRef
@@ -65,7 +65,7 @@ def auditing(streams: AuditedStreams, options: AuditOptions) -> Iterator[Auditin
         pypmml=options.pypmml, s3=options.s3,
     )  # fmt: skip
 
-    def load(said: Announcement) -> LoadedModel:
+    def load(said: Publication) -> LoadedModel:
         return load_model(said, policy)
 
     finder = Finder(registry, streams.published, store)

@@ -18,7 +18,7 @@ from udfs.models.runtimes.base import PartialInput
 if TYPE_CHECKING:
     from schemas.codecs.field_reading import Readings
     from schemas.tensors import Input, Output
-    from udfs.models.descriptor import Announcement
+    from udfs.models.descriptor import Publication
     from udfs.models.loaded_model import LoadedModel, LoadReport, ModelStamp
 
 _SLOW_TO_START = {"tensorflow": "TensorFlow", "onnxruntime": "ONNX Runtime", "py4j": "the JVM"}
@@ -29,14 +29,14 @@ _LOADED_TWICE = 100 << 20
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A model that passed: `announcement` is how it was loaded here, `file` the one file it travels as.
+    """A model that passed: `publication` is how it was loaded here, `file` the one file it travels as.
 
     `files`: of a graph, those that its nodes travel as. `started`: what this process started for the load and
     a job starts once (a library, a JVM); then `warm` has the seconds of each step of a second load, without
     it.
     """
 
-    announcement: Announcement
+    publication: Publication
     file: Path
     stamp: ModelStamp
     report: LoadReport
@@ -48,9 +48,9 @@ class Checked:
 
     def stated_inputs(self) -> tuple[PartialInput, ...]:
         """The inputs in full, so that a job needs no settings to know their fields. A graph's stand in it."""
-        if self.announcement.graph is not None:
+        if self.publication.graph is not None:
             return ()
-        said = {p.name: p for p in self.announcement.inputs}
+        said = {p.name: p for p in self.publication.inputs}
         stated = []
         for i in self.inputs:
             shape = said[i.name].shape if i.name in said else None
@@ -59,10 +59,10 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class Announced:
-    """A model as it would be announced. `file` and `files` as of `Checked`; `fields` are the record's."""
+class Described:
+    """A model as it would be published. `file` and `files` as of `Checked`; `fields` are the record's."""
 
-    announcement: Announcement
+    publication: Publication
     file: Path
     fields: tuple[str, ...]
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -73,18 +73,18 @@ class Announced:
         """Load the model as a job would. Raises the `ModelError` of the step that fails."""
         from udfs.models.loading import LoadPolicy, load_model  # noqa: PLC0415
 
-        content = self.files.values() if self.announcement.graph is not None else (self.file,)
+        content = self.files.values() if self.publication.graph is not None else (self.file,)
         roots = tuple({str(path.parent) for path in content})
         policy = LoadPolicy(roots=roots, fields=self.fields, training=self.training, pypmml=self.pypmml)
-        return load_model(self.announcement, policy)
+        return load_model(self.publication, policy)
 
 
 def check(path: Path, scratch: Path, **said: Any) -> Checked:
-    """Load the model as a job would, and close it again: `announced` says what can be `said` of it.
+    """Load the model as a job would, and close it again: `described` says what can be `said` of it.
 
     Raises the `ModelError` of the step that fails.
     """
-    made = announced(path, scratch, **said)
+    made = described(path, scratch, **said)
     before = _running()
     model = made.load()
     model.close()
@@ -94,9 +94,9 @@ def check(path: Path, scratch: Path, **said: Any) -> Checked:
         again = made.load()
         again.close()
         warm = again.load_report.seconds
-    announcement = replace(made.announcement, sha256=model.stamp.digest, size=report.size)
+    publication = replace(made.publication, sha256=model.stamp.digest, size=report.size)
     return Checked(
-        announcement, made.file, model.stamp, report, model.inputs, model.outputs, made.files, started, warm
+        publication, made.file, model.stamp, report, model.inputs, model.outputs, made.files, started, warm
     )
 
 
@@ -105,7 +105,7 @@ def _running() -> set[str]:
     return {name for module, name in _SLOW_TO_START.items() if module in sys.modules}
 
 
-def announced(
+def described(
     path: Path,
     scratch: Path,
     *,
@@ -122,7 +122,7 @@ def announced(
     readings: Readings = (),
     training_operators: bool = False,
     pypmml: bool = False,
-) -> Announced:
+) -> Described:
     """The model at `path` as a job would hear of it, with its content packed in `scratch` where needed.
 
     Of a graph, `inputs` and `signature` stand in its file; `outputs` and `fields` replace those there. Raises
@@ -150,7 +150,7 @@ def announced(
             batch_dependent=batch_dependent,
             readings=readings,
         )
-        return Announced(parse(descriptor), path, graph.fields, said.files, training_operators, pypmml)
+        return Described(parse(descriptor), path, graph.fields, said.files, training_operators, pypmml)
     file = packed(path, scratch).resolve()
     small = file.stat().st_size <= inline_limit
     descriptor = build(
@@ -166,4 +166,4 @@ def announced(
         batch_dependent=batch_dependent,
         readings=readings,
     )
-    return Announced(parse(descriptor), file, fields, training=training_operators, pypmml=pypmml)
+    return Described(parse(descriptor), file, fields, training=training_operators, pypmml=pypmml)

@@ -35,8 +35,8 @@ from millrace.serve_requests import serve_requests
 from millrace.statistics import statistics
 from millrace.tail import tail
 from millrace.terminal import escaping
+from millrace.unpublish import unpublish
 from millrace.verify import verify
-from millrace.withdraw import withdraw
 from schemas.errors import MillraceError, ModelError, PlanError
 from schemas.extras import what_to_install
 from udfs.models.python_holes import check_python
@@ -114,7 +114,7 @@ of_models.command("compare")(models_compare)
 of_models.command("alias")(models_alias)
 
 app.command("publish", short_help="Check a model and publish it.")(publish)
-app.command("withdraw", short_help="Take a data type's model back.")(withdraw)
+app.command("unpublish", short_help="Take a data type's model back.")(unpublish)
 app.command("keygen", short_help="Make a key to sign models and plans with.")(keygen)
 app.command("verify", short_help="Check the signature of a model or plan.")(verify)
 app.command("check-model", short_help="Check a model as a job would, without publishing.")(check_model)

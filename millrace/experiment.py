@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from millrace.announcing import Announcing
 from millrace.option_groups import grouped
 from millrace.options import Bootstrap, Client, S3Endpoint, S3PathStyle, S3Region, Timeout, either
+from millrace.stream_options import StreamOptions
 
 if TYPE_CHECKING:
-    from millrace.announce import ModelStream
+    from millrace.model_stream import ModelStream
     from schemas.lifecycle.experiments import ExperimentEvent
     from schemas.plans.plan import Plan
     from udfs.io.s3 import S3Options
@@ -68,7 +68,7 @@ def start(
     s3_endpoint: S3Endpoint = "",
     s3_region: S3Region = "",
     s3_path_style: S3PathStyle = False,
-    to: Announcing,
+    to: StreamOptions,
 ) -> None:
     """Check an experiment here and send it. Its first step is in force once the controller has read it.
 
@@ -100,7 +100,7 @@ def _ending(action: Action, meaning: str) -> None:
         data_type: OfType,
         reason: Reason = "",
         dry_run: DryRun = False,
-        to: Announcing,
+        to: StreamOptions,
     ) -> None:
         _end(action, name, data_type, reason, dry_run=dry_run, to=to)
 
@@ -152,7 +152,7 @@ def history(
 Stream = tuple[Path | None, str | None, str, list[str] | None, float]
 
 
-def _end(action: Action, name: str, data_type: str, reason: str, *, dry_run: bool, to: Announcing) -> None:
+def _end(action: Action, name: str, data_type: str, reason: str, *, dry_run: bool, to: StreamOptions) -> None:
     from udfs.lifecycle.experiments.controlling import ENDS, plan_after  # noqa: PLC0415
     from udfs.lifecycle.experiments.orders import Order  # noqa: PLC0415
 
@@ -165,7 +165,7 @@ def _end(action: Action, name: str, data_type: str, reason: str, *, dry_run: boo
     _show_plan(f"{action} {name} would put in force for {data_type}", plan_after(declared, ENDS[action]))
 
 
-def _send(order: Order, name: str, data_type: str, to: Announcing) -> str:
+def _send(order: Order, name: str, data_type: str, to: StreamOptions) -> str:
     from udfs.lifecycle.experiments.orders import write_order  # noqa: PLC0415
     from udfs.models.descriptor import EXPERIMENT, build  # noqa: PLC0415
 

@@ -39,7 +39,7 @@ class ModelOptions:
     pypmml: Pypmml = False
 
     def said(self) -> dict[str, Any]:
-        """As `millrace.checking.announced` takes them. Raises what a wrong one raises."""
+        """As `millrace.checking.described` takes them. Raises what a wrong one raises."""
         from millrace.inputs_file import read_inputs  # noqa: PLC0415
         from millrace.values import parse_fields, parse_inputs, parse_outputs, with_constants  # noqa: PLC0415
 

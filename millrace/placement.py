@@ -28,7 +28,7 @@ def place(checked: Checked, target: str, inline_limit: int, options: S3Options) 
 
     Raises `SettingsError` without a `target`, and `LocationError` or `SourceError` from the upload.
     """
-    model = checked.announcement
+    model = checked.publication
     nodes = [n for n in model.graph.nodes if n.location] if model.graph else []
     if model.data is not None or (model.graph is not None and not nodes):
         return Placement(None, model.graph, ())

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from millrace.announcing import Announcing
 from millrace.option_groups import grouped
+from millrace.stream_options import StreamOptions
 
 
 @grouped
@@ -26,11 +26,11 @@ def plan(
     force: Annotated[
         bool, typer.Option("--force", help="Take effect although a newer version was seen.")
     ] = False,
-    to: Announcing,
+    to: StreamOptions,
 ) -> None:
     """Check a plan of speculative execution and publish it; the job follows it from the next micro-batch on.
 
-    It is in force until a newer one comes or it is withdrawn by its name.
+    It is in force until a newer one comes or it is unpublished by its name.
     """
     stream, signs = to.stream(), to.signer()
     from schemas.plans.plan import ByRule, read_plan, write_plan  # noqa: PLC0415

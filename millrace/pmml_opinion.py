@@ -37,7 +37,7 @@ def opinion(
             raise UnprovenModelError("the document holds no ModelVerification, which is required")
         found.append(f"the model agrees with the {len(rows_told.rows)} rows of its own verification")
     if second:
-        runtime = load(Artifact(data, None, Path()), checked.announcement.wanted(fields))
+        runtime = load(Artifact(data, None, Path()), checked.publication.wanted(fields))
         columns = smoke_columns(runtime.inputs, rows) if rows else None
         found += sentences(second_opinion(runtime, data, columns))
     return found

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from millrace.announce import ModelStream
+from millrace.model_stream import ModelStream
 from millrace.options import INLINE_LIMIT
 from schemas.codecs.field_reading import Readings
 from udfs.io.s3 import S3Options
@@ -105,7 +105,7 @@ def publish_model(
             training_operators=training_operators,
             pypmml=pypmml,
         )
-        model = checked.announcement
+        model = checked.publication
         placed = place(checked, upload, inline_limit, s3 or S3Options())
         created_ms, next_version = stream.moment(model.data_type)
         version = version or next_version

@@ -46,7 +46,7 @@ def print_checked(checked: Checked, version: int | None = None) -> None:
     ]
     if version is not None:
         rows.insert(0, ("version", with_date(version)))
-    graph = checked.announcement.graph
+    graph = checked.publication.graph
     rows += [
         (f"node {n.name}", f"{n.combine} of {', '.join(map(str, n.of))}" if n.combine else n.model_type)
         for n in (graph.nodes if graph else ())

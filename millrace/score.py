@@ -52,7 +52,7 @@ def score(
     A row has the outputs under their names, then `outcome` (scored, failed or refused), `code` and `reason`.
     In CSV an empty cell is a missing field. What the model does not read is not looked at.
     """
-    from millrace.checking import announced  # noqa: PLC0415
+    from millrace.checking import described  # noqa: PLC0415
     from millrace.files.base import format_of  # noqa: PLC0415
     from millrace.files.opening import FORMATS, open_records  # noqa: PLC0415
     from millrace.files.scores import FORMATS as TO_FORMATS  # noqa: PLC0415
@@ -66,7 +66,7 @@ def score(
     said = model.said()
     with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
         scratch = Path(folder)
-        loaded = announced(model.path, scratch, **said).load()
+        loaded = described(model.path, scratch, **said).load()
         try:
             file = open_records(records, form, loaded, scratch, delimiter=delimiter, max_bytes=max_bytes)
             with open_scores(to, to_form, loaded.outputs) as into:

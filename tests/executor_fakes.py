@@ -19,7 +19,7 @@ from udfs.ensemble.execution.executor import Executor
 from udfs.ensemble.execution.fault_injection import FaultInjection
 from udfs.ensemble.execution.worker import CallLimits
 from udfs.models.background_loader import LoadBounds
-from udfs.models.descriptor import WITHDRAW, Announcement, build, parse
+from udfs.models.descriptor import WITHDRAW, Publication, build, parse
 from udfs.models.loaded_model import LoadedModel
 
 STICKS = 99.0
@@ -92,15 +92,15 @@ class Loader:
     made: list[tuple[str, int, Doubling]] = field(default_factory=list)
     broken: bool = False
 
-    def __call__(self, announced: Announcement) -> LoadedModel:
-        content = announced.data or b""
+    def __call__(self, published: Publication) -> LoadedModel:
+        content = published.data or b""
         if content.startswith(b"bad") or self.broken:
             raise LoadError("it cannot be loaded")
         kind = next((k for name, k in KINDS.items() if content.startswith(name)), Sticking)
-        runtime = kind(announced.version)
-        self.made.append((announced.name, announced.version, runtime))
-        stamp = (announced.name, announced.version, announced.sha256, announced.data_type)
-        return loaded_model(runtime, *stamp, signer=announced.signer)
+        runtime = kind(published.version)
+        self.made.append((published.name, published.version, runtime))
+        stamp = (published.name, published.version, published.sha256, published.data_type)
+        return loaded_model(runtime, *stamp, signer=published.signer)
 
     def of(self, name: str) -> list[Doubling]:
         return [runtime for known, _, runtime in self.made if known == name]
@@ -151,12 +151,12 @@ class Bench:
         descriptor = message.SerializeToString()
         self.tell(self.executor.publish(descriptor, parse(descriptor)))
 
-    def withdraw(self, name: str = "") -> None:
+    def unpublish(self, name: str = "") -> None:
         descriptor = build(data_type="t", name=name, operation=WITHDRAW)
         self.tell(self.executor.publish(descriptor, parse(descriptor)))
 
     def serve(self, *names: str, content: bytes = b"") -> None:
-        """Announce, and wait until they have been loaded."""
+        """Publish, and wait until they have been loaded."""
         for name in names:
             self.publish(name, 1, content)
         self.until(lambda: all(f"served {name} 1" in self.told for name in names))

@@ -10,7 +10,7 @@ import numpy as np
 from schemas.errors import LoadError, PredictError
 from schemas.micro_batch import MicroBatch
 from schemas.tensors import Columns, DType, Input, Output
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 from udfs.models.loaded_model import LoadedModel, LoadReport, ModelStamp
 
 POISON = 13.0
@@ -70,9 +70,9 @@ class Loads:
         self.started = threading.Event()
         self.let_go = threading.Event()
 
-    def __call__(self, announced: Announcement) -> LoadedModel:
-        self.calls.append((announced.name, announced.version))
-        content = announced.data or b""
+    def __call__(self, published: Publication) -> LoadedModel:
+        self.calls.append((published.name, published.version))
+        content = published.data or b""
         if content.startswith(b"slow"):
             self.started.set()
             assert self.let_go.wait(30)
@@ -80,8 +80,8 @@ class Loads:
             raise LoadError("it cannot be loaded")
         if b"odd" in content:
             raise KeyError("an error that no one foresaw")
-        runtime = self.runtimes[announced.name, announced.version] = Doubling(announced.version, self.sticks)
-        return loaded_model(runtime, announced.name, announced.version, announced.sha256, announced.data_type)
+        runtime = self.runtimes[published.name, published.version] = Doubling(published.version, self.sticks)
+        return loaded_model(runtime, published.name, published.version, published.sha256, published.data_type)
 
 
 def batch_of(payloads: list[bytes], data_type: str = "t", start: int = 0, **more) -> MicroBatch:  # type: ignore[no-untyped-def]

@@ -72,8 +72,8 @@ def score(*, root: str) -> dict[str, Any]:
     from udfs.models.loading import LoadPolicy, load_model  # noqa: PLC0415
 
     folders = Folders(Path(root))
-    [announced] = folders.models.glob("*.model")
-    model = load_model(parse(announced.read_bytes()), LoadPolicy(warm_up_batches=()))
+    [published] = folders.models.glob("*.model")
+    model = load_model(parse(published.read_bytes()), LoadPolicy(warm_up_batches=()))
     lines = [line for line, _ in NewLines(folders.requests).of("assembled")]
     try:
         columns = model.predict(make_codec(CodecSpec()).decode(lines, model.inputs).columns)

@@ -1,1 +1,1 @@
-"""Three models race for each record: one gets slow, the plan that decides changes, one is withdrawn."""
+"""Three models race for each record: one gets slow, the plan that decides changes, one is unpublished."""

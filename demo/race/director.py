@@ -79,8 +79,8 @@ class RaceDirector:
             self.plan = step.plan
             text = plan_text(step.plan)
             self._bench.ask("publish_plan", data_type=DATA_TYPE, version=step.plan, plan=text, models=models)
-        elif step.request == "withdraw" and model is not None:
-            self._bench.ask("withdraw", data_type=DATA_TYPE, name=model.name, models=models)
+        elif step.request == "unpublish" and model is not None:
+            self._bench.ask("unpublish", data_type=DATA_TYPE, name=model.name, models=models)
         elif model is not None:
             fields = list(self._feed.sent[DATA_TYPE].data.fields)
             trained = str(self._trained)

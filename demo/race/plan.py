@@ -97,7 +97,7 @@ STAGES = (
     Stage(
         "the deep model is withdrawn",
         0.25,
-        (Step("withdraw", model=DEEP),),
+        (Step("unpublish", model=DEEP),),
         lambda watch: watch.told(EventKind.WITHDRAWN, DEEP.version) and watch.without(DEEP.name) > 0,
         "the deep model is still asked",
     ),

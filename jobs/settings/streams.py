@@ -68,7 +68,7 @@ class Kafka(Broker, Transactions):
     )
     results: str = Field("results", description="topic of results")
     dead_letters: str = Field("dead-letters", description="topic of records that cannot be scored")
-    model_events: str = Field("model-events", description="topic of what became of announced models")
+    model_events: str = Field("model-events", description="topic of what became of published models")
     model_stats: str = Field("model-stats", description="topic of usage and speed; best compacted")
 
 

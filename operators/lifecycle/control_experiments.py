@@ -24,7 +24,7 @@ from schemas.micro_batch import decode_micro_batch
 from schemas.output_batch import encode_output_batch
 from udfs.lifecycle.experiments.controlling import Controller, PlanOrdered, Said
 from udfs.lifecycle.experiments.promoting import move_alias
-from udfs.models.descriptor import DECIDE, EXPERIMENT, SERVE, WITHDRAW, Announcement, build, parse
+from udfs.models.descriptor import DECIDE, EXPERIMENT, SERVE, WITHDRAW, Publication, build, parse
 from udfs.models.signing.signer import SignsWith
 from udfs.models.stream_key import stream_key
 
@@ -83,15 +83,15 @@ class ControlExperiments(KeyedCoProcessFunction):
             self._timers.again(current_key(ctx), ctx.timer_service())
         self._keep()
 
-    def _told(self, published: Announcement) -> Iterator[Said]:
+    def _told(self, published: Publication) -> Iterator[Said]:
         data_type, name, version = published.data_type, published.name, published.version
         if published.operation == EXPERIMENT:
             yield from self._controller.order(data_type, name, published.experiment, version, _now())
         elif published.operation == DECIDE:
             yield from self._controller.planned(data_type, name, version, published.plan, _now())
         elif published.operation in (SERVE, WITHDRAW):
-            withdrawn = published.operation == WITHDRAW
-            yield from self._controller.replaced(data_type, name, None if withdrawn else version, _now())
+            unpublished = published.operation == WITHDRAW
+            yield from self._controller.replaced(data_type, name, None if unpublished else version, _now())
 
     def _ready(self, ctx: Any) -> None:
         self._timers.start(current_key(ctx), ctx.timer_service())

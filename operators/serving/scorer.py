@@ -70,14 +70,14 @@ class Scorer(KeyedCoProcessFunction):
     def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         serving, descriptor, key = self._serving, bytes(value), current_key(ctx)
         try:
-            announced = parse(descriptor)
+            published = parse(descriptor)
         except DescriptorError:
             yield from to_rows([serving.unreadable(descriptor)] if self._tells else [])
             return
-        yield from to_rows(self._ready(key, announced.data_type, ctx))
-        yield from to_rows(self._arms.publish(descriptor, announced))
-        if self._arms.serves(announced):
-            yield from to_rows(serving.publish(descriptor, announced))
+        yield from to_rows(self._ready(key, published.data_type, ctx))
+        yield from to_rows(self._arms.publish(descriptor, published))
+        if self._arms.serves(published):
+            yield from to_rows(serving.publish(descriptor, published))
         self._keep(key)
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:

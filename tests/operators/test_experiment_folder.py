@@ -20,7 +20,7 @@ from tests.signing_keys import KEY, entry, keys_file
 from tests.whole_files import put
 from udfs.io.folder_files import visible_files
 from udfs.lifecycle.experiments.orders import Order, write_order
-from udfs.models.descriptor import DECIDE, EXPERIMENT, Announcement, build, parse
+from udfs.models.descriptor import DECIDE, EXPERIMENT, Publication, build, parse
 
 VERSION = 1_700_000_000_000
 
@@ -67,7 +67,7 @@ class Job:
         message = write_message(evidence(k * 200, 200, step.step, right))
         put(self.root / "evidence" / f"{k:04}.jsonl", message + b"\n")
 
-    def plans(self) -> list[Announcement]:
+    def plans(self) -> list[Publication]:
         """By version; each is in a file of its own."""
         found = [parse(path.read_bytes()) for path in visible_files(self.root / "models")]
         return sorted((one for one in found if one.operation == DECIDE), key=lambda one: one.version)

@@ -37,12 +37,12 @@ def _published(path, folder, *more):
     return parse(sent.read_bytes())
 
 
-def _score(announcement, policy):
-    model = load_model(announcement, policy)
+def _score(publication, policy):
+    model = load_model(publication, policy)
     (values,) = model.predict({model.inputs[0].name: np.array([[1, 10], [5, 0]], np.float32)}).values()
     fields, digest = model.inputs[0].fields, model.stamp.digest
     model.close()
-    assert digest == announcement.sha256
+    assert digest == publication.sha256
     return values.ravel().tolist(), fields
 
 

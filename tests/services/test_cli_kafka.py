@@ -1,4 +1,4 @@
-"""The `millrace` command against a broker: publish, see what serves, read results, withdraw."""
+"""The `millrace` command against a broker: publish, see what serves, read results, unpublish."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def test_the_life_of_a_model(kafka: KafkaBroker, tmp_path: Path) -> None:
     done = millrace("tail", *at, streams.topic("results"), "--from-beginning", "--count", "5")
     assert done.returncode == 0 and done.stdout.count("seven v3") == 5 and "y=7" in done.stdout
 
-    done = millrace("withdraw", "wine", *at, streams.topic("models"))
-    assert done.returncode == 0 and "Withdrawn" in done.stdout
+    done = millrace("unpublish", "wine", *at, streams.topic("models"))
+    assert done.returncode == 0 and "Unpublished" in done.stdout
     assert streams.run_bounded("serve.py").returncode == 0  # reads the whole stream of models again
     kinds = [(e.kind, e.version) for e in streams.events()]
     assert kinds[0] == (EventKind.SERVED, 3) and (EventKind.WITHDRAWN, 3) in kinds[1:]
@@ -61,6 +61,6 @@ def test_the_life_of_a_model(kafka: KafkaBroker, tmp_path: Path) -> None:
 
 def test_a_broker_out_of_reach_is_one_sentence(tmp_path: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
-    done = millrace("withdraw", "wine", "--bootstrap", address, "--timeout", "2")
+    done = millrace("unpublish", "wine", "--bootstrap", address, "--timeout", "2")
     assert done.returncode == 1 and address in done.stderr
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr

@@ -13,7 +13,7 @@ from udfs.ensemble.routing.candidates import Candidate, Candidates
 from udfs.models.descriptor import DECIDE, build, parse
 
 
-def announce(known: Candidates, name: str, version: int = 1, **more) -> bool:
+def publish(known: Candidates, name: str, version: int = 1, **more) -> bool:
     data = more.pop("data", b"%s %d" % (name.encode(), version))
     return known.publish(parse(build(data_type="t", name=name, version=version, data=data, **more)))
 
@@ -26,10 +26,10 @@ def decide(known: Candidates, name: str, version: int, deadline_ms: int, force: 
 
 def test_candidates_stand_side_by_side_and_versions_of_a_name_replace_each_other():
     known = Candidates()
-    assert announce(known, "a", 1, model_type="PMML", metrics={"f1": 0.5})
-    assert announce(known, "b", 7)
-    assert announce(known, "a", 2, model_type="TENSORFLOWSAVED", metrics={"f1": 0.75})
-    assert not announce(known, "a", 2)
+    assert publish(known, "a", 1, model_type="PMML", metrics={"f1": 0.5})
+    assert publish(known, "b", 7)
+    assert publish(known, "a", 2, model_type="TENSORFLOWSAVED", metrics={"f1": 0.75})
+    assert not publish(known, "a", 2)
     assert list(known.all().values()) == [
         Candidate("a", "TENSORFLOWSAVED", 2, {"f1": 0.75}),
         Candidate("b", "TENSORFLOW", 7, {}),
@@ -38,24 +38,24 @@ def test_candidates_stand_side_by_side_and_versions_of_a_name_replace_each_other
 
 def test_plan_names_and_model_names_do_not_meet():
     known = Candidates()
-    announce(known, "n", 5)
+    publish(known, "n", 5)
     assert decide(known, "n", 1, 50) is not None
     assert (known.plan.name, known.plan.version, known.all()["n"].version) == ("n", 1, 5)
 
 
 def test_a_model_s_bytes_do_not_go_into_the_state():
     known = Candidates()
-    announce(known, "a", 1, data=bytes(100_000))
+    publish(known, "a", 1, data=bytes(100_000))
     assert len(known.encoded()) < 200
 
 
-def test_the_memory_of_withdrawn_names_is_bounded(monkeypatch):
-    monkeypatch.setattr(module, "_WITHDRAWN_KEPT", 3)
+def test_the_memory_of_unpublished_names_is_bounded(monkeypatch):
+    monkeypatch.setattr(module, "_UNPUBLISHED_KEPT", 3)
     known = Candidates()
-    announce(known, "stays")
+    publish(known, "stays")
     for k in range(10):
-        announce(known, f"m{k}", 5)
-        known.withdraw(f"m{k}")
+        publish(known, f"m{k}", 5)
+        known.unpublish(f"m{k}")
     assert [one.name for one in RouterLog.FromString(known.encoded()).candidates] == [
         "stays",
         "m7",
@@ -68,9 +68,9 @@ def test_the_memory_of_withdrawn_names_is_bounded(monkeypatch):
 NAMES = st.sampled_from("abc")
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("announce"), NAMES, st.integers(0, 4), st.booleans()),
+        st.tuples(st.just("publish"), NAMES, st.integers(0, 4), st.booleans()),
         st.tuples(st.just("decide"), NAMES, st.integers(0, 4), st.booleans()),
-        st.tuples(st.just("withdraw"), st.sampled_from(["a", "b", "c", ""])),
+        st.tuples(st.just("unpublish"), st.sampled_from(["a", "b", "c", ""])),
     ),
     max_size=15,
 )
@@ -79,11 +79,11 @@ STEPS = st.lists(
 def take(known: Candidates, step) -> str:
     """Do a step; what it answered."""
     try:
-        if step[0] == "announce":
-            return str(announce(known, step[1], step[2], force=step[3], metrics={"m": float(step[2])}))
+        if step[0] == "publish":
+            return str(publish(known, step[1], step[2], force=step[3], metrics={"m": float(step[2])}))
         if step[0] == "decide":
             return str(decide(known, step[1], step[2], 50 + step[2], force=step[3]))
-        return str(known.withdraw(step[1]))
+        return str(known.unpublish(step[1]))
     except StaleVersionError as e:
         return str(e)
 

@@ -183,9 +183,9 @@ def test_what_is_too_large_is_uploaded_and_only_named(run, fake_runtime, model, 
     assert run(*publish, "--upload", "ftp://elsewhere/").exit_code == 1
 
 
-def test_withdrawing_names_the_type_and_perhaps_the_model(run, tmp_path):
-    assert run("withdraw", "wine", "--to-folder", tmp_path).exit_code == 0
-    assert run("withdraw", "wine", "--name", "forest", "--to-folder", tmp_path).exit_code == 0
+def test_unpublishing_names_the_type_and_perhaps_the_model(run, tmp_path):
+    assert run("unpublish", "wine", "--to-folder", tmp_path).exit_code == 0
+    assert run("unpublish", "wine", "--name", "forest", "--to-folder", tmp_path).exit_code == 0
     assert [(a.operation, a.data_type, a.name) for a in _sent(tmp_path)] == [
         (WITHDRAW, "wine", ""),
         (WITHDRAW, "wine", "forest"),

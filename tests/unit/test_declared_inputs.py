@@ -280,11 +280,11 @@ def test_a_file_declares_inputs_which_travel_in_the_descriptor(tmp_path):
         ("n", None, None, ("m",)),
     ]
     descriptor = build(data_type="t", data=b"m", inputs=said.inputs, readings=said.readings)
-    announced = parse(descriptor)
-    assert announced.inputs == said.inputs
-    for sent, given_ in zip(announced.readings, said.readings, strict=True):
+    published = parse(descriptor)
+    assert published.inputs == said.inputs
+    for sent, given_ in zip(published.readings, said.readings, strict=True):
         assert repr(sent) == repr(given_)  # NaN is not equal to itself
-    assert build(data_type="t", data=b"m", inputs=said.inputs, readings=announced.readings) == descriptor
+    assert build(data_type="t", data=b"m", inputs=said.inputs, readings=published.readings) == descriptor
     as_json = {"inputs": {"x": {"path": "a.b", "default": 1, "pad": [0]}}, "fields": {"y": {"from": "flag"}}}
     (tmp_path / "i.json").write_text(json.dumps(as_json))
     said = read_inputs(tmp_path / "i.json")

@@ -1,4 +1,4 @@
-"""Announcements: what older and newer producers send, and what is refused."""
+"""Publications: what older and newer producers send, and what is refused."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_everything_a_publisher_says_comes_back():
     assert pickle.loads(pickle.dumps(a)) == a
 
 
-def test_a_withdrawal_needs_no_content():
+def test_an_unpublishing_needs_no_content():
     a = parse(build(data_type="wine", operation=WITHDRAW))
     assert (a.operation, a.data, a.location, a.name) == (WITHDRAW, None, None, "")
     assert parse(build(data_type="wine", name="forest", operation=WITHDRAW)).name == "forest"

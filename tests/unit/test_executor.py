@@ -110,7 +110,7 @@ def test_who_is_not_there_declines(make):
     bench.publish("b", content=b"bad")
     bench.until(lambda: "refused b 1" in bench.told)
     assert outcomes(bench.now("b", "c")) == dict.fromkeys("bc", (DECLINED, Reason.NO_MODEL))
-    bench.withdraw("a")
+    bench.unpublish("a")
     assert outcomes(bench.now("a")) == {"a": (DECLINED, Reason.NO_MODEL)}
     assert bench.loader.of("a")[0].closed == 1
 
@@ -236,12 +236,12 @@ def test_a_swap_frees_a_candidate_from_a_stuck_call_without_another_load(make):
     bench.until(lambda: old.closed == 1)
 
 
-def test_withdrawing_in_flight(make):
+def test_unpublishing_in_flight(make):
     bench = make()
     bench.serve("a")
     runtime = bench.stick("a", ms=60_000)
     bench.ask("a", ms=60_000)
-    bench.withdraw("a")
+    bench.unpublish("a")
     (waiting,) = bench.answers()
     assert (waiting.batch_id, waiting.outcome, waiting.reason) == ("b2", DECLINED, Reason.NO_MODEL)
     assert runtime.closed == 0
@@ -295,7 +295,7 @@ def test_what_scored_before_a_restart_scores_the_first_request_after_it(make):
 def test_a_candidate_that_cannot_be_loaded_again_declines_until_it_can(make):
     bench = make()
     bench.serve("a", "b")
-    bench.withdraw("b")
+    bench.unpublish("b")
     stored = bench.executor.log("t")
     broken = Loader(broken=True)
     again = make(stored, loader=broken)

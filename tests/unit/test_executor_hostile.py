@@ -11,7 +11,7 @@ import pytest
 
 from tests.executor_fakes import Bench, Loader
 from udfs.models.background_loader import LoadBounds
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 from udfs.models.loaded_model import LoadedModel
 
 WAIT = 30.0
@@ -26,10 +26,10 @@ class Hanging(Loader):
         self.go = threading.Event()
         self.came = threading.Event()
 
-    def __call__(self, announced: Announcement) -> LoadedModel:
+    def __call__(self, published: Publication) -> LoadedModel:
         if self.hang:
             assert self.go.wait(WAIT)
-        model = super().__call__(announced)
+        model = super().__call__(published)
         self.came.set()
         return model
 
@@ -89,7 +89,7 @@ def test_one_candidate_more_than_the_quota_is_refused(make):
     for number in range(33):
         bench.publish(f"c{number}", 1)
     assert bench.told == ["refused c32 1"]
-    bench.withdraw("c0")
+    bench.unpublish("c0")
     bench.publish("c32", 1)
     bench.until(lambda: "served c32 1" in bench.told)
 

@@ -36,9 +36,9 @@ class Interleavings(RuleBasedStateMachine):
         self.bench.publish(name, self.version[name], content + b" %d" % self.version[name])
 
     @rule(name=names | st.just(""), really=st.integers(0, 5))
-    def withdraw(self, name: str, really: int) -> None:
+    def unpublish(self, name: str, really: int) -> None:
         if not really:
-            self.bench.withdraw(name)
+            self.bench.unpublish(name)
 
     @rule(
         who=st.sets(st.sampled_from([*NAMES, "nobody"]), min_size=1),

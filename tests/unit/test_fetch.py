@@ -1,4 +1,4 @@
-"""Fetching: only what lies under the roots, and only what was announced."""
+"""Fetching: only what lies under the roots, and only what was published."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from schemas.errors import DigestError, FetchError, LocationError
 from udfs.io.limits import Limits
 from udfs.io.s3 import S3Options
 from udfs.models import local_folder
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 from udfs.models.digest import digest_of
 from udfs.models.fetch import fetch
 
@@ -38,11 +38,11 @@ def scratch(tmp_path):
 
 
 def at(location, **more):
-    return Announcement(name="m", data_type="t", location=location, **more)
+    return Publication(name="m", data_type="t", location=location, **more)
 
 
 def test_inline_data_is_handed_on(scratch):
-    artifact = fetch(Announcement(name="m", data_type="t", data=b"abc", size=3), [], scratch)
+    artifact = fetch(Publication(name="m", data_type="t", data=b"abc", size=3), [], scratch)
     assert (artifact.data, artifact.path, artifact.scratch) == (b"abc", None, scratch)
 
 
@@ -85,11 +85,11 @@ def test_the_digest_of_a_folder_is_the_documented_one(root):
 @pytest.mark.parametrize(
     "more", [{"size": 4}, {"sha256": "0" * 64}, {"sha256": hashlib.sha256(b"x").hexdigest(), "size": 5}]
 )
-def test_other_content_than_announced_is_refused(root, scratch, more):
-    with pytest.raises(DigestError, match=r"announced (was|were)"):
+def test_other_content_than_published_is_refused(root, scratch, more):
+    with pytest.raises(DigestError, match=r"published (was|were)"):
         fetch(at(f"file:{root}/a.pb", **more), [str(root)], scratch)
     with pytest.raises(DigestError):
-        fetch(Announcement(name="m", data_type="t", data=b"bytes", sha256="0" * 64), [], scratch)
+        fetch(Publication(name="m", data_type="t", data=b"bytes", sha256="0" * 64), [], scratch)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_size_and_number_of_files_are_bounded(root, scratch):
     with pytest.raises(FetchError, match="more than the 8 bytes"):
         fetch(at(f"file:{root}/saved"), [str(root)], scratch, Limits(max_bytes=8))
     with pytest.raises(FetchError, match="more than the 2 bytes"):
-        fetch(Announcement(name="m", data_type="t", data=b"abc"), [], scratch, Limits(max_bytes=2))
+        fetch(Publication(name="m", data_type="t", data=b"abc"), [], scratch, Limits(max_bytes=2))
 
 
 def test_the_number_of_files_is_bounded(root, scratch):

@@ -59,9 +59,9 @@ def test_a_setting_that_the_client_does_not_know_is_named(nobody):
         kafka_stream.send(nobody, "t", key=b"a", beside=b"a", value=b"1", client=unknown, timeout_s=1)
 
 
-def test_the_command_withdraws_through_kafka_under_a_key_of_its_own(broker):
+def test_the_command_unpublishes_through_kafka_under_a_key_of_its_own(broker):
     done = CliRunner().invoke(
-        app, ["withdraw", "wine", "--name", "forest"], env={"MILLRACE_BOOTSTRAP": broker}
+        app, ["unpublish", "wine", "--name", "forest"], env={"MILLRACE_BOOTSTRAP": broker}
     )
     assert done.exit_code == 0, done.output
     ((key, value),) = kafka_stream.to_end(broker, "models", {}, 10)

@@ -21,7 +21,7 @@ from schemas.errors import (
 )
 from schemas.tensors import DType, Input, Output
 from udfs.models import smoke_test
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 from udfs.models.loading import LoadPolicy, load_model
 
 
@@ -47,7 +47,7 @@ class Sum:
         self.closed += 1
 
 
-ANNOUNCED = Announcement(
+PUBLISHED = Publication(
     name="sum", data_type="pairs", model_type="PMML", version=7, data=b"model", description="adds"
 )
 
@@ -83,7 +83,7 @@ def sums(made):
 
 
 def test_a_good_model_scores_and_says_what_it_is(policy, sums, made, scratch):
-    model = load_model(ANNOUNCED, policy, sums())
+    model = load_model(PUBLISHED, policy, sums())
     assert model.stamp.digest == hashlib.sha256(b"model").hexdigest()
     assert (model.stamp.name, model.stamp.version, model.stamp.data_type) == ("sum", 7, "pairs")
     assert (model.stamp.model_type, model.stamp.description) == ("PMML", "adds")
@@ -105,32 +105,32 @@ def test_a_good_model_scores_and_says_what_it_is(policy, sums, made, scratch):
         model.predict({"x": np.zeros((1, 2))})
 
 
-def test_the_digest_is_of_what_was_loaded_even_if_none_was_announced(tmp_path, policy, sums):
+def test_the_digest_is_of_what_was_loaded_even_if_none_was_stated(tmp_path, policy, sums):
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "m").write_bytes(b"from afar")
-    announced = Announcement(name="m", data_type="t", model_type="PMML", location=f"file:{tmp_path}/root/m")
+    published = Publication(name="m", data_type="t", model_type="PMML", location=f"file:{tmp_path}/root/m")
     policy = LoadPolicy(roots=(str(tmp_path / "root"),), scratch=policy.scratch, warm_up_batches=())
-    model = load_model(announced, policy, sums())
+    model = load_model(published, policy, sums())
     assert model.stamp.digest == hashlib.sha256(b"from afar").hexdigest()
     model.close()
 
 
-def _refused(announced, policy, runtimes, error, step) -> str:
+def _refused(published, policy, runtimes, error, step) -> str:
     with pytest.raises(ModelError) as refused:
-        load_model(announced, policy, runtimes)
+        load_model(published, policy, runtimes)
     assert type(refused.value) is error
     assert refused.value.step == step
     return str(refused.value)
 
 
 def test_a_failed_fetch_leaves_nothing(policy, sums, scratch):
-    away = Announcement(name="m", data_type="t", model_type="PMML", location="file:/etc/hostname")
+    away = Publication(name="m", data_type="t", model_type="PMML", location="file:/etc/hostname")
     _refused(away, policy, sums(), LocationError, "fetch")
     assert list(scratch.iterdir()) == []
 
 
-def test_other_bytes_than_announced_are_never_loaded(policy, sums, made, scratch):
-    forged = Announcement(name="m", data_type="t", model_type="PMML", data=b"x", sha256="0" * 64)
+def test_other_bytes_than_published_are_never_loaded(policy, sums, made, scratch):
+    forged = Publication(name="m", data_type="t", model_type="PMML", data=b"x", sha256="0" * 64)
     _refused(forged, policy, sums(), DigestError, "digest")
     assert made == []
     assert list(scratch.iterdir()) == []
@@ -149,7 +149,7 @@ def test_a_refusal_of_the_runtime_keeps_its_step(policy, scratch, raised, error,
     def load(artifact, wanted):
         raise raised
 
-    reason = _refused(ANNOUNCED, policy, {"PMML": load}, error, step)
+    reason = _refused(PUBLISHED, policy, {"PMML": load}, error, step)
     assert str(raised) in reason
     if error is LoadError:
         assert type(raised).__name__ in reason
@@ -168,29 +168,29 @@ def test_a_refusal_of_the_runtime_keeps_its_step(policy, scratch, raised, error,
     ],
 )
 def test_a_wrong_answer_is_refused_in_the_trial(policy, sums, made, answer, word):
-    assert word in _refused(ANNOUNCED, policy, sums(answer=answer), TrialError, "trial")
+    assert word in _refused(PUBLISHED, policy, sums(answer=answer), TrialError, "trial")
     assert made[0].closed == 1
     assert not made[0].artifact.scratch.exists()
 
 
 def test_a_model_that_cannot_take_a_block_is_refused_in_the_trial(policy, sums, made):
-    assert "too many rows" in _refused(ANNOUNCED, policy, sums(refuses_above=1), TrialError, "trial")
+    assert "too many rows" in _refused(PUBLISHED, policy, sums(refuses_above=1), TrialError, "trial")
     assert made[0].closed == 1
 
 
 def test_a_model_that_cannot_take_the_batch_in_use_is_refused_in_the_warm_up(policy, sums, made):
-    _refused(ANNOUNCED, policy, sums(refuses_above=3), TrialError, "warm-up")
+    _refused(PUBLISHED, policy, sums(refuses_above=3), TrialError, "warm-up")
     assert made[0].closed == 1
 
 
-def test_a_type_without_runtime_and_a_withdrawal_are_not_loaded(policy):
-    _refused(ANNOUNCED, policy, {"TENSORFLOW": Sum}, LoadError, "load")
-    withdrawn = Announcement(name="m", data_type="t", operation="WITHDRAW")
-    _refused(withdrawn, policy, {}, LoadError, "load")
+def test_a_type_without_runtime_and_an_unpublishing_are_not_loaded(policy):
+    _refused(PUBLISHED, policy, {"TENSORFLOW": Sum}, LoadError, "load")
+    unpublished = Publication(name="m", data_type="t", operation="WITHDRAW")
+    _refused(unpublished, policy, {}, LoadError, "load")
 
 
 def test_a_scratch_folder_that_is_not_there_is_a_load_error(tmp_path, sums):
-    _refused(ANNOUNCED, LoadPolicy(scratch=str(tmp_path / "absent")), sums(), LoadError, "fetch")
+    _refused(PUBLISHED, LoadPolicy(scratch=str(tmp_path / "absent")), sums(), LoadError, "fetch")
 
 
 def test_given_rows_replace_the_generated_ones(scratch, sums):
@@ -202,7 +202,7 @@ def test_given_rows_replace_the_generated_ones(scratch, sums):
 
     rows = (b'{"a":1,"b":2,"c":"ignored"}', b'{"a":3,"b":4}')
     policy = LoadPolicy(scratch=str(scratch), warm_up_batches=())
-    load_model(replace(ANNOUNCED, smoke_rows=rows), policy, sums(answer=answer)).close()
+    load_model(replace(PUBLISHED, smoke_rows=rows), policy, sums(answer=answer)).close()
     one, two = [1.0, 2.0], [3.0, 4.0]
     three = [one, two, one]
     # the trial, then the same rows again and in other company
@@ -215,9 +215,9 @@ def test_every_given_row_is_tried(scratch, sums):
     policy = LoadPolicy(scratch=str(scratch), warm_up_batches=())
     root = sums(answer=lambda x: {"sum": np.sqrt(x[:, 0])})
     with np.errstate(invalid="ignore"):
-        announced = replace(ANNOUNCED, smoke_rows=rows)
-        assert "1 of 5 values" in _refused(announced, policy, root, TrialError, "trial")
-    load_model(replace(ANNOUNCED, smoke_rows=rows[:4]), policy, root).close()
+        published = replace(PUBLISHED, smoke_rows=rows)
+        assert "1 of 5 values" in _refused(published, policy, root, TrialError, "trial")
+    load_model(replace(PUBLISHED, smoke_rows=rows[:4]), policy, root).close()
 
 
 @pytest.mark.parametrize(
@@ -226,8 +226,8 @@ def test_every_given_row_is_tried(scratch, sums):
 )
 def test_given_rows_that_do_not_fit_are_named(scratch, sums, row, word):
     policy = LoadPolicy(scratch=str(scratch))
-    announced = replace(ANNOUNCED, smoke_rows=(b'{"a":1,"b":2}', row))
-    reason = _refused(announced, policy, sums(), TrialError, "trial")
+    published = replace(PUBLISHED, smoke_rows=(b'{"a":1,"b":2}', row))
+    reason = _refused(published, policy, sums(), TrialError, "trial")
     assert "smoke row 2 of 2" in reason and word in reason
 
 
@@ -243,10 +243,10 @@ def test_a_runtime_s_ranges_bound_the_generated_rows(policy, made):
     def load(kind):
         return {"PMML": lambda a, w: made.append(kind(a, w)) or made[-1]}
 
-    load_model(ANNOUNCED, policy, load(Root)).close()
+    load_model(PUBLISHED, policy, load(Root)).close()
     Root.ranges = {}
     with np.errstate(invalid="ignore"), pytest.raises(TrialError, match="not finite"):
-        load_model(ANNOUNCED, policy, load(Root))
+        load_model(PUBLISHED, policy, load(Root))
 
 
 @pytest.mark.parametrize("dtype", [d for d in DType if d not in (DType.TEXT, DType.BOOL)])
@@ -275,7 +275,7 @@ def test_a_runtime_s_own_values_replace_the_generated_ones(policy, made):
             return {"sum": np.zeros(len(columns["x"]))}
 
     anything = replace(policy, fields=())
-    model = load_model(ANNOUNCED, anything, {"PMML": lambda a, w: made.append(Coloured(a, w)) or made[-1]})
+    model = load_model(PUBLISHED, anything, {"PMML": lambda a, w: made.append(Coloured(a, w)) or made[-1]})
     assert set(made[0].batches) == {"red", "green"}
     model.close()
 
@@ -294,5 +294,5 @@ def test_generated_rows_are_the_same_every_time(dtype, shape):
 def test_a_model_that_reads_what_records_do_not_have_is_refused(policy, made):
     narrow = replace(policy, fields=("a",))
     with pytest.raises(InputsError, match="reads b, which the records"):
-        load_model(ANNOUNCED, narrow, {"PMML": lambda a, w: made.append(Sum(a, w)) or made[-1]})
+        load_model(PUBLISHED, narrow, {"PMML": lambda a, w: made.append(Sum(a, w)) or made[-1]})
     assert made[-1].closed

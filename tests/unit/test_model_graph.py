@@ -119,22 +119,22 @@ def combined(name, combine, *of, weights=()):
     return Node(name, combine=combine, of=tuple(map(OutputRef.read, of)), weights=weights)
 
 
-def announced(*nodes, outputs=(), fields=(), **more):
+def published(*nodes, outputs=(), fields=(), **more):
     graph = Graph(tuple(nodes), fields)
     return parse(build(data_type="t", model_type="GRAPH", graph=graph, outputs=outputs, **more))
 
 
-def run(announcement, policy, runtimes, **columns):
-    loaded = load_model(announcement, policy, runtimes)
+def run(publication, policy, runtimes, **columns):
+    loaded = load_model(publication, policy, runtimes)
     try:
         return loaded.predict({n: np.asarray(v) for n, v in columns.items()})
     finally:
         loaded.close()
 
 
-def refused(announcement, policy, runtimes, error, step):
+def refused(publication, policy, runtimes, error, step):
     with pytest.raises(ModelError) as e:
-        load_model(announcement, policy, runtimes)
+        load_model(publication, policy, runtimes)
     assert (type(e.value), e.value.step) == (error, step), e.value
     assert all(f.closed == 1 for f in Fake.made)
     assert list(policy_scratch(policy)) == []
@@ -147,7 +147,7 @@ def policy_scratch(policy):
 
 def test_a_chain_passes_columns_on_as_they_are(policy, runtimes):
     loaded = load_model(
-        announced(model("s", "scale"), model("t", "sum", reads("x", "s.z"))), policy, runtimes
+        published(model("s", "scale"), model("t", "sum", reads("x", "s.z"))), policy, runtimes
     )
     assert loaded.inputs == (ROW,)
     assert loaded.outputs == (Output("y", F32),)
@@ -167,7 +167,7 @@ def test_a_chain_passes_columns_on_as_they_are(policy, runtimes):
 
 def test_the_very_array_that_a_node_answers_reaches_the_next(policy, runtimes, monkeypatch):
     given = np.ones((2, 3), np.float32)
-    loaded = load_model(announced(model("s", "scale"), model("t", "sum", reads("x", "s"))), policy, runtimes)
+    loaded = load_model(published(model("s", "scale"), model("t", "sum", reads("x", "s"))), policy, runtimes)
     monkeypatch.setattr(Fake.made[0], "answer", lambda x: {"z": given})
     loaded.predict({"x": given})
     assert Fake.made[1].seen["x"] is given
@@ -176,7 +176,7 @@ def test_the_very_array_that_a_node_answers_reaches_the_next(policy, runtimes, m
 
 def test_single_columns_elements_and_record_fields_make_a_row(policy, runtimes):
     wide = model("w", "wide", reads("x", "s.z", "d", fields=("c",)))
-    graph = announced(model("s", "scale"), model("d", "double", reads("a", "s.z[1]")), wide)
+    graph = published(model("s", "scale"), model("d", "double", reads("a", "s.z[1]")), wide)
     loaded = load_model(graph, policy, runtimes)
     (row,) = loaded.inputs
     assert row == ROW
@@ -197,7 +197,7 @@ def test_single_columns_elements_and_record_fields_make_a_row(policy, runtimes):
 )
 def test_combinations_of_different_dtypes_and_flat_shapes(policy, runtimes, combine, weights, value):
     nodes = model("d", "double"), model("h", "halve"), model("c", "count")
-    graph = announced(*nodes, combined("m", combine, "d", "h", "c", weights=weights))
+    graph = published(*nodes, combined("m", combine, "d", "h", "c", weights=weights))
     columns = run(graph, policy, runtimes, a=np.array([2, 0], np.int32))
     assert columns["value"] == pytest.approx([value, 0.0])
     assert columns["value"].dtype == np.float64
@@ -205,7 +205,7 @@ def test_combinations_of_different_dtypes_and_flat_shapes(policy, runtimes, comb
 
 def test_a_majority_of_texts(policy, runtimes):
     nodes = [model(n, "say", NodeInput("a", fields=(n,))) for n in "pqr"]
-    graph = announced(*nodes, combined("m", "MAJORITY", "p", "q", "r"))
+    graph = published(*nodes, combined("m", "MAJORITY", "p", "q", "r"))
     rows = {"p": ["x", "x", "x"], "q": ["y", "y", "x"], "r": ["y", "z", "y"]}
     columns = run(graph, policy, runtimes, **{n: np.array(v, object) for n, v in rows.items()})
     assert columns["value"].tolist() == ["y", "x", "x"]  # the second is a tie of three: the first input's
@@ -213,10 +213,10 @@ def test_a_majority_of_texts(policy, runtimes):
 
 def test_outputs_are_chosen_and_named(policy, runtimes):
     nodes = model("s", "scale"), model("t", "two"), model("u", "sum", reads("x", "s"))
-    graph = announced(*nodes, outputs=[("s.z[2]", "third"), ("t.q", "q"), ("u", "")])
+    graph = published(*nodes, outputs=[("s.z[2]", "third"), ("t.q", "q"), ("u", "")])
     columns = run(graph, policy, runtimes, x=np.array([[1, 2, 3]], np.float64))
     assert {n: c.tolist() for n, c in columns.items()} == {"third": [30.0], "q": [1.0], "u": [60.0]}
-    unnamed = announced(model("d", "double"), model("h", "halve"), model("t", "two"))
+    unnamed = published(model("d", "double"), model("h", "halve"), model("t", "two"))
     loaded = load_model(unnamed, policy, runtimes)
     assert [o.name for o in loaded.outputs] == ["d.y", "h.y", "p", "q"]
     loaded.close()
@@ -227,7 +227,7 @@ def test_outputs_are_chosen_and_named(policy, runtimes):
     [(("sum", "double"), F64), (("count", "double"), I32), (("halve", "double"), F64)],
 )
 def test_a_field_is_read_once_in_the_dtype_that_suits_all(policy, runtimes, kinds, dtype):
-    loaded = load_model(announced(*(model(f"n{i}", k) for i, k in enumerate(kinds))), policy, runtimes)
+    loaded = load_model(published(*(model(f"n{i}", k) for i, k in enumerate(kinds))), policy, runtimes)
     assert [f for i in loaded.inputs for f in i.fields].count("a") == 1
     assert {i.dtype for i in loaded.inputs if "a" in i.fields} == {dtype}
     loaded.predict({i.name: np.ones((2, *i.shape), i.dtype.numpy) for i in loaded.inputs})
@@ -243,9 +243,9 @@ def test_fields_of_the_graph_are_handed_to_nodes_that_name_none(policy, runtimes
         seen.append(wanted.fields)
         return runtimes["PMML"](artifact, wanted)
 
-    load_model(announced(model("s", "scale"), fields=("c", "b", "a")), policy, {"PMML": load}).close()
+    load_model(published(model("s", "scale"), fields=("c", "b", "a")), policy, {"PMML": load}).close()
     load_model(
-        announced(model("s", "scale")), replace(policy, fields=("a", "b", "c")), {"PMML": load}
+        published(model("s", "scale")), replace(policy, fields=("a", "b", "c")), {"PMML": load}
     ).close()
     assert seen == [("c", "b", "a"), ("a", "b", "c")]
 
@@ -283,8 +283,8 @@ CHAIN = [model("s", "scale"), model("t", "sum", reads("x", "s"))]
 )  # fmt: skip
 def test_nodes_that_do_not_fit_together_are_refused(policy, runtimes, nodes, outputs, words):
     with pytest.raises(GraphError, match=words):
-        load_model(announced(*nodes, outputs=outputs), policy, runtimes)
-    refused(announced(*nodes, outputs=outputs), policy, runtimes, GraphError, "graph")
+        load_model(published(*nodes, outputs=outputs), policy, runtimes)
+    refused(published(*nodes, outputs=outputs), policy, runtimes, GraphError, "graph")
 
 
 @pytest.mark.parametrize(
@@ -293,51 +293,51 @@ def test_nodes_that_do_not_fit_together_are_refused(policy, runtimes, nodes, out
 )
 def test_a_node_that_is_refused_is_named_and_the_others_are_closed(policy, runtimes, kind, error, step):
     bad = model("bad", kind, sha256="0" * 64 if error is DigestError else "")
-    reason = refused(announced(model("good", "sum"), bad), policy, runtimes, error, step)
+    reason = refused(published(model("good", "sum"), bad), policy, runtimes, error, step)
     assert "node 'bad'" in reason
     assert len(Fake.made) == (0 if error is DigestError else 1)
 
 
 def test_a_node_whose_runtime_is_unknown_or_whose_place_is_not_allowed(policy, runtimes):
     other = Node("o", "TENSORFLOW", data=b"sum")
-    assert "node 'o': there is no runtime" in refused(announced(other), policy, runtimes, LoadError, "load")
+    assert "node 'o': there is no runtime" in refused(published(other), policy, runtimes, LoadError, "load")
     away = replace(other, data=None, location="file:/etc/hostname")
     with pytest.raises(ModelError, match=r"node 'o': .*not below an allowed root") as e:
-        load_model(announced(away), policy, runtimes)
+        load_model(published(away), policy, runtimes)
     assert e.value.step == "fetch"
 
 
 def test_the_sum_of_the_contents_is_bounded(policy, runtimes):
     nodes = [model("a", "double"), model("b", "double")]
-    load_model(announced(*nodes), replace(policy, max_bytes=12), runtimes).close()
+    load_model(published(*nodes), replace(policy, max_bytes=12), runtimes).close()
     with pytest.raises(ModelError, match=r"node 'b': .*more than the 5 bytes"):
-        load_model(announced(*nodes), replace(policy, max_bytes=11), runtimes)
+        load_model(published(*nodes), replace(policy, max_bytes=11), runtimes)
 
 
 def test_the_whole_is_tried_and_a_node_that_fails_is_named(policy, runtimes):
-    tried = replace(announced(model("d", "double")), smoke_rows=(b'{"a":13.0}',))
+    tried = replace(published(model("d", "double")), smoke_rows=(b'{"a":13.0}',))
     reason = refused(tried, policy, runtimes, TrialError, "trial")
     assert "node 'd': it cannot score 13" in reason
 
 
 def test_what_is_not_finite_is_not_passed_on(policy, runtimes):
-    graph = announced(model("r", "root"), model("d", "double", reads("a", "r")))
+    graph = published(model("r", "root"), model("d", "double", reads("a", "r")))
     tried = replace(graph, smoke_rows=(b'{"a":1.0}',))
     with np.errstate(invalid="ignore"), pytest.raises(PredictError, match="node 'r': its output 'y' is not"):
         run(tried, policy, runtimes, a=np.array([1.0, 0.0]))
-    great = announced(model("d", "double"), model("s", "scale"))
+    great = published(model("d", "double"), model("s", "scale"))
     with pytest.raises(PredictError, match=r"node 's'.*overflow"):
         run(great, policy, runtimes, x=np.array([[1e300, 0, 0]]))
 
 
 def test_a_column_that_is_not_there_is_a_predict_error(policy, runtimes):
     with pytest.raises(PredictError, match="node 'd'"):
-        run(announced(model("d", "double")), policy, runtimes, b=np.ones(1))
+        run(published(model("d", "double")), policy, runtimes, b=np.ones(1))
 
 
 def test_the_digest_is_of_the_wiring_and_the_contents_wherever_they_lie(policy, runtimes, tmp_path):
     nodes = model("s", "scale"), model("t", "sum", reads("x", "s"))
-    inline = announced(*nodes)
+    inline = published(*nodes)
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "m").write_bytes(b"scale")
     placed = replace(nodes[0], data=None, location=(tmp_path / "store" / "m").as_uri())
@@ -346,7 +346,7 @@ def test_the_digest_is_of_the_wiring_and_the_contents_wherever_they_lie(policy, 
         data = artifact.data or artifact.path.read_bytes()
         return runtimes["PMML"](replace(artifact, data=data, path=None), wanted)
 
-    far = announced(placed, nodes[1])
+    far = published(placed, nodes[1])
     assert far.sha256 == ""
     loaded = load_model(far, replace(policy, roots=(str(tmp_path / "store"),)), {"PMML": read})
     assert (
@@ -357,16 +357,16 @@ def test_the_digest_is_of_the_wiring_and_the_contents_wherever_they_lie(policy, 
         ).sha256
     )
     loaded.close()
-    others = {announced(nodes[0]).sha256, announced(*nodes, fields=("q",)).sha256}
-    others |= {announced(nodes[0], replace(nodes[1], signature="f")).sha256}
-    others |= {announced(replace(nodes[0], data=b"scalf"), nodes[1]).sha256, inline.sha256}
+    others = {published(nodes[0]).sha256, published(*nodes, fields=("q",)).sha256}
+    others |= {published(nodes[0], replace(nodes[1], signature="f")).sha256}
+    others |= {published(replace(nodes[0], data=b"scalf"), nodes[1]).sha256, inline.sha256}
     assert len(others) == 5
     forged = replace(inline, sha256="0" * 64)
     assert "the graph has the SHA-256" in refused(forged, policy, runtimes, DigestError, "digest")
 
 
 def test_many_graphs_leave_nothing_behind(policy, runtimes):
-    graph = announced(*CHAIN)
+    graph = published(*CHAIN)
     held = None
     for _ in range(20):
         fresh = load_model(graph, policy, runtimes)
@@ -388,7 +388,7 @@ def test_a_node_that_cannot_be_closed_does_not_keep_the_others_open(policy, runt
             raise OSError("stuck")
 
     monkeypatch.setattr(Fake, "close", close)
-    loaded = load_model(announced(*CHAIN), policy, runtimes)
+    loaded = load_model(published(*CHAIN), policy, runtimes)
     with pytest.raises(OSError, match="stuck"):
         loaded.close()
     assert closed == ["sum", "scale"]
@@ -401,7 +401,7 @@ def test_descriptor_keeps_the_graph(policy):
         inputs=(NodeInput("x", "float32", (2, 2), (), (OutputRef("o", "y.z", 1),)),), outputs=(("a", "b"),),
     )  # fmt: skip
     nodes = (node, combined("m", "MEAN", "n.b", "o[0]", weights=(1.0, 2.0)))
-    a = announced(*nodes, fields=("p", "q"), outputs=[("m", "score")], version=3)
+    a = published(*nodes, fields=("p", "q"), outputs=[("m", "score")], version=3)
     assert a.graph == Graph(nodes, ("p", "q"))
     assert (a.data, a.location, a.outputs, a.version) == (None, None, (("m", "score"),), 3)
 

@@ -16,13 +16,13 @@ from udfs.models.descriptor import build, parse
 from udfs.models.model_log import LogEntry, ModelLog
 
 
-def announce(log: ModelLog, version: int = 0, content: bytes = b"a", name: str = "n", force: bool = False):
+def publish(log: ModelLog, version: int = 0, content: bytes = b"a", name: str = "n", force: bool = False):
     descriptor = build(data_type="t", name=name, version=version, data=content, force=force)
     return log.accept(parse(descriptor), descriptor)
 
 
 def served(log: ModelLog, *args, **more) -> LogEntry:
-    entry = announce(log, *args, **more)
+    entry = publish(log, *args, **more)
     assert entry is not None
     log.loaded(entry)
     return entry
@@ -30,11 +30,11 @@ def served(log: ModelLog, *args, **more) -> LogEntry:
 
 def test_the_same_twice_is_taken_once_waiting_or_serving():
     log = ModelLog()
-    entry = announce(log, 3)
-    assert announce(log, 3) is None
-    assert announce(log) is None  # an old producer repeats itself without a version
+    entry = publish(log, 3)
+    assert publish(log, 3) is None
+    assert publish(log) is None  # an old producer repeats itself without a version
     log.loaded(entry)
-    assert announce(log, 3) is None
+    assert publish(log, 3) is None
     assert log.candidates() == [entry]
 
 
@@ -43,18 +43,18 @@ def test_older_and_changed_versions_are_refused_unless_forced(version: int, cont
     log = ModelLog()
     first = served(log, 3)
     with pytest.raises(StaleVersionError, match="higher version, or force it"):
-        announce(log, version, content)
+        publish(log, version, content)
     assert log.candidates() == [first]
-    forced = announce(log, version, content, force=True)
+    forced = publish(log, version, content, force=True)
     assert log.candidates() == [forced, first]
     log.loaded(forced)
-    assert log.served == forced and forced.announcement().version == version
+    assert log.served == forced and forced.publication().version == version
 
 
 def test_the_same_content_under_a_higher_version_is_a_new_model():
     log = ModelLog()
     served(log, 3)
-    assert announce(log, 4).version == 4
+    assert publish(log, 4).version == 4
 
 
 def test_old_producers_get_the_next_version():
@@ -62,8 +62,8 @@ def test_old_producers_get_the_next_version():
     versions = [served(log, 0, content).version for content in (b"a", b"b", b"a")]
     assert versions == [1, 2, 3]
     served(log, 9, b"c")
-    entry = announce(log, 0, b"d")
-    assert entry.version == entry.announcement().version == 10
+    entry = publish(log, 0, b"d")
+    assert entry.version == entry.publication().version == 10
 
 
 def test_a_location_without_digest_counts_as_new_each_time_unless_versioned():
@@ -80,7 +80,7 @@ def test_names_have_versions_of_their_own():
     served(log, 5, name="n")
     assert served(log, 1, name="m") == log.served
     with pytest.raises(StaleVersionError):
-        announce(log, 4, b"z", name="n")
+        publish(log, 4, b"z", name="n")
 
 
 def test_a_version_beyond_what_can_be_stored_is_refused():
@@ -88,7 +88,7 @@ def test_a_version_beyond_what_can_be_stored_is_refused():
     served(log, 2**63 - 1)
     for version in (0, 2**64 - 1):
         with pytest.raises(StaleVersionError, match="highest"):
-            announce(log, version, b"b")
+            publish(log, version, b"b")
     assert ModelLog.decode(log.encoded()).served == log.served
 
 
@@ -96,37 +96,37 @@ def test_a_version_beyond_what_can_be_stored_is_refused():
 def test_a_version_may_be_bounded_so_that_none_shuts_out_all_others(force: bool):
     log = ModelLog()
 
-    def publish(version: int, name: str = "n") -> LogEntry | None:
+    def accepted(version: int, name: str = "n") -> LogEntry | None:
         descriptor = build(data_type="t", name=name, version=version, data=b"%d" % version, force=force)
         return log.accept(parse(descriptor), descriptor, 100)
 
-    assert publish(1_000_000), "the first of its name stands where it likes"
+    assert accepted(1_000_000), "the first of its name stands where it likes"
     for version in (1_000_101, 2**63 - 1):
         with pytest.raises(VersionJumpError, match="more than 100 above version 1000000"):
-            publish(version)
-    assert publish(1_000_100) and publish(1_000_200)
-    assert publish(2**63 - 1, "other")
+            accepted(version)
+    assert accepted(1_000_100) and accepted(1_000_200)
+    assert accepted(2**63 - 1, "other")
 
 
-def test_withdrawn_models_may_be_published_again():
+def test_unpublished_models_may_be_published_again():
     log = ModelLog()
     first = served(log, 2)
-    waiting = announce(log, 5, b"b")
-    assert log.withdraw("n") == [waiting, first]
-    assert log.candidates() == [] and log.withdraw("n") == []
-    assert announce(log, 2) is not None
+    waiting = publish(log, 5, b"b")
+    assert log.unpublish("n") == [waiting, first]
+    assert log.candidates() == [] and log.unpublish("n") == []
+    assert publish(log, 2) is not None
 
 
-def test_withdrawing_one_name_leaves_the_others_and_no_name_takes_all():
+def test_unpublishing_one_name_leaves_the_others_and_no_name_takes_all():
     log = ModelLog()
-    n, m = served(log, 1, name="n"), announce(log, 1, name="m")
-    assert log.withdraw("m") == [m] and log.candidates() == [n]
-    assert log.withdraw("") == [n] and log.candidates() == []
+    n, m = served(log, 1, name="n"), publish(log, 1, name="m")
+    assert log.unpublish("m") == [m] and log.candidates() == [n]
+    assert log.unpublish("") == [n] and log.candidates() == []
 
 
 def test_loading_the_newest_makes_the_waiting_older_ones_pointless():
     log = ModelLog()
-    one, two, three = (announce(log, v, bytes([v])) for v in (1, 2, 3))
+    one, two, three = (publish(log, v, bytes([v])) for v in (1, 2, 3))
     assert log.newest_pending() == three
     assert log.loaded(two) == [one]
     assert log.candidates() == [three, two]
@@ -134,24 +134,24 @@ def test_loading_the_newest_makes_the_waiting_older_ones_pointless():
 
 def test_after_a_failure_the_earlier_counts_and_the_version_is_free_again():
     log = ModelLog()
-    one, two = announce(log, 1), announce(log, 2, b"b")
+    one, two = publish(log, 1), publish(log, 2, b"b")
     log.refused(two)
     assert log.newest_pending() == one
     log.loaded(one)
     with pytest.raises(StaleVersionError):
-        announce(log, 1, b"c")
-    assert announce(log, 2, b"mended").version == 2
+        publish(log, 1, b"c")
+    assert publish(log, 2, b"mended").version == 2
 
 
 def test_a_forced_reload_that_fails_leaves_what_serves():
     log = ModelLog()
     first = served(log, 1, force=True)
-    again = announce(log, 1, force=True)
+    again = publish(log, 1, force=True)
     assert again == first
     log.refused(again)
     assert log.served == first and log.pending == []
     with pytest.raises(StaleVersionError):
-        announce(log, 1, b"b")
+        publish(log, 1, b"b")
 
 
 def test_forgotten_names_do_not_let_an_older_version_of_a_known_one_in(monkeypatch):
@@ -159,9 +159,9 @@ def test_forgotten_names_do_not_let_an_older_version_of_a_known_one_in(monkeypat
     log = ModelLog()
     served(log, 5, name="n")
     for k in range(4):
-        log.refused(announce(log, 1, name=f"bad{k}"))
+        log.refused(publish(log, 1, name=f"bad{k}"))
     with pytest.raises(StaleVersionError):
-        announce(log, 4, b"b", name="n")
+        publish(log, 4, b"b", name="n")
 
 
 def test_nothing_stored_is_an_empty_log():
@@ -172,9 +172,9 @@ def test_a_failed_step_back_lets_no_older_version_in():
     log = ModelLog()
     served(log, 4)
     served(log, 1, name="other")
-    log.refused(announce(log, 2, b"b", force=True))
+    log.refused(publish(log, 2, b"b", force=True))
     with pytest.raises(StaleVersionError):
-        announce(log, 3, b"c")
+        publish(log, 3, b"c")
 
 
 names = st.sampled_from("nm")
@@ -192,10 +192,10 @@ class Oracle(RuleBasedStateMachine):
         self.forced: set[bytes] = set()
 
     @rule(name=names, version=versions, content=contents, force=st.booleans())
-    def announce(self, name: str, version: int, content: bytes, force: bool) -> None:
+    def publish(self, name: str, version: int, content: bytes, force: bool) -> None:
         before = self.log.candidates()
         try:
-            entry = announce(self.log, version, content, name, force)
+            entry = publish(self.log, version, content, name, force)
         except StaleVersionError:
             entry = None
             assert not force
@@ -232,9 +232,9 @@ class Oracle(RuleBasedStateMachine):
         assert entry not in self.log.pending
 
     @rule(name=names | st.just(""))
-    def withdraw(self, name: str) -> None:
+    def unpublish(self, name: str) -> None:
         before = self.log.candidates()
-        gone = self.log.withdraw(name)
+        gone = self.log.unpublish(name)
         assert gone == [e for e in before if name in ("", e.name)]
         assert self.log.candidates() == [e for e in before if e not in gone]
         for entry in gone:
@@ -249,7 +249,7 @@ class Oracle(RuleBasedStateMachine):
         assert self.log.encoded() == stored
 
     @invariant()
-    def waiting_entries_are_announced_in_order(self) -> None:
+    def waiting_entries_are_published_in_order(self) -> None:
         """Without force, a name's waiting entries rise, above the one that serves."""
         for name in "nm":
             known = [e for e in reversed(self.log.candidates()) if e.name == name]

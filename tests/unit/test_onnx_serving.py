@@ -31,7 +31,7 @@ AREA = dense(np.array([[2.0], [10.0]], np.float32))
 SCALED = dense(np.array([[0.5, 0.0], [0.0, 0.25]], np.float32), "s")
 
 
-def announced(**more):
+def published(**more):
     return parse(build(data_type="t", name="area", model_type="ONNX", data=AREA, **more))
 
 
@@ -48,7 +48,7 @@ def test_every_type_has_a_runtime_module():
 
 
 def test_a_model_goes_through_all_steps_and_scores_records(tmp_path):
-    model = load_model(announced(version=3), policy(tmp_path))
+    model = load_model(published(version=3), policy(tmp_path))
     assert (model.stamp.model_type, model.stamp.version) == ("ONNX", 3)
     assert set(model.load_report.warm_up_ms) == {1, 64, 1024}
     payloads = [b'{"height":1,"width":2}', b'{"height":"tall","width":2}', b'{"height":0.5,"width":0}']
@@ -57,7 +57,7 @@ def test_a_model_goes_through_all_steps_and_scores_records(tmp_path):
     assert (scores, [d.code for d in done.dead]) == ([{"y": [22.0]}, {"y": [1.0]}], ["wrong_type"])
     model.close()
     with pytest.raises(DigestError):
-        load_model(announced(sha256="ab" * 32), policy(tmp_path))
+        load_model(published(sha256="ab" * 32), policy(tmp_path))
 
 
 def test_composite_models_may_have_onnx_nodes(tmp_path):
@@ -76,7 +76,7 @@ def test_composite_models_may_have_onnx_nodes(tmp_path):
 
 def test_candidates_may_be_onnx(tmp_path):
     of_records = LoadPolicy(fields=("a",))
-    bench = Bench(loader=lambda announced: load_model(announced, of_records), model_type="ONNX")
+    bench = Bench(loader=lambda published: load_model(published, of_records), model_type="ONNX")
     made = dense(np.array([[3.0]], np.float32)), dense(np.array([[7.0]], np.float32))
     try:
         for name, content in zip(("three", "seven"), made, strict=True):
@@ -130,8 +130,8 @@ def test_answers_that_are_not_finite_fail_their_record_only(tmp_path):
     column = [tensor("x", (None, 1))], [tensor("y", (None, 1))]
     inverse = onnx_model([node("Div", ["one", "x"], ["y"])], *column, [constant("one", 1.0)])
     rows = (b'{"x":1.0}',)
-    announced = build(data_type="t", model_type="ONNX", data=inverse.SerializeToString(), smoke_rows=rows)
-    model = load_model(parse(announced), LoadPolicy())
+    published = build(data_type="t", model_type="ONNX", data=inverse.SerializeToString(), smoke_rows=rows)
+    model = load_model(parse(published), LoadPolicy())
     done = score(batch_of([b'{"x":2}', b'{"x":0}', b'{"x":4}']), model, JsonCodec(), raw_json=True)
     results = [orjson.loads(line)["millrace"] for line in done.lines]
     assert [r["outcome"] for r in results] == ["scored", "failed", "scored"]

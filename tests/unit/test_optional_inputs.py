@@ -81,8 +81,8 @@ def test_a_model_with_a_rule_for_missing_values_scores_them_and_refuses_only_wha
     text = document(
         tree(Split(ways, default=1), "regression", attributes='missingValueStrategy="defaultChild"'), True
     )  # type: ignore[arg-type]
-    announced = parse(build(data_type="d", name="m", model_type="PMML", data=text.encode(), location=None))
-    model = load_model(announced, LoadPolicy())
+    published = parse(build(data_type="d", name="m", model_type="PMML", data=text.encode(), location=None))
+    model = load_model(published, LoadPolicy())
     rest = {"y": 0, "k": "red"}
     records = [{"x": 0}, {"x": None}, {}, {"x": "no"}, {"x": 0, "k": "undeclared"}, {"x": 9}]
     payloads = [json.dumps(rest | record).encode() for record in records]

@@ -152,7 +152,7 @@ def test_a_plan_that_cannot_be_followed_changes_nothing_and_may_be_mended(plan: 
     assert harness.plan(Plan(deadline_ms=60), 2) == ["decides plan 2"]
 
 
-def test_withdrawing_a_plan_returns_to_the_default():
+def test_unpublishing_a_plan_returns_to_the_default():
     harness = Harness()
     harness.model("a")
     harness.plan(Plan(deadline_ms=50), 1, name="night")
@@ -166,7 +166,7 @@ def test_withdrawing_a_plan_returns_to_the_default():
     assert harness.plan(Plan(deadline_ms=50), 1, name="night") == ["decides night 1"]
 
 
-def test_a_withdrawn_candidate_is_not_asked_and_its_records_find_another():
+def test_a_unpublished_candidate_is_not_asked_and_its_records_find_another():
     harness = Harness()
     for name in "abc":
         harness.model(name)

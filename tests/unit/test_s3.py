@@ -12,7 +12,7 @@ from millrace.upload import upload
 from schemas.errors import DigestError, FetchError, LocationError
 from udfs.io.limits import Limits
 from udfs.io.s3 import S3Options
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 from udfs.models.digest import digest_of
 from udfs.models.fetch import fetch
 
@@ -75,8 +75,8 @@ def store():
 
 
 def _fetch(location, options, scratch, limits=None, **more):
-    announced = Announcement(name="m", data_type="t", location=location, **more)
-    return fetch(announced, ["s3://models/wine"], scratch, limits, options)
+    published = Publication(name="m", data_type="t", location=location, **more)
+    return fetch(published, ["s3://models/wine"], scratch, limits, options)
 
 
 def test_an_object_is_fetched_and_its_digest_checked(store, tmp_path):

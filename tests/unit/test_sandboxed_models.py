@@ -25,7 +25,7 @@ from schemas.errors import (
 )
 from tests import models
 from tests.tensorflow_kinds import KINDS
-from udfs.models.descriptor import Announcement, build, parse
+from udfs.models.descriptor import Publication, build, parse
 from udfs.models.loading import LoadPolicy, load_model
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 from udfs.models.sandbox.columns import MalformedError, SharedBytes, TooSmallError, read, write
@@ -51,13 +51,13 @@ def policy(tmp_path: Path) -> LoadPolicy:
     return LoadPolicy(scratch=str(tmp_path), deadline_ms=1000, warm_up_batches=(1, 64))
 
 
-def announced(data: bytes, **more) -> Announcement:
+def published(data: bytes, **more) -> Publication:
     return parse(build(data_type="t", data=data, **more))
 
 
 def refusal(data: bytes, server: ForkServer, policy: LoadPolicy) -> ModelError:
     with pytest.raises(ModelError) as caught:
-        load_model(announced(data), policy, place=CheckedPlace(server))
+        load_model(published(data), policy, place=CheckedPlace(server))
     assert list(Path(policy.scratch).iterdir()) == []
     return caught.value
 
@@ -90,7 +90,7 @@ def allocating(count: int) -> bytes:
 
 def test_a_good_model_is_checked_and_then_scores_here(server: ForkServer, policy: LoadPolicy):
     weights = models.layers()
-    model = load_model(announced(models.frozen_graph(weights)), policy, place=CheckedPlace(server))
+    model = load_model(published(models.frozen_graph(weights)), policy, place=CheckedPlace(server))
     x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
     assert np.allclose(model.predict({"x": x})["y"], models.expected(weights, x), atol=1e-5)
     assert model.load_report.seconds["check"] > 0
@@ -106,18 +106,18 @@ def test_onnx_models_are_checked_and_isolated_as_others(
     pytest.importorskip("onnx")
     place = IsolatedPlace(server, call_seconds=5.0) if isolated else CheckedPlace(server)
     data = onnx_models.dense(np.array([[1.0], [2.0]], np.float32))
-    model = load_model(announced(data, model_type="ONNX"), policy, place=place)
+    model = load_model(published(data, model_type="ONNX"), policy, place=place)
     assert model.predict({"x": np.ones((3, 2), np.float32)})["y"].tolist() == [[3.0]] * 3
     model.close()
     with pytest.raises(LoadError, match="no ONNX model"):
-        load_model(announced(data[:30], model_type="ONNX"), policy, place=place)
+        load_model(published(data[:30], model_type="ONNX"), policy, place=place)
 
 
 def test_a_saved_model_is_read_from_where_it_was_fetched_to(
     server: ForkServer, policy: LoadPolicy, tmp_path: Path
 ):
     folder = models.saved_model(tmp_path / "store" / "m")
-    zipped = announced(models.zipped(folder), model_type="TENSORFLOWSAVED")
+    zipped = published(models.zipped(folder), model_type="TENSORFLOWSAVED")
     there = replace(zipped, data=None, location=folder.as_uri(), sha256="", size=0)
     for one in (zipped, there):
         roots = replace(policy, roots=(str(tmp_path / "store"),), scratch=str(tmp_path / "store"))
@@ -158,7 +158,7 @@ def test_a_hostile_file_costs_the_process_that_checks_it(server: ForkServer, pol
 def test_a_model_that_hangs_later_is_ended_by_its_deadline_and_scores_on(
     server: ForkServer, policy: LoadPolicy
 ):
-    model = load_model(announced(looping(100.0)), policy, place=CheckedPlace(server))
+    model = load_model(published(looping(100.0)), policy, place=CheckedPlace(server))
     with pytest.raises(UnresponsiveError, match="within 1 s"):
         model.predict({"x": np.full((3, 2), 1000.0, "float32")})
     assert model.predict({"x": np.ones((3, 2), "float32")})["y"].tolist() == [2, 2, 2]
@@ -171,7 +171,7 @@ def isolated(server: ForkServer, policy: LoadPolicy) -> Iterator:
 
     def load(data: bytes, restarts: int = 1, **more):
         place = IsolatedPlace(server, call_seconds=2.0, restarts=restarts)
-        made.append(load_model(announced(data, **more), policy, place=place))
+        made.append(load_model(published(data, **more), policy, place=place))
         return made[-1]
 
     yield load
@@ -182,7 +182,7 @@ def isolated(server: ForkServer, policy: LoadPolicy) -> Iterator:
 def test_an_isolated_model_gives_what_it_gives_here(isolated, policy: LoadPolicy):
     weights = models.layers(widths=(3, 64, 400))
     data = models.frozen_graph(weights)
-    far, here = isolated(data), load_model(announced(data), policy)
+    far, here = isolated(data), load_model(published(data), policy)
     for count in (1, 7, 3000, 2):  # of which the third needs more memory than was shared at first
         x = np.random.default_rng(count).normal(size=(count, 3)).astype("float32")
         assert np.array_equal(far.predict({"x": x})["y"], here.predict({"x": x})["y"])
@@ -205,7 +205,7 @@ def test_lists_and_fields_that_may_be_missing_go_both_ways(name, isolated, polic
     (tmp_path / "made").mkdir()
     kind = KINDS[name](tmp_path / "made")
     said = {"model_type": kind.model_type, **kind.said}
-    far, here = isolated(kind.data, **said), load_model(announced(kind.data, **said), policy)
+    far, here = isolated(kind.data, **said), load_model(published(kind.data, **said), policy)
     assert far.inputs == here.inputs and far.outputs == here.outputs
     columns = JsonCodec().decode([json.dumps(r).encode() for r in kind.records], far.inputs).columns
     answer = far.predict(columns)
@@ -289,7 +289,7 @@ def test_threads_descriptors_processes_and_memory_stay_flat(server: ForkServer, 
 
     def once(data: bytes) -> None:
         with pytest.raises(ModelError):
-            load_model(announced(data), replace(policy, deadline_ms=20), place=place)
+            load_model(published(data), replace(policy, deadline_ms=20), place=place)
 
     for data in broken:
         once(data)

@@ -381,11 +381,11 @@ def test_smoke_rows_travel_in_the_descriptor_and_are_used(run, model, tmp_path, 
     done = CliRunner().invoke(app, [*map(str, arguments), "--smoke", str(tmp_path / "smoke.jsonl")])
     assert done.exit_code == 0, done.output
     (sent,) = (tmp_path / "stream").iterdir()
-    announced = parse(sent.read_bytes())
-    assert announced.smoke_rows == (SMOKE.strip(), SMOKE.strip().replace(b"1", b"7"))
+    published = parse(sent.read_bytes())
+    assert published.smoke_rows == (SMOKE.strip(), SMOKE.strip().replace(b"1", b"7"))
     assert set(seen) == {1.0, 7.0}
     seen.clear()
-    loading.load_model(announced, loading.LoadPolicy(warm_up_batches=())).close()
+    loading.load_model(published, loading.LoadPolicy(warm_up_batches=())).close()
     assert set(seen) == {1.0, 7.0}
 
 

@@ -39,7 +39,7 @@ def test_a_rolled_back_version_has_two_intervals() -> None:
     assert seen(found) == [(3, 100, 200, "replaced"), (4, 200, 300, "replaced"), (3, 300, None, "")]
 
 
-def test_a_withdrawal_and_a_quarantine_end_what_they_name() -> None:
+def test_an_unpublishing_and_a_quarantine_end_what_they_name() -> None:
     last = stats(99, 150, serving=False)
     assert seen(told(event(SERVED, 100), last, event(WITHDRAWN, 151))) == [(3, 100, 150, "withdrawn")]
     assert seen(told(event(SERVED, 100), event(QUARANTINED, 160))) == [(3, 100, 160, "quarantined")]

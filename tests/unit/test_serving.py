@@ -29,7 +29,7 @@ class Harness:
         descriptor = build(data_type="t", name=name, version=version, data=data, **more)
         return kinds(self.serving.publish(descriptor, parse(descriptor)))
 
-    def withdraw(self, name: str = "") -> list[str]:
+    def unpublish(self, name: str = "") -> list[str]:
         descriptor = build(data_type="t", name=name, operation=WITHDRAW)
         return kinds(self.serving.publish(descriptor, parse(descriptor)))
 
@@ -114,7 +114,7 @@ def test_a_failed_forced_reload_survives_a_restart(make):
     assert make(harness.serving.log("t")).restored == ["served 1"]
 
 
-def broken(self, announced):
+def broken(self, published):
     raise LoadError("the store is out of reach")
 
 
@@ -148,13 +148,13 @@ def test_repeats_and_stale_versions_are_told_apart(make):
     assert harness.settle() == ["stats 2", "served 1"]
 
 
-def test_withdrawing_ends_serving_and_lets_the_model_be_published_again(make):
+def test_unpublishing_ends_serving_and_lets_the_model_be_published_again(make):
     harness = make()
     harness.publish(2)
     harness.settle()
-    assert harness.withdraw("other") == []
+    assert harness.unpublish("other") == []
     assert harness.serving.serves("t")
-    assert harness.withdraw("n") == ["stats 2", "withdrawn 2"]
+    assert harness.unpublish("n") == ["stats 2", "withdrawn 2"]
     assert not harness.serving.serves("t")
     assert harness.loads.runtimes["n", 2].closed == 1
     assert make(harness.serving.log("t")).restored == []
@@ -163,22 +163,22 @@ def test_withdrawing_ends_serving_and_lets_the_model_be_published_again(make):
 
 
 @pytest.mark.parametrize("content", [b"slow", b"slow bad"])
-def test_a_model_withdrawn_while_it_loads_never_serves(make, content: bytes):
+def test_a_model_unpublished_while_it_loads_never_serves(make, content: bytes):
     harness = make()
     harness.publish(1)
     harness.settle()
     harness.publish(1, content, name="m")
-    assert harness.withdraw("m") == ["withdrawn 1"]
+    assert harness.unpublish("m") == ["withdrawn 1"]
     harness.loads.let_go.set()
     assert harness.settle() == []
     assert [r.model for r in harness.score(1)] == ["n"]
     assert all(r.closed for (name, _), r in harness.loads.runtimes.items() if name == "m")
 
 
-def test_a_model_withdrawn_and_published_again_while_it_loads_is_loaded_once(make):
+def test_a_model_unpublished_and_published_again_while_it_loads_is_loaded_once(make):
     harness = make()
     harness.publish(1, b"slow")
-    harness.withdraw("n")
+    harness.unpublish("n")
     harness.publish(1, b"slow")
     harness.loads.let_go.set()
     assert harness.settle() == ["served 1"]
@@ -215,7 +215,7 @@ def test_a_served_model_that_cannot_be_loaded_at_a_restart_stops_the_job(make):
     harness.settle()
     stored = harness.serving.log("t")
 
-    def load(announced):
+    def load(published):
         raise LoadError("the store is out of reach")
 
     serving = Serving(load, JsonCodec(), raw_json=True, max_batch=8, subtask=0)

@@ -15,7 +15,7 @@ from schemas.results.results import read_result
 from schemas.tensors import Columns
 from tests.serving_fakes import Doubling, batch_of, loaded_model
 from udfs.models.background_loader import LoadBounds
-from udfs.models.descriptor import Announcement, build, parse
+from udfs.models.descriptor import Publication, build, parse
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.quotas import Quotas
 from udfs.serving.serving import Serving
@@ -53,9 +53,9 @@ class Loads:
         self.let_go = threading.Event()
         self.heals = 10**9
 
-    def __call__(self, announced: Announcement) -> LoadedModel:
-        self.calls.append((announced.name, announced.version))
-        content = announced.data or b""
+    def __call__(self, published: Publication) -> LoadedModel:
+        self.calls.append((published.name, published.version))
+        content = published.data or b""
         if content.startswith(b"dies") and len(self.calls) < self.heals:
             error = InconclusiveError("the process that ran it is gone: it was ended by SIGSEGV")
             error.step = "load"
@@ -64,8 +64,8 @@ class Loads:
             assert self.let_go.wait(WAIT)
         if content.startswith(b"bad"):
             raise LoadError("it cannot be loaded")
-        runtime = self.runtimes[announced.name, announced.version] = Sticking(announced.version)
-        return loaded_model(runtime, announced.name, announced.version, announced.sha256, announced.data_type)
+        runtime = self.runtimes[published.name, published.version] = Sticking(published.version)
+        return loaded_model(runtime, published.name, published.version, published.sha256, published.data_type)
 
 
 class Harness:
@@ -91,7 +91,7 @@ class Harness:
     def kinds(self) -> list[str]:
         return [f"{event.kind} {event.version}" for event in self.told]
 
-    def announce(self, version: int, content: bytes = b"", data_type: str = "t") -> None:
+    def publish(self, version: int, content: bytes = b"", data_type: str = "t") -> None:
         data = content or b"content %d" % version
         descriptor = build(data_type=data_type, name="n", version=version, data=data)
         self.tell(self.serving.publish(descriptor, parse(descriptor)))
@@ -133,9 +133,9 @@ def make() -> Iterator:
 
 def test_a_load_without_an_outcome_is_tried_twice_and_then_set_aside(make):
     harness = make()
-    harness.announce(1)
+    harness.publish(1)
     harness.settle()
-    harness.announce(2, b"dies")
+    harness.publish(2, b"dies")
     assert harness.settle() == ["served 1", "quarantined 2"]
     event = harness.told[-1]
     assert event.step == "load" and "2 attempts" in event.reason and "SIGSEGV" in event.reason
@@ -149,23 +149,23 @@ def test_a_load_without_an_outcome_is_tried_twice_and_then_set_aside(make):
 def test_a_second_attempt_that_succeeds_serves(make):
     harness = make()
     harness.loads.heals = 2
-    harness.announce(2, b"dies")
+    harness.publish(2, b"dies")
     assert harness.settle() == ["served 2"]
 
 
 def test_what_is_in_quarantine_is_tried_again_when_it_is_published_again(make):
     harness = make()
-    harness.announce(2, b"dies")
+    harness.publish(2, b"dies")
     assert harness.settle() == ["quarantined 2"]
     harness.loads.heals = 0
-    harness.announce(2, b"dies")
+    harness.publish(2, b"dies")
     assert harness.settle() == ["quarantined 2", "served 2"]
 
 
 def test_the_attempt_is_in_the_state_before_it_is_made(make):
     harness = make()
     revision = harness.serving.revision("t")
-    harness.announce(2, b"hangs")
+    harness.publish(2, b"hangs")
     assert harness.serving.revision("t") > revision
     first = make(harness.log(), harness.loads)
     second = make(first.log(), harness.loads)
@@ -176,8 +176,8 @@ def test_the_attempt_is_in_the_state_before_it_is_made(make):
 def test_a_load_that_hangs_is_given_up_and_holds_up_no_other_type(make):
     harness = make()
     harness.serving.restore("u", None)
-    harness.announce(1, b"hangs")
-    harness.announce(1, data_type="u")
+    harness.publish(1, b"hangs")
+    harness.publish(1, data_type="u")
     harness.until(lambda: harness.serving.serves("u"))
     harness.until(lambda: "quarantined 1" in harness.kinds())
     event = next(e for e in harness.told if e.kind is EventKind.QUARANTINED)
@@ -191,7 +191,7 @@ def test_a_load_that_hangs_is_given_up_and_holds_up_no_other_type(make):
 
 def test_neither_closing_nor_restoring_waits_for_ever(make):
     harness = make()
-    harness.announce(1, b"hangs")
+    harness.publish(1, b"hangs")
     log = harness.log()
     done = threading.Event()
 
@@ -203,7 +203,7 @@ def test_neither_closing_nor_restoring_waits_for_ever(make):
     threading.Thread(target=close_and_restore, daemon=True).start()
     assert done.wait(WAIT)
     served = make()
-    served.announce(1, b"hangs")
+    served.publish(1, b"hangs")
     served.loads.let_go.set()
     served.settle()
     served.loads.let_go.clear()
@@ -213,7 +213,7 @@ def test_neither_closing_nor_restoring_waits_for_ever(make):
 
 def test_a_call_that_hangs_fails_its_records_only(make):
     harness = make(unresponsive=10)
-    harness.announce(1)
+    harness.publish(1)
     harness.settle()
     results = harness.score(1, STICKS, 3, 4, 5)
     assert [r.outcome for r in results[:4]] == [Outcome.FAILED] * 4
@@ -226,9 +226,9 @@ def test_a_call_that_hangs_fails_its_records_only(make):
 
 def test_a_model_that_hangs_too_often_leaves_to_the_one_before_it(make):
     harness = make()
-    harness.announce(1)
+    harness.publish(1)
     harness.settle()
-    harness.announce(2)
+    harness.publish(2)
     harness.settle()
     stuck = harness.loads.runtimes["n", 2]
     results = harness.score(STICKS, 2, 3, 4, 5, 6, 7, 8, 9)
@@ -246,7 +246,7 @@ def test_a_model_that_hangs_too_often_leaves_to_the_one_before_it(make):
 
 def test_a_first_model_that_hangs_leaves_nothing_to_serve(make):
     harness = make()
-    harness.announce(1)
+    harness.publish(1)
     harness.settle()
     harness.score(STICKS, 1, 2, 3, 4)
     assert harness.kinds() == ["served 1", "quarantined 1"]
@@ -257,14 +257,14 @@ def test_quotas_of_types_and_of_what_waits(make):
     harness = make(types=frozenset({"t"}), pending=2, pending_bytes=400)
     harness.serving.restore("strange", None)
     before = harness.serving.log("strange")
-    harness.announce(1, data_type="strange")
+    harness.publish(1, data_type="strange")
     assert "no setting names the data type 'strange'" in harness.told[-1].reason
     assert harness.told[-1].step == "quota" and harness.serving.log("strange") == before
-    harness.announce(1, b"hangs")
-    harness.announce(2, b"b" * 10)
-    harness.announce(3, b"c")
+    harness.publish(1, b"hangs")
+    harness.publish(2, b"b" * 10)
+    harness.publish(3, b"c")
     assert "2 publications wait" in harness.told[-1].reason
     harness.loads.let_go.set()
     harness.settle()
-    harness.announce(4, b"d" * 500)
+    harness.publish(4, b"d" * 500)
     assert "bytes" in harness.told[-1].reason and harness.told[-1].kind is EventKind.REFUSED

@@ -188,7 +188,7 @@ def test_graphs_are_signed_node_by_node(harness: Harness) -> None:
     assert harness.refused(message.SerializeToString()).startswith("tampered: ")
 
 
-def test_plans_and_withdrawals_are_signed_too(harness: Harness) -> None:
+def test_plans_and_unpublishings_are_signed_too(harness: Harness) -> None:
     plan = build(data_type="wine", operation=DECIDE, plan='{"deadline_ms": 50}', version=1)
     gone = build(data_type="wine", name="forest", operation=WITHDRAW)
     assert isinstance(harness.admit(signed(plan)), bytes) and isinstance(harness.admit(signed(gone)), bytes)

@@ -89,14 +89,14 @@ def test_what_was_changed_or_never_signed_is_told(place: Place) -> None:
     assert "is no descriptor" in run("verify", place.model, "--keys", place.keys, code=1)
 
 
-def test_plans_and_withdrawals_are_signed_by_the_same_options(place: Place) -> None:
+def test_plans_and_unpublishings_are_signed_by_the_same_options(place: Place) -> None:
     plan = place.folder / "plan.json"
     plan.write_text('{"deadline_ms": 50}')
     stream = place.folder / "plans"
     by = ("--to-folder", stream, "--sign", place.key, "--audience", "prod")
     run("plan", plan, "--data-type", "t", *by)
     assert "To DECIDE" in run("verify", max(stream.iterdir()), "--keys", place.keys)
-    run("withdraw", "t", *by)
+    run("unpublish", "t", *by)
     assert "may publish, decide, and this is to unpublish" in " ".join(
         run("verify", max(stream.iterdir()), "--keys", place.keys, code=1).split()
     )

@@ -229,14 +229,14 @@ def test_warm_up_ends_when_its_budget_does_and_larger_blocks_are_cut() -> None:
     from udfs.models.warm_up import Budget
 
     data = graph(lambda x: tf.matmul(x, W, name="y"))
-    announced = parse(build(data_type="t", data=data))
+    described = parse(build(data_type="t", data=data))
     tight = LoadPolicy(warm_up_batches=(1, 4, 1000), warm_up=Budget(seconds=0.0))
-    model = load_model(announced, tight)
+    model = load_model(described, tight)
     assert model.load_report.rows == 1 and list(model.load_report.warm_up_ms) == [1]
     assert any("batches of 4 were not tried" in note for note in model.load_report.notes)
     np.testing.assert_allclose(model.predict({"x": X})["y"], X @ W, rtol=1e-6)
     model.close()
-    model = load_model(announced, LoadPolicy(warm_up_batches=(1, 4)))
+    model = load_model(described, LoadPolicy(warm_up_batches=(1, 4)))
     assert model.load_report.rows is None and list(model.load_report.warm_up_ms) == [1, 4]
     model.close()
 
@@ -245,7 +245,7 @@ def test_warm_up_ends_when_its_budget_does_and_larger_blocks_are_cut() -> None:
 def test_keras_files_are_converted_in_safe_mode_and_served(tmp_path: Path) -> None:
     import keras
 
-    from millrace.checking import announced
+    from millrace.checking import described
     from tests.tensorflow_kinds import network
 
     model = network()
@@ -253,7 +253,7 @@ def test_keras_files_are_converted_in_safe_mode_and_served(tmp_path: Path) -> No
         model.save(str(tmp_path / name))
         scratch = tmp_path / f"scratch-{name}"
         scratch.mkdir()
-        made = announced(tmp_path / name, scratch, data_type="t", fields=("a", "b"))
+        made = described(tmp_path / name, scratch, data_type="t", fields=("a", "b"))
         served_model = made.load()
         got = scores(served_model, [{"a": a, "b": b} for a, b in X.tolist()])
         np.testing.assert_allclose([r["output_0"] for r in got], model(X).numpy(), rtol=1e-6)
@@ -263,12 +263,12 @@ def test_keras_files_are_converted_in_safe_mode_and_served(tmp_path: Path) -> No
     for name in ("evil.keras", "evil.h5"):
         evil.save(str(tmp_path / name))
         with pytest.raises(LoadError, match="safe mode"):
-            announced(tmp_path / name, tmp_path, data_type="t")
+            described(tmp_path / name, tmp_path, data_type="t")
     assert not target.exists()
 
 
 def test_a_node_of_a_composed_model_may_have_constants(tmp_path: Path) -> None:
-    from millrace.checking import announced
+    from millrace.checking import described
 
     kind = KINDS["dropout_with_a_placeholder"](tmp_path)
     (tmp_path / "drop.pb").write_bytes(kind.data)
@@ -276,7 +276,7 @@ def test_a_node_of_a_composed_model_may_have_constants(tmp_path: Path) -> None:
         '[[node]]\nname = "drop"\npath = "drop.pb"\n'
         "inputs.keep_prob = { constant = 1 }\ninputs.is_training = { constant = false }\n"
     )
-    model = announced(tmp_path / "g.toml", tmp_path / "scratch", data_type="t").load()
+    model = described(tmp_path / "g.toml", tmp_path / "scratch", data_type="t").load()
     assert_scored(scores(model, kind.records), kind)
     model.close()
 
@@ -284,7 +284,7 @@ def test_a_node_of_a_composed_model_may_have_constants(tmp_path: Path) -> None:
 def test_a_graph_as_text_and_the_file_of_a_saved_model_are_taken(tmp_path: Path) -> None:
     from google.protobuf import text_format
 
-    from millrace.checking import announced
+    from millrace.checking import described
 
     definition = tf.compat.v1.GraphDef.FromString(graph(lambda x: tf.matmul(x, W, name="y")))
     (tmp_path / "g.pbtxt").write_text(text_format.MessageToString(definition))
@@ -292,9 +292,9 @@ def test_a_graph_as_text_and_the_file_of_a_saved_model_are_taken(tmp_path: Path)
         tmp_path / "export" / "1", tf.Module(), {"serving_default": (lambda x: {"y": x @ W}, {"x": PAIR})}
     )
     for path in (tmp_path / "g.pbtxt", saved / "saved_model.pb", tmp_path / "export"):
-        model = announced(path, tmp_path, data_type="t").load()
+        model = described(path, tmp_path, data_type="t").load()
         np.testing.assert_allclose([r["y"] for r in scores(model, PAIRS)], X @ W, rtol=1e-6)
         model.close()
     (tmp_path / "bad.pbtxt").write_text("node { nothing")
     with pytest.raises(LoadError, match="no GraphDef in text form"):
-        announced(tmp_path / "bad.pbtxt", tmp_path, data_type="t")
+        described(tmp_path / "bad.pbtxt", tmp_path, data_type="t")

@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from schemas.errors import InconclusiveError, LoadError, ModelError
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.model_log import LogEntry
 
-Load = Callable[[Announcement], LoadedModel]
+Load = Callable[[Publication], LoadedModel]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def load_entry(load: Load, data_type: str, entry: LogEntry) -> Loaded:
     started = time.perf_counter()
     model, error = None, None
     try:
-        model = load(entry.announcement())
+        model = load(entry.publication())
     except ModelError as e:
         error = e
     except BaseException as e:  # a refused model must not take the job with it, nor its thread

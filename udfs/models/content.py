@@ -17,7 +17,7 @@ from schemas.errors import InputsError, LoadError, PredictError, TrialError, Unr
 from schemas.tensors import Columns
 from udfs.models import company, smoke_test
 from udfs.models.composite.loading import fetch_nodes, load_graph
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 from udfs.models.digest import Digest
 from udfs.models.load_steps import Load, LoadSteps
 from udfs.models.runtimes.base import Artifact, Runtime
@@ -38,42 +38,42 @@ class Content:
     digest: Digest
 
 
-def fetch_content(announcement: Announcement, steps: LoadSteps, scratch: Path) -> Content:
+def fetch_content(publication: Publication, steps: LoadSteps, scratch: Path) -> Content:
     """Everything that the model is made of. Raises the `ModelError` of the step that failed."""
-    if announcement.graph is not None:
-        return Content(*fetch_nodes(announcement, steps, scratch))
-    artifact, digest = steps.fetch(announcement, scratch)
+    if publication.graph is not None:
+        return Content(*fetch_nodes(publication, steps, scratch))
+    artifact, digest = steps.fetch(publication, scratch)
     return Content({"": artifact}, digest)
 
 
-def build(announcement: Announcement, steps: LoadSteps, content: Content) -> Runtime:
+def build(publication: Publication, steps: LoadSteps, content: Content) -> Runtime:
     """Load what was fetched. Raises the `ModelError` of the step that failed."""
-    if announcement.graph is not None:
-        return load_graph(announcement, steps, content.artifacts)
+    if publication.graph is not None:
+        return load_graph(publication, steps, content.artifacts)
     with steps.step("load"):
-        wanted = announcement.wanted(steps.policy.fields)
-        return steps.load(announcement.model_type, content.artifacts[""], wanted)
+        wanted = publication.wanted(steps.policy.fields)
+        return steps.load(publication.model_type, content.artifacts[""], wanted)
 
 
-def prove(announcement: Announcement, runtime: Runtime, steps: LoadSteps) -> None:
+def prove(publication: Publication, runtime: Runtime, steps: LoadSteps) -> None:
     """Let the runtime show that it scores, and warm it up. Raises the `ModelError` of the step that
     failed."""
     policy, report = steps.policy, steps.report
     with steps.step("load"):
-        check_readings(runtime.inputs, announcement.readings)
-        _check_fields(runtime, policy.fields, announcement.readings)
+        check_readings(runtime.inputs, publication.readings)
+        _check_fields(runtime, policy.fields, publication.readings)
     with steps.step("trial"):
-        rows = _Rows(runtime, announcement)
+        rows = _Rows(runtime, publication)
         try:
             for count in sorted({*_TRIAL_BATCHES, rows.given}):
                 _call(runtime, rows.columns(count))
         except UnresponsiveError:
             raise
         except (PredictError, TrialError) as e:
-            if announcement.smoke_rows:
+            if publication.smoke_rows:
                 raise
             raise TrialError(f"{e} ({_MADE_UP})") from e
-        report.notes += company.allowed(runtime, rows.columns, announcement.batch_dependent)
+        report.notes += company.allowed(runtime, rows.columns, publication.batch_dependent)
     with steps.step("warm-up"):
         warmed = warm_up(partial(_call, runtime), rows.columns, policy.warm_up_batches, policy.warm_up)
         report.warm_up_ms, report.rows = warmed.ms, warmed.rows
@@ -103,8 +103,8 @@ class _Rows:
     `given` is how many were given, at least 1, so that each is tried.
     """
 
-    def __init__(self, runtime: Runtime, announcement: Announcement) -> None:
-        rows, self._readings = announcement.smoke_rows, announcement.readings
+    def __init__(self, runtime: Runtime, publication: Publication) -> None:
+        rows, self._readings = publication.smoke_rows, publication.readings
         self.given = max(len(rows), 1)
         self._runtime = runtime
         self._columns = smoke_test.smoke_columns(runtime.inputs, rows, self._readings) if rows else None

@@ -1,4 +1,4 @@
-"""A model announcement: descriptor bytes of the model stream, read and checked for contradictions."""
+"""A model publication: descriptor bytes of the model stream, read and checked for contradictions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from schemas.codecs.field_reading import Readings
 from schemas.errors import DescriptorError
 from schemas.model_pb2 import ModelDescriptor
 from schemas.plans.plan import read_plan
-from udfs.models.composite.descriptor import announced_digest, graph_message, parse_graph
+from udfs.models.composite.descriptor import graph_message, parse_graph, stated_digest
 from udfs.models.composite.nodes import Graph
 from udfs.models.descriptor_parts import (
     check_name,
@@ -36,7 +36,7 @@ PLAN_NAME = "plan"
 
 
 @dataclass(frozen=True, slots=True)
-class Announcement:
+class Publication:
     """What a publisher says about a model. One of `data`, `location` and `graph` is set, none to withdraw.
 
     `version` 0 and `created_ms` 0 (epoch milliseconds) mean: not given. `sha256` (lower-case hex) and `size`
@@ -79,7 +79,7 @@ class Announcement:
         return WantedSignature(self.inputs, self.outputs, tuple(fields), self.signature)
 
 
-def parse(data: bytes) -> Announcement:
+def parse(data: bytes) -> Publication:
     """Read one message of the model stream.
 
     An older producer's bytes (fields 1 to 6) are valid: name, size and digest are derived. Raises
@@ -112,9 +112,9 @@ def parse(data: bytes) -> Announcement:
     texts = {DECIDE: message.plan, EXPERIMENT: message.experiment}
     hashed = texts[operation].encode() if operation in texts else inline
     sha256, size = fingerprint(message, hashed, about)
-    if graph is not None and (digest := announced_digest(graph)) is not None:
+    if graph is not None and (digest := stated_digest(graph)) is not None:
         sha256, size = sha256 or digest.sha256, size or digest.size
-    return Announcement(
+    return Publication(
         name=message.name.strip() or _default_name(operation, data_type),
         data_type=data_type,
         model_type=ModelDescriptor.ModelType.Name(message.modeltype),
@@ -179,7 +179,7 @@ def build(
         )
     if data is not None:
         sha256, size = sha256 or hashlib.sha256(data).hexdigest(), size or len(data)
-    if graph is not None and (digest := announced_digest(graph)) is not None:
+    if graph is not None and (digest := stated_digest(graph)) is not None:
         sha256, size = sha256 or digest.sha256, size or digest.size
     try:
         message = ModelDescriptor(
@@ -214,7 +214,7 @@ def build(
         message.data = data
     elif location is not None:
         message.location = location
-    # Deterministic bytes: the same announcement is the same message, whatever the order of the metrics.
+    # Deterministic bytes: the same publication is the same message, whatever the order of the metrics.
     encoded = message.SerializeToString(deterministic=True)
     parse(encoded)
     return encoded

@@ -38,7 +38,7 @@ def content(message: ModelDescriptor | GraphNode, about: str) -> tuple[bytes | N
 
 
 def fingerprint(message: ModelDescriptor | GraphNode, inline: bytes | None, about: str) -> tuple[str, int]:
-    """SHA-256 and size in bytes as announced, or of the `inline` content."""
+    """SHA-256 and size in bytes as published, or of the `inline` content."""
     sha256 = message.sha256.strip().lower()
     if sha256 and not _SHA256.fullmatch(sha256):
         raise DescriptorError(f"{about} has the sha256 {sha256!r}, which is not 64 hex digits")

@@ -1,4 +1,4 @@
-"""Bringing a model's content here from where its announcement says, under the allowed roots only."""
+"""Bringing a model's content here from where its publication says, under the allowed roots only."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from udfs.io import s3
 from udfs.io.limits import Limits, Meter
 from udfs.io.s3 import S3Options
 from udfs.models import local_folder
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 from udfs.models.digest import Digest, digest_of
 from udfs.models.runtimes.base import Artifact
 
 
 def fetch(
-    announcement: Announcement,
+    publication: Publication,
     roots: Sequence[str],
     scratch: Path,
     limits: Limits | None = None,
     s3_options: S3Options | None = None,
 ) -> Artifact:
-    """The announced model's content, private to the caller, with size and digest as announced.
+    """The published model's content, private to the caller, with size and digest as published.
 
     `roots` are absolute paths, `file:` or `s3://bucket/prefix` locations. Raises `LocationError`,
     `FetchError` or `DigestError`.
     """
-    artifact = bring(announcement, roots, scratch, limits, s3_options)
-    check_digest(announcement, artifact)
+    artifact = bring(publication, roots, scratch, limits, s3_options)
+    check_digest(publication, artifact)
     return artifact
 
 
 def bring(
-    announcement: Announcement,
+    publication: Publication,
     roots: Sequence[str],
     scratch: Path,
     limits: Limits | None = None,
@@ -45,12 +45,12 @@ def bring(
     original meanwhile.
     """
     limits = limits or Limits()
-    if announcement.data is not None:
-        Meter(limits, "the descriptor").bytes(len(announcement.data))
-        return Artifact(announcement.data, None, scratch)
-    location = announcement.location
+    if publication.data is not None:
+        Meter(limits, "the descriptor").bytes(len(publication.data))
+        return Artifact(publication.data, None, scratch)
+    location = publication.location
     if location is None:
-        raise LocationError(f"the announcement of {announcement.name!r} has neither data nor location")
+        raise LocationError(f"the publication of {publication.name!r} has neither data nor location")
     into = scratch / "fetched"
     into.mkdir()
     if location.startswith("file:"):
@@ -64,16 +64,16 @@ def bring(
     return Artifact(None, copied, scratch)
 
 
-def check_digest(announcement: Announcement, artifact: Artifact) -> Digest:
-    """The digest of the content at hand. Raises `DigestError` where the announcement says another."""
+def check_digest(publication: Publication, artifact: Artifact) -> Digest:
+    """The digest of the content at hand. Raises `DigestError` where the publication says another."""
     content = artifact.data if artifact.data is not None else artifact.path
     assert content is not None
     digest = digest_of(content)
-    where = announcement.location or "the descriptor"
-    if announcement.size and announcement.size != digest.size:
-        raise DigestError(f"{where} holds {digest.size} bytes, announced were {announcement.size}")
-    if announcement.sha256 and announcement.sha256 != digest.sha256:
-        raise DigestError(f"{where} has the SHA-256 {digest.sha256}, announced was {announcement.sha256}")
+    where = publication.location or "the descriptor"
+    if publication.size and publication.size != digest.size:
+        raise DigestError(f"{where} holds {digest.size} bytes, published were {publication.size}")
+    if publication.sha256 and publication.sha256 != digest.sha256:
+        raise DigestError(f"{where} has the SHA-256 {digest.sha256}, published was {publication.sha256}")
     return digest
 
 

@@ -12,7 +12,7 @@ from schemas.errors import LoadError, ModelError, PredictError, TrialError
 from schemas.extras import what_to_install
 from udfs.io.limits import Limits
 from udfs.io.s3 import S3Options
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 from udfs.models.digest import Digest
 from udfs.models.fetch import bring, check_digest
 from udfs.models.loaded_model import LoadReport
@@ -56,13 +56,13 @@ class LoadSteps:
     report: LoadReport = field(default_factory=LoadReport)
     begun: Callable[[str], None] = lambda step: None
 
-    def fetch(self, announcement: Announcement, scratch: Path, taken: int = 0) -> tuple[Artifact, Digest]:
+    def fetch(self, publication: Publication, scratch: Path, taken: int = 0) -> tuple[Artifact, Digest]:
         """The content, with the digest of what is here. `taken`: bytes of the allowance that are used up."""
         with self.step("fetch"):
             limits = Limits(self.policy.max_bytes - taken, self.policy.max_files)
-            artifact = bring(announcement, self.policy.roots, scratch, limits, self.policy.s3)
+            artifact = bring(publication, self.policy.roots, scratch, limits, self.policy.s3)
         with self.step("digest"):
-            return artifact, check_digest(announcement, artifact)
+            return artifact, check_digest(publication, artifact)
 
     def load(self, model_type: str, artifact: Artifact, wanted: WantedSignature) -> Runtime:
         """The runtime, which has checked what the model may do."""

@@ -1,4 +1,4 @@
-"""Which announced models count for one data type: the rules of versions, and what survives a restart.
+"""Which published models count for one data type: the rules of versions, and what survives a restart.
 
 A log holds the entry that serves and the one that served before, the entries that wait to be loaded with the
 attempts to load each, the highest version seen of each name, and what is in quarantine. It decides without
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from schemas.errors import StaleVersionError, VersionJumpError
 from schemas.model_pb2 import ModelLog as Stored
-from udfs.models.descriptor import Announcement, parse
+from udfs.models.descriptor import Publication, parse
 
 _NAMES_KEPT = 1000  # a bound on state: names whose history is remembered, a data type
 _QUARANTINED_KEPT = 100
@@ -22,7 +22,7 @@ _HIGHEST = 2**63 - 1  # what a reader of events and results can hold
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """An accepted announcement. `version` is the announced one, or derived where none was given."""
+    """An accepted publication. `version` is the published one, or derived where none was given."""
 
     name: str
     version: int
@@ -30,7 +30,7 @@ class LogEntry:
     descriptor: bytes = field(repr=False)
     signer: str = ""
 
-    def announcement(self) -> Announcement:
+    def publication(self) -> Publication:
         return replace(parse(self.descriptor), version=self.version)
 
 
@@ -57,36 +57,36 @@ class ModelLog:
         self._attempts: dict[LogEntry, int] = {}
 
     def accept(
-        self, announced: Announcement, descriptor: bytes, most_jump: int | None = None
+        self, published: Publication, descriptor: bytes, most_jump: int | None = None
     ) -> LogEntry | None:
-        """Take in an announcement to serve: the new entry, or None where the same one is known already.
+        """Take in an publication to serve: the new entry, or None where the same one is known already.
 
         Raises `StaleVersionError` for an older version, or for other content under a version already seen,
-        unless the announcement is forced. Only a version above all seen comes in without force. Raises
+        unless the publication is forced. Only a version above all seen comes in without force. Raises
         `VersionJumpError` for one that is more than `most_jump` above: it would shut out all between.
         """
-        latest = next((e for e in self._newest_first() if e.name == announced.name), None)
-        if latest is not None and _same(latest, announced) and not announced.force:
+        latest = next((e for e in self._newest_first() if e.name == published.name), None)
+        if latest is not None and _same(latest, published) and not published.force:
             return None
-        newest = self._newest.get(announced.name, latest.version if latest else 0)
-        version = announced.version or newest + 1
+        newest = self._newest.get(published.name, latest.version if latest else 0)
+        version = published.version or newest + 1
         if version > _HIGHEST:
-            raise StaleVersionError(f"{announced.name} version {version} is above the highest, {_HIGHEST}")
-        if version <= newest and not announced.force:
+            raise StaleVersionError(f"{published.name} version {version} is above the highest, {_HIGHEST}")
+        if version <= newest and not published.force:
             what = "was seen before" if version == newest else f"is older than version {newest}"
             raise StaleVersionError(
-                f"{announced.name} version {version} {what}; publish it under a higher version, or force it"
+                f"{published.name} version {version} {what}; publish it under a higher version, or force it"
             )
         if most_jump is not None and newest and version > newest + most_jump:
             raise VersionJumpError(
-                f"{announced.name} version {version} is more than {most_jump} above version {newest}; "
+                f"{published.name} version {version} is more than {most_jump} above version {newest}; "
                 "publish it under a lower one, or see models.version_jump"
             )
-        entry = LogEntry(announced.name, version, announced.sha256, descriptor, announced.signer)
+        entry = LogEntry(published.name, version, published.sha256, descriptor, published.signer)
         self.pending.append(entry)
         self.quarantined = [q for q in self.quarantined if (q.name, q.version) != (entry.name, entry.version)]
         # A forced step back does not lower the bar: were it to fail, older versions could slip in after it.
-        self._remember(announced.name, max(version, newest))
+        self._remember(published.name, max(version, newest))
         return entry
 
     def newest_pending(self) -> LogEntry | None:
@@ -136,7 +136,7 @@ class ModelLog:
         )
         del self.quarantined[:-_QUARANTINED_KEPT]
 
-    def withdraw(self, name: str) -> list[LogEntry]:
+    def unpublish(self, name: str) -> list[LogEntry]:
         """Drop the entries of this name, or all where it is empty. They may be published again."""
         gone = [e for e in self._newest_first() if not name or e.name == name]
         for entry in gone:
@@ -213,10 +213,10 @@ class ModelLog:
             del self._newest[next(iter(self._newest))]
 
 
-def _same(entry: LogEntry, announced: Announcement) -> bool:
-    if announced.sha256 and entry.sha256:
-        return announced.sha256 == entry.sha256 and announced.version in (0, entry.version)
-    return announced.version != 0 and announced.version == entry.version
+def _same(entry: LogEntry, published: Publication) -> bool:
+    if published.sha256 and entry.sha256:
+        return published.sha256 == entry.sha256 and published.version in (0, entry.version)
+    return published.version != 0 and published.version == entry.version
 
 
 def _entry(stored: Stored.Entry) -> LogEntry:

@@ -16,7 +16,7 @@ from pathlib import Path
 from schemas.errors import StoreError
 from schemas.model_pb2 import ModelDescriptor
 from udfs.io.s3 import S3Options, s3_client, split
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 from udfs.models.local_folder import path_of
 
 
@@ -39,7 +39,7 @@ class ModelStore:
     def __init__(self, spec: StoreSpec) -> None:
         self._spec = spec
 
-    def keep(self, descriptor: bytes, published: Announcement) -> bytes:
+    def keep(self, descriptor: bytes, published: Publication) -> bytes:
         """The descriptor with the location of each content that it brought. Raises `StoreError`.
 
         `published` is the same, parsed.

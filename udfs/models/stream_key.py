@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 
 
-def stream_key(published: Announcement) -> bytes:
+def stream_key(published: Publication) -> bytes:
     """`DATA_TYPE/OPERATION/NAME`, so that compaction keeps the newest message of each name and kind.
 
     A withdrawal has a key of its own: under its model's it would be gone once the model is published again,

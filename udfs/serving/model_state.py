@@ -1,4 +1,4 @@
-"""One data type in a scoring operator: which models are announced, which one scores, how it is used."""
+"""One data type in a scoring operator: which models are published, which one scores, how it is used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from schemas.errors import InconclusiveError, ModelError
 from schemas.results.records import EventKind, ModelEvent, ModelToServeStats
 from udfs.models.background_loader import Loaded
-from udfs.models.descriptor import DECIDE, EXPERIMENT, WITHDRAW, Announcement
+from udfs.models.descriptor import DECIDE, EXPERIMENT, WITHDRAW, Publication
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.model_log import LogEntry, ModelLog
 from udfs.models.quotas import Quotas
@@ -19,7 +19,7 @@ Notice = ModelEvent | ModelToServeStats
 
 
 class ModelState:
-    """Takes announcements and finished loads, and answers with what is to be told about them.
+    """Takes publications and finished loads, and answers with what is to be told about them.
 
     `revision` counts the log's changes. `give_back` is told of a model that scored and does no longer.
     """
@@ -41,24 +41,24 @@ class ModelState:
         self._data_type, self._subtask = data_type, subtask
         self._stats_at = 0
 
-    def publish(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
-        """Enter an announcement in the log. `next_load` says what follows from it."""
-        if announced.operation in (DECIDE, EXPERIMENT):
+    def publish(self, descriptor: bytes, published: Publication) -> list[Notice]:
+        """Enter an publication in the log. `next_load` says what follows from it."""
+        if published.operation in (DECIDE, EXPERIMENT):
             reason = (
                 "this job serves one model a data type; plans and experiments are for the speculating job"
             )
-            return [self._event(EventKind.NOT_APPLICABLE, announced, step="plan", reason=reason)]
-        if announced.operation == WITHDRAW:
+            return [self._event(EventKind.NOT_APPLICABLE, published, step="plan", reason=reason)]
+        if published.operation == WITHDRAW:
             self.revision += 1
-            return self._withdraw(announced)
+            return self._unpublish(published)
         try:
-            self._quotas.check_type(announced.data_type)
+            self._quotas.check_type(published.data_type)
             self._quotas.check_pending(self.log.pending, descriptor)
             self.revision += 1
-            entry = self.log.accept(announced, descriptor, self._quotas.version_jump)
+            entry = self.log.accept(published, descriptor, self._quotas.version_jump)
         except ModelError as e:
-            return [self._event(EventKind.REFUSED, announced, step=e.step, reason=str(e))]
-        return [] if entry else [self._event(EventKind.ALREADY_SERVED, announced)]
+            return [self._event(EventKind.REFUSED, published, step=e.step, reason=str(e))]
+        return [] if entry else [self._event(EventKind.ALREADY_SERVED, published)]
 
     def next_load(self) -> LogEntry | None:
         """The entry to load now; None while a load is under way. The caller keeps the log, which counts the
@@ -144,10 +144,10 @@ class ModelState:
         if self.model is not None:
             self.model.close()
 
-    def _withdraw(self, announced: Announcement) -> list[Notice]:
-        gone = self.log.withdraw(announced.name)
+    def _unpublish(self, published: Publication) -> list[Notice]:
+        gone = self.log.unpublish(published.name)
         sent = self._retire() if self.log.served is None else []
-        by = announced.signer  # who took it back, and not who published it
+        by = published.signer  # who took it back, and not who published it
         return sent + [replace(self._event(EventKind.WITHDRAWN, entry), signer=by) for entry in gone]
 
     def _quarantine(self, entry: LogEntry, step: str, reason: str, load_ms: float = 0.0) -> ModelEvent:
@@ -167,7 +167,7 @@ class ModelState:
     def _event(
         self,
         kind: EventKind,
-        about: LogEntry | Announcement,
+        about: LogEntry | Publication,
         *,
         digest: str = "",
         step: str = "",
@@ -189,17 +189,17 @@ class ModelState:
         )
 
 
-def refused(announced: Announcement, error: ModelError, subtask: int) -> ModelEvent:
+def refused(published: Publication, error: ModelError, subtask: int) -> ModelEvent:
     """The event for a publication that does not get as far as a data type's log."""
     return ModelEvent(
         kind=EventKind.REFUSED,
-        data_type=announced.data_type,
-        name=announced.name,
-        version=announced.version,
-        digest=announced.sha256,
+        data_type=published.data_type,
+        name=published.name,
+        version=published.version,
+        digest=published.sha256,
         at=time.time_ns() // 1_000_000,
         subtask=subtask,
         step=error.step,
         reason=str(error),
-        signer=announced.signer,
+        signer=published.signer,
     )

@@ -1,4 +1,4 @@
-"""The state machine of a scoring operator, without Flink: announcements in, models switched, batches scored.
+"""The state machine of a scoring operator, without Flink: publications in, models switched, batches scored.
 
 One instance an operator instance, used from its one thread. State lives with the caller: for each data
 type a `ModelLog`, handed in once by `restore` and taken out by `log`.
@@ -16,7 +16,7 @@ from schemas.micro_batch import MicroBatch, in_slices
 from schemas.results.records import EventKind, ModelEvent
 from schemas.results.results import Experiments
 from udfs.models.background_loader import BackgroundLoader, Load, LoadBounds, Loaded
-from udfs.models.descriptor import Announcement, parse
+from udfs.models.descriptor import Publication, parse
 from udfs.models.model_log import LogEntry
 from udfs.models.quotas import Quotas
 from udfs.serving.model_state import ModelState, Notice
@@ -28,7 +28,7 @@ from udfs.serving.timed_calls import TimedCalls, TimedModel
 class Serving:
     """Models by data type, switched as loads succeed.
 
-    `load` turns an announcement into a model, or raises a `ModelError`; `load_again` does so for one that
+    `load` turns an publication into a model, or raises a `ModelError`; `load_again` does so for one that
     served before. Both are called from other threads. `max_batch` bounds the records of one `predict`.
     `raw_json`: payloads are JSON objects. `closes`: called when this is closed.
     """
@@ -90,10 +90,10 @@ class Serving:
     def serves(self, data_type: str) -> bool:
         return data_type in self._states and self._states[data_type].model is not None
 
-    def publish(self, descriptor: bytes, announced: Announcement) -> Sequence[Notice]:
-        """Act on an announcement; its data type's log must have been restored. Loading goes on behind."""
-        sent = self._states[announced.data_type].publish(descriptor, announced)
-        self._load_next(announced.data_type)
+    def publish(self, descriptor: bytes, published: Publication) -> Sequence[Notice]:
+        """Act on an publication; its data type's log must have been restored. Loading goes on behind."""
+        sent = self._states[published.data_type].publish(descriptor, published)
+        self._load_next(published.data_type)
         return sent
 
     def poll(self) -> Sequence[Notice]:

@@ -24,7 +24,7 @@ from udfs.ensemble.execution.job import Job, PendingCall, pending_of
 from udfs.ensemble.execution.served_candidate import ExecutorContext, ServedCandidate
 from udfs.ensemble.execution.worker import CallLimits
 from udfs.models.background_loader import BackgroundLoader, Load, LoadBounds, Loaded
-from udfs.models.descriptor import DECIDE, EXPERIMENT, SERVE, Announcement
+from udfs.models.descriptor import DECIDE, EXPERIMENT, SERVE, Publication
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.quotas import Quotas
 from udfs.serving.model_state import Notice, refused
@@ -37,7 +37,7 @@ _HISTORIES_KEPT = 1000  # a bound on state: withdrawn names whose versions are r
 class Executor:
     """The candidates of one model type.
 
-    `load` turns an announcement into a model, or raises a `ModelError`; `load_again` does so for one that
+    `load` turns an publication into a model, or raises a `ModelError`; `load_again` does so for one that
     scored before. They are called from several threads. `max_batch` bounds the records of one `predict`.
     `closes`: called when this is closed.
     """
@@ -115,31 +115,31 @@ class Executor:
         """A number that grows with every change of the logs; 0 for those that never changed."""
         return self._revisions.get(data_type, 0)
 
-    def publish(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
-        """Act on an announcement; its data type must have been restored. Plans and experiments are
+    def publish(self, descriptor: bytes, published: Publication) -> list[Notice]:
+        """Act on an publication; its data type must have been restored. Plans and experiments are
         none of our business."""
-        if announced.operation in (DECIDE, EXPERIMENT):
+        if published.operation in (DECIDE, EXPERIMENT):
             return []
-        data_type = announced.data_type
+        data_type = published.data_type
         known = self._candidates[data_type]
-        if announced.operation == SERVE and announced.model_type != self._model_type:
-            return self._gone_elsewhere(descriptor, announced)
-        if announced.operation == SERVE:
-            names = [announced.name]
-            if announced.name not in known:
+        if published.operation == SERVE and published.model_type != self._model_type:
+            return self._gone_elsewhere(descriptor, published)
+        if published.operation == SERVE:
+            names = [published.name]
+            if published.name not in known:
                 try:
                     self._quotas.check_type(data_type)
                     self._quotas.check_candidates(sum(candidate.known for candidate in known.values()))
                 except ModelError as e:
-                    return [refused(announced, e, self._context.subtask)]
+                    return [refused(published, e, self._context.subtask)]
                 _forget_one(known)
-                known[announced.name] = ServedCandidate(data_type, announced.name, None, self._context)
+                known[published.name] = ServedCandidate(data_type, published.name, None, self._context)
         else:
-            names = [name for name in known if announced.name in ("", name)]
+            names = [name for name in known if published.name in ("", name)]
         self._revisions[data_type] += 1
         sent: list[Notice] = []
         for name in names:
-            sent += known[name].publish(descriptor, announced)
+            sent += known[name].publish(descriptor, published)
             self._load_next(data_type, name)
         return sent
 
@@ -266,12 +266,12 @@ class Executor:
             self._revisions[data_type] += 1
             self._loader.submit(data_type, entry)
 
-    def _gone_elsewhere(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
-        candidate = self._candidates[announced.data_type].get(announced.name)
+    def _gone_elsewhere(self, descriptor: bytes, published: Publication) -> list[Notice]:
+        candidate = self._candidates[published.data_type].get(published.name)
         if candidate is None:
             return []
-        self._revisions[announced.data_type] += 1
-        return candidate.leave(descriptor, announced)
+        self._revisions[published.data_type] += 1
+        return candidate.leave(descriptor, published)
 
 
 def _forget_one(known: dict[str, ServedCandidate]) -> None:

@@ -13,7 +13,7 @@ from udfs.ensemble.execution.evaluate import failed
 from udfs.ensemble.execution.job import Job
 from udfs.ensemble.execution.worker import AbandonedCall, CallLimits, Worker
 from udfs.models.background_loader import Load, Loaded, load_entry
-from udfs.models.descriptor import WITHDRAW, Announcement
+from udfs.models.descriptor import WITHDRAW, Publication
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.model_log import LogEntry
 from udfs.models.quotas import Quotas
@@ -67,24 +67,24 @@ class ServedCandidate:
         """Whether nothing is left of it but its history."""
         return not (self.known or self.slot.loading or self._reloading or self._worker.stuck)
 
-    def publish(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
-        sent = self.slot.publish(descriptor, announced)
+    def publish(self, descriptor: bytes, published: Publication) -> list[Notice]:
+        sent = self.slot.publish(descriptor, published)
         if not self.known:
             self._use(None)
         else:
             self._follow()
         return sent
 
-    def leave(self, descriptor: bytes, announced: Announcement) -> list[Notice]:
+    def leave(self, descriptor: bytes, published: Publication) -> list[Notice]:
         """Its name goes on as a model of another type, which another executor serves."""
         try:
-            entry = self.slot.log.accept(announced, descriptor, self._context.quotas.version_jump)
+            entry = self.slot.log.accept(published, descriptor, self._context.quotas.version_jump)
         except ModelError:
             return []
         if entry is None:
             return []
         self.slot.log.refused(entry)
-        return self.publish(descriptor, replace(announced, operation=WITHDRAW))
+        return self.publish(descriptor, replace(published, operation=WITHDRAW))
 
     def switch(self, loaded: Loaded) -> list[Notice]:
         """A load in the background has ended."""

@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from schemas.model_pb2 import ModelDescriptor, RouterLog
-from udfs.models.descriptor import Announcement, parse
+from udfs.models.descriptor import Publication, parse
 from udfs.models.model_log import LogEntry, ModelLog
 
-_WITHDRAWN_KEPT = 1000  # a bound on state: withdrawn names whose versions are remembered, a data type
+_UNPUBLISHED_KEPT = 1000  # a bound on state: withdrawn names whose versions are remembered, a data type
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model that can be asked, as it was announced."""
+    """A model that can be asked, as it was published."""
 
     name: str
     model_type: str
@@ -28,7 +28,7 @@ class Candidate:
 
 @dataclass(slots=True)
 class _Known:
-    """A name's history, and its newest announcement; `log.served` is None where it is withdrawn."""
+    """A name's history, and its newest publication; `log.served` is None where it is withdrawn."""
 
     log: ModelLog
     model_type: str
@@ -42,49 +42,49 @@ class Candidates:
         self._known: dict[str, _Known] = {}
         self._plans = ModelLog()
 
-    def publish(self, announced: Announcement, most_jump: int | None = None) -> bool:
+    def publish(self, published: Publication, most_jump: int | None = None) -> bool:
         """Take in a model: whether that changed anything. Raises as `ModelLog.accept`."""
-        known = self._known.get(announced.name) or _Known(ModelLog(), "", {})
+        known = self._known.get(published.name) or _Known(ModelLog(), "", {})
         entry = known.log.accept(
-            announced, b"", most_jump
+            published, b"", most_jump
         )  # an inline model has no business in the router's state
         if entry is None:
             return False
         known.log.loaded(entry)
-        known.model_type, known.metrics = announced.model_type, dict(announced.metrics)
-        self._known[announced.name] = known
+        known.model_type, known.metrics = published.model_type, dict(published.metrics)
+        self._known[published.name] = known
         return True
 
     def decide(
-        self, announced: Announcement, descriptor: bytes, most_jump: int | None = None
+        self, published: Publication, descriptor: bytes, most_jump: int | None = None
     ) -> LogEntry | None:
         """Take in a plan that has been checked: its entry, or None for the one in force.
 
         Raises as `ModelLog.accept`.
         """
-        entry = self._plans.accept(announced, descriptor, most_jump)
+        entry = self._plans.accept(published, descriptor, most_jump)
         if entry is not None:
             self._plans.loaded(entry)
         return entry
 
-    def withdraw(self, name: str) -> LogEntry | None:
+    def unpublish(self, name: str) -> LogEntry | None:
         """Drop the candidate of this name, or all where it is empty.
 
         If the plan in force has the name, the default is in force again: returns the plan's entry then.
         """
         for known in self._known.values():
-            known.log.withdraw(name)
+            known.log.unpublish(name)
         gone = [n for n, known in self._known.items() if known.log.served is None]
-        for forgotten in gone[: max(0, len(gone) - _WITHDRAWN_KEPT)]:
+        for forgotten in gone[: max(0, len(gone) - _UNPUBLISHED_KEPT)]:
             del self._known[forgotten]
-        return next(iter(self._plans.withdraw(name)), None) if name else None
+        return next(iter(self._plans.unpublish(name)), None) if name else None
 
     def drop_plan(self) -> list[LogEntry]:
         """Forget the plan in force, so that the default is: its entry, to be published again."""
-        return self._plans.withdraw("")
+        return self._plans.unpublish("")
 
     def all(self) -> dict[str, Candidate]:
-        """The candidates by name, in order of their first announcement."""
+        """The candidates by name, in order of their first publication."""
         return {
             name: Candidate(name, known.model_type, served.version, known.metrics)
             for name, known in self._known.items()

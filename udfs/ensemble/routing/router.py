@@ -1,4 +1,4 @@
-"""The state machine of the router, without Flink: announcements and plans in, batches out to who is asked.
+"""The state machine of the router, without Flink: publications and plans in, batches out to who is asked.
 
 One instance an operator instance, used from its one thread. State lives with the caller: for each data type
 `Candidates`, handed in once by `restore` and taken out by `log`.
@@ -22,7 +22,7 @@ from udfs.ensemble.routing.candidates import Candidates
 from udfs.ensemble.routing.plan_events import plan_event
 from udfs.ensemble.routing.routing import asked_by_type
 from udfs.ensemble.routing.splitting import Splitting, Way
-from udfs.models.descriptor import DECIDE, EXPERIMENT, WITHDRAW, Announcement, parse
+from udfs.models.descriptor import DECIDE, EXPERIMENT, WITHDRAW, Publication, parse
 from udfs.models.quotas import Quotas
 
 
@@ -87,7 +87,7 @@ class Router:
         except ModelError as e:
             gone = candidates.drop_plan()
             routing = self._routing("")
-            sent = [self._event(EventKind.REFUSED, one.announcement(), e) for one in gone]
+            sent = [self._event(EventKind.REFUSED, one.publication(), e) for one in gone]
         known = self._types[data_type] = _DataType(candidates, routing)
         known.revision += len(sent)
         _refresh(known)
@@ -105,30 +105,30 @@ class Router:
         """Whether the data type has a candidate."""
         return data_type in self._types and bool(self._types[data_type].names)
 
-    def publish(self, descriptor: bytes, announced: Announcement) -> list[ModelEvent]:
-        """Act on an announcement; its data type must have been restored. Events are about plans only: what
+    def publish(self, descriptor: bytes, published: Publication) -> list[ModelEvent]:
+        """Act on an publication; its data type must have been restored. Events are about plans only: what
         became of a model is told by its executor."""
-        if announced.operation == EXPERIMENT:
+        if published.operation == EXPERIMENT:
             return []  # the controller's business, who answers with a plan
-        known = self._types[announced.data_type]
+        known = self._types[published.data_type]
         sent = []
         try:
-            if announced.operation == WITHDRAW:
-                gone = known.candidates.withdraw(announced.name)
+            if published.operation == WITHDRAW:
+                gone = known.candidates.unpublish(published.name)
                 if gone is not None:
                     known.routing = self._routing("")
-                    sent = [self._event(EventKind.WITHDRAWN, gone.announcement())]
-            elif announced.operation == DECIDE:
-                self._quotas.check_type(announced.data_type)
-                sent = self._decide(known, descriptor, announced)
+                    sent = [self._event(EventKind.WITHDRAWN, gone.publication())]
+            elif published.operation == DECIDE:
+                self._quotas.check_type(published.data_type)
+                sent = self._decide(known, descriptor, published)
             else:
-                self._quotas.check_type(announced.data_type)
-                if announced.name not in known.names:
+                self._quotas.check_type(published.data_type)
+                if published.name not in known.names:
                     self._quotas.check_candidates(len(known.names))
-                known.candidates.publish(announced, self._quotas.version_jump)
+                known.candidates.publish(published, self._quotas.version_jump)
         except ModelError as e:
             # of a model, its executor says the same
-            return [] if announced.operation != DECIDE else [self._event(EventKind.REFUSED, announced, e)]
+            return [] if published.operation != DECIDE else [self._event(EventKind.REFUSED, published, e)]
         known.revision += 1
         _refresh(known)
         return sent
@@ -171,13 +171,13 @@ class Router:
             return ModelEvent(EventKind.REFUSED, "", "", 0, "", self._now(), self._subtask, e.step, str(e))
         raise ValueError("the descriptor can be read")
 
-    def _decide(self, known: _DataType, descriptor: bytes, announced: Announcement) -> list[ModelEvent]:
-        routing = self._routing(announced.plan)  # before its version counts: a refused plan may be mended
-        entry = known.candidates.decide(announced, descriptor, self._quotas.version_jump)
+    def _decide(self, known: _DataType, descriptor: bytes, published: Publication) -> list[ModelEvent]:
+        routing = self._routing(published.plan)  # before its version counts: a refused plan may be mended
+        entry = known.candidates.decide(published, descriptor, self._quotas.version_jump)
         if entry is None:
-            return [self._event(EventKind.ALREADY_SERVED, announced)]
+            return [self._event(EventKind.ALREADY_SERVED, published)]
         known.routing = routing
-        return [self._event(EventKind.DECIDES, entry.announcement(), routing.warning)]
+        return [self._event(EventKind.DECIDES, entry.publication(), routing.warning)]
 
     def _routing(self, plan: str) -> Splitting:
         try:
@@ -187,7 +187,7 @@ class Router:
         except Exception as e:  # whatever a plan makes of the code that reads it, it is refused for
             raise PlanError(f"the plan of {len(plan)} characters cannot be read: {type(e).__name__}") from e
 
-    def _event(self, kind: EventKind, about: Announcement, why: ModelError | str = "") -> ModelEvent:
+    def _event(self, kind: EventKind, about: Publication, why: ModelError | str = "") -> ModelEvent:
         return plan_event(kind, about, self._now(), self._subtask, why=why)
 
 

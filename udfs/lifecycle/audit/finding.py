@@ -8,7 +8,7 @@ from functools import cached_property
 
 from schemas.errors import DescriptorError, LocationError, RegistryError
 from udfs.lifecycle.repository.published import with_content
-from udfs.models.descriptor import DECIDE, SERVE, Announcement, parse
+from udfs.models.descriptor import DECIDE, SERVE, Publication, parse
 from udfs.stores.registry.model_records import RegisteredModel
 from udfs.stores.registry.models import ModelRegistry
 
@@ -41,7 +41,7 @@ class Finder:
             return None
         return self._registry.by_stamp(who.data_type, who.name, who.version, who.digest)
 
-    def model(self, who: Who) -> Announcement:
+    def model(self, who: Who) -> Publication:
         """How it was published, with its content or where that lies.
 
         Raises `RegistryError` where nobody knows it, and `LocationError` where nobody knows its content.
@@ -75,7 +75,7 @@ class Finder:
                 return said.plan
         return None
 
-    def _on_stream(self, who: Who) -> Announcement | None:
+    def _on_stream(self, who: Who) -> Publication | None:
         for said in reversed(self._stream):
             if (
                 said.operation == SERVE
@@ -93,7 +93,7 @@ class Finder:
         return f"{self._store}/{digest}" if self._store and digest else None
 
     @cached_property
-    def _stream(self) -> list[Announcement]:
+    def _stream(self) -> list[Publication]:
         found = []
         for message in self._published():
             try:

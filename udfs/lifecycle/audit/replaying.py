@@ -16,7 +16,7 @@ from schemas.results.records import Outcome
 from schemas.results.results import Scored, read_result
 from udfs.lifecycle.audit.differences import Difference, differences, last_bit_only
 from udfs.lifecycle.audit.finding import Finder, Who
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 from udfs.models.loaded_model import LoadedModel
 from udfs.serving.scoring import score
 
@@ -52,7 +52,7 @@ class Replayer:
     """
 
     def __init__(
-        self, finder: Finder, load: Callable[[Announcement], LoadedModel], codec: Codec, *, raw_json: bool
+        self, finder: Finder, load: Callable[[Publication], LoadedModel], codec: Codec, *, raw_json: bool
     ) -> None:
         self._finder, self._load, self._codec, self._raw_json = finder, load, codec, raw_json
         self._models: dict[Who, LoadedModel | str] = {}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from schemas.errors import LocationError
 from schemas.model_pb2 import ModelDescriptor
-from udfs.models.descriptor import DECIDE, PLAN_NAME, SERVE, Announcement, parse
+from udfs.models.descriptor import DECIDE, PLAN_NAME, SERVE, Publication, parse
 from udfs.stores.registry.model_records import (
     Metric,
     ModelColumn,
@@ -78,7 +78,7 @@ def without_content(descriptor: bytes) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
-def with_content(descriptor: bytes, location_of: Callable[[str], str | None]) -> Announcement:
+def with_content(descriptor: bytes, location_of: Callable[[str], str | None]) -> Publication:
     """What was published, to be loaded from where `location_of` says that a digest lies.
 
     Raises `LocationError` where it does not know one.

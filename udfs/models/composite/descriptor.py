@@ -79,7 +79,7 @@ def graph_digest(graph: Graph, digests: Mapping[str, Digest]) -> Digest:
     return Digest(hashlib.sha256(whole).hexdigest(), sum(d.size for d in digests.values()))
 
 
-def announced_digest(graph: Graph) -> Digest | None:
+def stated_digest(graph: Graph) -> Digest | None:
     """`graph_digest` by what the descriptor says; None where a location has no digest or no size."""
     models = [n for n in graph.nodes if not n.combine]
     if not all(n.sha256 and n.size for n in models):

@@ -13,14 +13,14 @@ from udfs.models.composite.model_graph import load, named, wanted_outputs
 from udfs.models.composite.nodes import Node
 from udfs.models.composite.runtime import GraphRuntime
 from udfs.models.composite.structure import in_order
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 from udfs.models.digest import Digest
 from udfs.models.load_steps import LoadSteps
 from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
 
 
 def fetch_nodes(
-    announcement: Announcement, steps: LoadSteps, scratch: Path
+    publication: Publication, steps: LoadSteps, scratch: Path
 ) -> tuple[dict[str, Artifact], Digest]:
     """The content of each node, by its name, and what identifies the graph.
 
@@ -28,11 +28,11 @@ def fetch_nodes(
     node has a folder of its own in `scratch`. Raises the `ModelError` of the step that failed, with the
     node's name.
     """
-    graph = announcement.graph
+    graph = publication.graph
     assert graph is not None
     fetched: dict[str, Artifact] = {}
     digests: dict[str, Digest] = {}
-    for node in _in_order(announcement, steps):
+    for node in _in_order(publication, steps):
         if node.combine:
             continue
         with named(node):
@@ -40,36 +40,36 @@ def fetch_nodes(
             with steps.step("fetch"):
                 folder.mkdir()
             taken = sum(d.size for d in digests.values())
-            fetched[node.name], digests[node.name] = steps.fetch(_alone(announcement, node), folder, taken)
+            fetched[node.name], digests[node.name] = steps.fetch(_alone(publication, node), folder, taken)
     with steps.step("digest"):
         digest = graph_digest(graph, digests)
-        _check(announcement, digest)
+        _check(publication, digest)
     return fetched, digest
 
 
-def load_graph(announcement: Announcement, steps: LoadSteps, fetched: Mapping[str, Artifact]) -> GraphRuntime:
+def load_graph(publication: Publication, steps: LoadSteps, fetched: Mapping[str, Artifact]) -> GraphRuntime:
     """The graph as one runtime, of what `fetch_nodes` gave. Raises `ModelError`, with the node's name."""
-    graph = announcement.graph
+    graph = publication.graph
     assert graph is not None
-    order = _in_order(announcement, steps)
+    order = _in_order(publication, steps)
 
     def load_node(node: Node, wanted: WantedSignature) -> Runtime:
         return steps.load(node.model_type, fetched[node.name], wanted)
 
     with steps.step("load"):
-        return load(graph, order, announcement.wanted(steps.policy.fields), load_node)
+        return load(graph, order, publication.wanted(steps.policy.fields), load_node)
 
 
-def _in_order(announcement: Announcement, steps: LoadSteps) -> list[Node]:
-    assert announcement.graph is not None
+def _in_order(publication: Publication, steps: LoadSteps) -> list[Node]:
+    assert publication.graph is not None
     with steps.step("graph"):
-        return list(in_order(announcement.graph, wanted_outputs(announcement.outputs), Limits()))
+        return list(in_order(publication.graph, wanted_outputs(publication.outputs), Limits()))
 
 
-def _alone(announcement: Announcement, node: Node) -> Announcement:
+def _alone(publication: Publication, node: Node) -> Publication:
     return replace(
-        announcement,
-        name=f"{announcement.name}/{node.name}",
+        publication,
+        name=f"{publication.name}/{node.name}",
         model_type=node.model_type,
         graph=None,
         data=node.data,
@@ -79,8 +79,8 @@ def _alone(announcement: Announcement, node: Node) -> Announcement:
     )
 
 
-def _check(announcement: Announcement, digest: Digest) -> None:
-    if announcement.size and announcement.size != digest.size:
-        raise DigestError(f"the graph holds {digest.size} bytes, announced were {announcement.size}")
-    if announcement.sha256 and announcement.sha256 != digest.sha256:
-        raise DigestError(f"the graph has the SHA-256 {digest.sha256}, announced was {announcement.sha256}")
+def _check(publication: Publication, digest: Digest) -> None:
+    if publication.size and publication.size != digest.size:
+        raise DigestError(f"the graph holds {digest.size} bytes, published were {publication.size}")
+    if publication.sha256 and publication.sha256 != digest.sha256:
+        raise DigestError(f"the graph has the SHA-256 {digest.sha256}, published was {publication.sha256}")

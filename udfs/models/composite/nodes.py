@@ -58,7 +58,7 @@ class NodeInput:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A model (`combine` ""), with content as in an `Announcement`, or a combination of outputs `of` others.
+    """A model (`combine` ""), with content as in an `Publication`, or a combination of outputs `of` others.
 
     `weights` are for MEAN, one each or none. `outputs` pairs a model output with its name in references.
     """

@@ -14,7 +14,7 @@ from typing import Any
 
 from schemas.errors import ModelError
 from udfs.models.content import Content, build, prove, runtime_loader
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 from udfs.models.load_steps import LoadPolicy, LoadSteps
 from udfs.models.runtimes.base import Runtime
 from udfs.models.sandbox import wire
@@ -25,9 +25,9 @@ _LONGEST_REASON = 2000
 
 @dataclass(frozen=True, slots=True)
 class CheckJob:
-    """What is to be loaded: an announcement without its content, which is fetched already."""
+    """What is to be loaded: an publication without its content, which is fetched already."""
 
-    announcement: Announcement
+    publication: Publication
     policy: LoadPolicy
     content: Content
 
@@ -40,7 +40,7 @@ def check(channel: socket.socket, in_force: Sequence[str]) -> None:
     steps = told_steps(job, channel)
     try:
         runtime = loaded(job, steps)
-        prove(job.announcement, runtime, steps)
+        prove(job.publication, runtime, steps)
     except (ModelError, MemoryError) as e:
         wire.say(channel, refusal(e))
         return
@@ -50,7 +50,7 @@ def check(channel: socket.socket, in_force: Sequence[str]) -> None:
 
 def loaded(job: CheckJob, steps: LoadSteps) -> Runtime:
     """Raises `ModelError`, `MemoryError`."""
-    return build(job.announcement, steps, job.content)
+    return build(job.publication, steps, job.content)
 
 
 def told_steps(job: CheckJob, channel: socket.socket) -> LoadSteps:

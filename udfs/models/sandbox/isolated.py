@@ -13,7 +13,7 @@ from typing import Any
 from schemas.errors import ModelError, PredictError, SandboxError, UnresponsiveError
 from schemas.tensors import Columns
 from udfs.models.content import Content
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 from udfs.models.load_steps import LoadSteps
 from udfs.models.runtimes.base import Runtime
 from udfs.models.sandbox import wire
@@ -36,12 +36,12 @@ class IsolatedPlace:
         self._server, self._call_seconds, self._restarts = server, call_seconds, restarts
 
     def __call__(
-        self, announcement: Announcement, steps: LoadSteps, content: Content, scratch: Path
+        self, publication: Publication, steps: LoadSteps, content: Content, scratch: Path
     ) -> Runtime:
         """Raises the `ModelError` of the step that failed."""
 
         def start() -> tuple[Child, dict[str, Any]]:
-            return self._started(announcement, steps, content, scratch)
+            return self._started(publication, steps, content, scratch)
 
         with timed(steps):
             runtime = IsolatedRuntime(start, self._call_seconds, self._restarts)
@@ -49,13 +49,13 @@ class IsolatedPlace:
         return runtime
 
     def _started(
-        self, announcement: Announcement, steps: LoadSteps, content: Content, scratch: Path
+        self, publication: Publication, steps: LoadSteps, content: Content, scratch: Path
     ) -> tuple[Child, dict[str, Any]]:
         limits = self._server.spec.limits
-        child = forked(self._server, _KEEP, scratch, announcement)
+        child = forked(self._server, _KEEP, scratch, publication)
         try:
             until = time.monotonic() + limits.deadline_seconds
-            hand_over(child, announcement, steps, content, scratch)
+            hand_over(child, publication, steps, content, scratch)
             said = last_answer(child, until, limits.deadline_seconds)
             check_size(said, limits.loaded_bytes)
         except BaseException:

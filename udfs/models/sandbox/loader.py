@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.loading import LoadPolicy, Place, load_model
 from udfs.models.sandbox.isolated import IsolatedPlace
@@ -49,13 +49,13 @@ class SandboxedLoader:
             else:
                 self._checked = CheckedPlace(server)
 
-    def load(self, announcement: Announcement) -> LoadedModel:
+    def load(self, publication: Publication) -> LoadedModel:
         """A model that was published. Raises `ModelError`."""
-        return load_model(announcement, self._policy(announcement.data_type), place=self._checked)
+        return load_model(publication, self._policy(publication.data_type), place=self._checked)
 
-    def load_again(self, announcement: Announcement) -> LoadedModel:
+    def load_again(self, publication: Publication) -> LoadedModel:
         """A model that served before: its check was passed then. Raises `ModelError`."""
-        return load_model(announcement, self._policy(announcement.data_type), place=self._again)
+        return load_model(publication, self._policy(publication.data_type), place=self._again)
 
     def close(self) -> None:
         """End the processes, where nobody else in this process uses them. Safe to call twice."""

@@ -14,7 +14,7 @@ from typing import Any
 import schemas.errors
 from schemas.errors import InconclusiveError, ModelError, QuotaError
 from udfs.models.content import Content, build
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 from udfs.models.load_steps import LoadSteps
 from udfs.models.runtimes.base import Runtime
 from udfs.models.runtimes.catalogue import RUNTIMES
@@ -42,20 +42,20 @@ class CheckedPlace:
         self._server = server
 
     def __call__(
-        self, announcement: Announcement, steps: LoadSteps, content: Content, scratch: Path
+        self, publication: Publication, steps: LoadSteps, content: Content, scratch: Path
     ) -> Runtime:
         """Raises the `ModelError` of the step that failed, there or here."""
         limits = self._server.spec.limits
         with timed(steps):
-            child = forked(self._server, _CHECK, scratch, announcement)
+            child = forked(self._server, _CHECK, scratch, publication)
             try:
                 until = time.monotonic() + limits.deadline_seconds
-                hand_over(child, announcement, steps, content, scratch)
+                hand_over(child, publication, steps, content, scratch)
                 check_size(last_answer(child, until, limits.deadline_seconds), limits.loaded_bytes)
             finally:
                 child.end()
                 shutil.rmtree(scratch / _OWN, ignore_errors=True)
-        return build(announcement, steps, content)
+        return build(publication, steps, content)
 
 
 @contextmanager
@@ -68,14 +68,14 @@ def timed(steps: LoadSteps) -> Iterator[None]:
         steps.report.seconds[_NO_STEP] = time.perf_counter() - started
 
 
-def forked(server: ForkServer, function: str, scratch: Path, announcement: Announcement) -> Child:
+def forked(server: ForkServer, function: str, scratch: Path, publication: Publication) -> Child:
     """A process that may read `scratch` and write its folder `child` only, with the modules of the model's
     types at hand."""
     own = scratch / _OWN
     own.mkdir(exist_ok=True)
-    types = {announcement.model_type}
-    if announcement.graph is not None:
-        types = {node.model_type for node in announcement.graph.nodes if not node.combine}
+    types = {publication.model_type}
+    if publication.graph is not None:
+        types = {node.model_type for node in publication.graph.nodes if not node.combine}
     modules = [RUNTIMES[name] for name in sorted(types) if name in RUNTIMES]
     if any(".tensorflow." in module for module in modules):
         modules.insert(0, _TENSORFLOW)
@@ -85,7 +85,7 @@ def forked(server: ForkServer, function: str, scratch: Path, announcement: Annou
 
 
 def hand_over(
-    child: Child, announcement: Announcement, steps: LoadSteps, content: Content, scratch: Path
+    child: Child, publication: Publication, steps: LoadSteps, content: Content, scratch: Path
 ) -> None:
     """Send the `CheckJob`. Raises `InconclusiveError`."""
     own = scratch / _OWN
@@ -94,7 +94,7 @@ def hand_over(
         (own / name).mkdir(exist_ok=True)
         artifacts[name] = replace(artifact, scratch=own / name)
     # the content travels as the artifacts; credentials stay here
-    bare = replace(announcement, data=None, location=None)
+    bare = replace(publication, data=None, location=None)
     policy = replace(steps.policy, roots=(), scratch=str(own), s3=type(steps.policy.s3)())
     job = CheckJob(bare, policy, Content(artifacts, content.digest))
     try:

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 
 from schemas.model_pb2 import GraphNode, ModelDescriptor
 from udfs.models.signing.faults import SignatureError, SignatureFault
-from udfs.models.signing.statement import SINGLE, Publication, Resource
+from udfs.models.signing.statement import SINGLE, Covered, Resource
 
 _SERVE = ModelDescriptor.SERVE
 
 
-def publication_of(message: ModelDescriptor) -> Publication:
+def publication_of(message: ModelDescriptor) -> Covered:
     """Raises `SignatureError` for a model of which the descriptor has neither content nor digest."""
     digest, size = message.sha256.strip().lower(), message.size
     if message.operation == _SERVE and message.HasField("data"):
         digest, size = hashlib.sha256(message.data).hexdigest(), len(message.data)
     plan = hashlib.sha256(message.plan.encode()).hexdigest() if message.plan else ""
-    return Publication(
+    return Covered(
         data_type=message.dataType.strip(),
         name=message.name.strip(),
         version=message.version,

@@ -17,7 +17,7 @@ from udfs.models.signing.counters import CounterStore, counter_name, decode_coun
 from udfs.models.signing.covered import publication_of, resources_of
 from udfs.models.signing.faults import SignatureError, SignatureFault
 from udfs.models.signing.keys import KeysFile, PublicKey
-from udfs.models.signing.statement import Publication, Terms, read_statement
+from udfs.models.signing.statement import Covered, Terms, read_statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +122,9 @@ def verified(message: ModelDescriptor, bundle: bytes, keys: KeysFile, now_ms: in
     return key, terms
 
 
-def _difference(signed: Publication, came: Publication) -> str | None:
+def _difference(signed: Covered, came: Covered) -> str | None:
     """The first field that differs; the digest of the descriptor comes last."""
-    for field in Publication.__struct_fields__:
+    for field in Covered.__struct_fields__:
         if getattr(signed, field) != getattr(came, field):
             return f"the {field.replace('_', ' ')}"
     return None

@@ -29,7 +29,7 @@ class Resource(msgspec.Struct, frozen=True):
     algorithm: str = "sha256"
 
 
-class Publication(msgspec.Struct, frozen=True):
+class Covered(msgspec.Struct, frozen=True):
     """What a descriptor asks for, as far as a signature covers it.
 
     `operation` is the name in the protocol. `digest` and `size` are the artifact's, or of a plan; `plan` is
@@ -52,7 +52,7 @@ class Terms(msgspec.Struct, frozen=True):
     """`publication`: what for. `audience`: the jobs that it is for. `issued`, `expires`: epoch milliseconds.
     `counter`: grows with each signature by one key for one name of a data type."""
 
-    publication: Publication
+    publication: Covered
     audience: tuple[str, ...]
     issued: int
     expires: int

@@ -9,12 +9,12 @@ from millrace.options import Bootstrap, Client, ModelsTopic, Timeout, ToFolder, 
 from millrace.signing import Audience, Sign, ValidDays, signer
 
 if TYPE_CHECKING:
-    from millrace.announce import ModelStream
+    from millrace.model_stream import ModelStream
     from udfs.models.signing.signer import DescriptorSigner
 
 
 @dataclass(frozen=True, slots=True)
-class Announcing:
+class StreamOptions:
     """The options as they were given."""
 
     to_folder: ToFolder = None
@@ -29,7 +29,7 @@ class Announcing:
     def stream(self) -> ModelStream:
         """A usage error unless exactly one of a folder and Kafka is given."""
         either(self.to_folder, self.bootstrap, "--to-folder")
-        from millrace.announce import ModelStream  # noqa: PLC0415
+        from millrace.model_stream import ModelStream  # noqa: PLC0415
         from millrace.values import parse_pairs  # noqa: PLC0415
 
         client = parse_pairs(self.client, "--client")
