@@ -48,11 +48,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/demo",
         description="serve: train models, serve them on Flink's mini cluster, replace them while records "
-        "flow, and check every result. speculate: three models race for each record; one gets slow, the plan "
-        "that decides changes, one is unpublished. features: features of house sales, a training set, a "
-        "model of it, and requests that it scores with features from Redis. lifecycle: a worse model is rolled "
-        "back by itself, a better one promoted, the data drift and an alert trains a third. Exit code 0: no "
-        "record was lost, doubled or stamped with a version that did not score it, and all went as planned.",
+        "flow, and check every result. speculate: three models race for each record; one gets "
+        "slow, the plan that decides changes, one is unpublished. features: features of house "
+        "sales, a training set, a model of it, and requests that it scores with features from "
+        "Redis. lifecycle: a worse model is rolled back by itself, a better one promoted, the "
+        "data drift and an alert trains a third. Exit code 0: no record was lost, doubled or "
+        "stamped with a version that did not score it, and all went as planned.",
     )
     parser.add_argument(
         "demo", nargs="?", choices=DEMOS, default="serve", help="what to show (default: serve)"

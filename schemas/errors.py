@@ -170,8 +170,8 @@ class InputsError(ModelError):
     step = "inputs"
 
 
-class TrialError(ModelError):
-    """The trial prediction failed, has the wrong shape, or is not finite."""
+class SmokeTestError(ModelError):
+    """A prediction of the smoke test failed, has the wrong shape, or is not finite."""
 
     step = "trial"
 

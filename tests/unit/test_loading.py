@@ -16,7 +16,7 @@ from schemas.errors import (
     LocationError,
     ModelError,
     PredictError,
-    TrialError,
+    SmokeTestError,
     UnsafeModelError,
 )
 from schemas.tensors import DType, Input, Output
@@ -167,19 +167,19 @@ def test_a_refusal_of_the_runtime_keeps_its_step(policy, scratch, raised, error,
         (lambda x: {"sum": np.array([float("nan")] * len(x), dtype=object)}, "missing"),
     ],
 )
-def test_a_wrong_answer_is_refused_in_the_trial(policy, sums, made, answer, word):
-    assert word in _refused(PUBLISHED, policy, sums(answer=answer), TrialError, "trial")
+def test_a_wrong_answer_is_refused_in_the_smoke_test(policy, sums, made, answer, word):
+    assert word in _refused(PUBLISHED, policy, sums(answer=answer), SmokeTestError, "trial")
     assert made[0].closed == 1
     assert not made[0].artifact.scratch.exists()
 
 
-def test_a_model_that_cannot_take_a_block_is_refused_in_the_trial(policy, sums, made):
-    assert "too many rows" in _refused(PUBLISHED, policy, sums(refuses_above=1), TrialError, "trial")
+def test_a_model_that_cannot_take_a_block_is_refused_in_the_smoke_test(policy, sums, made):
+    assert "too many rows" in _refused(PUBLISHED, policy, sums(refuses_above=1), SmokeTestError, "trial")
     assert made[0].closed == 1
 
 
 def test_a_model_that_cannot_take_the_batch_in_use_is_refused_in_the_warm_up(policy, sums, made):
-    _refused(PUBLISHED, policy, sums(refuses_above=3), TrialError, "warm-up")
+    _refused(PUBLISHED, policy, sums(refuses_above=3), SmokeTestError, "warm-up")
     assert made[0].closed == 1
 
 
@@ -216,7 +216,7 @@ def test_every_given_row_is_tried(scratch, sums):
     root = sums(answer=lambda x: {"sum": np.sqrt(x[:, 0])})
     with np.errstate(invalid="ignore"):
         published = replace(PUBLISHED, smoke_rows=rows)
-        assert "1 of 5 values" in _refused(published, policy, root, TrialError, "trial")
+        assert "1 of 5 values" in _refused(published, policy, root, SmokeTestError, "trial")
     load_model(replace(PUBLISHED, smoke_rows=rows[:4]), policy, root).close()
 
 
@@ -227,7 +227,7 @@ def test_every_given_row_is_tried(scratch, sums):
 def test_given_rows_that_do_not_fit_are_named(scratch, sums, row, word):
     policy = LoadPolicy(scratch=str(scratch))
     published = replace(PUBLISHED, smoke_rows=(b'{"a":1,"b":2}', row))
-    reason = _refused(published, policy, sums(), TrialError, "trial")
+    reason = _refused(published, policy, sums(), SmokeTestError, "trial")
     assert "smoke row 2 of 2" in reason and word in reason
 
 
@@ -245,7 +245,7 @@ def test_a_runtime_s_ranges_bound_the_generated_rows(policy, made):
 
     load_model(PUBLISHED, policy, load(Root)).close()
     Root.ranges = {}
-    with np.errstate(invalid="ignore"), pytest.raises(TrialError, match="not finite"):
+    with np.errstate(invalid="ignore"), pytest.raises(SmokeTestError, match="not finite"):
         load_model(PUBLISHED, policy, load(Root))
 
 

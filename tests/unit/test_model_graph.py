@@ -19,7 +19,7 @@ from schemas.errors import (
     LoadError,
     ModelError,
     PredictError,
-    TrialError,
+    SmokeTestError,
 )
 from schemas.model_pb2 import ModelDescriptor
 from schemas.tensors import DType, Input, Output
@@ -316,7 +316,7 @@ def test_the_sum_of_the_contents_is_bounded(policy, runtimes):
 
 def test_the_whole_is_tried_and_a_node_that_fails_is_named(policy, runtimes):
     tried = replace(published(model("d", "double")), smoke_rows=(b'{"a":13.0}',))
-    reason = refused(tried, policy, runtimes, TrialError, "trial")
+    reason = refused(tried, policy, runtimes, SmokeTestError, "trial")
     assert "node 'd': it cannot score 13" in reason
 
 

@@ -14,7 +14,7 @@ from millrace.files.opening import open_records
 from millrace.files.scores import open_scores
 from millrace.scoring_files import score_file
 from schemas.codecs.json_codec import JsonCodec
-from schemas.errors import InputsError, LoadError, ModelError, TrialError, UnsafeModelError
+from schemas.errors import InputsError, LoadError, ModelError, SmokeTestError, UnsafeModelError
 from schemas.micro_batch import MicroBatch
 from tests.models import graph, save, zipped
 from tests.tensorflow_kinds import FROZEN, KINDS, PAIRS, SAVED, Kind, W, X, served
@@ -111,7 +111,7 @@ def test_answers_that_depend_on_company_are_refused_unless_that_is_meant(
     make: Any, said: str, tmp_path: Path
 ) -> None:
     data = make(tmp_path)
-    with pytest.raises(TrialError, match=said) as refused:
+    with pytest.raises(SmokeTestError, match=said) as refused:
         loaded(data)
     assert "--batch-dependent" in str(refused.value)
     model = loaded(data, batch_dependent=True)
@@ -204,7 +204,7 @@ def test_a_model_that_made_up_rows_do_not_fit_says_what_to_give(tmp_path: Path) 
         return {"hour": tf.strings.to_number(tf.strings.substr(t, 11, 2))}
 
     data = served(tmp_path, score, t=((None,), "string"))
-    with pytest.raises(TrialError, match="made-up rows: --smoke gives records of the stream"):
+    with pytest.raises(SmokeTestError, match="made-up rows: --smoke gives records of the stream"):
         loaded(data)
     model = loaded(data, smoke_rows=(b'{"t": "2026-11-28T07:44:13Z"}',))
     assert scores(model, [{"t": "2026-11-28T09:00:00Z"}]) == [{"hour": 9.0}]

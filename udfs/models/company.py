@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import TrialError
+from schemas.errors import SmokeTestError
 from schemas.tensors import Columns, Output
 from udfs.models.runtimes.base import Runtime
 
@@ -39,10 +39,10 @@ def differences(
 
 
 def allowed(runtime: Runtime, columns: Callable[[int], Columns], meant: bool) -> list[str]:
-    """`differences` as notes where they are `meant`. Raises `TrialError` for them where they are not."""
+    """`differences` as notes where they are `meant`. Raises `SmokeTestError` for them where they are not."""
     found = differences(runtime.predict, columns(ROWS), runtime.outputs)
     if found and not meant:
-        raise TrialError(
+        raise SmokeTestError(
             f"{found[0]}: export the model for serving (no normalisation by the batch, no dropout, no "
             "state), choose other outputs by --output, or say by --batch-dependent that it is meant"
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from schemas.codecs.field_reading import Readings
 from schemas.codecs.reading_plan import check_readings, read_fields
-from schemas.errors import InputsError, LoadError, PredictError, TrialError, UnresponsiveError
+from schemas.errors import InputsError, LoadError, PredictError, SmokeTestError, UnresponsiveError
 from schemas.tensors import Columns
 from udfs.models import company, smoke_test
 from udfs.models.composite.loading import fetch_nodes, load_graph
@@ -24,7 +24,7 @@ from udfs.models.runtimes.base import Artifact, Runtime
 from udfs.models.runtimes.catalogue import RUNTIMES
 from udfs.models.warm_up import warm_up
 
-_TRIAL_BATCHES = (1, 3)
+_SMOKE_BATCHES = (1, 3)
 _MADE_UP = (
     "for made-up rows: --smoke gives records of the stream instead, ranges in --inputs bound what is made up"
 )
@@ -65,14 +65,14 @@ def prove(publication: Publication, runtime: Runtime, steps: LoadSteps) -> None:
     with steps.step("trial"):
         rows = _Rows(runtime, publication)
         try:
-            for count in sorted({*_TRIAL_BATCHES, rows.given}):
+            for count in sorted({*_SMOKE_BATCHES, rows.given}):
                 _call(runtime, rows.columns(count))
         except UnresponsiveError:
             raise
-        except (PredictError, TrialError) as e:
+        except (PredictError, SmokeTestError) as e:
             if publication.smoke_rows:
                 raise
-            raise TrialError(f"{e} ({_MADE_UP})") from e
+            raise SmokeTestError(f"{e} ({_MADE_UP})") from e
         report.notes += company.allowed(runtime, rows.columns, publication.batch_dependent)
     with steps.step("warm-up"):
         warmed = warm_up(partial(_call, runtime), rows.columns, policy.warm_up_batches, policy.warm_up)
@@ -98,7 +98,7 @@ def _check_fields(runtime: Runtime, fields: Sequence[str], readings: Readings) -
 
 
 class _Rows:
-    """Rows for the smoke test and the warm-up: those given, else made-up ones. Raises `TrialError`.
+    """Rows for the smoke test and the warm-up: those given, else made-up ones. Raises `SmokeTestError`.
 
     `given` is how many were given, at least 1, so that each is tried.
     """

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from schemas.errors import LoadError, ModelError, PredictError, TrialError
+from schemas.errors import LoadError, ModelError, PredictError, SmokeTestError
 from schemas.extras import what_to_install
 from udfs.io.limits import Limits
 from udfs.io.s3 import S3Options
@@ -83,8 +83,8 @@ class LoadSteps:
         try:
             yield
         except PredictError as e:
-            raise _named(TrialError(str(e)), name) from e
-        except TrialError as e:
+            raise _named(SmokeTestError(str(e)), name) from e
+        except SmokeTestError as e:
             raise _named(e, name) from e.__cause__
         except ModelError:
             raise

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from schemas.codecs.field_reading import Readings
 from schemas.codecs.json_codec import JsonCodec
 from schemas.codecs.matrix import FLOATS
-from schemas.errors import TrialError
+from schemas.errors import SmokeTestError
 from schemas.tensors import LIST, Columns, DType, Input, Output
 from udfs.models.runtimes.base import Range
 
@@ -98,12 +98,14 @@ def bounded(inputs: Sequence[Input], columns: Columns, readings: Readings) -> Co
 def smoke_columns(inputs: Sequence[Input], rows: Sequence[bytes], readings: Readings = ()) -> Columns:
     """The given records (each one JSON object), read exactly as the records of a stream.
 
-    Raises `TrialError`, which names the first row that does not fit.
+    Raises `SmokeTestError`, which names the first row that does not fit.
     """
     decoded = JsonCodec(_MAX_ROW).decode(rows, inputs, readings)
     if decoded.bad:
         first = decoded.bad[0]
-        raise TrialError(f"smoke row {first.row + 1} of {len(rows)} does not fit the model: {first.reason}")
+        raise SmokeTestError(
+            f"smoke row {first.row + 1} of {len(rows)} does not fit the model: {first.reason}"
+        )
     return decoded.columns
 
 
@@ -114,20 +116,20 @@ def repeated(columns: Columns, have: int, count: int) -> Columns:
 
 
 def check_answer(answer: Columns, outputs: Sequence[Output], count: int) -> None:
-    """Raise `TrialError` unless there is each output, of shape `(count, *shape)`, finite and not missing."""
+    """Raise `SmokeTestError` unless each output is there, `(count, *shape)`, finite and not missing."""
     for o in outputs:
         if o.name not in answer:
             given = ", ".join(answer) or "nothing"
-            raise TrialError(f"the model did not answer with its output {o.name!r}, but with {given}")
+            raise SmokeTestError(f"the model did not answer with its output {o.name!r}, but with {given}")
         values = np.asarray(answer[o.name])
         if values.shape != (count, *o.shape):
             declared = (count, *o.shape)
-            raise TrialError(f"output {o.name!r} has the shape {values.shape}, declared is {declared}")
+            raise SmokeTestError(f"output {o.name!r} has the shape {values.shape}, declared is {declared}")
         if values.dtype.kind in "fc" and not np.isfinite(values).all():
             wrong = int(np.size(values) - np.isfinite(values).sum())
-            raise TrialError(f"output {o.name!r} has {wrong} of {values.size} values that are not finite")
+            raise SmokeTestError(f"output {o.name!r} has {wrong} of {values.size} values that are not finite")
         if values.dtype.kind == "O" and any(_missing(v) for v in values.flat):
-            raise TrialError(f"output {o.name!r} is missing for some rows")
+            raise SmokeTestError(f"output {o.name!r} is missing for some rows")
 
 
 def _missing(value: object) -> bool:

@@ -96,7 +96,7 @@ class Executor:
         self._revisions[data_type] = 0
         for name in sorted(logs):
             known[name] = ServedCandidate(data_type, name, logs[name].SerializeToString(), self._context)
-            self._notices += known[name].slot.restored()
+            self._notices += known[name].state.restored()
             self._load_next(data_type, name)
         sent = self.poll()
         until = time.monotonic() + self._limits.load_ms / 1000
@@ -108,7 +108,7 @@ class Executor:
     def log(self, data_type: str) -> bytes:
         """The state of a data type, to be stored by the caller."""
         known = self._candidates[data_type]
-        stored = {name: ModelLog.FromString(c.slot.log.encoded()) for name, c in known.items()}
+        stored = {name: ModelLog.FromString(c.state.log.encoded()) for name, c in known.items()}
         return CandidateLogs(logs=stored).SerializeToString(deterministic=True)
 
     def revision(self, data_type: str) -> int:
@@ -226,7 +226,7 @@ class Executor:
     def stats(self, every_ms: int = 0) -> list[Notice]:
         """The candidates' statistics, where there is news and the last are `every_ms` old."""
         every = [candidate for known in self._candidates.values() for candidate in known.values()]
-        return [notice for candidate in every for notice in candidate.slot.stats(every_ms)]
+        return [notice for candidate in every for notice in candidate.state.stats(every_ms)]
 
     def close(self) -> None:
         """End idle threads and close models; a call that is under way closes its model when it returns."""
@@ -261,7 +261,7 @@ class Executor:
             self._answers[job.key].setdefault(job, answer)
 
     def _load_next(self, data_type: str, name: str) -> None:
-        entry = self._candidates[data_type][name].slot.next_load()
+        entry = self._candidates[data_type][name].state.next_load()
         if entry is not None:
             self._revisions[data_type] += 1
             self._loader.submit(data_type, entry)

@@ -39,12 +39,12 @@ class ExecutorContext:
 
 
 class ServedCandidate:
-    """Keeps the worker at the model that the slot has. `stored` is a `ModelLog`."""
+    """Keeps the worker at the model of its state. `stored` is a `ModelLog`."""
 
     def __init__(self, data_type: str, name: str, stored: bytes | None, context: ExecutorContext) -> None:
         self._data_type, self._context = data_type, context
         # The worker closes models, when no call is in them any more.
-        self.slot = ModelState(
+        self.state = ModelState(
             data_type, stored, context.subtask, give_back=lambda model: None, quotas=context.quotas
         )
         self._worker = Worker(name, context.evaluate, context.completions, context.limits, context.clock)
@@ -55,7 +55,7 @@ class ServedCandidate:
     @property
     def known(self) -> bool:
         """Whether there is a model, or one that is to be loaded."""
-        return bool(self.slot.log.candidates())
+        return bool(self.state.log.candidates())
 
     @property
     def reloading(self) -> bool:
@@ -65,10 +65,10 @@ class ServedCandidate:
     @property
     def idle(self) -> bool:
         """Whether nothing is left of it but its history."""
-        return not (self.known or self.slot.loading or self._reloading or self._worker.stuck)
+        return not (self.known or self.state.loading or self._reloading or self._worker.stuck)
 
     def publish(self, descriptor: bytes, published: Publication) -> list[Notice]:
-        sent = self.slot.publish(descriptor, published)
+        sent = self.state.publish(descriptor, published)
         if not self.known:
             self._use(None)
         else:
@@ -78,17 +78,17 @@ class ServedCandidate:
     def leave(self, descriptor: bytes, published: Publication) -> list[Notice]:
         """Its name goes on as a model of another type, which another executor serves."""
         try:
-            entry = self.slot.log.accept(published, descriptor, self._context.quotas.version_jump)
+            entry = self.state.log.accept(published, descriptor, self._context.quotas.version_jump)
         except ModelError:
             return []
         if entry is None:
             return []
-        self.slot.log.refused(entry)
+        self.state.log.refused(entry)
         return self.publish(descriptor, replace(published, operation=WITHDRAW))
 
     def switch(self, loaded: Loaded) -> list[Notice]:
         """A load in the background has ended."""
-        sent = self.slot.switch(loaded)
+        sent = self.state.switch(loaded)
         if loaded.model is not None:
             self._abandoned_at = []
         self._follow()
@@ -96,7 +96,7 @@ class ServedCandidate:
 
     def reloaded(self, loaded: Loaded) -> list[Notice]:
         """A load on the worker's thread has ended."""
-        sent = self.slot.reloaded(loaded)
+        sent = self.state.reloaded(loaded)
         self._reloading = False
         self._load_again_at = self._context.clock.steady() + _LOAD_AGAIN_MS
         self._follow()
@@ -115,22 +115,22 @@ class ServedCandidate:
 
     def answered(self, answer: Answer, records: int) -> None:
         """Count an answer that the worker gave."""
-        model, usage = self.slot.model, self.slot.usage
+        model, usage = self.state.model, self.state.usage
         if answer.outcome is AnswerOutcome.DECLINED:
             if usage is not None:
                 usage.declined()
         elif model is not None and model.stamp.version == answer.version:
             failures = len(answer.bad) if answer.outcome is AnswerOutcome.SCORED else records
-            self.slot.used(records, failures, answer.ms)
+            self.state.used(records, failures, answer.ms)
 
     def poll(self) -> list[Notice]:
         """Give up what is stuck, decline what has waited in vain, and see to it that there is a model."""
         self._drop(self._worker.expired(), Reason.LATE_IN_QUEUE)
         sent = self._give_up_load() + self._abandon_overdue()
-        if self.slot.usage is not None:
-            self.slot.usage.abandoned(self._worker.abandoned, self._worker.stuck)
-        entry = self.slot.log.served
-        due = self.slot.model is None and self._context.clock.steady() >= self._load_again_at
+        if self.state.usage is not None:
+            self.state.usage.abandoned(self._worker.abandoned, self._worker.stuck)
+        entry = self.state.log.served
+        due = self.state.model is None and self._context.clock.steady() >= self._load_again_at
         if entry is not None and due and not self._reloading:
             self._reload(entry)
         return sent
@@ -145,15 +145,15 @@ class ServedCandidate:
         clock = self._context.clock
         if call.job is not None:
             self._context.settle(call.job, failed(call.job, call.model, clock, Reason.ABANDONED.value))
-            if self.slot.model is call.model:
+            if self.state.model is call.model:
                 records = len(call.job.payloads)
-                self.slot.used(records, records, call.ms)
+                self.state.used(records, records, call.ms)
         self._drop(call.dropped, Reason.OCCUPIED)
         sent: list[Notice] = []
         if call.lost:
             most = self._context.limits.max_abandoned
             sent.append(
-                self.slot.lose(
+                self.state.lose(
                     f"a call has lasted {call.ms:.0f} ms; a fresh instance takes over; "
                     f"calls stuck: {self._worker.stuck} of at most {most}"
                 )
@@ -163,7 +163,7 @@ class ServedCandidate:
 
     def _set_aside(self, call: AbandonedCall) -> list[Notice]:
         """Leave a candidate whose calls do not come back to what scored before it, if anything did."""
-        entry = self.slot.log.served
+        entry = self.state.log.served
         if entry is None or (entry.name, entry.version) != (
             call.model.stamp.name,
             call.model.stamp.version,
@@ -173,13 +173,13 @@ class ServedCandidate:
         self._abandoned_at = [at for at in self._abandoned_at if now - at < _ABANDONED_WITHIN_MS] + [now]
         if len(self._abandoned_at) < self._context.limits.set_aside:
             return []
-        sent = self.slot.set_aside(f"{len(self._abandoned_at)} calls did not come back")
+        sent = self.state.set_aside(f"{len(self._abandoned_at)} calls did not come back")
         self._abandoned_at = []
         self._use(None)
         return sent
 
     def _give_up_load(self) -> list[Notice]:
-        entry, ms = self.slot.log.served, self._context.limits.load_ms
+        entry, ms = self.state.log.served, self._context.limits.load_ms
         if not (self._reloading and entry is not None and self._worker.give_up_load()):
             return []
         error = InconclusiveError(f"it did not come to an end within {ms / 1000:g} s, and was given up")
@@ -191,8 +191,8 @@ class ServedCandidate:
         self._worker.reload(lambda: load_entry(load, data_type, entry))
 
     def _follow(self) -> None:
-        if self.slot.model is not None or self._worker.model is not None:
-            self._use(self.slot.model)
+        if self.state.model is not None or self._worker.model is not None:
+            self._use(self.state.model)
 
     def _use(self, model: LoadedModel | None) -> None:
         self._reloading = False  # `use` calls off a load
@@ -201,5 +201,5 @@ class ServedCandidate:
     def _drop(self, jobs: list[Job], reason: Reason) -> None:
         for job in jobs:
             self._context.settle(job, job.unscored(reason, self._context.clock.epoch()))
-            if self.slot.usage is not None:
-                self.slot.usage.declined()
+            if self.state.usage is not None:
+                self.state.usage.declined()

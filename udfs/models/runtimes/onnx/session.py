@@ -1,4 +1,4 @@
-"""ONNX Runtime as a slot uses it: on the CPU, in the calling thread, within a bound of memory.
+"""ONNX Runtime as an operator uses it: on the CPU, in the calling thread, within a bound of memory.
 
 All sessions of a process share one arena, so that what their intermediate results take is bounded: an
 operator that asks for more fails, where the process would be killed. Weights lie outside it, and go with

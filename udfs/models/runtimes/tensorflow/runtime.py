@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import LoadError, PredictError, TrialError, UnresponsiveError
+from schemas.errors import LoadError, PredictError, SmokeTestError, UnresponsiveError
 from schemas.tensors import LIST, Columns, DType, Input, Output
 from udfs.models.runtimes.tensorflow.binding import Bound
 from udfs.models.runtimes.tensorflow.element_types import is_complex, output_dtype, widened
@@ -133,7 +133,7 @@ class SessionRuntime:
             }
             probes.append(zeros)
         shapes: dict[tuple[tuple[int, ...], ...], None] = {}
-        failed: Exception = TrialError("")
+        failed: Exception = SmokeTestError("")
         for rows in probes:
             try:
                 results = self.predict(rows)

@@ -1,4 +1,4 @@
-"""TensorFlow as a slot uses it: one thread, no devices, one graph and one session a model.
+"""TensorFlow as an operator uses it: one thread, no devices, one graph and one session a model.
 
 Sessions, because they are the quickest way to call a small model (a prepared call costs a tenth of a
 `ConcreteFunction` at batch 1) and because a closed session gives everything back, where functions loaded
