@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from millrace.options import S3Endpoint, S3PathStyle, S3Region
+from millrace.option_groups import grouped
+from millrace.options import S3Access
 
 if TYPE_CHECKING:
     from schemas.features.declarations import Declarations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _COUNTS = ("equal", "mismatched", "missing", "extra", "late", "newer", "expired")
 
 
+@grouped
 def check_consistency(
     file: Annotated[
         Path, typer.Argument(metavar="DECLARATIONS", help="A .toml or .py file.", exists=True, dir_okay=False)
@@ -38,9 +40,7 @@ def check_consistency(
         Path | None,
         typer.Option("--dead-letters", help="The stream's, as JSON lines: who has late events counts apart."),
     ] = None,
-    s3_endpoint: S3Endpoint = "",
-    s3_region: S3Region = "",
-    s3_path_style: S3PathStyle = False,
+    s3: S3Access,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
 ) -> None:
     """Compute views from their sources' history, and hold stored rows and what Redis serves against it.
@@ -51,7 +51,6 @@ def check_consistency(
     """
     from schemas.errors import FeatureError, SettingsError  # noqa: PLC0415
     from udfs.features.loading import load_declarations  # noqa: PLC0415
-    from udfs.io.s3 import S3Options  # noqa: PLC0415
 
     if not history and not redis:
         raise SettingsError("there is nothing to compare with: give --history, --redis, or both")
@@ -59,8 +58,7 @@ def check_consistency(
     known = [v.id for v in declared.views]
     if unknown := sorted({*(view or ())} - {*known}):
         raise FeatureError(f"there is no view {', '.join(unknown)}; there are {', '.join(known)}")
-    s3 = S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style)
-    check = _Check(declared, history, redis, project, sample, dead_letters, s3)
+    check = _Check(declared, history, redis, project, sample, dead_letters, s3.options())
     report = {name: check.of(name) for name in view or known}
     if as_json:
         plain = {

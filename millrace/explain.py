@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from millrace.option_groups import grouped
 from millrace.options import (
     Bootstrap,
     Client,
@@ -14,9 +15,7 @@ from millrace.options import (
     ModelsTopic,
     Pypmml,
     RegistryUrl,
-    S3Endpoint,
-    S3PathStyle,
-    S3Region,
+    S3Access,
     Timeout,
     either,
 )
@@ -37,6 +36,7 @@ Roots = Annotated[
 ]
 
 
+@grouped
 def explain(
     place: Annotated[
         str,
@@ -79,9 +79,7 @@ def explain(
         bool, typer.Option("--training-operators", help="As the job's setting of the data type.")
     ] = False,
     pypmml: Pypmml = False,
-    s3_endpoint: S3Endpoint = "",
-    s3_region: S3Region = "",
-    s3_path_style: S3PathStyle = False,
+    s3: S3Access,
     json_: AsJson = False,
 ) -> None:
     """Show who scored a result, and score it again.
@@ -98,7 +96,6 @@ def explain(
         raise typer.BadParameter("give either a place, TOPIC:PARTITION:OFFSET, or --sample")
     from millrace.auditing import AuditOptions, auditing  # noqa: PLC0415
     from millrace.values import parse_fields, parse_pairs  # noqa: PLC0415
-    from udfs.io.s3 import S3Options  # noqa: PLC0415
 
     options = AuditOptions(
         registry=registry,
@@ -108,7 +105,7 @@ def explain(
         codec=codec,
         training=training_operators,
         pypmml=pypmml,
-        s3=S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style),
+        s3=s3.options(),
     )
     if from_folder is not None:
         from millrace.audited_streams import JobFolder  # noqa: PLC0415

@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
-from millrace.options import S3Endpoint, S3PathStyle, S3Region
+from millrace.option_groups import grouped
+from millrace.options import S3Access
 
 
+@grouped
 def history(
     view: Annotated[str, typer.Argument(metavar="VIEW", help="NAME_vVERSION.")],
     *,
@@ -19,9 +21,7 @@ def history(
         str,
         typer.Option("--delete-before", metavar="YYYY-MM-DD", help="Delete the days before this one, UTC."),
     ] = "",
-    s3_endpoint: S3Endpoint = "",
-    s3_region: S3Region = "",
-    s3_path_style: S3PathStyle = False,
+    s3: S3Access,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object: partition -> bytes.")] = False,
 ) -> None:
     """List the partitions of a view's history and how large they are; delete the oldest if wanted.
@@ -29,15 +29,14 @@ def history(
     Files that a running job has not committed yet are neither listed nor deleted. A bucket's own lifecycle
     rule does the same by the age of files, which after a backfill is not the age of rows.
     """
-    from udfs.io.s3 import S3Options  # noqa: PLC0415
     from udfs.stores.history.bucket import delete_before as delete  # noqa: PLC0415
     from udfs.stores.history.bucket import list_partitions  # noqa: PLC0415
 
-    s3 = S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style)
+    bucket = s3.options()
     if delete_before:
-        count = delete(url, view, _day(delete_before), s3)
+        count = delete(url, view, _day(delete_before), bucket)
         typer.echo(f"{count} files of days before {delete_before} deleted", err=True)
-    found = list_partitions(url, view, s3)
+    found = list_partitions(url, view, bucket)
     if as_json:
         typer.echo(json.dumps(found))
         return

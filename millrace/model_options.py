@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from millrace.options import (
@@ -56,3 +56,10 @@ class ModelOptions:
             "training_operators": self.training_operators,
             "pypmml": self.pypmml,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class TypedModelOptions(ModelOptions):
+    """The same, where the type of the records must be named."""
+
+    data_type: DataType = field()

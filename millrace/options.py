@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from udfs.models.runtimes.catalogue import MODEL_TYPES
+
+if TYPE_CHECKING:
+    from udfs.io.s3 import S3Options
 
 ModelPath = Annotated[
     Path,
@@ -138,18 +142,31 @@ def either(folder: Path | None, bootstrap: str | None, folder_option: str) -> No
         raise typer.BadParameter(f"give either {folder_option} or --bootstrap")
 
 
-S3Endpoint = Annotated[
-    str,
-    typer.Option("--s3-endpoint", envvar="MILLRACE_S3_ENDPOINT", help="URL of the S3 service; empty: AWS."),
-]
-S3Region = Annotated[
-    str, typer.Option("--s3-region", envvar="MILLRACE_S3_REGION", help="Its region; empty: as AWS is set up.")
-]
-S3PathStyle = Annotated[
-    bool,
-    typer.Option(
-        "--s3-path-style",
-        envvar="MILLRACE_S3_PATH_STYLE",
-        help="The bucket stands in the path, not in the host.",
-    ),
-]
+@dataclass(frozen=True, slots=True)
+class S3Access:
+    """The options that say how S3 is reached, as they were given."""
+
+    s3_endpoint: Annotated[
+        str,
+        typer.Option(
+            "--s3-endpoint", envvar="MILLRACE_S3_ENDPOINT", help="URL of the S3 service; empty: AWS."
+        ),
+    ] = ""
+    s3_region: Annotated[
+        str,
+        typer.Option("--s3-region", envvar="MILLRACE_S3_REGION", help="Its region; empty: as AWS is set up."),
+    ] = ""
+    s3_path_style: Annotated[
+        bool,
+        typer.Option(
+            "--s3-path-style",
+            envvar="MILLRACE_S3_PATH_STYLE",
+            help="The bucket stands in the path, not in the host.",
+        ),
+    ] = False
+
+    def options(self) -> S3Options:
+        """As what reads and writes S3 takes them."""
+        from udfs.io.s3 import S3Options  # noqa: PLC0415
+
+        return S3Options(endpoint=self.s3_endpoint, region=self.s3_region, path_style=self.s3_path_style)

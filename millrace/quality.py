@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from millrace.options import S3Endpoint, S3PathStyle, S3Region
+from millrace.option_groups import grouped
+from millrace.options import S3Access
 
 _SHOWN = {
     "classes": ("outcomes", "coverage", "accuracy", "precision", "recall", "log_loss", "brier", "auc"),
@@ -17,6 +18,7 @@ _SHOWN = {
 _BY = ("window", "model", "version", "plan", "plan_version", "experiment", "arm", "candidate")
 
 
+@grouped
 def quality(
     store: Annotated[
         str, typer.Argument(metavar="STORE", help="Of one data type: a folder, or s3://BUCKET/PREFIX/TYPE.")
@@ -30,9 +32,7 @@ def quality(
     threshold: Annotated[
         float, typer.Option("--threshold", min=0, max=1, help="Scores from here on say positive.")
     ] = 0.5,
-    s3_endpoint: S3Endpoint = "",
-    s3_region: S3Region = "",
-    s3_path_style: S3PathStyle = False,
+    s3: S3Access,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines: keys, figures and sums.")] = False,
 ) -> None:
     """Count stored predictions against their outcomes, by the code that `jobs/outcomes.py` counts with.
@@ -42,7 +42,6 @@ def quality(
     """
     from millrace.render import print_table  # noqa: PLC0415
     from schemas.errors import SettingsError  # noqa: PLC0415
-    from udfs.io.s3 import S3Options  # noqa: PLC0415
     from udfs.lifecycle.outcomes.stored import name_parts, stored_quality, told_apart_by  # noqa: PLC0415
     from udfs.lifecycle.quality.exchange import quality_record  # noqa: PLC0415
 
@@ -50,8 +49,7 @@ def quality(
     slices = [part for part in parts if part not in _BY]
     if len(slices) > 3:
         raise SettingsError(f"quality is told apart by up to three fields, not {len(slices)}")
-    s3 = S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style)
-    counted = stored_quality(store, s3, window_ms=window * 1000, threshold=threshold, slices=slices)
+    counted = stored_quality(store, s3.options(), window_ms=window * 1000, threshold=threshold, slices=slices)
     found = [
         (name_parts(key, parts), quality_record(key, sums, window * 1000, 0))
         for key, sums in sorted(told_apart_by(counted, parts).sums.items())

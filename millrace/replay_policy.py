@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from millrace.options import Bootstrap, Client, S3Endpoint, S3PathStyle, S3Region, Timeout, either
+from millrace.option_groups import grouped
+from millrace.options import Bootstrap, Client, S3Access, Timeout, either
 
 if TYPE_CHECKING:
     from millrace.score_sheet import ScoreSheet
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 4096
 
 
+@grouped
 def replay_policy(
     plan_file: Annotated[
         Path, typer.Argument(metavar="PLAN", help="A plan, as JSON.", exists=True, dir_okay=False)
@@ -58,9 +60,7 @@ def replay_policy(
     ] = None,
     label: Annotated[str, typer.Option("--label", help="The field of the record that holds the truth.")] = "",
     output: Annotated[str, typer.Option("--output", help="The score to hold against it.")] = "",
-    s3_endpoint: S3Endpoint = "",
-    s3_region: S3Region = "",
-    s3_path_style: S3PathStyle = False,
+    s3: S3Access,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object.")] = False,
 ) -> None:
     """Decide recorded results once more by another plan, and show what would have changed.
@@ -82,11 +82,9 @@ def replay_policy(
     where = from_store or (str(from_folder) if from_folder is not None else f"{topic} at {bootstrap}")
     reader = _Reader(data_type)
     if from_store:
-        from udfs.io.s3 import S3Options  # noqa: PLC0415
         from udfs.lifecycle.outcomes.stored_results import stored_results  # noqa: PLC0415
 
-        s3 = S3Options(endpoint=s3_endpoint, region=s3_region, path_style=s3_path_style)
-        results = reader.decided(stored_results(from_store, s3))
+        results = reader.decided(stored_results(from_store, s3.options()))
     else:
         results = reader.decided(_lines(from_folder, bootstrap, topic, client, timeout))
     sheet = ScoreSheet(label)
