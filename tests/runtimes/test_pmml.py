@@ -129,7 +129,6 @@ batches = st.lists(
 )  # fmt: skip
 bounded = settings(
     max_examples=25,
-    deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )

@@ -201,7 +201,7 @@ def test_an_archive_cut_anywhere_is_refused(kind: str, into: Path) -> None:
         refused(data[:length], into, ".")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kind=st.sampled_from(sorted(PACKERS)), at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_raises_nothing_else_and_writes_nothing_outside(
     kind: str, at: float, bit: int, into: Path
@@ -214,7 +214,7 @@ def test_a_flipped_bit_raises_nothing_else_and_writes_nothing_outside(
     assert sorted(into.parent.iterdir()) == before
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=2000), st.sampled_from([b"", b"PK\x03\x04", b"\x1f\x8b\x08"]))
 def test_random_bytes_are_refused(into: Path, data: bytes, start: bytes) -> None:
     refused(start + data, into, ".")

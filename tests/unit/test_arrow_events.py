@@ -10,7 +10,7 @@ from typing import Any
 import fastavro
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.codecs.factory import CodecSpec, make_codec
@@ -51,7 +51,6 @@ event = st.fixed_dictionaries(
 
 
 @given(st.lists(event, max_size=8), st.booleans())
-@settings(deadline=None)
 def test_what_was_written_is_read(events: list[dict[str, Any]], pretty: bool) -> None:
     option = orjson.OPT_INDENT_2 if pretty else None
     read = reader().read([orjson.dumps(e, option=option) for e in events])
@@ -92,7 +91,6 @@ def test_a_bad_record_costs_its_neighbours_nothing(payload: bytes) -> None:
 
 
 @given(st.lists(st.binary(max_size=12) | st.sampled_from([GOOD, b'"', b"{", b"}", b"\n", b","]), max_size=6))
-@settings(deadline=None)
 def test_whatever_comes_each_record_is_good_or_bad(payloads: list[bytes]) -> None:
     read = reader().read(payloads)
     assert sorted([*read.rows, *(b.row for b in read.bad)]) == list(range(len(payloads)))

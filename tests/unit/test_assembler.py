@@ -293,7 +293,7 @@ def plans(registry: SqlRegistry) -> Plans:
     return make_plans(registry)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(plan=st.lists(steps, max_size=30), places=st.integers(1, 3))
 def test_every_request_has_one_outcome(plans: Plans, plan: Sequence[Any], places: int) -> None:
     """`state` is what Flink would keep; a restart throws away all the rest."""

@@ -205,7 +205,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(plan=st.lists(steps, max_size=25))
 def test_requests_are_completions_and_expirations(made: tuple[SqlRegistry, Plans], plan: list[Any]) -> None:
     harness, sent, broken = Harness(*made), 0, 0

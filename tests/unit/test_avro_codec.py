@@ -75,7 +75,7 @@ rows_of = st.tuples(numbers, numbers, st.integers(-(2**63), 2**63 - 1))
 
 
 @given(rows=st.lists(rows_of, min_size=1, max_size=20))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_was_written_is_read(bare: AvroCodec, rows: list):
     decoded = bare.decode([write(NEW, d=d, f=f, i=i) for d, f, i in rows], MATRIX)
     assert decoded.bad == ()
@@ -83,7 +83,7 @@ def test_what_was_written_is_read(bare: AvroCodec, rows: list):
 
 
 @given(data=st.one_of(st.binary(max_size=60), st.binary(max_size=60).map(lambda b: write(NEW)[:30] + b)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_bytes_leave_their_neighbours_alone(bare: AvroCodec, data: bytes):
     good = write(NEW)
     decoded = bare.decode([good, data, good], MATRIX)

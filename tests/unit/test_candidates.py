@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import StaleVersionError
@@ -89,7 +89,6 @@ def take(known: Candidates, step) -> str:
 
 
 @given(STEPS, STEPS)
-@settings(deadline=None)
 def test_a_restart_in_between_is_not_noticed(before, after):
     known = Candidates()
     for step in before:

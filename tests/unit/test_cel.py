@@ -154,7 +154,7 @@ RECORDS = st.lists(st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3), 
 
 
 @given(EXPRESSIONS, RECORDS)
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @example("record.a == 1 || record.b", [{"a": 1}, {"b": True}, {}])
 def test_columns_give_what_cel_python_gives(when: str, records: list[dict]):
     rule = CelRule(when)
@@ -215,7 +215,7 @@ FITTING = st.fixed_dictionaries(
 
 
 @given(BOOL, st.lists(FITTING, max_size=5))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_columns_give_what_cel_python_gives_where_types_fit(when: str, records: list[dict]):
     rule = CelRule(when)
     assert rule.holds(records).tolist() == [rule.holds_one(record) for record in records]

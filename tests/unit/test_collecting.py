@@ -325,7 +325,7 @@ STEPS = st.lists(
 
 
 @given(policy=POLICIES, steps=STEPS, bad=st.dictionaries(st.sampled_from(NAMES), st.just(0)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_every_record_comes_out_once_and_state_ends_empty(
     policy: First | Prefer | Majority, steps: list[str | int], bad: dict[str, int]
 ) -> None:
@@ -374,7 +374,6 @@ def test_every_record_comes_out_once_and_state_ends_empty(
 
 
 @given(order=st.permutations(["expect", *NAMES]), waits=st.lists(st.integers(0, 60), min_size=4, max_size=4))
-@settings(deadline=None)
 def test_every_request_is_counted_once(order: list[str], waits: list[int]) -> None:
     bench = Bench()
     for step, wait in zip(order, waits, strict=True):

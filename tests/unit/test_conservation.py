@@ -172,7 +172,7 @@ class ScorerHarness:
 
 
 @given(st.booleans(), st.lists(actions, max_size=14))
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 def test_of_scoring(keyed: bool, steps: list[Any]) -> None:
     harness = ScorerHarness(keyed)
     try:
@@ -232,7 +232,7 @@ raw = st.sampled_from([r.value for r in HOSTILE if r.value is not None]) | st.bi
     ),
     st.sets(st.integers(0, 7)),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 def test_of_features(steps: list[tuple[list[bytes], int]], restarts: set[int]) -> None:
     good_events = events(80)
     with pytest.MonkeyPatch.context() as patch:

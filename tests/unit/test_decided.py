@@ -83,7 +83,7 @@ def decisions(draw):
 
 
 @given(made=decisions())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_every_part_is_read_back(made):
     n, answers, parts = made
     raw = [b'{"k":%d}' % k for k in range(n)]

@@ -13,7 +13,7 @@ from udfs.ensemble.policies import BatchAnswers, decide, settled
 
 
 @given(policy=policies, made=blocks(), data=st.data())
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 def test_what_is_settled_does_not_change(policy: Policy, made, data):
     asked, n, answers, metrics = made
     order = data.draw(st.permutations(answers))
@@ -30,7 +30,7 @@ def test_what_is_settled_does_not_change(policy: Policy, made, data):
 
 
 @given(policy=policies, made=blocks(), data=st.data())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_only_first_depends_on_the_order_of_arrival(policy: Policy, made, data):
     asked, n, answers, metrics = made
     for link in chain(policy):
@@ -45,7 +45,7 @@ def test_only_first_depends_on_the_order_of_arrival(policy: Policy, made, data):
 
 
 @given(policy=policies, made=blocks())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_record_is_decided_as_if_it_were_alone(policy: Policy, made):
     asked, n, answers, metrics = made
     whole = told(decide(policy, BatchAnswers.of(asked, n, answers, metrics)))

@@ -228,7 +228,7 @@ values = (
 @given(
     block=st.lists(st.dictionaries(st.sampled_from("abc"), values | st.lists(values, max_size=3)), max_size=6)
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_reading_that_changes_nothing_reads_as_none_does(block):
     """A plan with one trivial declaration gives what the fast way gives, for columns and for dead letters."""
     inputs = (
@@ -467,7 +467,7 @@ ONE = {"a": st.just(1) | values, "n": nested, "m": nested, "i": values, "t": val
 
 
 @given(block=st.lists(st.fixed_dictionaries({}, optional=ONE), max_size=5))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_the_fast_way_of_a_declaration_is_its_slow_way(block):
     payloads = [json.dumps(record).encode() for record in block]
     fast = CODEC.decode(payloads, PATHS, DEFAULTS)

@@ -205,7 +205,7 @@ VIEWS = {
 
 @pytest.mark.parametrize("name", VIEWS)
 @given(events=EVENTS, seed=st.integers(0, 2**20))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_settled_rows_are_those_of_the_reference_in_any_order_and_batching(
     name: str, events: list[Event], seed: int
 ) -> None:
@@ -257,7 +257,7 @@ class Restored:
 
 @pytest.mark.parametrize("name", VIEWS)
 @given(events=EVENTS, seed=st.integers(0, 2**20))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_state_that_is_saved_evicted_and_restored_changes_no_row(
     name: str, events: list[Event], seed: int
 ) -> None:
@@ -268,7 +268,7 @@ def test_state_that_is_saved_evicted_and_restored_changes_no_row(
 
 @pytest.mark.parametrize("name", VIEWS)
 @given(events=EVENTS, seed=st.integers(0, 2**20))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_at_the_end_of_time_no_state_is_left(name: str, events: list[Event], seed: int) -> None:
     kept = Restored(VIEWS[name], seed)
     running = engine(VIEWS[name], kept.fetch, GROUPS)
@@ -280,7 +280,7 @@ def test_at_the_end_of_time_no_state_is_left(name: str, events: list[Event], see
 
 @pytest.mark.parametrize("name", VIEWS)
 @given(events=EVENTS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_next_time_is_when_something_happens(name: str, events: list[Event]) -> None:
     running, rows = engine(VIEWS[name]), []
     if events:
@@ -330,7 +330,7 @@ def test_a_duplicate_is_refused_while_its_like_is_pending_and_late_afterwards() 
 
 
 @given(events=EVENTS, twice=st.lists(st.integers(0, 1000), max_size=20), seed=st.integers(0, 2**20))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_duplicates_change_no_row_and_each_is_refused_once(
     events: list[Event], twice: list[int], seed: int
 ) -> None:
@@ -349,7 +349,7 @@ def test_a_watermark_that_goes_back_is_ignored() -> None:
 
 @pytest.mark.parametrize("name", ["tiles", "exact", "two windows", "objects"])
 @given(events=EVENTS, seed=st.integers(0, 2**20))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_an_early_row_is_of_the_newest_event_of_all_that_have_come(
     name: str, events: list[Event], seed: int
 ) -> None:

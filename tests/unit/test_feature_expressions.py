@@ -190,7 +190,7 @@ INTEGERS = st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)), max_
 
 
 @given(INTEGERS, st.integers(1, 7))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_values_do_not_depend_on_how_events_are_blocked(values: list[int | None], size: int) -> None:
     duck = Expressions()
     try:

@@ -154,7 +154,7 @@ def test_out_of_order_within_the_bound_changes_nothing(clock: list[int]) -> None
     st.sampled_from([0, 3, 1000]),
     st.sampled_from([2, 1000]),
 )
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_restart_anywhere_changes_nothing(
     sizes: list[int], restarts: set[int], written: int, resident: int
 ) -> None:
@@ -211,7 +211,7 @@ def test_events_whose_records_have_no_time_are_taken() -> None:
     st.sampled_from([0, 3, 1000]),
     st.sampled_from([2, 1000]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_parallelism_goes_on_from_any_other(
     steps: list[tuple[int, str, int]], written: int, resident: int
 ) -> None:

@@ -352,7 +352,7 @@ def deliver(signals: list[Signal], changes: list[Change], seed: int, kept: Kept)
 
 
 @given(SIGNALS_SENT, CHANGES, st.integers(0, 2**20))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_settled_rows_are_a_function_of_events_and_changes(
     signals: list[Signal], changes: list[Change], seed: int
 ) -> None:
@@ -363,7 +363,7 @@ def test_settled_rows_are_a_function_of_events_and_changes(
 
 
 @given(CHANGES, st.integers(0, 2**20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_state_holds_what_later_events_may_see_and_no_more(changes: list[Change], seed: int) -> None:
     kept = Kept()
     deliver([], changes, seed, kept)
@@ -378,7 +378,7 @@ def test_state_holds_what_later_events_may_see_and_no_more(changes: list[Change]
     st.lists(st.tuples(st.one_of(st.none(), st.integers(0, 4)), st.integers(-5, 70)), max_size=40),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_versions_look_up_as_the_definition_does(
     changes: list[Change], asked: list[tuple[int | None, int]], shuffler: Any
 ) -> None:
@@ -673,7 +673,7 @@ def at_once(sent: list[dict[str, Any]], told: list[dict[str, Any]]) -> FeatureHa
     st.sampled_from([(0, 2), (3, 2), (1000, 1000)]),
     st.booleans(),
 )
-@settings(max_examples=16, deadline=None)
+@settings(max_examples=16)
 def test_blocks_order_and_restarts_change_nothing(
     seed: int, sizes: list[int], restarts: dict[int, int], kept: tuple[int, int], behind: bool
 ) -> None:

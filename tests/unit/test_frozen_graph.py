@@ -177,7 +177,7 @@ def test_other_bytes_are_refused(tmp_path: Path) -> None:
             loaded(data)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=400))
 def test_random_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(ModelError):
@@ -191,7 +191,7 @@ def test_a_graph_cut_anywhere_is_refused_or_asked_for_what_it_lost() -> None:
             loaded(data[:length], outputs=[("y", "")])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_raises_nothing_but_model_errors(at: float, bit: int) -> None:
     data = bytearray(frozen_graph())

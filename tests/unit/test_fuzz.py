@@ -47,7 +47,7 @@ def test_changed_inputs_raise_nothing_that_is_not_documented(name: str) -> None:
     seeds = [seed for seed in corpus(name) if len(seed) < 20_000]
 
     @given(changed(seeds))
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     def run(data: bytes) -> None:
         TARGETS[name](data)
 

@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import StoreError
@@ -74,7 +74,6 @@ def same(a: Any, b: Any) -> bool:
         st.fixed_dictionaries({k.value: st.none() | v for k, v in VALUES.items()}), min_size=1, max_size=5
     )
 )
-@settings(deadline=None)
 def test_lines_hold_every_value(rows: list[dict[str, Any]]) -> None:
     schema = pa.schema([(kind.value, ARROW[kind]) for kind in VALUES])
     lines = to_lines(pa.RecordBatch.from_pylist(rows, schema=schema)).decode().split("\n")

@@ -135,7 +135,7 @@ def by_orjson() -> JsonCodec:
 @given(block=st.lists(payloads, max_size=40))
 @example(block=[GOOD, *(p for p in EVIL if len(p) < 1000), GOOD])
 @example(block=[GOOD] * 70 + [b"{"] + [GOOD] * 70)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_block_is_its_records_decoded_one_by_one(codec: JsonCodec, block: list[bytes]):
     decoded = codec.decode(block, MATRIX)
     expected = [oracle(p) for p in block]
@@ -153,7 +153,7 @@ def test_a_block_is_its_records_decoded_one_by_one(codec: JsonCodec, block: list
 
 
 @given(block=st.lists(payloads, max_size=12))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_both_ways_give_the_same_reasons(block: list[bytes]):
     assert JsonCodec().decode(block, MATRIX).bad == by_orjson().decode(block, MATRIX).bad
 
@@ -240,7 +240,7 @@ gridded = st.builds(
 @example(block=[b'{"a":1,"g":%b,"v":[1,2],"m":%b}' % (g, GRIDS[0]) for g in GRIDS + ODD_GRIDS])
 @example(block=[b'{"m":%b,"a":1,"g":%b,"v":[1,2]}' % (m, GRIDS[1]) for m in GRIDS + ODD_GRIDS])
 @example(block=[b'{"a":1,"g":%b,"v":[1,2],"m":%b}' % (GRIDS[1], GRIDS[0])] * 900)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_matrices_are_read_the_same_both_ways(inputs: tuple[Input, ...], block: list[bytes]):
     plain = by_orjson().decode(block, inputs)
     for large in (500, 0):

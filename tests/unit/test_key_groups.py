@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.key_groups import KeyGroups
@@ -21,7 +21,6 @@ def jobs(draw: st.DrawFn) -> tuple[int, int]:
 
 
 @given(job=jobs())
-@settings(deadline=None)
 def test_a_key_group_belongs_to_the_instance_that_flink_says(job: tuple[int, int]):
     count, parallelism = job
     groups = groups_of(count)
@@ -47,7 +46,6 @@ def test_the_ranges_of_some_jobs(count: int, parallelism: int, ranges: list[rang
 
 
 @given(job=jobs())
-@settings(deadline=None)
 def test_every_instance_has_some_and_they_are_even(job: tuple[int, int]):
     count, parallelism = job
     groups = groups_of(count)

@@ -108,7 +108,7 @@ def test_observed_distances_are_those_of_scipy():
     )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(st.integers(0, 500), min_size=4, max_size=4),
     st.lists(st.integers(0, 500), min_size=4, max_size=4),

@@ -132,7 +132,7 @@ def test_bets_are_fair_or_worse_whatever_the_outcomes():
 
 
 @given(st.integers(1, 200), st.integers(0, 200), st.sampled_from([0.5, 0.9, 0.99]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_mixture_is_a_ratio_of_likelihoods(n, k, q):
     k = min(k, n)
     ratio = betabinom.logpmf(k, n, PRIOR_WEIGHT * q, PRIOR_WEIGHT * (1 - q)) - binom.logpmf(k, n, q)
@@ -140,7 +140,7 @@ def test_the_mixture_is_a_ratio_of_likelihoods(n, k, q):
 
 
 @given(st.integers(1, 300), st.sampled_from([0.5, 0.95]), st.sampled_from([0.05, 0.001]))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_counts_that_are_not_refuted_are_found(n, q, alpha):
     low, high = counts_within(n, q, alpha)
     kept = [k for k in range(n + 1) if log_mixture(k, n, q) < -math.log(alpha)]

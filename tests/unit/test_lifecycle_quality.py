@@ -44,7 +44,7 @@ def same(one, other) -> None:
 
 
 @given(PAIRS, st.integers(0, 60), st.integers(0, 9))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_parts_of_classes_add_up(pairs, at, missing):
     left = classes(pairs[:at], missing)
     left.merge(read_sums(write_sums(classes(pairs[at:]))))  # type: ignore[arg-type]
@@ -52,7 +52,7 @@ def test_parts_of_classes_add_up(pairs, at, missing):
 
 
 @given(NUMBERS, st.integers(0, 60), st.integers(0, 9))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_parts_of_numbers_add_up(pairs, at, missing):
     left = numbers(pairs[:at], missing)
     left.merge(read_sums(write_sums(numbers(pairs[at:]))))  # type: ignore[arg-type]

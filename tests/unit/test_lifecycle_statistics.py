@@ -55,7 +55,7 @@ def same(one: FeatureStatistics, other: FeatureStatistics) -> None:
             assert a.squares == pytest.approx(b.squares, rel=1e-9, abs=1e-9 * (a.most - a.least + 1) ** 2)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(RECORDS, st.integers(0, 30))
 def test_parts_add_up_to_the_whole_and_bytes_come_back(records, at):
     whole, left, right = counted(records), counted(records[:at]), counted(records[at:])
@@ -69,7 +69,7 @@ def test_parts_add_up_to_the_whole_and_bytes_come_back(records, at):
         assert feature.text_counts.sum() == feature.texts + feature.flags
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=50), st.integers(0, 50))
 def test_moments_are_those_of_numpy(values, at):
     x = np.array(values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import StateError
@@ -70,7 +70,6 @@ def batch_of(rows: list[Any], keyed: bool = True, headed: bool = True, data_type
 
 
 @given(rows=st.lists(record, max_size=8), keyed=st.booleans(), headed=st.booleans(), data_type=name)
-@settings(deadline=None)
 def test_what_is_encoded_is_decoded(rows: list[Any], keyed: bool, headed: bool, data_type: str):
     batch = batch_of(rows, keyed, headed, data_type)
     encoded = encode_micro_batch(batch)
@@ -144,7 +143,6 @@ def test_columns_of_other_lengths_are_refused(change: dict[str, Any]):
 
 
 @given(rows=st.lists(record, min_size=1, max_size=8), cut=st.integers(0, 8))
-@settings(deadline=None)
 def test_slices_make_the_whole(rows: list[Any], cut: int):
     batch = batch_of(rows)
     first, rest = batch.slice(0, cut), batch.slice(cut, len(batch))
@@ -155,7 +153,6 @@ def test_slices_make_the_whole(rows: list[Any], cut: int):
 
 
 @given(rows=st.lists(record, max_size=8), size=st.integers(1, 9))
-@settings(deadline=None)
 def test_in_slices_leaves_none_out(rows: list[Any], size: int):
     batch = batch_of(rows)
     parts = list(in_slices(batch, size))

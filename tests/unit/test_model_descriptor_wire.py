@@ -42,7 +42,7 @@ contents = st.one_of(
 
 
 @given(name=text, description=text, data_type=text, kind=st.sampled_from(list(TYPES)), content=contents)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_old_bytes_are_read_and_ours_are_the_same(
     name: str, description: str, data_type: str, kind: str, content: tuple[int, bytes]
 ):

@@ -476,7 +476,7 @@ wire_nodes = st.fixed_dictionaries(
 
 
 @given(st.lists(wire_nodes, max_size=4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whatever_a_graph_says_it_is_read_or_refused(nodes):
     data = ModelDescriptor(dataType="t", modeltype=3, graph={"nodes": nodes}).SerializeToString()
     try:

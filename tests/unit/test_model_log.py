@@ -258,4 +258,4 @@ class Oracle(RuleBasedStateMachine):
 
 
 TestOracle = Oracle.TestCase
-TestOracle.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+TestOracle.settings = settings(max_examples=50, stateful_step_count=30)

@@ -54,7 +54,7 @@ def record(pairs: list[tuple[bytes, bytes]]) -> bytes:
 @example(pairs=[(b"n", b'"x"'), (b"n", b"1")])
 @example(pairs=[(b"n", b"1"), (b"n", b'"x"')])
 @example(pairs=[(b"n", b"1"), (b"other", b"1e400")])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_features_take_what_serving_takes_and_nothing_else(
     kind: FeatureType, pairs: list[tuple[bytes, bytes]]
 ) -> None:
@@ -74,7 +74,7 @@ def test_features_take_what_serving_takes_and_nothing_else(
 @example(pairs=[(b"n", b"1e400")])
 @example(pairs=[(b"n", b"123456789012345678901234567890")])
 @example(pairs=[(b"n", b"[123456789012345678901234567890]")])
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_rules_see_of_some_fields_what_they_see_of_all(pairs: list[tuple[bytes, bytes]]) -> None:
     payload = record(pairs)
     whole = RecordFields(CODEC, True, None).read([payload])[0]
@@ -92,7 +92,7 @@ def test_rules_see_of_some_fields_what_they_see_of_all(pairs: list[tuple[bytes, 
 
 @given(pairs=members)
 @example(pairs=[(b"x", b"1"), (b"other", b"1e400")])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_was_scored_can_be_read_again(pairs: list[tuple[bytes, bytes]]) -> None:
     payload = record(pairs)
     if CODEC.to_json(payload) is None:

@@ -280,7 +280,7 @@ def test_bytes_that_are_cut_are_refused():
     assert loaded(WHOLE)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_damage_ends_in_an_error_or_in_numbers(data):
     damaged = bytearray(data.draw(st.sampled_from([WHOLE, tree(3).SerializeToString()])))

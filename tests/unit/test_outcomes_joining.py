@@ -203,7 +203,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.booleans())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_sums_hold_for_any_mixture(steps: list[tuple[Any, ...]], by_field: bool) -> None:
     run = Run(BY_FIELD if by_field else JUDGING)
     results = outcomes = 0
@@ -239,7 +239,7 @@ def test_sums_hold_for_any_mixture(steps: list[tuple[Any, ...]], by_field: bool)
 
 
 @given(st.permutations([0, 1, 2, 3, 4]), st.lists(st.booleans(), min_size=4, max_size=4))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_outcome_that_counts_does_not_depend_on_the_order(order: list[int], said: list[bool]) -> None:
     run = Run()
     for n in order:

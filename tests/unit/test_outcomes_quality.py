@@ -225,7 +225,7 @@ NAMES += ["experiments", "answers", "source", "partition", "offset", "event_time
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), ANY), st.dictionaries(st.sampled_from(["e", "f"]), ANY), ANY)
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_whatever_a_stamp_says_the_job_goes_on(stamp: Any, nested: Any, field: Any) -> None:
     stamp = {"experiments": {"x": nested | {"step": field}}, "answers": {"x": nested}, **stamp}
     messages = [result(1, START, 0.5, stamp=stamp, customer=field, country=field, features=field)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.rows import DEAD_LETTERS, to_rows
@@ -38,7 +38,6 @@ def come_apart(sent: list[Output]) -> list[Message]:
 
 
 @given(rows=st.lists(records, max_size=60), keyed=st.booleans(), headed=st.booleans())
-@settings(deadline=None)
 def test_results_come_apart_into_what_went_in_and_keep_the_order(rows: list, keyed: bool, headed: bool):
     batch = batch_of(
         [payload for payload, *_ in rows],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.output_batch import encode_output_batch
@@ -37,7 +37,6 @@ def test_the_layout():
 
 
 @given(messages=st.lists(message, max_size=6))
-@settings(deadline=None)
 def test_what_is_encoded_comes_apart(messages: list[Message]):
     columns = [[getattr(m, name) for m in messages] for name in ("event_time", "key", "headers")]
     if not messages:

@@ -94,7 +94,7 @@ def searched(history: Any, key: Any, at: int | None, known: int | None) -> tuple
     return float(value), [value, value + 1], value
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(history=histories, asked=labels, known=st.booleans(), parts=st.integers(1, 3))
 def test_each_label_sees_what_a_search_finds(
     tmp_path_factory: pytest.TempPathFactory, history: Any, asked: Any, known: bool, parts: int

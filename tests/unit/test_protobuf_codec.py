@@ -53,7 +53,7 @@ numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 @given(rows=st.lists(st.tuples(numbers, numbers, st.integers(-(2**63), 2**63 - 1)), min_size=1, max_size=30))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_was_written_is_read(codec: ProtobufCodec, rows: list):
     # "s" keeps a message of zeros from being empty, which stands for a deleted key
     block = [codec.message(d=d, f=f, i=i, s="x").SerializeToString() for d, f, i in rows]
@@ -63,7 +63,7 @@ def test_what_was_written_is_read(codec: ProtobufCodec, rows: list):
 
 
 @given(data=st.binary(max_size=60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_bytes_leave_their_neighbours_alone(codec: ProtobufCodec, data: bytes):
     good = codec.message(d=1, f=2, i=3).SerializeToString()
     decoded = codec.decode([good, data, good], MATRIX)

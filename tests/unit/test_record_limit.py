@@ -123,7 +123,7 @@ grown = st.builds(lambda text, times: text * times, texts, st.sampled_from([1, 1
     texts=st.fixed_dictionaries(dict.fromkeys(("data_type", "source", "reason", "raw", "key"), grown)),
     headers=st.lists(st.tuples(grown, st.none() | grown), max_size=4),
 )
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_whatever_is_long_fits(texts: dict[str, str], headers: list[tuple[str, str | None]]):
     read = fits(letter(**texts, headers=headers))
     assert (read.partition, read.offset, read.size) == (0, 7, 2)

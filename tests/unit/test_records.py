@@ -38,7 +38,7 @@ candidates = st.builds(
 
 
 @given(record=st.one_of(dead_letters, events, stats, candidates), newer=st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_record_is_read_back_also_from_a_newer_writer(
     record: DeadLetter | ModelEvent | ModelToServeStats | CandidateStats, newer: bool
 ):

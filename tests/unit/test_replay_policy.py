@@ -235,7 +235,7 @@ def test_which_output_is_asked_where_it_is_not_clear(run, tmp_path):
 
 
 @given(policy=policies, made=blocks())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_replay_of_the_same_policy_decides_the_same(policy, made):
     asked, n, answers, metrics = made
     asked = [Asked(a.candidate, a.rows) for a in asked]

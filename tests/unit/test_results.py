@@ -39,7 +39,7 @@ dumps = st.sampled_from([
         st.tuples(records, dumps, st.floats(width=32, allow_nan=False, allow_infinity=False)), max_size=12
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_part_is_read_back(rows: list):
     raw = [dump(record) for record, dump, _ in rows]
     scores = np.array([score for *_, score in rows], dtype="f4")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from hypothesis import given, reject, settings
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from schemas.codecs.json_codec import JsonCodec
@@ -245,7 +245,6 @@ RECORDS = st.sampled_from(
     st.lists(RECORDS, min_size=1, max_size=20),
     st.integers(1, 8),
 )
-@settings(deadline=None)
 def test_every_record_is_asked_of_somebody_who_may_decide(names, route, shadow, payloads, max_batch):
     try:
         read_plan(write_plan(Plan(route=route, shadow=shadow)))

@@ -192,7 +192,7 @@ def test_flipped_variables_are_refused(tmp_path: Path) -> None:
         from_folder(path)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_refused_or_changes_nothing(at: float, bit: int, model: Path, scratch: Path) -> None:
     data = bytearray(zipped(model))
@@ -205,7 +205,7 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(at: float, bit: int, model:
     runtime.close()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_in_the_graph_raises_nothing_but_model_errors(
     at: float, bit: int, model: Path, tmp_path: Path

@@ -142,7 +142,7 @@ def _always(found: RegisteredSchema, number: int) -> RegisteredSchema:
 
 
 @given(data=st.binary(max_size=40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_leave_their_neighbours_alone(data: bytes) -> None:
     for kind, schema, good in (
         ("avro", json.dumps(FIRST), avro(1, FIRST, {"a": 1.0, "b": 2.0})),

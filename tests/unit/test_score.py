@@ -16,7 +16,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -261,7 +261,6 @@ def test_a_cell_of_a_number_is_a_number_a_gap_or_text(tmp_path, cell, value):
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70))
-@settings(deadline=None)
 def test_numbers_keep_their_value_in_a_cell(tmp_path_factory, number):
     path = tmp_path_factory.mktemp("csv") / "r.csv"
     for text in (repr(number), f"+{abs(number)!r}" if number >= 0 else repr(number)):

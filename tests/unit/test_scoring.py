@@ -7,7 +7,7 @@ import base64
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.codecs.json_codec import JsonCodec
@@ -51,7 +51,6 @@ def sent(block: MicroBatch, runtime: Doubling) -> tuple[list[Scored], list[DeadL
 
 
 @given(payloads=st.lists(st.sampled_from(GOOD * 3 + BAD + FAILING) | st.binary(max_size=8), max_size=40))
-@settings(deadline=None)
 def test_every_record_comes_out_once_in_order_with_its_own_score(payloads: list[bytes]):
     results, dead = sent(batch_of(payloads, start=100), Doubling(add=1))
     assert sorted([r.offset for r in results] + [d.offset for d in dead]) == [

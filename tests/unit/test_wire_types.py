@@ -12,7 +12,7 @@ import fastavro
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.codecs.avro_codec import AvroCodec
@@ -107,7 +107,6 @@ def test_times_in_microseconds_are_event_times_of_features(saved: str) -> None:
 
 
 @given(digits=st.integers(-(2**80), 2**80), scale=st.integers(0, 20))
-@settings(deadline=None)
 def test_a_decimal_is_the_number_next_to_it(digits: int, scale: int) -> None:
     convert = converter({"type": "bytes", "logicalType": "decimal", "precision": 30, "scale": scale})
     assert convert is not None
