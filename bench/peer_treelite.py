@@ -9,19 +9,18 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 import treelite
 from treelite.model_builder import Metadata, ModelBuilder, PostProcessorFunc, TreeAnnotation
 
+from bench.call_times import median_seconds
+
 try:
     import tl2cgen
 except ModuleNotFoundError:
     tl2cgen = None
-
-SECONDS = 1.0
 
 
 def model_of(trees: Any, features: int) -> treelite.Model:
@@ -59,15 +58,7 @@ def model_of(trees: Any, features: int) -> treelite.Model:
 
 
 def microseconds(call: Callable[[], Any]) -> float:
-    for _ in range(3):
-        call()
-    times: list[float] = []
-    until = time.perf_counter() + SECONDS
-    while time.perf_counter() < until or len(times) < 3:
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return round(float(median(times)) * 1e6, 1)
+    return round(median_seconds(call) * 1e6, 1)
 
 
 def _compiled(predictor: Any, rows: Any, kind: str) -> Any:

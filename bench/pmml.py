@@ -11,14 +11,13 @@ import argparse
 import json
 import resource
 import time
-from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 import orjson
 
+from bench.call_times import median_seconds
 from schemas.errors import ModelError
 from schemas.tensors import Columns
 from udfs.models.runtimes.base import Artifact, WantedSignature
@@ -37,20 +36,6 @@ KINDS = {
     "neural network": "made.skl_mlp_iris",
 }
 ROWS = (1, 64, 1024)
-SECONDS = 1.0
-
-
-def rate(call: Callable[[], Any], rows: int) -> float:
-    """Rows a second, by the median of calls within a second."""
-    for _ in range(3):
-        call()
-    times: list[float] = []
-    until = time.perf_counter() + SECONDS
-    while time.perf_counter() < until or len(times) < 3:
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return rows / median(times)
 
 
 def as_rows(columns: Columns, names: list[str]) -> str:
@@ -73,7 +58,7 @@ def measure(path: Path, jvm: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "bytes": path.stat().st_size,
         "load_s": round(seconds, 3),
-        "rows_per_s": {n: round(rate(lambda n=n: runtime.predict(slices[n]), n)) for n in ROWS},  # type: ignore[misc]
+        "rows_per_s": {n: round(n / median_seconds(lambda n=n: runtime.predict(slices[n]))) for n in ROWS},  # type: ignore[misc]
     }
     if jvm:
         from udfs.models.runtimes.pmml.jvm import JvmModel  # noqa: PLC0415 - starts a JVM
@@ -89,7 +74,7 @@ def measure(path: Path, jvm: bool) -> dict[str, Any]:
         names = list(sample)
         blocks = {n: as_rows(slices[n], names) for n in ROWS}
         found["pypmml_rows_per_s"] = {
-            n: round(rate(lambda n=n: json.loads(other.predict(blocks[n])), n))  # type: ignore[misc]
+            n: round(n / median_seconds(lambda n=n: json.loads(other.predict(blocks[n]))))  # type: ignore[misc]
             for n in ROWS
         }
         other.close()

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import model as network
+from bench.call_times import median_seconds
 from bench.features import FIELDS
 from udfs.models.descriptor import build, parse
 from udfs.models.loading import LoadedModel, LoadPolicy, load_model
@@ -126,19 +128,9 @@ def _measured(subjects: Sequence[Subject], x: NDArray) -> Mapping[str, dict[str,
     for _ in range(_ROUNDS):
         for subject in subjects:
             for rows in ROWS:
-                found = _median_ms(subject.call, x[:rows])
+                found = median_seconds(partial(subject.call, x[:rows]), _SECONDS / len(ROWS)) * 1000
                 best[subject.name][rows] = min(found, best[subject.name].get(rows, found))
     return {s.name: {"ms": best[s.name], "load_ms": s.load_ms, "bytes": s.size} for s in subjects}
-
-
-def _median_ms(call: Callable[[NDArray], NDArray], x: NDArray) -> float:
-    times: list[float] = []
-    end = time.perf_counter() + _SECONDS / len(ROWS)
-    while not times or time.perf_counter() < end:
-        started = time.perf_counter()
-        call(x)
-        times.append(time.perf_counter() - started)
-    return float(np.median(times)) * 1000
 
 
 if __name__ == "__main__":

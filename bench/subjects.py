@@ -122,28 +122,31 @@ class JobSpec:
         }
 
 
-class ServingJob:
-    """A serving job on a cluster of its own: task managers of one slot, deploy/flink-conf."""
+class ClusterJob:
+    """A job on a cluster of its own, deploy/flink-conf: task managers of one slot, or of one an instance.
 
-    mark = b'"outcome":"scored"'
+    Entered when every task runs and it is ready.
+    """
 
-    def __init__(self, topics: Topics, model: Path, spec: JobSpec, task_managers: int = 1) -> None:
-        self.topics, self._model, self._spec = topics, model, spec
+    def __init__(self, spec: JobSpec, task_managers: int = 1) -> None:
+        self._spec = spec
         self.cluster = StandaloneCluster(task_managers, spec.cluster_settings)
         self.job_id = ""
 
-    def publications(self) -> list[bytes]:
-        """What is put on the model stream before the job starts."""
-        return [descriptor(self._model)]
+    def prepare(self) -> None:
+        """What is done when the cluster runs, and the job does not."""
+
+    def settings(self) -> dict[str, str]:
+        """The job's settings, by the names of its flags."""
+        return {}
 
     def wait_ready(self) -> None:
-        """Return when what was published is in force."""
-        self.wait_served({DATA_TYPE: 1})
+        """Return when records can come."""
 
     def __enter__(self) -> Self:
         try:
             self.cluster.start()
-            self.topics.publish(*self.publications())
+            self.prepare()
             flags = [part for name, value in self.settings().items() for part in (f"--{name}", value)]
             self.job_id = self.cluster.run(self._spec.script, *flags, parallelism=self._spec.parallelism)
             self.cluster.wait_running(self.job_id, READY_S)
@@ -168,13 +171,34 @@ class ServingJob:
         return [process.group for process in processes if process is not None]
 
     def check(self) -> None:
-        state = self.cluster.rest.state(self.job_id)
-        if state in ENDED or (failures := self.cluster.rest.exceptions(self.job_id)):
-            why = failures if state not in ENDED else self.cluster.rest.exceptions(self.job_id)
-            raise BenchError(f"{self._spec} is {state} and failed.\n{why}\n{self.tail()}")
+        rest = self.cluster.rest
+        state, failures = rest.state(self.job_id), rest.exceptions(self.job_id)
+        if state in ENDED or failures:
+            raise BenchError(f"{self._spec} is {state} and failed.\n{failures}\n{self.tail()}")
 
     def tail(self) -> str:
         return self.cluster.logs(30)
+
+
+class ServingJob(ClusterJob):
+    """A serving job, whose models are published before it starts."""
+
+    mark = b'"outcome":"scored"'
+
+    def __init__(self, topics: Topics, model: Path, spec: JobSpec, task_managers: int = 1) -> None:
+        super().__init__(spec, task_managers)
+        self.topics, self._model = topics, model
+
+    def publications(self) -> list[bytes]:
+        """What is put on the model stream before the job starts."""
+        return [descriptor(self._model)]
+
+    def wait_ready(self) -> None:
+        """Return when what was published is in force."""
+        self.wait_served({DATA_TYPE: 1})
+
+    def prepare(self) -> None:
+        self.topics.publish(*self.publications())
 
     def wait_served(self, versions: dict[str, int], seconds: float = READY_S) -> None:
         """Return when each data type is served by that version; BenchError if one is refused."""

@@ -21,7 +21,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from bench.pmml import ROWS, rate
+from bench.call_times import median_seconds
+from bench.pmml import ROWS
+from devservices.process import ROOT
 from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.pmml.runtime import load
 
@@ -134,8 +136,8 @@ def onnx_session(model: Any) -> Any:
     return onnxruntime.InferenceSession(made.SerializeToString(), how, providers=["CPUExecutionProvider"])
 
 
-def us(call: Any, rows: int) -> float:
-    return round(rows / rate(call, rows) * 1e6, 1)
+def us(call: Any) -> float:
+    return round(median_seconds(call) * 1e6, 1)
 
 
 def measure(name: str, model: Any, rows: NDArray, folder: Path, treelite: str) -> dict[str, Any]:
@@ -147,21 +149,21 @@ def measure(name: str, model: Any, rows: NDArray, folder: Path, treelite: str) -
     answer = ours.predict(columns)
     told = np.column_stack([answer[f"p{c}"] for c in range(expected.shape[1])])
     found: dict[str, Any] = {
-        "ours": {n: us(partial(ours.predict, parts[n]), n) for n in ROWS},
+        "ours": {n: us(partial(ours.predict, parts[n])) for n in ROWS},
         "ours_differs": float(np.abs(told - expected).max()),
     }
     session = onnx_session(model)
     (feed,) = session.get_inputs()
     last = session.get_outputs()[-1].name
     blocks = {n: np.ascontiguousarray(rows[:n]) for n in ROWS}
-    found["onnxruntime"] = {n: us(partial(session.run, [last], {feed.name: blocks[n]}), n) for n in ROWS}
+    found["onnxruntime"] = {n: us(partial(session.run, [last], {feed.name: blocks[n]})) for n in ROWS}
     (got,) = session.run([last], {feed.name: rows})
     found["onnxruntime_differs"] = float(np.abs(got.reshape(expected.shape) - expected).max())
     if treelite:
         trees.save(folder / f"{name}.npz")
         np.save(folder / "rows.npy", rows)
-        command = [treelite, Path(__file__).with_name("peer_treelite.py"), folder, name, *map(str, ROWS)]
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+        command = [treelite, "-m", "bench.peer_treelite", str(folder), name, *map(str, ROWS)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
         said = json.loads(done.stdout.splitlines()[-1])
         found["treelite_differs"] = float(np.abs(np.array(said.pop("answer")) - expected).max())
         found |= {f"treelite_{key}": value for key, value in said.items()}

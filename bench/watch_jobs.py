@@ -15,7 +15,7 @@ from bench.plan import BenchError, Plan
 from bench.processes import cpu_seconds
 from bench.report import say
 from bench.results import Results
-from bench.subjects import JobSpec, ServingJob
+from bench.subjects import ClusterJob, JobSpec, ServingJob
 from bench.workload import DATA_TYPE, Topics, fill, record, rests
 from devservices.kafka import KafkaBroker
 from udfs.lifecycle.statistics.profile import profile
@@ -26,19 +26,13 @@ _OUTPUTS = ("statistics", "alerts")
 _LOOK_S = 0.05
 
 
-class WatchingJob(ServingJob):
+class WatchingJob(ClusterJob):
     """`jobs/watch.py` on the results of a serving job, with the training statistics in a file."""
 
     def __init__(self, topics: Topics, training: Path, sample: float) -> None:
-        super().__init__(topics, training, JobSpec("watch.py"))
-        self._training, self._sample = training, sample
+        super().__init__(JobSpec("watch.py"))
+        self.topics, self._training, self._sample = topics, training, sample
         self._group = f"{topics.prefix}-watch-{sample}"
-
-    def publications(self) -> list[bytes]:
-        return []
-
-    def wait_ready(self) -> None:
-        """It reads from the beginning as soon as it runs."""
 
     def settings(self) -> dict[str, str]:
         topics = self.topics
@@ -89,7 +83,7 @@ def watch_jobs(broker: KafkaBroker, plan: Plan, folder: Path) -> dict[str, float
     return figures
 
 
-def _between(plan: Plan, job: ServingJob, done: Callable[[], int]) -> float:
+def _between(plan: Plan, job: ClusterJob, done: Callable[[], int]) -> float:
     """Processor microseconds a record, after the plan's warm-up. BenchError where the job does not end."""
     limit = time.monotonic() + plan.limit_s
     spent: list[tuple[int, float]] = []

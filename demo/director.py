@@ -1,4 +1,4 @@
-"""Stage after stage: how many records are due, which model is published next, and what is waited for."""
+"""Which model is published next, and what is waited for."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from demo.feed import Feed
-from demo.pace import Pace
 from demo.plan import PLANNED, STAGES, Planned
+from demo.staging import StagedDirector
 from demo.watch import Watch
 from demo.workbench import Workbench
 
 
-class Director:
-    """Records flow at `rate` a second and slow down, without a stop, while a stage waits for its models.
-
-    `step` is called often and never blocks; `job_runs` says whether every task of the job runs.
-    """
+class Director(StagedDirector):
+    """`job_runs` says whether every task of the job runs."""
 
     def __init__(
         self,
@@ -31,27 +28,13 @@ class Director:
         models: Path,
         job_runs: Callable[[], bool],
     ) -> None:
-        self.total, self._pace = total, Pace(rate)
-        self._feed, self._watch, self._bench = feed, watch, bench
+        super().__init__(STAGES, total, rate, feed)
+        self._watch, self._bench = watch, bench
         self._trained, self._models, self._job_runs = trained, models, job_runs
-        self._at = 0
         self._waiting = list(STAGES[0].models)
         self.published: set[Planned] = set()
         self.publishing: Planned | None = None
         self._running = False
-
-    @property
-    def stage(self) -> int:
-        return self._at
-
-    @property
-    def written(self) -> int:
-        return self._feed.count
-
-    @property
-    def finished(self) -> bool:
-        """All records are written, and every model is served or refused."""
-        return self._at == len(STAGES) - 1 and self._feed.count >= self.total and self._complete()
 
     def missing(self) -> list[str]:
         """What has not gone by the plan."""
@@ -66,23 +49,11 @@ class Director:
                 )
         return faults
 
-    def step(self, now: float) -> None:
-        """Write what is due at `now` (seconds), and go on with the models. Raises `WorkbenchError`."""
-        self._running = self._running or self._job_runs()
-        self._publish()
-        end = round(self.total * sum(stage.share for stage in STAGES[: self._at + 1]))
-        if self._at == len(STAGES) - 1:
-            end = self.total
-        complete = self._complete()
-        left = end - self._feed.count
-        if complete and left <= 0 and self._at < len(STAGES) - 1:
-            self._at += 1
-            self._waiting = list(STAGES[self._at].models)
-            return
-        if count := self._pace.due(now, left, hold=not complete):
-            self._feed.write(count)
+    def _begin(self) -> None:
+        self._waiting = list(STAGES[self.stage].models)
 
-    def _publish(self) -> None:
+    def _go_on(self) -> None:
+        self._running = self._running or self._job_runs()
         if self._bench.busy:
             if self._bench.answer() is None:
                 return
@@ -102,4 +73,4 @@ class Director:
     def _complete(self) -> bool:
         if self._waiting or self.publishing is not None or not self._running:
             return False
-        return all(self._watch.event(m.data_type, m.version) is not None for m in STAGES[self._at].models)
+        return all(self._watch.event(m.data_type, m.version) is not None for m in STAGES[self.stage].models)

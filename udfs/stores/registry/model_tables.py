@@ -14,91 +14,71 @@ from sqlalchemy import (
     Text,
 )
 
-from udfs.stores.registry.tables import METADATA
+from udfs.stores.registry.tables import METADATA, columns, keys
+
+_STAMP = ("data_type", "name", "version", "digest")
 
 
-def _key() -> list[Column]:
-    names = [Column(name, String, primary_key=True) for name in ("data_type", "name")]
-    return [
-        *names,
-        Column("version", BigInteger, primary_key=True),
-        Column("digest", String, primary_key=True),
-    ]
+def _stamp() -> list[Column]:
+    return [*keys(String, "data_type", "name"), *keys(BigInteger, "version"), *keys(String, "digest")]
 
 
 VERSIONS = Table(
     "millrace_model_versions",
     METADATA,
-    *_key(),
-    Column("model_type", String, nullable=False),
-    Column("created", BigInteger, nullable=False),
-    Column("publisher", Text, nullable=False),
-    Column("description", Text, nullable=False),
-    Column("code_version", Text, nullable=False),
-    Column("release", String, nullable=False),
-    Column("source", Text, nullable=False),
-    Column("size", BigInteger, nullable=False),
-    Column("inputs", JSON, nullable=False),
-    Column("outputs", JSON, nullable=False),
-    Column("training_set", JSON, nullable=False),
-    Column("tags", JSON, nullable=False),
-    Column("descriptor", LargeBinary, nullable=False),
+    *_stamp(),
+    *columns(String, "model_type"),
+    *columns(BigInteger, "created"),
+    *columns(Text, "publisher", "description", "code_version"),
+    *columns(String, "release"),
+    *columns(Text, "source"),
+    *columns(BigInteger, "size"),
+    *columns(JSON, "inputs", "outputs", "training_set", "tags"),
+    *columns(LargeBinary, "descriptor"),
 )
 
 METRICS = Table(
     "millrace_model_metrics",
     METADATA,
-    *_key(),
-    Column("metric", String, primary_key=True),
-    Column("dataset", String, primary_key=True),
-    Column("value", Double, nullable=False),
-    Column("measured", BigInteger, nullable=False),
-    ForeignKeyConstraint(
-        ["data_type", "name", "version", "digest"],
-        [VERSIONS.c.data_type, VERSIONS.c.name, VERSIONS.c.version, VERSIONS.c.digest],
-    ),
+    *_stamp(),
+    *keys(String, "metric", "dataset"),
+    *columns(Double, "value"),
+    *columns(BigInteger, "measured"),
+    ForeignKeyConstraint(_STAMP, [VERSIONS.c[name] for name in _STAMP]),
 )
 
 CONTENTS = Table(
-    "millrace_model_contents",
-    METADATA,
-    Column("digest", String, primary_key=True),
-    Column("location", String, primary_key=True),
-    Column("size", BigInteger, nullable=False),
+    "millrace_model_contents", METADATA, *keys(String, "digest", "location"), *columns(BigInteger, "size")
 )
 
 # Each change of an alias is a row; the newest is in force.
 ALIASES = Table(
     "millrace_model_aliases",
     METADATA,
-    Column("data_type", String, primary_key=True),
-    Column("name", String, primary_key=True),
-    Column("alias", String, primary_key=True),
-    Column("at", BigInteger, primary_key=True),
-    Column("version", BigInteger, nullable=False),
-    Column("by", Text, nullable=False),
-    Column("reason", Text, nullable=False),
+    *keys(String, "data_type", "name", "alias"),
+    *keys(BigInteger, "at"),
+    *columns(BigInteger, "version"),
+    *columns(Text, "by", "reason"),
 )
 
 PLANS = Table(
     "millrace_plans",
     METADATA,
-    *_key(),
-    Column("plan", Text, nullable=False),
-    Column("created", BigInteger, nullable=False),
-    Column("description", Text, nullable=False),
+    *_stamp(),
+    *columns(Text, "plan"),
+    *columns(BigInteger, "created"),
+    *columns(Text, "description"),
 )
 
 # `id`: the SHA-256 of the job and the event, so that an event that is read again is no second one.
 EVENTS = Table(
     "millrace_model_events",
     METADATA,
-    Column("id", String, primary_key=True),
-    Column("job", String, nullable=False),
-    Column("data_type", String, nullable=False, index=True),
-    Column("name", String, nullable=False, index=True),
-    Column("at", BigInteger, nullable=False, index=True),
-    Column("event", JSON, nullable=False),
+    *keys(String, "id"),
+    *columns(String, "job"),
+    *columns(String, "data_type", "name", index=True),
+    *columns(BigInteger, "at", index=True),
+    *columns(JSON, "event"),
 )
 
 # The newest statistics of one version since it was switched on, by the instance that tells them; `kind` is
@@ -106,11 +86,9 @@ EVENTS = Table(
 STATISTICS = Table(
     "millrace_model_statistics",
     METADATA,
-    Column("job", String, primary_key=True),
-    Column("kind", String, primary_key=True),
-    *_key(),
-    Column("subtask", BigInteger, primary_key=True),
-    Column("since", BigInteger, primary_key=True),
-    Column("at", BigInteger, nullable=False),
-    Column("statistics", JSON, nullable=False),
+    *keys(String, "job", "kind"),
+    *_stamp(),
+    *keys(BigInteger, "subtask", "since"),
+    *columns(BigInteger, "at"),
+    *columns(JSON, "statistics"),
 )

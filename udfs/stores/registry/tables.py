@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -20,77 +22,71 @@ READABLE = frozenset({1, 2})
 
 METADATA = MetaData()
 
-SCHEMA = Table("millrace_schema", METADATA, Column("version", Integer, primary_key=True))
 
-SOURCES = Table(
-    "millrace_sources",
-    METADATA,
-    Column("name", String, primary_key=True),
-    Column("declaration", JSON, nullable=False),
-)
+def keys(kind: Any, *names: str) -> list[Column]:
+    """Columns of the primary key."""
+    return [Column(name, kind, primary_key=True) for name in names]
 
-REFERENCES = Table(
-    "millrace_references",
-    METADATA,
-    Column("name", String, primary_key=True),
-    Column("declaration", JSON, nullable=False),
-)
+
+def columns(kind: Any, *names: str, index: bool = False) -> list[Column]:
+    """Columns beside the key; each has a value in every row."""
+    return [Column(name, kind, nullable=False, index=index) for name in names]
+
+
+SCHEMA = Table("millrace_schema", METADATA, *keys(Integer, "version"))
+
+SOURCES = Table("millrace_sources", METADATA, *keys(String, "name"), *columns(JSON, "declaration"))
+
+REFERENCES = Table("millrace_references", METADATA, *keys(String, "name"), *columns(JSON, "declaration"))
 
 # `position` keeps the order in which views were registered; `source` is the stream at the very beginning,
 # `through` the views on the way from it, the nearest first.
 VIEWS = Table(
     "millrace_views",
     METADATA,
-    Column("id", String, primary_key=True),
+    *keys(String, "id"),
     Column("position", Integer, nullable=False, unique=True),
-    Column("declaration", JSON, nullable=False),
+    *columns(JSON, "declaration"),
     Column("source", String, ForeignKey(SOURCES.c.name), nullable=False),
-    Column("through", JSON, nullable=False),
-    Column("ttl_ms", BigInteger, nullable=False),
+    *columns(JSON, "through"),
+    *columns(BigInteger, "ttl_ms"),
 )
 
+
+def _of_view() -> Column:
+    return Column("view", String, ForeignKey(VIEWS.c.id), primary_key=True)
+
+
 ENTITIES = Table(
-    "millrace_entities",
-    METADATA,
-    Column("view", String, ForeignKey(VIEWS.c.id), primary_key=True),
-    Column("position", Integer, primary_key=True),
-    Column("name", String, nullable=False),
-    Column("type", String, nullable=False),
+    "millrace_entities", METADATA, _of_view(), *keys(Integer, "position"), *columns(String, "name", "type")
 )
 
 FEATURES = Table(
     "millrace_features",
     METADATA,
-    Column("view", String, ForeignKey(VIEWS.c.id), primary_key=True),
-    Column("name", String, primary_key=True),
-    Column("position", Integer, nullable=False),
-    Column("type", String, nullable=False),
+    _of_view(),
+    *keys(String, "name"),
+    *columns(Integer, "position"),
+    *columns(String, "type"),
 )
 
 MODELS = Table(
     "millrace_models",
     METADATA,
-    Column("model", String, primary_key=True),
-    Column("version", BigInteger, primary_key=True),
-    Column("data_type", String, nullable=False),
+    *keys(String, "model"),
+    *keys(BigInteger, "version"),
+    *columns(String, "data_type"),
 )
 
 MODEL_INPUTS = Table(
     "millrace_model_inputs",
     METADATA,
-    Column("model", String, primary_key=True),
-    Column("version", BigInteger, primary_key=True),
-    Column("position", Integer, primary_key=True),
-    Column("field", String, nullable=False),
-    Column("view", String, nullable=False),
-    Column("feature", String, nullable=False),
+    *keys(String, "model"),
+    *keys(BigInteger, "version"),
+    *keys(Integer, "position"),
+    *columns(String, "field", "view", "feature"),
     ForeignKeyConstraint(["model", "version"], [MODELS.c.model, MODELS.c.version]),
     ForeignKeyConstraint(["view", "feature"], [FEATURES.c.view, FEATURES.c.name]),
 )
 
-ON_DEMAND = Table(
-    "millrace_on_demand",
-    METADATA,
-    Column("view", String, ForeignKey(VIEWS.c.id), primary_key=True),
-    Column("declaration", JSON, nullable=False),
-)
+ON_DEMAND = Table("millrace_on_demand", METADATA, _of_view(), *columns(JSON, "declaration"))
