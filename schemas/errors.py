@@ -146,12 +146,6 @@ class InconclusiveError(ModelError):
     step = "check"
 
 
-class QuarantineError(ModelError):
-    """A version is set aside: attempts to load it came to no outcome, or calls of it did not come back."""
-
-    step = "quarantine"
-
-
 class QuotaError(ModelError):
     """A limit on the number or size of models, plans or data types is reached."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -101,7 +100,3 @@ def trained(rows: Floats, buys: NDArray[np.bool_]) -> Model:
 
 def digest(model: Model) -> str:
     return hashlib.sha256(model.pmml()).hexdigest()
-
-
-def rows_of(records: Sequence[dict[str, float]]) -> Floats:
-    return np.array([[record[name] for name in FIELDS] for record in records]).reshape(-1, len(FIELDS))

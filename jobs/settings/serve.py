@@ -22,7 +22,7 @@ from udfs.models.warm_up import Budget
 from udfs.serving.buffering import BufferPolicy
 from udfs.serving.scoring_spec import ScoringSpec
 
-__all__ = ["JobSettings", "S", "ServeSettings", "read_settings", "settings_of"]
+__all__ = ["JobSettings", "S", "ServeSettings", "settings_of"]
 
 
 class JobSettings(StreamSettings):
@@ -113,8 +113,3 @@ class ServeSettings(JobSettings):
     def shared(self) -> dict[str, Sharing]:
         """How the operator is told of them."""
         return {name: Sharing(one.model, one.undivided) for name, one in self.sharing.items()}
-
-
-def read_settings(arguments: list[str]) -> ServeSettings:
-    """The settings of a run of a serving job: see `settings_of`."""
-    return settings_of(ServeSettings, arguments)

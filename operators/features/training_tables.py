@@ -42,7 +42,7 @@ def add_training_set(
     out: str,
 ) -> None:
     """Write to `out` the labels with the features of `wanted`, called as `names` says. The rule is that of
-    `udfs.stores.training.base.PointInTime`; TIMESTAMP features are epoch milliseconds."""
+    `udfs.stores.training.base`; TIMESTAMP features are epoch milliseconds."""
     columns = [f"{_q(name)} {kind}" for name, kind in labels.columns.items()]
     _table(tables, "labels_in", columns, labels.url)
     known = f", {_millis(labels, labels.known_at)} AS `__known`" if labels.known_at else ""

@@ -12,8 +12,6 @@ from schemas.versioned import read_formatted
 FORMAT = 1
 
 Kind = Literal["started", "refused", "progress", "step", "rolled_back", "promoted", "stopped"]
-FINAL = ("rolled_back", "promoted", "stopped")
-"""Kinds after which nothing more is said of an experiment."""
 
 
 class ArmFigures(msgspec.Struct, frozen=True):

@@ -21,8 +21,8 @@ from tests.streams import Sent, Streams
 from udfs.io.folder_files import visible_files
 from udfs.io.s3 import S3Options
 from udfs.lifecycle.outcomes.stored import stored_quality, told_apart_by
-from udfs.lifecycle.quality.exchange import from_plain, key_of
-from udfs.lifecycle.quality.windows import Quality
+from udfs.lifecycle.quality.exchange import from_plain
+from udfs.lifecycle.quality.windows import Quality, QualityKey
 
 COUNT = 6_000
 OUTPUTS = ("quality", "evidence", "outcome-counts")
@@ -44,6 +44,11 @@ slices = ["country"]
 url = "STORE"
 roll_seconds = 1
 """
+
+
+def key_of(record: QualityRecord) -> QualityKey:
+    named = {name: getattr(record, name) for name in QualityKey.__struct_fields__ if name != "slices"}
+    return QualityKey(**named, slices=tuple(sorted(record.slices.items())))
 
 
 class Topics:

@@ -18,10 +18,10 @@ import pytest
 
 from devservices.process import ROOT, environment
 from tests.feature_cases import DECLARED, DISTRICTS, HOUSES, INPUTS
+from tests.point_in_time import DuckPointInTime
 from udfs.io.folder_files import visible_files
 from udfs.stores.registry.sql import SqlRegistry
 from udfs.stores.training.plan import wanted_of
-from udfs.stores.training.point_in_time import DuckPointInTime
 
 START = 1_760_000_000_000
 HOUR, DAY = 3_600_000, 86_400_000

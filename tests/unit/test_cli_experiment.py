@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -12,7 +13,6 @@ from millrace.cli import app
 from schemas.lifecycle.experiments import ArmFigures, ExperimentEvent, write_event
 from tests.experiment_evidence import DECLARED
 from udfs.lifecycle.experiments.assignment import treated
-from udfs.lifecycle.experiments.declaration import write_experiment
 from udfs.lifecycle.experiments.orders import Order, read_order
 from udfs.models.descriptor import EXPERIMENT, parse
 
@@ -170,4 +170,4 @@ def test_status_is_the_last_word_and_history_all_decisions(tmp_path):
 
 
 def test_a_declaration_travels_whole():
-    assert json.loads(write_experiment(DECLARED))["arms"]["treatment"]["version"] == 4
+    assert msgspec.to_builtins(DECLARED)["arms"]["treatment"]["version"] == 4

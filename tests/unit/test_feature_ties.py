@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 from schemas.features.declarations import Aggregate, Count, Declarations, FeatureType, FeatureView, Trailing
 from schemas.features.feature_block import EVENT_ID, EVENT_TIME
 from tests.feature_cases import SALES
+from tests.point_in_time import DuckPointInTime
 from udfs.features.base import END
 from udfs.features.engine import make_engine
 from udfs.stores.online.base import StoredView
 from udfs.stores.training.base import WantedFeatures
-from udfs.stores.training.point_in_time import DuckPointInTime
 
 VIEW = FeatureView(
     name="ties",

@@ -16,7 +16,7 @@ from udfs.io.s3 import S3Options
 from udfs.models import local_folder
 from udfs.models.descriptor import Publication
 from udfs.models.digest import digest_of
-from udfs.models.fetch import fetch
+from udfs.models.fetch import bring, check_digest
 
 
 @pytest.fixture
@@ -35,6 +35,13 @@ def scratch(tmp_path):
     folder = tmp_path / "scratch"
     folder.mkdir()
     return folder
+
+
+def fetch(publication, *how, **more):
+    """As loading does it: brought here, then checked."""
+    artifact = bring(publication, *how, **more)
+    check_digest(publication, artifact)
+    return artifact
 
 
 def at(location, **more):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -19,17 +18,14 @@ from udfs.lifecycle.evidence.betting import BettingTest, log_steps
 from udfs.lifecycle.evidence.quantiles import PRIOR_WEIGHT, counts_within, log_mixture, quantile_interval
 from udfs.lifecycle.evidence.share_mismatch import ShareTest
 from udfs.lifecycle.experiments.assignment import treated
-from udfs.lifecycle.experiments.deciding import begin, decide, read_state, write_state
+from udfs.lifecycle.experiments.deciding import ExperimentState, begin, decide
 from udfs.lifecycle.experiments.declaration import (
     Arm,
     Experiment,
     Metric,
-    decode_experiment,
     read_experiment,
-    write_experiment,
 )
-from udfs.lifecycle.experiments.entities import by_entity
-from udfs.lifecycle.experiments.measured import DURATIONS, QuantileMeasure
+from udfs.lifecycle.experiments.measured import DURATIONS
 from udfs.lifecycle.statistics.moments import Moments
 
 TOML = """
@@ -66,10 +62,7 @@ def experiment(**changes) -> Experiment:
 
 def test_a_declaration_comes_back():
     assert BASE.arms["treatment"] == Arm(model="wine", version=4) and BASE.own_salt == "wine-v4"
-    assert decode_experiment(write_experiment(BASE)) == BASE
-    for bad in (b"{}", b"["):
-        with pytest.raises(ExperimentError):
-            decode_experiment(bad)
+    assert msgspec.json.decode(msgspec.json.encode(BASE), type=Experiment) == BASE
 
 
 @pytest.mark.parametrize(
@@ -265,13 +258,10 @@ def test_a_state_that_is_restored_decides_the_same_and_nothing_twice():
             "latency": rng.exponential(20, 100),
             "cost": rng.normal(size=100),
         }
-        other = read_state(write_state(other))
+        other = msgspec.msgpack.decode(msgspec.msgpack.encode(other), type=ExperimentState)
         assert decide(exp, one, arms, outcomes) == decide(exp, other, arms, outcomes)
-        assert write_state(one) == write_state(other)
+        assert msgspec.msgpack.encode(one) == msgspec.msgpack.encode(other)
     assert one.decided is not None and one.entities == one.decided.entities < 4_000
-    for bad in (b"", b"\x80", write_state(one).replace(b"version\x01", b"version\x07")):
-        with pytest.raises(ExperimentError):
-            read_state(bad)
 
 
 def test_evidence_that_does_not_fit_is_refused():
@@ -287,25 +277,3 @@ def test_evidence_that_does_not_fit_is_refused():
             decide(BASE, state, arms, outcomes)
     with pytest.raises(ExperimentError, match="share"):
         BettingTest().add(arms, np.zeros(2), 1.0)
-
-
-def test_an_entity_counts_once():
-    arms = np.array([True, False, True, True, False])
-    values = np.array([1.0, 0.0, 0.0, math.nan, math.nan])
-    names, treated_, means = by_entity([b"a", b"b", b"a", b"a", b"c"], arms, values)
-    assert names == [b"a", b"b", b"c"] and treated_.tolist() == [True, False, False]
-    assert means[:2].tolist() == [0.5, 0.0] and math.isnan(means[2])
-    with pytest.raises(ExperimentError, match="both arms"):
-        by_entity([b"a", b"a"], np.array([True, False]), np.zeros(2))
-
-
-def test_durations_are_counted_between_their_ends():
-    measure = QuantileMeasure()
-    measure.add(np.array([True] * 3), np.array([0.0, 0.1, 10**9]))
-    assert measure.treatment[0] == 2 and measure.treatment[-1] == 1 and sum(measure.control) == 0
-
-
-def test_the_declaration_in_the_documents_is_one():
-    page = (Path(__file__).resolve().parents[2] / "docs" / "lifecycle.md").read_text()
-    text = page.split("```toml experiment\n")[1].split("```")[0]
-    assert read_experiment(text).guardrails[0].q == 0.99

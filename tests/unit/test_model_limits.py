@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.settings.serve import read_settings
+from jobs.settings.run import settings_of
+from jobs.settings.serve import ServeSettings
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import SettingsError
 from schemas.results.records import EventKind
@@ -17,22 +18,30 @@ KAFKA = ["--kafka.bootstrap", "b:1", "--kafka.records", '{"topic": "wine"}']
 
 
 def test_types_that_no_setting_names_are_refused_where_all_are_named():
-    assert read_settings(KAFKA).scoring(StoreSpec()).quotas.types == {"wine"}
+    assert settings_of(ServeSettings, KAFKA).scoring(StoreSpec()).quotas.types == {"wine"}
     more = [*KAFKA, "--data-types", '{"tea": {"fields": ["a"]}}']
-    assert read_settings(more).scoring(StoreSpec()).quotas.types == {"wine", "tea"}
-    assert read_settings([*KAFKA, "--kafka.data-type-header", "t"]).scoring(StoreSpec()).quotas.types is None
-    assert read_settings([*KAFKA, "--models.new-types", "true"]).scoring(StoreSpec()).quotas.types is None
-    assert read_settings(["--folder.root", "/tmp"]).scoring(StoreSpec()).quotas.types is None
+    assert settings_of(ServeSettings, more).scoring(StoreSpec()).quotas.types == {"wine", "tea"}
+    assert (
+        settings_of(ServeSettings, [*KAFKA, "--kafka.data-type-header", "t"])
+        .scoring(StoreSpec())
+        .quotas.types
+        is None
+    )
+    assert (
+        settings_of(ServeSettings, [*KAFKA, "--models.new-types", "true"]).scoring(StoreSpec()).quotas.types
+        is None
+    )
+    assert settings_of(ServeSettings, ["--folder.root", "/tmp"]).scoring(StoreSpec()).quotas.types is None
 
 
 def test_limits_go_where_they_hold():
     flags = ["--models.isolation", "process", "--models.check-seconds", "7", "--models.loaded-mb", "10"]
-    spec = read_settings([*KAFKA, *flags, "--models.call-seconds", "0.5"]).scoring(StoreSpec())
+    spec = settings_of(ServeSettings, [*KAFKA, *flags, "--models.call-seconds", "0.5"]).scoring(StoreSpec())
     assert (spec.isolation.mode, spec.isolation.limits.loaded_bytes) == ("process", 10 << 20)
     assert spec.isolation.limits.deadline_seconds == spec.isolation.limits.cpu_seconds == 7
     assert spec.policy("wine").deadline_ms == 500
     with pytest.raises(SettingsError):
-        read_settings([*KAFKA, "--models.isolation", "container"])
+        settings_of(ServeSettings, [*KAFKA, "--models.isolation", "container"])
 
 
 def test_the_router_takes_no_more_candidates_and_no_strange_types():

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 
 from schemas.errors import FeatureError
 from schemas.features.declarations import FeatureType
+from tests.point_in_time import DuckPointInTime
 from udfs.stores.online.base import StoredView
 from udfs.stores.training.base import WantedFeatures
-from udfs.stores.training.point_in_time import DuckPointInTime
 
 DAY = 86_400_000
 VIEW = StoredView(

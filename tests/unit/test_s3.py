@@ -14,7 +14,7 @@ from udfs.io.limits import Limits
 from udfs.io.s3 import S3Options
 from udfs.models.descriptor import Publication
 from udfs.models.digest import digest_of
-from udfs.models.fetch import fetch
+from udfs.models.fetch import bring, check_digest
 
 
 class Store(BaseHTTPRequestHandler):
@@ -76,7 +76,9 @@ def store():
 
 def _fetch(location, options, scratch, limits=None, **more):
     published = Publication(name="m", data_type="t", location=location, **more)
-    return fetch(published, ["s3://models/wine"], scratch, limits, options)
+    artifact = bring(published, ["s3://models/wine"], scratch, limits, options)
+    check_digest(published, artifact)
+    return artifact
 
 
 def test_an_object_is_fetched_and_its_digest_checked(store, tmp_path):

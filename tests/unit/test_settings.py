@@ -14,7 +14,7 @@ from jobs.settings.experiment import ExperimentSettings
 from jobs.settings.features import FeatureSettings
 from jobs.settings.outcomes import OutcomesSettings
 from jobs.settings.run import settings_of
-from jobs.settings.serve import JobSettings, ServeSettings, read_settings
+from jobs.settings.serve import JobSettings, ServeSettings
 from jobs.settings.speculate import SpeculateSettings
 from jobs.settings.streams import StreamSettings
 from jobs.settings.track import TrackSettings
@@ -56,7 +56,7 @@ def toml(tmp_path: Path) -> str:
 
 
 def test_a_file_says_all(toml: str):
-    settings = read_settings(["--config", toml])
+    settings = settings_of(ServeSettings, ["--config", toml])
     assert (settings.name, settings.batch.min_ms, settings.folder) == ("from-file", 30, None)
     assert settings.kafka.records == {"wine-records": "wine"} and settings.kafka.exactly_once
     assert settings.kafka.client == {"security.protocol": "SSL"}
@@ -71,7 +71,7 @@ def test_flags_win_over_the_environment_and_that_over_the_file(toml: str, monkey
     monkeypatch.setenv("MILLRACE_BATCH__MIN_MS", "40")
     monkeypatch.setenv("MILLRACE_MAX_BATCH", "400")
     monkeypatch.setenv("MILLRACE_KAFKA__BOOTSTRAP", "env:9092")
-    settings = read_settings(["--config", toml, "--max-batch", "500"])
+    settings = settings_of(ServeSettings, ["--config", toml, "--max-batch", "500"])
     assert (settings.name, settings.batch.min_ms, settings.max_batch) == ("from-file", 40, 500)
     assert settings.kafka.bootstrap == "env:9092"
     assert settings.kafka.records == {"wine-records": "wine"}, "parts of a table come from several places"
@@ -79,19 +79,19 @@ def test_flags_win_over_the_environment_and_that_over_the_file(toml: str, monkey
 
 def test_the_environment_can_name_the_file(toml: str, monkeypatch):
     monkeypatch.setenv("MILLRACE_CONFIG", toml)
-    assert read_settings([]).name == "from-file"
+    assert settings_of(ServeSettings, []).name == "from-file"
 
 
 def test_flags_alone(tmp_path: Path):
     arguments = ["--folder.root", str(tmp_path), "--bounded", "true", "--flink", '{"a.b": "c"}']
-    settings = read_settings(arguments)
+    settings = settings_of(ServeSettings, arguments)
     assert settings.folder.root == tmp_path and settings.bounded and settings.flink == {"a.b": "c"}
     assert settings.kafka is None
 
 
 def test_one_run_leaves_nothing_to_the_next(toml: str, tmp_path: Path):
-    read_settings(["--config", toml])
-    settings = read_settings(["--folder.root", str(tmp_path)])
+    settings_of(ServeSettings, ["--config", toml])
+    settings = settings_of(ServeSettings, ["--folder.root", str(tmp_path)])
     assert settings.kafka is None and settings.name == "millrace-serve"
 
 
@@ -117,7 +117,7 @@ KAFKA = ["--kafka.bootstrap", "b:1", "--kafka.records", '{"t": "wine"}']
 )
 def test_contradictions_are_one_sentence(arguments: list[str], says: str):
     with pytest.raises(SettingsError, match=says) as caught:
-        read_settings(arguments)
+        settings_of(ServeSettings, arguments)
     assert "\n" not in str(caught.value)
 
 
@@ -125,7 +125,7 @@ def test_contradictions_are_one_sentence(arguments: list[str], says: str):
     "more", [["--name", "mine"], ["--kafka.transaction-prefix", "mine"], ["--kafka.exactly-once", "false"]]
 )
 def test_transactions_are_the_jobs_own_where_it_has_a_name(more: list[str]):
-    settings = read_settings([*KAFKA, "--kafka.exactly-once", "true", *more])
+    settings = settings_of(ServeSettings, [*KAFKA, "--kafka.exactly-once", "true", *more])
     assert settings.kafka.delivery(settings.name).prefix in ("mine", "millrace-serve")
 
 
@@ -144,13 +144,13 @@ def test_faults_of_a_file_are_settings_errors(tmp_path: Path, line: str):
     file = tmp_path / "serve.toml"
     file.write_text(line + "\n")
     with pytest.raises(SettingsError) as caught:
-        read_settings(["--config", str(file), "--folder.root", str(tmp_path)])
+        settings_of(ServeSettings, ["--config", str(file), "--folder.root", str(tmp_path)])
     assert "\n" not in str(caught.value)
 
 
 def test_unknown_flags_are_refused(capsys):
     with pytest.raises((SettingsError, SystemExit)) as caught:
-        read_settings(["--folder.root", "/x", "--max-bach", "3"])
+        settings_of(ServeSettings, ["--folder.root", "/x", "--max-bach", "3"])
     assert "max-bach" in str(caught.value) + capsys.readouterr().err
 
 
@@ -171,7 +171,7 @@ def test_reading_settings_imports_neither_flink_nor_tensorflow():
     ],
 )
 def test_micro_batches_are_larger_in_process_mode_unless_told(more: list[str], gathering: tuple[int, ...]):
-    made = read_settings(["--folder.root", "/x", *more]).gathering
+    made = settings_of(ServeSettings, ["--folder.root", "/x", *more]).gathering
     assert (made.max_records, made.max_bytes, made.min_ms, made.max_ms) == gathering
 
 

@@ -44,8 +44,6 @@ from udfs.features.saved import NOTHING, GroupHeader, Saved
 from udfs.features.steps import STEP_FAILED, Failed
 from udfs.features.windows import window_states
 
-_NO_SLOTS = np.zeros(0, np.int64)
-
 
 def make_engine(
     view: FeatureView,

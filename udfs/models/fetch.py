@@ -15,23 +15,6 @@ from udfs.models.digest import Digest, digest_of
 from udfs.models.runtimes.base import Artifact
 
 
-def fetch(
-    publication: Publication,
-    roots: Sequence[str],
-    scratch: Path,
-    limits: Limits | None = None,
-    s3_options: S3Options | None = None,
-) -> Artifact:
-    """The published model's content, private to the caller, with size and digest as published.
-
-    `roots` are absolute paths, `file:` or `s3://bucket/prefix` locations. Raises `LocationError`,
-    `FetchError` or `DigestError`.
-    """
-    artifact = bring(publication, roots, scratch, limits, s3_options)
-    check_digest(publication, artifact)
-    return artifact
-
-
 def bring(
     publication: Publication,
     roots: Sequence[str],
@@ -39,10 +22,11 @@ def bring(
     limits: Limits | None = None,
     s3_options: S3Options | None = None,
 ) -> Artifact:
-    """As `fetch`, without the check of the digest.
+    """A published model's content, private to the caller; its digest is not checked yet.
 
-    A location is copied into `scratch`: what is hashed is then what is loaded, whatever happens to the
-    original meanwhile.
+    `roots` are absolute paths, `file:` or `s3://bucket/prefix` locations. Raises `LocationError` or
+    `FetchError`. A location is copied into `scratch`: what is hashed is then what is loaded, whatever
+    happens to the original meanwhile.
     """
     limits = limits or Limits()
     if publication.data is not None:

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ExperimentError
-from schemas.versioned import read_versioned
 from udfs.lifecycle.evidence.share_mismatch import ShareTest
 from udfs.lifecycle.experiments.assignment import treatment_share
 from udfs.lifecycle.experiments.declaration import Experiment, Metric
@@ -69,19 +68,6 @@ def begin(experiment: Experiment) -> ExperimentState:
         measure_for(experiment.primary, margin, *rest),
         {metric.name: measure_for(metric, 0.0, *rest) for metric in experiment.guardrails},
     )
-
-
-def write_state(state: ExperimentState) -> bytes:
-    """Msgpack with its version."""
-    return msgspec.msgpack.encode(state)
-
-
-def read_state(data: bytes) -> ExperimentState:
-    """What `write_state` wrote. Raises `ExperimentError` for other bytes and for a newer version."""
-    return read_versioned(_STATE.decode, data, "state of an experiment", VERSION, ExperimentError)
-
-
-_STATE = msgspec.msgpack.Decoder(ExperimentState)
 
 
 def decide(

@@ -153,16 +153,3 @@ def read_experiment(text: str | bytes) -> Experiment:
         raise ExperimentError(f"not TOML: {e}") from None
     except msgspec.ValidationError as e:
         raise ExperimentError(f"not an experiment: {e}") from None
-
-
-def write_experiment(experiment: Experiment) -> bytes:
-    """The JSON in which it travels."""
-    return msgspec.json.encode(experiment)
-
-
-def decode_experiment(data: bytes) -> Experiment:
-    """What `write_experiment` wrote. Raises `ExperimentError`."""
-    try:
-        return msgspec.json.decode(data, type=Experiment)
-    except msgspec.MsgspecError as e:
-        raise ExperimentError(f"not an experiment: {e}") from None

@@ -5,14 +5,13 @@ Msgpack with a version, so that a savepoint outlives the code. Times are epoch m
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from schemas.versioned import read_versioned
 
 VERSION = 1
-T = TypeVar("T")
 
 
 class Predicted(msgspec.Struct, array_like=True):

@@ -67,19 +67,3 @@ def quality_record(
         at=at,
         closed=closed,
     )
-
-
-def key_of(record: QualityRecord) -> QualityKey:
-    """What a message is of."""
-    return QualityKey(
-        window=record.window,
-        model=record.model,
-        version=record.version,
-        arm=record.arm,
-        candidate=record.candidate,
-        plan=record.plan,
-        plan_version=record.plan_version,
-        experiment=record.experiment,
-        data_type=record.data_type,
-        slices=tuple(sorted(record.slices.items())),
-    )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from schemas.errors import LoadError
 from schemas.tensors import Columns, Input, Output
 
 
@@ -25,6 +26,16 @@ class Artifact:
     data: bytes | None
     path: Path | None
     scratch: Path
+
+    def content(self, kind: str) -> bytes:
+        """The bytes of a model that is one file. Raises `LoadError` where it is none; `kind` names it."""
+        if self.data is not None:
+            return self.data
+        assert self.path is not None
+        try:
+            return self.path.read_bytes()
+        except OSError as e:
+            raise LoadError(f"{kind} is one file: {e.strerror or e}") from e
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
-"""The point-in-time join: what it is given, and what a row may see."""
+"""The point-in-time join: what it is given, and what a row may see.
+
+A label at t sees of each view the row of its entity with the greatest `event_timestamp` <= t, of equal ones
+the greatest `created`, unless t - `event_timestamp` > TTL: then null. With a time `known_at` only rows with
+`created` <= that. The same rule as Feast's `get_historical_features`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
-
-import pyarrow as pa
 
 from udfs.stores.online.base import StoredView
 
@@ -23,18 +24,3 @@ class WantedFeatures:
     history: str
     prefix: bool = False
     names: tuple[str, ...] = ()
-
-
-class PointInTime(Protocol):
-    def join(
-        self, labels: pa.Table, timestamp: str, wanted: Sequence[WantedFeatures], known_at: str = ""
-    ) -> pa.Table:
-        """`labels` in their order, with each view's features as of `timestamp` (a column of epoch
-        milliseconds or Arrow timestamps; those without zone are UTC; what is below a millisecond is cut off).
-
-        A label at t sees of each view the row of its entity with the greatest `event_timestamp` <= t, of
-        equal ones the greatest `created`, unless t - `event_timestamp` > TTL: then null. With `known_at` (a
-        column of times) only rows with `created` <= that. The same rule as Feast's `get_historical_features`.
-        Raises `FeatureError` for columns that are missing or of another type.
-        """
-        ...

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import InputsError, LoadError, PredictError
+from schemas.errors import InputsError, PredictError
 from schemas.tensors import Columns
 from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.onnx.calls import Calling, InputTensor, call, tensors_of
@@ -67,7 +67,7 @@ def load(
     `max_seconds`, or a shorter `wanted.deadline_ms`, bounds each call of a model in which something repeats.
     Raises `UnsafeModelError`, `LoadError` and `InputsError`.
     """
-    data = _content(artifact)
+    data = artifact.content("an ONNX model")
     model = parsed(data)
     wishes = chosen(answers(model), wanted)
     cut = keep_only(model, {c.answer.tensor for c in wishes})
@@ -93,13 +93,3 @@ def load(
     seconds = min(max_seconds, wanted.deadline_ms / 1000 or max_seconds)
     session = Session(model.SerializeToString() if cut else data, seconds if repeats else None)
     return OnnxRuntime(session, feeds, fetches(session, feeds, wishes, how), how)
-
-
-def _content(artifact: Artifact) -> bytes:
-    if artifact.data is not None:
-        return artifact.data
-    assert artifact.path is not None
-    try:
-        return artifact.path.read_bytes()
-    except OSError as e:
-        raise LoadError(f"an ONNX model is one file: {e.strerror or e}") from e

@@ -18,7 +18,7 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     try:
         return runtime.load(artifact, wanted)
     except UnprovenModelError as e:
-        document = parse(runtime.content(artifact))
+        document = parse(artifact.content("a PMML model"))
         if wanted.pypmml:
             # Here and not at the top: few jobs allow it, and it needs packages that others have not.
             from udfs.models.runtimes.pmml.pypmml_runtime import load_proven  # noqa: PLC0415

@@ -137,16 +137,7 @@ def load(artifact: Artifact, wanted: WantedSignature) -> PmmlRuntime:
     """Check and compile a PMML document. Raises `UnsafeModelError`, `LoadError`, `InputsError`,
     `UnprovenModelError`."""
     with collected_later():
-        return _compiled(content(artifact), wanted)
-
-
-def content(artifact: Artifact) -> bytes:
-    """The document. Raises `LoadError` for a folder."""
-    if artifact.data is not None:
-        return artifact.data
-    if artifact.path is not None and artifact.path.is_file():
-        return artifact.path.read_bytes()
-    raise LoadError(f"a PMML model is one file, and {artifact.path} is none")
+        return _compiled(artifact.content("a PMML model"), wanted)
 
 
 @contextmanager

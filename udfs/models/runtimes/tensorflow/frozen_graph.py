@@ -56,7 +56,7 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     It is refused where constants are left over; the descriptor's size and digest find the rest.
     """
     tf = configured_tensorflow()
-    graph_def = parsed(tf.compat.v1.GraphDef(), _content(artifact), "frozen GraphDef")
+    graph_def = parsed(tf.compat.v1.GraphDef(), artifact.content("a frozen graph"), "frozen GraphDef")
     if not graph_def.node:
         raise LoadError("the graph holds no operators: export a frozen GraphDef")
     make_plain(graph_def)
@@ -110,16 +110,6 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     except Exception as e:
         session.close()
         raise LoadError(f"the graph's lookup tables cannot be filled: {e}") from e
-
-
-def _content(artifact: Artifact) -> bytes:
-    if artifact.data is not None:
-        return artifact.data
-    assert artifact.path is not None
-    try:
-        return artifact.path.read_bytes()
-    except OSError as e:
-        raise LoadError(f"a frozen graph is one file: {e.strerror or e}") from e
 
 
 def _outputs(walk: GraphWalk, wanted: WantedSignature) -> dict[str, str]:

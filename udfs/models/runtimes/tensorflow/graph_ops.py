@@ -209,8 +209,7 @@ ALLOWED = frozenset(
     for name in kind.split()
 )
 
-# They read and write checkpoints: for the part of a SavedModel that saves and restores its own variables.
-SAVES = frozenset({"MergeV2Checkpoints", "SaveV2", "ShardedFilename", "ShardedFilespec"})
+# It reads checkpoints: for the part of a SavedModel that restores its own variables.
 RESTORES = frozenset({"RestoreV2"})
 
 # Tables filled from text files: only from assets of the model, which the loader feeds.

@@ -18,7 +18,6 @@ from udfs.models.runtimes.pmml.compiler.types import constant
 
 _TYPES = ("regression", "generalLinear", "generalizedLinear", "multinomialLogistic", "ordinalMultinomial")
 _LINKS = ("identity", "log", "logit", "probit", "cloglog", "loglog", "cauchit", "power")
-_CUMULATIVE = ("logit", "probit", "cloglog", "loglog", "cauchit")
 _UNKNOWN = ("trialsVariable", "trialsValue", "endTimeVariable", "cumulativeLinkFunction")
 
 

@@ -1,4 +1,4 @@
-"""The point-in-time join in DuckDB over Arrow, in memory: for what fits on one machine."""
+"""The point-in-time join in DuckDB over Arrow, in memory: what jobs/training_set.py is held against."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from schemas.errors import FeatureError
 from schemas.features.feature_block import ARROW, CREATED, TIMESTAMP
+from tests.training_history import ORDINAL, read_history
 from udfs.io.s3 import S3Options
 from udfs.stores.training.base import WantedFeatures
-from udfs.stores.training.history import ORDINAL, read_history
 from udfs.stores.training.labels import keys, result_names, times
 
 # Nothing is looked for in the network, nor among the variables of who calls.
@@ -25,7 +25,7 @@ _CLOSED: dict[str, Any] = {
 
 
 class DuckPointInTime:
-    """A `udfs.stores.training.base.PointInTime`. `s3` reaches history that lies there."""
+    """The rule of `udfs.stores.training.base`. `s3` reaches history that lies there."""
 
     def __init__(self, s3: S3Options | None = None) -> None:
         self._s3 = s3 or S3Options()
