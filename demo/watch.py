@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from demo.feed import numbered
 from demo.plan import TARGET
 from schemas.results.records import DeadLetter, EventKind, ModelEvent, ModelToServeStats, Outcome, decode
-from schemas.results.results import read_result
+from schemas.results.results import Scored, read_result
 from udfs.io.folder_files import visible_files
 
 Version = tuple[str, int]
@@ -31,6 +31,11 @@ class Result(NamedTuple):
     event_time: int
     visible: float
     """When it could be read from the folder of results, in epoch ms."""
+
+    @classmethod
+    def of(cls, r: Scored, visible: float) -> Result:
+        place = numbered(r.source, r.offset)
+        return cls(*place, r.data_type, r.version, r.digest, r.outcome, r.scores, r.event_time or 0, visible)
 
 
 @dataclass(slots=True)
@@ -121,18 +126,7 @@ class Watch:
 
     def _take(self, line: bytes, visible: float) -> None:
         r = read_result(line)
-        self.results.append(
-            Result(
-                *numbered(r.source, r.offset),
-                r.data_type,
-                r.version,
-                r.digest,
-                r.outcome,
-                r.scores,
-                r.event_time or 0,
-                visible,
-            )
-        )
+        self.results.append(Result.of(r, visible))
         if self.arrivals and self.arrivals[-1][:2] == (visible, r.data_type):
             visible_at, name, count = self.arrivals.pop()
             self.arrivals.append((visible_at, name, count + 1))

@@ -6,56 +6,7 @@ failed.
 
 from __future__ import annotations
 
-from schemas.errors import (
-    ArchiveError,
-    CodecError,
-    CodeError,
-    DescriptorError,
-    DigestError,
-    FeatureError,
-    FetchError,
-    GraphError,
-    InputsError,
-    LoadError,
-    LocationError,
-    MillraceError,
-    ModelError,
-    PlanError,
-    PredictError,
-    RegistryError,
-    SettingsError,
-    SmokeTestError,
-    SourceError,
-    StaleVersionError,
-    StoreError,
-    ThreadModeError,
-    UnprovenModelError,
-    UnsafeModelError,
-)
+from schemas import errors as _errors
+from schemas.errors import *
 
-__all__ = [
-    "ArchiveError",
-    "CodeError",
-    "CodecError",
-    "DescriptorError",
-    "DigestError",
-    "FeatureError",
-    "FetchError",
-    "GraphError",
-    "InputsError",
-    "LoadError",
-    "LocationError",
-    "MillraceError",
-    "ModelError",
-    "PlanError",
-    "PredictError",
-    "RegistryError",
-    "SettingsError",
-    "SmokeTestError",
-    "SourceError",
-    "StaleVersionError",
-    "StoreError",
-    "ThreadModeError",
-    "UnprovenModelError",
-    "UnsafeModelError",
-]
+__all__ = _errors.__all__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -32,15 +33,29 @@ ExperimentName = Annotated[str, typer.Argument(metavar="NAME", help="The experim
 OfType = Annotated[str, typer.Option("--data-type", help="The type of the records that it is about.")]
 Reason = Annotated[str, typer.Option("--reason", help="For those who read of it.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be put in force.")]
-FromFolder = Annotated[
-    Path | None,
-    typer.Option("--from-folder", envvar="MILLRACE_EXPERIMENTS_FOLDER", help="JSON lines of experiments."),
-]
-ExperimentsTopic = Annotated[
-    str,
-    typer.Option("--topic", envvar="MILLRACE_EXPERIMENTS_TOPIC", help="The topic of events of experiments."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON lines.")]
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentStream:
+    """Where events of experiments are read, and of which."""
+
+    name: Annotated[str, typer.Argument(metavar="NAME", help="By default all.")] = ""
+    from_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-folder", envvar="MILLRACE_EXPERIMENTS_FOLDER", help="JSON lines of experiments."
+        ),
+    ] = None
+    bootstrap: Bootstrap = None
+    topic: Annotated[
+        str,
+        typer.Option(
+            "--topic", envvar="MILLRACE_EXPERIMENTS_TOPIC", help="The topic of events of experiments."
+        ),
+    ] = "experiments"
+    client: Client = None
+    timeout: Timeout = 15.0
 
 
 @experiment.command("start")
@@ -113,19 +128,15 @@ _ending("rollback", "End an experiment by putting the control's plan in force, w
 
 
 @experiment.command("status")
+@grouped
 def status(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="By default all.")] = "",
+    of: ExperimentStream,
     *,
-    from_folder: FromFolder = None,
-    bootstrap: Bootstrap = None,
-    topic: ExperimentsTopic = "experiments",
-    client: Client = None,
-    timeout: Timeout = 15.0,
     as_json: AsJson = False,
 ) -> None:
     """Show how each experiment stands: shares, figures of its arms, and the evidence."""
     latest: dict[str, ExperimentEvent] = {}
-    for event in _events((from_folder, bootstrap, topic, client, timeout), name):
+    for event in _events(of):
         if event.kind != "refused" and (
             event.experiment not in latest or latest[event.experiment].at <= event.at
         ):
@@ -134,22 +145,15 @@ def status(
 
 
 @experiment.command("history")
+@grouped
 def history(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="By default all.")] = "",
+    of: ExperimentStream,
     *,
-    from_folder: FromFolder = None,
-    bootstrap: Bootstrap = None,
-    topic: ExperimentsTopic = "experiments",
-    client: Client = None,
-    timeout: Timeout = 15.0,
     as_json: AsJson = False,
 ) -> None:
     """Show what became of experiments, decision by decision, each with its evidence."""
-    found = _events((from_folder, bootstrap, topic, client, timeout), name)
+    found = _events(of)
     _show(sorted((e for e in found if e.kind != "progress"), key=lambda e: e.at), as_json)
-
-
-Stream = tuple[Path | None, str | None, str, list[str] | None, float]
 
 
 def _end(action: Action, name: str, data_type: str, reason: str, *, dry_run: bool, to: StreamOptions) -> None:
@@ -208,27 +212,26 @@ def _declared(name: str, data_type: str, of: ModelStream) -> Experiment:
     raise ExperimentError(f"{name!r} was not started for {data_type!r} on this model stream")
 
 
-def _events(of: Stream, name: str) -> Iterator[ExperimentEvent]:
+def _events(of: ExperimentStream) -> Iterator[ExperimentEvent]:
     from millrace.folder_stream import lines  # noqa: PLC0415
     from millrace.kafka_stream import to_end  # noqa: PLC0415
     from millrace.values import parse_pairs  # noqa: PLC0415
     from schemas.errors import ExperimentError  # noqa: PLC0415
     from schemas.lifecycle.experiments import read_event  # noqa: PLC0415
 
-    folder, bootstrap, topic, client, timeout = of
-    either(folder, bootstrap, "--from-folder")
-    if folder is not None:
-        found = lines(folder)
+    either(of.from_folder, of.bootstrap, "--from-folder")
+    if of.from_folder is not None:
+        found = lines(of.from_folder)
     else:
-        assert bootstrap is not None
-        messages = to_end(bootstrap, topic, parse_pairs(client, "--client"), timeout)
+        assert of.bootstrap is not None
+        messages = to_end(of.bootstrap, of.topic, parse_pairs(of.client, "--client"), of.timeout)
         found = (value for _, value in messages if value is not None)
     for line in found:
         try:
             event = read_event(line)
         except ExperimentError:
             continue  # of a newer release, or no event
-        if name in ("", event.experiment):
+        if of.name in ("", event.experiment):
             yield event
 
 

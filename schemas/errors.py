@@ -9,6 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+__all__ = [
+    "ArchiveError",
+    "CodeError",
+    "CodecError",
+    "DescriptorError",
+    "DigestError",
+    "FeatureError",
+    "FetchError",
+    "GraphError",
+    "InputsError",
+    "LoadError",
+    "LocationError",
+    "MillraceError",
+    "ModelError",
+    "PlanError",
+    "PredictError",
+    "RegistryError",
+    "SettingsError",
+    "SmokeTestError",
+    "SourceError",
+    "StaleVersionError",
+    "StoreError",
+    "ThreadModeError",
+    "UnprovenModelError",
+    "UnsafeModelError",
+]
+"""What `millrace.errors` offers to users' own code."""
+
 
 class MillraceError(Exception):
     """Root of the tree."""

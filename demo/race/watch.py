@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from demo.feed import numbered
 from demo.watch import NewLines, Result, said
 from schemas.results.decided import AnswerState, Decided, read_decided
 from schemas.results.records import DeadLetter, EventKind, ModelEvent, Outcome, decode
@@ -75,18 +74,7 @@ class RaceWatch:
     def _take(self, one: Decided, visible: float) -> None:
         r = one.result
         self.decided.append(one)
-        self.results.append(
-            Result(
-                *numbered(r.source, r.offset),
-                r.data_type,
-                r.version,
-                r.digest,
-                r.outcome,
-                r.scores,
-                r.event_time or 0,
-                visible,
-            )
-        )
+        self.results.append(Result.of(r, visible))
         label = r.record.get("label")
         if r.outcome is Outcome.SCORED:
             self.scored += 1

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from jobs.settings.gathering import Batching
-from jobs.settings.run import RunSettings
+from jobs.settings.run import Part, RunSettings
 from jobs.settings.streams import Broker, StreamSettings
 from schemas.features.declarations import Declarations
 from udfs.features.events.view_spec import ViewSpec
@@ -23,10 +23,8 @@ class FeatureKafka(Broker):
     dead_letters: str = Field("dead-letters", description="topic of events that no view could take")
 
 
-class History(BaseModel):
+class History(Part):
     """Where settled rows are kept, as Parquet below `VIEW_vN/dt=DAY`."""
-
-    model_config = ConfigDict(extra="forbid")
 
     url: str = Field(description="s3://BUCKET/PREFIX, or a folder's path or file: URL")
     partition: Literal["day", "hour"] = Field("day", description="hour: dt=DAY/hr=HOUR; both in UTC")

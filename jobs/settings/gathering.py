@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from jobs.settings.run import Part
 from udfs.io.gathering import Gathering
 
 _DEFAULTS = {
@@ -15,10 +16,8 @@ _DEFAULTS = {
 }
 
 
-class Batching(BaseModel):
+class Batching(Part):
     """When a micro-batch is closed. Empty values depend on `mode`."""
-
-    model_config = ConfigDict(extra="forbid")
 
     max_records: int | None = Field(
         None, ge=1, description="the most records of a micro-batch; empty: 1024, in process mode 8192"

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from jobs.settings.run import Part
 from udfs.models.quotas import Quotas
 from udfs.models.sandbox.limits import SandboxLimits
 from udfs.models.sandbox.loader import Isolation
 
 
-class ModelLimits(BaseModel):
+class ModelLimits(Part):
     """Where models are checked and run, and how much they may ask for."""
-
-    model_config = ConfigDict(extra="forbid")
 
     check: bool = Field(True, description="try each model in a process that may die before it is loaded")
     isolation: Literal["thread", "process"] = Field(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from jobs.settings.features import History
 from jobs.settings.gathering import Batching
+from jobs.settings.run import Part
 from jobs.settings.streams import Broker, StreamSettings, Transactions
 from schemas.errors import SettingsError
 from udfs.io.s3 import S3Options
@@ -32,10 +33,8 @@ class OutcomesKafka(Broker, Transactions):
     dead_letters: str = Field("dead-letters", description="topic of what met nothing, or cannot be read")
 
 
-class JudgedType(BaseModel):
+class JudgedType(Part):
     """How predictions of one data type are judged."""
-
-    model_config = ConfigDict(extra="forbid")
 
     score: str = Field(description="the output that is judged: NAME, or NAME[0] of a list")
     label: str = Field("label", description="the outcome's field that is held against it")
@@ -66,10 +65,8 @@ class JudgedType(BaseModel):
         return Judging(**self.model_dump())
 
 
-class QualityTold(BaseModel):
+class QualityTold(Part):
     """How quality is told."""
-
-    model_config = ConfigDict(extra="forbid")
 
     window_seconds: int = Field(300, ge=1, description="windows of event time")
     seconds: float = Field(2, gt=0, description="how often what has changed goes out")

@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -24,6 +24,12 @@ from pydantic_settings import SettingsError as UnreadableSettings
 from schemas.errors import SettingsError
 
 S = TypeVar("S", bound="RunSettings")
+
+
+class Part(BaseModel):
+    """Settings below one name; names that are none of theirs are refused."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class RunSettings(BaseSettings):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from jobs.settings.run import Part
 from udfs.models.signing.gate import SigningSpec
 from udfs.models.signing.signer import SignsWith
 
 
-class Signing(BaseModel):
+class Signing(Part):
     """Whose signatures are wanted on models and plans. See docs/security.md."""
-
-    model_config = ConfigDict(extra="forbid")
 
     require: bool = Field(False, description="refuse models, plans and withdrawals that are not signed")
     keys: str = Field(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from jobs.settings.run import Part
 from jobs.settings.serve import JobSettings
 from udfs.ensemble.collection.collector_spec import CollectorSpec
 from udfs.ensemble.execution.executor_spec import ExecutorSpec
@@ -15,10 +16,8 @@ from udfs.models.model_store import StoreSpec
 from udfs.models.runtimes.catalogue import MODEL_TYPES
 
 
-class Executors(BaseModel):
+class Executors(Part):
     """Model executors, one operator a model type."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model_types: tuple[str, ...] = Field(
         MODEL_TYPES, description="an operator each; the one that most requests go to first"

@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-from jobs.settings.run import RunSettings
+from jobs.settings.run import Part, RunSettings
 from udfs.io.delivery import Delivery
 
 Place = Literal["kafka", "folder"]
 
 
-class Broker(BaseModel):
+class Broker(Part):
     """How Kafka is reached and read."""
-
-    model_config = ConfigDict(extra="forbid")
 
     bootstrap: str = Field(description="brokers, HOST:PORT,...")
     client: dict[str, str] = Field(
@@ -72,14 +70,12 @@ class Kafka(Broker, Transactions):
     model_stats: str = Field("model-stats", description="topic of usage and speed; best compacted")
 
 
-class Folder(BaseModel):
+class Folder(Part):
     """Streams in folders: ROOT/records/TYPE/*, ROOT/models/*; outputs in ROOT/results and so on.
 
     A file is read once, when it appears: it must be whole by then. Names that begin with a dot or an
     underscore are passed over, so write to such a name and rename.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     root: Path = Field(description="the folder that holds records/, models/ and the outputs")
     poll_ms: int = Field(50, ge=1, le=60_000, description="how often to look for new files")
@@ -127,10 +123,8 @@ class StreamSettings(RunSettings):
         return self.sinks or (self.reads,)
 
 
-class DataType(BaseModel):
+class DataType(Part):
     """What is known of one type of records."""
-
-    model_config = ConfigDict(extra="forbid")
 
     fields: tuple[str, ...] = Field((), description="the records' numeric fields, in order")
     warm_up_batches: tuple[int, ...] = Field((1, 64, 1024), description="batch sizes to warm models up at")

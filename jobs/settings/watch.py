@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Literal, Self
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from jobs.settings.gathering import Batching
+from jobs.settings.run import Part
 from jobs.settings.streams import Broker, StreamSettings, Transactions
 from schemas.codecs.factory import CodecSpec
 from udfs.io.s3 import S3Options
@@ -36,10 +37,8 @@ class WatchKafka(Broker, Transactions):
     dead_letters: str = Field("dead-letters", description="topic of messages about quality that are none")
 
 
-class OutlierLimits(BaseModel):
+class OutlierLimits(Part):
     """A rule for single records: what a number must lie in."""
-
-    model_config = ConfigDict(extra="forbid")
 
     feature: str
     low: float | None = None
@@ -51,10 +50,8 @@ class OutlierLimits(BaseModel):
         return OutlierRule(**given)
 
 
-class GoodQuality(BaseModel):
+class GoodQuality(Part):
     """What quality is still good."""
-
-    model_config = ConfigDict(extra="forbid")
 
     baseline: float | None = Field(
         None, ge=0, lt=1, description="share of wrong predictions that is still good; empty: not watched"
@@ -68,10 +65,8 @@ class GoodQuality(BaseModel):
         return None if self.baseline is None else QualityLimits(self.baseline, self.error, self.patience)
 
 
-class WatchedType(BaseModel):
+class WatchedType(Part):
     """What is known of one type of records."""
-
-    model_config = ConfigDict(extra="forbid")
 
     training: str = Field(
         "", description="statistics of its training set, by `millrace profile`: a path or s3://BUCKET/KEY"
@@ -86,10 +81,8 @@ class WatchedType(BaseModel):
     quality: GoodQuality = GoodQuality.model_validate({})
 
 
-class DriftLimits(BaseModel):
+class DriftLimits(Part):
     """What is an alarm: see docs/lifecycle.md."""
-
-    model_config = ConfigDict(extra="forbid")
 
     tolerance: dict[str, float] = Field(
         DriftSettings().tolerance,
@@ -108,10 +101,8 @@ class DriftLimits(BaseModel):
         return DriftSettings(self.tolerance, self.false_alarms, self.correction, self.records)
 
 
-class AnomalyLimits(BaseModel):
+class AnomalyLimits(Part):
     """From when on what is not a matter of chance is told of."""
-
-    model_config = ConfigDict(extra="forbid")
 
     least: int = Field(1, ge=1, description="records of a window that show it")
     missing: float = Field(0.05, ge=0, le=1, description="share of missing values above the training set's")
