@@ -30,11 +30,10 @@ class Batching(Part):
         None, ge=1, description="the longest that one gathers while the next operator is busy; empty: 50, 100"
     )
 
-    def gathering(self, mode: Literal["thread", "process"], max_records: int | None = None) -> Gathering:
-        """`max_records`: of this job, where nothing is set."""
+    def gathering(self, mode: Literal["thread", "process"]) -> Gathering:
         usual = _DEFAULTS[mode]
         return Gathering(
-            self.max_records or max_records or usual.max_records,
+            self.max_records or usual.max_records,
             self.max_bytes,
             self.min_ms or usual.min_ms,
             self.max_ms or usual.max_ms,

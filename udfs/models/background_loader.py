@@ -57,7 +57,6 @@ class _Run:
 
     data_type: str
     entry: LogEntry
-    load: Load
     due: float = 0.0
     given_up: bool = False
     thread: threading.Thread | None = field(default=None)
@@ -76,10 +75,10 @@ class BackgroundLoader:
         self._arrived = threading.Condition()
         self.closing = False
 
-    def submit(self, data_type: str, entry: LogEntry, load: Load | None = None) -> None:
-        """Queue a load, by `load` where it is not the loader's own."""
+    def submit(self, data_type: str, entry: LogEntry) -> None:
+        """Queue a load."""
         with self._arrived:
-            self._queue.append(_Run(data_type, entry, load or self._load))
+            self._queue.append(_Run(data_type, entry))
             self._begin()
 
     def finished(self) -> list[Loaded]:
@@ -136,7 +135,7 @@ class BackgroundLoader:
         self._begin()
 
     def _run(self, run: _Run) -> None:
-        loaded = load_entry(run.load, run.data_type, run.entry)
+        loaded = load_entry(self._load, run.data_type, run.entry)
         with self._arrived:
             wanted = not run.given_up
             if wanted:

@@ -29,9 +29,8 @@ def python_executable(environment: Mapping[str, str] | None = None) -> str:
     )
 
 
-def clean_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """What the process gets of ours: nothing that may hold a secret, and this process's module path."""
-    environment = os.environ if environment is None else environment
-    kept = {name: environment[name] for name in _KEPT if name in environment}
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     kept["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in sys.path if path)
     return kept | _QUIET

@@ -16,8 +16,8 @@ MAX_DEPTH = 500
 _FACTOR = np.int64(1) << 31
 
 
-def check_trees(node: Node, said: str, max_depth: int = MAX_DEPTH) -> None:
-    """Raise `UnsafeModelError` where a tree is deeper than `max_depth`, or runs in a circle.
+def check_trees(node: Node, said: str) -> None:
+    """Raise `UnsafeModelError` where a tree is deeper than `MAX_DEPTH`, or runs in a circle.
 
     `node` is a TreeEnsemble, TreeEnsembleRegressor or TreeEnsembleClassifier.
     """
@@ -34,9 +34,9 @@ def check_trees(node: Node, said: str, max_depth: int = MAX_DEPTH) -> None:
         ]
     else:
         edges = _by_number(node, given, left, right)
-    deep = len(edges) == 2 and _deeper(np.stack(edges), max_depth)
+    deep = len(edges) == 2 and _deeper(np.stack(edges))
     if deep:
-        raise UnsafeModelError(f"operator {said} has a tree deeper than {max_depth}: prune it, export again")
+        raise UnsafeModelError(f"operator {said} has a tree deeper than {MAX_DEPTH}: prune it, export again")
 
 
 def _by_number(node: Node, given: dict[str, NDArray], left: NDArray, right: NDArray) -> list[NDArray]:
@@ -57,7 +57,7 @@ def _by_number(node: Node, given: dict[str, NDArray], left: NDArray, right: NDAr
     return found
 
 
-def _deeper(children: NDArray, max_depth: int) -> bool:
+def _deeper(children: NDArray) -> bool:
     """Follow all trees from all nodes that are nobody's child, level by level."""
     count = children.shape[1]
     inside = (children >= 0) & (children < count)
@@ -69,7 +69,7 @@ def _deeper(children: NDArray, max_depth: int) -> bool:
     level = np.flatnonzero(roots)
     if not len(level):  # all are somebody's child: a circle
         return True
-    for _ in range(max_depth):
+    for _ in range(MAX_DEPTH):
         below = children[:, level]
         level = np.unique(below[inside[:, level]])
         if not len(level):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,8 +43,8 @@ class GraphWalk:
             for inner in (attr.func, *attr.list.func):
                 yield from self._named(inner)
 
-    def reach(self, roots: Iterable[str], fed: Collection[str] = ()) -> Reached:
-        """All that the nodes `roots` depend on, themselves included; behind the nodes in `fed` nothing."""
+    def reach(self, roots: Iterable[str]) -> Reached:
+        """All that the nodes `roots` depend on, themselves included."""
         reached = Reached()
         todo = [node_of(root) for root in roots]
         calls: list[str] = []
@@ -53,9 +53,8 @@ class GraphWalk:
             if name in reached.nodes or name not in self.nodes:
                 continue
             reached.nodes.add(name)
-            if name not in fed:
-                todo.extend(node_of(i) for i in self.nodes[name].input)
-                calls.extend(self.called(self.nodes[name]))
+            todo.extend(node_of(i) for i in self.nodes[name].input)
+            calls.extend(self.called(self.nodes[name]))
         while calls:
             name = calls.pop()
             if name not in reached.functions:
