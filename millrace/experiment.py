@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from millrace.option_groups import grouped
-from millrace.options import Bootstrap, Client, S3Endpoint, S3PathStyle, S3Region, Timeout, either
+from millrace.options import Bootstrap, Client, S3Access, Timeout, either
 from millrace.stream_options import StreamOptions
 
 if TYPE_CHECKING:
@@ -80,9 +80,7 @@ def start(
     threshold: Annotated[
         float, typer.Option("--threshold", min=0, max=1, help="Stored scores from here on say positive.")
     ] = 0.5,
-    s3_endpoint: S3Endpoint = "",
-    s3_region: S3Region = "",
-    s3_path_style: S3PathStyle = False,
+    s3: S3Access,
     to: StreamOptions,
 ) -> None:
     """Check an experiment here and send it. Its first step is in force once the controller has read it.
@@ -98,9 +96,7 @@ def start(
     if dry_run:
         _show_steps(declared, results)
         if predictions:
-            from udfs.io.s3 import S3Options  # noqa: PLC0415
-
-            _rehearse(declared, predictions, S3Options(s3_endpoint, s3_region, s3_path_style), threshold)
+            _rehearse(declared, predictions, s3.options(), threshold)
         return
     where = _send(Order("start", declared), declared.name, declared.data_type, to)
     typer.echo(f"Sent: {declared.name} for {declared.data_type}: {where}")

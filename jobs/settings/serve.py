@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from jobs.settings.gathering import Batching
 from jobs.settings.models import ModelLimits
-from jobs.settings.run import S, settings_of
+from jobs.settings.run import Part, S, settings_of
 from jobs.settings.signing import Signing
 from jobs.settings.streams import DataType, Kafka, StreamSettings
 from schemas.codecs.factory import CodecSpec
@@ -90,10 +90,8 @@ class JobSettings(StreamSettings):
         )
 
 
-class SharedType(BaseModel):
+class SharedType(Part):
     """A data type that several jobs share: each serves one model, and scores the arms that ask for it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: str = Field(min_length=1, description="name of the only model of the type that this job serves")
     undivided: bool = Field(

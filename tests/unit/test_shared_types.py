@@ -13,7 +13,7 @@ from pyflink.datastream import TimeDomain
 
 from operators.rows import MODEL_EVENTS, MODEL_STATS
 from operators.serving.scorer import Scorer
-from operators.ticks import END_OF_INPUT
+from operators.timers import END_OF_INPUT
 from schemas.codecs.factory import CodecSpec
 from schemas.codecs.json_codec import JsonCodec
 from schemas.micro_batch import encode_micro_batch
@@ -199,7 +199,7 @@ class Job:
             codec=CodecSpec(),
             buffer=BufferPolicy(),
             quotas=Quotas(),
-            tick_ms=100,
+            timer_ms=100,
             stats_ms=0,
             serving=lambda index: serving,
         )

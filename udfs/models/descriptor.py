@@ -37,7 +37,7 @@ PLAN_NAME = "plan"
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What a publisher says about a model. One of `data`, `location` and `graph` is set, none to withdraw.
+    """What a publisher says about a model. One of `data`, `location` and `graph` is set, none to unpublish.
 
     `version` 0 and `created_ms` 0 (epoch milliseconds) mean: not given. `sha256` (lower-case hex) and `size`
     (bytes) are of the artifact, derived from inline data; "" and 0 where a location came without them. Of a

@@ -25,7 +25,7 @@ from schemas.results.results import Experiments
 from schemas.versioned import read_versioned
 from udfs.ensemble.routing.plan_events import plan_event
 from udfs.ensemble.routing.splitting import Splitting, Way
-from udfs.models.descriptor import DECIDE, SERVE, WITHDRAW, Announcement, parse
+from udfs.models.descriptor import DECIDE, SERVE, WITHDRAW, Publication, parse
 from udfs.models.model_log import ModelLog
 from udfs.models.quotas import Quotas
 
@@ -130,36 +130,36 @@ class Arms:
         """A number that grows with every change of the log; 0 for one that never changed."""
         return self._types[data_type].revision if data_type in self._types else 0
 
-    def serves(self, announced: Announcement) -> bool:
+    def serves(self, published: Publication) -> bool:
         """Whether what serves models is to know of it: of a shared data type, the job's model, and what is
         withdrawn."""
-        sharing = self._sharing.get(announced.data_type)
-        if sharing is None or announced.operation == WITHDRAW:
+        sharing = self._sharing.get(published.data_type)
+        if sharing is None or published.operation == WITHDRAW:
             return True
-        return announced.operation == SERVE and announced.name == sharing.model
+        return published.operation == SERVE and published.name == sharing.model
 
-    def publish(self, descriptor: bytes, announced: Announcement) -> list[ModelEvent]:
+    def publish(self, descriptor: bytes, published: Publication) -> list[ModelEvent]:
         """Act on a plan of a shared data type, which must have been restored, and on its withdrawal."""
-        if announced.data_type not in self._sharing:
+        if published.data_type not in self._sharing:
             return []
-        known, since = self._types[announced.data_type], announced.created_ms + LEAD_MS
-        if announced.operation == WITHDRAW and announced.name:
-            gone = known.versions.withdraw(announced.name)
+        known, since = self._types[published.data_type], published.created_ms + LEAD_MS
+        if published.operation == WITHDRAW and published.name:
+            gone = known.versions.unpublish(published.name)
             if not gone:
                 return []
             known.add(since, b"", None)
-            sent = [self._event(EventKind.WITHDRAWN, announced)]
-        elif announced.operation == DECIDE:
+            sent = [self._event(EventKind.WITHDRAWN, published)]
+        elif published.operation == DECIDE:
             try:
-                splitting = self._splitting(announced.plan)  # before its version counts
-                entry = known.versions.accept(announced, b"", self._quotas.version_jump)
+                splitting = self._splitting(published.plan)  # before its version counts
+                entry = known.versions.accept(published, b"", self._quotas.version_jump)
             except ModelError as e:
-                return [self._event(EventKind.REFUSED, announced, e)]
+                return [self._event(EventKind.REFUSED, published, e)]
             if entry is None:
-                return [self._event(EventKind.ALREADY_SERVED, announced)]
+                return [self._event(EventKind.ALREADY_SERVED, published)]
             known.versions.loaded(entry)
             known.add(since, descriptor, splitting)
-            sent = [self._event(EventKind.DECIDES, announced)]
+            sent = [self._event(EventKind.DECIDES, published)]
         else:
             return []
         known.revision += 1
@@ -192,7 +192,7 @@ class Arms:
             _check_arm(f"arm {name!r}" if name else "the plan", one)
         return Splitting(plan, self._codec, self._raw_json)
 
-    def _event(self, kind: EventKind, about: Announcement, why: ModelError | str = "") -> ModelEvent:
+    def _event(self, kind: EventKind, about: Publication, why: ModelError | str = "") -> ModelEvent:
         return plan_event(kind, about, self._now(), self._subtask, why=why)
 
 

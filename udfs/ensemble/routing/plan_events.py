@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from schemas.errors import ModelError
 from schemas.results.records import EventKind, ModelEvent
-from udfs.models.descriptor import Announcement
+from udfs.models.descriptor import Publication
 
 
 def plan_event(
-    kind: EventKind, about: Announcement, at: int, subtask: int, *, why: ModelError | str = ""
+    kind: EventKind, about: Publication, at: int, subtask: int, *, why: ModelError | str = ""
 ) -> ModelEvent:
     """`at`: epoch milliseconds. `why`: the reason, or the error with its step."""
     return ModelEvent(

@@ -79,7 +79,7 @@ def rehearse(experiment: Experiment, location: str, s3: S3Options, threshold: fl
             steps += [(one.at, one.step) for one in told if one.kind == "step"]
             events += told
     if past:
-        events += _told(controller.tick(now))
+        events += _told(controller.on_timer(now))
     return Rehearsed(events, len(rows), len(rows) - len(past), unanswered)
 
 
