@@ -56,7 +56,7 @@ class ArmLog(msgspec.Struct):
 
 
 @dataclass(slots=True)
-class _DataType:
+class _SharedType:
     log: ArmLog
     versions: ModelLog
     splittings: list[Splitting | None] = field(default_factory=list)
@@ -96,7 +96,7 @@ class Arms:
     ) -> None:
         self._sharing, self._codec, self._raw_json = sharing, codec, raw_json
         self._subtask, self._quotas, self._now = subtask, quotas, now
-        self._types: dict[str, _DataType] = {}
+        self._types: dict[str, _SharedType] = {}
 
     def data_types(self) -> Sequence[str]:
         """Those that were restored."""
@@ -108,7 +108,7 @@ class Arms:
     def restore(self, data_type: str, stored: bytes | None) -> list[ModelEvent]:
         """Take over the log of a data type. A plan that can no longer be followed is refused."""
         log = ArmLog() if stored is None else read_versioned(_LOG.decode, stored, "arms", VERSION, StateError)
-        known = self._types[data_type] = _DataType(ArmLog(), ModelLog.decode(log.versions))
+        known = self._types[data_type] = _SharedType(ArmLog(), ModelLog.decode(log.versions))
         sent = []
         for since, descriptor in log.plans:
             try:
