@@ -93,7 +93,7 @@ def leaf_shares(grove: Grove, categories: Categories) -> LeafShares:
     return LeafShares(labels, probable.table(shape, 0.0), sure.table(shape, np.nan), complete)
 
 
-def _plain_shares(grove: Grove, categories: Categories) -> LeafShares | None:  # noqa: PLR0911
+def _plain_shares(grove: Grove, categories: Categories) -> LeafShares | None:
     """As exporters write large forests: a score and the counts of the same categories in each leaf, which
     can be read at once. None for all others, and for what is not as it should be."""
     nodes = [node for node in grove.leaves if node is not None]
