@@ -1,4 +1,4 @@
-"""Checked loading: from an publication to a model that has proved that it can score.
+"""Checked loading: from a publication to a model that has proved that it can score.
 
 The steps are fetch, digest, load (in which the runtime checks what the model may do), smoke test and warm-up.
 A model that fails one of them raises, leaves nothing behind, and so cannot disturb the one that is serving.
@@ -33,7 +33,7 @@ def load_model(
     runtimes: Mapping[str, Load] | None = None,
     place: Place | None = None,
 ) -> LoadedModel:
-    """Take an published model through every step.
+    """Take a published model through every step.
 
     `runtimes` (model type -> `load`) stands in for the modules under `udfs.models.runtimes`. `place`: where
     it comes to run (`udfs.models.sandbox.places`); by default in this process, unchecked by any other.

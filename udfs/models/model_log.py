@@ -59,7 +59,7 @@ class ModelLog:
     def accept(
         self, published: Publication, descriptor: bytes, most_jump: int | None = None
     ) -> LogEntry | None:
-        """Take in an publication to serve: the new entry, or None where the same one is known already.
+        """Take in a publication to serve: the new entry, or None where the same one is known already.
 
         Raises `StaleVersionError` for an older version, or for other content under a version already seen,
         unless the publication is forced. Only a version above all seen comes in without force. Raises

@@ -42,7 +42,7 @@ class ModelState:
         self._stats_at = 0
 
     def publish(self, descriptor: bytes, published: Publication) -> list[Notice]:
-        """Enter an publication in the log. `next_load` says what follows from it."""
+        """Enter a publication in the log. `next_load` says what follows from it."""
         if published.operation in (DECIDE, EXPERIMENT):
             reason = (
                 "this job serves one model a data type; plans and experiments are for the speculating job"

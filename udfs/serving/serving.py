@@ -28,7 +28,7 @@ from udfs.serving.timed_calls import TimedCalls, TimedModel
 class Serving:
     """Models by data type, switched as loads succeed.
 
-    `load` turns an publication into a model, or raises a `ModelError`; `load_again` does so for one that
+    `load` turns a publication into a model, or raises a `ModelError`; `load_again` does so for one that
     served before. Both are called from other threads. `max_batch` bounds the records of one `predict`.
     `raw_json`: payloads are JSON objects. `closes`: called when this is closed.
     """
@@ -91,7 +91,7 @@ class Serving:
         return data_type in self._states and self._states[data_type].model is not None
 
     def publish(self, descriptor: bytes, published: Publication) -> Sequence[Notice]:
-        """Act on an publication; its data type's log must have been restored. Loading goes on behind."""
+        """Act on a publication; its data type's log must have been restored. Loading goes on behind."""
         sent = self._states[published.data_type].publish(descriptor, published)
         self._load_next(published.data_type)
         return sent

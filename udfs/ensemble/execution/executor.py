@@ -37,7 +37,7 @@ _HISTORIES_KEPT = 1000  # a bound on state: withdrawn names whose versions are r
 class Executor:
     """The candidates of one model type.
 
-    `load` turns an publication into a model, or raises a `ModelError`; `load_again` does so for one that
+    `load` turns a publication into a model, or raises a `ModelError`; `load_again` does so for one that
     scored before. They are called from several threads. `max_batch` bounds the records of one `predict`.
     `closes`: called when this is closed.
     """
@@ -116,7 +116,7 @@ class Executor:
         return self._revisions.get(data_type, 0)
 
     def publish(self, descriptor: bytes, published: Publication) -> list[Notice]:
-        """Act on an publication; its data type must have been restored. Plans and experiments are
+        """Act on a publication; its data type must have been restored. Plans and experiments are
         none of our business."""
         if published.operation in (DECIDE, EXPERIMENT):
             return []

@@ -106,7 +106,7 @@ class Router:
         return data_type in self._types and bool(self._types[data_type].names)
 
     def publish(self, descriptor: bytes, published: Publication) -> list[ModelEvent]:
-        """Act on an publication; its data type must have been restored. Events are about plans only: what
+        """Act on a publication; its data type must have been restored. Events are about plans only: what
         became of a model is told by its executor."""
         if published.operation == EXPERIMENT:
             return []  # the controller's business, who answers with a plan

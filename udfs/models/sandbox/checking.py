@@ -25,7 +25,7 @@ _LONGEST_REASON = 2000
 
 @dataclass(frozen=True, slots=True)
 class CheckJob:
-    """What is to be loaded: an publication without its content, which is fetched already."""
+    """What is to be loaded: a publication without its content, which is fetched already."""
 
     publication: Publication
     policy: LoadPolicy
