@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tests.pmml_documents import Leaf, Split, document, ensemble, less, node, sc
 from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.pmml.compiler import tree_kernels
 from udfs.models.runtimes.pmml.compiler.forest import Forest
+from udfs.models.runtimes.pmml.document import Document, parse
 from udfs.models.runtimes.pmml.runtime import PmmlRuntime, load
 
 ROWS = [{"x": -1.0, "y": 0.0, "k": "red"}, {"x": 2.0, "y": 3.0, "k": "blue"}]
@@ -490,6 +493,28 @@ def test_fields_that_are_computed_at_once_give_the_same_bits(
     apart = (outcome([7, 8]),)
     columns["y"] = spoiled
     assert together == ([outcome([k]) for k in range(40)], outcome(range(5, 40)), *apart)
+
+
+@pytest.mark.parametrize("method", ["average", "majorityVote", "sum"])
+def test_a_forest_keeps_no_element_of_its_document(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    function = "regression" if method == "sum" else "classification"
+    leaves = [Leaf([("a", 3), ("b", 1)], "1"), Leaf([("a", 1), ("b", 3)], "2")]
+    grown = tree(Split(list(zip(less("x", 0.5), leaves, strict=True))), function)
+    nodes: list[weakref.ref[Any]] = []
+
+    def parsed(data: bytes) -> Document:
+        found = parse(data)
+        nodes.extend(map(weakref.ref, found.model.iter("Node")))
+        return found
+
+    monkeypatch.setattr("udfs.models.runtimes.pmml.runtime.parse", parsed)
+    runtime = read(
+        document(ensemble([grown, grown], method, function), function == "regression", ("a", "b", "1", "2"))
+    )
+    gc.collect()
+    assert len(nodes) == 6
+    assert [node() for node in nodes] == [None] * 6
+    assert runtime.sample(1) is not None
 
 
 def runtime_forest(runtime: PmmlRuntime) -> Any:

@@ -285,13 +285,15 @@ def _parts(node: ET.Element) -> tuple[list[ET.Element], ET.Element]:
     predicate = None
     for child in node:
         tag = child.tag
+        if tag == "ScoreDistribution":  # by far the most
+            continue
         if tag == "Node":
             kids.append(child)
         elif tag in PREDICATES:
             if predicate is not None:
                 refuse(f"{describe(node)} has two predicates")
             predicate = child
-        elif tag not in ("ScoreDistribution", "Partition"):
+        elif tag != "Partition":
             refuse(f"{describe(node)} holds a {tag}")
     if predicate is None:
         refuse(f"{describe(node)} has no predicate")
