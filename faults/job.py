@@ -36,7 +36,7 @@ class Job:
         self.cluster, self.broker, self.script, self._isolation = cluster, broker, script, isolation
         self._prefix = uuid.uuid4().hex[:8]
         client = {"bootstrap.servers": broker.bootstrap, "linger.ms": 1, "message.max.bytes": 1 << 24}
-        self.producer = Producer(client)
+        self.producer = Producer(client | {"log_level": 1})  # it outlives the broker, and would say so
         broker.create_topics(
             self.topic(GOOD), self.topic(EVIL), partitions=PARTITIONS, config=_LARGE | _ANY_TIME
         )
