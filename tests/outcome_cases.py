@@ -7,8 +7,10 @@ from typing import Any
 
 import orjson
 
+from schemas.lifecycle.quality import QualityRecord
 from schemas.micro_batch import MicroBatch
 from udfs.lifecycle.outcomes.judging import Judging
+from udfs.lifecycle.quality.windows import QualityKey
 
 JUDGING = Judging(
     score="p",
@@ -72,3 +74,9 @@ class MemoryStore:
         found = [r for r in self.reminders if r[0] == kind and r[1] <= reached]
         self.reminders = [r for r in self.reminders if r not in found]
         yield from (keys for _, _, keys in found)
+
+
+def key_of(record: QualityRecord) -> QualityKey:
+    """What a message is of."""
+    named = {name: getattr(record, name) for name in QualityKey.__struct_fields__ if name != "slices"}
+    return QualityKey(**named, slices=tuple(sorted(record.slices.items())))

@@ -16,13 +16,13 @@ from devservices.flink_cluster import StandaloneCluster
 from devservices.kafka import KafkaBroker
 from devservices.process import ROOT, wait_until
 from schemas.lifecycle.quality import EvidenceBatch, OutcomeCounts, QualityRecord, read_message
-from tests.outcome_cases import outcome, result
+from tests.outcome_cases import key_of, outcome, result
 from tests.streams import Sent, Streams
 from udfs.io.folder_files import visible_files
 from udfs.io.s3 import S3Options
 from udfs.lifecycle.outcomes.stored import stored_quality, told_apart_by
 from udfs.lifecycle.quality.exchange import from_plain
-from udfs.lifecycle.quality.windows import Quality, QualityKey
+from udfs.lifecycle.quality.windows import Quality
 
 COUNT = 6_000
 OUTPUTS = ("quality", "evidence", "outcome-counts")
@@ -44,11 +44,6 @@ slices = ["country"]
 url = "STORE"
 roll_seconds = 1
 """
-
-
-def key_of(record: QualityRecord) -> QualityKey:
-    named = {name: getattr(record, name) for name in QualityKey.__struct_fields__ if name != "slices"}
-    return QualityKey(**named, slices=tuple(sorted(record.slices.items())))
 
 
 class Topics:

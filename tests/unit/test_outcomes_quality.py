@@ -21,7 +21,7 @@ from millrace.cli import app
 from schemas.errors import StoreError
 from schemas.features.feature_block import CREATED, TIMESTAMP
 from schemas.lifecycle.quality import ALL, EvidenceBatch, QualityRecord, read_message, write_message
-from tests.outcome_cases import JUDGING, MemoryStore, batch, outcome, result
+from tests.outcome_cases import JUDGING, MemoryStore, batch, key_of, outcome, result
 from udfs.io.s3 import S3Options
 from udfs.lifecycle.outcomes.counting import COUNTED, OTHER, Counter
 from udfs.lifecycle.outcomes.evidence import evidence
@@ -32,7 +32,7 @@ from udfs.lifecycle.outcomes.reading import Reader
 from udfs.lifecycle.outcomes.rows import MODEL, to_rows
 from udfs.lifecycle.outcomes.stored import stored_quality, told_apart_by
 from udfs.lifecycle.outcomes.telling import KeptQuality
-from udfs.lifecycle.quality.exchange import from_plain, key_of
+from udfs.lifecycle.quality.exchange import from_plain
 from udfs.lifecycle.quality.windows import Quality
 from udfs.stores.history.lines import to_lines
 
