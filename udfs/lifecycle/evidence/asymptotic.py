@@ -44,6 +44,19 @@ def difference(
         return -math.inf, math.inf
     count = control.count + treatment.count
     variance = sum(m.squares / (m.count - 1) / m.count for m in (control, treatment))
-    middle = treatment.mean - control.mean
-    width = half_width(math.sqrt(count * variance), count, alpha, prior_for(expected, alpha))
+    return _around(treatment.mean - control.mean, count * variance, count, alpha, expected)
+
+
+def paired_difference(
+    differences: Moments, alpha: float, *, burn_in: int, expected: int
+) -> tuple[float, float]:
+    """The same from the differences of entities that have a value of each arm. `expected`: entities."""
+    if differences.count < max(burn_in, 2):
+        return -math.inf, math.inf
+    count = differences.count
+    return _around(differences.mean, differences.squares / (count - 1), count, alpha, expected)
+
+
+def _around(middle: float, variance: float, count: float, alpha: float, expected: int) -> tuple[float, float]:
+    width = half_width(math.sqrt(variance), count, alpha, prior_for(expected, alpha))
     return middle - width, middle + width

@@ -12,8 +12,9 @@ Rotnitzky and Zhao, 1994). Under "the difference is at least d" each bet
 
 is a nonnegative supermartingale, so P(K >= 1/alpha at any time) <= alpha: Waudby-Smith and Ramdas,
 "Estimating means of bounded random variables by betting" (Journal of the Royal Statistical Society B 86(1),
-2024). The capital is the mean of that of several lambdas on a grid, as Cover's universal portfolio mixes
-them, which needs no guess of the effect. The other direction bets on -y.
+2024). Where each entity has an outcome of both arms, y is their difference, which needs no p. The capital is
+the mean of that of several lambdas on a grid, as Cover's universal portfolio mixes them, which needs no guess
+of the effect. The other direction bets on -y.
 """
 
 from __future__ import annotations
@@ -55,6 +56,16 @@ class BettingTest(msgspec.Struct):
         if outcomes.size and not (outcomes.min() >= 0 and outcomes.max() <= 1):  # NaN fails too
             raise ExperimentError("outcomes must lie in [0, 1]: scale them by their declared bounds")
         steps = log_steps(treated, outcomes, share, centre=self.centre, margin=self.margin, sign=self.sign)
+        return self._taken(steps, outcomes)
+
+    def add_pairs(self, control: Floats, treatment: Floats) -> float:
+        """Take in entities with an outcome of each arm, both of shape (n,). As `add`."""
+        pairs = np.stack([control, treatment])
+        if pairs.size and not (pairs.min() >= 0 and pairs.max() <= 1):
+            raise ExperimentError("outcomes must lie in [0, 1]: scale them by their declared bounds")
+        return self._taken(_log_bets(treatment - control, 1.0, self.margin, self.sign), control)
+
+    def _taken(self, steps: Floats, outcomes: Floats) -> float:
         self.log_capital = (np.array(self.log_capital) + steps.sum(axis=0)).tolist()
         self.count += outcomes.size
         self.total += float(outcomes.sum())
@@ -77,5 +88,8 @@ def log_steps(
     """log(1 - lambda (y - d)) of shape (n, 10), for entities of shape (n,)."""
     off = outcomes - centre
     y = np.where(treated, off / share, -off / (1 - share))
-    reach = 1 / min(share, 1 - share) + abs(margin)  # no |y - d| is larger, whatever c is
-    return np.log1p(-sign * (y - margin)[..., None] * (FRACTIONS / reach))
+    return _log_bets(y, 1 / min(share, 1 - share), margin, sign)  # no |y| is larger, whatever c is
+
+
+def _log_bets(y: Floats, largest: float, margin: float, sign: int) -> Floats:
+    return np.log1p(-sign * (y - margin)[..., None] * (FRACTIONS / (largest + abs(margin))))

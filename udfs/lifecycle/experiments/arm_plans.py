@@ -28,7 +28,9 @@ def plan_of_step(experiment: Experiment, step: int) -> Plan:
     """
     share = treatment_share(experiment, step)
     shares = {experiment.control: 1 - share, experiment.treatment: share}
-    arms = tuple(PlanArm(title, part, plan_of_arm(experiment, title)) for title, part in shares.items())
+    # of pairs both are asked about every record, and the control decides
+    of = {title: experiment.treatment if experiment.paired else title for title in shares}
+    arms = tuple(PlanArm(title, part, plan_of_arm(experiment, of[title])) for title, part in shares.items())
     plan = Plan(experiment=Split(experiment.name, experiment.entity, experiment.own_salt, arms, step))
     try:
         check_plan(plan)

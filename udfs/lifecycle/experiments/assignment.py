@@ -21,7 +21,8 @@ def treatment_share(experiment: Experiment, step: int) -> float:
     """The treatment's share at a step of the ramp, counted from 0. Raises `ExperimentError` for no step."""
     if not 0 <= step < len(experiment.ramp):
         raise ExperimentError(f"{experiment.name} has {len(experiment.ramp)} steps, and no step {step}")
-    return experiment.share * experiment.ramp[step]
+    # of pairs everyone gets both, and the draw between two equal plans means nothing
+    return 0.5 if experiment.paired else experiment.share * experiment.ramp[step]
 
 
 def treated(experiment: Experiment, entities: Sequence[bytes], step: int) -> NDArray[np.bool_]:

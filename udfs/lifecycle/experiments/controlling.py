@@ -6,18 +6,19 @@ named it. Entities that were counted are the caller's to keep too (`Counted`), s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import ExperimentError
 from schemas.lifecycle.experiments import ExperimentEvent
 from schemas.lifecycle.quality import EvidenceBatch
 from schemas.plans.plan import Only, Plan, Split, read_plan, write_plan
 from udfs.lifecycle.experiments.arm_plans import plan_of_arm, plan_of_step
-from udfs.lifecycle.experiments.deciding import Decision, decide, finished
+from udfs.lifecycle.experiments.deciding import Decision, decide, decide_pairs, finished
 from udfs.lifecycle.experiments.declaration import Experiment
 from udfs.lifecycle.experiments.orders import Order, read_order
 from udfs.lifecycle.experiments.running import Running, read_running, write_running
@@ -42,6 +43,7 @@ class PlanOrdered:
 
 
 Said = PlanOrdered | ExperimentEvent
+Columns = dict[str, NDArray[np.float64]]
 
 
 class Counted(Protocol):
@@ -127,21 +129,25 @@ class Controller:
         ]
         if not rows:
             return
-        treated = np.array([arms[batch.arms[row]] for row in rows])
-        steps = np.array([batch.steps[row] for row in rows])
-        columns = running.columns({name: [v[row] for row in rows] for name, v in batch.values.items()})
-        primary = columns.setdefault(experiment.primary.name, np.full(len(rows), np.nan))
+        values = {name: [v[row] for row in rows] for name, v in batch.values.items()}
+        before = running.state.step
         self._changed(running)
-        for step in np.unique(steps).tolist():
-            some = steps == step
-            before = running.state.step
-            running.count(treated[some], primary[some])
-            values = {name: column[some] for name, column in columns.items()}
-            decision = decide(experiment, running.state, treated[some], values, step)
-            yield from self._act(running, decision, before, now)
-            if not running.runs:
-                self._counted.forget(experiment.name)
-                return
+        if experiment.paired:
+            yield from self._act(running, _pairs(running, values, len(rows)), before, now)
+        else:
+            treated = np.array([arms[batch.arms[row]] for row in rows])
+            steps = np.array([batch.steps[row] for row in rows])
+            columns = _columns(running, values, len(rows))
+            for step in np.unique(steps).tolist():
+                some, before = steps == step, running.state.step
+                running.count(treated[some], columns[experiment.primary.name][some])
+                of_step = {name: column[some] for name, column in columns.items()}
+                decision = decide(experiment, running.state, treated[some], of_step, step)
+                yield from self._act(running, decision, before, now)
+                if not running.runs:
+                    break
+        if not running.runs:
+            self._counted.forget(experiment.name)
 
     def replaced(self, data_type: str, model: str, version: int | None, now: int) -> Iterator[Said]:
         """A version of a model was published (0: one that nobody numbered), or with None withdrawn, of all
@@ -152,9 +158,10 @@ class Controller:
                 arm = running.experiment.arms[title]
                 if not running.runs or not arm.version or arm.version == version:
                     continue
-                if arm.model == model or (version is None and not model):
+                about = arm.model or arm.shadow
+                if about == model or (version is None and not model):
                     was = "it was withdrawn" if version is None else f"version {version or '?'} was published"
-                    said = f"arm {title!r} is version {arm.version} of {arm.model!r}, and {was}"
+                    said = f"arm {title!r} is version {arm.version} of {about!r}, and {was}"
                     decision = finished(running.state, "version", said)
                     yield from self._act(running, decision, running.state.step, now)
                     self._counted.forget(running.experiment.name)
@@ -259,6 +266,20 @@ class Controller:
     def _changed(self, running: Running) -> None:
         self._news[running.experiment.name] = None
         self._told.add(running.experiment.name)
+
+
+def _columns(running: Running, values: Mapping[str, Sequence[float | None]], count: int) -> Columns:
+    """The values of n entities by metric; the primary one is there, without values where nobody gave any."""
+    return {running.experiment.primary.name: np.full(count, np.nan)} | running.columns(values)
+
+
+def _pairs(running: Running, values: Mapping[str, Sequence[float | None]], count: int) -> Decision:
+    experiment = running.experiment
+    shadow = f"{experiment.arms[experiment.treatment].shadow}/"
+    of_shadow = {name.removeprefix(shadow): v for name, v in values.items() if name.startswith(shadow)}
+    control, treatment = _columns(running, values, count), _columns(running, of_shadow, count)
+    running.count_pairs(control[experiment.primary.name], treatment[experiment.primary.name])
+    return decide_pairs(experiment, running.state, control, treatment)
 
 
 def plan_after(experiment: Experiment, status: str) -> Plan:

@@ -24,6 +24,7 @@ from udfs.lifecycle.experiments.measured import (
     Measure,
     QuantileMeasure,
     Verdict,
+    add_pairs_to,
     add_to,
     measure_for,
 )
@@ -85,10 +86,7 @@ def decide(
     """
     if state.decided is not None:
         return state.decided
-    if experiment.primary.name not in outcomes:
-        raise ExperimentError(f"the outcomes lack the primary metric {experiment.primary.name!r}")
-    if wrong := sorted(name for name, values in outcomes.items() if len(values) != len(treated)):
-        raise ExperimentError(f"{wrong[0]} has {len(outcomes[wrong[0]])} values of {len(treated)} entities")
+    _check(experiment, outcomes, len(treated))
     step = state.step if step is None else step
     share = treatment_share(experiment, step)
     count = int(treated.sum())
@@ -103,6 +101,34 @@ def decide(
         if metric.name in outcomes:
             add_to(state.guardrails[metric.name], metric, treated, outcomes[metric.name], share)
     return _judged(experiment, state)
+
+
+def decide_pairs(
+    experiment: Experiment,
+    state: ExperimentState,
+    control: Mapping[str, NDArray[np.float64]],
+    treatment: Mapping[str, NDArray[np.float64]],
+) -> Decision:
+    """As `decide`, of entities with outcomes of both arms: metric name -> values (n,) of each arm."""
+    if state.decided is not None:
+        return state.decided
+    count = len(control.get(experiment.primary.name, ()))
+    for outcomes in (control, treatment):
+        _check(experiment, outcomes, count)
+    state.entities += count
+    state.treated_in_step += count
+    measures = {experiment.primary.name: state.primary, **state.guardrails}
+    for metric in (experiment.primary, *experiment.guardrails):
+        if metric.name in control and metric.name in treatment:
+            add_pairs_to(measures[metric.name], metric, control[metric.name], treatment[metric.name])
+    return _judged(experiment, state)
+
+
+def _check(experiment: Experiment, outcomes: Mapping[str, NDArray[np.float64]], count: int) -> None:
+    if experiment.primary.name not in outcomes:
+        raise ExperimentError(f"the outcomes lack the primary metric {experiment.primary.name!r}")
+    if wrong := sorted(name for name, values in outcomes.items() if len(values) != count):
+        raise ExperimentError(f"{wrong[0]} has {len(outcomes[wrong[0]])} values of {count} entities")
 
 
 def finished(state: ExperimentState, metric: str, evidence: str) -> Decision:

@@ -17,8 +17,8 @@ class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an entity gets: one of a model (a candidate by its name), a plan, and a candidate that only
     shadows.
 
-    `version`: of the model, which must be the one that scores; 0: whichever does. A `shadow` is asked beside
-    the plan of the control, which decides.
+    `version`: of the model or shadow, which must be the one that scores; 0: whichever does. A `shadow` is
+    asked beside the plan of the control, which decides.
     """
 
     model: str = ""
@@ -53,6 +53,9 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     A metric without bounds is not judged before `burn_in` entities an arm.
     `deadline_ms`: of arms that are a model. `end`: it is rolled back then, where nothing was decided before.
     `alias`: of the registry, to name the treatment's model once it is promoted.
+    `paired`: the treatment is a shadow, and both answer each record, which the control decides: differences
+    of an entity's values are judged, which needs outcomes that do not depend on the decision, and far fewer
+    entities where both are mostly right about the same ones. There is no ramp then.
     `smallest`: the difference of the primary metric that matters: with `promote_if_not_worse` a treatment is
     promoted as soon as it is known not to be worse by more than it, without only once it is known to be
     better. What is neither after `most_entities` is rolled back.
@@ -75,6 +78,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     burn_in: int = 200
     most_entities: int = 100_000
     promote_if_not_worse: bool = False
+    paired: bool = False
     attribution_ms: int = 3_600_000
     deadline_ms: int = DEFAULT_DEADLINE_MS
     end: datetime | None = None
@@ -117,12 +121,16 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for title, arm in self.arms.items():
             if sum(map(bool, (arm.model, arm.plan is not None, arm.shadow))) != 1:
                 raise ExperimentError(f"{self.name}: arm {title!r} must have one of model, plan and shadow")
-            if arm.version < 0 or (arm.version and not arm.model):
+            if arm.version < 0 or (arm.version and arm.plan is not None):
                 raise ExperimentError(f"{self.name}: arm {title!r} has a version that belongs to no model")
             if arm.plan is not None and arm.plan.experiment:
                 raise ExperimentError(f"{self.name}: the plan of arm {title!r} has an experiment of its own")
         if self.arms[self.control].shadow:
             raise ExperimentError(f"{self.name}: the control decides for its records, so it is no shadow")
+        if self.paired and not (self.arms[self.control].model and self.arms[self.treatment].shadow):
+            raise ExperimentError(f"{self.name}: of pairs the control is a model, the treatment a shadow")
+        if self.paired and len(self.ramp) > 1:
+            raise ExperimentError(f"{self.name}: a paired experiment has no ramp: say ramp = [1.0]")
 
     @property
     def own_salt(self) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ExperimentError
-from udfs.lifecycle.evidence.asymptotic import difference
+from udfs.lifecycle.evidence.asymptotic import difference, paired_difference
 from udfs.lifecycle.evidence.betting import BettingTest
 from udfs.lifecycle.evidence.quantiles import quantile_interval
 from udfs.lifecycle.experiments.declaration import Metric
@@ -42,10 +42,14 @@ class BoundedMeasure(msgspec.Struct, tag="bounded"):
         return cls(BettingTest(1, -metric.tolerance / width), BettingTest(-1, gain_margin / width))
 
     def add(self, metric: Metric, treated: NDArray[np.bool_], values: Floats, share: float) -> None:
-        scaled = (values - metric.low) / (metric.high - metric.low)
-        scaled = scaled if metric.better == "higher" else 1 - scaled
+        scaled = _scaled(metric, values)
         self.harm.add(treated, scaled, share)
         self.gain.add(treated, scaled, share)
+
+    def add_pairs(self, metric: Metric, control: Floats, treatment: Floats) -> None:
+        control, treatment = _scaled(metric, control), _scaled(metric, treatment)
+        self.harm.add_pairs(control, treatment)
+        self.gain.add_pairs(control, treatment)
 
     def verdict(self, metric: Metric, harm_alpha: float, gain_alpha: float) -> Verdict:
         harm, gain = self.harm.highest, self.gain.highest
@@ -54,13 +58,18 @@ class BoundedMeasure(msgspec.Struct, tag="bounded"):
 
 
 class MeanMeasure(msgspec.Struct, tag="mean"):
-    """Moments of each arm, for an asymptotic confidence sequence of their difference."""
+    """Moments of each arm, for an asymptotic confidence sequence of their difference; of pairs those of the
+    differences."""
 
     gain_margin: float
     burn_in: int
     expected: int
     control: Moments = Moments()
     treatment: Moments = Moments()
+    differences: Moments = Moments()
+
+    def add_pairs(self, control: Floats, treatment: Floats) -> None:
+        self.differences = self.differences.merged(Moments.of(treatment - control))
 
     def add(self, treated: NDArray[np.bool_], values: Floats) -> None:
         self.control = self.control.merged(Moments.of(values[~treated]))
@@ -78,6 +87,8 @@ class MeanMeasure(msgspec.Struct, tag="mean"):
 
     def _interval(self, alpha: float) -> tuple[float, float]:
         level = min(alpha, 0.5)
+        if self.differences.count:
+            return paired_difference(self.differences, level, burn_in=self.burn_in, expected=self.expected)
         return difference(self.control, self.treatment, level, burn_in=self.burn_in, expected=self.expected)
 
 
@@ -126,14 +137,38 @@ def add_to(
     """
     there = ~np.isnan(values)
     treated, values = treated[there], values[there]
-    if np.isinf(values).any():
-        raise ExperimentError(f"{metric.name} has infinite values: leave them out as NaN, or bound them")
+    _check(metric, values)
     match measure:
         case BoundedMeasure():
             measure.add(metric, treated, values, share)
         case MeanMeasure():
             measure.add(treated, values)
         case QuantileMeasure():
-            if (values < 0).any():
-                raise ExperimentError(f"{metric.name} has negative durations: give ms from 0 up")
             measure.add(treated, values)
+
+
+def add_pairs_to(measure: Measure, metric: Metric, control: Floats, treatment: Floats) -> None:
+    """Entities with a value of each arm, of shape (n,); one with NaN in either has none. As `add_to`."""
+    there = ~(np.isnan(control) | np.isnan(treatment))
+    control, treatment = control[there], treatment[there]
+    _check(metric, np.concatenate([control, treatment]))
+    match measure:
+        case BoundedMeasure():
+            measure.add_pairs(metric, control, treatment)
+        case MeanMeasure():
+            measure.add_pairs(control, treatment)
+        case QuantileMeasure():  # each bound holds by itself, however the arms hang together
+            arms = np.arange(2 * len(control)) >= len(control)
+            measure.add(arms, np.concatenate([control, treatment]))
+
+
+def _check(metric: Metric, values: Floats) -> None:
+    if np.isinf(values).any():
+        raise ExperimentError(f"{metric.name} has infinite values: leave them out as NaN, or bound them")
+    if metric.kind == "quantile" and (values < 0).any():
+        raise ExperimentError(f"{metric.name} has negative durations: give ms from 0 up")
+
+
+def _scaled(metric: Metric, values: Floats) -> Floats:
+    scaled = (values - metric.low) / (metric.high - metric.low)
+    return scaled if metric.better == "higher" else 1 - scaled

@@ -69,6 +69,13 @@ class Running(msgspec.Struct):
             more = Moments.of(primary[mask & there])
             self.means = {**self.means, title: self.means.get(title, Moments()).merged(more)}
 
+    def count_pairs(self, control: Floats, treatment: Floats) -> None:
+        """Take entities that have a value of each arm into the means of both."""
+        there = ~(np.isnan(control) | np.isnan(treatment))
+        for title, values in ((self.experiment.control, control), (self.experiment.treatment, treatment)):
+            more = Moments.of(values[there])
+            self.means = {**self.means, title: self.means.get(title, Moments()).merged(more)}
+
     def event(self, kind: Kind, now: int, **more: Any) -> ExperimentEvent:
         """What is known now."""
         experiment, state = self.experiment, self.state

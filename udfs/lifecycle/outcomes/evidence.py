@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import orjson
 
 from schemas.lifecycle.quality import EvidenceBatch
@@ -28,7 +30,7 @@ def evidence(settled: Iterable[Settled], judging: Judging, at: int) -> Iterator[
         predicted = one.predicted
         if one.fate not in (None, OutcomeFate.JOINED) or not predicted.experiments or not predicted.entity:
             continue
-        data_type, values = predicted.data_type, values_of(one, judging)
+        data_type, values = predicted.data_type, of_record(one, judging)
         for experiment, of in orjson.loads(predicted.experiments).items():
             arm, step = (of.get("arm", ""), of.get("step", -1)) if isinstance(of, Mapping) else (of, -1)
             step = step if type(step) is int and abs(step) < 1 << 53 else -1
@@ -53,6 +55,11 @@ def as_batch(data_type: str, experiment: str, rows: Sequence[tuple[Any, ...]], a
         values={name: tuple(of.get(name) for of in values) for name in names},
         at=at,
     )
+
+
+def of_record(one: Settled, judging: Judging) -> Values:
+    """What it says of each metric, and beside that what its shadows would have said."""
+    return values_of(one, judging) | _of_shadows(one, judging)
 
 
 def values_of(one: Settled, judging: Judging) -> Values:
@@ -80,6 +87,41 @@ def values_of(one: Settled, judging: Judging) -> Values:
         "log_loss": -math.log(near if came > 0 else 1 - near),
         "squared_error": (score - came) ** 2,
     }
+
+
+def answered(answer: Mapping[str, Any], one: Settled, judging: Judging) -> Values | None:
+    """What the prediction would say, had this candidate's answer decided; None of one not waited for."""
+    if answer.get("outcome") == "pending":
+        return None
+    scored, scores = answer.get("outcome") == "scored", answer.get("scores")
+    predicted = msgspec.structs.replace(
+        one.predicted,
+        score=judging.score_of(scores) if scored and isinstance(scores, dict) else None,
+        ms=_number(answer.get("waited_ms")) or _number(answer.get("ms")),
+        scoring="scored" if scored else "undecided",
+        answers="",
+    )
+    late = {"late": float(answer.get("outcome") == "late")}
+    return values_of(replace(one, predicted=predicted), judging) | late
+
+
+def beside(candidate: str, values: Values, judging: Judging) -> Values:
+    """The values of a candidate that does not decide, as they travel beside those of the prediction."""
+    shared = {"outcome", judging.label, *judging.metrics}
+    return {f"{candidate}/{name}": value for name, value in values.items() if name not in shared}
+
+
+def _of_shadows(one: Settled, judging: Judging) -> Values:
+    found: Values = {}
+    if '"shadow":true' in one.predicted.answers:
+        for name, answer in orjson.loads(one.predicted.answers).items():
+            if isinstance(answer, dict) and answer.get("shadow") is True:
+                found |= beside(name[:LONGEST], answered(answer, one, judging) or {}, judging)
+    return found
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def _late(answers: str) -> bool:

@@ -19,7 +19,7 @@ from udfs.lifecycle.experiments.assignment import treated
 from udfs.lifecycle.experiments.controlling import Controller, CountedInMemory
 from udfs.lifecycle.experiments.declaration import Arm, Experiment
 from udfs.lifecycle.experiments.orders import Order, write_order
-from udfs.lifecycle.outcomes.evidence import Values, as_batch, values_of
+from udfs.lifecycle.outcomes.evidence import Values, answered, as_batch, beside, of_record, values_of
 from udfs.lifecycle.outcomes.fates import OutcomeFate
 from udfs.lifecycle.outcomes.joining import Settled
 from udfs.lifecycle.outcomes.judging import Judging
@@ -106,54 +106,54 @@ def _judged(
         kind="numbers" if row["kind"] == "numbers" else "classes",
         threshold=threshold,
     )
+    one = _settled(row)
     own = (orjson.loads(row["experiments"] or "{}")).get(experiment.name)
     if own is not None:
-        values = _values(row, judging, row["score"], row["ms"], row["scoring"])
-        return row["entity"], own["arm"], own["step"], row["at"], values
-    answered = {
-        title: _answer(experiment, title, row, judging)
-        for title in (experiment.control, experiment.treatment)
-    }
-    if None in answered.values():
+        return row["entity"], own["arm"], own["step"], row["at"], of_record(one, judging)
+    control, treatment = (
+        _answer(experiment, title, one, judging) for title in (experiment.control, experiment.treatment)
+    )
+    if control is None or treatment is None:
         return None
+    if experiment.paired:
+        shadow = experiment.arms[experiment.treatment].shadow
+        values = control | beside(shadow, treatment, judging)
+        return row["entity"], experiment.control, step, row["at"], values
     (drawn,) = treated(experiment, [row["entity"].encode()], step).tolist()
-    title = experiment.treatment if drawn else experiment.control
-    return row["entity"], title, step, row["at"], answered[title] or {}
+    title, values = (experiment.treatment, treatment) if drawn else (experiment.control, control)
+    return row["entity"], title, step, row["at"], values
 
 
-def _answer(experiment: Experiment, title: str, row: dict[str, Any], judging: Judging) -> Values | None:
+def _answer(experiment: Experiment, title: str, one: Settled, judging: Judging) -> Values | None:
     """What the arm's model answered; None where it was not asked, or nobody waited for it."""
-    arm = experiment.arms[title]
-    if not arm.model:
+    arm, predicted = experiment.arms[title], one.predicted
+    model = arm.model or (arm.shadow if experiment.paired else "")
+    if not model:
         said = f"arm {title!r} is no model, so stored answers do not say what it would have made of a record"
         raise ExperimentError(f"{experiment.name}: {said}")
-    if not row["answers"]:
-        asked = row["model"] == arm.model and _is_version(arm, row["version"])
-        return _values(row, judging, row["score"], row["ms"], row["scoring"]) if asked else None
-    answer = orjson.loads(row["answers"]).get(arm.model)
-    if answer is None or answer["outcome"] == "pending" or not _is_version(arm, answer.get("version", 0)):
+    if not predicted.answers:
+        asked = predicted.model == model and _is_version(arm, predicted.version)
+        return values_of(one, judging) if asked else None
+    answer = orjson.loads(predicted.answers).get(model)
+    if answer is None or not _is_version(arm, answer.get("version", 0)):
         return None
-    scored = answer["outcome"] == "scored"
-    score = judging.score_of(answer.get("scores", {})) if scored else None
-    took = answer.get("waited_ms") or answer.get("ms", 0.0)
-    values = _values(row, judging, score, took, "scored" if scored else "undecided")
-    return values | {"late": float(answer["outcome"] == "late")}
+    return answered(answer, one, judging)
 
 
 def _is_version(arm: Arm, version: int) -> bool:
     return version in (0, arm.version) or not arm.version  # 0: it did not answer, so nobody knows which
 
 
-def _values(row: dict[str, Any], judging: Judging, score: float | None, ms: float, scoring: str) -> Values:
+def _settled(row: dict[str, Any]) -> Settled:
     predicted = Predicted(
-        "", "", 0, 0, row["at"], row["model"], row["version"], "", scoring, ms, score, "", row["entity"],
-        answers=row["answers"] or "",
+        "", "", 0, 0, row["at"], row["model"], row["version"], "", row["scoring"], row["ms"], row["score"],
+        "", row["entity"], answers=row["answers"] or "",
     )  # fmt: skip
     came = None
     if row["outcome"] is not None:
         metrics = orjson.loads(row["metrics"] or "{}")
         came = Came("", row["known"], row["outcome"], "", row["known"], "", 0, 0, metrics=metrics)
-    return values_of(Settled("", predicted, came, None, 1), judging)
+    return Settled("", predicted, came, None, 1)
 
 
 def _told(said: Iterator[Any]) -> list[ExperimentEvent]:
