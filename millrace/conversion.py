@@ -14,11 +14,50 @@ import sys
 import zipfile
 from pathlib import Path
 
+from millrace.foreign import recipe, told
 from schemas.errors import LoadError
 from udfs.models.runtimes.archive import SAVED_MODEL
 
 _HDF5 = b"\x89HDF\r\n"
 _KERAS = {"config.json", "metadata.json"}
+_MOST_STEPS = 3
+"""A pickle becomes its library's own format first."""
+
+
+def by_recipe(path: Path, scratch: Path) -> Path:
+    """What the programs that `millrace check-model` names make of a model of another library.
+
+    Each runs in a process of its own; a pickle's runs the code in it. `path` itself where there is none for
+    it.
+    Raises `LoadError` where a program fails.
+    """
+    for step in range(_MOST_STEPS):
+        try:
+            made_by = recipe(path)
+        except OSError as e:
+            raise LoadError(f"{path} cannot be read: {e.strerror or e}") from None
+        if made_by is None or converted_here(path):
+            break
+        folder = scratch / f"made-{step}"
+        folder.mkdir()
+        code = "import sys; " + made_by.code.replace("'PATH'", "sys.argv[1]")
+        path = _made([sys.executable, "-c", code, str(path.resolve())], folder, path)
+    return path
+
+
+def converted_here(path: Path) -> bool:
+    """Whether `converted` makes something of it."""
+    return path.is_file() and (_is_keras(path) or _is_tflite(path))
+
+
+def _made(command: list[str], folder: Path, of: Path) -> Path:
+    """The one file or folder that the command leaves in `folder`."""
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)  # noqa: S603
+    found = list(folder.iterdir())
+    if done.returncode or len(found) != 1:
+        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise LoadError(f"{told(of)} That was tried, and failed: {said:.300}")
+    return found[0]
 
 
 def converted(path: Path, scratch: Path) -> Path:
@@ -41,21 +80,10 @@ def _is_tflite(path: Path) -> bool:
 
 def _from_tflite(path: Path, scratch: Path) -> Path:
     """As ONNX, made in a process of its own, since the converter changes how TensorFlow runs in its own."""
-    target = scratch / f"{path.stem}.onnx"
-    command = [
-        sys.executable,
-        "-m",
-        "tf2onnx.convert",
-        "--tflite",
-        str(path.resolve()),
-        "--output",
-        str(target),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=scratch, check=False)  # noqa: S603
-    if done.returncode or not target.is_file():
-        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise LoadError(f"{path} is a TensorFlow Lite model that tf2onnx cannot make ONNX of: {said:.300}")
-    return target
+    folder = scratch / "onnx"
+    folder.mkdir()
+    command = [sys.executable, "-m", "tf2onnx.convert", "--tflite", str(path.resolve())]
+    return _made([*command, "--output", f"{path.stem}.onnx"], folder, path)
 
 
 def _is_keras(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 Todo = Callable[[Path], str]
@@ -19,9 +20,16 @@ def says(text: str) -> Todo:
     return lambda path: text.replace("PATH", str(path))
 
 
-def runs(code: str, then: str) -> Todo:
-    """A Python program on one line, where PATH stands for the file."""
-    return lambda path: f'run `python -c "{code}"`{then}'.replace("PATH", str(path))
+@dataclass(frozen=True, slots=True)
+class runs:  # noqa: N801  (read as a sentence, like `says`)
+    """A Python program on one line, where PATH stands for the file, and what to do then."""
+
+    code: str
+    then: str
+
+    def __call__(self, path: Path) -> str:
+        """What to run, with the file's path."""
+        return f'run `python -c "{self.code}"`{self.then}'.replace("PATH", str(path))
 
 
 SKLEARN = (

@@ -29,16 +29,30 @@ def told(path: Path) -> str:
         seen = look(path)
     except OSError as e:
         return f"{path} cannot be read: {e.strerror or e}"
-    if path.is_dir():
-        return _sentence(seen, FOLDERS)
-    return _sentence(seen, ARCHIVES if seen.is_archive else FILES if seen.pickled is None else _pickle(seen))
-
-
-def _sentence(seen: Look, kinds: tuple[Kind, ...]) -> str:
-    kind = next(k for k in kinds if k.fits(seen))
+    kind = _kind(seen)
     what = kind.what.replace("INNER", seen.holds(*_MODELS))
     todo = kind.todo(seen.path).replace("INNER", _inner(seen))
     return f"{seen.path} is {what}: {todo}"
+
+
+def recipe(path: Path) -> commands.runs | None:
+    """The program that makes something of the file that is nearer to a model type; None where there is none.
+
+    Raises `OSError` for what cannot be read.
+    """
+    todo = _kind(look(path)).todo
+    return todo if isinstance(todo, commands.runs) else None
+
+
+def _kind(seen: Look) -> Kind:
+    kinds: tuple[Kind, ...]
+    if seen.path.is_dir():
+        kinds = FOLDERS
+    elif seen.is_archive:
+        kinds = ARCHIVES
+    else:
+        kinds = FILES if seen.pickled is None else _pickle(seen)
+    return next(k for k in kinds if k.fits(seen))
 
 
 _MODELS = ("saved_model.pb", ".onnx", ".pmml", ".keras", ".h5", ".ubj", ".json", ".txt", ".pkl", ".joblib")
@@ -196,7 +210,7 @@ def _is_utf8(head: bytes) -> bool:
     return True
 
 
-PICKLES = {
+PICKLES: dict[str, tuple[str, Todo]] = {
     "catboost": ("CatBoost", commands.pickled_catboost),
     "lightgbm": ("LightGBM", commands.pickled_lightgbm),
     "sklearn": ("scikit-learn", commands.from_sklearn),

@@ -15,6 +15,7 @@ from millrace.options import (
     ModelPath,
     ModelType,
     Outputs,
+    PublishedPath,
     Pypmml,
     Signature,
     TrainingOperators,
@@ -60,6 +61,7 @@ class ModelOptions:
 
 @dataclass(frozen=True, slots=True)
 class TypedModelOptions(ModelOptions):
-    """The same, where the type of the records must be named."""
+    """The same of a model to be published: the type of the records must be named, and it may be in MLflow."""
 
+    path: PublishedPath
     data_type: DataType = field()

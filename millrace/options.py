@@ -21,6 +21,13 @@ ModelPath = Annotated[
         exists=True,
     ),
 ]
+PublishedPath = Annotated[
+    Path,
+    typer.Argument(
+        help="A .pmml or .onnx file, a frozen graph, a SavedModel folder or archive, the .toml file of a "
+        "graph of models, or with --mlflow models:/NAME/VERSION or models:/NAME@ALIAS."
+    ),
+]
 DataType = Annotated[str, typer.Option("--data-type", help="The type of the records that the model scores.")]
 Name = Annotated[str, typer.Option("--name", help="The model's name; by default the data type.")]
 ModelType = Annotated[

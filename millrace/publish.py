@@ -76,6 +76,26 @@ def publish(
         list[str] | None, typer.Option("--tag", help="For the registry: KEY=VALUE; repeat.")
     ] = None,
     smoke: Smoke = None,
+    convert: Annotated[
+        bool,
+        typer.Option(
+            "--convert",
+            help="Run what `millrace check-model` says to run of a model of another library, such as "
+            "XGBoost. Of a pickle that runs the code in it.",
+        ),
+    ] = False,
+    mlflow: Annotated[
+        str,
+        typer.Option(
+            "--mlflow", envvar="MLFLOW_TRACKING_URI", help="The MLflow server that has the model, as a URL."
+        ),
+    ] = "",
+    mlflow_alias: Annotated[
+        str,
+        typer.Option(
+            "--mlflow-alias", help="Let this alias there stand for the version, once it is published."
+        ),
+    ] = "",
     force: Annotated[
         bool, typer.Option("--force", help="Serve it although an equal or newer version was seen.")
     ] = False,
@@ -90,18 +110,25 @@ def publish(
     ] = None,
     s3: S3Access,
 ) -> None:
-    """Check a model with the code that jobs load models with, and publish it on their model stream."""
+    """Check a model with the code that jobs load models with, and publish it on their model stream.
+
+    A model of an MLflow registry keeps its name, version and description there, unless others are given, and
+    brings the metrics and tags of its run.
+    """
     from millrace.smoke_file import smoke_rows  # noqa: PLC0415
+    from millrace.taken import TakenModel  # noqa: PLC0415
     from millrace.values import one_each, parse_metrics, parse_pairs  # noqa: PLC0415
 
     stream, signs = to.stream(), to.signer()
     metrics, said = parse_metrics(metric), model.said()
+    taken = TakenModel.of(model.path, mlflow, s3.options())
+    metrics = {(key, ""): value for key, value in taken.metrics.items()} | metrics
     registration = None
     if registry:
         from millrace.registering import Provenance, Registration  # noqa: PLC0415
 
-        tags = parse_pairs(tag, "--tag")
-        known = Provenance(publisher, code_version, training_set, tuple(view or ()), metrics, tags)
+        tags, views = {**taken.tags, **parse_pairs(tag, "--tag")}, tuple(view or ())
+        known = Provenance(publisher, code_version, training_set, views, metrics, tags, taken.source)
         registration = Registration(registry, known)
     elif training_set or tag or view:
         raise typer.BadParameter("what is for the registry needs --registry", param_hint="--registry")
@@ -109,20 +136,22 @@ def publish(
     from millrace.render import print_checked  # noqa: PLC0415
 
     published = publish_model(
-        model.path,
+        taken.path,
         stream,
-        name=name,
-        version=version,
-        description=description,
+        name=name or taken.name,
+        version=version or taken.version,
+        description=description or taken.description,
         metrics=one_each(metrics),
         force=force,
         smoke_rows=smoke_rows(smoke),
+        convert=convert,
         upload=upload,
         inline_limit=inline_limit,
         signer=signs,
         s3=s3.options(),
         **said,
     )
+    taken.published(mlflow_alias)
     print_checked(published.checked, published.version)
     if save_signature is not None and signs is not None:
         from schemas.model_pb2 import ModelDescriptor  # noqa: PLC0415

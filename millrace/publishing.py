@@ -62,6 +62,7 @@ def publish_model(
     batch_dependent: bool = False,
     training_operators: bool = False,
     pypmml: bool = False,
+    convert: bool = False,
     inline_limit: int = INLINE_LIMIT,
     s3: S3Options | None = None,
     signer: DescriptorSigner | None = None,
@@ -75,13 +76,15 @@ def publish_model(
     with, here and in jobs, in the place of made-up ones. `readings`: how fields that `inputs` name are read.
     `training_operators`: the job takes TensorFlow's operators of training. `pypmml`: it lets pypmml score
     what the PMML compiler refuses. `batch_dependent`: answers are meant to depend on the records beside
-    them. `force`: serve it although an equal or newer version was seen. `signer`: signs the descriptor
-    (`millrace.signing.signer` makes one of a key).
+    them. `convert`: make ONNX of a model of another library by the program that `millrace check-model`
+    names, which of a pickle runs the code in it. `force`: serve it although an equal or newer version was
+    seen. `signer`: signs the descriptor (`millrace.signing.signer` makes one of a key).
 
     Raises the `ModelError` of the step that fails, `SettingsError` for what does not fit together, and
     `SourceError` where the stream does not take the descriptor.
     """
     from millrace.checking import check  # noqa: PLC0415
+    from millrace.conversion import by_recipe  # noqa: PLC0415
     from millrace.placement import place  # noqa: PLC0415
     from udfs.models.descriptor import build  # noqa: PLC0415
 
@@ -89,7 +92,7 @@ def publish_model(
     inline_limit = max(inline_limit - sum(map(len, rows)), 0)  # both travel in the descriptor
     with tempfile.TemporaryDirectory(prefix="millrace-") as scratch:
         checked = check(
-            path,
+            by_recipe(path, Path(scratch)) if convert else path,
             Path(scratch),
             data_type=data_type,
             name=name,

@@ -1,0 +1,206 @@
+"""Models of an MLflow registry: `models:/NAME/VERSION` and `models:/NAME@ALIAS`, by its REST interface.
+
+Nothing of MLflow is installed for it. Where the server does not hand artifacts out itself, they must be in a
+bucket or folder that is reached from here.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlencode
+from urllib.request import Request, urlopen
+
+from schemas.errors import SettingsError, SourceError
+from udfs.io import s3
+from udfs.io.limits import Limits, Meter
+from udfs.io.s3 import S3Options
+
+SCHEME = "models:/"
+_URI = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([^/@]+))")
+_FLAVOURS = {
+    "onnx": ("data",),
+    "keras": ("data",),
+    "tensorflow": ("saved_model_dir", "data"),
+    "xgboost": ("data",),
+    "lightgbm": ("data",),
+    "sklearn": ("pickled_model",),
+}
+"""By preference, with the keys of MLmodel that name the file or folder."""
+_SECONDS = 60
+_PART = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class MlflowModel:
+    """A version as its server knows it.
+
+    `metrics` and `tags` are its run's, and tags of the version itself, without MLflow's own (`mlflow.`).
+    `artifacts`: where its files are.
+    """
+
+    name: str
+    version: int
+    description: str
+    run: str
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    artifacts: str
+
+
+class Mlflow:
+    """The tracking server at `url`.
+
+    The environment says who asks, as for MLflow's own client: MLFLOW_TRACKING_TOKEN, or
+    MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
+
+    Methods raise `SourceError` where the server is away or refuses.
+    """
+
+    def __init__(self, url: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise SettingsError(f"{url!r} is no http:// or https:// URL of an MLflow server: give --mlflow")
+        self._url = url.rstrip("/")
+
+    def model(self, uri: str) -> MlflowModel:
+        """Of `models:/NAME/VERSION` or `models:/NAME@ALIAS`. Raises `SettingsError` for anything else."""
+        found = _URI.fullmatch(uri)
+        if found is None:
+            raise SettingsError(f"{uri!r} is neither models:/NAME/VERSION nor models:/NAME@ALIAS")
+        name, version, alias = found.groups()
+        if alias:
+            known = self._get("registered-models/alias", name=name, alias=alias)["model_version"]
+        else:
+            known = self._get("model-versions/get", name=name, version=version)["model_version"]
+        which = {"name": name, "version": known["version"]}
+        metrics, tags = {}, {}
+        if run := known.get("run_id", ""):
+            data = self._get("runs/get", run_id=run)["run"]["data"]
+            metrics = {one["key"]: float(one["value"]) for one in data.get("metrics", ())}
+            tags = _tags(data.get("tags", ()))
+        return MlflowModel(
+            name=name,
+            version=int(known["version"]),
+            description=known.get("description", ""),
+            run=run,
+            metrics=metrics,
+            tags=tags | _tags(known.get("tags", ())),
+            artifacts=self._get("model-versions/get-download-uri", **which)["artifact_uri"],
+        )
+
+    def download(self, model: MlflowModel, into: Path, options: S3Options, limits: Limits) -> Path:
+        """The folder with the version's files. Raises `FetchError` for more than the limits allow."""
+        where = model.artifacts
+        if where.startswith("s3://"):
+            return s3.download(where, into, options, limits)
+        if where.startswith("mlflow-artifacts:"):
+            root = re.sub(r"^mlflow-artifacts:(//[^/]*)?/*", "", where)
+            self._folder(root, into, Meter(limits, f"{model.name} version {model.version}"))
+            return into
+        raise SourceError(
+            f"the files of {model.name} version {model.version} are at {where}, which is not opened here: "
+            "start the server with --serve-artifacts, or have them in an s3:// bucket"
+        )
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        """Let the alias stand for this version."""
+        said = {"name": name, "alias": alias, "version": str(version)}
+        self._ask("/api/2.0/mlflow/registered-models/alias", json.dumps(said).encode())
+
+    def _folder(self, path: str, into: Path, meter: Meter) -> None:
+        into.mkdir(parents=True, exist_ok=True)
+        listed = json.loads(self._ask("/api/2.0/mlflow-artifacts/artifacts?" + urlencode({"path": path})))
+        for entry in listed.get("files", ()):
+            name = PurePosixPath(entry["path"]).name
+            if name != entry["path"] or name in ("", ".", ".."):
+                raise SourceError(f"the server lists {entry['path']!r}, which is no name of a file")
+            if entry.get("is_dir"):
+                self._folder(f"{path}/{name}", into / name, meter)
+                continue
+            meter.file()
+            source = self._open("/api/2.0/mlflow-artifacts/artifacts/" + quote(f"{path}/{name}"))
+            with source, (into / name).open("wb") as target:
+                while part := source.read(_PART):
+                    meter.bytes(len(part))
+                    target.write(part)
+
+    def _get(self, what: str, **arguments: str) -> dict[str, Any]:
+        return dict(json.loads(self._ask(f"/api/2.0/mlflow/{what}?{urlencode(arguments)}")))
+
+    def _ask(self, path: str, body: bytes | None = None) -> bytes:
+        with self._open(path, body) as answer:
+            return bytes(answer.read())
+
+    def _open(self, path: str, body: bytes | None = None) -> Any:
+        headers = {"Content-Type": "application/json"} if body else {}
+        request = Request(self._url + path, body, headers | _authorization())  # noqa: S310  (checked above)
+        try:
+            return urlopen(request, timeout=_SECONDS)  # noqa: S310
+        except HTTPError as e:
+            said = e.read(2000).decode(errors="replace")
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                said = json.loads(said)["message"]
+            raise SourceError(f"MLflow at {self._url} refuses with {e.code}: {said}") from None
+        except (URLError, OSError) as e:
+            raise SourceError(f"MLflow at {self._url} cannot be reached: {e}") from None
+
+
+def model_in(folder: Path) -> Path:
+    """The model's own file or folder, by the flavours that MLmodel names. Raises `SourceError`."""
+    try:
+        flavours = _flavours((folder / "MLmodel").read_text())
+    except (OSError, UnicodeDecodeError) as e:
+        raise SourceError(f"the model's files have no MLmodel that can be read: {e}") from None
+    for name, keys in _FLAVOURS.items():
+        for key in keys:
+            said = flavours.get(name, {}).get(key, "")
+            path = (folder / said).resolve()
+            if said and path.is_relative_to(folder.resolve()) and path.exists():
+                return _inner(path)
+    raise SourceError(
+        f"the model has the flavours {', '.join(flavours) or 'none'}; read are {', '.join(_FLAVOURS)}"
+    )
+
+
+def _inner(path: Path) -> Path:
+    """Keras models lie in a folder `data`, beside what says how they are read."""
+    models = [] if path.is_file() or (path / "saved_model.pb").exists() else sorted(path.glob("model*"))
+    return models[0] if len(models) == 1 else path
+
+
+def _flavours(text: str) -> dict[str, dict[str, str]]:
+    """Flavour -> its texts, of a file that MLflow writes: YAML with two spaces a level."""
+    found: dict[str, dict[str, str]] = {}
+    inside = False
+    for line in text.splitlines():
+        depth = len(line) - len(line.lstrip(" "))
+        key, _, value = line.strip().partition(":")
+        if depth == 0:
+            inside = key == "flavors"
+        elif inside and depth == 2:
+            found[key] = {}
+        elif inside and depth == 4 and found:
+            found[list(found)[-1]][key] = value.strip().strip("'\"")
+    return found
+
+
+def _tags(listed: Any) -> dict[str, str]:
+    return {one["key"]: one["value"] for one in listed if not one["key"].startswith("mlflow.")}
+
+
+def _authorization() -> dict[str, str]:
+    if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
+        return {"Authorization": f"Bearer {token}"}
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME")
+    if user is None:
+        return {}
+    pair = f"{user}:{os.environ.get('MLFLOW_TRACKING_PASSWORD', '')}"
+    return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}

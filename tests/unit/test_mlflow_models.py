@@ -1,0 +1,95 @@
+"""Which of an MLflow model's files is the model, and what a server may not do; services ask a real one."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from millrace.mlflow_models import Mlflow, MlflowModel, model_in
+from schemas.errors import FetchError, SettingsError, SourceError
+from udfs.io.limits import Limits
+from udfs.io.s3 import S3Options
+
+KERAS = "flavors:\n  keras:\n    data: data\n    keras_version: 3.1\n  python_function:\n    data: data\n"
+SAVED = (
+    "flavors:\n  python_function:\n    a: b\n  tensorflow:\n    code: null\n    saved_model_dir: tf2model\n"
+)
+OF_KERAS = "flavors:\n  tensorflow:\n    data: data\n    model_type: keras\nrun_id: x\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "file", "found"),
+    [
+        (KERAS, "data/model.keras", "data/model.keras"),
+        (SAVED, "tf2model/saved_model.pb", "tf2model"),
+        (OF_KERAS, "data/model/saved_model.pb", "data/model"),
+        (OF_KERAS, "data/model.h5", "data/model.h5"),
+        (
+            "flavors:\n  onnx:\n    data: 'model.onnx'\n  sklearn:\n    pickled_model: m.pkl\n",
+            "model.onnx",
+            "model.onnx",
+        ),
+        ("flavors:\n  xgboost:\n    data: model.ubj\n", "model.ubj", "model.ubj"),
+    ],
+)
+def test_the_model_is_found_by_its_flavour(tmp_path, text, file, found):
+    (tmp_path / "MLmodel").write_text(text)
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).touch()
+    (tmp_path / "data").mkdir(exist_ok=True)
+    (tmp_path / "data" / "keras_module.txt").touch()
+    assert model_in(tmp_path) == tmp_path / found
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("flavors:\n  spark:\n    data: x\n", "the flavours spark; read are onnx"),
+        ("flavors:\n  onnx:\n    data: ../outside.onnx\n", "the flavours onnx"),
+        ("", "the flavours none"),
+        (None, "no MLmodel that can be read"),
+    ],
+)
+def test_what_has_no_flavour_that_is_read_is_refused(tmp_path, text, said):
+    (tmp_path / "outside.onnx").touch()
+    folder = tmp_path / "model"
+    folder.mkdir()
+    if text is not None:
+        (folder / "MLmodel").write_text(text)
+    with pytest.raises(SourceError, match=said):
+        model_in(folder)
+
+
+class Served(Mlflow):
+    """A server that lists `files` and hands out ten bytes of each."""
+
+    def __init__(self, files: list[dict[str, object]]) -> None:
+        super().__init__("http://127.0.0.1:1")
+        self.files = files
+
+    def _open(self, path: str, body: bytes | None = None) -> io.BytesIO:
+        return io.BytesIO(json.dumps({"files": self.files}).encode() if "?path=" in path else b"x" * 10)
+
+
+def of(artifacts: str) -> MlflowModel:
+    return MlflowModel("wine", 3, "", "", {}, {}, artifacts)
+
+
+def test_files_of_a_server_stay_in_their_folder_and_within_limits(tmp_path: Path):
+    two = [{"path": "a", "is_dir": False}, {"path": "b", "is_dir": False}]
+    model = of("mlflow-artifacts://host:5000/0/models/m/artifacts")
+    folder = Served(two).download(model, tmp_path / "m", S3Options(), Limits())
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "b"]
+    for limits in (Limits(max_bytes=15), Limits(max_files=1)):
+        with pytest.raises(FetchError, match="wine version 3 holds more than"):
+            Served(two).download(model, tmp_path / "n", S3Options(), limits)
+    for name in ("../a", "/a", "", "..", "x/y"):
+        with pytest.raises(SourceError, match="which is no name of a file"):
+            Served([{"path": name}]).download(model, tmp_path / "o", S3Options(), Limits())
+    with pytest.raises(SourceError, match="is not opened here"):
+        Served(two).download(of("/mnt/share"), tmp_path / "p", S3Options(), Limits())
+    with pytest.raises(SettingsError, match="neither models:/NAME/VERSION"):
+        Served(two).model("models:/a/b/c")
