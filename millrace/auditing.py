@@ -18,7 +18,7 @@ from schemas.codecs.base import Codec
 from schemas.codecs.factory import CodecSpec, make_codec
 from schemas.errors import RegistryError, SettingsError
 from schemas.results.decided import Decided
-from schemas.results.results import Scored
+from schemas.results.results import Scored, experiments_field
 from udfs.io.s3 import S3Options
 from udfs.lifecycle.audit.auditing import Audited, audit, read_any
 from udfs.lifecycle.audit.finding import Finder, Who
@@ -115,7 +115,10 @@ class Auditing:
         if decided is not None:
             models = {n: (a.version, a.digest) for n, a in decided.answers.items() if a.digest}
         found = {
-            "result": {n: v for n, v in asdict(result).items() if n != "record"},
+            "result": {
+                **{n: v for n, v in asdict(result).items() if n not in ("record", "experiments")},
+                **experiments_field(result.experiments),
+            },
             "record": {"from": origin, "value": result.record},
             "features": self._features(result, models),
             "models": [self._model(Who(result.data_type, n, v, d)) for n, (v, d) in models.items()],
@@ -235,9 +238,6 @@ def _decision(decided: Decided) -> dict[str, Any]:
         "plan_version": decided.plan_version,
         "rule": decided.rule,
         "deadline_ms": decided.deadline_ms,
-        "experiments": {
-            n: {"arm": arm, "step": step} for n, (arm, step) in decided.result.experiments.items()
-        },
         "answers": {n: asdict(a) for n, a in decided.answers.items()},
     }
 

@@ -37,6 +37,9 @@ def show(found: Mapping[str, Any]) -> None:
     ]
     if result["reason"]:
         rows.append(("reason", result["reason"]))
+    if of := result.get("experiments"):
+        arms = ", ".join(f"{name}: arm {e['arm']}, step {e['step']}" for name, e in of.items())
+        rows.append(("experiment", arms))
     print_table(("outcome", result["outcome"]), rows, f"Result for {result['data_type']}")
     if found["features"]:
         print_table(
@@ -98,9 +101,8 @@ def _model(told: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _show_decision(told: Mapping[str, Any]) -> None:
     plan = f"{told['plan']} {short(told['plan_version'])}" if told["plan_version"] else "the default plan"
-    arms = ", ".join(f"{n}: arm {e['arm']}, step {e['step']}" for n, e in told["experiments"].items())
     rows = [("decided by", told["rule"] or "nothing"), ("deadline", f"{told['deadline_ms']} ms")]
-    print_table(("plan", plan), [*rows, *([("experiment", arms)] if arms else [])], "Decision")
+    print_table(("plan", plan), rows, "Decision")
     print_table(
         ("candidate", "version", "outcome", "scores", "after"),
         [

@@ -67,14 +67,15 @@ class Job:
         )
         put(self.root / "models" / f"{version}.model", self.descriptors[version])
 
-    def score(self, version: int, records: list[bytes], size: int = 0) -> None:
+    def score(self, version: int, records: list[bytes], size: int = 0, *, arm: str = "") -> None:
         model = load_model(parse(self.descriptors[version]), LoadPolicy(warm_up_batches=(1,)))
         first, size = len(self.records), size or len(records)
         for start in range(0, len(records), size):
             some = records[start : start + size]
             places = [*range(first + start, first + start + len(some))]
             batch = MicroBatch("wine", "wine/a.jsonl", some, [0] * len(some), places, [7] * len(some))
-            self.lines += score(batch, model, CODEC, raw_json=True).lines
+            part_of = {"wine-v4": (arm, 1)} if arm else {}
+            self.lines += score(batch, model, CODEC, True, part_of).lines
         model.close()
         self.records += records
         self.write()
@@ -300,6 +301,18 @@ def decided(job: Job, plan: Plan) -> None:
     assert rows is None
     job.records = payloads
     job.write()
+
+
+def test_the_arm_of_a_job_that_shares_its_data_type_is_told(job: Job) -> None:
+    job.publish(3)
+    job.score(3, records(1), arm="treatment")
+    job.score(3, records(1))
+    found = explain(job, "results:0:0")
+    assert found["result"]["experiments"] == {"wine-v4": {"arm": "treatment", "step": 1}}
+    assert found["again"]["verdict"] == "same" and "decision" not in found
+    shown = CliRunner().invoke(app, ["explain", "results:0:0", "--from-folder", str(job.root)]).output
+    assert "wine-v4: arm treatment, step 1" in shown
+    assert "experiments" not in explain(job, "results:0:1")["result"]
 
 
 def test_candidates_are_scored_again_and_the_plan_decides_again(job: Job) -> None:
