@@ -138,7 +138,9 @@ def test_stream_and_history_take_the_same_events_and_refuse_the_same(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("unit", "at"), [("s", NOW // 1000), ("ms", NOW), ("us", NOW * 1000), ("ns", NOW * 10**6)]
+    ("unit", "at"),
+    [("s", NOW // 1000), ("ms", NOW), ("us", NOW * 1000), ("ns", NOW * 10**6)],
+    ids=["s", "ms", "us", "ns"],
 )
 def test_bare_integers_are_of_the_unit_that_is_declared(tmp_path: Path, unit: TimeUnit, at: int) -> None:
     columns = (
