@@ -157,7 +157,9 @@ def test_offsets_are_committed_when_an_alert_is_settled(
 
     def run(log: str) -> subprocess.CompletedProcess[str]:
         more = ("--bootstrap", bootstrap, "--debounce", "2", "--count", "1", "--events-topic", "came")
-        return ended(command(tmp_path / log, script, *more, "--from-beginning"))
+        # this broker gives a group to the next member only when the one that left would have timed out
+        soon = ("--client", "session.timeout.ms=6000")
+        return ended(command(tmp_path / log, script, *more, *soon, "--from-beginning"))
 
     done = run("first")
     assert done.returncode == 0, done.stderr
