@@ -122,7 +122,7 @@ class _Layers:
         for stream in streams_from(read, self.declared):
             events = side_output(rows, events_tag(stream.name))
             if not above:
-                events = timed_events(events, stream.name)
+                events = timed_events(events, stream.name, always=self.settings.bounded)
             if stream.references:
                 assert self.references is not None
                 beside = side_output(self.references, events_tag(stream.name))

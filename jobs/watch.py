@@ -61,7 +61,7 @@ def _judged(
         CountWindows(settings.counting(of, heard)), TIMED_BLOCK
     )
     counted.name(f"count {of}").uid(f"count-{of}").set_buffer_timeout(0).disable_chaining()
-    timed = keyed_by_first(timed_events(counted, of), TIMED_BLOCK)
+    timed = keyed_by_first(timed_events(counted, of, always=settings.bounded), TIMED_BLOCK)
     judged = timed.process(JudgeWindows(settings.judging(of)), OUTPUTS)
     return judged.name(f"judge {of}").uid(f"judge-{of}").disable_chaining()
 

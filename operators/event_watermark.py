@@ -43,7 +43,8 @@ def timed_events(events: DataStream, name: str, always: bool = False) -> DataStr
 
     Rows without events have done their work then, and end here; marks go through. A row's watermark follows
     the row. An instance that is silent for 10 s, since it may have no partitions, holds nobody back; with
-    `always` it does, however long it is silent.
+    `always` it does, however long it is silent. Finite input wants that: there one without partitions ends,
+    and were the others then held to be idle, all that they send later would come after the end.
     """
     watermarks = own_class("EventWatermarks")(0 if always else _IDLE_MS)
     stream = events._j_data_stream

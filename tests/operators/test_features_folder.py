@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -23,8 +24,9 @@ BAD = {b"{": "unparsable", b'{"id": "x", "account": null, "at": 1}': "null", b"[
 def job(name: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     (folder / "log").mkdir(exist_ok=True)
     command = [sys.executable, str(ROOT / "jobs" / name), "--jars", str(jars("lib").parent), *arguments]
+    flink = {"restart-strategy.type": "none", "rest.bind-port": "0", "pipeline.auto-watermark-interval": "1"}
     return subprocess.run(
-        [*command, "--flink", '{"restart-strategy.type": "none", "rest.bind-port": "0"}'],
+        [*command, "--flink", json.dumps(flink)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -76,6 +78,31 @@ def test_stream_and_batch_agree(tmp_path: Path, partition: str) -> None:
     assert Counter(letter.code for letter in letters if letter.data_type == "signals") == Counter(
         BAD.values()
     )
+
+
+HASTY = """
+import runpy
+from operators import event_watermark
+event_watermark._IDLE_MS = 1
+runpy.run_path("jobs/features.py", run_name="__main__")
+"""
+
+
+def test_who_is_slow_to_begin_with_finite_input_is_waited_for(tmp_path: Path) -> None:
+    """One instance has no file and ends. The other is silent for longer than one that may be idle is waited
+    for: in the job as it is that takes a busy machine."""
+    sent = events(2000, 1_700_002_400_000, 40, accounts=60)
+    records = tmp_path / "records" / "signals"
+    records.mkdir(parents=True)
+    (records / "a.jsonl").write_bytes(b"\n".join(encoded(sent)) + b"\n")
+    declared = declare(tmp_path / "views.toml", history=str(tmp_path / "events"))
+    (tmp_path / "hasty.py").write_text(HASTY)
+    given = ["--declarations", str(tmp_path / "views.toml"), "--parallelism", "2", "--bounded", "true"]
+    given += ["--folder.root", str(tmp_path), "--history.url", str(tmp_path / "streamed")]
+    done = job(str(tmp_path / "hasty.py"), tmp_path, *given)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert letters_of(tmp_path / "dead-letters") == []
+    assert len(read_history(declared, str(tmp_path / "streamed"), S3Options())["spend_v1"]) == 2000
 
 
 def letters_of(folder: Path) -> list[DeadLetter]:
