@@ -11,7 +11,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from devservices.process import Daemon, ServiceError, environment, free_port, jars
+from devservices.process import Daemon, ServiceError, free_port, jars, java
 
 # One node keeps every internal topic alone; a group's first rebalance waits for nobody.
 SETTINGS = {
@@ -76,8 +76,7 @@ class KafkaBroker(Daemon):
             done.result()
 
     def _java(self, *arguments: str | Path) -> list[str | Path]:
-        java = Path(environment()["JAVA_HOME"]) / "bin" / "java"
-        return [java, "-cp", f"{jars('kafka-server')}/*", *arguments]
+        return java("-cp", f"{jars('kafka-server')}/*", *arguments)
 
     def _format(self) -> None:
         # with "=": an id may begin with a dash, and would be read as an option

@@ -37,6 +37,12 @@ def environment() -> Mapping[str, str]:
     return found
 
 
+def java(*arguments: str | Path) -> list[str | Path]:
+    """The command line of a Java program, with JVM_ARGS, which Flink's scripts read too."""
+    options = environment().get("JVM_ARGS", "").split()
+    return [Path(environment()["JAVA_HOME"]) / "bin" / "java", *options, *arguments]
+
+
 def jars(where: str) -> Path:
     """The folder of locked jars `where` of deploy/connectors.lock; ServiceError if not installed."""
     folder = Path(environment()["MILLRACE_JARS"]) / where

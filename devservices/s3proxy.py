@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from devservices.process import Daemon, environment, free_port, jars
+from devservices.process import Daemon, free_port, jars, java
 
 LOGGING = """<configuration>
   <appender name="out" class="ch.qos.logback.core.ConsoleAppender">
@@ -68,11 +67,10 @@ class S3Proxy(Daemon):
 
     def start(self) -> None:
         self._data.mkdir(exist_ok=True)
-        java = Path(environment()["JAVA_HOME"]) / "bin" / "java"
         classes = f"{jars('s3proxy-server')}/*"
         main = ("org.gaul.s3proxy.Main", "--properties", self._settings)
         logging = f"-Dlogback.configurationFile={self._logging}"
-        self.run([java, "-Xmx256m", logging, "-cp", classes, *main], self._answers)
+        self.run(java("-Xmx256m", logging, "-cp", classes, *main), self._answers)
 
     def _answers(self) -> bool:
         try:

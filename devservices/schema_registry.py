@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from devservices.process import ROOT, Daemon, ServiceError, environment, free_port
+from devservices.process import ROOT, Daemon, ServiceError, environment, free_port, java
 
 VERSION = "2.6.13.Final"  # the newest that Java 17 runs
 SHA256 = "3cda1b34aa020fb4ac4dd6a66018d757e81e437f97e20a1f92d366b70091c6ba"
@@ -32,10 +32,9 @@ class LocalSchemaRegistry(Daemon):
         self.url = f"http://127.0.0.1:{self._port}/apis/ccompat/v7"
 
     def start(self) -> None:
-        java = Path(environment()["JAVA_HOME"]) / "bin" / "java"
         where = ("-Dquarkus.http.host=127.0.0.1", f"-Dquarkus.http.port={self._port}")
         limits = ("-Xmx384m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
-        self.run([java, *limits, *where, "-jar", _installed() / _JAR], self._answers)
+        self.run(java(*limits, *where, "-jar", _installed() / _JAR), self._answers)
 
     def register(self, subject: str, schema: dict[str, Any]) -> int:
         """Register a version: `schema` is the request of the protocol. Its id."""
