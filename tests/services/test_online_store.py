@@ -362,7 +362,8 @@ def durable() -> Iterator[Redis]:
     """A server that keeps what it has acknowledged when it is killed."""
     if not Redis.available():
         pytest.skip("redis-server is not installed (scripts/setup installs it where it may)")
-    with Redis({"appendonly": "yes"}) as server:
+    # With the default it may answer before it writes, while the disk is busy with what was written before.
+    with Redis({"appendonly": "yes", "appendfsync": "always"}) as server:
         yield server
 
 
