@@ -72,7 +72,7 @@ class FlinkRest:
         )
         return self.state(job_id)
 
-    def stop_with_savepoint(self, job_id: str, target: str, seconds: float = 90) -> str:
+    def stop_with_savepoint(self, job_id: str, target: str, seconds: float = 300) -> str:
         """Stop the job; returns the path of its savepoint, which lies under `target`."""
         body = {"targetDirectory": target, "drain": False}
         trigger = self.call(f"/jobs/{job_id}/stop", body)["request-id"]
