@@ -23,8 +23,6 @@ def pytest_configure() -> None:
 
     Ctrl-C ends what it starts: what a shell has in the background ignores it, and so do its children.
     """
-    # Java that lives for seconds: its second compiler takes a third of the processor time and never earns it.
-    os.environ.setdefault("JVM_ARGS", "-XX:TieredStopAtLevel=1")
     os.environ.update(environment())
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # How long an example takes says how busy the machine is, and nothing about the code.
