@@ -30,6 +30,7 @@ from schemas.tensors import DType, Input, Output
 from udfs.models import content, loading
 from udfs.models.descriptor import DECIDE, WITHDRAW, parse
 from udfs.models.digest import digest_of
+from udfs.models.runtimes.pmml.document import is_pmml
 
 PMML = b'<?xml version="1.0"?>\n<!-- made here -->\n<PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"/>'
 
@@ -233,6 +234,9 @@ def test_types_are_seen_from_the_data(tmp_path):
     assert type_of(made("a", PMML)) == "PMML"
     assert type_of(made("b", b"\xef\xbb\xbf" + PMML)) == "PMML"
     assert type_of(made("c", '<x:PMML xmlns:x="u"/>'.encode("utf-16"))) == "PMML"
+    # as comments and instructions these can be read in more ways than there is time to try
+    assert type_of(made("e", b"<?a?><!-- -->" * 2000 + PMML)) == "PMML"
+    assert not is_pmml(made("f", b"<?a?><!-- -->" * 2000 + b"<x/>"))
     assert type_of(made("d", b"anything"), "TensorFlow") == "TENSORFLOW"
     folder = tmp_path / "saved"
     (folder / "variables").mkdir(parents=True)

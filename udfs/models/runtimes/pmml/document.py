@@ -21,7 +21,9 @@ MAX_BYTES = 256 << 20
 MAX_DEPTH = 2000
 _NAMESPACE = re.compile(r"https?://www\.dmg\.org/PMML-(3_\d|4_[0-4])$")
 _VERSION = re.compile(r"(3\.\d|4\.[0-4])(\.\d+)?$")
-_PROLOGUE = r"(\s|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>)*"
+# Without going back on what was passed over: many short comments could be read as fewer longer ones in more
+# ways than can be tried.
+_PROLOGUE = r"(?>\s|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>)*+"
 _PMML = re.compile(_PROLOGUE + r"<([\w.-]+:)?PMML[\s>/]", re.DOTALL)
 _HEAD = 64 * 1024
 _NOT_MODELS = {"Header", "MiningBuildTask", "DataDictionary", "TransformationDictionary"}
