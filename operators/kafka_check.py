@@ -16,6 +16,9 @@ _quiet = logging.getLogger("millrace.kafka")
 _quiet.addHandler(logging.NullHandler())  # what matters is raised, as one sentence
 _quiet.propagate = False
 
+_NOT_TOLD = (KafkaException, ValueError, TypeError)
+"""What comes where the broker does not answer, and where this client does not know a property of Java's."""
+
 _BOUNDS = ("retention.ms", "retention.bytes")
 
 
@@ -26,8 +29,8 @@ def check_topics(connection: KafkaConnection, topics: Mapping[str, str], timeout
     need properties of the Java client which this one does not know are not checked.
     """
     try:
-        admin = AdminClient({"bootstrap.servers": connection.bootstrap, **connection.here()}, logger=_quiet)
-    except (KafkaException, ValueError, TypeError):
+        admin = _admin(connection)
+    except _NOT_TOLD:
         return
     try:
         present = admin.list_topics(timeout=timeout_s).topics
@@ -49,9 +52,9 @@ def forgets(connection: KafkaConnection, topic: str, timeout_s: float = 15) -> d
     keeps the newest of each key, or does not tell."""
     resource = ConfigResource(ResourceType.TOPIC, topic)
     try:
-        admin = AdminClient({"bootstrap.servers": connection.bootstrap, **connection.here()}, logger=_quiet)
+        admin = _admin(connection)
         found = admin.describe_configs([resource], request_timeout=timeout_s)[resource].result()
-    except (KafkaException, ValueError, TypeError):
+    except _NOT_TOLD:
         return {}
     said = {name: found[name].value or "" for name in ("cleanup.policy", *_BOUNDS) if name in found}
     if "delete" not in said.get("cleanup.policy", ""):
@@ -64,9 +67,9 @@ def keep(connection: KafkaConnection, topic: str, timeout_s: float = 15) -> None
     entries = [ConfigEntry(name, "-1", incremental_operation=AlterConfigOpType.SET) for name in _BOUNDS]
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
     try:
-        admin = AdminClient({"bootstrap.servers": connection.bootstrap, **connection.here()}, logger=_quiet)
+        admin = _admin(connection)
         admin.incremental_alter_configs([resource], request_timeout=timeout_s)[resource].result()
-    except (KafkaException, ValueError, TypeError) as e:
+    except _NOT_TOLD as e:
         raise SourceError(
             f"the broker at {connection.bootstrap} does not let the retention of {topic} be set ({e}); set "
             f"{' and '.join(_BOUNDS)} to -1 yourself, or kafka.models_kept to warn"
@@ -76,9 +79,9 @@ def keep(connection: KafkaConnection, topic: str, timeout_s: float = 15) -> None
 def topic_ids(connection: KafkaConnection, topics: Iterable[str], timeout_s: float = 15) -> dict[str, str]:
     """The ids that the broker gave the topics when they were made; without those that it does not tell."""
     try:
-        admin = AdminClient({"bootstrap.servers": connection.bootstrap, **connection.here()}, logger=_quiet)
+        admin = _admin(connection)
         asked = admin.describe_topics(TopicCollection(list(topics)), request_timeout=timeout_s)
-    except (KafkaException, ValueError, TypeError):
+    except _NOT_TOLD:
         return {}
     found = {}
     for topic, answer in asked.items():
@@ -90,8 +93,12 @@ def topic_ids(connection: KafkaConnection, topics: Iterable[str], timeout_s: flo
 def partitions(connection: KafkaConnection, topics: Iterable[str], timeout_s: float = 15) -> dict[str, int]:
     """How many partitions the topics have; without those of which it cannot be told."""
     try:
-        admin = AdminClient({"bootstrap.servers": connection.bootstrap, **connection.here()}, logger=_quiet)
+        admin = _admin(connection)
         known = admin.list_topics(timeout=timeout_s).topics
-    except (KafkaException, ValueError, TypeError):
+    except _NOT_TOLD:
         return {}
     return {topic: len(known[topic].partitions) for topic in topics if topic in known}
+
+
+def _admin(connection: KafkaConnection) -> AdminClient:
+    return AdminClient({"bootstrap.servers": connection.bootstrap, **connection.here()}, logger=_quiet)

@@ -1,4 +1,4 @@
-"""An experiment between two models, and evidence about made-up entities of it."""
+"""Experiments between two models, and evidence about made-up entities."""
 
 from __future__ import annotations
 
@@ -18,6 +18,16 @@ DECLARED = Experiment(
     ramp=(0.1, 0.5, 1.0),
     step_entities=20,
 )
+
+OF_USERS = Experiment(
+    name="wine-v4",
+    data_type="t",
+    entity="user",
+    arms={"control": Arm("old"), "treatment": Arm("new")},
+    primary=Metric("correct"),
+    ramp=(0.1, 0.5, 1.0),
+)
+"""Of models of any version, as a router or a serving job sees it."""
 
 
 def evidence(first: int, count: int, step: int, treated_right: float) -> EvidenceBatch:

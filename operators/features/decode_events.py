@@ -57,10 +57,7 @@ class DecodeEvents(KeyedProcessFunction):
             self._opened.close()
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
-        if not self._timer_key:
-            self._timer_key = current_key(ctx)
-            self._timers.start(self._timer_key, ctx.timer_service())
-            yield from self._marks()
+        yield from self._begun(ctx)
         if value:
             yield from self._events_of(decode_micro_batch(value))
         else:
@@ -85,14 +82,17 @@ class DecodeEvents(KeyedProcessFunction):
         if timestamp == END_OF_INPUT:  # its watermark follows
             yield from self._marks()
             return
-        if not self._timer_key:
-            self._timer_key = current_key(ctx)
-            self._timers.start(self._timer_key, ctx.timer_service())
-            yield from self._marks()
+        yield from self._begun(ctx)
         if current_key(ctx) == self._timer_key:
             for source in self._spec.sources:
                 yield from self._told(source)
             self._timers.again(self._timer_key, ctx.timer_service())
+
+    def _begun(self, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
+        if not self._timer_key:
+            self._timer_key = current_key(ctx)
+            self._timers.start(self._timer_key, ctx.timer_service())
+            yield from self._marks()
 
     def _marks(self) -> Iterator[Any]:
         for source, (watermark, _) in self._sent.items():

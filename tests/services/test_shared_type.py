@@ -7,28 +7,23 @@ import json
 import time
 from collections import Counter
 
+from msgspec.structs import replace
+
 from devservices.kafka import KafkaBroker
 from schemas.plans.plan import write_plan
 from schemas.results.records import ModelToServeStats, decode
+from tests.experiment_evidence import OF_USERS
 from tests.models import constant_frozen_graph
 from tests.streams import Sent, Streams
 from udfs.ensemble.routing.arms import LEAD_MS
 from udfs.lifecycle.experiments.arm_plans import plan_of_step
 from udfs.lifecycle.experiments.assignment import treated
 from udfs.lifecycle.experiments.controlling import plan_after
-from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric
 from udfs.models.descriptor import DECIDE, build
 from udfs.models.runtimes.base import PartialInput
 
 COUNT = 4000
-DECLARED = Experiment(
-    name="wine-v4",
-    data_type="wine",
-    entity="user",
-    arms={"control": Arm("old"), "treatment": Arm("new")},
-    primary=Metric("correct"),
-    ramp=(0.2, 1.0),
-)
+DECLARED = replace(OF_USERS, data_type="wine", ramp=(0.2, 1.0))
 START = time.time_ns() // 1_000_000 - 3_600_000  # older ones the broker's retention would delete
 PLANS = [plan_of_step(DECLARED, 0), plan_of_step(DECLARED, 1), plan_after(DECLARED, "promoted")]
 

@@ -13,22 +13,15 @@ from schemas.plans.plan import First, Majority, Only, Plan, read_plan, write_pla
 from schemas.results.answers import InExperiment
 from schemas.results.decided import DecidedStamp, Part, write_decided
 from schemas.results.results import Identity, read_result
+from tests.experiment_evidence import OF_USERS
 from tests.serving_fakes import batch_of
 from udfs.ensemble.routing.router import Router
 from udfs.ensemble.routing.splitting import Splitting
 from udfs.lifecycle.experiments.arm_plans import plan_of_arm, plan_of_step
 from udfs.lifecycle.experiments.assignment import treated
-from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric, read_experiment
+from udfs.lifecycle.experiments.declaration import Arm, read_experiment
 from udfs.models.descriptor import DECIDE, EXPERIMENT, build, parse
 
-EXPERIMENT_OF_TWO = Experiment(
-    name="wine-v4",
-    data_type="t",
-    entity="user",
-    arms={"control": Arm("old"), "treatment": Arm("new")},
-    primary=Metric("correct"),
-    ramp=(0.1, 0.5, 1.0),
-)
 RECORDS = [b'{"user":"u%d"}' % k for k in range(400)]
 
 
@@ -66,9 +59,9 @@ def arms_of(to: Router, records: list[bytes]) -> dict[int, tuple[str, tuple[str,
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_the_arm_is_that_of_the_declaration_and_only_its_model_is_asked(step):
     to = router()
-    decide_by(to, plan_of_step(EXPERIMENT_OF_TWO, step), 1 + step)
+    decide_by(to, plan_of_step(OF_USERS, step), 1 + step)
     found = arms_of(to, RECORDS)
-    expected = treated(EXPERIMENT_OF_TWO, [b"u%d" % k for k in range(400)], step)
+    expected = treated(OF_USERS, [b"u%d" % k for k in range(400)], step)
     assert 0 < expected.sum() < 400
     for row, in_treatment in enumerate(expected.tolist()):
         assert found[row] == (("treatment", ("new",)) if in_treatment else ("control", ("old",)))
@@ -76,7 +69,7 @@ def test_the_arm_is_that_of_the_declaration_and_only_its_model_is_asked(step):
 
 def test_what_has_no_entity_is_in_no_arm_and_gets_the_first_arm_s_plan():
     to = router()
-    decide_by(to, plan_of_step(EXPERIMENT_OF_TWO, 2), 1)
+    decide_by(to, plan_of_step(OF_USERS, 2), 1)
     found = arms_of(to, [b"no json", b'{"user":null}', b"{}", b'{"user":7}'])
     assert [found[row] for row in range(3)] == [("", ("old",))] * 3
     assert found[3][0] in ("control", "treatment")
@@ -84,12 +77,12 @@ def test_what_has_no_entity_is_in_no_arm_and_gets_the_first_arm_s_plan():
 
 def test_a_plan_with_an_experiment_outlives_a_restart_and_ends_with_the_next_plan():
     to = router()
-    decide_by(to, plan_of_step(EXPERIMENT_OF_TWO, 2), 1)
+    decide_by(to, plan_of_step(OF_USERS, 2), 1)
     again = Router(JsonCodec(), raw_json=True, max_batch=1024, subtask=0, now=lambda: 1000)
     again.restore("t", to.log("t"))
     assert arms_of(again, RECORDS) == arms_of(to, RECORDS)
     assert tell(again, operation=EXPERIMENT, experiment="{}") == []
-    decide_by(again, plan_of_arm(EXPERIMENT_OF_TWO, "treatment"), 2)
+    decide_by(again, plan_of_arm(OF_USERS, "treatment"), 2)
     assert set(arms_of(again, RECORDS).values()) == {("", ("new",))}
 
 
@@ -139,9 +132,7 @@ def test_arms_are_models_plans_and_shadows():
 
 
 def test_a_shadow_that_decides_for_the_control_is_refused():
-    bad = msgspec.structs.replace(
-        EXPERIMENT_OF_TWO, arms={"control": Arm("old"), "treatment": Arm(shadow="old")}
-    )
+    bad = msgspec.structs.replace(OF_USERS, arms={"control": Arm("old"), "treatment": Arm(shadow="old")})
     with pytest.raises(ExperimentError, match="'old', which is a shadow"):
         plan_of_step(bad, 0)
 

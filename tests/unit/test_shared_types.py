@@ -20,6 +20,7 @@ from schemas.micro_batch import encode_micro_batch
 from schemas.plans.plan import Only, Plan, read_plan, write_plan
 from schemas.results.records import ModelEvent, ModelToServeStats, decode
 from schemas.results.results import Scored, read_result
+from tests.experiment_evidence import OF_USERS
 from tests.flink_fakes import FOUR_GROUPS, KeyedContext
 from tests.output_batches import messages_of
 from tests.serving_fakes import Loads, batch_of
@@ -29,23 +30,15 @@ from udfs.ensemble.routing.splitting import Splitting
 from udfs.lifecycle.experiments.arm_plans import plan_of_step
 from udfs.lifecycle.experiments.assignment import treated
 from udfs.lifecycle.experiments.controlling import plan_after
-from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric
+from udfs.lifecycle.experiments.declaration import Arm
 from udfs.models.descriptor import DECIDE, EXPERIMENT, SERVE, WITHDRAW, build, parse
 from udfs.models.quotas import Quotas
 from udfs.serving.buffering import BufferPolicy
 from udfs.serving.serving import Serving
 
-DECLARED = Experiment(
-    name="wine-v4",
-    data_type="t",
-    entity="user",
-    arms={"control": Arm("old"), "treatment": Arm("new")},
-    primary=Metric("correct"),
-    ramp=(0.1, 0.5, 1.0),
-)
 OLD, NEW = Sharing("old", undivided=True), Sharing("new", undivided=False)
-STEPS = [plan_of_step(DECLARED, step) for step in range(3)]
-ENDS = [plan_after(DECLARED, "promoted"), plan_after(DECLARED, "rolled_back")]
+STEPS = [plan_of_step(OF_USERS, step) for step in range(3)]
+ENDS = [plan_after(OF_USERS, "promoted"), plan_after(OF_USERS, "rolled_back")]
 HOUR = 3_600_000
 
 
@@ -115,7 +108,7 @@ def test_the_arm_is_that_of_the_declaration_and_of_the_speculating_job():
     old, new = arms_of(OLD), arms_of(NEW)
     for job in (old, new):
         assert tell(job, published(STEPS[1], 1, 0)) == ["decides"]
-    expected = treated(DECLARED, [b"u%d" % k for k in range(400)], 1).tolist()
+    expected = treated(OF_USERS, [b"u%d" % k for k in range(400)], 1).tolist()
     assert taken(new, batch) == {k: {"wine-v4": ("treatment", 1)} for k in range(400) if expected[k]}
     assert taken(old, batch) == {k: {"wine-v4": ("control", 1)} for k in range(400) if not expected[k]}
     after = {
@@ -160,7 +153,7 @@ def test_of_old_plans_so_many_are_kept():
         (Plan(route=Only(("old", "new"))), "the plan asks more than one"),
         (Plan(route=Only(("old",)), shadow=("new",)), "the plan asks more than one"),
         (
-            plan_of_step(replace(DECLARED, arms={"control": Arm("old"), "treatment": Arm(shadow="new")}), 0),
+            plan_of_step(replace(OF_USERS, arms={"control": Arm("old"), "treatment": Arm(shadow="new")}), 0),
             "arm 'treatment' asks more than one",
         ),
     ],
@@ -261,7 +254,7 @@ def test_two_jobs_score_each_record_once_also_after_a_restart():
         assert not found.keys() & {r.offset for r in results}
         found |= {r.offset: r for r in results}
     assert sorted(found) == list(range(100))
-    in_treatment = treated(DECLARED, [b"%d" % k for k in range(100)], 2).tolist()
+    in_treatment = treated(OF_USERS, [b"%d" % k for k in range(100)], 2).tolist()
     assert [found[k].model == "new" for k in range(100)] == in_treatment
     assert read_plan(parse(stream[0]).plan) == STEPS[2]
 

@@ -187,19 +187,3 @@ class ModelState:
             load_ms=load_ms,
             signer=about.signer,
         )
-
-
-def refused(published: Publication, error: ModelError, subtask: int) -> ModelEvent:
-    """The event for a publication that does not get as far as a data type's log."""
-    return ModelEvent(
-        kind=EventKind.REFUSED,
-        data_type=published.data_type,
-        name=published.name,
-        version=published.version,
-        digest=published.sha256,
-        at=time.time_ns() // 1_000_000,
-        subtask=subtask,
-        step=error.step,
-        reason=str(error),
-        signer=published.signer,
-    )

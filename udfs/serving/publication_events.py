@@ -1,16 +1,16 @@
-"""What is told about a plan."""
+"""What is told about something that was published, where that does not get as far as a model's state."""
 
 from __future__ import annotations
 
 from schemas.errors import ModelError
 from schemas.results.records import EventKind, ModelEvent
-from udfs.models.descriptor import Publication
+from udfs.models.descriptor import Publication, parse
 
 
-def plan_event(
+def event_of(
     kind: EventKind, about: Publication, at: int, subtask: int, *, why: ModelError | str = ""
 ) -> ModelEvent:
-    """`at`: epoch milliseconds. `why`: the reason, or the error with its step."""
+    """`at`: epoch milliseconds. `why`: the error with its step, or what is said of a plan."""
     return ModelEvent(
         kind=kind,
         data_type=about.data_type,
@@ -23,3 +23,12 @@ def plan_event(
         reason=str(why),
         signer=about.signer,
     )
+
+
+def unreadable(descriptor: bytes, at: int, subtask: int) -> ModelEvent:
+    """The event for bytes on the model stream that are no valid descriptor."""
+    try:
+        parse(descriptor)
+    except ModelError as e:
+        return ModelEvent(EventKind.REFUSED, "", "", 0, "", at, subtask, e.step, str(e))
+    raise ValueError("the descriptor can be read")

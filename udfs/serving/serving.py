@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from schemas.codecs.base import Codec
-from schemas.errors import ModelError
 from schemas.micro_batch import MicroBatch, in_slices
-from schemas.results.records import EventKind, ModelEvent
+from schemas.results.records import ModelEvent
 from schemas.results.results import Experiments
 from udfs.models.background_loader import BackgroundLoader, Load, LoadBounds, Loaded
-from udfs.models.descriptor import Publication, parse
+from udfs.models.descriptor import Publication
 from udfs.models.model_log import LogEntry
 from udfs.models.quotas import Quotas
 from udfs.serving.model_state import ModelState, Notice
 from udfs.serving.output import Output, outputs
+from udfs.serving.publication_events import unreadable
 from udfs.serving.scoring import NONE, score, unscored
 from udfs.serving.timed_calls import TimedCalls, TimedModel
 
@@ -144,12 +144,7 @@ class Serving:
 
     def unreadable(self, descriptor: bytes) -> ModelEvent:
         """The event for bytes on the model stream that are no valid descriptor."""
-        try:
-            parse(descriptor)
-        except ModelError as e:
-            at = time.time_ns() // 1_000_000
-            return ModelEvent(EventKind.REFUSED, "", "", 0, "", at, self._subtask, e.step, str(e))
-        raise ValueError("the descriptor can be read")
+        return unreadable(descriptor, time.time_ns() // 1_000_000, self._subtask)
 
     def close(self) -> None:
         """Waits for loads that are under way as the bounds allow, and for no call."""

@@ -16,6 +16,7 @@ from schemas.errors import ModelError
 from schemas.micro_batch import MicroBatch
 from schemas.model_pb2 import CandidateLogs, ModelLog
 from schemas.results.answers import Answer, Reason, Request
+from schemas.results.records import EventKind
 from udfs.ensemble.execution.clock import Clock
 from udfs.ensemble.execution.completions import Completions
 from udfs.ensemble.execution.evaluate import evaluate
@@ -27,7 +28,8 @@ from udfs.models.background_loader import BackgroundLoader, Load, LoadBounds, Lo
 from udfs.models.descriptor import DECIDE, EXPERIMENT, SERVE, Publication
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.quotas import Quotas
-from udfs.serving.model_state import Notice, refused
+from udfs.serving.model_state import Notice
+from udfs.serving.publication_events import event_of
 
 _LATE_LOOK_MS = 50  # an answer that is late already is in no hurry
 _LOOK_MS = 20.0
@@ -131,7 +133,8 @@ class Executor:
                     self._quotas.check_type(data_type)
                     self._quotas.check_candidates(sum(candidate.known for candidate in known.values()))
                 except ModelError as e:
-                    return [refused(published, e, self._context.subtask)]
+                    now = int(self._clock.epoch())
+                    return [event_of(EventKind.REFUSED, published, now, self._context.subtask, why=e)]
                 _forget_one(known)
                 known[published.name] = ServedCandidate(data_type, published.name, None, self._context)
         else:

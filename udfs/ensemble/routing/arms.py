@@ -23,11 +23,11 @@ from schemas.plans.plan import Only, Plan, Split, read_plan
 from schemas.results.records import EventKind, ModelEvent
 from schemas.results.results import Experiments
 from schemas.versioned import read_versioned
-from udfs.ensemble.routing.plan_events import plan_event
 from udfs.ensemble.routing.splitting import Splitting, Way
 from udfs.models.descriptor import DECIDE, SERVE, WITHDRAW, Publication, parse
 from udfs.models.model_log import ModelLog
 from udfs.models.quotas import Quotas
+from udfs.serving.publication_events import event_of
 
 LEAD_MS = 10_000
 """How long after its creation a plan begins to divide records: until then every job must have read it."""
@@ -193,7 +193,7 @@ class Arms:
         return Splitting(plan, self._codec, self._raw_json)
 
     def _event(self, kind: EventKind, about: Publication, why: ModelError | str = "") -> ModelEvent:
-        return plan_event(kind, about, self._now(), self._subtask, why=why)
+        return event_of(kind, about, self._now(), self._subtask, why=why)
 
 
 def _check_arm(what: str, plan: Plan) -> None:

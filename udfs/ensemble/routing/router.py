@@ -19,11 +19,11 @@ from schemas.plans.plan import read_plan
 from schemas.results.answers import DecisionContext, Request
 from schemas.results.records import EventKind, ModelEvent
 from udfs.ensemble.routing.candidates import Candidates
-from udfs.ensemble.routing.plan_events import plan_event
 from udfs.ensemble.routing.routing import asked_by_type
 from udfs.ensemble.routing.splitting import Splitting, Way
-from udfs.models.descriptor import DECIDE, EXPERIMENT, WITHDRAW, Publication, parse
+from udfs.models.descriptor import DECIDE, EXPERIMENT, WITHDRAW, Publication
 from udfs.models.quotas import Quotas
+from udfs.serving.publication_events import event_of, unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +165,7 @@ class Router:
 
     def unreadable(self, descriptor: bytes) -> ModelEvent:
         """The event for bytes on the model stream that are no valid descriptor."""
-        try:
-            parse(descriptor)
-        except ModelError as e:
-            return ModelEvent(EventKind.REFUSED, "", "", 0, "", self._now(), self._subtask, e.step, str(e))
-        raise ValueError("the descriptor can be read")
+        return unreadable(descriptor, self._now(), self._subtask)
 
     def _decide(self, known: _DataType, descriptor: bytes, published: Publication) -> list[ModelEvent]:
         routing = self._routing(published.plan)  # before its version counts: a refused plan may be mended
@@ -188,7 +184,7 @@ class Router:
             raise PlanError(f"the plan of {len(plan)} characters cannot be read: {type(e).__name__}") from e
 
     def _event(self, kind: EventKind, about: Publication, why: ModelError | str = "") -> ModelEvent:
-        return plan_event(kind, about, self._now(), self._subtask, why=why)
+        return event_of(kind, about, self._now(), self._subtask, why=why)
 
 
 def _refresh(known: _DataType) -> None:

@@ -53,16 +53,13 @@ class BettingTest(msgspec.Struct):
         """
         if not 0 < share < 1:
             raise ExperimentError(f"the treatment's share is {share}: to compare, both arms need one")
-        if outcomes.size and not (outcomes.min() >= 0 and outcomes.max() <= 1):  # NaN fails too
-            raise ExperimentError("outcomes must lie in [0, 1]: scale them by their declared bounds")
+        _check_bounds(outcomes)
         steps = log_steps(treated, outcomes, share, centre=self.centre, margin=self.margin, sign=self.sign)
         return self._taken(steps, outcomes)
 
     def add_pairs(self, control: Floats, treatment: Floats) -> float:
         """Take in entities with an outcome of each arm, both of shape (n,). As `add`."""
-        pairs = np.stack([control, treatment])
-        if pairs.size and not (pairs.min() >= 0 and pairs.max() <= 1):
-            raise ExperimentError("outcomes must lie in [0, 1]: scale them by their declared bounds")
+        _check_bounds(np.stack([control, treatment]))
         return self._taken(_log_bets(treatment - control, 1.0, self.margin, self.sign), control)
 
     def _taken(self, steps: Floats, outcomes: Floats) -> float:
@@ -80,6 +77,11 @@ class BettingTest(msgspec.Struct):
     @property
     def log_value(self) -> float:
         return float(np.logaddexp.reduce(self.log_capital) - math.log(len(FRACTIONS)))
+
+
+def _check_bounds(outcomes: Floats) -> None:
+    if outcomes.size and not (outcomes.min() >= 0 and outcomes.max() <= 1):  # NaN fails too
+        raise ExperimentError("outcomes must lie in [0, 1]: scale them by their declared bounds")
 
 
 def log_steps(

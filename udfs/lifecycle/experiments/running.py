@@ -65,15 +65,16 @@ class Running(msgspec.Struct):
     def count(self, treated: NDArray[np.bool_], primary: Floats) -> None:
         """Take entities into the means of their arms."""
         there = ~np.isnan(primary)
-        for title, mask in ((self.experiment.control, ~treated), (self.experiment.treatment, treated)):
-            more = Moments.of(primary[mask & there])
-            self.means = {**self.means, title: self.means.get(title, Moments()).merged(more)}
+        self._add_means(primary[~treated & there], primary[treated & there])
 
     def count_pairs(self, control: Floats, treatment: Floats) -> None:
         """Take entities that have a value of each arm into the means of both."""
         there = ~(np.isnan(control) | np.isnan(treatment))
+        self._add_means(control[there], treatment[there])
+
+    def _add_means(self, control: Floats, treatment: Floats) -> None:
         for title, values in ((self.experiment.control, control), (self.experiment.treatment, treatment)):
-            more = Moments.of(values[there])
+            more = Moments.of(values)
             self.means = {**self.means, title: self.means.get(title, Moments()).merged(more)}
 
     def event(self, kind: Kind, now: int, **more: Any) -> ExperimentEvent:
