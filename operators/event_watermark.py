@@ -18,6 +18,7 @@ empty in marks, which come before a checkpoint. `operators/jvm/millrace/EventWat
 positions."""
 
 _IDLE_MS = 10_000
+_START_MS = 60_000
 
 
 def timed_row(key: str, watermark: int, events: bytes) -> Row:
@@ -42,11 +43,12 @@ def timed_events(events: DataStream, name: str, always: bool = False) -> DataStr
     """Rows of TIMED_BLOCK behind watermarks from their `watermark_ms`, all in the JVM.
 
     Rows without events have done their work then, and end here; marks go through. A row's watermark follows
-    the row. An instance that is silent for 10 s, since it may have no partitions, holds nobody back; with
-    `always` it does, however long it is silent. Finite input wants that: there one without partitions ends,
-    and were the others then held to be idle, all that they send later would come after the end.
+    the row. An instance that is silent for 10 s, or since its start for a minute, holds nobody back: it may
+    have no partitions. With `always` it does, however long it is silent. Finite input wants that: there one
+    without partitions ends, and were the others then held to be idle, all that they send later would come
+    after the end.
     """
-    watermarks = own_class("EventWatermarks")(0 if always else _IDLE_MS)
+    watermarks = own_class("EventWatermarks")(0 if always else _IDLE_MS, _START_MS)
     stream = events._j_data_stream
     parallelism = stream.getParallelism()
     stream = stream.assignTimestampsAndWatermarks(watermarks).setParallelism(parallelism)

@@ -83,7 +83,7 @@ def test_stream_and_batch_agree(tmp_path: Path, partition: str) -> None:
 HASTY = """
 import runpy
 from operators import event_watermark
-event_watermark._IDLE_MS = 1
+event_watermark._IDLE_MS = event_watermark._START_MS = 1
 runpy.run_path("jobs/features.py", run_name="__main__")
 """
 

@@ -14,15 +14,19 @@ import org.apache.flink.util.clock.RelativeClock;
  * with the watermark; the last field of the value are the events. Rows without events end in the filter.
  *
  * <p>After `idleMillis` without rows (0: never), not counting when what follows is busy, the stream holds nobody
- * back. Marks, whose events are an empty byte string, are no sign of life: an instance that reads no partition
- * hands them on, too.
+ * back; before its first row after `startMillis`, as a source may take long to begin. Between two looks at most a second
+ * counts: who was held up for longer does not know whether there were rows. Marks, whose events are an empty byte
+ * string, are no sign of life: an instance that reads no partition hands them on, too.
  */
 public final class EventWatermarks implements WatermarkStrategy<Row>, FilterFunction<Row> {
     private static final long serialVersionUID = 1L;
+    private static final long STEP_MILLIS = 1000;
     private final long idleMillis;
+    private final long startMillis;
 
-    public EventWatermarks(long idleMillis) {
+    public EventWatermarks(long idleMillis, long startMillis) {
         this.idleMillis = idleMillis;
+        this.startMillis = startMillis;
     }
 
     private static byte[] events(Row row) {
@@ -39,13 +43,15 @@ public final class EventWatermarks implements WatermarkStrategy<Row>, FilterFunc
     public WatermarkGenerator<Row> createWatermarkGenerator(WatermarkGeneratorSupplier.Context context) {
         RelativeClock clock = context.getInputActivityClock();
         return new WatermarkGenerator<>() {
-            private long heard = clock.relativeTimeMillis();
+            private long looked = clock.relativeTimeMillis();
+            private long silent = idleMillis - startMillis;
 
             @Override
             public void onEvent(Row row, long time, WatermarkOutput output) {
                 byte[] events = events(row);
                 if (events == null || events.length > 0) {
-                    heard = clock.relativeTimeMillis();
+                    looked = clock.relativeTimeMillis();
+                    silent = 0;
                     output.markActive();
                     output.emitWatermark(new Watermark((Long) ((Row) row.getField(1)).getField(0)));
                 }
@@ -53,7 +59,10 @@ public final class EventWatermarks implements WatermarkStrategy<Row>, FilterFunc
 
             @Override
             public void onPeriodicEmit(WatermarkOutput output) {
-                if (idleMillis > 0 && clock.relativeTimeMillis() >= heard + idleMillis) {
+                long now = clock.relativeTimeMillis();
+                silent += Math.min(now - looked, STEP_MILLIS);
+                looked = now;
+                if (idleMillis > 0 && silent >= idleMillis) {
                     output.markIdle();
                 }
             }
