@@ -27,7 +27,7 @@ _MOST_STEPS = 3
 def by_recipe(path: Path, scratch: Path) -> Path:
     """What the programs that `millrace check-model` names make of a model of another library.
 
-    Each runs in a process of its own; a pickle's runs the code in it. `path` itself where no program is named.
+    Each runs in a process of its own; a pickle's runs the code in it. `path` itself where none is named.
     Raises `LoadError` where a program fails.
     """
     for step in range(_MOST_STEPS):
