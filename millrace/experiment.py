@@ -119,8 +119,22 @@ def _ending(action: Action, meaning: str) -> None:
 
 
 _ending("stop", "End an experiment without a judgement: the control's plan is in force.")
-_ending("promote", "End an experiment by putting the treatment's plan in force, whatever the evidence says.")
 _ending("rollback", "End an experiment by putting the control's plan in force, whatever the evidence says.")
+
+
+@experiment.command("promote")
+@grouped
+def promote(
+    name: ExperimentName,
+    *,
+    data_type: OfType,
+    arm: Annotated[str, typer.Option("--arm", help="Which treatment, where there are several.")] = "",
+    reason: Reason = "",
+    dry_run: DryRun = False,
+    to: StreamOptions,
+) -> None:
+    """End an experiment by putting a treatment's plan in force, whatever the evidence says."""
+    _end("promote", name, data_type, reason, arm, dry_run=dry_run, to=to)
 
 
 @experiment.command("status")
@@ -152,17 +166,28 @@ def history(
     _show(sorted((e for e in found if e.kind != "progress"), key=lambda e: e.at), as_json)
 
 
-def _end(action: Action, name: str, data_type: str, reason: str, *, dry_run: bool, to: StreamOptions) -> None:
-    from udfs.lifecycle.experiments.controlling import ENDS, plan_after  # noqa: PLC0415
+def _end(
+    action: Action,
+    name: str,
+    data_type: str,
+    reason: str,
+    arm: str = "",
+    *,
+    dry_run: bool,
+    to: StreamOptions,
+) -> None:
+    from udfs.lifecycle.experiments.arm_plans import plan_after  # noqa: PLC0415
+    from udfs.lifecycle.experiments.controlling import ENDS  # noqa: PLC0415
     from udfs.lifecycle.experiments.orders import Order  # noqa: PLC0415
 
     if not dry_run:
-        where = _send(Order(action, None, reason), name, data_type, to)
+        where = _send(Order(action, None, reason, arm), name, data_type, to)
         typer.echo(f"Sent: {action} {name} for {data_type}: {where}")
         return
     to.signer()  # a key that is none is told here too
     declared = _declared(name, data_type, to.stream())
-    _show_plan(f"{action} {name} would put in force for {data_type}", plan_after(declared, ENDS[action]))
+    plan = plan_after(declared, ENDS[action], declared.promoted(arm) if action == "promote" else "")
+    _show_plan(f"{action} {name} would put in force for {data_type}", plan)
 
 
 def _send(order: Order, name: str, data_type: str, to: StreamOptions) -> str:
@@ -248,14 +273,16 @@ def _show_steps(declared: Experiment, results: Path | None) -> None:
     from millrace.experiment_table import print_steps  # noqa: PLC0415
     from millrace.folder_stream import lines, lines_of  # noqa: PLC0415
     from schemas.results.results import read_result  # noqa: PLC0415
-    from udfs.lifecycle.experiments.controlling import plan_after  # noqa: PLC0415
+    from udfs.lifecycle.experiments.arm_plans import plan_after  # noqa: PLC0415
     from udfs.lifecycle.experiments.trying import tried  # noqa: PLC0415
 
     found = iter(()) if results is None else lines_of(results) if results.is_file() else lines(results)
     own = (r for r in map(read_result, found) if r.data_type == declared.data_type)
     print_steps(declared, tried(declared, ((r.record, r.event_time) for r in own)), results is not None)
-    for status, what in (("promoted", "promoted"), ("rolled_back", "rolled back or stopped")):
-        _show_plan(f"{what}, it would put in force", plan_after(declared, status))
+    for title in declared.treatments:
+        arm = f"arm {title}" if declared.sampling else "it"
+        _show_plan(f"promoted, {arm} would put in force", plan_after(declared, "promoted", title))
+    _show_plan("rolled back or stopped, it would put in force", plan_after(declared, "rolled_back"))
 
 
 def _rehearse(declared: Experiment, predictions: str, s3: S3Options, threshold: float) -> None:

@@ -51,7 +51,7 @@ def _row(event: ExperimentEvent) -> list[object]:
         return [at, event.experiment, event.data_type, what, "", "", "", "", "", event.reason]
     arms = [_arm(event.arms.get(title)) for title in (event.control, event.treatment)]
     said = "; ".join(filter(None, (event.evidence, event.reason)))
-    place = f"{event.step + 1} of {event.steps}"
+    place = f"{event.step + 1} of {event.steps}" if event.steps else f"{event.step + 1}"
     return [
         at,
         event.experiment,

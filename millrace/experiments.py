@@ -8,7 +8,7 @@ from __future__ import annotations
 from schemas.lifecycle.experiments import ArmFigures, ExperimentEvent, read_event
 from udfs.lifecycle.experiments.arm_plans import plan_of_arm, plan_of_step
 from udfs.lifecycle.experiments.assignment import treated, treatment_share
-from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric, read_experiment
+from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric, Sampling, read_experiment
 
 __all__ = [
     "Arm",
@@ -16,6 +16,7 @@ __all__ = [
     "Experiment",
     "ExperimentEvent",
     "Metric",
+    "Sampling",
     "plan_of_arm",
     "plan_of_step",
     "read_event",

@@ -11,11 +11,13 @@ from typing import Any
 from prove.canary import canary
 from prove.drift import drift
 from prove.live_canary import live_canary
+from prove.sampling import sampling
 
 _PROOFS: dict[str, Callable[[int, int], Mapping[str, Any]]] = {
     "canary": canary,
     "drift": drift,
     "live-canary": live_canary,
+    "sampling": sampling,
 }
 
 
@@ -23,7 +25,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/prove",
         description="canary: experiments without and with a difference, judged at every micro-batch. drift: "
-        "windows without and with a shift. live-canary: the time from evidence to the changed plan in force, "
+        "windows without and with a shift. sampling: experiments whose shares follow the evidence. "
+        "live-canary: the time from evidence to the changed plan in force, "
         "in real jobs. The last line is JSON; exit code 0: all promises held.",
     )
     parser.add_argument("what", choices=_PROOFS)

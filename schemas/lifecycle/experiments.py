@@ -30,11 +30,12 @@ class ArmFigures(msgspec.Struct, frozen=True):
 class ExperimentEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One JSON object a message. Times are epoch milliseconds.
 
-    `step` counts from 0, of `steps`; `share`: the treatment's now. `metric` and `evidence` name what decided,
-    or what is known so far. `harm` and `gain`: log evidence of the primary metric, which decide at `harm_at`
-    and `gain_at`; all 0 for a metric without bounds. `plan_version`: of the plan, named as the experiment,
-    that was put in force. `reason`: what a person said, or why an order was refused. `alias`: what is to name
-    the promoted model in the registry.
+    `step` counts from 0, of `steps`, which is 0 where shares follow the evidence; `share`: that of all
+    treatments now. `treatment`: the one that is, or may be, promoted. `metric` and `evidence` name what
+    decided, or what is known so far. `harm` and `gain`: log evidence of the primary metric, which decide at
+    `harm_at` and `gain_at`; all 0 for a metric without bounds, and with sampling. `plan_version`: of the
+    plan, named as the experiment, that was put in force. `reason`: what a person said, or why an order was
+    refused. `alias`: what is to name the promoted model in the registry.
     """
 
     kind: Kind

@@ -16,9 +16,8 @@ from tests.experiment_evidence import OF_USERS
 from tests.models import constant_frozen_graph
 from tests.streams import Sent, Streams
 from udfs.ensemble.routing.arms import LEAD_MS
-from udfs.lifecycle.experiments.arm_plans import plan_of_step
+from udfs.lifecycle.experiments.arm_plans import plan_after, plan_of_step
 from udfs.lifecycle.experiments.assignment import treated
-from udfs.lifecycle.experiments.controlling import plan_after
 from udfs.models.descriptor import DECIDE, build
 from udfs.models.runtimes.base import PartialInput
 

@@ -139,6 +139,24 @@ def test_a_dry_run_of_an_end_shows_the_plan(file, tmp_path):
     assert done.exit_code == 1 and "'x' was not started for 'wine'" in done.output
 
 
+def test_of_several_treatments_one_is_named(tmp_path):
+    folder, path = tmp_path / "models", tmp_path / "three.toml"
+    head = (
+        'name = "wine-v4"\ndata_type = "wine"\nentity = "customer"\n[sampling]\n[primary]\nname = "correct"\n'
+    )
+    path.write_text(head + "".join(f'[arms.{name}]\nmodel = "{name}"\n' for name in ("control", "a", "b")))
+    said = run("start", path, "--dry-run")
+    assert "1 of 1  66.67%" in said and "promoted, arm b would put in force" in said
+    run("start", path, "--to-folder", folder)
+    about = ("wine-v4", "--data-type", "wine", "--to-folder", folder)
+    said = run("promote", *about, "--arm", "b", "--dry-run")
+    assert json.loads(said.split(":\n", 1)[1])["route"]["candidates"] == ["b"]
+    run("promote", *about, "--arm", "b")
+    assert orders(folder)[-1] == Order("promote", arm="b")
+    done = CliRunner().invoke(app, ["experiment", "promote", *map(str, about), "--dry-run"])
+    assert done.exit_code == 1 and "one of a, b" in done.output
+
+
 def event(kind: str, at: int, **more) -> ExperimentEvent:
     arms = {"control": ArmFigures(90, 0.8, "old", 3), "treatment": ArmFigures(10, 0.5, "new", 4)}
     more = {"experiment": "wine-v4", "evidence": "for harm", **more}

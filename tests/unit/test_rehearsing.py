@@ -19,7 +19,7 @@ from tests.experiment_evidence import DECLARED
 from tests.outcome_cases import JUDGING
 from udfs.io.s3 import S3Options
 from udfs.lifecycle.experiments.assignment import treated
-from udfs.lifecycle.experiments.declaration import Arm, Metric
+from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric, Sampling
 from udfs.lifecycle.outcomes.fates import OutcomeFate
 from udfs.lifecycle.outcomes.joining import Settled
 from udfs.lifecycle.outcomes.messages import Came, Predicted
@@ -89,6 +89,23 @@ def test_a_better_model_is_promoted_over_the_ramp_and_an_equal_one_is_not(tmp_pa
     assert [one.kind for one in better] == ["started", "step", "step", "promoted"]
     assert equal[-1].kind == "progress" and equal[-1].step == 2
     assert equal[-1].arms["control"].entities + equal[-1].arms["treatment"].entities < equal[-1].entities
+
+
+def test_shares_follow_the_evidence_where_they_are_sampled(tmp_path):
+    sampled = Experiment(
+        "wine-v4",
+        "wine",
+        "customer",
+        DECLARED.arms,
+        DECLARED.primary,
+        attribution_ms=60_000,
+        sampling=Sampling(every=100),
+    )
+    events = rehearse(sampled, stored(tmp_path, settled(0.9)), S3Options()).events
+    assert [one.kind for one in events[:2]] == ["started", "step"] and events[-1].kind == "promoted"
+    assert [one.step for one in events[1:-1]] == list(range(1, len(events) - 1))
+    assert events[-2].arms["treatment"].share > 0.8 and events[0].arms["treatment"].share == 0.5
+    assert events[-1].arms["treatment"].entities > events[-1].arms["control"].entities
 
 
 def test_predictions_of_the_experiment_itself_are_judged_the_same_once_more(tmp_path):

@@ -27,9 +27,8 @@ from tests.serving_fakes import Loads, batch_of
 from tests.unit.test_router_operator import Context, Timers
 from udfs.ensemble.routing.arms import LEAD_MS, PLANS_KEPT, Arms, Sharing
 from udfs.ensemble.routing.splitting import Splitting
-from udfs.lifecycle.experiments.arm_plans import plan_of_step
+from udfs.lifecycle.experiments.arm_plans import plan_after, plan_of_step
 from udfs.lifecycle.experiments.assignment import treated
-from udfs.lifecycle.experiments.controlling import plan_after
 from udfs.lifecycle.experiments.declaration import Arm
 from udfs.models.descriptor import DECIDE, EXPERIMENT, SERVE, WITHDRAW, build, parse
 from udfs.models.quotas import Quotas

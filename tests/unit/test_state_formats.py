@@ -41,8 +41,9 @@ from udfs.features.saved import GroupHeader, Saved, empty_from
 from udfs.features.versions import Versions
 from udfs.lifecycle.drift.alerts import Outlier
 from udfs.lifecycle.drift.quality_change import QualityDetector
-from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric
+from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric, Sampling
 from udfs.lifecycle.experiments.running import Running, read_running, write_running
+from udfs.lifecycle.experiments.sampling import SampledArms
 from udfs.lifecycle.outcomes import messages
 from udfs.lifecycle.outcomes.fates import Fates, decode_fates, encode_fates
 from udfs.lifecycle.outcomes.messages import Came, Kept, KeyEntry, Predicted, decode_entry, encode
@@ -79,6 +80,7 @@ DECISION_CONTEXT = DecisionContext(
     "b", "wine", 1, 101, (Asked("one"), Asked("two", (0,), True)), b"{}", "plan", 2
 )
 RUNNING = Running.begun(DECLARED_ONCE, 7, 5)
+SAMPLED = Running.begun(msgspec.structs.replace(DECLARED_ONCE, sampling=Sampling()), 7, 5)
 ANSWER = Answer("b", "wine", "one", AnswerOutcome.SCORED, 3, "ab", ms=0.5, waited_ms=1.5)
 
 PREDICTED = Predicted(
@@ -376,6 +378,26 @@ FORMATS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any], st
             "646564c0a77374617274656405ac706c616e5f76657273696f6e07a6737461747573a772756e6e696e67a66d"
             "6574726963a0a865766964656e6365a0a6726561736f6ea0a2617405a56d65616e7380a5756e66697400a776"
             "657273696f6e01"
+        ),
+    ),
+    "experiments, sampled": (
+        SAMPLED.sampled,
+        msgspec.msgpack.encode,
+        msgspec.msgpack.Decoder(SampledArms).decode,
+        (
+            "84a6736861726573810082a7636f6e74726f6ccb3fe0000000000000a974726561746d656e74cb3fe0000000"
+            "000000a66a756467656481a974726561746d656e7489a77072696d61727983a474797065a7626f756e646564"
+            "a46861726d86a47369676e01a66d617267696ecb8000000000000000ab6c6f675f6361706974616c9acb0000"
+            "000000000000cb0000000000000000cb0000000000000000cb0000000000000000cb0000000000000000cb00"
+            "00000000000000cb0000000000000000cb0000000000000000cb0000000000000000cb0000000000000000a7"
+            "68696768657374cb0000000000000000a5636f756e7400a5746f74616ccb0000000000000000a46761696e86"
+            "a47369676effa66d617267696ecb0000000000000000ab6c6f675f6361706974616c9acb0000000000000000"
+            "cb0000000000000000cb0000000000000000cb0000000000000000cb0000000000000000cb00000000000000"
+            "00cb0000000000000000cb0000000000000000cb0000000000000000cb0000000000000000a7686967686573"
+            "74cb0000000000000000a5636f756e7400a5746f74616ccb0000000000000000aa67756172647261696c7380"
+            "a673686172657380ae7368617265735f68696768657374cb0000000000000000a776657273696f6e01a47374"
+            "657000a8656e74697469657300af747265617465645f696e5f7374657000a764656369646564c0a462657374"
+            "a974726561746d656e74a573696e636500"
         ),
     ),
     "headers": (

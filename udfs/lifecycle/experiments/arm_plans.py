@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from msgspec.structs import replace
 
 from schemas.errors import ExperimentError, PlanError
 from schemas.plans.plan import Only, Plan, PlanArm, Split, check_plan
-from udfs.lifecycle.experiments.assignment import treatment_share
+from udfs.lifecycle.experiments.assignment import shares_of_step
 from udfs.lifecycle.experiments.declaration import Experiment
 
 
@@ -22,14 +24,23 @@ def plan_of_arm(experiment: Experiment, title: str) -> Plan:
 
 
 def plan_of_step(experiment: Experiment, step: int) -> Plan:
-    """Control and treatment with their shares at a step of the ramp, counted from 0.
+    """The arms with their shares at a step that `shares_of_step` knows.
 
     Raises `ExperimentError` for no step, and for arms whose plans contradict themselves.
     """
-    share = treatment_share(experiment, step)
-    shares = {experiment.control: 1 - share, experiment.treatment: share}
+    return plan_of_shares(experiment, shares_of_step(experiment, step), step)
+
+
+def plan_of_shares(
+    experiment: Experiment, shares: Mapping[str, float], step: int, out: Collection[str] = ()
+) -> Plan:
+    """Arms with these shares; those that are `out` get the control's plan, so that no other entity moves.
+
+    Raises `ExperimentError` for arms whose plans contradict themselves.
+    """
     # of pairs both are asked about every record, and the control decides
     of = {title: experiment.treatment if experiment.paired else title for title in shares}
+    of |= dict.fromkeys(out, experiment.control)
     arms = tuple(PlanArm(title, part, plan_of_arm(experiment, of[title])) for title, part in shares.items())
     plan = Plan(experiment=Split(experiment.name, experiment.entity, experiment.own_salt, arms, step))
     try:
@@ -37,3 +48,21 @@ def plan_of_step(experiment: Experiment, step: int) -> Plan:
     except PlanError as e:
         raise ExperimentError(f"{experiment.name}: {e}") from None
     return plan
+
+
+def plan_after(experiment: Experiment, status: str, promoted: str = "") -> Plan:
+    """What is in force once an experiment has ended: the plan of what was `promoted`, by default the
+    treatment's, or the control's."""
+    if status != "promoted":
+        return plan_of_arm(experiment, experiment.control)
+    title = promoted or experiment.treatment
+    arm = experiment.arms[title]
+    if arm.shadow:
+        return Plan(route=Only((arm.shadow,)), deadline_ms=experiment.deadline_ms)
+    return plan_of_arm(experiment, title)
+
+
+def promoted_by(experiment: Experiment, plan: Plan) -> str:
+    """The arm that this plan after the end promotes; empty where it is the control's."""
+    promoted = (t for t in experiment.treatments if plan == plan_after(experiment, "promoted", t))
+    return next(promoted, "")

@@ -7,7 +7,7 @@ that run at once are independent of each other, factorial ones too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,23 @@ def treatment_share(experiment: Experiment, step: int) -> float:
     return 0.5 if experiment.paired else experiment.share * experiment.ramp[step]
 
 
-def treated(experiment: Experiment, entities: Sequence[bytes], step: int) -> NDArray[np.bool_]:
-    """For each entity whether it gets the treatment; of shape (n,)."""
+def shares_of_step(experiment: Experiment, step: int) -> dict[str, float]:
+    """Arm -> share at a step that is known from the declaration: of a ramp, or the first one of sampling,
+    where shares are equal. The control comes first. Raises `ExperimentError` for no such step."""
+    if experiment.sampling:
+        if step:
+            raise ExperimentError(f"{experiment.name} draws the shares of step {step} from what it has seen")
+        return dict.fromkeys(experiment.compared, 1 / len(experiment.compared))
     share = treatment_share(experiment, step)
+    return {experiment.control: 1 - share, experiment.treatment: share}
+
+
+def drawn(experiment: Experiment, entities: Sequence[bytes], shares: Mapping[str, float]) -> NDArray[np.intp]:
+    """For each entity the place of its arm in `shares`; of shape (n,)."""
     # names that sort as they do here, whatever the arms are called: a draw must not change with a name
-    return draw(entities, {"0": 1 - share, "1": share}, experiment.own_salt) == 1
+    return draw(entities, {str(at): share for at, share in enumerate(shares.values())}, experiment.own_salt)
+
+
+def treated(experiment: Experiment, entities: Sequence[bytes], step: int) -> NDArray[np.bool_]:
+    """For each entity whether it gets a treatment at a step that `shares_of_step` knows; of shape (n,)."""
+    return drawn(experiment, entities, shares_of_step(experiment, step)) > 0

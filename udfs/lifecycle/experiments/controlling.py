@@ -6,19 +6,18 @@ named it. Entities that were counted are the caller's to keep too (`Counted`), s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from schemas.errors import ExperimentError
 from schemas.lifecycle.experiments import ExperimentEvent
 from schemas.lifecycle.quality import EvidenceBatch
-from schemas.plans.plan import Only, Plan, Split, read_plan, write_plan
-from udfs.lifecycle.experiments.arm_plans import plan_of_arm, plan_of_step
-from udfs.lifecycle.experiments.deciding import Decision, decide, decide_pairs, finished
+from schemas.plans.plan import Split, read_plan, write_plan
+from udfs.lifecycle.experiments.arm_plans import promoted_by
+from udfs.lifecycle.experiments.deciding import Decision, finished
 from udfs.lifecycle.experiments.declaration import Experiment
 from udfs.lifecycle.experiments.orders import Order, read_order
 from udfs.lifecycle.experiments.running import Running, read_running, write_running
@@ -43,7 +42,6 @@ class PlanOrdered:
 
 
 Said = PlanOrdered | ExperimentEvent
-Columns = dict[str, NDArray[np.float64]]
 
 
 class Counted(Protocol):
@@ -118,34 +116,21 @@ class Controller:
         if running is None or not running.runs or running.experiment.data_type != batch.data_type:
             return
         experiment = running.experiment
-        arms = {experiment.control: False, experiment.treatment: True}
         rows = [
             row
             for row, arm in enumerate(batch.arms)
-            if arm in arms
-            and 0 <= batch.steps[row] < len(experiment.ramp)
+            if arm in experiment.compared
+            and running.has(batch.steps[row])
             and batch.entities[row]
             and self._counted.new(experiment.name, batch.entities[row])
         ]
         if not rows:
             return
         values = {name: [v[row] for row in rows] for name, v in batch.values.items()}
+        titles, steps = (np.array([of[row] for row in rows]) for of in (batch.arms, batch.steps))
         before = running.state.step
         self._changed(running)
-        if experiment.paired:
-            yield from self._act(running, _pairs(running, values, len(rows)), before, now)
-        else:
-            treated = np.array([arms[batch.arms[row]] for row in rows])
-            steps = np.array([batch.steps[row] for row in rows])
-            columns = _columns(running, values, len(rows))
-            for step in np.unique(steps).tolist():
-                some, before = steps == step, running.state.step
-                running.count(treated[some], columns[experiment.primary.name][some])
-                of_step = {name: column[some] for name, column in columns.items()}
-                decision = decide(experiment, running.state, treated[some], of_step, step)
-                yield from self._act(running, decision, before, now)
-                if not running.runs:
-                    break
+        yield from self._act(running, running.take(titles, values, steps), before, now)
         if not running.runs:
             self._counted.forget(experiment.name)
 
@@ -154,7 +139,7 @@ class Controller:
         models where it has no name: an experiment about another version of it is no longer about what was
         declared, and is rolled back."""
         for running in self._of(data_type):
-            for title in (running.experiment.control, running.experiment.treatment):
+            for title in running.experiment.compared:
                 arm = running.experiment.arms[title]
                 if not running.runs or not arm.version or arm.version == version:
                     continue
@@ -185,9 +170,11 @@ class Controller:
                 self._changed(running)
                 plan = read_plan(text)
                 if isinstance(plan.experiment, Split):
-                    running.state.step = min(plan.experiment.step, len(running.experiment.ramp) - 1)
+                    running.follow(plan.experiment)
                     continue
-                promoted = plan == plan_after(running.experiment, "promoted")
+                promoted = promoted_by(running.experiment, plan)
+                if promoted:
+                    running.promote(promoted)
                 running.status, running.at = ("promoted" if promoted else "rolled_back"), now
                 running.reason = f"plan version {version} had ended it"
                 yield running.event(running.status, now)
@@ -219,10 +206,11 @@ class Controller:
         if other := next((r for r in self._of(data_type) if r.runs), None):
             said = f"{other.experiment.name!r} runs for {data_type!r}: one data type has one at a time"
             raise ExperimentError(said)
-        plan = plan_of_step(experiment, 0)
-        running = self._known[experiment.name] = Running.begun(experiment, version, now)
+        running = Running.begun(experiment, version, now)
+        plan = self._plan(running, "step 1")  # before it is known: its arms may contradict themselves
+        self._known[experiment.name] = running
         self._changed(running)
-        yield self._plan(running, plan, "step 1 of the ramp")
+        yield plan
         yield running.event("started", now)
 
     def _end(self, order: Order, data_type: str, name: str, now: int) -> Iterator[Said]:
@@ -231,7 +219,9 @@ class Controller:
             raise ExperimentError(f"there is no experiment {name!r} for {data_type!r}")
         if not running.runs:
             raise ExperimentError(f"{name!r} has ended: it is {running.status.replace('_', ' ')}")
-        running.metric, running.evidence = "", running.evidence
+        if order.action == "promote":
+            running.promote(order.arm)
+        running.metric = ""
         yield from self._ended(running, ENDS[order.action], order.reason or f"{order.action} by order", now)
 
     def _act(self, running: Running, decision: Decision, before: int, now: int) -> Iterator[Said]:
@@ -240,10 +230,8 @@ class Controller:
         if decision.action != "continue":
             yield from self._ended(running, ENDS[decision.action], "", now)
         elif decision.step > before:
-            steps = len(running.experiment.ramp)
-            plan = plan_of_step(running.experiment, decision.step)
             running.plan_version += 1
-            yield self._plan(running, plan, f"step {decision.step + 1} of {steps}; {decision.evidence}")
+            yield self._plan(running, f"step {decision.step + 1}; {decision.evidence}")
             yield running.event("step", now)
 
     def _ended(
@@ -253,12 +241,12 @@ class Controller:
         running.plan_version += 1
         self._changed(running)
         why = "; ".join(filter(None, (status.replace("_", " "), running.metric, running.evidence, reason)))
-        yield self._plan(running, plan_after(running.experiment, status), why)
+        yield self._plan(running, why)
         yield running.event(status, now)
 
-    def _plan(self, running: Running, plan: Plan, why: str) -> PlanOrdered:
-        experiment = running.experiment
-        return PlanOrdered(experiment.data_type, experiment.name, running.plan_version, write_plan(plan), why)
+    def _plan(self, running: Running, why: str) -> PlanOrdered:
+        experiment, plan = running.experiment, write_plan(running.plan())
+        return PlanOrdered(experiment.data_type, experiment.name, running.plan_version, plan, why)
 
     def _of(self, data_type: str) -> list[Running]:
         return [running for running in self._known.values() if running.experiment.data_type == data_type]
@@ -266,27 +254,3 @@ class Controller:
     def _changed(self, running: Running) -> None:
         self._news[running.experiment.name] = None
         self._told.add(running.experiment.name)
-
-
-def _columns(running: Running, values: Mapping[str, Sequence[float | None]], count: int) -> Columns:
-    """The values of n entities by metric; the primary one is there, without values where nobody gave any."""
-    return {running.experiment.primary.name: np.full(count, np.nan)} | running.columns(values)
-
-
-def _pairs(running: Running, values: Mapping[str, Sequence[float | None]], count: int) -> Decision:
-    experiment = running.experiment
-    shadow = f"{experiment.arms[experiment.treatment].shadow}/"
-    of_shadow = {name.removeprefix(shadow): v for name, v in values.items() if name.startswith(shadow)}
-    control, treatment = _columns(running, values, count), _columns(running, of_shadow, count)
-    running.count_pairs(control[experiment.primary.name], treatment[experiment.primary.name])
-    return decide_pairs(experiment, running.state, control, treatment)
-
-
-def plan_after(experiment: Experiment, status: str) -> Plan:
-    """What is in force once an experiment has ended: the treatment's plan, or the control's."""
-    if status != "promoted":
-        return plan_of_arm(experiment, experiment.control)
-    arm = experiment.arms[experiment.treatment]
-    if arm.shadow:
-        return Plan(route=Only((arm.shadow,)), deadline_ms=experiment.deadline_ms)
-    return plan_of_arm(experiment, experiment.treatment)

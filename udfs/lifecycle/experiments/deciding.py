@@ -77,18 +77,21 @@ def decide(
     treated: NDArray[np.bool_],
     outcomes: Mapping[str, NDArray[np.float64]],
     step: int | None = None,
+    *,
+    share: float | None = None,
 ) -> Decision:
     """Take in entities that were assigned at a step, by default the state's, each once, and say what to do.
 
-    `treated` of shape (n,); `outcomes`: metric name -> values (n,), NaN where an entity has none. After a
-    final decision nothing is taken in and the decision stays. Raises `ExperimentError` where the primary
-    metric is missing, lengths differ, values do not fit their metric, or there is no such step.
+    `treated` of shape (n,); `outcomes`: metric name -> values (n,), NaN where an entity has none; `share`: of
+    the treatment at that step, by default the ramp's. After a final decision nothing is taken in and the
+    decision stays. Raises `ExperimentError` where the primary metric is missing, lengths differ, values do
+    not fit their metric, or there is no such step.
     """
     if state.decided is not None:
         return state.decided
-    _check(experiment, outcomes, len(treated))
+    check_outcomes(experiment, outcomes, len(treated))
     step = state.step if step is None else step
-    share = treatment_share(experiment, step)
+    share = treatment_share(experiment, step) if share is None else share
     count = int(treated.sum())
     state.entities += len(treated)
     state.treated_in_step += count if step == state.step else 0
@@ -114,7 +117,7 @@ def decide_pairs(
         return state.decided
     count = len(control.get(experiment.primary.name, ()))
     for outcomes in (control, treatment):
-        _check(experiment, outcomes, count)
+        check_outcomes(experiment, outcomes, count)
     state.entities += count
     state.treated_in_step += count
     measures = {experiment.primary.name: state.primary, **state.guardrails}
@@ -124,7 +127,8 @@ def decide_pairs(
     return _judged(experiment, state)
 
 
-def _check(experiment: Experiment, outcomes: Mapping[str, NDArray[np.float64]], count: int) -> None:
+def check_outcomes(experiment: Experiment, outcomes: Mapping[str, NDArray[np.float64]], count: int) -> None:
+    """Raises `ExperimentError` where the primary metric is missing or a column has no n values."""
     if experiment.primary.name not in outcomes:
         raise ExperimentError(f"the outcomes lack the primary metric {experiment.primary.name!r}")
     if wrong := sorted(name for name, values in outcomes.items() if len(values) != count):
@@ -133,7 +137,7 @@ def _check(experiment: Experiment, outcomes: Mapping[str, NDArray[np.float64]], 
 
 def finished(state: ExperimentState, metric: str, evidence: str) -> Decision:
     """Roll back for a reason that lies outside of the outcomes, unless it is decided already."""
-    return state.decided or _final(state, "roll_back", metric, evidence)
+    return state.decided or final(state, "roll_back", metric, evidence)
 
 
 def harm_alpha(experiment: Experiment) -> float:
@@ -145,21 +149,19 @@ def _judged(experiment: Experiment, state: ExperimentState) -> Decision:
     harm, gain = harm_alpha(experiment), experiment.alpha / 2
     if state.shares_highest >= -math.log(harm):
         told = ", ".join(f"{t.counts} where {t.shares} are declared" for t in state.shares.values())
-        return _final(
-            state, "roll_back", "shares", f"arms have {told}: evidence e^{state.shares_highest:.2f}"
-        )
+        return final(state, "roll_back", "shares", f"arms have {told}: evidence e^{state.shares_highest:.2f}")
     primary = _verdict(state.primary, experiment.primary, harm, gain)
     if primary.harm:
-        return _final(state, "roll_back", experiment.primary.name, primary.evidence)
+        return final(state, "roll_back", experiment.primary.name, primary.evidence)
     for metric in experiment.guardrails:
         found = _verdict(state.guardrails[metric.name], metric, harm, gain)
         if found.harm:
-            return _final(state, "roll_back", metric.name, found.evidence)
+            return final(state, "roll_back", metric.name, found.evidence)
     if primary.gain:
-        return _final(state, "promote", experiment.primary.name, primary.evidence)
+        return final(state, "promote", experiment.primary.name, primary.evidence)
     if state.entities >= experiment.most_entities:
         said = f"{experiment.most_entities} entities without evidence of a gain; {primary.evidence}"
-        return _final(state, "roll_back", "end", said)
+        return final(state, "roll_back", "end", said)
     if state.treated_in_step >= experiment.step_entities and state.step + 1 < len(experiment.ramp):
         state.step, state.treated_in_step = state.step + 1, 0
     return Decision("continue", state.step, experiment.primary.name, primary.evidence, state.entities)
@@ -171,8 +173,9 @@ def _verdict(measure: Measure, metric: Metric, harm_alpha: float, gain_alpha: fl
     return measure.verdict(metric, harm_alpha, gain_alpha)
 
 
-def _final(
-    state: ExperimentState, action: Literal["roll_back", "promote"], metric: str, evidence: str
+def final(
+    state: ExperimentState, action: Literal["continue", "roll_back", "promote"], metric: str, evidence: str
 ) -> Decision:
+    """The decision that stays from now on."""
     state.decided = Decision(action, state.step, metric, evidence, state.entities)
     return state.decided

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from schemas.errors import ExperimentError
-from schemas.plans.plan import DEFAULT_DEADLINE_MS, Plan
+from schemas.plans.plan import DEFAULT_DEADLINE_MS, MOST_ARMS, Plan
 
 
 class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,8 +44,27 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tolerance: float = 0.0
 
 
+class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Thompson sampling: see `udfs.lifecycle.experiments.sampling`.
+
+    Shares are drawn anew after so many entities (`every`). Each arm keeps at least the share `least`, one
+    that is out too: its entities get the control's plan.
+    """
+
+    every: int = 500
+    least: float = 0.1
+
+
+_RAMP = (0.02, 0.1, 0.5, 1.0)
+_SHARE = 0.5
+
+
 class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`control` and `treatment` name two of `arms`; the others are for experiments of their own.
+
+    `sampling`: all of `arms` take part, each but the control as a treatment, with shares that follow what is
+    known of them. A treatment that is known to be worse than the control is out; the first that is known to
+    be better is promoted. There is no ramp and no `share` then, and metrics are bounded.
 
     `share`: the treatment's share of entities at the end of the `ramp`, whose steps are parts of it. A step
     is passed after `step_entities` entities of the treatment without evidence of harm. `alpha`: the
@@ -69,8 +88,8 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     control: str = "control"
     treatment: str = "treatment"
     salt: str = ""
-    share: float = 0.5
-    ramp: tuple[float, ...] = (0.02, 0.1, 0.5, 1.0)
+    share: float = _SHARE
+    ramp: tuple[float, ...] = _RAMP
     step_entities: int = 500
     guardrails: tuple[Metric, ...] = ()
     alpha: float = 0.05
@@ -83,6 +102,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deadline_ms: int = DEFAULT_DEADLINE_MS
     end: datetime | None = None
     alias: str = ""
+    sampling: Sampling | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         for name in ("name", "data_type", "entity"):
@@ -91,6 +111,18 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.end is not None and self.end.tzinfo is None:
             raise ExperimentError(f"{self.name}: end needs a time zone, as in 2026-12-01T00:00:00Z")
         self._check_arms()
+        self._check_numbers()
+        names = [metric.name for metric in (self.primary, *self.guardrails)]
+        if len(set(names)) < len(names):
+            raise ExperimentError(f"{self.name}: a metric is named twice among primary and guardrails")
+        for metric in (self.primary, *self.guardrails):
+            _check_metric(self.name, metric)
+        if self.primary.kind == "quantile":
+            raise ExperimentError(f"{self.name}: a quantile can be a guardrail, and not the primary metric")
+        if self.sampling:
+            self._check_sampling(self.sampling)
+
+    def _check_numbers(self) -> None:
         for what, value in (("share", self.share), ("alpha", self.alpha)):
             if not 0 < value < 1:
                 raise ExperimentError(f"{self.name}: {what} must lie between 0 and 1, and is {value}")
@@ -103,16 +135,25 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ExperimentError(f"{self.name}: {what} must be 1 or more, not {getattr(self, what)}")
         if not (math.isfinite(self.smallest) and self.smallest >= 0):
             raise ExperimentError(f"{self.name}: smallest must be 0 or more, and is {self.smallest}")
-        names = [metric.name for metric in (self.primary, *self.guardrails)]
-        if len(set(names)) < len(names):
-            raise ExperimentError(f"{self.name}: a metric is named twice among primary and guardrails")
+
+    def _check_sampling(self, sampling: Sampling) -> None:
+        if self.paired or self.ramp != _RAMP or self.share != _SHARE:
+            raise ExperimentError(f"{self.name}: with sampling there are no pairs, no ramp and no share")
+        if not 2 <= len(self.compared) <= MOST_ARMS:
+            raise ExperimentError(f"{self.name}: with sampling there are from 2 to {MOST_ARMS} arms")
+        if sampling.every < 1:
+            raise ExperimentError(f"{self.name}: sampling.every must be 1 or more, not {sampling.every}")
+        most = 1 / len(self.compared)
+        if not 0 < sampling.least < most:
+            said = f"between 0 and {most:.3g} for {len(self.compared)} arms, and is {sampling.least}"
+            raise ExperimentError(f"{self.name}: sampling.least must lie {said}")
         for metric in (self.primary, *self.guardrails):
-            _check_metric(self.name, metric)
-        if self.primary.kind == "quantile":
-            raise ExperimentError(f"{self.name}: a quantile can be a guardrail, and not the primary metric")
+            if metric.kind != "bounded":
+                said = f"metric {metric.name!r} is a {metric.kind}: with sampling all are bounded"
+                raise ExperimentError(f"{self.name}: {said}")
 
     def _check_arms(self) -> None:
-        for role in (self.control, self.treatment):
+        for role in self.compared:
             if role not in self.arms:
                 known = ", ".join(self.arms)
                 raise ExperimentError(f"{self.name}: there is no arm {role!r}; arms are {known}")
@@ -131,6 +172,27 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ExperimentError(f"{self.name}: of pairs the control is a model, the treatment a shadow")
         if self.paired and len(self.ramp) > 1:
             raise ExperimentError(f"{self.name}: a paired experiment has no ramp: say ramp = [1.0]")
+
+    @property
+    def treatments(self) -> tuple[str, ...]:
+        """The arms that are compared with the control."""
+        if not self.sampling:
+            return (self.treatment,)
+        return tuple(title for title in self.arms if title != self.control)
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The control and its treatments: the order of the arms in plans."""
+        return (self.control, *self.treatments)
+
+    def promoted(self, title: str) -> str:
+        """The treatment that is meant; the only one needs no name. Raises `ExperimentError`."""
+        if title in self.treatments:
+            return title
+        if title or len(self.treatments) > 1:
+            said = f"say which arm is promoted, one of {', '.join(self.treatments)}; it was {title!r}"
+            raise ExperimentError(f"{self.name}: {said}")
+        return self.treatments[0]
 
     @property
     def own_salt(self) -> str:

@@ -13,12 +13,14 @@ from udfs.lifecycle.experiments.declaration import Experiment
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`experiment`: what is started. `reason`: why it is ended, for the record.
 
-    `stop` puts the control's plan in force without a judgement, as `rollback` does with one.
+    `stop` puts the control's plan in force without a judgement, as `rollback` does with one. `arm`: what is
+    promoted, where the experiment has several treatments.
     """
 
     action: Literal["start", "stop", "promote", "rollback"]
     experiment: Experiment | None = None
     reason: str = ""
+    arm: str = ""
 
 
 def write_order(order: Order) -> str:

@@ -12,11 +12,21 @@ from numpy.typing import NDArray
 
 from schemas.errors import ExperimentError
 from schemas.lifecycle.experiments import ArmFigures, ExperimentEvent, Kind
+from schemas.plans.plan import Plan, Split
 from schemas.versioned import read_versioned
-from udfs.lifecycle.experiments.assignment import treatment_share
-from udfs.lifecycle.experiments.deciding import ExperimentState, begin, harm_alpha
+from udfs.lifecycle.experiments.arm_plans import plan_after, plan_of_shares
+from udfs.lifecycle.experiments.assignment import shares_of_step
+from udfs.lifecycle.experiments.deciding import (
+    Decision,
+    ExperimentState,
+    begin,
+    decide,
+    decide_pairs,
+    harm_alpha,
+)
 from udfs.lifecycle.experiments.declaration import Experiment, Metric
 from udfs.lifecycle.experiments.measured import BoundedMeasure
+from udfs.lifecycle.experiments.sampling import SampledArms
 from udfs.lifecycle.statistics.moments import Moments
 
 VERSION = 1
@@ -27,7 +37,7 @@ class Running(msgspec.Struct):
     """`status` is final unless it is `running`. Times are epoch ms.
 
     `plan_version`: of the plan that was written last; `means`: arm -> the primary metric by entity; `unfit`:
-    values that do not fit their metric and were passed over.
+    values that do not fit their metric and were passed over; `sampled`: of an experiment with sampling.
     """
 
     experiment: Experiment
@@ -41,17 +51,96 @@ class Running(msgspec.Struct):
     at: int = 0
     means: dict[str, Moments] = {}
     unfit: int = 0
+    sampled: SampledArms | msgspec.UnsetType = msgspec.UNSET
     version: int = VERSION
 
     @classmethod
     def begun(cls, experiment: Experiment, plan_version: int, now: int) -> Running:
-        return cls(experiment, begin(experiment), now, plan_version, at=now)
+        sampled = SampledArms.begun(experiment) if experiment.sampling else msgspec.UNSET
+        return cls(experiment, begin(experiment), now, plan_version, at=now, sampled=sampled)
 
     @property
     def runs(self) -> bool:
         return self.status == "running"
 
-    def columns(self, values: Mapping[str, Sequence[float | None]]) -> dict[str, Floats]:
+    @property
+    def treatment(self) -> str:
+        """The arm that is, or may be, promoted."""
+        return self.sampled.best if self.sampled else self.experiment.treatment
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Of the arms, now."""
+        if self.runs:
+            known = self.sampled.shares if self.sampled else None
+            step = self.state.step
+            return shares_of_step(self.experiment, step) if known is None else known[step]
+        now = self.treatment if self.status == "promoted" else self.experiment.control
+        return {title: float(title == now) for title in self.experiment.compared}
+
+    def has(self, step: int) -> bool:
+        """Whether there was such a step."""
+        return step in self.sampled.shares if self.sampled else 0 <= step < len(self.experiment.ramp)
+
+    def plan(self) -> Plan:
+        """What is to be in force."""
+        if not self.runs:
+            return plan_after(self.experiment, self.status, self.treatment)
+        out = self.sampled.out if self.sampled else ()
+        return plan_of_shares(self.experiment, self.shares, self.state.step, out)
+
+    def follow(self, split: Split) -> None:
+        """Take over the step of a plan that is in force."""
+        if self.sampled:
+            self.sampled.shares[split.step] = {arm.name: arm.share for arm in split.arms}
+            self.state.step = split.step
+        else:
+            self.state.step = min(split.step, len(self.experiment.ramp) - 1)
+
+    def promote(self, title: str) -> None:
+        """See `Experiment.promoted`."""
+        found = self.experiment.promoted(title)
+        if self.sampled:
+            self.sampled.best = found
+
+    def take(
+        self, titles: NDArray[np.str_], values: Mapping[str, Sequence[float | None]], steps: NDArray[np.int64]
+    ) -> Decision:
+        """Take in n entities with their arms and the steps at which they were drawn, and say what to do."""
+        experiment, state = self.experiment, self.state
+        if experiment.paired:
+            return self._take_pairs(values, len(titles))
+        columns = self._all_columns(values, len(titles))
+        for step in np.unique(steps).tolist():
+            some = steps == step
+            of_step = {name: column[some] for name, column in columns.items()}
+            self._count({t: of_step[experiment.primary.name][titles[some] == t] for t in experiment.compared})
+            if self.sampled:
+                decision = self.sampled.decide(
+                    experiment, state, titles[some], of_step, step, means=self.means
+                )
+            else:
+                decision = decide(experiment, state, titles[some] == experiment.treatment, of_step, step)
+            if decision.action != "continue":
+                break
+        return decision
+
+    def _take_pairs(self, values: Mapping[str, Sequence[float | None]], count: int) -> Decision:
+        experiment = self.experiment
+        shadow, primary = f"{experiment.arms[experiment.treatment].shadow}/", experiment.primary.name
+        of_shadow = {name.removeprefix(shadow): v for name, v in values.items() if name.startswith(shadow)}
+        control, treatment = self._all_columns(values, count), self._all_columns(of_shadow, count)
+        both = ~(np.isnan(control[primary]) | np.isnan(treatment[primary]))
+        self._count(
+            {experiment.control: control[primary][both], experiment.treatment: treatment[primary][both]}
+        )
+        return decide_pairs(experiment, self.state, control, treatment)
+
+    def _all_columns(self, values: Mapping[str, Sequence[float | None]], count: int) -> dict[str, Floats]:
+        """By metric; the primary one is there, without values where nobody gave any."""
+        return {self.experiment.primary.name: np.full(count, np.nan)} | self._columns(values)
+
+    def _columns(self, values: Mapping[str, Sequence[float | None]]) -> dict[str, Floats]:
         """The values of the experiment's metrics, NaN where there is none or it does not fit its metric."""
         found = {}
         for metric in (self.experiment.primary, *self.experiment.guardrails):
@@ -62,34 +151,24 @@ class Running(msgspec.Struct):
                 found[metric.name] = np.where(unfit, np.nan, column)
         return found
 
-    def count(self, treated: NDArray[np.bool_], primary: Floats) -> None:
-        """Take entities into the means of their arms."""
-        there = ~np.isnan(primary)
-        self._add_means(primary[~treated & there], primary[treated & there])
-
-    def count_pairs(self, control: Floats, treatment: Floats) -> None:
-        """Take entities that have a value of each arm into the means of both."""
-        there = ~(np.isnan(control) | np.isnan(treatment))
-        self._add_means(control[there], treatment[there])
-
-    def _add_means(self, control: Floats, treatment: Floats) -> None:
-        for title, values in ((self.experiment.control, control), (self.experiment.treatment, treatment)):
-            more = Moments.of(values)
+    def _count(self, primary: Mapping[str, Floats]) -> None:
+        """Take values of the primary metric into the means of their arms."""
+        for title, values in primary.items():
+            more = Moments.of(values[~np.isnan(values)])
             self.means = {**self.means, title: self.means.get(title, Moments()).merged(more)}
 
     def event(self, kind: Kind, now: int, **more: Any) -> ExperimentEvent:
         """What is known now."""
         experiment, state = self.experiment, self.state
-        share = treatment_share(experiment, state.step) if self.runs else float(self.status == "promoted")
+        shares = self.shares
         harm = gain = harm_at = gain_at = 0.0
-        if isinstance(state.primary, BoundedMeasure):
+        if isinstance(state.primary, BoundedMeasure) and not self.sampled:
             harm, gain = state.primary.harm.highest, state.primary.gain.highest
             harm_at, gain_at = -math.log(harm_alpha(experiment)), -math.log(experiment.alpha / 2)
-        shares = {experiment.control: 1 - share, experiment.treatment: share}
         said = {
             "step": state.step,
-            "steps": len(experiment.ramp),
-            "share": share,
+            "steps": 0 if self.sampled else len(experiment.ramp),
+            "share": sum(shares[title] for title in experiment.treatments),
             "plan_version": self.plan_version,
             "entities": state.entities,
             "arms": {title: self._figures(title, part) for title, part in shares.items()},
@@ -97,7 +176,7 @@ class Running(msgspec.Struct):
             "evidence": self.evidence + (f"; {self.unfit} values that do not fit" if self.unfit else ""),
             "reason": self.reason,
             "control": experiment.control,
-            "treatment": experiment.treatment,
+            "treatment": self.treatment,
             "alias": experiment.alias,
         }
         return ExperimentEvent(

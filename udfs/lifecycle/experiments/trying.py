@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from udfs.ensemble.routing.routing import entity_text
-from udfs.lifecycle.experiments.assignment import treated, treatment_share
+from udfs.lifecycle.experiments.assignment import shares_of_step, treated
 from udfs.lifecycle.experiments.declaration import Experiment
 
 
 @dataclass(frozen=True, slots=True)
 class TriedStep:
-    """A step of the ramp, counted from 0: entities of the treatment among those tried, and how long it takes
-    to see `step_entities` of them (ms; None where the predictions have no times)."""
+    """A step of the ramp, counted from 0, or the first of sampling: entities of treatments among those tried,
+    and how long the step takes (ms; None where the predictions have no times)."""
 
     step: int
     share: float
@@ -50,9 +50,10 @@ def tried(experiment: Experiment, records: Iterable[tuple[Mapping[str, Any], int
     span = max(times) - min(times) if times else 0
     every_ms = span / len(entities) if span and entities else None
     steps = []
-    for step in range(len(experiment.ramp)):
-        share = treatment_share(experiment, step)
-        took = None if every_ms is None else experiment.step_entities / share * every_ms
+    for step in range(1 if experiment.sampling else len(experiment.ramp)):
+        share = 1 - shares_of_step(experiment, step)[experiment.control]
+        needed = experiment.sampling.every if experiment.sampling else experiment.step_entities / share
+        took = None if every_ms is None else needed * every_ms
         hit = int(treated(experiment, list(entities), step).sum()) if entities else 0
         steps.append(TriedStep(step, share, hit, took))
     return Tried(count, without, len(entities), tuple(steps))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -15,7 +15,7 @@ from schemas.errors import ExperimentError
 from schemas.features.feature_block import TIMESTAMP
 from schemas.lifecycle.experiments import ExperimentEvent
 from udfs.io.s3 import S3Options
-from udfs.lifecycle.experiments.assignment import treated
+from udfs.lifecycle.experiments.assignment import drawn, shares_of_step
 from udfs.lifecycle.experiments.controlling import Controller, CountedInMemory
 from udfs.lifecycle.experiments.declaration import Arm, Experiment
 from udfs.lifecycle.experiments.orders import Order, write_order
@@ -65,22 +65,26 @@ def rehearse(experiment: Experiment, location: str, s3: S3Options, threshold: fl
     start = min((row["at"] for row in past), default=0)
     text = write_order(Order("start", experiment))
     events = _told(controller.order(experiment.data_type, experiment.name, text, 1, start))
-    steps, unanswered = [(start, 0)], 0
+    steps, unanswered = [(start, 0, shares_of_step(experiment, 0))], 0
     for due, some in groupby(past, key=lambda row: row["known"] // EVERY_MS):
         now, found = (due + 1) * EVERY_MS, []
         for row in some:
-            step = steps[bisect_right(steps, row["at"], key=lambda one: one[0]) - 1][1]
-            one = _judged(experiment, row, step, threshold)
+            _, step, shares = steps[bisect_right(steps, row["at"], key=lambda one: one[0]) - 1]
+            one = _judged(experiment, row, step, shares, threshold)
             unanswered += one is None
             found += [] if one is None else [one]
         if found:
             batch = as_batch(experiment.data_type, experiment.name, found, now)
             told = _told(controller.evidence(batch, now))
-            steps += [(one.at, one.step) for one in told if one.kind == "step"]
+            steps += [(e.at, e.step, _shares(e)) for e in told if e.kind == "step"]
             events += told
     if past:
         events += _told(controller.on_timer(now))
     return Rehearsed(events, len(rows), len(rows) - len(past), unanswered)
+
+
+def _shares(event: ExperimentEvent) -> dict[str, float]:
+    return {title: arm.share for title, arm in event.arms.items()}
 
 
 def _rows(experiment: Experiment, location: str, s3: S3Options) -> Iterator[dict[str, Any]]:
@@ -97,7 +101,7 @@ def _rows(experiment: Experiment, location: str, s3: S3Options) -> Iterator[dict
 
 
 def _judged(
-    experiment: Experiment, row: dict[str, Any], step: int, threshold: float
+    experiment: Experiment, row: dict[str, Any], step: int, shares: Mapping[str, float], threshold: float
 ) -> tuple[str, str, int, int, Values] | None:
     """Entity, arm, step, time and values; None where they cannot be known."""
     judging = Judging(
@@ -110,18 +114,18 @@ def _judged(
     own = (orjson.loads(row["experiments"] or "{}")).get(experiment.name)
     if own is not None:
         return row["entity"], own["arm"], own["step"], row["at"], of_record(one, judging)
-    control, treatment = (
-        _answer(experiment, title, one, judging) for title in (experiment.control, experiment.treatment)
-    )
-    if control is None or treatment is None:
-        return None
+    answers = []
+    for title in experiment.compared:
+        answer = _answer(experiment, title, one, judging)
+        if answer is None:
+            return None
+        answers.append(answer)
     if experiment.paired:
-        shadow = experiment.arms[experiment.treatment].shadow
-        values = control | beside(shadow, treatment, judging)
+        control, treatment = answers
+        values = control | beside(experiment.arms[experiment.treatment].shadow, treatment, judging)
         return row["entity"], experiment.control, step, row["at"], values
-    (drawn,) = treated(experiment, [row["entity"].encode()], step).tolist()
-    title, values = (experiment.treatment, treatment) if drawn else (experiment.control, control)
-    return row["entity"], title, step, row["at"], values
+    (place,) = drawn(experiment, [row["entity"].encode()], shares).tolist()
+    return row["entity"], experiment.compared[place], step, row["at"], answers[place]
 
 
 def _answer(experiment: Experiment, title: str, one: Settled, judging: Judging) -> Values | None:
