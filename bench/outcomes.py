@@ -81,7 +81,7 @@ class Bench:
 
     def start(self, state: str, store: bool) -> str:
         judged = {"score": "p", "time": "at", "entity": "customer", "fields": _FIELDS, "slices": ["country"]}
-        flags: dict[str, Any] = {"name": f"bench-{self._prefix}", "shards": 1, "state": state}
+        flags: dict[str, Any] = {"name": f"bench-{self._prefix}", "state": state}
         flags |= {"data-types": json.dumps({"wine": judged}), "quality.seconds": 0.5}
         flags |= {"attribution-seconds": 86_400, "checkpoint-seconds": 10}
         flags |= {"kafka.bootstrap": self._broker.bootstrap, "kafka.group": self._prefix}
@@ -152,7 +152,7 @@ def entry_bytes() -> int:
     """What the join writes to state for a waiting prediction, with its key; the backend adds its own."""
     payload = _result(123_457, 1_790_000_000_000)
     judging = Judging(score="p", time="at", entity="customer", fields=_FIELDS, slices=("country",))
-    read = Reader({"wine": judging}, 1).results(MicroBatch("r", "r", [payload], [0], [0], [0]))
+    read = Reader({"wine": judging}, 1, 1).results(MicroBatch("r", "r", [payload], [0], [0], [0]))
     ((key, predicted),) = read.deliveries[0].predictions
     return len(key) + len(pickle.dumps(encode(KeyEntry([Waiting(predicted, 1_790_086_460_000)])), -1))
 

@@ -20,7 +20,7 @@ from operators.flink_internals import keyed_by_first
 from operators.key_groups import KeyGroups, key_groups
 from operators.lifecycle.count_quality import CountQuality
 from operators.lifecycle.join_outcomes import JoinOutcomes
-from operators.lifecycle.outcome_rows import COUNTS, DELIVERY, EVIDENCE, SETTLED, shard_keys
+from operators.lifecycle.outcome_rows import COUNTS, DELIVERY, EVIDENCE, SETTLED
 from operators.lifecycle.read_outcomes import ReadOutcomes
 from operators.rows import DEAD_LETTERS, OUTPUTS
 from operators.side_outputs import side_output
@@ -35,17 +35,16 @@ _WRITTEN = ("quality", "evidence", "outcome_counts", "dead_letters")
 
 
 def build(env: StreamExecutionEnvironment, settings: OutcomesSettings) -> None:
-    """Results and outcomes to the shards of their keys; what they settle to the store, and to quality."""
+    """Results and outcomes to the instances of their keys; what they settle to the store, and to quality."""
     spec, groups = settings.join(), key_groups(env)
-    keys = shard_keys(groups, spec.shards)
     results, outcomes = (
-        _read(_batches(env, settings, groups, name), ReadOutcomes(name, spec, keys), name) for name in _READ
+        _read(_batches(env, settings, groups, name), ReadOutcomes(name, spec, groups), name) for name in _READ
     )
     predictions = keyed_by_first(results, DELIVERY)
     both = predictions.connect(keyed_by_first(outcomes, DELIVERY))
-    joined = both.process(JoinOutcomes(spec, keys), SETTLED)
+    joined = both.process(JoinOutcomes(spec, groups), SETTLED)
     joined.name("join outcomes").uid("join").set_buffer_timeout(0).disable_chaining()
-    quality = keyed_by_first(joined, SETTLED).process(CountQuality(spec), OUTPUTS)
+    quality = keyed_by_first(joined, SETTLED).process(CountQuality(spec, groups), OUTPUTS)
     quality.name("count quality").uid("quality").set_buffer_timeout(0).disable_chaining()
     if settings.store is not None:
         _add_store(env, joined, spec, settings.store)
@@ -78,7 +77,8 @@ def _batches(
     env: StreamExecutionEnvironment, settings: OutcomesSettings, groups: KeyGroups, what: str
 ) -> KeyedStream:
     records = read_records(env, settings, named_topics(settings.kafka, [what]), what)
-    return micro_batches(records, DataTypes({}), settings.batch.gathering(settings.mode), what, groups)
+    gathering = settings.batch.gathering(settings.mode)
+    return micro_batches(records, DataTypes({}), gathering, what, groups, marks=True)
 
 
 def _add_store(env: StreamExecutionEnvironment, joined: DataStream, spec: JoinSpec, store: History) -> None:

@@ -99,7 +99,6 @@ class OutcomesSettings(StreamSettings):
     quality: QualityTold = QualityTold.model_validate({})
     store: History | None = Field(None, description="the prediction store; empty: none")
     state: Literal["memory", "rocksdb"] = Field("memory", description="where waiting predictions are kept")
-    shards: int = Field(8, ge=1, le=4096, description="parts of the state; fixed for its life")
     s3: S3Options = S3Options()
     batch: Batching = Field(
         Batching.model_validate({"max_records": 8192, "min_ms": 50, "max_ms": 200}),
@@ -133,7 +132,6 @@ class OutcomesSettings(StreamSettings):
         return JoinSpec(
             judged={name: judged.judging() for name, judged in self.data_types.items()},
             terms=terms,
-            shards=self.shards,
             idle_ms=int(self.idle_seconds * 1000),
             catch_up_ms=int(self.catch_up_seconds * 1000),
             to_the_end=self.bounded,

@@ -6,9 +6,9 @@ from pyflink.common.typeinfo import Types
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
 
-from operators.flink_internals import change_map, instance_of, key_setter
+from operators.flink_internals import change_map
 from operators.key_groups import KeyGroups
-from schemas.errors import StoreError
+from operators.own_groups import OwnGroups
 from udfs.features.base import END, Changes, Fetch
 from udfs.features.entity_keys import key_group
 from udfs.features.saved import empty_from
@@ -18,7 +18,7 @@ _FORGET_MS = 3_600_000
 
 
 class ViewState:
-    """Calls leave another key current than the one that they were called under: see `leave`.
+    """Calls leave another key current than the one that they were called under: see `OwnGroups`.
 
     `headers` has an entry for each view, `entities` one for each view and entity; names are VIEW and
     VIEW/ENTITY. What the values are, `udfs.features.saved` says.
@@ -28,29 +28,22 @@ class ViewState:
         kinds = Types.STRING(), Types.PICKLED_BYTE_ARRAY()
         self._headers = context.get_map_state(MapStateDescriptor("headers", *kinds))
         self._entities = context.get_map_state(MapStateDescriptor("entities", *kinds))
-        self._instance, self._parallelism = instance_of(context)
-        self._set_key, self._keys = key_setter(context), groups.keys
-        self._own = groups.of_instance(self._instance, self._parallelism)
-        self._current = -1
-        self._swept = dict.fromkeys(self._own, -(2**63) // _FORGET_MS)
-
-    def leave(self, key: str) -> None:
-        """Make the key current again that Flink called the operator for."""
-        self._set_key(key)
-        self._current = -1
+        self._groups = OwnGroups(context, groups)
+        self._swept = dict.fromkeys(self._groups.own, -(2**63) // _FORGET_MS)
+        self.leave = self._groups.leave
 
     def headers(self) -> dict[str, list[bytes]]:
         """View -> the headers of the key groups of this instance."""
         found: dict[str, list[bytes]] = {}
-        for group in self._own:
-            self._enter(group)
+        for group in self._groups.own:
+            self._groups.enter(group)
             for view, header in self._headers.items():
                 found.setdefault(view, []).append(bytes(header))
         return found
 
     def fetch(self, view: str) -> Fetch:
         def fetch(key: bytes) -> bytes | None:
-            self._enter(key_group(key, len(self._keys)))
+            self._groups.enter(key_group(key, self._groups.count))
             found = self._entities.get(_name(view, key))
             return None if found is None else bytes(found)
 
@@ -59,7 +52,7 @@ class ViewState:
     def write(self, view: str, changes: Changes) -> None:
         """All of it is one call of a Flink function, so that a checkpoint has it or not."""
         for group in sorted({*changes.headers, *changes.entities}):
-            self._enter(group)
+            self._groups.enter(group)
             if group in changes.headers:
                 self._headers.put(view, changes.headers[group])
             entities = changes.entities.get(group, {})
@@ -72,21 +65,9 @@ class ViewState:
         if due is None or watermark == END:
             return
         self._swept[due] = step
-        self._enter(due)
+        self._groups.enter(due)
         for name in [n for n, packed in self._entities.items() if empty_from(bytes(packed)) <= watermark]:
             self._entities.remove(name)
-
-    def _enter(self, group: int) -> None:
-        if group == self._current:
-            return
-        if group not in self._own:
-            raise StoreError(
-                f"an entity of key group {group} came to instance {self._instance} of {self._parallelism}, "
-                f"which has the key groups {self._own.start} to {self._own.stop - 1}: all operators of this "
-                "job need the same parallelism"
-            )
-        self._set_key(self._keys[group])
-        self._current = group
 
 
 def _name(view: str, key: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Quality of each data type, over all shards: one instance counts a data type, and tells what has changed."""
+"""Quality of each data type: one instance counts what all instances settle, and tells what has changed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
 from operators.code_guard import check_code, code_digest
 from operators.flink_internals import change_map, current_key
+from operators.key_groups import KeyGroups
 from operators.lifecycle.outcome_rows import messages, settled_of
 from operators.timers import KeyTimers
 from udfs.lifecycle.outcomes.join_spec import JoinSpec
@@ -22,9 +23,9 @@ from udfs.lifecycle.outcomes.telling import KeptQuality, encode_windows
 class CountQuality(KeyedProcessFunction):
     """Values of SETTLED, keyed by data type. Main output: OUTPUTS, `QualityRecord`s."""
 
-    def __init__(self, spec: JoinSpec) -> None:
+    def __init__(self, spec: JoinSpec, groups: KeyGroups) -> None:
         self._code = code_digest()
-        self._spec = spec
+        self._spec, self._groups = spec, len(groups.keys)
 
     def open(self, context: RuntimeContext) -> None:
         check_code(self._code)
@@ -35,9 +36,9 @@ class CountQuality(KeyedProcessFunction):
         self._kept: dict[str, KeptQuality] = {}
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
-        shard, settled_to, rows = settled_of(value)
+        groups, settled_to, rows = settled_of(value)
         kept, now = self._of(ctx), _now()
-        kept.settled(shard, settled_to)
+        kept.settled(groups, settled_to)
         if rows is not None:
             change_map(self._sums, dict(kept.add(rows, now)))
         yield from ()
@@ -59,7 +60,7 @@ class CountQuality(KeyedProcessFunction):
         key = current_key(ctx)
         found = self._kept.get(key)
         if found is None:
-            found = self._kept[key] = self._spec.quality(key)
+            found = self._kept[key] = self._spec.quality(key, self._groups)
             stored = self._windows.value()
             sums = ((str(name), bytes(data)) for name, data in self._sums.items())
             found.restore(None if stored is None else bytes(stored), sums, _now())

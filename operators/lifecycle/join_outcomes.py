@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from pyflink.common import Row
@@ -14,6 +13,7 @@ from pyflink.datastream.functions import KeyedCoProcessFunction, RuntimeContext
 from operators.code_guard import check_code, code_digest
 from operators.features.feature_rows import HISTORY
 from operators.flink_internals import current_key
+from operators.key_groups import KeyGroups
 from operators.lifecycle.outcome_rows import COUNTS, EVIDENCE, by_data_type, messages, settled_row
 from operators.lifecycle.outcome_state import OutcomeState
 from operators.rows import to_rows
@@ -25,88 +25,81 @@ from udfs.lifecycle.outcomes.join_spec import JoinSpec
 from udfs.lifecycle.outcomes.joining import Joined, Joining
 from udfs.lifecycle.outcomes.letters import crowded_letters, outcome_letters
 from udfs.lifecycle.outcomes.messages import decode_delivery
-from udfs.lifecycle.outcomes.progress import END, Reached
+from udfs.lifecycle.outcomes.progress import END
 from udfs.lifecycle.outcomes.rows import to_rows as store_rows
 from udfs.stores.history.lines import to_lines
 
 
-@dataclass(slots=True)
-class _JoinShard:
-    fates: Fates
-    results: Reached
-    outcomes: Reached
-    told: int = 0
-    settled_to: int = 0
-
-
 class JoinOutcomes(KeyedCoProcessFunction):
-    """Predictions on input 1, outcomes on input 2, both values of DELIVERY under the key of their shard.
+    """Predictions on input 1, outcomes on input 2, both values of DELIVERY under the key of the instance.
 
     Main output: rows of SETTLED, for quality. Side outputs: HISTORY (the prediction store), EVIDENCE, COUNTS
     and DEAD_LETTERS.
     """
 
-    def __init__(self, spec: JoinSpec, keys: tuple[str, ...]) -> None:
+    def __init__(self, spec: JoinSpec, groups: KeyGroups) -> None:
         self._code = code_digest()
-        self._spec, self._keys = spec, keys
+        self._spec, self._groups = spec, groups
 
     def open(self, context: RuntimeContext) -> None:
         check_code(self._code)
-        self._numbers = {key: shard for shard, key in enumerate(self._keys)}
-        self._state = OutcomeState(context)
+        self._state = OutcomeState(context, self._groups)
         self._timers = KeyTimers(self._spec.timer_ms)
-        self._shards: dict[str, _JoinShard] = {}
+        self._results, self._outcomes = (self._spec.reached(_now()) for _ in range(2))
+        self._told = self._settled_to = 0
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
-        delivery, shard, now = decode_delivery(bytes(value)), self._shard(ctx), _now()
-        shard.results.heard(delivery.newest, now)
-        shard.fates.results_read(delivery.passed_over, delivery.refused)
-        joining = Joining(self._spec.terms, self._state, shard.fates, now)
+        delivery, now = decode_delivery(bytes(value)), _now()
+        self._begin(ctx)
+        self._results.heard(delivery.newest, now)
+        self._fates.results_read(delivery.passed_over, delivery.refused)
+        joining = Joining(self._spec.terms, self._state, self._fates, now)
         for key, predicted in delivery.predictions:
             joining.predict(key, predicted)
-        yield from self._done(ctx, shard, joining.done(), now)
+        yield from self._done(ctx, joining.done(), now)
 
     def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
-        delivery, shard, now = decode_delivery(bytes(value)), self._shard(ctx), _now()
-        shard.outcomes.heard(delivery.newest, now)
-        shard.fates.outcomes_read(delivery.refused)
-        joining = Joining(self._spec.terms, self._state, shard.fates, now)
+        delivery, now = decode_delivery(bytes(value)), _now()
+        self._begin(ctx)
+        self._outcomes.heard(delivery.newest, now)
+        self._fates.outcomes_read(delivery.refused)
+        joining = Joining(self._spec.terms, self._state, self._fates, now)
         for key, came in delivery.outcomes:
             joining.come(key, came)
-        yield from self._done(ctx, shard, joining.done(), now)
+        yield from self._done(ctx, joining.done(), now)
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
-        shard, key, now = self._shard(ctx), current_key(ctx), _now()
-        joining = Joining(self._spec.terms, self._state, shard.fates, now)
+        key, now = current_key(ctx), _now()
+        if key != self._state.groups.key:  # of an instance at another parallelism
+            return
+        self._begin(ctx)
+        joining = Joining(self._spec.terms, self._state, self._fates, now)
         if ctx.time_domain() == TimeDomain.EVENT_TIME:  # the end of the input
             joining.close(END, END)
-            yield from self._done(ctx, shard, joining.done(), now)
-            yield from self._told(shard, key, now, END)
+            yield from self._done(ctx, joining.done(), now)
+            yield from self._tell(now, END)
         elif self._timers.due(key, timestamp):
-            read_to, results_to = shard.outcomes.at(now), shard.results.at(now)
+            read_to, results_to = self._outcomes.at(now), self._results.at(now)
             if self._spec.to_the_end:
                 read_to = results_to = -1
             more = joining.close(read_to, results_to, self._spec.most_a_timer)
-            yield from self._done(ctx, shard, joining.done(), now)
-            if not more and now - shard.told >= self._spec.told_ms:
+            yield from self._done(ctx, joining.done(), now)
+            if not more and now - self._told >= self._spec.told_ms:
                 terms = self._spec.terms
-                yield from self._told(shard, key, now, read_to - terms.window - terms.grace - terms.step)
+                yield from self._tell(now, read_to - terms.window - terms.grace - terms.step)
             self._timers.again(key, ctx.timer_service())
 
-    def _shard(self, ctx: Any) -> _JoinShard:
-        key = current_key(ctx)
-        self._state.at(key)
-        found = self._shards.get(key)
-        if found is None:
-            now = _now()
-            found = _JoinShard(self._state.fates(), self._spec.reached(now), self._spec.reached(now))
-            self._shards[key] = found
+    def _begin(self, ctx: Any) -> None:
+        """At the first call take up the state; there is a timer for this instance from then on."""
+        if not self._timers.runs(key := current_key(ctx)):
+            self._others = self._state.load()
+            self._fates = self._others.pop(self._state.groups.own.start, Fates())
+            self._state.groups.leave(key)
             self._timers.start(key, ctx.timer_service())
-        return found
 
-    def _done(self, ctx: Any, shard: _JoinShard, joined: Joined, now: int) -> Iterator[Any]:
-        self._state.keep_fates(shard.fates)
-        number = self._numbers[current_key(ctx)]
+    def _done(self, ctx: Any, joined: Joined, now: int) -> Iterator[Any]:
+        self._state.keep_fates(self._fates)
+        self._state.groups.leave(current_key(ctx))
         for data_type, settled in by_data_type(joined.settled).items():
             judging = self._spec.judged.get(data_type)
             if judging is None:  # of a savepoint from before it was no longer judged
@@ -117,15 +110,16 @@ class JoinOutcomes(KeyedCoProcessFunction):
             for batch in messages(evidence(settled, judging, now)):
                 yield EVIDENCE, batch
             counted = rows.select([*COUNTED, *judging.slices])
-            yield settled_row(data_type, number, shard.settled_to, counted)
+            yield settled_row(data_type, self._state.groups.own, self._settled_to, counted)
         yield from to_rows([*outcome_letters(joined.dead), *crowded_letters(joined.crowded)])
 
-    def _told(self, shard: _JoinShard, key: str, now: int, settled_to: int) -> Iterator[Any]:
-        shard.told, shard.settled_to = now, max(settled_to, shard.settled_to)
-        number = self._numbers[key]
+    def _tell(self, now: int, settled_to: int) -> Iterator[Any]:
+        self._told, self._settled_to = now, max(settled_to, self._settled_to)
+        own = self._state.groups.own
         for data_type in self._spec.judged:
-            yield settled_row(data_type, number, shard.settled_to, None)
-        for batch in messages([shard.fates.told(number, now)]):
+            yield settled_row(data_type, own, self._settled_to, None)
+        fates, self._others = {own.start: self._fates, **self._others}, {}
+        for batch in messages([of.told(group, now) for group, of in fates.items()]):
             yield COUNTS, batch
 
 

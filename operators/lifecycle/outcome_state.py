@@ -11,63 +11,82 @@ from pyflink.datastream.functions import RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
 from operators.flink_internals import change_map
+from operators.key_groups import KeyGroups
+from operators.own_groups import OwnGroups
 from udfs.lifecycle.outcomes.fates import Fates, decode_fates, encode_fates
+from udfs.lifecycle.outcomes.messages import group_of
 
 
 class OutcomeState:
-    """What `udfs.lifecycle.outcomes.joining.EntryStore` asks for, for the shard at hand (`at`).
+    """What `udfs.lifecycle.outcomes.joining.EntryStore` asks for, of the key groups of one instance.
 
     Which reminders there are is kept in memory too: reading them all for each timer would cost a pass over
-    state.
+    state. Fates lie with the key group that an instance works under: at another parallelism an instance may
+    have those of others, which nobody changes any more.
     """
 
-    def __init__(self, context: RuntimeContext) -> None:
+    def __init__(self, context: RuntimeContext, groups: KeyGroups) -> None:
         text, pickled = Types.STRING(), Types.PICKLED_BYTE_ARRAY()
         self._entries = context.get_map_state(MapStateDescriptor("predictions", text, pickled))
         self._reminders = context.get_map_state(MapStateDescriptor("reminders", text, pickled))
         self._fates = context.get_state(ValueStateDescriptor("fates", pickled))
-        self._known: dict[str, dict[str, list[tuple[int, int]]]] = {}
-        self._numbers: dict[str, int] = {}
+        self.groups = OwnGroups(context, groups)
+        self._due: dict[str, list[tuple[int, int, int]]] = {}
+        self._number = 0
 
-    def at(self, key: str) -> None:
-        """`key`: the current one."""
-        self._key = key
-        if key in self._known:
-            return
-        found: dict[str, list[tuple[int, int]]] = {}
-        for name in self._reminders.keys():  # noqa: SIM118 - a state, not a dict
-            kind, due, number = str(name).split("/")
-            found.setdefault(kind, []).append((int(due), int(number)))
-        for heap in found.values():
+    def load(self) -> dict[int, Fates]:
+        """Take up what the key groups hold, once; the fates by key group."""
+        fates = {}
+        for group in self.groups.own:
+            self.groups.enter(group)
+            for name in self._reminders.keys():  # noqa: SIM118 - a state, not a dict
+                kind, due, number = str(name).split("/")
+                self._due.setdefault(kind, []).append((int(due), group, int(number)))
+                self._number = max(self._number, int(number) + 1)
+            if (kept := self._fates.value()) is not None:
+                fates[group] = decode_fates(bytes(kept))
+        for heap in self._due.values():
             heapify(heap)
-        self._known[key] = found
-        self._numbers[key] = max((n for heap in found.values() for _, n in heap), default=-1) + 1
+        return fates
 
     def read(self, key: str) -> bytes | None:
+        self._enter(key)
         found = self._entries.get(key)
         return None if found is None else bytes(found)
 
     def write(self, entries: dict[str, bytes], emptied: Iterable[str]) -> None:
-        change_map(self._entries, entries | dict.fromkeys(emptied))
+        changes: dict[int, dict[str, bytes | None]] = {}
+        for key, data in (entries | dict.fromkeys(emptied)).items():
+            changes.setdefault(group_of(key, self.groups.count), {})[key] = data
+        for group, of_group in changes.items():
+            self.groups.enter(group)
+            change_map(self._entries, of_group)
 
     def remind(self, kind: str, due: int, keys: list[str]) -> None:
-        number = self._numbers[self._key]
-        self._numbers[self._key] = number + 1
-        self._reminders.put(f"{kind}/{due}/{number}", msgspec.msgpack.encode(keys))
-        heappush(self._known[self._key].setdefault(kind, []), (due, number))
+        by_group: dict[int, list[str]] = {}
+        for key in keys:
+            by_group.setdefault(group_of(key, self.groups.count), []).append(key)
+        heap = self._due.setdefault(kind, [])
+        for group, of_group in by_group.items():
+            self.groups.enter(group)
+            self._reminders.put(f"{kind}/{due}/{self._number}", msgspec.msgpack.encode(of_group))
+            heappush(heap, (due, group, self._number))
+            self._number += 1
 
     def due(self, kind: str, reached: int) -> Iterator[list[str]]:
-        heap = self._known[self._key].get(kind, [])
+        heap = self._due.get(kind, [])
         while heap and heap[0][0] <= reached:
-            due, number = heappop(heap)
+            due, group, number = heappop(heap)
             name = f"{kind}/{due}/{number}"
+            self.groups.enter(group)
             keys = msgspec.msgpack.decode(bytes(self._reminders.get(name)), type=list[str])
             self._reminders.remove(name)
             yield keys
 
-    def fates(self) -> Fates:
-        kept = self._fates.value()
-        return Fates() if kept is None else decode_fates(bytes(kept))
-
     def keep_fates(self, fates: Fates) -> None:
+        """Those of this instance."""
+        self.groups.enter(self.groups.own.start)
         self._fates.update(encode_fates(fates))
+
+    def _enter(self, key: str) -> None:
+        self.groups.enter(group_of(key, self.groups.count))

@@ -100,13 +100,15 @@ class EvidenceBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OutcomeCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the predictions and outcomes of one shard since the start: fate -> count.
+    """What became of the predictions and outcomes of one instance since the start: fate -> count.
 
     The fates are those of `udfs.lifecycle.outcomes.fates`. What came in is the sum over fates and what still
-    waits: predictions without an outcome, outcomes without a prediction.
+    waits: predictions without an outcome, outcomes without a prediction. `key_group`: the first one of the
+    instance. At another parallelism an instance may settle what another has read: then a number that waits
+    can be negative, and the sum over all messages, the newest of each key group, is right.
     """
 
-    shard: int
+    key_group: int
     predictions: dict[str, int] = {}
     outcomes: dict[str, int] = {}
     predictions_in: int = 0
@@ -119,7 +121,7 @@ class OutcomeCounts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         """The key under which a compacted topic keeps only the newest of these."""
-        return str(self.shard)
+        return str(self.key_group)
 
 
 def write_message(message: QualityRecord | EvidenceBatch | OutcomeCounts) -> bytes:

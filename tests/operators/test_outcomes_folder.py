@@ -53,7 +53,7 @@ def run(root: Path, mode: str) -> Found:
     for name, messages in (("results", results), ("outcomes", outcomes)):
         put(root / name / "1.jsonl", b"".join(orjson.dumps(one) + b"\n" for one in messages))
     command = [sys.executable, str(ROOT / "jobs" / "outcomes.py"), "--folder.root", str(root)]
-    command += ["--bounded", "true", "--parallelism", "1", "--mode", mode, "--shards", "2"]
+    command += ["--bounded", "true", "--parallelism", "1", "--mode", mode]
     command += ["--data-types", orjson.dumps({"wine": JUDGED}).decode(), "--store.url", str(root / "store")]
     done(command)
 
@@ -61,7 +61,8 @@ def run(root: Path, mode: str) -> Found:
         files = visible_files(root / name)
         return [read_message(kind, line) for path in files for line in path.read_bytes().splitlines()]
 
-    newest = {one.shard: one for one in sorted(told_of(OutcomeCounts, "outcome-counts"), key=lambda c: c.at)}
+    counted = sorted(told_of(OutcomeCounts, "outcome-counts"), key=lambda c: c.at)
+    newest = {one.key_group: one for one in counted}
     fates = Counter[str]()
     for counts in newest.values():
         fates.update(counts.outcomes)

@@ -29,9 +29,7 @@ OUTPUTS = ("quality", "evidence", "outcome-counts")
 CONFIG = """
 attribution_seconds = 3600
 grace_seconds = 3600
-shards = 4
 checkpoint_seconds = 1
-parallelism = 1
 state = "rocksdb"
 [data_types.wine]
 score = "p"
@@ -55,9 +53,10 @@ class Topics:
         self.store, self._config = folder / "store", folder / "outcomes.toml"
         self._config.write_text(CONFIG.replace("STORE", str(self.store)))
 
-    def flags(self) -> list[str]:
+    def flags(self, parallelism: int) -> list[str]:
         topic = self.streams.topic
         flags = {"config": str(self._config), "name": f"outcomes-{self.streams.prefix}"}
+        flags["parallelism"] = str(parallelism)
         flags |= {"kafka.bootstrap": self.streams.broker.bootstrap, "kafka.group": self.streams.prefix}
         flags |= {"kafka.exactly-once": "true"}
         flags["kafka.results"] = topic("scored")
@@ -76,7 +75,7 @@ class Topics:
         return ds.dataset(files, format="parquet").to_table(columns).to_pylist() if files else []
 
     def fates(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Of predictions and of outcomes, over all shards."""
+        """Of predictions and of outcomes, over all instances."""
         told = [(m.key(), m.value() or b"") for m in self.streams.read("outcome-counts")]
         newest = [read_message(OutcomeCounts, value) for value in dict(told).values()]
         predictions, outcomes = Counter[str](), Counter[str]()
@@ -100,7 +99,7 @@ class Topics:
         )
 
 
-def test_nothing_is_lost_or_doubled_by_a_death_and_a_savepoint(
+def test_nothing_is_lost_or_doubled_by_a_death_and_savepoints_at_other_parallelisms(
     kafka: KafkaBroker, flink: StandaloneCluster, tmp_path: Path
 ) -> None:
     rng, start = random.Random(3), time.time_ns() // 1_000_000 - COUNT
@@ -112,7 +111,7 @@ def test_nothing_is_lost_or_doubled_by_a_death_and_a_savepoint(
     third, job_file = COUNT // 3, ROOT / "jobs" / "outcomes.py"
     while len(flink.task_managers) < 1:
         flink.add_task_manager()
-    job = flink.run(job_file, *topics.flags())
+    job = flink.run(job_file, *topics.flags(1), parallelism=1)
     try:
         flink.wait_running(job, 180)
         topics.feed("scored", results[: 2 * third])
@@ -128,9 +127,12 @@ def test_nothing_is_lost_or_doubled_by_a_death_and_a_savepoint(
         assert flink.rest.exceptions(job), "the job has not noticed that its task manager died"
         savepoint = flink.stop_with_savepoint(job)
         topics.feed("scored", [*results[2 * third :], *results[:9]])  # some again
-        job = flink.run(job_file, *topics.flags(), savepoint=savepoint)
+        job = flink.run(job_file, *topics.flags(2), savepoint=savepoint, parallelism=2)
         flink.wait_running(job, 180)
         topics.wait_rows(flink, COUNT)
+        savepoint = flink.stop_with_savepoint(job)
+        job = flink.run(job_file, *topics.flags(1), savepoint=savepoint, parallelism=1)
+        flink.wait_running(job, 180)
         topics.feed("outcomes", [*second, *second[:7]])  # corrections, and duplicates of them
         topics.wait_rows(flink, COUNT + len(second))
         settled = {"joined": COUNT, "correction": len(second), "duplicate": 7}

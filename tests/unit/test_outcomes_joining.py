@@ -22,10 +22,10 @@ BY_FIELD = Judging(score="p", label="bought", time="at", key="order")
 
 
 class Run:
-    """One shard of a join, fed with messages as they would come from topics."""
+    """A join, fed with messages as they would come from topics."""
 
     def __init__(self, judging: Judging = JUDGING, terms: Terms = TERMS) -> None:
-        self.reader = Reader({"wine": judging}, 1)
+        self.reader = Reader({"wine": judging}, 1, 1)
         self.store, self.fates, self.terms = MemoryStore(), Fates(), terms
         self.settled: list[Settled] = []
         self.dead: Counter[str] = Counter()

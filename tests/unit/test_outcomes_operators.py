@@ -11,24 +11,25 @@ from pyflink.datastream import TimeDomain
 from pyflink.datastream.output_tag import OutputTag
 
 from operators.features.feature_rows import HISTORY
-from operators.key_groups import KeyGroups
 from operators.lifecycle.count_quality import CountQuality
 from operators.lifecycle.join_outcomes import JoinOutcomes
-from operators.lifecycle.outcome_rows import COUNTS, EVIDENCE, shard_keys
+from operators.lifecycle.outcome_rows import COUNTS, EVIDENCE
 from operators.lifecycle.read_outcomes import ReadOutcomes
 from operators.rows import DEAD_LETTERS
 from operators.timers import END_OF_INPUT
-from schemas.errors import SettingsError
 from schemas.lifecycle.quality import OutcomeCounts, QualityRecord, read_message
 from schemas.micro_batch import encode_micro_batch
 from tests.flink_fakes import FOUR_GROUPS, KeyedContext
-from tests.outcome_cases import JUDGING, batch, outcome, result
+from tests.outcome_cases import JUDGING, MemoryStore, batch, outcome, result
 from tests.output_batches import messages_of
+from udfs.lifecycle.outcomes.counting import COUNTED
+from udfs.lifecycle.outcomes.fates import Fates
 from udfs.lifecycle.outcomes.join_spec import JoinSpec
-from udfs.lifecycle.outcomes.joining import Terms
+from udfs.lifecycle.outcomes.joining import Joining, Terms
+from udfs.lifecycle.outcomes.progress import END
+from udfs.lifecycle.outcomes.rows import to_rows
 
-SPEC = JoinSpec({"wine": JUDGING}, Terms(window=10_000), shards=2, told_ms=1, timer_ms=1)
-KEYS = shard_keys(FOUR_GROUPS, 2)
+SPEC = JoinSpec({"wine": JUDGING}, Terms(window=10_000), told_ms=1, timer_ms=1)
 
 
 class Call:
@@ -53,35 +54,52 @@ class Call:
 
 
 class Job:
-    """All operators of the job, one instance each, over states that outlive them."""
+    """The operators of the job, with so many instances that join, over states that outlive them."""
 
-    def __init__(self) -> None:
-        self.join_context, self.quality_context = KeyedContext(), KeyedContext()
+    def __init__(self, parallelism: int) -> None:
+        self.join_states: dict[str, dict[str, Any]] = KeyedContext().states
+        self.quality_context = KeyedContext()
         self.sent: dict[str, list[Any]] = {}
-        self.restart()
+        self.restart(parallelism)
 
-    def restart(self) -> None:
-        self.join, self.quality = JoinOutcomes(SPEC, KEYS), CountQuality(SPEC)
-        self.join.open(self.join_context)
+    def restart(self, parallelism: int) -> None:
+        self.quality = CountQuality(SPEC, FOUR_GROUPS)
         self.quality.open(self.quality_context)
-        self.readers = [ReadOutcomes(what, SPEC, KEYS) for what in ("results", "outcomes")]
+        self.joins: dict[str, tuple[KeyedContext, JoinOutcomes]] = {}
+        for index, key in enumerate(FOUR_GROUPS.keys_of_parts(parallelism)):
+            context = KeyedContext(index=index, parallelism=parallelism)
+            context.states, context.key = self.join_states, key
+            join = JoinOutcomes(SPEC, FOUR_GROUPS)
+            join.open(context)
+            self.joins[key] = context, join
+        self.readers = [ReadOutcomes(what, SPEC, FOUR_GROUPS) for what in ("results", "outcomes")]
         for reader in self.readers:
-            reader.open(KeyedContext())
+            reader.open(KeyedContext(parallelism=parallelism))
 
     def feed(self, which: int, *messages: Any) -> None:
-        for sent in self.readers[which].process_element(encode_micro_batch(batch(messages)), Call("0")):
+        self._read(which, encode_micro_batch(batch(messages)))
+
+    def mark(self) -> None:
+        for which in (0, 1):
+            self._read(which, b"")
+
+    def _read(self, which: int, value: bytes) -> None:
+        for sent in self.readers[which].process_element(value, Call("0")):
             if isinstance(sent, tuple):
                 self._take(*sent)
                 continue
-            key, value = sent
-            self.join_context.key = key
-            call = (self.join.process_element1, self.join.process_element2)[which]
-            self._from_join(call(value, Call(key)))
+            key, delivery = sent
+            context, join = self.joins[key]
+            context.key = key
+            self._from_join((join.process_element1, join.process_element2)[which](delivery, Call(key)))
+            assert context.key == key
 
     def end(self) -> None:
-        for key in KEYS:
-            self.join_context.key = key
-            self._from_join(self.join.on_timer(END_OF_INPUT, Call(key, TimeDomain.EVENT_TIME)))
+        for key in FOUR_GROUPS.keys:  # timers of all that ever were come back with the state
+            for own, (context, join) in self.joins.items():
+                if key == own or key not in self.joins:
+                    context.key = key
+                    self._from_join(join.on_timer(END_OF_INPUT, Call(key, TimeDomain.EVENT_TIME)))
         self.quality_context.key = "wine"
         told = self.quality.on_timer(END_OF_INPUT, Call("wine", TimeDomain.EVENT_TIME))
         self.sent["quality"] = list(told)
@@ -102,20 +120,27 @@ class Job:
         return [m.value for one in self.sent.get(tag.tag_id, []) for m in messages_of(one)]
 
 
-def test_what_is_settled_reaches_store_quality_evidence_and_counts_across_a_restart() -> None:
-    job = Job()
+@pytest.mark.parametrize("parallelisms", [(1, 1, 1), (1, 2, 4), (4, 1, 3), (2, 3, 1)])
+def test_what_is_settled_reaches_store_quality_evidence_and_counts_across_restarts(
+    parallelisms: tuple[int, int, int],
+) -> None:
+    first, second, third = parallelisms
+    job = Job(first)
     stamp = {"experiments": {"e": {"arm": "control", "step": 0}}}
     job.feed(0, *(result(n, 100, 0.75, stamp=stamp) for n in range(20)), b"x")
     job.feed(1, *(outcome(n, 200) for n in range(10)), b"y", outcome(99, 200))
-    job.restart()
-    job.feed(1, *(outcome(n, 300, False) for n in range(5)), *(outcome(n, 200) for n in range(10, 15)))
+    job.restart(second)
+    job.feed(1, *(outcome(n, 300, False) for n in range(5)))
+    job.restart(third)
+    job.feed(1, *(outcome(n, 200) for n in range(10, 15)))
+    job.mark()
     job.end()
     lines = [line for row in job.sent[HISTORY.tag_id] for line in bytes(row[1]).splitlines()]
     assert len(lines) == 20 + 5  # five have no outcome, and five have one more
-    counts = {m.shard: m for m in (read_message(OutcomeCounts, m) for m in job.told(COUNTS))}.values()
-    assert sum(c.predictions["joined"] for c in counts) == 15
+    counts = {m.key_group: m for m in (read_message(OutcomeCounts, m) for m in job.told(COUNTS))}.values()
+    assert sum(c.predictions.get("joined", 0) for c in counts) == 15
     assert sum(c.predictions_in for c in counts) == 21 and sum(c.outcomes_in for c in counts) == 22
-    assert all(c.waiting_predictions == c.waiting_outcomes == 0 for c in counts)
+    assert sum(c.waiting_predictions for c in counts) == sum(c.waiting_outcomes for c in counts) == 0
     codes = [msgspec.json.decode(m)["code"] for m in job.told(DEAD_LETTERS)]
     assert sorted(codes) == ["no_prediction", "unparsable", "unparsable"]
     assert sum(len(msgspec.json.decode(m)["entities"]) for m in job.told(EVIDENCE)) == 20
@@ -125,14 +150,20 @@ def test_what_is_settled_reaches_store_quality_evidence_and_counts_across_a_rest
         assert (record.figures["predictions"], record.figures["outcomes"]) == (20, 15)
         assert record.figures["accuracy"] == pytest.approx(10 / 15)
     for name in ("predictions", "reminders"):
-        assert not any(job.join_context.states[name].values()), name
+        assert not any(job.join_states[name].values()), name
 
 
-def test_shards_fall_evenly_and_never_together() -> None:
-    groups = KeyGroups(tuple(map(str, range(128))))
-    for parallelism in (1, 2, 4, 8):
-        owners = [groups.keys.index(key) * parallelism // 128 for key in shard_keys(groups, 8)]
-        assert {owners.count(n) for n in range(parallelism)} == {8 // parallelism}
-    assert len(set(shard_keys(groups, 128))) == 128
-    with pytest.raises(SettingsError, match="129 shards"):
-        shard_keys(groups, 129)
+def test_windows_close_once_every_key_group_has_told_how_far_it_is() -> None:
+    joining = Joining(SPEC.terms, MemoryStore(), Fates(), 0)
+    for key, predicted in SPEC.reader(4, 1).results(batch([result(0, 100, 0.75)])).deliveries[0].predictions:
+        joining.predict(key, predicted)
+    joining.done()
+    joining.close(END, END)
+    rows = to_rows(joining.done().settled, JUDGING, 0)
+    kept, over = SPEC.quality("wine", 4), 10**9
+    assert dict(kept.add(rows.select([*COUNTED, *JUDGING.slices]), 0))
+    kept.settled(range(3), over)
+    assert kept.close(over, lambda _: None) == []
+    kept.settled(range(3, 4), over)
+    assert all(one.closed for one in kept.close(over, lambda _: None))
+    assert kept.windows.closed == SPEC.window_ms

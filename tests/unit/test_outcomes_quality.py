@@ -69,7 +69,7 @@ def messages() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 def settled() -> list[list[Settled]]:
     """What micro-batches of both settle, in order."""
     results, outcomes = messages()
-    reader, store, fates = Reader({"wine": JUDGING}, 1), MemoryStore(), Fates()
+    reader, store, fates = Reader({"wine": JUDGING}, 1, 1), MemoryStore(), Fates()
     found = []
     for at in range(0, COUNT, 500):
         joining = Joining(Terms(window=10_000), store, fates, 0)
@@ -110,7 +110,7 @@ def streamed(parts: list[pa.RecordBatch]) -> tuple[Quality, list[QualityRecord]]
     """As the job counts: in parts, with state written and restored in the middle."""
 
     def new() -> KeptQuality:
-        return KeptQuality(Counter("wine", JUDGING, WINDOW), WINDOW, 0)
+        return KeptQuality(Counter("wine", JUDGING, WINDOW), 1, WINDOW, 0)
 
     kept, state, told = new(), dict[str, bytes](), []
     for n, rows in enumerate(parts):
@@ -229,13 +229,13 @@ NAMES += ["experiments", "answers", "source", "partition", "offset", "event_time
 def test_whatever_a_stamp_says_the_job_goes_on(stamp: Any, nested: Any, field: Any) -> None:
     stamp = {"experiments": {"x": nested | {"step": field}}, "answers": {"x": nested}, **stamp}
     messages = [result(1, START, 0.5, stamp=stamp, customer=field, country=field, features=field)]
-    found = Reader({"wine": JUDGING}, 1).results(batch([orjson.dumps(m) for m in messages]))
+    found = Reader({"wine": JUDGING}, 1, 1).results(batch([orjson.dumps(m) for m in messages]))
     store, fates = MemoryStore(), Fates()
     joining = Joining(Terms(window=10_000), store, fates, 0)
     for delivery in found.deliveries.values():
         for key, predicted in delivery.predictions:
             joining.predict(key, predicted)
-    came = Reader({"wine": JUDGING}, 1).outcomes(batch([outcome(1, START, True, revenue=field)]))
+    came = Reader({"wine": JUDGING}, 1, 1).outcomes(batch([outcome(1, START, True, revenue=field)]))
     for key, one in came.deliveries[0].outcomes:
         joining.come(key, one)
     joining.close(END, END)

@@ -102,7 +102,7 @@ def test_a_better_plan_shows_in_the_accuracy(run):
 
 def test_a_prediction_store_gives_what_its_results_give(run, tmp_path):
     """Each prediction counts once, with its latest outcome; one has none."""
-    reader = Reader({"wine": JUDGING}, 1)
+    reader = Reader({"wine": JUDGING}, 1, 1)
     came = [
         {"source": "wines", "partition": 0, "offset": k, "truth": int(t)} for k, t in enumerate(TRUTH[:-1])
     ]

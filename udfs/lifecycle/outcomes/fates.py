@@ -72,11 +72,11 @@ class Fates(msgspec.Struct):
         if refused:
             self.outcome(OutcomeFate.UNREADABLE, refused)
 
-    def told(self, shard: int, at: int) -> OutcomeCounts:
-        """As the message of a shard."""
+    def told(self, group: int, at: int) -> OutcomeCounts:
+        """As the message of the instance that works, or worked, under this key group."""
         predictions, outcomes = self.waiting
         return OutcomeCounts(
-            shard=shard,
+            key_group=group,
             predictions=dict(self.predictions),
             outcomes=dict(self.outcomes),
             predictions_in=self.predictions_in,

@@ -24,7 +24,6 @@ class JoinSpec:
 
     judged: Mapping[str, Judging]
     terms: Terms
-    shards: int = 8
     idle_ms: int = 30_000
     catch_up_ms: int = 3_600_000
     to_the_end: bool = False
@@ -38,9 +37,10 @@ class JoinSpec:
     def reached(self, now: int) -> Reached:
         return Reached(self.idle_ms, self.catch_up_ms, now)
 
-    def reader(self) -> Reader:
-        return Reader(self.judged, self.shards)
+    def reader(self, groups: int, parts: int) -> Reader:
+        """`groups`: the key groups of the job; `parts`: the instances that join."""
+        return Reader(self.judged, groups, parts)
 
-    def quality(self, data_type: str) -> KeptQuality:
+    def quality(self, data_type: str, groups: int) -> KeptQuality:
         counter = Counter(data_type, self.judged[data_type], self.window_ms, self.most_keys)
-        return KeptQuality(counter, self.window_ms, self.terms.grace)
+        return KeptQuality(counter, groups, self.window_ms, self.terms.grace)

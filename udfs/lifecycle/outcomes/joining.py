@@ -69,7 +69,7 @@ class Joined:
 
 
 class EntryStore(Protocol):
-    """State of the shard at hand: entries by key, and which keys are due when."""
+    """State of an instance: entries by key, and which keys are due when."""
 
     def read(self, key: str) -> bytes | None: ...
 
@@ -83,7 +83,7 @@ class EntryStore(Protocol):
 
 
 class Joining:
-    """One call's work on a shard: read what it touches, write it at the end (`done`). `now`: the clock's."""
+    """One call's work: read what it touches, write it at the end (`done`). `now`: the clock's."""
 
     def __init__(self, terms: Terms, store: EntryStore, fates: Fates, now: int) -> None:
         self._terms, self._store, self._fates, self._now = terms, store, fates, now

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import mmh3
 import msgspec
 
 from schemas.versioned import read_versioned
@@ -64,9 +65,9 @@ class Came(msgspec.Struct, array_like=True):
 
 
 class Delivery(msgspec.Struct, array_like=True):
-    """To the instance of a shard: predictions or outcomes by key. `newest`: partition -> time up to which
-    the topic was read when this was sent. `passed_over`: results of data types that nobody judges, and
-    `refused` what became dead letters, told to one shard of the reader's choice."""
+    """To one instance: predictions or outcomes by key. `newest`: partition -> time up to which the topic was
+    read when this was sent. `passed_over`: results of data types that nobody judges, and `refused` what
+    became dead letters, told to one instance of the reader's choice."""
 
     newest: dict[str, int]
     predictions: list[tuple[str, Predicted]] = []
@@ -102,6 +103,11 @@ class KeyEntry(msgspec.Struct, array_like=True):
     predictions: list[Waiting] = []
     outcomes: list[Kept] = []
     version: int = VERSION
+
+
+def group_of(key: str, groups: int) -> int:
+    """The key group of a key; it may never change, since state is found by it."""
+    return int(mmh3.hash(key, signed=False) % groups)
 
 
 def encode(message: Delivery | KeyEntry) -> bytes:

@@ -1,4 +1,4 @@
-"""Micro-batches of results and of outcomes, as predictions and outcomes by the shard of their key."""
+"""Micro-batches of results and of outcomes, as predictions and outcomes by the instance of their key."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import mmh3
 import orjson
 
 from schemas.codecs.base import Code, UnfitError
@@ -17,7 +16,7 @@ from schemas.results.records import NAME_LIMIT, DeadLetter
 from schemas.tensors import BadRecord
 from udfs.lifecycle.outcomes.joining import BY_FIELD, BY_IDENTITY
 from udfs.lifecycle.outcomes.judging import Judging, as_declared, value_at
-from udfs.lifecycle.outcomes.messages import Came, Delivery, Predicted
+from udfs.lifecycle.outcomes.messages import Came, Delivery, Predicted, group_of
 
 _STAMP = "millrace"
 _YEAR_10000 = 253_402_300_800_000
@@ -25,17 +24,19 @@ _YEAR_10000 = 253_402_300_800_000
 
 @dataclass(slots=True)
 class Read:
-    """What one micro-batch holds. `deliveries`: by shard."""
+    """What one micro-batch holds. `deliveries`: by part, in each by key group, so that state is asked for one
+    key group after the other."""
 
     deliveries: dict[int, Delivery] = field(default_factory=dict)
     dead: list[DeadLetter] = field(default_factory=list)
 
 
 class Reader:
-    """Reads results or outcomes. `shards`: over how many keys are spread; fixed for the life of the state."""
+    """Reads results or outcomes, for `parts` instances, of which each has a range of the key groups, as Flink
+    gives them out."""
 
-    def __init__(self, judged: Mapping[str, Judging], shards: int) -> None:
-        self._judged, self._shards = judged, shards
+    def __init__(self, judged: Mapping[str, Judging], groups: int, parts: int) -> None:
+        self._judged, self._groups, self._parts = judged, groups, parts
         self._only = next(iter(judged)) if len(judged) == 1 else ""
 
     def results(self, batch: MicroBatch) -> Read:
@@ -57,7 +58,7 @@ class Reader:
                 found.dead.append(dead_letter(batch, BadRecord(row, e.code, f"no result: {e.reason}")))
                 continue
             self._delivery(found, batch, key).predictions.append((key, predicted))
-        self._counted(found, batch, passed_over)
+        self._finish(found, batch, passed_over)
         return found
 
     def outcomes(self, batch: MicroBatch) -> Read:
@@ -77,25 +78,31 @@ class Reader:
                 found.dead.append(dead_letter(batch, BadRecord(row, e.code, f"no outcome: {e.reason}")))
                 continue
             self._delivery(found, batch, key).outcomes.append((key, came))
-        self._counted(found, batch, 0)
+        self._finish(found, batch, 0)
         return found
 
     def _judging(self, data_type: Any) -> Judging | None:
         return self._judged.get(data_type) if isinstance(data_type, str) else None
 
     def _delivery(self, found: Read, batch: MicroBatch, key: str) -> Delivery:
-        return self._to(found, batch, mmh3.hash(key, signed=False) % self._shards)
+        return self._to(found, batch, self._group(key) * self._parts // self._groups)
 
-    def _to(self, found: Read, batch: MicroBatch, shard: int) -> Delivery:
-        delivery = found.deliveries.get(shard)
+    def _group(self, key: str) -> int:
+        return group_of(key, self._groups)
+
+    def _to(self, found: Read, batch: MicroBatch, part: int) -> Delivery:
+        delivery = found.deliveries.get(part)
         if delivery is None:
-            delivery = found.deliveries[shard] = Delivery(_newest(batch))
+            delivery = found.deliveries[part] = Delivery(_newest(batch))
         return delivery
 
-    def _counted(self, found: Read, batch: MicroBatch, passed_over: int) -> None:
-        """What no key belongs to is told to one shard, so that its counts include it."""
+    def _finish(self, found: Read, batch: MicroBatch, passed_over: int) -> None:
+        """Puts deliveries in order. What no key belongs to is told to one instance, which counts it."""
+        for delivery in found.deliveries.values():
+            delivery.predictions.sort(key=lambda one: self._group(one[0]))
+            delivery.outcomes.sort(key=lambda one: self._group(one[0]))
         if passed_over or found.dead:
-            to = self._to(found, batch, batch.partitions[0] % self._shards)
+            to = self._to(found, batch, batch.partitions[0] % self._parts)
             to.passed_over, to.refused = passed_over, len(found.dead)
 
 

@@ -16,8 +16,8 @@ from udfs.lifecycle.quality.windows import Quality, QualityKey, read_sums, write
 
 
 class Windows(msgspec.Struct, array_like=True):
-    """`settled`: shard -> event time up to which its predictions have been settled. Windows before `closed`
-    get nothing more. For state."""
+    """`settled`: key group -> event time up to which its predictions have been settled. Windows before
+    `closed` get nothing more. For state."""
 
     settled: dict[int, int] = {}
     closed: int = 0
@@ -46,10 +46,12 @@ def key_named(name: str) -> QualityKey:
 
 
 class KeptQuality:
-    """`linger_ms`: how long a window whose predictions are all settled stays open for late ones."""
+    """`groups`: how many key groups there are. `linger_ms`: how long a window whose predictions are all
+    settled stays open for late ones."""
 
-    def __init__(self, counter: Counter, window_ms: int, linger_ms: int) -> None:
-        self._counter, self._window_ms, self._linger_ms = counter, window_ms, linger_ms
+    def __init__(self, counter: Counter, groups: int, window_ms: int, linger_ms: int) -> None:
+        self._counter, self._groups = counter, groups
+        self._window_ms, self._linger_ms = window_ms, linger_ms
         self._quality = Quality()
         self._untold: set[QualityKey] = set()
         self._changed_at: dict[int, int] = {}
@@ -72,8 +74,10 @@ class KeptQuality:
             self._changed_at[key.window] = now
             yield name_of(key), write_sums(self._quality.sums[key])
 
-    def settled(self, shard: int, to: int) -> None:
-        self.windows.settled[shard] = max(to, self.windows.settled.get(shard, 0))
+    def settled(self, groups: Iterable[int], to: int) -> None:
+        """Predictions of these key groups are settled up to this time."""
+        known = self.windows.settled
+        known |= {group: max(to, known.get(group, 0)) for group in groups}
 
     def tell(self, now: int) -> list[QualityRecord]:
         """What has changed since it was told last."""
@@ -84,7 +88,8 @@ class KeptQuality:
     def close(self, now: int, drop: Callable[[str], None], ended: bool = False) -> list[QualityRecord]:
         """The last words about windows that get nothing more; `drop` forgets a name in state. `ended`: the
         input has, so all are closed."""
-        settled = END if ended else min(self.windows.settled.values(), default=0)
+        known = self.windows.settled.values()
+        settled = END if ended else min(known) if len(known) == self._groups else 0
         over = {
             window
             for window, changed in self._changed_at.items()

@@ -1,0 +1,47 @@
+"""The key groups of one instance, for state that outlives another parallelism."""
+
+from __future__ import annotations
+
+from pyflink.datastream.functions import RuntimeContext
+
+from operators.flink_internals import instance_of, key_setter
+from operators.key_groups import KeyGroups
+from schemas.errors import StoreError
+
+
+class OwnGroups:
+    """What belongs to a key group lies under the key of that key group: `enter` makes it the current one.
+
+    `own`: the numbers of this instance's key groups; `key`: the one that it works under. Calls must `leave`
+    before they set timers or return.
+    """
+
+    def __init__(self, context: RuntimeContext, groups: KeyGroups) -> None:
+        self._instance, self._parallelism = instance_of(context)
+        self._set_key, self._keys = key_setter(context), groups.keys
+        self.own = groups.of_instance(self._instance, self._parallelism)
+        self.key = groups.keys[self.own.start]
+        self._current = -1
+
+    @property
+    def count(self) -> int:
+        """The number of key groups of all instances."""
+        return len(self._keys)
+
+    def enter(self, group: int) -> None:
+        """Raises `StoreError` for a key group of another instance."""
+        if group == self._current:
+            return
+        if group not in self.own:
+            raise StoreError(
+                f"something of key group {group} came to instance {self._instance} of {self._parallelism}, "
+                f"which has the key groups {self.own.start} to {self.own.stop - 1}: all operators of this "
+                "job need the same parallelism"
+            )
+        self._set_key(self._keys[group])
+        self._current = group
+
+    def leave(self, key: str) -> None:
+        """Make the key current again that Flink called the operator for."""
+        self._set_key(key)
+        self._current = -1
