@@ -41,6 +41,7 @@ slices = ["country"]
 [store]
 url = "STORE"
 roll_seconds = 1
+compact = false  # Flink's own compaction cannot go from one instance to several
 """
 
 
