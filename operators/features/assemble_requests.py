@@ -10,6 +10,7 @@ from pyflink.datastream import TimerService
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
 
+from operators.code_guard import check_code, code_digest
 from operators.features.assembly_rows import made_rows, outcome_rows
 from operators.flink_internals import current_key
 from operators.rows import to_rows
@@ -33,10 +34,12 @@ class AssembleRequests(KeyedProcessFunction):
     """
 
     def __init__(self, spec: AssemblySpec) -> None:
+        self._code = code_digest()
         self._spec = spec
         self._opened: Assembling | None = None
 
     def open(self, context: RuntimeContext) -> None:
+        check_code(self._code)
         self._own = self._opened = self._spec.assembling()
         descriptor = MapStateDescriptor("open-requests", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
         self._state = context.get_map_state(descriptor)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 
+from operators.code_guard import check_code, code_digest
 from operators.event_watermark import mark_row, watermark_row
 from operators.features.feature_rows import event_row, events_tag, progress_tag
 from operators.flink_internals import current_key, instance_of
@@ -36,10 +37,12 @@ class DecodeEvents(KeyedProcessFunction):
     """
 
     def __init__(self, spec: DecodeSpec, groups: KeyGroups) -> None:
+        self._code = code_digest()
         self._spec, self._groups = spec, groups
         self._opened: Expressions | None = None
 
     def open(self, context: RuntimeContext) -> None:
+        check_code(self._code)
         self._expressions = self._opened = Expressions()
         self._decoders = dict[str, EventDecoder]()
         self._progress = {name: self._spec.progress(name, _now()) for name in self._spec.sources}

@@ -8,6 +8,7 @@ from typing import Any
 
 from pyflink.datastream.functions import KeyedCoProcessFunction, RuntimeContext
 
+from operators.code_guard import check_code, code_digest
 from operators.event_watermark import is_mark, mark_row, watermark_row
 from operators.features.feature_rows import complete_row, event_row, events_tag
 from operators.features.reference_state import ReferenceState
@@ -33,9 +34,11 @@ class DecodeReferences(KeyedCoProcessFunction):
     """
 
     def __init__(self, spec: ReferenceSpec, groups: KeyGroups) -> None:
+        self._code = code_digest()
         self._spec, self._groups = spec, groups
 
     def open(self, context: RuntimeContext) -> None:
+        check_code(self._code)
         self._streams = self._spec.streams()
         self._tags = {view: events_tag(s.name) for s in self._streams for view in s.views}
         self._state = ReferenceState(context, self._spec, self._groups)

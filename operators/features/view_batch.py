@@ -8,6 +8,7 @@ from typing import Any
 
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 
+from operators.code_guard import check_code, code_digest
 from operators.features.feature_outputs import FeatureOutputs
 from operators.features.feature_rows import events_of
 from operators.flink_internals import current_key
@@ -27,10 +28,12 @@ class ViewBatch(KeyedProcessFunction):
     """
 
     def __init__(self, spec: ViewSpec, history: HistorySpec, groups: KeyGroups) -> None:
+        self._code = code_digest()
         self._spec, self._history, self._keys = spec, history, groups.keys_of_parts(history.parts)
         self._opened: FeatureOutputs | None = None
 
     def open(self, context: RuntimeContext) -> None:
+        check_code(self._code)
         self._outputs = self._opened = FeatureOutputs(self._spec, self._keys, self._history.pieces)
         self._engines: dict[str, dict[str, ViewEngine]] = {}
 

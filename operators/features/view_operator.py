@@ -9,6 +9,7 @@ from typing import Any
 from pyflink.datastream import TimerService
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 
+from operators.code_guard import check_code, code_digest
 from operators.event_watermark import is_mark
 from operators.features.feature_outputs import FeatureOutputs
 from operators.features.feature_rows import events_of, is_complete
@@ -29,10 +30,12 @@ class ViewOperator(KeyedProcessFunction):
     """
 
     def __init__(self, spec: ViewSpec, groups: KeyGroups) -> None:
+        self._code = code_digest()
         self._spec, self._groups = spec, groups
         self._opened: FeatureOutputs | None = None
 
     def open(self, context: RuntimeContext) -> None:
+        check_code(self._code)
         _, parallelism = instance_of(context)
         self._state = ViewState(context, self._groups)
         self._outputs = self._opened = FeatureOutputs(self._spec, self._groups.keys_of_parts(parallelism))

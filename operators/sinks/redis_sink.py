@@ -11,6 +11,7 @@ from pyflink.datastream.connectors.base import Sink
 from pyflink.datastream.functions import ProcessFunction, RuntimeContext
 from pyflink.java_gateway import get_gateway
 
+from operators.code_guard import check_code, code_digest
 from operators.features.feature_rows import features_of
 from udfs.stores.online.base import OnlineWriter, RedisOptions, StoredView
 from udfs.stores.online.redis_writer import RedisWriter
@@ -23,10 +24,12 @@ class WriteOnline(ProcessFunction):
     """
 
     def __init__(self, views: Mapping[str, StoredView], store: RedisOptions) -> None:
+        self._code = code_digest()
         self._views, self._store = views, store
         self._writers: dict[str, OnlineWriter] = {}
 
     def open(self, context: RuntimeContext) -> None:
+        check_code(self._code)
         self._writers = {name: RedisWriter(view, self._store) for name, view in self._views.items()}
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from pyflink.common.watermark_strategy import TimestampAssigner
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 
+from operators.code_guard import check_code, code_digest
 from operators.features.feature_rows import EVENT_BLOCK, event_row, events_tag
 from operators.flink_internals import keyed_by_first
 from operators.key_groups import KeyGroups
@@ -27,10 +28,12 @@ class ReadHistory(KeyedProcessFunction):
     their time slice; DEAD_LETTERS."""
 
     def __init__(self, spec: HistorySpec, groups: KeyGroups) -> None:
+        self._code = code_digest()
         self._spec, self._keys = spec, groups.keys_of_parts(spec.parts)
         self._opened: HistoryReader | None = None
 
     def open(self, context: RuntimeContext) -> None:
+        check_code(self._code)
         self._reader = self._opened = self._spec.reader()
         views = self._spec.declared.views
         self._tags = {view.id: events_tag(stream_of(view)) for view in views}

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pyflink.datastream.functions import Function
 
+import operators
 from operators.code_guard import check_code, code_digest
 from schemas.errors import CodeError
 
@@ -65,3 +71,21 @@ print(udfs.io.gathering.__file__, operators.sources.folder.__file__)
     )
     assert done.returncode == 0, done.stderr
     assert [file.startswith(places[1]) for file in done.stdout.split()] == [True, True]
+
+
+def functions() -> Iterator[type[Function]]:
+    """All that runs in a task manager."""
+    for found in pkgutil.walk_packages(operators.__path__, "operators."):
+        module = importlib.import_module(found.name)
+        for _, kind in inspect.getmembers(module, inspect.isclass):
+            if issubclass(kind, Function) and kind.__module__ == module.__name__:
+                yield kind
+
+
+def test_every_operator_begins_with_the_check() -> None:
+    found = list(functions())
+    assert len(found) > 15
+    for kind in found:
+        assert kind.open is not Function.open, kind
+        first = inspect.getsource(kind.open).splitlines()[1:]
+        assert any("check_code(self._code)" in line for line in first[:2]), kind
