@@ -148,8 +148,16 @@ def _localise(root: ET.Element, space: str) -> None:
     if "Extension" in tags:
         for element in list(root.iter()):
             if element.find("Extension") is not None:
-                element[:] = [child for child in element if child.tag != "Extension"]
+                element[:] = [kept for child in element for kept in _kept(element, child)]
     if "row" in tags:
         for row in root.iter("row"):
             for cell in row:
                 cell.tag = cell.tag.rpartition("}")[2]
+
+
+def _kept(parent: ET.Element, child: ET.Element) -> list[ET.Element]:
+    """What stays of a child: nothing of an extension, but for the inputs of naive Bayes. Up to PMML 4.1 the
+    standard knew none of numbers, so R's exporter writes them into extensions."""
+    if child.tag != "Extension":
+        return [child]
+    return child.findall("BayesInput") if parent.tag == "BayesInputs" else []

@@ -21,7 +21,7 @@ from udfs.models.runtimes.pmml.compiler.elements import (
     text_of,
 )
 from udfs.models.runtimes.pmml.compiler.expressions import Site, compile_expression, converted
-from udfs.models.runtimes.pmml.compiler.place import NYOKA, Categories, Place
+from udfs.models.runtimes.pmml.compiler.place import NYOKA, Categories, Place, R
 from udfs.models.runtimes.pmml.compiler.regression import numeric
 from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, most_probable
 from udfs.models.runtimes.pmml.compiler.types import constant, type_named
@@ -47,7 +47,8 @@ def compile_naive_bayes(place: Place) -> Scorer:
         place.scope.reading.tolerant |= {symbol.name, *place.scope.reading.rests_on.get(symbol.name, ())}
         stats = given.find("TargetValueStats")
         if stats is not None:
-            terms.append(_density(symbol, stats, categories, threshold, given))
+            least = math.ulp(0.0) if place.exporter.name in R else threshold
+            terms.append(_density(symbol, stats, categories, (least, threshold), given))
         else:
             terms.append(_table(symbol, given, categories, threshold))
     if len(categories.names) != len(priors):
@@ -94,8 +95,10 @@ def _counts(element: ET.Element, categories: Categories) -> NDArray[np.float64]:
 
 
 def _density(
-    symbol: Symbol, stats: ET.Element, categories: Categories, threshold: float, given: ET.Element
+    symbol: Symbol, stats: ET.Element, categories: Categories, floor: tuple[float, float], given: ET.Element
 ) -> Terms:
+    """Densities of numbers. `floor`: (a, b), those below a count as b. R puts the threshold only where a
+    density is 0, all others where it is below the threshold."""
     numeric(symbol, given)
     width = len(categories.names)
     mean, variance = np.full(width, np.nan), np.full(width, np.nan)
@@ -107,12 +110,13 @@ def _density(
     if not (variance > 0).all():
         refuse(f"{describe(given)} has no distribution for a category, or one without variance")
     constant_part = -0.5 * np.log(2.0 * math.pi * variance)
-    floor = math.log(threshold) if threshold > 0 else -math.inf
+    least, instead = (math.log(f) if f > 0 else -math.inf for f in floor)
 
     def term(batch: Batch) -> NDArray[np.float64]:
         column = symbol.known(batch)
         gap = np.broadcast_to(column.values, (batch.count,)).astype(np.float64)[:, None] - mean
-        out = np.maximum(constant_part - gap * gap / (2.0 * variance), floor)
+        out = constant_part - gap * gap / (2.0 * variance)
+        out = np.where(out < least, instead, out)
         if column.missing is not None:
             out[column.mask(batch.count)] = 0.0
         return out

@@ -23,6 +23,8 @@ class CompiledModel:
 
 
 NYOKA = "nyoka"
+R = frozenset({"rattle/pmml", "r/pmml", "softwareag pmml generator"})
+"""The names under which R's package pmml writes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,58 @@
+# ruff: noqa: E501 - documents are written in one line
+"""What exporters write otherwise than the standard has it: their libraries' scores count."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.pmml_documents import document, schema
+from tests.unit.test_pmml_models import results
+
+
+def written_by(exporter: str, text: str) -> str:
+    return text.replace("<Header/>", f'<Header><Application name="{exporter}"/></Header>')
+
+
+def gaussian(name: str, *moments: tuple[float, float]) -> str:
+    stats = "".join(
+        f'<TargetValueStat value="{c}"><GaussianDistribution mean="{m}" variance="{v}"/></TargetValueStat>'
+        for c, (m, v) in zip("ab", moments, strict=True)
+    )
+    return f'<BayesInput fieldName="{name}"><TargetValueStats>{stats}</TargetValueStats></BayesInput>'
+
+
+def bayes(inputs: str) -> str:
+    counts = "".join(f'<TargetValueCount value="{c}" count="{n}"/>' for c, n in (("a", 1), ("b", 3)))
+    return document(
+        f'<NaiveBayesModel functionName="classification" threshold="0.01">{schema()}<BayesInputs>{inputs}</BayesInputs>'
+        f'<BayesOutput fieldName="t"><TargetValueCounts>{counts}</TargetValueCounts></BayesOutput></NaiveBayesModel>',
+        classes="ab",
+    )
+
+
+def density(x: float, mean: float, variance: float) -> float:
+    return math.exp(-((x - mean) ** 2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
+
+
+def test_inputs_of_naive_bayes_in_extensions_count() -> None:
+    """Up to PMML 4.1 R's package writes numbers so; without them each row had the same probabilities."""
+    text = bayes(f"<Extension>{gaussian('x', (0.0, 1.0), (2.0, 4.0))}</Extension>")
+    a, b = density(0.5, 0.0, 1.0), 3 * density(0.5, 2.0, 4.0)
+    found = results(text, [{"x": 0.5, "y": 0.0, "k": "red"}])
+    assert found["probability_a"] == pytest.approx([a / (a + b)], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("exporter", "least"), [("Rattle/PMML", 0.0), ("SoftwareAG PMML Generator", 0.0), ("other", 0.01)]
+)
+def test_the_threshold_of_naive_bayes_is_for_densities_of_zero_in_r(exporter: str, least: float) -> None:
+    """e1071 takes densities as they are, unless they are 0; by the standard none is below the threshold."""
+    text = written_by(exporter, bayes(gaussian("x", (0.0, 1.0), (1000.0, 250_000.0))))
+    rows = [{"x": x, "y": 0.0, "k": "red"} for x in (1.0, 3.5, 100.0)]
+    found = results(text, rows)
+    for k, x in enumerate((1.0, 3.5, 100.0)):
+        a = max(density(x, 0.0, 1.0), least) or 0.01
+        b = 3 * max(density(x, 1000.0, 250_000.0), least)
+        assert found["probability_a"][k] == pytest.approx(a / (a + b), rel=1e-9)
