@@ -56,3 +56,40 @@ def test_the_threshold_of_naive_bayes_is_for_densities_of_zero_in_r(exporter: st
         a = max(density(x, 0.0, 1.0), least) or 0.01
         b = 3 * max(density(x, 1000.0, 250_000.0), least)
         assert found["probability_a"][k] == pytest.approx(a / (a + b), rel=1e-9)
+
+
+def spark(method: str, threshold: str, order: str = "ba") -> str:
+    first, second = order
+    return written_by(
+        "Apache Spark MLlib",
+        document(
+            f'<RegressionModel functionName="classification" {method}>{schema()}'
+            f'<RegressionTable intercept="-1" targetCategory="{first}"><NumericPredictor name="x" coefficient="1"/></RegressionTable>'
+            f'<RegressionTable intercept="{threshold}" targetCategory="{second}"/></RegressionModel>',
+            classes="ab",
+        ),
+    )
+
+
+MARGINS = [{"x": x, "y": 0.0, "k": "red"} for x in (0.5, 1.0, 1.25, 2.5)]  # -0.5, 0, 0.25, 1.5
+
+
+def test_a_support_vector_machine_of_spark_compares_with_its_threshold() -> None:
+    """By the standard the second category would have 1 less the first one's sum, so b began at 0.5."""
+    found = results(spark("", "0.0"), MARGINS)
+    assert found == {"predicted_t": ["a", "a", "b", "b"]}
+    assert results(spark("", "0.25"), MARGINS)["predicted_t"] == ["a", "a", "a", "b"]
+
+
+def test_a_logistic_regression_of_spark_compares_with_its_threshold() -> None:
+    threshold = -math.log(1 / 0.7 - 1)  # as Spark writes 0.7
+    found = results(spark('normalizationMethod="logit"', repr(threshold)), MARGINS)
+    assert found["predicted_t"] == ["a", "a", "a", "b"]
+    assert found["probability_b"] == pytest.approx([1 / (1 + math.exp(1 - row["x"])) for row in MARGINS])
+    never = results(spark('normalizationMethod="logit"', "1.7976931348623157E308"), MARGINS)
+    assert never["predicted_t"] == ["a"] * 4
+
+
+def test_the_namespace_may_say_the_version_alone() -> None:
+    text = spark("", "0.0").replace(' version="4.3"', "")
+    assert results(text, MARGINS)["predicted_t"] == ["a", "a", "b", "b"]

@@ -80,7 +80,8 @@ def parse(data: bytes) -> Document:
     space = root.tag[1:].partition("}")[0] if root.tag.startswith("{") else ""
     if root.tag.rpartition("}")[2] != "PMML" or (space and not _NAMESPACE.match(space)):
         raise LoadError(f"the root element is {root.tag!r}, not PMML 3.0 to 4.4")
-    if not _VERSION.match(root.get("version", "")):
+    # Spark 1.4 says the version by the namespace alone.
+    if not _VERSION.match(root.get("version", space.rpartition("-")[2].replace("_", "."))):
         raise LoadError(f"PMML version {root.get('version')!r} is not supported; export as 3.0 to 4.4")
     _localise(root, space)
     models = [e for e in root if e.tag not in _NOT_MODELS]

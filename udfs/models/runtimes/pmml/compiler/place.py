@@ -25,6 +25,7 @@ class CompiledModel:
 NYOKA = "nyoka"
 R = frozenset({"rattle/pmml", "r/pmml", "softwareag pmml generator"})
 """The names under which R's package pmml writes."""
+SPARK = "apache spark mllib"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from udfs.models.runtimes.pmml.compiler.columns import Mask, either
 from udfs.models.runtimes.pmml.compiler.elements import choice, describe, number, refusal, refuse, text_of
 from udfs.models.runtimes.pmml.compiler.functions_arithmetic import normal_cdf
 from udfs.models.runtimes.pmml.compiler.gathering import Gather
-from udfs.models.runtimes.pmml.compiler.place import Place
+from udfs.models.runtimes.pmml.compiler.place import SPARK, Place
 from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, most_probable, number_column
 from udfs.models.runtimes.pmml.compiler.scope import Scope
 from udfs.models.runtimes.pmml.compiler.types import Type, constant, float32
@@ -192,6 +192,8 @@ def compile_regression(place: Place) -> Scorer:
             return Result(value=number_column(inverse_link(method, sums.compute(batch)[:, 0])))
 
         return Scorer("regression", score, place.kind)
+    if place.exporter.name == SPARK and method in ("none", "logit") and len(tables) == 2:
+        return _by_margin(method, tables, sums, place)
     shares = _shares(method, tables, place)
     categories = place.categories()
     order = categories.places(text_of(t, "targetCategory") for t in tables)
@@ -214,6 +216,30 @@ def compile_regression(place: Place) -> Scorer:
         return Result(label=label, probabilities=out)
 
     return Scorer("classification", classify, categories=tuple(categories.names), probable=True)
+
+
+def _by_margin(method: str, tables: Sequence[ET.Element], sums: Sums, place: Place) -> Scorer:
+    """A binary classifier of Spark: the first category where its sum is above the threshold of the library,
+    which is the intercept of the other table. A support vector machine (`none`) has no probabilities."""
+    if len(tables[1]):
+        refuse("the second table of a binary classifier of Spark holds more than a threshold")
+    categories = place.categories()
+    first, second = categories.places(text_of(t, "targetCategory") for t in tables)
+    if first == second or len(categories.names) != 2:
+        refuse("the two tables of a binary classifier of Spark are not one for each category")
+
+    def classify(batch: Batch) -> Result:
+        found = sums.compute(batch)
+        label = np.where(found[:, 0] > found[:, 1], first, second)
+        label = np.where(np.isnan(found[:, 0]), -1, label)
+        if method == "none":
+            return Result(label=label)
+        share = inverse_link(method, found[:, 0])
+        out = np.empty_like(found)
+        out[:, first], out[:, second] = share, share.dtype.type(1) - share
+        return Result(label=label, probabilities=out)
+
+    return Scorer("classification", classify, categories=tuple(categories.names), probable=method == "logit")
 
 
 def _shares(method: str, tables: Sequence[ET.Element], place: Place) -> Callable[[NDArray], NDArray]:
