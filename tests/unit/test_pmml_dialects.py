@@ -93,3 +93,17 @@ def test_a_logistic_regression_of_spark_compares_with_its_threshold() -> None:
 def test_the_namespace_may_say_the_version_alone() -> None:
     text = spark("", "0.0").replace(' version="4.3"', "")
     assert results(text, MARGINS)["predicted_t"] == ["a", "a", "b", "b"]
+
+
+def test_trees_of_xgboost_by_r_compare_as_float32() -> None:
+    """R's package pmml declares the fields double; in XGBoost 2.45 is not less than 2.45, which is 2.4500000477."""
+    tree = (
+        f'<TreeModel functionName="regression" algorithmName="xgboost" splitCharacteristic="multiSplit">{schema()}<Node><True/>'
+        '<Node score="1"><SimplePredicate field="x" operator="lessThan" value="2.4500000477"/></Node>'
+        '<Node score="2"><SimplePredicate field="x" operator="greaterOrEqual" value="2.4500000477"/></Node>'
+        '<Node score="3"><SimplePredicate field="x" operator="isMissing"/></Node></Node></TreeModel>'
+    )
+    rows = [{"x": x, "y": 0.0, "k": "red"} for x in (2.4, 2.45, 2.5)]
+    text = document(tree, numeric=True)
+    assert results(written_by("SoftwareAG PMML Generator", text), rows)["predicted_t"] == [1, 2, 2]
+    assert results(written_by("other", text), rows)["predicted_t"] == [1, 1, 2]

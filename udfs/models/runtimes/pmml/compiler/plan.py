@@ -25,7 +25,7 @@ from udfs.models.runtimes.pmml.compiler.gathering import AsItIs
 from udfs.models.runtimes.pmml.compiler.known_values import known_values
 from udfs.models.runtimes.pmml.compiler.model import TARGETS, ModelCompiler, mining_fields
 from udfs.models.runtimes.pmml.compiler.outputs import OutputField, Outputs, compile_outputs, label_symbol
-from udfs.models.runtimes.pmml.compiler.place import NYOKA, Exporter
+from udfs.models.runtimes.pmml.compiler.place import NYOKA, Exporter, R
 from udfs.models.runtimes.pmml.compiler.results import Scorer
 from udfs.models.runtimes.pmml.compiler.scope import Reading, Scope
 from udfs.models.runtimes.pmml.compiler.vocabulary import check_vocabulary
@@ -33,6 +33,7 @@ from udfs.models.runtimes.pmml.compiler.vocabulary import check_vocabulary
 _SHORTENED = frozenset({
     "DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor",
 })  # fmt: skip
+_OF_TREES = ("TreeModel", "MiningModel")
 _INPUTS = ("active", "supplementary", "group", "order")
 
 
@@ -117,14 +118,16 @@ def exporter(root: ET.Element) -> str:
 
 
 def rounds_to_float(root: ET.Element, model: ET.Element) -> bool:
-    """Whether a library's float32 trees are declared double: Nyoka does so with XGBoost's.
+    """Whether a library's float32 trees are declared double: Nyoka and R's pmml do so with XGBoost's.
 
-    It writes the thresholds of scikit-learn's trees, which are doubles, with the digits of a float32: at a
+    Nyoka writes the thresholds of scikit-learn's trees, which are doubles, with the digits of a float32: at a
     threshold nobody can tell any more which way the library goes, so these are refused.
     """
+    if exporter(root) in R:
+        return any(e.get("algorithmName") == "xgboost" for e in model.iter() if e.tag in _OF_TREES)
     if exporter(root) != NYOKA:
         return False
-    names = {e.get("modelName", "") for e in model.iter() if e.tag in ("TreeModel", "MiningModel")}
+    names = {e.get("modelName", "") for e in model.iter() if e.tag in _OF_TREES}
     if names & _SHORTENED:
         refuse(
             "Nyoka writes the thresholds of scikit-learn's trees with 7 digits, so that values next to one "
