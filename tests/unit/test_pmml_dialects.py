@@ -8,7 +8,7 @@ import math
 import pytest
 
 from tests.pmml_documents import document, schema
-from tests.unit.test_pmml_models import results
+from tests.unit.test_pmml_models import read, results
 
 
 def written_by(exporter: str, text: str) -> str:
@@ -107,3 +107,26 @@ def test_trees_of_xgboost_by_r_compare_as_float32() -> None:
     text = document(tree, numeric=True)
     assert results(written_by("SoftwareAG PMML Generator", text), rows)["predicted_t"] == [1, 2, 2]
     assert results(written_by("other", text), rows)["predicted_t"] == [1, 1, 2]
+
+
+ASKED = {
+    "isMissing": (
+        '<Node score="1"><SimplePredicate field="x" operator="lessThan" value="1"/></Node>'
+        '<Node score="2"><SimplePredicate field="x" operator="greaterOrEqual" value="1"/></Node>'
+        '<Node score="3"><SimplePredicate field="x" operator="isMissing"/></Node>'
+    ),
+    "surrogate": (
+        '<Node score="1"><CompoundPredicate booleanOperator="surrogate"><SimplePredicate field="x" operator="lessThan" value="1"/>'
+        '<False/></CompoundPredicate></Node><Node score="3"><True/></Node>'
+    ),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_a_field_whose_absence_a_tree_has_a_rule_for_is_optional(asked: str) -> None:
+    """R's gbm and xgboost have a third child for missing values, and no missing value strategy."""
+    tree = f'<TreeModel functionName="regression">{schema()}<Node><True/>{ASKED[asked]}</Node></TreeModel>'
+    runtime = read(document(tree, numeric=True))
+    assert {i.name: i.optional for i in runtime.inputs} == {"x": True, "y": False, "k": False}
+    rows = [{"x": x, "y": 0.0, "k": "red"} for x in (0.0, None)]
+    assert results(document(tree, numeric=True), rows)["predicted_t"] == [1, 3]

@@ -116,6 +116,8 @@ class TreeGraph:
         parsed = self._parsed.get(key)
         if parsed is None:
             parsed = self._parsed[key] = self._normal(element, at)
+        if parsed[0] == MISSING:
+            scope.reading.tolerant.add(element.get("field", ""))
         return self.add(parsed[0], at, parsed[1], yes, no, unknown)
 
     def _normal(self, element: ET.Element, at: int) -> tuple[int, Any]:
@@ -155,6 +157,7 @@ class TreeGraph:
         if not parts:
             refuse("a CompoundPredicate holds no predicate")
         if operator == "surrogate":
+            scope.reading.tolerant.update(p.get("field", "") for p in element.iter() if p.get("field"))
             for part in reversed(parts):
                 unknown = self.test(part, scope, yes, no, unknown, level + 1)
             return unknown
