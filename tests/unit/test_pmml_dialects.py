@@ -130,3 +130,20 @@ def test_a_field_whose_absence_a_tree_has_a_rule_for_is_optional(asked: str) -> 
     assert {i.name: i.optional for i in runtime.inputs} == {"x": True, "y": False, "k": False}
     rows = [{"x": x, "y": 0.0, "k": "red"} for x in (0.0, None)]
     assert results(document(tree, numeric=True), rows)["predicted_t"] == [1, 3]
+
+
+@pytest.mark.parametrize("usage", ["supplementary", "group", "order"])
+def test_a_field_that_is_not_active_is_an_input_only_where_it_is_read(usage: str) -> None:
+    """SPSS lists the fields of its training so; by the standard they are not needed to score."""
+    mining = schema().replace('name="k"', f'name="k" usageType="{usage}"')
+    model = (
+        f'<RegressionModel functionName="regression">{mining}<RegressionTable intercept="1">'
+        '<NumericPredictor name="x" coefficient="2"/>MORE</RegressionTable></RegressionModel>'
+    )
+    unread = document(model.replace("MORE", ""), numeric=True)
+    assert [i.name for i in read(unread).inputs] == ["x", "y"]
+    assert results(unread, [{"x": 3.0, "y": 0.0}])["predicted_t"] == [7]
+    asked = document(
+        model.replace("MORE", '<CategoricalPredictor name="k" value="red" coefficient="5"/>'), numeric=True
+    )
+    assert results(asked, [{"x": 3.0, "y": 0.0, "k": "red"}])["predicted_t"] == [12]

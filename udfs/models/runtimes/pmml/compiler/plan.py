@@ -99,11 +99,14 @@ def compile_document(root: ET.Element, model: ET.Element) -> Plan:
     for element in root.findall("TransformationDictionary/DerivedField"):
         top.add_derived(element)
     inputs = _inputs(model, dictionary, top)
-    checked = tuple(top.find(declared.name) for declared, _ in inputs)
     compiled = ModelCompiler(dictionary, Exporter(exporter(root), rounds_to_float(root, model))).compile(
         model, top
     )
     outputs = _final(compiled.outputs, compiled.scorer, dictionary)
+    # The standard: a field that is not active is not needed to score, unless something reads it.
+    unread = {e.get("name") for e in mining_fields(model, _INPUTS[1:])} - reading.asked
+    inputs = [(one, rule) for one, rule in inputs if one.name not in unread]
+    checked = tuple(top.find(declared.name) for declared, _ in inputs)
     declared_inputs = tuple(
         InputField(one, rule, _has_rule(one, rule) or reading.tolerated(one.name))
         for one, rule in inputs

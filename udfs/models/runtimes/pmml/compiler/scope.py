@@ -19,13 +19,14 @@ class Reading:
 
     `tolerant`: names whose missing values the document has a rule for. `rests_on`: name of a derived field ->
     names that its expression reads. `calls`: how many calls of the document's own functions were compiled.
-    `words`: those that are counted in texts, by how the texts are split.
+    `words`: those that are counted in texts, by how the texts are split. `asked`: names that anything reads.
     """
 
     tolerant: set[str] = field(default_factory=set)
     rests_on: dict[str, set[str]] = field(default_factory=dict)
     calls: int = 0
     words: dict[tuple, set[str]] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
 
     def tolerated(self, name: str) -> bool:
         """Whether anything that has a rule for missing values rests on the field."""
@@ -89,6 +90,7 @@ class Scope:
         """The symbol that `name` means here. Refused where it means none, or rests on itself."""
         if name is None:
             refuse("a reference names no field")
+        self.reading.asked.add(name)
         scope: Scope | None = self
         while scope is not None:
             found = scope._symbols.get(name)
