@@ -7,7 +7,8 @@ import math
 
 import pytest
 
-from tests.pmml_documents import document, schema
+from schemas.errors import PredictError, UnprovenModelError
+from tests.pmml_documents import Leaf, Split, document, ensemble, less, schema, tree
 from tests.unit.test_pmml_models import read, results
 
 
@@ -97,14 +98,14 @@ def test_the_namespace_may_say_the_version_alone() -> None:
 
 def test_trees_of_xgboost_by_r_compare_as_float32() -> None:
     """R's package pmml declares the fields double; in XGBoost 2.45 is not less than 2.45, which is 2.4500000477."""
-    tree = (
+    trees = (
         f'<TreeModel functionName="regression" algorithmName="xgboost" splitCharacteristic="multiSplit">{schema()}<Node><True/>'
         '<Node score="1"><SimplePredicate field="x" operator="lessThan" value="2.4500000477"/></Node>'
         '<Node score="2"><SimplePredicate field="x" operator="greaterOrEqual" value="2.4500000477"/></Node>'
         '<Node score="3"><SimplePredicate field="x" operator="isMissing"/></Node></Node></TreeModel>'
     )
     rows = [{"x": x, "y": 0.0, "k": "red"} for x in (2.4, 2.45, 2.5)]
-    text = document(tree, numeric=True)
+    text = document(trees, numeric=True)
     assert results(written_by("SoftwareAG PMML Generator", text), rows)["predicted_t"] == [1, 2, 2]
     assert results(written_by("other", text), rows)["predicted_t"] == [1, 1, 2]
 
@@ -125,11 +126,11 @@ ASKED = {
 @pytest.mark.parametrize("asked", ASKED)
 def test_a_field_whose_absence_a_tree_has_a_rule_for_is_optional(asked: str) -> None:
     """R's gbm and xgboost have a third child for missing values, and no missing value strategy."""
-    tree = f'<TreeModel functionName="regression">{schema()}<Node><True/>{ASKED[asked]}</Node></TreeModel>'
-    runtime = read(document(tree, numeric=True))
+    trees = f'<TreeModel functionName="regression">{schema()}<Node><True/>{ASKED[asked]}</Node></TreeModel>'
+    runtime = read(document(trees, numeric=True))
     assert {i.name: i.optional for i in runtime.inputs} == {"x": True, "y": False, "k": False}
     rows = [{"x": x, "y": 0.0, "k": "red"} for x in (0.0, None)]
-    assert results(document(tree, numeric=True), rows)["predicted_t"] == [1, 3]
+    assert results(document(trees, numeric=True), rows)["predicted_t"] == [1, 3]
 
 
 @pytest.mark.parametrize("usage", ["supplementary", "group", "order"])
@@ -147,3 +148,68 @@ def test_a_field_that_is_not_active_is_an_input_only_where_it_is_read(usage: str
         model.replace("MORE", '<CategoricalPredictor name="k" value="red" coefficient="5"/>'), numeric=True
     )
     assert results(asked, [{"x": 3.0, "y": 0.0, "k": "red"}])["predicted_t"] == [12]
+
+
+def network(inputs: str = "", extra: str = "") -> str:
+    neurons = "".join(
+        f'<Neuron id="{c}" bias="{b}"><Con from="i" weight="{w}"/></Neuron>'
+        for c, b, w in (("a", 0, 1), ("b", 1, -1))
+    )
+    outputs = "".join(
+        f'<NeuralOutput outputNeuron="{c}"><DerivedField datatype="string" optype="categorical"><NormDiscrete field="t" value="{c}"/></DerivedField></NeuralOutput>'
+        for c in "ba"
+    )
+    return document(
+        f'<NeuralNetwork functionName="classification" activationFunction="logistic">{schema()}{extra}'
+        f'<NeuralInputs><NeuralInput id="i"><DerivedField datatype="double" optype="continuous">{inputs}</DerivedField></NeuralInput></NeuralInputs>'
+        f'<NeuralLayer normalizationMethod="simplemax">{neurons}</NeuralLayer><NeuralOutputs>{outputs}</NeuralOutputs></NeuralNetwork>',
+        classes=("a", "b", "MISSING_VALUE"),
+    )
+
+
+def test_a_neural_network_of_rapidminer() -> None:
+    """It writes `datatype`, and a category MISSING_VALUE of the target for which there is no neuron."""
+    text = network('<FieldRef field="x"/>')
+    a, b = ([1 / (1 + math.exp(-z)) for z in zs] for zs in ((3.0, -2.0), (1 - 3.0, 1 + 2.0)))
+    found = results(text, [{"x": x, "y": 0.0, "k": "red"} for x in (3.0, -2.0)])
+    assert found["predicted_t"] == ["a", "b"]
+    assert found["probability_a"] == pytest.approx([p / (p + q) for p, q in zip(a, b, strict=True)])
+    assert found["probability_MISSING_VALUE"] == [0.0, 0.0]
+    with pytest.raises(UnprovenModelError, match="two neural outputs are for one category"):
+        results(text.replace('field="t" value="b"', 'field="t" value="a"'))
+
+
+def test_derived_fields_may_write_their_type_as_rapidminer_does() -> None:
+    model = (
+        f'<RegressionModel functionName="regression">{schema()}<LocalTransformations><DerivedField name="d" datatype="double">'
+        '<FieldRef field="x"/></DerivedField></LocalTransformations><RegressionTable intercept="1">'
+        '<NumericPredictor name="d" coefficient="2"/></RegressionTable></RegressionModel>'
+    )
+    assert results(document(model, numeric=True))["predicted_t"] == [-1, 5]
+
+
+def test_a_line_through_zero_and_a_negative_mean() -> None:
+    """R's scaling: (x + 4) / 2, by the points 0 and -4."""
+    line = '<NormContinuous field="x"><LinearNorm orig="0" norm="2"/><LinearNorm orig="-4" norm="0"/></NormContinuous>'
+    found = results(network(line), [{"x": 2.0, "y": 0.0, "k": "red"}])
+    a, b = 1 / (1 + math.exp(-3.0)), 1 / (1 + math.exp(2.0))
+    assert found["probability_a"] == pytest.approx([a / (a + b)])
+
+
+def test_raw_values_of_targets_by_sas_say_nothing_of_scores() -> None:
+    raw = '<Targets><Target field="t"><TargetValue value="a" rawDataValue="A  "/></Target></Targets>'
+    plain = network('<FieldRef field="x"/>')
+    assert results(network('<FieldRef field="x"/>', raw)) == results(plain)
+
+
+def test_the_treatment_of_missing_predictions_by_its_name_before_4_4() -> None:
+    """JPMML wrote `x-missingPredictionTreatment` in PMML 4.3."""
+    ways = [(p, Leaf([], score)) for p, score in zip(less("x", 0.0), ("1", "2"), strict=True)]
+    sure = tree(Split(ways), "regression", target=False)
+    unsure = sure.replace('field="x"', 'field="y"')
+    text = document(ensemble([sure, unsure], "average", "regression"), numeric=True)
+    rows = [{"x": 1.0, "y": None, "k": "red"}]
+    named = text.replace("<Segmentation ", '<Segmentation x-missingPredictionTreatment="skipSegment" ')
+    assert results(named, rows)["predicted_t"] == [2]
+    with pytest.raises(PredictError):
+        results(text, rows)

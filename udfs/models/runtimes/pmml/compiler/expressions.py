@@ -79,7 +79,8 @@ def compile_expression(element: ET.Element, site: Site) -> Expression:
 def derive(element: ET.Element, scope: Scope) -> Symbol:
     """A DerivedField as a symbol of `scope`."""
     name = text_of(element, "name")
-    kind = type_named(element.get("dataType"), f"the derived field {name!r}")
+    named = element.get("dataType", element.get("datatype"))  # as RapidMiner writes it
+    kind = type_named(named, f"the derived field {name!r}")
     made = converted(compile_expression(expression_of(element), Site(scope, wanted=kind)), kind, name)
     scope.reading.rests_on.setdefault(name, set()).update(made.reads)
     declared = tuple(

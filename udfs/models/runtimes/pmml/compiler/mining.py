@@ -22,6 +22,7 @@ from udfs.models.runtimes.pmml.compiler.results import Scorer
 
 CHAINS = ("modelChain", "x-multiModelChain")
 _TREATMENTS = ("continue", "skipSegment", "returnMissing")
+_TREATED = ("missingPredictionTreatment", "x-missingPredictionTreatment")  # the latter before PMML 4.4
 _ALIASES = {"x-weightedMedian": "weightedMedian", "x-weightedSum": "weightedSum"}
 METHODS = (
     "majorityVote", "weightedMajorityVote", "average", "weightedAverage", "median", "weightedMedian", "max",
@@ -76,9 +77,10 @@ def compile_mining(place: Place) -> Scorer:
         refuse(f"a MiningModel holds a {stray[0]} beside its segments")
     method = choice(element, "multipleModelMethod", METHODS)
     method = _ALIASES.get(method, method)
+    named = next((n for n in _TREATED if n in element.attrib), _TREATED[0])
     parts = Segmentation(
         place, method, tuple(_segment(e, k, place) for k, e in enumerate(element.findall("Segment"), 1)),
-        choice(element, "missingPredictionTreatment", _TREATMENTS, "continue"),
+        choice(element, named, _TREATMENTS, "continue"),
         number(element, "missingThreshold", number(element, "x-missingThreshold", 1.0)),
     )  # fmt: skip
     if not parts.segments:

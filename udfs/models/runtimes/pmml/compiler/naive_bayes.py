@@ -72,7 +72,7 @@ def _input(given: ET.Element, place: Place) -> Symbol:
         return place.scope.find(given.get("fieldName"))
     if children(given, EXPRESSIONS):
         refuse(f"{describe(given)} has an expression beside its derived field")
-    kind = type_named(derived.get("dataType"), "a derived field of a BayesInput")
+    kind = type_named(derived.get("dataType", derived.get("datatype")), "a derived field of a BayesInput")
     made = converted(
         compile_expression(expression_of(derived), Site(place.scope, wanted=kind)), kind, "a BayesInput"
     )

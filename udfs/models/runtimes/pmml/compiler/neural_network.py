@@ -192,17 +192,22 @@ def _classifier(place: Place, chosen: list[tuple[int, ET.Element]], activations)
     if any(e.tag != "NormDiscrete" for _, e in chosen) or not chosen:
         refuse("a neural output of a classification is no category")
     categories = place.categories()
-    order = categories.places(text_of(e, "value") for _, e in chosen)
-    if sorted(order) != list(range(len(categories.names))):
-        refuse("the neural outputs are not one for each category")
-    columns = np.empty(len(order), np.int64)
-    columns[order] = [at for at, _ in chosen]
+    said = categories.places(text_of(e, "value") for _, e in chosen)
+    if len(set(said)) < len(said):
+        refuse("two neural outputs are for one category")
+    order, width = np.array(sorted(said)), len(categories.names)
+    columns = np.array([chosen[said.index(place)][0] for place in order.tolist()])
 
     def classify(batch: Batch) -> Result:
+        """A category without an output is never the result: RapidMiner's targets may be `MISSING_VALUE`."""
         values, missing = activations(batch)
-        shares = values[:, columns]
+        found = values[:, columns]
         if missing is not None:
-            shares[missing] = np.nan
-        return Result(label=most_probable(shares), probabilities=shares)
+            found[missing] = np.nan
+        shares = np.zeros((batch.count, width))
+        shares[:, order] = found
+        shares[np.isnan(found).any(axis=1)] = np.nan
+        best = most_probable(found)
+        return Result(label=np.where(best < 0, -1, order[best]), probabilities=shares)
 
     return Scorer("classification", classify, categories=tuple(categories.names), probable=True)

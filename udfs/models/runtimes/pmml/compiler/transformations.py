@@ -54,6 +54,8 @@ def _norm_continuous(element: ET.Element, site: Site) -> Expression:
 def norm_curve(element: ET.Element) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The points (orig, norm) of a NormContinuous, in ascending order of orig."""
     points = [(number(p, "orig"), number(p, "norm")) for p in element.findall("LinearNorm")]
+    if len(points) == 2:
+        points.sort()  # R writes 0 first and the mean behind it, which may be negative: it is the same line
     if len(points) < 2 or any(b[0] <= a[0] for a, b in pairwise(points)):
         refuse(f"{describe(element)} needs two points or more in ascending order")
     return np.array([p[0] for p in points]), np.array([p[1] for p in points])

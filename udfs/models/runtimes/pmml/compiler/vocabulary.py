@@ -22,7 +22,7 @@ TransformationDictionary
 DefineFunction name optype dataType
 ParameterField name optype dataType displayName
 LocalTransformations
-DerivedField name displayName optype dataType
+DerivedField name displayName optype dataType datatype
 Constant dataType missing
 FieldRef field mapMissingTo
 NormContinuous mapMissingTo field outliers
@@ -43,7 +43,7 @@ Decisions businessProblem description
 Decision value displayValue description
 Targets
 Target field optype castInteger min max rescaleConstant rescaleFactor
-TargetValue value displayValue priorProbability defaultValue
+TargetValue value displayValue rawDataValue priorProbability defaultValue
 ModelVerification recordCount fieldCount
 VerificationFields
 VerificationField field column precision zeroThreshold
@@ -79,7 +79,7 @@ PCell targetCategory parameterName beta df
 PCovMatrix type
 PCovCell pRow pCol tRow tCol value targetCategory
 MiningModel MODEL
-Segmentation multipleModelMethod missingPredictionTreatment missingThreshold x-missingThreshold
+Segmentation multipleModelMethod missingPredictionTreatment x-missingPredictionTreatment missingThreshold x-missingThreshold
 Segment id weight
 ClusteringModel MODEL modelClass numberOfClusters
 ComparisonMeasure kind compareFunction minimum maximum
