@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, either
@@ -13,7 +15,7 @@ from udfs.models.runtimes.pmml.compiler.elements import refuse
 from udfs.models.runtimes.pmml.compiler.mining import Segment, Segmentation
 from udfs.models.runtimes.pmml.compiler.outputs import OutputField, label_symbol
 from udfs.models.runtimes.pmml.compiler.predicates import holds
-from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, number_column, numbers_of
+from udfs.models.runtimes.pmml.compiler.results import Ranked, Result, Scorer, number_column, numbers_of
 
 
 def compile_chain(parts: Segmentation) -> Scorer:
@@ -36,7 +38,10 @@ def compile_chain(parts: Segmentation) -> Scorer:
             declared = next((t for t in parts.place.targets if t.name == model.scorer.target), None)
             scope.add(label_symbol(model.scorer.target, model.scorer, declared))
     found = tuple(outputs.values())
-    named = {s.name: scorer for s, scorer in zip(segments, scorers, strict=True)}
+    named = {
+        s.name: scorer if s.condition is None else _only(scorer, partial(holds, s.condition))
+        for s, scorer in zip(segments, scorers, strict=True)
+    }
     if parts.method == "x-multiModelChain":
         return _several(parts, segments, scorers, named, found)
     if all(s.condition is None for s in segments):
@@ -93,8 +98,49 @@ def compile_select_first(parts: Segmentation) -> Scorer:
     """The first segment whose condition is true is the result."""
     models = [parts.compile(s) for s in parts.segments]
     scorers = [m.scorer for m in models]
-    named = {s.name: scorer for s, scorer in zip(parts.segments, scorers, strict=True)}
+    named = {
+        s.name: _only(scorer, partial(_first, parts.segments[: k + 1]))
+        for k, (s, scorer) in enumerate(zip(parts.segments, scorers, strict=True))
+    }
     return replace(_merged(parts, parts.segments, scorers, first=True), segments=named)
+
+
+def _first(segments: Sequence[Segment], batch: Batch) -> Mask:
+    """The rows for which the last of the segments is the first that applies."""
+    left = np.ones(batch.count, bool)
+    for before in segments[:-1]:
+        left &= False if before.condition is None else ~holds(before.condition, batch)
+    last = segments[-1].condition
+    return left if last is None else left & holds(last, batch)
+
+
+def _only(scorer: Scorer, applies: Callable[[Batch], Mask]) -> Scorer:
+    """The scorer with a result only where its segment is used, for outputs that ask for a segment."""
+
+    def score(batch: Batch) -> Result:
+        result, idle = scorer.result(batch), ~applies(batch)
+
+        def hidden(values: NDArray | None) -> NDArray | None:
+            return None if values is None else np.where(idle[:, None], np.nan, values)
+
+        def ranked(of: Ranked | None) -> Ranked | None:
+            def column(rank: int) -> Column:
+                assert of is not None
+                made = of(rank)
+                return Column(made.values, either(made.missing, idle))
+
+            return None if of is None else column
+
+        value, label = result.value, result.label
+        return replace(
+            result,
+            value=None if value is None else Column(value.values, either(value.missing, idle)),
+            label=None if label is None else np.where(idle, -1, label),
+            probabilities=hidden(result.probabilities), confidence=hidden(result.confidence),
+            affinity=hidden(result.affinity), entity=ranked(result.entity), reasons=ranked(result.reasons),
+        )  # fmt: skip
+
+    return replace(scorer, score=score)
 
 
 def _merged(

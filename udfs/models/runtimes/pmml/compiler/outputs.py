@@ -28,6 +28,7 @@ from udfs.models.runtimes.pmml.compiler.types import Type, parse, type_named
 
 _ENTITY = ("entityId", "clusterId")
 _AFFINITY = ("affinity", "clusterAffinity", "entityAffinity")
+_RANKED = (*_ENTITY, "reasonCode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,8 @@ def _output(field: ET.Element, around: Outputs) -> OutputField:
     scorer = _scorer(field, around)
     if field.get("isMultiValued", "0") not in ("0", "false"):
         refuse(f"the output {name!r} has many values")
+    if feature not in _RANKED and whole(field, "rank", 1) != 1:
+        refuse(f"the output {name!r} asks for rank {field.get('rank')} of the feature {feature!r}")
     if feature == "predictedValue":
         target = field.get("targetField") or scorer.target
         declared = around.dictionary.get(target or "")

@@ -83,6 +83,8 @@ def comparand(element: ET.Element, operator: str, kind: Type) -> object:
 
 def set_members(element: ET.Element, kind: Type) -> list:
     array = required(element, "Array")
+    if len(element) > 1:
+        refuse(f"{describe(element)} holds more than one Array")
     return [constant(v, kind, describe(element)) for v in array_values(array)]
 
 

@@ -1,0 +1,51 @@
+# ruff: noqa: E501 - documents are written in one line
+"""Rare parts of the standard that were passed over in silence, crashed or took for ever."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.errors import PredictError, UnprovenModelError
+from tests.pmml_documents import document, schema
+from tests.unit.test_pmml_models import output, read, results, simple
+
+
+def line(intercept: float, fields: str = "") -> str:
+    return (
+        f'<RegressionModel functionName="regression">{schema(False)}{fields}<RegressionTable intercept="{intercept}">'
+        '<NumericPredictor name="x" coefficient="1"/></RegressionTable></RegressionModel>'
+    )
+
+
+def test_an_output_of_a_segment_that_is_not_used_has_no_value() -> None:
+    below, other = simple("x", "lessThan", 0), simple("x", "greaterOrEqual", 0)
+    fields = output('name="second" feature="predictedValue" segmentId="2" dataType="double"')
+    rows = [{"x": x, "y": 0.0, "k": "red"} for x in (-3.0, 5.0)]
+
+    def combined(method: str, *conditions: str) -> str:
+        segments = "".join(
+            f'<Segment id="{k}">{c}{line(k)}</Segment>' for k, c in enumerate(conditions, 1)
+        )
+        return document(
+            f'<MiningModel functionName="regression">{schema()}{fields}<Segmentation multipleModelMethod="{method}">{segments}</Segmentation></MiningModel>',
+            numeric=True,
+        )
+
+    for text in (combined("selectFirst", below, "<True/>"), combined("modelChain", below, other)):
+        with pytest.raises(PredictError, match=r"no 'second' in rows 0$"):
+            results(text, rows)
+        assert results(text, rows[1:]) == {"second": [7.0], "predicted_t": [7.0]}
+
+
+def test_a_set_of_several_arrays_is_refused() -> None:
+    asked = '<SimpleSetPredicate field="x" booleanOperator="isIn"><Array type="real">5</Array><Array type="real">15</Array></SimpleSetPredicate>'
+    tree = f'<TreeModel functionName="regression">{schema()}<Node score="0"><True/><Node score="1">{asked}</Node></Node></TreeModel>'
+    with pytest.raises(UnprovenModelError, match="more than one Array"):
+        read(document(tree, numeric=True))
+
+
+@pytest.mark.parametrize("feature", ["predictedValue", "probability", "confidence"])
+def test_a_rank_that_is_not_known_is_refused(feature: str) -> None:
+    fields = output(f'name="o" feature="{feature}" rank="2" dataType="double"')
+    with pytest.raises(UnprovenModelError, match="rank 2"):
+        read(document(line(1, fields), numeric=True))
