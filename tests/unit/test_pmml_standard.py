@@ -49,3 +49,44 @@ def test_a_rank_that_is_not_known_is_refused(feature: str) -> None:
     fields = output(f'name="o" feature="{feature}" rank="2" dataType="double"')
     with pytest.raises(UnprovenModelError, match="rank 2"):
         read(document(line(1, fields), numeric=True))
+
+
+def nested(depth: int, operator: str) -> str:
+    if not depth:
+        return simple("x", "lessThan", 1) + simple("y", "lessThan", 2)
+    inner = f'<CompoundPredicate booleanOperator="{operator}">{nested(depth - 1, operator)}</CompoundPredicate>'
+    return inner * 2
+
+
+@pytest.mark.parametrize("operator", ["and", "xor"])
+def test_predicates_that_grow_with_each_level_are_refused_before_they_take_for_ever(operator: str) -> None:
+    tree = (
+        f'<TreeModel functionName="regression" missingValueStrategy="lastPrediction">{schema()}<Node score="0"><True/><Node score="1">'
+        f'<CompoundPredicate booleanOperator="{operator}">{nested(10, operator)}</CompoundPredicate></Node></Node></TreeModel>'
+    )
+    with pytest.raises(UnprovenModelError, match="nested too deeply for how wide"):
+        read(document(tree, numeric=True))
+
+
+def test_a_long_chain_whose_conditions_ask_the_segment_before() -> None:
+    segments = ""
+    for k in range(400):
+        before = f"o{k - 1}" if k else "x"
+        made = output(f'name="o{k}" feature="predictedValue" dataType="double" isFinalResult="false"')
+        model = line(1, made).replace('name="x"', f'name="{before}"')
+        segments += f'<Segment id="{k}">{simple(before, "greaterThan", -9)}{model}</Segment>'
+    text = document(
+        f'<MiningModel functionName="regression">{schema()}<Segmentation multipleModelMethod="modelChain">{segments}</Segmentation></MiningModel>',
+        numeric=True,
+    )
+    assert results(text)["predicted_t"] == [399.0, 402.0]
+
+
+def test_outputs_that_rest_on_each_other_too_deeply_give_a_reason() -> None:
+    fields = "".join(
+        f'<OutputField name="o{k}" feature="transformedValue" dataType="double" isFinalResult="{str(k == 1499).lower()}">'
+        f'<Apply function="+"><FieldRef field="{f"o{k - 1}" if k else "x"}"/><Constant dataType="double">1</Constant></Apply></OutputField>'
+        for k in range(1500)
+    )
+    with pytest.raises(PredictError, match="rest on each other"):
+        results(document(line(1, f"<Output>{fields}</Output>"), numeric=True))

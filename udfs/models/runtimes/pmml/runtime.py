@@ -87,7 +87,12 @@ class PmmlRuntime:
             given[self._names[k]], infinite = _column(arrays[k])
             if infinite is not None:
                 refused[f"input {self.inputs[k].name!r} is infinite"] = infinite
-        scores = self._plan.score(given, count, reals)
+        try:
+            scores = self._plan.score(given, count, reals)
+        except RecursionError:
+            raise PredictError(
+                "too many parts of the PMML document rest on each other; simplify it and export again"
+            ) from None
         return self._answer(scores, refused, count)
 
     def _finite_reals(self, arrays: Sequence[NDArray]) -> Reals | None:

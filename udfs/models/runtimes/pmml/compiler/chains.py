@@ -154,8 +154,10 @@ def _merged(
     def chosen(batch: Batch) -> list[Mask]:
         left = np.ones(batch.count, bool)
         masks: list[Mask] = []
-        for segment in segments if first else reversed(segments):
-            applies = left if segment.condition is None else holds(segment.condition, batch) & left
+        # In their order, so that a long chain whose conditions ask what was said before is no deep recursion.
+        true = [None if s.condition is None else holds(s.condition, batch) for s in segments]
+        for condition in true if first else reversed(true):
+            applies = left if condition is None else condition & left
             masks.append(applies.copy())
             left &= ~applies
         return masks if first else masks[::-1]

@@ -31,6 +31,8 @@ AT_MOST, EQUAL, AMONG, MISSING = range(4)
 FORKING = ("weightedConfidence", "aggregateNodes")
 """Strategies by which a row goes several ways where a value is missing; see `tree_forks`."""
 _MAX_TESTS = 20_000_000
+_MAX_NESTED = 200_000
+"""How often predicates three deep and deeper are looked at: with each level up to four times as often."""
 _OPPOSITES = {
     "greaterThan": "lessOrEqual",
     "greaterOrEqual": "lessThan",
@@ -70,6 +72,7 @@ class TreeGraph:
     unknown: list[int] = field(default_factory=list)
     leaves: list[ET.Element | None] = field(default_factory=list)
     forks: dict[int, ET.Element] = field(default_factory=dict)
+    _nested: int = 0
     _places: dict[int, int] = field(default_factory=dict)
     _asked: dict[tuple[int, str | None], int] = field(default_factory=dict)
     _parsed: dict[tuple[int, str, str], tuple[int, Any]] = field(default_factory=dict)
@@ -152,6 +155,10 @@ class TreeGraph:
     ) -> int:
         if level > MAX_NESTING:
             refuse(f"predicates are nested more than {MAX_NESTING} deep")
+        if level > 1:
+            self._nested += 1
+            if self._nested > _MAX_NESTED:
+                refuse("the predicates of the trees are nested too deeply for how wide they are")
         operator = choice(element, "booleanOperator", ("and", "or", "xor", "surrogate"))
         parts = children(element, PREDICATES)
         if not parts:
