@@ -90,3 +90,18 @@ def test_outputs_that_rest_on_each_other_too_deeply_give_a_reason() -> None:
     )
     with pytest.raises(PredictError, match="rest on each other"):
         results(document(line(1, f"<Output>{fields}</Output>"), numeric=True))
+
+
+def test_a_scorecard_without_baselines_has_a_score_and_no_reasons() -> None:
+    card = (
+        f'<Scorecard functionName="regression" initialScore="10">{schema()}OUTPUT<Characteristics><Characteristic>'
+        f'<Attribute partialScore="5">{simple("x", "lessThan", 0)}</Attribute><Attribute partialScore="7"><True/></Attribute>'
+        "</Characteristic></Characteristics></Scorecard>"
+    )
+    plain = document(card.replace("OUTPUT", ""), numeric=True)
+    assert results(plain)["predicted_t"] == [15.0, 17.0]
+    asked = card.replace("OUTPUT", output('name="r" feature="reasonCode" rank="1" dataType="string"'))
+    with pytest.raises(UnprovenModelError, match="asks for reason 1, and the model has 0"):
+        read(document(asked, numeric=True))
+    told = asked.replace("<Characteristic>", '<Characteristic baselineScore="3" reasonCode="R">')
+    assert results(document(told, numeric=True))["r"] == ["R", "R"]

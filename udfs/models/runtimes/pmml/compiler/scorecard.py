@@ -12,7 +12,6 @@ from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute
 from udfs.models.runtimes.pmml.compiler.columns import Column
 from udfs.models.runtimes.pmml.compiler.elements import (
     choice,
-    describe,
     expression_of,
     flag,
     number,
@@ -57,16 +56,13 @@ def compile_scorecard(place: Place) -> Scorer:
     """A Scorecard; reasons are ranked by how far points are from their baselines."""
     place.expect("regression")
     element = place.element
-    use_reasons = flag(element, "useReasonCodes", True)
+    use_reasons = flag(element, "useReasonCodes", True) and _has_reasons(element)
     choice(element, "baselineMethod", ("max", "min", "mean", "neutral", "other"), "other")
     above = (
         choice(element, "reasonCodeAlgorithm", ("pointsAbove", "pointsBelow"), "pointsBelow") == "pointsAbove"
     )
     codes: dict[str, int] = {}
-    cards = [
-        _characteristic(c, place, codes, use_reasons)
-        for c in element.findall("Characteristics/Characteristic")
-    ]
+    cards = [_characteristic(c, place, codes) for c in element.findall("Characteristics/Characteristic")]
     if not cards:
         refuse("a Scorecard has no characteristics")
     initial = number(element, "initialScore", 0.0)
@@ -107,9 +103,16 @@ def _ranked(gaps: NDArray, reasons: NDArray, count: int) -> NDArray[np.int64]:
     return np.where(np.take_along_axis(used, order, axis=1), order, -1)
 
 
-def _characteristic(
-    element: ET.Element, place: Place, codes: dict[str, int], use_reasons: bool
-) -> _Characteristic:
+def _has_reasons(element: ET.Element) -> bool:
+    """Whether each attribute has a reason code and a baseline; the score needs neither."""
+    return all(
+        (card.get("baselineScore") or element.get("baselineScore"))
+        and all(a.get("reasonCode", card.get("reasonCode")) is not None for a in card.findall("Attribute"))
+        for card in element.findall("Characteristics/Characteristic")
+    )
+
+
+def _characteristic(element: ET.Element, place: Place, codes: dict[str, int]) -> _Characteristic:
     attributes = []
     for attribute in element.findall("Attribute"):
         condition = compile_predicate(predicate_of(attribute), place.scope)
@@ -120,12 +123,7 @@ def _characteristic(
         else:
             points = number(attribute, "partialScore")
         code = attribute.get("reasonCode", element.get("reasonCode"))
-        if use_reasons and code is None:
-            refuse(f"{describe(element)} has an attribute without a reason code")
         attributes.append(_Attribute(condition, points, codes.setdefault(code or "", len(codes))))
-    baseline = element.get("baselineScore", place.element.get("baselineScore"))
-    if use_reasons and baseline is None:
-        refuse(f"{describe(element)} has no baseline score for its reason codes")
     return _Characteristic(
         tuple(attributes), number(element, "baselineScore", number(place.element, "baselineScore", 0.0))
     )
