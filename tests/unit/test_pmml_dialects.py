@@ -213,3 +213,21 @@ def test_the_treatment_of_missing_predictions_by_its_name_before_4_4() -> None:
     assert results(named, rows)["predicted_t"] == [2]
     with pytest.raises(PredictError):
         results(text, rows)
+
+
+def test_functions_of_sas_name_their_argument_in_a_constant() -> None:
+    function = (
+        '<TransformationDictionary><DefineFunction name="NAME" optype="categorical" dataType="string">'
+        '<ParameterField name="FMTWIDTH" optype="continuous"/><ParameterField name="AnyCInput" optype="categorical"/>'
+        '<Apply function="trimBlanks"><Apply function="uppercase"><Apply function="substring"><FieldRef field="AnyCInput"/>'
+        "<Constant>1</Constant><Constant>FMTWIDTH</Constant></Apply></Apply></Apply></DefineFunction></TransformationDictionary>"
+    )
+    model = (
+        f'{function}<RegressionModel functionName="regression">{schema()}<LocalTransformations><DerivedField name="d" dataType="string" optype="categorical">'
+        '<Apply function="NAME"><Constant>2</Constant><FieldRef field="k"/></Apply></DerivedField></LocalTransformations>'
+        '<RegressionTable intercept="1"><CategoricalPredictor name="d" value="RE" coefficient="2"/></RegressionTable></RegressionModel>'
+    )
+    text = document(model.replace("NAME", "SAS-EM-String-Normalize"), numeric=True)
+    assert results(text)["predicted_t"] == [3, 1]
+    with pytest.raises(UnprovenModelError, match="'FMTWIDTH'"):
+        results(document(model.replace("NAME", "other"), numeric=True))

@@ -137,6 +137,9 @@ def with_missing_as(made: Expression, said: str | None, what: str, site: Site) -
 def _constant(element: ET.Element, site: Site) -> Expression:
     text = element.text or ""
     named = element.get("dataType")
+    calls = site.scope.calls
+    if named is None and calls and calls[-1].startswith("SAS-") and site.scope.has(text):
+        return read(site.scope.find(text))  # SAS writes references to the arguments of its functions so
     kind = type_named(named, "a Constant") if named is not None else _inferred(text)
     if flag(element, "missing", False):
         return missing_constant(site.wanted or kind)
