@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from schemas.errors import PredictError, UnprovenModelError
 from tests.pmml_documents import Leaf, Split, document, ensemble, less, schema, tree
-from tests.unit.test_pmml_models import read, results
+from tests.unit.test_pmml_models import output, read, results
+from udfs.models.runtimes.base import Artifact, WantedSignature
+from udfs.models.runtimes.pmml.runtime import load
 
 
 def written_by(exporter: str, text: str) -> str:
@@ -231,3 +235,22 @@ def test_functions_of_sas_name_their_argument_in_a_constant() -> None:
     assert results(text)["predicted_t"] == [3, 1]
     with pytest.raises(UnprovenModelError, match="'FMTWIDTH'"):
         results(document(model.replace("NAME", "other"), numeric=True))
+
+
+def test_residuals_that_are_not_wanted_need_no_observed_target() -> None:
+    """SAS writes them into each document."""
+    fields = output(
+        'name="P_t" feature="predictedValue" dataType="double"',
+        'name="R_t" feature="residual" dataType="double"',
+    )
+    text = document(
+        f'<RegressionModel functionName="regression">{schema()}{fields}<RegressionTable intercept="1">'
+        '<NumericPredictor name="x" coefficient="2"/></RegressionTable></RegressionModel>',
+        numeric=True,
+    )
+    artifact = Artifact(text.encode(), None, Path())
+    assert "t" in [i.name for i in load(artifact, WantedSignature()).inputs]
+    runtime = load(artifact, WantedSignature(outputs=[("P_t", "P_t")]))
+    assert [i.name for i in runtime.inputs] == ["x", "y", "k"]
+    columns = {"x": np.array([3.0]), "y": np.array([0.0]), "k": np.array(["red"], object)}
+    assert runtime.predict(columns)["P_t"].tolist() == [7.0]

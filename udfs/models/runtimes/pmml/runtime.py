@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from xml.etree.ElementTree import Element
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,6 +160,7 @@ def collected_later() -> Iterator[None]:
 
 def _compiled(data: bytes, wanted: WantedSignature) -> PmmlRuntime:
     document = parse(data)
+    _leave_residuals(document.model, {name for name, _ in wanted.outputs})
     try:
         plan = compile_document(document.root, document.model)
         verified = check(plan, document.model)
@@ -167,6 +169,13 @@ def _compiled(data: bytes, wanted: WantedSignature) -> PmmlRuntime:
     runtime = PmmlRuntime(plan, record_inputs(plan.inputs, wanted), _outputs(plan, wanted))
     runtime.verified = verified
     return runtime
+
+
+def _leave_residuals(model: Element, wanted: set[str]) -> None:
+    """Take out the residuals that are not among the wanted outputs: they need the observed target, which is
+    not known when a record is scored. SAS writes them into each document."""
+    for outputs in model.findall("Output") if wanted else ():
+        outputs[:] = [o for o in outputs if o.get("feature") != "residual" or o.get("name") in wanted]
 
 
 def _outputs(plan: Plan, wanted: WantedSignature) -> list[tuple[str, Output]]:
