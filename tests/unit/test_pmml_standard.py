@@ -105,3 +105,32 @@ def test_a_scorecard_without_baselines_has_a_score_and_no_reasons() -> None:
         read(document(asked, numeric=True))
     told = asked.replace("<Characteristic>", '<Characteristic baselineScore="3" reasonCode="R">')
     assert results(document(told, numeric=True))["r"] == ["R", "R"]
+
+
+def test_training_rows_that_are_not_transformed_are_transformed() -> None:
+    """As in the standard's example of nearest neighbours."""
+    rows = "".join(
+        f"<row><i>{i}</i><x>{x}</x><k>{k}</k><t>{t}</t></row>"
+        for i, x, k, t in ((1, 10, "red", 1), (2, 20, "blue", 5), (3, 60, "red", 9))
+    )
+    model = (
+        f'<NearestNeighborModel functionName="regression" numberOfNeighbors="1" instanceIdVariable="i">{schema()}'
+        + output('name="nearest" feature="entityId" rank="1" dataType="string"')
+        + '<LocalTransformations><DerivedField name="sx" optype="continuous" dataType="double"><NormContinuous field="x">'
+        '<LinearNorm orig="0" norm="0"/><LinearNorm orig="100" norm="1"/></NormContinuous></DerivedField>'
+        '<DerivedField name="red" optype="continuous" dataType="double"><NormDiscrete field="k" value="red"/></DerivedField></LocalTransformations>'
+        '<TrainingInstances isTransformed="false"><InstanceFields>'
+        + "".join(f'<InstanceField field="{f}" column="{f}"/>' for f in "ixkt")
+        + f"</InstanceFields><InlineTable>{rows}</InlineTable></TrainingInstances>"
+        '<ComparisonMeasure kind="distance"><euclidean/></ComparisonMeasure>'
+        '<KNNInputs><KNNInput field="sx"/><KNNInput field="red"/></KNNInputs></NearestNeighborModel>'
+    )
+    asked = [{"x": 19.0, "y": 0.0, "k": "red"}, {"x": 50.0, "y": 0.0, "k": "blue"}]
+    found = results(document(model, numeric=True), asked)
+    assert (found["nearest"], found["predicted_t"]) == (["1", "2"], [1.0, 5.0])
+    with pytest.raises(UnprovenModelError, match="'sx'"):
+        results(document(model.replace('isTransformed="false"', 'isTransformed="true"'), numeric=True))
+    with pytest.raises(UnprovenModelError, match="no 'x'"):
+        results(document(model.replace('<InstanceField field="x" column="x"/>', ""), numeric=True))
+    with pytest.raises(UnprovenModelError, match="no 'sx'"):
+        results(document(model.replace("<x>60</x>", "<x>much</x>"), numeric=True))

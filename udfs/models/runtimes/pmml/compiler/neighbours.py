@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.models.runtimes.pmml.compiler.batch import Batch
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
 from udfs.models.runtimes.pmml.compiler.columns import Column
 from udfs.models.runtimes.pmml.compiler.elements import (
     choice,
+    flag,
     local,
     number,
     refuse,
@@ -41,9 +42,16 @@ def compile_neighbours(place: Place) -> Scorer:
     rows = list(table_rows(required(training, "InlineTable")))
     if not 1 <= count <= len(rows) or not inputs:
         refuse(f"a NearestNeighborModel asks {count} of {len(rows)} rows")
-    points = np.array([[_cell(r, columns_of, text_of(i, "field")) for i in inputs] for r in rows])
-    how = measure(required(element, "ComparisonMeasure"), inputs)
     columns = matrix(symbols, element)
+    points = np.column_stack(
+        [
+            _transformed(rows, columns_of, s)
+            if s.depth and s.name not in columns_of and not flag(training, "isTransformed", False)
+            else np.array([_cell(r, columns_of, s.name) for r in rows])
+            for s in symbols
+        ]
+    )
+    how = measure(required(element, "ComparisonMeasure"), inputs)
     place.scope.reading.tolerant |= {s.name for s in symbols}
     named = element.get("instanceIdVariable")
     ids = np.array(
@@ -83,6 +91,30 @@ def compile_neighbours(place: Place) -> Scorer:
     scorer = scorers[main.name]
     scorer.by_target = {t.name: scorers[t.name] for t in others}
     return scorer
+
+
+class _Training(dict[str, Column]):
+    """The columns of the training rows by field, read where a transformation asks for them."""
+
+    def __init__(self, rows: list[dict[str, str]], columns: dict[str, str]) -> None:
+        super().__init__()
+        self._rows, self._columns = rows, columns
+
+    def __missing__(self, field: str) -> Column:
+        values = np.empty(len(self._rows), object)
+        values[:] = [_text(row, self._columns, field) for row in self._rows]
+        column = self[field] = Column(values)
+        return column
+
+
+def _transformed(rows: list[dict[str, str]], columns: dict[str, str], symbol: Symbol) -> NDArray[np.float64]:
+    """A derived field of training rows that are written as the record's fields are."""
+    batch = Batch(len(rows), _Training(rows, columns))
+    column = symbol.column(batch)
+    values = np.array(column.full(len(rows)), np.float64)
+    if batch.refused or column.mask(len(rows)).any() or not np.isfinite(values).all():
+        refuse(f"a training row has no {symbol.name!r}")
+    return values
 
 
 def _nearest(distances: NDArray, count: int) -> NDArray[np.int64]:
