@@ -134,3 +134,23 @@ def test_training_rows_that_are_not_transformed_are_transformed() -> None:
         results(document(model.replace('<InstanceField field="x" column="x"/>', ""), numeric=True))
     with pytest.raises(UnprovenModelError, match="no 'sx'"):
         results(document(model.replace("<x>60</x>", "<x>much</x>"), numeric=True))
+
+
+def test_nested_calls_that_map_missing_values_are_computed_once() -> None:
+    inner = '<FieldRef field="x"/>'
+    for _ in range(100):
+        inner = f'<Apply function="+" mapMissingTo="0">{inner}<Constant dataType="double">1</Constant></Apply>'
+    derived = f'<LocalTransformations><DerivedField name="d" optype="continuous" dataType="double">{inner}</DerivedField></LocalTransformations>'
+    text = document(line(0, derived).replace('Predictor name="x"', 'Predictor name="d"'), numeric=True)
+    rows = [{"x": x, "y": 0.0, "k": "red"} for x in (2.5, None)]
+    assert results(text, rows)["predictedValue"] == [102.5, 99.0]
+
+
+def test_a_network_without_targets_is_refused() -> None:
+    network = (
+        f'<NeuralNetwork functionName="regression" activationFunction="identity">{schema(False)}<NeuralInputs><NeuralInput id="i">'
+        '<DerivedField optype="continuous" dataType="double"><FieldRef field="x"/></DerivedField></NeuralInput></NeuralInputs>'
+        '<NeuralLayer><Neuron id="n"><Con from="i" weight="1"/></Neuron></NeuralLayer><NeuralOutputs/></NeuralNetwork>'
+    )
+    with pytest.raises(UnprovenModelError, match="not one for each target"):
+        read(document(network, numeric=True))

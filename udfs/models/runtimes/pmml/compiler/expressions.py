@@ -168,12 +168,31 @@ def read(symbol: Symbol) -> Expression:
     )
 
 
+class _Once:
+    """Computes an argument that is asked for twice, by the function and for what is missing, once a call: else
+    each level of nested calls would take twice as long as the one inside it."""
+
+    __slots__ = ("compute",)
+
+    def __init__(self, compute: Compute) -> None:
+        self.compute = compute
+
+    def __call__(self, batch: Batch) -> Column:
+        found = batch.memory.get(id(self))
+        if found is None:
+            found = batch.memory[id(self)] = self.compute(batch)
+        return found
+
+
 @compiles("Apply")
 def _apply(element: ET.Element, site: Site) -> Expression:
     from udfs.models.runtimes.pmml.compiler.functions import call  # noqa: PLC0415 - they call each other
 
     name = text_of(element, "function")
     arguments = [compile_expression(e, site.inner()) for e in element if e.tag not in ("Extension",)]
+    mapped, default = element.get("mapMissingTo"), element.get("defaultValue")
+    if mapped is not None:
+        arguments = [a if a.is_constant else replace(a, compute=_Once(a.compute)) for a in arguments]
     made = call(name, arguments, site)
     treatment = element.get("invalidValueTreatment", "returnInvalid")
     if treatment not in ("returnInvalid", "asIs", "asMissing"):
@@ -184,7 +203,6 @@ def _apply(element: ET.Element, site: Site) -> Expression:
     depth = max([made.depth, *(a.depth for a in arguments)])
     strict = made.strict or any(a.strict for a in arguments)
     made = replace(made, reads=reads, depth=depth, strict=strict)
-    mapped, default = element.get("mapMissingTo"), element.get("defaultValue")
     if mapped is None and default is None:
         return made
     site.scope.reading.tolerant |= made.reads
@@ -195,7 +213,7 @@ def _apply(element: ET.Element, site: Site) -> Expression:
 
     def mend(batch: Batch) -> Column:
         result = compute(batch)
-        absent = either(*(one(batch).missing for one in inputs))
+        absent = None if mapped_value is None else either(*(one(batch).missing for one in inputs))
         if mapped_value is not None and absent is not None and absent.any():
             values = np.array(
                 np.broadcast_to(result.values, np.broadcast_shapes(np.shape(result.values), np.shape(absent)))

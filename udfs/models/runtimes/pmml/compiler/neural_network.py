@@ -142,7 +142,7 @@ def _outputs(place: Place, places: dict[str, int], activations) -> Scorer:
     wanted = [t.name for t in place.targets]
     if len(chosen) == 1 and len(wanted) <= 1:
         return next(iter(by_field.values()))
-    if sorted(by_field) != sorted(wanted):
+    if not wanted or sorted(by_field) != sorted(wanted):
         refuse("the neural outputs are not one for each target")
     main, *others = wanted
     scorer = by_field[main]

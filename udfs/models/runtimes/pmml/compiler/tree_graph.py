@@ -31,7 +31,7 @@ AT_MOST, EQUAL, AMONG, MISSING = range(4)
 FORKING = ("weightedConfidence", "aggregateNodes")
 """Strategies by which a row goes several ways where a value is missing; see `tree_forks`."""
 _MAX_TESTS = 20_000_000
-_MAX_NESTED = 200_000
+_MAX_NESTED = 50_000
 """How often predicates three deep and deeper are looked at: with each level up to four times as often."""
 _OPPOSITES = {
     "greaterThan": "lessOrEqual",
