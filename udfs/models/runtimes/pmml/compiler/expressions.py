@@ -169,8 +169,8 @@ def read(symbol: Symbol) -> Expression:
 
 
 class _Once:
-    """Computes an argument that is asked for twice, by the function and for what is missing, once a call: else
-    each level of nested calls would take twice as long as the one inside it."""
+    """Computes once what is asked for twice, by the function and for what is missing: else each level of
+    nested calls would take twice as long as the one inside it."""
 
     __slots__ = ("compute",)
 
