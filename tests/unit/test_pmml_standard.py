@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from schemas.errors import PredictError, UnprovenModelError
 from tests.pmml_documents import document, schema
 from tests.unit.test_pmml_models import output, read, results, simple
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
+from udfs.models.runtimes.pmml.compiler.columns import Column
+from udfs.models.runtimes.pmml.compiler.types import Type
 
 
 def line(intercept: float, fields: str = "") -> str:
@@ -23,9 +27,7 @@ def test_an_output_of_a_segment_that_is_not_used_has_no_value() -> None:
     rows = [{"x": x, "y": 0.0, "k": "red"} for x in (-3.0, 5.0)]
 
     def combined(method: str, *conditions: str) -> str:
-        segments = "".join(
-            f'<Segment id="{k}">{c}{line(k)}</Segment>' for k, c in enumerate(conditions, 1)
-        )
+        segments = "".join(f'<Segment id="{k}">{c}{line(k)}</Segment>' for k, c in enumerate(conditions, 1))
         return document(
             f'<MiningModel functionName="regression">{schema()}{fields}<Segmentation multipleModelMethod="{method}">{segments}</Segmentation></MiningModel>',
             numeric=True,
@@ -54,7 +56,9 @@ def test_a_rank_that_is_not_known_is_refused(feature: str) -> None:
 def nested(depth: int, operator: str) -> str:
     if not depth:
         return simple("x", "lessThan", 1) + simple("y", "lessThan", 2)
-    inner = f'<CompoundPredicate booleanOperator="{operator}">{nested(depth - 1, operator)}</CompoundPredicate>'
+    inner = (
+        f'<CompoundPredicate booleanOperator="{operator}">{nested(depth - 1, operator)}</CompoundPredicate>'
+    )
     return inner * 2
 
 
@@ -139,7 +143,9 @@ def test_training_rows_that_are_not_transformed_are_transformed() -> None:
 def test_nested_calls_that_map_missing_values_are_computed_once() -> None:
     inner = '<FieldRef field="x"/>'
     for _ in range(100):
-        inner = f'<Apply function="+" mapMissingTo="0">{inner}<Constant dataType="double">1</Constant></Apply>'
+        inner = (
+            f'<Apply function="+" mapMissingTo="0">{inner}<Constant dataType="double">1</Constant></Apply>'
+        )
     derived = f'<LocalTransformations><DerivedField name="d" optype="continuous" dataType="double">{inner}</DerivedField></LocalTransformations>'
     text = document(line(0, derived).replace('Predictor name="x"', 'Predictor name="d"'), numeric=True)
     rows = [{"x": x, "y": 0.0, "k": "red"} for x in (2.5, None)]
@@ -154,3 +160,57 @@ def test_a_network_without_targets_is_refused() -> None:
     )
     with pytest.raises(UnprovenModelError, match="not one for each target"):
         read(document(network, numeric=True))
+
+
+LOGARITHM = (
+    '<LocalTransformations><DerivedField name="d" optype="continuous" dataType="double"><Apply function="ln">'
+    '<FieldRef field="x"/></Apply></DerivedField></LocalTransformations>'
+)
+OF_LOGARITHM = (
+    f'<TreeModel functionName="regression">{schema(False)}{LOGARITHM}<Node score="1"><True/><Node score="2">'
+    f'{simple("d", "lessThan", 1)}</Node><Node score="3"><True/></Node></Node></TreeModel>'
+)
+
+
+@pytest.mark.parametrize("method", ["selectFirst", "modelChain", "sum"])
+def test_a_row_is_not_refused_for_a_segment_that_is_not_for_it(method: str) -> None:
+    """Whether the rows beside it need the segment, or not."""
+    above, below = simple("x", "greaterThan", 0), simple("x", "lessOrEqual", 0)
+    text = document(
+        f'<MiningModel functionName="regression">{schema()}<Segmentation multipleModelMethod="{method}">'
+        f"<Segment>{above}{OF_LOGARITHM}</Segment><Segment>{below}{line(7)}</Segment></Segmentation></MiningModel>",
+        numeric=True,
+    )
+    rows = [{"x": x, "y": 0.0, "k": "red"} for x in (-1.0, 2.0, 5.0)]
+    assert results(text, rows)["predicted_t"] == [6.0, 2.0, 3.0]
+    assert results(text, rows[:1])["predicted_t"] == [6.0]
+
+
+def test_a_row_is_refused_for_what_several_segments_read_wherever_it_is_read() -> None:
+    """The first to read a field is not for the row, the second is."""
+    fields = LOGARITHM.replace("LocalTransformations", "TransformationDictionary")
+    model = OF_LOGARITHM.replace(LOGARITHM, "")
+    text = document(
+        f'{fields}<MiningModel functionName="regression">{schema()}<Segmentation multipleModelMethod="selectFirst">'
+        f"<Segment>{simple('x', 'greaterThan', 0)}{model}</Segment><Segment><True/>{model}</Segment></Segmentation></MiningModel>",
+        numeric=True,
+    )
+    with pytest.raises(PredictError, match=r"^the field 'd' has no value in rows 0"):
+        results(text, [{"x": x, "y": 0.0, "k": "red"} for x in (-1.0, 2.0)])
+    assert results(text, [{"x": 2.0, "y": 0.0, "k": "red"}])["predicted_t"] == [2.0]
+
+
+def test_what_is_refused_while_computed_for_some_rows_is_refused_for_others_that_ask_for_it() -> None:
+    batch = Batch(3, {})
+
+    def compute(given: Batch) -> Column:
+        given.refuse(np.array([True, True, False]), "why")
+        return Column(np.zeros(3))
+
+    symbol = Symbol("s", Type.DOUBLE, compute)
+    batch.within(np.array([False, True, True]), symbol.column)
+    assert batch.refused["why"].tolist() == [False, True, False]
+    batch.within(np.array([False, False, True]), symbol.column)
+    assert batch.refused["why"].tolist() == [False, True, False]
+    batch.within(None, symbol.column)
+    assert batch.refused["why"].tolist() == [True, True, False]

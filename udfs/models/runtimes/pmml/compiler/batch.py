@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask
 from udfs.models.runtimes.pmml.compiler.types import Type
 
+T = TypeVar("T")
 Reals = tuple[Mapping[str, int], NDArray[np.float64]]
 
 
@@ -19,9 +20,10 @@ Reals = tuple[Mapping[str, int], NDArray[np.float64]]
 class Batch:
     """`inputs`: field name -> column as the record gave it. `refused`: reason -> the rows it holds for.
 
-    `memory`: what has been computed in this call, by the object that computed it. `reals`: all real fields of
-    the record at once, `(fields, count)` of float64 and finite, with the row of each name; None where they
-    are not, or where it is not worth it.
+    `memory`: what has been computed in this call, by the object that computed it. `caused`: the rows that
+    were refused for it, where it was computed for some rows only (`within`; `partial` meanwhile). `reals`:
+    all real fields of the record at once, `(fields, count)` of float64 and finite, with the row of each name;
+    None where they are not, or where it is not worth it.
     """
 
     count: int
@@ -29,12 +31,43 @@ class Batch:
     refused: dict[str, Mask] = field(default_factory=dict)
     memory: dict[int, Any] = field(default_factory=dict)
     reals: Reals | None = None
+    caused: dict[int, dict[str, Mask]] = field(default_factory=dict)
+    partial: bool = False
 
     def refuse(self, rows: Mask, reason: str) -> None:
         """Say that the rows cannot be scored."""
         if rows.any():
             before = self.refused.get(reason)
             self.refused[reason] = rows.copy() if before is None else before | rows
+
+    def within(self, rows: Mask | None, compute: Callable[[Batch], T]) -> T:
+        """What is computed for some rows only, None for all: no other row is refused for it."""
+        if rows is None:
+            return compute(self)
+        found, refused = self._apart(compute)
+        for reason, lost in refused.items():
+            self.refuse(lost & rows, reason)
+        return found
+
+    def once(self, of: object, compute: Callable[[Batch], T]) -> T:
+        """What `of` computes, once a call; rows that are refused for it are so wherever it is asked for."""
+        if id(of) not in self.memory:
+            self.memory[id(of)], refused = self._apart(compute)
+            if refused:
+                self.caused[id(of)] = refused
+        for reason, lost in self.caused.get(id(of), {}).items():
+            self.refuse(lost, reason)
+        found: T = self.memory[id(of)]
+        return found
+
+    def _apart(self, compute: Callable[[Batch], T]) -> tuple[T, dict[str, Mask]]:
+        """What is computed, and the rows refused meanwhile."""
+        before, self.refused = self.refused, {}
+        partial, self.partial = self.partial, True
+        try:
+            return compute(self), self.refused
+        finally:
+            self.refused, self.partial = before, partial
 
 
 Compute = Callable[[Batch], Column]
@@ -67,9 +100,11 @@ class Symbol:
 
     def column(self, batch: Batch) -> Column:
         """The values, computed once a call."""
+        if batch.partial or batch.caused:
+            return batch.once(self, self.compute)
         memory = batch.memory
         found = memory.get(id(self))
-        if found is None:
+        if found is None:  # here and not by `once`, which is one call more of each level
             found = memory[id(self)] = self.compute(batch)
         return found
 

@@ -59,8 +59,9 @@ def _where(output: OutputField, segment: Segment) -> OutputField:
     assert condition is not None
 
     def column(batch: Batch) -> Column:
-        made = inner.column(batch)
-        return Column(made.values, either(made.missing, ~holds(condition, batch)))
+        applies = holds(condition, batch)
+        made = batch.within(applies, inner.column)
+        return Column(made.values, either(made.missing, ~applies))
 
     return replace(output, symbol=Symbol(inner.name, inner.kind, column, inner.optype, 1))
 
@@ -118,7 +119,8 @@ def _only(scorer: Scorer, applies: Callable[[Batch], Mask]) -> Scorer:
     """The scorer with a result only where its segment is used, for outputs that ask for a segment."""
 
     def score(batch: Batch) -> Result:
-        result, idle = scorer.result(batch), ~applies(batch)
+        rows = applies(batch)
+        result, idle = batch.within(rows, scorer.result), ~rows
 
         def hidden(values: NDArray | None) -> NDArray | None:
             return None if values is None else np.where(idle[:, None], np.nan, values)
@@ -169,7 +171,7 @@ def _merged(
             out = np.full(batch.count, np.nan, kind.numpy)
             for scorer, rows in zip(scorers, chosen(batch), strict=True):
                 if rows.any():
-                    value = scorer.result(batch).value
+                    value = batch.within(rows, scorer.result).value
                     assert value is not None
                     out[rows] = numbers_of(value, batch.count)[rows]
             return Result(value=number_column(out))
@@ -186,7 +188,7 @@ def _merged(
         for scorer, place, rows in zip(scorers, places, chosen(batch), strict=True):
             if not rows.any():
                 continue
-            result = scorer.result(batch)
+            result = batch.within(rows, scorer.result)
             assert result.label is not None
             label[rows] = place[result.label[rows]]
             if probable and result.probabilities is not None:

@@ -56,9 +56,10 @@ def _weights(parts: Segmentation, kind: np.dtype) -> NDArray:
 
 
 def _together(parts: Segmentation) -> bool:
-    """Whether the segments are trees that can be walked at once."""
+    """Whether the segments are trees that can be walked at once, each for all rows."""
     return all(
-        s.element.tag == "TreeModel"
+        s.condition is None
+        and s.element.tag == "TreeModel"
         and s.element.find("Targets") is None
         and s.element.get("isScorable", "true") == "true"
         and s.element.get("missingValueStrategy") not in FORKING
@@ -78,12 +79,11 @@ def _numbers(parts: Segmentation) -> Scorer:
     kind = parts.place.kind
     dtype = kind.numpy
     weights = _weights(parts, dtype)
-    always = all(s.condition is None for s in parts.segments)
     summed = parts.method in ("sum", "weightedSum", "average", "weightedAverage")
     if _together(parts):
         grove = _grove(parts)
         forest, table = grove.forest, leaf_numbers(grove, kind)
-        if summed and always and parts.treatment != "skipSegment":
+        if summed and parts.treatment != "skipSegment":
             divisor = weights.sum(dtype=dtype) if parts.method.endswith("verage") else dtype.type(1)
             columns = np.ascontiguousarray(table[:, None])
 
@@ -99,7 +99,8 @@ def _numbers(parts: Segmentation) -> Scorer:
         models = [parts.compile(s).scorer for s in parts.segments]
 
         def values_of(batch: Batch) -> NDArray:
-            found = [m.result(batch).value for m in models]
+            pairs = zip(models, parts.active(batch), strict=True)
+            found = [batch.within(rows, m.result).value for m, rows in pairs]
             return np.array([numbers_of(v, batch.count) for v in found if v is not None], dtype)
 
     combine = _OF_ROWS[parts.method]
@@ -182,7 +183,6 @@ def _categories(parts: Segmentation) -> Scorer:
     voting = parts.method.endswith("Vote")
     categories = parts.place.categories()
     weights = _weights(parts, np.dtype(np.float64))
-    always = all(s.condition is None for s in parts.segments)
     if _together(parts):
         grove = _grove(parts)
         forest, leaves = grove.forest, leaf_shares(grove, categories)
@@ -191,7 +191,7 @@ def _categories(parts: Segmentation) -> Scorer:
         table = np.ascontiguousarray(
             one_hot(leaves.label, len(categories.names)) if voting else leaves.shares
         )
-        if always and parts.treatment != "skipSegment":
+        if parts.treatment != "skipSegment":
             total = weights.sum()
 
             def add(batch: Batch) -> Result:
@@ -212,8 +212,8 @@ def _categories(parts: Segmentation) -> Scorer:
 
         def shares_of(batch: Batch) -> NDArray:
             out = np.zeros((len(models), batch.count, width))
-            for k, (model, place) in enumerate(zip(models, places, strict=True)):
-                result = model.result(batch)
+            for k, rows in enumerate(parts.active(batch)):
+                result, place = batch.within(rows, models[k].result), places[k]
                 assert result.label is not None
                 if voting:
                     out[k] = one_hot(place[result.label], width)

@@ -61,6 +61,8 @@ class Scorer:
 
     def result(self, batch: Batch) -> Result:
         """The result, computed once a call."""
+        if batch.partial or batch.caused:
+            return batch.once(self, self.score)
         found = batch.memory.get(id(self))
         if found is None:
             found = batch.memory[id(self)] = self.score(batch)
