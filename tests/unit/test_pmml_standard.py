@@ -214,3 +214,13 @@ def test_what_is_refused_while_computed_for_some_rows_is_refused_for_others_that
     assert batch.refused["why"].tolist() == [False, True, False]
     batch.within(None, symbol.column)
     assert batch.refused["why"].tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("kernel", ["Linear", "RadialBasis"])
+def test_a_support_vector_machine_without_machines_is_refused(kernel: str) -> None:
+    machine = (
+        f'<SupportVectorMachineModel functionName="classification">{schema()}<{kernel}KernelType/><VectorDictionary>'
+        '<VectorFields><FieldRef field="x"/></VectorFields></VectorDictionary></SupportVectorMachineModel>'
+    )
+    with pytest.raises(UnprovenModelError, match="holds no support vector machine"):
+        read(document(machine))

@@ -128,6 +128,8 @@ def compile_support_vectors(place: Place) -> Scorer:
         _machine(m, names, by_coefficients, len(fields.parts))
         for m in element.findall("SupportVectorMachine")
     ]
+    if not machines:
+        refuse("a SupportVectorMachineModel holds no support vector machine")
     if by_coefficients and element.find("LinearKernelType") is None:
         refuse("a support vector machine of coefficients is not linear")
 
