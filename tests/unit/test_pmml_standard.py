@@ -224,3 +224,23 @@ def test_a_support_vector_machine_without_machines_is_refused(kernel: str) -> No
     )
     with pytest.raises(UnprovenModelError, match="holds no support vector machine"):
         read(document(machine))
+
+
+def test_trees_that_name_no_category_are_refused() -> None:
+    tree = f'<TreeModel functionName="classification">{schema()}<Node><True/></Node></TreeModel>'
+    with pytest.raises(UnprovenModelError, match="name no category"):
+        read(document(tree, numeric=True))
+
+
+@pytest.mark.parametrize(
+    ("kind", "margins"),
+    [("integer", 'rightMargin="9.3E18"'), ("double", 'leftMargin="-1.7E308" rightMargin="1.7E308"')],
+)
+def test_rows_are_made_up_within_the_widest_intervals(kind: str, margins: str) -> None:
+    field = f'<DataField name="x" optype="continuous" dataType="{kind}"><Interval closure="closedClosed" {margins}/></DataField>'
+    text = document(line(0), numeric=True).replace(
+        '<DataField name="x" optype="continuous" dataType="double"/>', field
+    )
+    sample = read(text).sample(8)
+    assert sample is not None
+    assert len(sample["x"]) == 8 and np.isfinite(sample["x"]).all()

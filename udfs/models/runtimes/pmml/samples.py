@@ -17,6 +17,7 @@ from udfs.models.runtimes.pmml.compiler.types import Type, date_of
 
 _SEED = 20_160_607
 _TRIED = 256
+_BOUND = 2**63
 _SCALES = (1.0, 10.0, 100.0, 1000.0)
 _DAYS = (0, 18_262)  # 1970-01-01 and 2020-01-01
 
@@ -81,7 +82,7 @@ def _numbers(declared: DataField, asked: list[float], share: NDArray, rng: np.ra
             float(s) * _SCALES[int(k)]
             for s, k in zip(share, rng.integers(0, len(_SCALES), _TRIED), strict=True)
         ]
-    return [round(v) for v in made] if whole else made
+    return [max(-_BOUND, min(round(v), _BOUND - 1)) for v in made] if whole else made
 
 
 def _between(low: float, high: float, share: float) -> float:
@@ -89,7 +90,7 @@ def _between(low: float, high: float, share: float) -> float:
         return share
     if math.isinf(low):
         return high - share
-    return low + share * (1.0 if math.isinf(high) else high - low)
+    return low + share if math.isinf(high) else low * (1.0 - share) + high * share
 
 
 def _moment(kind: Type, share: float) -> str:

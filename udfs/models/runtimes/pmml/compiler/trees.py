@@ -68,8 +68,14 @@ class LeafShares:
 
 def leaf_shares(grove: Grove, categories: Categories) -> LeafShares:
     """Labels and class distributions of the leaves; new categories are added to `categories`."""
-    if (plain := _plain_shares(grove, categories)) is not None:
-        return plain
+    shares = _plain_shares(grove, categories) or _shares(grove, categories)
+    if not categories.names:
+        refuse("the trees of a classification name no category")
+    return shares
+
+
+def _shares(grove: Grove, categories: Categories) -> LeafShares:
+    """As `leaf_shares`, leaf by leaf."""
     labels = np.full(len(grove.leaves), -1, np.int64)
     distributions = _Distributions(categories)
     probable, sure = _Cells(), _Cells()
