@@ -254,3 +254,15 @@ def test_residuals_that_are_not_wanted_need_no_observed_target() -> None:
     assert [i.name for i in runtime.inputs] == ["x", "y", "k"]
     columns = {"x": np.array([3.0]), "y": np.array([0.0]), "k": np.array(["red"], object)}
     assert runtime.predict(columns)["P_t"].tolist() == [7.0]
+
+
+def test_an_extension_with_a_part_of_the_model_is_refused() -> None:
+    """It would be left out in silence; other extensions say nothing of scores."""
+    model = (
+        f'<RegressionModel functionName="regression">{schema()}<RegressionTable intercept="1">'
+        '<NumericPredictor name="x" coefficient="2"/><Extension name="e">HELD</Extension></RegressionTable></RegressionModel>'
+    )
+    plain = document(model.replace("HELD", "<Array>1 2</Array>"), numeric=True)
+    assert results(plain)["predicted_t"] == [-1, 5]
+    with pytest.raises(UnprovenModelError, match="an extension of RegressionTable holds a NumericPredictor"):
+        read(document(model.replace("HELD", '<NumericPredictor name="y" coefficient="1"/>'), numeric=True))

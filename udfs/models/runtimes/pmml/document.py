@@ -27,6 +27,13 @@ _PROLOGUE = r"(?>\s|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>)*+"
 _PMML = re.compile(_PROLOGUE + r"<([\w.-]+:)?PMML[\s>/]", re.DOTALL)
 _HEAD = 64 * 1024
 _NOT_MODELS = {"Header", "MiningBuildTask", "DataDictionary", "TransformationDictionary"}
+# What a model is scored by: in an extension, where it would be left out, it is refused.
+_SCORED = frozenset({
+    "Attribute", "BayesInput", "CategoricalPredictor", "Characteristic", "Cluster", "CompoundPredicate",
+    "CompoundRule", "Con", "DerivedField", "MiningField", "Neuron", "Node", "NumericPredictor", "PCell",
+    "PPCell", "PairCounts", "PredictorTerm", "RegressionTable", "Segment", "SimplePredicate", "SimpleRule",
+    "SimpleSetPredicate", "SupportVectorMachine", "Target", "TargetValueStats",
+})  # fmt: skip
 _COLUMN_NAMES = ("column", "outputColumn")
 
 
@@ -161,4 +168,11 @@ def _kept(parent: ET.Element, child: ET.Element) -> list[ET.Element]:
     standard knew none of numbers, so R's exporter writes them into extensions."""
     if child.tag != "Extension":
         return [child]
-    return child.findall("BayesInput") if parent.tag == "BayesInputs" else []
+    if parent.tag == "BayesInputs":
+        return child.findall("BayesInput")
+    held = next((e.tag for e in child.iter() if e.tag in _SCORED), None) if len(child) else None
+    if held is not None:
+        raise UnprovenModelError(
+            f"an extension of {parent.tag} holds a {held}, without which the model may be another one"
+        )
+    return []
