@@ -244,3 +244,24 @@ def test_rows_are_made_up_within_the_widest_intervals(kind: str, margins: str) -
     sample = read(text).sample(8)
     assert sample is not None
     assert len(sample["x"]) == 8 and np.isfinite(sample["x"]).all()
+
+
+def test_a_parameter_called_as_a_field_says_nothing_of_the_field() -> None:
+    function = (
+        '<TransformationDictionary><DefineFunction name="f" optype="continuous" dataType="double"><ParameterField name="x"/>'
+        '<Apply function="+"><FieldRef field="x"/><Constant dataType="double">1</Constant></Apply></DefineFunction></TransformationDictionary>'
+    )
+    fields = "".join(
+        f'<DerivedField name="{name}" optype="continuous" dataType="double">{expression}</DerivedField>'
+        for name, expression in (
+            ("d", '<FieldRef field="x" mapMissingTo="5"/>'),
+            ("e", '<Apply function="f"><FieldRef field="y"/></Apply>'),
+        )
+    )
+    model = line(0, f"<LocalTransformations>{fields}</LocalTransformations>").replace(
+        '<NumericPredictor name="x" coefficient="1"/>',
+        '<NumericPredictor name="d" coefficient="1"/><NumericPredictor name="e" coefficient="1"/>',
+    )
+    text = document(function + model, numeric=True)
+    assert {i.name: i.optional for i in read(text).inputs} == {"x": True, "y": False, "k": False}
+    assert results(text, [{"x": None, "y": 2.0, "k": "red"}])["predictedValue"] == [8.0]

@@ -64,12 +64,14 @@ def _defined(name: str, arguments: Sequence[Expression], site: Site) -> Expressi
         inside.add(_Parameter(text_of(parameter, "name"), given))
     result = element.get("dataType")
     wanted = None if result is None else type_named(result, f"the function {name!r}")
+    reading = site.scope.reading
+    around, reading.tolerant = reading.tolerant, set()  # a parameter may be called as a field is
     body = compile_expression(expression_of(element), replace(site.inner(wanted), scope=inside))
     made = body if wanted is None else converted(body, wanted, name)
     names = {text_of(p, "name") for p in parameters}
-    if names & site.scope.reading.tolerant:  # the body has a rule for a missing argument
-        site.scope.reading.tolerant -= names
-        site.scope.reading.tolerant |= frozenset().union(*(a.reads for a in arguments))
+    mended, reading.tolerant = reading.tolerant, around
+    if names & mended:  # the body has a rule for a missing argument
+        reading.tolerant |= frozenset().union(*(a.reads for a in arguments))
     return replace(made, reads=frozenset().union(*(a.reads for a in arguments)))
 
 
