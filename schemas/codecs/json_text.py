@@ -20,7 +20,8 @@ MAX_DEPTH = 1024  # orjson's
 LEAST, MOST = -(2**63), 2**64 - 1
 """The integers that are read as integers."""
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""Also one that does not end: it would be looked for anew at each quote in it."""
 
 
 def parse_json(text: bytes) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 
 import numpy as np
 import orjson
@@ -347,3 +348,12 @@ def test_the_fast_way_is_in_use():
     assert isinstance(JsonCodec()._plan(MATRIX), TypedReader)
     assert isinstance(JsonCodec()._plan(GRID), MatrixReader)
     assert isinstance(JsonCodec()._plan(BESIDE), TypedReader)
+
+
+@pytest.mark.parametrize("end", [b"", b"\\"])
+def test_a_text_that_does_not_end_is_looked_through_once(end: bytes):
+    deep = b"[" * 2000 + b'"' + b'\\"' * 200_000 + end
+    started = time.perf_counter()
+    (bad,) = JsonCodec().decode([deep], MATRIX).bad
+    assert bad.code == "too_deep"
+    assert time.perf_counter() - started < 1
