@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import time
 
 import pytest
 from hypothesis import given
@@ -154,3 +155,27 @@ def test_a_plan_that_cannot_be_read_is_parsed_all_the_same():
     message = ModelDescriptor(dataType="t", operation=ModelDescriptor.DECIDE, plan="{", version=2)
     a = parse(message.SerializeToString())
     assert (a.name, a.version, a.plan) == (PLAN_NAME, 2, "{")
+
+
+@pytest.mark.parametrize("depth", [100, 900, 100_000])
+@pytest.mark.parametrize("strings", [False, True])
+def test_values_nested_without_end_are_refused(depth: int, strings: bool):
+    """By an error of the descriptor: any other ends the job that reads it."""
+    deep = ('["]",' if strings else "[") * depth + "1" + "]" * depth
+    of_input = ModelDescriptor(dataType="wine", data=b"m")
+    of_input.inputs.add(name="x", constant=deep)
+    with pytest.raises(DescriptorError, match="input 'x' has the constant .* nested"):
+        parse(of_input.SerializeToString())
+    of_field = ModelDescriptor(dataType="wine", data=b"m")
+    of_field.record_fields.add(name="f", default=deep)
+    with pytest.raises(DescriptorError, match="field 'f': it is nested"):
+        parse(of_field.SerializeToString())
+
+
+def test_many_declared_fields_take_time_in_proportion():
+    message = ModelDescriptor(dataType="wine", data=b"m")
+    for number in range(20_000):
+        message.record_fields.add(name=str(number))
+    started = time.perf_counter()
+    assert len(parse(message.SerializeToString()).readings) == 20_000
+    assert time.perf_counter() - started < 3

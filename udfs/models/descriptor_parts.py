@@ -8,9 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterable
+from typing import Any
 
 from schemas.errors import DescriptorError
+from schemas.expression_bounds import ExpressionBounds
 from schemas.model_pb2 import GraphNode, ModelDescriptor, ModelInput, ModelOutput
 from schemas.tensors import LIST, DType
 from udfs.models.runtimes.base import PartialInput
@@ -21,6 +24,7 @@ MAX_SMOKE_ROWS = 1024
 MAX_SMOKE_BYTES = 512 * 1024
 """Of a descriptor's smoke rows in all: it must stay below what Kafka takes for a message."""
 
+_NESTED = ExpressionBounds(nodes=sys.maxsize, depth=64)
 _DTYPES = frozenset(d.value for d in DType)
 
 
@@ -72,13 +76,28 @@ def partial_inputs(given: Iterable[ModelInput], about: str) -> tuple[PartialInpu
     return tuple(inputs)
 
 
+def json_value(text: str) -> Any:
+    """The value of a JSON text. Raises `ValueError`, also for lists deeper than any input has dimensions."""
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if excess := _NESTED.of_tree(value, _parts):
+        raise ValueError(f"it {excess}")
+    return value
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
 def _check_constant(constant: str, fields: tuple[str, ...], about: str) -> None:
     if not constant:
         return
     if fields:
         raise DescriptorError(f"{about} has a constant and fields; it can have one of them")
     try:
-        json.loads(constant)
+        json_value(constant)
     except ValueError as e:
         raise DescriptorError(f"{about} has the constant {constant[:40]!r}, which is no JSON: {e}") from None
 

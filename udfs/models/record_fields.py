@@ -8,6 +8,7 @@ from typing import Any
 from schemas.codecs.field_reading import FieldReading, Form, Readings, check_words, parse_path, path_text
 from schemas.errors import DescriptorError
 from schemas.model_pb2 import ModelDescriptor, RecordField
+from udfs.models.descriptor_parts import json_value
 
 
 def readings_of(message: ModelDescriptor, about: str) -> Readings:
@@ -15,17 +16,17 @@ def readings_of(message: ModelDescriptor, about: str) -> Readings:
 
     Raises `DescriptorError`.
     """
-    readings: list[FieldReading] = []
+    readings: dict[str, FieldReading] = {}
     for field in message.record_fields:
-        if not field.name or field.name in {r.name for r in readings}:
+        if not field.name or field.name in readings:
             raise DescriptorError(f"{about} declares the field {field.name!r} twice, or gives it no name")
         try:
             reading = _reading(field)
             check_words(reading)
         except ValueError as e:
             raise DescriptorError(f"{about}: the field {field.name!r}: {e}") from None
-        readings.append(reading)
-    return tuple(readings)
+        readings[field.name] = reading
+    return tuple(readings.values())
 
 
 def field_message(reading: FieldReading) -> RecordField:
@@ -80,7 +81,7 @@ def _json(value: Any) -> str:
 
 def _value(text: str) -> Any:
     """Lists become tuples, so that a reading can be a key."""
-    return _hashable(json.loads(text)) if text else None
+    return _hashable(json_value(text)) if text else None
 
 
 def _hashable(value: Any) -> Any:
