@@ -22,6 +22,7 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _US = datetime.timedelta(microseconds=1)
 _YEAR_1, _YEAR_10000 = -719_162 * UNITS["d"], 2_932_897 * UNITS["d"]
 """In nanoseconds since 1970, as what ISO 8601 can say."""
+_LONG = 2**64
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,6})?", re.ASCII)
 _FLAGS = {"true": True, "false": False, "1": True, "0": False}
 Convert = Callable[[Any], Any]
@@ -191,7 +192,7 @@ def _from_decimal(reading: FieldReading, dtype: DType, name: str) -> Convert:
         else:
             reason = f"field {name!r} holds {_shown(value)} where the digits of a decimal belong"
             raise UnfitError(Code.WRONG_TYPE, reason)
-        if exact.denominator == 1:
+        if exact.denominator == 1 and abs(exact) < _LONG:  # Python does not write out integers of any length
             return int(exact)
         try:
             return float(exact)

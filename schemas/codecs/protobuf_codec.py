@@ -87,7 +87,7 @@ def look(message: Any, field: str) -> Any:
         return message[field]
     known = message.DESCRIPTOR.fields_by_name[field]
     if _is_map(known):
-        return dict(getattr(message, field))
+        return _entries(message, field)
     if _repeated(known):
         return list(map(_well_known, getattr(message, field)))
     if known.has_presence and not message.HasField(field) and not known.has_default_value:
@@ -119,8 +119,19 @@ def _is_map(field: FieldDescriptor) -> bool:
     return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
+def _entries(message: Message, field: str) -> dict[Any, Any]:
+    """A map of a message. What reads proto2 does not look whether a key is UTF-8 before it is asked for it."""
+    try:
+        return dict(getattr(message, field))
+    except UnicodeDecodeError:
+        raise UnfitError(Code.UNPARSABLE, f"a key of the map {field!r} is no UTF-8") from None
+
+
 def plain(value: Any) -> Any:
-    """A message as JSON-ready values: numbers stay numbers, enums are numbers, bytes are base64."""
+    """A message as JSON-ready values: numbers stay numbers, enums are numbers, bytes are base64.
+
+    Raises `UnfitError`.
+    """
     value = _well_known(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
@@ -130,7 +141,7 @@ def plain(value: Any) -> Any:
     for field in value.DESCRIPTOR.fields:
         content = getattr(value, field.name)
         if _is_map(field):
-            out[field.name] = {str(k): plain(content[k]) for k in content}
+            out[field.name] = {str(k): plain(v) for k, v in _entries(value, field.name).items()}
         elif _repeated(field):
             out[field.name] = [plain(v) for v in content]
         elif not field.has_presence or value.HasField(field.name):

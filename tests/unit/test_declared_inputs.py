@@ -491,3 +491,12 @@ def test_the_fast_way_is_in_use_and_takes_what_is_absent():
     for reading_ in (reading(form=Form.TEXT), reading("f[0]"), reading(constant=1), reading(pad=0)):
         with pytest.raises(ValueError, match="more than a path"):
             PathReader((field(),), (reading_,))
+
+
+@pytest.mark.parametrize("scale", [0, 2, -30])
+@pytest.mark.parametrize("dtype", [DType.INT64, DType.FLOAT64])
+def test_a_decimal_too_long_to_be_written_out_is_a_dead_letter(dtype: DType, scale: int):
+    """Python refuses to write out an integer of more than 4,300 digits, also for a message."""
+    digits = base64.b64encode(b"\x7f" * 2_000).decode()
+    code, _ = read({"f": digits}, reading(form=Form.DECIMAL, scale=scale), field(dtype))
+    assert code == "not_finite"

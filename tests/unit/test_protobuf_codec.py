@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.codecs.factory import CodecSpec, make_codec
+from schemas.codecs.field_reading import FieldReading
 from schemas.codecs.protobuf_codec import ProtobufCodec
 from schemas.errors import CodecError
 from schemas.tensors import DType, Input
@@ -134,3 +135,29 @@ def test_what_cannot_be_built_is_refused(descriptor_set: str, tmp_path: Path):
         make_codec(CodecSpec(kind="protobuf"))
     with pytest.raises(CodecError):
         make_codec(CodecSpec(kind="xml"))
+
+
+def test_a_key_that_is_no_utf_8_costs_its_own_record_only(tmp_path: Path):
+    """Of proto2, which takes any bytes for a text."""
+    file = FileDescriptorProto(name="old.proto", package="test", syntax="proto2")
+    old = file.message_type.add(name="Old")
+    entry = old.nested_type.add(name="EEntry")
+    entry.options.map_entry = True
+    for place, name, number, kind in (
+        (entry, "key", 1, Field.TYPE_STRING), (entry, "value", 2, Field.TYPE_DOUBLE),
+        (old, "s", 1, Field.TYPE_STRING), (old, "e", 2, Field.TYPE_MESSAGE),
+    ):  # fmt: skip
+        place.field.add(name=name, number=number, type=kind, label=Field.LABEL_OPTIONAL)
+    old.field[1].label, old.field[1].type_name = Field.LABEL_REPEATED, ".test.Old.EEntry"
+    path = tmp_path / "old.binpb"
+    path.write_bytes(FileDescriptorSet(file=[file]).SerializeToString())
+    codec = ProtobufCodec(str(path), "test.Old")
+    good = codec.message(s="x", e={"k": 2.0}).SerializeToString()
+    bad = good.replace(b"\x0a\x01k", b"\x0a\x01\xff")
+    assert bad != good
+    decoded = codec.decode(
+        [good, bad, good], (Input("v", DType.FLOAT64, (), ("v",)),), (FieldReading("v", ("e", "k")),)
+    )
+    assert decoded.columns["v"].tolist() == [2.0, 2.0]
+    assert [(b.row, b.code) for b in decoded.bad] == [(1, "unparsable")]
+    assert codec.to_json(bad) is None and orjson.loads(codec.to_json(good) or b"")["e"] == {"k": 2.0}
