@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
+import orjson
 
 from schemas.errors import PlanError
 
@@ -51,6 +52,13 @@ MOST_RULES = 64
 
 MOST_ARMS = 8
 """Arms of one experiment."""
+
+LONGEST_NAME = 200
+"""Characters of a name: names of experiments, arms and outputs stand in each result."""
+
+_LEAST_WEIGHT = 1e-30
+"""Sums of weights, and products with answers, are numbers then, and not 0 or infinite."""
+_MOST_STEPS = 2**31
 
 
 class _Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="policy"):
@@ -274,15 +282,17 @@ def _check_split(plan: Plan, split: Split) -> None:
     for name in ("name", "entity", "salt"):
         if not getattr(split, name):
             raise PlanError(f"the experiment needs its {name}")
+        check_length(getattr(split, name), f"the {name} of the experiment")
     names = [arm.name for arm in split.arms]
     if not 2 <= len(names) <= MOST_ARMS or "" in names or len(set(names)) < len(names):
         raise PlanError(f"the experiment needs from 2 to {MOST_ARMS} arms, each with a name of its own")
     shares = [arm.share for arm in split.arms]
     if not all(0 < share < 1 for share in shares) or abs(sum(shares) - 1) > 1e-9:
         raise PlanError(f"shares of the arms must lie between 0 and 1 and add up to 1, and are {shares}")
-    if split.step < 0:
-        raise PlanError(f"the step of the ramp must be 0 or more, and is {split.step}")
+    if not 0 <= split.step < _MOST_STEPS:
+        raise PlanError(f"the step of the ramp must be from 0 to {_MOST_STEPS - 1}, and is {split.step}")
     for arm in split.arms:
+        check_length(arm.name, "an arm of the experiment")
         if arm.plan.experiment:
             raise PlanError(f"arm {arm.name!r} has an experiment of its own: one plan has one")
         try:
@@ -297,6 +307,10 @@ def _check_policy(policy: Policy, shadows: Sequence[str]) -> None:
     for name in named:
         if getattr(policy, name, None) == "":
             raise PlanError(f"{tag} must name its {name}")
+    for name in ("output", "metric", "confidence"):
+        check_length(getattr(policy, name, ""), f"the {name} of {tag}")
+    for name in policy.value if isinstance(policy, Fallback) else ():
+        check_length(name, f"an output of {tag}")
     minimum = 2 if isinstance(policy, Agreement) else 1
     if getattr(policy, "least", minimum) < minimum:
         raise PlanError(f"{tag}: least must be {minimum} or more, not {getattr(policy, 'least', minimum)}")
@@ -316,6 +330,8 @@ def _check_policy(policy: Policy, shadows: Sequence[str]) -> None:
             raise PlanError(f"{tag}: tolerance must not be negative, and is {tolerance}")
         case Fallback(value=value) if not value:
             raise PlanError(f"{tag} must have a value for at least one output")
+        case Fallback(value=value) if not _writable(value):
+            raise PlanError(f"{tag} has a value that no result can hold: too large an integer, or too deep")
         case Fallback(otherwise=otherwise) if otherwise is not None:
             raise PlanError(f"{tag} always decides: its otherwise would never be asked")
 
@@ -343,8 +359,25 @@ def _check_route(route: Route, shadows: Sequence[str]) -> None:
 def _check_weights(weights: Mapping[str, float], where: str, shadows: Sequence[str]) -> None:
     _check_names(tuple(weights), where, shadows)
     for name, weight in weights.items():
-        if not (math.isfinite(weight) and weight > 0):
-            raise PlanError(f"{where}: the weight of {name!r} must be positive, and is {weight}")
+        if not _LEAST_WEIGHT <= weight <= 1 / _LEAST_WEIGHT:
+            between = f"from {_LEAST_WEIGHT:g} to {1 / _LEAST_WEIGHT:g}"
+            raise PlanError(f"{where}: the weight of {name!r} must be {between}, and is {weight}")
+
+
+def check_length(name: str, what: str) -> None:
+    """Raises `PlanError` for a name that is too long to stand in results and events."""
+    if len(name) > LONGEST_NAME:
+        said = f"{name[:40]!r}... of {len(name):,} characters"
+        raise PlanError(f"{what} is {said}; {LONGEST_NAME} are the most")
+
+
+def _writable(value: Any) -> bool:
+    """Whether a value can stand in a result, some objects deep."""
+    try:
+        orjson.dumps([[[[value]]]])
+    except TypeError:
+        return False
+    return True
 
 
 def _check_names(names: Sequence[str], where: str, shadows: Sequence[str], *, some: bool = False) -> None:

@@ -433,6 +433,7 @@ def _bad(**changes):
         (_bad(more=[{"name": "m", "combine": 1, "of": ["n", "n"]}]), "twice"),
         (_bad(more=[{"name": "m", "combine": 2, "of": ["n", "o"], "weights": [1, 1]}]), "weights"),
         (_bad(more=[{"name": "m", "combine": 1, "of": ["n", "o"], "weights": [0, 0]}]), "not all 0"),
+        (_bad(more=[{"name": "m", "combine": 1, "of": ["n", "o"], "weights": [1e308, 1e308]}]), "finite sum"),
         (_bad(node={"inputs": [{"name": "x", "of": ["a..[b"]}, {"name": "x"}]}), "twice"),
         (_bad(node={"inputs": [{"name": "x", "of": ["a b"]}]}), "refers to 'a b'"),
         (_bad(node={"inputs": [{"name": "x", "shape": [0], "of": ["a"]}]}), "below 1"),

@@ -55,6 +55,11 @@ def route(name: str, **fields):
     return {"route": {"route": name, **fields}}
 
 
+def experiment(second: str = "treatment", **said):
+    arms = [{"name": name, "share": 0.5, "plan": {}} for name in ("control", second)]
+    return {"experiment": {"name": "e", "entity": "id", "salt": "s", "arms": arms, **said}}
+
+
 RULE = {"when": "true", "candidates": ["a"]}
 BAD = [
     ([], "not a plan: Expected `object`"),
@@ -75,7 +80,10 @@ BAD = [
     (policy("majority", output="y", tie="random"), "Invalid enum value 'random'"),
     (policy("majority", output="y", within=1.5), "within must be from 0 to 1, not 1.5"),
     (policy("mean", output="y", least=0), "mean: least must be 1 or more"),
-    (policy("mean", output="y", weights={"a": 0.0}), "the weight of 'a' must be positive, and is 0.0"),
+    (policy("mean", output="y", weights={"a": 0.0}), "the weight of 'a' must be from 1e-30 to 1e+30"),
+    (policy("mean", output="y", weights={"a": 1e308, "b": 1e308}), "from 1e-30 to 1e+30, and is 1e+308"),
+    (policy("mean", output="y", weights={"a": 5e-324}), "from 1e-30 to 1e+30, and is 5e-324"),
+    (policy("mean", output="y" * 201), "the output of mean is 'yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy'..."),
     (policy("mean", output="y", weights={"a": 1.0}, least=2), "least is 2, but weights names only 1"),
     (policy("median"), "median must name its output"),
     (policy("best_confidence"), "best_confidence must name its confidence"),
@@ -83,14 +91,22 @@ BAD = [
     (policy("agreement", output="y", tolerance=-0.5), "tolerance must not be negative, and is -0.5"),
     (policy("agreement", output="y", least=1), "agreement: least must be 2 or more"),
     (policy("fallback"), "fallback must have a value"),
+    (policy("fallback", value={"y": 2**64}), "a value that no result can hold"),
+    (policy("fallback", value={"y": json.loads("[" * 300 + "]" * 300)}), "a value that no result can hold"),
+    (policy("fallback", value={"y" * 201: 1}), "an output of fallback is 'yyy"),
     (policy("fallback", value={"y": 1}, otherwise={"policy": "first"}), "would never be asked"),
     (policy("first", otherwise={"policy": "median"}), "median must name its output"),
+    (experiment(step=2**31), "the step of the ramp must be from 0 to 2147483647"),
+    (experiment(step=10**400), "the step of the ramp must be from 0 to 2147483647"),
+    (experiment(name="e" * 201), "the name of the experiment is 'eee"),
+    (experiment(salt="e" * 201), "the salt of the experiment is 'eee"),
+    (experiment(second="e" * 201), "an arm of the experiment is 'eee"),
     (route("rules", rules=[]), "at least one rule"),
     (route("rules", rules=[RULE, {**RULE, "when": " "}]), "rule 2 of the route has no condition"),
     (route("rules", rules=[{**RULE, "candidates": []}]), "rule 1 of the route must name at least one"),
     ({**route("rules", rules=[RULE], otherwise=["s"]), "shadow": ["s"]}, "names 's', which is a shadow"),
     (route("hash", weights={}), "must have weights"),
-    (route("hash", weights={"a": -1.0}), "the weight of 'a' must be positive"),
+    (route("hash", weights={"a": -1.0}), "the weight of 'a' must be from 1e-30"),
 ]
 
 

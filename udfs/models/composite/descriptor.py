@@ -127,8 +127,9 @@ def _combination(message: GraphNode, about: str) -> Node:
         raise DescriptorError(f"{about} combines {len(of)} outputs; name two or more in 'of'")
     if weights and (combine != MEAN or len(weights) != len(of)):
         raise DescriptorError(f"{about} has {len(weights)} weights for the {combine} of {len(of)} outputs")
-    if weights and not (all(math.isfinite(w) and w >= 0 for w in weights) and sum(weights) > 0):
-        raise DescriptorError(f"{about} has the weights {weights}; they are 0 or more, and not all 0")
+    if weights and not (all(w >= 0 for w in weights) and 0 < sum(weights) < math.inf):
+        said = f"{about} has the weights {weights}; they are 0 or more, not all 0, and have a finite sum"
+        raise DescriptorError(said)
     return Node(name=message.name, combine=combine, of=of, weights=weights)
 
 
