@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -204,3 +206,29 @@ def test_a_plan_in_state_that_can_no_longer_be_followed_is_refused_at_a_restore(
 
 def test_a_plan_within_the_bounds_reads_as_it_was_written():
     assert read_plan(plan_of("record.a == 1", rules=64)).route.rules[63].when == "record.a == 1"
+
+
+def test_whatever_a_function_raises_for_a_record_is_a_rule_that_does_not_hold():
+    """A time zone is looked for among files, whose names have an end: `OSError`."""
+    rule = CelRule("timestamp(record.t).getHours(record.zone) == 1")
+    good = {"t": "2026-01-01T01:00:00Z", "zone": "UTC"}
+    assert rule.holds([good, good | {"zone": "A" * 100_000}, good]).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("when", "by_columns"),
+    [
+        ("record.l.exists(x, record.t.contains(x))", False),
+        ("record.l.exists(x, record.t.matches(x))", False),
+        (" || ".join(["record.t.contains(record.u)"] * 60), True),
+    ],
+)
+def test_long_texts_that_are_searched_again_and_again_use_up_the_budget(when: str, by_columns: bool):
+    rule = CelRule(when, CelBounds(batch_steps=20_000))
+    assert rule.by_columns is by_columns
+    assert rule.holds([{"t": "a" * 100 + "bb", "u": "bb", "l": ["c", "bb"]}]).tolist() == [True]
+    long = {"t": ("a" * 999 + "b") * 500, "u": "a" * 998 + "c", "l": ["a" * 998 + "c"] * 2000}
+    started = time.perf_counter()
+    for _ in range(3):
+        assert not rule.holds([long] * 40).any()
+    assert rule.spent and time.perf_counter() - started < 10

@@ -13,6 +13,7 @@ _MAKING = frozenset({"list_lit", "map_lit", "member_dot_arg", "ident_arg", "addi
 
 _ELEMENT_STEPS = 5  # each element that a macro visits costs a scope of its own
 _STEP_PARTS = 16  # parts of a list or map that are counted in one step
+STEP_CHARACTERS = 1000  # of a text that is searched
 
 
 class SpentError(Exception):
@@ -37,12 +38,16 @@ class Budget:
 
     def spend(self, steps: int) -> None:
         """Raises `SpentError`."""
-        self.left -= steps
+        self.spend_whole(steps)
         self._of_record -= steps
-        if self.left < 0:
-            raise SpentError(True)
         if self._of_record < 0:
             raise SpentError(False)
+
+    def spend_whole(self, steps: int) -> None:
+        """Of the micro-batch, for several records at once. Raises `SpentError`."""
+        self.left -= steps
+        if self.left < 0:
+            raise SpentError(True)
 
 
 class BoundedEvaluator(Evaluator):
@@ -59,12 +64,25 @@ class BoundedEvaluator(Evaluator):
         self._budget.spend(_ELEMENT_STEPS)
         return super().set_activation(values)
 
+    def function_eval(self, name_token: Any, exprlist: Any = None) -> Any:
+        self._budget.spend(_characters(exprlist) // STEP_CHARACTERS)
+        return super().function_eval(name_token, exprlist)
+
+    def method_eval(self, object: Any, method_ident: Any, exprlist: Any = None) -> Any:
+        self._budget.spend((_characters([object]) + _characters(exprlist)) // STEP_CHARACTERS)
+        return super().method_eval(object, method_ident, exprlist)
+
     def _visit_tree(self, tree: Tree) -> Any:
         self._budget.spend(1)
         value = super()._visit_tree(tree)
         if tree.data in _MAKING:
             _check_size(value, self._budget)
         return value
+
+
+def _characters(values: Any) -> int:
+    """Of the texts among the arguments of a function; an error may stand in place of them."""
+    return sum(len(v) for v in values if isinstance(v, (str, bytes))) if isinstance(values, list) else 0
 
 
 def _check_size(value: Any, budget: Budget) -> None:

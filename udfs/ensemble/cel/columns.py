@@ -57,6 +57,10 @@ class Columns:
             raise NotCoveredError(kind)
         return TypedColumn(kind, np.array(self._values[path], dtype=_DTYPES[kind]), self.good)
 
+    def characters(self) -> int:
+        """Of all texts."""
+        return sum(sum(map(len, self._values[p])) for p, kind in self._kinds.items() if kind == "string")
+
     def constant(self, kind: str, value: Any) -> TypedColumn:
         return TypedColumn(kind, np.full(self.count, value, dtype=_DTYPES[kind]), self.good)
 

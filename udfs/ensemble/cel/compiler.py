@@ -44,11 +44,13 @@ _MISSING = object()
 
 
 class ColumnRule:
-    """An expression over columns. `paths`: the places in a record that it looks at."""
+    """An expression over columns. `paths`: the places in a record that it looks at. `searches`: how many
+    times it looks through a text."""
 
     def __init__(self, tree: Tree) -> None:
         """Raises `NotCoveredError`."""
         self.paths: dict[Path, None] = {}
+        self.searches = 0
         self._environment = celpy.Environment()
         self._step = self._compiled(tree)
 
@@ -125,6 +127,7 @@ class ColumnRule:
         if str(method) == "size" and not given:
             return self._unary("size", on)
         if str(method) in ("startsWith", "endsWith", "contains") and len(given) == 1:
+            self.searches += 1
             operation, a, b = cel.text(str(method)), self._compiled(on), self._compiled(given[0])
             return lambda columns: operation(a(columns), b(columns))
         raise NotCoveredError(f".{method}")
