@@ -183,6 +183,23 @@ def test_operators_are_counted_with_functions_written_out():
     refused(onnx_model([call], functions=circle), "call each other in a circle")
     bad = [function("f0", "RandomNormalLike", 1)]
     refused(onnx_model([call], functions=bad), "answers differently at each call")
+    refused(onnx_model([call], functions=[*fine, function("f0", "Neg", 1)]), "'f0' .* stands there twice")
+
+
+@pytest.mark.parametrize(
+    ("domain", "name"),
+    [("", "RandomNormalLike"), ("ai.onnx", "RandomNormalLike"), ("com.microsoft", "QuickGelu")],
+)
+def test_a_function_that_has_an_operator_s_name_is_refused(domain: str, name: str):
+    """The runtime computes by its own operator, and never looks at the function."""
+    from onnx import helper
+
+    opsets = [helper.make_opsetid("", 18)]
+    hiding = helper.make_function(domain, name, ["a"], ["b"], [node("Identity", ["a"], ["b"])], opsets)
+    refused(
+        onnx_model([helper.make_node(name, ["x"], ["y"], domain=domain)], functions=[hiding]),
+        f"the function '{name}' .* hides an operator",
+    )
 
 
 def loop(body_condition, trips=""):
