@@ -286,6 +286,26 @@ def test_trees_that_would_end_the_process_are_refused():
         loaded(circle)
 
 
+def test_numbers_that_make_a_node_look_like_one_of_another_tree_are_refused():
+    """Node 2**31 + k of tree 0 and node k of tree 1 had one place: a chain was judged by the leaves beside it."""
+    chain, beside = tree(600), tree(600).graph.node[0].attribute
+    for a in chain.graph.node[0].attribute:
+        (other,) = (b for b in beside if b.name == a.name)
+        shift = 2**31 if a.name in ("nodes_nodeids", "target_nodeids") or "nodeids" in a.name else 0
+        ids = [i + shift for i in a.ints]
+        if a.name == "nodes_treeids":
+            other.ints[:] = [1] * len(ids)
+        if a.name == "nodes_modes":
+            a.strings[:] = [b"LEAF"] * len(a.strings) + list(a.strings)
+        elif a.name.startswith("nodes_") and ids:
+            a.ints[:] = [*other.ints, *ids]
+        elif a.name == "nodes_values":
+            a.floats[:] = [*a.floats, *a.floats]
+        elif a.name == "target_nodeids":
+            a.ints[:] = ids
+    refused(chain, "numbers are beyond 31 bits")
+
+
 def test_bytes_that_are_cut_are_refused():
     unused = b"\x42\x0e\x0a\x0aai.onnx.ml\x10\x03"
     assert WHOLE.endswith(unused)

@@ -33,18 +33,22 @@ def check_trees(node: Node, said: str) -> None:
             if leafs is not None and len(leafs) == len(ids)
         ]
     else:
-        edges = _by_number(node, given, left, right)
+        edges = _by_number(node, given, left, right, said)
     deep = len(edges) == 2 and _deeper(np.stack(edges))
     if deep:
         raise UnsafeModelError(f"operator {said} has a tree deeper than {MAX_DEPTH}: prune it, export again")
 
 
-def _by_number(node: Node, given: dict[str, NDArray], left: NDArray, right: NDArray) -> list[NDArray]:
+def _by_number(  # noqa: PLR0917
+    node: Node, given: dict[str, NDArray], left: NDArray, right: NDArray, said: str
+) -> list[NDArray]:
     """The position of each node's children, -1 for none; nodes are named by tree and number."""
     trees, numbers = given.get("nodes_treeids"), given.get("nodes_nodeids")
     modes = next((list(a.strings) for a in node.attribute if a.name == "nodes_modes"), [])
     if trees is None or numbers is None or not len(trees) == len(numbers) == len(left) == len(modes):
         return []
+    if any(((ids < 0) | (ids >= _FACTOR)).any() for ids in (trees, numbers)):
+        raise UnsafeModelError(f"operator {said} has trees or nodes whose numbers are beyond 31 bits")
     leaf = np.array([m == b"LEAF" for m in modes])
     keys = trees * _FACTOR + numbers
     order = np.argsort(keys, kind="stable")
