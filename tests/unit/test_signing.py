@@ -296,7 +296,10 @@ def test_a_signature_over_files_alone_is_not_enough(harness: Harness) -> None:
         (("subject", 0, "digest", "sha256"), "00", "not the digest of its files"),
         (("predicate", "resources"), [], "not the digest of its files"),
         (("predicate", "millrace", "format"), 2, "format 2"),
-        (("predicate", "millrace", "counter"), -1, "its counter -1"),
+        (("predicate", "millrace", "counter"), -1, "no statement about a model"),
+        (("predicate", "millrace", "counter"), 2**64, "no statement about a model"),
+        (("predicate", "millrace", "issued"), 10**400, "no statement about a model"),
+        (("predicate", "millrace", "expires"), -(10**400), "no statement about a model"),
         (("predicate", "millrace"), "x", "no statement about a model"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -139,10 +138,7 @@ def _count(key: PublicKey, terms: Terms, counters: CounterStore) -> None:
             SignatureFault.REPLAYED,
             f"its counter is {terms.counter}, and {last} by the key {key.name} came before; sign it again",
         )
-    try:
-        counters.put(name, encode_counter(terms.counter))
-    except struct.error as e:
-        raise SignatureError(SignatureFault.UNREADABLE, f"its counter {terms.counter} is none: {e}") from None
+    counters.put(name, encode_counter(terms.counter))
 
 
 def _refused(message: ModelDescriptor, error: SignatureError, now_ms: int) -> ModelEvent:

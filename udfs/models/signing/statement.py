@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -48,15 +49,19 @@ class Covered(msgspec.Struct, frozen=True):
     descriptor: str
 
 
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""JSON has integers of any length, and clocks and state do not."""
+
+
 class Terms(msgspec.Struct, frozen=True):
     """`publication`: what for. `audience`: the jobs that it is for. `issued`, `expires`: epoch milliseconds.
     `counter`: grows with each signature by one key for one name of a data type."""
 
     publication: Covered
     audience: tuple[str, ...]
-    issued: int
-    expires: int
-    counter: int
+    issued: _Number
+    expires: _Number
+    counter: _Number
     format: int = FORMAT
 
 
