@@ -120,7 +120,7 @@ def _is_map(field: FieldDescriptor) -> bool:
 
 
 def _entries(message: Message, field: str) -> dict[Any, Any]:
-    """A map of a message. What reads proto2 does not look whether a key is UTF-8 before it is asked for it."""
+    """A map of a message. Whether a key of proto2 is UTF-8 shows when it is asked for. Raises `UnfitError`."""
     try:
         return dict(getattr(message, field))
     except UnicodeDecodeError:

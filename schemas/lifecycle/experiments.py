@@ -66,8 +66,13 @@ class ExperimentEvent(msgspec.Struct, frozen=True, kw_only=True):
         return self.experiment
 
 
+_LONGEST_REASON = 4000
+
+
 def write_event(event: ExperimentEvent) -> bytes:
-    """As JSON."""
+    """As JSON, of a size that a topic takes: a reason may repeat what somebody sent."""
+    if len(event.reason) > _LONGEST_REASON:
+        event = msgspec.structs.replace(event, reason=f"{event.reason[:_LONGEST_REASON]}...")
     return msgspec.json.encode(event)
 
 

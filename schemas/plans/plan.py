@@ -307,10 +307,7 @@ def _check_policy(policy: Policy, shadows: Sequence[str]) -> None:
     for name in named:
         if getattr(policy, name, None) == "":
             raise PlanError(f"{tag} must name its {name}")
-    for name in ("output", "metric", "confidence"):
-        check_length(getattr(policy, name, ""), f"the {name} of {tag}")
-    for name in policy.value if isinstance(policy, Fallback) else ():
-        check_length(name, f"an output of {tag}")
+    _check_lengths(policy, tag)
     minimum = 2 if isinstance(policy, Agreement) else 1
     if getattr(policy, "least", minimum) < minimum:
         raise PlanError(f"{tag}: least must be {minimum} or more, not {getattr(policy, 'least', minimum)}")
@@ -328,12 +325,24 @@ def _check_policy(policy: Policy, shadows: Sequence[str]) -> None:
                 raise PlanError(f"{tag}: least is {least}, but weights names only {len(weights)}")
         case Agreement(tolerance=tolerance) if not (math.isfinite(tolerance) and tolerance >= 0):
             raise PlanError(f"{tag}: tolerance must not be negative, and is {tolerance}")
-        case Fallback(value=value) if not value:
-            raise PlanError(f"{tag} must have a value for at least one output")
-        case Fallback(value=value) if not _writable(value):
-            raise PlanError(f"{tag} has a value that no result can hold: too large an integer, or too deep")
-        case Fallback(otherwise=otherwise) if otherwise is not None:
-            raise PlanError(f"{tag} always decides: its otherwise would never be asked")
+        case Fallback():
+            _check_fallback(policy, tag)
+
+
+def _check_lengths(policy: Policy, tag: str) -> None:
+    for name in ("output", "metric", "confidence"):
+        check_length(getattr(policy, name, ""), f"the {name} of {tag}")
+    for name in policy.value if isinstance(policy, Fallback) else ():
+        check_length(name, f"an output of {tag}")
+
+
+def _check_fallback(policy: Fallback, tag: str) -> None:
+    if not policy.value:
+        raise PlanError(f"{tag} must have a value for at least one output")
+    if not _writable(policy.value):
+        raise PlanError(f"{tag} has a value that no result can hold: too large an integer, or too deep")
+    if policy.otherwise is not None:
+        raise PlanError(f"{tag} always decides: its otherwise would never be asked")
 
 
 def _check_route(route: Route, shadows: Sequence[str]) -> None:

@@ -164,7 +164,7 @@ def test_values_nested_without_end_are_refused(depth: int, strings: bool):
     deep = ('["]",' if strings else "[") * depth + "1" + "]" * depth
     of_input = ModelDescriptor(dataType="wine", data=b"m")
     of_input.inputs.add(name="x", constant=deep)
-    with pytest.raises(DescriptorError, match="input 'x' has the constant .* nested"):
+    with pytest.raises(DescriptorError, match=r"input 'x' has the constant .* nested"):
         parse(of_input.SerializeToString())
     of_field = ModelDescriptor(dataType="wine", data=b"m")
     of_field.record_fields.add(name="f", default=deep)

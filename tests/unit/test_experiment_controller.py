@@ -227,3 +227,50 @@ def test_orders_and_events_read_back_and_others_are_refused():
         read_event(write_event(event).replace(b'"format":1', b'"format":2'))
     with pytest.raises(ExperimentError, match="no event"):
         read_event(b"[]")
+
+
+def order_to_start(**changes) -> str:
+    order = msgspec.json.decode(START)
+    order["experiment"] |= {"name": "other", "data_type": "other"} | changes
+    return msgspec.json.encode(order).decode()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"alpha": 5e-324}, "alpha must be"),
+        ({"most_entities": 2**64}, "most_entities must be from 1 to"),
+        ({"end": "9999-12-31T23:59:59-23:59"}, "the years 1971 to 9998"),
+        ({"guardrails": [{"name": f"g{k}"} for k in range(40)]}, "41 metrics are named"),
+        ({"guardrails": [{"name": "g", "q" * 100_000: 1}]}, "unknown field"),
+        ({"plan": {"policy": {"policy": "fallback", "value": {"y": 2**64}}}}, "no result can hold"),
+        ({"plan": {"policy": {"policy": "fallback", "value": {"y": "v" * 40_000}}}}, "35,000 are the most"),
+    ],
+)
+def test_an_order_that_could_not_be_written_down_is_refused(changes: dict, says: str):
+    """Whatever it raises else ends the controller, and all experiments with it."""
+    if "plan" in changes:  # of an arm that is not compared too
+        changes = {"arms": {"control": {"model": "a"}, "treatment": {"model": "b"}, "third": changes}}
+    harness = Harness(order_to_start(**changes))
+    (refused,) = harness.events
+    assert refused.kind == "refused" and says in refused.reason
+    assert len(write_event(refused)) < 30_000 and not harness.controller.changed()
+
+
+def test_a_reason_that_no_message_could_hold_is_refused():
+    harness = Harness()
+    assert "100,000 characters" in harness.order(write_order(Order("stop", reason="r" * 100_000)))
+    assert harness.events[-1].kind == "refused"
+    assert harness.order(write_order(Order("stop"))) == "stop by order"
+
+
+def test_values_whose_squares_are_infinite_do_not_fit_a_mean():
+    """One record would make a mean of them that is no number, for as long as the experiment runs."""
+    wanted = {"name": "revenue", "kind": "mean"}
+    harness = Harness(order_to_start(primary=wanted, guardrails=[], name="wine-v4", data_type="wine"))
+    batch = evidence(0, 50, 0, 0.8)
+    values = (1.0, 1e308, -1e308, 2.0, None) * 10
+    harness.tell(msgspec.structs.replace(batch, values={"revenue": values}))
+    (told,) = harness.controller.on_timer(9)
+    assert "20 values that do not fit" in told.evidence
+    assert 1 <= read_event(write_event(told)).arms["control"].mean <= 2

@@ -287,7 +287,7 @@ def test_trees_that_would_end_the_process_are_refused():
 
 
 def test_numbers_that_make_a_node_look_like_one_of_another_tree_are_refused():
-    """Node 2**31 + k of tree 0 and node k of tree 1 had one place: a chain was judged by the leaves beside it."""
+    """Node 2**31 + k of tree 0 and node k of tree 1 had one place: a chain was judged by leaves beside it."""
     chain, beside = tree(600), tree(600).graph.node[0].attribute
     for a in chain.graph.node[0].attribute:
         (other,) = (b for b in beside if b.name == a.name)

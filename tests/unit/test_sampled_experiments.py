@@ -238,7 +238,7 @@ def test_without_its_state_it_goes_on_from_the_plans_that_are_there():
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("every = 200", "every = 0", "every must be 1 or more"),
+        ("every = 200", "every = 0", "every must be from 1 to"),
         ("least = 0.1", "least = 0.4", "between 0 and 0.333 for 3 arms"),
         ("least = 0.1", "least = 0.0", "between 0 and"),
         ('name = "three"', 'name = "three"\nramp = [0.5, 1.0]', "no pairs, no ramp and no share"),

@@ -9,8 +9,23 @@ from typing import Literal
 
 import msgspec
 
-from schemas.errors import ExperimentError
-from schemas.plans.plan import DEFAULT_DEADLINE_MS, MOST_ARMS, Plan
+from schemas.errors import ExperimentError, PlanError
+from schemas.plans.plan import (
+    DEFAULT_DEADLINE_MS,
+    LONGEST_NAME,
+    LONGEST_PLAN,
+    MOST_ARMS,
+    Plan,
+    check_plan,
+    write_plan,
+)
+
+_MOST = 2**53
+"""Of counts, times and versions: what all who read of them hold."""
+_LEAST_ALPHA = 1e-12
+_MOST_STEPS = 100
+_MOST_METRICS = 32
+_AROUND_ARMS = 30_000  # bytes of a plan beside those of its arms' plans, at most
 
 
 class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,12 +123,24 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for name in ("name", "data_type", "entity"):
             if not getattr(self, name):
                 raise ExperimentError(f"an experiment needs its {name}")
+        metrics = [metric.name for metric in (self.primary, *self.guardrails)]
+        models = [name for arm in self.arms.values() for name in (arm.model, arm.shadow)]
+        named = (self.name, self.data_type, self.entity, self.salt, self.alias)
+        for name in (*named, *self.arms, *models, *metrics):
+            if len(name) > LONGEST_NAME:
+                said = f"{name[:40]!r}... of {len(name):,} characters"
+                raise ExperimentError(f"an experiment has the name {said}; {LONGEST_NAME} are the most")
+        if len(metrics) > _MOST_METRICS:
+            raise ExperimentError(
+                f"{self.name}: {len(metrics)} metrics are named, and {_MOST_METRICS} are the most"
+            )
         if self.end is not None and self.end.tzinfo is None:
             raise ExperimentError(f"{self.name}: end needs a time zone, as in 2026-12-01T00:00:00Z")
+        if self.end is not None and not 1970 < self.end.year < 9999:
+            raise ExperimentError(f"{self.name}: end must lie in the years 1971 to 9998, and is {self.end}")
         self._check_arms()
         self._check_numbers()
-        names = [metric.name for metric in (self.primary, *self.guardrails)]
-        if len(set(names)) < len(names):
+        if len(set(metrics)) < len(metrics):
             raise ExperimentError(f"{self.name}: a metric is named twice among primary and guardrails")
         for metric in (self.primary, *self.guardrails):
             _check_metric(self.name, metric)
@@ -126,13 +153,19 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for what, value in (("share", self.share), ("alpha", self.alpha)):
             if not 0 < value < 1:
                 raise ExperimentError(f"{self.name}: {what} must lie between 0 and 1, and is {value}")
+        if self.alpha < _LEAST_ALPHA:
+            raise ExperimentError(f"{self.name}: alpha must be {_LEAST_ALPHA:g} or more, and is {self.alpha}")
         steps = self.ramp
+        if len(steps) > _MOST_STEPS:
+            raise ExperimentError(
+                f"{self.name}: the ramp has {len(steps)} steps, and {_MOST_STEPS} are the most"
+            )
         if not steps or steps[-1] != 1 or list(steps) != sorted(set(steps)) or steps[0] <= 0:
             said = f"{self.name}: ramp rises to 1, as in [0.1, 0.5, 1.0], and is {list(steps)}"
             raise ExperimentError(said)
         for what in ("step_entities", "most_entities", "burn_in", "attribution_ms"):
-            if getattr(self, what) < 1:
-                raise ExperimentError(f"{self.name}: {what} must be 1 or more, not {getattr(self, what)}")
+            if not 1 <= (value := getattr(self, what)) <= _MOST:
+                raise ExperimentError(f"{self.name}: {what} must be from 1 to {_MOST}, not {value}")
         if not (math.isfinite(self.smallest) and self.smallest >= 0):
             raise ExperimentError(f"{self.name}: smallest must be 0 or more, and is {self.smallest}")
 
@@ -141,8 +174,9 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ExperimentError(f"{self.name}: with sampling there are no pairs, no ramp and no share")
         if not 2 <= len(self.compared) <= MOST_ARMS:
             raise ExperimentError(f"{self.name}: with sampling there are from 2 to {MOST_ARMS} arms")
-        if sampling.every < 1:
-            raise ExperimentError(f"{self.name}: sampling.every must be 1 or more, not {sampling.every}")
+        if not 1 <= sampling.every <= _MOST:
+            said = f"sampling.every must be from 1 to {_MOST}, not {sampling.every}"
+            raise ExperimentError(f"{self.name}: {said}")
         most = 1 / len(self.compared)
         if not 0 < sampling.least < most:
             said = f"between 0 and {most:.3g} for {len(self.compared)} arms, and is {sampling.least}"
@@ -162,16 +196,29 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for title, arm in self.arms.items():
             if sum(map(bool, (arm.model, arm.plan is not None, arm.shadow))) != 1:
                 raise ExperimentError(f"{self.name}: arm {title!r} must have one of model, plan and shadow")
-            if arm.version < 0 or (arm.version and arm.plan is not None):
+            if not 0 <= arm.version < 2**63 or (arm.version and arm.plan is not None):
                 raise ExperimentError(f"{self.name}: arm {title!r} has a version that belongs to no model")
             if arm.plan is not None and arm.plan.experiment:
                 raise ExperimentError(f"{self.name}: the plan of arm {title!r} has an experiment of its own")
+            if arm.plan is not None:
+                self._check_plan(title, arm.plan)
         if self.arms[self.control].shadow:
             raise ExperimentError(f"{self.name}: the control decides for its records, so it is no shadow")
         if self.paired and not (self.arms[self.control].model and self.arms[self.treatment].shadow):
             raise ExperimentError(f"{self.name}: of pairs the control is a model, the treatment a shadow")
         if self.paired and len(self.ramp) > 1:
             raise ExperimentError(f"{self.name}: a paired experiment has no ramp: say ramp = [1.0]")
+
+    def _check_plan(self, title: str, plan: Plan) -> None:
+        """Any arm may get the control's plan, and all of them are one plan."""
+        most = (LONGEST_PLAN - _AROUND_ARMS) // len(self.compared)
+        try:
+            check_plan(plan)
+        except PlanError as e:
+            raise ExperimentError(f"{self.name}: arm {title!r}: {e}") from None
+        if (size := len(write_plan(plan))) > most:
+            said = f"the plan of arm {title!r} has {size:,} bytes, and {most:,} are the most"
+            raise ExperimentError(f"{self.name}: {said}")
 
     @property
     def treatments(self) -> tuple[str, ...]:

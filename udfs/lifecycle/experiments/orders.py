@@ -23,6 +23,9 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arm: str = ""
 
 
+LONGEST_REASON = 1000
+
+
 def write_order(order: Order) -> str:
     """The JSON in which it travels, in a descriptor with the operation EXPERIMENT."""
     return msgspec.json.encode(order).decode()
@@ -36,4 +39,7 @@ def read_order(text: str | bytes) -> Order:
         raise ExperimentError(f"not an order about an experiment: {e}") from None
     if (order.action == "start") != (order.experiment is not None):
         raise ExperimentError("an order to start carries an experiment, and no other does")
+    if len(order.reason) > LONGEST_REASON:
+        said = f"the reason has {len(order.reason):,} characters, and {LONGEST_REASON:,} are the most"
+        raise ExperimentError(said)
     return order

@@ -31,6 +31,8 @@ from udfs.lifecycle.statistics.moments import Moments
 
 VERSION = 1
 Floats = NDArray[np.float64]
+_LARGEST = 1e100
+"""Of values without bounds: one whose square is infinite would make a mean that nothing follows from."""
 
 
 class Running(msgspec.Struct):
@@ -212,4 +214,4 @@ _RUNNING = msgspec.msgpack.Decoder(Running)
 def _fits(metric: Metric, values: Floats) -> NDArray[np.bool_]:
     if metric.kind == "bounded":
         return (values >= metric.low) & (values <= metric.high)
-    return np.isfinite(values) & ((values >= 0) | (metric.kind != "quantile"))
+    return (np.abs(values) <= _LARGEST) & ((values >= 0) | (metric.kind != "quantile"))

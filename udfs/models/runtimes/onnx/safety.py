@@ -56,7 +56,7 @@ def _check_functions(given: Iterable[Function], functions: Functions) -> None:
     for function in given:
         said = f"the function {function.name!r} of the domain {function.domain!r}"
         if function.domain in DOMAINS or function.domain.startswith(_RUNTIME_DOMAINS):
-            raise UnsafeModelError(f"{said} hides an operator: export with functions in a domain of their own")
+            raise UnsafeModelError(f"{said} hides an operator: export functions in a domain of their own")
         if functions[function.domain, function.name] is not function:
             raise UnsafeModelError(f"{said} stands there twice, and only one of them would be judged")
 

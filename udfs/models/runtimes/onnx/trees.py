@@ -39,7 +39,7 @@ def check_trees(node: Node, said: str) -> None:
         raise UnsafeModelError(f"operator {said} has a tree deeper than {MAX_DEPTH}: prune it, export again")
 
 
-def _by_number(  # noqa: PLR0917
+def _by_number(
     node: Node, given: dict[str, NDArray], left: NDArray, right: NDArray, said: str
 ) -> list[NDArray]:
     """The position of each node's children, -1 for none; nodes are named by tree and number."""
