@@ -120,7 +120,7 @@ def _is_map(field: FieldDescriptor) -> bool:
 
 
 def _entries(message: Message, field: str) -> dict[Any, Any]:
-    """A map of a message. Whether a key of proto2 is UTF-8 shows when it is asked for. Raises `UnfitError`."""
+    """A map of a message. A key of proto2 need not be UTF-8, which shows here. Raises `UnfitError`."""
     try:
         return dict(getattr(message, field))
     except UnicodeDecodeError:

@@ -296,3 +296,17 @@ def test_a_model_that_reads_what_records_do_not_have_is_refused(policy, made):
     with pytest.raises(InputsError, match="reads b, which the records"):
         load_model(PUBLISHED, narrow, {"PMML": lambda a, w: made.append(Sum(a, w)) or made[-1]})
     assert made[-1].closed
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("y" * 201, "of 201 characters; 200"), ("y\x1b[2J", "that are not printed")]
+)
+def test_a_model_s_own_names_of_outputs_are_such_as_results_can_hold(policy, scratch, name, says):
+    class Named(Sum):
+        def __init__(self, artifact, wanted):
+            super().__init__(artifact, wanted, answer=lambda x: {name: x.sum(axis=1)})
+            self.outputs = (Output(name, DType.FLOAT64),)
+
+    with pytest.raises(LoadError, match=f"the model has the output .*{says}.*in the descriptor"):
+        load_model(PUBLISHED, policy, {"PMML": Named})
+    assert list(scratch.iterdir()) == []

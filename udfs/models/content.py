@@ -13,11 +13,19 @@ from pathlib import Path
 
 from schemas.codecs.field_reading import Readings
 from schemas.codecs.reading_plan import check_readings, read_fields
-from schemas.errors import InputsError, LoadError, PredictError, SmokeTestError, UnresponsiveError
+from schemas.errors import (
+    DescriptorError,
+    InputsError,
+    LoadError,
+    PredictError,
+    SmokeTestError,
+    UnresponsiveError,
+)
 from schemas.tensors import Columns
 from udfs.models import company, smoke_test
 from udfs.models.composite.loading import fetch_nodes, load_graph
 from udfs.models.descriptor import Publication
+from udfs.models.descriptor_parts import check_name
 from udfs.models.digest import Digest
 from udfs.models.load_steps import Load, LoadSteps
 from udfs.models.runtimes.base import Artifact, Runtime
@@ -60,6 +68,7 @@ def prove(publication: Publication, runtime: Runtime, steps: LoadSteps) -> None:
     failed."""
     policy, report = steps.policy, steps.report
     with steps.step("load"):
+        _check_names(runtime)
         check_readings(runtime.inputs, publication.readings)
         _check_fields(runtime, policy.fields, publication.readings)
     with steps.step("trial"):
@@ -86,6 +95,15 @@ def runtime_loader(runtimes: Mapping[str, Load] | None, model_type: str) -> Load
         raise LoadError(f"there is no runtime for {model_type}; known are {', '.join(known)}")
     # Here and not at the top: TensorFlow takes seconds to import, and few processes need every runtime.
     return importlib.import_module(RUNTIMES[model_type]).load if runtimes is None else runtimes[model_type]
+
+
+def _check_names(runtime: Runtime) -> None:
+    """Names of outputs stand in each result, whoever gave them."""
+    for output in runtime.outputs:
+        try:
+            check_name(output.name, "output", "the model")
+        except DescriptorError as e:
+            raise LoadError(f"{e}: give it another name in the descriptor") from None
 
 
 def _check_fields(runtime: Runtime, fields: Sequence[str], readings: Readings) -> None:

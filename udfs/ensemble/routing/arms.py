@@ -31,6 +31,8 @@ from udfs.serving.publication_events import event_of
 
 LEAD_MS = 10_000
 """How long after its creation a plan begins to divide records: until then every job must have read it."""
+AHEAD_MS = 3_600_000
+"""By how much a publisher's clock may be ahead."""
 PLANS_KEPT = 64
 """Of a data type, to divide records of the past as they were divided then."""
 VERSION = 1
@@ -143,6 +145,9 @@ class Arms:
         if published.data_type not in self._sharing:
             return []
         known, since = self._types[published.data_type], published.created_ms + LEAD_MS
+        if published.operation in (DECIDE, WITHDRAW) and published.created_ms > self._now() + AHEAD_MS:
+            said = "the plan is dated more than an hour from now: all later ones would wait for its time"
+            return [self._event(EventKind.REFUSED, published, PlanError(said))]
         if published.operation == WITHDRAW and published.name:
             gone = known.versions.unpublish(published.name)
             if not gone:
