@@ -266,3 +266,15 @@ def test_a_job_without_its_model_lets_only_its_own_records_go():
     job.operator.close()
     assert {(r.outcome, r.reason) for r in job.results} == {("no_model", "no model at the end of the input")}
     assert 0 < len(job.results) < 20 and {r.experiments["wine-v4"] for r in job.results} == {("control", 2)}
+
+
+def test_a_plan_of_a_time_far_ahead_does_not_keep_later_ones_waiting():
+    """Plans divide records from their time on, and never before one that came earlier."""
+    job, far = arms_of(NEW), 2 * HOUR
+    assert tell(job, published(STEPS[0], 1, 8)) == ["decides"]
+    assert "refused it is dated more than an hour" in tell(job, published(STEPS[1], 2, far))[0]
+    gone = build(data_type="t", name="wine-v4", operation=WITHDRAW, created_ms=2**62)
+    assert "refused it is dated" in tell(job, gone)[0]
+    assert tell(job, published(ENDS[0], 3, 9)) == ["decides"]
+    batch = batch_of([b"{}"], event_times=[LEAD_MS + 10])
+    assert len(job.own(batch)[0]) == 1

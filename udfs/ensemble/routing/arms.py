@@ -146,7 +146,7 @@ class Arms:
             return []
         known, since = self._types[published.data_type], published.created_ms + LEAD_MS
         if published.operation in (DECIDE, WITHDRAW) and published.created_ms > self._now() + AHEAD_MS:
-            said = "the plan is dated more than an hour from now: all later ones would wait for its time"
+            said = "it is dated more than an hour from now, and all later plans would wait for its time"
             return [self._event(EventKind.REFUSED, published, PlanError(said))]
         if published.operation == WITHDRAW and published.name:
             gone = known.versions.unpublish(published.name)
