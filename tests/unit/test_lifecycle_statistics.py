@@ -224,3 +224,16 @@ def test_the_command_writes_for_viewers_and_refuses_to_replace_its_input(tmp_pat
     assert message.datasets[0].features[0].num_stats.mean == 1.5
     assert b"num_examples: 2" in (tmp_path / "s.pbtxt").read_bytes()
     assert CliRunner().invoke(app, ["profile", str(path), "--to", str(path)]).exit_code == 2
+
+
+@pytest.mark.parametrize("parts", [([1e308] * 3,), ([1e308, -1e308],), ([1e308] * 3, [-1e308] * 3)])
+def test_of_the_largest_numbers_too_mean_and_quantiles_are_numbers(parts: tuple[list[float], ...]) -> None:
+    """JSON has no others: messages about such windows could not be read."""
+    whole = FeatureStatistics.counted_in(Bins())
+    for values in parts:
+        part = FeatureStatistics.counted_in(Bins())
+        part.add(values)
+        whole.merge(part)
+    true = sum(value / sum(map(len, parts)) for part in parts for value in part)
+    assert whole.numbers.mean == pytest.approx(true, abs=1e295)
+    assert all(abs(whole.quantile(q)) <= 1e308 for q in (0.01, 0.5, 0.99))

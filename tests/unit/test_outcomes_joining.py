@@ -185,6 +185,11 @@ def test_scores_that_cannot_be_judged_are_none() -> None:
     assert Judging(score="p", positive="good").outcome_of("good") == 1.0
     with pytest.raises(ValueError, match="no number"):
         numbers.outcome_of("1")
+    for large in (1e101, -1e308, float("inf"), float("nan")):  # of two such the sums are no numbers
+        assert numbers.score_of({"y": [0, large]}) is None
+        with pytest.raises(ValueError, match="no number, or one beyond"):
+            numbers.outcome_of(large)
+    assert numbers.score_of({"y": [0, -1e100]}) == -1e100 and numbers.outcome_of(1e100) == 1e100
     for wrong in ({"slices": ("a",)}, {"fields": {"a": "text"}}, {"without": 0.5}):
         with pytest.raises(SettingsError):
             Judging(score="p", **wrong)

@@ -140,7 +140,7 @@ class Arms:
             return True
         return published.operation == SERVE and published.name == sharing.model
 
-    def publish(self, descriptor: bytes, published: Publication) -> list[ModelEvent]:
+    def publish(self, descriptor: bytes, published: Publication) -> list[ModelEvent]:  # noqa: PLR0911
         """Act on a plan of a shared data type, which must have been restored, and on its withdrawal."""
         if published.data_type not in self._sharing:
             return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,8 @@ from schemas.features.declarations import FeatureType
 
 KINDS = {"int64": FeatureType.INT64, "float64": FeatureType.FLOAT64, "bool": FeatureType.BOOL}
 KINDS |= {"string": FeatureType.STRING}
+_LARGEST = 1e100
+"""Of scores and outcomes: sums of squares of their differences are finite."""
 _ITEM = re.compile(r"(.+)\[(\d+)\]")
 
 
@@ -63,7 +64,7 @@ class Judging:
             value = values[at] if isinstance(values, list) and at < len(values) else None
         if isinstance(value, list) and len(value) == 1:
             (value,) = value
-        if not isinstance(value, (int, float)) or not math.isfinite(value):
+        if not isinstance(value, (int, float)) or not abs(value) <= _LARGEST:
             return None
         if self.kind == "classes" and not 0 <= value <= 1:
             return None
@@ -72,8 +73,8 @@ class Judging:
     def outcome_of(self, value: Any) -> float:
         """An outcome as a number. Raises `ValueError`, which says why it is none."""
         if self.kind == "numbers":
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
-                raise ValueError(f"{self.label!r} is no number")
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= _LARGEST:
+                raise ValueError(f"{self.label!r} is no number, or one beyond {_LARGEST:g}")
             return float(value)
         if self.positive is not None:
             if value is None or isinstance(value, (dict, list)):

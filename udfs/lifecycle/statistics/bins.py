@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -43,7 +44,8 @@ def quantile(q: float, edges: Sequence[float], counts: NDArray[np.int64], least:
     k = int(np.searchsorted(below[1:], q * total, side="left"))
     k = min(k, len(counts) - 1)
     inside = (q * total - below[k]) / counts[k] if counts[k] else 0.0
-    return float(ends[k] + (ends[k + 1] - ends[k]) * min(max(inside, 0.0), 1.0))
+    low, high, part = float(ends[k]), float(ends[k + 1]), min(max(float(inside), 0.0), 1.0)
+    return low + (high - low) * part if math.isfinite(high - low) else low * (1 - part) + high * part
 
 
 class Cutter:

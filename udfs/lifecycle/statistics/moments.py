@@ -28,8 +28,10 @@ class Moments(msgspec.Struct, frozen=True, array_like=True):
         """Of an array of finite numbers, of any length."""
         if not x.size:
             return cls()
-        mean = float(x.mean())
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = float(x.mean())
+            if not math.isfinite(mean):  # the sum was too large, which the mean is not
+                mean = float((x / x.size).sum())
             squares = float(np.square(x - mean).sum())
         return cls(x.size, mean, squares, float(x.min()), float(x.max()), int(x.size - np.count_nonzero(x)))
 
@@ -39,9 +41,11 @@ class Moments(msgspec.Struct, frozen=True, array_like=True):
         if not self.count or not other.count:
             return self if self.count else other
         apart = other.mean - self.mean
+        share = other.count / count
+        near = math.isfinite(apart)
         return Moments(
             count,
-            self.mean + apart * (other.count / count),
+            self.mean + apart * share if near else self.mean * (1 - share) + other.mean * share,
             self.squares + other.squares + apart * apart * (self.count * (other.count / count)),
             min(self.least, other.least),
             max(self.most, other.most),
