@@ -14,6 +14,7 @@ Convert = Callable[[Any], Any]
 Named = dict[str, tuple["Convert | None", "type | None"]]
 """By name of a type: what converts its values, and the Python type that tells them in a union."""
 
+_MOST_SCALE = 1000
 _TO_MS = {
     "timestamp-micros": 1_000,
     "local-timestamp-micros": 1_000,
@@ -29,6 +30,14 @@ def converter(schema: Any) -> Convert | None:
     `schema` is as it was written, and not recursive.
     """
     return _of(schema, {})
+
+
+def scale_of(part: Mapping[str, Any]) -> int:
+    """Of a decimal's schema. Raises `ValueError` for one whose power of ten would take for ever."""
+    scale = int(part.get("scale", 0))
+    if not 0 <= scale <= _MOST_SCALE:
+        raise ValueError(f"a decimal has the scale {part['scale']!r:.20}; it is from 0 to {_MOST_SCALE}")
+    return scale
 
 
 def _of(part: Any, named: Named) -> Convert | None:
@@ -51,7 +60,7 @@ def _of(part: Any, named: Named) -> Convert | None:
     elif kind in ("long", "int") and part.get("logicalType") in _TO_MS:
         found = _milliseconds(_TO_MS[part["logicalType"]])
     elif kind in ("bytes", "fixed") and part.get("logicalType") == "decimal":
-        found = _decimal(int(part.get("scale", 0)))
+        found = _decimal(scale_of(part))
     elif kind in named:
         found = named[kind][0]
     if "name" in part:

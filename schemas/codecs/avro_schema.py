@@ -11,7 +11,7 @@ from typing import Any
 
 import fastavro
 
-from schemas.codecs.avro_logical import Convert, converter
+from schemas.codecs.avro_logical import Convert, converter, scale_of
 from schemas.codecs.base import Code, UnfitError
 from schemas.errors import CodecError
 
@@ -38,8 +38,9 @@ def schema_file(path: str) -> AvroSchema:
 def avro_schema(raw: Any, name: str) -> AvroSchema:
     """A schema as it was written; `name` is what messages call it.
 
-    Raises `CodecError` for one that is not valid or not of records, and for two kinds that a few bytes can
-    turn into unbounded work: recursive ones, and arrays of items that take no bytes.
+    Raises `CodecError` for one that is not valid or not of records, and for three kinds that a few bytes can
+    turn into unbounded work: recursive ones, arrays of items that take no bytes, and with many parts that
+    take none.
     """
     try:
         if not isinstance(raw, dict) or raw.get("type") != "record":
@@ -113,7 +114,10 @@ def _logical(part: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
         yield from _logical(part["type"], path)
     elif part["type"] in ("int", "long", "bytes", "fixed"):
         kind = str(part.get("logicalType", ""))
-        yield path, (kind, int(part.get("scale", 0)) if kind == "decimal" else 0)
+        yield path, (kind, scale_of(part) if kind == "decimal" else 0)
+
+
+_MOST_NOTHING = 100
 
 
 class _Bounded:
@@ -122,6 +126,7 @@ class _Bounded:
     def __init__(self, name: str) -> None:
         self._name = name
         self._empty: dict[str, bool] = {"null": True}  # type name -> its values take no bytes
+        self._nothing: dict[str, int] = {"null": 1}  # type name -> parts of a value that take no bytes
 
     def visit(self, part: Any, within: tuple[str, ...] = ()) -> bool:
         """Whether values of this type take no bytes. `part` is parsed: its names are full names."""
@@ -137,13 +142,35 @@ class _Bounded:
         if kind in ("record", "error"):
             inner = (*within, part["name"])
             sizes = [self.visit(f["type"], inner) for f in part["fields"]]
+            nothing = all(sizes) + sum(self._count(f["type"]) for f in part["fields"])
+            if nothing > _MOST_NOTHING:
+                said = (
+                    f"the Avro schema {self._name} has in {part['name']} {nothing:,} parts that take no bytes"
+                )
+                raise CodecError(said)
+            self._nothing[part["name"]] = nothing
             self._empty[part["name"]] = all(sizes)
             return all(sizes)
         if kind == "fixed":
             self._empty[part["name"]] = part["size"] == 0
+            self._nothing[part["name"]] = int(part["size"] == 0)
             return part["size"] == 0
         if kind == "array" and self.visit(part["items"], within):
             raise CodecError(f"the Avro schema {self._name} has an array of items that take no bytes")
         if kind == "map":
             self.visit(part["values"], within)
         return self._empty.get(kind, False) if isinstance(kind, str) else self.visit(kind, within)
+
+    def _count(self, part: Any) -> int:
+        """Parts that take no bytes, of a value whose named types have been visited; of lists in one item."""
+        if isinstance(part, str):
+            return self._nothing.get(part, 0)
+        if isinstance(part, list):
+            return max(map(self._count, part), default=0)
+        inner = part.get("items", part.get("values"))
+        if inner is not None:
+            return self._count(inner)
+        kind = part["type"]
+        if "name" in part:
+            return self._nothing.get(part["name"], 0)
+        return self._count(kind)

@@ -15,7 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.codecs.avro_codec import AvroCodec
+from schemas.codecs.avro_schema import avro_schema, read_record
 from schemas.codecs.factory import CodecSpec, make_codec
+from schemas.codecs.registered.avro_records import avro_parser
+from schemas.codecs.registered.lookup import RegisteredSchema
 from schemas.errors import CodecError
 from schemas.tensors import DType, Input
 
@@ -189,3 +192,39 @@ def test_contradictions_are_refused(folder: Path):
     ):
         with pytest.raises(CodecError):
             make_codec(spec)
+
+
+def doubled(times: int) -> dict:
+    """Records of which each holds the one before twice, and no bytes."""
+    made: dict = {"type": "record", "name": "R0", "fields": [{"name": "a", "type": "null"}]}
+    for n in range(1, times):
+        fields = [{"name": "a", "type": made}, {"name": "b", "type": f"R{n - 1}"}]
+        made = {"type": "record", "name": f"R{n}", "fields": fields}
+    return made
+
+
+def of_decimal(scale: int) -> dict:
+    kind = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": scale}
+    return {"type": "record", "name": "R", "fields": [{"name": "a", "type": kind}]}
+
+
+def test_a_schema_by_which_no_bytes_are_endless_work_is_refused():
+    with pytest.raises(CodecError, match="x has in R6 191 parts that take no bytes"):
+        avro_schema(doubled(40), "x")
+    wide = [{"name": f"f{n}", "type": "null"} for n in range(101)]
+    many = {"type": "record", "name": "W", "fields": [{"name": "l", "type": "long"}, *wide]}
+    with pytest.raises(CodecError, match="x has in W 101 parts"):  # of each byte, in a list of such
+        avro_schema(many, "x")
+    assert read_record(b"", avro_schema(doubled(5), "x"))["b"] is not None
+    for scale in (10**9, -1):
+        with pytest.raises(CodecError, match="a decimal has the scale"):
+            avro_schema(of_decimal(scale), "x")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"type":"record","name":"R","fields":[{"name":"a"}]}', '{"type":"record","fields":[1]}', "[" * 9999],
+)
+def test_whatever_a_registry_gives_that_is_no_schema_is_refused(text: str):
+    with pytest.raises(CodecError, match="of id 7"):
+        avro_parser(7, RegisteredSchema("AVRO", text), None)

@@ -19,7 +19,9 @@ def avro_parser(number: int, found: RegisteredSchema, reader: AvroSchema | None)
     name = f"of id {number}"
     try:
         writer = avro_schema(_whole(found, {}), name)
-    except (ValueError, RecursionError) as e:
+    except CodecError:
+        raise
+    except Exception as e:  # what holds no schema is walked through before it is looked at
         raise CodecError(f"the Avro schema {name} cannot be read: {type(e).__name__} {e!s:.120}") from None
     if reader is not None:
         check_units(writer, reader, f"the schema {name}")
