@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -45,3 +46,14 @@ def test_an_entity_that_is_null_is_an_error(count: int) -> None:
 
 def test_no_rows_have_no_parts() -> None:
     assert Spread(["account"], 14, 7).of(batch(0)).tolist() == []
+
+
+def test_entities_of_many_columns_and_rows_are_their_own():
+    """The product of how many values each column has was beyond 64 bits: rows got the entity of others."""
+    columns = {f"c{k}": np.random.default_rng(k).permutation(2000).tolist() for k in range(7)}
+    batch = pa.record_batch(columns | {"one": ["x"] * 2000})
+    names = ["one", *columns]
+    codes, entities = entity_codes(batch, names)
+    true = list(zip(*(batch.column(name).to_pylist() for name in names), strict=True))
+    assert [entities[code] for code in codes.tolist()] == true
+    assert len(entities) == 2000

@@ -54,20 +54,19 @@ def entity_codes(batch: pa.RecordBatch, columns: Sequence[str]) -> tuple[NDArray
     if batch.num_rows <= _FEW:
         return _few_codes(batch, columns)
     codes = np.zeros(batch.num_rows, np.int64)
-    values: list[list[str | int]] = []
+    entities: list[Entity] = [()]
     for name in columns:
-        column = _column(batch, name)
-        encoded = column.dictionary_encode()
-        values.append(encoded.dictionary.to_numpy(zero_copy_only=False).tolist())
-        codes = codes * len(encoded.dictionary) + encoded.indices.to_numpy()
-    if len(columns) == 1:
-        return codes, [(value,) for value in values[0]]
-    found, inverse = np.unique(codes, return_inverse=True)
-    rest, parts = found, []
-    for known in reversed(values):
-        parts.append([known[i] for i in rest % len(known)])
-        rest = rest // len(known)
-    return inverse.astype(np.int64), list(zip(*reversed(parts), strict=True))
+        encoded = _column(batch, name).dictionary_encode()
+        values = encoded.dictionary.to_numpy(zero_copy_only=False).tolist()
+        # numbered anew at each column: the product of all their sizes may be beyond 64 bits
+        both = codes * len(values) + encoded.indices.to_numpy()
+        if len(entities) == 1:
+            codes, entities = both, [(*entities[0], value) for value in values]
+            continue
+        found, codes = np.unique(both, return_inverse=True)
+        pairs = zip((found // len(values)).tolist(), (found % len(values)).tolist(), strict=True)
+        entities = [(*entities[one], values[other]) for one, other in pairs]
+    return codes.astype(np.int64), entities
 
 
 def _few_codes(batch: pa.RecordBatch, columns: Sequence[str]) -> tuple[NDArray[np.int64], list[Entity]]:
