@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
-from schemas.errors import StoreError
+from schemas.errors import RegistryError, StoreError
 from schemas.features.declarations import Declarations
 from tests.assembly_fakes import HandCreator, MemoryReader, filled_registry
 from tests.feature_cases import CREATOR, DECLARED, HOUSES, INPUTS
@@ -333,3 +333,14 @@ def test_every_request_has_one_outcome(plans: Plans, plan: Sequence[Any], places
         gone(key, harness.assembler.on_timer(key, now))
     assert outcomes == Counter(map(str, range(sent)))
     assert state == {"0": {}, "1": {}}
+
+
+def test_models_that_are_not_there_are_not_remembered_without_end(registry: SqlRegistry, monkeypatch) -> None:
+    monkeypatch.setattr("udfs.enrichment.plans._MOST_KEPT", 5)
+    plans = make_plans(registry)
+    known = plans.plan("estimate", 0, NOW)
+    for n in range(20):
+        with pytest.raises(RegistryError):
+            plans.plan(f"m{n}", 0, NOW)
+    assert plans.plan("estimate", 0, NOW) is known
+    assert len(plans._kept) <= 5

@@ -35,13 +35,22 @@ GOOD: dict[str, Any] = {"id": "a", "model": "m", "entities": {"h": 1}}
         ({"expires_ms": 0}, "expires_ms"),
         ({"expires_ms": 600_001}, "expires_ms"),
         ({"version": -1}, "version"),
+        ({"version": 2**63}, "version"),
+        ({"created": 2**63}, "created"),
+        ({"model": "m" * 201}, "model"),
+        ({"model": "m\0"}, "model"),
+        ({"model": "m\n"}, "model"),
+        ({"entities": {"h": 2**63}}, "entities"),
+        ({"fields": {"x": 2**64}}, "cannot be a record"),
+        ({"fields": {"x": 10**400}}, "cannot be a record"),
+        ({"fields": {"x": json.loads("[" * 300 + "]" * 300)}}, "cannot be a record"),
         ({"modle": "m"}, "modle"),
     ],
 )
 def test_what_is_no_request_is_said(changes: dict[str, Any], says: str) -> None:
     assert read_request(orjson.dumps(GOOD), 1).id == "a"
     with pytest.raises(ValueError, match=says):
-        read_request(orjson.dumps(GOOD | changes), 1)
+        read_request(json.dumps(GOOD | changes).encode(), 1)
 
 
 @given(st.binary(max_size=60))

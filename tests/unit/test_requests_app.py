@@ -55,6 +55,9 @@ def test_a_request_goes_on_the_topic_with_id_and_time() -> None:
         (json.dumps(GOOD | {"expires_ms": 0}).encode(), 400, "expires_ms"),
         (json.dumps(GOOD | {"entities": {"house": 1.5}}).encode(), 400, "entities"),
         (json.dumps(GOOD | {"created": 5}).encode(), 400, "created"),
+        (json.dumps(GOOD | {"model": "m\0"}).encode(), 400, "model"),
+        (json.dumps(GOOD | {"entities": {"house": 2**63}}).encode(), 400, "entities"),
+        (json.dumps(GOOD | {"fields": {"x": 2**64}}).encode(), 400, "cannot be a record"),
         (b" " * (MOST_BYTES + 1), 413, "at most"),
     ],
 )

@@ -14,16 +14,22 @@ LONGEST_MS = 600_000
 """The most that a request may be open: the end of a finite input waits for it."""
 
 
+ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+Whole = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+EntityValue = str | Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""What registry and stores can be asked for: one that cannot would hold up the requests beside it."""
+
+
 class PredictionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """JSON on the requests topic. `entities`: entity column -> value; `expires_ms`: how long after `created`
     (epoch milliseconds, 0: when the record was written) it may complete. `version` of the model, 0: whichever
     serves. `fields` go on unchanged."""
 
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    model: Annotated[str, msgspec.Meta(min_length=1)]
-    entities: dict[str, str | int]
-    version: Annotated[int, msgspec.Meta(ge=0)] = 0
-    created: Annotated[int, msgspec.Meta(ge=0)] = 0
+    model: ModelName
+    entities: dict[str, EntityValue]
+    version: Whole = 0
+    created: Whole = 0
     expires_ms: Annotated[int, msgspec.Meta(ge=1, le=LONGEST_MS)] = 1000
     fields: dict[str, Any] = {}
 

@@ -13,6 +13,7 @@ from udfs.stores.registry.base import FeatureRef, OnDemand, Registry
 
 _REFRESH_MS = 30_000
 _UNKNOWN_MS = 2_000
+_MOST_KEPT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class Plans:
         if kept is None or now >= until:
             kept, until = self._asked(model, version, kept, now)
             self._kept[model, version] = (kept, until)
+            if len(self._kept) > _MOST_KEPT:  # anybody may ask for models that are not there
+                self._kept = {k: one for k, one in self._kept.items() if isinstance(one[0], VectorPlan)}
         if isinstance(kept, RegistryError):
             raise kept
         return kept

@@ -8,16 +8,17 @@ from typing import Annotated, Any
 
 import msgspec
 
-from udfs.enrichment.base import LONGEST_MS, PredictionRequest
+from udfs.enrichment.base import LONGEST_MS, EntityValue, ModelName, PredictionRequest, Whole
+from udfs.enrichment.wire import check_fields
 
 
 class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `POST /predict`; `id` is made where it is empty. See `PredictionRequest`."""
 
-    model: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    entities: dict[str, str | int]
+    model: ModelName
+    entities: dict[str, EntityValue]
     id: Annotated[str, msgspec.Meta(max_length=200)] = ""
-    version: Annotated[int, msgspec.Meta(ge=0)] = 0
+    version: Whole = 0
     expires_ms: Annotated[int, msgspec.Meta(ge=1, le=LONGEST_MS)] = 1000
     fields: dict[str, Any] = {}
 
@@ -36,6 +37,7 @@ def read_submission(data: bytes) -> PredictionRequest:
         body = _read(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, MemoryError) as e:
         raise ValueError(f"not a prediction request: {e}") from None
+    check_fields(body.fields)
     return PredictionRequest(
         id=body.id or uuid.uuid4().hex,
         model=body.model,

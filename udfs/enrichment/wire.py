@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -25,7 +25,16 @@ def read_request(data: bytes, written: int) -> PredictionRequest:
         request = _read(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise ValueError(f"not a prediction request: {e}") from None
+    check_fields(request.fields)
     return request if request.created else msgspec.structs.replace(request, created=written)
+
+
+def check_fields(fields: Mapping[str, Any]) -> None:
+    """Raises `ValueError` for fields that no record can hold."""
+    try:
+        orjson.dumps(fields)
+    except TypeError as e:  # an integer beyond 64 bits, or lists in lists
+        raise ValueError(f"not a prediction request: its fields cannot be a record: {e}") from None
 
 
 def write_request(request: PredictionRequest) -> bytes:
