@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -175,6 +176,13 @@ def test_results_of_other_types_are_passed_over() -> None:
 )
 def test_what_is_no_outcome_is_a_dead_letter(bad: Any) -> None:
     assert Run().outcomes(bad).fates.outcomes == {"unreadable": 1}
+
+
+def test_a_record_s_own_field_features_may_be_deeper_than_can_be_written() -> None:
+    deep = json.loads("[" * 300 + "]" * 300)
+    run = Run().results(json.dumps(result(1, 5, features=deep)).encode(), result(2, 5, features=[{"a": 1}]))
+    assert not run.dead["unreadable"] and run.fates.predictions_in == 2
+    assert run.outcomes(outcome(1, 6), outcome(2, 6)).fates.outcomes["joined"] == 2
 
 
 def test_scores_that_cannot_be_judged_are_none() -> None:

@@ -202,7 +202,13 @@ def _is_identity(source: Any, partition: Any, offset: Any) -> bool:
 
 
 def _json(value: Any) -> str:
-    return orjson.dumps(value).decode() if isinstance(value, (dict, list)) and value else ""
+    """As text; empty for what is deeper than can be written: the field `features` may be the record's own."""
+    if not isinstance(value, (dict, list)) or not value:
+        return ""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return ""
 
 
 def _object(value: Any) -> str:
