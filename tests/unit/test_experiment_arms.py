@@ -70,9 +70,10 @@ def test_the_arm_is_that_of_the_declaration_and_only_its_model_is_asked(step):
 def test_what_has_no_entity_is_in_no_arm_and_gets_the_first_arm_s_plan():
     to = router()
     decide_by(to, plan_of_step(OF_USERS, 2), 1)
-    found = arms_of(to, [b"no json", b'{"user":null}', b"{}", b'{"user":7}'])
-    assert [found[row] for row in range(3)] == [("", ("old",))] * 3
-    assert found[3][0] in ("control", "treatment")
+    deep = b'{"user":%b}' % (b"[" * 300 + b"]" * 300)  # it can be read, and not be written
+    found = arms_of(to, [b"no json", b'{"user":null}', b"{}", deep, b'{"user":7}'])
+    assert [found[row] for row in range(4)] == [("", ("old",))] * 4
+    assert found[4][0] in ("control", "treatment")
 
 
 def test_a_plan_with_an_experiment_outlives_a_restart_and_ends_with_the_next_plan():

@@ -138,9 +138,7 @@ class Entities:
         records = self._fields.read(batch.payloads)
         good = [row for row, record in enumerate(records) if record is not None]
         values = [(records[row] or {}).get(self._name) for row in good]
-        return np.array(good, dtype=np.intp), [
-            None if value is None else entity_text(value) for value in values
-        ]
+        return np.array(good, dtype=np.intp), list(map(_entity, values))
 
 
 def asked_by_type(asked: Sequence[Asked], model_types: Mapping[str, str]) -> dict[str, tuple[Asked, ...]]:
@@ -165,6 +163,14 @@ def _rows(mask: Mask) -> tuple[int, ...] | None:
 
 def _identity(batch: MicroBatch, row: int) -> bytes:
     return b"%d/%d" % (batch.partitions[row], batch.offsets[row])
+
+
+def _entity(value: Any) -> bytes | None:
+    """None for what is no entity: nothing, and what is nested deeper than can be written."""
+    try:
+        return None if value is None else entity_text(value)
+    except TypeError:
+        return None
 
 
 def entity_text(value: Any) -> bytes:
