@@ -62,7 +62,7 @@ def read_graph(path: Path, scratch: Path, inline_limit: int) -> GraphFile:
     """
     try:
         said = msgspec.toml.decode(path.read_bytes(), type=_File)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
         raise GraphError(f"{path.name} is no graph of models: {e}") from None
     models = {n.name: (n, path.parent / n.path) for n in said.node if not n.combine}
     files: dict[str, Path] = {}

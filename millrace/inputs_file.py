@@ -65,7 +65,7 @@ def read_inputs(path: Path | None) -> InputsFile:
     decode = msgspec.json.decode if path.suffix.lower() == ".json" else msgspec.toml.decode
     try:
         said = decode(path.read_bytes(), type=_StatedInputs)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as e:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
         raise SettingsError(f"{path.name} declares no inputs: {e}") from None
     except OSError as e:
         raise SettingsError(f"cannot read {path}: {e}") from e

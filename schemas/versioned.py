@@ -61,5 +61,5 @@ def read_formatted(
 def _decoded(decode: Callable[[bytes], T], data: bytes, complaint: str, error: type[MillraceError]) -> T:
     try:
         return decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
         raise error(f"{complaint}: {e}") from None

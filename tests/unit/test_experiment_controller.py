@@ -274,3 +274,8 @@ def test_values_whose_squares_are_infinite_do_not_fit_a_mean():
     (told,) = harness.controller.on_timer(9)
     assert "20 values that do not fit" in told.evidence
     assert 1 <= read_event(write_event(told)).arms["control"].mean <= 2
+
+
+def test_a_message_that_is_nested_without_end_is_no_event():
+    with pytest.raises(ExperimentError, match="no event of an experiment"):
+        read_event(b'{"more":' + b"[" * 100_000)

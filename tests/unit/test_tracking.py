@@ -12,10 +12,11 @@ import pytest
 
 from schemas.errors import StoreError
 from schemas.micro_batch import MicroBatch
+from schemas.model_pb2 import ModelDescriptor
 from schemas.results.records import CandidateStats, EventKind, encode
 from tests.registered import digest, event, stats
 from udfs.lifecycle.repository.tracking import Told, Tracker, TrackSpec
-from udfs.models.descriptor import DECIDE, build
+from udfs.models.descriptor import DECIDE, build, parse
 from udfs.models.digest import digest_of
 from udfs.models.model_store import StoreSpec
 from udfs.stores.registry.model_records import RegisteredModel
@@ -75,6 +76,7 @@ def test_what_is_no_message_of_its_kind_is_a_dead_letter(spec: TrackSpec) -> Non
         orjson.dumps({**text, "version": 2**63}), orjson.dumps({**text, "name": "n" * 501}),
         orjson.dumps({**text, "name": "a\0"}),
     ]  # fmt: skip
+    bad += [b'{"kind":"\xff"}', b'{"more":' + b"[" * 100_000]
     dead = spec.tracker(Told.EVENTS).take(batch(*bad, encode(good)))
     assert [letter.offset for letter in dead] == [*range(len(bad))]
     assert all(letter.code == "unparsable" and letter.reason for letter in dead)
@@ -83,6 +85,24 @@ def test_what_is_no_message_of_its_kind_is_a_dead_letter(spec: TrackSpec) -> Non
         assert len(spec.tracker(kind).take(batch(b"\xff", b"{}"))) == 2
     gone = spec.tracker(Told.EVENTS).take(batch(b"\xff", null_payloads=frozenset({0})))
     assert gone == []
+
+
+def test_what_no_database_holds_is_a_dead_letter(spec: TrackSpec) -> None:
+    """Else it is tried again and again, and nothing behind it is entered."""
+    graph = ModelDescriptor(dataType="wine", name="g", version=1, modeltype=ModelDescriptor.GRAPH)
+    sized = {"location": "file:/a", "sha256": "ab" * 32, "size": 2**64 - 1}
+    graph.graph.nodes.add(name="a", modeltype=ModelDescriptor.PMML, **sized)
+    graph.graph.nodes.add(name="b", modeltype=ModelDescriptor.PMML, location="file:/b")
+    assert parse(graph.SerializeToString()).size == 0
+    for kind, bad in (
+        (Told.PUBLISHED, graph.SerializeToString()),
+        (Told.STATISTICS, b'{"name":"\xff"}'),
+        (Told.STATISTICS, encode(stats(1, 2)).replace(b'"usage":', b'"usage":1' + b"0" * 30)),
+        (Told.EVENTS, encode(event(EventKind.SERVED, 1)).replace(b'"subtask":', b'"subtask":1' + b"0" * 30)),
+        (Told.STATISTICS, b'{"more":' + b"[" * 100_000),
+    ):
+        (letter,) = spec.tracker(kind).take(batch(bad))
+        assert letter.code == "unparsable"
 
 
 def test_the_signer_that_a_job_has_verified_is_the_publisher(spec: TrackSpec) -> None:

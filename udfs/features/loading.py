@@ -37,7 +37,7 @@ def load_declarations(path: Path) -> Declarations:
 def _toml(path: Path) -> Declarations:
     try:
         return read_declarations(tomllib.loads(path.read_text("utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
         raise FeatureError(str(e)) from None
 
 

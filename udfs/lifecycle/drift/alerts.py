@@ -127,7 +127,7 @@ def read_envelope(data: bytes) -> ReadAlert:
     """The alert with its id. Raises `StatisticsError` for what is no alert of this project."""
     try:
         body = msgspec.json.decode(data, type=_Envelope)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
         raise StatisticsError(f"this is no alert: {e}") from None
     if body.specversion != "1.0":
         raise StatisticsError(f"CloudEvents {body.specversion} is not read here, only 1.0")

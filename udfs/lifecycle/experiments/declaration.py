@@ -266,7 +266,7 @@ def read_experiment(text: str | bytes) -> Experiment:
     try:
         raw = text.decode() if isinstance(text, bytes) else text
         return msgspec.convert(tomllib.loads(raw), Experiment)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
         raise ExperimentError(f"not TOML: {e}") from None
     except msgspec.ValidationError as e:
         raise ExperimentError(f"not an experiment: {e}") from None

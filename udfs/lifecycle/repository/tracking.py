@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 import msgspec
+import orjson
 import tenacity
 
 from schemas.codecs.base import Code
@@ -68,7 +69,7 @@ class Tracker:
                 continue
             try:
                 read.append(self._entry.read(message))
-            except (msgspec.MsgspecError, DescriptorError, RegistryError) as e:
+            except (ValueError, TypeError, RecursionError, DescriptorError, RegistryError) as e:
                 dead.append(dead_letter(batch, BadRecord(row, Code.UNPARSABLE.value, str(e))))
         if read:
             self._patiently(self._entry.store, self._job or batch.data_type, read)
@@ -79,7 +80,8 @@ class Tracker:
 
 
 class _Entry(Protocol):
-    """One kind of message: `read` raises for what is none, `store` enters what was read of a job."""
+    """One kind of message: `read` raises for what is none, `store` enters what was read of a job. What
+    `read` raises are msgspec's errors and others that are `ValueError`s, and those that `take` names."""
 
     def read(self, message: bytes) -> Any: ...
 
@@ -99,7 +101,7 @@ class _Events:
     def read(self, message: bytes) -> ModelEvent:
         event = msgspec.json.decode(message, type=ModelEvent)
         check_storable(data_type=event.data_type, name=event.name, version=event.version, at=event.at)
-        check_storable(digest=event.digest)
+        check_storable(digest=event.digest, subtask=event.subtask)
         return event
 
     def store(self, job: str, read: Sequence[ModelEvent]) -> None:
@@ -128,6 +130,7 @@ class _Statistics:
         name = told.candidate if isinstance(told, CandidateStats) else told.name
         check_storable(data_type=told.data_type, name=name, version=told.version, digest=told.digest)
         check_storable(subtask=told.subtask, since=told.since, at=told.at)
+        orjson.dumps(told)  # `TypeError` for an integer beyond 64 bits
         return told
 
     def store(self, job: str, read: Sequence[ModelStats]) -> None:
@@ -141,6 +144,8 @@ class _Published:
     def read(self, message: bytes) -> bytes:
         said = parse(message)
         check_storable(data_type=said.data_type, name=said.name, version=said.version, size=said.size)
+        for content in contents_of(message):
+            check_storable(size=content.size)
         return message
 
     def store(self, job: str, read: Sequence[bytes]) -> None:
