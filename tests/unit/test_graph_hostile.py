@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from udfs.models.runtimes.tensorflow.graph_ops import ALLOWED, PRINTS, UNWRITTEN
 from udfs.models.runtimes.tensorflow.graph_safety import Served, check_graph
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk
 from udfs.models.runtimes.tensorflow.op_reasons import reason
-from udfs.models.runtimes.tensorflow.session import configured_tensorflow
+from udfs.models.runtimes.tensorflow.session import configured_tensorflow, first_line
 
 tf = configured_tensorflow()
 FLOAT, TEXT = tf.float32.as_datatype_enum, tf.string.as_datatype_enum
@@ -270,3 +271,10 @@ def test_each_refusal_says_why_and_what_to_do(op: str, words: str) -> None:
 
 def test_the_lists_do_not_contradict_each_other() -> None:
     assert not ALLOWED & (UNWRITTEN | PRINTS)
+
+
+def test_the_first_line_of_a_long_error_is_found_in_no_time():
+    """A record's text stands in the error of an operator that cannot read it."""
+    started = time.perf_counter()
+    assert len(first_line(ValueError("{{function_node " * 60_000))) == 300
+    assert time.perf_counter() - started < 1

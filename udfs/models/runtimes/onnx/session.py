@@ -23,6 +23,7 @@ _EXTEND_AS_REQUESTED = 1
 _FATAL = 4
 _FRAME = re.compile(r"Non-zero status code returned while running (\w+) node\. Name:'[^']*' Status Message: ")
 _SOURCE = re.compile(r"\S*\.(cc|h):\d+ ")
+_LONGEST = 2000
 _STARTING = Lock()
 
 
@@ -116,7 +117,8 @@ class Session:
 
 def reason(error: Exception) -> str:
     """The first line of an error, without ONNX Runtime's frame of status codes and source files."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    # cut first: an operator's name, or a record's text in it, would be looked through from each character on
+    text = (str(error)[:_LONGEST].strip() or type(error).__name__).splitlines()[0]
     if text.startswith("[ONNXRuntimeError]"):
         text = text.split(" : ", 3)[-1]
     text = _FRAME.sub(r"operator \1: ", text)

@@ -19,6 +19,7 @@ from udfs.models.runtimes.tensor_inputs import ModelTensor
 from udfs.models.runtimes.tensorflow.element_types import input_dtype
 
 _IMPORT = Lock()
+_LONGEST = 2000
 _INSIDE = re.compile(r"\{\{function_node [^}]*\}\}\s*")
 
 
@@ -94,5 +95,6 @@ def model_tensor(name: str, tensor: Any) -> ModelTensor:
 
 def first_line(error: Exception) -> str:
     """What a user needs of an error of TensorFlow: its first line, without made-up names of functions."""
-    text = _INSIDE.sub("", str(error)).strip()
+    # cut first: a record's text in it may hold the beginning of such a name many times over
+    text = _INSIDE.sub("", str(error)[:_LONGEST]).strip()
     return text.splitlines()[0][:300] if text else type(error).__name__
