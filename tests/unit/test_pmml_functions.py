@@ -314,3 +314,10 @@ def test_a_fraction_in_an_integer_field_is_invalid() -> None:
     assert value(text, {"n": 5.0}) == 5
     with pytest.raises(PredictError, match="'n' holds what the model declares invalid"):
         value(text, {"n": 5.5})
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "0" * 5000, "9" * 400])
+def test_a_text_with_more_digits_than_an_integer_has_is_none(text: str) -> None:
+    derived = f'<DerivedField name="i" optype="continuous" dataType="integer">{field("k")}</DerivedField>'
+    with pytest.raises(PredictError, match="'i' is no integer in rows 0"):
+        value(expression_document(field("i"), "integer", derived), {"k": text})

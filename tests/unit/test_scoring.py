@@ -81,6 +81,18 @@ def test_halving_finds_the_record_at_fault_in_few_calls():
     assert len(runtime.batches) == 1 + 2 * 7
 
 
+def test_whatever_a_model_raises_for_a_record_fails_that_record_only():
+    class Raising(Doubling):
+        def predict(self, columns):
+            if 5.0 in columns["x"]:
+                raise ValueError("integer string conversion")
+            return super().predict(columns)
+
+    results, dead = sent(batch_of([b'{"a":1}', b'{"a":5}', b'{"a":2}']), Raising())
+    assert [r.outcome for r in results] == [Outcome.SCORED, Outcome.FAILED, Outcome.SCORED] and not dead
+    assert results[1].reason == "the model failed on the block: ValueError: integer string conversion"
+
+
 def test_an_answer_that_is_not_finite_fails_alone_without_another_call():
     runtime = Doubling()
     results, _ = sent(batch_of([b'{"a":1}', b'{"a":17}', b'{"a":2}']), runtime)

@@ -70,9 +70,9 @@ class LoadedModel:
             raise PredictError(f"{self.stamp.name} version {self.stamp.version} is closed")
         rows, count = self.load_report.rows, len(next(iter(columns.values()), ()))
         if rows is None or count <= rows:
-            return self._runtime.predict(columns)
+            return _answer(self._runtime, columns)
         parts = [
-            self._runtime.predict({name: column[start : start + rows] for name, column in columns.items()})
+            _answer(self._runtime, {name: column[start : start + rows] for name, column in columns.items()})
             for start in range(0, count, rows)
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -85,3 +85,13 @@ class LoadedModel:
                 runtime.close()
         finally:
             shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _answer(runtime: Runtime, columns: Columns) -> Columns:
+    """Whatever a runtime raises is the model's failure, of the records at fault, and not that of the job."""
+    try:
+        return runtime.predict(columns)
+    except PredictError:
+        raise
+    except Exception as e:
+        raise PredictError(f"the model failed on the block: {type(e).__name__}: {e!s:.200}") from e

@@ -57,7 +57,7 @@ def predict(
 ) -> Prediction:
     """Decode and predict. A call that fails is repeated by halves for as long as `go_on` says so.
 
-    Raises nothing that the model raises as a `PredictError`; whatever else it raises comes through.
+    Raises nothing that the model raises as a `PredictError`, and a loaded model raises nothing else.
     """
     declared = (model.readings,) if model.readings else ()
     decoded = codec.decode(payloads, model.inputs, *declared)

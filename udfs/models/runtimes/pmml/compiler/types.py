@@ -21,6 +21,7 @@ from udfs.models.runtimes.pmml.compiler.elements import refuse, to_number
 
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?$")
 _BOUND = 2**63
+_MOST_DIGITS = 4000
 _FLOAT, _DOUBLE, _BITS = struct.Struct("<f"), struct.Struct("<d"), struct.Struct("<q")
 _BEYOND_FLOAT, _HALF_WAY = (1 << 29) - 1, 1 << 28  # the bits of a double that a float32 has not
 _EPOCH = datetime(1970, 1, 1)
@@ -100,7 +101,10 @@ def constant(text: str, kind: Type, what: str) -> Any:
 
 def _integer(text: str) -> int | None:
     if _WHOLE.match(text):
-        value = int(text.partition(".")[0])
+        digits = text.partition(".")[0]
+        if len(digits) > _MOST_DIGITS:  # Python does not read integers of any length
+            return None
+        value = int(digits)
         return value if -_BOUND <= value < _BOUND else None
     value_as_float = to_number(text)
     if (
