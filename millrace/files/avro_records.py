@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ class AvroRecords:
         try:
             with path.open("rb") as file:
                 schema = json.loads(fastavro.reader(file).metadata["avro.schema"])
-        except (OSError, ValueError, KeyError, EOFError, StopIteration) as e:
+        except Exception as e:  # what the file says is a schema may be anything
             raise SourceError(f"cannot read {path} as an Avro container file: {e}") from e
         written = scratch / "schema.avsc"
         written.write_text(json.dumps(schema), encoding="utf-8")
@@ -50,6 +51,8 @@ class AvroRecords:
             with self._path.open("rb") as file:
                 block: Any
                 for block in fastavro.block_reader(file):
+                    if block.num_records < 0:
+                        raise ValueError(f"a block of {block.num_records} records")
                     yield from self.codec.split(block.bytes_, block.num_records)
-        except (OSError, ValueError, EOFError, IndexError, zlib.error) as e:
+        except (OSError, ValueError, EOFError, IndexError, MemoryError, zlib.error, lzma.LZMAError) as e:
             raise SourceError(f"{self._path} is damaged: {type(e).__name__} {e}") from e

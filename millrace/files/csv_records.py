@@ -8,9 +8,12 @@ number. All else is text.
 from __future__ import annotations
 
 import csv
+import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import orjson
 
@@ -71,8 +74,7 @@ class CsvRecords:
         csv.field_size_limit(self._max_bytes)
         try:
             with self._path.open(encoding="utf-8-sig", newline="") as file:
-                bounded = iter(lambda: file.readline(self._max_bytes), "")
-                reader = csv.reader(bounded, delimiter=self._delimiter)
+                reader = csv.reader(self._bounded(file), delimiter=self._delimiter)
                 for row in reader:
                     if row:
                         yield reader.line_num, row
@@ -83,11 +85,18 @@ class CsvRecords:
         except OSError as e:
             raise SourceError(f"cannot read {self._path}: {e}") from e
 
+    def _bounded(self, file: TextIO) -> Iterator[str]:
+        """Lines; half of one would be taken for a record."""
+        while line := file.readline(self._max_bytes + 1):
+            if len(line) > self._max_bytes:
+                raise csv.Error(f"the line after it has more than {self._max_bytes} characters")
+            yield line
+
     def _columns(self, header: Sequence[str]) -> list[tuple[bytes, Cell]]:
         """(the beginning of its member, how its cells are written) of each column."""
         if not header:
             raise SourceError(f"{self._path} is empty: its first line names the fields")
-        if twice := next((name for name in header if header.count(name) > 1), None):
+        if twice := next((name for name, count in Counter(header).items() if count > 1), None):
             raise SourceError(f"the header of {self._path} names {twice!r} twice")
         if self._types and not set(self._types) & set(header):
             raise SourceError(
@@ -115,7 +124,13 @@ def _cell(dtype: DType | None) -> Cell:
 
 def _list(text: str) -> bytes | None:
     bare = text.strip()
-    return bare.encode() if bare.startswith("[") else _number(text)
+    if not bare.startswith("["):
+        return _number(text)
+    try:
+        json.loads(bare)
+    except (ValueError, RecursionError):  # it would go on in the record as other fields
+        return orjson.dumps(text)
+    return bare.encode()
 
 
 def _flag(text: str) -> bytes | None:

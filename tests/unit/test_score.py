@@ -6,6 +6,7 @@ import csv
 import datetime
 import json
 import sys
+import time
 import tracemalloc
 import types
 from decimal import Decimal
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from millrace.cli import app
+from millrace.files.avro_records import AvroRecords
 from millrace.files.csv_records import CsvRecords
 from millrace.files.json_records import JsonLines
 from millrace.files.parquet_records import ParquetRecords
@@ -483,3 +485,47 @@ def test_declared_fields_of_csv_stand_as_their_form_says(run, tmp_path, monkeypa
         (3.5, "7True"),
         (2.75, "xTrue"),
     ]
+
+
+def of_avro(schema: bytes, block: bytes = b"") -> bytes:
+    length = bytes([len(schema) * 2 & 127 | 128, len(schema) * 2 >> 7])
+    return b"Obj\x01\x02\x16avro.schema" + length + schema + b"\0" + b"S" * 16 + block
+
+
+LONG = b'{"type":"record","name":"R","fields":[{"name":"a","type":"long"}]}'
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (of_avro(b"5" + b" " * 70), "as an Avro container file"),
+        (of_avro(b"[" * 2000), "as an Avro container file"),
+        (of_avro(LONG, b"\x09\x02\x0a" + b"S" * 16), "a block of -5 records"),
+        (of_avro(LONG, b"\x02" + b"\xff" * 8 + b"\x7f\x0a"), "is damaged"),
+    ],
+)
+def test_a_damaged_container_is_said_to_be_one(tmp_path, content, said):
+    (tmp_path / "r.avro").write_bytes(content)
+    with pytest.raises(SourceError, match=said):
+        list(AvroRecords(tmp_path / "r.avro", tmp_path).blocks(10))
+
+
+def test_half_a_line_of_csv_is_no_record(tmp_path):
+    (tmp_path / "r.csv").write_text("a\n" + "9" * 2000 + "\n5\n")
+    with pytest.raises(SourceError, match="more than 1000 characters"):
+        list(CsvRecords(tmp_path / "r.csv", {"a": DType.FLOAT64}, max_bytes=1000).blocks(10))
+
+
+def test_a_cell_of_a_list_is_no_more_than_a_list(tmp_path):
+    (tmp_path / "r.csv").write_text('a,x\n5,"[1],""a"":999"\n6,"[1, 2.50]"\n')
+    records = CsvRecords(tmp_path / "r.csv", {"a": DType.FLOAT64, "x": None})
+    ((payloads, _),) = blocks_of(records)
+    assert orjson.loads(payloads[0]) == {"a": 5, "x": '[1],"a":999'}
+    assert payloads[1] == b'{"a":6,"x":[1, 2.50]}'
+
+
+def test_a_header_of_many_columns_is_looked_through_once(tmp_path):
+    (tmp_path / "r.csv").write_text(",".join(f"c{n}" for n in range(30_000)) + "\n")
+    started = time.perf_counter()
+    assert len(CsvRecords(tmp_path / "r.csv", {}).names()) == 30_000
+    assert time.perf_counter() - started < 3
