@@ -15,8 +15,9 @@ from typing import Any
 from schemas.codecs.base import Code, UnfitError, check_size
 from schemas.codecs.json_text import parse_object
 from schemas.codecs.matrix import kind_of
-from schemas.codecs.parsed import ParsedCodec
+from schemas.codecs.parsed import ParsedCodec, object_json
 
+_WRITTEN_DEPTH = 254  # orjson's; it reads 1,024
 Parse = Callable[[bytes], dict[str, Any]]
 
 
@@ -52,4 +53,14 @@ def _row(payload: bytes, parse: Parse) -> dict[str, Any]:
         raise UnfitError(Code.DELETED, f"there is no row after this change (op {operation!r:.20})")
     if not isinstance(row, dict):
         raise UnfitError(Code.NOT_AN_OBJECT, f"'after' holds {kind_of(row)} where an object belongs")
+    if payload.count(b"[") + payload.count(b"{") > _WRITTEN_DEPTH:
+        _check_written(row)
     return row
+
+
+def _check_written(row: dict[str, Any]) -> None:
+    """A row is written again for its result. Raises `UnfitError` where it is deeper than can be."""
+    try:
+        object_json(row)
+    except TypeError:
+        raise UnfitError(Code.TOO_DEEP, f"the row is nested more than {_WRITTEN_DEPTH} deep") from None

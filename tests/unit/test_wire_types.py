@@ -192,3 +192,12 @@ def test_deletions_are_told_apart_where_no_model_serves_and_in_features() -> Non
     read = EventReader(source, make_codec(source.codec)).read(payloads)
     assert [b.code for b in read.bad] == codes
     assert read.batch.to_pylist() == [{"id": 7, "amount": 2.5}] * 3
+
+
+def test_a_row_that_could_not_be_written_for_its_result_is_a_dead_letter():
+    """It was scored, and its result had none of its fields."""
+    codec = make_codec(CodecSpec("debezium"))
+    rows = [b'{"op":"c","after":{"id":1,"deep":%b}}' % (b"[" * n + b"]" * n) for n in (200, 300)]
+    decoded = codec.decode(rows, (Input("id", DType.INT64, (), ("id",)),))
+    assert decoded.count == 1 and [(b.row, b.code) for b in decoded.bad] == [(1, "too_deep")]
+    assert codec.to_json(rows[0]) is not None and codec.to_json(rows[1]) is None
