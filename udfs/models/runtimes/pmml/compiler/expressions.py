@@ -168,7 +168,7 @@ def read(symbol: Symbol) -> Expression:
     )
 
 
-class _Once:
+class _ForOneCall:
     """Computes once what is asked for twice, by the function and for what is missing: else each level of
     nested calls would take twice as long as the one inside it."""
 
@@ -192,7 +192,7 @@ def _apply(element: ET.Element, site: Site) -> Expression:
     arguments = [compile_expression(e, site.inner()) for e in element if e.tag not in ("Extension",)]
     mapped, default = element.get("mapMissingTo"), element.get("defaultValue")
     if mapped is not None:
-        arguments = [a if a.is_constant else replace(a, compute=_Once(a.compute)) for a in arguments]
+        arguments = [a if a.is_constant else replace(a, compute=_ForOneCall(a.compute)) for a in arguments]
     made = call(name, arguments, site)
     treatment = element.get("invalidValueTreatment", "returnInvalid")
     if treatment not in ("returnInvalid", "asIs", "asMissing"):
