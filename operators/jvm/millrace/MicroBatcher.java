@@ -22,7 +22,8 @@ import org.apache.flink.types.Row;
  *
  * <p>A micro-batch leaves when it has `maxRecords` or `maxBytes`; else `minMillis` after the one before it, if
  * what follows has taken that one, and at the latest after `maxMillis`. So an idle job answers at once, and a
- * busy one gathers. All that is gathered leaves before a checkpoint's barrier, before a watermark and at the end
+ * busy one gathers. Where timers come late the processors are busy, with whatever: then micro-batches leave
+ * further apart, each lateness counting LATE_COUNTS times, since each costs the same however few records it has. All that is gathered leaves before a checkpoint's barrier, before a watermark and at the end
  * of the input: the operator has no state and loses nothing. With `marks` an empty byte string follows what left
  * before a barrier: so what comes after can write, before its checkpoint, what it has in memory.
  */
@@ -30,6 +31,7 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
         implements OneInputStreamOperator<ConsumerRecord<byte[], byte[]>, Row>, BoundedOneInput, ProcessingTimeCallback {
     private static final long serialVersionUID = 1L;
     private static final long LOOK_AGAIN_MILLIS = 2;
+    private static final int LATE_COUNTS = 3;
 
     private final HashMap<String, String> dataTypes;
     private final String header;
@@ -49,6 +51,7 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     private transient boolean ended;
     private transient long since;
     private transient long sent;
+    private transient double late;
 
     /**
      * `dataTypes`: topic to data type; a topic that is not in it names its own. `header`: of a record, whose
@@ -99,7 +102,8 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
         } else if (!waiting) {
             waiting = true;
             since = getProcessingTimeService().getCurrentProcessingTime();
-            getProcessingTimeService().registerTimer(Math.max(since + 1, sent + minMillis), this);
+            long gap = Math.min(maxMillis, minMillis + (long) (LATE_COUNTS * late));
+            getProcessingTimeService().registerTimer(Math.max(since + 1, sent + gap), this);
         }
     }
 
@@ -117,6 +121,7 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
 
     @Override
     public void onProcessingTime(long at) {
+        late += (getProcessingTimeService().getCurrentProcessingTime() - at - late) / 8;
         // of an output's buffers one is open, and may have been read
         waiting = at < since + maxMillis
                 && Arrays.stream(outputs).anyMatch(o -> o instanceof ResultPartition && ((ResultPartition) o).getNumberOfQueuedBuffers() > 1);
