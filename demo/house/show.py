@@ -137,7 +137,7 @@ def summary(console: Console, show: HouseShow, verdict: Verdict) -> bool:
         lines.append(Text(f"{where:>8}: mean absolute error {mae:.6f}, R2 {r2:.9f}"))
     if verdict.good:
         lines.append(
-            Text(f"scores and features are equal in every bit; offline and online agree within {TOLERANCE:g}")
+            Text(f"features are equal in every bit; scores, offline and online, agree within {TOLERANCE:g}")
         )
     last_word(console, lines, () if verdict.good else verdict.examples, verdict.good, show.elapsed)
     return verdict.good
