@@ -59,7 +59,7 @@ class Instance:
         made = own_class("EventWatermarks")(idle, START)
         self._generator = made.createWatermarkGenerator(Context(self._clock))
 
-    def wait(self, ms: int, step: int = 1000) -> list[int | str]:
+    def wait(self, ms: int, step: int = 200) -> list[int | str]:
         """What is said after so long, looked at in steps."""
         for passed in range(0, ms, step):
             self._clock.advanceTime(self._java.java.time.Duration.ofMillis(min(step, ms - passed)))
@@ -108,7 +108,7 @@ def test_who_was_held_up_has_not_heard_that_it_was_silent() -> None:
     instance = Instance()
     instance.row(AT, b"events")
     assert instance.wait(10 * IDLE, step=10 * IDLE) == []
-    assert instance.wait(IDLE - 1000) == ["idle"]
+    assert instance.wait(IDLE - 250) == ["idle"]
 
 
 def test_finite_input_is_never_idle() -> None:

@@ -14,13 +14,13 @@ import org.apache.flink.util.clock.RelativeClock;
  * with the watermark; the last field of the value are the events. Rows without events end in the filter.
  *
  * <p>After `idleMillis` without rows (0: never), not counting when what follows is busy, the stream holds nobody
- * back; before its first row after `startMillis`, as a source may take long to begin. Between two looks at most a second
- * counts: who was held up for longer does not know whether there were rows. Marks, whose events are an empty byte
+ * back; before its first row after `startMillis`, as a source may take long to begin. Between two looks, 200 ms apart, at
+ * most 250 ms count: who was held up for longer does not know whether there were rows. Marks, whose events are an empty byte
  * string, are no sign of life: an instance that reads no partition hands them on, too.
  */
 public final class EventWatermarks implements WatermarkStrategy<Row>, FilterFunction<Row> {
     private static final long serialVersionUID = 1L;
-    private static final long STEP_MILLIS = 1000;
+    private static final long STEP_MILLIS = 250;
     private final long idleMillis;
     private final long startMillis;
 

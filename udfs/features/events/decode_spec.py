@@ -19,9 +19,9 @@ from udfs.features.versions import Versions
 
 @dataclass(frozen=True, slots=True)
 class DecodeSpec:
-    """`sources`: those of `declared` that the job reads; `groups`: how many key groups it has. `partitions`:
-    source -> how many partitions one instance must have heard of; a source that is not in it waits for its
-    `idle`."""
+    """`sources`: those of `declared` that the job reads; `groups`: how many key groups it has. `settle_ms`:
+    how often progress is told; between two looks no more than that counts as silence. `partitions`: source ->
+    how many partitions one instance must have heard of; a source that is not in it waits for its `idle`."""
 
     declared: Declarations
     sources: tuple[str, ...]
@@ -39,7 +39,7 @@ class DecodeSpec:
 
     def progress(self, name: str, now: int) -> Progress:
         source = source_of(name, self.declared, False)
-        return Progress(source, self.partitions.get(name), now)
+        return Progress(source, self.partitions.get(name), now, self.settle_ms)
 
     def streams(self, name: str) -> list[EventStream]:
         """Those on which the events of a source go."""
