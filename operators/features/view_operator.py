@@ -99,7 +99,7 @@ class ViewOperator(KeyedProcessFunction):
         for engine in self._engines.values():
             engine.evict(self._spec.resident)
         self._state.sweep(self._settled)
-        self._state.leave(key)
+        self._state.groups.leave(key)
         times = (engine.next_time() for engine in self._engines.values())
         following = min((time for time in times if time is not None), default=END_OF_INPUT)
         if (due := self._spec.due(following)) < self._timer:

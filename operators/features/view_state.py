@@ -28,22 +28,21 @@ class ViewState:
         kinds = Types.STRING(), Types.PICKLED_BYTE_ARRAY()
         self._headers = context.get_map_state(MapStateDescriptor("headers", *kinds))
         self._entities = context.get_map_state(MapStateDescriptor("entities", *kinds))
-        self._groups = OwnGroups(context, groups)
-        self._swept = dict.fromkeys(self._groups.own, -(2**63) // _FORGET_MS)
-        self.leave = self._groups.leave
+        self.groups = OwnGroups(context, groups)
+        self._swept = dict.fromkeys(self.groups.own, -(2**63) // _FORGET_MS)
 
     def headers(self) -> dict[str, list[bytes]]:
         """View -> the headers of the key groups of this instance."""
         found: dict[str, list[bytes]] = {}
-        for group in self._groups.own:
-            self._groups.enter(group)
+        for group in self.groups.own:
+            self.groups.enter(group)
             for view, header in self._headers.items():
                 found.setdefault(view, []).append(bytes(header))
         return found
 
     def fetch(self, view: str) -> Fetch:
         def fetch(key: bytes) -> bytes | None:
-            self._groups.enter(key_group(key, self._groups.count))
+            self.groups.enter(key_group(key, self.groups.count))
             found = self._entities.get(_name(view, key))
             return None if found is None else bytes(found)
 
@@ -52,7 +51,7 @@ class ViewState:
     def write(self, view: str, changes: Changes) -> None:
         """All of it is one call of a Flink function, so that a checkpoint has it or not."""
         for group in sorted({*changes.headers, *changes.entities}):
-            self._groups.enter(group)
+            self.groups.enter(group)
             if group in changes.headers:
                 self._headers.put(view, changes.headers[group])
             entities = changes.entities.get(group, {})
@@ -65,7 +64,7 @@ class ViewState:
         if due is None or watermark == END:
             return
         self._swept[due] = step
-        self._groups.enter(due)
+        self.groups.enter(due)
         for name in [n for n, packed in self._entities.items() if empty_from(bytes(packed)) <= watermark]:
             self._entities.remove(name)
 

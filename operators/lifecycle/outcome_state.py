@@ -13,8 +13,8 @@ from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 from operators.flink_internals import change_map
 from operators.key_groups import KeyGroups
 from operators.own_groups import OwnGroups
+from udfs.features.entity_keys import key_group
 from udfs.lifecycle.outcomes.fates import Fates, decode_fates, encode_fates
-from udfs.lifecycle.outcomes.messages import group_of
 
 
 class OutcomeState:
@@ -50,26 +50,19 @@ class OutcomeState:
         return fates
 
     def read(self, key: str) -> bytes | None:
-        self._enter(key)
+        self.groups.enter(self._group(key))
         found = self._entries.get(key)
         return None if found is None else bytes(found)
 
     def write(self, entries: dict[str, bytes], emptied: Iterable[str]) -> None:
-        changes: dict[int, dict[str, bytes | None]] = {}
-        for key, data in (entries | dict.fromkeys(emptied)).items():
-            changes.setdefault(group_of(key, self.groups.count), {})[key] = data
-        for group, of_group in changes.items():
-            self.groups.enter(group)
-            change_map(self._entries, of_group)
+        changes: dict[str, bytes | None] = entries | dict.fromkeys(emptied)
+        for _, keys in self._entered(changes):
+            change_map(self._entries, {key: changes[key] for key in keys})
 
     def remind(self, kind: str, due: int, keys: list[str]) -> None:
-        by_group: dict[int, list[str]] = {}
-        for key in keys:
-            by_group.setdefault(group_of(key, self.groups.count), []).append(key)
         heap = self._due.setdefault(kind, [])
-        for group, of_group in by_group.items():
-            self.groups.enter(group)
-            self._reminders.put(f"{kind}/{due}/{self._number}", msgspec.msgpack.encode(of_group))
+        for group, own in self._entered(keys):
+            self._reminders.put(f"{kind}/{due}/{self._number}", msgspec.msgpack.encode(own))
             heappush(heap, (due, group, self._number))
             self._number += 1
 
@@ -88,5 +81,14 @@ class OutcomeState:
         self.groups.enter(self.groups.own.start)
         self._fates.update(encode_fates(fates))
 
-    def _enter(self, key: str) -> None:
-        self.groups.enter(group_of(key, self.groups.count))
+    def _entered(self, keys: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+        """The keys of one key group after the other, each as the current one."""
+        found: dict[int, list[str]] = {}
+        for key in keys:
+            found.setdefault(self._group(key), []).append(key)
+        for group, own in found.items():
+            self.groups.enter(group)
+            yield group, own
+
+    def _group(self, key: str) -> int:
+        return key_group(key.encode(), self.groups.count)

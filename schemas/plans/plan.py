@@ -14,6 +14,7 @@ import msgspec
 import orjson
 
 from schemas.errors import PlanError
+from schemas.names import excess_of_name
 
 __all__ = [
     "Agreement",
@@ -52,9 +53,6 @@ MOST_RULES = 64
 
 MOST_ARMS = 8
 """Arms of one experiment."""
-
-LONGEST_NAME = 200
-"""Characters of a name: names of experiments, arms and outputs stand in each result."""
 
 _LEAST_WEIGHT = 1e-30
 """Sums of weights, and products with answers, are numbers then, and not 0 or infinite."""
@@ -375,9 +373,8 @@ def _check_weights(weights: Mapping[str, float], where: str, shadows: Sequence[s
 
 def check_length(name: str, what: str) -> None:
     """Raises `PlanError` for a name that is too long to stand in results and events."""
-    if len(name) > LONGEST_NAME:
-        said = f"{name[:40]!r}... of {len(name):,} characters"
-        raise PlanError(f"{what} is {said}; {LONGEST_NAME} are the most")
+    if excess := excess_of_name(name):
+        raise PlanError(f"{what} is {excess}")
 
 
 def _writable(value: Any) -> bool:

@@ -235,6 +235,18 @@ def test_without_its_state_it_goes_on_from_the_plans_that_are_there():
     assert (event.kind, event.treatment) == ("promoted", "deep")
 
 
+def test_a_plan_of_other_arms_under_its_name_is_no_step_of_it():
+    harness = Harness()
+    split = harness.split
+    other = msgspec.structs.replace(split.arms[1], name="other")
+    text = write_plan(Plan(experiment=msgspec.structs.replace(split, arms=(*split.arms[1:], other), step=5)))
+    assert list(harness.controller.planned("wine", "three", 2000, text.decode(), 8)) == []
+    harness.tell(0, 50, BEST_IS_DEEP, msgspec.structs.replace(split, step=5))
+    harness.tell(100, 50, BEST_IS_DEEP)
+    (told,) = harness.controller.on_timer(9)
+    assert (told.step, told.entities) == (0, 50)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Protocol
 
 import msgspec
 
+from schemas.names import LONGEST_NAME
 from udfs.stores.online.base import StoredView
 from udfs.stores.registry.base import OnDemand
 
@@ -14,7 +15,9 @@ LONGEST_MS = 600_000
 """The most that a request may be open: the end of a finite input waits for it."""
 
 
-ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+ModelName = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME, pattern=r"^[^\x00-\x1f\x7f]*\Z")
+]
 Whole = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 EntityValue = str | Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """What registry and stores can be asked for: one that cannot would hold up the requests beside it."""
@@ -25,7 +28,7 @@ class PredictionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     (epoch milliseconds, 0: when the record was written) it may complete. `version` of the model, 0: whichever
     serves. `fields` go on unchanged."""
 
-    id: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME)]
     model: ModelName
     entities: dict[str, EntityValue]
     version: Whole = 0

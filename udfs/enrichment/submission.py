@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from schemas.names import LONGEST_NAME
 from udfs.enrichment.base import LONGEST_MS, EntityValue, ModelName, PredictionRequest, Whole
 from udfs.enrichment.wire import check_fields
 
@@ -17,7 +18,7 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     model: ModelName
     entities: dict[str, EntityValue]
-    id: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    id: Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)] = ""
     version: Whole = 0
     expires_ms: Annotated[int, msgspec.Meta(ge=1, le=LONGEST_MS)] = 1000
     fields: dict[str, Any] = {}

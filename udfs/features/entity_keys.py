@@ -84,8 +84,13 @@ def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
 
 
 def key_group(packed: bytes, groups: int) -> int:
-    """Of a packed entity: murmur3 (x86, 32 bits, unsigned) modulo the number of key groups."""
+    """Of a packed entity or another key: murmur3 (x86, 32 bits, unsigned) modulo the number of key groups."""
     return int(mmh3.hash(packed, signed=False) % groups)
+
+
+def part_of(group: int, groups: int, parts: int) -> int:
+    """Which of as many instances, or parts, a key group belongs to, as Flink gives them out."""
+    return group * parts // groups
 
 
 class Spread:
@@ -111,6 +116,6 @@ class Spread:
             part = known.get(entity)
             if part is None:
                 group = key_group(pack_entity(entity), self._groups)
-                part = known[entity] = group * self._parts // self._groups
+                part = known[entity] = part_of(group, self._groups, self._parts)
             found.append(part)
         return np.array(found, np.int32)[codes]

@@ -15,11 +15,11 @@ from typing import Any
 from schemas.errors import DescriptorError
 from schemas.expression_bounds import ExpressionBounds
 from schemas.model_pb2 import GraphNode, ModelDescriptor, ModelInput, ModelOutput
+from schemas.names import excess_of_name
 from schemas.tensors import LIST, DType
 from udfs.models.runtimes.base import PartialInput
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-LONGEST_NAME = 200
 MAX_SMOKE_ROWS = 1024
 MAX_SMOKE_BYTES = 512 * 1024
 """Of a descriptor's smoke rows in all: it must stay below what Kafka takes for a message."""
@@ -116,9 +116,8 @@ def output_names(given: Iterable[ModelOutput], about: str) -> tuple[tuple[str, s
 
 def check_name(name: str, what: str, about: str) -> None:
     """A name that stands in every result and event: short, and of nothing that is not seen."""
-    if len(name) > LONGEST_NAME:
-        said = f"{name[:40]!r}... of {len(name):,} characters"
-        raise DescriptorError(f"{about} has the {what} {said}; {LONGEST_NAME} are the most")
+    if excess := excess_of_name(name):
+        raise DescriptorError(f"{about} has the {what} {excess}")
     if not name.isprintable():
         raise DescriptorError(f"{about} has the {what} {name!r}, with characters that are not printed")
 

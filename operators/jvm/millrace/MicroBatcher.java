@@ -23,9 +23,10 @@ import org.apache.flink.types.Row;
  * <p>A micro-batch leaves when it has `maxRecords` or `maxBytes`; else `minMillis` after the one before it, if
  * what follows has taken that one, and at the latest after `maxMillis`. So an idle job answers at once, and a
  * busy one gathers. Where timers come late the processors are busy, with whatever: then micro-batches leave
- * further apart, each lateness counting LATE_COUNTS times, since each costs the same however few records it has. All that is gathered leaves before a checkpoint's barrier, before a watermark and at the end
- * of the input: the operator has no state and loses nothing. With `marks` an empty byte string follows what left
- * before a barrier: so what comes after can write, before its checkpoint, what it has in memory.
+ * further apart, each lateness counting LATE_COUNTS times, since each costs the same however few records it has.
+ * All that is gathered leaves before a checkpoint's barrier, before a watermark and at the end of the input: the
+ * operator has no state and loses nothing. With `marks` an empty byte string follows what left before a barrier:
+ * so what comes after can write, before its checkpoint, what it has in memory.
  */
 public final class MicroBatcher extends AbstractStreamOperator<Row>
         implements OneInputStreamOperator<ConsumerRecord<byte[], byte[]>, Row>, BoundedOneInput, ProcessingTimeCallback {

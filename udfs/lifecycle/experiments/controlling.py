@@ -115,11 +115,11 @@ class Controller:
         running = self._known.get(batch.experiment)
         if running is None or not running.runs or running.experiment.data_type != batch.data_type:
             return
-        experiment = running.experiment
+        experiment, compared = running.experiment, set(running.experiment.compared)
         rows = [
             row
             for row, arm in enumerate(batch.arms)
-            if arm in experiment.compared
+            if arm in compared
             and running.has(batch.steps[row])
             and batch.entities[row]
             and self._counted.new(experiment.name, batch.entities[row])

@@ -10,9 +10,9 @@ from typing import Literal
 import msgspec
 
 from schemas.errors import ExperimentError, PlanError
+from schemas.names import excess_of_name
 from schemas.plans.plan import (
     DEFAULT_DEADLINE_MS,
-    LONGEST_NAME,
     LONGEST_PLAN,
     MOST_ARMS,
     Plan,
@@ -127,9 +127,8 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         models = [name for arm in self.arms.values() for name in (arm.model, arm.shadow)]
         named = (self.name, self.data_type, self.entity, self.salt, self.alias)
         for name in (*named, *self.arms, *models, *metrics):
-            if len(name) > LONGEST_NAME:
-                said = f"{name[:40]!r}... of {len(name):,} characters"
-                raise ExperimentError(f"an experiment has the name {said}; {LONGEST_NAME} are the most")
+            if excess := excess_of_name(name):
+                raise ExperimentError(f"an experiment has the name {excess}")
         if len(metrics) > _MOST_METRICS:
             raise ExperimentError(
                 f"{self.name}: {len(metrics)} metrics are named, and {_MOST_METRICS} are the most"

@@ -27,12 +27,10 @@ from udfs.lifecycle.experiments.deciding import (
 from udfs.lifecycle.experiments.declaration import Experiment, Metric
 from udfs.lifecycle.experiments.measured import BoundedMeasure
 from udfs.lifecycle.experiments.sampling import SampledArms
-from udfs.lifecycle.statistics.moments import Moments
+from udfs.lifecycle.statistics.moments import LARGEST, Moments
 
 VERSION = 1
 Floats = NDArray[np.float64]
-_LARGEST = 1e100
-"""Of values without bounds: one whose square is infinite would make a mean that nothing follows from."""
 
 
 class Running(msgspec.Struct):
@@ -74,9 +72,8 @@ class Running(msgspec.Struct):
     def shares(self) -> dict[str, float]:
         """Of the arms, now."""
         if self.runs:
-            known = self.sampled.shares if self.sampled else None
             step = self.state.step
-            return shares_of_step(self.experiment, step) if known is None else known[step]
+            return self.sampled.shares[step] if self.sampled else shares_of_step(self.experiment, step)
         now = self.treatment if self.status == "promoted" else self.experiment.control
         return {title: float(title == now) for title in self.experiment.compared}
 
@@ -92,12 +89,13 @@ class Running(msgspec.Struct):
         return plan_of_shares(self.experiment, self.shares, self.state.step, out)
 
     def follow(self, split: Split) -> None:
-        """Take over the step of a plan that is in force."""
-        if self.sampled:
-            self.sampled.shares[split.step] = {arm.name: arm.share for arm in split.arms}
-            self.state.step = split.step
-        else:
+        """Take over the step of a plan that is in force. With sampling one of other arms has none to take."""
+        if not self.sampled:
             self.state.step = min(split.step, len(self.experiment.ramp) - 1)
+            return
+        shares = {arm.name: arm.share for arm in split.arms}
+        if shares.keys() == set(self.experiment.compared):
+            self.sampled.shares[split.step], self.state.step = shares, split.step
 
     def promote(self, title: str) -> None:
         """See `Experiment.promoted`."""
@@ -214,4 +212,4 @@ _RUNNING = msgspec.msgpack.Decoder(Running)
 def _fits(metric: Metric, values: Floats) -> NDArray[np.bool_]:
     if metric.kind == "bounded":
         return (values >= metric.low) & (values <= metric.high)
-    return (np.abs(values) <= _LARGEST) & ((values >= 0) | (metric.kind != "quantile"))
+    return (np.abs(values) <= LARGEST) & ((values >= 0) | (metric.kind != "quantile"))

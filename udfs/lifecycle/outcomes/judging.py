@@ -9,11 +9,10 @@ from typing import Any, Literal
 
 from schemas.errors import SettingsError
 from schemas.features.declarations import FeatureType
+from udfs.lifecycle.statistics.moments import LARGEST
 
 KINDS = {"int64": FeatureType.INT64, "float64": FeatureType.FLOAT64, "bool": FeatureType.BOOL}
 KINDS |= {"string": FeatureType.STRING}
-_LARGEST = 1e100
-"""Of scores and outcomes: sums of squares of their differences are finite."""
 _ITEM = re.compile(r"(.+)\[(\d+)\]")
 
 
@@ -64,7 +63,7 @@ class Judging:
             value = values[at] if isinstance(values, list) and at < len(values) else None
         if isinstance(value, list) and len(value) == 1:
             (value,) = value
-        if not isinstance(value, (int, float)) or not abs(value) <= _LARGEST:
+        if not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
             return None
         if self.kind == "classes" and not 0 <= value <= 1:
             return None
@@ -73,8 +72,8 @@ class Judging:
     def outcome_of(self, value: Any) -> float:
         """An outcome as a number. Raises `ValueError`, which says why it is none."""
         if self.kind == "numbers":
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= _LARGEST:
-                raise ValueError(f"{self.label!r} is no number, or one beyond {_LARGEST:g}")
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= LARGEST:
+                raise ValueError(f"{self.label!r} is no number, or one beyond {LARGEST:g}")
             return float(value)
         if self.positive is not None:
             if value is None or isinstance(value, (dict, list)):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import mmh3
 import msgspec
 
 from schemas.versioned import read_versioned
@@ -103,11 +102,6 @@ class KeyEntry(msgspec.Struct, array_like=True):
     predictions: list[Waiting] = []
     outcomes: list[Kept] = []
     version: int = VERSION
-
-
-def group_of(key: str, groups: int) -> int:
-    """The key group of a key; it may never change, since state is found by it."""
-    return int(mmh3.hash(key, signed=False) % groups)
 
 
 def encode(message: Delivery | KeyEntry) -> bytes:

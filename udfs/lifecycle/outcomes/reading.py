@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +15,10 @@ from schemas.micro_batch import MicroBatch
 from schemas.results.dead_letter import dead_letter
 from schemas.results.records import NAME_LIMIT, DeadLetter
 from schemas.tensors import BadRecord
+from udfs.features.entity_keys import key_group, part_of
 from udfs.lifecycle.outcomes.joining import BY_FIELD, BY_IDENTITY
 from udfs.lifecycle.outcomes.judging import Judging, as_declared, value_at
-from udfs.lifecycle.outcomes.messages import Came, Delivery, Predicted, group_of
+from udfs.lifecycle.outcomes.messages import Came, Delivery, Predicted
 
 _STAMP = "millrace"
 _YEAR_10000 = 253_402_300_800_000
@@ -42,6 +44,7 @@ class Reader:
     def results(self, batch: MicroBatch) -> Read:
         """Results of data types that nobody judges are passed over, and counted."""
         found, passed_over = Read(), 0
+        by_group = defaultdict[int, list[tuple[str, Predicted]]](list)
         for row, payload in enumerate(batch.payloads):
             try:
                 record = parse_object(payload)
@@ -57,12 +60,15 @@ class Reader:
             except UnfitError as e:
                 found.dead.append(dead_letter(batch, BadRecord(row, e.code, f"no result: {e.reason}")))
                 continue
-            self._delivery(found, batch, key).predictions.append((key, predicted))
-        self._finish(found, batch, passed_over)
+            by_group[key_group(key.encode(), self._groups)].append((key, predicted))
+        for group in sorted(by_group):
+            self._delivery(found, batch, group).predictions += by_group[group]
+        self._counted(found, batch, passed_over)
         return found
 
     def outcomes(self, batch: MicroBatch) -> Read:
         found = Read()
+        by_group = defaultdict[int, list[tuple[str, Came]]](list)
         for row, payload in enumerate(batch.payloads):
             try:
                 message = parse_object(payload)
@@ -77,18 +83,17 @@ class Reader:
             except UnfitError as e:
                 found.dead.append(dead_letter(batch, BadRecord(row, e.code, f"no outcome: {e.reason}")))
                 continue
-            self._delivery(found, batch, key).outcomes.append((key, came))
-        self._finish(found, batch, 0)
+            by_group[key_group(key.encode(), self._groups)].append((key, came))
+        for group in sorted(by_group):
+            self._delivery(found, batch, group).outcomes += by_group[group]
+        self._counted(found, batch, 0)
         return found
 
     def _judging(self, data_type: Any) -> Judging | None:
         return self._judged.get(data_type) if isinstance(data_type, str) else None
 
-    def _delivery(self, found: Read, batch: MicroBatch, key: str) -> Delivery:
-        return self._to(found, batch, self._group(key) * self._parts // self._groups)
-
-    def _group(self, key: str) -> int:
-        return group_of(key, self._groups)
+    def _delivery(self, found: Read, batch: MicroBatch, group: int) -> Delivery:
+        return self._to(found, batch, part_of(group, self._groups, self._parts))
 
     def _to(self, found: Read, batch: MicroBatch, part: int) -> Delivery:
         delivery = found.deliveries.get(part)
@@ -96,11 +101,8 @@ class Reader:
             delivery = found.deliveries[part] = Delivery(_newest(batch))
         return delivery
 
-    def _finish(self, found: Read, batch: MicroBatch, passed_over: int) -> None:
-        """Puts deliveries in order. What no key belongs to is told to one instance, which counts it."""
-        for delivery in found.deliveries.values():
-            delivery.predictions.sort(key=lambda one: self._group(one[0]))
-            delivery.outcomes.sort(key=lambda one: self._group(one[0]))
+    def _counted(self, found: Read, batch: MicroBatch, passed_over: int) -> None:
+        """What no key belongs to is told to one instance, which counts it."""
         if passed_over or found.dead:
             to = self._to(found, batch, batch.partitions[0] % self._parts)
             to.passed_over, to.refused = passed_over, len(found.dead)

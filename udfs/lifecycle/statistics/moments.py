@@ -8,6 +8,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+LARGEST = 1e100
+"""Of numbers that are judged: sums of squares of their differences are finite, so that something follows."""
+
 
 class Moments(msgspec.Struct, frozen=True, array_like=True):
     """Of `count` finite numbers. `squares` is the sum of squared distances from the mean.
