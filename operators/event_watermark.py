@@ -17,8 +17,10 @@ TIMED_BLOCK = Types.ROW_NAMED(["key", "value"], [Types.STRING(), _EVENTS])
 empty in marks, which come before a checkpoint. `operators/jvm/millrace/EventWatermarks.java` reads these
 positions."""
 
-_IDLE_MS = 10_000
-_START_MS = 60_000
+IDLE = 2**63 - 1
+"""The watermark of a row, without events, of an instance that holds nobody back until its next row."""
+START_MS = 60_000
+"""For so long an instance that has heard nothing since its start is waited for."""
 
 
 def timed_row(key: str, watermark: int, events: bytes) -> Row:
@@ -43,12 +45,12 @@ def timed_events(events: DataStream, name: str, always: bool = False) -> DataStr
     """Rows of TIMED_BLOCK behind watermarks from their `watermark_ms`, all in the JVM.
 
     Rows without events have done their work then, and end here; marks go through. A row's watermark follows
-    the row. An instance that is silent for 10 s, or since its start for a minute, holds nobody back: it may
-    have no partitions. With `always` it does, however long it is silent. Finite input wants that: there one
-    without partitions ends, and were the others then held to be idle, all that they send later would come
-    after the end.
+    the row. An instance that says so (IDLE), or of which nothing came in the minute since its start, holds
+    nobody back: it may have no partitions. With `always` it does, however long it is silent. Finite input
+    wants that: there one without partitions ends, and were the others then held to be idle, all that they
+    send later would come after the end.
     """
-    watermarks = own_class("EventWatermarks")(0 if always else _IDLE_MS, _START_MS)
+    watermarks = own_class("EventWatermarks")(0 if always else START_MS)
     stream = events._j_data_stream
     parallelism = stream.getParallelism()
     stream = stream.assignTimestampsAndWatermarks(watermarks).setParallelism(parallelism)

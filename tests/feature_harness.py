@@ -12,6 +12,7 @@ import orjson
 import pyarrow as pa
 from pyflink.datastream import TimeDomain
 
+from operators.event_watermark import IDLE
 from operators.features.decode_events import DecodeEvents
 from operators.features.decode_references import DecodeReferences
 from operators.features.feature_rows import HISTORY, events_tag, features_of, progress_tag
@@ -160,6 +161,7 @@ class FeatureHarness:
         """Every function anew, from what was saved."""
         self._parallelism, self._keys = parallelism, GROUPS.keys_of_parts(parallelism)
         self._reached: dict[tuple[str, str, int], int] = {}
+        self._idle: set[tuple[str, str, int]] = set()
 
         def instances(name: str, make: Callable[[], Any], count: int) -> list[Keyed]:
             kept = given_out(self._saved.get(name, ()), count)
@@ -179,7 +181,7 @@ class FeatureHarness:
     def checkpoint(self) -> None:
         """Marks, and then what is in state is kept."""
         for key, decode in zip(self._keys, self.decode, strict=True):
-            self._decoded(decode.index, decode.element(key, b""))
+            self.take(decode.index, decode.element(key, b""))
         self._referred(self.references.element(GROUPS.keys[0], b"", input=1))
         self.keep()
 
@@ -209,7 +211,7 @@ class FeatureHarness:
         """One micro-batch of one partition."""
         batch = self._batch(self.source, records, partition, at)
         index = partition % self._parallelism
-        self._decoded(index, self.decode[index].element(self._keys[index], batch))
+        self.take(index, self.decode[index].element(self._keys[index], batch))
 
     def refer(self, reference: str, records: Iterable[bytes | dict[str, Any]], partition: int = 0) -> None:
         """One micro-batch of a reference's rows."""
@@ -219,13 +221,13 @@ class FeatureHarness:
     def on_timer(self, clock: int) -> None:
         """Processing time has gone on, for the operators that decode."""
         for decode in self.decode:
-            self._decoded(decode.index, decode.pass_time(clock))
+            self.take(decode.index, decode.pass_time(clock))
         self._referred(self.references.pass_time(clock))
 
     def end(self) -> None:
         """The input has ended."""
         for decode in self.decode:
-            self._decoded(decode.index, decode.advance(END))
+            self.take(decode.index, decode.advance(END))
             for stream in streams_from(self.source, self._declared):
                 self._advance("events", stream.name, decode.index, END)
         self._referred(self.references.advance(END))
@@ -242,7 +244,8 @@ class FeatureHarness:
         batch = MicroBatch(name, "topic", payloads, [partition] * count, offsets, [at] * count)
         return encode_micro_batch(batch)
 
-    def _decoded(self, index: int, sent: Iterable[Any]) -> None:
+    def take(self, index: int, sent: Iterable[Any]) -> None:
+        """What an instance that decodes has sent."""
         for to, row in sent:
             if to.tag_id == progress_tag(self.source).tag_id:
                 self._referred(self.references.element(row[0], row[1], input=2))
@@ -260,7 +263,11 @@ class FeatureHarness:
         stream = self._tagged(to)
         if row[1][1] is not None:
             self._into(stream, row[0], row[1])
-        if row[1][1] != b"":
+        if row[1][1] is None and row[1][0] == IDLE:
+            self._idle.add((side, stream, index))
+            self._go_on(stream)
+        elif row[1][1] != b"":
+            self._idle.discard((side, stream, index))
             self._advance(side, stream, index, row[1][0])
 
     def _into(self, stream: str, key: str, value: Any) -> None:
@@ -280,9 +287,13 @@ class FeatureHarness:
         these."""
         key = side, stream, index
         self._reached[key] = max(watermark, self._reached.get(key, watermark))
+        self._go_on(stream)
+
+    def _go_on(self, stream: str) -> None:
         inputs = [("events", stream, number) for number in range(self._parallelism)]
         inputs += [("references", stream, 0)] if self._streams[stream].references else []
-        if not all(one in self._reached for one in inputs):
+        inputs = [one for one in inputs if one not in self._idle]
+        if not inputs or not all(one in self._reached for one in inputs):
             return
         reached = min(self._reached[one] for one in inputs)
         for keyed in self._views[stream]:

@@ -9,7 +9,7 @@ from typing import Any
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 
 from operators.code_guard import check_code, code_digest
-from operators.event_watermark import mark_row, watermark_row
+from operators.event_watermark import IDLE, START_MS, mark_row, watermark_row
 from operators.features.feature_rows import event_row, events_tag, progress_tag
 from operators.flink_internals import current_key, instance_of
 from operators.key_groups import KeyGroups
@@ -21,19 +21,18 @@ from udfs.features.events.decode_spec import DecodeSpec
 from udfs.features.events.decoder import EventDecoder
 from udfs.features.expressions import Expressions
 
-_SILENT_MS = 60_000
-"""After so long without rows an instance is certainly idle for those that wait for its watermark."""
-
 
 class DecodeEvents(KeyedProcessFunction):
     """Micro-batches of records, and marks, under the key of the instance that read them.
 
     No main output. Side outputs: `events_tag(STREAM)`, DEAD_LETTERS, and `progress_tag(SOURCE)` where views
-    have references. A row of events carries the watermark that was sent before them, so that no event is late
-    for its own block's sake; what they add follows in a row of its own, at most each `settle_ms`. Progress is
-    not state: after a restart it begins anew, and what views have settled stays settled. A mark goes on to
-    every instance of the views, and says beside how far this one is. The first is sent at the start, so that
-    each of them takes up its state.
+    have references. A row of events carries the watermark that was sent before them, so that no event is
+    late for its own block's sake; what they add follows in a row of its own, at most each `settle_ms`, and
+    one that says so when all partitions have been silent. Only this operator knows: to those that wait for
+    its rows it is as silent when one of its outputs is held up. Progress is not state: after a restart it
+    begins anew, and what views have settled stays settled. A mark goes on to every instance of the views,
+    and says beside how far this one is. The first is sent at the start, so that each of them takes up its
+    state.
     """
 
     def __init__(self, spec: DecodeSpec, groups: KeyGroups) -> None:
@@ -51,7 +50,7 @@ class DecodeEvents(KeyedProcessFunction):
         instance, parallelism = instance_of(context)
         self._keys, self._instance = self._groups.keys_of_parts(parallelism), f"{instance}/{parallelism}"
         self._sent = dict.fromkeys(self._spec.sources, (EARLIEST, 0))
-        self._heard = dict.fromkeys(self._spec.sources, _now())
+        self._idle = dict.fromkeys(self._spec.sources, False)
         self._timers = KeyTimers(self._spec.settle_ms)
         self._timer_key = ""
 
@@ -76,9 +75,9 @@ class DecodeEvents(KeyedProcessFunction):
         watermark, _ = self._sent[source]
         for view, part, events in decoded.parts:
             yield self._tags[view], event_row(self._keys[part], view, watermark, events)
-        self._heard[source] = _now()
         for partition, newest in decoded.newest.items():
             self._progress[source].heard(partition, newest, _now())
+            self._idle[source] = False
         yield from self._told(source)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:
@@ -103,8 +102,8 @@ class DecodeEvents(KeyedProcessFunction):
                 for key in self._keys:
                     yield events_tag(stream.name), mark_row(watermark, key)
             if self._spec.has_references(source):
-                silent = _now() - self._heard[source] > _SILENT_MS
-                yield progress_tag(source), mark_row(END_OF_INPUT if silent else watermark, self._instance)
+                reached = IDLE if self._idle[source] else watermark
+                yield progress_tag(source), mark_row(reached, self._instance)
 
     def _told(self, source: str) -> Iterator[Any]:
         now, (last, at) = _now(), self._sent[source]
@@ -112,11 +111,17 @@ class DecodeEvents(KeyedProcessFunction):
             return
         reached = self._progress[source].watermark(now)
         if reached is not None and reached > last:
-            self._sent[source], self._heard[source] = (reached, now), now
-            for stream in self._streams[source]:
-                yield events_tag(stream.name), watermark_row(reached)
-            if self._spec.has_references(source):
-                yield progress_tag(source), watermark_row(reached, self._instance)
+            self._sent[source] = reached, now
+            yield from self._all(source, reached)
+        if not self._idle[source] and self._progress[source].is_idle(now, START_MS):
+            self._idle[source] = True
+            yield from self._all(source, IDLE)
+
+    def _all(self, source: str, watermark: int) -> Iterator[Any]:
+        for stream in self._streams[source]:
+            yield events_tag(stream.name), watermark_row(watermark)
+        if self._spec.has_references(source):
+            yield progress_tag(source), watermark_row(watermark, self._instance)
 
 
 def _now() -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from pyflink.datastream.functions import KeyedCoProcessFunction, RuntimeContext
 
 from operators.code_guard import check_code, code_digest
-from operators.event_watermark import is_mark, mark_row, watermark_row
+from operators.event_watermark import IDLE, is_mark, mark_row, watermark_row
 from operators.features.feature_rows import complete_row, event_row, events_tag
 from operators.features.reference_state import ReferenceState
 from operators.flink_internals import current_key
@@ -56,10 +56,11 @@ class DecodeReferences(KeyedCoProcessFunction):
 
     def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         yield from self._begun(ctx)
+        watermark = int(value[0])
         if is_mark(value):
-            self._source.told(current_key(ctx), int(value[0]))
+            self._source.told(current_key(ctx), watermark)
             return
-        self._progress.told(current_key(ctx), int(value[0]), _now())
+        self._progress.told(current_key(ctx), None if watermark == IDLE else watermark)
         yield from self._told()
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:

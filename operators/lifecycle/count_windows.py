@@ -11,7 +11,7 @@ from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ListStateDescriptor
 
 from operators.code_guard import check_code, code_digest
-from operators.event_watermark import timed_row, watermark_row
+from operators.event_watermark import IDLE, START_MS, timed_row, watermark_row
 from operators.flink_internals import current_key
 from operators.timers import END_OF_INPUT, KeyTimers
 from schemas.micro_batch import decode_micro_batch
@@ -85,6 +85,8 @@ class CountWindows(KeyedProcessFunction):
         if reached is not None and reached > self._sent:
             self._sent = reached
             yield watermark_row(reached)
+        if self._progress.is_idle(_now(), START_MS):
+            yield watermark_row(IDLE)
 
 
 def _now() -> int:

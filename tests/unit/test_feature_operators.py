@@ -269,6 +269,30 @@ def test_time_that_goes_on_between_a_mark_and_its_barrier_is_kept(clock: list[in
     assert harness.dead == []
 
 
+def test_an_instance_is_waited_for_until_it_finds_itself_idle(clock: list[int]) -> None:
+    harness = FeatureHarness(DECLARED, parallelism=2)
+    good = events(400)
+    busy, slow = harness.decode
+
+    def looks(instance: Keyed, count: int) -> None:
+        for _ in range(count):
+            clock[0] += 200
+            harness.take(instance.index, instance.pass_time(clock[0]))
+
+    for partition in (0, 1):
+        harness.send(good[partition:20:2], partition)
+    looks(busy, 500)
+    assert harness.settled("spend_v1") == [], "no time has passed for the other, which was held up"
+    looks(slow, 500)
+    settled = len(harness.settled("spend_v1"))
+    harness.send(good[20:200:2], 0)
+    looks(busy, 500)
+    assert len(harness.settled("spend_v1")) > settled
+    harness.send(good[399:], 1)
+    harness.end()
+    assert harness.dead == []
+
+
 def test_an_entity_of_another_instance_is_an_error(clock: list[int]) -> None:
     """As where operators of one job have been given different parallelisms."""
     harness = FeatureHarness(DECLARED, parallelism=2)

@@ -579,12 +579,12 @@ def test_views_with_references_have_a_stream_of_their_own() -> None:
 
 def joint(idle: str = "10 s") -> JointProgress:
     reference = as_source(msgspec.structs.replace(ZIPS, idle=idle))
-    return JointProgress(SIGNALS, [reference], {"zips": 1}, 0)
+    return JointProgress([reference], {"zips": 1}, 0)
 
 
 def test_the_watermark_is_the_least_of_source_and_references() -> None:
     progress = joint()
-    progress.told("0", 5000, 100)
+    progress.told("0", 5000)
     assert progress.watermark(["zips"], 100) is None, "nothing has been heard of the reference"
     assert progress.watermark([], 100) == 5000
     progress.heard("zips", 0, 4000, 200)
@@ -595,13 +595,13 @@ def test_the_watermark_is_the_least_of_source_and_references() -> None:
 
 def test_an_idle_reference_holds_nobody_back_and_does_so_again_when_it_returns() -> None:
     progress, now = joint(), 0
-    progress.told("0", 5000, now)
+    progress.told("0", 5000)
     progress.heard("zips", 0, 1000, now)
     for now in range(500, 9_600, 500):
-        progress.told("0", 5000 + now, now)
+        progress.told("0", 5000 + now)
         assert progress.watermark(["zips"], now) == -1
     for now in range(10_000, 12_000, 500):
-        progress.told("0", 5000 + now, now)
+        progress.told("0", 5000 + now)
     assert progress.watermark(["zips"], now) == 5000 + now
     progress.heard("zips", 0, 9000, now)
     assert progress.watermark(["zips"], now) == 7999
@@ -610,13 +610,30 @@ def test_an_idle_reference_holds_nobody_back_and_does_so_again_when_it_returns()
 def test_a_reference_never_heard_of_is_idle_after_a_while() -> None:
     progress = joint()
     for now in range(0, 11_000, 500):
-        progress.told("0", now, now)
+        progress.told("0", now)
         assert (progress.watermark(["zips"], now) is None) == (now < 10_000)
+
+
+def test_the_slowest_instance_counts_until_it_says_that_it_is_idle() -> None:
+    progress = joint()
+    progress.heard("zips", 0, 90_000, 0)
+    progress.told("0", 5000)
+    progress.told("1", 6000)
+    assert progress.watermark(["zips"], 0) == 5000
+    progress.told("0", None)
+    progress.told("1", 7000)
+    assert progress.watermark(["zips"], 0) == 7000
+    progress.told("0", 6500)
+    assert progress.watermark(["zips"], 0) == 7000, "it never goes back"
+    progress.told("1", None)
+    progress.told("0", 8000)
+    progress.told("0", None)
+    assert progress.watermark(["zips"], 0) == 8000, "nobody is active: it stays"
 
 
 def test_a_silent_source_is_not_overtaken() -> None:
     progress = joint()
-    progress.told("0", 5000, 0)
+    progress.told("0", 5000)
     for now in range(0, 60_000, 500):
         progress.heard("zips", 0, 100_000 + now, now)
         assert progress.watermark(["zips"], now) == 5000

@@ -96,3 +96,13 @@ def test_a_burst_that_is_over_when_others_have_been_waited_for_counts() -> None:
     progress.heard(1, 40_000, NOW)
     assert progress.watermark(NOW + 9_999) is None
     assert progress.watermark(NOW + 60_000) == 38_999
+
+
+def test_who_has_heard_nothing_is_idle_later_than_who_has() -> None:
+    progress = Progress(SOURCE, None, NOW, LONG)
+    assert not progress.is_idle(NOW + 59_999, 60_000)
+    assert progress.is_idle(NOW + 60_000, 60_000) and progress.is_idle(NOW + 60_000)
+    progress.heard(0, 50_000, NOW + 60_000)
+    progress.heard(1, 50_000, NOW + 65_000)
+    assert not progress.is_idle(NOW + 74_999, 60_000)
+    assert progress.is_idle(NOW + 75_000, 60_000)

@@ -13,19 +13,17 @@ import org.apache.flink.util.clock.RelativeClock;
  * The watermark that a row of events carries, behind it as Flink's own. A row is a key and a value, which begins
  * with the watermark; the last field of the value are the events. Rows without events end in the filter.
  *
- * <p>After `idleMillis` without rows (0: never), not counting when what follows is busy, the stream holds nobody
- * back; before its first row after `startMillis`, as a source may take long to begin. Between two looks, 200 ms apart, at
- * most 250 ms count: who was held up for longer does not know whether there were rows. Marks, whose events are an empty byte
- * string, are no sign of life: an instance that reads no partition hands them on, too.
+ * <p>A row without events at the greatest time says that its instance is idle: it holds nobody back until its next row
+ * of another kind. Only who reads knows that: silence here may be the instance's being held up by another output.
+ * An instance of which nothing was ever heard, not even a mark (events are an empty byte string), is idle after
+ * `startMillis`: it may read no partition. With 0 no instance ever is.
  */
 public final class EventWatermarks implements WatermarkStrategy<Row>, FilterFunction<Row> {
     private static final long serialVersionUID = 1L;
     private static final long STEP_MILLIS = 250;
-    private final long idleMillis;
     private final long startMillis;
 
-    public EventWatermarks(long idleMillis, long startMillis) {
-        this.idleMillis = idleMillis;
+    public EventWatermarks(long startMillis) {
         this.startMillis = startMillis;
     }
 
@@ -43,27 +41,35 @@ public final class EventWatermarks implements WatermarkStrategy<Row>, FilterFunc
     public WatermarkGenerator<Row> createWatermarkGenerator(WatermarkGeneratorSupplier.Context context) {
         RelativeClock clock = context.getInputActivityClock();
         return new WatermarkGenerator<>() {
+            private boolean begun = startMillis == 0;
             private long looked = clock.relativeTimeMillis();
-            private long silent = idleMillis - startMillis;
+            private long waited;
 
             @Override
             public void onEvent(Row row, long time, WatermarkOutput output) {
+                begun = true;
                 byte[] events = events(row);
-                if (events == null || events.length > 0) {
-                    looked = clock.relativeTimeMillis();
-                    silent = 0;
+                long watermark = (Long) ((Row) row.getField(1)).getField(0);
+                if (events == null && watermark == Long.MAX_VALUE) {
+                    if (startMillis > 0) {
+                        output.markIdle();
+                    }
+                } else if (events == null || events.length > 0) {
                     output.markActive();
-                    output.emitWatermark(new Watermark((Long) ((Row) row.getField(1)).getField(0)));
+                    output.emitWatermark(new Watermark(watermark));
                 }
             }
 
             @Override
             public void onPeriodicEmit(WatermarkOutput output) {
-                long now = clock.relativeTimeMillis();
-                silent += Math.min(now - looked, STEP_MILLIS);
-                looked = now;
-                if (idleMillis > 0 && silent >= idleMillis) {
-                    output.markIdle();
+                if (!begun) {
+                    long now = clock.relativeTimeMillis();
+                    // looks are 200 ms apart: who was held up for longer has not waited for so long
+                    waited += Math.min(now - looked, STEP_MILLIS);
+                    looked = now;
+                    if (waited >= startMillis) {
+                        output.markIdle();
+                    }
                 }
             }
         };

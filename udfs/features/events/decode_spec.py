@@ -79,6 +79,5 @@ class ReferenceSpec:
         return Versions(reference, columns_of(own, reference), fetch)
 
     def progress(self, now: int) -> JointProgress:
-        source = source_of(self.source, self.declared, False)
         references = [source_of(name, self.declared, True) for name in self.references()]
-        return JointProgress(source, references, dict(self.partitions), now)
+        return JointProgress(references, dict(self.partitions), now)

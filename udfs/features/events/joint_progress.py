@@ -11,22 +11,26 @@ from udfs.features.events.progress import Progress
 class JointProgress:
     """The least of the source's watermark and those of its references.
 
-    The source's comes from the instances that decode it. It is never passed: a source that says nothing for a
-    while must not find, when it returns, that a reference has gone on without it. A reference of which
-    nothing has come for its `idle` holds nobody back; until it has been heard of or was idle, there is no
-    watermark.
+    The source's is the least of the instances that decode it, without those that say that they are idle. It
+    is never passed: a source that says nothing for a while must not find, when it returns, that a reference
+    has gone on without it. A reference of which nothing has come for its `idle` holds nobody back; until it
+    has been heard of or was idle, there is no watermark.
     """
 
-    def __init__(
-        self, source: Source, references: Sequence[Source], partitions: dict[str, int], now: int
-    ) -> None:
-        told = Source(name=source.name, columns=(), event_time="", out_of_orderness="0 ms", idle=source.idle)
-        self._source = Progress(told, 1, now)
+    def __init__(self, references: Sequence[Source], partitions: dict[str, int], now: int) -> None:
+        self._active: dict[str, int] = {}
+        self._reached: int | None = None
         self._references = {r.name: Progress(r, partitions.get(r.name), now) for r in references}
 
-    def told(self, instance: str, watermark: int, now: int) -> None:
-        """An instance has read the source so far."""
-        self._source.heard(instance, watermark + 1, now)  # `Progress` takes it for an event's time
+    def told(self, instance: str, watermark: int | None) -> None:
+        """An instance has read the source so far; None: it is idle until it says something else."""
+        if watermark is None:
+            self._active.pop(instance, None)
+        else:
+            self._active[instance] = watermark
+        if self._active:
+            reached = min(self._active.values())
+            self._reached = reached if self._reached is None else max(self._reached, reached)
 
     def heard(self, reference: str, partition: int, newest: int | None, now: int) -> None:
         """See `Progress.heard`."""
@@ -34,7 +38,7 @@ class JointProgress:
 
     def watermark(self, references: Sequence[str], now: int) -> int | None:
         """Of the source with some of the references."""
-        reached = self._source.watermark(now)
+        reached = self._reached
         for name in references:
             progress = self._references[name]
             own = progress.watermark(now)

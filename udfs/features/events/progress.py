@@ -70,11 +70,13 @@ class Progress:
                 self._watermark = reached
         return self._watermark
 
-    def is_idle(self, now: int) -> bool:
-        """Whether nothing has been heard for `idle`, from any partition."""
+    def is_idle(self, now: int, start_ms: int = 0) -> bool:
+        """Whether nothing has been heard for `idle`, from any partition; before the first, for `start_ms` if
+        that is longer."""
         self._pass(now)
-        heard = max((p.heard for p in self._partitions.values()), default=0)
-        return self._clock - heard >= self._idle
+        if not self._partitions:
+            return self._clock >= max(self._idle, start_ms)
+        return self._clock - max(p.heard for p in self._partitions.values()) >= self._idle
 
     def _pass(self, now: int) -> None:
         self._clock += min(max(now - self._last, 0), self._step_ms)
