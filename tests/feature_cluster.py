@@ -14,6 +14,7 @@ from devservices.flink_rest import ENDED
 from devservices.process import ROOT, ServiceError, wait_until
 from devservices.redis import Redis
 from devservices.s3proxy import S3Proxy
+from schemas.errors import StoreError
 from schemas.features.declarations import Declarations
 from tests.feature_streams import read_history
 from tests.streams import Streams
@@ -60,9 +61,20 @@ class FeatureCluster:
         kafka["dead_letters"] = streams.topic("dead-letters")
         return {f"kafka__{name}": value for name, value in kafka.items()} | {"checkpoint_seconds": "2"}
 
-    def settled_rows(self, declared: Declarations, settled: int) -> History:
-        """What is in the history of before this event time."""
-        found = read_history(declared, self.url("history"), self.s3)
+    def settled_rows(self, declared: Declarations, settled: int, *views: str) -> History:
+        """What is in the history of before this event time, of all views or these."""
+        found: History = {}
+        failed: list[str] = []
+
+        def read() -> bool:
+            try:
+                found.update(read_history(declared, self.url("history"), self.s3, views))
+            except StoreError as e:  # a file that the server is only just putting together
+                failed.append(str(e))
+                return False
+            return True
+
+        wait_until(read, 60, lambda: failed[-1])
         return {view: [r for r in of if r[-1] < settled] for view, of in found.items()}
 
     def missing(self, streams: Streams, rows: History) -> str:

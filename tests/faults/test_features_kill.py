@@ -38,8 +38,8 @@ def test_a_killed_task_manager_loses_and_doubles_nothing(
     def feed(part: list[dict[str, Any]]) -> None:
         streams.send(Sent(value, partition=i % 2, topic="signals") for i, value in enumerate(encoded(part)))
 
-    def rows() -> History:
-        return run.settled_rows(declared, settled)
+    def rows(*views: str) -> History:
+        return run.settled_rows(declared, settled, *views)
 
     def missing() -> str:
         return run.missing(streams, rows())
@@ -49,15 +49,15 @@ def test_a_killed_task_manager_loses_and_doubles_nothing(
     try:
         flink.wait_running(job, 180)
         feed(sent[: COUNT // 2])
-        wait_until(lambda: bool(rows()["spend_v1"]), 200, lambda: f"no history\n{flink.logs()}")
+        wait_until(lambda: bool(rows("spend_v1")["spend_v1"]), 200, lambda: f"no history\n{flink.logs()}")
         flink.kill_task_manager(0)
         flink.kill_task_manager(0)
         flink.add_task_manager()
         flink.add_task_manager()
         feed(sent[COUNT // 2 :])
         feed(last)
-        wait_until(lambda: len(rows()["spend_v1"]) >= COUNT, 300, missing)
-        wait_until(lambda: len(rows()["peak_v1"]) >= COUNT, 100, missing)
+        wait_until(lambda: len(rows("spend_v1")["spend_v1"]) >= COUNT, 300, missing)
+        wait_until(lambda: len(rows("peak_v1")["peak_v1"]) >= COUNT, 100, missing)
         assert flink.rest.exceptions(job), "the job has not noticed that its task manager died"
         found = rows()
         online = online_rows(run, declared, found)
