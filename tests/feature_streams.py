@@ -173,7 +173,7 @@ def write_history(sent: Sequence[dict[str, Any]], location: str, options: S3Opti
 def read_history(
     declared: Declarations, location: str, options: S3Options, views: Collection[str] = ()
 ) -> dict[str, list[tuple[Any, ...]]]:
-    """View, all or these -> its rows without `created`, sorted, in a form that is equal where every bit is."""
+    """View (all, or these) -> rows without `created`, sorted, in a form that is equal where every bit is."""
     found: dict[str, list[tuple[Any, ...]]] = {}
     for name, view in stored_views(declared, "history").items():
         if views and name not in views:
