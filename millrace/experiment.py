@@ -133,7 +133,10 @@ def promote(
     dry_run: DryRun = False,
     to: StreamOptions,
 ) -> None:
-    """End an experiment by putting a treatment's plan in force, whatever the evidence says."""
+    """End an experiment by putting a treatment's plan in force, whatever the evidence says.
+
+    Other experiments of the data type go on, with their arms as they are.
+    """
     _end("promote", name, data_type, reason, arm, dry_run=dry_run, to=to)
 
 
@@ -187,7 +190,9 @@ def _end(
     to.signer()  # a key that is none is told here too
     declared = _declared(name, data_type, to.stream())
     plan = plan_after(declared, ENDS[action], declared.promoted(arm) if action == "promote" else "")
-    _show_plan(f"{action} {name} would put in force for {data_type}", plan)
+    who = "entities in no other experiment of " if declared.population else ""
+    unless = ", unless another was promoted meanwhile" if who and action != "promote" else ""
+    _show_plan(f"{action} {name} would put in force for {who}{data_type}{unless}", plan)
 
 
 def _send(order: Order, name: str, data_type: str, to: StreamOptions) -> str:
@@ -291,7 +296,8 @@ def _rehearse(declared: Experiment, predictions: str, s3: S3Options, threshold: 
     found = rehearse(declared, predictions, s3, threshold)
     typer.echo(
         f"judged by {found.predictions:,} stored predictions: {found.without_entity:,} without "
-        f"{declared.entity!r}, {found.unanswered:,} without an answer of each arm's model"
+        f"{declared.entity!r}, {found.unanswered:,} without an answer of each arm's model, "
+        f"{found.outside:,} outside of its population"
     )
     _show(found.events, as_json=False)
 

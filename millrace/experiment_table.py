@@ -41,7 +41,8 @@ def print_steps(experiment: Experiment, found: Tried, counted: bool) -> None:
     print_table(["step", "share", *(["treated", "control", "takes about"] if counted else [])], rows)
     if counted:
         without = f"{found.without:,} without {experiment.entity!r}"
-        typer.echo(f"{found.records:,} records, {without}, {found.entities:,} entities")
+        outside = f", {found.outside:,} outside of its population" if experiment.population else ""
+        typer.echo(f"{found.records:,} records, {without}, {found.entities:,} entities{outside}")
 
 
 def _row(event: ExperimentEvent) -> list[object]:
@@ -58,11 +59,16 @@ def _row(event: ExperimentEvent) -> list[object]:
         event.data_type,
         what,
         place,
-        f"{event.share:.2%}",
+        f"{event.share:.2%}{_of_part(event)}",
         event.entities,
         *arms,
         said,
     ]
+
+
+def _of_part(event: ExperimentEvent) -> str:
+    low, high = event.population
+    return "" if high - low == 1 else f" of {high - low:.2%}"
 
 
 def _arm(figures: ArmFigures | None) -> str:

@@ -158,7 +158,7 @@ def _plan(path: Path, deadline_ms: int | None, metrics: dict[str, dict[str, floa
         plan = read_plan(path.read_bytes())
     except (PlanError, OSError) as e:
         raise SettingsError(f"{path} is of no use as a plan: {e}") from e
-    if plan.experiment:
+    if plan.splits:
         raise SettingsError(f"{path} is an experiment's: its arms decide, so replay the plan of an arm")
     for policy in chain(plan.policy):
         if isinstance(policy, BestQuality) and not any(policy.metric in known for known in metrics.values()):

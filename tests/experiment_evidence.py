@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from schemas.lifecycle.quality import EvidenceBatch
-from udfs.lifecycle.experiments.assignment import treated
+from udfs.lifecycle.experiments.assignment import in_population, treated
 from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric
 
 DECLARED = Experiment(
@@ -30,14 +30,20 @@ OF_USERS = Experiment(
 """Of models of any version, as a router or a serving job sees it."""
 
 
-def evidence(first: int, count: int, step: int, treated_right: float) -> EvidenceBatch:
-    """Entities from a number on, in their arms at this step; controls are right in 80 %."""
-    names = [f"c{k}" for k in range(first, first + count)]
-    arms = treated(DECLARED, [name.encode() for name in names], step)
+def evidence(
+    first: int, count: int, step: int, treated_right: float, of: Experiment = DECLARED
+) -> EvidenceBatch:
+    """Entities from a number on, those of the population, in their arms at this step; controls are right in
+    80 %."""
+    every = [f"c{k}" for k in range(first, first + count)]
+    inside = in_population(of, [name.encode() for name in every]).tolist()
+    names = [name for name, is_in in zip(every, inside, strict=True) if is_in]
+    count = len(names)
+    arms = treated(of, [name.encode() for name in names], step)
     right = np.random.default_rng(first).random(count) < np.where(arms, treated_right, 0.8)
     return EvidenceBatch(
         data_type="wine",
-        experiment="wine-v4",
+        experiment=of.name,
         entities=tuple(names),
         arms=tuple("treatment" if arm else "control" for arm in arms),
         steps=(step,) * count,

@@ -31,11 +31,12 @@ class ExperimentEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One JSON object a message. Times are epoch milliseconds.
 
     `step` counts from 0, of `steps`, which is 0 where shares follow the evidence; `share`: that of all
-    treatments now. `treatment`: the one that is, or may be, promoted. `metric` and `evidence` name what
-    decided, or what is known so far. `harm` and `gain`: log evidence of the primary metric, which decide at
-    `harm_at` and `gain_at`; all 0 for a metric without bounds, and with sampling. `plan_version`: of the
-    plan, named as the experiment, that was put in force. `reason`: what a person said, or why an order was
-    refused. `alias`: what is to name the promoted model in the registry.
+    treatments now, of the entities in `population`, which lies in [0, 1). `treatment`: the one that is, or
+    may be, promoted. `metric` and `evidence` name what decided, or what is known so far. `harm` and `gain`:
+    log evidence of the primary metric, which decide at `harm_at` and `gain_at`; all 0 for a metric without
+    bounds, and with sampling. `plan_version`: of the plan that was put in force, named as the experiment, or
+    `experiments` for one with a population. `reason`: what a person said, or why an order was refused.
+    `alias`: what is to name the promoted model in the registry.
     """
 
     kind: Kind
@@ -58,6 +59,7 @@ class ExperimentEvent(msgspec.Struct, frozen=True, kw_only=True):
     alias: str = ""
     treatment: str = ""
     control: str = ""
+    population: tuple[float, float] = (0.0, 1.0)
     format: int = FORMAT
 
     @property

@@ -6,6 +6,7 @@ is asked about the records that the one before could not decide.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -53,6 +54,9 @@ MOST_RULES = 64
 
 MOST_ARMS = 8
 """Arms of one experiment."""
+
+MOST_EXPERIMENTS = 8
+"""Experiments of one plan."""
 
 _LEAST_WEIGHT = 1e-30
 """Sums of weights, and products with answers, are numbers then, and not 0 or infinite."""
@@ -206,6 +210,10 @@ class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     The draw depends on the order of `arms` and not on their names, so that a share that grows at the cost of
     the first arm's only draws entities in. A record without the entity, or that cannot be parsed, is in no
     arm: the first arm's plan serves it. `step` counts from 0.
+
+    `population`: from where to where in [0, 1) the entities lie that are part of it, by a hash that depends
+    on the data type and on nothing else, so that experiments with populations apart share no entity. Only
+    with several `experiments`.
     """
 
     name: str
@@ -213,17 +221,33 @@ class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     salt: str
     arms: tuple[PlanArm, ...]
     step: int = 0
+    population: tuple[float, float] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`shadow`: candidates that are asked and reported and never decide. With an `experiment` the plans of
-    its arms decide, and nothing else is set."""
+    its arms decide, and nothing else is set. With `experiments`, each of the entities in its `population`,
+    the rest of the plan decides about records in none of them.
+    """
 
     policy: Policy = First()
     route: Route = All()
     shadow: tuple[str, ...] = ()
     deadline_ms: int = DEFAULT_DEADLINE_MS
     experiment: Split | msgspec.UnsetType = msgspec.UNSET
+    experiments: tuple[Split, ...] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """All its experiments."""
+        return (self.experiment,) if isinstance(self.experiment, Split) else self.experiments or ()
+
+    @property
+    def rest(self) -> Plan:
+        """What decides about a record that is in no experiment."""
+        if isinstance(self.experiment, Split):
+            return self.experiment.arms[0].plan
+        return msgspec.structs.replace(self, experiments=msgspec.UNSET)
 
 
 def read_plan(data: bytes | str) -> Plan:
@@ -244,8 +268,10 @@ def read_plan(data: bytes | str) -> Plan:
 def check_plan(plan: Plan) -> None:
     """Raises `PlanError` for a plan that contradicts itself."""
     if isinstance(plan.experiment, Split):
-        _check_split(plan, plan.experiment)
+        _check_alone(plan, plan.experiment)
         return
+    if plan.experiments is not msgspec.UNSET:
+        _check_together(plan.splits)
     if not 1 <= plan.deadline_ms <= 60_000:
         raise PlanError(f"deadline_ms must be from 1 to 60,000, not {plan.deadline_ms}")
     _check_names(plan.shadow, "shadow", ())
@@ -274,9 +300,48 @@ def tag_of(policy: Policy) -> str:
     return str(policy.__struct_config__.tag)
 
 
-def _check_split(plan: Plan, split: Split) -> None:
+def _check_alone(plan: Plan, split: Split) -> None:
     if msgspec.structs.replace(plan, experiment=msgspec.UNSET) != Plan():
         raise PlanError("the plans of an experiment's arms decide: beside the experiment nothing may be set")
+    if split.population:
+        raise PlanError("an experiment with a population stands in experiments, beside what others get")
+    _check_split(split)
+
+
+def _check_together(splits: Sequence[Split]) -> None:
+    if not 1 <= len(splits) <= MOST_EXPERIMENTS:
+        raise PlanError(f"a plan has from 1 to {MOST_EXPERIMENTS} experiments, not {len(splits)}")
+    for split in splits:
+        try:
+            check_population(split.population or ())
+            _check_split(split)
+        except PlanError as e:
+            raise PlanError(f"experiment {split.name!r}: {e}") from None
+    if len({split.name for split in splits}) < len(splits):
+        raise PlanError("each experiment of a plan needs a name of its own")
+    if len(entities := {split.entity for split in splits}) > 1:
+        said = f"and here it is one of {', '.join(sorted(entities))}"
+        raise PlanError(f"experiments of one plan draw by the same entity, {said}")
+    by_place = sorted(splits, key=lambda split: split.population or ())
+    for one, other in itertools.pairwise(by_place):
+        if populations_meet(one.population or (), other.population or ()):
+            said = f"{one.name!r} and {other.name!r} share entities"
+            raise PlanError(f"experiments of one plan have populations apart, and {said}")
+
+
+def check_population(population: Sequence[float]) -> None:
+    """Raises `PlanError` for what is no part of all entities."""
+    if len(population) != 2 or not 0 <= population[0] < population[1] <= 1:
+        shown = list(population) or "not set"
+        raise PlanError(f"population must rise within 0 and 1, as in [0.0, 0.5], and is {shown}")
+
+
+def populations_meet(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether an entity may be in both."""
+    return one[0] < other[1] and other[0] < one[1]
+
+
+def _check_split(split: Split) -> None:
     for name in ("name", "entity", "salt"):
         if not getattr(split, name):
             raise PlanError(f"the experiment needs its {name}")
@@ -291,7 +356,7 @@ def _check_split(plan: Plan, split: Split) -> None:
         raise PlanError(f"the step of the ramp must be from 0 to {_MOST_STEPS - 1}, and is {split.step}")
     for arm in split.arms:
         check_length(arm.name, "an arm of the experiment")
-        if arm.plan.experiment:
+        if arm.plan.splits:
             raise PlanError(f"arm {arm.name!r} has an experiment of its own: one plan has one")
         try:
             check_plan(arm.plan)

@@ -19,7 +19,7 @@ import numpy as np
 from schemas.codecs.base import Codec
 from schemas.errors import ModelError, PlanError, StateError
 from schemas.micro_batch import MicroBatch
-from schemas.plans.plan import Only, Plan, Split, read_plan
+from schemas.plans.plan import Only, Plan, read_plan
 from schemas.results.records import EventKind, ModelEvent
 from schemas.results.results import Experiments
 from schemas.versioned import read_versioned
@@ -173,7 +173,8 @@ class Arms:
     def own(self, batch: MicroBatch) -> tuple[list[tuple[MicroBatch, Experiments]], int]:
         """The records that are this job's, with the experiments that they are part of, and how many are not.
 
-        A record without the entity, or that cannot be parsed, is its first arm's, and in no experiment.
+        A record that is in no experiment goes by the plan's `rest`: one without the entity, one that cannot
+        be parsed, and one whose entity is in no population.
         """
         sharing = self._sharing.get(batch.data_type)
         if sharing is None:
@@ -191,10 +192,10 @@ class Arms:
 
     def _splitting(self, text: str) -> Splitting:
         plan = read_plan(text)
-        split = plan.experiment
-        arms = {arm.name: arm.plan for arm in split.arms} if isinstance(split, Split) else {"": plan}
-        for name, one in arms.items():
-            _check_arm(f"arm {name!r}" if name else "the plan", one)
+        for split in plan.splits:
+            for arm in split.arms:
+                _check_arm(f"arm {arm.name!r}", arm.plan)
+        _check_arm("the plan", plan.rest)
         return Splitting(plan, self._codec, self._raw_json)
 
     def _event(self, kind: EventKind, about: Publication, why: ModelError | str = "") -> ModelEvent:

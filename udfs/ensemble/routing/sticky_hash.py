@@ -21,10 +21,8 @@ def draw(entities: Sequence[bytes], weights: Mapping[str, float], salt: str = ""
 
     Another `salt` gives independent draws.
     """
-    key = blake2b(salt.encode(), digest_size=32).digest()
-    drawn = np.frombuffer(
-        b"".join([blake2b(entity, digest_size=8, key=key).digest() for entity in entities]), dtype="<u8"
-    )
+    key = _key(salt)
+    drawn = _hashed(entities, key)
     scores = np.empty((len(weights), len(entities)))
     for i, name in enumerate(sorted(weights)):
         own = int.from_bytes(blake2b(name.encode(), digest_size=8, key=key).digest(), "little")
@@ -32,6 +30,20 @@ def draw(entities: Sequence[bytes], weights: Mapping[str, float], salt: str = ""
         u = ((_mixed(drawn ^ np.uint64(own)) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
         scores[i] = -weights[name] / np.log(u)
     return scores.argmax(axis=0)
+
+
+def places(entities: Sequence[bytes], salt: str) -> NDArray[np.float64]:
+    """Where each entity lies in [0, 1), evenly; of shape (n,). Independent of `draw`, whatever its salt."""
+    return (_hashed(entities, _key(salt), b"places") >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _key(salt: str) -> bytes:
+    return blake2b(salt.encode(), digest_size=32).digest()
+
+
+def _hashed(entities: Sequence[bytes], key: bytes, person: bytes = b"") -> NDArray[np.uint64]:
+    hashed = [blake2b(entity, digest_size=8, key=key, person=person).digest() for entity in entities]
+    return np.frombuffer(b"".join(hashed), dtype="<u8")
 
 
 def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from schemas.codecs.base import Codec
 from schemas.errors import MillraceError
-from schemas.plans.plan import Plan, Split, read_plan
+from schemas.plans.plan import Plan, read_plan
 from schemas.results.decided import Decided, read_decided
 from schemas.results.records import Outcome
 from schemas.results.results import Scored, read_result
@@ -100,12 +100,12 @@ def _by(rule: str, candidate: str) -> str:
 
 
 def _arm(plan: Plan, decided: Decided) -> Plan:
-    """The plan of the arm that the record was in; of an experiment that it was not part of, the first."""
-    split = plan.experiment
-    if not isinstance(split, Split):
-        return plan
-    name, _ = decided.result.experiments.get(split.name, (split.arms[0].name, 0))
-    return next((arm.plan for arm in split.arms if arm.name == name), split.arms[0].plan)
+    """The plan of the arm that the record was in; of one that was in none, what is for these."""
+    for split in plan.splits:
+        if split.name in decided.result.experiments:
+            name, _ = decided.result.experiments[split.name]
+            return next((arm.plan for arm in split.arms if arm.name == name), split.arms[0].plan)
+    return plan.rest
 
 
 def _metrics(decided: Decided, finder: Finder) -> dict[str, dict[str, float]]:

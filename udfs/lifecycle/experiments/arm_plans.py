@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
+import msgspec
 from msgspec.structs import replace
 
 from schemas.errors import ExperimentError, PlanError
@@ -28,25 +29,36 @@ def plan_of_step(experiment: Experiment, step: int) -> Plan:
 
     Raises `ExperimentError` for no step, and for arms whose plans contradict themselves.
     """
-    return plan_of_shares(experiment, shares_of_step(experiment, step), step)
+    split = split_of_shares(experiment, shares_of_step(experiment, step), step)
+    return plan_with(plan_of_arm(experiment, experiment.control), [split])
 
 
-def plan_of_shares(
+def split_of_shares(
     experiment: Experiment, shares: Mapping[str, float], step: int, out: Collection[str] = ()
-) -> Plan:
-    """Arms with these shares; those that are `out` get the control's plan, so that no other entity moves.
-
-    Raises `ExperimentError` for arms whose plans contradict themselves.
-    """
+) -> Split:
+    """Arms with these shares; those that are `out` get the control's plan, so that no other entity moves."""
     # of pairs both are asked about every record, and the control decides
     of = {title: experiment.treatment if experiment.paired else title for title in shares}
     of |= dict.fromkeys(out, experiment.control)
     arms = tuple(PlanArm(title, part, plan_of_arm(experiment, of[title])) for title, part in shares.items())
-    plan = Plan(experiment=Split(experiment.name, experiment.entity, experiment.own_salt, arms, step))
+    salt = experiment.own_salt
+    return Split(experiment.name, experiment.entity, salt, arms, step, experiment.population)
+
+
+def plan_with(rest: Plan, splits: Sequence[Split]) -> Plan:
+    """The experiments, and `rest` for records in none. One about all entities is written as it ever was.
+
+    Raises `ExperimentError` for plans that contradict themselves.
+    """
+    if [split.population for split in splits] == [msgspec.UNSET]:
+        plan = Plan(experiment=splits[0])
+    else:
+        by_place = tuple(sorted(splits, key=lambda split: split.population or ()))
+        plan = replace(rest, experiments=by_place or msgspec.UNSET)
     try:
         check_plan(plan)
     except PlanError as e:
-        raise ExperimentError(f"{experiment.name}: {e}") from None
+        raise ExperimentError(f"{', '.join(split.name for split in splits)}: {e}") from None
     return plan
 
 

@@ -2,7 +2,7 @@
 
 Weighted rendezvous hashing (`udfs.ensemble.routing.sticky_hash`): the same in every process and every job,
 and a larger share only draws entities in. Other salts give independent draws, so that the arms of experiments
-that run at once are independent of each other, factorial ones too.
+that run at once are independent of each other. Those of one data type share no entity: each has a population.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ExperimentError
-from udfs.ensemble.routing.sticky_hash import draw
+from udfs.ensemble.routing.sticky_hash import draw, places
 from udfs.lifecycle.experiments.declaration import Experiment
 
 
@@ -36,12 +36,20 @@ def shares_of_step(experiment: Experiment, step: int) -> dict[str, float]:
     return {experiment.control: 1 - share, experiment.treatment: share}
 
 
+def in_population(experiment: Experiment, entities: Sequence[bytes]) -> NDArray[np.bool_]:
+    """For each entity whether the experiment is about it; of shape (n,)."""
+    low, high = experiment.part
+    lie = places(entities, experiment.data_type)
+    return (low <= lie) & (lie < high)
+
+
 def drawn(experiment: Experiment, entities: Sequence[bytes], shares: Mapping[str, float]) -> NDArray[np.intp]:
-    """For each entity the place of its arm in `shares`; of shape (n,)."""
+    """For each entity of the population the place of its arm in `shares`; of shape (n,)."""
     # names that sort as they do here, whatever the arms are called: a draw must not change with a name
     return draw(entities, {str(at): share for at, share in enumerate(shares.values())}, experiment.own_salt)
 
 
 def treated(experiment: Experiment, entities: Sequence[bytes], step: int) -> NDArray[np.bool_]:
     """For each entity whether it gets a treatment at a step that `shares_of_step` knows; of shape (n,)."""
-    return drawn(experiment, entities, shares_of_step(experiment, step)) > 0
+    in_treatment = drawn(experiment, entities, shares_of_step(experiment, step)) > 0
+    return in_treatment & in_population(experiment, entities)

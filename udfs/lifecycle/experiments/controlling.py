@@ -12,15 +12,16 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from schemas.errors import ExperimentError
+from schemas.errors import ExperimentError, PlanError
 from schemas.lifecycle.experiments import ExperimentEvent
 from schemas.lifecycle.quality import EvidenceBatch
-from schemas.plans.plan import Split, read_plan, write_plan
-from udfs.lifecycle.experiments.arm_plans import promoted_by
+from schemas.plans.plan import read_plan, write_plan
+from udfs.lifecycle.experiments.arm_plans import plan_with, promoted_by
 from udfs.lifecycle.experiments.deciding import Decision, finished
 from udfs.lifecycle.experiments.declaration import Experiment
 from udfs.lifecycle.experiments.orders import Order, read_order
 from udfs.lifecycle.experiments.running import Running, read_running, write_running
+from udfs.lifecycle.experiments.together import check_beside
 
 ENDS: dict[str, Literal["promoted", "rolled_back", "stopped"]] = {
     "promote": "promoted",
@@ -152,33 +153,45 @@ class Controller:
                     self._counted.forget(running.experiment.name)
 
     def planned(self, data_type: str, name: str, version: int, text: str, now: int) -> Iterator[Said]:
-        """A plan is on the model stream. Another's takes an experiment's place, which is stopped then.
+        """A plan is on the model stream. Another's takes the place of experiments, which are stopped then.
 
-        Its own is news only to a controller that was started without its state: it goes on from there.
+        One of this controller's is news only to one that was started without its state: it goes on from
+        there. What is no plan is refused by the jobs that would follow it.
         """
-        for running in self._of(data_type):
+        all_of_type = self._of(data_type)
+        if any(one.plan_name == name and version <= one.plan_version for one in all_of_type):
+            return
+        try:
+            plan = read_plan(text)
+        except PlanError:
+            return
+        splits = {split.name: split for split in plan.splits}
+        for running in all_of_type:
             if not running.runs:
                 continue
-            if name != running.experiment.name:
+            experiment = running.experiment
+            self._changed(running)
+            if name != running.plan_name:
                 said = f"plan {name!r} version {version} was put in force in its place"
                 running.status, running.reason, running.at = "stopped", said, now
-                self._changed(running)
                 yield running.event("stopped", now)
-                self._counted.forget(running.experiment.name)
-            elif version > running.plan_version:
-                running.plan_version = version
-                self._changed(running)
-                plan = read_plan(text)
-                if isinstance(plan.experiment, Split):
-                    running.follow(plan.experiment)
-                    continue
-                promoted = promoted_by(running.experiment, plan)
-                if promoted:
-                    running.promote(promoted)
-                running.status, running.at = ("promoted" if promoted else "rolled_back"), now
-                running.reason = f"plan version {version} had ended it"
-                yield running.event(running.status, now)
-                self._counted.forget(running.experiment.name)
+                self._counted.forget(experiment.name)
+                continue
+            running.plan_version, before = version, running.rest
+            if running.experiment.population:
+                running.others_get = plan.rest
+            if experiment.name in splits:
+                running.follow(splits[experiment.name])
+                continue
+            promoted = promoted_by(experiment, plan.rest) if plan.rest != before else ""
+            if promoted:
+                running.promote(promoted)
+            rolled_back = plan.rest == before
+            running.status = "promoted" if promoted else "rolled_back" if rolled_back else "stopped"
+            running.at = now
+            running.reason = f"plan version {version} had ended it"
+            yield running.event(running.status, now)
+            self._counted.forget(experiment.name)
 
     def on_timer(self, now: int) -> Iterator[Said]:
         """End what has come to its declared end, and tell of what has changed since the last call."""
@@ -203,10 +216,12 @@ class Controller:
             if self._known[experiment.name].experiment == experiment and self._known[experiment.name].runs:
                 return  # the same order once more
             raise ExperimentError(f"there was an experiment {experiment.name!r}: give this one another name")
-        if other := next((r for r in self._of(data_type) if r.runs), None):
-            said = f"{other.experiment.name!r} runs for {data_type!r}: one data type has one at a time"
-            raise ExperimentError(said)
         running = Running.begun(experiment, version, now)
+        others = [other for other in self._of(data_type) if other.runs]
+        if others:
+            running.others_get = others[0].rest
+        check_beside(experiment, [other.experiment for other in others], running.rest)
+        running.plan_version = max(version, self._next_version(running))
         plan = self._plan(running, "step 1")  # before it is known: its arms may contradict themselves
         self._known[experiment.name] = running
         self._changed(running)
@@ -230,7 +245,7 @@ class Controller:
         if decision.action != "continue":
             yield from self._ended(running, ENDS[decision.action], "", now)
         elif decision.step > before:
-            running.plan_version += 1
+            running.plan_version = self._next_version(running)
             yield self._plan(running, f"step {decision.step + 1}; {decision.evidence}")
             yield running.event("step", now)
 
@@ -238,18 +253,34 @@ class Controller:
         self, running: Running, status: Literal["promoted", "rolled_back", "stopped"], reason: str, now: int
     ) -> Iterator[Said]:
         running.status, running.reason, running.at = status, reason, now
-        running.plan_version += 1
+        running.plan_version = self._next_version(running)
         self._changed(running)
+        for other in self._of(running.experiment.data_type):
+            if other.runs and status == "promoted":
+                other.others_get = running.rest
+                self._changed(other)
         why = "; ".join(filter(None, (status.replace("_", " "), running.metric, running.evidence, reason)))
         yield self._plan(running, why)
         yield running.event(status, now)
 
     def _plan(self, running: Running, why: str) -> PlanOrdered:
-        experiment, plan = running.experiment, write_plan(running.plan())
-        return PlanOrdered(experiment.data_type, experiment.name, running.plan_version, plan, why)
+        """What follows for the data type from what has changed of one of its experiments."""
+        name, data_type = running.experiment.name, running.experiment.data_type
+        others = [other for other in self._of(data_type) if other.experiment.name != name]
+        splits = [one.split() for one in (running, *others) if one.runs]
+        why = f"{name}: {why}" if running.experiment.population else why
+        plan = write_plan(plan_with(running.rest, splits))
+        return PlanOrdered(data_type, running.plan_name, running.plan_version, plan, why)
+
+    def _next_version(self, running: Running) -> int:
+        """Of the plan that is written next under the name of its plans."""
+        same = [r for r in self._of(running.experiment.data_type) if r.plan_name == running.plan_name]
+        return 1 + max((one.plan_version for one in same), default=0)
 
     def _of(self, data_type: str) -> list[Running]:
-        return [running for running in self._known.values() if running.experiment.data_type == data_type]
+        """By name: a restore may bring them in any order."""
+        of_type = (one for one in self._known.values() if one.experiment.data_type == data_type)
+        return sorted(of_type, key=lambda one: one.experiment.name)
 
     def _changed(self, running: Running) -> None:
         self._news[running.experiment.name] = None

@@ -17,6 +17,7 @@ from schemas.plans.plan import (
     MOST_ARMS,
     Plan,
     check_plan,
+    check_population,
     write_plan,
 )
 
@@ -90,6 +91,8 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `paired`: the treatment is a shadow, and both answer each record, which the control decides: differences
     of an entity's values are judged, which needs outcomes that do not depend on the decision, and far fewer
     entities where both are mostly right about the same ones. There is no ramp then.
+    `population`: which part of all entities it is about, as from where to where in [0, 1): experiments of a
+    data type with populations apart run at once and share no entity. `share` is of its own entities.
     `smallest`: the difference of the primary metric that matters: with `promote_if_not_worse` a treatment is
     promoted as soon as it is known not to be worse by more than it, without only once it is known to be
     better. What is neither after `most_entities` is rolled back.
@@ -118,6 +121,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     end: datetime | None = None
     alias: str = ""
     sampling: Sampling | msgspec.UnsetType = msgspec.UNSET
+    population: tuple[float, float] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         for name in ("name", "data_type", "entity"):
@@ -165,6 +169,11 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for what in ("step_entities", "most_entities", "burn_in", "attribution_ms"):
             if not 1 <= (value := getattr(self, what)) <= _MOST:
                 raise ExperimentError(f"{self.name}: {what} must be from 1 to {_MOST}, not {value}")
+        if self.population:
+            try:
+                check_population(self.population)
+            except PlanError as e:
+                raise ExperimentError(f"{self.name}: {e}") from None
         if not (math.isfinite(self.smallest) and self.smallest >= 0):
             raise ExperimentError(f"{self.name}: smallest must be 0 or more, and is {self.smallest}")
 
@@ -197,7 +206,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ExperimentError(f"{self.name}: arm {title!r} must have one of model, plan and shadow")
             if not 0 <= arm.version < 2**63 or (arm.version and arm.plan is not None):
                 raise ExperimentError(f"{self.name}: arm {title!r} has a version that belongs to no model")
-            if arm.plan is not None and arm.plan.experiment:
+            if arm.plan is not None and arm.plan.splits:
                 raise ExperimentError(f"{self.name}: the plan of arm {title!r} has an experiment of its own")
             if arm.plan is not None:
                 self._check_plan(title, arm.plan)
@@ -239,6 +248,11 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             said = f"say which arm is promoted, one of {', '.join(self.treatments)}; it was {title!r}"
             raise ExperimentError(f"{self.name}: {said}")
         return self.treatments[0]
+
+    @property
+    def part(self) -> tuple[float, float]:
+        """Its population, by default all entities."""
+        return self.population or (0.0, 1.0)
 
     @property
     def own_salt(self) -> str:

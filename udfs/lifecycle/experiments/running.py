@@ -14,7 +14,7 @@ from schemas.errors import ExperimentError
 from schemas.lifecycle.experiments import ArmFigures, ExperimentEvent, Kind
 from schemas.plans.plan import Plan, Split
 from schemas.versioned import read_versioned
-from udfs.lifecycle.experiments.arm_plans import plan_after, plan_of_shares
+from udfs.lifecycle.experiments.arm_plans import plan_after, plan_of_arm, split_of_shares
 from udfs.lifecycle.experiments.assignment import shares_of_step
 from udfs.lifecycle.experiments.deciding import (
     Decision,
@@ -27,6 +27,7 @@ from udfs.lifecycle.experiments.deciding import (
 from udfs.lifecycle.experiments.declaration import Experiment, Metric
 from udfs.lifecycle.experiments.measured import BoundedMeasure
 from udfs.lifecycle.experiments.sampling import SampledArms
+from udfs.lifecycle.experiments.together import PLANS
 from udfs.lifecycle.statistics.moments import LARGEST, Moments
 
 VERSION = 1
@@ -36,8 +37,9 @@ Floats = NDArray[np.float64]
 class Running(msgspec.Struct):
     """`status` is final unless it is `running`. Times are epoch ms.
 
-    `plan_version`: of the plan that was written last; `means`: arm -> the primary metric by entity; `unfit`:
-    values that do not fit their metric and were passed over; `sampled`: of an experiment with sampling.
+    `plan_version`: of the plan that was written last for it; `means`: arm -> the primary metric by entity;
+    `unfit`: values that do not fit their metric and were passed over; `sampled`: of an experiment with
+    sampling; `others_get`: what entities in no experiment get, where that is not the control's plan.
     """
 
     experiment: Experiment
@@ -52,6 +54,7 @@ class Running(msgspec.Struct):
     means: dict[str, Moments] = {}
     unfit: int = 0
     sampled: SampledArms | msgspec.UnsetType = msgspec.UNSET
+    others_get: Plan | msgspec.UnsetType = msgspec.UNSET
     version: int = VERSION
 
     @classmethod
@@ -81,12 +84,23 @@ class Running(msgspec.Struct):
         """Whether there was such a step."""
         return step in self.sampled.shares if self.sampled else 0 <= step < len(self.experiment.ramp)
 
-    def plan(self) -> Plan:
-        """What is to be in force."""
-        if not self.runs:
+    @property
+    def plan_name(self) -> str:
+        """Of its plans: its own, or that of all of the data type with populations."""
+        return PLANS if self.experiment.population else self.experiment.name
+
+    @property
+    def rest(self) -> Plan:
+        """What entities in no experiment get: while it runs the control's plan, unless another experiment was
+        promoted meanwhile; then what it promotes, if it does."""
+        if self.status == "promoted":
             return plan_after(self.experiment, self.status, self.treatment)
+        return self.others_get or plan_of_arm(self.experiment, self.experiment.control)
+
+    def split(self) -> Split:
+        """Its arms now, while it runs."""
         out = self.sampled.out if self.sampled else ()
-        return plan_of_shares(self.experiment, self.shares, self.state.step, out)
+        return split_of_shares(self.experiment, self.shares, self.state.step, out)
 
     def follow(self, split: Split) -> None:
         """Take over the step of a plan that is in force. With sampling one of other arms has none to take."""
@@ -178,6 +192,7 @@ class Running(msgspec.Struct):
             "control": experiment.control,
             "treatment": self.treatment,
             "alias": experiment.alias,
+            "population": experiment.part,
         }
         return ExperimentEvent(
             kind=kind,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from udfs.ensemble.routing.routing import entity_text
-from udfs.lifecycle.experiments.assignment import shares_of_step, treated
+from udfs.lifecycle.experiments.assignment import in_population, shares_of_step, treated
 from udfs.lifecycle.experiments.declaration import Experiment
 
 
@@ -24,18 +24,19 @@ class TriedStep:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """Records, those without the entity, entities, and the steps."""
+    """Records, those without the entity, entities of the population and `outside` of it, and the steps."""
 
     records: int
     without: int
     entities: int
+    outside: int
     steps: tuple[TriedStep, ...]
 
 
 def tried(experiment: Experiment, records: Iterable[tuple[Mapping[str, Any], int | None]]) -> Tried:
     """Records with their event times in epoch ms, in any order. New entities are taken to come as evenly as
     all of them did."""
-    entities: dict[bytes, None] = {}
+    found: dict[bytes, None] = {}
     count = without = 0
     times: list[int] = []
     for record, at in records:
@@ -44,9 +45,11 @@ def tried(experiment: Experiment, records: Iterable[tuple[Mapping[str, Any], int
         if value is None:
             without += 1
             continue
-        entities.setdefault(entity_text(value))
+        found.setdefault(entity_text(value))
         if at is not None:
             times.append(at)
+    inside = in_population(experiment, list(found)).tolist()
+    entities = [entity for entity, is_in in zip(found, inside, strict=True) if is_in]
     span = max(times) - min(times) if times else 0
     every_ms = span / len(entities) if span and entities else None
     steps = []
@@ -54,6 +57,6 @@ def tried(experiment: Experiment, records: Iterable[tuple[Mapping[str, Any], int
         share = 1 - shares_of_step(experiment, step)[experiment.control]
         needed = experiment.sampling.every if experiment.sampling else experiment.step_entities / share
         took = None if every_ms is None else needed * every_ms
-        hit = int(treated(experiment, list(entities), step).sum()) if entities else 0
+        hit = int(treated(experiment, entities, step).sum()) if entities else 0
         steps.append(TriedStep(step, share, hit, took))
-    return Tried(count, without, len(entities), tuple(steps))
+    return Tried(count, without, len(entities), len(found) - len(entities), tuple(steps))

@@ -15,7 +15,7 @@ from schemas.errors import ExperimentError
 from schemas.features.feature_block import TIMESTAMP
 from schemas.lifecycle.experiments import ExperimentEvent
 from udfs.io.s3 import S3Options
-from udfs.lifecycle.experiments.assignment import drawn, shares_of_step
+from udfs.lifecycle.experiments.assignment import drawn, in_population, shares_of_step
 from udfs.lifecycle.experiments.controlling import Controller, CountedInMemory
 from udfs.lifecycle.experiments.declaration import Arm, Experiment
 from udfs.lifecycle.experiments.orders import Order, write_order
@@ -39,12 +39,13 @@ _TIMES = (TIMESTAMP, "outcome_time")
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
     """`events`: what the controller would have said, and when. Of the `predictions` read those
-    `without_entity` were passed over, and those `unanswered`, about which a model of an arm had not been
-    asked, or another version of it."""
+    `without_entity` were passed over, those `outside` of the population, and those `unanswered`, about which
+    a model of an arm had not been asked, or another version of it."""
 
     events: list[ExperimentEvent]
     predictions: int
     without_entity: int
+    outside: int
     unanswered: int
 
 
@@ -60,7 +61,11 @@ def rehearse(experiment: Experiment, location: str, s3: S3Options, threshold: fl
     prediction was part of the experiment.
     """
     rows = sorted(_rows(experiment, location, s3), key=lambda row: row["known"])
-    past = [row for row in rows if row["entity"]]
+    with_entity = [row for row in rows if row["entity"]]
+    inside = in_population(experiment, [row["entity"].encode() for row in with_entity]).tolist()
+    past = [
+        r for r, is_in in zip(with_entity, inside, strict=True) if is_in or _own(experiment, r) is not None
+    ]
     controller = Controller(CountedInMemory())
     start = min((row["at"] for row in past), default=0)
     text = write_order(Order("start", experiment))
@@ -80,7 +85,8 @@ def rehearse(experiment: Experiment, location: str, s3: S3Options, threshold: fl
             events += told
     if past:
         events += _told(controller.on_timer(now))
-    return Rehearsed(events, len(rows), len(rows) - len(past), unanswered)
+    outside = len(with_entity) - len(past)
+    return Rehearsed(events, len(rows), len(rows) - len(with_entity), outside, unanswered)
 
 
 def _shares(event: ExperimentEvent) -> dict[str, float]:
@@ -111,7 +117,7 @@ def _judged(
         threshold=threshold,
     )
     one = _settled(row)
-    own = (orjson.loads(row["experiments"] or "{}")).get(experiment.name)
+    own = _own(experiment, row)
     if own is not None:
         return row["entity"], own["arm"], own["step"], row["at"], of_record(one, judging)
     answers = []
@@ -126,6 +132,11 @@ def _judged(
         return row["entity"], experiment.control, step, row["at"], values
     (place,) = drawn(experiment, [row["entity"].encode()], shares).tolist()
     return row["entity"], experiment.compared[place], step, row["at"], answers[place]
+
+
+def _own(experiment: Experiment, row: dict[str, Any]) -> dict[str, Any] | None:
+    """How the prediction was part of the experiment."""
+    return orjson.loads(row["experiments"] or "{}").get(experiment.name)
 
 
 def _answer(experiment: Experiment, title: str, one: Settled, judging: Judging) -> Values | None:
