@@ -36,7 +36,8 @@ class ExperimentEvent(msgspec.Struct, frozen=True, kw_only=True):
     log evidence of the primary metric, which decide at `harm_at` and `gain_at`; all 0 for a metric without
     bounds, and with sampling. `plan_version`: of the plan that was put in force, named as the experiment, or
     `experiments` for one with a population. `reason`: what a person said, or why an order was refused.
-    `alias`: what is to name the promoted model in the registry.
+    `alias`: what is to name the promoted model in the registry; `replaced`: the model of another experiment
+    that entities in no experiment got until then.
     """
 
     kind: Kind
@@ -60,6 +61,7 @@ class ExperimentEvent(msgspec.Struct, frozen=True, kw_only=True):
     treatment: str = ""
     control: str = ""
     population: tuple[float, float] = (0.0, 1.0)
+    replaced: str = ""
     format: int = FORMAT
 
     @property

@@ -19,6 +19,7 @@ from tests.flink_fakes import KeyedContext
 from tests.output_batches import messages_of
 from tests.serving_fakes import batch_of
 from tests.unit.test_router_operator import Context, Timers
+from udfs.lifecycle.experiments.declaration import Arm
 from udfs.lifecycle.experiments.orders import Order, write_order
 from udfs.models.descriptor import DECIDE, EXPERIMENT, build, parse
 from udfs.models.signing.gate import SignatureGate, SigningSpec
@@ -68,7 +69,8 @@ class Harness:
                     assert message.key == event.experiment.encode()
                     continue
                 plan = parse(message.value)
-                assert (plan.operation, plan.name, message.key) == (DECIDE, "wine-v4", b"wine/DECIDE/wine-v4")
+                assert (plan.operation, plan.name) in ((DECIDE, "wine-v4"), (DECIDE, "experiments"))
+                assert message.key == f"wine/DECIDE/{plan.name}".encode()
                 self.plans.append(message.value)
                 split = read_plan(plan.plan).experiment
                 self.step = split.step if isinstance(split, Split) else None
@@ -163,6 +165,27 @@ def test_a_promotion_moves_the_alias_in_the_registry(tmp_path):
     assert (now.version, now.by) == (4, "experiment wine-v4") and "for gain" in now.reason
     with pytest.raises(RegistryError, match="no alias"):
         registry.alias("old", "champion")
+    registry.close()
+
+
+def test_the_alias_leaves_what_another_experiment_had_promoted(tmp_path):
+    url = f"sqlite:///{tmp_path}/registry.db"
+    registry = ModelRegistry(url)
+    registry.make()
+    for name, version in (("old", 3), ("new", 4), ("third", 1)):
+        registry.put(RegisteredModel("wine", name, version, "ab" * 32, "PMML", created=1))
+    harness = Harness(registry=url)
+    for k, (name, model, version) in enumerate((("wine-v4", "new", 4), ("third-one", "third", 1))):
+        arms = {"control": Arm("old", 3), "treatment": Arm(model, version)}
+        declared = replace(DECLARED, name=name, arms=arms, population=(k / 2, (k + 1) / 2), alias="champion")
+        order = write_order(Order("start", declared))
+        harness.tell(build(data_type="wine", name=name, version=7, operation=EXPERIMENT, experiment=order))
+    for name, model in (("wine-v4", "new"), ("third-one", "third")):
+        order = write_order(Order("promote"))
+        harness.tell(build(data_type="wine", name=name, version=8, operation=EXPERIMENT, experiment=order))
+        assert registry.alias(model, "champion").by == f"experiment {name}"
+    with pytest.raises(RegistryError, match="no alias"):
+        registry.alias("new", "champion")
     registry.close()
 
 

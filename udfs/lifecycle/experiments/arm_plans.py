@@ -74,6 +74,12 @@ def plan_after(experiment: Experiment, status: str, promoted: str = "") -> Plan:
     return plan_of_arm(experiment, title)
 
 
+def only_model(plan: Plan) -> str:
+    """The one candidate that the plan asks; empty where it asks several."""
+    names = plan.route.candidates if isinstance(plan.route, Only) else ()
+    return names[0] if len(names) == 1 else ""
+
+
 def promoted_by(experiment: Experiment, plan: Plan) -> str:
     """The arm that this plan after the end promotes; empty where it is the control's."""
     promoted = (t for t in experiment.treatments if plan == plan_after(experiment, "promoted", t))

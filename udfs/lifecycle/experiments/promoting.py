@@ -9,7 +9,8 @@ from udfs.stores.registry.models import ModelRegistry
 
 
 def move_alias(url: str, event: ExperimentEvent) -> str:
-    """Let the experiment's alias stand for what was promoted, and no longer for the control of another name.
+    """Let the experiment's alias stand for what was promoted, and no longer for a control or a model of an
+    earlier promotion of another name.
 
     `url`: of the registry. Says what was done, or why it could not be: the promotion stands in any case.
     """
@@ -19,8 +20,9 @@ def move_alias(url: str, event: ExperimentEvent) -> str:
     registry = ModelRegistry(url)
     try:
         _set(registry, event, new.model, new.version)
-        if old.model and old.model != new.model and _stands(registry, event, old.model):
-            _set(registry, event, old.model, 0)
+        for name in dict.fromkeys((old.model, event.replaced)):
+            if name not in ("", new.model) and _stands(registry, event, name):
+                _set(registry, event, name, 0)
     except MillraceError as e:
         return f"the alias {event.alias} was not moved: {e}"
     finally:

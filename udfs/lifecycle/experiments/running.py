@@ -14,7 +14,7 @@ from schemas.errors import ExperimentError
 from schemas.lifecycle.experiments import ArmFigures, ExperimentEvent, Kind
 from schemas.plans.plan import Plan, Split
 from schemas.versioned import read_versioned
-from udfs.lifecycle.experiments.arm_plans import plan_after, plan_of_arm, split_of_shares
+from udfs.lifecycle.experiments.arm_plans import only_model, plan_after, plan_of_arm, split_of_shares
 from udfs.lifecycle.experiments.assignment import shares_of_step
 from udfs.lifecycle.experiments.deciding import (
     Decision,
@@ -193,6 +193,7 @@ class Running(msgspec.Struct):
             "treatment": self.treatment,
             "alias": experiment.alias,
             "population": experiment.part,
+            "replaced": only_model(self.others_get) if self.others_get else "",
         }
         return ExperimentEvent(
             kind=kind,
