@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from devservices.process import ROOT, Process, wait_until
 from schemas.lifecycle.experiments import ExperimentEvent, read_event
@@ -19,6 +20,7 @@ from tests.experiment_evidence import DECLARED, evidence
 from tests.signing_keys import KEY, entry, keys_file
 from tests.whole_files import put
 from udfs.io.folder_files import visible_files
+from udfs.lifecycle.experiments.declaration import Arm, Experiment
 from udfs.lifecycle.experiments.orders import Order, write_order
 from udfs.models.descriptor import DECIDE, EXPERIMENT, Publication, build, parse
 
@@ -47,12 +49,15 @@ class Job:
     def kill(self) -> None:
         self._process.kill()
 
-    def order(self, order: Order) -> None:
-        text = write_order(order)
+    def start_experiment(self, declared: Experiment) -> None:
         descriptor = build(
-            data_type="wine", name="wine-v4", version=VERSION, operation=EXPERIMENT, experiment=text
+            data_type="wine",
+            name=declared.name,
+            version=VERSION,
+            operation=EXPERIMENT,
+            experiment=write_order(Order("start", declared)),
         )
-        put(self.root / "models" / f"{VERSION}-order.model", descriptor)
+        put(self.root / "models" / f"{VERSION}-{declared.name}.model", descriptor)
 
     def publish_with_a_broken_signature(self) -> None:
         message = ModelDescriptor.FromString(
@@ -61,11 +66,16 @@ class Job:
         message.bundle = b"{"
         put(self.root / "models" / "1-stranger.model", message.SerializeToString())
 
-    def show(self, k: int, right: float) -> None:
-        step = read_plan(self.plans()[-1].plan).experiment
-        assert isinstance(step, Split)
-        message = write_message(evidence(k * 200, 200, step.step, right))
-        put(self.root / "evidence" / f"{k:04}.jsonl", message + b"\n")
+    def show(self, k: int, right: float, declared: Experiment = DECLARED) -> int:
+        """Evidence about 200 entities, or those of them that are the experiment's: how many."""
+        (step,) = (s.step for s in self.splits() if s.name == declared.name)
+        batch = evidence(k * 200, 200, step, right, declared)
+        put(self.root / "evidence" / f"{k:04}-{declared.name}.jsonl", write_message(batch) + b"\n")
+        return len(batch.entities)
+
+    def splits(self) -> tuple[Split, ...]:
+        """Of the plan in force."""
+        return read_plan(self.plans()[-1].plan).splits
 
     def plans(self) -> list[Publication]:
         """By version; each is in a file of its own."""
@@ -88,6 +98,13 @@ class Job:
         assert process.exit_code is None, process.tail(30)
 
 
+@pytest.fixture
+def in_threads(tmp_path: Path) -> Iterator[Job]:
+    made = Job(tmp_path, "--mode", "thread")
+    yield made
+    made.kill()
+
+
 @pytest.fixture(params=["thread", "process"])
 def job(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Job]:
     keys = keys_file(tmp_path, entry("release", KEY))
@@ -97,12 +114,12 @@ def job(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Job]:
 
 
 def test_killed_on_its_way_it_decides_once(job: Job) -> None:
-    job.order(Order("start", DECLARED))
+    job.start_experiment(DECLARED)
     job.publish_with_a_broken_signature()
     job.start()
     job.until(job.plans)
     k, killed = 0, False
-    while isinstance(read_plan(job.plans()[-1].plan).experiment, Split):
+    while job.splits():
         if len(job.plans()) == 2 and not killed:
             job.kill()
             killed = True
@@ -119,3 +136,44 @@ def test_killed_on_its_way_it_decides_once(job: Job) -> None:
     assert {(e.name, e.kind, e.step) for e in job.model_events()} == {
         ("stranger", EventKind.REFUSED, "signature")
     }
+
+
+def test_two_at_once_are_each_judged_and_ended_by_themselves(in_threads: Job) -> None:
+    job = in_threads
+    better = replace(DECLARED, name="better", population=(0.0, 0.5))
+    worse = replace(
+        DECLARED,
+        name="worse",
+        population=(0.5, 1.0),
+        arms={"control": DECLARED.arms["control"], "treatment": Arm("third", 1)},
+    )
+    right, taken = {"better": 0.92, "worse": 0.4}, {"better": 0, "worse": 0}
+    for one in (better, worse):
+        job.start_experiment(one)
+    job.start()
+    job.until(lambda: job.plans() and len(job.splits()) == 2)
+    k, killed = 0, False
+    while job.splits():
+        running = [one for one in (better, worse) if one.name in {s.name for s in job.splits()}]
+        if k == 2:
+            job.kill()
+            killed = True
+            job.start()
+        for one in running:
+            taken[one.name] += job.show(k, right[one.name], one)
+        job.until(
+            lambda names=[one.name for one in running]: all(
+                any(e.experiment == name and e.entities >= taken[name] for e in job.events())
+                for name in names
+            )
+        )
+        k += 1
+    assert killed
+    plans = [(one.name, one.version - VERSION) for one in job.plans()]
+    assert plans == [("experiments", k) for k in range(len(plans))]
+    assert read_plan(job.plans()[-1].plan).route == Only(("new",))
+    kinds = {
+        one: [e.kind for e in job.events() if e.experiment == one and e.kind != "progress"] for one in right
+    }
+    assert kinds["better"] == ["started", "step", "step", "promoted"]
+    assert kinds["worse"][0] == "started" and kinds["worse"][-1] == "rolled_back"

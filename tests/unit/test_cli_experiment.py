@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from millrace.cli import app
 from schemas.lifecycle.experiments import ArmFigures, ExperimentEvent, write_event
 from tests.experiment_evidence import DECLARED
-from udfs.lifecycle.experiments.assignment import treated
+from udfs.lifecycle.experiments.assignment import in_population, treated
 from udfs.lifecycle.experiments.orders import Order, read_order
 from udfs.models.descriptor import EXPERIMENT, parse
 
@@ -126,6 +126,24 @@ def test_a_dry_run_counts_yesterday_s_entities_and_sends_nothing(file, tmp_path)
     assert '"candidates": [\n      "new"' in said
 
 
+def test_a_dry_run_of_a_population_counts_its_entities(file, tmp_path):
+    file.write_text("population = [0.2, 0.6]\n" + TOML)
+    results = tmp_path / "results.jsonl"
+    stamp = {"data_type": "wine", "outcome": "scored", "model": "old", "version": 3, "digest": "", "ms": 1.0}
+    stamp |= {"scores": {}, "source": "s", "partition": 0, "event_time": 5}
+    lines = [{"customer": f"c{k}", "millrace": {**stamp, "offset": k}} for k in range(500)]
+    results.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    said = run("start", file, "--dry-run", "--results", results)
+    declared = msgspec.structs.replace(DECLARED, population=(0.2, 0.6))
+    inside = int(in_population(declared, [b"c%d" % k for k in range(500)]).sum())
+    assert f"{inside} entities, {500 - inside} outside of its population" in said
+    folder = tmp_path / "models"
+    run("start", file, "--to-folder", folder)
+    assert orders(folder) == [Order("start", declared)]
+    said = run("stop", "wine-v4", "--data-type", "wine", "--dry-run", "--to-folder", folder)
+    assert "for entities in no other experiment of wine, unless another was promoted" in said
+
+
 def test_a_dry_run_of_an_end_shows_the_plan(file, tmp_path):
     folder = tmp_path / "models"
     run("start", file, "--to-folder", folder)
@@ -171,13 +189,14 @@ def test_status_is_the_last_word_and_history_all_decisions(tmp_path):
         event("started", 1000),
         event("progress", 2000),
         event("rolled_back", 3000),
-        event("started", 500, experiment="other"),
+        event("started", 500, experiment="other", population=(0.5, 0.75)),
         event("refused", 4000, reason="give this one another name"),
     ]
     lines = [write_event(one) for one in events]
     (tmp_path / "part-0").write_bytes(b"\n".join([*lines, b"no event"]) + b"\n")
     told = run("status", "--from-folder", tmp_path).splitlines()
     assert len(told) == 3 and "rolled back" in told[1] and "old v3 0.8 of 90" in told[1]
+    assert "5.00% of 25.00%" in told[2] and " of 100" not in told[1]
     told = run("history", "wine-v4", "--from-folder", tmp_path).splitlines()
     assert [
         word in line for word, line in zip(("started", "rolled back", "another name"), told[1:], strict=True)

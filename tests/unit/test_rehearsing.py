@@ -18,7 +18,7 @@ from schemas.errors import ExperimentError
 from tests.experiment_evidence import DECLARED
 from tests.outcome_cases import JUDGING
 from udfs.io.s3 import S3Options
-from udfs.lifecycle.experiments.assignment import treated
+from udfs.lifecycle.experiments.assignment import in_population, treated
 from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric, Sampling
 from udfs.lifecycle.outcomes.fates import OutcomeFate
 from udfs.lifecycle.outcomes.joining import Settled
@@ -82,6 +82,17 @@ def test_a_worse_model_would_have_been_rolled_back_and_says_when(tmp_path):
     assert START < last.at < START + COUNT * EVERY + 60_000
     assert found.predictions == COUNT and found.without_entity == COUNT // 50
     assert 0 < found.unanswered <= COUNT // 100
+
+
+def test_of_a_population_only_its_entities_count(tmp_path):
+    rows = settled(0.97)
+    part = replace(EXPERIMENT, population=(0.5, 1.0))
+    found = run(stored(tmp_path, rows), population=(0.5, 1.0))
+    entities = [one.predicted.entity.encode() for one in rows if one.revision == 1 and one.predicted.entity]
+    assert found.outside == (~in_population(part, entities)).sum() > COUNT // 3
+    assert [one.kind for one in found.events] == ["started", "step", "step", "promoted"]
+    (last,) = found.events[-1:]
+    assert last.entities <= in_population(part, sorted(set(entities))).sum()
 
 
 def test_a_better_model_is_promoted_over_the_ramp_and_an_equal_one_is_not(tmp_path):
