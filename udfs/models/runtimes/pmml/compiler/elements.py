@@ -160,6 +160,39 @@ def sparse_numbers(element: ET.Element, size: int) -> NDArray[np.float64]:
     return out
 
 
+def matrix_numbers(element: ET.Element) -> NDArray[np.float64]:
+    """A Matrix, `(rows, columns)`, written as rows or as cells; indices count from 1."""
+    choice(element, "kind", ("any",), "any")
+    if "diagDefault" in element.attrib or "offDiagDefault" in element.attrib:
+        refuse("a Matrix has default values")
+    rows, cells = element.findall("Array"), element.findall("MatCell")
+    if rows:
+        numbers = [array_numbers(row) for row in rows]
+        if cells or len({len(row) for row in numbers}) > 1:
+            refuse("a Matrix has rows of different lengths, or rows and cells")
+        out = np.array(numbers)
+    else:
+        places = [(whole(cell, "row"), whole(cell, "col")) for cell in cells]
+        # As many cells as the largest indices ask for: a cell far away does not take memory.
+        size = tuple(max((p[k] for p in places), default=0) for k in (0, 1))
+        if (
+            len(set(places)) < len(places)
+            or size[0] * size[1] != len(places)
+            or min(map(min, places), default=0) < 1
+        ):
+            refuse("a Matrix has not one cell for each row and column")
+        out = np.empty(size)
+        for place, cell in zip(places, cells, strict=True):
+            value = to_number(cell.text)
+            if not math.isfinite(value):
+                refuse("a cell of a Matrix holds no finite number")
+            out[place[0] - 1, place[1] - 1] = value
+    said = (whole(element, "nbRows", out.shape[0]), whole(element, "nbCols", out.shape[1]))
+    if said != out.shape:
+        refuse(f"a Matrix says that it is {said[0]} x {said[1]} and is {out.shape[0]} x {out.shape[1]}")
+    return out
+
+
 def to_index(text: str) -> int:
     try:
         return int(text)

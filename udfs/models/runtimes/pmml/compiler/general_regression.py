@@ -3,140 +3,100 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
-from udfs.models.runtimes.pmml.compiler.columns import Mask, either
-from udfs.models.runtimes.pmml.compiler.elements import choice, describe, number, refuse, text_of
+from udfs.models.runtimes.pmml.compiler.elements import choice, number, refuse
+from udfs.models.runtimes.pmml.compiler.general_design import Design, compile_design
 from udfs.models.runtimes.pmml.compiler.place import Place
 from udfs.models.runtimes.pmml.compiler.regression import inverse_link, numeric, softmax
 from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, most_probable, number_column
-from udfs.models.runtimes.pmml.compiler.types import constant
+from udfs.models.runtimes.pmml.compiler.survival import compile_cox
 
-_TYPES = ("regression", "generalLinear", "generalizedLinear", "multinomialLogistic", "ordinalMultinomial")
-_LINKS = ("identity", "log", "logit", "probit", "cloglog", "loglog", "cauchit", "power")
-_UNKNOWN = ("trialsVariable", "trialsValue", "endTimeVariable", "cumulativeLinkFunction")
-
-
-@dataclass(frozen=True, slots=True)
-class _Factor:
-    """What a predictor multiplies a parameter by: a power of it, or whether it has a value."""
-
-    symbol: Symbol
-    power: float | None
-    value: object
-
-
-@dataclass(frozen=True, slots=True)
-class _Design:
-    """The parameters over a micro-batch, and their coefficients: `(parameters, categories)`."""
-
-    factors: tuple[tuple[_Factor, ...], ...]
-    betas: NDArray[np.float64]
-    offset: Symbol | float
-
-    def sums(self, batch: Batch) -> NDArray[np.float64]:
-        """`(n, categories)`, NaN where a predictor is missing."""
-        x = np.ones((batch.count, len(self.factors)))
-        missing: Mask | None = None
-        for k, factors in enumerate(self.factors):
-            for factor in factors:
-                column = factor.symbol.known(batch)
-                if factor.power is None:
-                    x[:, k] *= column.values == factor.value
-                elif factor.power == 1.0:
-                    x[:, k] *= column.values
-                else:
-                    with np.errstate(all="ignore"):
-                        x[:, k] *= np.power(column.values.astype(np.float64), factor.power)
-                missing = either(missing, column.missing)
-        out = x @ self.betas
-        if isinstance(self.offset, Symbol):
-            column = self.offset.column(batch)
-            out = out + np.broadcast_to(column.values, (batch.count,))[:, None]
-            missing = either(missing, column.missing)
-        else:
-            out = out + self.offset
-        if missing is not None:
-            out[np.broadcast_to(missing, (batch.count,))] = np.nan
-        return out
+_TYPES = (
+    "regression", "generalLinear", "generalizedLinear", "multinomialLogistic", "ordinalMultinomial",
+    "CoxRegression",
+)  # fmt: skip
+_LINKS = (
+    "identity", "log", "logc", "logit", "probit", "cloglog", "loglog", "cauchit", "power", "oddspower",
+    "negbin",
+)  # fmt: skip
+_CUMULATIVE = ("logit", "probit", "cloglog", "loglog", "cauchit")
+_SURVIVAL = (
+    "endTimeVariable", "startTimeVariable", "subjectIDVariable", "statusVariable", "baselineStrataVariable",
+)  # fmt: skip
 
 
 def compile_general_regression(place: Place) -> Scorer:
-    """A GeneralRegressionModel; survival models and contrasts are refused."""
+    """A GeneralRegressionModel, as in General Regression of PMML 4.4."""
     place.expect("classification", "regression")
     element = place.element
     kind = choice(element, "modelType", _TYPES)
-    odd = [a for a in _UNKNOWN if a in element.attrib]
-    if odd:
-        refuse(f"the attribute {odd[0]!r} of a GeneralRegressionModel is not known")
-    if any(e.tag == "Matrix" or "contrastMatrixType" in e.attrib for e in element.iter()):
-        refuse("a GeneralRegressionModel has a matrix of contrasts")
-    cells = element.findall("ParamMatrix/PCell")
-    named = [c.get("targetCategory") for c in cells]
-    groups = list(dict.fromkeys(named))
-    design = _design(place, cells, groups)
+    design = compile_design(place)
+    if kind == "CoxRegression":
+        return compile_cox(place, design)
+    if any(name in element.attrib for name in _SURVIVAL) or element.find("BaseCumHazardTables") is not None:
+        refuse(f"a {kind} model has what belongs to a CoxRegression")
+    if design.reference.any():
+        refuse(f"a parameter of a {kind} model has a reference point")
+    groups = list(design.groups)
     if place.function == "regression":
         if len(groups) != 1 or kind not in ("regression", "generalLinear", "generalizedLinear"):
             refuse(f"a {kind} regression has {len(groups)} sets of coefficients")
+        trials = _trials(place, kind)
 
         def score(batch: Batch) -> Result:
-            return Result(value=number_column(_linked(element, kind, design.sums(batch)[:, 0])))
+            found = _linked(element, kind, design.sums(batch)[:, 0])
+            if isinstance(trials, Symbol):
+                column = trials.column(batch)
+                found = np.where(column.mask(batch.count), np.nan, found * column.values)
+            else:
+                found = found * trials
+            return Result(value=number_column(found))
 
         return Scorer("regression", score)
-    return _classifier(place, kind, groups, design)
+    if "trialsVariable" in element.attrib or "trialsValue" in element.attrib:
+        refuse("a classification has a number of trials")
+    return (
+        _ordinal(place, design) if kind == "ordinalMultinomial" else _classifier(place, kind, groups, design)
+    )
 
 
-def _design(place: Place, cells: list[ET.Element], groups: list[str | None]) -> _Design:
-    element, scope = place.element, place.scope
-    parameters = [text_of(p, "name") for p in element.findall("ParameterList/Parameter")]
-    if any(
-        p.get("referencePoint", "0") not in ("0", "0.0") for p in element.findall("ParameterList/Parameter")
-    ):
-        refuse("a parameter of a GeneralRegressionModel has a reference point")
-    categorical = {p.get("name") for p in element.findall("FactorList/Predictor")}
-    factors: dict[str, list[_Factor]] = {p: [] for p in parameters}
-    for cell in element.findall("PPMatrix/PPCell"):
-        if cell.get("targetCategory") is not None or cell.get("parameterName") not in factors:
-            refuse("a PPCell is for a category, or for a parameter that is not listed")
-        symbol = scope.find(cell.get("predictorName"))
-        if symbol.name in categorical:
-            factor = _Factor(symbol, None, constant(text_of(cell, "value"), symbol.kind, describe(cell)))
-        else:
-            factor = _Factor(numeric(symbol, cell), number(cell, "value", 1.0), None)
-        factors[cell.get("parameterName", "")].append(factor)
-    betas = np.zeros((len(parameters), len(groups)))
-    for cell in cells:
-        if cell.get("parameterName") not in factors:
-            refuse(f"a coefficient is for the parameter {cell.get('parameterName')!r}, which is not listed")
-        betas[parameters.index(cell.get("parameterName", "")), groups.index(cell.get("targetCategory"))] += (
-            number(cell, "beta")
-        )
-    named = element.get("offsetVariable")
-    if named is not None and "offsetValue" in element.attrib:
-        refuse("a GeneralRegressionModel has two offsets")
-    offset: Symbol | float = number(element, "offsetValue", 0.0)
-    if named is not None:
-        offset = numeric(scope.find(named), element)
-    return _Design(tuple(tuple(factors[p]) for p in parameters), betas, offset)
+def _trials(place: Place, kind: str) -> Symbol | float:
+    """By what the share of events is multiplied, of a model of events in trials."""
+    element = place.element
+    named = element.get("trialsVariable")
+    if named is None and "trialsValue" not in element.attrib:
+        return 1.0
+    if (named is not None and "trialsValue" in element.attrib) or kind != "generalizedLinear":
+        refuse(f"a {kind} model has a number of trials, or two")
+    return number(element, "trialsValue") if named is None else numeric(place.scope.find(named), element)
 
 
-def _linked(element: ET.Element, kind: str, sums: NDArray) -> NDArray:
+def _linked(element: ET.Element, kind: str, sums: NDArray) -> NDArray:  # noqa: PLR0911 - one for each link
     """The inverse of the model's link, of a generalized model."""
     if kind != "generalizedLinear":
         return sums
     link = choice(element, "linkFunction", _LINKS, "identity")
-    if link != "power":
-        return inverse_link(link, sums)
-    power = number(element, "linkParameter")
     with np.errstate(all="ignore"):
-        return np.exp(sums) if power == 0 else np.power(sums, 1.0 / power)
+        if link == "logc":
+            return 1.0 - np.exp(sums)
+        if link == "negbin":
+            return 1.0 / (number(element, "distParameter") * (np.exp(-sums) - 1.0))
+        if link not in ("power", "oddspower"):
+            return inverse_link(link, sums)
+        power = number(element, "linkParameter")
+        if link == "power":
+            return np.exp(sums) if power == 0 else np.power(sums, 1.0 / power)
+        if power == 0:
+            return inverse_link("logit", sums)
+        return 1.0 / (1.0 + np.power(1.0 + power * sums, -1.0 / power))
 
 
-def _classifier(place: Place, kind: str, groups: list[str | None], design: _Design) -> Scorer:
+def _classifier(place: Place, kind: str, groups: list[str | None], design: Design) -> Scorer:
     element = place.element
     categories = place.categories()
     declared = len(categories.names)
@@ -179,6 +139,37 @@ def _classifier(place: Place, kind: str, groups: list[str | None], design: _Desi
 
     def classify(batch: Batch) -> Result:
         found = shares(design.sums(batch))
+        return Result(label=most_probable(found), probabilities=found)
+
+    return Scorer("classification", classify, categories=tuple(names), probable=True)
+
+
+def _ordinal(place: Place, design: Design) -> Scorer:
+    """Ordered categories. The sum of a category's own intercept and of what is common to all is, by the
+    cumulative link, the probability of that category or one before it."""
+    element = place.element
+    names, groups = place.categories().names, design.groups
+    reference = element.get("targetReferenceCategory")
+    if "cumulativeLink" in element.attrib and "cumulativeLinkFunction" in element.attrib:
+        refuse("an ordinal model has two cumulative links")
+    said = "cumulativeLinkFunction" if "cumulativeLinkFunction" in element.attrib else "cumulativeLink"
+    link = choice(element, said, _CUMULATIVE)
+    if len(names) < 2 or {g for g in groups if g is not None} != set(names[:-1]):
+        refuse("an ordinal model has not one intercept for each declared category but the last")
+    if reference is not None and reference != names[-1]:
+        refuse(f"the reference category of an ordinal model is {reference!r}, and not the last one")
+    cells = [c for c in element.findall("ParamMatrix/PCell") if c.get("targetCategory") is not None]
+    if len(cells) != len(names) - 1 or len({c.get("parameterName") for c in cells}) > 1:
+        refuse("the categories of an ordinal model have more of their own than an intercept")
+    betas = design.betas[:, [groups.index(name) for name in names[:-1]]]
+    if (np.diff(betas.sum(axis=0)) < 0).any():
+        refuse("the intercepts of an ordinal model do not ascend, so that probabilities are below 0")
+    if None in groups:
+        betas = betas + design.betas[:, [groups.index(None)]]
+    until = replace(design, betas=betas)
+
+    def classify(batch: Batch) -> Result:
+        found = np.diff(inverse_link(link, until.sums(batch)), axis=1, prepend=0.0, append=1.0)
         return Result(label=most_probable(found), probabilities=found)
 
     return Scorer("classification", classify, categories=tuple(names), probable=True)

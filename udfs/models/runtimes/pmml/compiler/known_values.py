@@ -41,6 +41,9 @@ def _told(root: ET.Element) -> Iterator[tuple[str, str]]:
             array = element.find("Array")
             for text in [] if array is None else array_values(array):
                 yield element.get("field", ""), text
+        elif tag == "GeneralRegressionModel":
+            for stratum in element.iterfind("BaseCumHazardTables/BaselineStratum"):
+                yield element.get("baselineStrataVariable", ""), stratum.get("value", "")
         elif tag == "MapValues":
             yield from _of_table(element)
 

@@ -66,16 +66,24 @@ RegressionTable intercept targetCategory
 NumericPredictor name field exponent coefficient mean
 CategoricalPredictor name field value coefficient
 PredictorTerm name coefficient
-GeneralRegressionModel MODEL targetVariableName modelType targetReferenceCategory cumulativeLink cumulativeLinkFunction linkFunction linkParameter trialsVariable trialsValue distribution distParameter offsetVariable offsetValue modelDF endTimeVariable
+GeneralRegressionModel MODEL targetVariableName modelType targetReferenceCategory cumulativeLink cumulativeLinkFunction linkFunction linkParameter trialsVariable trialsValue distribution distParameter offsetVariable offsetValue modelDF endTimeVariable startTimeVariable subjectIDVariable statusVariable baselineStrataVariable
 ParameterList
 Parameter name label referencePoint
 FactorList
 CovariateList
 Predictor name contrastMatrixType
+Categories
+Category value
+Matrix kind nbRows nbCols diagDefault offDiagDefault
+MatCell row col
 PPMatrix
 PPCell value predictorName parameterName targetCategory
 ParamMatrix
 PCell targetCategory parameterName beta df
+EventValues
+BaseCumHazardTables maxTime
+BaselineStratum value label maxTime
+BaselineCell time cumHazard
 PCovMatrix type
 PCovCell pRow pCol tRow tCol value targetCategory
 MiningModel MODEL

@@ -1,0 +1,245 @@
+# ruff: noqa: E501 - documents are written in one line
+"""General regression models of PMML 4.4 (General Regression), against numbers worked out from its text."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Any
+
+import pytest
+
+from schemas.errors import PredictError, UnprovenModelError
+from tests.pmml_documents import document, schema
+from tests.unit.test_pmml_models import expected, read, results
+
+ROWS = [
+    {"x": x, "y": y, "k": k}
+    for x, y, k in ((-1.0, 2.0, "red"), (0.5, 0.0, "blue"), (2.0, 3.0, "green"), (9.0, 7.5, "red"))
+]
+CONTRASTS = (
+    '<Predictor name="k" contrastMatrixType="Helmert"><Categories><Category value="red"/><Category value="green"/>'
+    '<Category value="blue"/></Categories><Matrix nbRows="3" nbCols="2"><Array type="real">0.75 0</Array>'
+    '<Array type="real">-0.25 0.5</Array><Array type="real">-0.5 -0.5</Array></Matrix></Predictor>'
+)
+OF = {"red": (0.75, 0.0), "green": (-0.25, 0.5), "blue": (-0.5, -0.5)}
+
+
+def model(
+    attributes: str, cells: str, factor: str = '<Predictor name="k"/>', extra: str = "", pp: str = "red"
+) -> str:
+    return (
+        f'<GeneralRegressionModel {attributes}>{schema()}<ParameterList><Parameter name="p0"/>'
+        '<Parameter name="p1" referencePoint="REFERENCE"/><Parameter name="p2"/></ParameterList>'
+        f'<FactorList>{factor}</FactorList><CovariateList><Predictor name="x"/></CovariateList><PPMatrix>'
+        f'<PPCell value="1" predictorName="x" parameterName="p1"/><PPCell value="{pp}" predictorName="k" parameterName="p2"/></PPMatrix>'
+        f"<ParamMatrix>{cells}</ParamMatrix>{extra}</GeneralRegressionModel>"
+    ).replace("REFERENCE", "1.5" if "Cox" in attributes else "0")
+
+
+def cells(*betas: tuple[str, str, float]) -> str:
+    return "".join(
+        f'<PCell parameterName="{p}" beta="{beta}"' + (f' targetCategory="{c}"' if c else "") + "/>"
+        for c, p, beta in betas
+    )
+
+
+LINKS = {
+    "logit": lambda v: 1 / (1 + math.exp(-v)),
+    "probit": NormalDist().cdf,
+    "cloglog": lambda v: 1 - math.exp(-math.exp(v)),
+    "loglog": lambda v: math.exp(-math.exp(-v)),
+    "cauchit": lambda v: 0.5 + math.atan(v) / math.pi,
+}
+ORDINAL = 'functionName="classification" modelType="ordinalMultinomial"'
+STEPS = cells(("a", "p0", -0.5), ("b", "p0", 0.75), ("", "p1", 0.3), ("", "p2", -1.25))
+
+
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("attribute", ["cumulativeLink", "cumulativeLinkFunction"])
+def test_an_ordinal_model_gives_what_lies_between_two_cumulative_probabilities(
+    link: str, attribute: str
+) -> None:
+    text = document(model(f'{ORDINAL} {attribute}="{link}" offsetVariable="y"', STEPS))
+    found = results(text, ROWS)
+    for k, row in enumerate(ROWS):
+        common: float = 0.3 * row["x"] - 1.25 * (row["k"] == "red") + row["y"]
+        first, second = LINKS[link](common - 0.5), LINKS[link](common + 0.75)
+        shares = [first, second - first, 1 - second]
+        assert [found[f"probability_{c}"][k] for c in "abc"] == pytest.approx(shares, abs=1e-12)
+        assert found["predicted_t"][k] == "abc"[shares.index(max(shares))]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "betas", "said"),
+    [
+        ('cumulativeLink="logit"', (("a", "p0", 1.0), ("b", "p0", 0.5)), "do not ascend"),
+        ('cumulativeLink="logit"', (("a", "p0", 1.0),), "each declared category but the last"),
+        ('cumulativeLink="logit"', (("a", "p0", 0.0), ("c", "p0", 1.0)), "each declared category but"),
+        (
+            'cumulativeLink="logit"',
+            (("a", "p0", 0.0), ("b", "p0", 1.0), ("b", "p1", 1.0)),
+            "more of their own",
+        ),
+        (
+            'cumulativeLink="logit" targetReferenceCategory="a"',
+            (("a", "p0", 0.0), ("b", "p0", 1.0)),
+            "not the last",
+        ),
+        ("", (("a", "p0", 0.0), ("b", "p0", 1.0)), "lacks cumulativeLink"),
+        (
+            'cumulativeLink="logit" cumulativeLinkFunction="logit"',
+            (("a", "p0", 0.0), ("b", "p0", 1.0)),
+            "two cumulative",
+        ),
+    ],
+)
+def test_an_ordinal_model_that_can_be_read_in_two_ways_is_refused(
+    attributes: str, betas: tuple, said: str
+) -> None:
+    with pytest.raises(UnprovenModelError, match=said):
+        read(document(model(f"{ORDINAL} {attributes}", cells(*betas))))
+
+
+COX = 'functionName="regression" modelType="CoxRegression" endTimeVariable="y"'
+SLOPES = cells(("", "p1", 0.4), ("", "p2", -0.7))
+
+
+def steps(*pairs: tuple[float, float]) -> str:
+    return "".join(f'<BaselineCell time="{t}" cumHazard="{h}"/>' for t, h in pairs)
+
+
+def risk(row: dict[str, Any]) -> float:
+    return math.exp(0.4 * row["x"] - 0.7 * (row["k"] == "red") - 0.4 * 1.5)
+
+
+def test_a_cox_regression_multiplies_the_hazard_until_a_time() -> None:
+    table = f'<BaseCumHazardTables maxTime="8">{steps((5, 0.9), (2, 0.1), (3, 0.35))}</BaseCumHazardTables>'
+    text = document(model(COX, SLOPES, extra=table), numeric=True)
+    until = [0.1, 0.0, 0.35, 0.9]  # at 2, 0, 3 and 7.5
+    expected(text, "predicted_t", [h * risk(row) for h, row in zip(until, ROWS, strict=True)], ROWS)
+    with pytest.raises(PredictError, match=r"rows 1$"):  # nothing is known after the last time
+        results(text, [ROWS[0], {**ROWS[1], "y": 8.5}])
+    none = model(COX, "", extra=table).replace(' referencePoint="1.5"', "")
+    expected(document(none, numeric=True), "predicted_t", until, ROWS)  # a baseline alone
+
+
+def test_a_cox_regression_has_a_baseline_for_each_stratum() -> None:
+    table = (
+        f'<BaseCumHazardTables><BaselineStratum value="red" maxTime="9">{steps((1, 0.2), (7, 0.6))}</BaselineStratum>'
+        f'<BaselineStratum value="blue" maxTime="3">{steps((0, 0.05))}</BaselineStratum></BaseCumHazardTables>'
+    )
+    text = document(model(f'{COX} baselineStrataVariable="k"', SLOPES, extra=table), numeric=True)
+    rows = [ROWS[0], ROWS[1], ROWS[3]]
+    until = [0.2, 0.05, 0.6]
+    expected(text, "predicted_t", [h * risk(row) for h, row in zip(until, rows, strict=True)], rows)
+    with pytest.raises(PredictError, match=r"rows 2$"):  # green has none
+        results(text, [*ROWS[:3]])
+    sample = read(text).sample(4)
+    assert sample is not None and set(sample["k"]) <= {"red", "blue"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (' maxTime="8"', "", "lacks maxTime"),
+        ('time="3"', 'time="2"', "two for one time"),
+        (' endTimeVariable="y"', "", "lacks endTimeVariable"),
+        ("modelType=", 'offsetValue="1" modelType=', "has an offset"),
+        ('parameterName="p2" beta', 'targetCategory="a" parameterName="p2" beta', "for a category"),
+        ('modelType="CoxRegression"', 'modelType="generalLinear"', "belongs to a CoxRegression"),
+        (' endTimeVariable="y"', ' endTimeVariable="k"', "'k', which is a string"),
+        ('endTimeVariable="y"', 'endTimeVariable="y" baselineStrataVariable="k"', "no baseline for"),
+    ],
+)
+def test_a_cox_regression_without_what_it_needs_is_refused(old: str, new: str, said: str) -> None:
+    table = f'<BaseCumHazardTables maxTime="8">{steps((2, 0.1), (3, 0.35))}</BaseCumHazardTables>'
+    text = document(model(COX, SLOPES, extra=table), numeric=True)
+    with pytest.raises(UnprovenModelError, match=said):
+        read(text.replace(old, new))
+
+
+def test_a_contrast_is_the_number_in_the_row_of_the_record_and_the_column_of_the_cell() -> None:
+    linear = 'functionName="regression" modelType="generalLinear"'
+    betas = cells(("", "p0", 1.0), ("", "p1", 2.0), ("", "p2", 4.0))
+    for column, name in enumerate(("red", "green")):
+        text = document(model(linear, betas, CONTRASTS, pp=name), numeric=True)
+        values = [1 + 2 * row["x"] + 4 * OF[row["k"]][column] for row in ROWS]
+        expected(text, "predicted_t", values, ROWS)
+    written = "".join(
+        f'<MatCell row="{r}" col="{c}">{OF[k][c - 1]}</MatCell>' for r, k in enumerate(OF, 1) for c in (1, 2)
+    )
+    start, rest = CONTRASTS.index("<Array"), CONTRASTS.index("</Matrix>")
+    by_cells = CONTRASTS[:start] + written + CONTRASTS[rest:]
+    expected(document(model(linear, betas, by_cells, pp="green"), numeric=True), "predicted_t", values, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('PPCell value="red"', 'PPCell value="blue"', "has no column"),
+        ('<Category value="green"/>', "", "not a row for each category"),
+        ("0.75 0<", "0.75<", "rows of different lengths"),
+        ('nbCols="2"', 'nbCols="3"', "says that it is 3 x 3 and is 3 x 2"),
+        ("<Matrix ", '<Matrix kind="diagonal" ', "kind='diagonal'"),
+        ("0.75 0<", "much 0<", "no finite number"),
+        ("</Matrix>", '</Matrix><Matrix nbRows="1"/>', "more than one Matrix"),
+    ],
+)
+def test_contrasts_that_do_not_fit_are_refused(old: str, new: str, said: str) -> None:
+    betas = cells(("", "p2", 4.0))
+    text = document(
+        model('functionName="regression" modelType="generalLinear"', betas, CONTRASTS), numeric=True
+    )
+    with pytest.raises(UnprovenModelError, match=said):
+        read(text.replace(old, new))
+
+
+def test_a_category_without_contrasts_has_no_result() -> None:
+    only_two = (
+        CONTRASTS.replace('<Category value="blue"/>', "")
+        .replace('<Array type="real">-0.5 -0.5</Array>', "")
+        .replace('nbRows="3"', 'nbRows="2"')
+    )
+    text = document(
+        model('functionName="regression" modelType="generalLinear"', cells(("", "p2", 4.0)), only_two),
+        numeric=True,
+    )
+    with pytest.raises(PredictError, match=r"rows 1$"):
+        results(text, ROWS[:3])
+
+
+@pytest.mark.parametrize(
+    ("attributes", "value"),
+    [
+        ('linkFunction="logc"', lambda v: 1 - math.exp(v)),
+        (
+            'linkFunction="negbin" distribution="negbin" distParameter="2"',
+            lambda v: 1 / (2 * (math.exp(-v) - 1)),
+        ),
+        ('linkFunction="log" distribution="negbin" distParameter="2"', math.exp),
+        ('linkFunction="oddspower" linkParameter="0"', LINKS["logit"]),
+        ('linkFunction="oddspower" linkParameter="-0.5"', lambda v: 1 / (1 + (1 - 0.5 * v) ** 2)),
+        ('linkFunction="logit" trialsValue="20"', lambda v: 20 * LINKS["logit"](v)),
+        ('linkFunction="identity" offsetValue="3"', lambda v: v + 3),
+    ],
+)
+def test_links_offsets_and_trials(attributes: str, value: Any) -> None:
+    betas = cells(("", "p0", -4.0), ("", "p1", 0.25))
+    text = document(
+        model(f'functionName="regression" modelType="generalizedLinear" {attributes}', betas), numeric=True
+    )
+    expected(text, "predicted_t", [value(-4 + 0.25 * row["x"]) for row in ROWS], ROWS)
+
+
+def test_trials_are_a_field_of_the_record() -> None:
+    betas = cells(("", "p0", -1.0), ("", "p1", 0.25))
+    asked = 'functionName="regression" modelType="generalizedLinear" linkFunction="probit" trialsVariable="y"'
+    text = document(model(asked, betas), numeric=True)
+    share = [NormalDist().cdf(-1 + 0.25 * row["x"]) * row["y"] for row in ROWS]
+    expected(text, "predicted_t", share, ROWS)
+    with pytest.raises(UnprovenModelError, match="a number of trials"):
+        read(document(model(asked.replace("generalizedLinear", "generalLinear"), betas), numeric=True))
+    classes = document(model(asked.replace("regression", "classification", 1), betas), classes="ab")
+    with pytest.raises(UnprovenModelError, match="a classification has a number of trials"):
+        read(classes)
