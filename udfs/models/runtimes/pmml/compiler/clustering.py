@@ -9,8 +9,9 @@ import numpy as np
 from udfs.models.runtimes.pmml.compiler.batch import Batch
 from udfs.models.runtimes.pmml.compiler.columns import Column
 from udfs.models.runtimes.pmml.compiler.elements import array_numbers, choice, refuse, required
-from udfs.models.runtimes.pmml.compiler.measures import matrix, measure
+from udfs.models.runtimes.pmml.compiler.measures import fields_of, measure
 from udfs.models.runtimes.pmml.compiler.place import Place
+from udfs.models.runtimes.pmml.compiler.regression import numeric
 from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, labels_of
 
 _CENTER = ("true", "1")
@@ -35,19 +36,23 @@ def compile_clustering(place: Place) -> Scorer:
     if len(set(ids)) < len(ids):
         refuse("two clusters have one id")
     names = tuple(c.get("name") or i for c, i in zip(clusters, ids, strict=True))
-    how = measure(required(element, "ComparisonMeasure"), fields)
-    columns = matrix(symbols, element)
-    place.scope.reading.tolerant |= {s.name for s in symbols}
+    for symbol in symbols:
+        numeric(symbol, element)
+    how = measure(required(element, "ComparisonMeasure"), fields, symbols)
+    columns = fields_of(symbols, how)
+    columns.check_points(centers)
+    if how.tolerant:
+        place.scope.reading.tolerant |= {s.name for s in symbols}
 
     def score(batch: Batch) -> Result:
-        distances = how.distances(columns(batch), centers, adjust)
-        lacking = np.isnan(distances).any(axis=1)
-        label = np.where(lacking, -1, np.argmin(np.where(np.isnan(distances), np.inf, distances), axis=1))
+        affinity = how.values(columns.matrix(batch), centers, adjust)
+        lacking = np.isnan(affinity).any(axis=1)
+        label = np.where(lacking, -1, np.argmin(how.farness(affinity), axis=1))
 
         def entity(rank: int) -> Column:
             return labels_of(label, ids)
 
-        return Result(label=label, affinity=distances, entity=entity)
+        return Result(label=label, affinity=affinity, entity=entity)
 
     return Scorer("clustering", score, categories=names, entities=1, affinities=ids)
 

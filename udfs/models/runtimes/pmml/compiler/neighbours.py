@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,11 +23,32 @@ from udfs.models.runtimes.pmml.compiler.elements import (
     whole,
 )
 from udfs.models.runtimes.pmml.compiler.fields import DataField
-from udfs.models.runtimes.pmml.compiler.measures import matrix, measure
-from udfs.models.runtimes.pmml.compiler.place import Categories, Place
+from udfs.models.runtimes.pmml.compiler.measures import Fields, Similarity, fields_of, measure
+from udfs.models.runtimes.pmml.compiler.place import NYOKA, Categories, Place
 from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, number_column
+from udfs.models.runtimes.pmml.compiler.types import Type, constant
 
+_WEIGHTED = "weightedMajorityVote"
+# Libraries that sort their categories, and take the first of those with equal votes.
+_SORTED = frozenset({NYOKA, "jpmml-sklearn", "jpmml-sklearn library", "sklearn2pmml package"})
 _BLOCK = 4_000_000  # numbers in memory at once while distances are taken
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """`rows`: `(n, neighbours)`, the nearest first, of equals the earlier row; -1 where there are none.
+    `affinities`: their distances or similarities, NaN where there are none."""
+
+    rows: NDArray[np.int64]
+    affinities: NDArray[np.float64]
+
+    def weights(self, threshold: float) -> NDArray[np.float64]:
+        """`(n, neighbours)`: the inverse of each distance and `threshold`, which is for distances of 0 (PMML
+        4.4, k-Nearest Neighbors: Scoring)."""
+        return 1.0 / (self.affinities + threshold)
+
+
+Find = Callable[[Batch], Nearest]
 
 
 def compile_neighbours(place: Place) -> Scorer:
@@ -42,41 +66,46 @@ def compile_neighbours(place: Place) -> Scorer:
     rows = list(table_rows(required(training, "InlineTable")))
     if not 1 <= count <= len(rows) or not inputs:
         refuse(f"a NearestNeighborModel asks {count} of {len(rows)} rows")
-    columns = matrix(symbols, element)
+    how = measure(required(element, "ComparisonMeasure"), inputs, symbols)
+    columns = fields_of(symbols, how)
+    transformed = flag(training, "isTransformed", False)
     points = np.column_stack(
         [
             _transformed(rows, columns_of, s)
-            if s.depth and s.name not in columns_of and not flag(training, "isTransformed", False)
-            else np.array([_cell(r, columns_of, s.name) for r in rows])
-            for s in symbols
+            if s.depth and s.name not in columns_of and not transformed
+            else _cells(rows, columns_of, columns, k)
+            for k, s in enumerate(symbols)
         ]
     )
-    how = measure(required(element, "ComparisonMeasure"), inputs)
-    place.scope.reading.tolerant |= {s.name for s in symbols}
+    columns.check_points(points)
+    if how.tolerant:
+        place.scope.reading.tolerant |= {s.name for s in symbols}
     named = element.get("instanceIdVariable")
     ids = np.array(
         [str(k) if named is None else _text(r, columns_of, named) for k, r in enumerate(rows, 1)], object
     )
     step = max(1, _BLOCK // points.size)
 
-    def nearest(batch: Batch) -> NDArray[np.int64]:
-        """`(n, neighbours)`, the nearest first, of equals the earlier row; -1 where all is missing."""
+    def nearest(batch: Batch) -> Nearest:
         found = batch.memory.get(id(points))
         if found is None:
-            x = columns(batch)
+            x = columns.matrix(batch)
             parts = []
             for start in range(0, len(x), step):
                 part = x[start : start + step]
-                distances = how.distances(part, points, np.ones(points.shape[1]))
-                order = _nearest(distances, count)
-                order[np.isnan(distances).any(axis=1)] = -1
-                parts.append(order)
-            found = batch.memory[id(points)] = np.concatenate(parts)
+                values = how.values(part, points, np.ones(points.shape[1]))
+                order = _nearest(how.farness(values), count)
+                affinity = np.take_along_axis(values, order, axis=1)
+                lacking = np.isnan(values).any(axis=1)
+                order[lacking], affinity[lacking] = -1, np.nan
+                parts.append((order, affinity))
+            orders, affinities = zip(*parts, strict=True)
+            found = batch.memory[id(points)] = Nearest(np.concatenate(orders), np.concatenate(affinities))
         return found
 
     def entity_of(batch: Batch):
         def entity(rank: int) -> Column:
-            at = nearest(batch)[:, rank - 1]
+            at = nearest(batch).rows[:, rank - 1]
             return Column(ids[at], at < 0 if (at < 0).any() else None)
 
         return entity
@@ -84,6 +113,12 @@ def compile_neighbours(place: Place) -> Scorer:
     scorers = {}
     for target in place.targets:
         texts = [_text(r, columns_of, target.name) for r in rows]
+        weighted = (
+            target.optype == "continuous" and element.get("continuousScoringMethod") == "weightedAverage"
+        )
+        weighted |= target.optype != "continuous" and element.get("categoricalScoringMethod") == _WEIGHTED
+        if weighted and isinstance(how, Similarity):
+            refuse("neighbours are weighted by a similarity; the standard has weights of distances only")
         scorers[target.name] = _for_target(place, target, texts, nearest, entity_of, count)
     if not scorers:
         refuse("a NearestNeighborModel has no target")
@@ -131,42 +166,64 @@ def _text(row: dict[str, str], columns: dict[str, str], field: str) -> str:
     return text
 
 
-def _cell(row: dict[str, str], columns: dict[str, str], field: str) -> float:
-    value = to_number(_text(row, columns, field))
-    if not np.isfinite(value):
-        refuse(f"a training row holds no number for {field!r}")
-    return value
+def _cells(
+    rows: list[dict[str, str]], columns: dict[str, str], fields: Fields, k: int
+) -> NDArray[np.float64]:
+    """A field of the training rows as numbers; the codes of values that are none are made here."""
+    symbol, codes = fields.symbols[k], fields.codes.get(k)
+    texts = [_text(row, columns, symbol.name) for row in rows]
+    if codes is not None:
+        values = [constant(text, symbol.kind, "a training row") for text in texts]
+        return np.array([codes.setdefault(value, float(len(codes))) for value in values])
+    numbers = np.array([to_number(text) for text in texts])
+    if symbol.kind is Type.BOOLEAN:
+        numbers = np.array([float(constant(text, symbol.kind, "a training row")) for text in texts])
+    if not np.isfinite(numbers).all():
+        refuse(f"a training row holds no number for {symbol.name!r}")
+    return numbers
 
 
-def _for_target(place: Place, target: DataField, texts: list[str], nearest, entity_of, count: int) -> Scorer:  # noqa: PLR0917
+def _for_target(  # noqa: PLR0917
+    place: Place, target: DataField, texts: list[str], nearest: Find, entity_of, count: int
+) -> Scorer:
     element = place.element
+    threshold = number(element, "threshold", 0.001)
+    if threshold <= 0:
+        refuse(f"a NearestNeighborModel has the threshold {threshold}, which is not positive")
     if target.optype == "continuous":
-        how = choice(element, "continuousScoringMethod", ("average", "median"), "average")
+        how = choice(element, "continuousScoringMethod", ("average", "median", "weightedAverage"), "average")
         numbers = np.array([to_number(t) for t in texts])
         if not np.isfinite(numbers).all():
             refuse(f"a training row holds no number for {target.name!r}")
-        combine = np.mean if how == "average" else np.median
 
         def score(batch: Batch) -> Result:
-            at = nearest(batch)
-            values = np.where((at < 0).any(axis=1), np.nan, combine(numbers[at], axis=1))
-            return Result(value=number_column(values), entity=entity_of(batch))
+            found = nearest(batch)
+            values = numbers[found.rows]
+            if how == "weightedAverage":
+                weights = found.weights(threshold)
+                combined = (values * weights).sum(axis=1) / weights.sum(axis=1)
+            else:
+                combined = (np.mean if how == "average" else np.median)(values, axis=1)
+            combined = np.where((found.rows < 0).any(axis=1), np.nan, combined)
+            return Result(value=number_column(combined), entity=entity_of(batch))
 
         return Scorer("regression", score, entities=count, target=target.name)
-    choice(element, "categoricalScoringMethod", ("majorityVote",), "majorityVote")
-    number(element, "threshold", 0.001)
+    voting = choice(element, "categoricalScoringMethod", ("majorityVote", _WEIGHTED), "majorityVote")
     categories = Categories(target)
     places = np.array(categories.places(texts))
     width = len(categories.names)
-    # Between categories with equal votes the first by its text wins, as in the libraries that sort them.
-    order = np.array(sorted(range(width), key=categories.names.__getitem__))
+    # Of categories with equal votes the one with more training rows wins, then the first by its text.
+    rows_of = np.bincount(places, minlength=width) * (place.exporter.name not in _SORTED)
+    order = np.array(sorted(range(width), key=lambda k: (-rows_of[k], categories.names[k])))
 
     def classify(batch: Batch) -> Result:
-        at = nearest(batch)
+        found = nearest(batch)
+        at = found.rows
+        weights = found.weights(threshold) if voting == _WEIGHTED else np.ones(at.shape)
         votes = np.zeros((len(at), width))
         for k in range(count):
-            votes[np.arange(len(at)), places[at[:, k]]] += 1.0
-        shares = votes / count
+            votes[np.arange(len(at)), places[at[:, k]]] += weights[:, k]
+        shares = votes / weights.sum(axis=1)[:, None]
         label = order[np.argmax(votes[:, order], axis=1)]
         lacking = (at < 0).any(axis=1)
         shares[lacking] = np.nan

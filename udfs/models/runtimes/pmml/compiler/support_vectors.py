@@ -184,6 +184,21 @@ def _machine(element: ET.Element, names: dict[str, int], by_coefficients: bool, 
     )
 
 
+def _rounded(one: NDArray[np.int64], other: int, width: int) -> Callable[[NDArray], NDArray[np.int64]]:
+    """Each machine votes for its category where its value rounds to 1, for the alternate one where it rounds
+    to 0 (PMML 4.4, Vector Machine: alternateBinaryTargetCategory); any other value has no result."""
+
+    def best(values: NDArray) -> NDArray[np.int64]:
+        rounded = np.floor(values + 0.5)
+        votes = np.zeros((len(values), width))
+        for k in range(len(one)):
+            votes[np.arange(len(values)), np.where(rounded[:, k] == 1, one[k], other)] += 1.0
+        valid = ((rounded == 0) | (rounded == 1)).all(axis=1)
+        return np.where(valid, np.argmax(votes, axis=1), -1)
+
+    return best
+
+
 def _classifier(
     place: Place, machines: list[_Machine], decide: Callable[[Batch], tuple[NDArray, Mask | None]]
 ) -> Scorer:
@@ -195,8 +210,19 @@ def _classifier(
     if any(m.target is None for m in machines):
         refuse("a support vector machine has no target category")
     one = np.array(categories.places(m.target or "" for m in machines))
+    alternate = element.get("alternateBinaryTargetCategory")
     pairs = method == "OneAgainstOne" or all(m.alternate is not None for m in machines)
-    if not pairs:
+    if alternate is not None:
+        if len(machines) > 1 and method != "OneAgainstOne":
+            refuse("one category is said to be the alternate of several machines, each of one against all")
+        if highest or "threshold" in element.attrib or any(m.threshold is not None for m in machines):
+            refuse(
+                "a model has an alternateBinaryTargetCategory, which is for rounded values, and a threshold"
+            )
+        if any(m.alternate not in (None, alternate) for m in machines):
+            refuse("a support vector machine has another alternate category than its model")
+        best = _rounded(one, categories.place(alternate), len(categories.names))
+    elif not pairs:
         if len(set(one.tolist())) < len(one) or len(one) != len(categories.names) or len(one) < 2:
             refuse("the support vector machines are not one for each category")
 
@@ -223,7 +249,7 @@ def _classifier(
     def classify(batch: Batch) -> Result:
         values, missing = decide(batch)
         label = best(values)
-        lacking = np.isnan(values).any(axis=1)
+        lacking = np.isnan(values).any(axis=1) | (label < 0)
         if missing is not None:
             lacking |= missing
         return Result(label=np.where(lacking, -1, label))

@@ -101,6 +101,7 @@ jaccard
 tanimoto
 binarySimilarity c00-parameter c01-parameter c10-parameter c11-parameter d00-parameter d01-parameter d10-parameter d11-parameter
 ClusteringField field isCenterField fieldWeight similarityScale compareFunction
+Comparisons
 MissingValueWeights
 Cluster id name size
 KohonenMap coord1 coord2 coord3

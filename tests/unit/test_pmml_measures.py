@@ -1,0 +1,266 @@
+# ruff: noqa: E501 - documents are written in one line
+"""Measures of clusters and neighbours, weighted votes and support vector machines that round (PMML 4.4)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import pytest
+
+from schemas.errors import PredictError, UnprovenModelError
+from tests.pmml_documents import document, schema
+from tests.unit.test_pmml_dialects import written_by
+from tests.unit.test_pmml_models import expected, output, read, results
+
+BITS = [dict(zip("xyz", bits, strict=True)) for bits in itertools.product((0.0, 1.0), repeat=3)]
+POINTS = {"A": (1, 0, 0), "B": (0, 1, 1), "C": (1, 1, 0)}
+BINARY = (
+    '<binarySimilarity c11-parameter="2" c10-parameter="0.5" c01-parameter="0" c00-parameter="1" '
+    'd11-parameter="3" d10-parameter="1" d01-parameter="2" d00-parameter="1.5"/>'
+)
+
+
+def similarity(name: str, row: dict[str, float], point: tuple[int, ...]) -> float:
+    pairs = list(zip(row.values(), point, strict=True))
+    a11, a10, a01, a00 = (pairs.count(p) for p in ((1, 1), (1, 0), (0, 1), (0, 0)))
+    if "simpleMatching" in name:
+        return (a11 + a00) / len(pairs)
+    if "jaccard" in name:
+        return a11 / (a11 + a10 + a01)
+    if "tanimoto" in name:
+        return (a11 + a00) / (a11 + 2 * (a10 + a01) + a00)
+    return (2 * a11 + 0.5 * a10 + a00) / (3 * a11 + a10 + 2 * a01 + 1.5 * a00)
+
+
+def three(model: str, numeric: bool = False) -> str:
+    """A document with one number more."""
+    text = document(model, numeric).replace(
+        '<DataField name="y"',
+        '<DataField name="z" optype="continuous" dataType="double"/><DataField name="y"',
+    )
+    return text.replace('<MiningField name="y"/>', '<MiningField name="y"/><MiningField name="z"/>')
+
+
+def clusters(measure: str, kind: str = "similarity", fields: str = "") -> str:
+    fields = fields or "".join(f'<ClusteringField field="{f}"/>' for f in "xyz")
+    asked = output(
+        *(f'name="a{n}" feature="affinity" value="{n}" dataType="double"' for n in POINTS),
+        'name="c" feature="predictedValue" dataType="string"',
+    )
+    centers = "".join(
+        f'<Cluster id="{n}"><Array type="real">{" ".join(map(str, p))}</Array></Cluster>'
+        for n, p in POINTS.items()
+    )
+    return three(
+        f'<ClusteringModel functionName="clustering" modelClass="centerBased" numberOfClusters="3">{schema(False)}{asked}'
+        f'<ComparisonMeasure kind="{kind}">{measure}</ComparisonMeasure>{fields}{centers}</ClusteringModel>'
+    )
+
+
+@pytest.mark.parametrize("measure", ["<simpleMatching/>", "<jaccard/>", "<tanimoto/>", BINARY])
+def test_clusters_by_similarity(measure: str) -> None:
+    rows = [{**row, "k": "red"} for row in BITS]
+    found = results(clusters(measure), rows)
+    for k, row in enumerate(BITS):
+        said = {n: similarity(measure, row, p) for n, p in POINTS.items()}
+        assert {n: found[f"a{n}"][k] for n in POINTS} == pytest.approx(said, abs=1e-12)
+        assert found["c"][k] == max(said, key=said.__getitem__)
+
+
+def test_a_similarity_is_of_zeros_and_ones() -> None:
+    good = {"x": 1.0, "y": 0.0, "z": 1.0, "k": "red"}
+    with pytest.raises(PredictError, match=r"'y' is neither 0 nor 1.*rows 1$"):
+        results(clusters("<jaccard/>"), [good, {**good, "y": 0.5}])
+    assert not any(i.optional for i in read(clusters("<jaccard/>")).inputs)
+    with pytest.raises(UnprovenModelError, match="neither 0 nor 1"):
+        read(clusters("<jaccard/>").replace("1 0 0", "2 0 0"))
+    with pytest.raises(UnprovenModelError, match="has weights"):
+        read(clusters("<jaccard/>").replace('field="z"', 'field="z" fieldWeight="2"'))
+    with pytest.raises(UnprovenModelError, match="kind='distance'"):
+        read(clusters("<jaccard/>", "distance"))
+    with pytest.raises(UnprovenModelError, match="kind='similarity'"):
+        read(clusters("<euclidean/>", "similarity"))
+    with pytest.raises(UnprovenModelError, match="lacks c11-parameter"):
+        read(clusters("<binarySimilarity/>"))
+
+
+def test_a_row_that_has_nothing_to_compare_has_no_similarity() -> None:
+    text = clusters("<jaccard/>").replace("1 0 0", "0 0 0")
+    with pytest.raises(PredictError, match=r"rows 0$"):
+        results(text, [{**row, "k": "red"} for row in BITS])
+
+
+@pytest.mark.parametrize(
+    ("attributes", "inner", "far"),
+    [
+        ("", "", lambda a, b: abs(a - b)),
+        ('compareFunction="delta"', "", lambda a, b: a != b),
+        ('compareFunction="equal"', "", lambda a, b: a == b),
+        (
+            'compareFunction="gaussSim" similarityScale="2"',
+            "",
+            lambda a, b: math.exp(-math.log(2) * (a - b) ** 2 / 4),
+        ),
+        (
+            'compareFunction="table"',
+            '<Comparisons><Matrix nbRows="2" nbCols="2"><Array>0 0.25</Array><Array>0.75 0.5</Array></Matrix></Comparisons>',
+            # The values are declared as 1 and 0, in this order.
+            lambda a, b: {(1, 1): 0, (1, 0): 0.25, (0, 1): 0.75, (0, 0): 0.5}[a, b],
+        ),
+    ],
+)
+def test_each_way_of_comparing_a_field(attributes: str, inner: str, far: Any) -> None:
+    fields = f'<ClusteringField field="x" fieldWeight="3" {attributes}>{inner}</ClusteringField><ClusteringField field="y"/><ClusteringField field="z"/>'
+    text = clusters("<euclidean/>", "distance", fields)
+    if inner:
+        declared = '<DataField name="x" optype="continuous" dataType="double"'
+        text = text.replace(f"{declared}/>", f'{declared}><Value value="1"/><Value value="0"/></DataField>')
+    found = results(text, [{**row, "k": "red"} for row in BITS])
+    for k, row in enumerate(BITS):
+        for n, (px, py, pz) in POINTS.items():
+            total = 3 * far(row["x"], px) ** 2 + (row["y"] - py) ** 2 + (row["z"] - pz) ** 2
+            assert found[f"a{n}"][k] == pytest.approx(math.sqrt(total), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ('compareFunction="gaussSim"', "lacks similarityScale"),
+        ('compareFunction="gaussSim" similarityScale="0"', "similarityScale of 0"),
+        ('compareFunction="table"', "no Comparisons/Matrix"),
+        ('compareFunction="cosine"', "'cosine'"),
+    ],
+)
+def test_a_comparison_that_is_not_whole_is_refused(attributes: str, said: str) -> None:
+    fields = (
+        f'<ClusteringField field="x" {attributes}/><ClusteringField field="y"/><ClusteringField field="z"/>'
+    )
+    with pytest.raises(UnprovenModelError, match=said):
+        read(clusters("<euclidean/>", "distance", fields))
+
+
+TRAINING = ((1.0, "red", "a", 10.0), (2.0, "blue", "b", 20.0), (4.0, "red", "b", 40.0), (8.0, "green", "c", 80.0))  # fmt: skip
+
+
+def neighbours(attributes: str, numeric: bool, count: int = 3, training: Any = TRAINING,
+               measure: str = '<ComparisonMeasure kind="distance"><cityBlock/></ComparisonMeasure>') -> str:  # fmt: skip
+    function = "regression" if numeric else "classification"
+    rows = "".join(f"<row><x>{x}</x><k>{k}</k><t>{n if numeric else c}</t></row>" for x, k, c, n in training)
+    fields = "".join(f'<InstanceField field="{f}" column="{f}"/>' for f in "xkt")
+    return document(
+        f'<NearestNeighborModel functionName="{function}" numberOfNeighbors="{count}" {attributes}>{schema()}'
+        f"<TrainingInstances><InstanceFields>{fields}</InstanceFields><InlineTable>{rows}</InlineTable></TrainingInstances>{measure}"
+        '<KNNInputs><KNNInput field="x"/><KNNInput field="k" compareFunction="delta" fieldWeight="0.5"/></KNNInputs></NearestNeighborModel>',
+        numeric,
+    )
+
+
+ASKED = [{"x": x, "y": 0.0, "k": k} for x, k in ((1.0, "red"), (3.0, "blue"), (3.0, "green"), (100.0, "red"))]
+
+
+def ranked(row: dict[str, Any], threshold: float, count: int = 3) -> list[tuple[float, str, float]]:
+    """Weight, category and number of the nearest rows."""
+    found = [(abs(x - row["x"]) + 0.5 * (k != row["k"]), c, n) for x, k, c, n in TRAINING]
+    return [(1 / (d + threshold), c, n) for d, c, n in sorted(found, key=lambda one: one[0])[:count]]
+
+
+@pytest.mark.parametrize(("threshold", "used"), [("", 0.001), ('threshold="0.5"', 0.5)])
+def test_neighbours_count_by_the_inverse_of_their_distance(threshold: str, used: float) -> None:
+    numbers = neighbours(f'continuousScoringMethod="weightedAverage" {threshold}', True)
+    votes = neighbours(f'categoricalScoringMethod="weightedMajorityVote" {threshold}', False)
+    found = results(votes, ASKED)
+    means = []
+    for k, row in enumerate(ASKED):
+        near = ranked(row, used)
+        total = sum(w for w, _, _ in near)
+        means.append(sum(w * n for w, _, n in near) / total)
+        shares = {c: sum(w for w, one, _ in near if one == c) / total for c in "abc"}
+        assert {c: found[f"probability_{c}"][k] for c in "abc"} == pytest.approx(shares)
+        assert found["predicted_t"][k] == max(shares, key=shares.__getitem__)
+    expected(numbers, "predicted_t", means, ASKED)
+
+
+def test_of_categories_with_equal_votes_the_more_frequent_wins_then_the_first_by_its_text() -> None:
+    training = ((1.0, "red", "c", 0.0), (1.0, "red", "b", 0.0), (50.0, "red", "c", 0.0), (60.0, "red", "a", 0.0))  # fmt: skip
+    text = neighbours("", False, 2, training)
+    rows = [{"x": x, "y": 0.0, "k": "red"} for x in (1.0, 55.0)]
+    assert results(text, rows)["predicted_t"] == ["c", "c"]
+    even = neighbours("", False, 2, training[:2])
+    assert results(even, rows)["predicted_t"] == ["b", "b"]
+    sorts = written_by("JPMML-SkLearn library", text)
+    assert results(sorts, rows)["predicted_t"] == ["b", "a"]
+
+
+def test_neighbours_that_the_standard_does_not_say_how_to_count_are_refused() -> None:
+    with pytest.raises(UnprovenModelError, match="not positive"):
+        read(neighbours('threshold="0"', True))
+    with pytest.raises(UnprovenModelError, match="more is asked than if it is equal"):
+        read(neighbours("", True).replace(' compareFunction="delta"', ""))
+    training = ((0.0, "red", "a", 1.0), (1.0, "red", "b", 2.0), (1.0, "red", "c", 4.0))
+    similar = '<ComparisonMeasure kind="similarity"><jaccard/></ComparisonMeasure>'
+    text = neighbours('continuousScoringMethod="weightedAverage"', True, 1, training, similar)
+    with pytest.raises(UnprovenModelError, match="weights of distances only"):
+        read(text.replace('<KNNInput field="k" compareFunction="delta" fieldWeight="0.5"/>', ""))
+
+
+def test_neighbours_by_similarity() -> None:
+    """The most similar rows, of equals the earlier."""
+    measure = '<ComparisonMeasure kind="similarity"><simpleMatching/></ComparisonMeasure>'
+    training = ((0.0, "red", "a", 1.0), (1.0, "red", "b", 2.0), (1.0, "red", "c", 4.0))
+    text = neighbours("", True, 1, training, measure).replace(
+        '<KNNInput field="k" compareFunction="delta" fieldWeight="0.5"/>', ""
+    )
+    rows = [{"x": x, "y": 0.0, "k": "red"} for x in (0.0, 1.0)]
+    expected(text, "predicted_t", [1.0, 2.0], rows)
+
+
+def machines(attributes: str, categories: str, extra: str = "") -> str:
+    """A linear machine of x for the first category, of x + y less 1 for the second."""
+    parts = "".join(
+        f'<SupportVectorMachine targetCategory="{c}" {extra}><Coefficients absoluteValue="{shift}">'
+        f'<Coefficient value="1"/><Coefficient value="{slope}"/></Coefficients></SupportVectorMachine>'
+        for c, shift, slope in zip(categories, (0, -1), (0, 1), strict=False)
+    )
+    return document(
+        f'<SupportVectorMachineModel functionName="classification" svmRepresentation="Coefficients" {attributes}>{schema()}'
+        '<LinearKernelType/><VectorDictionary><VectorFields><FieldRef field="x"/><FieldRef field="y"/></VectorFields></VectorDictionary>'
+        f"{parts}</SupportVectorMachineModel>"
+    )
+
+
+def plain(*pairs: tuple[float, float]) -> list[dict[str, Any]]:
+    return [{"x": x, "y": y, "k": "red"} for x, y in pairs]
+
+
+@pytest.mark.parametrize("method", ["", 'classificationMethod="OneAgainstOne"', 'classificationMethod="OneAgainstAll"'])  # fmt: skip
+def test_a_machine_that_rounds_chooses_between_its_category_and_the_alternate_one(method: str) -> None:
+    text = machines(f'alternateBinaryTargetCategory="c" {method}', "a")
+    rows = plain((0.2, 9), (0.5, 9), (0.49, 9), (1.4, 9), (-0.5, 9))
+    assert results(text, rows)["predicted_t"] == ["c", "a", "c", "a", "c"]
+    with pytest.raises(PredictError, match=r"rows 1, 2$"):
+        results(text, plain((1, 0), (1.5, 0), (-0.6, 0)))
+
+
+def test_machines_that_round_vote() -> None:
+    text = machines('alternateBinaryTargetCategory="c" classificationMethod="OneAgainstOne"', "ab")
+    rows = plain((0, 1), (1, 0), (0, 2), (1, 1))  # values 0 and 0, 1 and 0, 0 and 1, 1 and 1
+    assert results(text, rows)["predicted_t"] == ["c", "a", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "categories", "extra", "said"),
+    [
+        ("", "ab", "", "of one against all"),
+        ('threshold="0.3"', "a", "", "and a threshold"),
+        ('maxWins="true"', "a", "", "and a threshold"),
+        ("", "a", 'threshold="0.3"', "and a threshold"),
+        ("", "a", 'alternateTargetCategory="b"', "another alternate category"),
+    ],
+)
+def test_a_machine_that_rounds_and_compares_is_refused(
+    attributes: str, categories: str, extra: str, said: str
+) -> None:
+    with pytest.raises(UnprovenModelError, match=said):
+        read(machines(f'alternateBinaryTargetCategory="c" {attributes}', categories, extra))
