@@ -52,8 +52,10 @@ def pmml(data: bytes) -> None:
         runtime = load(Artifact(data, None, Path("/nonexistent")), WantedSignature())
         columns: dict[str, Any] = {}
         for one in runtime.inputs:
-            columns[one.name] = np.empty((1, *one.shape), object)
-            columns[one.name].fill("1" if one.dtype.value == "text" else 1)
+            columns[one.name] = np.empty(1, object)
+            columns[one.name][0] = "1" if one.dtype.value == "text" else 1
+            if one.shape:
+                columns[one.name][0] = np.array(["1", "a"], object)
         runtime.predict(columns)
         runtime.close()
 

@@ -10,6 +10,10 @@ import pytest
 
 from schemas.errors import ModelError
 from tests.pmml_documents import LABEL, OUTPUT, Leaf, Split, among, document, ensemble, less, schema, tree
+from tests.unit import test_pmml_association as association
+from tests.unit import test_pmml_general_regression as general
+from tests.unit import test_pmml_measures as measures
+from tests.unit.test_pmml_models import output
 from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.pmml.runtime import load
 
@@ -37,7 +41,52 @@ def made() -> dict[str, bytes]:
         f'<RegressionModel functionName="classification" normalizationMethod="softmax">{schema()}{OUTPUT}'
         f"{table}</RegressionModel>"
     )
+    hazards = (
+        f'<BaseCumHazardTables><BaselineStratum value="red" maxTime="9">{general.steps((1, 0.2), (7, 0.6))}'
+        "</BaselineStratum></BaseCumHazardTables>"
+    )
+    table = (
+        '<ClusteringField field="x" compareFunction="table"><Comparisons><Matrix nbRows="1" nbCols="1">'
+        '<Array>0.5</Array></Matrix></Comparisons></ClusteringField><ClusteringField field="y"/>'
+        '<ClusteringField field="z" compareFunction="gaussSim" similarityScale="2"/>'
+    )
+    number = '<DataField name="x" optype="continuous" dataType="double"'
+    asked = output(
+        'name="c" feature="consequent" rankBasis="lift" algorithm="recommendation"', 'name="r" feature="rule"'
+    )
+    flags = (
+        "".join(
+            f'<DataField name="{n}" optype="categorical" dataType="boolean"/>' for n in association.ITEMS
+        ),
+        "".join(f'<MiningField name="{n}"/>' for n in association.ITEMS),
+    )
     texts = {
+        "ordinal": document(
+            general.model(f'{general.ORDINAL} cumulativeLink="logit" offsetVariable="y"', general.STEPS)
+        ),
+        "survival": document(
+            general.model(f'{general.COX} baselineStrataVariable="k"', general.SLOPES, extra=hazards),
+            numeric=True,
+        ),
+        "contrasts": document(
+            general.model(
+                'functionName="regression" modelType="generalizedLinear" linkFunction="negbin" '
+                'distParameter="2" trialsValue="3"',
+                general.SLOPES,
+                general.CONTRASTS,
+            ),
+            numeric=True,
+        ),
+        "similarities": measures.clusters(measures.BINARY),
+        "tables": measures.clusters("<cityBlock/>", "distance", table)
+        .replace("1 0 0", "1 1 1")
+        .replace("0 1 1", "1 1 1")
+        .replace(f"{number}/>", f'{number}><Value value="1"/></DataField>'),
+        "neighbours": measures.neighbours('categoricalScoringMethod="weightedMajorityVote"', False),
+        "means": measures.neighbours('continuousScoringMethod="weightedAverage" threshold="0.5"', True),
+        "rounding": measures.machines('alternateBinaryTargetCategory="c"', "a"),
+        "rules of a list": association.model(asked),
+        "rules of fields": association.model(asked, flags[1], flags[0]),
         "tree": document(tree(split, output=OUTPUT)),
         "forest": document(ensemble([tree(split), tree(sets)], "average", output=OUTPUT)),
         "votes": document(
@@ -93,6 +142,11 @@ def outcome(data: bytes) -> str:
     except ModelError as e:
         return type(e).__name__
     return "answer"
+
+
+@pytest.mark.parametrize("name", made())
+def test_a_document_of_our_own_that_is_whole_gets_an_answer(name: str) -> None:
+    assert outcome(DOCUMENTS[name]) == "answer"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

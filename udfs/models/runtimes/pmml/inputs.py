@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from schemas.errors import InputsError
-from schemas.tensors import DType, Input
+from schemas.tensors import LIST, DType, Input
 from udfs.models.runtimes.base import PartialInput, WantedSignature
 from udfs.models.runtimes.pmml.compiler.plan import InputField
 from udfs.models.runtimes.pmml.compiler.types import Type
@@ -22,7 +22,8 @@ _NUMBERS = {DType.FLOAT32, DType.FLOAT64, DType.INT32, DType.INT64}
 
 
 def record_inputs(reads: Sequence[InputField], wanted: WantedSignature) -> tuple[Input, ...]:
-    """One scalar input a mining field, named for it, read from the record field of the same name.
+    """One scalar input a mining field, named for it, read from the record field of the same name; a list of
+    texts where it holds the items of an AssociationModel.
 
     The descriptor's inputs may name another record field for a PMML field, or give one wide input whose
     fields stand for all PMML fields in the order of the mining schema. Where neither says anything and the
@@ -61,10 +62,12 @@ def _positions(names: list[str], fields: tuple[str, ...]) -> dict[str, str]:
 
 def _input(field: InputField, given: PartialInput | None, record_field: str) -> Input:
     name, kind = field.declared.name, field.declared.kind
-    dtype = _TYPES.get(kind, DType.TEXT)
+    dtype, shape = _TYPES.get(kind, DType.TEXT), LIST if field.many else ()
     if given is None:
-        return Input(name, dtype, (), (record_field,), field.optional)
-    if given.shape not in (None, ()) or len(given.fields) > 1:
+        return Input(name, dtype, shape, (record_field,), field.optional)
+    if field.many and (given.shape not in (None, LIST) or len(given.fields) > 1):
+        raise InputsError(f"input {name!r} is a list of texts in one record field")
+    if (not field.many and given.shape not in (None, ())) or len(given.fields) > 1:
         raise InputsError(f"input {name!r} is one value of one record field in PMML")
     if given.dtype:
         try:
@@ -74,4 +77,4 @@ def _input(field: InputField, given: PartialInput | None, record_field: str) -> 
         if asked is not dtype and not {asked, dtype} <= _NUMBERS:
             raise InputsError(f"input {name!r} is {kind.value} in the model, not {given.dtype}")
         dtype = asked
-    return Input(name, dtype, (), given.fields or (record_field,), field.optional)
+    return Input(name, dtype, shape, given.fields or (record_field,), field.optional)

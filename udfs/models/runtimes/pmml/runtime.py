@@ -6,6 +6,7 @@ import gc
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import InputsError, LoadError, PredictError
-from schemas.tensors import Columns, DType, Input, Output
+from schemas.tensors import LIST, Columns, DType, Input, Output
 from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.pmml.compiler.batch import Reals
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask
@@ -61,6 +62,7 @@ class PmmlRuntime:
         real = [k for k, field in enumerate(plan.inputs) if field.declared.kind.real]
         self._real, self._places = real, {self._names[k]: row for row, k in enumerate(real)}
         self._others = [k for k in range(len(plan.inputs)) if k not in set(real)]
+        self._lists = {k for k, field in enumerate(plan.inputs) if field.many}
         self.verified = False
 
     def predict(self, columns: Columns) -> Columns:
@@ -85,6 +87,9 @@ class PmmlRuntime:
         reals = self._finite_reals(arrays) if count <= _MANY else None
         given = _Given(reals)
         for k in range(len(arrays)) if reals is None else self._others:
+            if k in self._lists:
+                given[self._names[k]] = Column(arrays[k])
+                continue
             given[self._names[k]], infinite = _column(arrays[k])
             if infinite is not None:
                 refused[f"input {self.inputs[k].name!r} is infinite"] = infinite
@@ -117,7 +122,11 @@ class PmmlRuntime:
         """By input, values that occur together in rows with a result; what a process that proxies this model
         tries it with."""
         sample = self.sample(_VALUES)
-        return {} if sample is None else {name: column.tolist() for name, column in sample.items()}
+        lists = {i.name for i in self.inputs if i.shape == LIST}
+        return {
+            name: list(chain.from_iterable(column)) if name in lists else column.tolist()
+            for name, column in ({} if sample is None else sample).items()
+        }
 
     def close(self) -> None:
         self._plan = None

@@ -17,6 +17,7 @@ from udfs.models.runtimes.pmml.compiler.types import Type, date_of
 
 _SEED = 20_160_607
 _TRIED = 256
+_LONGEST = 8  # of lists
 _BOUND = 2**63
 _SCALES = (1.0, 10.0, 100.0, 1000.0)
 _DAYS = (0, 18_262)  # 1970-01-01 and 2020-01-01
@@ -52,6 +53,11 @@ def _values(field: InputField, asked: tuple[Any, ...], dtype: DType, number: int
     rng = np.random.default_rng([_SEED, number])
     share = rng.random(_TRIED)
     declared = field.declared
+    if field.many:
+        lists = np.empty(_TRIED, object)
+        for k, s in enumerate(share):
+            lists[k] = rng.choice(np.array(asked or ("word",), object), 1 + int(s * _LONGEST))
+        return lists
     choices = list(declared.valid) or (list(asked) if not declared.kind.numeric else [])
     if choices:
         made: list[Any] = [choices[int(s * len(choices))] for s in share]
@@ -73,6 +79,8 @@ def _numbers(declared: DataField, asked: list[float], share: NDArray, rng: np.ra
     if declared.intervals:
         spans = [(i.low, i.high) for i in declared.intervals]
         made = [_between(*spans[k % len(spans)], float(s)) for k, s in enumerate(share)]
+    elif set(asked) == {0.0, 1.0}:  # a flag, of which a similarity may know no more
+        made = [float(s < 0.5) for s in share]
     elif asked:
         low, high = min(asked), max(asked)
         reach = (high - low) or abs(high) or 1.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import ModelError, PredictError
-from schemas.tensors import Columns
+from schemas.tensors import LIST, Columns
 from udfs.models.runtimes.pmml.document import parse
 from udfs.models.runtimes.pmml.jvm import JvmModel
 from udfs.models.runtimes.pmml.runtime import PmmlRuntime
@@ -37,6 +37,8 @@ def second_opinion(runtime: PmmlRuntime, data: bytes, columns: Columns | None = 
     if columns is None:
         columns = runtime.sample(ROWS)
     assert columns is not None
+    if any(i.shape == LIST for i in runtime.inputs):
+        return Opinion(note="pypmml takes no lists")
     try:
         other = JvmModel(parse(data).text())
     except ModelError as e:

@@ -6,12 +6,14 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from udfs.models.runtimes.pmml.compiler.association import item_list
 from udfs.models.runtimes.pmml.compiler.elements import array_values, table_rows
 from udfs.models.runtimes.pmml.compiler.fields import DataField
 from udfs.models.runtimes.pmml.compiler.types import parse
 
 _ENOUGH = 200
 _LOOKED_AT = 20_000  # of what the document names; large forests name the same fields again and again
+_COMPARED = ("ClusteringField", "KNNInput")
 _NAMED = frozenset({"SimplePredicate", "CategoricalPredictor", "NormDiscrete", "PPCell"})
 
 
@@ -44,8 +46,24 @@ def _told(root: ET.Element) -> Iterator[tuple[str, str]]:
         elif tag == "GeneralRegressionModel":
             for stratum in element.iterfind("BaseCumHazardTables/BaselineStratum"):
                 yield element.get("baselineStrataVariable", ""), stratum.get("value", "")
+        elif tag in ("ClusteringModel", "NearestNeighborModel"):
+            if element.find("ComparisonMeasure[@kind='similarity']") is not None:
+                yield from (
+                    (f.get("field", ""), flag) for f in element.iter() if f.tag in _COMPARED for flag in "01"
+                )
+        elif tag == "AssociationModel":
+            yield from _of_items(element)
         elif tag == "MapValues":
             yield from _of_table(element)
+
+
+def _of_items(model: ET.Element) -> Iterator[tuple[str, str]]:
+    listed = item_list(model)
+    for item in model.iterfind("Item"):
+        said = item.get("value", "")
+        name, _, category = said.partition("=")
+        yield item.get("field", listed or name), item.get("category", said if listed else category)
+        yield from ((said, flag) for flag in ("T", "F") if not listed)
 
 
 def _of_table(element: ET.Element) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ from udfs.models.runtimes.pmml.compiler.targets import display_values, with_targ
 
 TARGETS = ("target", "predicted")
 _PLAIN = frozenset({"name", "usageType", "importance", "optype"})
-FUNCTIONS = ("classification", "regression", "clustering", "mixed")
+FUNCTIONS = ("classification", "regression", "clustering", "mixed", "associationRules")
 _COMPILERS = {
     "TreeModel": "trees.compile_tree",
     "RegressionModel": "regression.compile_regression",
@@ -30,6 +30,7 @@ _COMPILERS = {
     "NaiveBayesModel": "naive_bayes.compile_naive_bayes",
     "RuleSetModel": "rule_set.compile_rule_set",
     "Scorecard": "scorecard.compile_scorecard",
+    "AssociationModel": "association.compile_association",
     "AnomalyDetectionModel": "anomaly.compile_anomaly",
 }
 MODELS = frozenset(_COMPILERS)
@@ -52,6 +53,8 @@ class ModelCompiler:
         """A model whose inputs are already defined in `outer`."""
         if level > MAX_DEPTH // 4:
             refuse("models are nested too deeply")
+        if level and element.tag == "AssociationModel":
+            refuse("an AssociationModel is inside another model")
         if element.get("isScorable", "true") in ("false", "0"):
             refuse(f"the {element.tag} says that it must not be scored")
         scope = self.inside(element, outer) if level else self.outermost(element, outer)

@@ -34,12 +34,13 @@ _RANKED = (*_ENTITY, "reasonCode")
 @dataclass(frozen=True, slots=True)
 class OutputField:
     """`final`: it is a result of the whole document. `target`: whose predicted value it is, if so;
-    the empty text where the target has no name.
+    the empty text where the target has no name. `blank`: where it is missing, it is the empty text.
     """
 
     symbol: Symbol
     final: bool = True
     target: str | None = None
+    blank: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +110,26 @@ def _output(field: ET.Element, around: Outputs) -> OutputField:
     scorer = _scorer(field, around)
     if field.get("isMultiValued", "0") not in ("0", "false"):
         refuse(f"the output {name!r} has many values")
-    if feature not in _RANKED and whole(field, "rank", 1) != 1:
+    rules = scorer.rules
+    if rules is None and feature not in _RANKED and whole(field, "rank", 1) != 1:
         refuse(f"the output {name!r} asks for rank {field.get('rank')} of the feature {feature!r}")
-    if feature == "predictedValue":
+    if feature == "predictedValue" and rules is None:
         target = field.get("targetField") or scorer.target
         declared = around.dictionary.get(target or "")
         symbol = label_symbol(name, scorer, declared, kind)
         return OutputField(symbol, final, (target or "") if field.get("segmentId") is None else None)
     if feature in ("transformedValue", "decision"):
         return OutputField(_transformed(field, name, kind, around.scope), final)
-    made = _FEATURES.get(feature, _unknown)(field, scorer, around)
+    if rules is not None:
+        # Here and not at the top: few documents hold rules.
+        from udfs.models.runtimes.pmml.compiler.rule_outputs import rule_output  # noqa: PLC0415
+
+        made = rule_output(field, scorer, rules)
+    else:
+        made = _FEATURES.get(feature, _unknown)(field, scorer, around)
     symbol_kind = kind if kind is not None and not (kind is Type.STRING and made.kind.real) else made.kind
-    return OutputField(Symbol(name, symbol_kind, converted(made, symbol_kind, name).compute, "", 1), final)
+    symbol = Symbol(name, symbol_kind, converted(made, symbol_kind, name).compute, "", 1)
+    return OutputField(symbol, final, blank=rules is not None and symbol_kind is Type.STRING)
 
 
 def _scorer(field: ET.Element, around: Outputs) -> Scorer:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from udfs.models.runtimes.pmml.compiler.association import item_list
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Reals, Symbol
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask
 from udfs.models.runtimes.pmml.compiler.elements import refuse, text_of
@@ -28,6 +29,7 @@ from udfs.models.runtimes.pmml.compiler.outputs import OutputField, Outputs, com
 from udfs.models.runtimes.pmml.compiler.place import NYOKA, Exporter, R
 from udfs.models.runtimes.pmml.compiler.results import Scorer
 from udfs.models.runtimes.pmml.compiler.scope import Reading, Scope
+from udfs.models.runtimes.pmml.compiler.types import Type
 from udfs.models.runtimes.pmml.compiler.vocabulary import check_vocabulary
 
 _SHORTENED = frozenset({
@@ -39,11 +41,14 @@ _INPUTS = ("active", "supplementary", "group", "order")
 
 @dataclass(frozen=True, slots=True)
 class InputField:
-    """A field that the model reads. `optional`: the document says what happens where it is missing."""
+    """A field that the model reads. `optional`: the document says what happens where it is missing.
+    `many`: it is a list of texts.
+    """
 
     declared: DataField
     rule: Treatment
     optional: bool
+    many: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,9 @@ class Plan:
             ):  # also those that no part of the model asks for in these rows
                 symbol.column(batch)
             found = {o.symbol.name: o.symbol.column(batch) for o in self.outputs}
+        for output in self.outputs:
+            if output.blank:
+                found[output.symbol.name] = Column(found[output.symbol.name].values)
         return Scores(found, batch.refused)
 
 
@@ -106,9 +114,10 @@ def compile_document(root: ET.Element, model: ET.Element) -> Plan:
     # The standard: a field that is not active is not needed to score, unless something reads it.
     unread = {e.get("name") for e in mining_fields(model, _INPUTS[1:])} - reading.asked
     inputs = [(one, rule) for one, rule in inputs if one.name not in unread]
-    checked = tuple(top.find(declared.name) for declared, _ in inputs)
+    listed = item_list(model)
+    checked = tuple(top.find(declared.name) for declared, _ in inputs if declared.name != listed)
     declared_inputs = tuple(
-        InputField(one, rule, _has_rule(one, rule) or reading.tolerated(one.name))
+        InputField(one, rule, _has_rule(one, rule) or reading.tolerated(one.name), one.name == listed)
         for one, rule in inputs
     )  # fmt: skip
     return Plan(declared_inputs, outputs, compiled.scorer, known_values(root, dictionary), checked)
@@ -168,6 +177,7 @@ def _inputs(
         for e in mining_fields(model, TARGETS)
         if observed and (e.get("name") in observed or None in observed)
     ]
+    items = item_list(model)
     for element in [*mining_fields(model, _INPUTS), *targets]:
         name = text_of(element, "name")
         if top.has(name):
@@ -178,6 +188,12 @@ def _inputs(
         if declared is None:
             refuse(f"the mining field {name!r} is not in the data dictionary")
         rule = treatment(element, declared.kind, declared.optype)
+        if name == items:  # a list: no expression reads it
+            values = (declared.valid, declared.invalid, declared.missing)
+            if declared.kind is not Type.STRING or any(values) or declared.declares_missing or not rule.plain:
+                refuse(f"the list of items {name!r} is not of texts, or says which of them are valid")
+            found.append((declared, rule))
+            continue
         top.add(input_symbol(declared, rule, element.get("usageType", "active") == "active"))
         found.append((declared, rule))
     return found
@@ -197,7 +213,7 @@ def _final(
     told = {o.target for o in made if o.target is not None}
     scorers: dict[str, Scorer] = {scorer.target or "": scorer, **scorer.by_target}
     for name, one in scorers.items():
-        if name in told:
+        if name in told or one.rules is not None:
             continue
         title = f"predicted_{name}" if name else "predictedValue"
         if any(o.symbol.name == title for o in made):
@@ -205,6 +221,8 @@ def _final(
         made.append(OutputField(label_symbol(title, one, dictionary.get(name)), True, name))
         if not kept and one.probable:
             made.extend(_probabilities(one, dictionary))
+    if not made:
+        refuse("a model that predicts no value declares no output")
     return tuple(made)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ class Result:
     `value`: the predicted number of a regression. `label`: of a classification or clustering the index of the
     predicted category, -1 where there is none. `probabilities`: `(n, categories)`, NaN where there are none.
     `entity`: by rank (from 1) the id of the node, cluster, rule or neighbour. `affinity`: `(n, clusters)`.
-    `reasons`: by rank the reason code. `by_target`: of a model with several targets, the others' results.
+    `reasons`: by rank the reason code. `chosen`: `(n, asked)`, the rules that outputs ask for, -1 for none.
+    `by_target`: of a model with several targets, the others' results.
     """
 
     value: Column | None = None
@@ -32,6 +34,7 @@ class Result:
     affinity: NDArray | None = None
     confidence: NDArray | None = None
     reasons: Ranked | None = None
+    chosen: NDArray[np.int64] | None = None
     by_target: dict[str, Result] = field(default_factory=dict)
 
 
@@ -42,7 +45,8 @@ class Scorer:
     `kind`: the type of the value of a regression. `categories`: what `Result.label` counts. `probable`: there
     are probabilities; `confident`: there are confidences. `segments`: those of a mining model that are scored
     by themselves, by id. `inner_outputs`: output fields of a chain's segments. `entities`: how many ranks
-    `Result.entity` has; `affinities`: the ids of its columns.
+    `Result.entity` has; `affinities`: the ids of its columns. `rules`: those of an AssociationModel, which
+    predicts no value.
     """
 
     function: str
@@ -58,6 +62,7 @@ class Scorer:
     segments: dict[str, Scorer] = field(default_factory=dict)
     confident: bool = False
     inner_outputs: tuple = ()
+    rules: Any = None
 
     def result(self, batch: Batch) -> Result:
         """The result, computed once a call."""

@@ -114,6 +114,8 @@ def check(plan: Plan, model: ET.Element) -> bool:
     told = verification(model)
     if told is None:
         return False
+    if any(field.many for field in plan.inputs):
+        refuse("the model reads a list, which no row of its verification can hold; export it without")
     refuse_contradicted(contradictions(plan, told), "the model contradicts its own verification")
     return True
 

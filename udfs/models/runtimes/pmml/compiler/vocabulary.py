@@ -153,6 +153,11 @@ Characteristics
 Characteristic name reasonCode baselineScore
 Attribute reasonCode partialScore
 ComplexPartialScore
+AssociationModel MODEL numberOfTransactions maxNumberOfItemsPerTA avgNumberOfItemsPerTA minimumSupport minimumConfidence lengthLimit numberOfItems numberOfItemsets numberOfRules
+Item id value field category weight
+Itemset id support numberOfItems
+ItemRef itemRef
+AssociationRule id antecedent consequent support confidence lift leverage affinity
 AnomalyDetectionModel MODEL algorithmType sampleDataSize
 """
 
