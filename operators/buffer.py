@@ -1,4 +1,4 @@
-"""Keyed state for micro-batches that wait for their data type's first model."""
+"""Keyed state for micro-batches that wait: for their data type's first model, or behind a call of it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pyflink.datastream.functions import RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
 
 from schemas.errors import StateError
-from schemas.micro_batch import MicroBatch, decode_micro_batch, encode_micro_batch
+from schemas.micro_batch import MicroBatch, decode_micro_batch, encode_micro_batch, joined
 from udfs.serving.buffering import BufferAccount, BufferPolicy
 
-_ACCOUNT = struct.Struct("<Bqqqq")
-_VERSION = 1
+_ACCOUNTS = {1: struct.Struct("<Bqqqq"), 2: struct.Struct("<Bqqqqq")}
+_VERSION = 2
+_JOINED_BYTES = 1 << 20
 
 
 class Buffer:
@@ -26,68 +27,110 @@ class Buffer:
         self._policy = policy
         self._batches = context.get_map_state(MapStateDescriptor("buffered", Types.STRING(), pickled))
         self._accounts = context.get_map_state(MapStateDescriptor("buffer-accounts", Types.STRING(), pickled))
-        # Reading state costs a call into the JVM for each micro-batch; what is once known to be empty stays
-        # known.
-        self._empty: set[tuple[str, str]] = set()
+        # Reading state costs a call into the JVM for each micro-batch; what is once known stays known. By key
+        # and data type; None: nothing waits.
+        self._known: dict[tuple[str, str], BufferAccount | None] = {}
 
     def add(self, key: str, batch: MicroBatch) -> None:
-        account = self._account(batch.data_type) or BufferAccount(since=_now())
-        encoded = encode_micro_batch(batch)
-        self._batches.put(f"{batch.data_type}/{account.batches}", encoded)
-        account.batches += 1
-        account.records += len(batch)
-        account.bytes += len(encoded)
-        self._accounts.put(batch.data_type, encode_account(account))
-        self._empty.discard((key, batch.data_type))
+        """Behind all that waits of its data type."""
+        account = self._account(key, batch.data_type) or BufferAccount(since=_now())
+        self._put(key, batch, account, account.first + account.batches)
+
+    def put_back(self, key: str, batch: MicroBatch) -> None:
+        """Before all that waits of its data type."""
+        account = self._account(key, batch.data_type) or BufferAccount(since=_now())
+        account.first -= 1 if account.batches else 0
+        self._put(key, batch, account, account.first)
 
     def any(self, key: str, data_type: str) -> bool:
-        if (key, data_type) in self._empty:
-            return False
-        if self._account(data_type) is None:
-            self._empty.add((key, data_type))
-            return False
-        return True
+        return self._account(key, data_type) is not None
 
     def data_types(self) -> list[str]:
         """Of what waits under the current key."""
         return list(self._accounts.keys())
 
-    def overdue(self, data_type: str) -> str:
-        """Why the wait must end, or an empty string."""
-        account = self._account(data_type)
+    def overdue(self, key: str, data_type: str) -> str:
+        """Why the wait for a model must end, or an empty string."""
+        account = self._account(key, data_type)
         return account.exceeded(self._policy, _now()) if account is not None else ""
 
-    def take(self, key: str, data_type: str) -> Iterator[MicroBatch]:
-        """All that waits for a model of the data type. Nothing does afterwards but what is added meanwhile,
-        under names of what was taken before."""
-        account = self._account(data_type)
-        self._empty.add((key, data_type))
-        if account is None:
-            return
-        self._accounts.remove(data_type)
-        for number in range(account.batches):
-            name = f"{data_type}/{number}"
-            encoded = bytes(self._batches.get(name))
-            self._batches.remove(name)
-            yield decode_micro_batch(encoded)
+    def full(self, key: str, data_type: str) -> bool:
+        """Whether no more may wait behind a call."""
+        account = self._account(key, data_type)
+        return account is not None and account.full(self._policy)
 
-    def _account(self, data_type: str) -> BufferAccount | None:
-        packed = self._accounts.get(data_type)
-        return None if packed is None else decode_account(bytes(packed))
+    def first(self, key: str, data_type: str, records: int = 0) -> MicroBatch | None:
+        """Take the micro-batch that has waited longest, with those behind it while all have one source, at
+        most so many records, and not too many bytes; None where nothing waits."""
+        account = self._account(key, data_type)
+        if account is None:
+            return None
+        taken: list[MicroBatch] = []
+        size = 0
+        while account.batches:
+            encoded = bytes(self._batches.get(f"{data_type}/{account.first}"))
+            batch = decode_micro_batch(encoded)
+            if taken:
+                count = sum(map(len, taken)) + len(batch)
+                too_large = count > records or size + len(encoded) > _JOINED_BYTES
+                if too_large or batch.source != taken[0].source:
+                    break
+            self._batches.remove(f"{data_type}/{account.first}")
+            taken.append(batch)
+            size += len(encoded)
+            account.first += 1
+            account.batches -= 1
+            account.records -= len(batch)
+            account.bytes -= len(encoded)
+            if not records:
+                break
+        account.since = _now()
+        self._keep(key, data_type, account)
+        return joined(taken) if len(taken) > 1 else taken[0]
+
+    def take(self, key: str, data_type: str) -> Iterator[MicroBatch]:
+        """Take all that waits, one micro-batch after the other."""
+        while (batch := self.first(key, data_type)) is not None:
+            yield batch
+
+    def _put(self, key: str, batch: MicroBatch, account: BufferAccount, number: int) -> None:
+        encoded = encode_micro_batch(batch)
+        self._batches.put(f"{batch.data_type}/{number}", encoded)
+        account.batches += 1
+        account.records += len(batch)
+        account.bytes += len(encoded)
+        self._keep(key, batch.data_type, account)
+
+    def _keep(self, key: str, data_type: str, account: BufferAccount) -> None:
+        if account.batches:
+            self._known[key, data_type] = account
+            self._accounts.put(data_type, encode_account(account))
+        else:
+            self._known[key, data_type] = None
+            self._accounts.remove(data_type)
+
+    def _account(self, key: str, data_type: str) -> BufferAccount | None:
+        if (key, data_type) not in self._known:
+            packed = self._accounts.get(data_type)
+            self._known[key, data_type] = None if packed is None else decode_account(bytes(packed))
+        return self._known[key, data_type]
 
 
 def encode_account(account: BufferAccount) -> bytes:
-    """Version 1: micro-batches, records, bytes, since."""
-    return _ACCOUNT.pack(_VERSION, account.batches, account.records, account.bytes, account.since)
+    """Version 2: micro-batches, records, bytes, since, first."""
+    return _ACCOUNTS[_VERSION].pack(
+        _VERSION, account.batches, account.records, account.bytes, account.since, account.first
+    )
 
 
 def decode_account(packed: bytes) -> BufferAccount:
-    """Raises `StateError` for another version."""
-    if packed[0] != _VERSION:
+    """Also of version 1, which had no first: it was 0. Raises `StateError` for another version."""
+    form = _ACCOUNTS.get(packed[0])
+    if form is None:
         raise StateError(
-            f"an account of waiting records has version {packed[0]}; this release reads {_VERSION}"
+            f"an account of waiting records has version {packed[0]}; this release reads 1 to {_VERSION}"
         )
-    return BufferAccount(*_ACCOUNT.unpack(packed)[1:])
+    return BufferAccount(*form.unpack(packed)[1:])
 
 
 def _now() -> int:

@@ -8,6 +8,8 @@ from pyflink.datastream import TimerService
 # never fire then, and what is still held back would be lost without a word.
 END_OF_INPUT = 2**63 - 1
 
+_SOON_MS = 10
+
 
 class KeyTimers:
     """The timers of an operator's keys, every `every_ms` of processing time."""
@@ -36,3 +38,8 @@ class KeyTimers:
         every = self._every_ms
         at = self._next[key] = (timers.current_processing_time() // every + 1) * every
         timers.register_processing_time_timer(at)
+
+    def soon(self, timers: TimerService) -> None:
+        """Set a timer of the current key for something that may end at any moment."""
+        # Aligned, so that all who ask for one in the same 10 ms get one.
+        timers.register_processing_time_timer((timers.current_processing_time() // _SOON_MS + 1) * _SOON_MS)

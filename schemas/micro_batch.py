@@ -91,6 +91,26 @@ class MicroBatch:
         )
 
 
+def joined(batches: Sequence[MicroBatch]) -> MicroBatch:
+    """The records of micro-batches of one data type and one source, in their order."""
+    first, starts = batches[0], np.cumsum([0, *map(len, batches)]).tolist()
+    keys = any(batch.keys is not None for batch in batches)
+    headers = any(batch.headers is not None for batch in batches)
+    return MicroBatch(
+        first.data_type,
+        first.source,
+        [payload for batch in batches for payload in batch.payloads],
+        [partition for batch in batches for partition in batch.partitions],
+        [offset for batch in batches for offset in batch.offsets],
+        [at for batch in batches for at in batch.event_times],
+        [key for batch in batches for key in batch.keys or [None] * len(batch)] if keys else None,
+        [some for batch in batches for some in batch.headers or [()] * len(batch)] if headers else None,
+        frozenset(
+            start + row for start, batch in zip(starts, batches, strict=False) for row in batch.null_payloads
+        ),
+    )
+
+
 def in_slices(batch: MicroBatch, size: int) -> Iterator[MicroBatch]:
     """The micro-batch in parts of at most `size` records."""
     if len(batch) <= size:

@@ -28,6 +28,11 @@ class ModelLimits(Part):
     loaded_mb: int = Field(1024, ge=1, description="memory that a loaded model may take")
     attempts: int = Field(2, ge=1, description="checks without an outcome after which a version is set aside")
     call_seconds: float = Field(5, gt=0, description="a call that takes longer is given up: its records fail")
+    patience_ms: float = Field(
+        20,
+        ge=0,
+        description="a call that takes longer holds up its own data type only",
+    )
     unresponsive: int = Field(2, ge=1, description="such calls in ten minutes, after which it is unpublished")
     candidates: int = Field(32, ge=1, description="speculation: names with a model, a data type")
     pending: int = Field(16, ge=1, description="publications that wait to be loaded, a data type")
@@ -51,6 +56,7 @@ class ModelLimits(Part):
             attempts=self.attempts,
             unresponsive=self.unresponsive,
             call_seconds=self.call_seconds,
+            patience_ms=self.patience_ms,
             version_jump=self.version_jump,
         )
 

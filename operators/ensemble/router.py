@@ -93,7 +93,7 @@ class RouterOperator(KeyedCoProcessFunction):
         """What waits is routed where there is a candidate now, or where it has waited for too long."""
         if not self._buffer.any(key, data_type):
             return
-        if ended or self._router.routes(data_type) or self._buffer.overdue(data_type):
+        if ended or self._router.routes(data_type) or self._buffer.overdue(key, data_type):
             for batch in self._buffer.take(key, data_type):
                 yield from self._sent(key, self._router.route(batch), batch)
 

@@ -13,10 +13,11 @@ from operators.code_guard import check_code, code_digest
 from operators.flink_internals import current_key, instance_of
 from operators.key_groups import KeyGroups
 from operators.rows import to_rows
+from operators.serving.in_order import InOrder
 from operators.timers import KeyTimers
 from operators.type_logs import TypeLogs
 from schemas.errors import DescriptorError
-from schemas.micro_batch import MicroBatch, decode_micro_batch
+from schemas.micro_batch import decode_micro_batch
 from udfs.ensemble.routing.arms import Arms, Sharing
 from udfs.io.record_codecs import open_codec
 from udfs.models.descriptor import parse
@@ -54,6 +55,9 @@ class Scorer(KeyedCoProcessFunction):
         )
         self._arm_logs = TypeLogs(context, "arms", self._groups)
         self._buffer = Buffer(context, self._spec.buffer)
+        self._in_order = InOrder(
+            self._serving, self._arms, self._buffer, self._spec.quotas.patience_ms, self._spec.max_batch
+        )
         self._timers = KeyTimers(self._spec.timer_ms)
 
     def close(self) -> None:
@@ -64,8 +68,8 @@ class Scorer(KeyedCoProcessFunction):
         batch, key = decode_micro_batch(value), current_key(ctx)
         yield from to_rows(self._ready(key, batch.data_type, ctx))
         yield from to_rows(self._serving.poll())
-        yield from to_rows(self._scored(key, batch))
-        self._keep(key)
+        yield from to_rows(self._in_order.score(key, batch))
+        self._keep(key, ctx)
 
     def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         serving, descriptor, key = self._serving, bytes(value), current_key(ctx)
@@ -78,7 +82,7 @@ class Scorer(KeyedCoProcessFunction):
         yield from to_rows(self._arms.publish(descriptor, published))
         if self._arms.serves(published):
             yield from to_rows(serving.publish(descriptor, published))
-        self._keep(key)
+        self._keep(key, ctx)
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
         key, serving = current_key(ctx), self._serving
@@ -86,53 +90,19 @@ class Scorer(KeyedCoProcessFunction):
         ended = ctx.time_domain() == TimeDomain.EVENT_TIME
         yield from to_rows(serving.settle() if ended else serving.poll())
         for data_type in self._buffer.data_types():
-            yield from to_rows(self._waited(key, data_type, ended))
+            yield from to_rows(self._in_order.waited(key, data_type, ended))
         yield from to_rows(serving.stats(0 if ended else self._spec.stats_ms))
         if not ended:
             self._timers.again(key, ctx.timer_service())
-        self._keep(key)
+        self._keep(key, ctx)
 
     def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[Output]:
         self._timers.start(key, ctx.timer_service())
         yield from self._logs.restore(key, data_type, self._serving)
         yield from self._arm_logs.restore(key, data_type, self._arms)
 
-    def _keep(self, key: str) -> None:
+    def _keep(self, key: str, ctx: Any) -> None:
         self._logs.keep(key, self._serving)
         self._arm_logs.keep(key, self._arms)
-
-    def _scored(self, key: str, batch: MicroBatch) -> Iterator[Output]:
-        data_type = batch.data_type
-        if self._buffer.any(key, data_type):
-            yield from self._waited(key, data_type)
-        if self._serving.serves(data_type):
-            yield from self._own(key, batch)
-        else:
-            self._buffer.add(key, batch)
-            yield from self._waited(key, data_type)
-
-    def _waited(self, key: str, data_type: str, ended: bool = False) -> Iterator[Output]:
-        """What waits is scored where there is a model now, and let go where it has waited for too long."""
-        reason = "no model at the end of the input" if ended else ""
-        if not ended and not self._serving.serves(data_type):
-            reason = self._buffer.overdue(data_type)
-            if not reason:
-                return
-        for batch in self._buffer.take(key, data_type):
-            if ended:
-                yield from self._serving.settle()
-            yield from self._own(key, batch, reason)
-
-    def _own(self, key: str, batch: MicroBatch, reason: str = "") -> Iterator[Output]:
-        """What this job is to score: scored, or without a model let go for `reason`, or waiting on, where a
-        call has just set the model aside."""
-        serving = self._serving
-        parts, left = self._arms.own(batch)
-        for part, experiments in parts:
-            if serving.serves(part.data_type):
-                yield from serving.score(part, experiments)
-            elif reason:
-                yield from serving.release(part, reason, experiments)
-            else:
-                self._buffer.add(key, part)
-        serving.left(batch.data_type, left)
+        if self._in_order.holds(key):
+            self._timers.soon(ctx.timer_service())

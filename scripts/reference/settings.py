@@ -65,7 +65,7 @@ _MEANINGS = {
     "codec.schema_registry.wait_s": "how long records wait for a registry that is out of reach before the "
     "job starts again from its last checkpoint; less than Flink's `task.cancellation.timeout`",
     "codec.schema_registry.unknown_s": "how long an id that the registry did not know is not asked for again",
-    "buffer.records": "the most records of a data type that an instance keeps while there is no model",
+    "buffer.records": "the most records of a type that an instance keeps; behind a call, half of them",
     "buffer.bytes": "the most bytes of them",
     "buffer.seconds": "how long the oldest of them waits before they go out as `no_model`",
     "redis.url": "redis://HOST:PORT/DB, or rediss:// for TLS",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from operators import buffer as buffering
-from operators.buffer import Buffer
+from operators.buffer import Buffer, decode_account
+from schemas.errors import StateError
 from schemas.micro_batch import encode_micro_batch
 from tests.flink_fakes import KeyedContext
 from tests.serving_fakes import batch_of
@@ -62,6 +65,64 @@ def test_what_waits_comes_out_in_order_and_once():
     assert harness.buffer.any("a", "t") and harness.taken() == [20]
 
 
+def test_what_is_put_back_is_first_again():
+    harness = Harness()
+    for start in range(3):
+        harness.add(start)
+    first = harness.buffer.first("a", "t")
+    assert first is not None and first.offsets == [0]
+    harness.buffer.put_back("a", batch_of([b"{}"], start=0))
+    harness.buffer.put_back("a", batch_of([b"{}"], start=-1))
+    harness.add(3)
+    again = Harness(context=harness.context)  # as after a restart
+    assert again.taken() == [-1, 0, 1, 2, 3]
+    assert not any(harness.context.states["buffered"].values())
+
+
+def test_neighbours_are_taken_together_within_the_bounds():
+    harness = Harness()
+    for start in range(0, 10, 2):
+        harness.buffer.add("a", batch_of([b"{}"] * 2, start=start))
+    taken = [harness.buffer.first("a", "t", records=5) for _ in range(2)]
+    assert [one and one.offsets for one in taken] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    harness.buffer.add("a", replace(batch_of([b"{}"], start=10), source="another"))
+    assert harness.taken() == [8, 9, 10]
+    for start in range(3):
+        harness.add(start, payload=b"x" * (600 << 10))
+    found = harness.buffer.first("a", "t", records=5)
+    assert found is not None and found.offsets == [0], "and not more than a megabyte"
+    other = Harness()
+    other.add(0)
+    other.buffer.add("a", replace(batch_of([b"{}"], start=1), source="another"))
+    found = other.buffer.first("a", "t", records=5)
+    assert found is not None and found.offsets == [0] and other.taken() == [1]
+
+
+def test_half_of_the_bounds_is_for_what_waits_behind_a_call():
+    harness = Harness(BufferPolicy(records=4, bytes=1 << 20))
+    assert not harness.buffer.full("a", "t")
+    for start in range(2):
+        harness.add(start)
+    assert not harness.buffer.full("a", "t")
+    harness.add(2)
+    assert harness.buffer.full("a", "t") and not harness.buffer.overdue("a", "t")
+    harness.buffer.first("a", "t")
+    assert not harness.buffer.full("a", "t")
+    size = len(encode_micro_batch(batch_of([b"{}"])))
+    assert BufferAccount(1, 1, size).full(BufferPolicy(bytes=2 * size - 1))
+
+
+def test_what_a_release_before_kept_comes_out():
+    """Its accounts had no number of the first: it was 0."""
+    harness = Harness()
+    for start in range(2):
+        harness.add(start)
+    harness.context.states["buffer-accounts"]["a"]["t"] = struct.pack("<Bqqqq", 1, 2, 2, 100, 1000)
+    assert Harness(context=harness.context).taken() == [0, 1]
+    with pytest.raises(StateError, match="version 3; this release reads 1 to 2"):
+        decode_account(b"\x03" + bytes(40))
+
+
 def test_keys_and_data_types_are_apart():
     harness = Harness()
     harness.add(1, "t", "a")
@@ -77,13 +138,18 @@ def test_the_bytes_of_each_data_type_are_bounded():
     harness.add(0)
     harness.add(1)
     harness.add(0, "u")
-    assert harness.buffer.overdue("t") == harness.buffer.overdue("u") == harness.buffer.overdue("v") == ""
+    assert (
+        harness.buffer.overdue("a", "t")
+        == harness.buffer.overdue("a", "u")
+        == harness.buffer.overdue("a", "v")
+        == ""
+    )
     harness.add(2)
-    assert harness.buffer.overdue("t") == f"no model yet; more than {2 * size} bytes of records waited"
-    assert harness.buffer.overdue("u") == ""
+    assert harness.buffer.overdue("a", "t") == f"no model yet; more than {2 * size} bytes of records waited"
+    assert harness.buffer.overdue("a", "u") == ""
     harness.taken()
     harness.add(3)
-    assert harness.buffer.overdue("t") == "", "the account begins anew"
+    assert harness.buffer.overdue("a", "t") == "", "the account begins anew"
 
 
 def test_the_oldest_decides_about_the_time_over_a_restart_too(monkeypatch: pytest.MonkeyPatch):
@@ -94,9 +160,9 @@ def test_the_oldest_decides_about_the_time_over_a_restart_too(monkeypatch: pytes
     clock[0] = 3400
     harness.add(1)
     again = Harness(context=harness.context)
-    assert again.buffer.overdue("t") == "" and again.buffer.any("a", "t")
+    assert again.buffer.overdue("a", "t") == "" and again.buffer.any("a", "t")
     clock[0] = 3501
-    assert again.buffer.overdue("t") == "no model yet after 2.5 s"
+    assert again.buffer.overdue("a", "t") == "no model yet after 2.5 s"
     assert again.taken() == [0, 1]
 
 

@@ -39,7 +39,8 @@ from udfs.serving.serving import Serving
 
 HOSTILE = [record for record in bad_records.hostile() if len(record.value or b"") < 5000]
 TYPES = ("t", "u")
-QUOTAS = Quotas(call_seconds=0.02, unresponsive=1)
+MAX_BATCH = 3
+QUOTAS = Quotas(call_seconds=0.02, unresponsive=1, patience_ms=1)
 TIMES = [None, 0, 5, 1_790_000_000_000, 253_402_300_800_000]
 
 good = st.sampled_from([1.0, 2.5, POISON, NOT_FINITE, STICKS]).map(lambda a: b'{"a": %f}' % a)
@@ -73,6 +74,7 @@ actions = st.one_of(
     st.tuples(st.just("model"), st.sampled_from(TYPES).map(lambda t: build(data_type=t, operation=WITHDRAW))),
     st.tuples(st.just("model"), hostile_descriptor),
     st.tuples(st.just("time"), st.sampled_from([50, 150, 70_000])),
+    st.tuples(st.just("call_ends"), st.booleans()),
     st.tuples(st.just("restart")),
 )
 
@@ -95,6 +97,7 @@ class ScorerHarness:
             codec=CodecSpec(),
             quotas=QUOTAS,
             buffer=BufferPolicy(records=20),
+            max_batch=MAX_BATCH,
             timer_ms=100,
             stats_ms=1000,
         )
@@ -107,7 +110,7 @@ class ScorerHarness:
             Loads(self.sticks),
             JsonCodec(),
             raw_json=True,
-            max_batch=3,
+            max_batch=MAX_BATCH,
             subtask=subtask,
             quotas=QUOTAS,
         )
@@ -144,6 +147,15 @@ class ScorerHarness:
     def time(self, ms: int) -> None:
         assert self.serving is not None
         self.take(self.flink.pass_time(self.flink.clock + ms))
+
+    def call_ends(self, comes_back: bool) -> None:
+        """What is under way comes back, or has to be given up; the operator has not looked yet."""
+        assert self.serving is not None
+        if comes_back:
+            self.sticks.set()
+        while any(self.serving.waits(one) for one in TYPES):
+            threading.Event().wait(0.001)
+        self.sticks.clear()
 
     def restart(self) -> None:
         self.flink.start(self._function())
@@ -186,6 +198,9 @@ def test_of_scoring(keyed: bool, steps: list[Any]) -> None:
     for result in harness.results:
         if result.scores:
             assert result.scores["y"] == 2 * result.record["a"] + result.version
+    for data_type in TYPES:
+        offsets = [one.offset for one in harness.results if one.data_type == data_type]
+        assert offsets == sorted(offsets)
 
 
 @pytest.mark.parametrize("keyed", [True, False])
@@ -200,6 +215,9 @@ def test_what_waits_behind_a_model_that_is_set_aside_waits_on(keyed: bool, ended
         assert harness.serving is not None
         harness.take(list(to_rows(harness.serving.settle())))
         harness.records("t", [record(3.0)])
+        while not harness.results:
+            harness.call_ends(comes_back=False)
+            harness.time(10)
         assert [r.outcome for r in harness.results] == ["failed"]
         if not ended:
             harness.model(published("t", 2, b"ok", force=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from schemas.micro_batch import (
     encode_headers,
     encode_micro_batch,
     in_slices,
+    joined,
     record_count,
 )
 
@@ -150,6 +152,28 @@ def test_slices_make_the_whole(rows: list[Any], cut: int):
         assert [*getattr(first, column), *getattr(rest, column)] == list(getattr(batch, column))
     assert first.null_payloads | {cut + row for row in rest.null_payloads} == batch.null_payloads
     assert (first.data_type, first.source) == (rest.data_type, rest.source) == ("wine", "t")
+
+
+@given(rows=st.lists(record, min_size=1, max_size=8), size=st.integers(1, 9), bare=st.booleans())
+def test_what_is_joined_is_what_was_sliced(rows: list[Any], size: int, bare: bool):
+    batch = batch_of(rows)
+    parts = [decode_micro_batch(encode_micro_batch(part)) for part in in_slices(batch, size)]
+    if bare:
+        parts[0] = replace(parts[0], keys=None, headers=None)
+    whole = joined(parts)
+    columns = ("payloads", "partitions", "offsets", "event_times", "null_payloads", "data_type", "source")
+    for column in columns:
+        assert getattr(whole, column) == getattr(decode_micro_batch(encode_micro_batch(batch)), column)
+    assert len(encode_micro_batch(whole)) > 0
+    for column, absent in (("keys", None), ("headers", ())):
+        of_parts = [getattr(part, column) for part in parts]
+        if all(one is None for one in of_parts):
+            assert getattr(whole, column) is None
+        else:
+            values = [
+                v for part, one in zip(parts, of_parts, strict=True) for v in one or [absent] * len(part)
+            ]
+            assert getattr(whole, column) == values
 
 
 @given(rows=st.lists(record, max_size=8), size=st.integers(1, 9))

@@ -191,6 +191,7 @@ class Job:
             codec=CodecSpec(),
             buffer=BufferPolicy(),
             quotas=Quotas(),
+            max_batch=1024,
             timer_ms=100,
             stats_ms=0,
             serving=lambda index: serving,

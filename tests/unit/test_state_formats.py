@@ -219,10 +219,10 @@ FORMATS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any], st
         ),
     ),
     "buffer-accounts": (
-        BufferAccount(2, 3, 4, 5),
+        BufferAccount(2, 3, 4, 5, -1),
         encode_account,
         decode_account,
-        ("010200000000000000030000000000000004000000000000000500000000000000"),
+        "020200000000000000030000000000000004000000000000000500000000000000ffffffffffffffff",
     ),
     "signature-counters": (1_764_339_000_000_000, encode_counter, decode_counter, "0100be5b2fa8440600"),
     "pending": (

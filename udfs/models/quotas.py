@@ -16,7 +16,8 @@ class Quotas:
     type.
 
     `attempts`: loads of a version that may come to no outcome before it is set aside. `unresponsive`: calls
-    of a model that may be given up before it is. `call_seconds`: when a call is given up.
+    of a model that may be given up before it is. `call_seconds`: when a call is given up. `patience_ms`: how
+    long one is waited for before its data type waits alone.
     `version_jump`: by how much a version may be above the newest of its name; None: by any.
     """
 
@@ -27,6 +28,7 @@ class Quotas:
     attempts: int = 2
     unresponsive: int = 2
     call_seconds: float = 5.0
+    patience_ms: float = 20.0
     version_jump: int | None = None
 
     def check_type(self, data_type: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,11 @@ from schemas.results.results import Experiments, Identity, Stamp, write_results
 from schemas.tensors import BadRecord, Columns
 from udfs.models.loaded_model import LoadedModel
 
+T = TypeVar("T")
 Score = tuple[NDArray, Mapping[str, NDArray]]
+Steps = Generator[Columns, Columns, T]
+"""Work that yields what a model is to be called with, is sent the answer or thrown the `PredictError`, and
+returns what it made. Who drives it decides how calls are made and waited for."""
 NONE: Experiments = {}
 
 
@@ -59,15 +64,40 @@ def predict(
 
     Raises nothing that the model raises as a `PredictError`, and a loaded model raises nothing else.
     """
+    return _driven(_predicting(payloads, model, codec, go_on, time.perf_counter), model)
+
+
+def _driven(steps: Steps[T], model: LoadedModel) -> T:
+    """What the steps make, each call made here and now."""
+    try:
+        columns = next(steps)
+        while True:
+            try:
+                answer = model.predict(columns)
+            except PredictError as e:
+                columns = steps.throw(e)
+            else:
+                columns = steps.send(answer)
+    except StopIteration as made:
+        return made.value
+
+
+def _predicting(
+    payloads: Sequence[bytes],
+    model: LoadedModel,
+    codec: Codec,
+    go_on: Callable[[], bool],
+    clock: Callable[[], float],
+) -> Steps[Prediction]:
     declared = (model.readings,) if model.readings else ()
     decoded = codec.decode(payloads, model.inputs, *declared)
     done = Prediction(bad=decoded.bad)
     if not decoded.count:
         return done
     failed: dict[int, str] = {}
-    started = time.perf_counter()
-    scores = _predict(model, decoded.columns, np.arange(decoded.count), failed, go_on)
-    done.ms = (time.perf_counter() - started) * 1000
+    started = clock()
+    scores = yield from _predict(model, decoded.columns, np.arange(decoded.count), failed, go_on)
+    done.ms = (clock() - started) * 1000
     good = decoded.rows
     if good is None and len(scores) == 1 and not failed:
         done.parts = [(None, scores[0][1])]
@@ -86,7 +116,19 @@ def score(
     `raw_json`: payloads are JSON objects, to which a result appends; otherwise `codec.to_json` makes one.
     `experiments`: what all records of the batch are part of.
     """
-    made = predict(batch.payloads, model, codec)
+    return _driven(scoring(batch, model, codec, raw_json, experiments), model)
+
+
+def scoring(  # noqa: PLR0917
+    batch: MicroBatch,
+    model: LoadedModel,
+    codec: Codec,
+    raw_json: bool,
+    experiments: Experiments = NONE,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Steps[ScoredRecords]:
+    """As `score`, in steps. `clock`: in seconds, for what the calls took."""
+    made = yield from _predicting(batch.payloads, model, codec, lambda: True, clock)
     done = ScoredRecords(
         dead=[dead_letter(batch, bad) for bad in made.bad], ms=made.ms, failures=len(made.failed)
     )
@@ -146,26 +188,26 @@ class _WrongShapeError(PredictError):
 
 def _predict(
     model: LoadedModel, columns: Columns, rows: NDArray, reasons: dict[int, str], go_on: Callable[[], bool]
-) -> list[Score]:
+) -> Steps[list[Score]]:
     """Scores of `rows` in parts. A batch that fails is halved until the records at fault stand alone."""
     try:
-        answer = model.predict(columns)
+        answer = yield columns
         _check_shapes(answer, model)
         bad = _not_finite(answer, len(rows))
     except PredictError as e:
         if 0 < len(e.rows) < len(rows) and go_on():
-            return _without(model, columns, rows, e.rows, reasons, go_on)
+            return (yield from _without(model, columns, rows, e.rows, reasons, go_on))
         whole = isinstance(e, (_WrongShapeError, UnresponsiveError)) or len(e.rows) == len(rows)
         if len(rows) == 1 or whole or not go_on():
             reasons.update((int(row), e.rows.get(at, str(e))) for at, row in enumerate(rows))
             return []
         middle = len(rows) // 2
         halves = [slice(0, middle), slice(middle, None)]
-        parts = [
-            _predict(model, {n: c[half] for n, c in columns.items()}, rows[half], reasons, go_on)
-            for half in halves
-        ]
-        return parts[0] + parts[1]
+        scores: list[Score] = []
+        for half in halves:
+            part = {n: c[half] for n, c in columns.items()}
+            scores += yield from _predict(model, part, rows[half], reasons, go_on)
+        return scores
     if bad is None:
         return [(rows, answer)]
     reasons.update((int(row), "the model's answer is not finite") for row in rows[bad])
@@ -176,12 +218,13 @@ def _predict(
 def _without(  # noqa: PLR0917
     model: LoadedModel, columns: Columns, rows: NDArray, bad: Mapping[int, str], reasons: dict[int, str],
     go_on: Callable[[], bool],
-) -> list[Score]:  # fmt: skip
+) -> Steps[list[Score]]:  # fmt: skip
     """Scores of the rows that the model did not refuse by name."""
     reasons.update((int(rows[at]), reason) for at, reason in bad.items())
     keep = np.ones(len(rows), bool)
     keep[list(bad)] = False
-    return _predict(model, {n: c[keep] for n, c in columns.items()}, rows[keep], reasons, go_on)
+    kept = {n: c[keep] for n, c in columns.items()}
+    return (yield from _predict(model, kept, rows[keep], reasons, go_on))
 
 
 def _check_shapes(answer: Columns, model: LoadedModel) -> None:

@@ -6,12 +6,13 @@ type a `ModelLog`, handed in once by `restore` and taken out by `log`.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 
 from schemas.codecs.base import Codec
-from schemas.micro_batch import MicroBatch, in_slices
+from schemas.micro_batch import MicroBatch
 from schemas.results.records import ModelEvent
 from schemas.results.results import Experiments
 from udfs.models.background_loader import BackgroundLoader, Load, LoadBounds, Loaded
@@ -21,7 +22,8 @@ from udfs.models.quotas import Quotas
 from udfs.serving.model_state import ModelState, Notice
 from udfs.serving.output import Output, outputs
 from udfs.serving.publication_events import unreadable
-from udfs.serving.scoring import NONE, score, unscored
+from udfs.serving.run import Run
+from udfs.serving.scoring import NONE, unscored
 from udfs.serving.timed_calls import TimedCalls, TimedModel
 
 
@@ -53,6 +55,7 @@ class Serving:
         self._loader = BackgroundLoader(load, self._bounds)
         self._closes = closes
         self._calls = TimedCalls(self._quotas.call_seconds)
+        self._runs: dict[str, Run] = {}
 
     def data_types(self) -> Sequence[str]:
         """Those that are known: something was published for them, or records of them came."""
@@ -112,21 +115,57 @@ class Serving:
             sent += self.poll()
         return sent
 
-    def score(self, batch: MicroBatch, experiments: Experiments = NONE) -> Iterator[Output]:
-        """Score a batch of a data type that is served, all of whose records are part of `experiments`."""
-        state = self._states[batch.data_type]
-        for part in in_slices(batch, self._max_batch):
-            assert state.model is not None
-            scored = score(part, state.model, self._codec, self._raw_json, experiments)
+    def score(
+        self, batch: MicroBatch, experiments: Experiments = NONE, seconds: float = math.inf
+    ) -> Generator[Output, None, MicroBatch | None]:
+        """Score a batch of a data type that is served, and of which no call is `under_way`; all its records
+        are part of `experiments`.
+
+        Returns None, or what is not scored after `seconds`, as a call is under way: the caller keeps that,
+        and calls `resume`.
+        """
+        model = self._states[batch.data_type].model
+        assert isinstance(model, TimedModel)
+        run = Run(batch, model, self._codec, self._raw_json, self._max_batch, experiments)
+        return (yield from self._go_on(batch.data_type, run, seconds))
+
+    def under_way(self, data_type: str) -> bool:
+        """Whether a call of the model that serves is under way. Of one that no longer does, nothing is: what
+        was not scored is for the next."""
+        run = self._runs.get(data_type)
+        if run is not None and run.model is not self._states[data_type].model:
+            self._runs.pop(data_type).drop()
+            return False
+        return run is not None
+
+    def waits(self, data_type: str) -> bool:
+        """Whether to `resume` would be to wait: a call is under way, and may be for some time."""
+        return self.under_way(data_type) and self._runs[data_type].waits()
+
+    def resume(self, data_type: str, seconds: float = math.inf) -> Generator[Output, None, MicroBatch | None]:
+        """Go on with what `score` or this returned, of a data type of which a call is `under_way`."""
+        return (yield from self._go_on(data_type, self._runs.pop(data_type), seconds))
+
+    def forget(self, data_type: str) -> None:
+        """Wait for the call that is under way and make nothing of it: what `score` or `resume` returned is to
+        be scored as if it were new."""
+        self._runs.pop(data_type).end()
+
+    def _go_on(self, data_type: str, run: Run, seconds: float) -> Generator[Output, None, MicroBatch | None]:
+        state = self._states[data_type]
+        for part, scored in run.go(seconds):
             if scored.lines:  # else the model was not asked, and its fastest call would be one of 0 ms
                 state.used(len(scored.lines), scored.failures, scored.ms)
             yield from outputs(part, scored)
-        model = state.model
-        if isinstance(model, TimedModel) and model.lost:
+        rest, model = run.rest(), run.model
+        if rest is not None:
+            self._runs[data_type] = run
+        elif model.lost:
             yield from state.set_aside(
                 f"{model.unresponsive} calls did not come back; the last: {model.reason}"
             )
-            self._load_next(batch.data_type)
+            self._load_next(data_type)
+        return rest
 
     def release(self, batch: MicroBatch, reason: str, experiments: Experiments = NONE) -> Iterator[Output]:
         """Send a batch on unscored, marked with the reason."""
@@ -149,6 +188,9 @@ class Serving:
     def close(self) -> None:
         """Waits for loads that are under way as the bounds allow, and for no call."""
         self._loader.close()
+        for run in self._runs.values():
+            run.drop()
+        self._runs.clear()
         self._calls.close()
         for state in self._states.values():
             state.close()

@@ -1,4 +1,4 @@
-"""Calls of models on a thread of their own, given up when they do not come back."""
+"""Calls of models on threads of their own, given up when they do not come back."""
 
 from __future__ import annotations
 
@@ -17,64 +17,77 @@ _WITHIN_SECONDS = 600.0
 Predict = Callable[[Columns], Columns]
 
 
-class _Call:
-    __slots__ = ("after", "columns", "given_up", "lock", "outcome", "predict")
+class Call:
+    """A call that was asked for: `done` once it has come back, at `ended` of `time.perf_counter`. `until`, of
+    `time.monotonic`, it is waited for. `after` runs on its thread when it comes back."""
 
-    def __init__(self, predict: Predict, columns: Columns) -> None:
-        self.predict, self.columns = predict, columns
+    __slots__ = ("after", "asked", "columns", "done", "ended", "lock", "outcome", "predict", "until")
+
+    def __init__(self, predict: Predict, columns: Columns, asked: SimpleQueue[Call | None], until: float):
+        self.predict, self.columns, self.asked, self.until = predict, columns, asked, until
         self.outcome: SimpleQueue[Columns | BaseException] = SimpleQueue()
         self.lock = threading.Lock()
-        self.given_up = False
+        self.done = False
+        self.ended = 0.0
         self.after: Callable[[], None] | None = None
+
+    def due(self) -> bool:
+        """Whether it has come back, or is to be given up."""
+        return self.done or time.monotonic() >= self.until
 
 
 class TimedCalls:
-    """One call at a time, for one owner thread, by one thread for as long as calls come back; a new one
-    after a call that was given up, whose thread ends when the call does. `seconds` bounds a call."""
+    """Calls for one owner thread. Each is made by a thread that no other call is in: one thread is enough for
+    as long as the owner waits for each call. That of a call which is given up ends when the call does.
+    `seconds` bounds a call."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._asked: SimpleQueue[_Call | None] | None = None
+        self._idle: list[SimpleQueue[Call | None]] = []
 
-    def __call__(self, predict: Predict, columns: Columns) -> Columns | _Call:
-        """What `predict` gives, or raises; the call itself where it did not come back."""
-        if self._asked is None:
-            self._asked = SimpleQueue()
-            threading.Thread(target=_work, args=(self._asked,), name="model-calls", daemon=True).start()
-        call = _Call(predict, columns)
-        self._asked.put(call)
-        try:
-            outcome = call.outcome.get(timeout=self.seconds)
-        except Empty:
-            with call.lock:
-                if call.outcome.empty():
-                    call.given_up = True
-                    self._asked.put(None)
-                    self._asked = None
-                    return call
-            outcome = call.outcome.get()
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
+    def begin(self, predict: Predict, columns: Columns) -> Call:
+        """A call that is under way when this returns. The owner ends it by `came_back` or `give_up`."""
+        if self._idle:
+            asked = self._idle.pop()
+        else:
+            asked = SimpleQueue()
+            threading.Thread(target=_work, args=(asked,), name="model-calls", daemon=True).start()
+        call = Call(predict, columns, asked, time.monotonic() + self.seconds)
+        asked.put(call)
+        return call
+
+    def came_back(self, call: Call) -> None:
+        """The thread of a call that is done may make others."""
+        self._idle.append(call.asked)
+
+    def give_up(self, call: Call) -> bool:
+        """Nobody waits for the call any more. False, and nothing happens, where it is done."""
+        with call.lock:
+            if call.done:
+                return False
+            call.asked.put(None)
+        return True
 
     def close(self) -> None:
-        """The thread ends; it is not waited for."""
-        if self._asked is not None:
-            self._asked.put(None)
-            self._asked = None
+        """The threads end; they are not waited for."""
+        for asked in self._idle:
+            asked.put(None)
+        self._idle.clear()
 
 
-def _work(asked: SimpleQueue[_Call | None]) -> None:
+def _work(asked: SimpleQueue[Call | None]) -> None:
     while (call := asked.get()) is not None:
         try:
             outcome: Columns | BaseException = call.predict(call.columns)
         except BaseException as e:  # the owner gets it, whatever it is
             outcome = e
+        call.ended = time.perf_counter()
         with call.lock:
+            call.done = True
             call.outcome.put(outcome)
-            after = call.after if call.given_up else None
+            after = call.after
         del outcome
-        if call.given_up and after is not None:
+        if after is not None:
             after()
 
 
@@ -86,7 +99,7 @@ class TimedModel(LoadedModel):
         self.stamp, self.load_report = model.stamp, model.load_report
         self.inputs, self.outputs, self.readings = model.inputs, model.outputs, model.readings
         self._model, self._calls, self._most = model, calls, most
-        self._stuck: _Call | None = None
+        self._last: Call | None = None
         self._when: list[float] = []
         self.reason = ""
 
@@ -99,30 +112,54 @@ class TimedModel(LoadedModel):
         """Whether it is to be set aside."""
         return self.unresponsive >= self._most
 
-    def predict(self, columns: Columns) -> Columns:
-        """As the model's; raises `UnresponsiveError` for a call that does not come back in time."""
+    def ask(self, columns: Columns) -> Call:
+        """Begin a call, which ends by `answer` or `leave`. Raises `UnresponsiveError` where none is made."""
         if self.lost:
             raise UnresponsiveError(self.reason, counts=False)
-        if self._stuck is not None and self._stuck.outcome.empty():
+        if self._last is not None and not self._last.done:
             raise self._counted(UnresponsiveError("a call before this one has still not come back"))
-        self._stuck = None
+        self._last = self._calls.begin(self._model.predict, columns)
+        return self._last
+
+    def answer(self, call: Call, seconds: float) -> Columns | None:
+        """What the model answers, or raises; None where the call is still under way after so long. Raises
+        `UnresponsiveError` for one that does not come back in time, and is given up."""
+        now = time.monotonic()
         try:
-            made = self._calls(self._model.predict, columns)
-        except UnresponsiveError as e:
-            raise self._counted(e) from None
-        if isinstance(made, _Call):
-            self._stuck = made
-            seconds = self._calls.seconds
-            raise self._counted(UnresponsiveError(f"a call did not come back within {seconds:g} s"))
-        return made
+            outcome = call.outcome.get(timeout=max(min(seconds, call.until - now), 0.0))
+        except Empty:
+            if time.monotonic() < call.until:
+                return None
+            if self._calls.give_up(call):
+                within = self._calls.seconds
+                error = UnresponsiveError(f"a call did not come back within {within:g} s")
+                raise self._counted(error) from None
+            outcome = call.outcome.get()
+        self._calls.came_back(call)
+        if isinstance(outcome, UnresponsiveError):
+            raise self._counted(outcome)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def leave(self, call: Call) -> None:
+        """Nobody wants the answer any more, nor another one."""
+        if not self._calls.give_up(call):
+            self._calls.came_back(call)
+
+    def predict(self, columns: Columns) -> Columns:
+        """As the model's; raises `UnresponsiveError` for a call that does not come back in time."""
+        call = self.ask(columns)
+        while (answer := self.answer(call, self._calls.seconds)) is None:
+            pass
+        return answer
 
     def close(self) -> None:
         """Close the model, or leave that to the call that it is in. Safe to call twice."""
-        stuck = self._stuck
-        if stuck is not None:
-            with stuck.lock:
-                if stuck.outcome.empty():
-                    stuck.after = self._close_quietly
+        if self._last is not None:
+            with self._last.lock:
+                if not self._last.done:
+                    self._last.after = self._close_quietly
                     return
         self._model.close()
 
