@@ -5,6 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.pmml_documents import OUTPUT, Leaf, Split, document, less, schema, tree
+from tests.unit import test_pmml_association as association
+from tests.unit import test_pmml_general_regression as general
+from tests.unit import test_pmml_measures as measures
+from tests.unit.test_pmml_models import output
 from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.pmml.runtime import load
 from udfs.models.runtimes.pmml.second_opinion import Opinion, second_opinion, sentences
@@ -31,6 +35,43 @@ def test_both_agree_on_a_tree() -> None:
     opinion = opinion_of(text.encode())
     assert opinion.differences == () and opinion.compared[:3] == ("pa", "pb", "pc")
     assert sentences(opinion)[0].startswith("pypmml agrees on 64 rows (pa, pb, pc")
+
+
+# By loglog pypmml gives probabilities below 0: its cumulative link falls where the standard's rises.
+@pytest.mark.parametrize("link", [name for name in general.LINKS if name != "loglog"])
+def test_both_agree_on_ordered_categories(link: str) -> None:
+    text = document(general.model(f'{general.ORDINAL} cumulativeLink="{link}"', general.STEPS))
+    opinion = opinion_of(text.encode())
+    assert opinion.differences == () and "probability_b" in opinion.compared
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        'linkFunction="logc"',
+        'linkFunction="negbin" distParameter="2"',
+        'linkFunction="oddspower" linkParameter="-0.5"',
+        'linkFunction="logit" trialsValue="20"',
+    ],
+)
+def test_both_agree_on_links_and_trials(link: str) -> None:
+    betas = general.cells(("", "p0", -4.0), ("", "p1", 0.25))
+    kind = 'functionName="regression" modelType="generalizedLinear"'
+    text = document(general.model(f"{kind} {link}", betas), numeric=True)
+    rows = [f'{{"x": {x}, "y": 0, "k": "red"}}'.encode() for x in (-3, 0.5, 2, 9)]
+    opinion = opinion_of(text.encode(), rows)
+    assert opinion.differences == () and opinion.compared == ("predicted_t",)
+
+
+@pytest.mark.parametrize("measure", ["<simpleMatching/>", "<jaccard/>", "<tanimoto/>", measures.BINARY])
+def test_both_agree_on_similarities(measure: str) -> None:
+    opinion = opinion_of(measures.clusters(measure).encode())
+    assert opinion.differences == () and set(opinion.compared) == {"aA", "aB", "aC", "c"}
+
+
+def test_there_is_no_second_opinion_on_a_list_of_items() -> None:
+    opinion = opinion_of(association.model(output('name="r" feature="ruleId"')).encode())
+    assert sentences(opinion) == ["no second opinion: pypmml takes no lists"]
 
 
 def test_what_differs_is_named_with_its_row() -> None:
