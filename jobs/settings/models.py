@@ -29,9 +29,7 @@ class ModelLimits(Part):
     attempts: int = Field(2, ge=1, description="checks without an outcome after which a version is set aside")
     call_seconds: float = Field(5, gt=0, description="a call that takes longer is given up: its records fail")
     patience_ms: float = Field(
-        20,
-        ge=0,
-        description="a call that takes longer holds up its own data type only",
+        50, ge=0, description="a call that takes longer holds up its own data type only"
     )
     unresponsive: int = Field(2, ge=1, description="such calls in ten minutes, after which it is unpublished")
     candidates: int = Field(32, ge=1, description="speculation: names with a model, a data type")

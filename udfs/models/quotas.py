@@ -28,7 +28,7 @@ class Quotas:
     attempts: int = 2
     unresponsive: int = 2
     call_seconds: float = 5.0
-    patience_ms: float = 20.0
+    patience_ms: float = 50.0
     version_jump: int | None = None
 
     def check_type(self, data_type: str) -> None:
