@@ -22,7 +22,7 @@ from schemas.features.declarations import (
     Function,
     LastN,
     Max,
-    OnCrossing,
+    OnThreshold,
     Reference,
     Source,
     Sum,
@@ -111,7 +111,7 @@ def _declared(topic: str, history: str, idle: str) -> Declarations:
             Aggregate(name="towns", of=LastN(column="town", n=3), window=_WINDOW),
             steps=_STEPS,
         ),
-        _view("busy", total, steps=_STEPS, emit=OnCrossing(feature="total", limit=300_000)),
+        _view("busy", total, steps=_STEPS, emit=OnThreshold(feature="total", limit=300_000)),
         _view("plain", Aggregate(name="total", of=Sum(column="cents"), window=_WINDOW), steps=_STEPS[:1]),
         _view(
             "towns",

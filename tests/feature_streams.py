@@ -80,7 +80,7 @@ source = "signals"
 ttl = "30 d"
 owner = "tests"
 description = "When an account becomes busy, and when it no longer is."
-emit = {{ emit = "crossing", feature = "n", limit = 90 }}
+emit = {{ emit = "threshold", feature = "n", limit = 90 }}
 
 [[views.features]]
 feature = "aggregate"

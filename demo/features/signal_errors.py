@@ -1,5 +1,5 @@
-"""Accounts whose signal errors in the trailing 24 hours exceed 2,000: a row when the threshold is crossed, in
-either direction. The day moves in tiles of five minutes, so it may count errors up to five minutes too old.
+"""Accounts whose signal errors in the trailing 24 hours exceed 2,000: a row when they begin to, and when they
+no longer do. The day moves in tiles of five minutes, so it may count errors up to five minutes too old.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from schemas.features.declarations import (
     FeatureType,
     FeatureView,
     Mean,
-    OnCrossing,
+    OnThreshold,
     Source,
     Trailing,
 )
@@ -48,7 +48,7 @@ VIEWS = (
             Aggregate(name="errors_24h", of=Count(), window=_DAY, description="Errors of the last day."),
             Aggregate(name="mean_signal_24h", of=Mean(column="signal"), window=_DAY),
         ),
-        emit=OnCrossing(feature="errors_24h", limit=2000),
+        emit=OnThreshold(feature="errors_24h", limit=2000),
         ttl="2 d",
         owner="network",
         description="Accounts with more than 2,000 signal errors in the trailing 24 hours.",

@@ -38,8 +38,8 @@ __all__ = [
     "Max",
     "Mean",
     "Min",
-    "OnCrossing",
     "OnEvent",
+    "OnThreshold",
     "OnWindowEnd",
     "Quantile",
     "Reference",
@@ -392,9 +392,9 @@ class OnEvent(_Form, frozen=True, tag_field="emit", tag="event"):
     """A row for each event: its entity's features as of its time."""
 
 
-class OnCrossing(_Form, frozen=True, tag_field="emit", tag="crossing"):
-    """A row when `feature` begins to exceed `limit` (strictly), and when it no longer does, also where only
-    time has passed."""
+class OnThreshold(_Form, frozen=True, tag_field="emit", tag="threshold"):
+    """Threshold alerts: a row when `feature` begins to exceed `limit` (strictly), and when it no longer does,
+    also where only time has passed."""
 
     feature: str
     limit: float
@@ -404,7 +404,7 @@ class OnWindowEnd(_Form, frozen=True, tag_field="emit", tag="window_end"):
     """A row when a tumbling, sliding or session window has closed."""
 
 
-Emission = OnEvent | OnCrossing | OnWindowEnd
+Emission = OnEvent | OnThreshold | OnWindowEnd
 
 
 class FeatureView(_Form, frozen=True):

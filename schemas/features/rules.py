@@ -17,7 +17,7 @@ from schemas.features.declarations import (
     FeatureType,
     FeatureView,
     Function,
-    OnCrossing,
+    OnThreshold,
     OnWindowEnd,
     Reference,
     Session,
@@ -165,11 +165,11 @@ def _emission(view: FeatureView, found: Types) -> None:
             )
     elif windows - {Trailing}:
         raise FeatureError(f"view {view.id}: tumbling, sliding and session windows need emit window_end")
-    if isinstance(view.emit, OnCrossing):
-        crossing = next((a for a in view.aggregates() if a.name == view.emit.feature), None)
-        if crossing is None or found[crossing.name] not in NUMBERS:
+    if isinstance(view.emit, OnThreshold):
+        watched = next((a for a in view.aggregates() if a.name == view.emit.feature), None)
+        if watched is None or found[watched.name] not in NUMBERS:
             raise FeatureError(
-                f"view {view.id}: {view.emit.feature!r} is no aggregate with a number to cross"
+                f"view {view.id}: {view.emit.feature!r} is no aggregate that is a number and could exceed it"
             )
 
 

@@ -19,8 +19,8 @@ from schemas.features.declarations import (
     Max,
     Mean,
     Min,
-    OnCrossing,
     OnEvent,
+    OnThreshold,
     Quantile,
     Session,
     Sliding,
@@ -64,8 +64,8 @@ def _points(view: FeatureView, own: list[Event]) -> list[tuple[int, list[Event]]
     """When rows are due, and the events up to then."""
     if isinstance(view.emit, OnEvent):
         return [(e.time, own[: i + 1]) for i, e in enumerate(own)]
-    if isinstance(view.emit, OnCrossing):
-        return _crossings(view, view.emit, own)
+    if isinstance(view.emit, OnThreshold):
+        return _threshold_alerts(view, view.emit, own)
     window = next(view.aggregates()).window
     if isinstance(window, Session):
         gap, sessions = duration_ms(window.gap), list[list[Event]]()
@@ -86,7 +86,9 @@ def _points(view: FeatureView, own: list[Event]) -> list[tuple[int, list[Event]]
     return found
 
 
-def _crossings(view: FeatureView, emit: OnCrossing, own: list[Event]) -> list[tuple[int, list[Event]]]:
+def _threshold_alerts(
+    view: FeatureView, emit: OnThreshold, own: list[Event]
+) -> list[tuple[int, list[Event]]]:
     feature = next(a for a in view.aggregates() if a.name == emit.feature)
     moments = [(e.time, own[: i + 1]) for i, e in enumerate(own)]
     there = {e.time for e in own}

@@ -19,7 +19,7 @@ from schemas.features.declarations import (
     FeatureType,
     FeatureView,
     Mean,
-    OnCrossing,
+    OnThreshold,
     Session,
     Source,
     Trailing,
@@ -52,7 +52,7 @@ VIEW = FeatureView(
         Aggregate(name="errors", of=Count(), window=DAY),
         Aggregate(name="mean_signal", of=Mean(column="signal"), window=DAY),
     ),
-    emit=OnCrossing(feature="errors", limit=2000),
+    emit=OnThreshold(feature="errors", limit=2000),
     ttl="2 d",
     owner="network",
     description="Signal errors of the last 24 hours.",
@@ -78,7 +78,7 @@ def test_toml_says_the_same() -> None:
         ttl = "2 d"
         owner = "network"
         description = "Signal errors of the last 24 hours."
-        emit = { emit = "crossing", feature = "errors", limit = 2000.0 }
+        emit = { emit = "threshold", feature = "errors", limit = 2000.0 }
         [[features]]
         feature = "aggregate"
         name = "errors"
@@ -125,7 +125,7 @@ def test_a_view_reads_the_features_of_another() -> None:
         ({"source": "signal_errors_v1"}, "in a circle"),
         ({"ttl": "a day"}, "no duration"),
         ({"ttl": "10 ms"}, "less than a second"),
-        ({"emit": OnCrossing(feature="nothing", limit=1)}, "no aggregate with a number"),
+        ({"emit": OnThreshold(feature="nothing", limit=1)}, "no aggregate that is a number"),
         ({"features": (Aggregate(name="a", of=Mean(column="id"), window=DAY),)}, "needs a number"),
         ({"features": (Aggregate(name="a", of=Count(), where="signal", window=DAY),)}, "must be a bool"),
         ({"features": (Aggregate(name="event_timestamp", of=Count(), window=DAY),)}, "cannot be the name"),

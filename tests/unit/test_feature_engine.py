@@ -29,8 +29,8 @@ from schemas.features.declarations import (
     Max,
     Mean,
     Min,
-    OnCrossing,
     OnEvent,
+    OnThreshold,
     OnWindowEnd,
     Quantile,
     Session,
@@ -182,8 +182,8 @@ VIEWS = {
     "objects": view(objects(TILED)),
     "exact objects": view((*objects(EXACT), *features(TILED, "_tiled"))),
     "sessions of objects": view(objects(Session(gap="15 ms")), OnWindowEnd()),
-    "crossing with objects": view((*features(EXACT), *objects(TILED)), OnCrossing(feature="all", limit=1)),
-    "crossing median": view(objects(TILED), OnCrossing(feature="median", limit=0)),
+    "threshold with objects": view((*features(EXACT), *objects(TILED)), OnThreshold(feature="all", limit=1)),
+    "threshold median": view(objects(TILED), OnThreshold(feature="median", limit=0)),
     "sliding objects": view(
         (*features(Sliding(size="30 ms", step="10 ms")), *objects(Sliding(size="30 ms", step="10 ms"))),
         OnWindowEnd(),
@@ -194,11 +194,11 @@ VIEWS = {
     "tumbling": view(features(Tumbling(size="20 ms")), OnWindowEnd()),
     "sliding": view(features(Sliding(size="30 ms", step="10 ms")), OnWindowEnd()),
     "session": view(features(Session(gap="15 ms")), OnWindowEnd()),
-    "crossing count": view(features(TILED), OnCrossing(feature="all", limit=2)),
-    "crossing exact count": view(features(EXACT), OnCrossing(feature="all", limit=1)),
-    "crossing sum": view(features(TILED), OnCrossing(feature="sum_x", limit=100)),
-    "crossing least": view(
-        (*features(EXACT), *features(TILED, "_tiled")), OnCrossing(feature="least", limit=-10)
+    "threshold count": view(features(TILED), OnThreshold(feature="all", limit=2)),
+    "threshold exact count": view(features(EXACT), OnThreshold(feature="all", limit=1)),
+    "threshold sum": view(features(TILED), OnThreshold(feature="sum_x", limit=100)),
+    "threshold least": view(
+        (*features(EXACT), *features(TILED, "_tiled")), OnThreshold(feature="least", limit=-10)
     ),
 }
 
@@ -384,7 +384,7 @@ def test_early_rows_go_on_in_a_tile_over_settling_eviction_and_late_comers() -> 
 
 def test_without_early_rows_and_where_time_decides_there_are_none() -> None:
     quiet = view(features(TILED), online_early=False)
-    for of in (quiet, VIEWS["crossing count"], VIEWS["tumbling"]):
+    for of in (quiet, VIEWS["threshold count"], VIEWS["tumbling"]):
         assert not engine(of).add(batch([event(1, "a")])).blocks
 
 

@@ -19,6 +19,7 @@ from schemas.features.declarations import (
     Declarations,
     Enrichment,
     FeatureType,
+    OnThreshold,
     Reference,
     Value,
 )
@@ -61,6 +62,21 @@ def test_the_same_again_changes_nothing(registry: SqlRegistry) -> None:
     before = registry.declarations()
     assert registry.apply(DECLARED) == []
     assert registry.declarations() == before
+
+
+def test_views_that_an_older_release_stored_are_read(registry: SqlRegistry, tmp_path: Path) -> None:
+    alerts = changed(DISTRICTS, name="alerts", emit=OnThreshold(feature="sold", limit=3))
+    registry.apply(Declarations(sources=(SALES,), views=(alerts,)))
+    with sqlite3.connect(tmp_path / "registry.db") as file:
+        where = "FROM millrace_views WHERE id = 'alerts_v1'"
+        ((stored,),) = file.execute(f"SELECT declaration {where}").fetchall()
+        old = stored.replace('"threshold"', '"crossing"')
+        assert old != stored
+        file.execute("UPDATE millrace_views SET declaration = ? WHERE id = 'alerts_v1'", (old,))
+    assert registry.view("alerts_v1") == alerts
+    assert alerts in registry.declarations().views
+    assert registry.lineage(FeatureRef("alerts_v1", "sold")).owner == alerts.owner
+    assert registry.apply(Declarations(sources=(SALES,), views=(alerts,))) == []
 
 
 def test_another_owner_and_description_are_no_other_content(registry: SqlRegistry) -> None:

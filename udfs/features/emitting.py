@@ -1,4 +1,4 @@
-"""When a view's rows are due, and what its windows hold then: at events, crossings, the ends of windows."""
+"""When a view's rows are due, and what its windows hold then: at events, thresholds, the ends of windows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from schemas.features.declarations import Count, FeatureView, Max, OnCrossing
+from schemas.features.declarations import Count, FeatureView, Max, OnThreshold
 from udfs.features.pending import Chunk
 from udfs.features.sessions import Sessions
 from udfs.features.tiles import NONE, Tiles, Work
@@ -68,11 +68,11 @@ class AtEvents:
         return Points(chunk.slots, chunk.times, np.arange(len(chunk)), found)
 
 
-class AtCrossings:
-    """A row where a feature begins to exceed a limit, and where it no longer does."""
+class AtThresholds:
+    """Threshold alerts: a row where a feature begins to exceed a limit, and where it no longer does."""
 
     def __init__(self, view: FeatureView, states: Sequence[WindowState], alarms: Alarms) -> None:
-        assert isinstance(view.emit, OnCrossing)
+        assert isinstance(view.emit, OnThreshold)
         self._states, self._alarms = states, alarms
         self._feature, self._limit = view.emit.feature, view.emit.limit
         self._leading = next(
@@ -107,11 +107,11 @@ class AtCrossings:
         last = np.append(first[1:], True)[: len(slots)]
         alarms.above[slots[last]] = above[last]
         self._set_alarms(work, watched, until)
-        cross = np.flatnonzero(above != was)
-        found = self._aggregates(all_works, slots[cross], times[cross], events[cross], order)
+        changed = np.flatnonzero(above != was)
+        found = self._aggregates(all_works, slots[changed], times[changed], events[changed], order)
         for each in all_works:
             each.commit()
-        return Points(slots[cross], times[cross], events[cross], found)
+        return Points(slots[changed], times[changed], events[changed], found)
 
     def _above(self, state: WindowState, rows: NDArray[Any]) -> NDArray[np.bool_]:
         values = state.values(rows)[self._feature]

@@ -14,8 +14,8 @@ from schemas.features.declarations import (
     Declarations,
     FeatureType,
     FeatureView,
-    OnCrossing,
     OnEvent,
+    OnThreshold,
     Session,
     Value,
 )
@@ -26,9 +26,9 @@ from udfs.features.early import Early
 from udfs.features.emitting import (
     NEVER,
     Alarms,
-    AtCrossings,
     AtEvents,
     AtSessionEnds,
+    AtThresholds,
     AtWindowEnds,
     Emitter,
     Int,
@@ -101,8 +101,8 @@ class Engine:
     def _make_emitter(self) -> Emitter:
         if isinstance(self._view.emit, OnEvent):
             return AtEvents(self._states)
-        if isinstance(self._view.emit, OnCrossing):
-            return AtCrossings(self._view, self._states, self._alarms)
+        if isinstance(self._view.emit, OnThreshold):
+            return AtThresholds(self._view, self._states, self._alarms)
         if isinstance(self._states[0].window, Session):
             return AtSessionEnds(self._states, self._alarms)
         return AtWindowEnds(self._states, self._alarms)

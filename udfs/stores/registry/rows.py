@@ -38,9 +38,20 @@ def read_all(db: Connection) -> Declarations:
         {
             "sources": all_of(SOURCES, SOURCES.c.name),
             "references": all_of(REFERENCES, REFERENCES.c.name),
-            "views": all_of(VIEWS, VIEWS.c.position),
+            "views": [_in_words_of_now(one) for one in all_of(VIEWS, VIEWS.c.position)],
         }
     )
+
+
+def read_view(stored: dict[str, Any]) -> FeatureView:
+    """A view from the declaration that is stored of it."""
+    return read_declarations({"views": [_in_words_of_now(stored)]}).views[0]
+
+
+def _in_words_of_now(view: dict[str, Any]) -> dict[str, Any]:
+    """A view as releases up to 0.3 stored it: they called the emission `threshold` `crossing`."""
+    emit = view.get("emit", {})
+    return view | {"emit": emit | {"emit": "threshold"}} if emit.get("emit") == "crossing" else view
 
 
 def stored_of(view: FeatureView, declared: Declarations) -> StoredView:
@@ -113,7 +124,7 @@ def lineages_of(db: Connection, view: str = "") -> list[Lineage]:
     named = {one: _references(plain) for one, plain in db.execute(select(VIEWS.c.id, VIEWS.c.declaration))}
     found = []
     for row in db.execute(asked.where(VIEWS.c.id == view) if view else asked).mappings():
-        declared = read_declarations({"views": [row["declaration"]]}).views[0]
+        declared = read_view(row["declaration"])
         described = {f.name: f.description for f in declared.features}
         ref = FeatureRef(row["id"], row["name"])
         found.append(
@@ -133,5 +144,4 @@ def lineages_of(db: Connection, view: str = "") -> list[Lineage]:
 
 def _references(declaration: Any) -> list[str]:
     """The references that a view's steps name."""
-    view = read_declarations({"views": [declaration]}).views[0]
-    return [step.reference for step in view.steps if isinstance(step, Enrichment)]
+    return [step.reference for step in read_view(declaration).steps if isinstance(step, Enrichment)]

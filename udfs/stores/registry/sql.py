@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import delete, insert, select
 
 from schemas.errors import FeatureError, RegistryError
-from schemas.features.declarations import Declarations, FeatureView, read_declarations
+from schemas.features.declarations import Declarations, FeatureView
 from schemas.features.rules import check, order
 from udfs.stores.online.base import StoredView
 from udfs.stores.registry.base import FeatureRef, Lineage, ModelInputs, OnDemand
@@ -20,6 +20,7 @@ from udfs.stores.registry.rows import (
     model_inputs,
     no_view,
     read_all,
+    read_view,
     replace_declared,
     stored_of,
     stored_view,
@@ -71,7 +72,7 @@ class SqlRegistry:
             found = db.execute(select(VIEWS.c.declaration).where(VIEWS.c.id == view)).scalar()
         if found is None:
             raise no_view(view)
-        return read_declarations({"views": [found]}).views[0]
+        return read_view(found)
 
     def stored(self, view: str) -> StoredView:
         with self._database.reading() as db:
