@@ -169,7 +169,7 @@ def _emission(view: FeatureView, found: Types) -> None:
         watched = next((a for a in view.aggregates() if a.name == view.emit.feature), None)
         if watched is None or found[watched.name] not in NUMBERS:
             raise FeatureError(
-                f"view {view.id}: {view.emit.feature!r} is no aggregate that is a number and could exceed it"
+                f"view {view.id}: {view.emit.feature!r} is no aggregate with a number, as a limit needs"
             )
 
 

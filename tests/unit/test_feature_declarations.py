@@ -125,7 +125,7 @@ def test_a_view_reads_the_features_of_another() -> None:
         ({"source": "signal_errors_v1"}, "in a circle"),
         ({"ttl": "a day"}, "no duration"),
         ({"ttl": "10 ms"}, "less than a second"),
-        ({"emit": OnThreshold(feature="nothing", limit=1)}, "no aggregate that is a number"),
+        ({"emit": OnThreshold(feature="nothing", limit=1)}, "no aggregate with a number"),
         ({"features": (Aggregate(name="a", of=Mean(column="id"), window=DAY),)}, "needs a number"),
         ({"features": (Aggregate(name="a", of=Count(), where="signal", window=DAY),)}, "must be a bool"),
         ({"features": (Aggregate(name="event_timestamp", of=Count(), window=DAY),)}, "cannot be the name"),

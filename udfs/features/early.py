@@ -22,7 +22,7 @@ from udfs.features.windows import WindowState
 
 
 class Early:
-    """State by slot; none of it is saved, since it follows from the rest."""
+    """State by row index; none of it is saved, since it follows from the rest."""
 
     def __init__(self, states: Sequence[WindowState]) -> None:
         self._states = states
@@ -31,8 +31,8 @@ class Early:
         self._sums: list[NDArray[Any]] = [s.layout.rows(0) for s in states]
         self._prefix: list[NDArray[Any]] = [s.layout.rows(0) for s in states]
 
-    def grow(self, slots: int) -> None:
-        more = slots - len(self._time)
+    def grow(self, count: int) -> None:
+        more = count - len(self._time)
         self._time = np.concatenate([self._time, np.full(more, NONE)])
         self._tile = np.concatenate([self._tile, np.full((len(self._states), more), NONE)], axis=1)
         for rows in (self._sums, self._prefix):
@@ -40,20 +40,20 @@ class Early:
                 np.concatenate([r, s.layout.rows(more)]) for r, s in zip(rows, self._states, strict=True)
             ]
 
-    def clear(self, slot: int) -> None:
-        self._time[slot] = NONE
+    def clear(self, row_index: int) -> None:
+        self._time[row_index] = NONE
 
     def take(self, chunk: Chunk, pending: PendingEvents) -> list[tuple[Points, pa.RecordBatch]]:
         """The newest row of each entity of `chunk`, which is in `pending` already, and the events that the
         points refer to."""
-        order = np.argsort(chunk.slots, kind="stable")
-        slots, times = chunk.slots[order], chunk.times[order]
-        starts = np.flatnonzero(np.append(True, slots[1:] != slots[:-1]))
-        ends = np.append(starts[1:], len(slots)) - 1
-        of = slots[starts]
+        order = np.argsort(chunk.indices, kind="stable")
+        indices, times = chunk.indices[order], chunk.times[order]
+        starts = np.flatnonzero(np.append(True, indices[1:] != indices[:-1]))
+        ends = np.append(starts[1:], len(indices)) - 1
+        of = indices[starts]
         newer = (self._time[of] != NONE) & (times[starts] > self._time[of])
-        for index, state in enumerate(self._states):
-            newer &= times[ends] // _tiles(state).grid.size == self._tile[index, of]
+        for n, state in enumerate(self._states):
+            newer &= times[ends] // _tiles(state).grid.size == self._tile[n, of]
         found = []
         if newer.any():
             runs = starts[newer], ends[newer] + 1 - starts[newer]
@@ -62,57 +62,56 @@ class Early:
             found.append(self._anew(of[~newer], pending))
         return found
 
-    def _extend(self, chunk: Chunk, order: Int, slots: Int, runs: tuple[Int, Int]) -> Points:
+    def _extend(self, chunk: Chunk, order: Int, indices: Int, runs: tuple[Int, Int]) -> Points:
         starts, lengths = runs
         last = starts + lengths - 1
         values: dict[str, pa.Array] = {}
-        for index, state in enumerate(self._states):
-            sums = state.layout.cumulate(chunk.rows[index][order], starts, lengths, self._sums[index][slots])[
-                last
-            ]
-            self._sums[index][slots] = sums
-            values |= state.values(state.layout.merge(self._prefix[index][slots], sums))
+        for n, state in enumerate(self._states):
+            sums = state.layout.cumulate(chunk.rows[n][order], starts, lengths, self._sums[n][indices])[last]
+            self._sums[n][indices] = sums
+            values |= state.values(state.layout.merge(self._prefix[n][indices], sums))
         events = order[last]
-        self._time[slots] = chunk.times[events]
-        return Points(slots, chunk.times[events], events, values)
+        self._time[indices] = chunk.times[events]
+        return Points(indices, chunk.times[events], events, values)
 
-    def _anew(self, slots: Int, pending: PendingEvents) -> tuple[Points, pa.RecordBatch]:
+    def _anew(self, indices: Int, pending: PendingEvents) -> tuple[Points, pa.RecordBatch]:
         touched = np.zeros(len(self._time), bool)
-        touched[slots] = True
-        chunk, order, newest = _by_slot(pending.of(touched))
-        sorted_slots = chunk.slots[order]
-        last = np.flatnonzero(np.append(sorted_slots[1:] != sorted_slots[:-1], True))
-        slots, events = sorted_slots[last], order[last]
+        touched[indices] = True
+        chunk, order, newest = _by_row_index(pending.of(touched))
+        sorted_indices = chunk.indices[order]
+        last = np.flatnonzero(np.append(sorted_indices[1:] != sorted_indices[:-1], True))
+        indices, events = sorted_indices[last], order[last]
         values: dict[str, pa.Array] = {}
-        for index, (state, work) in enumerate(
-            zip(self._states, works(self._states, chunk, order), strict=True)
-        ):
+        for n, (state, work) in enumerate(zip(self._states, works(self._states, chunk, order), strict=True)):
             tile, prefix, sums = work.newest()
-            self._tile[index, slots] = tile
-            self._prefix[index][slots], self._sums[index][slots] = prefix, sums
+            self._tile[n, indices] = tile
+            self._prefix[n][indices], self._sums[n][indices] = prefix, sums
             values |= state.values(state.layout.merge(prefix, sums))
-        self._time[slots] = chunk.times[events]
-        return Points(slots, chunk.times[events], np.arange(len(slots)), values), newest(events)
+        self._time[indices] = chunk.times[events]
+        return Points(indices, chunk.times[events], np.arange(len(indices)), values), newest(events)
 
 
-def _by_slot(
+def _by_row_index(
     parts: Sequence[tuple[Chunk, Int]],
 ) -> tuple[Chunk, Int, Callable[[Int], pa.RecordBatch]]:
-    """The chosen events of some chunks as one, without their columns; their order by (slot, time, id); and
-    how some of them are had with their columns.
+    """The chosen events of some chunks as one, without their columns; their order by (row index, time,
+    id); and how some of them are had with their columns.
 
-    Chunks are sorted by (time, id). So ids decide only between events of two chunks that have one slot and
-    one time, which is rare; to sort all by their ids, and to copy all their columns, would cost most of it.
+    Chunks are sorted by (time, id). So ids decide only between events of two chunks that have one row index
+    and one time, which is rare; to sort all by their ids, and to copy all their columns, would cost most of
+    it.
     """
-    slots, times = (np.concatenate([getattr(c, name)[i] for c, i in parts]) for name in ("slots", "times"))
-    order = np.lexsort((times, slots))  # stable
+    indices, times = (
+        np.concatenate([getattr(c, name)[i] for c, i in parts]) for name in ("indices", "times")
+    )
+    order = np.lexsort((times, indices))  # stable
     source = np.repeat(np.arange(len(parts)), [len(i) for _, i in parts])
-    s, t, of = slots[order], times[order], source[order]
+    s, t, of = indices[order], times[order], source[order]
     if ((s[1:] == s[:-1]) & (t[1:] == t[:-1]) & (of[1:] != of[:-1])).any():
         whole = join([c.take(i) for c, i in parts])
         return (
             whole,
-            np.argsort(whole.slots, kind="stable"),
+            np.argsort(whole.indices, kind="stable"),
             lambda events: whole.events.take(pa.array(events)),
         )
     rows = tuple(
@@ -131,7 +130,7 @@ def _by_slot(
         back[by_source] = np.arange(len(by_source))
         return pa.Table.from_batches(taken).combine_chunks().to_batches()[0].take(pa.array(back))
 
-    return Chunk(parts[0][0].events.slice(0, 0), slots, times, rows), order, newest
+    return Chunk(parts[0][0].events.slice(0, 0), indices, times, rows), order, newest
 
 
 def _tiles(state: WindowState) -> Tiles:

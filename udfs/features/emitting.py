@@ -22,30 +22,30 @@ Int = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Points:
-    """n rows to be: the entity's slot, the time, the event among those settled (or -1), the aggregates."""
+    """n rows to be: the entity's row index, time, the event among those settled (or -1), the aggregates."""
 
-    slots: Int
+    indices: Int
     times: Int
     events: Int
     aggregates: Mapping[str, pa.Array]
 
     def take(self, index: Int) -> Points:
         taken = {name: a.take(pa.array(index)) for name, a in self.aggregates.items()}
-        return Points(self.slots[index], self.times[index], self.events[index], taken)
+        return Points(self.indices[index], self.times[index], self.events[index], taken)
 
 
 class Emitter(Protocol):
     """Takes settled events into the windows."""
 
     def settle(self, chunk: Chunk, due: Int, after: int, until: int) -> Points:
-        """`chunk`: events with times in `(after, until]`; `due`: slots whose alarm lies there too."""
+        """`chunk`: events with times in `(after, until]`; `due`: row indices whose alarm lies there too."""
         ...
 
 
 @dataclass
 class Alarms:
-    """By slot: the watermark at which something is due although no event comes; and whether it is above its
-    limit."""
+    """By row index: the watermark at which something is due although no event comes; and whether it is above
+    its limit."""
 
     at: Int
     above: NDArray[np.bool_]
@@ -58,14 +58,14 @@ class AtEvents:
         self._states = states
 
     def settle(self, chunk: Chunk, due: Int, after: int, until: int) -> Points:
-        order = np.argsort(chunk.slots, kind="stable")
+        order = np.argsort(chunk.indices, kind="stable")
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         found: dict[str, pa.Array] = {}
         for state, work in zip(self._states, works(self._states, chunk, order), strict=True):
             found |= state.values(work.at_events()[back])
             work.commit()
-        return Points(chunk.slots, chunk.times, np.arange(len(chunk)), found)
+        return Points(chunk.indices, chunk.times, np.arange(len(chunk)), found)
 
 
 class AtThresholds:
@@ -82,36 +82,36 @@ class AtThresholds:
         self._only_events_raise = isinstance(of, (Count, Max))
 
     def settle(self, chunk: Chunk, due: Int, after: int, until: int) -> Points:
-        order = np.argsort(chunk.slots, kind="stable")
-        slots, times = chunk.slots[order], chunk.times[order]
+        order = np.argsort(chunk.indices, kind="stable")
+        indices, times = chunk.indices[order], chunk.times[order]
         all_works = works(self._states, chunk, order)
         work, state, alarms = all_works[self._leading], self._states[self._leading], self._alarms
         rows = work.at_events()
         above = self._above(state, rows)
-        watched = np.unique(slots)
+        watched = np.unique(indices)
         if self._only_events_raise:
-            watched = np.unique(np.concatenate([slots[above], watched[alarms.above[watched]]]))
+            watched = np.unique(np.concatenate([indices[above], watched[alarms.above[watched]]]))
         watched = np.union1d(watched, due)
-        more_slots, more_times = self._losses(work, watched, (slots, times), (after, until))
-        if len(more_slots):
-            held_rows, held = work.query(more_slots, more_times)
-            above = np.concatenate([above, self._above(state, held_rows) & held])
-        slots = np.concatenate([slots, more_slots])
+        more_indices, more_times = self._losses(work, watched, (indices, times), (after, until))
+        if len(more_indices):
+            more, filled = work.query(more_indices, more_times)
+            above = np.concatenate([above, self._above(state, more) & filled])
+        indices = np.concatenate([indices, more_indices])
         times = np.concatenate([times, more_times])
-        events = np.concatenate([order, np.full(len(more_slots), -1)])
-        by = np.lexsort((events, times, slots))
-        slots, times, events, above = slots[by], times[by], events[by], above[by]
-        first = np.append(True, slots[1:] != slots[:-1])[: len(slots)]
-        was = np.append(False, above[:-1])[: len(slots)]
-        was[first] = alarms.above[slots[first]]
-        last = np.append(first[1:], True)[: len(slots)]
-        alarms.above[slots[last]] = above[last]
+        events = np.concatenate([order, np.full(len(more_indices), -1)])
+        by = np.lexsort((events, times, indices))
+        indices, times, events, above = indices[by], times[by], events[by], above[by]
+        first = np.append(True, indices[1:] != indices[:-1])[: len(indices)]
+        was = np.append(False, above[:-1])[: len(indices)]
+        was[first] = alarms.above[indices[first]]
+        last = np.append(first[1:], True)[: len(indices)]
+        alarms.above[indices[last]] = above[last]
         self._set_alarms(work, watched, until)
         changed = np.flatnonzero(above != was)
-        found = self._aggregates(all_works, slots[changed], times[changed], events[changed], order)
+        found = self._aggregates(all_works, indices[changed], times[changed], events[changed], order)
         for each in all_works:
             each.commit()
-        return Points(slots[changed], times[changed], events[changed], found)
+        return Points(indices[changed], times[changed], events[changed], found)
 
     def _above(self, state: WindowState, rows: NDArray[Any]) -> NDArray[np.bool_]:
         values = state.values(rows)[self._feature]
@@ -121,7 +121,7 @@ class AtThresholds:
     def _losses(
         self, work: Work, watched: Int, events: tuple[Int, Int], between: tuple[int, int]
     ) -> tuple[Int, Int]:
-        """Slot and time of each loss of a tile in `(after, until]` at which none of `events` comes."""
+        """Row index and time of each loss of a tile in `(after, until]` at which none of `events` comes."""
         if not len(watched):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         of, at = self._gone(work, watched)
@@ -148,18 +148,18 @@ class AtThresholds:
             np.minimum.at(alarms.at, of[later], at[later])
 
     def _aggregates(
-        self, all_works: Sequence[Work], slots: Int, times: Int, events: Int, order: Int
+        self, all_works: Sequence[Work], indices: Int, times: Int, events: Int, order: Int
     ) -> dict[str, pa.Array]:
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         at_event = events >= 0
         found: dict[str, pa.Array] = {}
         for state, work in zip(self._states, all_works, strict=True):
-            rows = state.layout.rows(len(slots))
+            rows = state.layout.rows(len(indices))
             if at_event.any():
                 rows[at_event] = work.at_events()[back[events[at_event]]]
             if not at_event.all():
-                rows[~at_event] = work.query(slots[~at_event], times[~at_event])[0]
+                rows[~at_event] = work.query(indices[~at_event], times[~at_event])[0]
             found |= state.values(rows)
         return found
 
@@ -171,9 +171,9 @@ class AtWindowEnds:
         self._states, self._alarms = states, alarms
 
     def settle(self, chunk: Chunk, due: Int, after: int, until: int) -> Points:
-        order = np.argsort(chunk.slots, kind="stable")
+        order = np.argsort(chunk.indices, kind="stable")
         all_works = works(self._states, chunk, order)
-        watched = np.union1d(chunk.slots, due)
+        watched = np.union1d(chunk.indices, due)
         store = self._states[0].store
         assert isinstance(store, Tiles)
         of, tiles = all_works[0].flat(watched).tiles
@@ -185,15 +185,15 @@ class AtWindowEnds:
         count = np.maximum(high - low + 1, 0)
         step = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
         pairs = np.unique(np.stack([np.repeat(of, count), np.repeat(low, count) + step]), axis=1)
-        slots, times = pairs[0], (pairs[1] + 1) * size - 1
+        indices, times = pairs[0], (pairs[1] + 1) * size - 1
         found: dict[str, pa.Array] = {}
         for state, work in zip(self._states, all_works, strict=True):
-            found |= state.values(work.query(slots, times)[0])
+            found |= state.values(work.query(indices, times)[0])
             work.commit()
         self._alarms.at[watched] = NEVER
         alive = tiles + back > ended
         np.minimum.at(self._alarms.at, of[alive], (np.maximum(tiles[alive], ended + 1) + 1) * size - 1)
-        return Points(slots, times, np.full(len(slots), -1), found)
+        return Points(indices, times, np.full(len(indices), -1), found)
 
 
 class AtSessionEnds:
@@ -203,14 +203,14 @@ class AtSessionEnds:
         self._states, self._alarms = states, alarms
 
     def settle(self, chunk: Chunk, due: Int, after: int, until: int) -> Points:
-        order = np.argsort(chunk.slots, kind="stable")
-        slots, times = chunk.slots[order], chunk.times[order]
-        watched = np.union1d(slots, due)
+        order = np.argsort(chunk.indices, kind="stable")
+        indices, times = chunk.indices[order], chunk.times[order]
+        watched = np.union1d(indices, due)
         found: dict[str, pa.Array] = {}
         ended = np.zeros(0, np.int64), np.zeros(0, np.int64)
         for index, state in enumerate(self._states):
             assert isinstance(state.store, Sessions)
-            of, at, rows = state.store.settle(slots, times, chunk.rows[index][order], due, until)
+            of, at, rows = state.store.settle(indices, times, chunk.rows[index][order], due, until)
             ended, found = (of, at), found | state.values(rows)
             ends = state.store.ends(watched)
         self._alarms.at[watched] = np.where(ends < NONE // 2, NEVER, ends)
@@ -218,10 +218,10 @@ class AtSessionEnds:
 
 
 def works(states: Sequence[WindowState], chunk: Chunk, order: Int) -> list[Work]:
-    """The events, sorted by slot, against each window."""
-    slots, times = chunk.slots[order], chunk.times[order]
+    """The events, sorted by row index, against each window."""
+    indices, times = chunk.indices[order], chunk.times[order]
     found = []
     for state, rows in zip(states, chunk.rows, strict=True):
         assert isinstance(state.store, Tiles)
-        found.append(state.store.evaluate(slots, times, rows[order]))
+        found.append(state.store.evaluate(indices, times, rows[order]))
     return found

@@ -75,11 +75,11 @@ class Engine:
         self._view, self._fetch = view, fetch
         self._states = window_states(view, declared)
         self._rows = Rows(view, declared)
-        self._slots, self._pending = RowIndex(view.entity), PendingEvents()
+        self._index, self._pending = RowIndex(view.entity), PendingEvents()
         self._alarms = Alarms(np.zeros(0, np.int64), np.zeros(0, bool))
-        self._held, self._used = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self._pending_counts, self._used = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self._dirty = np.zeros(0, bool)
-        self._group = np.zeros(0, np.int64)  # the key group of each slot
+        self._group = np.zeros(0, np.int64)  # the key group of each row index
         self._changed, self._turn = np.zeros(groups, bool), 0
         self._watermark, self._clock = -NEVER - 1, 0
         references = references_of(view, declared)
@@ -115,8 +115,8 @@ class Engine:
             return ViewOutput((), refused)
         chunk = self._chunk(self._so_far(events))
         self._pending.push(chunk)
-        np.add.at(self._held, chunk.slots, 1)
-        self._changed[self._group[chunk.slots]] = True
+        np.add.at(self._pending_counts, chunk.indices, 1)
+        self._changed[self._group[chunk.indices]] = True
         if self._gives_early and self._complete:
             return ViewOutput((self._early_rows(chunk),), refused)
         return ViewOutput((), refused)
@@ -132,8 +132,8 @@ class Engine:
             return ViewOutput()
         if chunk is None:
             chunk = self._chunk(_none(self._whole))
-        np.subtract.at(self._held, chunk.slots, 1)
-        for touched in (chunk.slots, due):
+        np.subtract.at(self._pending_counts, chunk.indices, 1)
+        for touched in (chunk.indices, due):
             self._changed[self._group[touched]] = True
         failed = ViewOutput()
         if self._enriching is not None and len(chunk):
@@ -141,14 +141,14 @@ class Engine:
             if not len(chunk) and not len(due):
                 return failed
         points = self._emitter.settle(chunk, due, after, watermark)
-        for touched in (chunk.slots, due):
+        for touched in (chunk.indices, due):
             self._dirty[touched] = True
             self._touch(touched)
-        if not len(points.slots):
+        if not len(points.indices):
             return failed
         if not isinstance(self._view.emit, OnEvent):
             points = self._in_order(points)
-        rows, unmade = self._rows.make(points, chunk.events, self._slots.entities, created)
+        rows, unmade = self._rows.make(points, chunk.events, self._index.entities, created)
         refused = [*failed.refused, *self._unmade(points, chunk, unmade)]
         among = failed.events if failed.refused else chunk.events if unmade else None
         return ViewOutput((FeatureBlock(self._view.id, True, rows),), refused, among)
@@ -175,23 +175,23 @@ class Engine:
         return ViewOutput((self._early_rows(join(made)),))
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self._index)
 
     def changes(self, most: int | None = None) -> Changes:
-        slots = np.flatnonzero(self._dirty)
-        if most is not None and len(slots) > most:
-            turns = (self._group[slots] - self._turn) % len(self._changed)
-            slots = slots[np.argsort(turns, kind="stable")[:most]]
-            self._turn = int(self._group[slots[-1]]) if most else 0
+        indices = np.flatnonzero(self._dirty)
+        if most is not None and len(indices) > most:
+            turns = (self._group[indices] - self._turn) % len(self._changed)
+            indices = indices[np.argsort(turns, kind="stable")[:most]]
+            self._turn = int(self._group[indices[-1]]) if most else 0
         entities = defaultdict[int, dict[bytes, bytes | None]](dict)
-        for slot, of, above in zip(
-            slots.tolist(), self._group[slots].tolist(), self._alarms.above[slots].tolist(), strict=True
+        for row_index, of, above in zip(
+            indices.tolist(), self._group[indices].tolist(), self._alarms.above[indices].tolist(), strict=True
         ):
-            entity = self._slots.entities[slot]
+            entity = self._index.entities[row_index]
             assert entity is not None
-            key, packed = self._saved.pack_entity(entity, slot, above, self._watermark)
+            key, packed = self._saved.pack_entity(entity, row_index, above, self._watermark)
             entities[of][key] = packed
-        self._dirty[slots] = False
+        self._dirty[indices] = False
         if most is not None:
             return Changes({}, entities)
         if self._enriching is not None:
@@ -206,9 +206,9 @@ class Engine:
         alarms = defaultdict[int, dict[bytes, int]](dict)
         for key, at in self._sleeping.items():
             alarms[key_group(key, len(self._changed))][key] = at
-        for slot in np.flatnonzero(self._alarms.at != NEVER).tolist():
-            alarms[int(self._group[slot])][self._saved.key(self._slots.entities[slot])] = int(
-                self._alarms.at[slot]
+        for row_index in np.flatnonzero(self._alarms.at != NEVER).tolist():
+            alarms[int(self._group[row_index])][self._saved.key(self._index.entities[row_index])] = int(
+                self._alarms.at[row_index]
             )
         pending = self._pending.by_group(self._group)
         return {
@@ -224,19 +224,19 @@ class Engine:
         }
 
     def evict(self, most: int) -> None:
-        excess = len(self._slots) - most
+        excess = len(self._index) - most
         if excess <= 0:
             return
-        used = np.array([e is not None for e in self._slots.entities])
-        may = np.flatnonzero(used & (self._held[: len(used)] == 0) & ~self._dirty[: len(used)])
-        for slot in may[np.argsort(self._used[may], kind="stable")][:excess].tolist():
-            entity = self._slots.drop(slot)
-            if self._alarms.at[slot] != NEVER:
-                self._sleeping[self._saved.key(entity)] = int(self._alarms.at[slot])
-            self._alarms.at[slot], self._alarms.above[slot] = NEVER, False
+        used = np.array([e is not None for e in self._index.entities])
+        may = np.flatnonzero(used & (self._pending_counts[: len(used)] == 0) & ~self._dirty[: len(used)])
+        for row_index in may[np.argsort(self._used[may], kind="stable")][:excess].tolist():
+            entity = self._index.drop(row_index)
+            if self._alarms.at[row_index] != NEVER:
+                self._sleeping[self._saved.key(entity)] = int(self._alarms.at[row_index])
+            self._alarms.at[row_index], self._alarms.above[row_index] = NEVER, False
             for state in self._states:
-                state.store.clear(slot)
-            self._early.clear(slot)
+                state.store.clear(row_index)
+            self._early.clear(row_index)
 
     def load(self, headers: Sequence[bytes], created: int) -> list[ViewOutput]:
         outputs = []
@@ -248,7 +248,7 @@ class Engine:
                 events, _ = self._pending.admit(saved.pending, -NEVER - 1)
                 chunk = self._chunk(self._so_far(events))
                 self._pending.push(chunk)
-                np.add.at(self._held, chunk.slots, 1)
+                np.add.at(self._pending_counts, chunk.indices, 1)
         return outputs
 
     def _refer(self, reference: str, rows: pa.RecordBatch) -> ViewOutput:
@@ -279,21 +279,21 @@ class Engine:
         if not failed and events.equals(chunk.events):
             return chunk, ViewOutput()
         if self._gives_early:  # what was added up early was of other values
-            for slot in np.unique(chunk.slots).tolist():
-                self._early.clear(slot)
+            for row_index in np.unique(chunk.indices).tolist():
+                self._early.clear(row_index)
         ids = come.column(EVENT_ID)
         refused = [
             Refused(STEP_FAILED, int(chunk.times[one.row]), ids[one.row].as_py(), one.reason)
             for one in failed
         ]
         rows = tuple(s.layout.lift(events) for s in self._states)
-        return Chunk(events, chunk.slots[kept], chunk.times[kept], rows), ViewOutput((), refused, come)
+        return Chunk(events, chunk.indices[kept], chunk.times[kept], rows), ViewOutput((), refused, come)
 
     def _unmade(self, points: Points, chunk: Chunk, failed: Sequence[Failed]) -> list[Refused]:
         """Rows that could not be made, by the event that each is of; one of a window's end has none."""
         found = []
         for one in failed:
-            event, entity = int(points.events[one.row]), self._slots.entities[int(points.slots[one.row])]
+            event, entity = int(points.events[one.row]), self._index.entities[int(points.indices[one.row])]
             name = f"{self._view.source}/-1/-1" if event < 0 else chunk.events.column(EVENT_ID)[event].as_py()
             reason = one.reason if event >= 0 else f"of {entity!r:.100}: {one.reason}"
             found.append(Refused(STEP_FAILED, int(points.times[one.row]), name, reason))
@@ -311,37 +311,37 @@ class Engine:
         return found
 
     def _chunk(self, events: pa.RecordBatch) -> Chunk:
-        slots, new = self._slots.find(events)
+        indices, new = self._index.find(events)
         self._fetch_new(new)
-        self._touch(slots)
+        self._touch(indices)
         times = events.column(EVENT_TIME).to_numpy()
-        return Chunk(events, slots, times, tuple(s.layout.lift(events) for s in self._states))
+        return Chunk(events, indices, times, tuple(s.layout.lift(events) for s in self._states))
 
     def _fetch_new(self, new: list[int]) -> None:
         self._grow()
-        for slot in new:
-            key = self._saved.key(self._slots.entities[slot])
-            self._group[slot] = key_group(key, len(self._changed))
+        for row_index in new:
+            key = self._saved.key(self._index.entities[row_index])
+            self._group[row_index] = key_group(key, len(self._changed))
             packed = self._fetch(key)
             alarm = self._sleeping.pop(key, NEVER)
             if packed is not None:
-                self._alarms.above[slot] = self._saved.unpack_entity(slot, packed)
-                self._alarms.at[slot] = alarm
+                self._alarms.above[row_index] = self._saved.unpack_entity(row_index, packed)
+                self._alarms.at[row_index] = alarm
 
     def _wake(self, watermark: int) -> None:
         if not self._sleeping:
             return
         due = [unpack_entity(key) for key, at in self._sleeping.items() if at <= watermark]
         if due:
-            self._fetch_new(self._slots.take(due)[1])
+            self._fetch_new(self._index.take(due)[1])
 
     def _grow(self) -> None:
-        need = len(self._slots.entities)
-        have = len(self._held)
+        need = len(self._index.entities)
+        have = len(self._pending_counts)
         if need <= have:
             return
         more = max(need, 2 * have, 64) - have
-        self._held = np.concatenate([self._held, np.zeros(more, np.int64)])
+        self._pending_counts = np.concatenate([self._pending_counts, np.zeros(more, np.int64)])
         self._used = np.concatenate([self._used, np.zeros(more, np.int64)])
         self._dirty = np.concatenate([self._dirty, np.zeros(more, bool)])
         self._group = np.concatenate([self._group, np.zeros(more, np.int64)])
@@ -351,15 +351,15 @@ class Engine:
             state.store.grow(have + more)
         self._early.grow(have + more)
 
-    def _touch(self, slots: Int) -> None:
+    def _touch(self, indices: Int) -> None:
         self._clock += 1
-        self._used[slots] = self._clock
+        self._used[indices] = self._clock
 
     def _early_rows(self, chunk: Chunk) -> FeatureBlock:
         """Of each entity of `chunk` the newest event's row, of settled state and pending events."""
         # a row that cannot be made is told of when its event is settled
         made = [
-            self._rows.make(points, events, self._slots.entities, 0)[0]
+            self._rows.make(points, events, self._index.entities, 0)[0]
             for points, events in self._early.take(chunk, self._pending)
         ]
         if len(made) > 1:
@@ -367,9 +367,9 @@ class Engine:
         return FeatureBlock(self._view.id, False, made[0])
 
     def _in_order(self, points: Points) -> Points:
-        """By time, then entity, whatever slots the entities have."""
-        entities = self._slots.entities
-        keys = [entities[s] or () for s in points.slots.tolist()]
+        """By time, then entity, whatever row indices the entities have."""
+        entities = self._index.entities
+        keys = [entities[i] or () for i in points.indices.tolist()]
         of = sorted(range(len(keys)), key=lambda i: (int(points.times[i]), keys[i], int(points.events[i])))
         return points.take(np.array(of, np.int64))
 

@@ -20,10 +20,10 @@ _ORDER = [(EVENT_TIME, "ascending"), (EVENT_ID, "ascending")]
 
 @dataclass(frozen=True)
 class Chunk:
-    """n events in order of (time, id): their slots, times, the rows of their partials by layout."""
+    """n events in order of (time, id): their row indices, times, the rows of their partials by layout."""
 
     events: pa.RecordBatch
-    slots: NDArray[np.int64]
+    indices: NDArray[np.int64]
     times: NDArray[np.int64]
     rows: tuple[NDArray[Any], ...]
 
@@ -34,14 +34,14 @@ class Chunk:
         part = slice(start, end)
         return Chunk(
             self.events.slice(start, end - start),
-            self.slots[part],
+            self.indices[part],
             self.times[part],
             tuple(r[part] for r in self.rows),
         )
 
     def take(self, index: NDArray[np.int64]) -> Chunk:
         events = self.events.take(pa.array(index))
-        return Chunk(events, self.slots[index], self.times[index], tuple(r[index] for r in self.rows))
+        return Chunk(events, self.indices[index], self.times[index], tuple(r[index] for r in self.rows))
 
 
 class PendingEvents:
@@ -108,10 +108,10 @@ class PendingEvents:
         return chunk
 
     def of(self, touched: NDArray[np.bool_]) -> list[tuple[Chunk, NDArray[np.int64]]]:
-        """The events of slots that are `touched`: where they are."""
+        """The events of row indices that are `touched`: where they are."""
         found = []
         for chunk in self._chunks:
-            index = np.flatnonzero(touched[chunk.slots])
+            index = np.flatnonzero(touched[chunk.indices])
             if len(index):
                 found.append((chunk, index))
         return found
@@ -122,11 +122,11 @@ class PendingEvents:
         return taken
 
     def by_group(self, groups: NDArray[np.int64]) -> dict[int, pa.RecordBatch]:
-        """The events of each key group that has some; `groups`: of each slot."""
+        """The events of each key group that has some; `groups`: of each row index."""
         if not self._chunks:
             return {}
         events = pa.Table.from_batches([c.events for c in self._chunks]).combine_chunks().to_batches()[0]
-        of = groups[np.concatenate([c.slots for c in self._chunks])]
+        of = groups[np.concatenate([c.indices for c in self._chunks])]
         order = np.argsort(of, kind="stable")
         found, starts = np.unique(of[order], return_index=True)
         events = events.take(pa.array(order))
@@ -143,10 +143,10 @@ def join(chunks: list[Chunk]) -> Chunk:
         return chunks[0]
     events = pa.Table.from_batches([c.events for c in chunks]).combine_chunks().to_batches()[0]
     order = pc.sort_indices(events, sort_keys=_ORDER).to_numpy().astype(np.int64)
-    slots = np.concatenate([c.slots for c in chunks])
+    indices = np.concatenate([c.indices for c in chunks])
     times = np.concatenate([c.times for c in chunks])
     rows = tuple(np.concatenate(r) for r in zip(*(c.rows for c in chunks), strict=True))
-    return Chunk(events, slots, times, rows).take(order)
+    return Chunk(events, indices, times, rows).take(order)
 
 
 def _marks(events: pa.RecordBatch) -> list[tuple[int, str]]:

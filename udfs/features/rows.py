@@ -50,7 +50,7 @@ class Rows:
         """The rows, and those of the points that have none, with the reason: a function failed on it, a sum
         does not fit, a list holds a null. Neighbours are not touched: what fails is made in halves."""
         parts, failed = list[tuple[pa.RecordBatch, NDArray[np.int64]]](), list[Failed]()
-        self._halves(points, events, entities, np.arange(len(points.slots)), parts, failed)
+        self._halves(points, events, entities, np.arange(len(points.indices)), parts, failed)
         kept = np.concatenate([index for _, index in parts]) if parts else np.zeros(0, np.int64)
         made = [rows for rows, _ in parts] or [pa.RecordBatch.from_pylist([], schema=self.schema)]
         rows = made[0] if len(made) == 1 else pa.Table.from_batches(made).combine_chunks().to_batches()[0]
@@ -105,7 +105,7 @@ class Rows:
         self, points: Points, events: pa.RecordBatch, entities: Sequence[Entity | None]
     ) -> pa.RecordBatch:
         """The rows with CREATED empty. Raises `FeatureError` where a function fails."""
-        n = len(points.slots)
+        n = len(points.indices)
         whole = n == events.num_rows and bool((points.events == np.arange(n)).all())
         index = pa.array(points.events, mask=points.events < 0)
         columns: dict[str, pa.Array] = {}
@@ -114,7 +114,7 @@ class Rows:
             if not whole:
                 columns = {name: column.take(index) for name, column in columns.items()}
         else:
-            keys = [entities[s] or () for s in points.slots.tolist()]
+            keys = [entities[i] or () for i in points.indices.tolist()]
             for place, name in enumerate(self._view.entity):
                 columns[name] = pa.array([k[place] for k in keys], self.schema.field(name).type)
         for feature in self._view.features:
@@ -136,12 +136,12 @@ class Rows:
 def _turns(points: Points) -> NDArray[np.int64]:
     """Which of several rows of one entity and time each is. Readers of history, Feast too, take of such the
     one that was created last, and that must be the last: so each is created a millisecond after the other."""
-    times, slots = points.times, points.slots
+    times, indices = points.times, points.indices
     turns = np.zeros(len(times), np.int64)
     if len(times) > 1 and (times[1:] == times[:-1]).any():
-        order = np.lexsort((slots, times))  # stable
-        times, slots = times[order], slots[order]
-        first = np.append(True, (times[1:] != times[:-1]) | (slots[1:] != slots[:-1]))
+        order = np.lexsort((indices, times))  # stable
+        times, indices = times[order], indices[order]
+        first = np.append(True, (times[1:] != times[:-1]) | (indices[1:] != indices[:-1]))
         starts = np.flatnonzero(first)
         turns[order] = np.arange(len(times)) - starts[np.cumsum(first) - 1]
     return turns

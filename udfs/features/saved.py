@@ -70,25 +70,25 @@ class Saved:
         return pack_entity(entity)
 
     def pack_entity(
-        self, entity: Entity, slot: int, above: bool, watermark: int
+        self, entity: Entity, row_index: int, above: bool, watermark: int
     ) -> tuple[bytes, bytes | None]:
-        empty_at = max((s.store.empty_at(slot) for s in self._states), default=0)
+        empty_at = max((s.store.empty_at(row_index) for s in self._states), default=0)
         if empty_at <= watermark:
             return pack_entity(entity), None
         parts = [_ENTITY.pack(_VERSION, above, empty_at)]
         for state in self._states:
-            packed = state.store.pack(slot)
+            packed = state.store.pack(row_index)
             parts += [_LENGTH.pack(len(packed)), packed]
         return pack_entity(entity), b"".join(parts)
 
-    def unpack_entity(self, slot: int, data: bytes) -> bool:
+    def unpack_entity(self, row_index: int, data: bytes) -> bool:
         """Whether the entity was above its limit. Raises `StoreError` where the state is newer."""
         if data[0] != _VERSION:
             raise StoreError(f"state of view {self._view.id} has format {data[0]}, this reads {_VERSION}")
         at = _ENTITY.size
         for state in self._states:
             (length,) = _LENGTH.unpack_from(data, at)
-            state.store.unpack(slot, data[at + 4 : at + 4 + length])
+            state.store.unpack(row_index, data[at + 4 : at + 4 + length])
             at += 4 + length
         return bool(data[1])
 

@@ -15,36 +15,37 @@ _HEAD = struct.Struct("<q")
 
 
 class Sessions:
-    """State by slot: the time of the open session's last event, and its row."""
+    """State by row index: the time of the open session's last event, and its row."""
 
     def __init__(self, layout: Layout, gap: int) -> None:
         self.layout, self.gap = layout, gap
         self._last = np.zeros(0, np.int64)
         self._open = layout.rows(0)
 
-    def grow(self, slots: int) -> None:
-        more = slots - len(self._last)
+    def grow(self, count: int) -> None:
+        more = count - len(self._last)
         self._last = np.concatenate([self._last, np.full(more, NONE)])
         self._open = np.concatenate([self._open, self.layout.rows(more)])
 
-    def clear(self, slot: int) -> None:
-        self._last[slot] = NONE
+    def clear(self, row_index: int) -> None:
+        self._last[row_index] = NONE
 
-    def ends(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+    def ends(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """The last millisecond of the open sessions; that of none is far in the past."""
-        return self._last[slots] + self.gap - 1
+        return self._last[indices] + self.gap - 1
 
     def settle(
-        self, slots: NDArray[np.int64], times: NDArray[np.int64], rows: NDArray[Any], due: NDArray[np.int64],
-        watermark: int,
+        self, indices: NDArray[np.int64], times: NDArray[np.int64], rows: NDArray[Any],
+        due: NDArray[np.int64], watermark: int,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:  # fmt: skip
-        """Events sorted by (slot, time, id). Gives the sessions that have ended by `watermark`: slot, last
-        millisecond, row. `due`: slots whose open session may have ended without an event."""
-        new = np.ones(len(slots), bool)
-        new[1:] = (slots[1:] != slots[:-1]) | (times[1:] - times[:-1] >= self.gap)
+        """Events sorted by (row index, time, id). Gives the sessions that have ended by `watermark`: row
+        index, last millisecond, row. `due`: row indices whose open session may have ended without an event.
+        """
+        new = np.ones(len(indices), bool)
+        new[1:] = (indices[1:] != indices[:-1]) | (times[1:] - times[:-1] >= self.gap)
         starts = np.flatnonzero(new)
-        lengths = np.diff(starts, append=len(slots))
-        of, begin, end = slots[starts], times[starts], times[starts + lengths - 1]
+        lengths = np.diff(starts, append=len(indices))
+        of, begin, end = indices[starts], times[starts], times[starts + lengths - 1]
         first = np.append(True, of[1:] != of[:-1])[: len(of)]
         goes_on = first & (begin - self._last[of] < self.gap)
         initial = self.layout.rows(len(starts))
@@ -67,22 +68,22 @@ class Sessions:
         self._open[of[last]] = final[last]
         return found
 
-    def empty_at(self, slot: int) -> int:
-        last = int(self._last[slot])
+    def empty_at(self, row_index: int) -> int:
+        last = int(self._last[row_index])
         return NONE if last == NONE else last + self.gap
 
-    def pack(self, slot: int) -> bytes:
-        if self._last[slot] == NONE:
+    def pack(self, row_index: int) -> bytes:
+        if self._last[row_index] == NONE:
             return b""
-        return _HEAD.pack(self._last[slot]) + self._single(self._open[slot]).pack(0)
+        return _HEAD.pack(self._last[row_index]) + self._single(self._open[row_index]).pack(0)
 
-    def unpack(self, slot: int, data: bytes) -> None:
+    def unpack(self, row_index: int, data: bytes) -> None:
         """Raises `StoreError` where it was not packed by this layout."""
         if data:
-            (self._last[slot],) = _HEAD.unpack_from(data)
+            (self._last[row_index],) = _HEAD.unpack_from(data)
             one = self._single(self.layout.identity)
             one.unpack(0, data[_HEAD.size :])
-            self._open[slot] = one._open[0]
+            self._open[row_index] = one._open[0]
 
     def _single(self, row: NDArray[Any]) -> Tiles:
         """One row as a tile, whose format is used again."""
