@@ -29,7 +29,7 @@ from schemas.features.declarations import (
     Trailing,
     Value,
 )
-from schemas.features.feature_block import EVENT_ID, EVENT_TIME, marked_reference
+from schemas.features.feature_batch import EVENT_ID, EVENT_TIME, marked_reference
 from udfs.features.engine import make_engine
 from udfs.features.expressions import Expressions
 from udfs.features.versions import Versions
@@ -75,15 +75,15 @@ def main() -> None:
 
 def _sql(expressions: Expressions) -> Table:
     table = Table(
-        "events of a block", "one: ms", "us an event", "three: ms", "us an event", title="SQL steps"
+        "events of a chunk", "one: ms", "us an event", "three: ms", "us an event", title="SQL steps"
     )
     queries = [expressions.query(_STEPS[:count], _TYPES) for count in (1, 3)]
     for rows in _BLOCKS:
         place, n = [f"p{i % 50}" for i in range(rows)], range(rows)
-        block = pa.record_batch({"amount": pa.array(map(float, n)), "place": place, "n": pa.array(n)})
+        chunk = pa.record_batch({"amount": pa.array(map(float, n)), "place": place, "n": pa.array(n)})
         shown = []
         for query in queries:
-            spent = _seconds(partial(query, block), 50)
+            spent = _seconds(partial(query, chunk), 50)
             shown += [f"{spent * 1e3:.2f}", f"{spent / rows * 1e6:.2f}"]
         table.add_row(str(rows), *shown)
     return table
@@ -110,19 +110,19 @@ def _lookups() -> Table:
 
 
 def _engines(expressions: Expressions) -> Table:
-    table = Table("view of a count, a sum and a value", "early rows", "us an event", title="Engine")
+    table = Table("view of a count, a sum and a value", "provisional rows", "us an event", title="Engine")
     worth = Expression(name="worth", sql="amount * factor", type=FeatureType.FLOAT64)
-    for early in (True, False):
+    for provisional in (True, False):
         for name, steps, column in (
             ("plain", (), "amount"),
             ("reference and SQL", (_ENRICH, worth), "worth"),
         ):
-            spent = _run(_view(steps, column, early), expressions)
-            table.add_row(name, "yes" if early else "no", f"{spent * 1e6:.2f}")
+            spent = _run(_view(steps, column, provisional), expressions)
+            table.add_row(name, "yes" if provisional else "no", f"{spent * 1e6:.2f}")
     return table
 
 
-def _view(steps: Sequence[Step], column: str, early: bool) -> FeatureView:
+def _view(steps: Sequence[Step], column: str, provisional: bool) -> FeatureView:
     window = Trailing(span="1 h", tile="1 min")
     return FeatureView(
         name="bench",
@@ -138,31 +138,31 @@ def _view(steps: Sequence[Step], column: str, early: bool) -> FeatureView:
         ttl="1 d",
         owner="bench",
         description="What the engine takes.",
-        online_early=early,
+        online_provisional=provisional,
     )
 
 
-def _run(view: FeatureView, expressions: Expressions, size: int = 2500, blocks: int = 40) -> float:
-    """Processor seconds an event: added in blocks of a second of event time, settled a block later."""
+def _run(view: FeatureView, expressions: Expressions, size: int = 2500, chunks: int = 40) -> float:
+    """Processor seconds an event: added in chunks of a second of event time, final a chunk later."""
     declared = Declarations(sources=(_SIGNALS,), references=(_ZIPS,), views=(view,))
     engine = make_engine(view, declared, lambda _: None, expressions)
     if view.steps:
         engine.add(_rows(1000))
     choose, sent = random.Random(0), []
-    for block in range(blocks):
+    for chunk in range(chunks):
         columns = {
             "account": [f"account {choose.randrange(1000)}" for _ in range(size)],
             "zip": pa.array([choose.randrange(1000) for _ in range(size)]),
             "amount": pa.array([choose.random() for _ in range(size)]),
-            EVENT_TIME: pa.array([10 + block * 1000 + i % 1000 for i in range(size)]),
-            EVENT_ID: [f"{block}/{i}" for i in range(size)],
+            EVENT_TIME: pa.array([10 + chunk * 1000 + i % 1000 for i in range(size)]),
+            EVENT_ID: [f"{chunk}/{i}" for i in range(size)],
         }
         sent.append(pa.record_batch(columns))
     began = time.process_time()
-    for block, events in enumerate(sent):
+    for chunk, events in enumerate(sent):
         engine.add(events)
-        engine.settle(10 + (block - 1) * 1000, 0)
-    return (time.process_time() - began) / size / blocks
+        engine.advance(10 + (chunk - 1) * 1000, 0)
+    return (time.process_time() - began) / size / chunks
 
 
 def _rows(keys: int) -> pa.RecordBatch:

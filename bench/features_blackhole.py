@@ -25,7 +25,7 @@ def discard(
     declared: Declarations,
     settings: StoreSettings,
 ) -> None:
-    """The rows are made, cross into the JVM in the blocks that the stores would get, and end there."""
+    """The rows are made, cross into the JVM in the batches that the stores would get, and end there."""
     nothing = get_gateway().jvm.org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink
     for number, rows in enumerate((*computed, side_output(computed, HISTORY))):
         rows.sink_to(Sink(nothing())).name("nowhere").uid(f"nowhere-{number}")

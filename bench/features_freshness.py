@@ -40,7 +40,7 @@ class Freshness:
 
 def measure(services: Services, plan: Plan, job: FeatureJob, topics: EventTopics, rate: int) -> Freshness:
     """Send at `rate` events a second, first for three times the plan's warm-up, whose arrival is waited for:
-    in small blocks a JVM takes so long to compile what it runs, and what the job is behind with meanwhile
+    in small batches a JVM takes so long to compile what it runs, and what the job is behind with meanwhile
     does not count. BenchError where a value stays away for a minute."""
     warm = _WARM_UPS * int(rate * plan.warm_s)
     count = warm + int(rate * plan.phase_s)

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from bench.features_workload import VIEW, declare
 from bench.plan import BenchError
-from schemas.features.feature_block import EVENT_ID, EVENT_TIME
+from schemas.features.feature_batch import EVENT_ID, EVENT_TIME
 from udfs.features.engine import make_engine
 
 _ACCOUNTS = 20
@@ -33,7 +33,7 @@ def bytes_a_key(folder: Path, tile: str) -> int:
             EVENT_ID: [f"e{first}/{n}" for n in range(len(times))],
         }
         engine.add(pa.RecordBatch.from_pydict(columns))
-        engine.settle(times[-1], 0)
+        engine.advance(times[-1], 0)
     entities = {key: packed for of in engine.changes().entities.values() for key, packed in of.items()}
     if len(entities) != _ACCOUNTS or None in entities.values():
         raise BenchError(f"view {VIEW} has state of {len(entities)} accounts, not of {_ACCOUNTS}")

@@ -21,7 +21,7 @@ from udfs.features.loading import load_declarations
 SOURCE, VIEW = "payments", "account_day_v1"
 ACCOUNTS = 10_000
 PER_SECOND = 50_000
-"""Events in a second of event time: as many as the job is to take in a second, so that as many wait to settle
+"""Events in a second of event time: as many as the job is to take in a second, so that as many are pending
 as would in a live stream of that rate."""
 _OUT_OF_ORDER_S = 2
 _VARIANTS = 10_000
@@ -118,7 +118,7 @@ def fill(topics: EventTopics, plan: Plan) -> None:
     """Put the plan's events on the topic in one transaction, so that readers meet all of them at once.
 
     A late event in each partition says when a job has come so far, by its dead letter: one after the plan's
-    warm-up, one after the last event. An event behind that is far ahead, so that all before it settle.
+    warm-up, one after the last event. An event behind that is far ahead, so that all before it become final.
     """
     settings = {"linger.ms": 20, "batch.size": 262_144, "queue.buffering.max.messages": 500_000}
     producer = Producer(

@@ -15,7 +15,7 @@ import redis
 from bench.plan import BenchError
 from devservices.process import environment
 from schemas.features.declarations import FeatureType
-from schemas.features.feature_block import CREATED, TIMESTAMP, FeatureBlock
+from schemas.features.feature_batch import CREATED, TIMESTAMP, FeatureBatch
 from udfs.stores.online.base import RedisOptions, StoredView
 from udfs.stores.online.layout import KeyLayout, time_field
 from udfs.stores.online.redis_writer import RedisWriter
@@ -40,7 +40,7 @@ class Rates:
         return self.writer / self.redis_benchmark
 
 
-def measure(client: redis.Redis, rows: int, features: int = 11, block: int = 1000, rounds: int = 3) -> Rates:
+def measure(client: redis.Redis, rows: int, features: int = 11, batch: int = 1000, rounds: int = 3) -> Rates:
     """Rows of `features` float64 values for one of 20,000 entities, in turns with redis-benchmark, which sets
     as many fields of as many bytes in hashes with keys as long, by one connection, 100 commands a pipeline.
 
@@ -65,9 +65,9 @@ def measure(client: redis.Redis, rows: int, features: int = 11, block: int = 100
     used: list[tuple[float, float]] = []
     client.flushdb()
     for number in range(rounds):
-        blocks = _blocks(view, rows, block, entities, start + number * rows)
+        batches = _batches(view, rows, batch, entities, start + number * rows)
         marks = [_processor_s(client)]
-        ours = _write(RedisWriter(view, options), blocks)
+        ours = _write(RedisWriter(view, options), batches)
         marks.append(_processor_s(client))
         theirs = _benchmark(command)
         marks.append(_processor_s(client))
@@ -83,26 +83,26 @@ def _processor_s(client: redis.Redis) -> float:
     return float(used["used_cpu_user"] + used["used_cpu_sys"])
 
 
-def _blocks(view: StoredView, rows: int, block: int, entities: int, now: int) -> list[FeatureBlock]:
+def _batches(view: StoredView, rows: int, batch: int, entities: int, now: int) -> list[FeatureBatch]:
     rng = np.random.default_rng(1)
     made = []
-    for start in range(0, rows, block):
-        size = min(block, rows - start)
+    for start in range(0, rows, batch):
+        size = min(batch, rows - start)
         times = pa.array(np.full(size, now + start))
         columns: dict[str, pa.Array] = {"account": pa.array(rng.choice(entities, size, replace=False))}
         columns |= {name: pa.array(rng.random(size)) for name, _ in view.features}
         columns |= {TIMESTAMP: times, CREATED: times}
-        made.append(FeatureBlock(view.id, True, pa.RecordBatch.from_pydict(columns)))
+        made.append(FeatureBatch(view.id, True, pa.RecordBatch.from_pydict(columns)))
     return made
 
 
-def _write(writer: RedisWriter, blocks: list[FeatureBlock]) -> float:
+def _write(writer: RedisWriter, batches: list[FeatureBatch]) -> float:
     began, written = time.perf_counter(), 0
-    for block in blocks:
-        written += writer.write(block).written
+    for batch in batches:
+        written += writer.write(batch).written
     seconds = time.perf_counter() - began
     writer.close()
-    if written != sum(block.rows.num_rows for block in blocks):
+    if written != sum(batch.rows.num_rows for batch in batches):
         raise BenchError(f"only {written} rows were written")
     return written / seconds
 

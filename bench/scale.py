@@ -28,7 +28,7 @@ _PARTITIONS = 48  # divided evenly by every parallelism of SHARES
 _RESULTS = "take results apart", r"take_results_apart\.numRecordsOut"
 """Part of a task's name, and the name of an operator's counter in it: see `counted`."""
 _ROWS = "Correlate", r"Correlate.*\.numRecordsOut"
-"""Settled rows: what takes the lines for history apart follows the views without an exchange."""
+"""Final rows: what takes the lines for history apart follows the views without an exchange."""
 _BATCH = 64  # small micro-batches, so that few records are many calls
 _RECORDS = 96_000  # of a run that is only counted
 _EACH = 20_000  # of a run with models that wait, an instance
@@ -87,7 +87,7 @@ def _subject(topics: Topics, models: Path, folder: Path, job: str, parallelism: 
 
 
 def _feature_shares(broker: KafkaBroker, folder: Path) -> dict[str, float]:
-    """Parallelism -> largest to mean of the settled rows by instance."""
+    """Parallelism -> largest to mean of the final rows by instance."""
     found: dict[str, float] = {}
     with Redis() as redis:
         for parallelism in SHARES:
@@ -98,7 +98,7 @@ def _feature_shares(broker: KafkaBroker, folder: Path) -> dict[str, float]:
 
 
 def _rows(services: Services, parallelism: int) -> list[int]:
-    """Settled rows by instance of the job that has read all events."""
+    """Final rows by instance of the job that has read all events."""
     plan = Plan(records=_RECORDS, rounds=1, partitions=_PARTITIONS)
     topics = features_workload.EventTopics(services.broker, _PARTITIONS)
     topics.create()

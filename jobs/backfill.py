@@ -13,7 +13,7 @@ from pyflink.table import StreamTableEnvironment
 from jobs.feature_stores import add_stores, check_stores
 from jobs.running import run
 from jobs.settings.features import BackfillSettings
-from operators.features.feature_rows import FEATURE_BLOCK, events_tag
+from operators.features.feature_rows import FEATURE_BATCH, events_tag
 from operators.features.view_batch import ViewBatch
 from operators.key_groups import KeyGroups, key_groups
 from operators.rows import DEAD_LETTERS
@@ -104,7 +104,7 @@ class _BatchLayers:
             sides = [rows, *(self.references[name] for name in stream.references)]
             events = by_slice(side_output(sides, events_tag(stream.name)), stream.name)
             spec = self.settings.views(declared, stream.views, len(self.groups.keys))
-            made = events.process(ViewBatch(spec, self.history, self.groups), FEATURE_BLOCK)
+            made = events.process(ViewBatch(spec, self.history, self.groups), FEATURE_BATCH)
             name = f"views of {stream.name}"
             self.computed.append(made.name(name).uid(f"views-{stream.name}").disable_chaining())
             for view in stream.views:

@@ -29,7 +29,7 @@ def add_stores(
     declared: Declarations,
     settings: StoreSettings,
 ) -> None:
-    """`computed`: operators whose main output is FEATURE_BLOCK and that send HISTORY beside."""
+    """`computed`: operators whose main output is FEATURE_BATCH and that send HISTORY beside."""
     online, kept = stored_views(declared, "online"), stored_views(declared, "history")
     if settings.redis is not None and online:
         first, *others = computed

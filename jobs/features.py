@@ -16,7 +16,7 @@ from jobs.wiring import add_sinks, check_kafka, connection, read_records
 from operators.event_watermark import timed_events
 from operators.features.decode_events import DecodeEvents
 from operators.features.decode_references import DecodeReferences
-from operators.features.feature_rows import EVENT_BLOCK, FEATURE_BLOCK, events_tag, progress_tag
+from operators.features.feature_rows import EVENT_BATCH, FEATURE_BATCH, events_tag, progress_tag
 from operators.features.view_operator import ViewOperator
 from operators.flink_internals import keyed_by_first
 from operators.for_instances import for_each_instance
@@ -45,7 +45,7 @@ def build(env: StreamExecutionEnvironment, settings: FeatureSettings) -> None:
     for source in sources:
         reference: DataStream | None = None
         if changes is not None and spec.has_references(source):
-            of = ReferenceSpec(declared, source, settings.settle_ms, beside)
+            of = ReferenceSpec(declared, source, settings.watermark_step_ms, beside)
             reference = _references(changes, decoded, of, groups)
             others.append(reference)
         _Layers(declared, settings, groups, reference, computed).add(decoded, source)
@@ -76,9 +76,9 @@ def _decoded(
     """Events of all sources."""
     # where one instance has all partitions
     known = _partitions(settings, sources) if env.get_parallelism() == 1 else {}
-    spec = DecodeSpec(declared, tuple(sources), len(groups.keys), settings.settle_ms, known)
+    spec = DecodeSpec(declared, tuple(sources), len(groups.keys), settings.watermark_step_ms, known)
     batches = _batches(env, settings, groups, sources, "records")
-    decoded = batches.process(DecodeEvents(spec, groups), EVENT_BLOCK)
+    decoded = batches.process(DecodeEvents(spec, groups), EVENT_BATCH)
     return decoded.name("decode events").uid("decode").set_buffer_timeout(0).disable_chaining(), spec
 
 
@@ -101,8 +101,8 @@ def _references(
     changes: KeyedStream, decoded: DataStream, spec: ReferenceSpec, groups: KeyGroups
 ) -> DataStream:
     """The references beside one source: an operator that sends their rows to the streams of its views."""
-    progress = keyed_by_first(side_output(decoded, progress_tag(spec.source)), EVENT_BLOCK)
-    rows = changes.connect(progress).process(DecodeReferences(spec, groups), EVENT_BLOCK)
+    progress = keyed_by_first(side_output(decoded, progress_tag(spec.source)), EVENT_BATCH)
+    rows = changes.connect(progress).process(DecodeReferences(spec, groups), EVENT_BATCH)
     rows.name(f"references beside {spec.source}").uid(f"references-{spec.source}")
     return rows.set_parallelism(1).disable_chaining()
 
@@ -129,7 +129,7 @@ class _Layers:
                 beside = timed_events(beside, f"beside-{stream.name}", always=True)
                 copies = for_each_instance(
                     beside,
-                    EVENT_BLOCK,
+                    EVENT_BATCH,
                     self.groups,
                     name=f"references for {stream.name}",
                     uid=f"copies-{stream.name}",
@@ -137,7 +137,7 @@ class _Layers:
                 events = events.union(copies)
             spec = self.settings.views(self.declared, stream.views, len(self.groups.keys))
             views = ViewOperator(spec, self.groups)
-            made = keyed_by_first(events, EVENT_BLOCK).process(views, FEATURE_BLOCK)
+            made = keyed_by_first(events, EVENT_BATCH).process(views, FEATURE_BATCH)
             name = f"views of {stream.name}"
             self.computed.append(made.name(name).uid(f"views-{stream.name}").disable_chaining())
             for view in stream.views:

@@ -11,7 +11,7 @@ from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironme
 from jobs.running import run
 from jobs.settings.watch import Of, Watched, WatchSettings
 from jobs.wiring import add_sinks, check_kafka, connection, read_records
-from operators.event_watermark import TIMED_BLOCK, timed_events
+from operators.event_watermark import TIMED_BATCH, timed_events
 from operators.flink_internals import keyed_by_first
 from operators.kafka_check import partitions
 from operators.key_groups import KeyGroups, key_groups
@@ -58,10 +58,10 @@ def _judged(
 ) -> DataStream:
     heard = _partitions(settings, of) if env.get_parallelism() == 1 else None
     counted = _batches(env, settings, groups, of).process(
-        CountWindows(settings.counting(of, heard)), TIMED_BLOCK
+        CountWindows(settings.counting(of, heard)), TIMED_BATCH
     )
     counted.name(f"count {of}").uid(f"count-{of}").set_buffer_timeout(0).disable_chaining()
-    timed = keyed_by_first(timed_events(counted, of, always=settings.bounded), TIMED_BLOCK)
+    timed = keyed_by_first(timed_events(counted, of, always=settings.bounded), TIMED_BATCH)
     judged = timed.process(JudgeWindows(settings.judging(of)), OUTPUTS)
     return judged.name(f"judge {of}").uid(f"judge-{of}").disable_chaining()
 

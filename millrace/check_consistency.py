@@ -98,7 +98,7 @@ class _Check:
         late = late_entities(self.dead_letters, name, view.entity) if self.dead_letters else set()
         if self.dead_letters and (count := late_references(self.dead_letters, name)):
             typer.echo(
-                f"{name}: {count} rows of references came late, so that rows settled before may differ",
+                f"{name}: {count} rows of references came late, so that rows final before may differ",
                 err=True,
             )
         computed = rows_of(compute_rows(self.declared, view, self.s3), stored)

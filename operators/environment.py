@@ -55,7 +55,7 @@ def make_environment(spec: FlinkSpec) -> StreamExecutionEnvironment:
         "python.execution-mode": spec.mode,
         "python.executable": sys.executable,
         "python.client.executable": sys.executable,
-        # In process mode elements travel in bundles; a block is a bundle's worth by itself.
+        # In process mode elements travel in bundles; a micro-batch is a bundle's worth by itself.
         "python.fn-execution.bundle.size": "1",
         "python.fn-execution.bundle.time": "10",
         "execution.buffer-timeout.interval": "1 ms",

@@ -1,4 +1,4 @@
-"""The watermark that travels with blocks, as Flink's own, and the rows that it travels in."""
+"""The watermark that travels with events, as Flink's own, and the rows that it travels in."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from operators.flink_internals import own_class
 from operators.rows import BYTES
 
 _EVENTS = Types.ROW_NAMED(["watermark_ms", "events"], [Types.LONG(), BYTES])
-TIMED_BLOCK = Types.ROW_NAMED(["key", "value"], [Types.STRING(), _EVENTS])
-"""A key and a block of something. `events` is null in rows that only say how far a source has been read, and
-empty in marks, which come before a checkpoint. `operators/jvm/millrace/EventWatermarks.java` reads these
-positions."""
+TIMED_BATCH = Types.ROW_NAMED(["key", "value"], [Types.STRING(), _EVENTS])
+"""A key and a batch of events or of sums. `events` is null in rows that only say how far a source has been
+read, and empty in marks, which come before a checkpoint. `operators/jvm/millrace/EventWatermarks.java` reads
+these positions."""
 
 IDLE = 2**63 - 1
 """The watermark of a row, without events, of an instance that holds nobody back until its next row."""
@@ -37,12 +37,12 @@ def mark_row(watermark: int, key: str = "") -> Row:
 
 
 def is_mark(value: Any) -> bool:
-    """Of the value of a TIMED_BLOCK."""
+    """Of the value of a TIMED_BATCH."""
     return value[1] is not None and not len(value[1])
 
 
 def timed_events(events: DataStream, name: str, always: bool = False) -> DataStream:
-    """Rows of TIMED_BLOCK behind watermarks from their `watermark_ms`, all in the JVM.
+    """Rows of TIMED_BATCH behind watermarks from their `watermark_ms`, all in the JVM.
 
     Rows without events have done their work then, and end here; marks go through. A row's watermark follows
     the row. An instance that says so (IDLE), or of which nothing came in the minute since its start, holds

@@ -11,7 +11,7 @@ from pyflink.datastream.output_tag import OutputTag
 def side_output(streams: DataStream | Sequence[DataStream], tag: OutputTag) -> DataStream:
     """What operators send to `tag`.
 
-    PyFlink's `get_side_output` puts a Python operator behind it that hands each row on: for blocks that is
+    PyFlink's `get_side_output` puts a Python operator behind it that hands each row on: for batches that is
     as dear as the operator itself, and for each output it is one more task.
     """
     operators = [streams] if isinstance(streams, DataStream) else streams

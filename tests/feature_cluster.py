@@ -61,7 +61,7 @@ class FeatureCluster:
         kafka["dead_letters"] = streams.topic("dead-letters")
         return {f"kafka__{name}": value for name, value in kafka.items()} | {"checkpoint_seconds": "2"}
 
-    def settled_rows(self, declared: Declarations, settled: int, *views: str) -> History:
+    def final_rows(self, declared: Declarations, until: int, *views: str) -> History:
         """What is in the history of before this event time, of all views or these."""
         found: History = {}
         failed: list[str] = []
@@ -75,7 +75,7 @@ class FeatureCluster:
             return True
 
         wait_until(read, 60, lambda: failed[-1])
-        return {view: [r for r in of if r[-1] < settled] for view, of in found.items()}
+        return {view: [r for r in of if r[-1] < until] for view, of in found.items()}
 
     def missing(self, streams: Streams, rows: History) -> str:
         """Said where these rows are not all that is waited for."""
@@ -83,12 +83,12 @@ class FeatureCluster:
         found = {view: len(of) for view, of in rows.items()}
         return f"rows are missing: {found}; dead letters: {letters}\n{self.flink.logs()}"
 
-    def agrees_with_batch(self, declared: Declarations, rows: History, settled: int) -> None:
-        """Assert that each row of before `settled` is there once, as batch computes it."""
+    def agrees_with_batch(self, declared: Declarations, rows: History, until: int) -> None:
+        """Assert that each row of before `until` is there once, as batch computes it."""
         stored = stored_views(declared, "history")
         for view in declared.views:
             computed = rows_of(compute_rows(declared, view, self.s3), stored[view.id])
-            wanted = Counter(comparable(row) for row in computed if row[-1] < settled)
+            wanted = Counter(comparable(row) for row in computed if row[-1] < until)
             assert Counter(rows[view.id]) == wanted, view.id
 
     def to_the_end(self, job: str, flags: list[str]) -> None:

@@ -30,7 +30,7 @@ from schemas.features.declarations import (
     Value,
     write_declarations,
 )
-from schemas.features.feature_block import ARROW
+from schemas.features.feature_batch import ARROW
 from udfs.features.loading import load_declarations
 from udfs.io.s3 import S3Options
 from udfs.stores.history.files import file_system

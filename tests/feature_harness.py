@@ -133,19 +133,19 @@ class FeatureHarness:
     def __init__(
         self, declared: Declarations, partitions: int = 1, parallelism: int = 1, **more: Any
     ) -> None:
-        self._declared, self._more = declared, {"settle_ms": 100, **more}
+        self._declared, self._more = declared, {"watermark_step_ms": 100, **more}
         self.source = declared.sources[0].name
-        settle_ms = self._more["settle_ms"]
+        watermark_step_ms = self._more["watermark_step_ms"]
         known = {self.source: partitions} if parallelism == 1 else {}
         groups = len(GROUPS.keys)
-        self._decode_spec = DecodeSpec(declared, (self.source,), groups, settle_ms, partitions=known)
+        self._decode_spec = DecodeSpec(declared, (self.source,), groups, watermark_step_ms, partitions=known)
         one_each = {r.name: 1 for r in declared.references}
-        self._reference_spec = ReferenceSpec(declared, self.source, settle_ms, partitions=one_each)
+        self._reference_spec = ReferenceSpec(declared, self.source, watermark_step_ms, partitions=one_each)
         self._streams: dict[str, EventStream] = {}
         self._layer(self.source)
         self._offsets: dict[tuple[str, int], int] = defaultdict(int)
         self.rows: dict[str, list[pa.RecordBatch]] = defaultdict(list)
-        self.early: dict[str, list[pa.RecordBatch]] = defaultdict(list)
+        self.provisional: dict[str, list[pa.RecordBatch]] = defaultdict(list)
         self.lines: dict[str, list[bytes]] = defaultdict(list)
         self.dead: list[DeadLetter] = []
         self._saved: dict[str, list[Kept]] = {}
@@ -203,7 +203,7 @@ class FeatureHarness:
         self._start(parallelism or self._parallelism)
 
     def crash(self, parallelism: int | None = None) -> None:
-        """Every function anew, as at the last checkpoint; what has left since is gone, but for early rows."""
+        """Every function anew, as at the last checkpoint; what left since is gone, provisional rows stay."""
         self._offsets, self.rows, self.lines, self.dead = deepcopy(self._told)
         self._start(parallelism or self._parallelism)
 
@@ -306,8 +306,8 @@ class FeatureHarness:
     def _results(self, stream: str, sent: Iterable[Any]) -> None:
         for one in sent:
             if not isinstance(one, tuple):
-                block = features_of(one)
-                (self.rows if block.settled else self.early)[block.view].append(block.rows)
+                batch = features_of(one)
+                (self.rows if batch.final else self.provisional)[batch.view].append(batch.rows)
                 continue
             tag, row = one
             if tag.tag_id == HISTORY.tag_id:
@@ -317,8 +317,8 @@ class FeatureHarness:
             else:
                 self._into(self._tagged(tag), row[0], row[1])
 
-    def settled(self, view: str) -> list[dict[str, Any]]:
-        """All settled rows but for `created`, in the order of time and all else."""
+    def final(self, view: str) -> list[dict[str, Any]]:
+        """All final rows but for `created`, in the order of time and all else."""
         rows = [row for batch in self.rows[view] for row in batch.to_pylist()]
         for row in rows:
             del row["created"]

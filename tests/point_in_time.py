@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.errors import FeatureError
-from schemas.features.feature_block import ARROW, CREATED, TIMESTAMP
+from schemas.features.feature_batch import ARROW, CREATED, TIMESTAMP
 from tests.training_history import ORDINAL, read_history
 from udfs.io.s3 import S3Options
 from udfs.stores.training.base import WantedFeatures

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from schemas.errors import FeatureError
 from schemas.features.declarations import FeatureType
-from schemas.features.feature_block import ARROW, CREATED, TIMESTAMP
+from schemas.features.feature_batch import ARROW, CREATED, TIMESTAMP
 from udfs.io.s3 import S3Options
 from udfs.stores.history.files import file_system, find_files, read_batches
 from udfs.stores.online.base import StoredView

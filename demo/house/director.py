@@ -145,7 +145,7 @@ class HouseDirector:
             self._write_days()
             return False
         facts, rows = self._facts, self._watch.history
-        # the last event of each stream is not settled, since nothing has come after it
+        # the last event of each stream never becomes final, since nothing has come after it
         if (rows[PRICES], rows[HOUSES]) != (facts.sales, facts.listings):
             return False
         return newest(self._watch.served(list(facts.newest))) == list(facts.newest.values())

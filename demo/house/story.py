@@ -27,7 +27,7 @@ _LATE = 0.05
 _UNLISTED = 0.05
 _SPOILED = 0.01
 _LAST = "last"
-"""The house, sale and district of the events that end the story: what nothing follows does not settle."""
+"""The house, sale and district of the events that end the story: what nothing follows never becomes final."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ class FeatureKafka(Broker):
 
 
 class History(Part):
-    """Where settled rows are kept, as Parquet below `VIEW_vN/dt=DAY`."""
+    """Where final rows are kept, as Parquet below `VIEW_vN/dt=DAY`."""
 
     url: str = Field(description="s3://BUCKET/PREFIX, or a folder's path or file: URL")
     partition: Literal["day", "hour"] = Field("day", description="hour: dt=DAY/hr=HOUR; both in UTC")
@@ -76,8 +76,8 @@ class FeatureSettings(StoreSettings, StreamSettings):
         Batching.model_validate({"max_records": 16_384, "min_ms": 20}),
         description="when a micro-batch is closed",
     )
-    settle_ms: int = Field(
-        250, ge=1, le=60_000, description="the watermark counts in steps of so much event time"
+    watermark_step_ms: int = Field(
+        250, ge=1, le=60_000, description="watermarks count in steps of so much event time"
     )
 
     @model_validator(mode="after")
@@ -93,11 +93,11 @@ class FeatureSettings(StoreSettings, StreamSettings):
             declared,
             views,
             groups=groups,
-            settle_ms=self.settle_ms,
+            watermark_step_ms=self.watermark_step_ms,
             resident=self.resident,
             online=self.redis is not None,
             history=self.history is not None,
-            settled_again=False,
+            final_again=False,
         )
 
 
@@ -111,14 +111,14 @@ class BackfillSettings(StoreSettings):
 
     name: str = Field("millrace-backfill", description="the job's name")
     slice_seconds: int = Field(
-        3600, ge=1, description="event time of a slice of history, which is settled at once"
+        3600, ge=1, description="event time of a slice of history, which becomes final at once"
     )
     dead_letters: Path = Field(Path("dead-letters"), description="folder of events that no view could take")
 
     def views(self, declared: Declarations, views: tuple[str, ...], groups: int) -> ViewSpec:
         """`groups`: how many key groups the job has."""
-        # without early rows: nobody waits for them, and each entity's newest settled row comes last
-        late = tuple(msgspec.structs.replace(v, online_early=False) for v in declared.views)
+        # without provisional rows: nobody waits for them, and each entity's newest final row comes last
+        late = tuple(msgspec.structs.replace(v, online_provisional=False) for v in declared.views)
         return ViewSpec(
             msgspec.structs.replace(declared, views=late),
             views,

@@ -8,16 +8,16 @@ from typing import Any
 from pyflink.common import Row
 from pyflink.datastream.output_tag import OutputTag
 
-from operators.features.feature_rows import FEATURE_BLOCK, HISTORY, feature_row
+from operators.features.feature_rows import FEATURE_BATCH, HISTORY, feature_row
 from operators.rows import OUTPUTS, to_rows
 from schemas.output_batch import encode_output_batch
 from udfs.enrichment.base import Completed, Created, Outcome
-from udfs.enrichment.wire import feature_blocks, write_completed, write_expired
+from udfs.enrichment.wire import feature_batches, write_completed, write_expired
 from udfs.serving.output import Results
 from udfs.stores.history.lines import to_lines
 
 EXPIRED = OutputTag("expired", OUTPUTS)
-MADE = OutputTag("made", FEATURE_BLOCK)
+MADE = OutputTag("made", FEATURE_BATCH)
 DATA_TYPE = "data_type"
 """The header of a completed record that holds its data type."""
 
@@ -37,6 +37,6 @@ def outcome_rows(outcomes: Iterable[Outcome], now: int) -> Iterator[Any]:
 
 def made_rows(created: Iterable[Created]) -> Iterator[Any]:
     """Created values for the online store and for history."""
-    for block in feature_blocks(created):
-        yield MADE, feature_row(block)
-        yield HISTORY, Row(block.view, to_lines(block.rows))
+    for batch in feature_batches(created):
+        yield MADE, feature_row(batch)
+        yield HISTORY, Row(batch.view, to_lines(batch.rows))

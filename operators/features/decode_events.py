@@ -1,4 +1,4 @@
-"""Micro-batches of records as blocks of events, with how far each source has been read."""
+"""Micro-batches of records as batches of events, with how far each source has been read."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class DecodeEvents(KeyedProcessFunction):
 
     No main output. Side outputs: `events_tag(STREAM)`, DEAD_LETTERS, and `progress_tag(SOURCE)` where views
     have references. A row of events carries the watermark that was sent before them, so that no event is
-    late for its own block's sake; what they add follows in a row of its own, at most each `settle_ms`, and
-    one that says so when all partitions have been silent. Only this operator knows: to those that wait for
-    its rows it is as silent when one of its outputs is held up. Progress is not state: after a restart it
-    begins anew, and what views have settled stays settled. A mark goes on to every instance of the views,
-    and says beside how far this one is. The first is sent at the start, so that each of them takes up its
-    state.
+    late for its own batch's sake; what they add follows in a row of its own, at most each
+    `watermark_step_ms`, and one that says so when all partitions have been silent. Only this operator knows:
+    to those that wait for its rows it is as silent when one of its outputs is held up. Progress is not state:
+    after a restart it begins anew, and what is final in the views stays so. A mark goes on to every instance
+    of the views, and says beside how far this one is. The first is sent at the start, so that each of them
+    takes up its state.
     """
 
     def __init__(self, spec: DecodeSpec, groups: KeyGroups) -> None:
@@ -51,7 +51,7 @@ class DecodeEvents(KeyedProcessFunction):
         self._keys, self._instance = self._groups.keys_of_parts(parallelism), f"{instance}/{parallelism}"
         self._sent = dict.fromkeys(self._spec.sources, (EARLIEST, 0))
         self._idle = dict.fromkeys(self._spec.sources, False)
-        self._timers = KeyTimers(self._spec.settle_ms)
+        self._timers = KeyTimers(self._spec.watermark_step_ms)
         self._timer_key = ""
 
     def close(self) -> None:
@@ -65,12 +65,12 @@ class DecodeEvents(KeyedProcessFunction):
         else:
             yield from self._marks()
 
-    def _events_of(self, block: MicroBatch) -> Iterator[Any]:
-        source = block.data_type
+    def _events_of(self, batch: MicroBatch) -> Iterator[Any]:
+        source = batch.data_type
         if source not in self._decoders:
             parts = len(self._keys)
             self._decoders[source] = self._spec.decoder(source, _now, self._expressions, parts)
-        decoded = self._decoders[source].decode(block)
+        decoded = self._decoders[source].decode(batch)
         yield from to_rows(decoded.dead)
         watermark, _ = self._sent[source]
         for view, part, events in decoded.parts:
@@ -107,7 +107,7 @@ class DecodeEvents(KeyedProcessFunction):
 
     def _told(self, source: str) -> Iterator[Any]:
         now, (last, at) = _now(), self._sent[source]
-        if now - at < self._spec.settle_ms:
+        if now - at < self._spec.watermark_step_ms:
             return
         reached = self._progress[source].watermark(now)
         if reached is not None and reached > last:

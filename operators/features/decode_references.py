@@ -20,7 +20,7 @@ from schemas.micro_batch import decode_micro_batch
 from udfs.features.events.acceptable import EARLIEST
 from udfs.features.events.decode_spec import ReferenceSpec
 from udfs.features.events.decoder import EventDecoder
-from udfs.features.events.settled_by_all import SettledByAll
+from udfs.features.events.reached_by_all import ReachedByAll
 
 
 class DecodeReferences(KeyedCoProcessFunction):
@@ -45,8 +45,8 @@ class DecodeReferences(KeyedCoProcessFunction):
         self._decoders: dict[str, EventDecoder] = {}
         self._progress = self._spec.progress(_now())
         self._sent = {s.name: EARLIEST for s in self._streams}
-        self._source = SettledByAll()
-        self._timers = KeyTimers(self._spec.settle_ms)
+        self._source = ReachedByAll()
+        self._timers = KeyTimers(self._spec.watermark_step_ms)
         self._timer_key = ""
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
@@ -83,13 +83,13 @@ class DecodeReferences(KeyedCoProcessFunction):
         self._state.leave(self._timer_key)
 
     def _rows(self, value: Any) -> Iterator[Any]:
-        block = decode_micro_batch(value)
-        name = block.data_type
+        batch = decode_micro_batch(value)
+        name = batch.data_type
         if name not in self._spec.references():
             return  # another source's
         if name not in self._decoders:
             self._decoders[name] = self._spec.decoder(name, _now)
-        decoded = self._decoders[name].decode(block)
+        decoded = self._decoders[name].decode(batch)
         yield from to_rows(decoded.dead)
         for view, _, rows in decoded.parts:
             self._state.take(view, rows)
@@ -99,11 +99,11 @@ class DecodeReferences(KeyedCoProcessFunction):
         yield from self._told()
 
     def _marked(self) -> Iterator[Any]:
-        # Of all streams: a view that reads a view settles no further than that one does.
-        settled = min([self._source.watermark, *self._sent.values()]) - self._spec.settle_ms
+        # Of all streams: a view that reads a view goes no further than that one does.
+        passed = min([self._source.watermark, *self._sent.values()]) - self._spec.watermark_step_ms
         for stream in self._streams:
             for view in stream.views:
-                self._state.forget(view, settled)
+                self._state.forget(view, passed)
             yield events_tag(stream.name), mark_row(self._sent[stream.name])
 
     def _told(self) -> Iterator[Any]:

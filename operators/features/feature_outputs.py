@@ -12,7 +12,7 @@ from operators.event_watermark import mark_row
 from operators.features.feature_rows import HISTORY, event_row, events_tag, feature_row
 from operators.rows import to_rows
 from schemas.features.declarations import FeatureView
-from schemas.features.feature_block import FeatureBlock
+from schemas.features.feature_batch import FeatureBatch
 from udfs.features.base import Refused, ViewOutput
 from udfs.features.events.references import streams_from
 from udfs.features.events.refused import refused_letters, refused_rows
@@ -22,7 +22,7 @@ from udfs.features.rows import rows_as_events
 from udfs.stores.history.lines import to_lines
 
 Pieces = Callable[[pa.RecordBatch], Iterator[tuple[int, pa.RecordBatch]]]
-"""Splits events; the number says when each piece counts (the first column of an EVENT_BLOCK's value)."""
+"""Splits events; the number says when each piece counts (the first column of an EVENT_BATCH's value)."""
 
 
 def in_one(events: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -31,8 +31,8 @@ def in_one(events: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
 
 
 class FeatureOutputs:
-    """Main output: FEATURE_BLOCK for the online store. Side outputs: HISTORY (settled rows as lines),
-    `events_tag(STREAM)` (settled rows as events of the views that read it), DEAD_LETTERS (what the engine
+    """Main output: FEATURE_BATCH for the online store. Side outputs: HISTORY (final rows as lines),
+    `events_tag(STREAM)` (final rows as events of the views that read it), DEAD_LETTERS (what the engine
     refused). `keys`: of the instances or parts that compute the views that read these. `expressions`: those
     of the operator instance."""
 
@@ -51,17 +51,17 @@ class FeatureOutputs:
     def rows(self, name: str, output: ViewOutput, events: pa.RecordBatch | None = None) -> Iterator[Any]:
         """`name`: the view's id; `events`: those that the call was about."""
         view = self._views[name]
-        for block in output.blocks:
-            if not block.rows.num_rows:
+        for batch in output.batches:
+            if not batch.rows.num_rows:
                 continue
-            left = view.gives_early and not view.settles_otherwise
-            again = block.settled and left and not self._spec.settled_again
+            left = view.gives_provisional and not view.final_may_differ
+            again = batch.final and left and not self._spec.final_again
             if self._spec.online and "online" in view.targets and not again:
-                yield feature_row(block)
-            if block.settled and self._spec.history and "history" in view.targets:
-                yield HISTORY, Row(view.id, to_lines(block.rows))
-            if block.settled and self._readers[name]:
-                yield from self._as_events(block)
+                yield feature_row(batch)
+            if batch.final and self._spec.history and "history" in view.targets:
+                yield HISTORY, Row(view.id, to_lines(batch.rows))
+            if batch.final and self._readers[name]:
+                yield from self._as_events(batch)
         about = events if output.events is None else output.events
         if about is not None:
             yield from self._dead(view, output.refused, about, self._spec.placed(name))
@@ -72,9 +72,9 @@ class FeatureOutputs:
             for key in self._keys:
                 yield tag, mark_row(0, key)
 
-    def _as_events(self, block: FeatureBlock) -> Iterator[Any]:
-        events = rows_as_events(block, self._views[block.view].entity)
-        for reader in self._readers[block.view]:
+    def _as_events(self, batch: FeatureBatch) -> Iterator[Any]:
+        events = rows_as_events(batch, self._views[batch.view].entity)
+        for reader in self._readers[batch.view]:
             split = reader.of(events)
             for part, taken in split.parts:
                 for at, piece in self._pieces(taken):

@@ -12,13 +12,13 @@ from pyflink.datastream.state import MapStateDescriptor
 
 from operators.flink_internals import change_map, key_setter
 from operators.key_groups import KeyGroups
-from schemas.features.feature_block import reference_of
+from schemas.features.feature_batch import reference_of
 from udfs.features.events.decode_spec import ReferenceSpec
 from udfs.features.versions import Versions
 
 _RESIDENT = 100_000
 _MOST = 10_000
-"""Keys whose rows are sent again as one block."""
+"""Keys whose rows are sent again as one batch."""
 
 
 class ReferenceState:

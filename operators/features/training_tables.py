@@ -10,7 +10,7 @@ from pyflink.table import StatementSet, StreamTableEnvironment
 from operators.sinks.history_sink import SQL_TYPES
 from operators.table_options import options
 from schemas.features.declarations import FeatureType
-from schemas.features.feature_block import CREATED, TIMESTAMP
+from schemas.features.feature_batch import CREATED, TIMESTAMP
 from udfs.stores.training.base import WantedFeatures
 
 _PARQUET = {

@@ -20,10 +20,10 @@ from udfs.stores.history.events import HistorySpec
 
 
 class ViewBatch(KeyedProcessFunction):
-    """Values of EVENT_BLOCK by part, in the order of their time slices, as Flink sorts them in batch: one key
+    """Values of EVENT_BATCH by part, in the order of their time slices, as Flink sorts them in batch: one key
     after the other, and at the end of each the watermark is infinite. Outputs as the stream's.
 
-    A time slice is settled when a newer one comes. Should an older one come, the engine would refuse its
+    A time slice becomes final when a newer one comes. Should an older one come, the engine would refuse its
     events as late; they would be dead letters and not silently missing.
     """
 
@@ -49,12 +49,12 @@ class ViewBatch(KeyedProcessFunction):
         if view not in engines:
             engines[view] = self._spec.engine(view, lambda _: None, self._outputs.expressions)
         engine = engines[view]
-        yield from self._outputs.rows(view, engine.settle(int(value[0]) - 1, _now()))
+        yield from self._outputs.rows(view, engine.advance(int(value[0]) - 1, _now()))
         yield from self._outputs.rows(view, engine.add(events), events)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:
         for view, engine in self._engines.pop(current_key(ctx), {}).items():
-            yield from self._outputs.rows(view, engine.settle(END, _now()))
+            yield from self._outputs.rows(view, engine.advance(END, _now()))
 
 
 def _now() -> int:

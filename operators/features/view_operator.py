@@ -22,11 +22,11 @@ from udfs.features.events.view_spec import ViewSpec
 
 
 class ViewOperator(KeyedProcessFunction):
-    """Values of EVENT_BLOCK under the key of the instance, behind watermarks in event time.
+    """Values of EVENT_BATCH under the key of the instance, behind watermarks in event time.
 
-    Outputs: see `operators.features.feature_outputs`. What is settled leaves before the watermark that
-    settled it: so the views that read it go by Flink's own watermark. Changes are written on marks, and until
-    the next events at each call: see "State" in docs/features.md.
+    Outputs: see `operators.features.feature_outputs`. What has become final leaves before the
+    watermark that made it so: the views that read it go by Flink's own watermark. Changes are written on
+    marks, and until the next events at each call: see "State" in docs/features.md.
     """
 
     def __init__(self, spec: ViewSpec, groups: KeyGroups) -> None:
@@ -40,7 +40,7 @@ class ViewOperator(KeyedProcessFunction):
         self._state = ViewState(context, self._groups)
         self._outputs = self._opened = FeatureOutputs(self._spec, self._groups.keys_of_parts(parallelism))
         self._engines: dict[str, ViewEngine] = {}
-        self._settled, self._timer, self._marked = -(2**63), END_OF_INPUT, False
+        self._reached, self._timer, self._marked = -(2**63), END_OF_INPUT, False
 
     def close(self) -> None:
         if self._opened is not None:  # `close` also runs where `open` failed
@@ -49,7 +49,7 @@ class ViewOperator(KeyedProcessFunction):
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         key, timers = current_key(ctx), ctx.timer_service()
         yield from self._begun(timers)
-        yield from self._settle(timers.current_watermark())
+        yield from self._advance(timers.current_watermark())
         self._marked = is_mark(value)
         if is_complete(value):
             for view, engine in self._engines.items():
@@ -64,7 +64,7 @@ class ViewOperator(KeyedProcessFunction):
         yield from self._begun(timers)
         if timestamp >= self._timer:
             self._timer = END_OF_INPUT
-        yield from self._settle(timers.current_watermark())
+        yield from self._advance(timers.current_watermark())
         yield from self._done(key, timers)
 
     def _begun(self, timers: TimerService) -> Iterator[Any]:
@@ -79,13 +79,13 @@ class ViewOperator(KeyedProcessFunction):
             for output in engine.load(headers.get(view, []), created):
                 yield from self._outputs.rows(view, output)
 
-    def _settle(self, watermark: int) -> Iterator[Any]:
+    def _advance(self, watermark: int) -> Iterator[Any]:
         reached = self._spec.reached(watermark)
-        if reached <= self._settled:
+        if reached <= self._reached:
             return
-        self._settled, created = reached, _now()
+        self._reached, created = reached, _now()
         for view, engine in self._engines.items():
-            yield from self._outputs.rows(view, engine.settle(reached, created))
+            yield from self._outputs.rows(view, engine.advance(reached, created))
 
     def _done(self, key: str, timers: TimerService) -> Iterator[Any]:
         if self._marked:
@@ -98,7 +98,7 @@ class ViewOperator(KeyedProcessFunction):
                 self._state.write(view, engine.changes(most))
         for engine in self._engines.values():
             engine.evict(self._spec.resident)
-        self._state.sweep(self._settled)
+        self._state.sweep(self._reached)
         self._state.groups.leave(key)
         times = (engine.next_time() for engine in self._engines.values())
         following = min((time for time in times if time is not None), default=END_OF_INPUT)

@@ -24,7 +24,7 @@ _MOST_PARTIAL = 64
 
 
 class CountWindows(KeyedProcessFunction):
-    """Micro-batches under the key of the instance that read them; main output TIMED_BLOCK, partial sums by
+    """Micro-batches under the key of the instance that read them; main output TIMED_BATCH, partial sums by
     series.
 
     What is counted and not yet sent lies in state as the micro-batches that it came from: appending their

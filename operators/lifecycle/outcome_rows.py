@@ -11,7 +11,7 @@ from pyflink.common import Row
 from pyflink.datastream.output_tag import OutputTag
 
 from operators.rows import KEYED_BYTES, OUTPUTS
-from schemas.features.feature_block import from_bytes, to_bytes
+from schemas.features.feature_batch import from_bytes, to_bytes
 from schemas.lifecycle.quality import EvidenceBatch, OutcomeCounts, QualityRecord, write_message
 from schemas.output_batch import encode_output_batch
 

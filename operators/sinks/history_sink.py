@@ -12,7 +12,7 @@ from pyflink.table import Schema, StatementSet, StreamTableEnvironment
 
 from operators.table_options import control, literal, options
 from schemas.features.declarations import FeatureType
-from schemas.features.feature_block import CREATED, TIMESTAMP
+from schemas.features.feature_batch import CREATED, TIMESTAMP
 from udfs.stores.history.lines import BLANK, FIELD, HEX
 
 SQL_TYPES = {

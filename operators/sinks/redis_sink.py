@@ -1,4 +1,4 @@
-"""Feature rows into the online store, a block in one round trip."""
+"""Feature rows into the online store, a batch in one round trip."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from udfs.stores.online.redis_writer import RedisWriter
 
 
 class WriteOnline(ProcessFunction):
-    """Rows of FEATURE_BLOCK into Redis. Holds no state: a block has been written when its call returns, so
+    """Rows of FEATURE_BATCH into Redis. Holds no state: a batch has been written when its call returns, so
     that what a checkpoint covers is stored. A replay changes nothing. While Redis is away the call waits,
     and with it all that is upstream.
     """
@@ -37,8 +37,8 @@ class WriteOnline(ProcessFunction):
             writer.close()
 
     def process_element(self, value: Any, ctx: ProcessFunction.Context) -> Iterator[Any]:
-        block = features_of(value)
-        self._writers[block.view].write(block)
+        batch = features_of(value)
+        self._writers[batch.view].write(batch)
         yield from ()
 
 

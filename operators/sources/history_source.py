@@ -1,4 +1,4 @@
-"""Parquet files as blocks of events, for batch: read in parallel, a file at a time."""
+"""Parquet files as events, for Flink's batch mode: read in parallel, a file at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironme
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 
 from operators.code_guard import check_code, code_digest
-from operators.features.feature_rows import EVENT_BLOCK, event_row, events_tag
+from operators.features.feature_rows import EVENT_BATCH, event_row, events_tag
 from operators.flink_internals import keyed_by_first
 from operators.key_groups import KeyGroups
 from operators.rows import to_rows
@@ -63,12 +63,12 @@ def history_events(
     rows = [Row(str(at), Row(path)) for at, path in enumerate(files)]
     name = f"reference-{spec.source}" if spec.is_reference else spec.source
     paths = environment.from_collection(rows, _FILE).name(f"files of {name}").uid(f"files-{name}")
-    read = keyed_by_first(paths, _FILE).process(ReadHistory(spec, groups), EVENT_BLOCK)
+    read = keyed_by_first(paths, _FILE).process(ReadHistory(spec, groups), EVENT_BATCH)
     return read.name(f"read {name}").uid(f"read-{name}").disable_chaining()
 
 
 def by_slice(events: DataStream, name: str) -> KeyedStream:
-    """Rows of EVENT_BLOCK by key; in batch Flink sorts each key's by the time that is given to them here."""
+    """Rows of EVENT_BATCH by key; in batch Flink sorts each key's by the time that is given to them here."""
     strategy = WatermarkStrategy.for_monotonous_timestamps().with_timestamp_assigner(_Slice())
     timed = events.assign_timestamps_and_watermarks(strategy)
-    return keyed_by_first(timed.name(f"slices of {name}").uid(f"slices-{name}"), EVENT_BLOCK)
+    return keyed_by_first(timed.name(f"slices of {name}").uid(f"slices-{name}"), EVENT_BATCH)

@@ -1,4 +1,4 @@
-"""Records as events: typed columns with nulls, text and lists, in one Arrow batch a block.
+"""Records as events: typed columns with nulls, text and lists, in one Arrow batch a micro-batch.
 
 All encodings meet as JSON objects: Avro and protobuf records become one by their codec first (bytes in
 base64, NaN as null), so that one definition says what fits a column, and it is that of serving: a whole float
@@ -21,7 +21,7 @@ from schemas.codecs.json_text import parse_object
 from schemas.codecs.matrices import check_utf8
 from schemas.codecs.matrix import kind_of, scalar
 from schemas.features.declarations import Column, FeatureType, Source
-from schemas.features.feature_block import ARROW
+from schemas.features.feature_batch import ARROW
 from schemas.features.time_units import in_ms
 from schemas.tensors import BadRecord, DType
 
@@ -51,7 +51,7 @@ _DTYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """`batch`: the columns of the good records; `rows`: their indices in the block; `bad`: the others."""
+    """`batch`: the columns of the good records; `rows`: their indices among all; `bad`: the others."""
 
     batch: pa.RecordBatch
     rows: Sequence[int]
@@ -59,7 +59,7 @@ class Events:
 
 
 class EventReader:
-    """Reads blocks of records of one source. `codec`: what its settings say, see `udfs.io.record_codecs`."""
+    """Reads records of one source. `codec`: what its settings say, see `udfs.io.record_codecs`."""
 
     def __init__(self, source: Source, codec: Codec) -> None:
         self._columns = source.columns

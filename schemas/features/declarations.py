@@ -155,7 +155,7 @@ class Reference(_Form, frozen=True):
     `deleted` column is true ends its key. Of rows of one key and time any counts before one that is deleted,
     and the same one whatever order they come in.
 
-    `history`, `out_of_orderness`, `idle`, `future`: as of a `Source`. An event is settled when its source and
+    `history`, `out_of_orderness`, `idle`, `future`: as of a `Source`. An event is final when its source and
     the reference have passed its time; while the reference is idle the source alone decides.
     """
 
@@ -201,7 +201,7 @@ class Enrichment(_Form, frozen=True, tag_field="step", tag="enrich"):
     """New columns from a reference as it was at the event's time: `columns` is new name -> its column.
 
     `on`: the event's column that holds the key. They are null where the reference has no row. Steps from the
-    first enrichment on run when the event is settled, so that a view's entity cannot come of them.
+    first enrichment on run when the event becomes final, so that a view's entity cannot come of them.
     """
 
     reference: str
@@ -412,9 +412,9 @@ class FeatureView(_Form, frozen=True):
 
     `source`: the name of a `Source`, or of a view (features of features), whose rows are then the events.
     `entity`: the columns that identify the entity, in order. `steps` add columns before aggregation, in
-    order. `ttl`: how long after its event time a row may be served. `online_early`: Redis gets an entity's
-    value as soon as its event arrives, corrected when the watermark has passed; else only then. History
-    always gets settled rows only. `targets`: where rows go.
+    order. `ttl`: how long after its event time a row may be served. `online_provisional`: Redis gets
+    an entity's value as soon as its event arrives, corrected when the watermark has passed; else only then.
+    History always gets final rows only. `targets`: where rows go.
     """
 
     name: str
@@ -427,7 +427,7 @@ class FeatureView(_Form, frozen=True):
     description: str
     steps: tuple[Step, ...] = ()
     emit: Emission = OnEvent()
-    online_early: bool = True
+    online_provisional: bool = True
     targets: tuple[Literal["online", "history"], ...] = ("online", "history")
 
     @property
@@ -440,13 +440,13 @@ class FeatureView(_Form, frozen=True):
         return duration_ms(self.ttl)
 
     @property
-    def gives_early(self) -> bool:
-        """Whether rows leave before they are settled: each event has one, and its time is known."""
-        return self.online_early and isinstance(self.emit, OnEvent)
+    def gives_provisional(self) -> bool:
+        """Whether provisional rows leave before the final ones: each event has one, and its time is known."""
+        return self.online_provisional and isinstance(self.emit, OnEvent)
 
     @property
-    def settles_otherwise(self) -> bool:
-        """Whether a row may settle with other values than it left with: a reference may be late to come."""
+    def final_may_differ(self) -> bool:
+        """Whether a final row may have other values than its provisional one: a reference may come late."""
         return any(isinstance(step, Enrichment) for step in self.steps)
 
     @property

@@ -127,7 +127,7 @@ def feature_types(view: FeatureView, declared: Declarations) -> Types:
         if key not in before:
             raise FeatureError(
                 f"view {view.id}: the entity column {key!r} comes after an enrichment, which is known only "
-                "when an event is settled: declare that step before it, or the entity in a view over this one"
+                "when an event is final: declare that step before it, or the entity in a view over this one"
             )
         if events[key] not in _KEYS:
             raise FeatureError(

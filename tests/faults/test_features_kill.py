@@ -29,17 +29,17 @@ def test_a_killed_task_manager_loses_and_doubles_nothing(
     # no partition is empty, and none is idle because a busy machine is slow to read it
     declared = declare(file, streams.topic("signals"), run.url("events"), idle="1 h")
     write_history(sent, run.url("events"), run.s3)
-    settled = start + STEP_MS * COUNT  # all before it will be
-    # what follows settles all before it, in both partitions, and belongs to an account of its own
+    until = start + STEP_MS * COUNT  # all before it will be
+    # what follows makes final all before it, in both partitions, and belongs to an account of its own
     last: list[dict[str, Any]] = [
-        {"id": f"last {i}", "account": "last", "at": settled + 60_000 + i} for i in range(2)
+        {"id": f"last {i}", "account": "last", "at": until + 60_000 + i} for i in range(2)
     ]
 
     def feed(part: list[dict[str, Any]]) -> None:
         streams.send(Sent(value, partition=i % 2, topic="signals") for i, value in enumerate(encoded(part)))
 
     def rows(*views: str) -> History:
-        return run.settled_rows(declared, settled, *views)
+        return run.final_rows(declared, until, *views)
 
     def missing() -> str:
         return run.missing(streams, rows())
@@ -64,5 +64,5 @@ def test_a_killed_task_manager_loses_and_doubles_nothing(
     finally:
         flink.rest.cancel(job)
     assert streams.dead_letters() == []
-    run.agrees_with_batch(declared, found, settled)
+    run.agrees_with_batch(declared, found, until)
     assert online["spend_v1"] == newest(found["spend_v1"])

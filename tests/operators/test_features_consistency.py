@@ -20,7 +20,7 @@ from udfs.stores.history.compute import compute_rows
 from udfs.stores.history.consistency import comparable, compare_history, rows_of
 from udfs.stores.stored_views import stored_views
 
-COUNT, BLOCK = 100_000, 2_000
+COUNT, BATCH = 100_000, 2_000
 START = 1_700_000_000_000
 
 
@@ -34,19 +34,19 @@ def test_every_row_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     write_history([*sent[:500], *reversed(sent)], str(tmp_path / "events"), S3Options())
 
     harness = FeatureHarness(declared, partitions=3)  # the third never says a word, and becomes idle
-    for at, start in enumerate(range(0, COUNT, BLOCK)):
-        block = sent[start : start + BLOCK]
+    for at, start in enumerate(range(0, COUNT, BATCH)):
+        batch = sent[start : start + BATCH]
         for partition in (0, 1):
-            harness.send(block[partition::2], partition)
-        harness.send(block[:10], 0)  # once more
+            harness.send(batch[partition::2], partition)
+        harness.send(batch[:10], 0)  # once more
         if at % 20 == 10:
             harness.restart()
-    settled_before = sum(batch.num_rows for batch in harness.rows["spend_v1"])
-    assert settled_before > COUNT // 2, "the idle partition holds nobody back"
+    final_before = sum(batch.num_rows for batch in harness.rows["spend_v1"])
+    assert final_before > COUNT // 2, "the idle partition holds nobody back"
     harness.end()
 
     letters = [letter for letter in harness.dead if letter.code in ("late", "duplicate")]
-    assert len(letters) == len(harness.dead) == 3 * 10 * (COUNT // BLOCK)
+    assert len(letters) == len(harness.dead) == 3 * 10 * (COUNT // BATCH)
     stored = stored_views(declared, "history")
     for view in declared.views:
         computed = rows_of(compute_rows(declared, view, S3Options()), stored[view.id])
@@ -55,9 +55,9 @@ def test_every_row_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert (found.mismatched, found.missing, found.extra) == (0, 0, 0), (view.id, found.examples)
         assert found.equal == len(computed) == len(streamed) > 1000 or view.id == "busy_v1"
     assert len(harness.rows) == len(VIEWS)
-    # the job sends to Redis what comes early, and not the same again when it settles
+    # the job sends to Redis what is provisional, and not the same again when it is final
     for name in ("spend_v1", "peak_v1"):
-        assert last_rows(harness.early[name]) == last_rows(harness.rows[name]), name
+        assert last_rows(harness.provisional[name]) == last_rows(harness.rows[name]), name
 
 
 def last_rows(batches: list[pa.RecordBatch]) -> dict[str, tuple[Any, ...]]:

@@ -21,7 +21,7 @@ from udfs.stores.history.compute import compute_rows
 from udfs.stores.history.consistency import compare_history, rows_of
 from udfs.stores.stored_views import stored_views
 
-COUNT, BLOCK = 40_000, 2_000
+COUNT, BATCH = 40_000, 2_000
 START = 1_700_000_000_000
 
 
@@ -36,16 +36,16 @@ def test_every_row_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     write_histories(declared, sent, S3Options())
 
     harness = FeatureHarness(declared, partitions=2)
-    blocks = COUNT // BLOCK
+    batches = COUNT // BATCH
     done = dict.fromkeys(("zips", "networks"), 0)
-    for at in range(blocks):
+    for at in range(batches):
         for name, begin in done.items():  # now ahead of the events, now behind
-            end = len(sent[name]) * (at + 1 + at % 3 - 1) // blocks
+            end = len(sent[name]) * (at + 1 + at % 3 - 1) // batches
             if end > begin:
                 harness.refer(name, sent[name][begin:end])
                 done[name] = end
         for partition in (0, 1):
-            harness.send(sent["signals"][at * BLOCK : (at + 1) * BLOCK][partition::2], partition)
+            harness.send(sent["signals"][at * BATCH : (at + 1) * BATCH][partition::2], partition)
         if at % 7 == 3:
             harness.restart()
     for name, begin in done.items():

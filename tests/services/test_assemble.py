@@ -21,7 +21,7 @@ import pytest
 
 from devservices.process import ROOT, environment
 from devservices.redis import Redis
-from schemas.features.feature_block import FeatureBlock
+from schemas.features.feature_batch import FeatureBatch
 from tests.feature_cases import DECLARED, INPUTS
 from udfs.io.folder_files import visible_files
 from udfs.stores.online.base import RedisOptions
@@ -98,7 +98,7 @@ def fill(registry: str, store: RedisOptions, url: str) -> None:
     ):
         batch = pa.RecordBatch.from_pylist([{**row, "event_timestamp": now, "created": now}])
         writer = RedisWriter(known.stored(view), store)
-        assert writer.write(FeatureBlock(view, True, batch)).written == 1
+        assert writer.write(FeatureBatch(view, True, batch)).written == 1
         writer.close()
 
 

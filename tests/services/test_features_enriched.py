@@ -52,7 +52,7 @@ class _Feeder(threading.Thread):
             self.steps += 1
 
     def last(self, at: int) -> None:
-        """What settles all before `at`, in each partition."""
+        """What makes all before `at` final, in each partition."""
         after = {"at": at}
         last = {
             "signals": [{"id": f"last {n}", "account": "last", **after} for n in range(PARTITIONS)],
@@ -72,13 +72,13 @@ def test_any_parallelism_goes_on_from_any_other_under_load_and_after_a_kill(
         sent = streams(COUNT, start, STEP_MS, accounts=100)
         topics = Streams(kafka, partitions=PARTITIONS, records=NAMES)
         file = tmp_path / "views.py"
-        # with more than one instance the source must have been idle before anything is settled
+        # with more than one instance the source must have been idle before anything is final
         declared = declare(file, topics.topic(""), run.url("past"), idle="8 s")
         write_histories(declared, sent, run.s3)
-        settled = start + STEP_MS * COUNT + 2000  # all before it will be
+        until = start + STEP_MS * COUNT + 2000  # all before it will be
 
         def rows(*views: str) -> History:
-            return run.settled_rows(declared, settled, *views)
+            return run.final_rows(declared, until, *views)
 
         def has(view: str, least: int) -> bool:
             return len(rows(view)[view]) >= least
@@ -111,12 +111,12 @@ def test_any_parallelism_goes_on_from_any_other_under_load_and_after_a_kill(
             feeder.stopped.set()
             feeder.hurried.set()
             feeder.join()
-        feeder.last(settled + 600_000)
+        feeder.last(until + 600_000)
         wait_until(lambda: has("spend_v1", COUNT), 300, missing)
         wait_until(lambda: has("towns_v1", COUNT), 100, missing)
         found = rows()
         online = online_rows(run, declared, found)
         flink.rest.cancel(job)
         assert topics.dead_letters() == []
-        run.agrees_with_batch(declared, found, settled)
+        run.agrees_with_batch(declared, found, until)
         assert online["spend_v1"] == newest(found["spend_v1"])

@@ -21,7 +21,7 @@ from devservices.process import wait_until
 from devservices.redis import Redis
 from schemas.errors import StoreError
 from schemas.features.declarations import FeatureType
-from schemas.features.feature_block import ARROW, CREATED, TIMESTAMP, FeatureBlock
+from schemas.features.feature_batch import ARROW, CREATED, TIMESTAMP, FeatureBatch
 from udfs.stores.online.base import RedisOptions, State, StoredView
 from udfs.stores.online.layout import KeyLayout, field, time_field
 from udfs.stores.online.redis_reader import RedisReader
@@ -37,14 +37,14 @@ COUNTS = StoredView(
 )
 
 
-def rows(view: StoredView, *values: Sequence[Any]) -> FeatureBlock:
-    """A block of rows (entity..., features..., event time)."""
+def rows(view: StoredView, *values: Sequence[Any]) -> FeatureBatch:
+    """A batch of rows (entity..., features..., event time)."""
     named = [*view.entity, *view.features]
     columns = list(zip(*values, strict=True))
     arrays = [pa.array(column, ARROW[kind]) for column, (_, kind) in zip(columns, named, strict=False)]
     times = pa.array(columns[-1], pa.int64())
     names = [*(name for name, _ in named), TIMESTAMP, CREATED]
-    return FeatureBlock(view.id, True, pa.RecordBatch.from_arrays([*arrays, times, times], names))
+    return FeatureBatch(view.id, True, pa.RecordBatch.from_arrays([*arrays, times, times], names))
 
 
 def key_of(view: StoredView, options: RedisOptions, *entity: Any) -> bytes:
@@ -104,8 +104,8 @@ def test_every_type_and_null_come_back(options: RedisOptions) -> None:
 
 
 def test_many_rows_take_several_scripts(writer: RedisWriter, options: RedisOptions) -> None:
-    block = rows(COUNTS, *((i, i, i / 7, NOW - i) for i in range(3000)))
-    assert writer.write(block).written == 3000
+    batch = rows(COUNTS, *((i, i, i / 7, NOW - i) for i in range(3000)))
+    assert writer.write(batch).written == 3000
     found = read(COUNTS, options, *((i,) for i in range(3000)))
     assert [(f.values, f.event_time) for f in found] == [((i, i / 7), NOW - i) for i in range(3000)]
 
@@ -115,8 +115,8 @@ def test_narrow_and_wide_views(options: RedisOptions, features: int) -> None:
     names = tuple((f"n{i}", FeatureType.INT64) for i in range(features))
     view = replace(COUNTS, id=f"wide{features}_v1", features=names)
     writer = RedisWriter(view, options)
-    blocks = [rows(view, *((e, *range(e, e + features), NOW + at) for e in range(3))) for at in (1, 0)]
-    assert [(d.written, d.older) for d in map(writer.write, blocks)] == [(3, 0), (0, 3)]
+    batches = [rows(view, *((e, *range(e, e + features), NOW + at) for e in range(3))) for at in (1, 0)]
+    assert [(d.written, d.older) for d in map(writer.write, batches)] == [(3, 0), (0, 3)]
     found = read(view, options, (0,), (1,), (2,))
     assert [(f.event_time, f.values) for f in found] == [
         (NOW + 1, tuple(range(e, e + features))) for e in range(3)
@@ -151,17 +151,17 @@ def test_one_read_for_several_views_is_one_round_trip(
     reader.close()
 
 
-def test_the_newest_row_of_a_block_counts_and_all_are_accounted_for(
+def test_the_newest_row_of_a_batch_counts_and_all_are_accounted_for(
     writer: RedisWriter, options: RedisOptions
 ) -> None:
-    block = rows(
+    batch = rows(
         COUNTS,
         (1, 10, None, NOW),
         (1, 11, None, NOW - 5),
         (1, 12, None, NOW),  # of equal times the last
         (2, 20, None, NOW - 2 * HOUR),
     )
-    done = writer.write(block)
+    done = writer.write(batch)
     assert (done.written, done.older, done.expired, done.coalesced) == (1, 0, 1, 2)
     assert [f.values[0] for f in read(COUNTS, options, (1,), (2,))] == [12, None]
     done = writer.write(rows(COUNTS, (1, 13, None, NOW - 1), (3, 30, None, NOW)))
@@ -169,7 +169,7 @@ def test_the_newest_row_of_a_block_counts_and_all_are_accounted_for(
     assert [f.values[0] for f in read(COUNTS, options, (1,), (3,))] == [12, 30]
 
 
-def test_a_block_of_expired_rows_alone_writes_nothing(writer: RedisWriter, options: RedisOptions) -> None:
+def test_a_batch_of_expired_rows_alone_writes_nothing(writer: RedisWriter, options: RedisOptions) -> None:
     done = writer.write(rows(COUNTS, (1, 1, None, NOW - 2 * HOUR), (1, 2, None, NOW - 3 * HOUR)))
     assert (done.written, done.older, done.expired, done.coalesced) == (0, 0, 2, 0)
     assert read(COUNTS, options, (1,))[0].state is State.MISSING
@@ -185,10 +185,10 @@ def test_never_older_over_newer_by_two_writers_at_once(options: RedisOptions) ->
     ]  # fmt: skip
     totals: list[int] = []
 
-    def run(blocks: list[FeatureBlock]) -> None:
+    def run(batches: list[FeatureBatch]) -> None:
         writer = RedisWriter(COUNTS, options)
-        for block in blocks:
-            done = writer.write(block)
+        for batch in batches:
+            done = writer.write(batch)
             totals.append(done.written + done.older)
         writer.close()
 
@@ -232,16 +232,16 @@ def test_times_before_1970_and_within_a_millisecond_are_compared(
 
 
 def test_a_replay_changes_nothing(writer: RedisWriter, options: RedisOptions, redis_server: Redis) -> None:
-    block = rows(COUNTS, *((i, i, None, NOW + i) for i in range(300)))
+    batch = rows(COUNTS, *((i, i, None, NOW + i) for i in range(300)))
     with redis_server.client() as client:
 
         def stored() -> list[Any]:
             keys = [key_of(COUNTS, options, i) for i in range(300)]
             return [(client.hgetall(key), client.pexpiretime(key)) for key in keys]
 
-        writer.write(block)
+        writer.write(batch)
         before = stored()
-        assert writer.write(block).written == 300
+        assert writer.write(batch).written == 300
         assert stored() == before
 
 
@@ -374,18 +374,18 @@ def test_nothing_is_lost_when_redis_is_killed_and_started_amid_writes(durable: R
     stop = threading.Event()
 
     def run() -> None:
-        block = 0
-        while not stop.is_set() or block < 20:
-            first = block * 200
+        batch = 0
+        while not stop.is_set() or batch < 20:
+            first = batch * 200
             result = writer.write(rows(COUNTS, *((i, i, None, NOW) for i in range(first, first + 200))))
             done.append(result.written)
-            block += 1
+            batch += 1
 
     thread = threading.Thread(target=run)
     thread.start()
     for _ in range(3):
         seen, retries = len(done), writer.retries
-        wait_until(lambda seen=seen: len(done) > seen + 3, 60, lambda: "no block is written")
+        wait_until(lambda seen=seen: len(done) > seen + 3, 60, lambda: "no batch is written")
         durable.kill()
         wait_until(lambda retries=retries: writer.retries > retries + 1, 60, lambda: "no try has failed")
         assert thread.is_alive()
@@ -447,9 +447,9 @@ def test_what_waiting_cannot_mend_is_an_error(
 ) -> None:
     with redis_server.client() as client:
         client.set(key_of(COUNTS, options, 4), "text")
-        block = rows(COUNTS, *((i, 7, None, NOW) for i in range(9)))
+        batch = rows(COUNTS, *((i, 7, None, NOW) for i in range(9)))
         with pytest.raises(StoreError, match=r"WRONGTYPE.*row 5"):
-            writer.write(block)
+            writer.write(batch)
         with pytest.raises(StoreError, match="WRONGTYPE"):
             read(COUNTS, options, (4,))
         client.hset(key_of(COUNTS, options, 3), field(COUNTS.id, "n"), b"\x12\x01a")
@@ -470,23 +470,23 @@ def refused(call: Callable[[], Any], match: str) -> None:
 def test_passwords_users_and_memory(options: RedisOptions) -> None:
     if not Redis.available():
         pytest.skip("redis-server is not installed (scripts/setup installs it where it may)")
-    block = rows(COUNTS, (1, 7, None, NOW))
+    batch = rows(COUNTS, (1, 7, None, NOW))
     with Redis({"requirepass": "geheim"}, {"password": "geheim"}) as server:
         options = replace(options, url=server.url)
-        refused(lambda: RedisWriter(COUNTS, options).write(block), "refuses")
-        refused(lambda: RedisWriter(COUNTS, replace(options, password="falsch")).write(block), "refuses")
+        refused(lambda: RedisWriter(COUNTS, options).write(batch), "refuses")
+        refused(lambda: RedisWriter(COUNTS, replace(options, password="falsch")).write(batch), "refuses")
         refused(lambda: read(COUNTS, replace(options, password="falsch"), (1,)), "refuses")
         known = replace(options, password="geheim")
         assert "geheim" not in repr(known)
-        assert RedisWriter(COUNTS, known).write(block).written == 1
+        assert RedisWriter(COUNTS, known).write(batch).written == 1
         assert read(COUNTS, known, (1,))[0].values == (7, None)
         with server.client() as client:
             client.acl_setuser("reader", enabled=True, passwords=["+r"], keys=["*"], commands=["+hmget"])
             user = replace(options, username="reader", password="r")
             assert read(COUNTS, user, (1,))[0].values == (7, None)
-            refused(lambda: RedisWriter(COUNTS, user).write(block), "needs EVAL")
+            refused(lambda: RedisWriter(COUNTS, user).write(batch), "needs EVAL")
             client.config_set("maxmemory", 1)
-            refused(lambda: RedisWriter(COUNTS, known).write(block), "OOM|memory")
+            refused(lambda: RedisWriter(COUNTS, known).write(batch), "OOM|memory")
 
 
 def certificates(folder: Path) -> Path:
@@ -513,17 +513,17 @@ def test_tls_with_certificates_on_both_sides(options: RedisOptions, tmp_path: Pa
     ca, pem, key = str(made / "ca.pem"), str(made / "server.pem"), str(made / "server.key")
     settings = {"tls-port": "", "tls-cert-file": pem, "tls-key-file": key, "tls-ca-cert-file": ca}
     client = {"ssl": True, "ssl_ca_certs": ca, "ssl_certfile": pem, "ssl_keyfile": key}
-    block = rows(COUNTS, (1, 7, None, NOW))
+    batch = rows(COUNTS, (1, 7, None, NOW))
     with Redis(settings, client) as server:
         tls = replace(options, url=server.url, ca_file=ca, certificate_file=pem, key_file=key)
         writer = RedisWriter(COUNTS, tls)
-        assert writer.write(block).written == 1
+        assert writer.write(batch).written == 1
         assert read(COUNTS, tls, (1,))[0].values == (7, None)
         writer.close()
         # None of these is waited out.
         strange = replace(tls, ca_file=str(made / "other.pem"))
-        refused(lambda: RedisWriter(COUNTS, strange).write(block), "CERTIFICATE_VERIFY_FAILED")
+        refused(lambda: RedisWriter(COUNTS, strange).write(batch), "CERTIFICATE_VERIFY_FAILED")
         nobody = replace(tls, certificate_file="", key_file="")
-        refused(lambda: RedisWriter(COUNTS, nobody).write(block), "(?i)certificate")
+        refused(lambda: RedisWriter(COUNTS, nobody).write(batch), "(?i)certificate")
         elsewhere = replace(tls, url=server.url.replace("127.0.0.1", "localhost"))
-        refused(lambda: RedisWriter(COUNTS, elsewhere).write(block), "localhost")
+        refused(lambda: RedisWriter(COUNTS, elsewhere).write(batch), "localhost")

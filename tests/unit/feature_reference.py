@@ -42,7 +42,7 @@ class Event:
     ok: bool | None
 
 
-def settled(view: FeatureView, events: Iterable[Event]) -> list[dict[str, Any]]:
+def final_rows(view: FeatureView, events: Iterable[Event]) -> list[dict[str, Any]]:
     """All rows at the end of time, by (time, entity)."""
     by_key: dict[str, list[Event]] = {}
     for event in sorted(events, key=lambda e: (e.time, e.id)):

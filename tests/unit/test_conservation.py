@@ -269,4 +269,4 @@ def test_of_features(steps: list[tuple[list[bytes], int]], restarts: set[int]) -
     # what a view has no key for is told by each view, and is one record
     of_source = len({letter.offset for letter in harness.dead if letter.data_type == "signals"})
     refused = sum(letter.data_type == "spend_v1" for letter in harness.dead)
-    assert len(harness.settled("spend_v1")) + refused + of_source == sent
+    assert len(harness.final("spend_v1")) + refused + of_source == sent

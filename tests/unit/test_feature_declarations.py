@@ -28,7 +28,7 @@ from schemas.features.declarations import (
     read_declarations,
     write_declarations,
 )
-from schemas.features.feature_block import ARROW, from_bytes, to_bytes
+from schemas.features.feature_batch import ARROW, from_bytes, to_bytes
 from schemas.features.rules import check, event_types, feature_types, order
 
 ERRORS = Source(
@@ -152,7 +152,7 @@ def test_durations(text: str, ms: int) -> None:
     assert duration_ms(text) == ms
 
 
-def test_a_block_of_every_type_comes_back_with_its_nulls() -> None:
+def test_a_batch_of_every_type_comes_back_with_its_nulls() -> None:
     batch = pa.record_batch([pa.array([None], kind) for kind in ARROW.values()], names=[*ARROW])
     assert from_bytes(to_bytes(batch)).equals(batch)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from feature_reference import Event, settled
+from feature_reference import Event, final_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,7 +43,7 @@ from schemas.features.declarations import (
     Variance,
     Window,
 )
-from schemas.features.feature_block import EVENT_ID, EVENT_TIME
+from schemas.features.feature_batch import EVENT_ID, EVENT_TIME
 from udfs.features.base import END, Changes, Refused, ViewEngine, ViewOutput
 from udfs.features.engine import make_engine
 from udfs.features.entity_keys import key_group
@@ -115,7 +115,7 @@ def batch(events: Sequence[Event]) -> pa.RecordBatch:
 
 
 def rows_of(outputs: Sequence[ViewOutput]) -> list[dict[str, Any]]:
-    rows = [row for o in outputs for b in o.blocks if b.settled for row in b.rows.to_pylist()]
+    rows = [row for o in outputs for b in o.batches if b.final for row in b.rows.to_pylist()]
     for row in rows:
         del row["created"]
     return rows
@@ -136,7 +136,7 @@ EVENTS = st.lists(
 def deliver(
     of: ViewEngine, events: Sequence[Event], seed: int, late: int = 30, between: Any = None
 ) -> list[ViewOutput]:
-    """Events in an order that is at most `late` ms wrong, in blocks of any size, with watermarks between."""
+    """Events in an order that is at most `late` ms wrong, in batches of any size, with watermarks between."""
     choose = random.Random(seed)
     order = sorted(events, key=lambda e: (e.time + choose.uniform(0, late), e.id))
     outputs, highest = [], -1000
@@ -146,10 +146,10 @@ def deliver(
         outputs.append(of.add(batch(part)))
         highest = max(highest, *(e.time for e in part))
         if choose.random() < 0.7:
-            outputs.append(of.settle(highest - late - 1, 7))
+            outputs.append(of.advance(highest - late - 1, 7))
         if between is not None:
             of = between(of)
-    outputs.append(of.settle(END, 7))
+    outputs.append(of.advance(END, 7))
     return outputs
 
 
@@ -206,12 +206,12 @@ VIEWS = {
 @pytest.mark.parametrize("name", VIEWS)
 @given(events=EVENTS, seed=st.integers(0, 2**20))
 @settings(max_examples=12)
-def test_settled_rows_are_those_of_the_reference_in_any_order_and_batching(
+def test_final_rows_are_those_of_the_reference_in_any_order_and_batching(
     name: str, events: list[Event], seed: int
 ) -> None:
     outputs = deliver(engine(VIEWS[name]), events, seed)
     assert not [r for o in outputs for r in o.refused]
-    same(rows_of(outputs), settled(VIEWS[name], events))
+    same(rows_of(outputs), final_rows(VIEWS[name], events))
 
 
 class Restored:
@@ -237,7 +237,7 @@ class Restored:
             running.evict(self._choose.randint(0, 2))
             return running
         other = engine(self._view, self.fetch, GROUPS)
-        assert not any(output.blocks for output in other.load([*self.headers.values()], 7))
+        assert not any(output.batches for output in other.load([*self.headers.values()], 7))
         return other
 
     def save(self, running: ViewEngine) -> None:
@@ -263,7 +263,7 @@ def test_state_that_is_saved_evicted_and_restored_changes_no_row(
 ) -> None:
     kept = Restored(VIEWS[name], seed)
     outputs = deliver(engine(VIEWS[name], kept.fetch, GROUPS), events, seed, between=kept)
-    same(rows_of(outputs), settled(VIEWS[name], events))
+    same(rows_of(outputs), final_rows(VIEWS[name], events))
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -286,24 +286,24 @@ def test_next_time_is_when_something_happens(name: str, events: list[Event]) -> 
     if events:
         running.add(batch(events))
     while (at := running.next_time()) is not None:
-        rows.append(running.settle(at - 1, 7))
-        assert not rows[-1].blocks
-        rows.append(running.settle(at, 7))
-    same(rows_of(rows), settled(VIEWS[name], events))
+        rows.append(running.advance(at - 1, 7))
+        assert not rows[-1].batches
+        rows.append(running.advance(at, 7))
+    same(rows_of(rows), final_rows(VIEWS[name], events))
 
 
 def test_a_call_played_again_gives_the_same_rows() -> None:
     kept = Restored(VIEWS["two windows"], 0)
     running = engine(VIEWS["two windows"], kept.fetch, GROUPS)
     running.add(batch([event(5, "a"), event(40, "b")]))
-    running.settle(20, 7)
+    running.advance(20, 7)
     kept.save(running)
     sent = [batch([event(30, "a"), event(25, "a", "y")]), batch([event(60, "c")])]
-    first = [running.add(b) for b in sent] + [running.settle(50, 7)]
+    first = [running.add(b) for b in sent] + [running.advance(50, 7)]
     again = engine(VIEWS["two windows"], kept.fetch, GROUPS)
     again.load([*kept.headers.values()], 7)
-    second = [again.add(b) for b in sent] + [again.settle(50, 7)]
-    assert [b.rows for o in first for b in o.blocks] == [b.rows for o in second for b in o.blocks]
+    second = [again.add(b) for b in sent] + [again.advance(50, 7)]
+    assert [b.rows for o in first for b in o.batches] == [b.rows for o in second for b in o.batches]
     assert len(rows_of(first)) == 3
 
 
@@ -314,10 +314,10 @@ def event(time: int, key: str, id: str = "", x: float | None = 1.0, n: int | Non
 def test_what_is_at_or_before_the_watermark_is_late() -> None:
     running = engine(VIEWS["tiles"])
     running.add(batch([event(10, "a")]))
-    running.settle(20, 7)
+    running.advance(20, 7)
     out = running.add(batch([event(21, "a"), event(20, "b"), event(5, "a", "old")]))
     assert list(out.refused) == [Refused("late", 20, "b20"), Refused("late", 5, "old")]
-    assert [r["all"] for r in rows_of([running.settle(END, 7)])] == [2]
+    assert [r["all"] for r in rows_of([running.advance(END, 7)])] == [2]
 
 
 def test_a_duplicate_is_refused_while_its_like_is_pending_and_late_afterwards() -> None:
@@ -325,7 +325,7 @@ def test_a_duplicate_is_refused_while_its_like_is_pending_and_late_afterwards() 
     first = running.add(batch([event(10, "a"), event(10, "a"), event(11, "a", "a10")]))
     assert list(first.refused) == [Refused("duplicate", 10, "a10")]
     assert list(running.add(batch([event(10, "a")])).refused) == [Refused("duplicate", 10, "a10")]
-    assert [r["all"] for r in rows_of([running.settle(11, 7)])] == [1, 2]
+    assert [r["all"] for r in rows_of([running.advance(11, 7)])] == [1, 2]
     assert list(running.add(batch([event(10, "a")])).refused) == [Refused("late", 10, "a10")]
 
 
@@ -337,20 +337,20 @@ def test_duplicates_change_no_row_and_each_is_refused_once(
     again = [events[i % len(events)] for i in twice if events]
     outputs = deliver(engine(VIEWS["tiles"]), [*events, *again], seed)
     assert sum(len(o.refused) for o in outputs) == len(again)
-    same(rows_of(outputs), settled(VIEWS["tiles"], events))
+    same(rows_of(outputs), final_rows(VIEWS["tiles"], events))
 
 
 def test_a_watermark_that_goes_back_is_ignored() -> None:
     running = engine(VIEWS["tiles"])
-    running.settle(100, 7)
-    assert running.settle(50, 7) == ViewOutput()
+    running.advance(100, 7)
+    assert running.advance(50, 7) == ViewOutput()
     assert [r.code for r in running.add(batch([event(60, "a")])).refused] == ["late"]
 
 
 @pytest.mark.parametrize("name", ["tiles", "exact", "two windows", "objects"])
 @given(events=EVENTS, seed=st.integers(0, 2**20))
 @settings(max_examples=20)
-def test_an_early_row_is_of_the_newest_event_of_all_that_have_come(
+def test_a_provisional_row_is_of_the_newest_event_of_all_that_have_come(
     name: str, events: list[Event], seed: int
 ) -> None:
     choose, running, come = random.Random(seed), engine(VIEWS[name]), list[Event]()
@@ -358,50 +358,50 @@ def test_an_early_row_is_of_the_newest_event_of_all_that_have_come(
     while order:
         part, order = order[: (size := choose.randint(1, 6))], order[size:]
         come += part
-        (block,) = running.add(batch(part)).blocks
-        assert not block.settled
-        found = {r["key"]: r for r in block.rows.to_pylist()}
+        (made,) = running.add(batch(part)).batches
+        assert not made.final
+        found = {r["key"]: r for r in made.rows.to_pylist()}
         assert found.keys() == {e.key for e in part}
-        newest = {r["key"]: r for r in settled(VIEWS[name], come)}
+        newest = {r["key"]: r for r in final_rows(VIEWS[name], come)}
         same([{**r} for r in found.values()], sorted(
             (newest[k] for k in found), key=lambda r: (r["event_timestamp"], r["key"])
         ))  # fmt: skip
         if choose.random() < 0.5:
-            running.settle(max(e.time for e in come) - 31, 7)
+            running.advance(max(e.time for e in come) - 31, 7)
 
 
-def test_early_rows_go_on_in_a_tile_over_settling_eviction_and_late_comers() -> None:
+def test_provisional_rows_go_on_in_a_tile_over_watermarks_eviction_and_late_comers() -> None:
     running = engine(VIEWS["tiles"])
     counts = []
     for time, watermark in ((11, 0), (13, 0), (15, 12), (14, 13), (16, 15), (19, 16), (52, 40)):
-        (block,) = running.add(batch([event(time, "a"), event(100 + time, "b")])).blocks
-        running.settle(watermark, 7)
+        (made,) = running.add(batch([event(time, "a"), event(100 + time, "b")])).batches
+        running.advance(watermark, 7)
         running.changes()
         running.evict(0)
-        counts.append({r["key"]: (r["event_timestamp"], r["all"]) for r in block.rows.to_pylist()}["a"])
+        counts.append({r["key"]: (r["event_timestamp"], r["all"]) for r in made.rows.to_pylist()}["a"])
     assert counts == [(11, 1), (13, 2), (15, 3), (15, 4), (16, 5), (19, 6), (52, 7)]
 
 
-def test_without_early_rows_and_where_time_decides_there_are_none() -> None:
-    quiet = view(features(TILED), online_early=False)
+def test_without_provisional_rows_and_where_time_decides_there_are_none() -> None:
+    quiet = view(features(TILED), online_provisional=False)
     for of in (quiet, VIEWS["threshold count"], VIEWS["tumbling"]):
-        assert not engine(of).add(batch([event(1, "a")])).blocks
+        assert not engine(of).add(batch([event(1, "a")])).batches
 
 
 def test_a_sum_of_integers_that_does_not_fit_refuses_its_row_and_no_other() -> None:
     running = engine(VIEWS["tiles"])
-    (early,) = running.add(batch([event(1, "a", n=2**62), event(1, "b", n=5)])).blocks
-    assert early.rows.num_rows == 2
-    (early,) = running.add(batch([event(2, "a", n=2**62), event(3, "b", n=-7)])).blocks
-    assert [row["key"] for row in early.rows.to_pylist()] == ["b"]
+    (provisional,) = running.add(batch([event(1, "a", n=2**62), event(1, "b", n=5)])).batches
+    assert provisional.rows.num_rows == 2
+    (provisional,) = running.add(batch([event(2, "a", n=2**62), event(3, "b", n=-7)])).batches
+    assert [row["key"] for row in provisional.rows.to_pylist()] == ["b"]
     running.add(batch([event(100, "a", n=1)]))
-    output = running.settle(1000, 7)
+    output = running.advance(1000, 7)
     (refused,) = output.refused
     assert (refused.code, refused.event_time) == ("step_failed", 2)
     assert "does not fit into 64 bits" in refused.reason
     assert output.events is not None and refused.event_id in output.events.column(EVENT_ID).to_pylist()
-    settled = [(r["event_timestamp"], r["key"]) for b in output.blocks for r in b.rows.to_pylist()]
-    assert settled == [(1, "a"), (1, "b"), (3, "b"), (100, "a")], "what leaves the window leaves the sum"
+    final = [(r["event_timestamp"], r["key"]) for b in output.batches for r in b.rows.to_pylist()]
+    assert final == [(1, "a"), (1, "b"), (3, "b"), (100, "a")], "what leaves the window leaves the sum"
 
 
 def failing(x: pa.Array) -> pa.Array:
@@ -427,10 +427,10 @@ def test_a_row_on_which_a_function_fails_is_refused_alone(name: str, kind: Featu
     xs = [1.0, 2.0, -0.5 if kind is FeatureType.FLOAT64_LIST else 0.0, 4.0, 5.0]
     for at, x in enumerate(xs, 1):
         running.add(batch([event(at, "a", x=x)]))
-    output = running.settle(1000, 7)
+    output = running.advance(1000, 7)
     (refused,) = output.refused
     assert refused.event_time == 3 and says in refused.reason
-    rows = [row for b in output.blocks for row in b.rows.to_pylist()]
+    rows = [row for b in output.batches for row in b.rows.to_pylist()]
     assert [row["event_timestamp"] for row in rows] == [1, 2, 4, 5]
 
 
@@ -456,7 +456,7 @@ def test_state_of_another_view_or_of_a_changed_one_is_refused() -> None:
 def test_nothing_new_is_nothing_to_write() -> None:
     running = engine(VIEWS["tiles"])
     running.add(batch([event(1, "a")]))
-    running.settle(5, 7)
+    running.advance(5, 7)
     assert running.changes().headers
     changes = running.changes()
     assert not changes.headers
@@ -471,7 +471,7 @@ def test_a_dense_day_of_a_count_and_a_sum_is_small(tile: str, most: int) -> None
     ))  # fmt: skip
     running = engine(of)
     running.add(batch([event(t * 30_000, "a") for t in range(2 * 60 * 25)]))
-    running.settle(30_000 * 2 * 60 * 25, 7)
+    running.advance(30_000 * 2 * 60 * 25, 7)
     (packed,) = (p for of in running.changes().entities.values() for p in of.values() if p is not None)
     tiles = 24 * 60 // int(tile.split(maxsplit=1)[0]) + 1
     assert 16 * tiles < len(packed) < most
@@ -485,9 +485,11 @@ def test_values_of_the_event_and_derived_features_are_in_their_places() -> None:
         Derived(name="twice", function="operator:add", inputs=("x", "x"), type=FeatureType.FLOAT64),
     ))  # fmt: skip
     running = engine(of)
-    early = running.add(batch([event(3, "b", x=2.0), event(2, "a", x=None), event(4, "b", x=5.0)])).blocks[0]
-    assert {r["key"]: r["twice"] for r in early.rows.to_pylist()} == {"a": None, "b": 10.0}
-    rows = rows_of([running.settle(END, 7)])
+    provisional = running.add(
+        batch([event(3, "b", x=2.0), event(2, "a", x=None), event(4, "b", x=5.0)])
+    ).batches[0]
+    assert {r["key"]: r["twice"] for r in provisional.rows.to_pylist()} == {"a": None, "b": 10.0}
+    rows = rows_of([running.advance(END, 7)])
     assert [(r["key"], r["x"], r["twice"]) for r in rows] == [
         ("a", None, None),
         ("b", 2.0, 4.0),
@@ -498,7 +500,7 @@ def test_values_of_the_event_and_derived_features_are_in_their_places() -> None:
 def test_rows_of_a_view_are_events_of_another_with_ids_that_repeat() -> None:
     running = engine(VIEWS["tiles"])
     running.add(batch([event(3, "b", "1"), event(3, "b", "2"), event(3, "a", "3")]))
-    (block,) = running.settle(END, 7).blocks
-    events = rows_as_events(block, ("key",))
+    (made,) = running.advance(END, 7).batches
+    events = rows_as_events(made, ("key",))
     assert events.column(EVENT_ID).to_pylist() == ["3/b/0", "3/b/1", "3/a/0"]
     assert events.column(EVENT_TIME).to_pylist() == [3, 3, 3]

@@ -12,7 +12,7 @@ import pytest
 
 from schemas.errors import FeatureError
 from schemas.features.declarations import Declarations, FeatureType, FeatureView, Function, write_declarations
-from schemas.features.feature_block import EVENT_ID, EVENT_TIME, marked_reference
+from schemas.features.feature_batch import EVENT_ID, EVENT_TIME, marked_reference
 from udfs.features.base import END
 from udfs.features.engine import make_engine
 from udfs.features.expressions import Expressions
@@ -43,14 +43,14 @@ def test_an_account_is_reported_when_its_errors_of_a_day_exceed_two_thousand_and
     busy = start + np.arange(2_500) * 10_000  # the 2,001st at 20,000 s; the last one at 24,990 s
     engine.add(signal_errors("busy", busy))
     engine.add(signal_errors("quiet", start + np.arange(2_000) * 10_000))
-    (up,) = engine.settle(start + 12 * HOUR, 7).blocks
-    assert up.settled
+    (up,) = engine.advance(start + 12 * HOUR, 7).batches
+    assert up.final
     assert [(r["account"], r["errors_24h"], r["event_timestamp"] - start) for r in up.rows.to_pylist()] == [
         ("busy", 2001, 20_000_000)
     ]
     # Thirty errors leave with a tile. Seventeen tiles leave 1,990, sixteen 2,020.
     assert engine.next_time() is not None
-    (down,) = engine.settle(END, 7).blocks
+    (down,) = engine.advance(END, 7).batches
     (row,) = down.rows.to_pylist()
     assert (row["account"], row["errors_24h"]) == ("busy", 1990)
     assert row["event_timestamp"] - start == 24 * HOUR + 17 * 300_000
@@ -170,8 +170,8 @@ def test_the_shipped_logins_know_the_network_of_an_address_at_their_time() -> No
         engine = make_engine(view, declared, lambda key: None, expressions)
         engine.add(steps_before(view, declared, expressions).apply(events))
         engine.add(networks)
-        (block,) = engine.settle(END, 7).blocks
-    rows = block.rows.to_pylist()
+        (made,) = engine.advance(END, 7).batches
+    rows = made.rows.to_pylist()
     assert [r["network"] for r in rows] == [None, "office", "lab", None, "home", None]
     assert [r["unknown_24h"] for r in rows] == [1, 1, 1, 2, 2, 3]
     assert rows[-1]["last_networks"] == ["office", "lab", "home"] and rows[-1]["networks_24h"] == 3

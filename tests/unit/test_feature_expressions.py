@@ -191,7 +191,7 @@ INTEGERS = st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)), max_
 
 @given(INTEGERS, st.integers(1, 7))
 @settings(max_examples=30)
-def test_values_do_not_depend_on_how_events_are_blocked(values: list[int | None], size: int) -> None:
+def test_values_do_not_depend_on_how_events_are_batched(values: list[int | None], size: int) -> None:
     duck = Expressions()
     try:
         query = duck.query([step("n // 7 + n % 7", FeatureType.INT64)], {"n": FeatureType.INT64})
@@ -257,7 +257,7 @@ def test_sql_and_python_steps_follow_each_other_and_bad_events_stand_alone(
         [{"id": str(i), "account": "aA"[i % 2], "at": START + i, "amount": a} for i, a in enumerate(amounts)]
     )
     harness.end()
-    rows = [(r["who"], r["money"], r["total"], r["big"]) for r in harness.settled("v_v1")]
+    rows = [(r["who"], r["money"], r["total"], r["big"]) for r in harness.final("v_v1")]
     assert rows == [("a", 4.0, 4.0, 0), ("a", 9.0, 13.0, 1), ("a", 16.0, 29.0, 2), ("a", 25.0, 54.0, 3)]
     assert [(d.code, d.offset) for d in harness.dead] == [("step_failed", 1), ("step_failed", 4)]
     assert "Could not convert string 'nonsense'" in harness.dead[0].reason

@@ -34,7 +34,7 @@ from schemas.features.declarations import (
     Trailing,
     Value,
 )
-from schemas.features.feature_block import CREATED, TIMESTAMP, FeatureBlock
+from schemas.features.feature_batch import CREATED, TIMESTAMP, FeatureBatch
 from tests.feature_enriched import declare
 from tests.feature_harness import GROUPS, FeatureHarness, Keyed
 from udfs.features.base import ViewOutput
@@ -112,7 +112,7 @@ def events(count: int, seed: int = 3, spread: int = 900) -> list[dict[str, Any]]
 
 
 def whole(sent: list[dict[str, Any]]) -> FeatureHarness:
-    """All in one block, so that nothing is settled before everything has come."""
+    """All in one batch, so that nothing is final before everything has come."""
     harness = FeatureHarness(DECLARED)
     harness.send(sent)
     harness.end()
@@ -143,9 +143,9 @@ def test_out_of_order_within_the_bound_changes_nothing(clock: list[int]) -> None
     harness.end()
     assert harness.dead == []
     for view in VIEWS:
-        assert harness.settled(view) == reference.settled(view)
-    assert len(harness.settled("spend_v1")) == 1500 and len(harness.settled("busy_v1")) >= 12
-    assert max(row["rows"] for row in harness.settled("peak_v1")) > 50
+        assert harness.final(view) == reference.final(view)
+    assert len(harness.final("spend_v1")) == 1500 and len(harness.final("busy_v1")) >= 12
+    assert max(row["rows"] for row in harness.final("peak_v1")) > 50
 
 
 @given(
@@ -173,7 +173,7 @@ def test_a_restart_anywhere_changes_nothing(
     reference = whole(sent)
     assert harness.dead == []
     for view in VIEWS:
-        assert harness.settled(view) == reference.settled(view)
+        assert harness.final(view) == reference.final(view)
 
 
 def test_an_event_ahead_of_the_clock_makes_no_other_late(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,14 +188,14 @@ def test_an_event_ahead_of_the_clock_makes_no_other_late(monkeypatch: pytest.Mon
     harness.send([event("b", now + 10)])
     assert harness.dead == []
     harness.end()
-    assert harness.dead == [] and len(harness.settled("spend_v1")) == 3
+    assert harness.dead == [] and len(harness.final("spend_v1")) == 3
 
 
 def test_events_whose_records_have_no_time_are_taken() -> None:
     harness = FeatureHarness(DECLARED)
     harness.send(events(3), at=None)
     harness.end()
-    assert harness.dead == [] and len(harness.settled("spend_v1")) == 3
+    assert harness.dead == [] and len(harness.final("spend_v1")) == 3
 
 
 @given(
@@ -240,7 +240,7 @@ def test_any_parallelism_goes_on_from_any_other(
     reference = whole(sent)
     assert harness.dead == []
     for view in VIEWS:
-        assert harness.settled(view) == reference.settled(view)
+        assert harness.final(view) == reference.final(view)
 
 
 def test_four_instances_share_the_work_and_one_call_computes_an_instance(clock: list[int]) -> None:
@@ -248,7 +248,7 @@ def test_four_instances_share_the_work_and_one_call_computes_an_instance(clock: 
     for parallelism in (1, 4):
         harness = FeatureHarness(DECLARED, parallelism=parallelism)
         harness.send(sent)
-        sizes = [batch.num_rows for batch in harness.early["spend_v1"]]
+        sizes = [batch.num_rows for batch in harness.provisional["spend_v1"]]
         assert sum(sizes) == 400 and len(sizes) == parallelism and min(sizes) > 280 // parallelism
 
 
@@ -257,15 +257,13 @@ def test_time_that_goes_on_between_a_mark_and_its_barrier_is_kept(clock: list[in
     harness.send(events(50))
     harness.checkpoint()
     harness.pass_watermark(START + 1200)
-    assert 20 < len(harness.settled("spend_v1")) < 50 and len(harness.settled("peak_v1")) > 20
-    before = [harness.settled(view) for view in VIEWS]
+    assert 20 < len(harness.final("spend_v1")) < 50 and len(harness.final("peak_v1")) > 20
+    before = [harness.final(view) for view in VIEWS]
     harness.keep()
     harness.crash(2)
     harness.end()
-    assert [harness.settled(view) for view in VIEWS] == [whole(events(50)).settled(view) for view in VIEWS]
-    assert all(
-        len(after) >= len(then) for after, then in zip(map(harness.settled, VIEWS), before, strict=True)
-    )
+    assert [harness.final(view) for view in VIEWS] == [whole(events(50)).final(view) for view in VIEWS]
+    assert all(len(after) >= len(then) for after, then in zip(map(harness.final, VIEWS), before, strict=True))
     assert harness.dead == []
 
 
@@ -282,12 +280,12 @@ def test_an_instance_is_waited_for_until_it_finds_itself_idle(clock: list[int]) 
     for partition in (0, 1):
         harness.send(good[partition:20:2], partition)
     looks(busy, 500)
-    assert harness.settled("spend_v1") == [], "no time has passed for the other, which was held up"
+    assert harness.final("spend_v1") == [], "no time has passed for the other, which was held up"
     looks(slow, 500)
-    settled = len(harness.settled("spend_v1"))
+    final = len(harness.final("spend_v1"))
     harness.send(good[20:200:2], 0)
     looks(busy, 500)
-    assert len(harness.settled("spend_v1")) > settled
+    assert len(harness.final("spend_v1")) > final
     harness.send(good[399:], 1)
     harness.end()
     assert harness.dead == []
@@ -302,7 +300,7 @@ def test_an_entity_of_another_instance_is_an_error(clock: list[int]) -> None:
         harness.send(events(50))
 
 
-def test_every_event_is_settled_or_a_dead_letter(clock: list[int]) -> None:
+def test_every_event_becomes_final_or_a_dead_letter(clock: list[int]) -> None:
     good = events(500)
     harness = FeatureHarness(DECLARED)
     harness.send(good[:250])
@@ -335,30 +333,30 @@ def test_every_event_is_settled_or_a_dead_letter(clock: list[int]) -> None:
         "late": 2,
         "duplicate": 4,
     }
-    assert len(harness.settled("spend_v1")) == 500 == len(harness.settled("peak_v1"))
+    assert len(harness.final("spend_v1")) == 500 == len(harness.final("peak_v1"))
     assert all(
         letter.reason and letter.size == len(letter.raw) * 3 // 4 - letter.raw.count("=")
         for letter in harness.dead
     )
 
 
-def test_an_entity_is_served_before_it_is_settled(clock: list[int]) -> None:
+def test_an_entity_is_served_before_it_is_final(clock: list[int]) -> None:
     harness = FeatureHarness(DECLARED)
     harness.send([{"id": "1", "account": "a", "at": START, "amount": 2.0}])
-    [row] = [row for batch in harness.early["spend_v1"] for row in batch.to_pylist()]
+    [row] = [row for batch in harness.provisional["spend_v1"] for row in batch.to_pylist()]
     assert (row["n"], row["total"], row["event_timestamp"]) == (1, 2.0, START)
     assert not harness.rows["spend_v1"]
 
 
-def test_what_left_early_does_not_go_online_again(clock: list[int]) -> None:
-    harness, once = FeatureHarness(DECLARED), FeatureHarness(DECLARED, settled_again=False)
+def test_what_left_as_provisional_does_not_go_online_again(clock: list[int]) -> None:
+    harness, once = FeatureHarness(DECLARED), FeatureHarness(DECLARED, final_again=False)
     for each in (harness, once):
         for start in range(0, 300, 50):
             each.send(events(300)[start : start + 50])
         each.end()
-    assert once.early.keys() == harness.early.keys() == {"spend_v1", "peak_v1"}
+    assert once.provisional.keys() == harness.provisional.keys() == {"spend_v1", "peak_v1"}
     assert sum(batch.num_rows for batch in harness.rows["spend_v1"]) == 300
-    assert once.rows.keys() == harness.rows.keys() - once.early.keys() == {"busy_v1"}
+    assert once.rows.keys() == harness.rows.keys() - once.provisional.keys() == {"busy_v1"}
     assert [without_created(once.lines[v]) for v in VIEWS] == [
         without_created(harness.lines[v]) for v in VIEWS
     ]
@@ -368,23 +366,23 @@ def test_what_a_reference_may_have_changed_goes_online_again(tmp_path: Path) -> 
     enriched = declare(tmp_path / "views.py")
     named = ("spend_v1", "plain_v1")
     declared = msgspec.structs.replace(enriched, views=tuple(v for v in enriched.views if v.id in named))
-    outputs = FeatureOutputs(ViewSpec(declared, named, history=False, settled_again=False), ("0",))
+    outputs = FeatureOutputs(ViewSpec(declared, named, history=False, final_again=False), ("0",))
     rows = pa.RecordBatch.from_pylist([{"account": "a", TIMESTAMP: 1, CREATED: 2}])
     sent = {
-        (name, settled): len(list(outputs.rows(name, ViewOutput([FeatureBlock(name, settled, rows)]))))
+        (name, final): len(list(outputs.rows(name, ViewOutput([FeatureBatch(name, final, rows)]))))
         for name in named
-        for settled in (False, True)
+        for final in (False, True)
     }
     assert sent == {
         ("spend_v1", False): 1, ("spend_v1", True): 1, ("plain_v1", False): 1, ("plain_v1", True): 0,
     }  # fmt: skip
 
 
-def without_created(blocks: list[bytes]) -> list[list[bytes]]:
-    return [[line.rpartition(b"\x1f")[0] for line in block.split(b"\n")] for block in blocks]
+def without_created(batches: list[bytes]) -> list[list[bytes]]:
+    return [[line.rpartition(b"\x1f")[0] for line in batch.split(b"\n")] for batch in batches]
 
 
-def test_history_gets_settled_rows_only(clock: list[int]) -> None:
+def test_history_gets_final_rows_only(clock: list[int]) -> None:
     harness = FeatureHarness(DECLARED)
     for start in range(0, 300, 50):
         harness.send(events(300)[start : start + 50])
@@ -393,13 +391,13 @@ def test_history_gets_settled_rows_only(clock: list[int]) -> None:
         assert harness.lines[view] == [to_lines(batch) for batch in harness.rows[view] if batch.num_rows]
 
 
-def test_an_event_of_its_own_block_is_not_late(clock: list[int]) -> None:
-    """Ten minutes in one block, over several key groups: what comes first refuses nothing of the rest."""
+def test_an_event_of_its_own_batch_is_not_late(clock: list[int]) -> None:
+    """Ten minutes in one batch, over several key groups: what comes first refuses nothing of the rest."""
     sent = [{"id": str(i), "account": f"a{i % 9}", "at": START + 1000 * i} for i in range(600)]
     harness = FeatureHarness(DECLARED)
     harness.send(sent)
     harness.end()
-    assert harness.dead == [] and len(harness.settled("spend_v1")) == 600
+    assert harness.dead == [] and len(harness.final("spend_v1")) == 600
 
 
 def test_one_partition_ahead_refuses_nothing_of_the_other(clock: list[int]) -> None:
@@ -407,10 +405,10 @@ def test_one_partition_ahead_refuses_nothing_of_the_other(clock: list[int]) -> N
     sent = events(400)
     for start in range(0, 400, 40):
         harness.send(sent[start : start + 40], partition=0)
-    assert not harness.rows["spend_v1"], "nothing is settled before the second partition has been heard of"
+    assert not harness.rows["spend_v1"], "nothing is final before the second partition has been heard of"
     harness.send([{**event, "id": f"other {event['id']}"} for event in sent], partition=1)
     harness.end()
-    assert harness.dead == [] and len(harness.settled("spend_v1")) == 800
+    assert harness.dead == [] and len(harness.final("spend_v1")) == 800
 
 
 def test_an_event_whose_step_fails_stands_alone(clock: list[int]) -> None:
@@ -434,5 +432,5 @@ def test_an_event_whose_step_fails_stands_alone(clock: list[int]) -> None:
         [{"id": str(i), "account": "a", "at": START + i, "amount": a} for i, a in enumerate(amounts)]
     )
     harness.end()
-    assert [row["root"] for row in harness.settled("roots_v1")] == [2.0, 3.0, 4.0]
+    assert [row["root"] for row in harness.final("roots_v1")] == [2.0, 3.0, 4.0]
     assert [(d.code, d.offset) for d in harness.dead] == [("step_failed", 1), ("step_failed", 4)]

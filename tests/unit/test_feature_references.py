@@ -39,7 +39,7 @@ from schemas.features.declarations import (
     Trailing,
     Value,
 )
-from schemas.features.feature_block import (
+from schemas.features.feature_batch import (
     EVENT_ID,
     EVENT_TIME,
     from_bytes,
@@ -272,8 +272,8 @@ def rows(changes: list[Change]) -> pa.RecordBatch:
     return marked_reference(pa.record_batch(columns), "zips")
 
 
-def settled(outputs: list[ViewOutput]) -> list[dict[str, Any]]:
-    found = [row for o in outputs for b in o.blocks if b.settled for row in b.rows.to_pylist()]
+def final_rows(outputs: list[ViewOutput]) -> list[dict[str, Any]]:
+    found = [row for o in outputs for b in o.batches if b.final for row in b.rows.to_pylist()]
     for row in found:
         del row["created"]
     return found
@@ -316,8 +316,10 @@ class Kept:
         """`held`: signals that come between the restart and the references."""
         self.save(running, watermark)
         other = engine(view, self.states.get, complete=False)
-        assert not any(output.blocks for output in other.load([*self.headers.values()], 7))
-        assert not held or not other.add(events(held)).blocks, "nothing leaves early that lacks references"
+        assert not any(output.batches for output in other.load([*self.headers.values()], 7))
+        assert not held or not other.add(events(held)).batches, (
+            "nothing provisional leaves that lacks references"
+        )
         self._versions = self._made()
         assert not other.add(self._versions.restored(self.references.items())).refused
         other.complete()
@@ -342,24 +344,24 @@ def deliver(signals: list[Signal], changes: list[Change], seed: int, kept: Kept)
             outputs.append(running.add(kept.take(own_changes)))
         if choose.random() < 0.5:
             watermark = max(watermark, int(order[0][0]) - 16 if order else 70)
-            outputs.append(running.settle(watermark, 7))
+            outputs.append(running.advance(watermark, 7))
         if choose.random() < 0.3:
             kept.save(running, watermark)
             running.evict(choose.randint(0, 2))
-    outputs.append(running.settle(END, 7))
+    outputs.append(running.advance(END, 7))
     kept.save(running, END)
     return outputs
 
 
 @given(SIGNALS_SENT, CHANGES, st.integers(0, 2**20))
 @settings(max_examples=150)
-def test_settled_rows_are_a_function_of_events_and_changes(
+def test_final_rows_are_a_function_of_events_and_changes(
     signals: list[Signal], changes: list[Change], seed: int
 ) -> None:
     kept = Kept()
     outputs = deliver(signals, changes, seed, kept)
     assert [one for o in outputs for one in o.refused] == []
-    assert settled(outputs) == wanted(signals, changes)
+    assert final_rows(outputs) == wanted(signals, changes)
 
 
 @given(CHANGES, st.integers(0, 2**20))
@@ -399,20 +401,20 @@ def change(zip: int, since: int, town: str | None = None, factor: float | None =
     return Change(zip, since, town, factor, None)
 
 
-def test_an_early_row_uses_what_is_known_and_is_put_right_when_it_is_settled() -> None:
+def test_a_provisional_row_uses_what_is_known_and_is_put_right_when_it_is_final() -> None:
     running = engine()
-    (early,) = running.add(events([Signal("1", "a", 10, 7, 2.0)])).blocks
-    assert early.rows.to_pylist()[0] | {"created": 0} == {
+    (provisional,) = running.add(events([Signal("1", "a", 10, 7, 2.0)])).batches
+    assert provisional.rows.to_pylist()[0] | {"created": 0} == {
         "account": "a", "town": None, "worth": 2.0, "n": 1, "total": 2.0, "towns": None,
         "event_timestamp": 10, "created": 0,
     }  # fmt: skip
-    assert not running.add(rows([change(7, 9, "x", 3.0), change(7, 11, "later", 9.0)])).blocks
-    (early,) = running.add(events([Signal("2", "a", 12, 7, 1.0)])).blocks
-    assert [(r["town"], r["worth"], r["n"]) for r in early.rows.to_pylist()] == [("later", 9.0, 2)]
-    first = settled([running.settle(10, 7)])
+    assert not running.add(rows([change(7, 9, "x", 3.0), change(7, 11, "later", 9.0)])).batches
+    (provisional,) = running.add(events([Signal("2", "a", 12, 7, 1.0)])).batches
+    assert [(r["town"], r["worth"], r["n"]) for r in provisional.rows.to_pylist()] == [("later", 9.0, 2)]
+    first = final_rows([running.advance(10, 7)])
     assert [(r["town"], r["worth"], r["total"]) for r in first] == [("x", 6.0, 6.0)]
-    (early,) = running.add(events([Signal("3", "a", 13, None, 1.0)])).blocks
-    assert [r["total"] for r in early.rows.to_pylist()] == [16.0], "settled as it is, pending as known"
+    (provisional,) = running.add(events([Signal("3", "a", 13, None, 1.0)])).batches
+    assert [r["total"] for r in provisional.rows.to_pylist()] == [16.0], "final as it is, pending as known"
 
 
 def test_an_event_without_a_key_or_with_a_deleted_one_sees_nothing() -> None:
@@ -420,28 +422,28 @@ def test_an_event_without_a_key_or_with_a_deleted_one_sees_nothing() -> None:
     running.add(rows([change(1, 5, "x", 2.0), Change(1, 8, "x", 2.0, True), change(1, 10, "y")]))
     running.add(events([Signal(str(at), "a", at, 1, 1.0) for at in (4, 5, 7, 8, 9, 10)]))
     running.add(events([Signal("none", "a", 11, None, 1.0)]))
-    found = [row["town"] for row in settled([running.settle(END, 7)])]
+    found = [row["town"] for row in final_rows([running.advance(END, 7)])]
     assert found == [None, "x", "x", None, None, "y", None]
 
 
-def test_a_row_that_comes_late_is_told_and_counts_for_what_is_not_settled() -> None:
+def test_a_row_that_comes_late_is_told_and_counts_for_what_is_not_final() -> None:
     running = engine()
     running.add(rows([change(1, 1, "old")]))
     running.add(events([Signal("1", "a", 10, 1, 1.0), Signal("2", "a", 30, 1, 1.0)]))
-    assert [r["town"] for r in settled([running.settle(20, 7)])] == ["old"]
+    assert [r["town"] for r in final_rows([running.advance(20, 7)])] == ["old"]
     out = running.add(rows([change(1, 9, "new"), change(2, 11, "two"), change(3, 5, "three")]))
     assert [(one.code, one.event_time) for one in out.refused] == [
         ("late_reference", 9),
         ("late_reference", 5),
-    ], "no event at or after 11 is settled, whatever the watermark"
-    assert [r["town"] for r in settled([running.settle(END, 7)])] == ["new"]
+    ], "no event at or after 11 is final, whatever the watermark"
+    assert [r["town"] for r in final_rows([running.advance(END, 7)])] == ["new"]
 
 
-def test_the_newest_settled_time_survives_a_restart() -> None:
+def test_the_newest_final_time_survives_a_restart() -> None:
     kept = Kept()
     running = engine(SPEND, kept.states.get)
     running.add(events([Signal("1", "a", 10, 1, 1.0)]))
-    running.settle(20, 7)
+    running.advance(20, 7)
     running = kept.again(running, SPEND, 20, [])
     assert [one.event_time for one in running.add(rows([change(1, 9), change(1, 11)])).refused] == [9]
 
@@ -454,18 +456,18 @@ def test_a_row_repeated_changes_nothing() -> None:
     assert not versions.changes()
 
 
-def test_early_rows_wait_until_what_was_known_has_come_again() -> None:
+def test_provisional_rows_wait_until_what_was_known_has_come_again() -> None:
     running = engine(complete=False)
-    assert not running.add(events([Signal("1", "a", 10, 1, 2.0), Signal("2", "b", 10, 2, 2.0)])).blocks
-    assert not running.add(rows([change(1, 5, "x", 3.0)])).blocks
-    (early,) = running.complete().blocks
-    assert {r["account"]: r["worth"] for r in early.rows.to_pylist()} == {"a": 6.0, "b": 2.0}
-    assert not running.complete().blocks
-    (early,) = running.add(events([Signal("3", "a", 11, 1, 1.0)])).blocks
-    assert [r["total"] for r in early.rows.to_pylist()] == [9.0]
+    assert not running.add(events([Signal("1", "a", 10, 1, 2.0), Signal("2", "b", 10, 2, 2.0)])).batches
+    assert not running.add(rows([change(1, 5, "x", 3.0)])).batches
+    (provisional,) = running.complete().batches
+    assert {r["account"]: r["worth"] for r in provisional.rows.to_pylist()} == {"a": 6.0, "b": 2.0}
+    assert not running.complete().batches
+    (provisional,) = running.add(events([Signal("3", "a", 11, 1, 1.0)])).batches
+    assert [r["total"] for r in provisional.rows.to_pylist()] == [9.0]
 
 
-def test_a_step_after_the_join_that_fails_refuses_its_event_when_that_is_settled() -> None:
+def test_a_step_after_the_join_that_fails_refuses_its_event_when_that_is_final() -> None:
     root = Function(
         name="root", function="tests.feature_steps:root", inputs=("worth",), type=FeatureType.FLOAT64
     )
@@ -475,11 +477,11 @@ def test_a_step_after_the_join_that_fails_refuses_its_event_when_that_is_settled
     running = engine(view, declared=Declarations(sources=(SIGNALS,), references=(ZIPS,), views=(view,)))
     running.add(rows([change(1, 1, "x", 4.0), change(1, 15, "x", -4.0)]))
     out = running.add(events([Signal(str(at), "a", at, 1, 1.0) for at in (10, 16, 12)]))
-    assert [r["root"] for r in out.blocks[0].rows.to_pylist()] == [None], "the newest one's step fails"
+    assert [r["root"] for r in out.batches[0].rows.to_pylist()] == [None], "the newest one's step fails"
     running.add(rows([change(1, 14, "y", 9.0), change(1, 16, "y", 9.0)]))
     running.add(events([Signal("20", "a", 20, 1, -1.0)]))
-    out = running.settle(END, 7)
-    assert [(r["event_timestamp"], r["root"], r["n"]) for r in settled([out])] == [
+    out = running.advance(END, 7)
+    assert [(r["event_timestamp"], r["root"], r["n"]) for r in final_rows([out])] == [
         (10, 2.0, 1),
         (12, 2.0, 2),
         (16, 3.0, 3),
@@ -691,7 +693,7 @@ def at_once(sent: list[dict[str, Any]], told: list[dict[str, Any]]) -> FeatureHa
     st.booleans(),
 )
 @settings(max_examples=16)
-def test_blocks_order_and_restarts_change_nothing(
+def test_batches_order_and_restarts_change_nothing(
     seed: int, sizes: list[int], restarts: dict[int, int], kept: tuple[int, int], behind: bool
 ) -> None:
     (written, resident), (sent, told) = kept, streamed(sum(sizes), seed)
@@ -705,10 +707,10 @@ def test_blocks_order_and_restarts_change_nothing(
         for at, size in enumerate(sizes):
             if at in restarts:
                 harness.restart(restarts[at])
-            block = told[start // 5 : (start + size) // 5]
+            batch = told[start // 5 : (start + size) // 5]
             for turn in (behind, not behind):
-                if turn and block:
-                    harness.refer("zips", block)
+                if turn and batch:
+                    harness.refer("zips", batch)
                 elif not turn:
                     harness.send(sent[start : start + size])
             start += size
@@ -718,8 +720,8 @@ def test_blocks_order_and_restarts_change_nothing(
     late = [letter.code for letter in harness.dead if letter.data_type != "by_town_v1"]
     assert late == [] == [letter.code for letter in reference.dead if letter.data_type != "by_town_v1"]
     for view in VIEWS:
-        assert harness.settled(view) == reference.settled(view), view
-    assert len(harness.settled("spend_v1")) == len(sent)
+        assert harness.final(view) == reference.final(view), view
+    assert len(harness.final("spend_v1")) == len(sent)
 
 
 def test_events_wait_for_the_reference_and_plain_views_do_not(clock: list[int]) -> None:
@@ -728,17 +730,17 @@ def test_events_wait_for_the_reference_and_plain_views_do_not(clock: list[int]) 
     harness.refer("zips", told[:20])
     for start in range(0, 400, 50):
         harness.send(sent[start : start + 50])
-    counts = {view: len(harness.settled(view)) for view in ("spend_v1", "plain_v1")}
+    counts = {view: len(harness.final(view)) for view in ("spend_v1", "plain_v1")}
     assert counts["plain_v1"] > 300 and 0 < counts["spend_v1"] < 100
-    assert max(r["event_timestamp"] for r in harness.settled("spend_v1")) < max(r["since"] for r in told[:20])
+    assert max(r["event_timestamp"] for r in harness.final("spend_v1")) < max(r["since"] for r in told[:20])
     harness.refer("zips", told[20:])
-    assert len(harness.settled("spend_v1")) > 300
+    assert len(harness.final("spend_v1")) > 300
     harness.end()
     assert not [letter for letter in harness.dead if letter.data_type != "by_town_v1"]
-    assert harness.settled("spend_v1") == at_once(sent, told).settled("spend_v1")
+    assert harness.final("spend_v1") == at_once(sent, told).final("spend_v1")
 
 
-def test_a_view_over_a_view_finds_its_reference_when_that_one_settles_late(clock: list[int]) -> None:
+def test_a_view_over_a_view_finds_its_reference_when_that_one_is_final_late(clock: list[int]) -> None:
     """The upper view's own reference is far ahead, and the lower view waits for another."""
     codes = msgspec.structs.replace(ZIPS, name="codes", topic="codes")
     enrich = Enrichment(reference="codes", on="code", columns={"factor": "factor"})
@@ -751,10 +753,10 @@ def test_a_view_over_a_view_finds_its_reference_when_that_one_settles_late(clock
     times = START + 5000, START + 60_000
     harness.send([{"id": str(at), "account": "a", "at": at, "zip": 1, "amount": 1.0} for at in times])
     harness.restart()
-    assert harness.settled("spend_v1") == []
+    assert harness.final("spend_v1") == []
     harness.refer("zips", zips[1:])
     harness.end()
-    assert [row["factor"] for row in harness.settled("by_town_v1")] == [1.0, 3.0]
+    assert [row["factor"] for row in harness.final("by_town_v1")] == [1.0, 3.0]
 
 
 def test_a_reference_that_is_silent_no_longer_holds_events_back(clock: list[int]) -> None:
@@ -763,16 +765,16 @@ def test_a_reference_that_is_silent_no_longer_holds_events_back(clock: list[int]
     harness.refer("zips", told[:2])
     for start in range(0, 400, 100):
         harness.send(sent[start : start + 100])
-    before = len(harness.settled("spend_v1"))
+    before = len(harness.final("spend_v1"))
     for _ in range(200):
         clock[0] += 900
         harness.on_timer(clock[0])
-    assert before < 50 and len(harness.settled("spend_v1")) > 300
+    assert before < 50 and len(harness.final("spend_v1")) > 300
     harness.refer("zips", [told[5], {**told[-1], "since": told[-1]["since"] + 10**7}])
     letters = [letter for letter in harness.dead if letter.code == "late_reference"]
     assert {letter.data_type for letter in letters} == {"spend_v1", "busy_v1", "by_town_v1"}
     assert {letter.reason.partition(": ")[2] for letter in letters} == {
-        "row 'topic/0/2' of reference zips: events at or after its time were settled before it came; it "
+        "row 'topic/0/2' of reference zips: events at or after its time were final when it came; it "
         "counts from now on"
     }
     assert {(letter.source, letter.offset) for letter in letters} == {("topic", 2)}
@@ -788,9 +790,7 @@ def test_check_consistency_says_where_rows_of_references_came_late(clock: list[i
     arguments = ["check-consistency", str(tmp_path / "views.py"), "--history", str(tmp_path / "none")]
     done = CliRunner().invoke(app, [*arguments, "--dead-letters", str(tmp_path / "letters")])
     assert done.exit_code == 0
-    assert done.stderr == (
-        "spend_v1: 2 rows of references came late, so that rows settled before may differ\n"
-    )
+    assert done.stderr == ("spend_v1: 2 rows of references came late, so that rows final before may differ\n")
     assert "busy_v1 history: 0 equal" in done.stdout
 
 
@@ -809,5 +809,5 @@ def test_bad_rows_of_a_reference_are_dead_letters_and_sums_hold(clock: list[int]
     letters = Counter(letter.code for letter in harness.dead if letter.data_type == "zips")
     assert letters == {"unparsable": 1, "null": 1, "wrong_type": 1, "future": 1}
     of_towns = Counter(letter.code for letter in harness.dead if letter.data_type == "by_town_v1")
-    assert len(harness.settled("spend_v1")) == 100
-    assert len(harness.settled("by_town_v1")) + of_towns["null_key"] == 100
+    assert len(harness.final("spend_v1")) == 100
+    assert len(harness.final("by_town_v1")) + of_towns["null_key"] == 100

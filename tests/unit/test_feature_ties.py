@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.features.declarations import Aggregate, Count, Declarations, FeatureType, FeatureView, Trailing
-from schemas.features.feature_block import EVENT_ID, EVENT_TIME
+from schemas.features.feature_batch import EVENT_ID, EVENT_TIME
 from tests.feature_cases import SALES
 from tests.point_in_time import DuckPointInTime
 from udfs.features.base import END
@@ -40,8 +40,8 @@ def test_of_rows_of_one_time_the_last_is_created_last(tmp_path: Path) -> None:
         EVENT_ID: pa.array([str(n) for n in range(len(events))]),
     }
     engine.add(pa.RecordBatch.from_pydict(columns))
-    (block,) = engine.settle(END, 5000).blocks
-    rows = {(r["house"], r["event_timestamp"], r["created"]): r["sold"] for r in block.rows.to_pylist()}
+    (made,) = engine.advance(END, 5000).batches
+    rows = {(r["house"], r["event_timestamp"], r["created"]): r["sold"] for r in made.rows.to_pylist()}
     assert rows == {
         ("a", 100, 5000): 1,
         ("a", 100, 5001): 2,
@@ -51,7 +51,7 @@ def test_of_rows_of_one_time_the_last_is_created_last(tmp_path: Path) -> None:
         ("a", 200, 5000): 4,
         ("a", 300, 5000): 5,
     }
-    history = pa.Table.from_batches([block.rows])
+    history = pa.Table.from_batches([made.rows])
     pq.write_table(history.take(pa.array([*range(len(events))][::-1])), tmp_path / "part-0")  # any order
     at = pa.array([150, 150, 99], pa.timestamp("ms"))
     labels = pa.table({"house": ["a", "b", "a"], "at": at})

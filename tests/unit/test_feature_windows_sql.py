@@ -37,7 +37,7 @@ from schemas.features.declarations import (
     Window,
     duration_ms,
 )
-from schemas.features.feature_block import EVENT_ID, EVENT_TIME
+from schemas.features.feature_batch import EVENT_ID, EVENT_TIME
 from udfs.features.base import END, ViewEngine
 from udfs.features.engine import make_engine
 from udfs.features.rows import rows_as_events
@@ -121,22 +121,22 @@ NAMES = (
 
 
 def run(engine: ViewEngine, events: pa.Table) -> pa.Table:
-    """In an order that is up to two hours wrong, in uneven blocks."""
+    """In an order that is up to two hours wrong, in uneven batches."""
     choose = random.Random(5)
     times = events.column(EVENT_TIME).to_numpy()
     order = np.argsort(times + np.array([choose.uniform(0, LATE) for _ in times]))
     shuffled = events.take(pa.array(order)).combine_chunks()
-    blocks, at, highest = [], 0, 0
+    batches, at, highest = [], 0, 0
     while at < len(shuffled):
         size = choose.randint(1, 40)
         (batch,) = shuffled.slice(at, size).combine_chunks().to_batches()
         out = engine.add(batch)
         assert not out.refused
         highest = max(highest, int(batch.column(EVENT_TIME).to_numpy().max()))
-        blocks += engine.settle(highest - LATE - 1, 0).blocks
+        batches += engine.advance(highest - LATE - 1, 0).batches
         at += size
-    blocks += engine.settle(END, 0).blocks
-    return pa.Table.from_batches([b.rows for b in blocks]).drop_columns(["created"])
+    batches += engine.advance(END, 0).batches
+    return pa.Table.from_batches([b.rows for b in batches]).drop_columns(["created"])
 
 
 def agree(found: pa.Table, events: pa.Table, query: str) -> None:
@@ -210,12 +210,12 @@ def test_a_view_of_a_view_is_what_sql_computes_in_two_steps() -> None:
         below.add(batch)
     found = []
     for at in range(1_699_000_000_000, 1_702_000_000_000, 86_400_000):
-        for block in below.settle(at, 0).blocks:
-            assert not above.add(rows_as_events(block, ("user_id",))).refused
-        found += above.settle(at, 0).blocks
-    for block in below.settle(END, 0).blocks:
-        above.add(rows_as_events(block, ("user_id",)))
-    found += above.settle(END, 0).blocks
+        for batch in below.advance(at, 0).batches:
+            assert not above.add(rows_as_events(batch, ("user_id",))).refused
+        found += above.advance(at, 0).batches
+    for batch in below.advance(END, 0).batches:
+        above.add(rows_as_events(batch, ("user_id",)))
+    found += above.advance(END, 0).batches
     rows = pa.Table.from_batches([b.rows for b in found])
     wanted = sql(f"""
         WITH d AS (SELECT user_id, {EVENT_TIME} // 86400000 AS day, sum(x)::BIGINT AS total

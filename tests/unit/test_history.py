@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import StoreError
 from schemas.features.declarations import FeatureType
-from schemas.features.feature_block import ARROW
+from schemas.features.feature_batch import ARROW
 from schemas.results.records import DeadLetter, encode
 from tests.feature_streams import declare, events, write_history
 from udfs.io.s3 import S3Options

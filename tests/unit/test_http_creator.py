@@ -16,7 +16,7 @@ import pytest
 from schemas.features.declarations import FeatureType
 from udfs.enrichment.base import Created
 from udfs.enrichment.http_creator import HttpCreator
-from udfs.enrichment.wire import feature_blocks
+from udfs.enrichment.wire import feature_batches
 from udfs.stores.online.base import StoredView
 from udfs.stores.registry.base import OnDemand
 
@@ -68,10 +68,10 @@ def test_the_entity_goes_out_and_paths_pick_the_values(making: Any) -> None:
     assert (made.view, made.entity, made.error) == (VIEW, ("h", 2), "")
     assert made.values == {"price": 7.0, "rooms": 3, "tags": ["a"]}
     assert type(made.values["price"]) is float
-    (block,) = feature_blocks([made])
-    (row,) = block.rows.to_pylist()
+    (batch,) = feature_batches([made])
+    (row,) = batch.rows.to_pylist()
     times = {"event_timestamp": made.event_time, "created": made.event_time}
-    assert (block.view, block.settled) == ("houses_v1", True)
+    assert (batch.view, batch.final) == ("houses_v1", True)
     assert row == {"house": "h", "floor": 2, **made.values, **times}
 
 

@@ -25,7 +25,7 @@ from redis.exceptions import (
 
 from schemas.errors import FeatureError, SettingsError, StoreError
 from schemas.features.declarations import FeatureType
-from schemas.features.feature_block import ARROW, TIMESTAMP, FeatureBlock
+from schemas.features.feature_batch import ARROW, TIMESTAMP, FeatureBatch
 from schemas.online_pb2 import Float64List, Int64List, TextList, Value
 from udfs.stores.online.base import RedisOptions, StoredView
 from udfs.stores.online.layout import KeyLayout, field, fields, time_field
@@ -228,12 +228,12 @@ def test_what_the_layout_cannot_say_is_refused() -> None:
     assert layout.keys_of([], ["account"]) == []
 
 
-def test_blocks_of_another_shape_are_refused() -> None:
+def test_batches_of_another_shape_are_refused() -> None:
     writer = RedisWriter(VIEW, RedisOptions())  # it does not connect before it has rows
 
     def write(view: str = VIEW.id, **columns: pa.Array) -> Any:
         good = {name: pa.array([], pa.int64()) for name in ("account", "n", TIMESTAMP)}
-        return writer.write(FeatureBlock(view, True, pa.RecordBatch.from_pydict(good | columns)))
+        return writer.write(FeatureBatch(view, True, pa.RecordBatch.from_pydict(good | columns)))
 
     assert write().written == 0
     with pytest.raises(StoreError, match="other_v1"):
@@ -242,7 +242,7 @@ def test_blocks_of_another_shape_are_refused() -> None:
         write(n=pa.array([], pa.float64()))
     without = pa.RecordBatch.from_pydict({"account": pa.array([1])})
     with pytest.raises(StoreError, match="column n is missing"):
-        writer.write(FeatureBlock(VIEW.id, True, without))
+        writer.write(FeatureBatch(VIEW.id, True, without))
     one_row = {"account": pa.array([1]), "n": pa.array([1])}
     with pytest.raises(StoreError, match="no event_timestamp"):
         write(**one_row, **{TIMESTAMP: pa.array([None], pa.int64())})

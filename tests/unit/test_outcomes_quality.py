@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from millrace.cli import app
 from schemas.errors import StoreError
-from schemas.features.feature_block import CREATED, TIMESTAMP
+from schemas.features.feature_batch import CREATED, TIMESTAMP
 from schemas.lifecycle.quality import ALL, EvidenceBatch, QualityRecord, read_message, write_message
 from tests.outcome_cases import JUDGING, MemoryStore, batch, key_of, outcome, result
 from udfs.io.s3 import S3Options

@@ -27,7 +27,7 @@ from schemas.features.declarations import (
     Sum,
     Trailing,
 )
-from schemas.features.feature_block import EVENT_ID, EVENT_TIME
+from schemas.features.feature_batch import EVENT_ID, EVENT_TIME
 from schemas.micro_batch import MicroBatch, decode_micro_batch, encode_micro_batch
 from schemas.model_pb2 import CandidateLogs, ModelLog, RouterLog
 from schemas.results.answers import Answer, AnswerOutcome, Asked, DecisionContext
@@ -466,13 +466,13 @@ VERSIONS = "9201929205c40391a1789209c0"
 def test_an_entity_of_a_view_is_written_and_read_as_ever() -> None:
     written = make_engine(_VIEW, DECLARED, lambda key: None)
     written.add(events(("a", 1_000, 2.0), ("a", 61_000, 0.5)))
-    written.settle(61_000, 7)
+    written.advance(61_000, 7)
     ((key, entity),) = written.changes().entities[0].items()
     assert entity is not None and entity.hex() == ENTITY
     assert empty_from(entity) == 720_000
     read = make_engine(_VIEW, DECLARED, {key: bytes.fromhex(ENTITY)}.get)
-    (early,) = read.add(events(("a", 62_000, 1.0))).blocks
-    assert [(r["n"], r["total"], r["newest"]) for r in early.rows.to_pylist()] == [(3, 3.5, [0.5, 1.0])]
+    (provisional,) = read.add(events(("a", 62_000, 1.0))).batches
+    assert [(r["n"], r["total"], r["newest"]) for r in provisional.rows.to_pylist()] == [(3, 3.5, [0.5, 1.0])]
 
 
 def test_pending_events_of_a_key_group_are_read_as_ever() -> None:

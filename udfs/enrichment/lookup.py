@@ -1,4 +1,4 @@
-"""The one question to the online store for a whole block of requests."""
+"""The one question to the online store for a whole batch of requests."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import msgspec
 import orjson
 import pyarrow as pa
 
-from schemas.features.feature_block import ARROW, CREATED, TIMESTAMP, FeatureBlock
+from schemas.features.feature_batch import ARROW, CREATED, TIMESTAMP, FeatureBatch
 from udfs.enrichment.base import Completed, Created, Expired, PredictionRequest
 from udfs.stores.online.base import StoredView
 
@@ -51,15 +51,15 @@ def write_expired(expired: Expired) -> bytes:
     return msgspec.json.encode(expired)
 
 
-def feature_blocks(created: Iterable[Created]) -> list[FeatureBlock]:
-    """Created values as settled rows, a block a view, for the online store and for history."""
+def feature_batches(created: Iterable[Created]) -> list[FeatureBatch]:
+    """Created values as final rows, a batch a view, for the online store and for history."""
     rows: dict[str, tuple[StoredView, list[dict[str, Any]]]] = {}
     for one in created:
         keys = zip((name for name, _ in one.view.entity), one.entity, strict=True)
         row = {**dict(keys), **one.values, TIMESTAMP: one.event_time, CREATED: one.event_time}
         rows.setdefault(one.view.id, (one.view, []))[1].append(row)
     return [
-        FeatureBlock(view.id, True, pa.RecordBatch.from_pylist(of, schema=_schema(view)))
+        FeatureBatch(view.id, True, pa.RecordBatch.from_pylist(of, schema=_schema(view)))
         for view, of in rows.values()
     ]
 

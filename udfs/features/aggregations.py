@@ -25,7 +25,7 @@ from schemas.features.declarations import (
     Sum,
     Variance,
 )
-from schemas.features.feature_block import ARROW
+from schemas.features.feature_batch import ARROW
 from udfs.features import scalars, sketches
 from udfs.features.base import Aggregation, Fields, FixedAggregation
 from udfs.features.functions import resolve

@@ -1,7 +1,7 @@
 """What computes features, without Flink: aggregations, windows over them, and the engine of one view.
 
 The engine is the same object in a streaming job, in a batch job and in a plain loop, which is why their
-values agree: it is told what came (`add`) and how far time has gone (`settle`), and nothing else.
+values agree: it is told what came (`add`) and how far time has gone (`advance`), and nothing else.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from schemas.features.feature_block import FeatureBlock
+from schemas.features.feature_batch import FeatureBatch
 
 END = 2**63 - 1
-"""The watermark at the end of a finite input: everything is settled, every window closes."""
+"""The watermark at the end of a finite input: all is final, every window closes."""
 
 Entity = tuple[Any, ...]
 """Values of a view's entity columns, in order: str or int."""
@@ -83,8 +83,8 @@ class FixedAggregation(Protocol):
 class Refused:
     """An event that was not taken. `code` is `late`, `duplicate`, or `step_failed` with a `reason`.
 
-    With `late_reference` it is a row of a reference that came after events at or after its time had been
-    settled; it was taken, for those that had not.
+    With `late_reference` it is a row of a reference that came after events at or after its time had
+    become final; it was taken, for those that had not.
     """
 
     code: str
@@ -95,12 +95,12 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class ViewOutput:
-    """What a call gave: rows for the stores, and refused events. Each event is settled or refused.
+    """What a call gave: rows for the stores, and refused events. Each event becomes final or is refused.
 
     `events`: those that the refused were among, where they are not those that the call was about.
     """
 
-    blocks: Sequence[FeatureBlock] = ()
+    batches: Sequence[FeatureBatch] = ()
     refused: Sequence[Refused] = ()
     events: pa.RecordBatch | None = None
 
@@ -135,24 +135,24 @@ class ViewEngine(Protocol):
         enrichment have run) and `__event_time`, `__event_id`.
 
         Late is what is at or before the watermark; a duplicate has the id and time of one that is pending.
-        Later duplicates are late. With `online_early` returns an unsettled row for each entity touched, by
-        what is known of references; none until these are complete. Rows of a reference come the same way,
-        marked, in any order.
+        Later duplicates are late. With `online_provisional` returns a provisional row for each entity
+        touched, by what is known of references; none until these are complete. Rows of a reference come the
+        same way, marked, in any order.
         """
         ...
 
-    def settle(self, watermark: int, created: int) -> ViewOutput:
-        """Everything with a time up to `watermark`, in order of (time, event id): settled rows, sorted by
+    def advance(self, watermark: int, created: int) -> ViewOutput:
+        """Everything with a time up to `watermark`, in order of (time, event id): final rows, sorted by
         `event_timestamp`; each event sees references as of its time. `created` stamps the rows. A watermark
         that goes back is ignored."""
         ...
 
     def next_time(self) -> int | None:
-        """The watermark at which `settle` next has something to do; None where there is nothing."""
+        """The watermark at which `advance` next has something to do; None where there is nothing."""
         ...
 
     def complete(self) -> ViewOutput:
-        """All that was known of the references has come again. Returns the early rows that have waited."""
+        """All that was known of the references has come again. Returns the provisional rows that waited."""
         ...
 
     def __len__(self) -> int:
@@ -171,6 +171,6 @@ class ViewEngine(Protocol):
 
     def load(self, headers: Sequence[bytes], created: int) -> list[ViewOutput]:
         """Take over the state of key groups, before anything else. They may have been written at different
-        watermarks: what was due in some of them up to the greatest is settled. Raises `StoreError` where it
-        is another view's or newer."""
+        watermarks: what was due in some of them up to the greatest becomes final. Raises `StoreError` where
+        it is another view's or newer."""
         ...

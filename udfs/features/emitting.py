@@ -22,7 +22,7 @@ Int = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Points:
-    """n rows to be: the entity's row index, time, the event among those settled (or -1), the aggregates."""
+    """n rows to be: the entity's row index, time, the event among the final ones (or -1), the aggregates."""
 
     indices: Int
     times: Int
@@ -35,9 +35,9 @@ class Points:
 
 
 class Emitter(Protocol):
-    """Takes settled events into the windows."""
+    """Takes final events into the windows."""
 
-    def settle(self, chunk: Chunk, due: Int, after: int, until: int) -> Points:
+    def advance(self, chunk: Chunk, due: Int, after: int, until: int) -> Points:
         """`chunk`: events with times in `(after, until]`; `due`: row indices whose alarm lies there too."""
         ...
 
@@ -57,7 +57,7 @@ class AtEvents:
     def __init__(self, states: Sequence[WindowState]) -> None:
         self._states = states
 
-    def settle(self, chunk: Chunk, due: Int, after: int, until: int) -> Points:
+    def advance(self, chunk: Chunk, due: Int, after: int, until: int) -> Points:
         order = np.argsort(chunk.indices, kind="stable")
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
@@ -81,7 +81,7 @@ class AtThresholds:
         of = next(a.of for a in view.aggregates() if a.name == self._feature)
         self._only_events_raise = isinstance(of, (Count, Max))
 
-    def settle(self, chunk: Chunk, due: Int, after: int, until: int) -> Points:
+    def advance(self, chunk: Chunk, due: Int, after: int, until: int) -> Points:
         order = np.argsort(chunk.indices, kind="stable")
         indices, times = chunk.indices[order], chunk.times[order]
         all_works = works(self._states, chunk, order)
@@ -170,7 +170,7 @@ class AtWindowEnds:
     def __init__(self, states: Sequence[WindowState], alarms: Alarms) -> None:
         self._states, self._alarms = states, alarms
 
-    def settle(self, chunk: Chunk, due: Int, after: int, until: int) -> Points:
+    def advance(self, chunk: Chunk, due: Int, after: int, until: int) -> Points:
         order = np.argsort(chunk.indices, kind="stable")
         all_works = works(self._states, chunk, order)
         watched = np.union1d(chunk.indices, due)
@@ -202,7 +202,7 @@ class AtSessionEnds:
     def __init__(self, states: Sequence[WindowState], alarms: Alarms) -> None:
         self._states, self._alarms = states, alarms
 
-    def settle(self, chunk: Chunk, due: Int, after: int, until: int) -> Points:
+    def advance(self, chunk: Chunk, due: Int, after: int, until: int) -> Points:
         order = np.argsort(chunk.indices, kind="stable")
         indices, times = chunk.indices[order], chunk.times[order]
         watched = np.union1d(indices, due)
@@ -210,7 +210,7 @@ class AtSessionEnds:
         ended = np.zeros(0, np.int64), np.zeros(0, np.int64)
         for index, state in enumerate(self._states):
             assert isinstance(state.store, Sessions)
-            of, at, rows = state.store.settle(indices, times, chunk.rows[index][order], due, until)
+            of, at, rows = state.store.advance(indices, times, chunk.rows[index][order], due, until)
             ended, found = (of, at), found | state.values(rows)
             ends = state.store.ends(watched)
         self._alarms.at[watched] = np.where(ends < NONE // 2, NEVER, ends)

@@ -19,10 +19,9 @@ from schemas.features.declarations import (
     Session,
     Value,
 )
-from schemas.features.feature_block import ARROW, EVENT_ID, EVENT_TIME, FeatureBlock, reference_of
+from schemas.features.feature_batch import ARROW, EVENT_ID, EVENT_TIME, FeatureBatch, reference_of
 from schemas.features.rules import event_types, split_steps
 from udfs.features.base import Changes, Fetch, Refused, ViewEngine, ViewOutput
-from udfs.features.early import Early
 from udfs.features.emitting import (
     NEVER,
     Alarms,
@@ -39,6 +38,7 @@ from udfs.features.entities import RowIndex
 from udfs.features.entity_keys import key_group, unpack_entity
 from udfs.features.expressions import Expressions
 from udfs.features.pending import Chunk, PendingEvents, join
+from udfs.features.provisional import Provisional
 from udfs.features.rows import Rows
 from udfs.features.saved import NOTHING, GroupHeader, Saved
 from udfs.features.steps import STEP_FAILED, Failed
@@ -95,8 +95,8 @@ class Engine:
         """Of events as they come; `_whole`: with what the steps over references add to them."""
         self._whole = _schema(sorted(_needed(view) | inputs), types)
         self._emitter = self._make_emitter()
-        self._gives_early = view.gives_early
-        self._early = Early(self._states if self._gives_early else ())
+        self._gives_provisional = view.gives_provisional
+        self._provisional = Provisional(self._states if self._gives_provisional else ())
 
     def _make_emitter(self) -> Emitter:
         if isinstance(self._view.emit, OnEvent):
@@ -117,17 +117,17 @@ class Engine:
         self._pending.push(chunk)
         np.add.at(self._pending_counts, chunk.indices, 1)
         self._changed[self._group[chunk.indices]] = True
-        if self._gives_early and self._complete:
-            return ViewOutput((self._early_rows(chunk),), refused)
+        if self._gives_provisional and self._complete:
+            return ViewOutput((self._provisional_rows(chunk),), refused)
         return ViewOutput((), refused)
 
-    def settle(self, watermark: int, created: int) -> ViewOutput:
+    def advance(self, watermark: int, created: int) -> ViewOutput:
         if watermark <= self._watermark:
             return ViewOutput()
         after, self._watermark = self._watermark, watermark
         self._wake(watermark)
         due = np.flatnonzero((self._alarms.at <= watermark) & (self._alarms.at != NEVER))
-        chunk = self._pending.settle(watermark)
+        chunk = self._pending.take_until(watermark)
         if chunk is None and not len(due):
             return ViewOutput()
         if chunk is None:
@@ -140,7 +140,7 @@ class Engine:
             chunk, failed = self._resolved(chunk, self._enriching)
             if not len(chunk) and not len(due):
                 return failed
-        points = self._emitter.settle(chunk, due, after, watermark)
+        points = self._emitter.advance(chunk, due, after, watermark)
         for touched in (chunk.indices, due):
             self._dirty[touched] = True
             self._touch(touched)
@@ -151,7 +151,7 @@ class Engine:
         rows, unmade = self._rows.make(points, chunk.events, self._index.entities, created)
         refused = [*failed.refused, *self._unmade(points, chunk, unmade)]
         among = failed.events if failed.refused else chunk.events if unmade else None
-        return ViewOutput((FeatureBlock(self._view.id, True, rows),), refused, among)
+        return ViewOutput((FeatureBatch(self._view.id, True, rows),), refused, among)
 
     def next_time(self) -> int | None:
         times = [int(self._alarms.at.min())] if len(self._alarms.at) else []
@@ -170,9 +170,9 @@ class Engine:
             again = self._chunk(self._so_far(chunk.events.select(self._schema.names)))
             self._pending.push(again)
             made.append(again)
-        if not made or not self._gives_early:
+        if not made or not self._gives_provisional:
             return ViewOutput()
-        return ViewOutput((self._early_rows(join(made)),))
+        return ViewOutput((self._provisional_rows(join(made)),))
 
     def __len__(self) -> int:
         return len(self._index)
@@ -236,12 +236,12 @@ class Engine:
             self._alarms.at[row_index], self._alarms.above[row_index] = NEVER, False
             for state in self._states:
                 state.store.clear(row_index)
-            self._early.clear(row_index)
+            self._provisional.clear(row_index)
 
     def load(self, headers: Sequence[bytes], created: int) -> list[ViewOutput]:
         outputs = []
         for saved in sorted(map(self._saved.unpack_header, headers), key=lambda header: header.watermark):
-            outputs.append(self.settle(saved.watermark, created))
+            outputs.append(self.advance(saved.watermark, created))
             self._newest = max(self._newest, saved.newest)
             self._sleeping |= saved.alarms
             if saved.pending is not None and saved.pending.num_rows:
@@ -262,25 +262,24 @@ class Engine:
         return ViewOutput((), [Refused("late_reference", t, i) for t, i in zip(times, ids, strict=True)])
 
     def _so_far(self, events: pa.RecordBatch) -> pa.RecordBatch:
-        """`events` with what is known of the references, for early rows."""
+        """`events` with what is known of the references, for provisional rows."""
         if self._enriching is None:
             return events
-        known = self._gives_early and self._complete
+        known = self._gives_provisional and self._complete
         made = self._enriching.so_far if known else self._enriching.unknown
         return made(events).select(self._whole.names)
 
     def _resolved(self, chunk: Chunk, by: Enriching) -> tuple[Chunk, ViewOutput]:
-        """Events that are being settled, with the references as of their times; and those on which a step
-        fails."""
+        """Events that become final, with the references as of their times; those on which a step fails."""
         self._newest = max(self._newest, int(chunk.times[-1]))
         come = chunk.events.select(self._schema.names)
-        events, kept, failed = by.settled(come)
+        events, kept, failed = by.final(come)
         events = events.select(self._whole.names)
         if not failed and events.equals(chunk.events):
             return chunk, ViewOutput()
-        if self._gives_early:  # what was added up early was of other values
+        if self._gives_provisional:  # what was added up before was of other values
             for row_index in np.unique(chunk.indices).tolist():
-                self._early.clear(row_index)
+                self._provisional.clear(row_index)
         ids = come.column(EVENT_ID)
         refused = [
             Refused(STEP_FAILED, int(chunk.times[one.row]), ids[one.row].as_py(), one.reason)
@@ -349,22 +348,22 @@ class Engine:
         self._alarms.above = np.concatenate([self._alarms.above, np.zeros(more, bool)])
         for state in self._states:
             state.store.grow(have + more)
-        self._early.grow(have + more)
+        self._provisional.grow(have + more)
 
     def _touch(self, indices: Int) -> None:
         self._clock += 1
         self._used[indices] = self._clock
 
-    def _early_rows(self, chunk: Chunk) -> FeatureBlock:
-        """Of each entity of `chunk` the newest event's row, of settled state and pending events."""
-        # a row that cannot be made is told of when its event is settled
+    def _provisional_rows(self, chunk: Chunk) -> FeatureBatch:
+        """Of each entity of `chunk` the newest event's row, of final state and pending events."""
+        # a row that cannot be made is told of when its event becomes final
         made = [
             self._rows.make(points, events, self._index.entities, 0)[0]
-            for points, events in self._early.take(chunk, self._pending)
+            for points, events in self._provisional.take(chunk, self._pending)
         ]
         if len(made) > 1:
             made = pa.Table.from_batches(made).combine_chunks().to_batches()
-        return FeatureBlock(self._view.id, False, made[0])
+        return FeatureBatch(self._view.id, False, made[0])
 
     def _in_order(self, points: Points) -> Points:
         """By time, then entity, whatever row indices the entities have."""
@@ -375,7 +374,7 @@ class Engine:
 
 
 def _needed(view: FeatureView) -> set[str]:
-    """Columns of events that must be kept until they are settled."""
+    """Columns of events that must be kept until they are final."""
     needed = set(view.entity)
     for feature in view.features:
         if isinstance(feature, Value):

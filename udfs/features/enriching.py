@@ -1,4 +1,4 @@
-"""The steps of a view from its first enrichment on: they run again when an event is settled."""
+"""The steps of a view from its first enrichment on: they run again when an event becomes final."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from schemas.features.declarations import (
     Function,
     Reference,
 )
-from schemas.features.feature_block import ARROW, EVENT_TIME
+from schemas.features.feature_batch import ARROW, EVENT_TIME
 from schemas.features.rules import event_types, split_steps
 from udfs.features.expressions import Expressions
 from udfs.features.steps import Failed, Steps
@@ -38,7 +38,7 @@ def columns_of(view: FeatureView, reference: Reference) -> list[str]:
 class Enriching:
     """References of one view, and the steps over them.
 
-    `inputs`: the columns that events must keep until they are settled, for these steps. Events come with
+    `inputs`: the columns that events must keep until they are final, for these steps. Events come with
     them and `__event_time`.
     """
 
@@ -72,7 +72,7 @@ class Enriching:
         index = pa.array(place, mask=place < 0)
         return self._with(events, [stepped.column(name).take(index) for name in self._made])
 
-    def settled(self, events: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray, Sequence[Failed]]:
+    def final(self, events: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray, Sequence[Failed]]:
         """The events on which no step fails with the steps' columns, which of `events` they are, the rest."""
         return self._run(events)
 

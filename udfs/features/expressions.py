@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from schemas.errors import FeatureError
 from schemas.features.declarations import Expression, FeatureType
-from schemas.features.feature_block import ARROW
+from schemas.features.feature_batch import ARROW
 from udfs.features.sql_rules import ROW, Functions, Parser, functions_of, one_line
 
 _CLOSED: dict[str, Any] = {

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from schemas.errors import FeatureError
 from schemas.features.declarations import Derived, Function
-from schemas.features.feature_block import ARROW
+from schemas.features.feature_batch import ARROW
 
 
 def resolve(name: str) -> Callable[..., Any]:

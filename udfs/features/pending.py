@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from schemas.features.feature_block import EVENT_ID, EVENT_TIME
+from schemas.features.feature_batch import EVENT_ID, EVENT_TIME
 from udfs.features.base import Refused
 
 _CHUNKS = 64
@@ -45,7 +45,7 @@ class Chunk:
 
 
 class PendingEvents:
-    """What has been accepted and is not settled."""
+    """What has been accepted and is not final."""
 
     def __init__(self) -> None:
         self._chunks: list[Chunk] = []
@@ -91,7 +91,7 @@ class PendingEvents:
         if len(self._chunks) > _CHUNKS:
             self._chunks = [join(self._chunks)]
 
-    def settle(self, watermark: int) -> Chunk | None:
+    def take_until(self, watermark: int) -> Chunk | None:
         """Takes out everything up to `watermark`."""
         parts, rest = [], []
         for chunk in self._chunks:

@@ -19,7 +19,7 @@ from schemas.features.declarations import (
     Sum,
     Value,
 )
-from schemas.features.feature_block import ARROW, CREATED, EVENT_ID, EVENT_TIME, TIMESTAMP, FeatureBlock
+from schemas.features.feature_batch import ARROW, CREATED, EVENT_ID, EVENT_TIME, TIMESTAMP, FeatureBatch
 from schemas.features.rules import event_types, feature_types
 from udfs.features import scalars
 from udfs.features.base import Entity
@@ -147,10 +147,10 @@ def _turns(points: Points) -> NDArray[np.int64]:
     return turns
 
 
-def rows_as_events(block: FeatureBlock, entity: Sequence[str]) -> pa.RecordBatch:
-    """A view's settled rows as events of a view that reads it: their time is the event's time, their id
+def rows_as_events(batch: FeatureBatch, entity: Sequence[str]) -> pa.RecordBatch:
+    """A view's final rows as events of a view that reads it: their time is the event's time, their id
     is made of time, entity and which of several such rows it is, the same whenever it is computed."""
-    rows = block.rows
+    rows = batch.rows
     times = rows.column(TIMESTAMP)
     keys = list(zip(times.to_pylist(), *(rows.column(name).to_pylist() for name in entity), strict=True))
     seen: dict[tuple[object, ...], int] = {}

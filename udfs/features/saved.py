@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from schemas.errors import StoreError
 from schemas.features.declarations import FeatureView, Reference, meaning
-from schemas.features.feature_block import from_bytes, to_bytes
+from schemas.features.feature_batch import from_bytes, to_bytes
 from udfs.features.base import Entity
 from udfs.features.entity_keys import pack_entity
 from udfs.features.windows import WindowState
@@ -21,7 +21,7 @@ _VERSION = 2
 _ENTITY = struct.Struct("<BBq")
 """Version, whether it is above its limit, and the event time from which on it is empty."""
 NOTHING = -(2**63)
-"""The newest settled event's time where there is none."""
+"""The newest final event's time where there is none."""
 _LENGTH = struct.Struct("<I")
 
 
@@ -37,7 +37,7 @@ class _Header(msgspec.Struct, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class GroupHeader:
-    """A key group's own state: see `udfs.features.base.Changes`. `newest`: time of the newest settled event,
+    """A key group's own state: see `udfs.features.base.Changes`. `newest`: time of the newest final event,
     which references may not have come after."""
 
     watermark: int

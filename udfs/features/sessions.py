@@ -34,7 +34,7 @@ class Sessions:
         """The last millisecond of the open sessions; that of none is far in the past."""
         return self._last[indices] + self.gap - 1
 
-    def settle(
+    def advance(
         self, indices: NDArray[np.int64], times: NDArray[np.int64], rows: NDArray[Any],
         due: NDArray[np.int64], watermark: int,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:  # fmt: skip

@@ -1,4 +1,4 @@
-"""The steps of a view: columns that are added to its events, a block at a time."""
+"""The steps of a view: columns that are added to its events, a batch at a time."""
 
 from __future__ import annotations
 

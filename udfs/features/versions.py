@@ -1,4 +1,4 @@
-"""A reference as it was: of each key the rows that events still to be settled may see."""
+"""A reference as it was: of each key the rows that events may see which are not final yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import StoreError
 from schemas.features.declarations import FeatureType, Reference
-from schemas.features.feature_block import ARROW, EVENT_ID, EVENT_TIME, marked_reference
+from schemas.features.feature_batch import ARROW, EVENT_ID, EVENT_TIME, marked_reference
 from udfs.features.base import Fetch
 from udfs.features.entity_keys import pack_entity, unpack_entity
 
@@ -42,7 +42,7 @@ class Versions:
         """Key -> the watermark from which on one of its versions is of no use."""
 
     def take(self, rows: pa.RecordBatch) -> None:
-        """Rows in any order, late ones too: they count for what is not settled yet."""
+        """Rows in any order, late ones too: they count for what is not final yet."""
         keys = rows.column(self._reference.key).to_pylist()
         times = rows.column(EVENT_TIME).to_pylist()
         columns = [rows.column(name).to_pylist() for name, _ in self._columns]

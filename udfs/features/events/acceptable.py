@@ -1,4 +1,4 @@
-"""Which events of a block can be used at all: one rule for streams and for history."""
+"""Which events of a batch can be used at all: one rule for streams and for history."""
 
 from __future__ import annotations
 

@@ -19,14 +19,15 @@ from udfs.features.versions import Versions
 
 @dataclass(frozen=True, slots=True)
 class DecodeSpec:
-    """`sources`: those of `declared` that the job reads; `groups`: how many key groups it has. `settle_ms`:
-    how often progress is told; between two looks no more than that counts as silence. `partitions`: source ->
-    how many partitions one instance must have heard of; a source that is not in it waits for its `idle`."""
+    """`sources`: those of `declared` that the job reads; `groups`: how many key groups it has.
+    `watermark_step_ms`: how often progress is told; between two looks no more than that counts as silence.
+    `partitions`: source -> how many partitions one instance must have heard of; a source that is not in it
+    waits for its `idle`."""
 
     declared: Declarations
     sources: tuple[str, ...]
     groups: int
-    settle_ms: int
+    watermark_step_ms: int
     partitions: Mapping[str, int] = field(default_factory=dict)
 
     def decoder(
@@ -39,7 +40,7 @@ class DecodeSpec:
 
     def progress(self, name: str, now: int) -> Progress:
         source = source_of(name, self.declared, False)
-        return Progress(source, self.partitions.get(name), now, self.settle_ms)
+        return Progress(source, self.partitions.get(name), now, self.watermark_step_ms)
 
     def streams(self, name: str) -> list[EventStream]:
         """Those on which the events of a source go."""
@@ -57,7 +58,7 @@ class ReferenceSpec:
 
     declared: Declarations
     source: str
-    settle_ms: int
+    watermark_step_ms: int
     partitions: Mapping[str, int] = field(default_factory=dict)
 
     def streams(self) -> list[EventStream]:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.features.declarations import Declarations, Enrichment, FeatureView, Reference, Source
-from schemas.features.feature_block import EVENT_ID, EVENT_TIME, marked_reference
+from schemas.features.feature_batch import EVENT_ID, EVENT_TIME, marked_reference
 from udfs.features.enriching import columns_of, references_of
 from udfs.features.events.view_events import NULL_KEY, Split
 

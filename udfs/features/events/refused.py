@@ -9,21 +9,21 @@ import orjson
 import pyarrow as pa
 
 from schemas.features.declarations import FeatureView
-from schemas.features.feature_block import EVENT_ID, EVENT_TIME, reference_of
+from schemas.features.feature_batch import EVENT_ID, EVENT_TIME, reference_of
 from schemas.results.records import RAW_LIMIT, DeadLetter
 from udfs.features.base import Refused
 
 REASONS = {
-    "late": "its time was settled before it came",
+    "late": "the watermark had passed its time when it came",
     "duplicate": "another event has the same id and time",
-    "late_reference": "events at or after its time were settled before it came; it counts from now on",
+    "late_reference": "events at or after its time were final when it came; it counts from now on",
 }
 
 
 def refused_letters(
     view: FeatureView, refused: Sequence[Refused], events: pa.RecordBatch, placed: bool
 ) -> Iterator[DeadLetter]:
-    """One for each; `events`: the block that they came in. The raw bytes are the event's columns as JSON.
+    """One for each; `events`: the batch that they came in. The raw bytes are the event's columns as JSON.
 
     `placed`: event ids are SOURCE/PARTITION/OFFSET, as those of a reference's rows always are.
     """

@@ -25,7 +25,7 @@ class Split:
 
 
 class ViewEvents:
-    """Batches that hold the source's columns and those of `schemas.features.feature_block`, one after the
+    """Batches that hold the source's columns and those of `schemas.features.feature_batch`, one after the
     other. `groups`, `parts`: see `udfs.features.entity_keys.Spread`."""
 
     def __init__(

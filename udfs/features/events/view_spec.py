@@ -15,22 +15,21 @@ from udfs.features.expressions import Expressions
 class ViewSpec:
     """`views`: the ids of those that this operator computes; the events of all travel on one stream.
 
-    Watermarks count in steps of `settle_ms`. `groups`: how many key groups there are. After each call up to
-    `written` changed entities of a view are written, all others before a checkpoint; at most `resident` stay
-    in an instance's memory. `online` and `history` say whether the job has such a store. With `settled_again`
-    rows that left early go to the online store once more when they settle also where they are equal in every
-    bit.
+    Watermarks count in steps of `watermark_step_ms`. `groups`: how many key groups there are. After each call
+    up to `written` changed entities of a view are written, all others before a checkpoint; at most `resident`
+    stay in an instance's memory. `online` and `history` say whether the job has such a store. With
+    `final_again` final rows go to the online store also where their provisional ones were equal in every bit.
     """
 
     declared: Declarations
     views: tuple[str, ...]
     groups: int = 1
-    settle_ms: int = 100
+    watermark_step_ms: int = 100
     written: int = 64
     resident: int = 200_000
     online: bool = True
     history: bool = True
-    settled_again: bool = True
+    final_again: bool = True
 
     def view(self, name: str) -> FeatureView:
         return next(v for v in self.declared.views if v.id == name)
@@ -54,8 +53,14 @@ class ViewSpec:
 
     def reached(self, watermark: int) -> int:
         """The watermark that counts: views that read each other agree on it, whichever hears of it first."""
-        return watermark if watermark == 2**63 - 1 else (watermark + 1) // self.settle_ms * self.settle_ms - 1
+        return (
+            watermark
+            if watermark == 2**63 - 1
+            else (watermark + 1) // self.watermark_step_ms * self.watermark_step_ms - 1
+        )
 
     def due(self, time: int) -> int:
         """The least watermark that counts and has passed `time`."""
-        return time if time == 2**63 - 1 else (time // self.settle_ms + 1) * self.settle_ms - 1
+        return (
+            time if time == 2**63 - 1 else (time // self.watermark_step_ms + 1) * self.watermark_step_ms - 1
+        )

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from schemas.features.feature_block import TIMESTAMP
+from schemas.features.feature_batch import TIMESTAMP
 from udfs.lifecycle.outcomes.fates import OutcomeFate
 from udfs.lifecycle.outcomes.judging import Judging
 from udfs.lifecycle.outcomes.rows import MODEL, NO_MODEL, NO_OUTCOME

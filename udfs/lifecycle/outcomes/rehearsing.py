@@ -12,7 +12,7 @@ import orjson
 import pyarrow as pa
 
 from schemas.errors import ExperimentError
-from schemas.features.feature_block import TIMESTAMP
+from schemas.features.feature_batch import TIMESTAMP
 from schemas.lifecycle.experiments import ExperimentEvent
 from udfs.io.s3 import S3Options
 from udfs.lifecycle.experiments.assignment import drawn, in_population, shares_of_step

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from schemas.errors import SettingsError
 from schemas.features.declarations import FeatureType
-from schemas.features.feature_block import ARROW, CREATED, TIMESTAMP
+from schemas.features.feature_batch import ARROW, CREATED, TIMESTAMP
 from udfs.lifecycle.outcomes.joining import Settled
 from udfs.lifecycle.outcomes.judging import KINDS, Judging, as_declared
 

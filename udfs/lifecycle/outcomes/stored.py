@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from schemas.errors import StoreError
 from schemas.features.declarations import FeatureType
-from schemas.features.feature_block import TIMESTAMP
+from schemas.features.feature_batch import TIMESTAMP
 from udfs.io.s3 import S3Options
 from udfs.lifecycle.outcomes.counting import COUNTED, Counter
 from udfs.lifecycle.outcomes.judging import Judging

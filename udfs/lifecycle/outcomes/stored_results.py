@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from schemas.features.feature_block import CREATED, TIMESTAMP
+from schemas.features.feature_batch import CREATED, TIMESTAMP
 from udfs.io.s3 import S3Options
 from udfs.lifecycle.outcomes.rows import MODEL, OWN
 from udfs.lifecycle.outcomes.stored import stored_rows

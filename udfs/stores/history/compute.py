@@ -11,7 +11,7 @@ from itertools import chain
 import pyarrow as pa
 
 from schemas.features.declarations import Declarations, FeatureView
-from schemas.features.feature_block import FeatureBlock
+from schemas.features.feature_batch import FeatureBatch
 from schemas.results.records import DeadLetter
 from udfs.features.base import END
 from udfs.features.enriching import references_of
@@ -29,7 +29,7 @@ Part = tuple[int, pa.RecordBatch]
 
 
 def compute_rows(declared: Declarations, view: FeatureView, s3: S3Options) -> list[pa.RecordBatch]:
-    """All settled rows, as at the end of the input; everything is held in memory.
+    """All final rows, as at the end of the input; everything is held in memory.
 
     Raises `StoreError` where the history cannot be read.
     """
@@ -47,9 +47,9 @@ def compute_rows(declared: Declarations, view: FeatureView, s3: S3Options) -> li
         engine = ViewSpec(declared, (view.id,)).engine(view.id, lambda _: None, expressions)
         created = time.time_ns() // 1_000_000
         for begin, events in sorted(parts, key=lambda part: part[0]):
-            outputs = (engine.settle(begin - 1, created), engine.add(events))
-            rows += [block.rows for output in outputs for block in output.blocks if block.settled]
-        rows += [block.rows for block in engine.settle(END, created).blocks]
+            outputs = (engine.advance(begin - 1, created), engine.add(events))
+            rows += [batch.rows for output in outputs for batch in output.batches if batch.final]
+        rows += [batch.rows for batch in engine.advance(END, created).batches]
     return rows
 
 
@@ -68,6 +68,6 @@ def _from_rows(
     with closing(Expressions()) as expressions:
         reader = ViewEvents(view, history.declared, expressions)
         for batch in rows:
-            events = rows_as_events(FeatureBlock(above.id, True, batch), above.entity)
+            events = rows_as_events(FeatureBatch(above.id, True, batch), above.entity)
             for _, taken in reader.of(events).parts:
                 yield from history.pieces(taken)

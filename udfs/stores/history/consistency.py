@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from schemas.features.feature_block import CREATED, TIMESTAMP
+from schemas.features.feature_batch import CREATED, TIMESTAMP
 from udfs.features.base import Entity
 from udfs.stores.online.base import Found, OnlineReader, State, StoredView
 
@@ -61,7 +61,7 @@ def rows_of(batches: Iterable[pa.RecordBatch], view: StoredView) -> list[Row]:
 def compare_history(
     computed: Sequence[Row], stored: Sequence[Row], view: StoredView, late: set[Entity]
 ) -> Comparison:
-    """Up to the newest stored row: what is settled later is not there yet."""
+    """Up to the newest stored row: what becomes final later is not there yet."""
     until = max((row[-1] for row in stored), default=None)
     found = Comparison()
     if until is None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.features.declarations import Declarations, FeatureType
-from schemas.features.feature_block import EVENT_ID, EVENT_TIME
+from schemas.features.feature_batch import EVENT_ID, EVENT_TIME
 from schemas.results.records import RAW_LIMIT, DeadLetter
 from schemas.tensors import BadRecord
 from udfs.features.events.acceptable import Refused, lacking, numbers_or_null, untimely
@@ -28,7 +28,7 @@ from udfs.stores.history.files import file_system, read_batches
 @dataclass(frozen=True, slots=True)
 class HistorySpec:
     """`source`: the name of a source, or with `is_reference` of a reference. `slice_ms`: how much event
-    time is settled at once; `most`: rows of a block; `groups`, `parts`: see
+    time becomes final at once; `most`: rows of a batch; `groups`, `parts`: see
     `udfs.features.entity_keys.Spread`."""
 
     declared: Declarations

@@ -12,7 +12,7 @@ from pyarrow import fs
 
 from schemas.errors import StoreError
 from schemas.features.declarations import FeatureType, TimeUnit
-from schemas.features.feature_block import ARROW, CREATED, TIMESTAMP
+from schemas.features.feature_batch import ARROW, CREATED, TIMESTAMP
 from schemas.features.time_units import in_ms
 from udfs.io.s3 import S3Options
 

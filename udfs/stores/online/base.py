@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from schemas.features.declarations import FeatureType
-from schemas.features.feature_block import FeatureBlock
+from schemas.features.feature_batch import FeatureBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class RedisOptions:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of the rows of a block: they add up to its length. `retries`: how often Redis was away."""
+    """What became of the rows of a batch: they add up to its length. `retries`: how often Redis was away."""
 
     written: int
     older: int
@@ -60,11 +60,11 @@ class Written:
 
 
 class OnlineWriter(Protocol):
-    """Writes blocks. A row replaces what is stored unless that has a later event time; equal times replace,
-    so that a replay and a settled row may correct what was early. Rows of one entity in one block are written
-    once, the newest. A row whose event time is more than the TTL ago is not written."""
+    """Writes batches. A row replaces what is stored unless that has a later event time; equal times
+    replace, so that a replay and a final row may correct a provisional one. Rows of one entity in one batch
+    are written once, the newest. A row whose event time is more than the TTL ago is not written."""
 
-    def write(self, block: FeatureBlock) -> Written:
+    def write(self, batch: FeatureBatch) -> Written:
         """One round trip. Waits while the store is away; raises `StoreError` for what waiting cannot mend
         (wrong password, a key of another type, no memory with the policy noeviction)."""
         ...

@@ -1,4 +1,4 @@
-"""Writes blocks of feature rows to Redis, and waits while it is away."""
+"""Writes batches of feature rows to Redis, and waits while it is away."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
 
 from schemas.errors import StoreError
-from schemas.features.feature_block import ARROW, TIMESTAMP, FeatureBlock
+from schemas.features.feature_batch import ARROW, TIMESTAMP, FeatureBatch
 from udfs.stores.online.base import RedisOptions, StoredView, Written
 from udfs.stores.online.layout import KeyLayout, fields
 from udfs.stores.online.redis_connection import connection, is_away, pool, refusal
@@ -37,7 +37,7 @@ class RedisWriter:
     `options.backoff_most_s`; what it raises ends the write, so that whoever is being cancelled gets out.
     `retries` counts the tries that failed since the start, also while a write still waits.
 
-    A write that is tried again sends the whole block again. That changes nothing: event times are compared,
+    A write that is tried again sends the whole batch again. That changes nothing: event times are compared,
     and equal rows replace each other.
     """
 
@@ -66,10 +66,10 @@ class RedisWriter:
             reraise=True,
         )
 
-    def write(self, block: FeatureBlock) -> Written:
-        """See `OnlineWriter`. Raises `StoreError` also for a block of another view or with other columns."""
-        self._check(block)
-        rows, before = block.rows, self.retries
+    def write(self, batch: FeatureBatch) -> Written:
+        """See `OnlineWriter`. Raises `StoreError` also for a batch of another view or with other columns."""
+        self._check(batch)
+        rows, before = batch.rows, self.retries
         keys, chosen, expired = self._newest(rows)
         if len(chosen) < rows.num_rows:
             rows, keys = rows.take(pa.array(chosen, pa.int64())), [keys[i] for i in chosen]
@@ -81,26 +81,26 @@ class RedisWriter:
                 raise refusal(e, f"rows of view {self._view.id}") from e
         if self.retries > before:
             _log.info("Redis takes rows of view %s again", self._view.id)
-        coalesced = block.rows.num_rows - expired - len(chosen)
+        coalesced = batch.rows.num_rows - expired - len(chosen)
         return Written(len(chosen) - older, older, expired, coalesced, self.retries - before)
 
     def close(self) -> None:
         self._pool.disconnect()
 
-    def _check(self, block: FeatureBlock) -> None:
-        if block.view != self._view.id:
-            raise StoreError(f"a block of view {block.view} came to the writer of view {self._view.id}")
-        schema = block.rows.schema
-        if schema.equals(self._checked) and not block.rows.column(TIMESTAMP).null_count:
+    def _check(self, batch: FeatureBatch) -> None:
+        if batch.view != self._view.id:
+            raise StoreError(f"a batch of view {batch.view} came to the writer of view {self._view.id}")
+        schema = batch.rows.schema
+        if schema.equals(self._checked) and not batch.rows.column(TIMESTAMP).null_count:
             return
         expected = [*((n, ARROW[k]) for n, k in (*self._view.entity, *self._view.features))]
         for name, kind in (*expected, (TIMESTAMP, pa.int64())):
             at = schema.get_field_index(name)
             if at < 0 or schema.types[at] != kind:
                 found = "is missing" if at < 0 else f"is {schema.types[at]}"
-                raise StoreError(f"view {block.view}: column {name} {found}, but {kind} is declared")
-        if block.rows.column(TIMESTAMP).null_count:
-            raise StoreError(f"view {block.view}: a row has no {TIMESTAMP}")
+                raise StoreError(f"view {batch.view}: column {name} {found}, but {kind} is declared")
+        if batch.rows.column(TIMESTAMP).null_count:
+            raise StoreError(f"view {batch.view}: a row has no {TIMESTAMP}")
         self._checked = schema
 
     def _newest(self, rows: pa.RecordBatch) -> tuple[list[bytes], list[int], int]:

@@ -34,7 +34,7 @@ _LISTS = {
 
 def encode(column: pa.Array, kind: FeatureType) -> pa.BinaryArray:
     """n values as n messages, without nulls. `column` is of the type that
-    `schemas.features.feature_block.ARROW` says.
+    `schemas.features.feature_batch.ARROW` says.
 
     Raises `StoreError` for a list that holds null, which the layout cannot say.
     """

@@ -49,9 +49,11 @@ def read_view(stored: dict[str, Any]) -> FeatureView:
 
 
 def _in_words_of_now(view: dict[str, Any]) -> dict[str, Any]:
-    """A view as releases up to 0.3 stored it: they called the emission `threshold` `crossing`."""
-    emit = view.get("emit", {})
-    return view | {"emit": emit | {"emit": "threshold"}} if emit.get("emit") == "crossing" else view
+    """A view as releases up to 0.3 stored it: they called the emission `threshold` `crossing`, and the field
+    `online_provisional` `online_early`."""
+    now = {"online_provisional" if name == "online_early" else name: of for name, of in view.items()}
+    emit = now.get("emit", {})
+    return now | {"emit": emit | {"emit": "threshold"}} if emit.get("emit") == "crossing" else now
 
 
 def stored_of(view: FeatureView, declared: Declarations) -> StoredView:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from schemas.errors import FeatureError
 from schemas.features.declarations import FeatureType
-from schemas.features.feature_block import ARROW
+from schemas.features.feature_batch import ARROW
 from udfs.stores.training.base import WantedFeatures
 
 _FIRST, _BEYOND = 946_684_800_000, 4_102_444_800_000

@@ -1,9 +1,9 @@
-"""What an entity's windows hold as of its newest event, settled or not.
+"""What an entity's windows hold as of its newest event, be that final or pending.
 
 For each entity the newest event's tile is kept as it is then: `sums` of the events in it, and `prefix`, what
 the window holds of earlier tiles. An event that is newer still, in the same tile, is added to the sums; after
-any other the entity is computed anew from its tiles and its pending events. Settling changes nothing here,
-since the same events are meant, in the same order.
+any other the entity is computed anew from its tiles and its pending events. Nothing changes here when events
+become final, since the same ones are meant, in the same order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from udfs.features.tiles import NONE, Tiles
 from udfs.features.windows import WindowState
 
 
-class Early:
+class Provisional:
     """State by row index; none of it is saved, since it follows from the rest."""
 
     def __init__(self, states: Sequence[WindowState]) -> None:

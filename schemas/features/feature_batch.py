@@ -1,7 +1,7 @@
-"""Blocks of events and of feature rows between operators: one Arrow stream (IPC), many rows.
+"""Batches of events and of feature rows between operators: one Arrow stream (IPC), many rows.
 
 Columns have no layout of their own beyond these types; times are int64 epoch milliseconds, since nested
-timestamps reach Python as Java objects. To write and read a block of 300 rows takes about 0.1 ms.
+timestamps reach Python as Java objects. To write and read a batch of 300 rows takes about 0.1 ms.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _REFERENCE = b"reference"
 
 
 @dataclass(frozen=True, slots=True)
-class FeatureBlock:
+class FeatureBatch:
     """Rows of one view: its entity columns, its features in order, `event_timestamp`, `created`.
 
-    `settled`: the watermark has passed these rows, they will not change, and history takes them. Rows that
-    are not settled are for the online store only, at most one an entity, the newest.
+    `final`: the watermark has passed these rows, they will not change, and history takes them. Provisional
+    rows are for the online store only, at most one an entity, the newest.
     """
 
     view: str
-    settled: bool
+    final: bool
     rows: pa.RecordBatch
 
 

@@ -1,11 +1,11 @@
-"""Up to which watermark all views of a source have surely settled, as who keeps references must know."""
+"""The watermark that all views of a source have surely reached, as who keeps references must know."""
 
 from __future__ import annotations
 
 NOTHING = -(2**63)
 
 
-class SettledByAll:
+class ReachedByAll:
     """At each mark every instance that decodes says how far it is (the greatest watermark for one that has
     long been silent). What it had sent before is with the views when they write for the same checkpoint."""
 
