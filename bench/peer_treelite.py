@@ -70,15 +70,15 @@ def main() -> None:
     rows = np.load(folder / "rows.npy")
     trees, sizes = np.load(folder / f"{name}.npz"), [int(n) for n in sys.argv[3:]]
     model = model_of(trees, rows.shape[1])
-    blocks = {
+    batches = {
         n: np.ascontiguousarray(rows[:n], np.float32 if int(trees["width"]) > 1 else np.float64)
         for n in sizes
     }
     answers: dict[str, Any] = {
-        "answer": treelite.gtil.predict(model, blocks[sizes[-1]], nthread=1).reshape(sizes[-1], -1).tolist()
+        "answer": treelite.gtil.predict(model, batches[sizes[-1]], nthread=1).reshape(sizes[-1], -1).tolist()
     }
     found: dict[str, Any] = {
-        "gtil": {n: microseconds(partial(treelite.gtil.predict, model, blocks[n], nthread=1)) for n in sizes}
+        "gtil": {n: microseconds(partial(treelite.gtil.predict, model, batches[n], nthread=1)) for n in sizes}
     }
     if tl2cgen is not None:
         library = folder / f"{name}.so"
@@ -87,7 +87,7 @@ def main() -> None:
         found["compile_s"] = round(time.perf_counter() - started, 1)
         predictor = tl2cgen.Predictor(str(library), nthread=1)
         kind = "float32" if int(trees["width"]) > 1 else "float64"
-        found["compiled"] = {n: microseconds(partial(_compiled, predictor, blocks[n], kind)) for n in sizes}
+        found["compiled"] = {n: microseconds(partial(_compiled, predictor, batches[n], kind)) for n in sizes}
     print(json.dumps({**found, **answers}))
 
 

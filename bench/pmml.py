@@ -72,9 +72,9 @@ def measure(path: Path, jvm: bool) -> dict[str, Any]:
             return found
         found["pypmml_load_s"] = round(time.perf_counter() - started, 3)
         names = list(sample)
-        blocks = {n: as_rows(slices[n], names) for n in ROWS}
+        batches = {n: as_rows(slices[n], names) for n in ROWS}
         found["pypmml_rows_per_s"] = {
-            n: round(n / median_seconds(lambda n=n: json.loads(other.predict(blocks[n]))))  # type: ignore[misc]
+            n: round(n / median_seconds(lambda n=n: json.loads(other.predict(batches[n]))))  # type: ignore[misc]
             for n in ROWS
         }
         other.close()

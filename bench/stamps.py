@@ -31,5 +31,5 @@ class Stamps:
         return {str(n): round(float(share), 4) for n, share in enumerate(found / max(len(numbers), 1))}
 
     def decided_after(self, ms: float, numbers: NDArray) -> int:
-        """How many of these records were decided more than `ms` after the creation of their block."""
+        """How many of these records were decided more than `ms` after the creation of their micro-batch."""
         return int((self._ms[numbers] > ms).sum())

@@ -155,8 +155,8 @@ def measure(name: str, model: Any, rows: NDArray, folder: Path, treelite: str) -
     session = onnx_session(model)
     (feed,) = session.get_inputs()
     last = session.get_outputs()[-1].name
-    blocks = {n: np.ascontiguousarray(rows[:n]) for n in ROWS}
-    found["onnxruntime"] = {n: us(partial(session.run, [last], {feed.name: blocks[n]})) for n in ROWS}
+    batches = {n: np.ascontiguousarray(rows[:n]) for n in ROWS}
+    found["onnxruntime"] = {n: us(partial(session.run, [last], {feed.name: batches[n]})) for n in ROWS}
     (got,) = session.run([last], {feed.name: rows})
     found["onnxruntime_differs"] = float(np.abs(got.reshape(expected.shape) - expected).max())
     if treelite:

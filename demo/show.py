@@ -22,7 +22,7 @@ from schemas.results.records import EventKind, ModelEvent
 _RECENT_S = 5.0
 _MEANINGS = (
     ("visible", "from read by the job to readable in its output, which waits for checkpoints (1 s)"),
-    ("block", "one call of the model, of the records that one look into the folder found"),
+    ("call", "one call of the model, of the records that one look into the folder found"),
     ("accuracy", "on rows that no model was trained on"),
 )
 _STYLES = {"serving": "bold green", "replaced": "dim", "refused": "bold red", "to come": "dim"}
@@ -80,7 +80,7 @@ class Show:
     def latency(self, data_type: str, whole: bool = False) -> tuple[float, float] | None:
         """p50 and p99 in ms from read to visible: of the last seconds, or of all read since a model served.
 
-        What was held back for the first model is in neither: it waited for the model, not for the job.
+        What was buffered for the first model is in neither: it waited for the model, not for the job.
         """
         first = next(
             (e.at for e in self.watch.events if (e.kind, e.data_type) == ("served", data_type)), None
@@ -144,7 +144,7 @@ class Show:
             ("state", 10),
             ("scored", -7),
             ("accuracy", -8),
-            ("block p50", -9),
+            ("call p50", -9),
             ("p99", -8),
         )
         for model, about in zip(PLANNED, wordings(map(about_of, PLANNED)), strict=True):
@@ -184,7 +184,7 @@ def about_of(model: Planned) -> tuple[str, str, str]:
 
 def _served(model: Planned | None) -> tuple[Text, ...]:
     if model is None:
-        words = ("no model yet, records are held back", "no model yet", "none")
+        words = ("no model yet, records are buffered", "no model yet", "none")
         return tuple(Text(form, "yellow") for form in words)
     return tuple(
         Text.assemble((f"v{model.version}", "bold green"), " " * bool(form), form) for form in about_of(model)

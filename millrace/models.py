@@ -94,7 +94,7 @@ def merged(stats: Iterable[ModelToServeStats]) -> list[dict[str, Any]]:
         groups.setdefault((s.data_type, s.name, s.version, s.digest), []).append(s)
     rows = []
     for (data_type, name, version, digest), parts in groups.items():
-        blocks = sum(p.batches for p in parts)
+        batches = sum(p.batches for p in parts)
         used = [p for p in parts if p.batches] or parts
         rows.append(
             {
@@ -106,7 +106,7 @@ def merged(stats: Iterable[ModelToServeStats]) -> list[dict[str, Any]]:
                 "usage": sum(p.usage for p in parts),
                 "failures": sum(p.failures for p in parts),
                 "rate": sum(p.usage * 1000 / max(1, p.at - p.since) for p in parts),
-                "mean_ms": sum(p.duration_ms for p in parts) / max(1, blocks),
+                "mean_ms": sum(p.duration_ms for p in parts) / max(1, batches),
                 "p50_ms": max(p.p50_ms for p in used),
                 "p99_ms": max(p.p99_ms for p in used),
                 "subtasks": len(parts),

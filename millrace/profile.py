@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from millrace.files.base import RecordBlock, RecordFile
+    from millrace.files.base import FileBatch, RecordFile
     from udfs.lifecycle.statistics.table import TableStatistics
 
-BLOCK = 8192
+BATCH = 8192
 
 
 def profile(
@@ -82,19 +82,19 @@ def _opened(path: Path, kind: str, texts: frozenset[str], delimiter: str, max_by
 
 
 def _read(file: RecordFile, bad: Counter[str]) -> Iterator[list[dict[str, Any]]]:
-    """Blocks of records that could be parsed; `bad` gets the number of those of this pass that could not."""
+    """Batches of records that could be parsed; `bad` gets the number of those of this pass that could not."""
     bad.clear()
-    for block in file.blocks(BLOCK):
-        records = _parsed(block)
-        bad["last pass"] += len(block.payloads) - len(records)
+    for batch in file.batches(BATCH):
+        records = _parsed(batch)
+        bad["last pass"] += len(batch.payloads) - len(records)
         yield records
 
 
-def _parsed(block: RecordBlock) -> list[dict[str, Any]]:
+def _parsed(batch: FileBatch) -> list[dict[str, Any]]:
     import orjson  # noqa: PLC0415
 
     records = []
-    for payload in block.payloads:
+    for payload in batch.payloads:
         try:
             record = orjson.loads(payload)
         except orjson.JSONDecodeError:

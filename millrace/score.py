@@ -40,8 +40,9 @@ def score(
         str, typer.Option("--to-format", help="csv, jsonl or parquet; by default seen from the ending.")
     ] = "",
     delimiter: Annotated[str, typer.Option("--delimiter", help="Of CSV; by default a comma, or a tab.")] = "",
-    block: Annotated[
-        int, typer.Option("--block", min=1, max=65_536, help="Records that are scored in one call.")
+    max_batch: Annotated[
+        int,
+        typer.Option("--max-batch", min=1, max=65_536, help="The most records that are scored in one call."),
     ] = 1024,
     max_bytes: Annotated[
         int, typer.Option("--max-bytes", min=1, help="Of one record, as the job's codec.max_bytes.")
@@ -70,7 +71,7 @@ def score(
         try:
             file = open_records(records, form, loaded, scratch, delimiter=delimiter, max_bytes=max_bytes)
             with open_scores(to, to_form, loaded.outputs) as into:
-                counts = score_file(file, loaded, into, block)
+                counts = score_file(file, loaded, into, max_batch)
         finally:
             loaded.close()
     for line in summary(counts):

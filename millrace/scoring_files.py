@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from millrace.files.base import RecordBlock, RecordFile
+from millrace.files.base import FileBatch, RecordFile
 from millrace.files.scores import ScoreFile, Told, values_of
 from schemas.codecs.base import Codec
 from schemas.results.records import Outcome
@@ -19,23 +19,21 @@ REFUSED = "refused"
 _SCORED = Told(Outcome.SCORED.value)
 
 
-def score_file(records: RecordFile, model: LoadedModel, into: ScoreFile, block: int) -> Counter[str]:
-    """Score block by block; the records by outcome, and the refused ones also by `refused: CODE`.
+def score_file(records: RecordFile, model: LoadedModel, into: ScoreFile, max_batch: int) -> Counter[str]:
+    """Score batch by batch; the records by outcome, and the refused ones also by `refused: CODE`.
 
     Raises `SourceError` for a damaged file.
     """
     counts: Counter[str] = Counter()
-    for read in records.blocks(block):
-        columns, told = score_block(read, model, records.codec)
+    for read in records.batches(max_batch):
+        columns, told = score_batch(read, model, records.codec)
         into.write(columns, told)
         counts.update(t.outcome for t in told)
         counts.update(f"{REFUSED}: {t.code}" for t in told if t.code)
     return counts
 
 
-def score_block(
-    read: RecordBlock, model: LoadedModel, codec: Codec
-) -> tuple[dict[str, list[Any]], list[Told]]:
+def score_batch(read: FileBatch, model: LoadedModel, codec: Codec) -> tuple[dict[str, list[Any]], list[Told]]:
     """By output a value or None for each record, and what became of it."""
     count = len(read.payloads)
     made = predict(read.payloads, model, codec)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyflink.datastream import TimerService
 
 # A timer in event time that fires once, when a finite input has ended: timers in processing time
-# never fire then, and what is still held back would be lost without a word.
+# never fire then, and what is still buffered would be lost without a word.
 END_OF_INPUT = 2**63 - 1
 
 _SOON_MS = 10

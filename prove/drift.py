@@ -111,11 +111,11 @@ def _cost(rng: np.random.Generator) -> dict[str, float]:
     """Processor time of counting a record of all features, and of judging a window."""
     how = {str(k): Bins(EDGES) for k in range(FEATURES)}
     table = TableStatistics.counted_in(how)
-    blocks = [{name: rng.normal(size=1024) for name in how} for _ in range(4)]
-    table.add_columns(blocks[0])
+    batches = [{name: rng.normal(size=1024) for name in how} for _ in range(4)]
+    table.add_columns(batches[0])
     start = time.process_time()
-    for block in blocks * 3:
-        table.add_columns(block)
+    for batch in batches * 3:
+        table.add_columns(batch)
     counted = (time.process_time() - start) / (12 * 1024)
     known = _reference(rng.multinomial(TRAINING, np.full(BINS, 1 / BINS), size=FEATURES))
     counts = _cells(rng.multinomial(WINDOW, np.full(BINS, 1 / BINS), size=FEATURES))

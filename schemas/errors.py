@@ -2,7 +2,7 @@
 
 A message says what was wrong, with what, and what to do about it. Errors about one record are not
 raised: they travel as `BadRecord` values beside the good rows, because one bad record must not cost
-its neighbours in the block.
+its neighbours in the micro-batch.
 """
 
 from __future__ import annotations
@@ -199,8 +199,8 @@ class SmokeTestError(ModelError):
 
 
 class PredictError(ModelError):
-    """A loaded model failed while it scored a block. `rows`: the rows at fault with their reasons, if known;
-    empty where any of them may be."""
+    """A loaded model failed while it scored a micro-batch. `rows`: the rows at fault with their reasons, if
+    known; empty where any of them may be."""
 
     step = "predict"
 

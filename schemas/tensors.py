@@ -1,4 +1,4 @@
-"""What a model reads and writes, and a block of it in memory."""
+"""What a model reads and writes, and a micro-batch of it in memory."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ class Output:
 
 
 Columns = Mapping[str, NDArray]
-"""Input or output name -> array of shape `(n, *shape)`; all of one block have the same n."""
+"""Input or output name -> array of shape `(n, *shape)`; all of one micro-batch have the same n."""
 
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """A record of a block that could not become model input. `row` is its index in the block."""
+    """A record of a micro-batch that could not become model input. `row` is its index in the micro-batch."""
 
     row: int
     code: str
@@ -73,9 +73,9 @@ class BadRecord:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A decoded block: columns of the good rows, their indices in the block, and the bad rows.
+    """A decoded micro-batch: columns of the good rows, their indices in the micro-batch, and the bad rows.
 
-    `rows` is None where every record of the block is good, so that the usual case costs nothing.
+    `rows` is None where every record of the micro-batch is good, so that the usual case costs nothing.
     """
 
     columns: Columns

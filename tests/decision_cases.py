@@ -1,4 +1,4 @@
-"""Blocks of answers for the tests of decisions."""
+"""Batches of answers for the tests of decisions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def silent(candidate: str, outcome: AnswerOutcome = AnswerOutcome.DECLINED) -> A
     return Answer("id", "wine", candidate, outcome, reason="occupied")
 
 
-def block(
+def batch(
     answers: Sequence[Answer],
     count: int,
     asked: Sequence[Asked | str] = (),
@@ -58,4 +58,4 @@ def plain(value: Any) -> Any:
 
 
 def decided(policy: Policy, answers: Sequence[Answer], count: int, **more: Any) -> list[Any]:
-    return told(decide(policy, block(answers, count, **more)))
+    return told(decide(policy, batch(answers, count, **more)))

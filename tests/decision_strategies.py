@@ -1,4 +1,4 @@
-"""Policies, plans and blocks of answers, drawn by hypothesis."""
+"""Policies, plans and batches of answers, drawn by hypothesis."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def one_answer(draw, name: str, n: int) -> Answer:
 
 
 @st.composite
-def blocks(draw) -> tuple[list[Asked], int, list[Answer], dict]:
+def batches(draw) -> tuple[list[Asked], int, list[Answer], dict]:
     n = draw(st.integers(1, 4))
     asked = [
         Asked(

@@ -19,7 +19,7 @@ STICKS = 19.0
 
 
 class Doubling:
-    """Answers `y = 2 a + add`. A block with `POISON` in it raises; `NOT_FINITE` becomes NaN; one with
+    """Answers `y = 2 a + add`. A batch with `POISON` in it raises; `NOT_FINITE` becomes NaN; one with
     `STICKS` comes back when `sticks` is set, where that is given."""
 
     inputs = (Input("x", DType.FLOAT64, (), ("a",)),)

@@ -11,7 +11,7 @@ from typing import Any
 
 import fastavro
 
-from millrace.files.base import RecordBlock
+from millrace.files.base import FileBatch
 from schemas.codecs.avro_codec import AvroCodec
 from schemas.errors import CodecError, SourceError
 
@@ -36,15 +36,15 @@ class AvroRecords:
         except CodecError as e:
             raise SourceError(f"{path}: {str(e).replace(str(written), 'in it')}") from None
 
-    def blocks(self, size: int) -> Iterator[RecordBlock]:
+    def batches(self, size: int) -> Iterator[FileBatch]:
         payloads: list[bytes] = []
         for payload in self._payloads():
             payloads.append(payload)
             if len(payloads) == size:
-                yield RecordBlock(payloads)
+                yield FileBatch(payloads)
                 payloads = []
         if payloads:
-            yield RecordBlock(payloads)
+            yield FileBatch(payloads)
 
     def _payloads(self) -> Iterator[bytes]:
         try:

@@ -24,7 +24,7 @@ ENDINGS = {
 
 
 @dataclass(frozen=True, slots=True)
-class RecordBlock:
+class FileBatch:
     """Payloads of n records as a topic would hold them, and those that could not become one.
 
     `unreadable`: by index, with `b""` in the place of the payload.
@@ -40,8 +40,8 @@ class RecordFile(Protocol):
     @property
     def codec(self) -> Codec: ...
 
-    def blocks(self, size: int) -> Iterator[RecordBlock]:
-        """The records in order, at most `size` a block. Raises `SourceError` for a damaged file."""
+    def batches(self, size: int) -> Iterator[FileBatch]:
+        """The records in order, at most `size` in a batch. Raises `SourceError` for a damaged file."""
         ...
 
 

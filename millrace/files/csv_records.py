@@ -17,7 +17,7 @@ from typing import TextIO
 
 import orjson
 
-from millrace.files.base import RecordBlock
+from millrace.files.base import FileBatch
 from schemas.codecs.base import Code
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import SourceError
@@ -51,23 +51,23 @@ class CsvRecords:
         """The fields that the header names."""
         return next(self._lines(), (0, []))[1]
 
-    def blocks(self, size: int) -> Iterator[RecordBlock]:
+    def batches(self, size: int) -> Iterator[FileBatch]:
         lines = self._lines()
         cells = self._columns(next(lines, (0, []))[1])
-        block = RecordBlock([], {})
+        batch = FileBatch([], {})
         payloads: list[bytes] = []
         for number, line in lines:
             if len(line) != len(cells):
                 reason = f"line {number} has {len(line)} cells, the header has {len(cells)}"
-                block.unreadable[len(payloads)] = BadRecord(len(payloads), Code.UNPARSABLE.value, reason)
+                batch.unreadable[len(payloads)] = BadRecord(len(payloads), Code.UNPARSABLE.value, reason)
                 payloads.append(b"")
             else:
                 payloads.append(_object(cells, line))
             if len(payloads) == size:
-                yield RecordBlock(payloads, block.unreadable)
-                payloads, block = [], RecordBlock([], {})
+                yield FileBatch(payloads, batch.unreadable)
+                payloads, batch = [], FileBatch([], {})
         if payloads:
-            yield RecordBlock(payloads, block.unreadable)
+            yield FileBatch(payloads, batch.unreadable)
 
     def _lines(self) -> Iterator[tuple[int, list[str]]]:
         """(number of its last line, cells) of each row that is not blank, the header first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from millrace.files.base import RecordBlock
+from millrace.files.base import FileBatch
 from schemas.codecs.base import Code
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import SourceError
@@ -26,7 +26,7 @@ class JsonLines:
         if start.startswith(b"["):
             raise SourceError(f"{path} is a JSON array: give one object a line (jq -c '.[]' {path.name})")
 
-    def blocks(self, size: int) -> Iterator[RecordBlock]:
+    def batches(self, size: int) -> Iterator[FileBatch]:
         payloads: list[bytes] = []
         unreadable: dict[int, BadRecord] = {}
         for line in self._lines():
@@ -36,10 +36,10 @@ class JsonLines:
                 unreadable[row] = BadRecord(row, Code.TOO_LARGE.value, reason)
             payloads.append(line or b"")
             if len(payloads) == size:
-                yield RecordBlock(payloads, unreadable)
+                yield FileBatch(payloads, unreadable)
                 payloads, unreadable = [], {}
         if payloads:
-            yield RecordBlock(payloads, unreadable)
+            yield FileBatch(payloads, unreadable)
 
     def _lines(self) -> Iterator[bytes | None]:
         """The lines without their end; None for one that is too long, which is passed over in pieces."""

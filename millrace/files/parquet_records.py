@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from millrace.files.base import RecordBlock
+from millrace.files.base import FileBatch
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import SourceError
 
@@ -48,11 +48,11 @@ class ParquetRecords:
                 f"its columns are {', '.join(names[:10])}"
             )
 
-    def blocks(self, size: int) -> Iterator[RecordBlock]:
+    def batches(self, size: int) -> Iterator[FileBatch]:
         try:
             with pq.ParquetFile(self._path) as file:
                 for batch in file.iter_batches(batch_size=size, columns=self._columns):
-                    yield RecordBlock(_payloads(batch))
+                    yield FileBatch(_payloads(batch))
         except (pa.ArrowException, OSError) as e:
             raise SourceError(f"{self._path} is damaged: {e}") from e
 

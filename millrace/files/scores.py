@@ -48,7 +48,7 @@ class Told:
 
 
 class ScoreFile(Protocol):
-    """A file that is written a block at a time."""
+    """A file that is written a batch at a time."""
 
     def write(self, columns: Mapping[str, Sequence[Any]], told: Sequence[Told]) -> None:
         """N rows: by output its n values, None where a record has no scores, and what became of each."""

@@ -53,7 +53,7 @@ class UnfitError(ValueError):
 
 @runtime_checkable
 class Codec(Protocol):
-    """Decodes blocks. Holds no state of the stream; may be used by several threads."""
+    """Decodes micro-batches. Holds no state of the stream; may be used by several threads."""
 
     def decode(self, payloads: Sequence[bytes], inputs: Sequence[Input], readings: Readings = ()) -> Decoded:
         """Decode n payloads to `inputs`, each a column of shape `(good, *shape)`.

@@ -24,7 +24,7 @@ def assemble_declared(
     kept: Sequence[int],
     bad: list[BadRecord],
 ) -> Decoded:
-    """Columns of `records`, which stand at the indices `kept` of their block; `bad` is taken over."""
+    """Columns of `records`, which stand at the indices `kept` of their micro-batch; `bad` is taken over."""
     reads: list[Read] = _plan(tuple(inputs), readings, access)
     flat: list[list[Any]] = [[] for _ in inputs]
     pairs = list(zip(reads, flat, strict=True))

@@ -22,7 +22,7 @@ try:
 except ModuleNotFoundError:  # msgspec is not installed: orjson alone, slower, gives the same results
     fast_reader = PathReader = None  # type: ignore[assignment,misc]
 
-_CHUNK = 32  # in a block with a bad record, so many are tried at once before each is tried alone
+_CHUNK = 32  # in a micro-batch with a bad record, so many are tried at once before each is tried alone
 _PLANS = 64  # remembered plans; a data type has one a model version
 
 
@@ -41,7 +41,7 @@ class JsonCodec:
             return self._by_record(payloads, inputs)
         try:
             if max(map(len, payloads), default=0) <= self._max_bytes:
-                return Decoded(reader.columns(reader.block(payloads), len(payloads)), len(payloads))
+                return Decoded(reader.columns(reader.read(payloads), len(payloads)), len(payloads))
         except Exception:  # noqa: S110 - one of them is bad: find out which
             pass
         return self._sift(payloads, inputs, reader)
@@ -87,7 +87,7 @@ class JsonCodec:
             try:
                 if max(map(len, chunk)) > self._max_bytes:
                     raise ValueError
-                packed += reader.block(chunk)
+                packed += reader.read(chunk)
                 kept.extend(range(start, start + len(chunk)))
                 continue
             except Exception:  # noqa: S110 - which record it is, is found below
@@ -103,7 +103,7 @@ class JsonCodec:
     def _one(self, payload: bytes, inputs: Sequence[Input], reader: Any) -> bytes:
         check_size(payload, self._max_bytes)
         try:
-            return reader.block((payload,))
+            return reader.read((payload,))
         except Exception:
             return reader.pack(chain.from_iterable(check(self._parse(payload), inputs, OBJECTS)))
 

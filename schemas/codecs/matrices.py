@@ -83,7 +83,7 @@ class MatrixReader:
         self._records = max(1, _AT_ONCE // max(self._text.size, 1))
         self._pack: dict[int, Callable[..., bytes]] = {}
 
-    def block(self, payloads: Sequence[bytes]) -> bytearray:
+    def read(self, payloads: Sequence[bytes]) -> bytearray:
         """All payloads packed, or any exception where one of them is not as wanted."""
         check_utf8(payloads)
         packed = bytearray()
@@ -112,7 +112,7 @@ class MatrixReader:
         return payload[start:end] if bytes(value) == _MARK else None
 
     def pack(self, values: Iterable[Any]) -> bytes:
-        """Checked values of one record, as `block` packs them."""
+        """Checked values of one record, as `read` packs them."""
         return self._packer(1)(*values)
 
     def columns(self, packed: bytearray, count: int) -> Columns:

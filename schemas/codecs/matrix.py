@@ -1,4 +1,4 @@
-"""Parsed records to columns, for every codec: a whole block at once, or row by row to name the bad ones."""
+"""Parsed records to columns, for every codec: all of a micro-batch at once, or row by row for bad ones."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Access:
 def assemble(
     records: Sequence[Any], inputs: Sequence[Input], access: Access, kept: Sequence[int], bad: list[BadRecord]
 ) -> Decoded:
-    """Columns of `records`, which stand at the indices `kept` of their block; `bad` is taken over."""
+    """Columns of `records`, which stand at the indices `kept` of their micro-batch; `bad` is taken over."""
     try:
         columns: Columns = {i.name: _column(records, i, access) for i in inputs}
     except Exception:

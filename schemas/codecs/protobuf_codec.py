@@ -44,7 +44,7 @@ class ProtobufCodec(ParsedCodec):
         super().__init__(parse, Access(self._getter, look), message_json)
 
     def _getter(self, fields: Sequence[str]) -> Callable[[Message], Any]:
-        """For whole blocks: plain fields in one call, all others (or unknown ones) one by one."""
+        """For whole micro-batches: plain fields in one call, all others (or unknown ones) one by one."""
         found = [self._fields.get(name) for name in fields]
         if all(f is not None and not f.has_presence and not _repeated(f) for f in found):
             return attrgetter(*fields)

@@ -59,13 +59,13 @@ class TypedReader:
         self._packed = Packed(inputs)
         self._pack = self._packed.pack
 
-    def block(self, payloads: Sequence[bytes]) -> bytearray:
+    def read(self, payloads: Sequence[bytes]) -> bytearray:
         """All payloads packed, or any exception where one of them is not as wanted."""
         check_utf8(payloads)
         return bytearray().join(starmap(self._pack, map(self._values, map(self._decode, payloads))))
 
     def pack(self, values: Iterable[Any]) -> bytes:
-        """Checked values of one record, in the order of the inputs, as `block` packs them."""
+        """Checked values of one record, in the order of the inputs, as `read` packs them."""
         return self._pack(*(math.nan if v is None else v for v in values))
 
     def columns(self, packed: bytearray, count: int) -> Columns:

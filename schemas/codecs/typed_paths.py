@@ -1,7 +1,7 @@
 """The fast way through JSON where readings are declared: nested single numbers, and defaults.
 
-As `typed`, with one more pass over a record's values for what is absent. A block in which one record is not
-as declared is read again record by record.
+As `typed`, with one more pass over a record's values for what is absent. A micro-batch in which one record is
+not as declared is read again record by record.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 What both kinds of stamp hold has one name in both, so that whoever reads results reads these too: `model`,
 `version`, `digest` and `signer` are of the candidate whose answer was chosen (empty where several were
-combined, a fixed value was taken, or nothing was decided), `ms` is the time from the block's creation to
-its decision. Beyond that, a decided result says which rule of which plan decided, and what every candidate
-answered, in the order in which the answers arrived.
+combined, a fixed value was taken, or nothing was decided), `ms` is the time from the creation of the
+micro-batch to its decision. Beyond that, a decided result says which rule of which plan decided, and what
+every candidate answered, in the order in which the answers arrived.
 """
 
 from __future__ import annotations
@@ -50,11 +50,12 @@ class AnswerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Records of a block that one rule decided in the same way, or that none could decide.
+    """Records of a micro-batch that one rule decided in the same way, or that none could decide.
 
-    `rows`: their indices in the block, ascending. `columns`: the decided outputs, each `(len(rows), *shape)`.
-    `by`: the candidate whose answer was chosen, empty where several were combined or a fixed value taken.
-    `rule`: the policy of the chain that decided, empty where none could; then `reason` says why.
+    `rows`: their indices in the micro-batch, ascending. `columns`: the decided outputs, each
+    `(len(rows), *shape)`. `by`: the candidate whose answer was chosen, empty where several were combined
+    or a fixed value taken. `rule`: the policy of the chain that decided, empty where none could; then
+    `reason` says why.
     """
 
     rows: NDArray
@@ -70,7 +71,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What one candidate made of a block of n records.
+    """What one candidate made of a micro-batch of n records.
 
     `expected`, `scored`: bool `(n,)`, which records it was asked about and which it scored. `columns`: its
     outputs, each `(n, *shape)`, to be read where `scored`. `bad`: index -> why that record was not.
@@ -95,7 +96,7 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class DecidedStamp:
-    """What holds for a whole block. `deadline_ms` after its creation; `ms` from there to the decision."""
+    """What holds for all of a micro-batch. `deadline_ms` from its creation, `ms` from it to the decision."""
 
     data_type: str
     plan: str
@@ -139,10 +140,11 @@ def write_decided(
     parts: Iterable[Part],
     answers: Sequence[Reported],
 ) -> tuple[Messages, list[int] | None]:
-    """One result for each record that is in a part, in the order of the block, and their indices (None: all).
+    """One result for each record that is in a part, in the order of the micro-batch, and their indices (None:
+    all).
 
-    `records` (each one JSON object), `identity` and `answers` are of the whole block of n; what stands in
-    `records` for one that is in no part is not looked at. Values are finite. Raises `ValueError` where
+    `records` (each one JSON object), `identity` and `answers` are of the whole micro-batch of n; what stands
+    in `records` for one that is in no part is not looked at. Values are finite. Raises `ValueError` where
     lengths differ, a record is in two parts, or one in a part does not end in `}`.
     """
     count = len(records)

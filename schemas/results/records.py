@@ -111,7 +111,7 @@ class ModelToServeStats:
     """How one model version has been used by one subtask since it was switched on.
 
     `usage` counts records, `duration_ms` is the time spent in `predict`, `min_ms`, `max_ms`, `p50_ms` and
-    `p99_ms` are of one call (a block), by a KLL sketch (Karnin, Lang, Liberty, FOCS 2016).
+    `p99_ms` are of one call (a micro-batch), by a KLL sketch (Karnin, Lang, Liberty, FOCS 2016).
 
     Of a candidate of speculative execution also: requests `declined`, calls abandoned on timeout (`fenced`),
     and how many of their threads are `stuck` now. Of a data type that jobs share by arms of experiments:
@@ -155,7 +155,7 @@ class CandidateStats:
     alone, which a shadow never does; `disagreements`: took part in time, and answered other than was decided.
     `fenced`: of the late and failed, those whose call was abandoned. `version` 0: it has not
     answered yet, so that nobody knows which. `waited_p50_ms`, `waited_p99_ms`: from the request to the
-    answer, over blocks, by a KLL sketch (Karnin, Lang, Liberty, FOCS 2016).
+    answer, over micro-batches, by a KLL sketch (Karnin, Lang, Liberty, FOCS 2016).
     """
 
     data_type: str

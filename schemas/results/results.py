@@ -36,7 +36,7 @@ Experiments = Mapping[str, tuple[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What holds for a whole block: read from the object that scored it. `ms`: time spent on the block.
+    """What holds for a whole micro-batch: read from the object that scored it. `ms`: time spent on all of it.
 
     `reason` says why nothing was scored, and is left out of a scored record's stamp. `signer`: the key that
     signed the model; left out where there is none, as `experiments` are.
@@ -55,7 +55,7 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Where each of a block's n records came from; `event_times` in epoch milliseconds, None where
+    """Where each of a micro-batch's n records came from; `event_times` in epoch milliseconds, None where
     there is none."""
 
     source: str
@@ -92,10 +92,10 @@ def write_results(
     scores: Mapping[str, NDArray] | None = None,
     rows: Sequence[int] | NDArray | None = None,
 ) -> Messages:
-    """One result for each record of a block, or for those at the indices `rows`, in their order.
+    """One result for each record of a micro-batch, or for those at the indices `rows`, in their order.
 
-    `records` (each one JSON object) and `identity` are of the whole block of n; each column of `scores` has
-    the shape `(len(rows), *shape)`, or `(n, *shape)` without rows, and holds finite values. Raises
+    `records` (each one JSON object) and `identity` are of the whole micro-batch of n; each column of `scores`
+    has the shape `(len(rows), *shape)`, or `(n, *shape)` without rows, and holds finite values. Raises
     `ValueError` where the lengths differ or a record does not end in `}`.
     """
     parts: tuple[Sequence[Any], ...] = (

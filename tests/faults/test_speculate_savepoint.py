@@ -30,7 +30,7 @@ PLANS = {v: json.dumps({"policy": POLICY, "deadline_ms": ms}) for v, ms in ((1, 
 HOUR_MS = 3_600_000
 
 
-def test_blocks_that_were_open_at_the_stop_are_decided_after_it(
+def test_batches_that_were_open_at_the_stop_are_decided_after_it(
     kafka: KafkaBroker, flink: StandaloneCluster, tmp_path: Path
 ) -> None:
     streams = Streams(kafka)
@@ -85,7 +85,7 @@ def test_blocks_that_were_open_at_the_stop_are_decided_after_it(
         (Outcome.SCORED, ""),
     }
     assert_decided_by_plans(found, {("plan", v): read_plan(plan) for v, plan in PLANS.items()})
-    # the time that a decision took tells when its block was routed, at the latest
+    # the time that a decision took tells when its batch was routed, at the latest
     kept = [d for came, d in timed if came > started_at and came - d.result.ms < stopped_at]
     assert {d.plan_version for d in kept} == {1}
     assert "fast" in {d.result.model for d in kept}, "what it had answered before the stop was kept, too"
@@ -93,7 +93,7 @@ def test_blocks_that_were_open_at_the_stop_are_decided_after_it(
 
 
 def _has_waited(decided: Decided) -> bool:
-    """In vain, for the candidate that is stuck; it may have come a block later than the other one."""
+    """In vain, for the candidate that is stuck; it may have come a batch later than the other one."""
     stuck = decided.answers.get("stuck")
     return stuck is not None and stuck.outcome is AnswerState.LATE
 

@@ -86,7 +86,7 @@ def test_the_rows_are_those_of_a_job(tmp_path, kind):
     payloads = [json.dumps(row).encode() for row in rows]
     payloads[7:9] = [b"no record", b'{"%b":"text"}' % names[0].encode()]
     (tmp_path / "r.jsonl").write_bytes(b"\n".join(payloads))
-    found = scored(path, tmp_path / "r.jsonl", tmp_path / "out.jsonl", *more, "--block", 16)
+    found = scored(path, tmp_path / "r.jsonl", tmp_path / "out.jsonl", *more, "--max-batch", 16)
     assert found == by_a_job(path, tmp_path / "stream", payloads, *more)
     assert [r["outcome"] for r in found].count("scored") == 48
 

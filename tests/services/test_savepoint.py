@@ -157,7 +157,7 @@ def test_releases_and_parallelisms_follow_each_other(
     job = Upgrades(cluster, streams, "serve_partitioned.py")
     with Feeder(streams, 100) as feeder:
         job.start(a, 1)
-        job.wait_read(20)  # there is no model yet: these blocks travel in the savepoint
+        job.wait_read(20)  # there is no model yet: these batches travel in the savepoint
         job.stop()
         # In thread mode a task manager keeps the modules of the first job that it ran: other code
         # needs other task managers, as in an upgrade of an application cluster.

@@ -173,7 +173,7 @@ def test_candidates_and_plans_change_under_load(job: SpeculatingJob, constants: 
     default = {("", 0): read_plan("")}
     assert_decided_by_plans(found, default | plans(PLANS))
     assert {r.plan_version for r in found} == {0, *PLANS}
-    # of one partition, blocks are routed in order: the plan's version never falls
+    # of one partition, batches are routed in order: the plan's version never falls
     for partition in range(4):
         order = sorted((d.result.offset, d.plan_version) for d in found if d.result.partition == partition)
         assert all(one <= two for (_, one), (_, two) in pairwise(order))
@@ -216,7 +216,7 @@ def test_whoever_misbehaves_the_others_decide(
     for decided in send([1.0] * 10):
         assert all(a.outcome is AnswerState.SCORED for a in decided.answers.values()), decided
         assert decided.result.scores == {"y": 1.0} and decided.rule == "median"
-    # more at fault in one block, and calls are not halved often enough to find them all
+    # more at fault in one batch, and calls are not halved often enough to find them all
     for decided in send([1000.0 if n % 40 == 7 else 1.0 for n in range(100)]):
         at_fault = decided.result.record["x"][0] == 1000.0
         states = {name: answer.outcome for name, answer in decided.answers.items()}

@@ -85,7 +85,7 @@ def test_models_are_swapped_under_load(kafka: KafkaBroker, tmp_path: Path) -> No
     (served,) = (e for e in streams.events() if (e.kind, e.version) == (EventKind.SERVED, 2))
     meanwhile = [r for r in results if served.at - served.load_ms < r.event_time < served.at]
     assert sum(r.version == 1 for r in meanwhile) > len(meanwhile) / 2 > 0
-    # blocks of one partition stay in order, and so do the versions along it
+    # batches of one partition stay in order, and so do the versions along it
     for partition in range(4):
         rows = sorted((r.offset, r.version) for r in results if r.partition == partition)
         assert [v for _, v in rows] == sorted(v for _, v in rows)

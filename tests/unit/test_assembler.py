@@ -83,7 +83,7 @@ def test_what_is_present_completes_at_once_with_value_version_and_age(harness: H
     assert harness.assembler.open("0") == {} and not harness.creator.asked
 
 
-def test_a_block_is_one_question_to_the_store(harness: Harness) -> None:
+def test_a_batch_is_one_question_to_the_store(harness: Harness) -> None:
     assert harness.take(*(request(str(n), "here" if n % 2 else "old") for n in range(6))) == [
         "1 2.5 7.0",
         "3 2.5 7.0",

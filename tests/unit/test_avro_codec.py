@@ -1,4 +1,4 @@
-"""Avro blocks, bare and behind a registry's header."""
+"""Avro batches, bare and behind a registry's header."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ def test_any_bytes_leave_their_neighbours_alone(bare: AvroCodec, data: bytes):
 
 def test_cut_or_continued_records_are_bad(bare: AvroCodec):
     whole = write(NEW, s="text", many=[1.0, 2.0], raw=b"\x01")
-    block = [whole[:n] for n in range(len(whole))] + [whole + b"\x00"]
-    decoded = bare.decode(block, MATRIX)
+    batch = [whole[:n] for n in range(len(whole))] + [whole + b"\x00"]
+    decoded = bare.decode(batch, MATRIX)
     assert decoded.count == 0
     assert {b.code for b in decoded.bad} == {"unparsable"}
 

@@ -113,7 +113,7 @@ def test_a_micro_batch_has_a_budget_and_a_rule_that_uses_it_up_is_no_longer_eval
     assert rule.spent and not rule.holds(records[:3]).any()
 
 
-def test_many_types_in_one_block_are_within_the_budget_too():
+def test_many_types_in_one_batch_are_within_the_budget_too():
     rule = CelRule(" || ".join(f"record.f{i} == {i}" for i in range(20)), CelBounds(batch_steps=5000))
     kinds = [1, 1.5, "x", True, None]
     rng = np.random.default_rng(0)

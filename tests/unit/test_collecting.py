@@ -268,7 +268,7 @@ def test_the_end_of_the_input_forgets_answers_that_nothing_is_expected_of() -> N
     bench = Bench()
     bench.answer(scored("fast", 1, 2))
     bench.end()
-    assert not bench.sent and bench.store.empty and not bench.collecting._blocks
+    assert not bench.sent and bench.store.empty and not bench.collecting._open
 
 
 def test_a_restart_decides_what_is_overdue_and_wakes_the_rest() -> None:
@@ -284,7 +284,7 @@ def test_a_restart_decides_what_is_overdue_and_wakes_the_rest() -> None:
     assert len(bench.results) == 2 and bench.store.timers == {DEADLINE + LINGER_MS}
     bench.store.clock = DEADLINE + LINGER_MS
     bench.restart()
-    assert bench.store.empty and not bench.collecting._blocks
+    assert bench.store.empty and not bench.collecting._open
 
 
 def test_a_restart_lets_an_answer_wait_for_its_decision_context_once_more() -> None:
@@ -362,7 +362,7 @@ def test_every_record_comes_out_once_and_state_ends_empty(
         go(step)
     bench.at(bench.store.clock + DEADLINE_MS + LINGER_MS + ORPHAN_MS)
     assert bench.places == [0, 1]
-    assert bench.store.empty and not bench.collecting._blocks
+    assert bench.store.empty and not bench.collecting._open
     for result in bench.results:
         again = BatchAnswers([Asked(name) for name in NAMES], 1)
         for name, answer in result.answers.items():

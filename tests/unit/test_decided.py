@@ -22,7 +22,7 @@ from schemas.results.decided import (
 )
 from schemas.results.records import Outcome
 from schemas.results.results import Identity, Scored, read_result
-from tests.decision_cases import answer, block, silent
+from tests.decision_cases import answer, batch, silent
 from udfs.ensemble.policies import decide
 
 STAMP = DecidedStamp('wi"ne', "careful", 7, 100, 12.34567)
@@ -141,9 +141,9 @@ ANSWERS = [
 ]
 
 
-def test_a_block_is_written_as_it_was_decided():
+def test_a_batch_is_written_as_it_was_decided():
     asked = [Asked("shy", shadow=True), Asked("slow", (2,)), Asked("fast"), Asked("smart")]
-    answers = block(ANSWERS, 3, asked)
+    answers = batch(ANSWERS, 3, asked)
     decision = decide(Prefer(candidates=("smart", "fast")), answers)
     lines, rows = write_decided(
         [b"{}", b'{"a":1}', b"{}"], STAMP, identity(3), decision.parts, answers.reported(final=True)
@@ -164,12 +164,12 @@ def test_a_block_is_written_as_it_was_decided():
 
 
 def test_what_was_not_waited_for_is_not_late():
-    answers = block(ANSWERS[:1], 2, ["smart", "other"])
+    answers = batch(ANSWERS[:1], 2, ["smart", "other"])
     assert [r.state for r in answers.reported(final=False)] == [AnswerState.SCORED, AnswerState.PENDING]
 
 
 def test_a_late_answer_is_reported_and_does_not_decide():
-    answers = block([ANSWERS[1]], 3, ["fast", "smart"])
+    answers = batch([ANSWERS[1]], 3, ["fast", "smart"])
     assert answers.add(ANSWERS[0], late=True)
     (part,) = decide(Prefer(candidates=("smart", "fast")), answers).parts
     assert part.by == "fast"
@@ -179,7 +179,7 @@ def test_a_late_answer_is_reported_and_does_not_decide():
 
 
 def test_an_undecided_record_says_why():
-    answers = block(ANSWERS, 3)
+    answers = batch(ANSWERS, 3)
     decision = decide(Majority(output="q"), answers)
     lines, _ = write_decided([b"{}"] * 3, STAMP, identity(3), decision.parts, answers.reported(final=True))
     found = read_decided(lines[0]).result

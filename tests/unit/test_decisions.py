@@ -21,7 +21,7 @@ from schemas.plans.plan import (
     Prefer,
 )
 from schemas.results.answers import Answer, AnswerOutcome, Asked, to_columns
-from tests.decision_cases import answer, block, decided, silent, told
+from tests.decision_cases import answer, batch, decided, silent, told
 from udfs.ensemble.policies import decide, settled
 from udfs.ensemble.policies.votes import judge
 
@@ -250,7 +250,7 @@ def test_only_those_who_were_asked_decide_and_shadows_do_not():
 
 
 def test_a_second_answer_of_a_candidate_is_passed_over():
-    answers = block([A], 1)
+    answers = batch([A], 1)
     assert not answers.add(answer("a", q=[9.0])) and not answers.add(answer("unknown", q=[9.0]))
     assert told(decide(First(), answers)) == [("a", "first", {"q": 1.0})]
     assert answers.complete
@@ -262,7 +262,7 @@ def test_an_answer_that_is_not_finite_does_not_count():
         ("b", "prefer", {"q": 3.0}),
         ("a", "prefer", {"q": 1.0}),
     ]
-    report = block(answers, 2).reported(final=True)[0]
+    report = batch(answers, 2).reported(final=True)[0]
     assert (report.scored.tolist(), report.bad) == ([False, True], {0: "its 'q' is not finite"})
 
 
@@ -282,16 +282,16 @@ def _scored(rows, columns):
         _scored(None, {}),
     ],
 )
-def test_an_answer_that_does_not_fit_the_block_has_failed(broken):
-    answers = block([broken, B], 2, ["a"])
+def test_an_answer_that_does_not_fit_the_batch_has_failed(broken):
+    answers = batch([broken, B], 2, ["a"])
     assert decided(First(), [broken], 2) == ["first: no candidate answered in time"] * 2
     (report,) = answers.reported(final=True)
     assert (report.state, bool(report.reason)) == ("failed", True)
 
 
-def test_a_block_of_nothing_is_decided():
+def test_a_batch_of_nothing_is_decided():
     for policy, *_ in CASES:
-        decision = decide(policy, block([], 0, ["a"]))
+        decision = decide(policy, batch([], 0, ["a"]))
         assert not decision.parts and not decision.waiting.any()
 
 
@@ -321,7 +321,7 @@ STEPS = [
 def test_a_decision_is_settled_as_soon_as_it_can_be(policy, answers, steps):
     asked = [a.candidate for a in answers]
     sure = [
-        bool(settled(policy, block(answers[:known], 1, asked, METRICS)).all())
+        bool(settled(policy, batch(answers[:known], 1, asked, METRICS)).all())
         for known in range(len(answers) + 1)
     ]
     assert sure == [known >= steps for known in range(len(answers) + 1)]

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from schemas.plans.plan import First, Majority, Policy, chain
 from schemas.results.answers import Answer, AnswerOutcome, Asked, from_columns, to_columns
 from tests.decision_cases import told
-from tests.decision_strategies import blocks, policies
+from tests.decision_strategies import batches, policies
 from udfs.ensemble.policies import BatchAnswers, decide, settled
 
 
-@given(policy=policies, made=blocks(), data=st.data())
+@given(policy=policies, made=batches(), data=st.data())
 @settings(max_examples=800)
 def test_what_is_settled_does_not_change(policy: Policy, made, data):
     asked, n, answers, metrics = made
@@ -29,7 +29,7 @@ def test_what_is_settled_does_not_change(policy: Policy, made, data):
     assert settled(policy, after).all()
 
 
-@given(policy=policies, made=blocks(), data=st.data())
+@given(policy=policies, made=batches(), data=st.data())
 @settings(max_examples=500)
 def test_only_first_depends_on_the_order_of_arrival(policy: Policy, made, data):
     asked, n, answers, metrics = made
@@ -44,7 +44,7 @@ def test_only_first_depends_on_the_order_of_arrival(policy: Policy, made, data):
     assert one == other
 
 
-@given(policy=policies, made=blocks())
+@given(policy=policies, made=batches())
 @settings(max_examples=300)
 def test_a_record_is_decided_as_if_it_were_alone(policy: Policy, made):
     asked, n, answers, metrics = made

@@ -204,8 +204,8 @@ def test_several_fields_make_one_vector_and_neighbours_are_scored():
     )
     good = {"a": 1, "p": {"width": 25}, "t": "x", "l": [4]}
     bad = [{**good, "p": {"width": "!"}}, {**good, "a": None}, {**good, "t": 5}, {**good, "l": [1, 2, 3]}, {}]
-    block = [orjson.dumps(r) for r in (good, *bad, good)]
-    decoded = CODEC.decode(block, inputs, readings)
+    batch = [orjson.dumps(r) for r in (good, *bad, good)]
+    decoded = CODEC.decode(batch, inputs, readings)
     assert decoded.columns["x"].tolist() == [[1.0, 2.5, 9.0]] * 2
     assert decoded.columns["l"].tolist() == [[4.0, 0.0]] * 2 and decoded.columns["t"].tolist() == ["x"] * 2
     assert [(b.row, b.code) for b in decoded.bad] == [
@@ -226,17 +226,17 @@ values = (
 
 
 @given(
-    block=st.lists(st.dictionaries(st.sampled_from("abc"), values | st.lists(values, max_size=3)), max_size=6)
+    batch=st.lists(st.dictionaries(st.sampled_from("abc"), values | st.lists(values, max_size=3)), max_size=6)
 )
 @settings(max_examples=300)
-def test_a_reading_that_changes_nothing_reads_as_none_does(block):
+def test_a_reading_that_changes_nothing_reads_as_none_does(batch):
     """A plan with one trivial declaration gives what the fast way gives, for columns and for dead letters."""
     inputs = (
         Input("x", DType.FLOAT32, (2,), ("a", "b")),
         Input("c", DType.INT64, (), ("c",)),
         Input("o", DType.FLOAT64, (), ("b",), True),
     )
-    payloads = [json.dumps(record).encode() for record in block]
+    payloads = [json.dumps(record).encode() for record in batch]
     plain = CODEC.decode(payloads, inputs)
     declared = CODEC.decode(payloads, inputs, (FieldReading("a", ("a",)),))
     assert declared.bad == plain.bad
@@ -466,10 +466,10 @@ DEFAULTS = (
 ONE = {"a": st.just(1) | values, "n": nested, "m": nested, "i": values, "t": values}
 
 
-@given(block=st.lists(st.fixed_dictionaries({}, optional=ONE), max_size=5))
+@given(batch=st.lists(st.fixed_dictionaries({}, optional=ONE), max_size=5))
 @settings(max_examples=500)
-def test_the_fast_way_of_a_declaration_is_its_slow_way(block):
-    payloads = [json.dumps(record).encode() for record in block]
+def test_the_fast_way_of_a_declaration_is_its_slow_way(batch):
+    payloads = [json.dumps(record).encode() for record in batch]
     fast = CODEC.decode(payloads, PATHS, DEFAULTS)
     slow = CODEC._by_record(payloads, PATHS, DEFAULTS)
     assert fast.bad == slow.bad and fast.count == slow.count

@@ -41,7 +41,7 @@ def test_candidates_answer_for_themselves_with_their_own_stamp(make):
     assert bench.executor.pending("0/t") == [] and bench.executor.look_again_ms("0/t") is None
 
 
-def test_only_the_records_asked_about_are_scored_and_numbered_as_in_the_block(make):
+def test_only_the_records_asked_about_are_scored_and_numbered_as_in_the_batch(make):
     bench = make()
     bench.serve("a")
     bench.ask("a", numbers=[1, b"no json", 13, 17, 5, 6], rows=(1, 2, 3, 5))
@@ -52,7 +52,7 @@ def test_only_the_records_asked_about_are_scored_and_numbered_as_in_the_block(ma
     assert "not finite" in answer.bad[3] and "cannot score 13" in answer.bad[2]
 
 
-def test_a_block_above_the_bound_is_scored_in_parts(make):
+def test_a_batch_above_the_bound_is_scored_in_parts(make):
     bench = make()
     bench.serve("a")
     bench.ask("a", numbers=[*range(100, 170), b"", 13, *range(170, 200)], ms=1000)

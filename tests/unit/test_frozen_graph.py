@@ -94,10 +94,10 @@ def test_every_type_and_scalars_arrive_as_they_are() -> None:
             )
     runtime = loaded(made.as_graph_def().SerializeToString())
     assert {i.name: (i.dtype.value, i.shape) for i in runtime.inputs} == {n: (n, ()) for n in values}
-    block = {n: np.array([0, 1, 1], n) for n in values if n != "text"}
-    result = runtime.predict(block | {"text": np.array(["a", "ü", ""], object)})
+    batch = {n: np.array([0, 1, 1], n) for n in values if n != "text"}
+    result = runtime.predict(batch | {"text": np.array(["a", "ü", ""], object)})
     assert result["o_text"].tolist() == [["A"], ["ü"], [""]]
-    for name, column in block.items():
+    for name, column in batch.items():
         assert result["o_" + name].dtype == column.dtype
         assert result["o_" + name].tolist() == column[::-1].tolist()
 
@@ -109,8 +109,8 @@ def test_long_loops_run_in_the_calling_thread() -> None:
         )
         tf.identity(y, name="y")
 
-    block = np.ones((4, 2), "float32")
-    np.testing.assert_array_equal(loaded(graph(build)).predict({"x": block})["y"], block)
+    batch = np.ones((4, 2), "float32")
+    np.testing.assert_array_equal(loaded(graph(build)).predict({"x": batch})["y"], batch)
 
 
 def test_a_table_of_constants_is_filled() -> None:
@@ -146,7 +146,7 @@ def test_what_the_descriptor_gets_wrong_is_refused(wanted: Any, error: Any, matc
         loaded(frozen_graph(), **wanted)
 
 
-def test_inputs_that_no_block_can_fill_are_refused() -> None:
+def test_inputs_that_no_batch_can_fill_are_refused() -> None:
     for shape, dtype, match in (
         ((), "float32", "--constant x=1.0"),
         ((5, 3), "float32", "no dimension for any number of records"),
@@ -220,7 +220,7 @@ def test_predict_names_what_is_missing_and_close_ends_it() -> None:
     runtime = loaded(frozen_graph())
     with pytest.raises(PredictError, match="no column 'x'"):
         runtime.predict({"z": X})
-    with pytest.raises(PredictError, match="failed on the block"):
+    with pytest.raises(PredictError, match="failed on the micro-batch"):
         runtime.predict({"x": X[:, :2]})
     runtime.close()
     runtime.close()

@@ -1,4 +1,4 @@
-"""JSON blocks: evil payloads cost themselves only, and the fast way agrees with the plain one."""
+"""JSON batches: evil payloads cost themselves only, and the fast way agrees with the plain one."""
 
 from __future__ import annotations
 
@@ -133,13 +133,13 @@ def by_orjson() -> JsonCodec:
 
 
 @pytest.mark.parametrize("codec", [JsonCodec(), by_orjson()], ids=["typed", "orjson"])
-@given(block=st.lists(payloads, max_size=40))
-@example(block=[GOOD, *(p for p in EVIL if len(p) < 1000), GOOD])
-@example(block=[GOOD] * 70 + [b"{"] + [GOOD] * 70)
+@given(batch=st.lists(payloads, max_size=40))
+@example(batch=[GOOD, *(p for p in EVIL if len(p) < 1000), GOOD])
+@example(batch=[GOOD] * 70 + [b"{"] + [GOOD] * 70)
 @settings(max_examples=400)
-def test_a_block_is_its_records_decoded_one_by_one(codec: JsonCodec, block: list[bytes]):
-    decoded = codec.decode(block, MATRIX)
-    expected = [oracle(p) for p in block]
+def test_a_batch_is_its_records_decoded_one_by_one(codec: JsonCodec, batch: list[bytes]):
+    decoded = codec.decode(batch, MATRIX)
+    expected = [oracle(p) for p in batch]
     good = [row for row, values in enumerate(expected) if values is not None]
     assert decoded.columns["x"].dtype == np.float32
     assert decoded.columns["x"].shape == (len(good), 3)
@@ -148,15 +148,15 @@ def test_a_block_is_its_records_decoded_one_by_one(codec: JsonCodec, block: list
     )
     assert decoded.count == len(good)
     assert [b.row for b in decoded.bad] == [row for row, values in enumerate(expected) if values is None]
-    assert (decoded.rows is None) == (len(good) == len(block))
+    assert (decoded.rows is None) == (len(good) == len(batch))
     if decoded.rows is not None:
         assert decoded.rows.tolist() == good
 
 
-@given(block=st.lists(payloads, max_size=12))
+@given(batch=st.lists(payloads, max_size=12))
 @settings(max_examples=300)
-def test_both_ways_give_the_same_reasons(block: list[bytes]):
-    assert JsonCodec().decode(block, MATRIX).bad == by_orjson().decode(block, MATRIX).bad
+def test_both_ways_give_the_same_reasons(batch: list[bytes]):
+    assert JsonCodec().decode(batch, MATRIX).bad == by_orjson().decode(batch, MATRIX).bad
 
 
 GRID = (Input("m", DType.FLOAT32, (2, 3), ("m",)),)
@@ -236,18 +236,18 @@ gridded = st.builds(
 
 
 @pytest.mark.parametrize("inputs", [GRID, BESIDE], ids=["alone", "beside others"])
-@given(block=st.lists(gridded, max_size=8))
-@example(block=[b'{"a":1,"g":%b,"v":[1,2],"m":%b}' % (GRIDS[1], m) for m in GRIDS + ODD_GRIDS])
-@example(block=[b'{"a":1,"g":%b,"v":[1,2],"m":%b}' % (g, GRIDS[0]) for g in GRIDS + ODD_GRIDS])
-@example(block=[b'{"m":%b,"a":1,"g":%b,"v":[1,2]}' % (m, GRIDS[1]) for m in GRIDS + ODD_GRIDS])
-@example(block=[b'{"a":1,"g":%b,"v":[1,2],"m":%b}' % (GRIDS[1], GRIDS[0])] * 900)
+@given(batch=st.lists(gridded, max_size=8))
+@example(batch=[b'{"a":1,"g":%b,"v":[1,2],"m":%b}' % (GRIDS[1], m) for m in GRIDS + ODD_GRIDS])
+@example(batch=[b'{"a":1,"g":%b,"v":[1,2],"m":%b}' % (g, GRIDS[0]) for g in GRIDS + ODD_GRIDS])
+@example(batch=[b'{"m":%b,"a":1,"g":%b,"v":[1,2]}' % (m, GRIDS[1]) for m in GRIDS + ODD_GRIDS])
+@example(batch=[b'{"a":1,"g":%b,"v":[1,2],"m":%b}' % (GRIDS[1], GRIDS[0])] * 900)
 @settings(max_examples=400)
-def test_matrices_are_read_the_same_both_ways(inputs: tuple[Input, ...], block: list[bytes]):
-    plain = by_orjson().decode(block, inputs)
+def test_matrices_are_read_the_same_both_ways(inputs: tuple[Input, ...], batch: list[bytes]):
+    plain = by_orjson().decode(batch, inputs)
     for large in (500, 0):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("schemas.codecs.matrices._LARGE", large)
-            fast = JsonCodec().decode(block, inputs)
+            fast = JsonCodec().decode(batch, inputs)
         assert fast.bad == plain.bad
         assert fast.count == plain.count
         for i in inputs:
@@ -304,8 +304,8 @@ def test_lists_integers_and_bools_are_held_to_their_type(codec: Codec, change: b
 
 @pytest.mark.parametrize("codec", [JsonCodec(), by_orjson()], ids=["typed", "orjson"])
 def test_a_whole_float_is_an_integer_and_the_extremes_fit(codec: Codec):
-    block = [b'{"l":[5.0]}', b'{"l":[9223372036854775807]}', b'{"l":[-9223372036854775808]}']
-    decoded = codec.decode(block, MIXED[2:3])
+    batch = [b'{"l":[5.0]}', b'{"l":[9223372036854775807]}', b'{"l":[-9223372036854775808]}']
+    decoded = codec.decode(batch, MIXED[2:3])
     assert decoded.bad == ()
     assert decoded.columns["l"].tolist() == [[5], [2**63 - 1], [-(2**63)]]
 

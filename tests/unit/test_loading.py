@@ -173,7 +173,7 @@ def test_a_wrong_answer_is_refused_in_the_smoke_test(policy, sums, made, answer,
     assert not made[0].artifact.scratch.exists()
 
 
-def test_a_model_that_cannot_take_a_block_is_refused_in_the_smoke_test(policy, sums, made):
+def test_a_model_that_cannot_take_a_batch_is_refused_in_the_smoke_test(policy, sums, made):
     assert "too many rows" in _refused(PUBLISHED, policy, sums(refuses_above=1), SmokeTestError, "trial")
     assert made[0].closed == 1
 

@@ -240,7 +240,7 @@ def test_a_model_is_a_file_or_bytes_and_scores_until_it_is_closed(tmp_path):
     assert runtime.predict({"x": X})["y"].tolist() == X.tolist()
     with pytest.raises(PredictError, match="no column 'x'"):
         runtime.predict({})
-    with pytest.raises(PredictError, match="the model failed on the block"):
+    with pytest.raises(PredictError, match="the model failed on the micro-batch"):
         runtime.predict({"x": np.ones((2, 3), np.float32)})
     runtime.close()
     runtime.close()

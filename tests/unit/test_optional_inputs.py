@@ -88,8 +88,8 @@ def test_a_model_with_a_rule_for_missing_values_scores_them_and_refuses_only_wha
     payloads = [json.dumps(rest | record).encode() for record in records]
     count = len(payloads)
     zeros = [0] * count
-    block = MicroBatch("d", "s", tuple(payloads), tuple(zeros), tuple(range(count)), tuple(zeros))
-    done = score(block, model, JsonCodec(), True)
+    batch = MicroBatch("d", "s", tuple(payloads), tuple(zeros), tuple(range(count)), tuple(zeros))
+    done = score(batch, model, JsonCodec(), True)
     lines = {
         row: json.loads(line)["millrace"]
         for row, line in zip(done.rows or range(count), done.lines, strict=True)

@@ -1,4 +1,4 @@
-"""Protobuf blocks by a descriptor set made here."""
+"""Protobuf batches by a descriptor set made here."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
 @settings(max_examples=100)
 def test_what_was_written_is_read(codec: ProtobufCodec, rows: list):
     # "s" keeps a message of zeros from being empty, which stands for a deleted key
-    block = [codec.message(d=d, f=f, i=i, s="x").SerializeToString() for d, f, i in rows]
-    decoded = codec.decode(block, MATRIX)
+    batch = [codec.message(d=d, f=f, i=i, s="x").SerializeToString() for d, f, i in rows]
+    decoded = codec.decode(batch, MATRIX)
     assert decoded.bad == ()
     np.testing.assert_array_equal(decoded.columns["x"], np.array(rows, dtype="f4"))
 

@@ -19,7 +19,7 @@ from schemas.results.answers import Asked
 from schemas.results.decided import AnswerState, DecidedStamp, Part, Reported, read_decided, write_decided
 from schemas.results.records import Outcome
 from schemas.results.results import Identity, Stamp, write_results
-from tests.decision_strategies import blocks, policies
+from tests.decision_strategies import batches, policies
 from tests.outcome_cases import MemoryStore, batch
 from udfs.ensemble.policies import BatchAnswers, decide
 from udfs.ensemble.policies.replay import redecide
@@ -234,7 +234,7 @@ def test_which_output_is_asked_where_it_is_not_clear(run, tmp_path):
     assert judged["alone"]["two"]["error"] == pytest.approx(np.mean(TRUTH * 0.75))
 
 
-@given(policy=policies, made=blocks())
+@given(policy=policies, made=batches())
 @settings(max_examples=200)
 def test_a_replay_of_the_same_policy_decides_the_same(policy, made):
     asked, n, answers, metrics = made

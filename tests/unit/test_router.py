@@ -59,7 +59,7 @@ def test_nobody_is_asked_before_the_first_candidate():
     assert harness.router.routes("t")
 
 
-def test_a_block_goes_to_each_model_type_once_and_to_the_collector():
+def test_a_batch_goes_to_each_model_type_once_and_to_the_collector():
     harness = Harness()
     harness.model("a", metrics={"f1": 0.5})
     harness.model("b", 4, "TENSORFLOWSAVED", metrics={"f1": 0.75})
@@ -80,7 +80,7 @@ def test_a_block_goes_to_each_model_type_once_and_to_the_collector():
         assert about == (expected.batch_id, "t", expected.created, expected.deadline)
 
 
-def test_long_blocks_are_sliced_with_ids_of_their_own():
+def test_long_batches_are_sliced_with_ids_of_their_own():
     harness = Harness(max_batch=2)
     harness.model("a")
     routed = harness.route(1, 2, 3, 4, 5)

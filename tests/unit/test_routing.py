@@ -49,7 +49,7 @@ def test_shadows_are_asked_about_every_record_and_flagged():
     assert only.asked(batch_of([b"{}"]), "") == ()
 
 
-def test_an_entity_stays_with_its_candidate_whatever_its_block_and_its_writer():
+def test_an_entity_stays_with_its_candidate_whatever_its_batch_and_its_writer():
     plan = Plan(route=ByHash({"a": 1, "b": 1, "c": 2}, "user"))
     records = [b'{"user":"u%d","n":%d}' % (k % 50, k) for k in range(200)]
     got = one_each(plan, records)

@@ -109,11 +109,11 @@ def test_tables_branches_and_loops(tmp_path: Path) -> None:
         ("age", "int64", ()),
         ("colour", "text", ()),
     ]
-    block = {"colour": np.array(["red", "white", "blue"], object), "age": np.array([3, 4, 5])}
-    result = runtime.predict(block)
+    batch = {"colour": np.array(["red", "white", "blue"], object), "age": np.array([3, 4, 5])}
+    result = runtime.predict(batch)
     assert result["price"].tolist() == [103.0, 106.0, 97.0]
     assert result["label"].tolist() == ["red-3", "white-4", "blue-5"]
-    assert runtime.predict({k: v[:1] for k, v in block.items()})["price"].tolist() == [3.0]
+    assert runtime.predict({k: v[:1] for k, v in batch.items()})["price"].tolist() == [3.0]
 
 
 def test_signatures_and_outputs_are_chosen(tmp_path: Path) -> None:

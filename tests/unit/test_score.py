@@ -103,11 +103,11 @@ def rows_of(path):
 
 
 def test_json_lines_give_row_by_row_what_a_job_gives(run, tmp_path):
-    """Good, refused and failing records, a payload that is none, and blocks smaller than the file."""
+    """Good, refused and failing records, a payload that is none, and batches smaller than the file."""
     payloads = [orjson.dumps(r) for r in RECORDS] + [b"no", b"[1]", b'{"a":1,"b":2.5,"t":"","f":true}']
     payloads *= 3
     (tmp_path / "r.jsonl").write_bytes(b"\n".join(payloads))
-    done = run(tmp_path / "r.jsonl", "out.jsonl", "--block", 4)
+    done = run(tmp_path / "r.jsonl", "out.jsonl", "--max-batch", 4)
     assert done.exit_code == 0, done.output
     job = score(batch_of(payloads), loaded_model(Sum()), JsonCodec(), True)
     expected: dict[int, dict] = {
@@ -159,7 +159,7 @@ def test_every_format_gives_the_same_scores(run, tmp_path, ending, to):
         write_csv(path, records, "\t" if ending == "tsv" else ",")
     else:
         {"parquet": write_parquet, "avro": write_avro}[ending](path, records)
-    done = run(path, to, "--block", 3)
+    done = run(path, to, "--max-batch", 3)
     assert done.exit_code == 0, done.output
     if to.endswith("csv"):
         with (tmp_path / to).open(newline="", encoding="utf-8") as file:
@@ -238,8 +238,8 @@ def test_an_output_with_the_name_of_a_column_is_refused(run, tmp_path, monkeypat
     assert "--output reason=ALIAS" in run(tmp_path / "r.jsonl").stderr
 
 
-def blocks_of(file, size=100):
-    return [(list(b.payloads), b.unreadable) for b in file.blocks(size)]
+def batches_of(file, size=100):
+    return [(list(b.payloads), b.unreadable) for b in file.batches(size)]
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def blocks_of(file, size=100):
 def test_a_cell_of_a_number_is_a_number_a_gap_or_text(tmp_path, cell, value):
     with (tmp_path / "r.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["a", "z"], [cell, cell]])
-    ((payloads, bad),) = blocks_of(CsvRecords(tmp_path / "r.csv", {"a": DType.FLOAT64}))
+    ((payloads, bad),) = batches_of(CsvRecords(tmp_path / "r.csv", {"a": DType.FLOAT64}))
     other = b'"z":' + orjson.dumps(cell) if cell else b""
     first = b"" if value is None else b'"a":' + value
     assert payloads == [b"{" + b",".join(filter(None, (first, other))) + b"}"]
@@ -267,13 +267,13 @@ def test_numbers_keep_their_value_in_a_cell(tmp_path_factory, number):
     path = tmp_path_factory.mktemp("csv") / "r.csv"
     for text in (repr(number), f"+{abs(number)!r}" if number >= 0 else repr(number)):
         path.write_text(f"a\n{text}\n")
-        (payload,) = blocks_of(CsvRecords(path, {"a": DType.FLOAT64}))[0][0]
+        (payload,) = batches_of(CsvRecords(path, {"a": DType.FLOAT64}))[0][0]
         assert json.loads(payload)["a"] == number
 
 
 def test_a_line_with_too_few_or_too_many_cells_is_refused_alone(tmp_path):
     (tmp_path / "r.csv").write_text('\ufeffa;b\n1;2\n\n3\n4;5;6\n"7\n";8\n', encoding="utf-8")
-    ((payloads, bad),) = blocks_of(CsvRecords(tmp_path / "r.csv", {"a": DType.INT64}, ";"))
+    ((payloads, bad),) = batches_of(CsvRecords(tmp_path / "r.csv", {"a": DType.INT64}, ";"))
     assert payloads == [b'{"a":1,"b":"2"}', b"", b"", b'{"a":7,"b":"8"}']
     assert [(r, b.row, b.reason) for r, b in bad.items()] == [
         (1, 1, "line 4 has 1 cells, the header has 2"),
@@ -284,7 +284,7 @@ def test_a_line_with_too_few_or_too_many_cells_is_refused_alone(tmp_path):
 def test_lines_that_are_too_long_are_refused_and_passed_over(tmp_path):
     lines = [b'{"a":1}', b'{"a":"' + b"x" * 100 + b'"}', b"   ", b"", b'{"a":2}\r', b"y" * 21, b'{"a":3}']
     (tmp_path / "r.jsonl").write_bytes(b"\n".join(lines))
-    ((payloads, bad),) = blocks_of(JsonLines(tmp_path / "r.jsonl", max_bytes=20))
+    ((payloads, bad),) = batches_of(JsonLines(tmp_path / "r.jsonl", max_bytes=20))
     assert payloads == [b'{"a":1}', b"", b'{"a":2}', b"y" * 21, b'{"a":3}']
     assert [b.code for b in bad.values()] == ["too_large"] and list(bad) == [1]
     assert [b.row for b in JsonCodec(20).decode(payloads, ()).bad] == [1, 3]
@@ -309,7 +309,7 @@ def test_parquet_becomes_the_json_that_a_producer_would_send(tmp_path):
     )
     pq.write_table(table, tmp_path / "r.parquet")
     fields = [n for n in table.column_names if n != "unread"]
-    ((payloads, _),) = blocks_of(ParquetRecords(tmp_path / "r.parquet", fields))
+    ((payloads, _),) = batches_of(ParquetRecords(tmp_path / "r.parquet", fields))
     ms = 1704164645678
     assert b'"dec":12345678901234567890.10,' in payloads[0]
     assert [json.loads(p) for p in payloads] == [
@@ -331,7 +331,7 @@ def test_infinity_in_parquet_is_refused_and_not_missing(tmp_path):
     }
     pq.write_table(pa.table(columns), tmp_path / "r.parquet")
     file = ParquetRecords(tmp_path / "r.parquet", None)
-    ((payloads, _),) = blocks_of(file)
+    ((payloads, _),) = batches_of(file)
     inputs = (Input("a", DType.FLOAT64, (), ("a",)), Input("l", DType.FLOAT64, (1,), ("l",)))
     bad = file.codec.decode(payloads, inputs).bad
     assert [(b.row, b.code) for b in bad] == [(1, "not_finite"), (2, "not_finite"), (3, "null")]
@@ -345,7 +345,7 @@ def test_a_schema_that_a_job_refuses_is_refused(run, tmp_path):
     done = run(tmp_path / "r.avro")
     assert done.exit_code == 1 and "recursive at R" in done.stderr and "/schema.avsc" not in done.stderr
     with pytest.raises(SourceError):
-        list(JsonLines(tmp_path / "absent.jsonl").blocks(1))
+        list(JsonLines(tmp_path / "absent.jsonl").batches(1))
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
@@ -360,7 +360,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path, kind):
         file = CsvRecords(path, {"a": DType.FLOAT64})
     tracemalloc.start()
     try:
-        count = sum(len(block.payloads) for block in file.blocks(1024))
+        count = sum(len(batch.payloads) for batch in file.batches(1024))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -507,19 +507,19 @@ LONG = b'{"type":"record","name":"R","fields":[{"name":"a","type":"long"}]}'
 def test_a_damaged_container_is_said_to_be_one(tmp_path, content, said):
     (tmp_path / "r.avro").write_bytes(content)
     with pytest.raises(SourceError, match=said):
-        list(AvroRecords(tmp_path / "r.avro", tmp_path).blocks(10))
+        list(AvroRecords(tmp_path / "r.avro", tmp_path).batches(10))
 
 
 def test_half_a_line_of_csv_is_no_record(tmp_path):
     (tmp_path / "r.csv").write_text("a\n" + "9" * 2000 + "\n5\n")
     with pytest.raises(SourceError, match="more than 1000 characters"):
-        list(CsvRecords(tmp_path / "r.csv", {"a": DType.FLOAT64}, max_bytes=1000).blocks(10))
+        list(CsvRecords(tmp_path / "r.csv", {"a": DType.FLOAT64}, max_bytes=1000).batches(10))
 
 
 def test_a_cell_of_a_list_is_no_more_than_a_list(tmp_path):
     (tmp_path / "r.csv").write_text('a,x\n5,"[1],""a"":999"\n6,"[1, 2.50]"\n')
     records = CsvRecords(tmp_path / "r.csv", {"a": DType.FLOAT64, "x": None})
-    ((payloads, _),) = blocks_of(records)
+    ((payloads, _),) = batches_of(records)
     assert orjson.loads(payloads[0]) == {"a": 5, "x": '[1],"a":999'}
     assert payloads[1] == b'{"a":6,"x":[1, 2.50]}'
 

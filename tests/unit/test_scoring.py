@@ -1,4 +1,4 @@
-"""Scoring a block: every record comes out once, and one bad record costs none of its neighbours."""
+"""Scoring a batch: every record comes out once, and one bad record costs none of its neighbours."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ BAD = [
 FAILING = [b'{"a":%d}' % POISON, b'{"a":%d}' % NOT_FINITE]
 
 
-def sent(block: MicroBatch, runtime: Doubling) -> tuple[list[Scored], list[DeadLetter]]:
+def sent(batch: MicroBatch, runtime: Doubling) -> tuple[list[Scored], list[DeadLetter]]:
     """What leaves for the micro-batch, as results and dead letters."""
     results: list[Scored] = []
     dead: list[DeadLetter] = []
-    for output in outputs(block, score(block, loaded_model(runtime), CODEC, True)):
+    for output in outputs(batch, score(batch, loaded_model(runtime), CODEC, True)):
         if isinstance(output, DeadLetter):
             dead.append(output)
             continue
@@ -90,7 +90,7 @@ def test_whatever_a_model_raises_for_a_record_fails_that_record_only():
 
     results, dead = sent(batch_of([b'{"a":1}', b'{"a":5}', b'{"a":2}']), Raising())
     assert [r.outcome for r in results] == [Outcome.SCORED, Outcome.FAILED, Outcome.SCORED] and not dead
-    assert results[1].reason == "the model failed on the block: ValueError: integer string conversion"
+    assert results[1].reason == "the model failed on the micro-batch: ValueError: integer string conversion"
 
 
 def test_an_answer_that_is_not_finite_fails_alone_without_another_call():
@@ -161,8 +161,8 @@ class Pipes:
 
 @pytest.mark.parametrize("payloads", [[b"a|1", b"a|2"], [b"a|1", b"nothing", b"a|13", b"a|2"], [b"nothing"]])
 def test_other_codecs_give_json_results(payloads: list[bytes]):
-    block = batch_of(payloads)
-    done = score(block, loaded_model(Doubling()), Pipes(), raw_json=False)
+    batch = batch_of(payloads)
+    done = score(batch, loaded_model(Doubling()), Pipes(), raw_json=False)
     results = [read_result(line) for line in done.lines]
     assert [r.offset for r in results] + [d.offset for d in done.dead] == sorted(
         range(len(payloads)), key=lambda k: payloads[k] == b"nothing"
@@ -187,10 +187,10 @@ def test_unscored_records_are_marked_and_the_rest_are_dead_letters():
 
 
 def test_a_dead_letter_holds_all_that_identifies_the_record():
-    block = batch_of(
+    batch = batch_of(
         [b"no"], start=9, keys=[b"\xff"], headers=[(("h", b"\x00"), ("h", None))], event_times=[77]
     )
-    (letter,) = score(block, loaded_model(Doubling()), CODEC, True).dead
+    (letter,) = score(batch, loaded_model(Doubling()), CODEC, True).dead
     assert (letter.data_type, letter.source, letter.partition, letter.offset) == ("t", "topic", 0, 9)
     assert (letter.event_time, letter.code, letter.size) == (77, "unparsable", 2)
     assert [base64.b64decode(t or "") for t in (letter.raw, letter.key)] == [b"no", b"\xff"]
@@ -198,8 +198,8 @@ def test_a_dead_letter_holds_all_that_identifies_the_record():
 
 
 def test_a_deletion_is_a_dead_letter_that_says_so():
-    block = batch_of([b'{"a":1}', NULL_PAYLOAD, b"", NULL_PAYLOAD], null_payloads=frozenset({1}))
-    results, dead = sent(block, Doubling())
+    batch = batch_of([b'{"a":1}', NULL_PAYLOAD, b"", NULL_PAYLOAD], null_payloads=frozenset({1}))
+    results, dead = sent(batch, Doubling())
     assert [r.offset for r in results] == [0]
     assert [(d.offset, d.raw, d.size) for d in dead] == [(1, None, 0), (2, "", 0), (3, "/w==", 1)]
     assert dead[0].code == "deleted" and "deletes" in dead[0].reason

@@ -25,7 +25,7 @@ STICKS = 99.0
 
 
 class Sticking(Doubling):
-    """A block with `STICKS` in it stays in `predict` until it is let go."""
+    """A batch with `STICKS` in it stays in `predict` until it is let go."""
 
     def __init__(self, add: float = 0.0) -> None:
         super().__init__(add)

@@ -9,7 +9,7 @@ import pytest
 from schemas.plans.plan import MeanAnswer, Prefer
 from schemas.results.answers import AnswerOutcome, Asked, Reason
 from schemas.results.records import CandidateStats, decode, encode
-from tests.decision_cases import answer, block, silent
+from tests.decision_cases import answer, batch, silent
 from udfs.ensemble.collection.tally import Tallies
 from udfs.ensemble.policies import decide
 
@@ -37,7 +37,7 @@ ASKED = [
 
 def test_every_request_is_counted_once():
     tallies = Tallies(subtask=5)
-    answers = block(ANSWERS, 4, ASKED)
+    answers = batch(ANSWERS, 4, ASKED)
     tallies.add("wine", answers, decide(Prefer(candidates=("smart", "fast")), answers))
     tallies.never_came("wine", "slow", 4)
     found = counted(tallies)
@@ -107,7 +107,7 @@ def test_another_version_has_its_own_counts():
     ],
 )
 def test_disagreement_is_by_label(one, other, differ):
-    answers = block([answer("a", q=one, c=[0.9]), answer("b", q=other, d=[0.1])], 1)
+    answers = batch([answer("a", q=one, c=[0.9]), answer("b", q=other, d=[0.1])], 1)
     tallies = Tallies(0)
     tallies.add("wine", answers, decide(Prefer(candidates=("a",)), answers))
     assert counted(tallies)["b:3"].disagreements == differ
@@ -115,6 +115,6 @@ def test_disagreement_is_by_label(one, other, differ):
 
 def test_a_combined_value_has_no_winner():
     tallies = Tallies(0)
-    answers = block([answer("a", q=[1.0]), answer("b", q=[3.0])], 1)
+    answers = batch([answer("a", q=[1.0]), answer("b", q=[3.0])], 1)
     tallies.add("wine", answers, decide(MeanAnswer(output="q"), answers))
     assert [(s.wins, s.disagreements) for s in tallies.news()] == [(0, 1), (0, 1)]

@@ -225,7 +225,7 @@ def test_a_constant_and_fields_of_one_input_contradict_each_other() -> None:
             build(data_type="t", data=b"x", inputs=[given])
 
 
-def test_warm_up_ends_when_its_budget_does_and_larger_blocks_are_cut() -> None:
+def test_warm_up_ends_when_its_budget_does_and_larger_batches_are_cut() -> None:
     from udfs.models.warm_up import Budget
 
     data = graph(lambda x: tf.matmul(x, W, name="y"))

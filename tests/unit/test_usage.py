@@ -21,7 +21,7 @@ def test_a_model_that_was_not_used_has_statistics_of_zeros():
     assert not made.changed()
 
 
-def test_blocks_add_up():
+def test_batches_add_up():
     made = usage()
     for k in range(1, 101):
         made.add(10, k % 2, float(k))

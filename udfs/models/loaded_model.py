@@ -94,4 +94,4 @@ def _answer(runtime: Runtime, columns: Columns) -> Columns:
     except PredictError:
         raise
     except Exception as e:
-        raise PredictError(f"the model failed on the block: {type(e).__name__}: {e!s:.200}") from e
+        raise PredictError(f"the model failed on the micro-batch: {type(e).__name__}: {e!s:.200}") from e

@@ -33,7 +33,7 @@ class Collecting:
 
     def __init__(self, decider: Decider, tallies: Tallies, linger_ms: int) -> None:
         self._decider, self._tallies, self._linger_ms = decider, tallies, linger_ms
-        self._blocks: dict[str, OpenBatch] = {}
+        self._open: dict[str, OpenBatch] = {}
 
     def expect(self, batch_id: str, context: bytes, packed: bytes, store: BatchStore) -> Iterator[Output]:
         """A decision context has come."""
@@ -108,7 +108,7 @@ class Collecting:
             yield from self._decide(batch_id, known, self._final(known), store)
         if known.late_answers is not None:
             self._expire(batch_id, known, store)
-        elif batch_id in self._blocks:
+        elif batch_id in self._open:
             self._forget(batch_id, known, store)
 
     def stats(self) -> Iterator[Output]:
@@ -119,18 +119,18 @@ class Collecting:
         """What is known of a batch; one that nothing is known of begins here."""
         known = self._found(batch_id, store)
         if known is None:
-            known = self._blocks[batch_id] = OpenBatch()
+            known = self._open[batch_id] = OpenBatch()
         return known
 
     def _found(self, batch_id: str, store: BatchStore) -> OpenBatch | None:
         """What memory knows of a batch, or else state."""
-        known = self._blocks.get(batch_id)
+        known = self._open.get(batch_id)
         if known is not None:
             return known
         state, answers = store.read()
         if state is None and not answers:
             return None
-        known = self._blocks[batch_id] = OpenBatch()
+        known = self._open[batch_id] = OpenBatch()
         known.read_back(state, answers)
         return known
 
@@ -192,7 +192,7 @@ class Collecting:
         if known.kept:
             store.drop_answers()
         store.drop()
-        del self._blocks[batch_id]
+        del self._open[batch_id]
 
     def _wake(self, known: OpenBatch, at: int, store: BatchStore) -> None:
         known.wakes.add(at)

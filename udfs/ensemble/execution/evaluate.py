@@ -53,7 +53,7 @@ def evaluate(job: Job, model: LoadedModel, codec: Codec, clock: Clock, max_batch
     if not len(found):
         reason = next(iter(bad.values()), "the batch holds no record")
         return _answer(job, model, clock, AnswerOutcome.FAILED, ms=ms, bad=bad, unfit=unfit, reason=reason)
-    scored = None if where is None and not bad else tuple(_in_block(found, where))
+    scored = None if where is None and not bad else tuple(_in_batch(found, where))
     return _answer(
         job, model, clock, AnswerOutcome.SCORED, rows=scored, columns=outputs, bad=bad, unfit=unfit, ms=ms
     )
@@ -64,8 +64,8 @@ def failed(job: Job, model: LoadedModel, clock: Clock, reason: str) -> Answer:
     return _answer(job, model, clock, AnswerOutcome.FAILED, reason=reason)
 
 
-def _in_block(rows: NDArray, block_rows: tuple[int, ...] | None) -> list[int]:
-    return rows.tolist() if block_rows is None else [block_rows[row] for row in rows]
+def _in_batch(rows: NDArray, batch_rows: tuple[int, ...] | None) -> list[int]:
+    return rows.tolist() if batch_rows is None else [batch_rows[row] for row in rows]
 
 
 def _joined(parts: list[Part]) -> tuple[NDArray, dict[str, AnswerColumn]]:

@@ -1,6 +1,6 @@
 """Decisions about records that several models have scored: pure functions over the answers of one batch.
 
-Nothing here calls a model, waits or keeps state between blocks.
+Nothing here calls a model, waits or keeps state between micro-batches.
 
 ```
 answers = BatchAnswers(context.asked, len(batch), context.metrics)

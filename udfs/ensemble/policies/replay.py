@@ -42,7 +42,7 @@ def redecide(results: Sequence[Decided], plan: Plan, metrics: Metrics | None = N
         key = tuple((name, known, _kinds(answer.scores)) for name, answer, known in answers)
         groups.setdefault(key, []).append(row)
     for rows in groups.values():
-        batch = _block([ordered[row] for row in rows], plan.shadow, metrics)
+        batch = _answers([ordered[row] for row in rows], plan.shadow, metrics)
         for part in decide(plan.policy, batch).parts:
             values = {name: column.tolist() for name, column in part.columns.items()}
             for at, row in enumerate(part.rows.tolist()):
@@ -70,7 +70,7 @@ def _in_order(result: Decided, deadline_ms: int) -> _Ordered:
     return before + sorted(after, key=lambda one: one[1].waited_ms or 0.0)
 
 
-def _block(group: Sequence[_Ordered], shadows: Sequence[str], metrics: Metrics | None) -> BatchAnswers:
+def _answers(group: Sequence[_Ordered], shadows: Sequence[str], metrics: Metrics | None) -> BatchAnswers:
     first = group[0]
     batch = BatchAnswers([Asked(name, None, name in shadows) for name, *_ in first], len(group), metrics)
     for at, (name, answer, known) in enumerate(first):

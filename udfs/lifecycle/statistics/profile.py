@@ -15,19 +15,19 @@ from udfs.lifecycle.statistics.table import TableStatistics
 Records = Sequence[Mapping[str, Any]]
 
 
-def profile(blocks: Callable[[], Iterable[Records]], bins: int = BINS) -> TableStatistics:
-    """Read the blocks twice: first to cut the bins, then to count as a stream is counted.
+def profile(batches: Callable[[], Iterable[Records]], bins: int = BINS) -> TableStatistics:
+    """Read the batches twice: first to cut the bins, then to count as a stream is counted.
 
-    `blocks` gives the same records each time. Texts are counted by the `bins - 1` most frequent ones.
+    `batches` gives the same records each time. Texts are counted by the `bins - 1` most frequent ones.
     """
-    return count(blocks(), cut(blocks(), bins))
+    return count(batches(), cut(batches(), bins))
 
 
-def cut(blocks: Iterable[Records], bins: int = BINS) -> dict[str, Bins]:
+def cut(batches: Iterable[Records], bins: int = BINS) -> dict[str, Bins]:
     """Bins by feature: at the quantiles of its numbers, and of its most frequent texts."""
     cutters: dict[str, Cutter] = {}
     frequent: dict[str, Frequent] = {}
-    for records in blocks:
+    for records in batches:
         for name in dict.fromkeys(name for record in records for name in record):
             values = [record.get(name) for record in records]
             x = np.array([v for v in values if type(v) in (float, int)], np.float64)
@@ -40,9 +40,9 @@ def cut(blocks: Iterable[Records], bins: int = BINS) -> dict[str, Bins]:
     }
 
 
-def count(blocks: Iterable[Records], bins: Mapping[str, Bins]) -> TableStatistics:
+def count(batches: Iterable[Records], bins: Mapping[str, Bins]) -> TableStatistics:
     table = TableStatistics.counted_in(bins)
-    for records in blocks:
+    for records in batches:
         table.add(records)
     return table
 

@@ -67,6 +67,6 @@ def _checked(call: NodeCall, answers: Answers) -> Columns:
     except PredictError as e:
         raise PredictError(f"node {call.node!r}: {e}") from e
     except KeyError as e:
-        raise PredictError(f"node {call.node!r}: the block has no column {e}, which it reads") from e
+        raise PredictError(f"node {call.node!r}: the records have no column {e}, which it reads") from e
     except (ValueError, FloatingPointError) as e:
         raise PredictError(f"node {call.node!r}: its columns cannot be made: {e}") from e

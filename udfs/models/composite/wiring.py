@@ -15,7 +15,7 @@ from udfs.models.runtimes.base import Runtime
 
 RECORD = ""
 Answers = dict[str, Columns]
-"""Node -> its output columns for the block; `RECORD` -> the columns of the record."""
+"""Node -> its output columns for the micro-batch; `RECORD` -> the columns of the record."""
 
 _FLAT = ((), (1,))
 _FLOATS = frozenset({DType.FLOAT32, DType.FLOAT64})

@@ -112,7 +112,7 @@ def _batch(tensor: ModelTensor, given: PartialInput, spare: tuple[str, ...], fix
         return None
     if not shape and not fixed_batch:
         raise InputsError(
-            f"input {name!r} has the shape (), which leaves no room for a block of records: export it with a "
+            f"input {name!r} has the shape (), which leaves no room for several records: export it with a "
             "first dimension of any size"
         )
     if not shape:

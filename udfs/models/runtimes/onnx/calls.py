@@ -35,7 +35,7 @@ def tensors_of(feeds: Iterable[InputTensor], columns: Columns) -> dict[str, NDAr
         try:
             made[name] = fed(columns[name], f.element, name, f.bound.inner)
         except KeyError:
-            raise PredictError(f"the block has no column {name!r}, which the model reads") from None
+            raise PredictError(f"the records have no column {name!r}, which the model reads") from None
         except (TypeError, ValueError) as e:
             raise PredictError(f"input {name!r} is not as the model takes it: {e}") from e
     return made

@@ -63,9 +63,9 @@ def load(
 
     It is cut down to what the wanted outputs need; only that is judged, and only its inputs are asked of
     records. A ZipMap's output is one output a class, `output_class`. A model whose first dimension is fixed
-    is taken where it is 1, or the descriptor states the shape of one record: blocks are cut and filled up.
-    `max_seconds`, or a shorter `wanted.deadline_ms`, bounds each call of a model in which something repeats.
-    Raises `UnsafeModelError`, `LoadError` and `InputsError`.
+    is taken where it is 1, or the descriptor states the shape of one record: micro-batches are cut and filled
+    up. `max_seconds`, or a shorter `wanted.deadline_ms`, bounds each call of a model in which something
+    repeats. Raises `UnsafeModelError`, `LoadError` and `InputsError`.
     """
     data = artifact.content("an ONNX model")
     model = parsed(data)

@@ -96,7 +96,7 @@ class Session:
         except OverdueError:
             raise
         except Exception as e:
-            raise PredictError(f"the model failed on the block: {reason(e)}") from e
+            raise PredictError(f"the model failed on the micro-batch: {reason(e)}") from e
 
     @contextmanager
     def _ended_after(self, seconds: float) -> Iterator[Any]:

@@ -75,14 +75,14 @@ class SessionRuntime:
             else:
                 results = self._padded(columns, count, self._batch)
         except KeyError as e:
-            raise PredictError(f"the block has no column {e}, which the model reads") from None
+            raise PredictError(f"the records have no column {e}, which the model reads") from None
         except PredictError:
             raise
         except Exception as e:
             if self._deadline_ms and type(e).__name__ == "DeadlineExceededError":
                 seconds = self._deadline_ms / 1000
                 raise UnresponsiveError(f"a call did not come back within {seconds:g} s") from e
-            raise PredictError(f"the model failed on the block: {first_line(e)}") from e
+            raise PredictError(f"the model failed on the micro-batch: {first_line(e)}") from e
         return dict(zip(self._names, results, strict=True))
 
     def close(self) -> None:
