@@ -77,6 +77,7 @@ def _under_fire(job: Job, plan: HostilePlan, inputs: Sequence[Hostile]) -> dict[
     job.publish(build(data_type=GOOD, operation=DECIDE, plan=_GOOD_PLAN, version=1))
     wait_until(lambda: _serves(events.next(1)), 180, lambda: f"no model serves\n{job.cluster.logs()}")
     fates: dict[str, str] = {}
+    starts: list[int] = []
     with Load(job, plan.rate, list(bad_records.hostile())) as load:
         wait_until(lambda: job.count("results") > plan.rate, 180, lambda: f"no results\n{job.cluster.logs()}")
         time.sleep(plan.usual_s / 2)
@@ -86,6 +87,7 @@ def _under_fire(job: Job, plan: HostilePlan, inputs: Sequence[Hostile]) -> dict[
         load.hostile = True
         events.skip()
         for one in inputs:
+            starts.append(_now_ms())
             fates[one.name] = _fate(job, events, one, plan.told_s)
             print(f"{job.script}: {one.name}: {fates[one.name]}", file=sys.stderr, flush=True)
         last = _now_ms()
@@ -95,6 +97,8 @@ def _under_fire(job: Job, plan: HostilePlan, inputs: Sequence[Hostile]) -> dict[
     _wait_for_all(job, sent + sent_hostile)
     found = _Results(job, sent, digest)
     usual, under = found.p99(begun, first), found.p99(first, last)
+    each = zip(inputs, starts, [*starts[1:], last], strict=True)
+    by_input = Counter({one.name: found.p99(start, end) for one, start, end in each})
     figures = {
         "restarts": job.restarts(),
         "good": sent,
@@ -106,6 +110,7 @@ def _under_fire(job: Job, plan: HostilePlan, inputs: Sequence[Hostile]) -> dict[
         "hostile_records_out": found.hostile,
         "p99_usual_ms": usual,
         "p99_ms": under,
+        "slowest": dict(by_input.most_common(5)),
         "task_managers_lost": len(managers - set(job.cluster.rest.task_managers())),
         "memory_mb": [round(memory / 1e6), round(after / 1e6)],
         "seconds": round((last - first) / 1000),
@@ -205,8 +210,9 @@ class _Results:
         self.lost, self.doubled = int((counts == 0).sum()), int((counts > 1).sum())
 
     def p99(self, start: int, end: int) -> int:
-        """Milliseconds from the producer to the broker's log, of records sent within these epoch ms."""
-        return round(float(np.percentile(self._ms[(self._sent_at >= start) & (self._sent_at < end)], 99)))
+        """Milliseconds from the producer to the broker's log, of records sent within these epoch ms; 0 of none."""
+        some = self._ms[(self._sent_at >= start) & (self._sent_at < end)]
+        return round(float(np.percentile(some, 99))) if len(some) else 0
 
 
 def _now_ms() -> int:
