@@ -210,7 +210,7 @@ class _Results:
         self.lost, self.doubled = int((counts == 0).sum()), int((counts > 1).sum())
 
     def p99(self, start: int, end: int) -> int:
-        """Milliseconds from the producer to the broker's log, of records sent within these epoch ms; 0 of none."""
+        """Milliseconds from the producer to the broker's log, of records sent within these ms; 0 of none."""
         some = self._ms[(self._sent_at >= start) & (self._sent_at < end)]
         return round(float(np.percentile(some, 99))) if len(some) else 0
 
