@@ -8,12 +8,15 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
+from devservices.process import wait_until
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import (
     InconclusiveError,
@@ -96,6 +99,31 @@ def test_a_good_model_is_checked_and_then_scores_here(server: ForkServer, policy
     assert model.load_report.seconds["check"] > 0
     model.close()
     assert list(Path(policy.scratch).iterdir()) == []
+
+
+def test_a_check_leaves_the_processors_to_the_stream_where_they_are_short(
+    server: ForkServer, policy: LoadPolicy
+):
+    done = threading.Event()
+
+    def check() -> None:
+        refusal(looping(-1e30), server, policy)
+        done.set()
+
+    def niceness() -> set[int]:
+        found = set()
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                found.add(child.nice())
+        return found
+
+    before = psutil.Process().nice()
+    thread = threading.Thread(target=check)
+    thread.start()
+    wait_until(lambda: min(before + 10, 19) in niceness() or done.is_set(), WAIT, lambda: f"{niceness()}")
+    assert not done.is_set()
+    thread.join(WAIT)
+    assert done.is_set() and psutil.Process().nice() == before
 
 
 @pytest.mark.parametrize("isolated", [False, True])
