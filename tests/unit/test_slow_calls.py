@@ -313,6 +313,22 @@ def test_records_whose_model_is_withdrawn_in_a_call_wait_for_another(make: Any, 
 
 
 @KEYED
+def test_the_thread_of_a_call_whose_model_is_withdrawn_ends_with_the_call(make: Any, keyed: bool) -> None:
+    job = make(keyed)
+    job.serve("t")
+    threads: list[threading.Thread] = []
+    runtime, predict = job.model("t"), job.model("t").predict
+    runtime.predict = lambda columns: (threads.append(threading.current_thread()), predict(columns))[1]
+    job.send("t", 0, STICKS)
+    job.until(lambda: bool(threads))
+    job.take(job.flink.element(job.key("t"), build(data_type="t", operation=WITHDRAW), input=2))
+    assert not job.serving.under_way("t") and job.waiting() == [0]
+    job.sticks.set()
+    threads[0].join(WAIT)
+    assert not threads[0].is_alive() and runtime.closed == 1
+
+
+@KEYED
 def test_bad_records_in_a_slow_call_come_out_once(make: Any, keyed: bool) -> None:
     job = make(keyed)
     job.serve("t")

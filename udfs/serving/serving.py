@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from schemas.codecs.base import Codec
 from schemas.micro_batch import MicroBatch
@@ -17,6 +18,7 @@ from schemas.results.records import ModelEvent
 from schemas.results.results import Experiments
 from udfs.models.background_loader import BackgroundLoader, Load, LoadBounds, Loaded
 from udfs.models.descriptor import Publication
+from udfs.models.loaded_model import LoadedModel
 from udfs.models.model_log import LogEntry
 from udfs.models.quotas import Quotas
 from udfs.serving.model_state import ModelState, Notice
@@ -71,7 +73,8 @@ class Serving:
         Raises the `ModelError` of a model that served before and cannot be loaded now: its store is out of
         reach, most likely, and going on without it would lose it.
         """
-        state = ModelState(data_type, stored, self._subtask, quotas=self._quotas)
+        gone = partial(self._gone, data_type)
+        state = ModelState(data_type, stored, self._subtask, give_back=gone, quotas=self._quotas)
         sent = state.restored()
         if state.log.served is not None:
             loaded = self._loaded_now(data_type, state.log.served)
@@ -132,11 +135,7 @@ class Serving:
     def under_way(self, data_type: str) -> bool:
         """Whether a call of the model that serves is under way. Of one that no longer does, nothing is: what
         was not scored is for the next."""
-        run = self._runs.get(data_type)
-        if run is not None and run.model is not self._states[data_type].model:
-            self._runs.pop(data_type).drop()
-            return False
-        return run is not None
+        return data_type in self._runs
 
     def waits(self, data_type: str) -> bool:
         """Whether to `resume` would be to wait: a call is under way, and may be for some time."""
@@ -196,6 +195,12 @@ class Serving:
             state.close()
         self._states.clear()
         self._closes()
+
+    def _gone(self, data_type: str, model: LoadedModel) -> None:
+        run = self._runs.pop(data_type, None)
+        if run is not None:
+            run.drop()
+        model.close()
 
     def _load_next(self, data_type: str) -> None:
         entry = self._states[data_type].next_load()
