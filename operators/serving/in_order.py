@@ -50,14 +50,14 @@ class InOrder:
         """What waits is scored where there is a model now, and let go where it has waited for too long. A
         call is waited for at the end of the input, and where no more may wait behind it."""
         serving, buffer = self._serving, self._buffer
+        # What gathered behind a slow call would have come as one micro-batch, had it been waited for.
+        most = self._max_batch if data_type in self._held else 0
         # Another parallelism left records under a key of its own: they are few, and waiting is simplest.
         other = self._held.get(data_type, key) != key
         if other:
             del self._held[data_type]
             if serving.under_way(data_type):
                 serving.forget(data_type)
-        # What gathered behind a slow call would have come as one micro-batch, had it been waited for.
-        most = self._max_batch if data_type in self._held else 0
         until, begun = time.monotonic() + self._patience, False
         reason = "no model at the end of the input" if ended else ""
         while buffer.any(key, data_type):
@@ -83,7 +83,9 @@ class InOrder:
         batch = self._buffer.first(key, data_type, 0 if resumed else most)
         assert batch is not None
         if not resumed:
-            yield from self._own(key, batch, reason, seconds)
+            # Where the model is set aside in the middle, the caller looks for the one before it.
+            serves = self._serving.serves(data_type)
+            yield from self._own(key, batch, "" if serves else reason, seconds)
             return
         rest = yield from self._serving.resume(data_type, seconds)
         if rest is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,12 +16,14 @@ from operators.serving.scorer import Scorer
 from schemas.codecs.factory import CodecSpec
 from schemas.codecs.json_codec import JsonCodec
 from schemas.micro_batch import decode_micro_batch, encode_micro_batch
+from schemas.plans.plan import Only, Plan, write_plan
 from schemas.results.records import ModelEvent, decode
 from schemas.results.results import read_result
 from tests.feature_harness import END, GROUPS, Kept, Keyed, given_out
 from tests.output_batches import messages_of
 from tests.serving_fakes import STICKS, Doubling, Loads, batch_of
-from udfs.models.descriptor import WITHDRAW, build
+from udfs.ensemble.routing.arms import LEAD_MS, Sharing
+from udfs.models.descriptor import DECIDE, WITHDRAW, build
 from udfs.models.quotas import Quotas
 from udfs.serving import run as run_module
 from udfs.serving.buffering import BufferPolicy
@@ -40,7 +42,9 @@ class Instance:
         kept: Kept | None = None,
         index: int = 0,
         parallelism: int = 1,
+        *,
         buffer: BufferPolicy | None = None,
+        sharing: Mapping[str, Sharing] | None = None,
         **quotas: Any,
     ) -> None:
         self.sticks = threading.Event()
@@ -61,7 +65,7 @@ class Instance:
         )
         self._keyed = keyed
         self._own = GROUPS.keys_of_instance(index, parallelism)[0]
-        self.flink = Keyed(Scorer(spec, None if keyed else GROUPS), kept, index, parallelism)
+        self.flink = Keyed(Scorer(spec, None if keyed else GROUPS, sharing), kept, index, parallelism)
         self.flink.clock = 1000
         self.results: list[Any] = []
         self.dead = 0
@@ -213,6 +217,28 @@ def test_what_waits_is_scored_at_another_parallelism(make: Any) -> None:
     assert Counter(one.offsets("t")) == Counter([0, 1, 100, 101, 200, 201])
 
 
+def test_what_another_parallelism_left_goes_together_behind_a_call(make: Any) -> None:
+    saved = []
+    for index in range(2):
+        job = make(False, index=index, parallelism=2)
+        job.serve("t")
+        for n, number in enumerate([STICKS, 1.0, 2.0, 3.0]):
+            job.send("t", 100 * index + n, number)
+        saved.append(job.flink.kept())
+    (kept,) = given_out(saved, 1)
+    first, second = (GROUPS.keys_of_instance(index, 2)[0] for index in range(2))
+    kept.timers[False] = {(1010, second), (1020, first)}
+    one = make(False, kept=kept)
+    one.look()
+    assert one.serving.waits("t") and one.offsets("t") == []
+    one.sticks.set()
+    one.look()
+    assert one.offsets("t")[:4] == [0, 1, 2, 3]
+    assert one.model("t").batches[:2] == [1, 4], "the call of the second key, then all of the first"
+    one.until(lambda: one.waiting() == [])
+    assert one.offsets("t")[4:] == [100, 101, 102, 103]
+
+
 def test_two_keys_with_a_call_each_take_turns(make: Any) -> None:
     saved = []
     for index in range(2):
@@ -239,6 +265,25 @@ def test_the_end_of_the_input_waits_for_all(make: Any, keyed: bool) -> None:
     assert [r.outcome for r in job.results] == ["failed"] * 5
     assert "did not come back within 0.3 s" in job.results[0].reason
     assert "has still not come back" in job.results[2].reason
+
+
+@KEYED
+def test_arms_behind_a_model_that_is_set_aside_at_the_end_have_the_one_before_it(
+    make: Any, keyed: bool
+) -> None:
+    job = make(keyed, sharing={"t": Sharing("t", undivided=True)}, call_seconds=0.3, unresponsive=2)
+    job.serve("t")
+    job.publish("t", 2)
+    job.until(lambda: "served t 2" in job.told)
+    plan = write_plan(Plan(route=Only(("t",)))).decode()
+    decides = build(data_type="t", name="plan", version=1, created_ms=1, operation=DECIDE, plan=plan)
+    job.take(job.flink.element(job.key("t"), decides, input=2))
+    job.send("t", 0, STICKS)
+    batch = batch_of([b'{"a":1}', b'{"a":2}'], start=1, event_times=[5, 2 * LEAD_MS])
+    job.take(job.flink.element(job.key("t"), encode_micro_batch(batch), input=1))
+    job.end()
+    found = [(r.offset, r.version, r.outcome) for r in job.results]
+    assert found == [(0, 2, "failed"), (1, 2, "failed"), (2, 1, "scored")]
 
 
 @KEYED
