@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from operators.rows import DEAD_LETTERS, MODEL_EVENTS
@@ -21,13 +23,14 @@ from schemas.results.records import ModelEvent, decode
 from schemas.results.results import read_result
 from tests.feature_harness import END, GROUPS, Kept, Keyed, given_out
 from tests.output_batches import messages_of
-from tests.serving_fakes import STICKS, Doubling, Loads, batch_of
+from tests.serving_fakes import STICKS, Doubling, Loads, batch_of, loaded_model
 from udfs.ensemble.routing.arms import LEAD_MS, Sharing
 from udfs.models.descriptor import DECIDE, WITHDRAW, build
 from udfs.models.quotas import Quotas
 from udfs.serving import run as run_module
 from udfs.serving.buffering import BufferPolicy
 from udfs.serving.serving import Serving
+from udfs.serving.timed_calls import TimedCalls, TimedModel
 
 WAIT = 30.0
 MAX_BATCH = 4
@@ -400,6 +403,20 @@ def test_calls_that_come_back_need_one_thread(make: Any) -> None:
         job.send("u", n, 1.0)
     assert job.offsets("t") == job.offsets("u") == [0, 1, 2, 3, 4]
     assert len(threads) == 1 and job.flink.states["buffered"].get(job.key("t"), {}) == {}
+
+
+def test_a_call_that_came_back_leaves_its_columns() -> None:
+    calls = TimedCalls(WAIT)
+    model = TimedModel(loaded_model(Doubling()), calls, 2)
+    columns = {"x": np.ones(3)}
+    kept = weakref.ref(columns["x"])
+    assert model.predict(columns)["y"].tolist() == [2.0] * 3
+    del columns
+    over = time.monotonic() + WAIT
+    while kept() is not None:  # the thread lets go a moment after it has answered
+        assert time.monotonic() < over, "they stay until the next call"
+        threading.Event().wait(0.001)
+    calls.close()
 
 
 def test_a_result_does_not_count_the_time_in_which_nobody_looked(

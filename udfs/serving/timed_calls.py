@@ -86,7 +86,7 @@ def _work(asked: SimpleQueue[Call | None]) -> None:
             call.done = True
             call.outcome.put(outcome)
             after = call.after
-        del outcome
+        del outcome, call
         if after is not None:
             after()
 
@@ -136,6 +136,7 @@ class TimedModel(LoadedModel):
                 raise self._counted(error) from None
             outcome = call.outcome.get()
         self._calls.came_back(call)
+        self._last = None  # which has a micro-batch's columns
         if isinstance(outcome, UnresponsiveError):
             raise self._counted(outcome)
         if isinstance(outcome, BaseException):
