@@ -412,3 +412,26 @@ def test_a_try_counts_the_entities_of_the_population():
         treated(A, ENTITIES[:1000], step).sum() for step in range(3)
     ]
     assert plan_of_step(A, 0).rest == plan_of_arm(A, "control")
+
+
+def test_a_stranger_s_plan_of_their_name_that_nobody_numbered_stops_all():
+    """Jobs count it as the next one, so that the controller's own would be older than it."""
+    harness = Harness(A, B)
+    assert planned(harness, PlanOrdered("wine", "experiments", 0, b"{}", "")) == ["stopped a", "stopped b"]
+    harness.start(replace(A, name="c"))
+    assert harness.plans[-1].version == 1003
+
+
+def test_versions_that_leave_none_above_them_are_no_beginning():
+    """A version that no message can hold would end the controller at a later step."""
+    order = write_order(Order("start", A))
+    harness = Harness()
+    (refused,) = harness.controller.order("wine", "a", order, 2**64 - 1, 5)
+    assert refused.kind == "refused" and "leaves too few above it" in refused.reason
+    harness = Harness(A, B)
+    stranger = PlanOrdered("wine", "experiments", 2**64 - 1, harness.plans[-1].plan, "")
+    assert planned(harness, stranger) == []  # jobs refuse it
+    assert planned(harness, replace_data(stranger, version=2**63 - 1)) == ["stopped a", "stopped b"]
+    assert "leaves none above it" in harness.running(A).reason
+    assert "leaves too few above it" in harness.start(replace(A, name="c"))
+    assert not harness.kept.entities and harness.restored().running(B).status == "stopped"

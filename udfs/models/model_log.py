@@ -17,7 +17,8 @@ from udfs.models.descriptor import Publication, parse
 _NAMES_KEPT = 1000  # a bound on state: names whose history is remembered, a data type
 _QUARANTINED_KEPT = 100
 _LONGEST_REASON = 500
-_HIGHEST = 2**63 - 1  # what a reader of events and results can hold
+HIGHEST_VERSION = 2**63 - 1
+"""What a reader of events and results can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,9 @@ class ModelLog:
             return None
         newest = self._newest.get(published.name, latest.version if latest else 0)
         version = published.version or newest + 1
-        if version > _HIGHEST:
-            raise StaleVersionError(f"{published.name} version {version} is above the highest, {_HIGHEST}")
+        if version > HIGHEST_VERSION:
+            said = f"is above the highest, {HIGHEST_VERSION}"
+            raise StaleVersionError(f"{published.name} version {version} {said}")
         if version <= newest and not published.force:
             what = "was seen before" if version == newest else f"is older than version {newest}"
             raise StaleVersionError(

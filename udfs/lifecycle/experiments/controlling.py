@@ -22,6 +22,7 @@ from udfs.lifecycle.experiments.declaration import Experiment
 from udfs.lifecycle.experiments.orders import Order, read_order
 from udfs.lifecycle.experiments.running import Running, read_running, write_running
 from udfs.lifecycle.experiments.together import check_beside
+from udfs.models.model_log import HIGHEST_VERSION
 
 ENDS: dict[str, Literal["promoted", "rolled_back", "stopped"]] = {
     "promote": "promoted",
@@ -29,6 +30,8 @@ ENDS: dict[str, Literal["promoted", "rolled_back", "stopped"]] = {
     "rollback": "rolled_back",
     "stop": "stopped",
 }
+_LAST_START = HIGHEST_VERSION - 2**32
+"""The last version that leaves enough above it for all plans that may follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +159,15 @@ class Controller:
         """A plan is on the model stream. Another's takes the place of experiments, which are stopped then.
 
         One of this controller's is news only to one that was started without its state: it goes on from
-        there. What is no plan is refused by the jobs that would follow it.
+        there. What is no plan, or has no version that results can hold, is refused by the jobs that would
+        follow it.
         """
         all_of_type = self._of(data_type)
-        if any(one.plan_name == name and version <= one.plan_version for one in all_of_type):
+        if own := [one.plan_version for one in all_of_type if one.plan_name == name]:
+            version = version or 1 + max(own)  # as jobs count one that nobody numbered
+            if version <= max(own):
+                return
+        if version > HIGHEST_VERSION:
             return
         try:
             plan = read_plan(text)
@@ -170,14 +178,16 @@ class Controller:
             if not running.runs:
                 continue
             experiment = running.experiment
-            self._changed(running)
             if name != running.plan_name:
-                said = f"plan {name!r} version {version} was put in force in its place"
-                running.status, running.reason, running.at = "stopped", said, now
-                yield running.event("stopped", now)
-                self._counted.forget(experiment.name)
+                yield self._displaced(
+                    running, f"plan {name!r} version {version} was put in force in its place", now
+                )
                 continue
+            self._changed(running)
             running.plan_version, before = version, running.rest
+            if version > _LAST_START:
+                yield self._displaced(running, f"plan {name!r} version {version} leaves none above it", now)
+                continue
             if running.experiment.population:
                 running.others_get = plan.rest
             if experiment.name in splits:
@@ -222,6 +232,9 @@ class Controller:
             running.others_get = others[0].rest
         check_beside(experiment, [other.experiment for other in others], running.rest)
         running.plan_version = max(version, self._next_version(running))
+        if running.plan_version > _LAST_START:
+            said = f"version {running.plan_version} leaves too few above it for the plans that follow"
+            raise ExperimentError(f"{experiment.name}: {said}: {_LAST_START} is the last to start with")
         plan = self._plan(running, "step 1")  # before it is known: its arms may contradict themselves
         self._known[experiment.name] = running
         self._changed(running)
@@ -262,6 +275,13 @@ class Controller:
         why = "; ".join(filter(None, (status.replace("_", " "), running.metric, running.evidence, reason)))
         yield self._plan(running, why)
         yield running.event(status, now)
+
+    def _displaced(self, running: Running, reason: str, now: int) -> ExperimentEvent:
+        """Something else is in force by now, and stays."""
+        self._changed(running)
+        running.status, running.reason, running.at = "stopped", reason, now
+        self._counted.forget(running.experiment.name)
+        return running.event("stopped", now)
 
     def _plan(self, running: Running, why: str) -> PlanOrdered:
         """What follows for the data type from what has changed of one of its experiments."""
