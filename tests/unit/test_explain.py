@@ -18,9 +18,9 @@ from millrace import kafka_stream
 from millrace.cli import app
 from schemas.codecs.factory import CodecSpec, make_codec
 from schemas.micro_batch import MicroBatch
-from schemas.plans.plan import First, Plan, Prefer, write_plan
+from schemas.plans.plan import First, Plan, PlanArm, Prefer, Split, write_plan
 from schemas.results.decided import AnswerState, DecidedStamp, Part, Reported, write_decided
-from schemas.results.results import Identity, read_result
+from schemas.results.results import Experiments, Identity, read_result
 from schemas.tensors import DType, Output
 from tests.feature_cases import DECLARED, INPUTS
 from tests.onnx_models import dense
@@ -267,8 +267,8 @@ def test_features_say_where_they_are_from(job: Job, tmp_path: Path) -> None:
     assert "made on demand, from" in shown and "1.02 min" in shown
 
 
-def decided(job: Job, plan: Plan) -> None:
-    """Two candidates answer, and the plan decides."""
+def decided(job: Job, plan: Plan, part_of: Experiments | None = None) -> None:
+    """Two candidates answer, and the plan decides: for `two`, by preference."""
     put(
         job.root / "models" / "plan.model",
         build(data_type="wine", operation=DECIDE, plan=write_plan(plan).decode(), version=2, created_ms=9),
@@ -296,7 +296,7 @@ def decided(job: Job, plan: Plan) -> None:
         model.close()
     part = Part(np.arange(len(payloads)), reported[1].columns, reported[1].candidate, "prefer")
     identity = Identity("wine/a.jsonl", [0] * 4, [*range(4)], [7] * 4)
-    stamp = DecidedStamp("wine", "plan", 2, 100, 5.0)
+    stamp = DecidedStamp("wine", "plan", 2, 100, 5.0, part_of or {})
     job.lines, rows = write_decided(payloads, stamp, identity, [part], reported)
     assert rows is None
     job.records = payloads
@@ -334,6 +334,37 @@ def test_candidates_are_scored_again_and_the_plan_decides_again(job: Job) -> Non
     (job.root / "models" / "plan.model").unlink()
     found = explain(job, "results:0:2")
     assert found["again"]["why"] == "neither registry nor model stream has plan plan version 2"
+
+
+@pytest.mark.parametrize(
+    ("part_of", "verdict"),
+    [
+        ({"b": ("treatment", 1)}, "same"),
+        ({"a": ("control", 1)}, "same"),
+        ({"a": ("treatment", 1)}, "different"),
+        ({"b": ("control", 1)}, "different"),
+        ({}, "different"),
+    ],
+)
+def test_of_several_experiments_the_plan_of_its_own_arm_decides_again(
+    job: Job, part_of: Experiments, verdict: str
+) -> None:
+    two, one = Plan(Prefer(candidates=("two", "one"))), Plan(Prefer(candidates=("one", "two")))
+
+    def split(name: str, population: tuple[float, float], control: Plan, treatment: Plan) -> Split:
+        arms = (PlanArm("control", 0.5, control), PlanArm("treatment", 0.5, treatment))
+        return Split(name, "id", name, arms, 1, population)
+
+    job.publish(3, name="one")
+    job.publish(4, name="two")
+    both = (split("a", (0.0, 0.5), two, one), split("b", (0.5, 0.8), one, two))
+    decided(job, Plan(Prefer(candidates=("one",)), experiments=both), part_of)
+    found = explain(job, "results:0:2", code=int(verdict == "different"))
+    assert found["again"]["decision"]["verdict"] == verdict
+    shown = {name: {"arm": arm, "step": step} for name, (arm, step) in part_of.items()}
+    assert found["result"].get("experiments", {}) == shown
+    if verdict == "different":
+        assert "prefer of two decided, and now prefer of one does" in found["again"]["why"]
 
 
 def test_topics_are_read_where_they_say(job: Job, mock_broker: tuple[str, Producer]) -> None:
