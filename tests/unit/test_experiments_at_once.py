@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace as replace_data
+from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
@@ -435,3 +436,24 @@ def test_versions_that_leave_none_above_them_are_no_beginning():
     assert "leaves none above it" in harness.running(A).reason
     assert "leaves too few above it" in harness.start(replace(A, name="c"))
     assert not harness.kept.entities and harness.restored().running(B).status == "stopped"
+
+
+def test_a_plan_that_is_withdrawn_stops_its_experiments():
+    """Jobs follow the default then, and nobody is in an arm."""
+    harness = Harness(A, B)
+    said = list(harness.controller.replaced("wine", "experiments", None, 8))
+    assert [(one.kind, one.experiment) for one in said] == [("stopped", "a"), ("stopped", "b")]
+    assert "its plan 'experiments' was withdrawn" in said[0].reason
+    harness.start(replace(A, name="c"))
+    assert [one.name for one in harness.plan.splits] == ["c"] and harness.plans[-1].version == 1002
+    alone = Harness(DECLARED)
+    assert list(alone.controller.replaced("wine", "experiments", None, 8)) == []
+    assert [one.kind for one in alone.controller.replaced("wine", "wine-v4", None, 8)] == ["stopped"]
+
+
+def test_ends_that_come_at_once_are_told_in_the_same_order_after_a_restore():
+    end = datetime(2026, 12, 24, tzinfo=UTC)
+    harness = Harness(*(replace(one, end=end) for one in (A, B)))
+    again, at = harness.restored(), int(end.timestamp() * 1000)
+    expected = list(harness.controller.on_timer(at))
+    assert list(again.controller.on_timer(at)) == expected and len(expected) == 4

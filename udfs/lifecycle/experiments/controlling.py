@@ -141,8 +141,10 @@ class Controller:
     def replaced(self, data_type: str, model: str, version: int | None, now: int) -> Iterator[Said]:
         """A version of a model was published (0: one that nobody numbered), or with None withdrawn, of all
         models where it has no name: an experiment about another version of it is no longer about what was
-        declared, and is rolled back."""
+        declared, and is rolled back. A plan is withdrawn by its name too: its experiments are stopped."""
         for running in self._of(data_type):
+            if running.runs and version is None and model == running.plan_name:
+                yield self._displaced(running, f"its plan {model!r} was withdrawn", now)
             for title in running.experiment.compared:
                 arm = running.experiment.arms[title]
                 if not running.runs or not arm.version or arm.version == version:
@@ -205,7 +207,7 @@ class Controller:
 
     def on_timer(self, now: int) -> Iterator[Said]:
         """End what has come to its declared end, and tell of what has changed since the last call."""
-        for running in self._known.values():
+        for _, running in sorted(self._known.items()):  # as `_of`
             end = running.experiment.end
             if running.runs and end is not None and now >= end.timestamp() * 1000:
                 said = (
