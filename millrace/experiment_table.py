@@ -15,20 +15,11 @@ from udfs.lifecycle.experiments.trying import Tried
 
 
 def print_events(events: Iterable[ExperimentEvent]) -> None:
-    """An event a row."""
-    headings = (
-        "at",
-        "experiment",
-        "for",
-        "what",
-        "step",
-        "share",
-        "entities",
-        "control",
-        "treatment",
-        "evidence",
-    )
-    print_table(headings, [_row(event) for event in events])
+    """A table an event: numbers stay whole in a terminal of 80 columns, where a row would not hold them."""
+    for number, event in enumerate(events):
+        if number:
+            typer.echo()
+        print_table(("experiment", event.experiment), _rows(event))
 
 
 def print_steps(experiment: Experiment, found: Tried, counted: bool) -> None:
@@ -45,25 +36,18 @@ def print_steps(experiment: Experiment, found: Tried, counted: bool) -> None:
         typer.echo(f"{found.records:,} records, {without}, {found.entities:,} entities{outside}")
 
 
-def _row(event: ExperimentEvent) -> list[object]:
+def _rows(event: ExperimentEvent) -> list[tuple[str, str]]:
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at / 1000))
-    what = event.kind.replace("_", " ")
-    if event.kind == "refused":
-        return [at, event.experiment, event.data_type, what, "", "", "", "", "", event.reason]
-    arms = [_arm(event.arms.get(title)) for title in (event.control, event.treatment)]
-    said = "; ".join(filter(None, (event.evidence, event.reason)))
-    place = f"{event.step + 1} of {event.steps}" if event.steps else f"{event.step + 1}"
-    return [
-        at,
-        event.experiment,
-        event.data_type,
-        what,
-        place,
-        f"{event.share:.2%}{_of_part(event)}",
-        event.entities,
-        *arms,
-        said,
-    ]
+    rows = [("what", event.kind.replace("_", " ")), ("at", at), ("for", event.data_type)]
+    if event.kind != "refused":
+        rows += [
+            ("step", f"{event.step + 1} of {event.steps}" if event.steps else f"{event.step + 1}"),
+            ("share", f"{event.share:.2%}{_of_part(event)}"),
+            ("entities", f"{event.entities:,}"),
+            ("control", _arm(event.arms.get(event.control))),
+            ("treatment", _arm(event.arms.get(event.treatment))),
+        ]
+    return [row for row in (*rows, ("evidence", event.evidence), ("reason", event.reason)) if row[1]]
 
 
 def _of_part(event: ExperimentEvent) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from millrace.cli import app
@@ -194,16 +195,38 @@ def test_status_is_the_last_word_and_history_all_decisions(tmp_path):
     ]
     lines = [write_event(one) for one in events]
     (tmp_path / "part-0").write_bytes(b"\n".join([*lines, b"no event"]) + b"\n")
-    told = run("status", "--from-folder", tmp_path).splitlines()
-    assert len(told) == 3 and "rolled back" in told[1] and "old v3 0.8 of 90" in told[1]
-    assert "5.00% of 25.00%" in told[2] and " of 100" not in told[1]
-    told = run("history", "wine-v4", "--from-folder", tmp_path).splitlines()
-    assert [
-        word in line for word, line in zip(("started", "rolled back", "another name"), told[1:], strict=True)
-    ]
+    first, second = run("status", "--from-folder", tmp_path).split("\n\n")
+    assert "rolled back" in first and "old v3 0.8 of 90" in first and "5.00% of" not in first
+    assert "started" in second and "5.00% of 25.00%" in second
+    told = run("history", "wine-v4", "--from-folder", tmp_path).split("\n\n")
+    assert [word in one for word, one in zip(("started", "rolled back", "another name"), told, strict=True)]
     found = run("history", "--from-folder", tmp_path, "--json").splitlines()
     assert [json.loads(line)["at"] for line in found] == [500, 1000, 3000, 4000]
     assert run("status", "none", "--from-folder", tmp_path).strip() == "There is no experiment."
+
+
+@pytest.mark.parametrize("command", ["status", "history"])
+def test_numbers_of_two_that_run_are_whole_in_a_terminal_of_80_columns(tmp_path, command):
+    arms = {
+        "control": ArmFigures(1_123_456, 0.81234, "wine-gradient-boosted", 20261129, 0.75),
+        "treatment": ArmFigures(112_345, 0.84321, "wine-network", 20261130, 0.25),
+    }
+    said = "correct: betting evidence e^-1.23 for harm, e^12.34 for gain, 1234567 entities"
+    names = ["wine-" + "n" * 120, "prices-higher"]
+    parts = [(0.0, 0.5), (0.5, 0.8125)]
+    known = {"arms": arms, "evidence": said, "entities": 1_235_801}
+    events = [
+        replace(event("step", 1_764_409_000_000), experiment=name, population=part, **known)
+        for name, part in zip(names, parts, strict=True)
+    ]
+    (tmp_path / "part-0").write_bytes(b"".join(write_event(one) + b"\n" for one in events))
+    narrow = {"FORCE_COLOR": "1", "COLUMNS": "80"}
+    told = CliRunner().invoke(app, ["experiment", command, "--from-folder", str(tmp_path)], env=narrow).output
+    assert max(map(len, told.splitlines())) == 80  # the long name is folded, so it was a terminal's width
+    words = told.replace(",\n", "\n").split()
+    for number in ("1,123,456", "112,345", "0.8123", "0.8432", "1,235,801", "5.00%", "e^12.34", "1234567"):
+        assert words.count(number) == 2, number
+    assert words.count("50.00%") == words.count("31.25%") == 1
 
 
 def test_a_declaration_travels_whole():
