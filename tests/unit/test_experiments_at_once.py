@@ -170,6 +170,8 @@ def test_a_population_that_is_none_is_refused(population: str):
     with pytest.raises(ExperimentError, match="a: population must rise within 0 and 1"):
         read_experiment(text)
     assert read_experiment(text.replace(population, "[0.25, 0.5]")).part == (0.25, 0.5)
+    with pytest.raises(ExperimentError, match="a: population must rise within 0 and 1"):
+        replace(A, population=())
 
 
 def test_what_was_written_before_there_were_populations_is_read():

@@ -169,7 +169,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for what in ("step_entities", "most_entities", "burn_in", "attribution_ms"):
             if not 1 <= (value := getattr(self, what)) <= _MOST:
                 raise ExperimentError(f"{self.name}: {what} must be from 1 to {_MOST}, not {value}")
-        if self.population:
+        if not isinstance(self.population, msgspec.UnsetType):  # an empty one is set, and none
             try:
                 check_population(self.population)
             except PlanError as e:
