@@ -13,6 +13,7 @@ from jobs import backfill, features
 from jobs.settings.features import BackfillSettings, FeatureSettings
 from jobs.settings.run import settings_of
 from operators.environment import FlinkSpec, make_environment
+from operators.event_watermark import START_MS
 from tests import feature_enriched
 from tests.feature_streams import declare, events, write_history
 from udfs.io.s3 import S3Options
@@ -107,13 +108,13 @@ def test_references_come_from_one_instance_that_always_counts(graph: tuple[tuple
         assert node.getParallelism() == 1
         assert sum("watermarks of" in name for name in alone) == 2, alone
     idle = {(n.getParallelism(), _idle(n)) for n in nodes if "watermarks of" in n.getOperatorName()}
-    events = set() if stream == "history" else {(2, 10_000)}
+    events = set() if stream == "history" else {(2, START_MS)}
     assert idle == (events | {(1, 0)} if decoding else events), "an idle source is not waited for"
 
 
 def _idle(node: Any) -> int:
-    """After how many milliseconds an operator that makes watermarks is idle; 0: never."""
-    return int(_private(_private(node.getOperatorFactory(), "watermarkStrategy"), "idleMillis"))
+    """After how many milliseconds an operator that makes watermarks and hears nothing is idle; 0: never."""
+    return int(_private(_private(node.getOperatorFactory(), "watermarkStrategy"), "startMillis"))
 
 
 def _private(of: Any, name: str) -> Any:
