@@ -94,7 +94,8 @@ def _batches(
     start, one = ("earliest", 1) if name == "references" else (None, None)
     records = read_records(env, settings, read.values(), name, start=start, parallelism=one)
     types = DataTypes({topic: of for of, topic in read.items()})
-    return micro_batches(records, types, settings.batch.gathering(settings.mode), name, groups, marks=True)
+    gathering, beats = settings.batch.gathering(settings.mode), name == "records"
+    return micro_batches(records, types, gathering, name, groups, marks=True, beats=beats)
 
 
 def _references(

@@ -30,6 +30,7 @@ from udfs.features.events.references import EventStream, streams_from
 from udfs.features.events.view_spec import ViewSpec
 
 END = 2**63 - 1
+BEAT = b"\1"
 
 
 GROUPS = KeyGroups(tuple(map(str, range(8))))
@@ -219,8 +220,9 @@ class FeatureHarness:
         self._referred(self.references.element(GROUPS.keys[0], batch, input=1))
 
     def on_timer(self, clock: int) -> None:
-        """Processing time has gone on, for the operators that decode."""
-        for decode in self.decode:
+        """Processing time has gone on, for the operators that decode, and where records are read by a beat."""
+        for key, decode in zip(self._keys, self.decode, strict=True):
+            self.take(decode.index, decode.element(key, BEAT))
             self.take(decode.index, decode.pass_time(clock))
         self._referred(self.references.pass_time(clock))
 

@@ -14,6 +14,7 @@ from operators.features.feature_rows import event_row, events_tag, progress_tag
 from operators.flink_internals import current_key, instance_of
 from operators.key_groups import KeyGroups
 from operators.rows import to_rows
+from operators.sources.gathering import BEAT_MS
 from operators.timers import END_OF_INPUT, KeyTimers
 from schemas.micro_batch import MicroBatch, decode_micro_batch
 from udfs.features.events.acceptable import EARLIEST
@@ -23,16 +24,17 @@ from udfs.features.expressions import Expressions
 
 
 class DecodeEvents(KeyedProcessFunction):
-    """Micro-batches of records, and marks, under the key of the instance that read them.
+    """Micro-batches of records, marks and beats, under the key of the instance that read them.
 
     No main output. Side outputs: `events_tag(STREAM)`, DEAD_LETTERS, and `progress_tag(SOURCE)` where views
     have references. A row of events carries the watermark that was sent before them, so that no event is
     late for its own batch's sake; what they add follows in a row of its own, at most each
-    `watermark_step_ms`, and one that says so when all partitions have been silent. Only this operator knows:
-    to those that wait for its rows it is as silent when one of its outputs is held up. Progress is not state:
-    after a restart it begins anew, and what is final in the views stays so. A mark goes on to every instance
-    of the views, and says beside how far this one is. The first is sent at the start, so that each of them
-    takes up its state.
+    `watermark_step_ms`, and one that says so when all partitions have been silent. To those that wait for its
+    rows it is as silent when one of its outputs is held up; and to this operator's own clock its source is,
+    while barriers are aligned. So beats say how much time has passed where records are read. Progress is not
+    state: after a restart it begins anew, and what is final in the views stays so. A mark goes on to every
+    instance of the views, and says beside how far this one is. The first is sent at the start, so that each
+    of them takes up its state.
     """
 
     def __init__(self, spec: DecodeSpec, groups: KeyGroups) -> None:
@@ -44,13 +46,14 @@ class DecodeEvents(KeyedProcessFunction):
         check_code(self._code)
         self._expressions = self._opened = Expressions()
         self._decoders = dict[str, EventDecoder]()
-        self._progress = {name: self._spec.progress(name, _now()) for name in self._spec.sources}
+        self._progress = {name: self._spec.progress(name) for name in self._spec.sources}
         self._streams = {name: self._spec.streams(name) for name in self._spec.sources}
         self._tags = {v: events_tag(s.name) for of in self._streams.values() for s in of for v in s.views}
         instance, parallelism = instance_of(context)
         self._keys, self._instance = self._groups.keys_of_parts(parallelism), f"{instance}/{parallelism}"
         self._sent = dict.fromkeys(self._spec.sources, (EARLIEST, 0))
         self._idle = dict.fromkeys(self._spec.sources, False)
+        self._passed_ms = 0
         self._timers = KeyTimers(self._spec.watermark_step_ms)
         self._timer_key = ""
 
@@ -60,8 +63,10 @@ class DecodeEvents(KeyedProcessFunction):
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         yield from self._begun(ctx)
-        if value:
+        if len(value) > 1:
             yield from self._events_of(decode_micro_batch(value))
+        elif value:
+            self._passed_ms += BEAT_MS
         else:
             yield from self._marks()
 
@@ -76,7 +81,7 @@ class DecodeEvents(KeyedProcessFunction):
         for view, part, events in decoded.parts:
             yield self._tags[view], event_row(self._keys[part], view, watermark, events)
         for partition, newest in decoded.newest.items():
-            self._progress[source].heard(partition, newest, _now())
+            self._progress[source].heard(partition, newest, self._passed_ms)
             self._idle[source] = False
         yield from self._told(source)
 
@@ -109,11 +114,11 @@ class DecodeEvents(KeyedProcessFunction):
         now, (last, at) = _now(), self._sent[source]
         if now - at < self._spec.watermark_step_ms:
             return
-        reached = self._progress[source].watermark(now)
+        reached = self._progress[source].watermark(self._passed_ms)
         if reached is not None and reached > last:
             self._sent[source] = reached, now
             yield from self._all(source, reached)
-        if not self._idle[source] and self._progress[source].is_idle(now, START_MS):
+        if not self._idle[source] and self._progress[source].is_idle(self._passed_ms, START_MS):
             self._idle[source] = True
             yield from self._all(source, IDLE)
 

@@ -15,6 +15,9 @@ from operators.rows import KEYED_BYTES
 from udfs.io.gathering import Gathering
 
 
+BEAT_MS = 1000
+
+
 @dataclass(frozen=True, slots=True)
 class DataTypes:
     """`by_source`: topic -> data type; a source that is not in it (a file) has the name of its first folder.
@@ -34,12 +37,14 @@ def micro_batches(
     keys: KeyGroups | None,
     *,
     marks: bool = False,
+    beats: bool = False,
 ) -> KeyedStream:
     """Micro-batches of a Java stream of `ConsumerRecord`, keyed for what follows.
 
     With `keys` a micro-batch stays on the instance that read it; without, its key is the data type. With
-    `marks`, which want keys, an empty byte string comes before each checkpoint. `name`: of what is read; the
-    uids are made from it.
+    `marks`, which want keys, an empty byte string comes before each checkpoint; with `beats`, which want them
+    too, a single byte for each `BEAT_MS` that pass where records are read. `name`: of what is read; the uids
+    are made from it.
     """
     operator = own_class("MicroBatcher")(
         java_map(types.by_source),
@@ -51,6 +56,7 @@ def micro_batches(
         gathering.max_ms,
         gathering.sample,
         marks,
+        beats,
     )
     gathered = records.transform(f"gather {name}", KEYED_BYTES.get_java_type_info(), operator)
     gathered = gathered.uid(f"gather-{name}").setParallelism(records.getParallelism())

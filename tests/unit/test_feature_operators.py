@@ -36,7 +36,7 @@ from schemas.features.declarations import (
 )
 from schemas.features.feature_batch import CREATED, TIMESTAMP, FeatureBatch
 from tests.feature_enriched import declare
-from tests.feature_harness import GROUPS, FeatureHarness, Keyed
+from tests.feature_harness import BEAT, GROUPS, FeatureHarness, Keyed
 from udfs.features.base import ViewOutput
 from udfs.features.events.decode_spec import DecodeSpec
 from udfs.features.events.view_spec import ViewSpec
@@ -272,19 +272,22 @@ def test_an_instance_is_waited_for_until_it_finds_itself_idle(clock: list[int]) 
     good = events(400)
     busy, slow = harness.decode
 
-    def looks(instance: Keyed, count: int) -> None:
+    def looks(instance: Keyed, count: int, *values: bytes) -> None:
         for _ in range(count):
-            clock[0] += 200
+            clock[0] += 1000
+            for value in values:
+                harness.take(instance.index, instance.element(GROUPS.keys_of_parts(2)[instance.index], value))
             harness.take(instance.index, instance.pass_time(clock[0]))
 
     for partition in (0, 1):
         harness.send(good[partition:20:2], partition)
-    looks(busy, 500)
-    assert harness.final("spend_v1") == [], "no time has passed for the other, which was held up"
-    looks(slow, 500)
+    looks(busy, 100, BEAT)
+    looks(slow, 100)
+    assert harness.final("spend_v1") == [], "no time has passed where the other's records are read"
+    looks(slow, 100, BEAT)
     final = len(harness.final("spend_v1"))
     harness.send(good[20:200:2], 0)
-    looks(busy, 500)
+    looks(busy, 100, BEAT)
     assert len(harness.final("spend_v1")) > final
     harness.send(good[399:], 1)
     harness.end()

@@ -26,13 +26,18 @@ import org.apache.flink.types.Row;
  * further apart, each lateness counting LATE_COUNTS times, since each costs the same however few records it has.
  * All that is gathered leaves before a checkpoint's barrier, before a watermark and at the end of the input: the
  * operator has no state and loses nothing. With `marks` an empty byte string follows what left before a barrier:
- * so what comes after can write, before its checkpoint, what it has in memory.
+ * so what comes after can write, before its checkpoint, what it has in memory. With `beats` a single byte says that a
+ * second has passed here without this operator being held up. So time travels as records do: who hears beats and no
+ * records knows that there are none, while silence by its own clock may be a channel that is blocked or a busy neighbour.
  */
 public final class MicroBatcher extends AbstractStreamOperator<Row>
         implements OneInputStreamOperator<ConsumerRecord<byte[], byte[]>, Row>, BoundedOneInput, ProcessingTimeCallback {
     private static final long serialVersionUID = 1L;
     private static final long LOOK_AGAIN_MILLIS = 2;
     private static final int LATE_COUNTS = 3;
+    private static final long BEAT_MILLIS = 1000;
+    private static final long STEP_MILLIS = 100;
+    private static final byte[] BEAT = {1};
 
     private final HashMap<String, String> dataTypes;
     private final String header;
@@ -43,6 +48,7 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     private final long maxMillis;
     private final long sampled;
     private final boolean marks;
+    private final boolean beats;
 
     private transient LinkedHashMap<String, MicroBatch> open;
     private transient ResultPartitionWriter[] outputs;
@@ -53,14 +59,15 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     private transient long since;
     private transient long sent;
     private transient double late;
+    private transient long passed;
 
     /**
      * `dataTypes`: topic to data type; a topic that is not in it names its own. `header`: of a record, whose
      * text is its data type instead; null: none. `keys`: one a key group, so that a micro-batch stays on the
      * instance that read it; null: the key is the data type. `sample`: the share of the records that is not left
-     * out, by partition and offset, so that a replay takes the same ones. `marks` want keys.
+     * out, by partition and offset, so that a replay takes the same ones. `marks` and `beats` want keys.
      */
-    public MicroBatcher(Map<String, String> dataTypes, String header, String[] keys, int maxRecords, int maxBytes, long minMillis, long maxMillis, double sample, boolean marks) {
+    public MicroBatcher(Map<String, String> dataTypes, String header, String[] keys, int maxRecords, int maxBytes, long minMillis, long maxMillis, double sample, boolean marks, boolean beats) {
         this.dataTypes = new HashMap<>(dataTypes);
         this.header = header;
         this.keys = keys;
@@ -70,6 +77,7 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
         this.maxMillis = maxMillis;
         this.sampled = (long) (sample * (1L << 32));
         this.marks = marks;
+        this.beats = beats;
     }
 
     @Override
@@ -79,6 +87,9 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
         outputs = getContainingTask().getEnvironment().getAllWriters();
         reused = new StreamRecord<>(null);
         instanceKey = keys == null ? null : ToInstance.key(getRuntimeContext().getTaskInfo(), keys);
+        if (beats) {
+            getProcessingTimeService().registerTimer(getProcessingTimeService().getCurrentProcessingTime() + STEP_MILLIS, this::beat);
+        }
     }
 
     @Override
@@ -131,6 +142,20 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
         } else {
             emitAll();
         }
+    }
+
+    private void beat(long at) {
+        if (ended) {
+            return;
+        }
+        long now = getProcessingTimeService().getCurrentProcessingTime();
+        passed += now - at < STEP_MILLIS ? STEP_MILLIS : 0; // a timer that comes late was held up
+        if (passed >= BEAT_MILLIS) {
+            passed = 0;
+            emitAll();
+            output.collect(reused.replace(Row.of(instanceKey, BEAT)));
+        }
+        getProcessingTimeService().registerTimer(now + STEP_MILLIS, this::beat);
     }
 
     @Override

@@ -20,9 +20,8 @@ from udfs.features.versions import Versions
 @dataclass(frozen=True, slots=True)
 class DecodeSpec:
     """`sources`: those of `declared` that the job reads; `groups`: how many key groups it has.
-    `watermark_step_ms`: how often progress is told; between two looks no more than that counts as silence.
-    `partitions`: source -> how many partitions one instance must have heard of; a source that is not in it
-    waits for its `idle`."""
+    `watermark_step_ms`: how often progress is told. `partitions`: source -> how many partitions one instance
+    must have heard of; a source that is not in it waits for its `idle`."""
 
     declared: Declarations
     sources: tuple[str, ...]
@@ -38,9 +37,10 @@ class DecodeSpec:
         views = [ViewEvents(v, self.declared, expressions, self.groups, parts) for v in read]
         return EventDecoder(source_of(name, self.declared, False), views, now)
 
-    def progress(self, name: str, now: int) -> Progress:
+    def progress(self, name: str) -> Progress:
+        """By a clock that begins at 0."""
         source = source_of(name, self.declared, False)
-        return Progress(source, self.partitions.get(name), now, self.watermark_step_ms)
+        return Progress(source, self.partitions.get(name), 0)
 
     def streams(self, name: str) -> list[EventStream]:
         """Those on which the events of a source go."""
