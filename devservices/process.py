@@ -58,13 +58,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(probe: Callable[[], bool], seconds: float, otherwise: Callable[[], str]) -> None:
-    """Poll `probe` until it is true; ServiceError(otherwise()) after `seconds`."""
+def wait_until(
+    probe: Callable[[], bool], seconds: float, otherwise: Callable[[], str], every: float = 0.1
+) -> None:
+    """Poll `probe` every so many seconds until it is true; ServiceError(otherwise()) after `seconds`."""
     end = time.monotonic() + seconds
     while not probe():
         if time.monotonic() > end:
             raise ServiceError(f"{otherwise()} (waited {seconds:g} s)")
-        time.sleep(0.1)
+        time.sleep(every)
 
 
 class Process:

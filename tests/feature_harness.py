@@ -220,7 +220,7 @@ class FeatureHarness:
         self._referred(self.references.element(GROUPS.keys[0], batch, input=1))
 
     def on_timer(self, clock: int) -> None:
-        """Processing time has gone on, for the operators that decode, and where records are read by a beat."""
+        """Processing time has gone on: for operators that decode, and by a beat where records are read."""
         for key, decode in zip(self._keys, self.decode, strict=True):
             self.take(decode.index, decode.element(key, BEAT))
             self.take(decode.index, decode.pass_time(clock))

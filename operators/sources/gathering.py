@@ -14,8 +14,8 @@ from operators.key_groups import KeyGroups
 from operators.rows import KEYED_BYTES
 from udfs.io.gathering import Gathering
 
-
 BEAT_MS = 1000
+"""As in `operators/jvm/millrace/MicroBatcher.java`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from tests.feature_streams import declare, encoded, events, write_history
 from tests.streams import Sent, Streams
 
 COUNT, STEP_MS = 30_000, 20
+POLL_S = 3.0  # all files of history are read each time
 
 
 def test_a_killed_task_manager_loses_and_doubles_nothing(
@@ -56,8 +57,8 @@ def test_a_killed_task_manager_loses_and_doubles_nothing(
         flink.add_task_manager()
         feed(sent[COUNT // 2 :])
         feed(last)
-        wait_until(lambda: len(rows("spend_v1")["spend_v1"]) >= COUNT, 300, missing)
-        wait_until(lambda: len(rows("peak_v1")["peak_v1"]) >= COUNT, 100, missing)
+        wait_until(lambda: len(rows("spend_v1")["spend_v1"]) >= COUNT, 300, missing, POLL_S)
+        wait_until(lambda: len(rows("peak_v1")["peak_v1"]) >= COUNT, 100, missing, POLL_S)
         assert flink.rest.exceptions(job), "the job has not noticed that its task manager died"
         found = rows()
         online = online_rows(run, declared, found)

@@ -23,8 +23,13 @@ from tests.streams import Sent, Streams
 COUNT, STEP_MS, PARTITIONS = 20_000, 20, 4
 JOB = ROOT / "jobs" / "features.py"
 PARALLELISMS = (1, 2, 4, 3, 1)
-SLOTS = {"taskmanager.numberOfTaskSlots": "4", "taskmanager.memory.process.size": "4g"}
+SLOTS = {
+    "taskmanager.numberOfTaskSlots": "4",
+    "taskmanager.memory.process.size": "4g",
+    "execution.checkpointing.timeout": "5 min",  # four instances of all operators share one interpreter
+}
 STEPS, PAUSE_S = 800, 0.4
+POLL_S = 3.0  # hundreds of files are read each time, by the processors that the job has
 
 
 class _Feeder(threading.Thread):
@@ -103,7 +108,7 @@ def test_any_parallelism_goes_on_from_any_other_under_load_and_after_a_kill(
                     wait_until(lambda of=job: bool(flink.rest.exceptions(of)), 100, missing)
                     flink.wait_running(job, 180)
                 least = min(least + COUNT // 20, COUNT * 9 // 10)
-                wait_until(partial(has, "spend_v1", least), 300, missing)
+                wait_until(partial(has, "spend_v1", least), 300, missing, POLL_S)
                 least = len(rows("spend_v1")["spend_v1"])
             feeder.hurried.set()
             feeder.join(300)
@@ -112,8 +117,8 @@ def test_any_parallelism_goes_on_from_any_other_under_load_and_after_a_kill(
             feeder.hurried.set()
             feeder.join()
         feeder.last(until + 600_000)
-        wait_until(lambda: has("spend_v1", COUNT), 300, missing)
-        wait_until(lambda: has("towns_v1", COUNT), 100, missing)
+        wait_until(lambda: has("spend_v1", COUNT), 300, missing, POLL_S)
+        wait_until(lambda: has("towns_v1", COUNT), 100, missing, POLL_S)
         found = rows()
         online = online_rows(run, declared, found)
         flink.rest.cancel(job)
