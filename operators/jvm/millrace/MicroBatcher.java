@@ -36,7 +36,8 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     private static final long LOOK_AGAIN_MILLIS = 2;
     private static final int LATE_COUNTS = 3;
     private static final long BEAT_MILLIS = 1000;
-    private static final long STEP_MILLIS = 100;
+    private static final long LOOK_MILLIS = 100;
+    private static final long COUNTED_MILLIS = 250;
     private static final byte[] BEAT = {1};
 
     private final HashMap<String, String> dataTypes;
@@ -59,6 +60,7 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     private transient long since;
     private transient long sent;
     private transient double late;
+    private transient long looked;
     private transient long passed;
 
     /**
@@ -88,7 +90,8 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
         reused = new StreamRecord<>(null);
         instanceKey = keys == null ? null : ToInstance.key(getRuntimeContext().getTaskInfo(), keys);
         if (beats) {
-            getProcessingTimeService().registerTimer(getProcessingTimeService().getCurrentProcessingTime() + STEP_MILLIS, this::beat);
+            looked = getProcessingTimeService().getCurrentProcessingTime();
+            getProcessingTimeService().registerTimer(looked + LOOK_MILLIS, this::beat);
         }
     }
 
@@ -149,13 +152,15 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
             return;
         }
         long now = getProcessingTimeService().getCurrentProcessingTime();
-        passed += now - at < STEP_MILLIS ? STEP_MILLIS : 0; // a timer that comes late was held up
+        // where a timer comes much later, records were held up as it was
+        passed += Math.min(now - looked, COUNTED_MILLIS);
+        looked = now;
         if (passed >= BEAT_MILLIS) {
             passed = 0;
             emitAll();
             output.collect(reused.replace(Row.of(instanceKey, BEAT)));
         }
-        getProcessingTimeService().registerTimer(now + STEP_MILLIS, this::beat);
+        getProcessingTimeService().registerTimer(now + LOOK_MILLIS, this::beat);
     }
 
     @Override
