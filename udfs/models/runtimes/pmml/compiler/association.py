@@ -4,66 +4,20 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
-from udfs.models.runtimes.pmml.compiler.elements import number, refuse, text_of
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol, slices
+from udfs.models.runtimes.pmml.compiler.elements import refuse, text_of
 from udfs.models.runtimes.pmml.compiler.place import Place
 from udfs.models.runtimes.pmml.compiler.results import Result, Scorer
+from udfs.models.runtimes.pmml.compiler.rule_outputs import Rules
 from udfs.models.runtimes.pmml.compiler.types import Type, constant
 
-_BLOCK = 4_000_000  # flags in memory at once while rules are chosen
 _FLAGS = {"T": True, "true": True, "1": True, "F": False, "false": False, "0": False}
 
 Items = Callable[[Batch], NDArray[np.bool_]]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Which rule an output is of: that of `rank` (from 1) of those that `algorithm` selects, by `basis`."""
-
-    algorithm: str
-    basis: str
-    descending: bool
-    rank: int
-
-
-@dataclass(slots=True)
-class Rules:
-    """The rules of a model, in the order of the document. `asked`: what outputs ask for, in the order of the
-    columns of `Result.chosen`."""
-
-    elements: list[ET.Element]
-    itemsets: dict[str, list[str]]
-    asked: list[Asked] = field(default_factory=list)
-
-    def ask(self, asked: Asked) -> int:
-        """The column of `Result.chosen` that has the rule."""
-        self.numbers(asked.basis)
-        if asked not in self.asked:
-            self.asked.append(asked)
-        return self.asked.index(asked)
-
-    def numbers(self, name: str) -> NDArray[np.float64]:
-        """`(rules,)`: their confidence, support and the like. Refused where a rule does not say it."""
-        return np.array([number(rule, name) for rule in self.elements], np.float64)
-
-    def ids(self) -> list[str]:
-        """Their ids, or where they have none their places from 1."""
-        return [rule.get("id", str(k)) for k, rule in enumerate(self.elements, 1)]
-
-    def texts(self, side: str) -> list[str]:
-        """The items of the antecedent or the consequent of each rule, separated by commas.
-
-        Refused where an item holds a comma and stands beside others.
-        """
-        sets = [self.itemsets[rule.get(side, "")] for rule in self.elements]
-        if any(len(items) > 1 and any("," in item for item in items) for items in sets):
-            refuse("an item holds a comma, by which the items of a rule are told apart")
-        return [",".join(items) for items in sets]
 
 
 def compile_association(place: Place) -> Scorer:
@@ -98,28 +52,20 @@ def compile_association(place: Place) -> Scorer:
     position = {name: k for k, name in enumerate(itemsets)}
     sides = {s: np.array([position[r.get(s, "")] for r in rules]) for s in ("antecedent", "consequent")}
     known = Rules(rules, {name: [names[ref] for ref in refs] for name, refs in itemsets.items()})
-    bases: dict[str, NDArray] = {}
 
     def score(batch: Batch) -> Result:
         present = held.items(batch)
         chosen = np.full((batch.count, len(known.asked)), -1, np.int64)
-        for asked in known.asked:
-            if asked.basis not in bases:
-                bases[asked.basis] = known.numbers(asked.basis)
-        step = max(1, _BLOCK // (held.width + 2 * len(rules)))
-        for start in range(0, batch.count, step):
-            sets = held.sets(present[start : start + step])
+        for some in slices(batch.count, held.width + 2 * len(rules)):
+            sets = held.sets(present[some])
             given, told = sets[:, sides["antecedent"]], sets[:, sides["consequent"]]
             selected = {"recommendation": given, "exclusiveRecommendation": given & ~told,
                         "ruleAssociation": given & told}  # fmt: skip
-            for k, asked in enumerate(known.asked):
-                numbers = bases[asked.basis]
-                # Of equals the earlier rule.
-                order = np.argsort(-numbers if asked.descending else numbers, kind="stable")
+            for k, (asked, order) in enumerate(known.asked.items()):
                 count = np.cumsum(selected[asked.algorithm][:, order], axis=1, dtype=np.int32)
                 place_of = np.argmax(count == asked.rank, axis=1)
                 enough = count[:, -1] >= asked.rank
-                chosen[start : start + step, k] = np.where(enough, order[place_of], -1)
+                chosen[some, k] = np.where(enough, order[place_of], -1)
         return Result(chosen=chosen)
 
     return Scorer("associationRules", score, rules=known)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,6 +14,14 @@ from udfs.models.runtimes.pmml.compiler.types import Type
 
 T = TypeVar("T")
 Reals = tuple[Mapping[str, int], NDArray[np.float64]]
+_AT_ONCE = 4_000_000
+
+
+def slices(count: int, width: int) -> Iterator[slice]:
+    """Parts of `count` rows, each so short that tables of `width` numbers a row stay small in memory."""
+    step = max(1, _AT_ONCE // width)
+    for start in range(0, count, step):
+        yield slice(start, start + step)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol, slices
 from udfs.models.runtimes.pmml.compiler.columns import Column
 from udfs.models.runtimes.pmml.compiler.elements import (
     choice,
@@ -31,7 +31,6 @@ from udfs.models.runtimes.pmml.compiler.types import Type, constant
 _WEIGHTED = "weightedMajorityVote"
 # Libraries that sort their categories, and take the first of those with equal votes.
 _SORTED = frozenset({NYOKA, "jpmml-sklearn", "jpmml-sklearn library", "sklearn2pmml package"})
-_BLOCK = 4_000_000  # numbers in memory at once while distances are taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +83,22 @@ def compile_neighbours(place: Place) -> Scorer:
     ids = np.array(
         [str(k) if named is None else _text(r, columns_of, named) for k, r in enumerate(rows, 1)], object
     )
-    step = max(1, _BLOCK // points.size)
+
+    def search(batch: Batch) -> Nearest:
+        x = columns.matrix(batch)
+        parts = []
+        for some in slices(len(x), points.size):
+            values = how.values(x[some], points, np.ones(points.shape[1]))
+            order = _nearest(how.farness(values), count)
+            affinity = np.take_along_axis(values, order, axis=1)
+            lacking = np.isnan(values).any(axis=1)
+            order[lacking], affinity[lacking] = -1, np.nan
+            parts.append((order, affinity))
+        orders, affinities = zip(*parts, strict=True)
+        return Nearest(np.concatenate(orders), np.concatenate(affinities))
 
     def nearest(batch: Batch) -> Nearest:
-        found = batch.memory.get(id(points))
-        if found is None:
-            x = columns.matrix(batch)
-            parts = []
-            for start in range(0, len(x), step):
-                part = x[start : start + step]
-                values = how.values(part, points, np.ones(points.shape[1]))
-                order = _nearest(how.farness(values), count)
-                affinity = np.take_along_axis(values, order, axis=1)
-                lacking = np.isnan(values).any(axis=1)
-                order[lacking], affinity[lacking] = -1, np.nan
-                parts.append((order, affinity))
-            orders, affinities = zip(*parts, strict=True)
-            found = batch.memory[id(points)] = Nearest(np.concatenate(orders), np.concatenate(affinities))
-        return found
+        return batch.once(points, search)
 
     def entity_of(batch: Batch):
         def entity(rank: int) -> Column:

@@ -23,6 +23,7 @@ from udfs.models.runtimes.pmml.compiler.elements import (
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site, compile_expression, converted
 from udfs.models.runtimes.pmml.compiler.fields import DataField
 from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, number_column
+from udfs.models.runtimes.pmml.compiler.rule_outputs import rule_output
 from udfs.models.runtimes.pmml.compiler.scope import Scope
 from udfs.models.runtimes.pmml.compiler.types import Type, parse, type_named
 
@@ -121,9 +122,6 @@ def _output(field: ET.Element, around: Outputs) -> OutputField:
     if feature in ("transformedValue", "decision"):
         return OutputField(_transformed(field, name, kind, around.scope), final)
     if rules is not None:
-        # Here and not at the top: few documents hold rules.
-        from udfs.models.runtimes.pmml.compiler.rule_outputs import rule_output  # noqa: PLC0415
-
         made = rule_output(field, scorer, rules)
     else:
         made = _FEATURES.get(feature, _unknown)(field, scorer, around)

@@ -1,16 +1,16 @@
-"""What output fields say of the rules of an AssociationModel."""
+"""The rules of an AssociationModel, and what output fields say of them."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.models.runtimes.pmml.compiler.association import Asked, Rules
 from udfs.models.runtimes.pmml.compiler.batch import Batch
 from udfs.models.runtimes.pmml.compiler.columns import Column
-from udfs.models.runtimes.pmml.compiler.elements import choice, describe, refuse, whole
+from udfs.models.runtimes.pmml.compiler.elements import choice, describe, number, refuse, whole
 from udfs.models.runtimes.pmml.compiler.expressions import Expression
 from udfs.models.runtimes.pmml.compiler.results import Scorer
 from udfs.models.runtimes.pmml.compiler.types import Type
@@ -18,6 +18,52 @@ from udfs.models.runtimes.pmml.compiler.types import Type
 _ALGORITHMS = ("recommendation", "exclusiveRecommendation", "ruleAssociation")
 _NUMBERS = ("confidence", "support", "lift", "leverage", "affinity")
 _TEXTS = ("antecedent", "consequent", "rule", "ruleId")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which rule an output is of: that of `rank` (from 1) of those that `algorithm` selects, by `basis`."""
+
+    algorithm: str
+    basis: str
+    descending: bool
+    rank: int
+
+
+@dataclass(slots=True)
+class Rules:
+    """The rules of a model, in the order of the document. `asked`: what outputs ask for, in the order of the
+    columns of `Result.chosen`, each with the places of the rules as it ranks them."""
+
+    elements: list[ET.Element]
+    itemsets: dict[str, list[str]]
+    asked: dict[Asked, NDArray[np.int64]] = field(default_factory=dict)
+
+    def ask(self, asked: Asked) -> int:
+        """The column of `Result.chosen` that has the rule."""
+        if asked not in self.asked:
+            numbers = self.numbers(asked.basis)
+            # Of equals the earlier rule.
+            self.asked[asked] = np.argsort(-numbers if asked.descending else numbers, kind="stable")
+        return list(self.asked).index(asked)
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """`(rules,)`: their confidence, support and the like. Refused where a rule does not say it."""
+        return np.array([number(rule, name) for rule in self.elements], np.float64)
+
+    def ids(self) -> list[str]:
+        """Their ids, or where they have none their places from 1."""
+        return [rule.get("id", str(k)) for k, rule in enumerate(self.elements, 1)]
+
+    def texts(self, side: str) -> list[str]:
+        """The items of the antecedent or the consequent of each rule, separated by commas.
+
+        Refused where an item holds a comma and stands beside others.
+        """
+        sets = [self.itemsets[rule.get(side, "")] for rule in self.elements]
+        if any(len(items) > 1 and any("," in item for item in items) for items in sets):
+            refuse("an item holds a comma, by which the items of a rule are told apart")
+        return [",".join(items) for items in sets]
 
 
 def rule_output(field: ET.Element, scorer: Scorer, rules: Rules) -> Expression:
