@@ -27,19 +27,19 @@ class InOrder:
         self._serving, self._arms, self._buffer = serving, arms, buffer
         self._patience, self._max_batch = patience_ms / 1000, max_batch
         # By data type, the key under which something waits although there is a model.
-        self._held: dict[str, str] = {}
+        self._behind_call: dict[str, str] = {}
 
-    def holds(self, key: str) -> bool:
+    def is_slow(self, key: str) -> bool:
         """Whether something waits under the key that time alone gets scored: look again soon."""
-        return bool(self._held) and key in self._held.values()
+        return bool(self._behind_call) and key in self._behind_call.values()
 
     def score(self, key: str, batch: MicroBatch) -> Iterator[Output]:
         """Score a micro-batch after those before it, or keep it."""
         data_type = batch.data_type
         if self._buffer.any(key, data_type):
             yield from self.waited(key, data_type)
-        held = data_type in self._held or self._buffer.any(key, data_type)
-        if self._serving.serves(data_type) and not held:
+        waits = data_type in self._behind_call or self._buffer.any(key, data_type)
+        if self._serving.serves(data_type) and not waits:
             yield from self._own(key, batch, "", self._patience)
             return
         self._buffer.add(key, batch)
@@ -51,11 +51,11 @@ class InOrder:
         call is waited for at the end of the input, and where no more may wait behind it."""
         serving, buffer = self._serving, self._buffer
         # What gathered behind a slow call would have come as one micro-batch, had it been waited for.
-        most = self._max_batch if data_type in self._held else 0
+        most = self._max_batch if data_type in self._behind_call else 0
         # Another parallelism left records under a key of its own: they are few, and waiting is simplest.
-        other = self._held.get(data_type, key) != key
+        other = self._behind_call.get(data_type, key) != key
         if other:
-            del self._held[data_type]
+            del self._behind_call[data_type]
             if serving.under_way(data_type):
                 serving.forget(data_type)
         until, begun = time.monotonic() + self._patience, False
@@ -67,7 +67,7 @@ class InOrder:
             if serving.serves(data_type):
                 over = begun and time.monotonic() > until
                 if not wait and (over or serving.waits(data_type)):
-                    self._held[data_type] = key
+                    self._behind_call[data_type] = key
                     return
             else:
                 reason = reason or buffer.overdue(key, data_type)
@@ -75,7 +75,7 @@ class InOrder:
                     break
             yield from self._first(key, data_type, most, reason, math.inf if wait else self._patience)
             begun = True
-        self._held.pop(data_type, None)
+        self._behind_call.pop(data_type, None)
 
     def _first(self, key: str, data_type: str, most: int, reason: str, seconds: float) -> Iterator[Output]:
         """Go on with what waits in front; of what is new, with so many records."""
@@ -109,5 +109,5 @@ class InOrder:
             for later in reversed([rest, *(other for other, _ in parts[number + 1 :])]):
                 self._buffer.put_back(key, later)
             if serving.serves(part.data_type):
-                self._held[part.data_type] = key
+                self._behind_call[part.data_type] = key
             return

@@ -104,5 +104,5 @@ class Scorer(KeyedCoProcessFunction):
     def _keep(self, key: str, ctx: Any) -> None:
         self._logs.keep(key, self._serving)
         self._arm_logs.keep(key, self._arms)
-        if self._in_order.holds(key):
+        if self._in_order.is_slow(key):
             self._timers.soon(ctx.timer_service())

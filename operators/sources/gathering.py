@@ -15,7 +15,6 @@ from operators.rows import KEYED_BYTES
 from udfs.io.gathering import Gathering
 
 BEAT_MS = 1000
-"""As in `operators/jvm/millrace/MicroBatcher.java`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def micro_batches(
         gathering.max_ms,
         gathering.sample,
         marks,
-        beats,
+        BEAT_MS if beats else 0,
     )
     gathered = records.transform(f"gather {name}", KEYED_BYTES.get_java_type_info(), operator)
     gathered = gathered.uid(f"gather-{name}").setParallelism(records.getParallelism())

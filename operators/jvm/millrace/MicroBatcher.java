@@ -26,8 +26,8 @@ import org.apache.flink.types.Row;
  * further apart, each lateness counting LATE_COUNTS times, since each costs the same however few records it has.
  * All that is gathered leaves before a checkpoint's barrier, before a watermark and at the end of the input: the
  * operator has no state and loses nothing. With `marks` an empty byte string follows what left before a barrier:
- * so what comes after can write, before its checkpoint, what it has in memory. With `beats` a single byte says that a
- * second has passed here without this operator being held up. So time travels as records do: who hears beats and no
+ * so what comes after can write, before its checkpoint, what it has in memory. With `beatMillis` a single byte says that so
+ * much time has passed here without this operator being held up. So time travels as records do: who hears beats and no
  * records knows that there are none, while silence by its own clock may be a channel that is blocked or a busy neighbour.
  */
 public final class MicroBatcher extends AbstractStreamOperator<Row>
@@ -35,7 +35,6 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     private static final long serialVersionUID = 1L;
     private static final long LOOK_AGAIN_MILLIS = 2;
     private static final int LATE_COUNTS = 3;
-    private static final long BEAT_MILLIS = 1000;
     private static final long LOOK_MILLIS = 100;
     private static final long COUNTED_MILLIS = 250;
     private static final byte[] BEAT = {1};
@@ -49,7 +48,7 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     private final long maxMillis;
     private final long sampled;
     private final boolean marks;
-    private final boolean beats;
+    private final long beatMillis;
 
     private transient LinkedHashMap<String, MicroBatch> open;
     private transient ResultPartitionWriter[] outputs;
@@ -67,9 +66,10 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
      * `dataTypes`: topic to data type; a topic that is not in it names its own. `header`: of a record, whose
      * text is its data type instead; null: none. `keys`: one a key group, so that a micro-batch stays on the
      * instance that read it; null: the key is the data type. `sample`: the share of the records that is not left
-     * out, by partition and offset, so that a replay takes the same ones. `marks` and `beats` want keys.
+     * out, by partition and offset, so that a replay takes the same ones. `marks` and `beatMillis` (0: no beats)
+     * want keys.
      */
-    public MicroBatcher(Map<String, String> dataTypes, String header, String[] keys, int maxRecords, int maxBytes, long minMillis, long maxMillis, double sample, boolean marks, boolean beats) {
+    public MicroBatcher(Map<String, String> dataTypes, String header, String[] keys, int maxRecords, int maxBytes, long minMillis, long maxMillis, double sample, boolean marks, long beatMillis) {
         this.dataTypes = new HashMap<>(dataTypes);
         this.header = header;
         this.keys = keys;
@@ -79,7 +79,7 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
         this.maxMillis = maxMillis;
         this.sampled = (long) (sample * (1L << 32));
         this.marks = marks;
-        this.beats = beats;
+        this.beatMillis = beatMillis;
     }
 
     @Override
@@ -89,7 +89,7 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
         outputs = getContainingTask().getEnvironment().getAllWriters();
         reused = new StreamRecord<>(null);
         instanceKey = keys == null ? null : ToInstance.key(getRuntimeContext().getTaskInfo(), keys);
-        if (beats) {
+        if (beatMillis > 0) {
             looked = getProcessingTimeService().getCurrentProcessingTime();
             getProcessingTimeService().registerTimer(looked + LOOK_MILLIS, this::beat);
         }
@@ -155,7 +155,7 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
         // where a timer comes much later, records were held up as it was
         passed += Math.min(now - looked, COUNTED_MILLIS);
         looked = now;
-        if (passed >= BEAT_MILLIS) {
+        if (passed >= beatMillis) {
             passed = 0;
             emitAll();
             output.collect(reused.replace(Row.of(instanceKey, BEAT)));

@@ -14,7 +14,7 @@ from schemas.micro_batch import MicroBatch
 from schemas.plans.plan import Plan, Split, write_plan
 from schemas.results.answers import InExperiment
 from udfs.ensemble.routing.routing import Entities, Routing
-from udfs.ensemble.routing.sticky_hash import draw, places
+from udfs.ensemble.routing.sticky_hash import draw_place, places, within
 
 _NO_ARM = -1
 
@@ -71,9 +71,8 @@ class Splitting:
         apart = bool(self._splits[0][0].population)
         lie = places(entities, data_type) if apart else np.zeros(len(entities))
         for split, first in self._splits:
-            low, high = split.population or (0.0, 1.0)
-            within = np.flatnonzero((low <= lie) & (lie < high))
-            if len(within):
-                shares = {str(at): arm.share for at, arm in enumerate(split.arms)}
-                arms[within] = first + draw([entities[row] for row in within], shares, split.salt)
+            own = np.flatnonzero(within(lie, split.population or (0.0, 1.0)))
+            if len(own):
+                shares = [arm.share for arm in split.arms]
+                arms[own] = first + draw_place([entities[row] for row in own], shares, split.salt)
         return arms

@@ -9,7 +9,7 @@ share from the others, one that goes leaves its share to them, and no other enti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -30,6 +30,18 @@ def draw(entities: Sequence[bytes], weights: Mapping[str, float], salt: str = ""
         u = ((_mixed(drawn ^ np.uint64(own)) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
         scores[i] = -weights[name] / np.log(u)
     return scores.argmax(axis=0)
+
+
+def draw_place(entities: Sequence[bytes], shares: Iterable[float], salt: str) -> NDArray[np.intp]:
+    """For each entity a place in `shares`, at most ten. It depends on the places alone: a draw must not
+    change with a name."""
+    return draw(entities, {str(at): share for at, share in enumerate(shares)}, salt)
+
+
+def within(lie: NDArray[np.float64], part: tuple[float, float]) -> NDArray[np.bool_]:
+    """For each of `places` whether it is in a population, which holds its beginning and not its end."""
+    low, high = part
+    return (low <= lie) & (lie < high)
 
 
 def places(entities: Sequence[bytes], salt: str) -> NDArray[np.float64]:

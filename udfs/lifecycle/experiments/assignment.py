@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ExperimentError
-from udfs.ensemble.routing.sticky_hash import draw, places
+from udfs.ensemble.routing.sticky_hash import draw_place, places, within
 from udfs.lifecycle.experiments.declaration import Experiment
 
 
@@ -38,15 +38,12 @@ def shares_of_step(experiment: Experiment, step: int) -> dict[str, float]:
 
 def in_population(experiment: Experiment, entities: Sequence[bytes]) -> NDArray[np.bool_]:
     """For each entity whether the experiment is about it; of shape (n,)."""
-    low, high = experiment.part
-    lie = places(entities, experiment.data_type)
-    return (low <= lie) & (lie < high)
+    return within(places(entities, experiment.data_type), experiment.part)
 
 
 def drawn(experiment: Experiment, entities: Sequence[bytes], shares: Mapping[str, float]) -> NDArray[np.intp]:
     """For each entity of the population the place of its arm in `shares`; of shape (n,)."""
-    # names that sort as they do here, whatever the arms are called: a draw must not change with a name
-    return draw(entities, {str(at): share for at, share in enumerate(shares.values())}, experiment.own_salt)
+    return draw_place(entities, shares.values(), experiment.own_salt)
 
 
 def treated(experiment: Experiment, entities: Sequence[bytes], step: int) -> NDArray[np.bool_]:

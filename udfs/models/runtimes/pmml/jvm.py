@@ -43,7 +43,7 @@ class JvmModel:
         return [(f.name, f.dataType) for f in self._model.outputFields]
 
     def predict(self, rows: str) -> str:
-        """One call for a whole block: JSON in pandas' `split` form, in and out. Raises `PredictError`."""
+        """One call for a micro-batch: JSON in pandas' `split` form, in and out. Raises `PredictError`."""
         from py4j.protocol import Py4JError, Py4JJavaError
 
         if self._model is None:
@@ -52,7 +52,7 @@ class JvmModel:
             try:
                 return self._model.predict(rows)
             except Py4JJavaError as e:
-                raise PredictError(f"the PMML model failed on the block: {_first_line(e)}") from None
+                raise PredictError(f"the PMML model failed on the micro-batch: {_first_line(e)}") from None
             except (Py4JError, OSError) as e:
                 if last or not _has_died():
                     raise PredictError(f"the JVM that scores PMML does not answer: {e}") from None
@@ -152,7 +152,7 @@ def _prompt_gateway(parameters: Any) -> Any:
     """A py4j gateway whose connections acknowledge at once.
 
     The JVM writes its answer in pieces and waits for an acknowledgement between them, which the kernel
-    delays by 40 ms: more than a block of a thousand rows takes to score.
+    delays by 40 ms: more than a micro-batch of a thousand rows takes to score.
     """
     from py4j.java_gateway import GatewayClient, GatewayConnection, JavaGateway
 
