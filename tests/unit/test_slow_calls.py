@@ -98,6 +98,12 @@ class Instance:
         )
         self.take(self.flink.element(self.key(data_type), descriptor, input=2))
 
+    def divide(self) -> None:
+        """A plan comes for t, which divides records from LEAD_MS after the first millisecond on."""
+        plan = write_plan(Plan(route=Only(("t",)))).decode()
+        decides = build(data_type="t", name="plan", version=1, created_ms=1, operation=DECIDE, plan=plan)
+        self.take(self.flink.element(self.key("t"), decides, input=2))
+
     def until(self, reached: Callable[[], bool]) -> None:
         """Time passes, and the operator looks up from its records."""
         over = time.monotonic() + WAIT
@@ -159,6 +165,7 @@ def hanging(make: Callable[..., Instance], keyed: bool) -> Instance:
 
 
 KEYED = pytest.mark.parametrize("keyed", [True, False])
+UNDIVIDED = {"t": Sharing("t", undivided=True)}
 
 
 @KEYED
@@ -185,6 +192,24 @@ def test_who_looks_again_is_a_timer_of_its_own(make: Any, keyed: bool) -> None:
         threading.Event().wait(0.001)
     job.look()
     assert job.offsets("t")[:2] == [0, 1], "ten milliseconds later, and not at the next of 100"
+
+
+@KEYED
+def test_what_is_left_twice_comes_out_once(make: Any, keyed: bool) -> None:
+    job = make(keyed)
+    job.serve("t")
+    job.send("t", 0, STICKS, 1.0, 2.0, 3.0, STICKS, 5.0)
+    job.send("t", 6, 6.0)
+    job.sticks.set()
+    while job.serving.waits("t"):
+        threading.Event().wait(0.001)
+    job.sticks.clear()
+    job.look()
+    assert job.offsets("t") == [0, 1, 2, 3] and job.serving.waits("t"), "the second slice hangs as well"
+    assert job.waiting() == [4, 5, 6], "what is not out is in state, again"
+    job.sticks.set()
+    job.until(lambda: job.waiting() == [])
+    assert job.offsets("t") == [0, 1, 2, 3, 4, 5, 6]
 
 
 @KEYED
@@ -271,16 +296,28 @@ def test_the_end_of_the_input_waits_for_all(make: Any, keyed: bool) -> None:
 
 
 @KEYED
+def test_arms_behind_one_whose_call_hangs_wait_behind_it(make: Any, keyed: bool) -> None:
+    job = make(keyed, sharing=UNDIVIDED)
+    job.serve("t")
+    job.divide()
+    rows = [b'{"a":%f}' % STICKS, b'{"a":1}', b'{"a":2}']
+    batch = batch_of(rows, "t", event_times=[5, 2 * LEAD_MS, 2 * LEAD_MS])
+    job.take(job.flink.element(job.key("t"), encode_micro_batch(batch), input=1))
+    assert job.serving.waits("t") and job.waiting() == [0, 1, 2] and job.offsets("t") == []
+    job.sticks.set()
+    job.until(lambda: job.waiting() == [])
+    assert job.offsets("t") == [0, 1, 2]
+
+
+@KEYED
 def test_arms_behind_a_model_that_is_set_aside_at_the_end_have_the_one_before_it(
     make: Any, keyed: bool
 ) -> None:
-    job = make(keyed, sharing={"t": Sharing("t", undivided=True)}, call_seconds=0.3, unresponsive=2)
+    job = make(keyed, sharing=UNDIVIDED, call_seconds=0.3, unresponsive=2)
     job.serve("t")
     job.publish("t", 2)
     job.until(lambda: "served t 2" in job.told)
-    plan = write_plan(Plan(route=Only(("t",)))).decode()
-    decides = build(data_type="t", name="plan", version=1, created_ms=1, operation=DECIDE, plan=plan)
-    job.take(job.flink.element(job.key("t"), decides, input=2))
+    job.divide()
     job.send("t", 0, STICKS)
     batch = batch_of([b'{"a":1}', b'{"a":2}'], start=1, event_times=[5, 2 * LEAD_MS])
     job.take(job.flink.element(job.key("t"), encode_micro_batch(batch), input=1))
