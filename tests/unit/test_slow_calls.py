@@ -112,6 +112,12 @@ class Instance:
             self.look()
             threading.Event().wait(0.002)
 
+    def let_go(self) -> None:
+        """What sticks goes on; return when t's call has come back, before the operator looks for it."""
+        self.sticks.set()
+        while self.serving.waits("t"):  # a call is given up after WAIT
+            threading.Event().wait(0.001)
+
     def look(self) -> None:
         self.take(self.flink.pass_time(self.flink.clock + 10))
 
@@ -187,9 +193,7 @@ def test_other_data_types_go_on_while_a_call_hangs(make: Any, keyed: bool) -> No
 @KEYED
 def test_who_looks_again_is_a_timer_of_its_own(make: Any, keyed: bool) -> None:
     job = hanging(make, keyed)
-    job.sticks.set()
-    while job.serving.waits("t"):
-        threading.Event().wait(0.001)
+    job.let_go()
     job.look()
     assert job.offsets("t")[:2] == [0, 1], "ten milliseconds later, and not at the next of 100"
 
@@ -200,9 +204,7 @@ def test_what_is_left_twice_comes_out_once(make: Any, keyed: bool) -> None:
     job.serve("t")
     job.send("t", 0, STICKS, 1.0, 2.0, 3.0, STICKS, 5.0)
     job.send("t", 6, 6.0)
-    job.sticks.set()
-    while job.serving.waits("t"):
-        threading.Event().wait(0.001)
+    job.let_go()
     job.sticks.clear()
     job.look()
     assert job.offsets("t") == [0, 1, 2, 3] and job.serving.waits("t"), "the second slice hangs as well"
@@ -460,9 +462,7 @@ def test_a_result_does_not_count_the_time_in_which_nobody_looked(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = hanging(make, keyed=False)
-    job.sticks.set()
-    while job.serving.waits("t"):
-        threading.Event().wait(0.001)
+    job.let_go()
     really = time.perf_counter
     monkeypatch.setattr(run_module.time, "perf_counter", lambda: really() + 1000)
     job.until(lambda: job.waiting() == [])
