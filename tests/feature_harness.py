@@ -221,10 +221,15 @@ class FeatureHarness:
 
     def on_timer(self, clock: int) -> None:
         """Processing time has gone on: for operators that decode, and by a beat where records are read."""
-        for key, decode in zip(self._keys, self.decode, strict=True):
-            self.take(decode.index, decode.element(key, BEAT))
+        self.beat()
+        for decode in self.decode:
             self.take(decode.index, decode.pass_time(clock))
         self._referred(self.references.pass_time(clock))
+
+    def beat(self) -> None:
+        """A second has passed where records are read."""
+        for key, decode in zip(self._keys, self.decode, strict=True):
+            self.take(decode.index, decode.element(key, BEAT))
 
     def end(self) -> None:
         """The input has ended."""

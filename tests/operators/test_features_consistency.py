@@ -39,6 +39,7 @@ def test_every_row_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         for partition in (0, 1):
             harness.send(batch[partition::2], partition)
         harness.send(batch[:10], 0)  # once more
+        harness.beat()
         if at % 20 == 10:
             harness.restart()
     final_before = sum(batch.num_rows for batch in harness.rows["spend_v1"])
