@@ -25,6 +25,8 @@ from udfs.io.limits import Limits, Meter
 from udfs.io.s3 import S3Options
 
 SCHEME = "models:/"
+TAG_PREFIX = "millrace."
+"""Of the tags that are written back."""
 _URI = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([^/@]+))")
 _FLAVOURS = {
     "onnx": ("data",),
@@ -43,7 +45,7 @@ _PART = 1 << 20
 class MlflowModel:
     """A version as its server knows it.
 
-    `metrics` and `tags` are its run's, and tags of the version itself, without MLflow's own (`mlflow.`).
+    `metrics` and `tags` are its run's, and tags of the version itself, without MLflow's (`mlflow.`) and ours.
     `artifacts`: where its files are.
     """
 
@@ -68,6 +70,11 @@ class Mlflow:
     def __init__(self, url: str) -> None:
         if not url.startswith(("http://", "https://")):
             raise SettingsError(f"{url!r} is no http:// or https:// URL of an MLflow server: give --mlflow")
+        if "@" in url.split("//", 1)[1].split("/", 1)[0]:  # none of these works, and errors would print it
+            raise SettingsError(
+                "the URL of the MLflow server holds who asks: leave that out, and set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            )
         self._url = url.rstrip("/")
 
     def model(self, uri: str) -> MlflowModel:
@@ -193,7 +200,8 @@ def _flavours(text: str) -> dict[str, dict[str, str]]:
 
 
 def _tags(listed: Any) -> dict[str, str]:
-    return {one["key"]: one["value"] for one in listed if not one["key"].startswith("mlflow.")}
+    """What people wrote: what MLflow adds is no news, and what is written back there came from here."""
+    return {one["key"]: one["value"] for one in listed if not one["key"].startswith(("mlflow.", TAG_PREFIX))}
 
 
 def _authorization() -> dict[str, str]:

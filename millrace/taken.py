@@ -10,7 +10,8 @@ from typing import Any
 
 import typer
 
-from millrace.mlflow_models import SCHEME, Mlflow, MlflowModel, model_in
+from millrace.mlflow_models import SCHEME, Mlflow, model_in
+from millrace.mlflow_origin import Origin
 from udfs.io.limits import Limits
 from udfs.io.s3 import S3Options
 
@@ -51,7 +52,7 @@ class TakenModel:
             known.description,
             known.metrics,
             known.tags,
-            _source(url, known),
+            str(Origin(known.name, known.version, url, known.run)),
             server,
             scratch,
         )
@@ -60,8 +61,3 @@ class TakenModel:
         """Write the alias back, where there is one. Raises `SourceError` where that is refused."""
         if alias and self.server is not None:
             self.server.set_alias(self.name, alias, self.version)
-
-
-def _source(url: str, known: MlflowModel) -> str:
-    of_run = f", run {known.run}" if known.run else ""
-    return f"{SCHEME}{known.name}/{known.version} of MLflow at {url}{of_run}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from millrace.mlflow_models import Mlflow, MlflowModel, model_in
+from millrace.mlflow_origin import Origin
 from schemas.errors import FetchError, SettingsError, SourceError
 from udfs.io.limits import Limits
 from udfs.io.s3 import S3Options
@@ -93,3 +94,49 @@ def test_files_of_a_server_stay_in_their_folder_and_within_limits(tmp_path: Path
         Served(two).download(of("/mnt/share"), tmp_path / "p", S3Options(), Limits())
     with pytest.raises(SettingsError, match="neither models:/NAME/VERSION"):
         Served(two).model("models:/a/b/c")
+
+
+class Registered(Mlflow):
+    """A server with one version of a model, and its run."""
+
+    def _open(self, path: str, body: bytes | None = None) -> io.BytesIO:
+        tags = [{"key": key, "value": "x"} for key in ("mlflow.user", "millrace.served", "millraces", "team")]
+        version = {"name": "wine", "version": "3", "run_id": "r", "tags": tags[:3]}
+        told = {"model_version": version, "run": {"data": {"tags": tags[1:]}}, "artifact_uri": "s3://a"}
+        return io.BytesIO(json.dumps(told).encode())
+
+
+def test_tags_of_mlflow_and_those_written_back_are_left_there():
+    assert Registered("http://mlflow").model("models:/wine/3").tags == {"millraces": "x", "team": "x"}
+
+
+def test_a_url_that_holds_a_password_is_refused_and_not_repeated():
+    with pytest.raises(SettingsError, match="MLFLOW_TRACKING_USERNAME") as refused:
+        Mlflow("https://ada:s3cret@mlflow/")
+    assert "s3cret" not in str(refused.value)
+    Mlflow("https://mlflow/a@b")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        Origin("wine", 3, "http://mlflow:5000"),
+        Origin("wine", 3, "http://mlflow:5000/a,b", "0a-b_c"),
+        Origin("of MLflow at x, run y", 12, "https://mlflow", "r"),
+    ],
+)
+def test_what_publishing_notes_is_read_again(origin):
+    assert Origin.of(str(origin)) == origin
+
+
+def test_other_sources_are_of_no_mlflow():
+    for source in ("", "models:/wine/3", "hub:wine", "models:/a/b/3 of MLflow at http://x"):
+        assert Origin.of(source) is None
+
+
+def test_one_server_has_several_ways_to_be_written():
+    origin = Origin("wine", 3, "http://mlflow/ml")
+    assert origin.is_at(["http://MLFLOW:80/ml/"])
+    for other in ("https://mlflow/ml", "http://mlflow:8080/ml", "http://mlflow/", "http://mlflow2/ml"):
+        assert not origin.is_at([other])
+    assert not origin.is_at([]) and not Origin("wine", 3, "http://a:port").is_at(["http://a"])
