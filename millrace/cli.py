@@ -23,6 +23,7 @@ from millrace.models_at import models_at
 from millrace.models_compare import models_compare
 from millrace.models_history import models_history
 from millrace.models_list import models_list
+from millrace.models_write_back import models_write_back
 from millrace.on_alert import on_alert
 from millrace.plan import plan
 from millrace.profile import profile
@@ -112,6 +113,7 @@ of_models.command("at")(models_at)
 of_models.command("history")(models_history)
 of_models.command("compare")(models_compare)
 of_models.command("alias")(models_alias)
+of_models.command("write-back")(models_write_back)
 
 app.command("publish", short_help="Check a model and publish it.")(publish)
 app.command("unpublish", short_help="Take a data type's model back.")(unpublish)

@@ -13,13 +13,14 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
-from schemas.errors import SettingsError, SourceError
+from schemas.errors import RefusedError, SettingsError, SourceError
 from udfs.io import s3
 from udfs.io.limits import Limits, Meter
 from udfs.io.s3 import S3Options
@@ -64,7 +65,7 @@ class Mlflow:
     The environment says who asks, as for MLflow's own client: MLFLOW_TRACKING_TOKEN, or
     MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
 
-    Methods raise `SourceError` where the server is away or refuses.
+    Methods raise `SourceError` where the server is away, and its `RefusedError` where it refuses.
     """
 
     def __init__(self, url: str) -> None:
@@ -122,6 +123,16 @@ class Mlflow:
         said = {"name": name, "alias": alias, "version": str(version)}
         self._ask("/api/2.0/mlflow/registered-models/alias", json.dumps(said).encode())
 
+    def run_and_tags(self, name: str, version: int) -> tuple[str, dict[str, str]]:
+        """The run of a version, empty where it is of none, and all tags of the version itself."""
+        known = self._get("model-versions/get", name=name, version=str(version))["model_version"]
+        return known.get("run_id") or "", {one["key"]: one["value"] for one in known.get("tags", ())}
+
+    def set_version_tag(self, name: str, version: int, key: str, value: str) -> None:
+        """Set a tag of a version. MLflow takes keys of 250 characters and, before its 3, values of 5,000."""
+        said = {"name": name, "version": str(version), "key": key, "value": value}
+        self._ask("/api/2.0/mlflow/model-versions/set-tag", json.dumps(said).encode())
+
     def _folder(self, path: str, into: Path, meter: Meter) -> None:
         into.mkdir(parents=True, exist_ok=True)
         listed = json.loads(self._ask("/api/2.0/mlflow-artifacts/artifacts?" + urlencode({"path": path})))
@@ -140,11 +151,21 @@ class Mlflow:
                     target.write(part)
 
     def _get(self, what: str, **arguments: str) -> dict[str, Any]:
-        return dict(json.loads(self._ask(f"/api/2.0/mlflow/{what}?{urlencode(arguments)}")))
+        answer = self._ask(f"/api/2.0/mlflow/{what}?{urlencode(arguments)}")
+        try:
+            return dict(json.loads(answer))
+        except (ValueError, TypeError):
+            begins = answer[:60].decode(errors="replace")
+            raise SourceError(
+                f"{self._url} answers as no MLflow server does: {begins!r}: see --mlflow"
+            ) from None
 
     def _ask(self, path: str, body: bytes | None = None) -> bytes:
-        with self._open(path, body) as answer:
-            return bytes(answer.read())
+        try:
+            with self._open(path, body) as answer:
+                return bytes(answer.read())
+        except (OSError, HTTPException) as e:  # of an answer that has begun
+            raise SourceError(f"MLflow at {self._url} cannot be reached: {e}") from None
 
     def _open(self, path: str, body: bytes | None = None) -> Any:
         headers = {"Content-Type": "application/json"} if body else {}
@@ -152,10 +173,13 @@ class Mlflow:
         try:
             return urlopen(request, timeout=_SECONDS)  # noqa: S310
         except HTTPError as e:
-            said = e.read(2000).decode(errors="replace")
+            said, code = e.read(1 << 16).decode(errors="replace"), ""
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                said = json.loads(said)["message"]
-            raise SourceError(f"MLflow at {self._url} refuses with {e.code}: {said}") from None
+                known = json.loads(said)
+                said, code = known["message"], known.get("error_code", "")
+            raise RefusedError(
+                f"MLflow at {self._url} refuses with {e.code}: {str(said)[:2000]}", e.code, code
+            ) from None
         except (URLError, OSError) as e:
             raise SourceError(f"MLflow at {self._url} cannot be reached: {e}") from None
 

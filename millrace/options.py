@@ -139,6 +139,13 @@ RegistryUrl = Annotated[
     ),
 ]
 
+MlflowUrl = Annotated[
+    str,
+    typer.Option(
+        "--mlflow", envvar="MLFLOW_TRACKING_URI", help="The MLflow server that has the models, as a URL."
+    ),
+]
+
 INLINE_LIMIT = 900_000
 """Bytes of content up to which a model travels inside its descriptor (Kafka's own limit is 1 MB)."""
 

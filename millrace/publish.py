@@ -9,7 +9,7 @@ import typer
 
 from millrace.model_options import TypedModelOptions
 from millrace.option_groups import grouped
-from millrace.options import INLINE_LIMIT, Name, RegistryUrl, S3Access, Smoke
+from millrace.options import INLINE_LIMIT, MlflowUrl, Name, RegistryUrl, S3Access, Smoke
 from millrace.stream_options import StreamOptions
 
 Upload = Annotated[
@@ -84,12 +84,7 @@ def publish(
             "XGBoost. Of a pickle that runs the code in it.",
         ),
     ] = False,
-    mlflow: Annotated[
-        str,
-        typer.Option(
-            "--mlflow", envvar="MLFLOW_TRACKING_URI", help="The MLflow server that has the model, as a URL."
-        ),
-    ] = "",
+    mlflow: MlflowUrl = "",
     mlflow_alias: Annotated[
         str,
         typer.Option(

@@ -62,6 +62,14 @@ class SourceError(MillraceError):
     """A stream or a store cannot be reached, or is not what the settings say."""
 
 
+class RefusedError(SourceError):
+    """A server was reached, and says no. `status`: of HTTP; `code`: the server's own word for it, if any."""
+
+    def __init__(self, message: str, status: int, code: str = "") -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
 class FeatureError(MillraceError):
     """A declaration of features contradicts itself, or names what does not exist."""
 

@@ -38,6 +38,7 @@ def main(url: str) -> None:
     client.set_registered_model_alias("onnx", "champion", "1")
     client.set_model_version_tag("onnx", "1", "tried", "yes")
     client.update_model_version("onnx", "1", "A line through the middle.")
+    client.copy_model_version("models:/onnx/1", "deleted")
 
 
 if __name__ == "__main__":

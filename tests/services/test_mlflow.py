@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from urllib.request import urlopen
+from typing import Any
+from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from devservices.process import Process, free_port
 from millrace.cli import app
+from millrace.mlflow_origin import Origin
+from millrace.mlflow_served import LONGEST_VALUE
+from schemas.results.records import EventKind
 from tests.own_environment import python_with
+from tests.registered import event
 from udfs.models.descriptor import Publication, parse
 from udfs.stores.registry.models import ModelRegistry
 
@@ -95,6 +103,50 @@ def test_an_alias_brings_version_metrics_tags_and_run_and_is_written_back(publis
     asked = f"{server}/api/2.0/mlflow/registered-models/alias?name=onnx&alias=served"
     with urlopen(asked) as answer:
         assert json.load(answer)["model_version"]["version"] == "1"
+
+
+def test_when_a_version_served_is_written_to_its_tags_and_found_by_them(publish, server, tmp_path):
+    def ask(what: str, **sent: str) -> Any:
+        url, body = f"{server}/api/2.0/mlflow/model-versions/{what}", json.dumps(sent).encode()
+        method, headers = ("DELETE", {"Content-Type": "application/json"}) if sent else ("GET", {})
+        with urlopen(Request(url, body if sent else None, headers, method=method)) as answer:
+            return json.load(answer)
+
+    def version_of(name: str) -> dict[str, Any]:
+        return ask(f"get?name={name}&version=1")["model_version"]
+
+    registry = f"sqlite:///{tmp_path}/registry.db"
+    done = publish("models:/onnx/1", "--registry", registry, "--name", "line")
+    assert done.exit_code == 0, done.output
+    known = ModelRegistry(registry)
+    (model,) = known.models()
+    of_deleted = Origin("deleted", 1, server, version_of("deleted").get("run_id", ""))
+    known.put(replace(model, name="deleted", source=str(of_deleted)))
+    hour = 3_600_000
+    now = time.time_ns() // 1_000_000
+    begins = range(now - 200 * hour, now, hour)
+    for since in begins:  # more of them than a tag can hold, all ended but the last
+        told = {"version": 1, "name": "line", "digest": model.digest}
+        ended = [event(EventKind.WITHDRAWN, since + hour // 2, **told)] if since != begins[-1] else []
+        known.add_events("serve", [event(EventKind.SERVED, since, **told), *ended])
+    known.add_events("serve", [event(EventKind.SERVED, now, 1, name="deleted", digest=model.digest)])
+    known.close()
+    ask("delete", name="deleted", version="1")
+
+    command = ["models", "write-back", "--mlflow", server, "--registry", registry]
+    first, second = (CliRunner().invoke(app, command) for _ in range(2))
+    assert first.exit_code == second.exit_code == 0, first.output + second.output
+    assert "Versions: 1 written, 1 gone" in first.stdout and "Gone: deleted version 1" in first.stderr
+    assert "Versions: 1 unchanged, 1 gone" in second.stdout
+    tags = {one["key"]: one["value"] for one in version_of("onnx")["tags"]}
+    assert tags["tried"] == "yes" and tags["millrace.serving"] == "true"
+    told, *_, rest = tags["millrace.served"].split("; ")
+    assert told.endswith("/.. serve (wine as line 1)") and " earlier since " in rest
+    assert LONGEST_VALUE - 200 < len(tags["millrace.served"]) <= LONGEST_VALUE
+    for serving, found in (("true", ["onnx"]), ("false", [])):
+        asked = quote(f"tags.`millrace.serving` = '{serving}'")
+        listed = ask(f"search?filter={asked}")
+        assert [one["name"] for one in listed.get("model_versions", ())] == found
 
 
 @pytest.mark.parametrize("flavour", ["sklearn", "xgboost", "lightgbm"])
