@@ -94,8 +94,8 @@ def _batches(
     start, one = ("earliest", 1) if name == "references" else (None, None)
     records = read_records(env, settings, read.values(), name, start=start, parallelism=one)
     types = DataTypes({topic: of for of, topic in read.items()})
-    gathering, beats = settings.batch.gathering(settings.mode), name == "records"
-    return micro_batches(records, types, gathering, name, groups, marks=True, beats=beats)
+    gathering = settings.batch.gathering(settings.mode)
+    return micro_batches(records, types, gathering, name, groups, marks=True, beats=True)
 
 
 def _references(

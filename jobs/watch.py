@@ -80,7 +80,7 @@ def _batches(
     if kafka is not None and settings.reads_kafka and of == "records":
         types = DataTypes(kafka.records, kafka.data_type_header)
     records = read_records(env, settings, _topics(settings, of), of, parallelism=parallelism)
-    return micro_batches(records, types, gathering, of, groups)
+    return micro_batches(records, types, gathering, of, groups, beats=groups is not None)
 
 
 def _topics(settings: WatchSettings, of: Watched) -> list[str]:

@@ -20,7 +20,7 @@ these positions."""
 IDLE = 2**63 - 1
 """The watermark of a row, without events, of an instance that holds nobody back until its next row."""
 START_MS = 60_000
-"""For so long an instance that has heard nothing since its start is waited for."""
+"""For so long an instance that has read nothing since its start is waited for."""
 
 
 def timed_row(key: str, watermark: int, events: bytes) -> Row:
@@ -45,12 +45,11 @@ def timed_events(events: DataStream, name: str, always: bool = False) -> DataStr
     """Rows of TIMED_BATCH behind watermarks from their `watermark_ms`, all in the JVM.
 
     Rows without events have done their work then, and end here; marks go through. A row's watermark follows
-    the row. An instance that says so (IDLE), or of which nothing came in the minute since its start, holds
-    nobody back: it may have no partitions. With `always` it does, however long it is silent. Finite input
-    wants that: there one without partitions ends, and were the others then held to be idle, all that they
-    send later would come after the end.
+    the row. An instance that says so (IDLE) holds nobody back. With `always` it does, however long it is
+    silent. Finite input wants that: there one without partitions ends, and were the others then held to be
+    idle, all that they send later would come after the end.
     """
-    watermarks = own_class("EventWatermarks")(0 if always else START_MS)
+    watermarks = own_class("EventWatermarks")(not always)
     stream = events._j_data_stream
     parallelism = stream.getParallelism()
     stream = stream.assignTimestampsAndWatermarks(watermarks).setParallelism(parallelism)

@@ -23,6 +23,7 @@ VERSION = 1
 _KEYS, _HEADERS = 1, 2
 _HEAD = struct.Struct("<BBHHHi")
 _LENGTH = struct.Struct("<i")
+_BEAT_BYTES = 8
 _NULL = -1
 _NO_TIME = -(2**63)
 
@@ -186,6 +187,12 @@ def decode_micro_batch(data: bytes) -> MicroBatch:
     if count and times.min() < 0:
         event_times = [None if time < 0 else time for time in event_times]  # type: ignore[operator]
     return MicroBatch(data_type, source, payloads, partitions, offsets, event_times, keys, headers, null)
+
+
+def beat_ms(data: bytes) -> int:
+    """The milliseconds that a beat, which `MicroBatcher.java` sends among micro-batches, says have passed
+    where records are read; 0 for any other bytes. At the end of a finite input it is for ever."""
+    return int.from_bytes(data, "big") if len(data) == _BEAT_BYTES else 0
 
 
 def record_count(data: bytes) -> int:

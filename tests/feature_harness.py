@@ -30,7 +30,9 @@ from udfs.features.events.references import EventStream, streams_from
 from udfs.features.events.view_spec import ViewSpec
 
 END = 2**63 - 1
-BEAT = b"\1"
+SECOND_MS = 1000
+BEAT = SECOND_MS.to_bytes(8, "big")
+"""What `MicroBatcher.java` sends when a second has passed."""
 
 
 GROUPS = KeyGroups(tuple(map(str, range(8))))
@@ -224,12 +226,16 @@ class FeatureHarness:
         self.beat()
         for decode in self.decode:
             self.take(decode.index, decode.pass_time(clock))
-        self._referred(self.references.pass_time(clock))
 
     def beat(self) -> None:
         """A second has passed where records are read."""
         for key, decode in zip(self._keys, self.decode, strict=True):
             self.take(decode.index, decode.element(key, BEAT))
+        self.pass_at_references(SECOND_MS)
+
+    def pass_at_references(self, ms: int) -> None:
+        """So much time has passed where references are read."""
+        self._referred(self.references.element(GROUPS.keys[0], ms.to_bytes(8, "big"), input=1))
 
     def end(self) -> None:
         """The input has ended."""

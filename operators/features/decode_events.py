@@ -14,9 +14,8 @@ from operators.features.feature_rows import event_row, events_tag, progress_tag
 from operators.flink_internals import current_key, instance_of
 from operators.key_groups import KeyGroups
 from operators.rows import to_rows
-from operators.sources.gathering import BEAT_MS
 from operators.timers import END_OF_INPUT, KeyTimers
-from schemas.micro_batch import MicroBatch, decode_micro_batch
+from schemas.micro_batch import MicroBatch, beat_ms, decode_micro_batch
 from udfs.features.events.acceptable import EARLIEST
 from udfs.features.events.decode_spec import DecodeSpec
 from udfs.features.events.decoder import EventDecoder
@@ -53,7 +52,6 @@ class DecodeEvents(KeyedProcessFunction):
         self._keys, self._instance = self._groups.keys_of_parts(parallelism), f"{instance}/{parallelism}"
         self._sent = dict.fromkeys(self._spec.sources, (EARLIEST, 0))
         self._idle = dict.fromkeys(self._spec.sources, False)
-        self._passed_ms = 0
         self._timers = KeyTimers(self._spec.watermark_step_ms)
         self._timer_key = ""
 
@@ -63,10 +61,11 @@ class DecodeEvents(KeyedProcessFunction):
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         yield from self._begun(ctx)
-        if len(value) > 1:
-            yield from self._events_of(decode_micro_batch(value))
+        if passed := beat_ms(value):
+            for progress in self._progress.values():
+                progress.passed(passed)
         elif value:
-            self._passed_ms += BEAT_MS
+            yield from self._events_of(decode_micro_batch(value))
         else:
             yield from self._marks()
 
@@ -81,7 +80,7 @@ class DecodeEvents(KeyedProcessFunction):
         for view, part, events in decoded.parts:
             yield self._tags[view], event_row(self._keys[part], view, watermark, events)
         for partition, newest in decoded.newest.items():
-            self._progress[source].heard(partition, newest, self._passed_ms)
+            self._progress[source].heard(partition, newest)
             self._idle[source] = False
         yield from self._told(source)
 
@@ -114,11 +113,11 @@ class DecodeEvents(KeyedProcessFunction):
         now, (last, at) = _now(), self._sent[source]
         if now - at < self._spec.watermark_step_ms:
             return
-        reached = self._progress[source].watermark(self._passed_ms)
+        reached = self._progress[source].watermark()
         if reached is not None and reached > last:
             self._sent[source] = reached, now
             yield from self._all(source, reached)
-        if not self._idle[source] and self._progress[source].is_idle(self._passed_ms, START_MS):
+        if not self._idle[source] and self._progress[source].is_idle(START_MS):
             self._idle[source] = True
             yield from self._all(source, IDLE)
 

@@ -15,8 +15,7 @@ from operators.features.reference_state import ReferenceState
 from operators.flink_internals import current_key
 from operators.key_groups import KeyGroups
 from operators.rows import to_rows
-from operators.timers import END_OF_INPUT, KeyTimers
-from schemas.micro_batch import decode_micro_batch
+from schemas.micro_batch import beat_ms, decode_micro_batch
 from udfs.features.events.acceptable import EARLIEST
 from udfs.features.events.decode_spec import ReferenceSpec
 from udfs.features.events.decoder import EventDecoder
@@ -24,8 +23,8 @@ from udfs.features.events.reached_by_all import ReachedByAll
 
 
 class DecodeReferences(KeyedCoProcessFunction):
-    """Micro-batches of references, and marks, on input 1; on input 2 how far each instance has decoded the
-    source, keyed by the instance. One instance only: it knows all partitions.
+    """Micro-batches of references, marks and beats, on input 1; on input 2 how far each instance has
+    decoded the source, keyed by the instance. One instance only: it knows all partitions.
 
     No main output. Side outputs: `events_tag(STREAM)` of each stream with references, whose rows are for all
     instances of its views, and DEAD_LETTERS. What a view's operator hears as watermark is then the least of
@@ -43,15 +42,18 @@ class DecodeReferences(KeyedCoProcessFunction):
         self._tags = {view: events_tag(s.name) for s in self._streams for view in s.views}
         self._state = ReferenceState(context, self._spec, self._groups)
         self._decoders: dict[str, EventDecoder] = {}
-        self._progress = self._spec.progress(_now())
+        self._progress = self._spec.progress()
         self._sent = {s.name: EARLIEST for s in self._streams}
         self._source = ReachedByAll()
-        self._timers = KeyTimers(self._spec.watermark_step_ms)
-        self._timer_key = ""
+        self._restored = False
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         yield from self._begun(ctx)
-        yield from self._rows(value) if value else self._marked()
+        if passed := beat_ms(value):
+            self._progress.passed(passed)
+            yield from self._told()
+        else:
+            yield from self._rows(value) if value else self._marked()
         self._state.leave(current_key(ctx))
 
     def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
@@ -63,24 +65,15 @@ class DecodeReferences(KeyedCoProcessFunction):
         self._progress.told(current_key(ctx), None if watermark == IDLE else watermark)
         yield from self._told()
 
-    def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
-        if timestamp == END_OF_INPUT:
-            return
-        yield from self._begun(ctx)
-        if current_key(ctx) == self._timer_key:
-            yield from self._told()
-            self._timers.again(self._timer_key, ctx.timer_service())
-
     def _begun(self, ctx: Any) -> Iterator[Any]:
-        if self._timer_key:
+        if self._restored:
             return
-        self._timer_key = current_key(ctx)
-        self._timers.start(self._timer_key, ctx.timer_service())
+        self._restored, key = True, current_key(ctx)
         for view, rows in self._state.all():
             yield self._tags[view], event_row("", view, EARLIEST, rows)
         for stream in self._streams:
             yield events_tag(stream.name), complete_row(EARLIEST)
-        self._state.leave(self._timer_key)
+        self._state.leave(key)
 
     def _rows(self, value: Any) -> Iterator[Any]:
         batch = decode_micro_batch(value)
@@ -95,7 +88,7 @@ class DecodeReferences(KeyedCoProcessFunction):
             self._state.take(view, rows)
             yield self._tags[view], event_row("", view, EARLIEST, rows)
         for partition, newest in decoded.newest.items():
-            self._progress.heard(name, partition, newest, _now())
+            self._progress.heard(name, partition, newest)
         yield from self._told()
 
     def _marked(self) -> Iterator[Any]:
@@ -108,7 +101,7 @@ class DecodeReferences(KeyedCoProcessFunction):
 
     def _told(self) -> Iterator[Any]:
         for stream in self._streams:
-            reached = self._progress.watermark(stream.references, _now())
+            reached = self._progress.watermark(stream.references)
             if reached is not None and reached > self._sent[stream.name]:
                 self._sent[stream.name] = reached
                 yield events_tag(stream.name), watermark_row(reached)

@@ -14,7 +14,7 @@ from operators.code_guard import check_code, code_digest
 from operators.event_watermark import IDLE, START_MS, timed_row, watermark_row
 from operators.flink_internals import current_key
 from operators.timers import END_OF_INPUT, KeyTimers
-from schemas.micro_batch import decode_micro_batch
+from schemas.micro_batch import beat_ms, decode_micro_batch
 from udfs.features.events.acceptable import EARLIEST
 from udfs.lifecycle.watching.series import write_partial
 from udfs.lifecycle.watching.window_counting import CountSpec, WindowCounting
@@ -24,8 +24,8 @@ _MOST_PARTIAL = 64
 
 
 class CountWindows(KeyedProcessFunction):
-    """Micro-batches under the key of the instance that read them; main output TIMED_BATCH, partial sums by
-    series.
+    """Micro-batches and beats under the key of the instance that read them; main output TIMED_BATCH,
+    partial sums by series.
 
     What is counted and not yet sent lies in state as the micro-batches that it came from: appending their
     bytes costs little, and sums of many features are large. Sending the sums and clearing the journal are one
@@ -41,7 +41,7 @@ class CountWindows(KeyedProcessFunction):
         check_code(self._code)
         self._journal = context.get_list_state(ListStateDescriptor("journal", Types.PICKLED_BYTE_ARRAY()))
         self._training = self._spec.training_sets()
-        self._progress = self._spec.progress(_now())
+        self._progress = self._spec.progress()
         self._timers = KeyTimers(self._spec.flush_ms)
         self._counted = dict[str, WindowCounting]()
         self._bytes = dict[str, int]()
@@ -51,10 +51,13 @@ class CountWindows(KeyedProcessFunction):
         key, data = current_key(ctx), bytes(value)
         self._timers.start(key, ctx.timer_service())
         counted = self._of(key)
+        if passed := beat_ms(data):
+            self._progress.passed(passed)
+            return
         self._journal.add(data)
         self._bytes[key] += len(data)
         for partition, newest in counted.add(decode_micro_batch(data), _now()).items():
-            self._progress.heard(partition, newest, _now())
+            self._progress.heard(partition, newest)
         if self._bytes[key] >= self._spec.flush_bytes or len(counted) > _MOST_PARTIAL:
             yield from self._flush(key)
 
@@ -81,11 +84,11 @@ class CountWindows(KeyedProcessFunction):
             yield timed_row(series.key, self._sent, write_partial(partial))
         self._journal.clear()
         self._bytes[key] = 0
-        reached = self._progress.watermark(_now())
+        reached = self._progress.watermark()
         if reached is not None and reached > self._sent:
             self._sent = reached
             yield watermark_row(reached)
-        if self._progress.is_idle(_now(), START_MS):
+        if self._progress.is_idle(START_MS):
             yield watermark_row(IDLE)
 
 

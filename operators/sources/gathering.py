@@ -14,7 +14,7 @@ from operators.key_groups import KeyGroups
 from operators.rows import KEYED_BYTES
 from udfs.io.gathering import Gathering
 
-BEAT_MS = 1000
+_BEAT_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ def micro_batches(
     """Micro-batches of a Java stream of `ConsumerRecord`, keyed for what follows.
 
     With `keys` a micro-batch stays on the instance that read it; without, its key is the data type. With
-    `marks`, which want keys, an empty byte string comes before each checkpoint; with `beats`, which want them
-    too, a single byte for each `BEAT_MS` that pass where records are read. `name`: of what is read; the uids
-    are made from it.
+    `marks`, which want keys, an empty byte string comes before each checkpoint; with `beats`, which want
+    them too, about each second what has passed where records are read: see `beat_ms`. `name`: of what is
+    read; the uids are made from it.
     """
     operator = own_class("MicroBatcher")(
         java_map(types.by_source),
@@ -55,7 +55,7 @@ def micro_batches(
         gathering.max_ms,
         gathering.sample,
         marks,
-        BEAT_MS if beats else 0,
+        _BEAT_MS if beats else 0,
     )
     gathered = records.transform(f"gather {name}", KEYED_BYTES.get_java_type_info(), operator)
     gathered = gathered.uid(f"gather-{name}").setParallelism(records.getParallelism())

@@ -1,4 +1,4 @@
-"""When an instance holds the others back, and when it is idle: `EventWatermarks.java` by a clock of ours."""
+"""When an instance holds the others back, and when it is idle: what `EventWatermarks.java` says of rows."""
 
 from __future__ import annotations
 
@@ -12,22 +12,8 @@ from operators.event_watermark import IDLE
 from operators.flink_internals import own_class
 from tests.operators.test_uids import JARS
 
-START = 60_000
 AT = 1_700_000_000_000
 FLINK = "org.apache.flink.api.common.eventtime."
-
-
-class Context:
-    """What a generator is made with."""
-
-    def __init__(self, clock: Any) -> None:
-        self._clock = clock
-
-    def getInputActivityClock(self) -> Any:  # noqa: N802
-        return self._clock
-
-    class Java:
-        implements = (FLINK + "WatermarkGeneratorSupplier$Context",)
 
 
 class Output:
@@ -50,28 +36,17 @@ class Output:
 
 
 class Instance:
-    """One that watches its rows; time passes as it is told."""
+    """One that watches its rows."""
 
-    def __init__(self, start: int = START) -> None:
+    def __init__(self, may_be_idle: bool = True) -> None:
         make_environment(FlinkSpec(jars=JARS))
         self._java = get_gateway().jvm
-        self._clock = self._java.org.apache.flink.util.clock.ManualClock()
         self._output = Output()
-        made = own_class("EventWatermarks")(start)
-        self._generator = made.createWatermarkGenerator(Context(self._clock))
-
-    def wait(self, ms: int, step: int = 200) -> list[int | str]:
-        """What is said after so long, looked at in steps."""
-        for passed in range(0, ms, step):
-            self._clock.advanceTime(self._java.java.time.Duration.ofMillis(min(step, ms - passed)))
-            self._generator.onPeriodicEmit(self._output)
-        return self.said()
+        self._generator = own_class("EventWatermarks")(may_be_idle).createWatermarkGenerator(None)
 
     def row(self, watermark: int, events: bytes | None) -> list[int | str]:
+        """What is said of it."""
         self._generator.onEvent(self._row("key", self._row(watermark, events)), 0, self._output)
-        return self.said()
-
-    def said(self) -> list[int | str]:
         said, self._output.said = self._output.said, []
         return said
 
@@ -82,37 +57,20 @@ class Instance:
         return row
 
 
-def test_who_has_not_begun_is_waited_for() -> None:
-    instance = Instance()
-    assert instance.wait(START - 1) == []
-    assert instance.wait(1) == ["idle"]
-    assert instance.row(AT, b"events") == ["active", AT]
-
-
-def test_who_was_held_up_has_not_waited() -> None:
-    instance = Instance()
-    assert instance.wait(10 * START, step=10 * START) == []
-    assert instance.wait(START - 250) == ["idle"]
-
-
 @pytest.mark.parametrize("events", [b"events", None])
 def test_who_has_begun_is_idle_when_it_says_so(events: bytes | None) -> None:
     instance = Instance()
     assert instance.row(AT, events) == ["active", AT]
-    assert instance.wait(10 * START) == []
     assert instance.row(IDLE, None) == ["idle"]
-    assert instance.row(AT, b"") == []
+    assert instance.row(AT, b"") == [], "a mark"
     assert instance.row(AT, events) == ["active", AT]
 
 
-def test_who_sends_marks_says_itself_when_it_is_idle() -> None:
+def test_who_has_not_begun_says_so_too() -> None:
     instance = Instance()
     assert instance.row(AT, b"") == []
-    assert instance.wait(10 * START) == []
     assert instance.row(IDLE, None) == ["idle"]
 
 
 def test_finite_input_is_never_idle() -> None:
-    instance = Instance(start=0)
-    assert instance.wait(10 * START) == []
-    assert instance.row(IDLE, None) == []
+    assert Instance(may_be_idle=False).row(IDLE, None) == []

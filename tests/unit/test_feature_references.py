@@ -581,64 +581,67 @@ def test_views_with_references_have_a_stream_of_their_own() -> None:
 
 def joint(idle: str = "10 s") -> JointProgress:
     reference = as_source(msgspec.structs.replace(ZIPS, idle=idle))
-    return JointProgress([reference], {"zips": 1}, 0)
+    return JointProgress([reference], {"zips": 1})
 
 
 def test_the_watermark_is_the_least_of_source_and_references() -> None:
     progress = joint()
     progress.told("0", 5000)
-    assert progress.watermark(["zips"], 100) is None, "nothing has been heard of the reference"
-    assert progress.watermark([], 100) == 5000
-    progress.heard("zips", 0, 4000, 200)
-    assert progress.watermark(["zips"], 200) == 2999
-    progress.heard("zips", 0, 90_000, 300)
-    assert progress.watermark(["zips"], 300) == 5000, "the source has not gone further"
+    assert progress.watermark(["zips"]) is None, "nothing has been heard of the reference"
+    assert progress.watermark([]) == 5000
+    progress.heard("zips", 0, 4000)
+    assert progress.watermark(["zips"]) == 2999
+    progress.heard("zips", 0, 90_000)
+    assert progress.watermark(["zips"]) == 5000, "the source has not gone further"
 
 
 def test_an_idle_reference_holds_nobody_back_and_does_so_again_when_it_returns() -> None:
-    progress, now = joint(), 0
+    progress = joint()
     progress.told("0", 5000)
-    progress.heard("zips", 0, 1000, now)
-    for now in range(500, 9_600, 500):
-        progress.told("0", 5000 + now)
-        assert progress.watermark(["zips"], now) == -1
-    for now in range(10_000, 12_000, 500):
-        progress.told("0", 5000 + now)
-    assert progress.watermark(["zips"], now) == 5000 + now
-    progress.heard("zips", 0, 9000, now)
-    assert progress.watermark(["zips"], now) == 7999
+    progress.heard("zips", 0, 1000)
+    for at in range(5500, 15_000, 500):
+        progress.passed(500)
+        progress.told("0", at)
+        assert progress.watermark(["zips"]) == -1
+    progress.passed(500)
+    progress.told("0", 15_000)
+    assert progress.watermark(["zips"]) == 15_000
+    progress.heard("zips", 0, 9000)
+    assert progress.watermark(["zips"]) == 7999
 
 
 def test_a_reference_never_heard_of_is_idle_after_a_while() -> None:
     progress = joint()
     for now in range(0, 11_000, 500):
         progress.told("0", now)
-        assert (progress.watermark(["zips"], now) is None) == (now < 10_000)
+        assert (progress.watermark(["zips"]) is None) == (now < 10_000)
+        progress.passed(500)
 
 
 def test_the_slowest_instance_counts_until_it_says_that_it_is_idle() -> None:
     progress = joint()
-    progress.heard("zips", 0, 90_000, 0)
+    progress.heard("zips", 0, 90_000)
     progress.told("0", 5000)
     progress.told("1", 6000)
-    assert progress.watermark(["zips"], 0) == 5000
+    assert progress.watermark(["zips"]) == 5000
     progress.told("0", None)
     progress.told("1", 7000)
-    assert progress.watermark(["zips"], 0) == 7000
+    assert progress.watermark(["zips"]) == 7000
     progress.told("0", 6500)
-    assert progress.watermark(["zips"], 0) == 7000, "it never goes back"
+    assert progress.watermark(["zips"]) == 7000, "it never goes back"
     progress.told("1", None)
     progress.told("0", 8000)
     progress.told("0", None)
-    assert progress.watermark(["zips"], 0) == 8000, "nobody is active: it stays"
+    assert progress.watermark(["zips"]) == 8000, "nobody is active: it stays"
 
 
 def test_a_silent_source_is_not_overtaken() -> None:
     progress = joint()
     progress.told("0", 5000)
     for now in range(0, 60_000, 500):
-        progress.heard("zips", 0, 100_000 + now, now)
-        assert progress.watermark(["zips"], now) == 5000
+        progress.heard("zips", 0, 100_000 + now)
+        assert progress.watermark(["zips"]) == 5000
+        progress.passed(500)
 
 
 # the operators
@@ -738,6 +741,20 @@ def test_events_wait_for_the_reference_and_plain_views_do_not(clock: list[int]) 
     harness.end()
     assert not [letter for letter in harness.dead if letter.data_type != "by_town_v1"]
     assert harness.final("spend_v1") == at_once(sent, told).final("spend_v1")
+
+
+def test_a_silent_reference_holds_events_back_by_beats_and_one_that_has_ended_not_at_all(
+    clock: list[int],
+) -> None:
+    sent, told = streamed(400, 1)
+    for silent, after in ((1000, 10), (2**63 - 1, 1)):
+        harness = FeatureHarness(DECLARED)
+        harness.refer("zips", told[:20])
+        harness.send(sent)
+        for _ in range(after):
+            assert len(harness.final("spend_v1")) < 100, "no time has passed where references are read"
+            harness.pass_at_references(silent)
+        assert len(harness.final("spend_v1")) > 300
 
 
 def test_a_view_over_a_view_finds_its_reference_when_that_one_is_final_late(clock: list[int]) -> None:

@@ -7,24 +7,21 @@ import org.apache.flink.api.common.eventtime.WatermarkOutput;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.api.common.functions.FilterFunction;
 import org.apache.flink.types.Row;
-import org.apache.flink.util.clock.RelativeClock;
 
 /**
  * The watermark that a row of events carries, behind it as Flink's own. A row is a key and a value, which begins
  * with the watermark; the last field of the value are the events. Rows without events end in the filter.
  *
  * <p>A row without events at the greatest time says that its instance is idle: it holds nobody back until its next row
- * of another kind. Only who reads knows that: silence here may be the instance's being held up by another output.
- * An instance of which nothing was ever heard, not even a mark (events are an empty byte string), is idle after
- * `startMillis`: it may read no partition. With 0 no instance ever is.
+ * of another kind but a mark (events are an empty byte string). Only who reads knows that: silence here may be the
+ * instance's being held up by another output. Without `mayBeIdle` no instance ever is.
  */
 public final class EventWatermarks implements WatermarkStrategy<Row>, FilterFunction<Row> {
-    private static final long serialVersionUID = 1L;
-    private static final long STEP_MILLIS = 250;
-    private final long startMillis;
+    private static final long serialVersionUID = 2L;
+    private final boolean mayBeIdle;
 
-    public EventWatermarks(long startMillis) {
-        this.startMillis = startMillis;
+    public EventWatermarks(boolean mayBeIdle) {
+        this.mayBeIdle = mayBeIdle;
     }
 
     private static byte[] events(Row row) {
@@ -39,19 +36,13 @@ public final class EventWatermarks implements WatermarkStrategy<Row>, FilterFunc
 
     @Override
     public WatermarkGenerator<Row> createWatermarkGenerator(WatermarkGeneratorSupplier.Context context) {
-        RelativeClock clock = context.getInputActivityClock();
         return new WatermarkGenerator<>() {
-            private boolean begun = startMillis == 0;
-            private long looked = clock.relativeTimeMillis();
-            private long waited;
-
             @Override
             public void onEvent(Row row, long time, WatermarkOutput output) {
-                begun = true;
                 byte[] events = events(row);
                 long watermark = (Long) ((Row) row.getField(1)).getField(0);
                 if (events == null && watermark == Long.MAX_VALUE) {
-                    if (startMillis > 0) {
+                    if (mayBeIdle) {
                         output.markIdle();
                     }
                 } else if (events == null || events.length > 0) {
@@ -61,17 +52,7 @@ public final class EventWatermarks implements WatermarkStrategy<Row>, FilterFunc
             }
 
             @Override
-            public void onPeriodicEmit(WatermarkOutput output) {
-                if (!begun) {
-                    long now = clock.relativeTimeMillis();
-                    // looks are 200 ms apart: who was held up for longer has not waited for so long
-                    waited += Math.min(now - looked, STEP_MILLIS);
-                    looked = now;
-                    if (waited >= startMillis) {
-                        output.markIdle();
-                    }
-                }
-            }
+            public void onPeriodicEmit(WatermarkOutput output) {}
         };
     }
 }

@@ -1,5 +1,6 @@
 package millrace;
 
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -26,9 +27,10 @@ import org.apache.flink.types.Row;
  * further apart, each lateness counting LATE_COUNTS times, since each costs the same however few records it has.
  * All that is gathered leaves before a checkpoint's barrier, before a watermark and at the end of the input: the
  * operator has no state and loses nothing. With `marks` an empty byte string follows what left before a barrier:
- * so what comes after can write, before its checkpoint, what it has in memory. With `beatMillis` a single byte says that so
- * much time has passed here without this operator being held up. So time travels as records do: who hears beats and no
+ * so what comes after can write, before its checkpoint, what it has in memory. With `beatMillis` eight bytes say how many
+ * milliseconds have passed here without this operator being held up. So time travels as records do: who hears beats and no
  * records knows that there are none, while silence by its own clock may be a channel that is blocked or a busy neighbour.
+ * Of an input that has ended nothing more will come, as if all time had passed.
  */
 public final class MicroBatcher extends AbstractStreamOperator<Row>
         implements OneInputStreamOperator<ConsumerRecord<byte[], byte[]>, Row>, BoundedOneInput, ProcessingTimeCallback {
@@ -37,7 +39,6 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     private static final int LATE_COUNTS = 3;
     private static final long LOOK_MILLIS = 100;
     private static final long COUNTED_MILLIS = 250;
-    private static final byte[] BEAT = {1};
 
     private final HashMap<String, String> dataTypes;
     private final String header;
@@ -156,11 +157,15 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
         passed += Math.min(now - looked, COUNTED_MILLIS);
         looked = now;
         if (passed >= beatMillis) {
-            passed = 0;
             emitAll();
-            output.collect(reused.replace(Row.of(instanceKey, BEAT)));
+            emitBeat(passed);
+            passed = 0;
         }
         getProcessingTimeService().registerTimer(now + LOOK_MILLIS, this::beat);
+    }
+
+    private void emitBeat(long millis) {
+        output.collect(reused.replace(Row.of(instanceKey, ByteBuffer.allocate(Long.BYTES).putLong(millis).array())));
     }
 
     @Override
@@ -174,6 +179,9 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     @Override
     public void processWatermark(Watermark mark) throws Exception {
         emitAll();
+        if (beatMillis > 0 && mark.getTimestamp() == Long.MAX_VALUE) {
+            emitBeat(Long.MAX_VALUE);
+        }
         super.processWatermark(mark);
     }
 

@@ -38,9 +38,8 @@ class DecodeSpec:
         return EventDecoder(source_of(name, self.declared, False), views, now)
 
     def progress(self, name: str) -> Progress:
-        """By a clock that begins at 0."""
         source = source_of(name, self.declared, False)
-        return Progress(source, self.partitions.get(name), 0)
+        return Progress(source, self.partitions.get(name))
 
     def streams(self, name: str) -> list[EventStream]:
         """Those on which the events of a source go."""
@@ -79,6 +78,6 @@ class ReferenceSpec:
         reference = next(r for r in self.declared.references if r.name == name)
         return Versions(reference, columns_of(own, reference), fetch)
 
-    def progress(self, now: int) -> JointProgress:
+    def progress(self) -> JointProgress:
         references = [source_of(name, self.declared, True) for name in self.references()]
-        return JointProgress(references, dict(self.partitions), now)
+        return JointProgress(references, dict(self.partitions))

@@ -17,10 +17,10 @@ class JointProgress:
     has been heard of or was idle, there is no watermark.
     """
 
-    def __init__(self, references: Sequence[Source], partitions: dict[str, int], now: int) -> None:
+    def __init__(self, references: Sequence[Source], partitions: dict[str, int]) -> None:
         self._active: dict[str, int] = {}
         self._reached: int | None = None
-        self._references = {r.name: Progress(r, partitions.get(r.name), now) for r in references}
+        self._references = {r.name: Progress(r, partitions.get(r.name)) for r in references}
 
     def told(self, instance: str, watermark: int | None) -> None:
         """An instance has read the source so far; None: it is idle until it says something else."""
@@ -32,16 +32,21 @@ class JointProgress:
             reached = min(self._active.values())
             self._reached = reached if self._reached is None else max(self._reached, reached)
 
-    def heard(self, reference: str, partition: int, newest: int | None, now: int) -> None:
-        """See `Progress.heard`."""
-        self._references[reference].heard(partition, newest, now)
+    def passed(self, ms: int) -> None:
+        """So much time has passed where references are read."""
+        for progress in self._references.values():
+            progress.passed(ms)
 
-    def watermark(self, references: Sequence[str], now: int) -> int | None:
+    def heard(self, reference: str, partition: int, newest: int | None) -> None:
+        """See `Progress.heard`."""
+        self._references[reference].heard(partition, newest)
+
+    def watermark(self, references: Sequence[str]) -> int | None:
         """Of the source with some of the references."""
         reached = self._reached
         for name in references:
             progress = self._references[name]
-            own = progress.watermark(now)
-            if reached is not None and not progress.is_idle(now):
+            own = progress.watermark()
+            if reached is not None and not progress.is_idle():
                 reached = None if own is None else min(reached, own)
         return reached

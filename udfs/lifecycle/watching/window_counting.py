@@ -66,8 +66,8 @@ class CountSpec:
     flush_ms: int = 1_000
     flush_bytes: int = 16 << 20
 
-    def progress(self, now: int) -> Progress:
-        return Progress(self.timing, self.partitions, now)
+    def progress(self) -> Progress:
+        return Progress(self.timing, self.partitions)
 
     def training_sets(self) -> TrainingSets:
         return TrainingSets(self.places, reader(self.s3), self.again_ms, self.with_fields)

@@ -1,0 +1,59 @@
+"""Time travels as records do: what `MicroBatcher.java` sends among micro-batches, on the mini cluster."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from operators.environment import FlinkSpec, make_environment
+from operators.key_groups import key_groups
+from operators.sources.folder import FolderReading, folder_records
+from operators.sources.gathering import DataTypes, micro_batches
+from schemas.micro_batch import beat_ms, decode_micro_batch
+from tests.operators.test_uids import JARS
+from tests.whole_files import put
+from udfs.io.gathering import Gathering
+
+FOR_EVER = 2**63 - 1
+
+
+@pytest.fixture
+def gathered(tmp_path: Path) -> Any:
+    put(tmp_path / "wine" / "a.jsonl", b"one\ntwo\n")
+
+    def rows(bounded: bool) -> Any:
+        env = make_environment(FlinkSpec(jars=JARS, parallelism=1))
+        records = folder_records(env, FolderReading(tmp_path.as_uri(), bounded=bounded), "records")
+        stream = micro_batches(
+            records, DataTypes({}), Gathering(), "records", key_groups(env), marks=True, beats=True
+        )
+        return stream.execute_and_collect()
+
+    return rows
+
+
+def taken(row: Any) -> bytes:
+    """What a row carries; collected, its bytes are signed numbers."""
+    return bytes(byte & 0xFF for byte in row[1])
+
+
+def test_a_beat_says_about_each_second_what_has_passed(gathered: Any) -> None:
+    with gathered(bounded=False) as rows:
+        first = [taken(next(rows)) for _ in range(4)]
+    batches = [one for one in first if not beat_ms(one)]
+    beats = [beat_ms(one) for one in first if beat_ms(one)]
+    assert [decode_micro_batch(one).payloads for one in batches] == [[b"one", b"two"]]
+    # from 1,000 ms on they leave, and a look counts 250 ms at most
+    assert len(beats) == 3 and all(1000 <= ms < 1250 for ms in beats)
+
+
+def test_of_what_has_ended_all_time_has_passed(gathered: Any) -> None:
+    with gathered(bounded=True) as rows:
+        found = [taken(row) for row in rows]
+    records = [*takewhile(lambda one: beat_ms(one) != FOR_EVER, found)]
+    read = [payload for one in records if not beat_ms(one) for payload in decode_micro_batch(one).payloads]
+    assert read == [b"one", b"two"]
+    assert [beat_ms(one) for one in found[len(records) :]] == [FOR_EVER]
