@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -147,14 +147,14 @@ def status(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show how each experiment stands: shares, figures of its arms, and the evidence."""
-    latest: dict[str, ExperimentEvent] = {}
-    for event in _events(of):
-        if event.kind != "refused" and (
-            event.experiment not in latest or latest[event.experiment].at <= event.at
-        ):
-            latest[event.experiment] = event
-    _show(list(latest.values()), as_json)
+    """Show how each experiment stands: shares, figures of its arms, the evidence, and what was refused since.
+
+    An order that was refused is shown until the experiment's next decision; history has all.
+    """
+    from millrace.experiment_standing import standing  # noqa: PLC0415
+
+    latest, refused = standing(_events(of))
+    _show(latest, as_json, refused)
 
 
 @experiment.command("history")
@@ -261,7 +261,9 @@ def _events(of: ExperimentStream) -> Iterator[ExperimentEvent]:
             yield event
 
 
-def _show(events: list[ExperimentEvent], as_json: bool) -> None:
+def _show(
+    events: list[ExperimentEvent], as_json: bool, refused: Mapping[str, ExperimentEvent] | None = None
+) -> None:
     from millrace.experiment_table import print_events  # noqa: PLC0415
     from schemas.lifecycle.experiments import write_event  # noqa: PLC0415
 
@@ -271,7 +273,7 @@ def _show(events: list[ExperimentEvent], as_json: bool) -> None:
     elif not events:
         typer.echo("There is no experiment.", err=True)
     else:
-        print_events(events)
+        print_events(events, refused or {})
 
 
 def _show_steps(declared: Experiment, results: Path | None) -> None:

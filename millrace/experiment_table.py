@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import typer
 
@@ -14,12 +14,18 @@ from udfs.lifecycle.experiments.declaration import Experiment
 from udfs.lifecycle.experiments.trying import Tried
 
 
-def print_events(events: Iterable[ExperimentEvent]) -> None:
-    """A table an event: numbers stay whole in a terminal of 80 columns, where a row would not hold them."""
+def print_events(events: Iterable[ExperimentEvent], refused: Mapping[str, ExperimentEvent]) -> None:
+    """A table an event: numbers stay whole in a terminal of 80 columns, where a row would not hold them.
+
+    `refused`: experiment -> the refusal of an order that stands in its table.
+    """
     for number, event in enumerate(events):
         if number:
             typer.echo()
-        print_table(("experiment", event.experiment), _rows(event))
+        rows = _rows(event)
+        if (order := refused.get(event.experiment)) is not None:
+            rows.append(("refused", f"{_at(order)}: {order.reason}"))
+        print_table(("experiment", event.experiment), rows)
 
 
 def print_steps(experiment: Experiment, found: Tried, counted: bool) -> None:
@@ -37,8 +43,7 @@ def print_steps(experiment: Experiment, found: Tried, counted: bool) -> None:
 
 
 def _rows(event: ExperimentEvent) -> list[tuple[str, str]]:
-    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at / 1000))
-    rows = [("what", event.kind.replace("_", " ")), ("at", at), ("for", event.data_type)]
+    rows = [("what", event.kind.replace("_", " ")), ("at", _at(event)), ("for", event.data_type)]
     if event.kind != "refused":
         rows += [
             ("step", f"{event.step + 1} of {event.steps}" if event.steps else f"{event.step + 1}"),
@@ -48,6 +53,10 @@ def _rows(event: ExperimentEvent) -> list[tuple[str, str]]:
             ("treatment", _arm(event.arms.get(event.treatment))),
         ]
     return [row for row in (*rows, ("evidence", event.evidence), ("reason", event.reason)) if row[1]]
+
+
+def _at(event: ExperimentEvent) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at / 1000))
 
 
 def _of_part(event: ExperimentEvent) -> str:

@@ -80,10 +80,12 @@ class LifeWatch:
         return any((event.kind, event.name) == (kind, name) for event in self.events)
 
     def last(self, experiment: str) -> ExperimentEvent | None:
-        """What was said of it last; what ends it counts, whatever came after."""
+        """What was said of it last; what ends it counts, whatever came after, and what was refused only
+        where there is nothing else."""
         found = self.experiments.get(experiment, [])
-        final = [e for e in found if e.kind in ("rolled_back", "promoted", "stopped", "refused")]
-        told = final or sorted(found, key=lambda e: (e.at, e.entities))
+        final = [e for e in found if e.kind in ("rolled_back", "promoted", "stopped")]
+        running = [e for e in found if e.kind != "refused"]
+        told = final or sorted(running, key=lambda e: (e.at, e.entities)) or found
         return told[-1] if told else None
 
     def accuracy(self, model: str) -> float | None:

@@ -66,7 +66,10 @@ class ExperimentEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """The key of the message: a topic that is compacted keeps the newest of each experiment."""
+        """The key of the message: a topic that is compacted keeps the newest of each experiment, and
+        beside it the newest refusal of each experiment and data type. No name holds a tab."""
+        if self.kind == "refused":
+            return "\t".join((self.experiment, self.kind, self.data_type))
         return self.experiment
 
 

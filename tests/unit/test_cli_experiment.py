@@ -205,6 +205,35 @@ def test_status_is_the_last_word_and_history_all_decisions(tmp_path):
     assert run("status", "none", "--from-folder", tmp_path).strip() == "There is no experiment."
 
 
+def test_status_says_what_was_refused_beside_what_the_experiment_said_last(tmp_path):
+    """Who orders under a name that is taken would else take the one that runs for the one just ordered."""
+    events = [
+        event("started", 1000),
+        event("refused", 2000, reason="an older one"),
+        event("refused", 4000, reason="give this one another name"),
+        event("progress", 3000),
+        event("progress", 5000, evidence="less of it"),
+        event("progress", 5000, evidence="more of it"),
+        event("refused", 4500, experiment="x", reason="there is no experiment 'x'"),
+        event("refused", 4600, experiment="", reason="this is no EvidenceBatch"),
+        event("refused", 6000, experiment="z", reason="not yet"),
+        event("rolled_back", 8000, experiment="z", evidence="harm"),
+        event("started", 5500, experiment="z"),
+        event("stopped", 8000, experiment="y"),
+        event("refused", 8000, experiment="y", reason="'y' has ended: it is stopped"),
+    ]
+    (tmp_path / "part-0").write_bytes(b"".join(write_event(one) + b"\n" for one in events))
+    first, second, third, fourth = run("status", "--from-folder", tmp_path).split("\n\n")
+    assert "progress" in first and "more of it" in first and "an older one" not in first
+    assert first.splitlines()[-1].startswith("refused") and "another name" in first.splitlines()[-1]
+    assert "rolled back" in second and "not yet" not in second
+    assert "stopped" in third and "it is stopped" in third
+    assert "refused" in fourth and "there is no experiment 'x'" in fourth
+    found = [json.loads(line) for line in run("status", "--from-folder", tmp_path, "--json").splitlines()]
+    told = [(one["experiment"], one["kind"]) for one in found]
+    assert told == [("wine-v4", "progress"), ("z", "rolled_back"), ("y", "stopped"), ("x", "refused")]
+
+
 @pytest.mark.parametrize("command", ["status", "history"])
 def test_numbers_of_two_that_run_are_whole_in_a_terminal_of_80_columns(tmp_path, command):
     arms = {

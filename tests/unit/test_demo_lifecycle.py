@@ -12,6 +12,8 @@ from demo.lifecycle.feed import Visit, name_of
 from demo.lifecycle.judge import Judge
 from demo.lifecycle.plan import TRIALS, WORSE_TRIAL, first_plan
 from demo.lifecycle.visits import BETTER, FIRST, SCORE, WORSE, Visits, digest, trained
+from demo.lifecycle.watch import LifeWatch
+from schemas.lifecycle.experiments import ExperimentEvent
 from schemas.plans.plan import write_plan
 from schemas.results.decided import Decided
 from schemas.results.records import Outcome
@@ -35,6 +37,16 @@ def test_the_models_are_as_good_as_the_story_says():
     visits.drift()
     _, rows, buys = visits.draw(5000)
     assert right(BETTER, rows, buys) < right(trained(rows[:1500], buys[:1500]), rows, buys) - 0.2
+
+
+def test_an_order_that_is_refused_is_not_the_last_that_was_said_of_an_experiment(tmp_path: Path):
+    watch = LifeWatch(*(tmp_path / name for name in ("serving", "judged", "trial", "watched")))
+    heard = watch.experiments[WORSE_TRIAL.name]
+    for at, kind in enumerate(("refused", "started", "refused", "rolled_back", "refused")):
+        heard.append(ExperimentEvent(kind=kind, experiment=WORSE_TRIAL.name, data_type="visit", at=at))
+        expected = ("refused", "started", "started", "rolled_back", "rolled_back")[at]
+        assert watch.last(WORSE_TRIAL.name).kind == expected
+    assert watch.last("none") is None
 
 
 class Watch:

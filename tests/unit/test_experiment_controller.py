@@ -74,6 +74,8 @@ def test_a_start_puts_the_first_step_in_force_and_once():
     changed = msgspec.structs.replace(DECLARED, salt="x")
     assert "another name" in harness.order(write_order(Order("start", changed)))
     assert "was sent for 'tea'" in harness.order(START, data_type="tea")
+    spaces = write_order(Order("start", msgspec.structs.replace(DECLARED, name=" other ")))
+    assert "' other ' was sent under the name 'other'" in harness.order(spaces, "other")
     assert len(harness.plans) == 1
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from operators.keyed_bytes import KeyedBytes
 from operators.lifecycle.control_experiments import EXPERIMENTS, ControlExperiments
 from schemas.errors import RegistryError
-from schemas.lifecycle.experiments import read_event
+from schemas.lifecycle.experiments import ExperimentEvent, read_event
 from schemas.lifecycle.quality import write_message
 from schemas.micro_batch import encode_micro_batch
 from schemas.plans.plan import Only, Split, read_plan
@@ -43,6 +43,8 @@ class Harness:
         self.operator.open(self.store)  # type: ignore[arg-type]
         self.step: int | None = None
         self.plans: list[bytes] = []
+        self.kept: dict[bytes, ExperimentEvent] = {}
+        """What a compacted topic keeps of its events."""
 
     def evidence(self, *messages: bytes) -> list[str]:
         return self._said(
@@ -66,7 +68,7 @@ class Harness:
                 if tag is EXPERIMENTS:
                     event = read_event(message.value)
                     said.append(f"{event.kind} {event.reason}".strip())
-                    assert message.key == event.experiment.encode()
+                    self.kept[message.key] = event
                     continue
                 plan = parse(message.value)
                 assert (plan.operation, plan.name) in ((DECIDE, "wine-v4"), (DECIDE, "experiments"))
@@ -126,6 +128,21 @@ def test_its_own_plans_come_back_and_change_nothing():
     for plan in harness.plans:
         assert harness.tell(plan) == []
     assert harness.tell(start()) == ["refused there was an experiment 'wine-v4': give this one another name"]
+
+
+def test_a_refused_order_takes_the_place_of_nothing_that_was_said_of_an_experiment():
+    """Nor of what was refused of another data type: who ordered there is to see it too."""
+    _, harness = run(Harness(), 0.92)
+    harness.tell(start())
+    stop = write_order(Order("stop"))
+    for data_type in ("tea", "wine"):
+        harness.tell(build(data_type=data_type, name="x", version=1, operation=EXPERIMENT, experiment=stop))
+    harness.evidence(b"{")
+    assert harness.kept[b"wine-v4"].kind == "promoted"
+    refused = [one for one in harness.kept.values() if one.kind == "refused"]
+    about = [(one.experiment, one.data_type) for one in refused]
+    assert about == [("wine-v4", "wine"), ("x", "tea"), ("x", "wine"), ("", "")]
+    assert all(harness.kept)  # a compacted topic takes no message without a key
 
 
 def test_a_restart_finds_experiments_and_entities_and_says_nothing_twice():

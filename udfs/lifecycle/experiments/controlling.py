@@ -104,6 +104,9 @@ class Controller:
         try:
             order = read_order(text)
             if order.experiment is not None:
+                if order.experiment.name != name:  # orders to end it, and what is said of it, would miss it
+                    said = f"{order.experiment.name!r} was sent under the name {name!r}"
+                    raise ExperimentError(f"{said}: send it under its own, without spaces around it")
                 yield from self._start(order.experiment, data_type, version, now)
             else:
                 yield from self._end(order, data_type, name, now)
