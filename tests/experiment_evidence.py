@@ -1,12 +1,15 @@
-"""Experiments between two models, and evidence about made-up entities."""
+"""Experiments between two models, evidence about made-up entities, and plans of the model stream."""
 
 from __future__ import annotations
+
+import hashlib
 
 import numpy as np
 
 from schemas.lifecycle.quality import EvidenceBatch
 from udfs.lifecycle.experiments.assignment import in_population, treated
 from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric
+from udfs.models.descriptor import DECIDE, Publication
 
 DECLARED = Experiment(
     name="wine-v4",
@@ -50,3 +53,10 @@ def evidence(
         event_times=(1,) * count,
         values={"correct": tuple(right.astype(float).tolist()), "latency": (3.0,) * count},
     )
+
+
+def published_plan(name: str, version: int, text: bytes, *, force: bool = False) -> Publication:
+    """A plan for wine, also one that nothing would build."""
+    digest = hashlib.sha256(text).hexdigest()
+    more = {"sha256": digest, "operation": DECIDE, "force": force, "plan": text.decode()}
+    return Publication(name, "wine", version=version, **more)

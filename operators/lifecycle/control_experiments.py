@@ -24,7 +24,7 @@ from schemas.micro_batch import decode_micro_batch
 from schemas.output_batch import encode_output_batch
 from udfs.lifecycle.experiments.controlling import Controller, PlanOrdered, Said
 from udfs.lifecycle.experiments.promoting import move_alias
-from udfs.models.descriptor import DECIDE, EXPERIMENT, SERVE, WITHDRAW, Publication, build, parse
+from udfs.models.descriptor import DECIDE, build, parse
 from udfs.models.signing.signer import SignsWith
 from udfs.models.stream_key import stream_key
 
@@ -35,8 +35,9 @@ class ControlExperiments(KeyedCoProcessFunction):
     """Micro-batches of evidence on input 1, descriptors on input 2, both under the one key of one instance.
 
     Main output: plans, as descriptors. Side output: EXPERIMENTS, events. All that decides is in keyed state:
-    an experiment each (`experiments`), and the entities that were counted (`entities`). `registry`: its URL,
-    where a promotion moves the alias; empty: nowhere. `signs`: how plans are signed; None: not at all.
+    an experiment each (`experiments`), the entities that were counted (`entities`), and what is known of the
+    plans of each data type (`plans`). `registry`: its URL, where a promotion moves the alias; empty: nowhere.
+    `signs`: how plans are signed; None: not at all.
     """
 
     def __init__(self, stats_ms: int, registry: str = "", signs: SignsWith | None = None) -> None:
@@ -48,6 +49,7 @@ class ControlExperiments(KeyedCoProcessFunction):
         self._signer = None if self._signs is None else self._signs.signer()
         pickled = Types.PICKLED_BYTE_ARRAY()
         self._logs = context.get_map_state(MapStateDescriptor("experiments", Types.STRING(), pickled))
+        self._plans = context.get_map_state(MapStateDescriptor("plans", Types.STRING(), pickled))
         entities = context.get_map_state(MapStateDescriptor("entities", Types.STRING(), pickled))
         self._controller = Controller(CountedEntities(entities))
         self._timers = KeyTimers(self._stats_ms)
@@ -73,7 +75,7 @@ class ControlExperiments(KeyedCoProcessFunction):
             published = parse(bytes(value))
         except ModelError:
             return  # the jobs that serve say so
-        yield from self._rows(self._told(published))
+        yield from self._rows(self._controller.published(published, _now()))
         self._keep()
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
@@ -83,26 +85,20 @@ class ControlExperiments(KeyedCoProcessFunction):
             self._timers.again(current_key(ctx), ctx.timer_service())
         self._keep()
 
-    def _told(self, published: Publication) -> Iterator[Said]:
-        data_type, name, version = published.data_type, published.name, published.version
-        if published.operation == EXPERIMENT:
-            yield from self._controller.order(data_type, name, published.experiment, version, _now())
-        elif published.operation == DECIDE:
-            yield from self._controller.planned(data_type, name, version, published.plan, _now())
-        elif published.operation in (SERVE, WITHDRAW):
-            unpublished = published.operation == WITHDRAW
-            yield from self._controller.replaced(data_type, name, None if unpublished else version, _now())
-
     def _ready(self, ctx: Any) -> None:
         self._timers.start(current_key(ctx), ctx.timer_service())
         if not self._read:
             self._read = True
             for _, log in self._logs.items():
                 self._controller.restore(bytes(log))
+            for data_type, log in self._plans.items():
+                self._controller.plans.restore(data_type, bytes(log))
 
     def _keep(self) -> None:
         for name in self._controller.changed():
             self._logs.put(name, self._controller.log(name))
+        for data_type in self._controller.plans.changed():
+            self._plans.put(data_type, self._controller.plans.log(data_type))
 
     def _rows(self, said: Iterable[Said]) -> Iterator[Any]:
         for one in said:

@@ -11,7 +11,7 @@ from schemas.errors import ExperimentError
 from schemas.lifecycle.experiments import ExperimentEvent, read_event, write_event
 from schemas.lifecycle.quality import EvidenceBatch
 from schemas.plans.plan import Only, Plan, Split, read_plan, write_plan
-from tests.experiment_evidence import DECLARED, evidence
+from tests.experiment_evidence import DECLARED, evidence, published_plan
 from udfs.lifecycle.experiments.controlling import Controller, CountedInMemory, PlanOrdered
 from udfs.lifecycle.experiments.orders import Order, read_order, write_order
 
@@ -198,22 +198,22 @@ def test_the_end_rolls_back():
 
 def test_a_plan_of_somebody_else_stops_it_and_stays():
     harness = Harness()
-    (event,) = harness.controller.planned("wine", "vote", 1, "{}", 8)
+    (event,) = harness.controller.planned(published_plan("vote", 1, b"{}"), 8)
     assert event.kind == "stopped" and "'vote'" in event.reason
-    assert list(harness.controller.planned("wine", "vote", 2, "{}", 8)) == []
+    assert list(harness.controller.planned(published_plan("vote", 2, b"{}"), 8)) == []
 
 
 def test_without_its_state_it_goes_on_from_the_plans_that_are_there():
     whole = run(Harness(), 0.92)
     fresh = Harness()
     for version, plan in whole.plans[:-1]:
-        said = fresh.controller.planned("wine", "wine-v4", version, write_plan(plan).decode(), 8)
+        said = fresh.controller.planned(published_plan("wine-v4", version, write_plan(plan)), 8)
         assert list(said) == []
     fresh.order(write_order(Order("stop")))
     assert fresh.plans[-1] == (1003, CONTROL)
     ended = Harness()
     version, plan = whole.plans[-1]
-    (event,) = ended.controller.planned("wine", "wine-v4", version, write_plan(plan).decode(), 8)
+    (event,) = ended.controller.planned(published_plan("wine-v4", version, write_plan(plan)), 8)
     assert event.kind == "promoted"
 
 

@@ -21,7 +21,7 @@ from tests.serving_fakes import batch_of
 from tests.unit.test_router_operator import Context, Timers
 from udfs.lifecycle.experiments.declaration import Arm
 from udfs.lifecycle.experiments.orders import Order, write_order
-from udfs.models.descriptor import DECIDE, EXPERIMENT, build, parse
+from udfs.models.descriptor import DECIDE, EXPERIMENT, WITHDRAW, build, parse
 from udfs.models.signing.gate import SignatureGate, SigningSpec
 from udfs.models.signing.signer import SignsWith, new_key
 from udfs.stores.registry.model_records import AliasChange, RegisteredModel
@@ -128,6 +128,16 @@ def test_its_own_plans_come_back_and_change_nothing():
     for plan in harness.plans:
         assert harness.tell(plan) == []
     assert harness.tell(start()) == ["refused there was an experiment 'wine-v4': give this one another name"]
+
+
+def test_a_plan_of_its_name_from_before_is_known_after_a_restart():
+    harness = Harness()
+    stranger = build(data_type="wine", name="wine-v4", version=70, operation=DECIDE, plan="{}")
+    assert harness.tell(stranger) == []
+    again = Harness(harness.store.states)
+    assert again.tell(start()) == ["plan 71", "started"]
+    withdrawn = again.tell(build(data_type="wine", name="wine-v4", operation=WITHDRAW))
+    assert withdrawn == ["stopped its plan 'wine-v4' was withdrawn"]
 
 
 def test_a_refused_order_takes_the_place_of_nothing_that_was_said_of_an_experiment():

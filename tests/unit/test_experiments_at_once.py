@@ -10,15 +10,19 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import ExperimentError, PlanError
 from schemas.lifecycle.experiments import ExperimentEvent, read_event
 from schemas.plans.plan import Fallback, Only, Plan, Split, read_plan, write_plan
-from tests.experiment_evidence import DECLARED, evidence
+from tests.experiment_evidence import DECLARED, evidence, published_plan
 from tests.serving_fakes import batch_of
 from udfs.ensemble.routing.arms import LEAD_MS, Arms, Sharing
+from udfs.ensemble.routing.candidates import Candidates
+from udfs.ensemble.routing.router import Router
 from udfs.ensemble.routing.splitting import Splitting
 from udfs.lifecycle.experiments.arm_plans import plan_of_arm, plan_of_step, plan_with, split_of_shares
 from udfs.lifecycle.experiments.assignment import in_population, shares_of_step, treated
@@ -27,7 +31,7 @@ from udfs.lifecycle.experiments.declaration import Arm, Experiment, read_experim
 from udfs.lifecycle.experiments.orders import Order, write_order
 from udfs.lifecycle.experiments.running import Running, read_running
 from udfs.lifecycle.experiments.trying import tried
-from udfs.models.descriptor import DECIDE, build, parse
+from udfs.models.descriptor import DECIDE, EXPERIMENT, WITHDRAW, build, parse
 from udfs.models.quotas import Quotas
 
 A = replace(DECLARED, name="a", population=(0.0, 0.5))
@@ -188,6 +192,7 @@ class Harness:
 
     def __init__(self, *experiments: Experiment) -> None:
         self.kept, self.said, self.names = CountedInMemory(), [], [one.name for one in experiments]
+        self.plan_logs: dict[str, bytes] = {}
         self.controller = Controller(self.kept)
         for k, one in enumerate(experiments):
             assert self.order(Order("start", one), one.name, 1000 + k) == ""
@@ -214,6 +219,10 @@ class Harness:
         again.kept.entities, again.said, again.names = set(self.kept.entities), self.said, self.names
         for name in reversed(self.names):
             again.controller.restore(self.controller.log(name))
+        plans = self.controller.plans
+        again.plan_logs = self.plan_logs | {of: plans.log(of) for of in plans.changed()}
+        for data_type, log in again.plan_logs.items():
+            again.controller.plans.restore(data_type, log)
         return again
 
     @property
@@ -371,8 +380,8 @@ def test_another_version_of_a_model_ends_those_that_are_about_it():
     assert harness.plan == OLD and {harness.events(one)[-1] for one in (A, B)} == {"rolled_back"}
 
 
-def planned(harness: Harness, one: PlanOrdered) -> list[str]:
-    said = harness.controller.planned("wine", one.name, one.version, one.plan.decode(), 8)
+def planned(harness: Harness, one: PlanOrdered, force: bool = False) -> list[str]:
+    said = harness.controller.planned(published_plan(one.name, one.version, one.plan, force=force), 8)
     return [f"{event.kind} {event.experiment}" for event in said]
 
 
@@ -430,7 +439,7 @@ def test_versions_that_leave_none_above_them_are_no_beginning():
     order = write_order(Order("start", A))
     harness = Harness()
     (refused,) = harness.controller.order("wine", "a", order, 2**64 - 1, 5)
-    assert refused.kind == "refused" and "leaves too few above it" in refused.reason
+    assert refused.kind == "refused" and "is the last to start with" in refused.reason
     harness = Harness(A, B)
     stranger = PlanOrdered("wine", "experiments", 2**64 - 1, harness.plans[-1].plan, "")
     assert planned(harness, stranger) == []  # jobs refuse it
@@ -438,6 +447,154 @@ def test_versions_that_leave_none_above_them_are_no_beginning():
     assert "leaves none above it" in harness.running(A).reason
     assert "leaves too few above it" in harness.start(replace(A, name="c"))
     assert not harness.kept.entities and harness.restored().running(B).status == "stopped"
+
+
+def stranger(version: int, plan: bytes = b"{}", name: str = "experiments") -> PlanOrdered:
+    return PlanOrdered("wine", name, version, plan, "")
+
+
+@pytest.mark.parametrize(("declared", "name"), [(A, "experiments"), (DECLARED, "wine-v4")])
+def test_the_first_plan_is_above_a_stranger_s_of_its_name_that_was_there_before(declared, name):
+    """Jobs keep the higher version: they would follow the stranger's while status says that it runs."""
+    for restart in (False, True):
+        harness = Harness()
+        assert planned(harness, stranger(2**60, name=name)) == []
+        assert planned(harness, stranger(2**61, b"{", name)) == []  # jobs refuse it
+        assert planned(harness, stranger(2**61, name="vote")) == []
+        harness.controller.plans.take(replace_data(published_plan(name, 2**61, b"{}"), data_type="tea"))
+        harness = harness.restored() if restart else harness
+        assert harness.start(declared) == "" and harness.plans[-1].version == 2**60 + 1
+        assert planned(harness, harness.plans[-1]) == []
+        harness.order(Order("stop"), declared.name)
+        assert harness.plans[-1].version == 2**60 + 2
+
+
+@pytest.mark.parametrize(
+    ("declared", "name", "do"),
+    [(A, "experiments", "leave out its population"), (DECLARED, "wine-v4", "give it another name")],
+)
+def test_a_start_is_refused_where_a_stranger_s_plan_of_its_name_leaves_no_versions(declared, name, do):
+    harness = Harness()
+    planned(harness, stranger(2**63 - 1, name=name))
+    said = harness.start(declared)
+    assert f"{declared.name}: version {2**63} of its plan leaves too few above it" in said
+    assert f"a plan {name!r} of version {2**63 - 1} is on the model stream: {do}" in said
+    assert not harness.plans
+    assert harness.start(replace(declared, population=msgspec.UNSET, name="again")) == ""
+
+
+def test_a_plan_that_is_put_in_force_by_force_takes_their_place_whatever_its_version():
+    harness = Harness(A, B)
+    for one in harness.plans:
+        planned(harness, one)
+    assert planned(harness, stranger(0, harness.plans[-1].plan)) == []  # jobs have it already
+    assert harness.running(A).plan_version == 1000
+    assert planned(harness, stranger(7)) == [] and harness.running(A).runs
+    assert planned(harness, stranger(7), force=True) == ["stopped a", "stopped b"]
+    harness.start(replace(A, name="c"))
+    assert harness.plans[-1].version == 1002
+    alone = Harness(DECLARED)
+    assert planned(alone, stranger(7, name="wine-v4"), force=True) == ["stopped wine-v4"]
+
+
+def test_a_plan_of_another_name_that_jobs_refuse_as_too_old_takes_nobody_s_place():
+    harness = Harness()
+    assert planned(harness, stranger(9, name="vote")) == []
+    harness.start(A)
+    planned(harness, harness.plans[-1])
+    for version in (8, 9):
+        assert planned(harness, stranger(version, b'{"deadline_ms": 7}', "vote")) == []
+    assert harness.running(A).runs
+    assert planned(harness, stranger(10, name="vote")) == ["stopped a"]
+
+
+@pytest.mark.parametrize("changed", ["shares", "arms", "step", "salt", "entity", "population"])
+def test_a_plan_of_their_name_with_other_arms_stops_those_whose_arms_they_are(changed: str):
+    harness = Harness(A, B)
+    of_a, of_b = harness.plan.splits
+    control, treatment = of_a.arms
+    other = {
+        "shares": {"arms": tuple(replace(arm, share=0.5) for arm in of_a.arms)},
+        "arms": {"arms": (replace(control, plan=THIRD), treatment)},
+        "step": {"step": 3},
+        "salt": {"salt": "other"},
+        "entity": {"entity": "session"},
+        "population": {"population": (0.0, 0.4)},
+    }[changed]
+    plan = replace(
+        harness.plan,
+        experiments=(replace(of_a, **other), replace(of_b, entity=other.get("entity", "customer"))),
+    )
+    expected = ["stopped a", "stopped b"] if changed == "entity" else ["stopped a"]
+    assert planned(harness, stranger(2000, write_plan(plan))) == expected
+    assert "'experiments' version 2000 was put in force with other arms" in harness.running(A).reason
+    if harness.running(B).runs:
+        harness.order(Order("stop"), "b")
+        assert harness.plans[-1].version == 2001 and harness.plan == OLD
+
+
+NAMES = st.sampled_from(["experiments", "wine-v4", "vote"])
+PLANS = {
+    "usual": b"{}",
+    "control": write_plan(OLD),
+    "same": write_plan(plan_of_step(A, 0)),
+    "alone": write_plan(plan_of_step(DECLARED, 1)),
+    "other": write_plan(plan_of_step(replace(A, share=0.4), 0)),
+}
+VERSIONS = st.sampled_from([0, 1, 5, 6, 7, 2**40])
+STARTED = [A, B, DECLARED, replace(A, name="c"), replace(DECLARED, name="d")]
+DONE = st.one_of(
+    st.tuples(st.just("plan"), NAMES, VERSIONS, st.sampled_from(list(PLANS)), st.booleans()),
+    st.tuples(st.just("withdraw"), NAMES),
+    st.tuples(st.just("start"), st.sampled_from(STARTED)),
+    st.tuples(st.sampled_from(["stop", "promote"]), st.sampled_from([one.name for one in STARTED])),
+    st.tuples(st.just("restart")),
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(DONE, max_size=12))
+def test_what_runs_by_the_controller_is_what_the_router_follows(done):
+    """Whatever strangers publish, withdraw or force between its plans, which come back at once."""
+    harness, router = Harness(), Router(JsonCodec(), raw_json=True, max_batch=100, subtask=0)
+    router.restore("wine", None)
+
+    def published(**what) -> None:
+        data = build(data_type="wine", **what)
+        router.publish(data, parse(data))
+        said = list(harness.controller.published(parse(data), 8))
+        harness.said += said
+        harness.names += [one.experiment for one in said if getattr(one, "kind", "") == "started"]
+        for one in said:
+            if isinstance(one, PlanOrdered):
+                published(name=one.name, version=one.version, operation=DECIDE, plan=one.plan.decode())
+
+    forgotten = 0
+    for kind, *of in done:
+        if kind == "restart":
+            harness = harness.restored()
+        elif kind == "plan":
+            name, version, plan, force = of
+            version += forgotten if version else 0
+            published(name=name, version=version, operation=DECIDE, plan=PLANS[plan].decode(), force=force)
+        elif kind == "withdraw":
+            forgotten = 2**41  # of a number that was withdrawn nobody can tell whose it is
+            published(name=of[0], operation=WITHDRAW)
+        else:
+            order = Order("start", of[0]) if kind == "start" else Order(kind)
+            name = of[0].name if kind == "start" else of[0]
+            published(name=name, version=5, operation=EXPERIMENT, experiment=write_order(order))
+    candidates = Candidates.decode(router.log("wine"))
+    splits = read_plan(candidates.plan_text()).splits
+    every = [read_running(harness.controller.log(name)) for name in harness.names]
+    for running in every:
+        if running.runs:
+            assert candidates.plan.name == running.plan_name and running.split() in splits
+    if splits and not forgotten and not any(one[-1] is True for one in done):  # else an old one may be back
+        found = (candidates.plan.name, candidates.plan.version, candidates.plan_text().encode())
+        own = found in [(one.name, one.version, one.plan) for one in harness.plans]
+        running = {one.experiment.name for one in every if one.runs}
+        assert not own or {split.name for split in splits} == running
 
 
 def test_a_plan_that_is_withdrawn_stops_its_experiments():

@@ -13,6 +13,7 @@ from schemas.errors import ExperimentError
 from schemas.lifecycle.experiments import ExperimentEvent
 from schemas.lifecycle.quality import EvidenceBatch
 from schemas.plans.plan import Only, Plan, Split, read_plan, write_plan
+from tests.experiment_evidence import published_plan
 from udfs.ensemble.routing.sticky_hash import draw
 from udfs.lifecycle.experiments.assignment import drawn, treated
 from udfs.lifecycle.experiments.controlling import Controller, CountedInMemory, PlanOrdered
@@ -224,27 +225,46 @@ def test_without_its_state_it_goes_on_from_the_plans_that_are_there():
     whole = Harness().run(BEST_IS_DEEP)
     fresh = Harness()
     for version, plan in enumerate(whole.plans[:-1], 1000):
-        said = fresh.controller.planned("wine", "three", version, write_plan(plan).decode(), 8)
+        said = fresh.controller.planned(published_plan("three", version, write_plan(plan)), 8)
         assert list(said) == []
     fresh.tell(0, 50, BEST_IS_DEEP, whole.plans[-2].experiment)
     (told,) = fresh.controller.on_timer(9)
     assert told.entities == 50 and told.step == whole.plans[-2].experiment.step
     assert told.arms["deep"].share == whole.plans[-2].experiment.arms[2].share
-    said = fresh.controller.planned("wine", "three", 2000, write_plan(whole.plans[-1]).decode(), 8)
+    said = fresh.controller.planned(published_plan("three", 2000, write_plan(whole.plans[-1])), 8)
     (event,) = said
     assert (event.kind, event.treatment) == ("promoted", "deep")
 
 
-def test_a_plan_of_other_arms_under_its_name_is_no_step_of_it():
+@pytest.mark.parametrize("changed", ["name", "order", "plan", "entity", "salt", "control"])
+def test_a_plan_of_other_arms_under_its_name_takes_its_place(changed: str):
+    """Jobs follow it, and what entities get then is not what the experiment was to compare."""
     harness = Harness()
-    split = harness.split
-    other = msgspec.structs.replace(split.arms[1], name="other")
-    text = write_plan(Plan(experiment=msgspec.structs.replace(split, arms=(*split.arms[1:], other), step=5)))
-    assert list(harness.controller.planned("wine", "three", 2000, text.decode(), 8)) == []
-    harness.tell(0, 50, BEST_IS_DEEP, msgspec.structs.replace(split, step=5))
-    harness.tell(100, 50, BEST_IS_DEEP)
+    control, plain, deep = harness.split.arms
+    replace = msgspec.structs.replace
+    arms = {
+        "name": (control, plain, replace(deep, name="other")),
+        "order": (plain, control, deep),
+        "plan": (control, plain, replace(deep, plan=plain.plan)),
+        "control": (replace(control, plan=plain.plan), plain, deep),
+    }.get(changed, (control, plain, deep))
+    more = {changed: "other"} if changed in ("entity", "salt") else {}
+    text = write_plan(Plan(experiment=replace(harness.split, arms=arms, step=5, **more)))
+    (event,) = harness.controller.planned(published_plan("three", 2000, text), 8)
+    assert event.kind == "stopped" and "'three' version 2000 was put in force with other arms" in event.reason
+
+
+def test_a_plan_of_it_may_have_any_shares_and_arms_that_are_out():
+    harness = Harness()
+    control, plain, deep = harness.split.arms
+    replace = msgspec.structs.replace
+    arms = (control, replace(plain, share=0.2), replace(deep, plan=control.plan, share=control.share))
+    arms = (replace(control, share=1 - 0.2 - control.share), *arms[1:])
+    text = write_plan(Plan(experiment=replace(harness.split, arms=arms, step=5)))
+    assert list(harness.controller.planned(published_plan("three", 2000, text), 8)) == []
+    harness.tell(0, 50, BEST_IS_DEEP, msgspec.structs.replace(harness.split, step=5, arms=arms))
     (told,) = harness.controller.on_timer(9)
-    assert (told.step, told.entities) == (0, 50)
+    assert (told.step, told.entities, told.arms["plain"].share) == (5, 50, 0.2)
 
 
 @pytest.mark.parametrize(

@@ -66,10 +66,10 @@ class ModelLog:
         unless the publication is forced. Only a version above all seen comes in without force. Raises
         `VersionJumpError` for one that is more than `most_jump` above: it would shut out all between.
         """
-        latest = next((e for e in self._newest_first() if e.name == published.name), None)
+        latest = self._latest(published.name)
         if latest is not None and _same(latest, published) and not published.force:
             return None
-        newest = self._newest.get(published.name, latest.version if latest else 0)
+        newest = self.newest(published.name)
         version = published.version or newest + 1
         if version > HIGHEST_VERSION:
             said = f"is above the highest, {HIGHEST_VERSION}"
@@ -90,6 +90,11 @@ class ModelLog:
         # A forced step back does not lower the bar: were it to fail, older versions could slip in after it.
         self._remember(published.name, max(version, newest))
         return entry
+
+    def newest(self, name: str) -> int:
+        """The highest version seen of the name; 0 where none is remembered."""
+        latest = self._latest(name)
+        return self._newest.get(name, latest.version if latest else 0)
 
     def newest_pending(self) -> LogEntry | None:
         return self.pending[-1] if self.pending else None
@@ -183,6 +188,9 @@ class ModelLog:
             ]
             log._newest = dict(stored.newest)
         return log
+
+    def _latest(self, name: str) -> LogEntry | None:
+        return next((e for e in self._newest_first() if e.name == name), None)
 
     def _newest_first(self) -> Iterator[LogEntry]:
         yield from reversed(self.pending)

@@ -1,7 +1,8 @@
 """The state machine of the controller, without Flink: orders and evidence in, plans and events out.
 
 State lives with the caller: `restore` takes an experiment in once, `log` gives it back after `changed` has
-named it. Entities that were counted are the caller's to keep too (`Counted`), since there may be many.
+named it; `plans` does so with what is known of plans. Entities that were counted are the caller's to keep
+too (`Counted`), since there may be many.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from udfs.lifecycle.experiments.arm_plans import plan_with, promoted_by
 from udfs.lifecycle.experiments.deciding import Decision, finished
 from udfs.lifecycle.experiments.declaration import Experiment
 from udfs.lifecycle.experiments.orders import Order, read_order
+from udfs.lifecycle.experiments.plans_seen import PlansSeen
 from udfs.lifecycle.experiments.running import Running, read_running, write_running
 from udfs.lifecycle.experiments.together import check_beside
+from udfs.models.descriptor import DECIDE, EXPERIMENT, SERVE, WITHDRAW, Publication
 from udfs.models.model_log import HIGHEST_VERSION
 
 ENDS: dict[str, Literal["promoted", "rolled_back", "stopped"]] = {
@@ -81,6 +84,7 @@ class Controller:
         self._known: dict[str, Running] = {}
         self._news: dict[str, None] = {}
         self._told: set[str] = set()
+        self.plans = PlansSeen()
 
     def restore(self, stored: bytes) -> None:
         """Take over an experiment. Raises `ExperimentError` for bytes that are none."""
@@ -95,6 +99,17 @@ class Controller:
     def log(self, name: str) -> bytes:
         """The state of an experiment."""
         return write_running(self._known[name])
+
+    def published(self, published: Publication, now: int) -> Iterator[Said]:
+        """Act on a message of the model stream, which may be one of this controller's plans."""
+        data_type, name, version = published.data_type, published.name, published.version
+        if published.operation == EXPERIMENT:
+            yield from self.order(data_type, name, published.experiment, version, now)
+        elif published.operation == DECIDE:
+            yield from self.planned(published, now)
+        elif published.operation in (SERVE, WITHDRAW):
+            unpublished = published.operation == WITHDRAW
+            yield from self.replaced(data_type, name, None if unpublished else version, now)
 
     def order(self, data_type: str, name: str, text: str, version: int, now: int) -> Iterator[Said]:
         """Act on an order about the experiment `name`. A plan of it gets a version above that of the order.
@@ -145,6 +160,8 @@ class Controller:
         """A version of a model was published (0: one that nobody numbered), or with None withdrawn, of all
         models where it has no name: an experiment about another version of it is no longer about what was
         declared, and is rolled back. A plan is withdrawn by its name too: its experiments are stopped."""
+        if version is None:
+            self.plans.withdraw(data_type, model)
         for running in self._of(data_type):
             if running.runs and version is None and model == running.plan_name:
                 yield self._displaced(running, f"its plan {model!r} was withdrawn", now)
@@ -160,23 +177,26 @@ class Controller:
                     yield from self._act(running, decision, running.state.step, now)
                     self._counted.forget(running.experiment.name)
 
-    def planned(self, data_type: str, name: str, version: int, text: str, now: int) -> Iterator[Said]:
+    def planned(self, published: Publication, now: int) -> Iterator[Said]:
         """A plan is on the model stream. Another's takes the place of experiments, which are stopped then.
 
         One of this controller's is news only to one that was started without its state: it goes on from
-        there. What is no plan, or has no version that results can hold, is refused by the jobs that would
-        follow it.
+        there. What is no plan, or has a version that is too old or that no result can hold, is refused by the
+        jobs that would follow it.
         """
-        all_of_type = self._of(data_type)
-        if own := [one.plan_version for one in all_of_type if one.plan_name == name]:
-            version = version or 1 + max(own)  # as jobs count one that nobody numbered
-            if version <= max(own):
-                return
-        if version > HIGHEST_VERSION:
-            return
+        name = published.name
         try:
-            plan = read_plan(text)
+            plan = read_plan(published.plan)
         except PlanError:
+            return
+        version = self.plans.take(published)
+        if version is None:
+            return
+        all_of_type = self._of(published.data_type)
+        own = max((one.plan_version for one in all_of_type if one.plan_name == name), default=0)
+        if not published.version:  # above those too that have not come back yet
+            version = max(version, own + 1)
+        elif version <= own and not published.force:
             return
         splits = {split.name: split for split in plan.splits}
         for running in all_of_type:
@@ -189,14 +209,19 @@ class Controller:
                 )
                 continue
             self._changed(running)
-            running.plan_version, before = version, running.rest
+            running.plan_version, before = max(version, running.plan_version), running.rest
             if version > _LAST_START:
                 yield self._displaced(running, f"plan {name!r} version {version} leaves none above it", now)
                 continue
+            split = splits.get(experiment.name)
+            if split is not None and not running.has_split(split):
+                said = f"plan {name!r} version {version} was put in force with other arms under its name"
+                yield self._displaced(running, said, now)
+                continue
             if running.experiment.population:
                 running.others_get = plan.rest
-            if experiment.name in splits:
-                running.follow(splits[experiment.name])
+            if split is not None:
+                running.follow(split)
                 continue
             promoted = promoted_by(experiment, plan.rest) if plan.rest != before else ""
             if promoted:
@@ -237,9 +262,7 @@ class Controller:
             running.others_get = others[0].rest
         check_beside(experiment, [other.experiment for other in others], running.rest)
         running.plan_version = max(version, self._next_version(running))
-        if running.plan_version > _LAST_START:
-            said = f"version {running.plan_version} leaves too few above it for the plans that follow"
-            raise ExperimentError(f"{experiment.name}: {said}: {_LAST_START} is the last to start with")
+        _check_room(running, version)
         plan = self._plan(running, "step 1")  # before it is known: its arms may contradict themselves
         self._known[experiment.name] = running
         self._changed(running)
@@ -299,8 +322,9 @@ class Controller:
 
     def _next_version(self, running: Running) -> int:
         """Of the plan that is written next under the name of its plans."""
-        same = [r for r in self._of(running.experiment.data_type) if r.plan_name == running.plan_name]
-        return 1 + max((one.plan_version for one in same), default=0)
+        name, data_type = running.plan_name, running.experiment.data_type
+        own = (one.plan_version for one in self._of(data_type) if one.plan_name == name)
+        return 1 + max(*own, self.plans.newest(data_type, name), 0)
 
     def _of(self, data_type: str) -> list[Running]:
         """By name: a restore may bring them in any order."""
@@ -310,3 +334,17 @@ class Controller:
     def _changed(self, running: Running) -> None:
         self._news[running.experiment.name] = None
         self._told.add(running.experiment.name)
+
+
+def _check_room(running: Running, asked: int) -> None:
+    """Raises `ExperimentError` where its first plan, for which version `asked` was given, leaves too few
+    versions for those that follow."""
+    version = running.plan_version
+    if version <= _LAST_START:
+        return
+    said = f"{running.experiment.name}: version {version} of its plan leaves too few above it"
+    if version == asked:
+        raise ExperimentError(f"{said} for the plans that follow: {_LAST_START} is the last to start with")
+    do = "leave out its population" if running.experiment.population else "give it another name"
+    said = f"{said}, and a plan {running.plan_name!r} of version {version - 1} is on the model stream"
+    raise ExperimentError(f"{said}: {do}, so that its plans have another")

@@ -102,14 +102,27 @@ class Running(msgspec.Struct):
         out = self.sampled.out if self.sampled else ()
         return split_of_shares(self.experiment, self.shares, self.state.step, out)
 
+    def has_split(self, split: Split) -> bool:
+        """Whether these are its own arms, at whichever step. With sampling their shares are whatever was
+        drawn, and any arm may be out."""
+        experiment, out = self.experiment, []
+        if self.sampled:
+            plans = {arm.name: arm.plan for arm in split.arms}
+            if tuple(plans) != experiment.compared:
+                return False
+            shares = {arm.name: arm.share for arm in split.arms}
+            out = [title for title, plan in plans.items() if plan != plan_of_arm(experiment, title)]
+        elif self.has(split.step):
+            shares = shares_of_step(experiment, split.step)
+        else:
+            return False
+        return split == split_of_shares(experiment, shares, split.step, out)
+
     def follow(self, split: Split) -> None:
-        """Take over the step of a plan that is in force. With sampling one of other arms has none to take."""
-        if not self.sampled:
-            self.state.step = min(split.step, len(self.experiment.ramp) - 1)
-            return
-        shares = {arm.name: arm.share for arm in split.arms}
-        if shares.keys() == set(self.experiment.compared):
-            self.sampled.shares[split.step], self.state.step = shares, split.step
+        """Take over the step of a plan that is in force, which `has_split`."""
+        if self.sampled:
+            self.sampled.shares[split.step] = {arm.name: arm.share for arm in split.arms}
+        self.state.step = split.step
 
     def promote(self, title: str) -> None:
         """See `Experiment.promoted`."""
