@@ -15,7 +15,6 @@ from millrace.options import Bootstrap, Client, S3Access, Timeout, either
 from millrace.stream_options import StreamOptions
 
 if TYPE_CHECKING:
-    from millrace.model_stream import ModelStream
     from schemas.lifecycle.experiments import ExperimentEvent
     from schemas.plans.plan import Plan
     from udfs.io.s3 import S3Options
@@ -179,20 +178,19 @@ def _end(
     dry_run: bool,
     to: StreamOptions,
 ) -> None:
-    from udfs.lifecycle.experiments.arm_plans import plan_after  # noqa: PLC0415
-    from udfs.lifecycle.experiments.controlling import ENDS  # noqa: PLC0415
+    from millrace.experiment_replay import end_of  # noqa: PLC0415
+    from schemas.plans.plan import read_plan  # noqa: PLC0415
     from udfs.lifecycle.experiments.orders import Order  # noqa: PLC0415
 
+    order = Order(action, None, reason, arm)
     if not dry_run:
-        where = _send(Order(action, None, reason, arm), name, data_type, to)
+        where = _send(order, name, data_type, to)
         typer.echo(f"Sent: {action} {name} for {data_type}: {where}")
         return
     to.signer()  # a key that is none is told here too
-    declared = _declared(name, data_type, to.stream())
-    plan = plan_after(declared, ENDS[action], declared.promoted(arm) if action == "promote" else "")
-    who = "entities in no other experiment of " if declared.population else ""
-    unless = ", unless another was promoted meanwhile" if who and action != "promote" else ""
-    _show_plan(f"{action} {name} would put in force for {who}{data_type}{unless}", plan)
+    ordered, event = end_of(order, name, data_type, to.stream())
+    who = "entities in no other experiment of " if event.population != (0.0, 1.0) else ""
+    _show_plan(f"{action} {name} would put in force for {who}{data_type}", read_plan(ordered.plan).rest)
 
 
 def _send(order: Order, name: str, data_type: str, to: StreamOptions) -> str:
@@ -211,31 +209,6 @@ def _send(order: Order, name: str, data_type: str, to: StreamOptions) -> str:
     )
     descriptor = descriptor if signs is None else signs.sign(descriptor)
     return stream.send(data_type, name, version, created_ms, descriptor)
-
-
-def _declared(name: str, data_type: str, of: ModelStream) -> Experiment:
-    """As it was started. Raises `ExperimentError` where the model stream does not have it."""
-    from millrace.kafka_stream import to_end  # noqa: PLC0415
-    from schemas.errors import ExperimentError, ModelError  # noqa: PLC0415
-    from udfs.lifecycle.experiments.orders import read_order  # noqa: PLC0415
-    from udfs.models.descriptor import EXPERIMENT, parse  # noqa: PLC0415
-
-    if of.folder is not None:
-        messages = [path.read_bytes() for path in sorted(of.folder.glob("*.model"))]
-    else:
-        assert of.bootstrap is not None
-        found = to_end(of.bootstrap, of.topic, of.client, of.timeout_s)
-        messages = [value for _, value in found if value is not None]
-    for message in messages:
-        try:
-            one = parse(message)
-            about = (one.operation, one.name, one.data_type) == (EXPERIMENT, name, data_type)
-            declared = read_order(one.experiment).experiment if about else None
-        except (ModelError, ExperimentError):
-            continue  # what cannot be read was not started
-        if declared is not None:
-            return declared
-    raise ExperimentError(f"{name!r} was not started for {data_type!r} on this model stream")
 
 
 def _events(of: ExperimentStream) -> Iterator[ExperimentEvent]:

@@ -12,10 +12,12 @@ from typer.testing import CliRunner
 
 from millrace.cli import app
 from schemas.lifecycle.experiments import ArmFigures, ExperimentEvent, write_event
+from schemas.plans.plan import Only, Plan, write_plan
 from tests.experiment_evidence import DECLARED
 from udfs.lifecycle.experiments.assignment import in_population, treated
-from udfs.lifecycle.experiments.orders import Order, read_order
-from udfs.models.descriptor import EXPERIMENT, parse
+from udfs.lifecycle.experiments.declaration import Arm
+from udfs.lifecycle.experiments.orders import Order, read_order, write_order
+from udfs.models.descriptor import DECIDE, EXPERIMENT, build, parse
 
 TOML = """
 name = "wine-v4"
@@ -142,7 +144,7 @@ def test_a_dry_run_of_a_population_counts_its_entities(file, tmp_path):
     run("start", file, "--to-folder", folder)
     assert orders(folder) == [Order("start", declared)]
     said = run("stop", "wine-v4", "--data-type", "wine", "--dry-run", "--to-folder", folder)
-    assert "for entities in no other experiment of wine, unless another was promoted" in said
+    assert "for entities in no other experiment of wine:" in said
 
 
 def test_a_dry_run_of_an_end_shows_the_plan(file, tmp_path):
@@ -151,11 +153,85 @@ def test_a_dry_run_of_an_end_shows_the_plan(file, tmp_path):
     for action, model in (("promote", "new"), ("rollback", "old"), ("stop", "old")):
         said = run(action, "wine-v4", "--data-type", "wine", "--dry-run", "--to-folder", folder)
         assert json.loads(said.split(":\n", 1)[1])["route"]["candidates"] == [model]
+        assert f"{action} wine-v4 would put in force for wine:" in said
     assert len(orders(folder)) == 1
     done = CliRunner().invoke(
         app, ["experiment", "stop", "x", "--data-type", "wine", "--dry-run", "--to-folder", str(folder)]
     )
-    assert done.exit_code == 1 and "'x' was not started for 'wine'" in done.output
+    assert done.exit_code == 1 and "there is no experiment 'x' for 'wine'" in done.output
+
+
+def declared_file(folder: Path, treatment: str, name: str = "wine-v4", more: str = "") -> Path:
+    path = folder / f"{name}-{treatment}.toml"
+    path.write_text(more + TOML.replace('"new"', f'"{treatment}"').replace('"wine-v4"', f'"{name}"'))
+    return path
+
+
+def dry_run(action: str, folder: Path, name: str = "wine-v4") -> str:
+    """The model that would be in force, or why not."""
+    options = ["--data-type", "wine", "--dry-run", "--to-folder", str(folder)]
+    done = CliRunner().invoke(app, ["experiment", action, name, *options])
+    if done.exit_code:
+        return done.output
+    plan = json.loads(done.output.split(":\n", 1)[1])
+    assert "experiments" not in plan  # of others: it is about records in none
+    (model,) = plan["route"]["candidates"]
+    return model
+
+
+def test_a_dry_run_of_an_end_is_about_the_experiment_that_runs(tmp_path):
+    """Not about a start that was refused, whether it came before or after the one that was not."""
+    folder = tmp_path / "models"
+    about = ("--data-type", "wine", "--to-folder", folder)
+    run("start", declared_file(tmp_path, "new", "other"), "--to-folder", folder)
+    run("start", declared_file(tmp_path, "second"), "--to-folder", folder)  # refused: another one runs
+    assert "no experiment 'wine-v4' for 'wine'" in dry_run("promote", folder)
+    run("stop", "other", *about)
+    run("start", declared_file(tmp_path, "third"), "--to-folder", folder)
+    assert dry_run("promote", folder) == "third"
+    run("start", declared_file(tmp_path, "fourth"), "--to-folder", folder)  # refused: there was one
+    (folder / "0-none.model").write_bytes(b"no descriptor")
+    assert dry_run("promote", folder) == "third" and dry_run("rollback", folder) == "old"
+    assert dry_run("stop", folder) == "old"
+    run("rollback", "wine-v4", *about)
+    assert "'wine-v4' has ended: it is rolled back" in dry_run("promote", folder)
+
+
+def test_a_dry_run_of_an_end_knows_the_plans_of_the_controller(tmp_path):
+    folder = tmp_path / "models"
+    run("start", declared_file(tmp_path, "new"), "--to-folder", folder)
+    start = parse(next(folder.glob("*.model")).read_bytes())
+    promoted = write_plan(Plan(route=Only(("new",)))).decode()
+    created = start.created_ms + 1
+    more = {"data_type": "wine", "name": "wine-v4", "version": start.version + 1, "created_ms": created}
+    # a file of the controller's, whose name says nothing of its order
+    (folder / "plans-1.model").write_bytes(build(operation=DECIDE, plan=promoted, **more))
+    assert "'wine-v4' has ended: it is promoted" in dry_run("rollback", folder)
+    newer = declared_file(tmp_path, "third", "next").read_text().replace('"old"\nversion = 3', '"new"')
+    (tmp_path / "next.toml").write_text(newer)
+    run("start", tmp_path / "next.toml", "--to-folder", folder)
+    assert dry_run("rollback", folder, "next") == "new" and dry_run("promote", folder, "next") == "third"
+
+
+def test_a_dry_run_of_an_end_knows_what_was_promoted_meanwhile(tmp_path):
+    folder = tmp_path / "models"
+    for name, treatment, part in (("a", "new", "[0.0, 0.5]"), ("b", "third", "[0.5, 0.8]")):
+        file = declared_file(tmp_path, treatment, name, f"population = {part}\n")
+        run("start", file, "--to-folder", folder)
+    assert dry_run("rollback", folder, "b") == "old"
+    run("promote", "a", "--data-type", "wine", "--to-folder", folder)
+    assert dry_run("rollback", folder, "b") == "new"
+
+
+def test_a_dry_run_of_an_end_reads_a_topic_as_it_was_written(file, monkeypatch):
+    started = replace(DECLARED, arms={**DECLARED.arms, "treatment": Arm("third")}), DECLARED
+    orders = [write_order(Order("start", one)) for one in started]
+    more = {"data_type": "wine", "name": "wine-v4", "operation": EXPERIMENT}
+    messages = [(None, None), (None, b"no descriptor")]
+    messages += [(b"k", build(version=k + 1, experiment=order, **more)) for k, order in enumerate(orders)]
+    monkeypatch.setattr("millrace.kafka_stream.to_end", lambda *_: iter(messages))
+    said = run("promote", "wine-v4", "--data-type", "wine", "--dry-run", "--bootstrap", "nowhere:9092")
+    assert json.loads(said.split(":\n", 1)[1])["route"]["candidates"] == ["third"]
 
 
 def test_of_several_treatments_one_is_named(tmp_path):
@@ -170,10 +246,10 @@ def test_of_several_treatments_one_is_named(tmp_path):
     about = ("wine-v4", "--data-type", "wine", "--to-folder", folder)
     said = run("promote", *about, "--arm", "b", "--dry-run")
     assert json.loads(said.split(":\n", 1)[1])["route"]["candidates"] == ["b"]
-    run("promote", *about, "--arm", "b")
-    assert orders(folder)[-1] == Order("promote", arm="b")
     done = CliRunner().invoke(app, ["experiment", "promote", *map(str, about), "--dry-run"])
     assert done.exit_code == 1 and "one of a, b" in done.output
+    run("promote", *about, "--arm", "b")
+    assert orders(folder)[-1] == Order("promote", arm="b")
 
 
 def event(kind: str, at: int, **more) -> ExperimentEvent:
