@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.models.descriptor import DECIDE, WITHDRAW, build, parse
+from udfs.models.descriptor import DECIDE, EXPERIMENT, WITHDRAW, build, parse
 from udfs.models.stream_key import stream_key
 
 NAMES = ("forest", "deep/net", "plan", "")
@@ -26,6 +26,13 @@ def test_each_name_and_kind_has_a_key_of_its_own():
     ]
     assert len(set(keys)) == len(keys)
     assert keys[0] == b"wine/SERVE/a"
+
+
+def test_no_order_about_an_experiment_takes_the_place_of_another():
+    """The one that came later may be refused: a controller without its state would know of that one alone."""
+    more = {"data_type": "wine", "name": "a", "operation": EXPERIMENT, "experiment": "{}"}
+    first, second = (stream_key(parse(build(version=version, **more))) for version in (1, 2))
+    assert (first, second) == (b"wine/EXPERIMENT/a/1", b"wine/EXPERIMENT/a/2")
 
 
 def after(stream) -> tuple[dict[str, int], int]:
