@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import ExperimentError, PlanError
 from schemas.lifecycle.experiments import ExperimentEvent, read_event
-from schemas.plans.plan import Fallback, Only, Plan, Split, read_plan, write_plan
+from schemas.plans.plan import ByRule, Fallback, Only, Plan, Rule, Split, read_plan, write_plan
 from tests.experiment_evidence import DECLARED, evidence, published_plan
 from tests.serving_fakes import batch_of
 from udfs.ensemble.routing.arms import LEAD_MS, Arms, Sharing
@@ -481,6 +481,27 @@ def test_a_start_is_refused_where_a_stranger_s_plan_of_its_name_leaves_no_versio
     assert f"a plan {name!r} of version {2**63 - 1} is on the model stream: {do}" in said
     assert not harness.plans
     assert harness.start(replace(declared, population=msgspec.UNSET, name="again")) == ""
+
+
+def test_a_plan_whose_rule_no_job_can_read_neither_starts_nor_stops_any():
+    """Jobs refuse it and go on with what was in force."""
+    broken = Plan(route=ByRule((Rule("price >", ("new",)),), ("old",)))
+    harness = Harness()
+    said = harness.start(replace(A, arms={**A.arms, "treatment": Arm(plan=broken)}))
+    assert said.startswith("a: ") and "price >" in said and not harness.plans
+    assert harness.start(A) == ""
+    assert planned(harness, stranger(2000, write_plan(broken))) == []
+    assert harness.running(A).runs and harness.controller.plans.newest("wine", "experiments") == 0
+
+
+def test_whatever_a_rule_makes_of_its_reader_ends_no_controller(monkeypatch):
+    def raises(*_, **__) -> None:
+        raise RecursionError
+
+    harness = Harness(B)
+    monkeypatch.setattr("udfs.lifecycle.experiments.controlling.Splitting", raises)
+    assert "a: its rules cannot be read: RecursionError" in harness.start(A)
+    assert planned(harness, stranger(2000)) == [] and harness.running(B).runs
 
 
 def test_a_plan_that_is_put_in_force_by_force_takes_their_place_whatever_its_version():

@@ -13,10 +13,12 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import ExperimentError, PlanError
 from schemas.lifecycle.experiments import ExperimentEvent
 from schemas.lifecycle.quality import EvidenceBatch
-from schemas.plans.plan import read_plan, write_plan
+from schemas.plans.plan import Plan, read_plan, write_plan
+from udfs.ensemble.routing.splitting import Splitting
 from udfs.lifecycle.experiments.arm_plans import plan_with, promoted_by
 from udfs.lifecycle.experiments.deciding import Decision, finished
 from udfs.lifecycle.experiments.declaration import Experiment
@@ -187,6 +189,7 @@ class Controller:
         name = published.name
         try:
             plan = read_plan(published.plan)
+            _check_rules(plan)
         except PlanError:
             return
         version = self.plans.take(published)
@@ -264,6 +267,10 @@ class Controller:
         running.plan_version = max(version, self._next_version(running))
         _check_room(running, version)
         plan = self._plan(running, "step 1")  # before it is known: its arms may contradict themselves
+        try:
+            _check_rules(read_plan(plan.plan))
+        except PlanError as e:
+            raise ExperimentError(f"{experiment.name}: {e}") from None
         self._known[experiment.name] = running
         self._changed(running)
         yield plan
@@ -334,6 +341,16 @@ class Controller:
     def _changed(self, running: Running) -> None:
         self._news[running.experiment.name] = None
         self._told.add(running.experiment.name)
+
+
+def _check_rules(plan: Plan) -> None:
+    """Raises `PlanError` for a plan that jobs would refuse for its rules."""
+    try:
+        Splitting(plan, JsonCodec(), raw_json=True)
+    except PlanError:
+        raise
+    except Exception as e:  # whatever a rule makes of the code that reads it, jobs refuse it for
+        raise PlanError(f"its rules cannot be read: {type(e).__name__}") from e
 
 
 def _check_room(running: Running, asked: int) -> None:
