@@ -64,6 +64,7 @@ def test_settings_of_watching_are_valid(name: str, text: str) -> None:
 def test_outcomes_are_read_as_the_page_says(name: str, text: str) -> None:
     settings = OutcomesSettings(**tomllib.loads(text), folder={"root": "somewhere"})
     assert settings.flink["state.backend.type"] == "rocksdb"
+    assert settings.flink["state.backend.rocksdb.use-bloom-filter"] == "true"
     messages = [example.encode() for _, example in blocks("json outcome")]
     found = settings.join().reader(128, 1).outcomes(MicroBatch("o", "o", messages, [0], [0], [5]))
     assert not found.dead
