@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from millrace.mlflow_models import TAG_PREFIX
 from millrace.mlflow_origin import Origin
 from millrace.terminal import escaped
+from schemas.utc_time import utc_time
 from udfs.lifecycle.repository.served import MODEL, Served
 from udfs.stores.registry.model_records import RegisteredModel
 
@@ -47,11 +47,11 @@ class ServedVersion:
 
     def _said(self, one: Served, silent: bool) -> str:
         """As ISO 8601 writes intervals, `..` for an end that has not come; where and as what."""
-        until = "?" if silent else ".." if one.until is None else _utc(one.until)
+        until = "?" if silent else ".." if one.until is None else utc_time(one.until)
         same = (one.name, one.version) == (self.origin.name, self.origin.version)
         renamed = "" if same else f" as {_cut(one.name)} {one.version}"
-        how = f", heard {_utc(one.seen)}" if silent else f", {one.ended}" if one.ended else ""
-        return f"{_utc(one.since)}/{until} {_cut(one.job)} ({_cut(one.data_type)}{renamed}){how}"
+        how = f", heard {utc_time(one.seen)}" if silent else f", {one.ended}" if one.ended else ""
+        return f"{utc_time(one.since)}/{until} {_cut(one.job)} ({_cut(one.data_type)}{renamed}){how}"
 
     def _bounded(self, said: Iterable[str]) -> str:
         """As many as there is room for, the newest first, and how many are left out."""
@@ -63,7 +63,7 @@ class ServedVersion:
             kept.append(text)
         if left := all_of_them - len(kept):
             earlier = min(one.since for one in self.intervals[len(kept) :])
-            kept.append(f"{left} earlier since {_utc(earlier)}")
+            kept.append(f"{left} earlier since {utc_time(earlier)}")
         return "; ".join(kept)
 
 
@@ -118,8 +118,3 @@ def served_there(
 def _cut(name: str) -> str:
     name = escaped(" ".join(name.split()))
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..."
-
-
-def _utc(ms: int) -> str:
-    """To the second, for people."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms // 1000))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from millrace.options import Bootstrap, Client, Timeout, either
+from schemas.utc_time import utc_time
 
 if TYPE_CHECKING:
     from schemas.lifecycle.window_statistics import WindowStatistics
@@ -100,15 +101,11 @@ def _lines(
 
 def _sentence(one: WindowStatistics) -> str:
     who = f"{one.model} {one.version}" if one.model else one.of
-    when = "no time" if one.start < 0 else f"{_iso(one.start)} to {_iso(one.end)}"
+    when = "no time" if one.start < 0 else f"{utc_time(one.start)} to {utc_time(one.end)}"
     said = f"{one.data_type} {who}, {when}: {one.rows:,} records"
     said += f", {one.unreadable:,} unreadable" if one.unreadable else ""
     said += ", late" if one.late else ""
     return said + (f"; drifting: {', '.join(one.drifting)}" if one.drifting else "")
-
-
-def _iso(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _ms(time: datetime | None) -> int | None:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from schemas.errors import StatisticsError
+from schemas.utc_time import utc_time
 from udfs.lifecycle.drift.anomalies import Anomaly
 from udfs.lifecycle.drift.monitor import FeatureDrift
 
@@ -138,19 +139,15 @@ def sentence(alert: Alert) -> str:
     """One line for people: which feature, by how much, since when."""
     said = [
         f"{one.feature} drifts {one.direction or 'in shape'} by at least {one.at_least[one.distance]:.3g} "
-        f"({one.distance}) since {_when(one.since)}, {one.share:.0%} of the change"
+        f"({one.distance}) since {utc_time(one.since)}, {one.share:.0%} of the change"
         for one in alert.drift
     ]
     said += [f"{one.feature}: {one.kind}, {one.records} records: {one.detail}" for one in alert.anomalies]
     said += [
-        f"{one.metric} is {one.observed:.4g}, above {one.baseline:.4g} since {_when(one.since)}"
+        f"{one.metric} is {one.observed:.4g}, above {one.baseline:.4g} since {utc_time(one.since)}"
         for one in alert.quality
     ]
     said += [
         f"{one.feature} is {one.value} in {one.source} {one.partition}/{one.offset}" for one in alert.outliers
     ]
     return f"{alert.data_type}: " + "; ".join(said)
-
-
-def _when(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
