@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from millrace import folder_stream, kafka_stream
+from millrace.model_stream import ModelStream
 from schemas.errors import SourceError
 from udfs.io.folder_files import visible_files
 
@@ -65,8 +66,8 @@ class Topics:
         return found
 
     def published(self) -> Iterator[bytes]:
-        found = kafka_stream.to_end(self.bootstrap, self.models_topic, self.client, self.timeout_s)
-        return (value for _, value in found if value is not None)
+        there = ModelStream(None, self.bootstrap, self.models_topic, self.client, self.timeout_s)
+        return there.messages()
 
 
 @dataclass(frozen=True, slots=True)

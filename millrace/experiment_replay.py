@@ -43,18 +43,12 @@ def controller_of(stream: ModelStream) -> Controller:
 
 def _published(stream: ModelStream) -> Iterator[Publication]:
     """In the order of publication; what is no descriptor is passed over."""
-    from millrace.kafka_stream import to_end  # noqa: PLC0415
-
+    found = (one for message in stream.messages() if (one := _read(message)) is not None)
     if stream.folder is not None:
-        paths = sorted(stream.folder.glob("*.model"))
-        found = [one for path in paths if (one := _read(path.read_bytes())) is not None]
-        found.sort(key=lambda one: one.created_ms)  # names of the controller's files have no time
-        yield from found
-        return
-    assert stream.bootstrap is not None
-    for _, value in to_end(stream.bootstrap, stream.topic, stream.client, stream.timeout_s):
-        if value is not None and (one := _read(value)) is not None:
-            yield one
+        return iter(
+            sorted(found, key=lambda one: one.created_ms)
+        )  # the controller's files have no time in names
+    return found
 
 
 def _read(message: bytes) -> Publication | None:

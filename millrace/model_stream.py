@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +39,14 @@ class ModelStream:
         now = time.time_ns() // 1_000_000
         created, version = (0, 0) if self.folder is None else folder_stream.newest(self.folder, data_type)
         return max(now, created + 1), max(now, version + 1)
+
+    def messages(self) -> Iterator[bytes]:
+        """What is there: of a folder in the order of names. Raises `SourceError`."""
+        if self.folder is not None:
+            return (path.read_bytes() for path in sorted(self.folder.glob("*.model")))
+        assert self.bootstrap is not None
+        found = kafka_stream.to_end(self.bootstrap, self.topic, self.client, self.timeout_s)
+        return (value for _, value in found if value is not None)
 
     def send(self, data_type: str, name: str, version: int, created_ms: int, descriptor: bytes) -> str:
         """Hand the descriptor over; where it is now. Raises `SourceError`."""

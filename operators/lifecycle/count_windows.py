@@ -50,10 +50,10 @@ class CountWindows(KeyedProcessFunction):
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         key, data = current_key(ctx), bytes(value)
         self._timers.start(key, ctx.timer_service())
-        counted = self._of(key)
         if passed := beat_ms(data):
             self._progress.passed(passed)
             return
+        counted = self._of(key)
         self._journal.add(data)
         self._bytes[key] += len(data)
         for partition, newest in counted.add(decode_micro_batch(data), _now()).items():
