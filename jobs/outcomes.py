@@ -78,7 +78,7 @@ def _batches(
 ) -> KeyedStream:
     records = read_records(env, settings, named_topics(settings.kafka, [what]), what)
     gathering = settings.batch.gathering(settings.mode)
-    return micro_batches(records, DataTypes({}), gathering, what, groups, marks=True)
+    return micro_batches(records, DataTypes({}), gathering, what, groups, marks=True, beats=True)
 
 
 def _add_store(env: StreamExecutionEnvironment, joined: DataStream, spec: JoinSpec, store: History) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -57,23 +57,25 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.entries: dict[str, bytes] = {}
-        self.reminders: list[tuple[str, int, list[str]]] = []
+        self.reminders: list[tuple[str, int, int, list[str]]] = []
 
-    def read(self, key: str) -> bytes | None:
-        return self.entries.get(key)
+    def read(self, group: int, key: str) -> bytes | None:
+        return self.entries.get(f"{group}:{key}")
 
-    def write(self, entries: dict[str, bytes], emptied: Iterable[str]) -> None:
-        self.entries |= entries
-        for key in emptied:
-            self.entries.pop(key, None)
+    def write(self, group: int, changes: Mapping[str, bytes | None]) -> None:
+        for key, entry in changes.items():
+            if entry is None:
+                self.entries.pop(f"{group}:{key}", None)
+            else:
+                self.entries[f"{group}:{key}"] = entry
 
-    def remind(self, kind: str, due: int, keys: list[str]) -> None:
-        self.reminders.append((kind, due, keys))
+    def remind(self, kind: str, due: int, group: int, keys: list[str]) -> None:
+        self.reminders.append((kind, due, group, keys))
 
-    def due(self, kind: str, reached: int) -> Iterator[list[str]]:
+    def due(self, kind: str, reached: int) -> Iterator[tuple[int, list[str]]]:
         found = [r for r in self.reminders if r[0] == kind and r[1] <= reached]
         self.reminders = [r for r in self.reminders if r not in found]
-        yield from (keys for _, _, keys in found)
+        yield from ((group, keys) for _, _, group, keys in found)
 
 
 def key_of(record: QualityRecord) -> QualityKey:

@@ -11,6 +11,7 @@ from jobs.settings.gathering import Batching
 from jobs.settings.run import Part
 from jobs.settings.streams import Broker, StreamSettings, Transactions
 from schemas.codecs.factory import CodecSpec
+from udfs.features.events.progress import StreamTiming
 from udfs.io.s3 import S3Options
 from udfs.lifecycle.drift.anomalies import AnomalySettings
 from udfs.lifecycle.drift.settings import DriftSettings
@@ -18,7 +19,7 @@ from udfs.lifecycle.watching.outlier_rules import OutlierRule
 from udfs.lifecycle.watching.training_sets import TrainingPlaces
 from udfs.lifecycle.watching.watched_quality import QualityLimits, QualitySpec
 from udfs.lifecycle.watching.watched_series import JudgeSpec
-from udfs.lifecycle.watching.window_counting import CountSpec, StreamTiming
+from udfs.lifecycle.watching.window_counting import CountSpec
 
 Of = Literal["records", "results"]
 Watched = Literal["records", "results", "quality"]

@@ -45,27 +45,25 @@ class JoinOutcomes(KeyedCoProcessFunction):
         check_code(self._code)
         self._state = OutcomeState(context, self._groups)
         self._timers = KeyTimers(self._spec.timer_ms)
-        self._results, self._outcomes = (self._spec.reached(_now()) for _ in range(2))
+        self._results, self._outcomes = self._spec.read_to(), self._spec.read_to()
         self._told = self._settled_to = 0
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         delivery, now = decode_delivery(bytes(value)), _now()
         self._begin(ctx)
-        self._results.heard(delivery.newest, now)
-        self._fates.results_read(delivery.passed_over, delivery.refused)
+        if delivery.reader:
+            self._results.told(delivery.reader, delivery.reached)
         joining = Joining(self._spec.terms, self._state, self._fates, now)
-        for key, predicted in delivery.predictions:
-            joining.predict(key, predicted)
+        joining.results(delivery)
         yield from self._done(ctx, joining.done(), now)
 
     def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         delivery, now = decode_delivery(bytes(value)), _now()
         self._begin(ctx)
-        self._outcomes.heard(delivery.newest, now)
-        self._fates.outcomes_read(delivery.refused)
+        if delivery.reader:
+            self._outcomes.told(delivery.reader, delivery.reached)
         joining = Joining(self._spec.terms, self._state, self._fates, now)
-        for key, came in delivery.outcomes:
-            joining.come(key, came)
+        joining.outcomes(delivery)
         yield from self._done(ctx, joining.done(), now)
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
@@ -104,13 +102,13 @@ class JoinOutcomes(KeyedCoProcessFunction):
             judging = self._spec.judged.get(data_type)
             if judging is None:  # of a savepoint from before it was no longer judged
                 continue
-            rows = store_rows(settled, judging, now)
+            counted = [*COUNTED, *judging.slices]
+            rows = store_rows(settled, judging, now, None if self._spec.store else counted)
             if self._spec.store:
                 yield HISTORY, Row(data_type, to_lines(rows))
             for batch in messages(evidence(settled, judging, now)):
                 yield EVIDENCE, batch
-            counted = rows.select([*COUNTED, *judging.slices])
-            yield settled_row(data_type, self._state.groups.own, self._settled_to, counted)
+            yield settled_row(data_type, self._state.groups.own, self._settled_to, rows.select(counted))
         yield from to_rows([*outcome_letters(joined.dead), *crowded_letters(joined.crowded)])
 
     def _tell(self, now: int, settled_to: int) -> Iterator[Any]:

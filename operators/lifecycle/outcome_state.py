@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from heapq import heapify, heappop, heappush
 
 import msgspec
@@ -13,7 +13,6 @@ from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 from operators.flink_internals import change_map
 from operators.key_groups import KeyGroups
 from operators.own_groups import OwnGroups
-from udfs.features.entity_keys import key_group
 from udfs.lifecycle.outcomes.fates import Fates, decode_fates, encode_fates
 
 
@@ -49,24 +48,22 @@ class OutcomeState:
             heapify(heap)
         return fates
 
-    def read(self, key: str) -> bytes | None:
-        self.groups.enter(self._group(key))
+    def read(self, group: int, key: str) -> bytes | None:
+        self.groups.enter(group)
         found = self._entries.get(key)
         return None if found is None else bytes(found)
 
-    def write(self, entries: dict[str, bytes], emptied: Iterable[str]) -> None:
-        changes: dict[str, bytes | None] = entries | dict.fromkeys(emptied)
-        for _, keys in self._entered(changes):
-            change_map(self._entries, {key: changes[key] for key in keys})
+    def write(self, group: int, changes: Mapping[str, bytes | None]) -> None:
+        self.groups.enter(group)
+        change_map(self._entries, changes)
 
-    def remind(self, kind: str, due: int, keys: list[str]) -> None:
-        heap = self._due.setdefault(kind, [])
-        for group, own in self._entered(keys):
-            self._reminders.put(f"{kind}/{due}/{self._number}", msgspec.msgpack.encode(own))
-            heappush(heap, (due, group, self._number))
-            self._number += 1
+    def remind(self, kind: str, due: int, group: int, keys: list[str]) -> None:
+        self.groups.enter(group)
+        self._reminders.put(f"{kind}/{due}/{self._number}", msgspec.msgpack.encode(keys))
+        heappush(self._due.setdefault(kind, []), (due, group, self._number))
+        self._number += 1
 
-    def due(self, kind: str, reached: int) -> Iterator[list[str]]:
+    def due(self, kind: str, reached: int) -> Iterator[tuple[int, list[str]]]:
         heap = self._due.get(kind, [])
         while heap and heap[0][0] <= reached:
             due, group, number = heappop(heap)
@@ -74,21 +71,9 @@ class OutcomeState:
             self.groups.enter(group)
             keys = msgspec.msgpack.decode(bytes(self._reminders.get(name)), type=list[str])
             self._reminders.remove(name)
-            yield keys
+            yield group, keys
 
     def keep_fates(self, fates: Fates) -> None:
         """Those of this instance."""
         self.groups.enter(self.groups.own.start)
         self._fates.update(encode_fates(fates))
-
-    def _entered(self, keys: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-        """The keys of one key group after the other, each as the current one."""
-        found: dict[int, list[str]] = {}
-        for key in keys:
-            found.setdefault(self._group(key), []).append(key)
-        for group, own in found.items():
-            self.groups.enter(group)
-            yield group, own
-
-    def _group(self, key: str) -> int:
-        return key_group(key.encode(), self.groups.count)

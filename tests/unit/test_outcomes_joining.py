@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from schemas.errors import SettingsError
 from tests.outcome_cases import JUDGING, MemoryStore, batch, outcome, result
+from udfs.features.events.reached_by_all import NOTHING
 from udfs.lifecycle.outcomes.fates import Fates
+from udfs.lifecycle.outcomes.join_spec import JoinSpec
 from udfs.lifecycle.outcomes.joining import Joined, Joining, Settled, Terms
 from udfs.lifecycle.outcomes.judging import Judging
-from udfs.lifecycle.outcomes.progress import END, Reached
+from udfs.lifecycle.outcomes.progress import END, UNKNOWN, ReadTo, reached
 from udfs.lifecycle.outcomes.reading import Reader
 
 TERMS = Terms(window=10_000, grace=1_000, keep=20_000)
@@ -36,9 +38,7 @@ class Run:
         read = self.reader.results(batch(messages, time))
         joining = Joining(self.terms, self.store, self.fates, self.now)
         for delivery in read.deliveries.values():
-            self.fates.results_read(delivery.passed_over, delivery.refused)
-            for key, predicted in delivery.predictions:
-                joining.predict(key, predicted)
+            joining.results(delivery)
         self.dead["unreadable"] += len(read.dead)
         return self._take(joining.done())
 
@@ -47,9 +47,7 @@ class Run:
         self.offset += len(messages)
         joining = Joining(self.terms, self.store, self.fates, self.now)
         for delivery in read.deliveries.values():
-            self.fates.outcomes_read(delivery.refused)
-            for key, came in delivery.outcomes:
-                joining.come(key, came)
+            joining.outcomes(delivery)
         self.dead["unreadable"] += len(read.dead)
         return self._take(joining.done())
 
@@ -266,15 +264,37 @@ def test_the_outcome_that_counts_does_not_depend_on_the_order(order: list[int], 
 
 
 def test_nothing_is_given_up_while_a_topic_is_read_up() -> None:
-    reached = Reached(idle_ms=1_000, catch_up_ms=40_000, now=0)
-    assert reached.at(500) == -1
-    reached.heard({"0": 100, "1": 300}, 600)
-    assert reached.at(700) == 100
-    reached.heard({"0": 900}, 900)
-    assert reached.at(1_000) == 300
-    assert reached.at(1_700) == 900  # partition 1 is silent
-    assert reached.at(2_600) == 2_600  # all are
-    reached.heard({"0": 950}, 50_000)  # after a pause, of which little counts
-    assert reached.at(50_100) == 10_100  # it has had its time to catch up
-    reached.heard({"0": 30_000}, 50_200)
-    assert reached.at(50_300) == 30_000
+    read_to = ReadTo(catch_up_ms=40_000)
+    assert read_to.at(500) == UNKNOWN
+    read_to.told("0/2", 300)
+    assert read_to.at(700) == UNKNOWN, "the other reader has said nothing yet"
+    read_to.told("1/2", 100)
+    assert read_to.at(700) == 100
+    read_to.told("1/2", END)
+    assert read_to.at(1_000) == 300, "the other one is silent"
+    read_to.told("0/2", END)
+    assert read_to.at(2_600) == 2_600, "all are"
+    read_to.told("0/2", 950)
+    assert read_to.at(50_100) == 10_100, "it has had its time to catch up"
+    read_to.told("0/2", 30_000)
+    assert read_to.at(50_300) == 30_000
+    read_to.told("1/2", 60_000)
+    read_to.told("0/2", 60_000)
+    assert read_to.at(50_300) == 50_300, "what comes out of the future brings no time forward"
+
+
+def test_a_reader_tells_the_least_of_its_partitions_until_they_are_silent() -> None:
+    progress = JoinSpec({"wine": JUDGING}, TERMS, idle_ms=1_000).progress()
+    assert reached(progress) == NOTHING
+    progress.heard(0, 500)
+    progress.heard(1, 900)
+    assert reached(progress) == NOTHING, "others of its partitions may not have been read yet"
+    progress.passed(999)
+    progress.heard(0, 600)
+    assert reached(progress) == NOTHING
+    progress.passed(1)
+    assert reached(progress) == 599, "partition 1 is silent"
+    progress.heard(1, 700)
+    assert reached(progress) == 599
+    progress.passed(1_000)
+    assert reached(progress) == END

@@ -11,6 +11,7 @@ from pyflink.datastream import TimeDomain
 from pyflink.datastream.output_tag import OutputTag
 
 from operators.features.feature_rows import HISTORY
+from operators.lifecycle import join_outcomes
 from operators.lifecycle.count_quality import CountQuality
 from operators.lifecycle.join_outcomes import JoinOutcomes
 from operators.lifecycle.outcome_rows import COUNTS, EVIDENCE
@@ -76,8 +77,16 @@ class Job:
         for reader in self.readers:
             reader.open(KeyedContext(parallelism=parallelism))
 
-    def feed(self, which: int, *messages: Any) -> None:
-        self._read(which, encode_micro_batch(batch(messages)))
+    def feed(self, which: int, *messages: Any, time: int = 0) -> None:
+        self._read(which, encode_micro_batch(batch(messages, time)))
+
+    def beat(self, which: int, ms: int) -> None:
+        self._read(which, ms.to_bytes(8, "big"))
+
+    def tick(self) -> None:
+        for key, (context, join) in self.joins.items():
+            context.key = key
+            self._from_join(join.on_timer(1, Call(key)))
 
     def mark(self) -> None:
         for which in (0, 1):
@@ -153,10 +162,38 @@ def test_what_is_settled_reaches_store_quality_evidence_and_counts_across_restar
         assert not any(job.join_states[name].values()), name
 
 
+def test_a_join_that_was_held_up_gives_up_nothing_that_its_topic_may_still_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [1_000]
+    monkeypatch.setattr(join_outcomes, "_now", lambda: clock[0])
+    job = Job(1)
+
+    def unknown() -> int:
+        job.tick()
+        counts = [read_message(OutcomeCounts, m) for m in job.told(COUNTS)]
+        return counts[-1].predictions.get("no_outcome", 0)
+
+    job.feed(0, result(0, 100), result(1, 100), time=1_000)
+    job.feed(1, outcome(0, 200), time=1_000)
+    job.beat(1, SPEC.idle_ms - 1)
+    clock[0] += 600_000  # the join was held up; nobody has said that its topic was silent
+    assert unknown() == 0
+    job.feed(1, outcome(2, 200), time=60_000)
+    job.beat(1, 1)
+    clock[0] += 10
+    assert unknown() == 0, "outcomes have been read to before its time is over"
+    job.feed(1, outcome(2, 200), time=80_000)
+    clock[0] += 10
+    assert unknown() == 0, "nothing is known without a beat"
+    job.beat(1, 1)
+    clock[0] += 10
+    assert unknown() == 1
+
+
 def test_windows_close_once_every_key_group_has_told_how_far_it_is() -> None:
     joining = Joining(SPEC.terms, MemoryStore(), Fates(), 0)
-    for key, predicted in SPEC.reader(4, 1).results(batch([result(0, 100, 0.75)])).deliveries[0].predictions:
-        joining.predict(key, predicted)
+    joining.results(SPEC.reader(4, 1).results(batch([result(0, 100, 0.75)])).deliveries[0])
     joining.done()
     joining.close(END, END)
     rows = to_rows(joining.done().settled, JUDGING, 0)

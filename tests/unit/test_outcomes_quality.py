@@ -74,11 +74,9 @@ def settled() -> list[list[Settled]]:
     for at in range(0, COUNT, 500):
         joining = Joining(Terms(window=10_000), store, fates, 0)
         for delivery in reader.results(batch(results[at : at + 500])).deliveries.values():
-            for key, predicted in delivery.predictions:
-                joining.predict(key, predicted)
+            joining.results(delivery)
         for delivery in reader.outcomes(batch(outcomes[at : at + 500])).deliveries.values():
-            for key, came in delivery.outcomes:
-                joining.come(key, came)
+            joining.outcomes(delivery)
         found.append(joining.done().settled)
     joining = Joining(Terms(window=10_000), store, fates, 0)
     joining.close(END, END)
@@ -233,11 +231,9 @@ def test_whatever_a_stamp_says_the_job_goes_on(stamp: Any, nested: Any, field: A
     store, fates = MemoryStore(), Fates()
     joining = Joining(Terms(window=10_000), store, fates, 0)
     for delivery in found.deliveries.values():
-        for key, predicted in delivery.predictions:
-            joining.predict(key, predicted)
+        joining.results(delivery)
     came = Reader({"wine": JUDGING}, 1, 1).outcomes(batch([outcome(1, START, True, revenue=field)]))
-    for key, one in came.deliveries[0].outcomes:
-        joining.come(key, one)
+    joining.outcomes(came.deliveries[0])
     joining.close(END, END)
     settled = joining.done().settled
     rows = to_rows(settled, JUDGING, 0)

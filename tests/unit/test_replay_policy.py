@@ -110,12 +110,10 @@ def test_a_prediction_store_gives_what_its_results_give(run, tmp_path):
     store, fates = MemoryStore(), Fates()
     joining = Joining(Terms(window=1_000), store, fates, 0)
     for delivery in reader.results(batch(lines())).deliveries.values():
-        for key, predicted in delivery.predictions:
-            joining.predict(key, predicted)
+        joining.results(delivery)
     for first, time, some in ((0, AT + 1, wrong), (10, AT + 2, came), (20, AT, wrong[:1])):
         for delivery in reader.outcomes(batch(some, time, first=first)).deliveries.values():
-            for key, one in delivery.outcomes:
-                joining.come(key, one)
+            joining.outcomes(delivery)
     settled = joining.done().settled
     joining.close(END, END)
     settled += joining.done().settled

@@ -18,6 +18,21 @@ class Disorder(Protocol):
     def idle(self) -> str: ...
 
 
+@dataclass(frozen=True, slots=True)
+class StreamTiming:
+    """How far records may be out of order, and after what silence a partition holds nobody back.
+
+    Raises `FeatureError` for what is no duration.
+    """
+
+    out_of_orderness: str = "5 s"
+    idle: str = "10 s"
+
+    def __post_init__(self) -> None:
+        for text in (self.out_of_orderness, self.idle):
+            duration_ms(text)
+
+
 @dataclass(slots=True)
 class _Partition:
     heard: int

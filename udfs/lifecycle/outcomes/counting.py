@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from schemas.features.feature_batch import TIMESTAMP
 from udfs.lifecycle.outcomes.fates import OutcomeFate
@@ -39,7 +42,21 @@ OTHER = "(other)"
 LONGEST = 200
 """Characters of a slice, an arm or a candidate."""
 _FIRST = (OutcomeFate.JOINED.value, NO_OUTCOME)
-_Scored = tuple[float | None, float | None, float | None, bool]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """Of n predictions, shapes (n,): score, outcome, and the one that it replaces, NaN where there is none,
+    and whether each is counted for the first time."""
+
+    scores: Floats
+    came: Floats
+    replaced: Floats
+    first: NDArray[np.bool_]
+
+    def at(self, places: NDArray[np.intp]) -> _Scored:
+        return _Scored(self.scores[places], self.came[places], self.replaced[places], self.first[places])
 
 
 class Counter:
@@ -53,9 +70,8 @@ class Counter:
     def count(self, quality: Quality, rows: pa.RecordBatch, open_from: int = 0) -> set[QualityKey]:
         """The keys whose sums have changed. Windows that begin before `open_from` get nothing; what is
         counted since the start does."""
-        groups = self._groups(rows)
         changed: set[QualityKey] = set()
-        for key, found in groups.items():
+        for key, found in self._groups(rows):
             part = self._sums(found)
             whole = msgspec.structs.replace(key, window=-1)
             for one in (key, whole) if key.window >= open_from else (whole,):
@@ -66,35 +82,32 @@ class Counter:
                 changed.add(kept)
         return changed
 
-    def _groups(self, rows: pa.RecordBatch) -> dict[QualityKey, list[_Scored]]:
+    def _groups(self, rows: pa.RecordBatch) -> Iterator[tuple[QualityKey, _Scored]]:
         """By window and what is told apart. Rows of a micro-batch share a few keys, each made once."""
-        fates, *scored = (rows.column(name).to_pylist() for name in ("fate", "score", "outcome", "replaced"))
-        apart = [rows.column(name).to_pylist() for name in (*_APART, *self._judging.slices)]
-        times = rows.column(TIMESTAMP).to_numpy() // self._window_ms * self._window_ms
-        made: dict[tuple[Any, ...], list[_Scored]] = defaultdict(list)
-        asked: list[tuple[tuple[Any, ...], str, _Scored]] = []
-        answers = rows.column("answers").to_pylist()
-        for fate, row, text, *of in zip(
-            fates, zip(times.tolist(), *apart, strict=True), answers, *scored, strict=True
-        ):
-            if fate == OutcomeFate.OUTDATED.value:
-                continue
-            one: _Scored = (*of, fate in _FIRST)
-            made[row].append(one)
-            if text:
-                asked.append((row, text, one))
-        groups: dict[QualityKey, list[_Scored]] = defaultdict(list)
-        for row, found in made.items():
-            key = self._key(row)
-            groups[key] += found
-            for experiment, arm in _arms(row[_EXPERIMENTS]):
-                groups[msgspec.structs.replace(key, experiment=experiment, arm=arm)] += found
-        for row, text, (_, came, replaced, first) in asked:
-            key = self._key(row)
+        rows = rows.filter(pc.not_equal(rows.column("fate"), OutcomeFate.OUTDATED.value))
+        if not rows.num_rows:
+            return
+        scored = _scored(rows)
+        windows = rows.column(TIMESTAMP).to_numpy() // self._window_ms * self._window_ms
+        apart = [rows.column(name) for name in (*_APART, *self._judging.slices)]
+        codes, combinations = _combinations([pa.array(windows), *apart])
+        keys = [self._key(values) for values in combinations]
+        places: dict[QualityKey, list[NDArray[np.intp]]] = defaultdict(list)
+        for key, values, found in zip(keys, combinations, _places(codes), strict=True):
+            places[key].append(found)
+            for experiment, arm in _arms(values[_EXPERIMENTS]):
+                places[msgspec.structs.replace(key, experiment=experiment, arm=arm)].append(found)
+        for key, of_it in places.items():
+            yield key, scored.at(np.concatenate(of_it))
+        asked: dict[QualityKey, list[tuple[int, float | None]]] = defaultdict(list)
+        for row, text in enumerate(rows.column("answers").to_pylist()):
             for candidate, version, scores in _answers(text):
-                of_it = msgspec.structs.replace(key, candidate=candidate, model="", version=version)
-                groups[of_it].append((self._judging.score_of(scores), came, replaced, first))
-        return groups
+                of_candidate = {"candidate": candidate, "model": "", "version": version}
+                key = msgspec.structs.replace(keys[codes[row]], **of_candidate)
+                asked[key].append((row, self._judging.score_of(scores)))
+        for key, answers in asked.items():
+            at, scores_of_it = zip(*answers, strict=True)
+            yield key, replace(scored.at(np.array(at)), scores=np.array(scores_of_it, np.float64))
 
     def _key(self, row: tuple[Any, ...]) -> QualityKey:
         """Of a window and the values of _APART and of the slices."""
@@ -109,19 +122,19 @@ class Counter:
             slices=tuple(sorted(zip(self._judging.slices, map(_text, values), strict=True))),
         )
 
-    def _sums(self, found: Iterable[_Scored]) -> QualitySums:
-        """Of predictions: score, outcome, the one that it replaces, and whether it is counted at first."""
-        sums, corrected, before = self._new(), self._new(), self._new()
-        first = [(score, came) for score, came, _, first in found if first]
-        judged = [(score, came) for score, came in first if score is not None]
-        pairs = [(score, came) for score, came in judged if came is not None]
-        _add(sums, pairs, len(judged) - len(pairs))
-        sums.unscored += len(first) - len(judged)
-        again = [(s, came, old) for s, came, old, first in found if not first and s is not None]
-        _add(corrected, [(score, came) for score, came, _ in again], 0)
-        _add(before, [(score, old) for score, _, old in again], 0)
-        sums.merge(corrected)  # type: ignore[arg-type]
-        sums.merge(before, -1)  # type: ignore[arg-type]
+    def _sums(self, found: _Scored) -> QualitySums:
+        sums = self._new()
+        has_score, has_outcome = ~np.isnan(found.scores), ~np.isnan(found.came)
+        judged = found.first & has_score
+        pairs = judged & has_outcome
+        _add(sums, found.scores[pairs], found.came[pairs], int((judged & ~has_outcome).sum()))
+        sums.unscored += int((found.first & ~has_score).sum())
+        if (again := ~found.first & has_score).any():
+            corrected, before = self._new(), self._new()
+            _add(corrected, found.scores[again], found.came[again])
+            _add(before, found.scores[again], found.replaced[again])
+            sums.merge(corrected)  # type: ignore[arg-type]
+            sums.merge(before, -1)  # type: ignore[arg-type]
         return sums
 
     def _new(self) -> QualitySums:
@@ -136,13 +149,38 @@ class Counter:
         return msgspec.structs.replace(key, slices=tuple((name, OTHER) for name, _ in key.slices))
 
 
-def _add(sums: QualitySums, pairs: Iterable[tuple[Any, Any]], without_outcome: int) -> None:
-    values = np.array(list(pairs), np.float64).reshape(-1, 2)
-    came = values[:, 1]
+def _scored(rows: pa.RecordBatch) -> _Scored:
+    scores, came, replaced = (
+        rows.column(name).to_numpy(zero_copy_only=False) for name in ("score", "outcome", "replaced")
+    )
+    first = pc.is_in(rows.column("fate"), pa.array(_FIRST)).to_numpy(zero_copy_only=False)
+    return _Scored(scores, came, replaced, first)
+
+
+def _combinations(columns: Sequence[pa.Array]) -> tuple[NDArray[np.intp], list[tuple[Any, ...]]]:
+    """Of n rows: the values of each as an index into the different ones, and these."""
+    codes, combinations = np.zeros(len(columns[0]), np.intp), [()]
+    for column in columns:
+        encoded = column.dictionary_encode(null_encoding="encode")
+        values = encoded.dictionary.to_pylist()
+        # numbered anew at each column: the product of all their sizes may be beyond 64 bits
+        found, codes = np.unique(codes * len(values) + encoded.indices.to_numpy(), return_inverse=True)
+        pairs = (divmod(n, len(values)) for n in found.tolist())
+        combinations = [(*combinations[one], values[other]) for one, other in pairs]
+    return codes, combinations
+
+
+def _places(codes: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Where each of the codes 0 to k - 1 stands."""
+    order = np.argsort(codes, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+
+
+def _add(sums: QualitySums, scores: Floats, came: Floats, without_outcome: int = 0) -> None:
     if isinstance(sums, ClassificationSums):
-        sums.add(values[:, 0], came > 0, without_outcome)
+        sums.add(scores, came > 0, without_outcome)
     else:
-        sums.add(values[:, 0], came, without_outcome)
+        sums.add(scores, came, without_outcome)
 
 
 def _text(value: Any) -> str:

@@ -54,10 +54,12 @@ class Fates(msgspec.Struct):
     version: int = 1
 
     def prediction(self, fate: PredictionFate, count: int = 1) -> None:
-        self.predictions[fate.value] = self.predictions.get(fate.value, 0) + count
+        name = fate.value
+        self.predictions[name] = self.predictions.get(name, 0) + count
 
     def outcome(self, fate: OutcomeFate, count: int = 1) -> None:
-        self.outcomes[fate.value] = self.outcomes.get(fate.value, 0) + count
+        name = fate.value
+        self.outcomes[name] = self.outcomes.get(name, 0) + count
 
     def results_read(self, passed_over: int, refused: int) -> None:
         """Results that are no predictions: of other data types, and dead letters."""

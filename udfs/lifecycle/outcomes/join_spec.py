@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from udfs.features.events.progress import Progress, StreamTiming
 from udfs.lifecycle.outcomes.counting import Counter
 from udfs.lifecycle.outcomes.joining import Terms
 from udfs.lifecycle.outcomes.judging import Judging
-from udfs.lifecycle.outcomes.progress import Reached
+from udfs.lifecycle.outcomes.progress import ReadTo
 from udfs.lifecycle.outcomes.reading import Reader
 from udfs.lifecycle.outcomes.telling import KeptQuality
 
@@ -34,8 +35,12 @@ class JoinSpec:
     timer_ms: int = 500
     most_a_timer: int = 20_000
 
-    def reached(self, now: int) -> Reached:
-        return Reached(self.idle_ms, self.catch_up_ms, now)
+    def progress(self) -> Progress:
+        """Of who reads a topic, over its partitions. Which are its own it does not know."""
+        return Progress(StreamTiming("0 ms", f"{self.idle_ms} ms"), None)
+
+    def read_to(self) -> ReadTo:
+        return ReadTo(self.catch_up_ms)
 
     def reader(self, groups: int, parts: int) -> Reader:
         """`groups`: the key groups of the job; `parts`: the instances that join."""

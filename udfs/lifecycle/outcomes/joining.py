@@ -8,12 +8,22 @@ have been read, so that old records wait for outcomes that are read at the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Protocol
 
 from udfs.lifecycle.outcomes.fates import Fates, OutcomeFate, PredictionFate
-from udfs.lifecycle.outcomes.messages import Came, Kept, KeyEntry, Predicted, Waiting, decode_entry, encode
+from udfs.lifecycle.outcomes.messages import (
+    Came,
+    Delivery,
+    Kept,
+    KeyEntry,
+    Predicted,
+    Waiting,
+    decode_entry,
+    encode,
+)
 
 _BY_WEIGHT = (
     OutcomeFate.JOINED,
@@ -22,6 +32,7 @@ _BY_WEIGHT = (
     OutcomeFate.DUPLICATE,
     OutcomeFate.OUTSIDE,
 )
+_TIME = attrgetter("came.time")
 PREDICTIONS, OUTCOMES = "p", "o"
 BY_IDENTITY, BY_FIELD = "#", "="
 """How keys begin."""
@@ -69,16 +80,18 @@ class Joined:
 
 
 class EntryStore(Protocol):
-    """State of an instance: entries by key, and which keys are due when."""
+    """State of an instance: entries by key group and key, and which keys are due when."""
 
-    def read(self, key: str) -> bytes | None: ...
+    def read(self, group: int, key: str) -> bytes | None: ...
 
-    def write(self, entries: dict[str, bytes], emptied: Iterable[str]) -> None: ...
+    def write(self, group: int, changes: Mapping[str, bytes | None]) -> None:
+        """Keys whose value is None have no entry any more."""
+        ...
 
-    def remind(self, kind: str, due: int, keys: list[str]) -> None: ...
+    def remind(self, kind: str, due: int, group: int, keys: list[str]) -> None: ...
 
-    def due(self, kind: str, reached: int) -> Iterable[list[str]]:
-        """The keys of reminders up to `reached`, which are then forgotten."""
+    def due(self, kind: str, reached: int) -> Iterable[tuple[int, list[str]]]:
+        """Key group and keys of each reminder up to `reached`, which is then forgotten."""
         ...
 
 
@@ -87,14 +100,27 @@ class Joining:
 
     def __init__(self, terms: Terms, store: EntryStore, fates: Fates, now: int) -> None:
         self._terms, self._store, self._fates, self._now = terms, store, fates, now
-        self._entries: dict[str, KeyEntry] = {}
-        self._reminders: dict[tuple[str, int], list[str]] = {}
+        self._entries: dict[int, dict[str, KeyEntry]] = {}
+        self._reminders: dict[tuple[str, int, int], list[str]] = {}
         self._found = Joined()
 
-    def predict(self, key: str, predicted: Predicted) -> None:
-        entry = self._entry(key)
-        self._fates.predictions_in += 1
-        if any(w.predicted.identity == predicted.identity for w in entry.predictions):
+    def results(self, delivery: Delivery) -> None:
+        self._fates.results_read(delivery.passed_over, delivery.refused)
+        for group, predictions in delivery.predictions.items():
+            self._fates.predictions_in += len(predictions)
+            for key, predicted in predictions:
+                self._predict(group, key, predicted)
+
+    def outcomes(self, delivery: Delivery) -> None:
+        self._fates.outcomes_read(delivery.refused)
+        for group, outcomes in delivery.outcomes.items():
+            self._fates.outcomes_in += len(outcomes)
+            for key, came in outcomes:
+                self._come(group, key, came)
+
+    def _predict(self, group: int, key: str, predicted: Predicted) -> None:
+        entry = self._entry(group, key)
+        if predicted.identity in [waiting.predicted.identity for waiting in entry.predictions]:
             self._fates.prediction(PredictionFate.REPEATED)
             return
         if len(entry.predictions) >= self._terms.most_of_a_key:
@@ -104,8 +130,8 @@ class Joining:
         over = max(predicted.event_time + self._terms.window, self._now)
         waiting = Waiting(predicted, self._due(over + self._terms.grace))
         entry.predictions.append(waiting)
-        self._remind(PREDICTIONS, waiting.due, key)
-        for kept in sorted(entry.outcomes, key=lambda k: k.came.time):
+        self._remind(PREDICTIONS, waiting.due, group, key)
+        for kept in sorted(entry.outcomes, key=_TIME):
             fate = self._meet(key, waiting, kept.came)
             if fate is OutcomeFate.OUTSIDE:
                 kept.outside = True
@@ -113,11 +139,10 @@ class Joining:
                 kept.joined, kept.came.raw = True, b""
                 self._fates.outcome(fate)
 
-    def come(self, key: str, came: Came) -> None:
-        entry = self._entry(key)
-        self._fates.outcomes_in += 1
-        fates = {self._meet(key, waiting, came) for waiting in entry.predictions}
-        fate = next((fate for fate in _BY_WEIGHT if fate in fates), OutcomeFate.NO_PREDICTION)
+    def _come(self, group: int, key: str, came: Came) -> None:
+        entry = self._entry(group, key)
+        fates = [self._meet(key, waiting, came) for waiting in entry.predictions]
+        fate = min(fates, key=_BY_WEIGHT.index, default=OutcomeFate.NO_PREDICTION)
         joined = fate not in (OutcomeFate.OUTSIDE, OutcomeFate.NO_PREDICTION)
         if joined:
             self._fates.outcome(fate)
@@ -132,15 +157,15 @@ class Joining:
         due = self._due(max(came.read_at, self._now) + self._terms.keep)
         kept = Kept(came, due, joined, fate is OutcomeFate.OUTSIDE)
         entry.outcomes.append(kept)
-        self._remind(OUTCOMES, kept.due, key)
+        self._remind(OUTCOMES, kept.due, group, key)
 
     def close(self, outcomes_read_to: int, results_read_to: int, most: int = 1 << 62) -> bool:
         """Give up what is due; True where there is more than about `most` keys of it."""
         looked_at = 0
         for kind, reached in ((PREDICTIONS, outcomes_read_to), (OUTCOMES, results_read_to)):
-            for keys in self._store.due(kind, reached):
+            for group, keys in self._store.due(kind, reached):
                 for key in keys:
-                    self._give_up(key, kind, reached)
+                    self._give_up(self._entry(group, key), key, kind, reached)
                 looked_at += len(keys)
                 if looked_at >= most:
                     return True
@@ -148,10 +173,12 @@ class Joining:
 
     def done(self) -> Joined:
         """Write what has changed; what was settled since the last call."""
-        kept = {key: encode(e) for key, e in self._entries.items() if e.predictions or e.outcomes}
-        self._store.write(kept, [key for key in self._entries if key not in kept])
-        for (kind, due), keys in self._reminders.items():
-            self._store.remind(kind, due, keys)
+        for group, entries in self._entries.items():
+            self._store.write(
+                group, {key: encode(e) if e.predictions or e.outcomes else None for key, e in entries.items()}
+            )
+        for (kind, due, group), keys in self._reminders.items():
+            self._store.remind(kind, due, group, keys)
         found, self._found = self._found, Joined()
         self._entries, self._reminders = {}, {}
         return found
@@ -177,8 +204,7 @@ class Joining:
         self._found.settled.append(Settled(key, predicted, came, fate, waiting.revision, replaced))
         return fate
 
-    def _give_up(self, key: str, kind: str, reached: int) -> None:
-        entry = self._entry(key)
+    def _give_up(self, entry: KeyEntry, key: str, kind: str, reached: int) -> None:
         if kind == PREDICTIONS:
             for waiting in entry.predictions:
                 if waiting.due <= reached and not waiting.revision:
@@ -193,15 +219,16 @@ class Joining:
                 self._found.dead.append((kept.came, fate))
         entry.outcomes = [k for k in entry.outcomes if k.due > reached]
 
-    def _entry(self, key: str) -> KeyEntry:
-        found = self._entries.get(key)
+    def _entry(self, group: int, key: str) -> KeyEntry:
+        entries = self._entries.setdefault(group, {})
+        found = entries.get(key)
         if found is None:
-            data = self._store.read(key)
-            found = self._entries[key] = KeyEntry([], []) if data is None else decode_entry(data)
+            data = self._store.read(group, key)
+            found = entries[key] = KeyEntry([], []) if data is None else decode_entry(data)
         return found
 
-    def _remind(self, kind: str, due: int, key: str) -> None:
-        self._reminders.setdefault((kind, due), []).append(key)
+    def _remind(self, kind: str, due: int, group: int, key: str) -> None:
+        self._reminders.setdefault((kind, due, group), []).append(key)
 
     def _due(self, at: int) -> int:
         step = self._terms.step

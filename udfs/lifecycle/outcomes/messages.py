@@ -14,7 +14,7 @@ from schemas.versioned import read_versioned
 VERSION = 1
 
 
-class Predicted(msgspec.Struct, array_like=True):
+class Predicted(msgspec.Struct, array_like=True, gc=False):
     """One result, as far as it is kept. `scoring`: its outcome. `fields`: of its record, those that are
     declared. `scores`, `features`, `experiments` and `answers`: JSON, empty where there is none. `score` is
     None where none can be judged."""
@@ -45,7 +45,7 @@ class Predicted(msgspec.Struct, array_like=True):
         return self.source, self.partition, self.offset
 
 
-class Came(msgspec.Struct, array_like=True):
+class Came(msgspec.Struct, array_like=True, gc=False):
     """One outcome. `value` as a number, `text` as it came, in JSON; `read_at`: the time of its message.
 
     `raw`: the whole message, until it has met a prediction; source, partition and offset are its own.
@@ -63,19 +63,21 @@ class Came(msgspec.Struct, array_like=True):
     metrics: dict[str, float] = {}
 
 
-class Delivery(msgspec.Struct, array_like=True):
-    """To one instance: predictions or outcomes by key. `newest`: partition -> time up to which the topic was
-    read when this was sent. `passed_over`: results of data types that nobody judges, and `refused` what
-    became dead letters, told to one instance of the reader's choice."""
+class Delivery(msgspec.Struct, array_like=True, gc=False):
+    """To one instance: predictions or outcomes with their keys, by key group, so that state is asked for one
+    key group after the other. `passed_over`: results of data types that nobody judges, and `refused` what
+    became dead letters, told to one instance of the reader's choice. `reached`: to all, how far `reader`
+    (NUMBER/COUNT) has read the topic; no other delivery names it."""
 
-    newest: dict[str, int]
-    predictions: list[tuple[str, Predicted]] = []
-    outcomes: list[tuple[str, Came]] = []
+    predictions: dict[int, list[tuple[str, Predicted]]] = {}
+    outcomes: dict[int, list[tuple[str, Came]]] = {}
     passed_over: int = 0
     refused: int = 0
+    reader: str = ""
+    reached: int = 0
 
 
-class Waiting(msgspec.Struct, array_like=True):
+class Waiting(msgspec.Struct, array_like=True, gc=False):
     """A prediction until its window closes. `value` and `text`: the outcome in force, where `revision`
     outcomes have been in force so far."""
 
@@ -87,7 +89,7 @@ class Waiting(msgspec.Struct, array_like=True):
     time: int = 0
 
 
-class Kept(msgspec.Struct, array_like=True):
+class Kept(msgspec.Struct, array_like=True, gc=False):
     """An outcome that waits for predictions of its key. `outside`: one came, whose window it misses."""
 
     came: Came
@@ -96,7 +98,7 @@ class Kept(msgspec.Struct, array_like=True):
     outside: bool = False
 
 
-class KeyEntry(msgspec.Struct, array_like=True):
+class KeyEntry(msgspec.Struct, array_like=True, gc=False):
     """What is kept under one key."""
 
     predictions: list[Waiting] = []

@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from udfs.features.events.progress import Progress
+from udfs.features.events.reached_by_all import NOTHING, ReachedByAll
 
 END = 2**63 - 1
-"""Of a finite input."""
+"""Of a finite input; and of a reader whose partitions have long been silent, which holds nobody back."""
+UNKNOWN = -1
+"""Nothing is due before this."""
 
 
-class Reached:
-    """The least time up to which an active partition was read; now, where all are silent for `idle_ms`.
+def reached(progress: Progress) -> int:
+    """What a reader tells of its partitions."""
+    if progress.is_idle():
+        return END
+    watermark = progress.watermark()
+    return NOTHING if watermark is None else watermark
+
+
+class ReadTo:
+    """The least time up to which a reader has read; now, where all have long been silent.
 
     So that what waits is not given up while a job reads what came while it was away, for which it gets
-    `catch_up_ms` at most, and is where nothing comes any more. Until `idle_ms` after the start nothing is
-    known. Times are epoch milliseconds.
-
-    Between two calls at most `step_ms` count as silence: who was held up for longer, by backpressure or a
-    pause, has not heard that a topic was silent.
+    `catch_up_ms` at most, and is where nothing comes any more. Times are epoch milliseconds.
     """
 
-    def __init__(self, idle_ms: int, catch_up_ms: int, now: int, step_ms: int = 2_000) -> None:
-        self._idle_ms, self._catch_up_ms, self._step_ms = idle_ms, catch_up_ms, step_ms
-        self._last, self._clock = now, 0
-        self._heard: dict[str, int] = {}
-        self._newest: dict[str, int] = {}
+    def __init__(self, catch_up_ms: int) -> None:
+        self._catch_up_ms = catch_up_ms
+        self._readers = ReachedByAll()
 
-    def heard(self, newest: Mapping[str, int], now: int) -> None:
-        """`newest`: partition -> time of its newest message."""
-        self._pass(now)
-        for partition, time in newest.items():
-            self._heard[partition] = self._clock
-            self._newest[partition] = max(time, self._newest.get(partition, -1))
+    def told(self, reader: str, reached: int) -> None:
+        """`reader`: NUMBER/COUNT."""
+        self._readers.told(reader, reached)
 
     def at(self, now: int) -> int:
-        """-1 where nothing is known yet."""
-        self._pass(now)
-        active = [self._newest[p] for p, heard in self._heard.items() if self._clock - heard < self._idle_ms]
-        if active:
-            return max(min(now, *active), now - self._catch_up_ms)
-        return now if self._clock >= self._idle_ms else -1
-
-    def _pass(self, now: int) -> None:
-        self._clock += min(max(now - self._last, 0), self._step_ms)
-        self._last = now
+        """UNKNOWN until each reader has said how far it is."""
+        least = self._readers.watermark
+        return UNKNOWN if least == NOTHING else max(min(now, least), now - self._catch_up_ms)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 
@@ -26,11 +26,12 @@ _YEAR_10000 = 253_402_300_800_000
 
 @dataclass(slots=True)
 class Read:
-    """What one micro-batch holds. `deliveries`: by part, in each by key group, so that state is asked for one
-    key group after the other."""
+    """What one micro-batch holds. `deliveries`: by part."""
 
     deliveries: dict[int, Delivery] = field(default_factory=dict)
     dead: list[DeadLetter] = field(default_factory=list)
+    newest: dict[int, int] = field(default_factory=dict)
+    """Partition -> the greatest time of its messages."""
 
 
 class Reader:
@@ -43,7 +44,7 @@ class Reader:
 
     def results(self, batch: MicroBatch) -> Read:
         """Results of data types that nobody judges are passed over, and counted."""
-        found, passed_over = Read(), 0
+        found, passed_over = Read(newest=_newest(batch)), 0
         by_group = defaultdict[int, list[tuple[str, Predicted]]](list)
         for row, payload in enumerate(batch.payloads):
             try:
@@ -56,18 +57,18 @@ class Reader:
                     passed_over += 1
                     continue
                 predicted = _predicted(record, stamp, judging, batch.event_times[row])
-                key = _key(predicted.data_type, judging, record, predicted.identity)
+                key = _key_in(record, predicted.data_type, judging) or _key_of(*predicted.identity)
             except UnfitError as e:
                 found.dead.append(dead_letter(batch, BadRecord(row, e.code, f"no result: {e.reason}")))
                 continue
             by_group[key_group(key.encode(), self._groups)].append((key, predicted))
-        for group in sorted(by_group):
-            self._delivery(found, batch, group).predictions += by_group[group]
+        for group, predictions in by_group.items():
+            self._delivery(found, group).predictions[group] = predictions
         self._counted(found, batch, passed_over)
         return found
 
     def outcomes(self, batch: MicroBatch) -> Read:
-        found = Read()
+        found = Read(newest=_newest(batch))
         by_group = defaultdict[int, list[tuple[str, Came]]](list)
         for row, payload in enumerate(batch.payloads):
             try:
@@ -78,42 +79,37 @@ class Reader:
                     said = f"its data_type is {str(data_type)[:100]!r}; judged are {', '.join(self._judged)}"
                     raise UnfitError(Code.WRONG_TYPE, said)
                 came = _came(message, data_type, judging, batch, row)
-                identity = (message.get("source"), message.get("partition"), message.get("offset"))
-                key = _key(data_type, judging, message, identity)
+                key = _key_in(message, data_type, judging) or _key_of(*_identity(message, "it"))
             except UnfitError as e:
                 found.dead.append(dead_letter(batch, BadRecord(row, e.code, f"no outcome: {e.reason}")))
                 continue
             by_group[key_group(key.encode(), self._groups)].append((key, came))
-        for group in sorted(by_group):
-            self._delivery(found, batch, group).outcomes += by_group[group]
+        for group, outcomes in by_group.items():
+            self._delivery(found, group).outcomes[group] = outcomes
         self._counted(found, batch, 0)
         return found
 
     def _judging(self, data_type: Any) -> Judging | None:
         return self._judged.get(data_type) if isinstance(data_type, str) else None
 
-    def _delivery(self, found: Read, batch: MicroBatch, group: int) -> Delivery:
-        return self._to(found, batch, part_of(group, self._groups, self._parts))
+    def _delivery(self, found: Read, group: int) -> Delivery:
+        return self._to(found, part_of(group, self._groups, self._parts))
 
-    def _to(self, found: Read, batch: MicroBatch, part: int) -> Delivery:
-        delivery = found.deliveries.get(part)
-        if delivery is None:
-            delivery = found.deliveries[part] = Delivery(_newest(batch))
-        return delivery
+    def _to(self, found: Read, part: int) -> Delivery:
+        return found.deliveries.setdefault(part, Delivery())
 
     def _counted(self, found: Read, batch: MicroBatch, passed_over: int) -> None:
         """What no key belongs to is told to one instance, which counts it."""
         if passed_over or found.dead:
-            to = self._to(found, batch, batch.partitions[0] % self._parts)
+            to = self._to(found, batch.partitions[0] % self._parts)
             to.passed_over, to.refused = passed_over, len(found.dead)
 
 
-def _newest(batch: MicroBatch) -> dict[str, int]:
-    """Partition -> the greatest time of its messages."""
-    newest: dict[str, int] = {}
+def _newest(batch: MicroBatch) -> dict[int, int]:
+    newest: dict[int, int] = {}
     for partition, time in zip(batch.partitions, batch.event_times, strict=True):
-        if time is not None and time > newest.get(str(partition), -1):
-            newest[str(partition)] = time
+        if time is not None and time > newest.get(partition, -1):
+            newest[partition] = time
     return newest
 
 
@@ -122,18 +118,16 @@ def _predicted(
 ) -> Predicted:
     scores, said = stamp.get("scores"), stamp.get("event_time")
     event_time = _time(message_time if said is None else said, "its event time")
-    if not _is_identity(stamp.get("source"), stamp.get("partition"), stamp.get("offset")):
-        raise UnfitError(Code.WRONG_TYPE, "its stamp lacks source, partition or offset")
+    source, partition, offset = _identity(stamp, "its stamp")
     entity = value_at(record, judging.entity) if judging.entity else None
-    values = {name: value_at(record, name) for name in judging.fields}
     features, score = record.get("features"), None
     if isinstance(scores, dict) and stamp.get("outcome") == "scored":
         score = judging.score_of(scores)
     return Predicted(
         data_type=stamp["data_type"],
-        source=stamp["source"],
-        partition=stamp["partition"],
-        offset=stamp["offset"],
+        source=source,
+        partition=partition,
+        offset=offset,
         event_time=event_time,
         model=_name(stamp.get("model")),
         version=_integer(stamp.get("version")),
@@ -143,7 +137,11 @@ def _predicted(
         score=score,
         scores=_json(scores),
         entity="" if entity is None or isinstance(entity, (dict, list)) else str(entity)[:NAME_LIMIT],
-        fields={n: as_declared(v, judging.fields[n]) for n, v in values.items() if v is not None},
+        fields={
+            name: as_declared(value, kind)
+            for name, kind in judging.fields.items()
+            if (value := value_at(record, name)) is not None
+        },
         features=_json(features) if isinstance(features, list) else "",
         rule=_name(stamp.get("rule")),
         plan=_name(stamp.get("plan")),
@@ -162,7 +160,6 @@ def _came(message: dict[str, Any], data_type: str, judging: Judging, batch: Micr
     read_at = batch.event_times[row]
     said = value_at(message, judging.time) if judging.time else read_at
     time = _time(said, judging.time or "its message's time")
-    metrics = {name: value_at(message, name) for name in judging.metrics}
     return Came(
         data_type=data_type,
         time=time,
@@ -173,22 +170,27 @@ def _came(message: dict[str, Any], data_type: str, judging: Judging, batch: Micr
         partition=batch.partitions[row],
         offset=batch.offsets[row],
         raw=batch.payloads[row],
-        metrics={n: float(v) for n, v in metrics.items() if isinstance(v, (int, float))},
+        metrics={
+            name: float(value)
+            for name in judging.metrics
+            if isinstance(value := value_at(message, name), (int, float))
+        },
     )
 
 
-def _key(data_type: str, judging: Judging, record: Mapping[str, Any], identity: tuple[Any, Any, Any]) -> str:
-    """Raises `UnfitError` where the record has none."""
-    if judging.key:
-        value = value_at(record, judging.key)
-        if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":
-            raise UnfitError(Code.WRONG_TYPE, f"the key {judging.key!r} is neither text nor an integer")
-        if len(text := str(value)) > NAME_LIMIT:
-            raise UnfitError(Code.TOO_LARGE, f"the key {judging.key!r} has {len(text)} characters")
-        return f"{BY_FIELD}{data_type}\x1f{text}"
-    if not _is_identity(*identity):
-        raise UnfitError(Code.WRONG_TYPE, "it does not name source, partition and offset of its record")
-    source, partition, offset = identity
+def _key_in(record: Mapping[str, Any], data_type: str, judging: Judging) -> str:
+    """By the declared field; empty where identities are keys. Raises `UnfitError` where the field is none."""
+    if not judging.key:
+        return ""
+    value = value_at(record, judging.key)
+    if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":
+        raise UnfitError(Code.WRONG_TYPE, f"the key {judging.key!r} is neither text nor an integer")
+    if len(text := str(value)) > NAME_LIMIT:
+        raise UnfitError(Code.TOO_LARGE, f"the key {judging.key!r} has {len(text)} characters")
+    return f"{BY_FIELD}{data_type}\x1f{text}"
+
+
+def _key_of(source: str, partition: int, offset: int) -> str:
     return f"{BY_IDENTITY}{source}/{partition}/{offset}"
 
 
@@ -198,9 +200,15 @@ def _time(value: Any, what: str) -> int:
     return value
 
 
-def _is_identity(source: Any, partition: Any, offset: Any) -> bool:
-    numbers = all(type(n) is int and -(2**31) <= n < 1 << 62 for n in (partition, offset))
-    return isinstance(source, str) and numbers
+def _identity(of: Mapping[str, Any], what: str) -> tuple[str, int, int]:
+    source, partition, offset = of.get("source"), of.get("partition"), of.get("offset")
+    if not isinstance(source, str) or not _is_place(partition) or not _is_place(offset):
+        raise UnfitError(Code.WRONG_TYPE, f"{what} does not name source, partition and offset of its record")
+    return source, partition, offset
+
+
+def _is_place(n: Any) -> TypeGuard[int]:
+    return type(n) is int and -(2**31) <= n < 1 << 62
 
 
 def _json(value: Any) -> str:

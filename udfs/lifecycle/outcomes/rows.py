@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter
 
 import orjson
@@ -13,6 +13,7 @@ from schemas.features.declarations import FeatureType
 from schemas.features.feature_batch import ARROW, CREATED, TIMESTAMP
 from udfs.lifecycle.outcomes.joining import Settled
 from udfs.lifecycle.outcomes.judging import KINDS, Judging, as_declared
+from udfs.lifecycle.outcomes.messages import Came
 
 INT, FLOAT, TEXT, TIME = FeatureType.INT64, FeatureType.FLOAT64, FeatureType.STRING, FeatureType.TIMESTAMP
 MODEL = "model"
@@ -39,27 +40,26 @@ _OF_PREDICTIONS = {
     "answers": TEXT,
     "features": TEXT,
 }
-_OF_OUTCOMES = {
-    "judged": TEXT,
-    "kind": TEXT,
-    "fate": TEXT,
-    "revision": INT,
-    "outcome": FLOAT,
-    "outcome_json": TEXT,
-    "outcome_time": TIME,
-    "delay_ms": INT,
-    "replaced": FLOAT,
-    "metrics": TEXT,
+_OF_OUTCOMES: dict[str, tuple[FeatureType, Callable[[Settled, Judging], object]]] = {
+    "judged": (TEXT, lambda _, judging: judging.score),
+    "kind": (TEXT, lambda _, judging: judging.kind),
+    "fate": (TEXT, lambda one, _: NO_OUTCOME if one.fate is None else one.fate),
+    "revision": (INT, lambda one, _: one.revision),
+    "outcome": (FLOAT, lambda one, judging: judging.without if one.came is None else one.came.value),
+    "outcome_json": (TEXT, lambda one, _: one.came and one.came.text),
+    "outcome_time": (TIME, lambda one, _: one.came and one.came.time),
+    "delay_ms": (INT, lambda one, _: one.came and one.came.time - one.predicted.event_time),
+    "replaced": (FLOAT, lambda one, _: one.replaced),
+    "metrics": (TEXT, lambda one, _: _metrics(one.came)),
 }
 OWN = (*_OF_PREDICTIONS, *_OF_OUTCOMES)
 """The store's own columns; the others are fields of the record, and times."""
-_FIELD = attrgetter("predicted")
 
 
 def columns(judging: Judging) -> dict[str, FeatureType]:
     """Of the store's rows for one data type, before the two times. Raises `SettingsError` where a field of
     the record would be called as one of them."""
-    own = {**_OF_PREDICTIONS, **_OF_OUTCOMES}
+    own = _OF_PREDICTIONS | {name: kind for name, (kind, _) in _OF_OUTCOMES.items()}
     taken = {*own, TIMESTAMP, CREATED, "dt"}
     if twice := sorted(taken.intersection(judging.fields)):
         raise SettingsError(
@@ -74,29 +74,29 @@ def _folder(model: str) -> str:
     return short or NO_MODEL
 
 
-def to_rows(settled: Sequence[Settled], judging: Judging, created: int) -> pa.RecordBatch:
-    """`created`: epoch milliseconds, of writing."""
-    predicted = list(map(_FIELD, settled))
-    data: dict[str, list[object]] = {name: list(map(attrgetter(name), predicted)) for name in _OF_PREDICTIONS}
-    data[MODEL] = [_folder(str(model)) for model in data[MODEL]]
-    came = [one.came for one in settled]
-    data |= {
-        "judged": [judging.score] * len(settled),
-        "kind": [judging.kind] * len(settled),
-        "fate": [NO_OUTCOME if one.fate is None else one.fate.value for one in settled],
-        "revision": [one.revision for one in settled],
-        "outcome": [judging.without if c is None else c.value for c in came],
-        "outcome_json": [None if c is None else c.text for c in came],
-        "outcome_time": [None if c is None else c.time for c in came],
-        "delay_ms": [
-            None if c is None else c.time - p.event_time for c, p in zip(came, predicted, strict=True)
-        ],
-        "replaced": [one.replaced for one in settled],
-        "metrics": [None if c is None or not c.metrics else orjson.dumps(c.metrics).decode() for c in came],
-    }
-    for name, kind in judging.fields.items():
-        data[name] = [as_declared(p.fields.get(name), kind) for p in predicted]  # a savepoint's may differ
-    data |= {TIMESTAMP: [p.event_time for p in predicted], CREATED: [created] * len(settled)}
+def to_rows(
+    settled: Sequence[Settled], judging: Judging, created: int, only: Collection[str] | None = None
+) -> pa.RecordBatch:
+    """`created`: epoch milliseconds, of writing. `only`: columns that are wanted; None: all."""
     types = {**columns(judging), TIMESTAMP: TIME, CREATED: TIME}
-    arrays = [pa.array(data[name], ARROW[kind]) for name, kind in types.items()]
-    return pa.RecordBatch.from_arrays(arrays, names=list(types))
+    names = [name for name in types if only is None or name in only]
+    arrays = [pa.array(_column(name, settled, judging, created), ARROW[types[name]]) for name in names]
+    return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+def _column(name: str, settled: Sequence[Settled], judging: Judging, created: int) -> list[object]:
+    if name == CREATED:
+        return [created] * len(settled)
+    if name == TIMESTAMP:
+        return [one.predicted.event_time for one in settled]
+    if name in _OF_OUTCOMES:
+        _, value = _OF_OUTCOMES[name]
+        return [value(one, judging) for one in settled]
+    if kind := judging.fields.get(name):  # a savepoint's may differ
+        return [as_declared(one.predicted.fields.get(name), kind) for one in settled]
+    found = list(map(attrgetter(f"predicted.{name}"), settled))
+    return [_folder(model) for model in found] if name == MODEL else found
+
+
+def _metrics(came: Came | None) -> str | None:
+    return orjson.dumps(came.metrics).decode() if came is not None and came.metrics else None

@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 from schemas.codecs.base import Codec
 from schemas.codecs.factory import CodecSpec
-from schemas.features.declarations import duration_ms
 from schemas.micro_batch import MicroBatch
-from udfs.features.events.progress import Progress
+from udfs.features.events.progress import Progress, StreamTiming
 from udfs.io.record_codecs import open_codec
 from udfs.io.s3 import S3Options
 from udfs.lifecycle.drift.alerts import Outlier
@@ -26,21 +25,6 @@ SHOWN = 10
 """Outliers of a rule that a partial sum shows; all of them are counted."""
 FUTURE_MS = 3_600_000
 """A record that says it is of later than that from now has no time: it would close all windows before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamTiming:
-    """How far records may be out of order, and after what silence a partition holds nobody back.
-
-    Raises `FeatureError` for what is no duration.
-    """
-
-    out_of_orderness: str = "5 s"
-    idle: str = "10 s"
-
-    def __post_init__(self) -> None:
-        for text in (self.out_of_orderness, self.idle):
-            duration_ms(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
