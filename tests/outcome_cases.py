@@ -59,8 +59,8 @@ class MemoryStore:
         self.entries: dict[str, bytes] = {}
         self.reminders: list[tuple[str, int, int, list[str]]] = []
 
-    def read(self, group: int, key: str) -> bytes | None:
-        return self.entries.get(f"{group}:{key}")
+    def read(self, group: int, keys: Iterable[str]) -> list[bytes | None]:
+        return [self.entries.get(f"{group}:{key}") for key in keys]
 
     def write(self, group: int, changes: Mapping[str, bytes | None]) -> None:
         for key, entry in changes.items():

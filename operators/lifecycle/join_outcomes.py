@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -47,6 +48,9 @@ class JoinOutcomes(KeyedCoProcessFunction):
         self._timers = KeyTimers(self._spec.timer_ms)
         self._results, self._outcomes = self._spec.read_to(), self._spec.read_to()
         self._told = self._settled_to = 0
+        # What lives by now stays. As predictions pass there are many full collections, each of which would
+        # look at it all while every Python operator waits.
+        gc.freeze()
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         delivery, now = decode_delivery(bytes(value)), _now()

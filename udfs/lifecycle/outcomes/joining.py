@@ -8,7 +8,7 @@ have been read, so that old records wait for outcomes that are read at the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Protocol
@@ -82,7 +82,7 @@ class Joined:
 class EntryStore(Protocol):
     """State of an instance: entries by key group and key, and which keys are due when."""
 
-    def read(self, group: int, key: str) -> bytes | None: ...
+    def read(self, group: int, keys: Sequence[str]) -> Sequence[bytes | None]: ...
 
     def write(self, group: int, changes: Mapping[str, bytes | None]) -> None:
         """Keys whose value is None have no entry any more."""
@@ -108,18 +108,19 @@ class Joining:
         self._fates.results_read(delivery.passed_over, delivery.refused)
         for group, predictions in delivery.predictions.items():
             self._fates.predictions_in += len(predictions)
+            entries = self._entries_of(group, [key for key, _ in predictions])
             for key, predicted in predictions:
-                self._predict(group, key, predicted)
+                self._predict(group, key, entries[key], predicted)
 
     def outcomes(self, delivery: Delivery) -> None:
         self._fates.outcomes_read(delivery.refused)
         for group, outcomes in delivery.outcomes.items():
             self._fates.outcomes_in += len(outcomes)
+            entries = self._entries_of(group, [key for key, _ in outcomes])
             for key, came in outcomes:
-                self._come(group, key, came)
+                self._come(group, key, entries[key], came)
 
-    def _predict(self, group: int, key: str, predicted: Predicted) -> None:
-        entry = self._entry(group, key)
+    def _predict(self, group: int, key: str, entry: KeyEntry, predicted: Predicted) -> None:
         if predicted.identity in [waiting.predicted.identity for waiting in entry.predictions]:
             self._fates.prediction(PredictionFate.REPEATED)
             return
@@ -139,8 +140,7 @@ class Joining:
                 kept.joined, kept.came.raw = True, b""
                 self._fates.outcome(fate)
 
-    def _come(self, group: int, key: str, came: Came) -> None:
-        entry = self._entry(group, key)
+    def _come(self, group: int, key: str, entry: KeyEntry, came: Came) -> None:
         fates = [self._meet(key, waiting, came) for waiting in entry.predictions]
         fate = min(fates, key=_BY_WEIGHT.index, default=OutcomeFate.NO_PREDICTION)
         joined = fate not in (OutcomeFate.OUTSIDE, OutcomeFate.NO_PREDICTION)
@@ -164,8 +164,9 @@ class Joining:
         looked_at = 0
         for kind, reached in ((PREDICTIONS, outcomes_read_to), (OUTCOMES, results_read_to)):
             for group, keys in self._store.due(kind, reached):
+                entries = self._entries_of(group, keys)
                 for key in keys:
-                    self._give_up(self._entry(group, key), key, kind, reached)
+                    self._give_up(key, entries[key], kind, reached)
                 looked_at += len(keys)
                 if looked_at >= most:
                     return True
@@ -204,7 +205,7 @@ class Joining:
         self._found.settled.append(Settled(key, predicted, came, fate, waiting.revision, replaced))
         return fate
 
-    def _give_up(self, entry: KeyEntry, key: str, kind: str, reached: int) -> None:
+    def _give_up(self, key: str, entry: KeyEntry, kind: str, reached: int) -> None:
         if kind == PREDICTIONS:
             for waiting in entry.predictions:
                 if waiting.due <= reached and not waiting.revision:
@@ -219,13 +220,13 @@ class Joining:
                 self._found.dead.append((kept.came, fate))
         entry.outcomes = [k for k in entry.outcomes if k.due > reached]
 
-    def _entry(self, group: int, key: str) -> KeyEntry:
+    def _entries_of(self, group: int, keys: Iterable[str]) -> dict[str, KeyEntry]:
+        """Those of the key group that this call has touched, with these keys."""
         entries = self._entries.setdefault(group, {})
-        found = entries.get(key)
-        if found is None:
-            data = self._store.read(group, key)
-            found = entries[key] = KeyEntry([], []) if data is None else decode_entry(data)
-        return found
+        if new := [key for key in dict.fromkeys(keys) if key not in entries]:
+            for key, data in zip(new, self._store.read(group, new), strict=True):
+                entries[key] = KeyEntry([], []) if data is None else decode_entry(data)
+        return entries
 
     def _remind(self, kind: str, due: int, group: int, key: str) -> None:
         self._reminders.setdefault((kind, due, group), []).append(key)
