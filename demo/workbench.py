@@ -13,11 +13,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from demo.plan import MODEL_KINDS, Planned
+
+if TYPE_CHECKING:
+    from udfs.models.descriptor import Publication
 
 
 class WorkbenchError(Exception):
@@ -52,6 +55,10 @@ class Workbench:
             self._in.flush()
         except OSError:
             raise WorkbenchError(f"the workbench has ended: see {self._log}") from None
+
+    def command(self, *arguments: str | Path) -> None:
+        """Ask for a command of `millrace`."""
+        self.ask("command", arguments=[str(one) for one in arguments])
 
     def answer(self) -> Any:
         """The answer if it is there, else None. Raises `WorkbenchError`."""
@@ -109,8 +116,6 @@ def publish(*, model: dict[str, Any], trained: str, models: str, fields: list[st
     if not planned.served:
         _publish_damaged(planned, Path(trained), Path(models), fields)
         return True
-    from millrace.cli import app  # noqa: PLC0415
-
     arguments = ["publish", str(Path(trained, planned.file)), "--to-folder", models]
     arguments += ["--data-type", planned.data_type, "--version", str(planned.version)]
     arguments += ["--description", planned.about]
@@ -118,8 +123,15 @@ def publish(*, model: dict[str, Any], trained: str, models: str, fields: list[st
         arguments += ["--name", planned.name]
     if planned.kind != "PMML":  # a PMML file names its fields itself
         arguments += ["--field", ",".join(fields[: planned.fields or None])]
+    return command(arguments=arguments)
+
+
+def command(*, arguments: list[str]) -> bool:
+    """Run `millrace` with these arguments. Raises `WorkbenchError` where it refuses."""
+    from millrace.cli import app  # noqa: PLC0415
+
     if app(arguments, standalone_mode=False):
-        raise WorkbenchError(f"{planned.label} could not be published: millrace publish refuses it")
+        raise WorkbenchError(f"millrace {' '.join(arguments[:2])} refuses: see the log of the workbench")
     return True
 
 
@@ -152,59 +164,42 @@ def _publish_damaged(planned: Planned, trained: Path, models: Path, fields: list
     stream.send(planned.data_type, planned.data_type, planned.version, created, descriptor)
 
 
-def publish_plan(*, data_type: str, version: int, plan: str, models: str) -> bool:
-    """Publish who decides from now on."""
-    from millrace.model_stream import ModelStream  # noqa: PLC0415
-    from udfs.models.descriptor import DECIDE, PLAN_NAME, build  # noqa: PLC0415
+def answers_of(published: Publication, payloads: Sequence[bytes]) -> dict[str, Any]:
+    """The `digest` of a published model, and its `scores` of each payload: loaded and fed by the code that
+    jobs use. Raises `ModelError` where it cannot be loaded."""
+    from schemas.codecs.factory import CodecSpec, make_codec  # noqa: PLC0415
+    from udfs.models.loading import LoadPolicy, load_model  # noqa: PLC0415
 
-    stream = ModelStream(Path(models), None, "", {}, 0)
-    created, _ = stream.moment(data_type)
-    descriptor = build(data_type=data_type, operation=DECIDE, plan=plan, version=version, created_ms=created)
-    stream.send(data_type, PLAN_NAME, version, created, descriptor)
-    return True
-
-
-def unpublish(*, data_type: str, name: str, models: str) -> bool:
-    from millrace.cli import app  # noqa: PLC0415
-
-    if app(["unpublish", data_type, "--name", name, "--to-folder", models], standalone_mode=False):
-        raise WorkbenchError(f"{name} could not be unpublished: millrace unpublish refuses it")
-    return True
+    model = load_model(published, LoadPolicy(warm_up_batches=()))
+    try:
+        columns = model.predict(make_codec(CodecSpec()).decode(payloads, model.inputs).columns)
+    finally:
+        model.close()
+    lists = {name: column.tolist() for name, column in columns.items()}
+    scores = [{name: of[row] for name, of in lists.items()} for row in range(len(payloads))]
+    return {"digest": model.stamp.digest, "scores": scores}
 
 
 def predict(*, trained: str, models: str) -> list[dict[str, Any]]:
-    """What each published model answers for each streamed row: loaded and fed by the code that jobs use."""
+    """What each published model answers for each streamed row."""
     from demo.feed import encode_row  # noqa: PLC0415
     from demo.train import read_data  # noqa: PLC0415
-    from schemas.codecs.factory import CodecSpec, make_codec  # noqa: PLC0415
     from schemas.errors import ModelError  # noqa: PLC0415
     from udfs.models.descriptor import SERVE, parse  # noqa: PLC0415
-    from udfs.models.loading import LoadPolicy, load_model  # noqa: PLC0415
 
     data = {found.data_type: found for found in read_data(Path(trained))}
-    codec = make_codec(CodecSpec())
     answers = []
     for path in sorted(Path(models).glob("*.model")):
         published = parse(path.read_bytes())
         if published.operation != SERVE:
             continue
-        try:
-            model = load_model(published, LoadPolicy(warm_up_batches=()))
-        except ModelError:
-            continue  # the job must have refused it too: what it stamps is found to have no prediction
         streamed = data[published.data_type]
         payloads = [encode_row(streamed, row) + b"}" for row in range(len(streamed.rows))]
-        columns = model.predict(codec.decode(payloads, model.inputs).columns)
-        lists = {name: column.tolist() for name, column in columns.items()}
-        model.close()
-        answers.append(
-            {
-                "data_type": published.data_type,
-                "version": published.version,
-                "digest": model.stamp.digest,
-                "scores": [{name: of[row] for name, of in lists.items()} for row in range(len(payloads))],
-            }
-        )
+        try:
+            found = answers_of(published, payloads)
+        except ModelError:
+            continue  # the job must have refused it too: what it stamps is found to have no prediction
+        answers.append({"data_type": published.data_type, "version": published.version, **found})
     return answers
 
 
@@ -223,4 +218,4 @@ def answer_requests(known: Iterable[Callable[..., Any]]) -> None:
 
 
 if __name__ == "__main__":
-    answer_requests((train_models, warm_up, publish, publish_plan, unpublish, predict))
+    answer_requests((train_models, warm_up, publish, command, predict))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demo.house.plan import DATA_TYPE, DAY_MS, DECLARATIONS, INPUTS, MODEL, TARGET, TEST, TRAIN, Folders
-from demo.workbench import WorkbenchError, answer_requests
+from demo.workbench import answer_requests, answers_of, command
 
 
 def prepare(*, root: str, seed: int, sales: int, requests: int) -> bool:
@@ -20,9 +20,9 @@ def prepare(*, root: str, seed: int, sales: int, requests: int) -> bool:
     folders = Folders(Path(root))
     tell(folders.story, seed, sales, requests)
     at = ["--registry", folders.registry]
-    _command("features", "apply", str(DECLARATIONS), *at)
+    command(arguments=["features", "apply", str(DECLARATIONS), *at])
     pairs = [part for name, feature in INPUTS.items() for part in ("--input", f"{name}={feature}")]
-    _command("features", "model", MODEL, *pairs, "--data-type", DATA_TYPE, *at)
+    command(arguments=["features", "model", MODEL, *pairs, "--data-type", DATA_TYPE, *at])
     return True
 
 
@@ -48,7 +48,8 @@ def train_and_publish(*, root: str) -> dict[str, Any]:
     mae, r2 = float(mean_absolute_error(truth, offline)), float(r2_score(truth, offline))
     about = f"linear, {len(x):,} sales"
     options = ["--name", MODEL, "--version", "1", "--description", about, "--metric", f"mae={mae}"]
-    _command("publish", str(file), "--data-type", DATA_TYPE, *options, "--to-folder", str(folders.models))
+    options += ["--data-type", DATA_TYPE, "--to-folder", str(folders.models)]
+    command(arguments=["publish", str(file), *options])
     rows = part[TEST].column("row").to_pylist()
     return {
         "examples": len(x),
@@ -62,34 +63,18 @@ def train_and_publish(*, root: str) -> dict[str, Any]:
 
 
 def score(*, root: str) -> dict[str, Any]:
-    """The published model's answer to each assembled request, by id, from the very bytes: loaded and fed by
-    the code that jobs use."""
+    """The published model's answer to each assembled request, by id, from the very bytes."""
     import orjson  # noqa: PLC0415
 
     from demo.watch import NewLines  # noqa: PLC0415
-    from schemas.codecs.factory import CodecSpec, make_codec  # noqa: PLC0415
     from udfs.models.descriptor import parse  # noqa: PLC0415
-    from udfs.models.loading import LoadPolicy, load_model  # noqa: PLC0415
 
     folders = Folders(Path(root))
     [published] = folders.models.glob("*.model")
-    model = load_model(parse(published.read_bytes()), LoadPolicy(warm_up_batches=()))
     lines = [line for line, _ in NewLines(folders.requests).of("assembled")]
-    try:
-        columns = model.predict(make_codec(CodecSpec()).decode(lines, model.inputs).columns)
-    finally:
-        model.close()
-    named = {name: column.tolist() for name, column in columns.items()}
+    answers = answers_of(parse(published.read_bytes()), lines)
     ids = [orjson.loads(line)["id"] for line in lines]
-    scores = {one: {name: of[i] for name, of in named.items()} for i, one in enumerate(ids)}
-    return {"digest": model.stamp.digest, "scores": scores}
-
-
-def _command(*arguments: str) -> None:
-    from millrace.cli import app  # noqa: PLC0415
-
-    if app([*arguments], standalone_mode=False):
-        raise WorkbenchError(f"millrace {arguments[0]} refuses: see the log of the workbench")
+    return {"digest": answers["digest"], "scores": dict(zip(ids, answers["scores"], strict=True))}
 
 
 def _training_set(folder: Path) -> Any:

@@ -68,26 +68,18 @@ class LifeDirector:
     def _do(self, step: str, now: float) -> bool:
         """Whether it could be done."""
         what, _, name = step.partition(" ")
-        models = str(self._folder)
+        to = ("--to-folder", self._folder)
         if what == "plan":
             path = self._file("plan.json", first_plan().encode())
-            self._bench.ask(
-                "publish_plan", path=path, data_type=DATA_TYPE, version=PLAN_VERSION, models=models
-            )
+            self._bench.command("plan", path, "--data-type", DATA_TYPE, "--version", str(PLAN_VERSION), *to)
         elif what == "publish":
             model = self.models.setdefault(name, {m.name: m for m in (FIRST, WORSE, BETTER)}.get(name, FIRST))
-            self._bench.ask(
-                "publish",
-                path=self._file(model.file, model.pmml()),
-                data_type=DATA_TYPE,
-                name=model.name,
-                version=model.version,
-                about=model.about,
-                models=models,
-            )
+            named = ("--data-type", DATA_TYPE, "--name", model.name, "--version", str(model.version))
+            path = self._file(model.file, model.pmml())
+            self._bench.command("publish", path, *named, "--description", model.about, *to)
         elif what == "start":
             text = next(trial.text for trial in TRIALS if trial.name == name)
-            self._bench.ask("start_experiment", path=self._file(f"{name}.toml", text.encode()), models=models)
+            self._bench.command("experiment", "start", self._file(f"{name}.toml", text.encode()), *to)
         elif what == "drift":
             self._feed.visits.drift()
         elif what == "train":

@@ -48,9 +48,9 @@ def lifecycle(options: argparse.Namespace, console: Console, work: Path) -> int:
     training = files / "training.statistics"
     started = time.time()
     with contextlib.ExitStack() as cleanup:
-        bench = Workbench(work / "workbench.log", environment(), "demo.lifecycle.workbench")
+        bench = Workbench(work / "workbench.log", environment())
         cleanup.callback(bench.close)
-        bench.ask("profile", path=str(_training(files, options.seed)), to=str(training))
+        bench.command("profile", _training(files, options.seed), "--to", training)
         jobs = [
             Job(work / "jobs" / script.removesuffix(".py"), script, flags)
             for script, flags in _jobs(serving_root, judged, trial, watched, training)

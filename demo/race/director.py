@@ -58,10 +58,12 @@ class RaceDirector(StagedDirector):
         self._busy = True
         if step.request == "publish_plan":
             self.plan = step.plan
-            text = plan_text(step.plan)
-            self._bench.ask("publish_plan", data_type=DATA_TYPE, version=step.plan, plan=text, models=models)
+            file = self._faults.with_name(f"plan-{step.plan}.json")
+            file.write_text(plan_text(step.plan))
+            at = ("--data-type", DATA_TYPE, "--version", str(step.plan), "--to-folder", models)
+            self._bench.command("plan", file, *at)
         elif step.request == "unpublish" and model is not None:
-            self._bench.ask("unpublish", data_type=DATA_TYPE, name=model.name, models=models)
+            self._bench.command("unpublish", DATA_TYPE, "--name", model.name, "--to-folder", models)
         elif model is not None:
             fields = list(self._feed.sent[DATA_TYPE].data.fields)
             trained = str(self._trained)
