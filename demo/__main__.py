@@ -116,9 +116,9 @@ def serve(options: argparse.Namespace, console: Console, work: Path) -> int:
             verdict = judge(feed.sent.values(), watch.results, watch.dead, predictions)
             show.note = "done"
             refresh(True)
-        faults = director.missing()
-        summary(console, show, verdict, faults)
-        return 0 if verdict.good and not faults else 1
+        verdict.missing = director.missing()
+        summary(console, show, verdict)
+        return 0 if verdict.good else 1
 
 
 SHOWN = {"serve": serve, "speculate": race, "features": house_prices, "lifecycle": lifecycle}

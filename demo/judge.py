@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from demo.feed import Sent, numbered
+from demo.verdict import DOUBLED, LOST, MIS_STAMPED, Verdict
 from demo.watch import Result, Version, raw_of
 from schemas.results.records import DeadLetter, Outcome
 from schemas.results.results import DIGEST_DIGITS
 
+MISPLACED = "in the wrong output"
+"""Good records among the dead letters, spoiled ones among the results, or places never written."""
 TOLERANCE = 1e-4
 """Absolute; a batch of another size changes a float32 score by less than a hundredth of this."""
 
@@ -25,34 +28,6 @@ class Prediction:
     scores: Sequence[Mapping[str, Any]]
 
 
-@dataclass(slots=True)
-class Verdict:
-    """Counts of records; all but `records`, `told_apart` and `unscored` must be 0.
-
-    `told_apart`: scored records for which no other version of their type gives the same scores, so that a
-    wrong stamp could not have gone unseen. `unscored`: results marked as not scored, with a reason.
-    """
-
-    records: int = 0
-    lost: int = 0
-    doubled: int = 0
-    mis_stamped: int = 0
-    misplaced: int = 0
-    """Good records among the dead letters, spoiled ones among the results, or places never written."""
-    unscored: int = 0
-    scored: int = 0
-    told_apart: int = 0
-    examples: list[str] = field(default_factory=list)
-
-    @property
-    def good(self) -> bool:
-        return not (self.lost or self.doubled or self.mis_stamped or self.misplaced)
-
-    def _note(self, text: str) -> None:
-        if len(self.examples) < 5:
-            self.examples.append(text)
-
-
 def judge(
     sent: Iterable[Sent],
     results: Iterable[Result],
@@ -60,7 +35,7 @@ def judge(
     predictions: Mapping[Version, Prediction],
 ) -> Verdict:
     """Hold what came out against what was written and against each version's own predictions."""
-    verdict = Verdict()
+    verdict = Verdict.of(LOST, DOUBLED, MIS_STAMPED, MISPLACED)
     written = {one.source: one for one in sent}
     verdict.records = sum(len(one.rows) for one in written.values())
     seen: Counter[tuple[str, int]] = Counter()
@@ -70,13 +45,13 @@ def judge(
         row = _row(written, result.source, result.line)
         # nobody could score what is spoiled, and while not all have said so, it is undecided
         if row is None or (row < 0 and result.outcome is not Outcome.UNDECIDED):
-            verdict.misplaced += 1
-            verdict._note(f"{result.source} line {result.line} has a result, but no good record is there")
+            place = f"{result.source} line {result.line}"
+            verdict.count(MISPLACED, [f"{place} has a result, but no good record is there"])
         elif result.outcome is not Outcome.SCORED:
             verdict.unscored += 1
         else:
             verdict.scored += 1
-            _check_stamp(verdict, result, row, predictions)
+            verdict.count(MIS_STAMPED, _stamp_faults(result, row, predictions))
             key = ((result.data_type, result.version), row)
             if key not in apart:
                 apart[key] = _told_apart(*key, predictions)
@@ -86,17 +61,15 @@ def judge(
         seen[(source, line)] += 1
         spoiled = written[source].spoiled if source in written else {}
         if spoiled.get(line) != raw_of(letter):
-            verdict.misplaced += 1
-            verdict._note(f"{letter.source} line {letter.offset} is a dead letter: {letter.reason}")
+            place = f"{letter.source} line {letter.offset}"
+            verdict.count(MISPLACED, [f"{place} is a dead letter: {letter.reason}"])
     for one in written.values():
         for line in range(len(one.rows)):
             times = seen[(one.source, line)]
             if times == 0:
-                verdict.lost += 1
-                verdict._note(f"{one.source} line {line} never came out")
+                verdict.count(LOST, [f"{one.source} line {line} never came out"])
             elif times > 1:
-                verdict.doubled += 1
-                verdict._note(f"{one.source} line {line} came out {times} times")
+                verdict.count(DOUBLED, [f"{one.source} line {line} came out {times} times"])
     return verdict
 
 
@@ -116,9 +89,7 @@ def _row(written: Mapping[str, Sent], source: str, line: int) -> int | None:
     return rows[line] if 0 <= line < len(rows) else None
 
 
-def _check_stamp(
-    verdict: Verdict, result: Result, row: int, predictions: Mapping[Version, Prediction]
-) -> None:
+def _stamp_faults(result: Result, row: int, predictions: Mapping[Version, Prediction]) -> list[str]:
     own_type = result.source == result.data_type
     prediction = predictions.get((result.data_type, result.version)) if own_type else None
     about = f"{result.source} line {result.line}, stamped {result.data_type} v{result.version},"
@@ -129,9 +100,8 @@ def _check_stamp(
     elif not same(dict(result.scores), dict(prediction.scores[row])):
         fault = f"has scores {dict(result.scores)}; that version gives {dict(prediction.scores[row])}"
     else:
-        return
-    verdict.mis_stamped += 1
-    verdict._note(f"{about} {fault}")
+        return []
+    return [f"{about} {fault}"]
 
 
 def _told_apart(version: Version, row: int, predictions: Mapping[Version, Prediction]) -> bool:

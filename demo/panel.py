@@ -19,6 +19,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from demo.verdict import Verdict
+
 WIDTH = 120
 """In columns; a wider terminal is not filled."""
 _LABEL = 12
@@ -145,11 +147,17 @@ def finding(number: int, what: str) -> Text:
     return Text.assemble((f"{number:>9,} ", "bold green" if number == 0 else "bold red"), what)
 
 
+def counted(number: int, what: str) -> Text:
+    """A number that is as it is, and of what."""
+    return Text.assemble((f"{number:,}", "bold"), what)
+
+
 def last_word(
-    console: Console, lines: Iterable[Text], faults: Iterable[str], good: bool, seconds: float
+    console: Console, verdict: Verdict, head: Iterable[Text], more: Iterable[Text], seconds: float
 ) -> None:
-    """What was found, and whether all is well, after so many seconds."""
-    word = "All is well" if good else "Not well"
-    end = Text(f"{word}, after {seconds:.0f} s.", "bold green" if good else "bold red")
-    for line in [*lines, *(Text(f"  {fault}", "red") for fault in faults), end]:
+    """What was found, between what a demo says of it, and whether all is well, after so many seconds."""
+    word, style = ("All is well", "bold green") if verdict.good else ("Not well", "bold red")
+    findings = (finding(number, what) for what, number in verdict.faults.items())
+    faults = (Text(f"  {fault}", "red") for fault in (*verdict.examples, *verdict.missing))
+    for line in (*head, *findings, *more, *faults, Text(f"{word}, after {seconds:.0f} s.", style)):
         console.print(line, soft_wrap=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +12,10 @@ from rich.text import Text
 
 from demo.director import Director
 from demo.feed import Feed
-from demo.judge import TOLERANCE, Verdict
-from demo.panel import Screen, figures, finding, labelled, last_word, ms_of, share_of, table_of, wordings
+from demo.judge import TOLERANCE
+from demo.panel import Screen, counted, figures, labelled, last_word, ms_of, share_of, table_of, wordings
 from demo.plan import PLANNED, STAGES, Planned
+from demo.verdict import Verdict
 from demo.watch import Watch
 from schemas.results.records import EventKind, ModelEvent
 
@@ -196,19 +196,11 @@ def _short(text: str) -> str:
     return re.sub(r"\b([0-9a-f]{16})[0-9a-f]{48}\b", r"\1", text)
 
 
-def summary(console: Console, show: Show, verdict: Verdict, faults: Sequence[str]) -> None:
+def summary(console: Console, show: Show, verdict: Verdict) -> None:
     """The last word: what was found, and whether all is well."""
     share = verdict.told_apart / verdict.scored if verdict.scored else 0.0
     spoiled = sum(len(sent.spoiled) for sent in show.feed.sent.values())
-    findings = (
-        (verdict.lost, "lost"),
-        (verdict.doubled, "doubled"),
-        (verdict.mis_stamped, "stamped with a version that did not score them"),
-        (verdict.misplaced, "in the wrong output"),
-    )
-    lines = [Text.assemble((f"{verdict.records:,}", "bold"), " records written, of which")]
-    lines += [finding(number, what) for number, what in findings]
-    lines += [
+    lines = [
         Text(f"{verdict.scored:,} scored: computed again with the version on the stamp, each score agrees"),
         Text(f"within {TOLERANCE:g}; {share:.1%} of them differ from what any other version gives"),
         Text(f"{len(show.watch.dead):,} dead letters; {spoiled:,} records were spoiled on purpose"),
@@ -221,5 +213,5 @@ def summary(console: Console, show: Show, verdict: Verdict, faults: Sequence[str
             lines.append(
                 Text(f"{name}: read → visible p50 {p50} ms, p99 {p99} ms, once its first model served")
             )
-    good = verdict.good and not faults
-    last_word(console, lines, [*verdict.examples, *faults], good, show.elapsed)
+    head = [counted(verdict.records, " records written, of which")]
+    last_word(console, verdict, head, lines, show.elapsed)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from demo.house.plan import INPUTS, PREDICTED
 from demo.house.story import Facts
 from demo.house.watch import HouseWatch
+from demo.verdict import Verdict
 from schemas.results.records import Outcome
 from schemas.results.results import DIGEST_DIGITS
 
@@ -19,33 +20,22 @@ TOLERANCE = 1e-9
 
 
 @dataclass(slots=True)
-class Verdict:
-    """Counts that must be 0, by what they count, and the accuracy online: mean absolute error and R2."""
+class HouseVerdict(Verdict):
+    """And the accuracy online: mean absolute error and R2. `records` are requests."""
 
-    requests: int
-    mae: float
-    r2: float
-    faults: dict[str, int] = field(default_factory=dict)
-    examples: list[str] = field(default_factory=list)
-
-    @property
-    def good(self) -> bool:
-        return not any(self.faults.values())
-
-    def count(self, what: str, found: Sequence[str] | int) -> None:
-        """`found`: how many there are, or one line for each."""
-        self.faults[what] = found if isinstance(found, int) else len(found)
-        if not isinstance(found, int):
-            self.examples += found[:2]
+    mae: float = math.nan
+    r2: float = math.nan
 
 
-def judge(facts: Facts, watch: HouseWatch, offline: Mapping[str, Any], again: Mapping[str, Any]) -> Verdict:
+def judge(
+    facts: Facts, watch: HouseWatch, offline: Mapping[str, Any], again: Mapping[str, Any]
+) -> HouseVerdict:
     """`offline`: what the workbench trained and computed from the training set; `again`: its scores of the
     assembled requests."""
     prices = watch.prices()
     pairs = [(offline["truth"][str(row)], prices.get(one, math.nan)) for one, row in facts.known.items()]
     mae, r2 = accuracy(pairs)
-    verdict = Verdict(len(facts.known) + len(facts.unlisted), mae, r2)
+    verdict = HouseVerdict({}, len(facts.known) + len(facts.unlisted), mae=mae, r2=r2)
     outcomes = Counter(one["id"] for one in watch.assembled)
     outcomes.update(one["request"]["id"] for one in watch.expired)
     asked = {*facts.known, *facts.unlisted}

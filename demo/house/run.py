@@ -60,7 +60,8 @@ def house_prices(options: argparse.Namespace, console: Console, work: Path) -> i
             verdict = judge(facts, watch, director.offline, bench.wait(120))
             show.note = "done"
             refresh(True)
-        return 0 if summary(console, show, verdict) else 1
+        summary(console, show, verdict)
+        return 0 if verdict.good else 1
 
 
 def _play(director: HouseDirector, watch: HouseWatch, jobs: Jobs, refresh: Refresh) -> None:

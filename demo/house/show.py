@@ -9,10 +9,10 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from demo.house.director import STAGES, HouseDirector
-from demo.house.judge import TOLERANCE, Verdict
+from demo.house.judge import TOLERANCE, HouseVerdict
 from demo.house.story import DAYS, Facts
 from demo.house.watch import HouseWatch
-from demo.panel import Screen, figures, finding, last_word, table_of, wordings
+from demo.panel import Screen, counted, figures, last_word, table_of, wordings
 from schemas.results.records import EventKind, ModelEvent
 from udfs.stores.online.base import Found, State
 
@@ -115,29 +115,22 @@ class HouseShow:
         )
 
 
-def summary(console: Console, show: HouseShow, verdict: Verdict) -> bool:
-    """The last word: what was found, and whether all is well, which is returned."""
+def summary(console: Console, show: HouseShow, verdict: HouseVerdict) -> None:
+    """The last word: what was found, and whether all is well."""
     facts, watch, offline = show.facts, show.watch, show.director.offline
-    lines = [
-        Text.assemble(
-            (f"{facts.sales + facts.listings:,}", "bold"),
-            f" events gave as many rows of history; {facts.twice:,} sales were reported twice",
-        ),
-        Text.assemble(
-            (f"{verdict.requests:,}", "bold"),
-            f" requests: {len(watch.assembled):,} completed, {len(watch.expired):,} expired; "
-            f"{facts.spoiled:,} lines beside them were no requests",
-        ),
+    twice = f" events gave as many rows of history; {facts.twice:,} sales were reported twice"
+    out = f" requests: {len(watch.assembled):,} completed, {len(watch.expired):,} expired; "
+    head = [
+        counted(facts.sales + facts.listings, twice),
+        counted(verdict.records, f"{out}{facts.spoiled:,} lines beside them were no requests"),
     ]
-    lines += [finding(number, what) for what, number in verdict.faults.items()]
-    lines.append(
+    lines = [
         Text(f"model of {offline['examples']:,} sales, on {len(facts.known):,} houses new to it, in €/m²:")
-    )
+    ]
     for where, mae, r2 in (("offline", offline["mae"], offline["r2"]), ("online", verdict.mae, verdict.r2)):
         lines.append(Text(f"{where:>8}: mean absolute error {mae:.6f}, R2 {r2:.9f}"))
     if verdict.good:
         lines.append(
             Text(f"features are equal in every bit; scores, offline and online, agree within {TOLERANCE:g}")
         )
-    last_word(console, lines, () if verdict.good else verdict.examples, verdict.good, show.elapsed)
-    return verdict.good
+    last_word(console, verdict, head, lines, show.elapsed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from demo.lifecycle.feed import Visit, number_of
 from demo.lifecycle.plan import SHORT, TRIALS, Trial
 from demo.lifecycle.visits import SCORE, Model, digest
 from demo.lifecycle.watch import LifeWatch
+from demo.verdict import DOUBLED, LOST, MIS_STAMPED, Verdict
 from schemas.plans.plan import Only, Plan, Split, read_plan
 from schemas.results.decided import Decided
 from schemas.results.records import Outcome
@@ -24,31 +24,10 @@ from udfs.lifecycle.experiments.orders import Order, write_order
 from udfs.models.descriptor import DECIDE, parse
 
 TOLERANCE = 1e-6
-
-
-@dataclass(slots=True)
-class LifeVerdict:
-    """Counts of what must not be; `examples` say of some what and where."""
-
-    lost: int = 0
-    doubled: int = 0
-    mis_stamped: int = 0
-    wrong_arm: int = 0
-    wrong_plan: int = 0
-    decided_otherwise: int = 0
-    sums_off: int = 0
-    unscored: int = 0
-    scored: int = 0
-    examples: list[str] = field(default_factory=list)
-
-    @property
-    def good(self) -> bool:
-        wrong = (self.lost, self.doubled, self.mis_stamped, self.wrong_arm, self.wrong_plan)
-        return not any((*wrong, self.decided_otherwise, self.sums_off))
-
-    def note(self, text: str) -> None:
-        if len(self.examples) < 6:
-            self.examples.append(text)
+WRONG_ARM = "in another arm than their customer's"
+WRONG_PLAN = "decided by another model than their plan's"
+DECIDED_OTHERWISE = "experiments decided otherwise than the evidence decides again"
+SUMS_OFF = "sums of outcomes that do not hold"
 
 
 class Judge:
@@ -64,17 +43,19 @@ class Judge:
             (one.name, one.version): read_plan(one.plan) for one in found if one.operation == DECIDE
         }
         self._arms: dict[tuple[str, int], set[str]] = {}
-        self.verdict = LifeVerdict()
+        self.verdict = Verdict.of(
+            LOST, DOUBLED, MIS_STAMPED, WRONG_ARM, WRONG_PLAN, DECIDED_OTHERWISE, SUMS_OFF
+        )
+        self.verdict.records = len(sent)
 
-    def judge(self) -> LifeVerdict:
+    def judge(self) -> Verdict:
         self._records()
         for one in self._watch.decided:
             self._plan_of(one)
             if one.result.outcome is Outcome.SCORED:
                 self.verdict.scored += 1
                 if said := self.stamp_fault(one):
-                    self.verdict.mis_stamped += 1
-                    self.verdict.note(f"{one.result.record['id']} {said}")
+                    self.verdict.count(MIS_STAMPED, [f"{one.result.record['id']} {said}"])
             else:
                 self.verdict.unscored += 1
         for trial in TRIALS:
@@ -116,19 +97,20 @@ class Judge:
     def _records(self) -> None:
         seen = Counter(number_of(one.result.record["id"]) for one in self._watch.decided)
         starts = {v.number: v.spoiled for v in self._sent}
-        self.verdict.doubled += sum(n - 1 for n in seen.values() if n > 1)
+        self.verdict.count(DOUBLED, sum(n - 1 for n in seen.values()))
         good = {number for number, spoiled in starts.items() if not spoiled}
-        self.verdict.lost += len(good - set(seen)) + abs(len(starts) - len(good) - len(self._watch.dead))
+        self.verdict.count(LOST, len(good - set(seen)))
+        self.verdict.count(LOST, abs(len(starts) - len(good) - len(self._watch.dead)))
 
     def _plan_of(self, one: Decided) -> None:
         """Whether plan, experiment, arm, step and model of a stamp belong together, and to the customer."""
-        visit = self._sent[number_of(one.result.record["id"])]
+        name = one.result.record["id"]
+        visit = self._sent[number_of(name)]
         plan = self._plans.get((one.plan, one.plan_version))
         if plan is None:
             # before the first plan came the default was in force
             if one.plan or one.result.experiments:
-                self.verdict.wrong_plan += 1
-                self.verdict.note(f"{one.result.record['id']} was decided by an unknown plan {one.plan!r}")
+                self.verdict.count(WRONG_PLAN, [f"{name} was decided by an unknown plan {one.plan!r}"])
             return
         arm, expected = "", plan
         if isinstance(plan.experiment, Split):
@@ -137,13 +119,12 @@ class Judge:
             hit = visit.customer in self._treated(trial, split.step)
             arm, expected = next((a.name, a.plan) for a in split.arms if (a.name == "treatment") == hit)
             if one.result.experiments != {split.name: (arm, split.step)}:
-                self.verdict.wrong_arm += 1
-                self.verdict.note(f"{visit.customer} is in {one.result.experiments}, and belongs to {arm!r}")
+                said = f"{visit.customer} is in {one.result.experiments}, and belongs to {arm!r}"
+                self.verdict.count(WRONG_ARM, [said])
         elif one.result.experiments:
-            self.verdict.wrong_arm += 1
+            self.verdict.count(WRONG_ARM, [f"{visit.customer} is in an arm of a plan that has none"])
         if one.result.outcome is Outcome.SCORED and not _may_decide(expected, one.result.model):
-            self.verdict.wrong_plan += 1
-            self.verdict.note(f"{one.result.record['id']} was decided by {one.result.model}, not by its arm")
+            self.verdict.count(WRONG_PLAN, [f"{name} was decided by {one.result.model}, not by its arm"])
 
     def _treated(self, trial: Trial, step: int) -> set[str]:
         """The customers that the declaration puts into the treatment at a step."""
@@ -159,9 +140,8 @@ class Judge:
         last = self._watch.last(trial.name)
         versions = sorted(version for name, version in self._plans if name == trial.name)
         if last is None or last.kind != trial.ends or not versions:
-            self.verdict.decided_otherwise += 1
             said = "never ended" if last is None else f"was {last.kind}: {last.reason or last.evidence}"
-            self.verdict.note(f"{trial.name} {said}")
+            self.verdict.count(DECIDED_OTHERWISE, [f"{trial.name} {said}"])
             return
         again = Controller(CountedInMemory())
         order = write_order(Order("start", trial.declared))
@@ -174,21 +154,18 @@ class Judge:
         plans = {one.version: read_plan(one.plan) for one in made if isinstance(one, PlanOrdered)}
         written = {version: self._plans[trial.name, version] for version in versions}
         if plans != written:
-            self.verdict.decided_otherwise += 1
-            self.verdict.note(
-                f"{trial.name}: decided again, it has plans {sorted(plans)}, written {versions}"
-            )
+            said = f"{trial.name}: decided again, it has plans {sorted(plans)}, written {versions}"
+            self.verdict.count(DECIDED_OTHERWISE, [said])
 
     def _sums(self) -> None:
         """Outcomes that the job has joined, by its own count, by model, and by what was written."""
         written = sum(not visit.spoiled for visit in self._sent)
         if self._watch.joined != written:
-            self.verdict.sums_off += 1
-            self.verdict.note(f"{self._watch.joined:,} outcomes were joined, {written:,} were written")
+            said = f"{self._watch.joined:,} outcomes were joined, {written:,} were written"
+            self.verdict.count(SUMS_OFF, [said])
         if self._watch.judged_by_model != self._watch.joined:
-            self.verdict.sums_off += 1
             said = f"models have {self._watch.judged_by_model:,} outcomes"
-            self.verdict.note(f"{said}, and {self._watch.joined:,} were joined")
+            self.verdict.count(SUMS_OFF, [f"{said}, and {self._watch.joined:,} were joined"])
 
 
 def _of_treatment(one: Decided) -> bool:

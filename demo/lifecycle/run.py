@@ -73,8 +73,9 @@ def lifecycle(options: argparse.Namespace, console: Console, work: Path) -> int:
             verdict = judge.judge()
             show.note = "done"
             refresh(True)
-        good = summary(console, show, judge, verdict, director.missing())
-        return 0 if good else 1
+        verdict.missing = director.missing()
+        summary(console, show, judge)
+        return 0 if verdict.good else 1
 
 
 def _jobs(

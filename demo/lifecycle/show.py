@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 from demo.lifecycle.director import LifeDirector
-from demo.lifecycle.judge import Judge, LifeVerdict
+from demo.lifecycle.judge import Judge
 from demo.lifecycle.plan import SERVED, STAGES, TRIALS, Trial
 from demo.lifecycle.visits import SCORE, TARGET
 from demo.lifecycle.watch import LifeWatch
-from demo.panel import Screen, figures, finding, labelled, last_word, share_of, table_of, wordings
+from demo.panel import Screen, counted, figures, labelled, last_word, share_of, table_of, wordings
 from schemas.lifecycle.experiments import ExperimentEvent
 from schemas.results.records import EventKind, ModelEvent
 
@@ -144,34 +143,15 @@ def _ended(last: ExperimentEvent) -> str:
     return words.get(last.kind, f"step {last.step + 1} of {last.steps}")
 
 
-def summary(
-    console: Console,
-    show: LifeShow,
-    judge: Judge,
-    verdict: LifeVerdict,
-    faults: Sequence[str],
-) -> bool:
-    """The last word: what was found, an audit, and whether all is well, which is returned."""
-    watch = show.watch
-    lines = [Text.assemble((f"{show.director.written:,}", "bold"), " visits written, of which")]
-    lines += [
-        finding(verdict.lost, "lost"),
-        finding(verdict.doubled, "doubled"),
-        finding(verdict.mis_stamped, "stamped with a model that did not score them"),
-        finding(verdict.wrong_arm, "in another arm than their customer's"),
-        finding(verdict.wrong_plan, "decided by another model than their plan's"),
-        finding(verdict.decided_otherwise, "experiments decided otherwise than the evidence decides again"),
-        finding(verdict.sums_off, "sums of outcomes that do not hold"),
-    ]
-    lines.append(
-        Text(f"{verdict.scored:,} scored, {verdict.unscored:,} not, {len(watch.dead):,} dead letters")
-    )
+def summary(console: Console, show: LifeShow, judge: Judge) -> None:
+    """The last word: what was found, an audit, and whether all is well."""
+    watch, verdict = show.watch, judge.verdict
+    lines = [Text(f"{verdict.scored:,} scored, {verdict.unscored:,} not, {len(watch.dead):,} dead letters")]
     lines += [line for trial in TRIALS for line in _trial_lines(watch, trial)]
     lines.append(Text("One prediction of each phase, scored again here:"))
     lines += [Text(f"  {line}") for line in audit_lines(judge)]
-    good = verdict.good and not faults
-    last_word(console, lines, [*verdict.examples, *faults], good, show.elapsed)
-    return good
+    head = [counted(verdict.records, " visits written, of which")]
+    last_word(console, verdict, head, lines, show.elapsed)
 
 
 def _trial_lines(watch: LifeWatch, trial: Trial) -> list[Text]:

@@ -26,6 +26,8 @@ from schemas.plans.plan import read_plan
 from schemas.results.decided import Decided
 from udfs.ensemble.policies.replay import redecide
 
+DECIDED_OTHERWISE = "decided otherwise than the pure functions decide by the same answers"
+
 
 def race(options: argparse.Namespace, console: Console, work: Path) -> int:
     """Three models score the wine records; returns the exit code."""
@@ -66,10 +68,12 @@ def race(options: argparse.Namespace, console: Console, work: Path) -> int:
             bench.ask("predict", trained=str(trained), models=str(models))
             predictions = predictions_of(bench.wait(120))
             verdict = judge(feed.sent.values(), watch.results, watch.dead, predictions)
-            differing = decided_otherwise(watch.decided)
+            verdict.count(DECIDED_OTHERWISE, decided_otherwise(watch.decided))
+            verdict.missing = director.missing()
             show.note = "done"
             refresh(True)
-        return 0 if summary(console, show, verdict, differing, director.missing()) else 1
+        summary(console, show, verdict)
+        return 0 if verdict.good else 1
 
 
 def decided_otherwise(decided: Sequence[Decided]) -> list[str]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from demo.judge import TOLERANCE, Verdict
-from demo.panel import Screen, figures, finding, labelled, last_word, ms_of, share_of, table_of, wordings
+from demo.judge import TOLERANCE
+from demo.panel import Screen, counted, figures, labelled, last_word, ms_of, share_of, table_of, wordings
 from demo.plan import Planned
 from demo.race.director import RaceDirector
 from demo.race.plan import ABOUT_PLANS, CANDIDATES, DEADLINE_MS, DEEP, SLOW_MS, STAGES
 from demo.race.watch import RaceWatch
 from demo.show import about_of
+from demo.verdict import Verdict
 from schemas.results.records import EventKind, ModelEvent
 
 _STYLES = {"racing": "bold green", "slow": "bold yellow", "withdrawn": "dim", "loading": "yellow"}
@@ -130,24 +130,12 @@ class RaceShow:
         )
 
 
-def summary(
-    console: Console, show: RaceShow, verdict: Verdict, differing: Sequence[str], faults: Sequence[str]
-) -> bool:
-    """The last word: what was found, and whether all is well, which is returned."""
+def summary(console: Console, show: RaceShow, verdict: Verdict) -> None:
+    """The last word: what was found, and whether all is well."""
     watch = show.watch
-    findings = (
-        (verdict.lost, "lost"),
-        (verdict.doubled, "doubled"),
-        (verdict.mis_stamped, "stamped with a model that did not score them"),
-        (verdict.misplaced, "in the wrong output"),
-        (len(differing), "decided otherwise than the pure functions decide by the same answers"),
-    )
-    lines = [Text.assemble((f"{verdict.records:,}", "bold"), " records written, of which")]
-    lines += [finding(number, what) for number, what in findings]
-    lines.append(
-        Text(f"{watch.scored:,} decided: computed again, each score agrees within {TOLERANCE:g}; ", end="")
-        + Text(f"{len(watch.decided) - watch.scored:,} undecided, {len(watch.dead):,} dead letters")
-    )
+    others = f"{len(watch.decided) - watch.scored:,} undecided, {len(watch.dead):,} dead letters"
+    agrees = f"computed again, each score agrees within {TOLERANCE:g}"
+    lines = [Text(f"{watch.scored:,} decided: {agrees}; {others}")]
     for candidate in CANDIDATES:
         tally = watch.tallies[candidate.name]
         lines.append(
@@ -160,6 +148,5 @@ def summary(
     if latency := show.decided_in():
         p50, p99 = map(ms_of, latency)
         lines.append(Text(f"decided in p50 {p50} ms, p99 {p99} ms of the router; deadline {DEADLINE_MS} ms"))
-    good = verdict.good and not differing and not faults
-    last_word(console, lines, [*verdict.examples, *differing[:5], *faults], good, show.elapsed)
-    return good
+    head = [counted(verdict.records, " records written, of which")]
+    last_word(console, verdict, head, lines, show.elapsed)

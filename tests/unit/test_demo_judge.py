@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from demo.feed import Feed, Sent
-from demo.judge import Prediction, Verdict, judge, same
+from demo.judge import MISPLACED, Prediction, judge, same
 from demo.plan import DataSet
+from demo.verdict import DOUBLED, LOST, MIS_STAMPED, Verdict
 from demo.watch import Result, raw_of
 from schemas.results.records import DeadLetter, Outcome
 
@@ -68,32 +69,32 @@ def test_a_lost_record_is_found(sent: Sent) -> None:
     results, dead = outputs(sent)
     gone = results.pop(7)
     verdict = verdict_of(sent, results, dead)
-    assert (verdict.lost, verdict.doubled, verdict.good) == (1, 0, False)
+    assert (verdict.faults[LOST], verdict.faults[DOUBLED], verdict.good) == (1, 0, False)
     assert f"line {gone.line} never came out" in verdict.examples[0]
 
 
 def test_a_lost_dead_letter_is_found(sent: Sent) -> None:
     results, dead = outputs(sent)
-    assert verdict_of(sent, results, dead[1:]).lost == 1
+    assert verdict_of(sent, results, dead[1:]).faults[LOST] == 1
 
 
 def test_a_doubled_record_is_found(sent: Sent) -> None:
     results, dead = outputs(sent)
     verdict = verdict_of(sent, [*results, results[7]], dead)
-    assert (verdict.lost, verdict.doubled, verdict.good) == (0, 1, False)
+    assert (verdict.faults[LOST], verdict.faults[DOUBLED], verdict.good) == (0, 1, False)
 
 
 def test_a_record_both_scored_and_dead_is_found(sent: Sent) -> None:
     results, dead = outputs(sent)
     verdict = verdict_of(sent, [*results, result(sent, 0)], [*dead, letter(sent, 0, b"{}")])
-    assert verdict.doubled == 1 and verdict.misplaced == 1
+    assert verdict.faults[DOUBLED] == 1 and verdict.faults[MISPLACED] == 1
 
 
 def test_the_stamp_of_another_version_is_found(sent: Sent) -> None:
     results, dead = outputs(sent)
     results[7] = results[7]._replace(version=2, digest=DIGESTS[2][:16])
     verdict = verdict_of(sent, results, dead)
-    assert (verdict.mis_stamped, verdict.good) == (1, False)
+    assert (verdict.faults[MIS_STAMPED], verdict.good) == (1, False)
     assert "that version gives" in verdict.examples[0]
 
 
@@ -103,26 +104,26 @@ def test_the_stamp_of_another_version_is_found(sent: Sent) -> None:
 def test_a_stamp_that_fits_no_published_version_is_found(sent: Sent, change: dict) -> None:
     results, dead = outputs(sent)
     results[7] = results[7]._replace(**change)
-    assert verdict_of(sent, results, dead).mis_stamped == 1
+    assert verdict_of(sent, results, dead).faults[MIS_STAMPED] == 1
 
 
 def test_a_good_record_among_the_dead_letters_is_found(sent: Sent) -> None:
     results, dead = outputs(sent)
     gone = results.pop(0)
     verdict = verdict_of(sent, results, [*dead, letter(sent, gone.line, b"{}")])
-    assert (verdict.misplaced, verdict.lost, verdict.good) == (1, 0, False)
+    assert (verdict.faults[MISPLACED], verdict.faults[LOST], verdict.good) == (1, 0, False)
 
 
 def test_a_dead_letter_with_other_bytes_is_found(sent: Sent) -> None:
     results, dead = outputs(sent)
     dead[0] = replace(dead[0], raw=base64.b64encode(raw_of(dead[0]) + b" ").decode())
-    assert verdict_of(sent, results, dead).misplaced == 1
+    assert verdict_of(sent, results, dead).faults[MISPLACED] == 1
 
 
 def test_a_record_that_was_never_written_is_found(sent: Sent) -> None:
     results, dead = outputs(sent)
     verdict = verdict_of(sent, [*results, result(sent, 0)._replace(line=1000)], dead)
-    assert (verdict.misplaced, verdict.good) == (1, False)
+    assert (verdict.faults[MISPLACED], verdict.good) == (1, False)
 
 
 def test_versions_with_equal_scores_are_not_told_apart(sent: Sent) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from demo.lifecycle.feed import Visit, name_of
-from demo.lifecycle.judge import Judge
+from demo.lifecycle.judge import DECIDED_OTHERWISE, SUMS_OFF, WRONG_ARM, WRONG_PLAN, Judge
 from demo.lifecycle.plan import TRIALS, WORSE_TRIAL, first_plan
 from demo.lifecycle.visits import BETTER, FIRST, SCORE, WORSE, Visits, digest, trained
 from demo.lifecycle.watch import LifeWatch
+from demo.verdict import DOUBLED, LOST, MIS_STAMPED
 from schemas.lifecycle.experiments import ExperimentEvent
 from schemas.plans.plan import write_plan
 from schemas.results.decided import Decided
@@ -102,9 +103,9 @@ def judged(sent: list[Visit], found: list[Decided], folder: Path) -> Any:
 
 def test_what_is_as_it_should_be_is_found_right(story):
     verdict = judged(*story)
-    assert (verdict.lost, verdict.doubled, verdict.mis_stamped) == (0, 0, 0)
-    assert (verdict.wrong_arm, verdict.wrong_plan, verdict.scored) == (0, 0, 200)
-    assert verdict.decided_otherwise == len(TRIALS) and not verdict.good  # none of them has ended
+    assert (verdict.faults[LOST], verdict.faults[DOUBLED], verdict.faults[MIS_STAMPED]) == (0, 0, 0)
+    assert (verdict.faults[WRONG_ARM], verdict.faults[WRONG_PLAN], verdict.scored) == (0, 0, 200)
+    assert verdict.faults[DECIDED_OTHERWISE] == len(TRIALS) and not verdict.good  # none of them has ended
 
 
 def test_a_wrong_stamp_arm_plan_or_count_is_found(story):
@@ -112,13 +113,13 @@ def test_a_wrong_stamp_arm_plan_or_count_is_found(story):
     other = next(k for k, one in enumerate(found) if one.result.experiments["worse-canary"][0] == "control")
     wrong = list(found)
     wrong[other] = decided(sent[other], WORSE, experiments=found[other].result.experiments)
-    assert judged(sent, wrong, folder).wrong_plan == 1
+    assert judged(sent, wrong, folder).faults[WRONG_PLAN] == 1
     wrong[other] = decided(sent[other], FIRST, experiments={"worse-canary": ("treatment", 1)})
-    assert judged(sent, wrong, folder).wrong_arm == 1
+    assert judged(sent, wrong, folder).faults[WRONG_ARM] == 1
     wrong[other] = decided(sent[other], FIRST, experiments=found[other].result.experiments, plan="none")
-    assert judged(sent, wrong, folder).wrong_plan == 1
-    assert judged(sent, [*found, found[0]], folder).doubled == 1
+    assert judged(sent, wrong, folder).faults[WRONG_PLAN] == 1
+    assert judged(sent, [*found, found[0]], folder).faults[DOUBLED] == 1
     verdict = judged(sent, found[1:], folder)
-    assert (verdict.lost, verdict.sums_off) == (1, 1)
+    assert (verdict.faults[LOST], verdict.faults[SUMS_OFF]) == (1, 1)
     object.__setattr__(found[other].result, "scores", {SCORE: 0.123})
-    assert judged(sent, found, folder).mis_stamped == 1
+    assert judged(sent, found, folder).faults[MIS_STAMPED] == 1
