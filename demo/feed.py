@@ -46,6 +46,14 @@ def numbered(source: str, line: int) -> tuple[str, int]:
     return (folder, int(start) + line) if start.isdecimal() else (source, line)
 
 
+def appear(file: Path, content: bytes) -> None:
+    """A file that is whole as soon as its name is there."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    hidden = file.with_name(f".{file.name}")
+    hidden.write_bytes(content)
+    hidden.rename(file)
+
+
 class Feed:
     """A file a type for each batch that is written, there as a whole as soon as its name is."""
 
@@ -73,10 +81,7 @@ class Feed:
             self.count += 1
         for name, batch in lines.items():
             if batch:
-                file = self._folder / name / f"{first[name]:09d}.jsonl"
-                hidden = file.with_name(f".{file.name}")
-                hidden.write_bytes(b"\n".join(batch) + b"\n")
-                hidden.rename(file)
+                appear(self._folder / name / f"{first[name]:09d}.jsonl", b"\n".join(batch) + b"\n")
 
     def _line(self, name: str) -> bytes:
         sent, ahead = self.sent[name], self._ahead[name]

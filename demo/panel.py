@@ -1,5 +1,5 @@
-"""What the three demos' displays are made of: a panel, tables whose numbers and states are never cut, figures
-with a bar, a legend, and the last word.
+"""What the demos' displays are made of: a panel, tables whose numbers and states are never cut, figures with
+a bar, and a legend.
 
 A terminal may be narrow or low. Where it is narrow, words yield to their shorter form; where it is low,
 empty lines and the legend do. Numbers and states always stand whole.
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -18,8 +19,6 @@ from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
-
-from demo.verdict import Verdict
 
 WIDTH = 120
 """In columns; a wider terminal is not filled."""
@@ -134,6 +133,14 @@ class Screen:
         )
 
 
+def percentiles(found: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
+    """p50 and p99, None where there is nothing."""
+    if not found:
+        return None, None
+    p50, p99 = np.percentile(found, (50, 99))
+    return float(p50), float(p99)
+
+
 def ms_of(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
 
@@ -150,14 +157,3 @@ def finding(number: int, what: str) -> Text:
 def counted(number: int, what: str) -> Text:
     """A number that is as it is, and of what."""
     return Text.assemble((f"{number:,}", "bold"), what)
-
-
-def last_word(
-    console: Console, verdict: Verdict, head: Iterable[Text], more: Iterable[Text], seconds: float
-) -> None:
-    """What was found, between what a demo says of it, and whether all is well, after so many seconds."""
-    word, style = ("All is well", "bold green") if verdict.good else ("Not well", "bold red")
-    findings = (finding(number, what) for what, number in verdict.faults.items())
-    faults = (Text(f"  {fault}", "red") for fault in (*verdict.examples, *verdict.missing))
-    for line in (*head, *findings, *more, *faults, Text(f"{word}, after {seconds:.0f} s.", style)):
-        console.print(line, soft_wrap=True)

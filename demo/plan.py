@@ -1,4 +1,4 @@
-"""What the demo shows: the types of records, their models, and in which order these are published."""
+"""The types of records that are streamed, and their models, in the order in which `serve` publishes them."""
 
 from __future__ import annotations
 
@@ -40,15 +40,6 @@ class Planned:
         return f"{self.data_type} v{self.version}"
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """`share` of all records flow in it, while its models are published; what they cause ends it."""
-
-    title: str
-    share: float
-    models: tuple[Planned, ...] = ()
-
-
 WINE_1 = Planned("wine", 1, "SavedModel", "wine-v1", "softmax of 3 fields", fields=3)
 CANCER_1 = Planned("cancer", 1, "PMML", "cancer-v1.pmml", "decision tree")
 WINE_2 = Planned("wine", 2, "frozen graph", "wine-v2.pb", "network 13-8-3")
@@ -56,12 +47,4 @@ DAMAGED = Planned("wine", 3, "SavedModel", "wine-v1", "one byte damaged", served
 CANCER_2 = Planned("cancer", 2, "SavedModel", "cancer-v2", "network 30-8-2")
 WINE_4 = Planned("wine", 4, "PMML", "wine-v4.pmml", "logistic regression")
 
-STAGES = (
-    Stage("records flow, Flink starts", 0.14),
-    Stage("the first models are published", 0.16, (WINE_1, CANCER_1)),
-    Stage("wine moves to its second model", 0.18, (WINE_2,)),
-    Stage("a damaged model is published", 0.14, (DAMAGED,)),
-    Stage("cancer moves to its second model", 0.18, (CANCER_2,)),
-    Stage("wine moves to its third model", 0.20, (WINE_4,)),
-)
-PLANNED = tuple(model for stage in STAGES for model in stage.models)
+PLANNED = (WINE_1, CANCER_1, WINE_2, DAMAGED, CANCER_2, WINE_4)

@@ -24,6 +24,8 @@ class Verdict:
     scored: int = 0
     unscored: int = 0
     told_apart: int = 0
+    figures: dict[str, float] = field(default_factory=dict)
+    """What else was computed, by name."""
     examples: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 

@@ -46,10 +46,12 @@ class Workbench:
         self._in, self._out = self._process.stdin, self._process.stdout
         os.set_blocking(self._out.fileno(), False)
         self._read = b""
-        self.busy = False
+        self.busy, self._asked = False, ""
+        self.answers: dict[str, Any] = {}
+        """The last one to each request."""
 
     def ask(self, request: str, **arguments: Any) -> None:
-        self.busy = True
+        self.busy, self._asked = True, request
         try:
             self._in.write(json.dumps([request, arguments]).encode() + b"\n")
             self._in.flush()
@@ -72,6 +74,7 @@ class Workbench:
         answer = json.loads(line)
         if "error" in answer:
             raise WorkbenchError(answer["error"])
+        self.answers[self._asked] = answer["done"]
         return answer["done"]
 
     def wait(self, seconds: float) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from demo.house.plan import INPUTS, PREDICTED
@@ -19,23 +18,16 @@ TOLERANCE = 1e-9
 """Relative, of accuracies, and of scores by scikit-learn and by the evaluator: one sum in two orders."""
 
 
-@dataclass(slots=True)
-class HouseVerdict(Verdict):
-    """And the accuracy online: mean absolute error and R2. `records` are requests."""
+def judge(facts: Facts, watch: HouseWatch, offline: Mapping[str, Any], again: Mapping[str, Any]) -> Verdict:
+    """`records` of the verdict are requests; its `figures` are the accuracy online, `mae` and `r2`.
 
-    mae: float = math.nan
-    r2: float = math.nan
-
-
-def judge(
-    facts: Facts, watch: HouseWatch, offline: Mapping[str, Any], again: Mapping[str, Any]
-) -> HouseVerdict:
-    """`offline`: what the workbench trained and computed from the training set; `again`: its scores of the
+    `offline`: what the workbench trained and computed from the training set; `again`: its scores of the
     assembled requests."""
     prices = watch.prices()
     pairs = [(offline["truth"][str(row)], prices.get(one, math.nan)) for one, row in facts.known.items()]
     mae, r2 = accuracy(pairs)
-    verdict = HouseVerdict({}, len(facts.known) + len(facts.unlisted), mae=mae, r2=r2)
+    figures = {"mae": mae, "r2": r2}
+    verdict = Verdict({}, len(facts.known) + len(facts.unlisted), figures=figures)
     outcomes = Counter(one["id"] for one in watch.assembled)
     outcomes.update(one["request"]["id"] for one in watch.expired)
     asked = {*facts.known, *facts.unlisted}
@@ -78,17 +70,17 @@ def _letters(facts: Facts, watch: HouseWatch) -> list[str]:
     others = [
         f"{x.data_type} {x.code}: {x.reason}" for x in watch.refused if x.code not in ("late", "duplicate")
     ]
-    others += [f"{x.data_type} {x.code}: {x.reason}" for x in watch.unscorable]
+    others += [f"{x.data_type} {x.code}: {x.reason}" for x in watch.scoring.dead]
     others += [f"a sale reported twice: {twice} letters, not {facts.twice}"] * (twice != facts.twice)
     spoiled = len(watch.no_requests)
     return others + [f"spoiled: {spoiled} letters, not {facts.spoiled}"] * (spoiled != facts.spoiled)
 
 
 def _unscored(watch: HouseWatch) -> list[str]:
-    scored = Counter(one.record["id"] for one in watch.results if one.outcome is Outcome.SCORED)
+    scored = Counter(one.record["id"] for one in watch.scoring.results if one.outcome is Outcome.SCORED)
     completed = Counter(one["id"] for one in watch.assembled)
     found = (scored - completed) + (completed - scored)
-    found.update(one.record["id"] for one in watch.results if one.outcome is not Outcome.SCORED)
+    found.update(one.record["id"] for one in watch.scoring.results if one.outcome is not Outcome.SCORED)
     return [f"{one} has {scored[one]} scores" for one in sorted(found)]
 
 
@@ -96,7 +88,7 @@ def _other_scores(watch: HouseWatch, again: Mapping[str, Any]) -> list[str]:
     digest = again["digest"][:DIGEST_DIGITS]
     return [
         f"{one.record['id']} has {one.scores} by {one.digest}"
-        for one in watch.results
+        for one in watch.scoring.results
         if one.digest != digest or not _same(one.scores, again["scores"].get(one.record["id"], {}))
     ]
 

@@ -12,8 +12,8 @@ import orjson
 import pyarrow.parquet as pq
 
 from demo.house.plan import DECLARATIONS, PREDICTED, Folders
-from demo.watch import NewLines
-from schemas.results.records import DeadLetter, ModelEvent, Outcome, decode
+from demo.watch import NewLines, Served
+from schemas.results.records import DeadLetter, EventKind, ModelEvent, Outcome, decode
 from schemas.results.results import Scored, read_result
 from udfs.features.loading import load_declarations
 from udfs.io.folder_files import visible_files
@@ -37,35 +37,36 @@ class HouseWatch:
     assembled: list[dict[str, Any]] = field(default_factory=list)
     expired: list[dict[str, Any]] = field(default_factory=list)
     no_requests: list[DeadLetter] = field(default_factory=list)
-    results: list[Scored] = field(default_factory=list)
-    unscorable: list[DeadLetter] = field(default_factory=list)
-    events: list[ModelEvent] = field(default_factory=list)
+    scoring: Served[Scored] = field(init=False)
     _files: set[Path] = field(default_factory=set)
     _reader: RedisReader = field(init=False)
-    _lines: tuple[NewLines, NewLines, NewLines] = field(init=False)
+    _lines: tuple[NewLines, NewLines] = field(init=False)
 
     def __post_init__(self) -> None:
         self._reader = RedisReader(stored_views(load_declarations(DECLARATIONS), "online"), self.store)
         f = self.folders
-        self._lines = (NewLines(f.features), NewLines(f.requests), NewLines(f.scoring))
+        self.scoring = Served(f.scoring, lambda line, visible: read_result(line))
+        self._lines = (NewLines(f.features), NewLines(f.requests))
 
-    def look(self) -> list[ModelEvent]:
-        """Take in the files that have become visible. Returns the model events among them."""
+    @property
+    def outcomes(self) -> int:
+        """Of lines that came as requests."""
+        return len(self.assembled) + len(self.expired) + len(self.no_requests)
+
+    def look(self) -> list[str]:
+        """Take in the files that have become visible. Returns what is to be told of model events."""
         for view in self.history:
             for file in visible_files(self.folders.history / view):
                 if file not in self._files:
                     self._files.add(file)
                     self.history[view] += pq.read_metadata(file).num_rows
-        features, requests, scoring = self._lines
+        features, requests = self._lines
         self.refused += [decode(DeadLetter, line) for line, _ in features.of("dead-letters")]
         self.assembled += [orjson.loads(line) for line, _ in requests.of("assembled")]
         self.expired += [orjson.loads(line) for line, _ in requests.of("expired")]
         self.no_requests += [decode(DeadLetter, line) for line, _ in requests.of("dead-letters")]
-        self.results += [read_result(line) for line, _ in scoring.of("results")]
-        self.unscorable += [decode(DeadLetter, line) for line, _ in scoring.of("dead-letters")]
-        news = [decode(ModelEvent, line) for line, _ in scoring.of("model-events")]
-        self.events += news
-        return news
+        _, news = self.scoring.look()
+        return [_told(event) for event in news]
 
     def served(self, districts: Sequence[str]) -> list[Found]:
         """What Redis says now of each: the features SHOWN."""
@@ -74,11 +75,16 @@ class HouseWatch:
 
     def prices(self) -> dict[str, float]:
         """Request -> the price that came out, of those that were scored."""
-        scored = (one for one in self.results if one.outcome is Outcome.SCORED)
+        scored = (one for one in self.scoring.results if one.outcome is Outcome.SCORED)
         return {one.record["id"]: one.scores[PREDICTED] for one in scored}
 
     def close(self) -> None:
         self._reader.close()
+
+
+def _told(event: ModelEvent) -> str:
+    why = f" at step {event.step}: {event.reason}" if event.kind is EventKind.REFUSED else ""
+    return f"{event.name} v{event.version} {event.kind.value}{why}"
 
 
 def newest(found: Sequence[Found]) -> list[int]:

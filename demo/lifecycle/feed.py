@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from demo.feed import appear
 from demo.lifecycle.visits import DATA_TYPE, FIELDS, TARGET, Visits
 
 DELAY_S = 1.5
@@ -93,6 +94,4 @@ def number_of(name: str) -> int:
 
 
 def _put(path: Path, lines: list[str]) -> None:
-    hidden = path.with_name(f".{path.name}")
-    hidden.write_text("".join(line + "\n" for line in lines))
-    hidden.rename(path)
+    appear(path, "".join(line + "\n" for line in lines).encode())

@@ -36,21 +36,24 @@ class Judge:
     def __init__(
         self, sent: Sequence[Visit], watch: LifeWatch, models: Mapping[str, Model], folder: Path
     ) -> None:
-        self._sent, self._watch, self._models = sent, watch, models
-        self._digests = {name: digest(model)[:DIGEST_DIGITS] for name, model in models.items()}
-        found = [parse(path.read_bytes()) for path in visible_files(folder)]
-        self._plans = {
-            (one.name, one.version): read_plan(one.plan) for one in found if one.operation == DECIDE
-        }
+        self._sent, self._watch, self._models, self._folder = sent, watch, models, folder
+        self._digests: dict[str, str] = {}
+        self._plans: dict[tuple[str, int], Plan] = {}
         self._arms: dict[tuple[str, int], set[str]] = {}
         self.verdict = Verdict.of(
             LOST, DOUBLED, MIS_STAMPED, WRONG_ARM, WRONG_PLAN, DECIDED_OTHERWISE, SUMS_OFF
         )
-        self.verdict.records = len(sent)
 
     def judge(self) -> Verdict:
+        """Once, when all has come out."""
+        self.verdict.records = len(self._sent)
+        self._digests = {name: digest(model)[:DIGEST_DIGITS] for name, model in self._models.items()}
+        found = [parse(path.read_bytes()) for path in visible_files(self._folder)]
+        self._plans = {
+            (one.name, one.version): read_plan(one.plan) for one in found if one.operation == DECIDE
+        }
         self._records()
-        for one in self._watch.decided:
+        for one in self._watch.served.results:
             self._plan_of(one)
             if one.result.outcome is Outcome.SCORED:
                 self.verdict.scored += 1
@@ -86,7 +89,7 @@ class Judge:
     def audited(self) -> list[tuple[str, Decided]]:
         """One prediction of each phase: its last that was scored, of a treatment where there is one."""
         found: dict[int, Decided] = {}
-        for one in self._watch.decided:
+        for one in self._watch.served.results:
             phase = self._sent[number_of(one.result.record["id"])].phase
             if SHORT[phase] and one.result.outcome is Outcome.SCORED:
                 held = found.get(phase)
@@ -95,12 +98,12 @@ class Judge:
         return [(SHORT[phase], one) for phase, one in sorted(found.items())]
 
     def _records(self) -> None:
-        seen = Counter(number_of(one.result.record["id"]) for one in self._watch.decided)
+        seen = Counter(number_of(one.result.record["id"]) for one in self._watch.served.results)
         starts = {v.number: v.spoiled for v in self._sent}
         self.verdict.count(DOUBLED, sum(n - 1 for n in seen.values()))
         good = {number for number, spoiled in starts.items() if not spoiled}
         self.verdict.count(LOST, len(good - set(seen)))
-        self.verdict.count(LOST, abs(len(starts) - len(good) - len(self._watch.dead)))
+        self.verdict.count(LOST, abs(len(starts) - len(good) - len(self._watch.served.dead)))
 
     def _plan_of(self, one: Decided) -> None:
         """Whether plan, experiment, arm, step and model of a stamp belong together, and to the customer."""

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import json
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
-from demo.job import Job, serving
-from demo.lifecycle.director import LifeDirector
+from demo.director import Director
+from demo.job import serving
 from demo.lifecycle.feed import VisitFeed
 from demo.lifecycle.judge import Judge
-from demo.lifecycle.show import LifeShow, summary
+from demo.lifecycle.show import LifeShow
+from demo.lifecycle.stages import LifeSteps, VisitFlow, stages_of
 from demo.lifecycle.visits import DATA_TYPE, FIELDS, SCORE, TARGET, Visits
 from demo.lifecycle.watch import LifeWatch
-from demo.running import DemoError, Refresh, display, ignore_signals
-from demo.workbench import Workbench
-from devservices.process import Process, environment
+from demo.running import Run
+from devservices.process import Process
 
 _TRAINING_ROWS = 20_000
-_SILENCE_S = 150
-_POLL_S = 0.05
 
 
-def lifecycle(options: argparse.Namespace, console: Console, work: Path) -> int:
+def lifecycle(run: Run) -> int:
     """A model serves and is judged, replaced and trained anew; returns the exit code."""
+    work = run.work
     serving_root, judged, trial, watched = (work / n for n in ("serving", "judged", "trial", "watched"))
     models, files = serving_root / "models", work / "files"
     for folder in (serving_root / "records", serving_root / "results", models, judged, trial, watched, files):
@@ -46,36 +41,19 @@ def lifecycle(options: argparse.Namespace, console: Console, work: Path) -> int:
     for link, to in links.items():
         link.symlink_to(to, target_is_directory=True)
     training = files / "training.statistics"
-    started = time.time()
-    with contextlib.ExitStack() as cleanup:
-        bench = Workbench(work / "workbench.log", environment())
-        cleanup.callback(bench.close)
-        bench.command("profile", _training(files, options.seed), "--to", training)
-        jobs = [
-            Job(work / "jobs" / script.removesuffix(".py"), script, flags)
-            for script, flags in _jobs(serving_root, judged, trial, watched, training)
-        ]
-        for job in jobs:
-            cleanup.callback(job.stop)
-        cleanup.callback(ignore_signals)
-        feed = VisitFeed(serving_root / "records", judged / "outcomes", options.seed)
-        watch = LifeWatch(serving_root, judged, trial, watched)
-        director = LifeDirector(options.rate, feed=feed, watch=watch, bench=bench, models=models, files=files)
-        show = LifeShow(watch, director, started)
-        bench.wait(120)
-        on_alert = _on_alert(work, watched, feed, director.trained)
-        cleanup.callback(on_alert.stop)
-        with display(console, show) as refresh:
-            _play(director, feed, jobs, show, refresh)
-            show.note = "checking every result"
-            refresh(True)
-            judge = Judge(feed.sent, watch, director.models, models)
-            verdict = judge.judge()
-            show.note = "done"
-            refresh(True)
-        verdict.missing = director.missing()
-        summary(console, show, judge)
-        return 0 if verdict.good else 1
+    bench = run.workbench()
+    bench.command("profile", _training(files, run.options.seed), "--to", training)
+    for script, flags in _jobs(serving_root, judged, trial, watched, training):
+        run.jobs.start(script, work / "jobs" / script.removesuffix(".py"), flags)
+    feed = VisitFeed(serving_root / "records", judged / "outcomes", run.options.seed)
+    watch = LifeWatch(serving_root, judged, trial, watched)
+    steps = LifeSteps(bench, feed, models, files)
+    stages = stages_of(steps, watch)
+    director = Director(stages, bench, VisitFlow(feed, watch, run.options.rate, len(stages)))
+    bench.wait(120)
+    run.cleanup.callback(_on_alert(work, watched, feed, steps.trained).stop)
+    judge = Judge(feed.sent, watch, steps.models, models)
+    return run.show(LifeShow(watch, director, feed, steps, judge), director, watch.look, judge.judge)
 
 
 def _jobs(
@@ -119,30 +97,3 @@ def _training(files: Path, seed: int) -> Path:
     lines = (json.dumps(dict(zip(FIELDS, row, strict=True))) for row in rows.tolist())
     path.write_text("\n".join(lines) + "\n")
     return path
-
-
-def _play(
-    director: LifeDirector, feed: VisitFeed, jobs: Sequence[Job], show: LifeShow, refresh: Refresh
-) -> None:
-    """Let the story go on to its end. Raises `DemoError` when a job ends."""
-    watch = show.watch
-    heard, progress = time.monotonic(), (0, 0)
-    while True:
-        now = time.monotonic()
-        for job in jobs:
-            if job.exit_code is not None:
-                raise DemoError(f"a job ended with code {job.exit_code}.\n{job.tail()}")
-        director.step(now)
-        said = watch.look()
-        show.said += said
-        refresh.say(said)
-        refresh(False)
-        if progress != (progress := (director.at, watch.joined if director.finished else 0)):
-            heard = now
-        written = sum(not visit.spoiled for visit in feed.sent)
-        counted = min(watch.joined, watch.judged_by_model)
-        if director.finished and counted >= written and watch.accounted >= len(feed.sent):
-            return
-        if now - heard > _SILENCE_S:
-            return  # the judge will name what is missing
-        time.sleep(_POLL_S)

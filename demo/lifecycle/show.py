@@ -1,21 +1,23 @@
-"""The live table of a model's life, and the plain lines that stand in for it where there is no terminal."""
+"""What the demo of a model's life shows."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
-from demo.lifecycle.director import LifeDirector
+from demo.director import Director
+from demo.lifecycle.feed import VisitFeed
 from demo.lifecycle.judge import Judge
-from demo.lifecycle.plan import SERVED, STAGES, TRIALS, Trial
+from demo.lifecycle.plan import SERVED, TRIALS, Trial
+from demo.lifecycle.stages import LifeSteps
 from demo.lifecycle.visits import SCORE, TARGET
 from demo.lifecycle.watch import LifeWatch
-from demo.panel import Screen, counted, figures, labelled, last_word, share_of, table_of, wordings
+from demo.panel import counted, figures, labelled, share_of, table_of, wordings
+from demo.verdict import Verdict
 from schemas.lifecycle.experiments import ExperimentEvent
-from schemas.results.records import EventKind, ModelEvent
+from schemas.results.records import EventKind
 
 _BAR = 8
 _STYLES = {
@@ -25,49 +27,47 @@ _STYLES = {
     "waits": "dim",
     "replaced": "dim",
 }
-_MEANINGS = (
-    ("right", "by the outcomes that came, as jobs/outcomes.py counts them"),
-    ("harm, gain", "evidence; a full bar decides. The unit is the customer"),
-)
 
 
 @dataclass(slots=True)
 class LifeShow:
-    """Renders the state of a run. `started` in epoch seconds; `note` is said in the top line."""
+    """The facts of a run."""
 
     watch: LifeWatch
-    director: LifeDirector
-    started: float
-    note: str = ""
-    said: list[str] = field(default_factory=list)
+    director: Director
+    feed: VisitFeed
+    steps: LifeSteps
+    judge: Judge
 
-    @property
-    def elapsed(self) -> float:
-        return time.time() - self.started
+    name = "Millrace lifecycle"
+    legend = (
+        ("right", "by the outcomes that came, as jobs/outcomes.py counts them"),
+        ("harm, gain", "evidence; a full bar decides. The unit is the customer"),
+    )
 
-    def panel(self) -> RenderableType:
-        at = self.director.at
-        stage = self.note or f"{at + 1}/{len(STAGES)} {STAGES[at].title}"
-        sections = [self._figures(), self._models(), self._experiments(), self._news()]
-        return Screen("Millrace lifecycle", stage, self.elapsed, sections, _MEANINGS)
+    def sections(self) -> list[RenderableType]:
+        return [self._figures(), self._models(), self._experiments(), self._news()]
 
     def line(self) -> str:
-        """One line of progress."""
-        at = self.director.at
         right = "  ".join(
             f"{name} {self.share(name):.0%} right {share_of(self.watch.accuracy(name))}"
             for name in SERVED
-            if name in self.director.models
+            if name in self.steps.models
         )
-        place = f"{at + 1}/{len(STAGES)} {STAGES[at].title}"
-        decided = f"decided {len(self.watch.decided):,} outcomes {self.watch.joined:,}"
-        return f"[{self.elapsed:5.1f} s] {place}: in {self.director.written:,} {decided}  {right}"
+        decided = f"decided {len(self.watch.served.results):,} outcomes {self.watch.joined:,}"
+        return f"{self.director.heading}: in {len(self.feed.sent):,} {decided}  {right}"
 
-    def told(self, event: ModelEvent) -> str:
-        return f"[{self.elapsed:5.1f} s] {event.name} v{event.version} {event.kind.value}"
+    def summary(self, verdict: Verdict) -> tuple[list[Text], list[Text]]:
+        """With an audit."""
+        unscored, dead = verdict.unscored, len(self.watch.served.dead)
+        lines = [Text(f"{verdict.scored:,} scored, {unscored:,} not, {dead:,} dead letters")]
+        lines += [line for trial in TRIALS for line in _trial_lines(self.watch, trial)]
+        lines.append(Text("One prediction of each phase, scored again here:"))
+        lines += [Text(f"  {line}") for line in audit_lines(self.judge)]
+        return [counted(verdict.records, " visits written, of which")], lines
 
     def state(self, name: str) -> str:
-        if not self.watch.told(EventKind.SERVED, name):
+        if not self.watch.served.told(EventKind.SERVED, name):
             return "waits"
         for trial in reversed(TRIALS):
             last = self.watch.last(trial.name)
@@ -86,24 +86,24 @@ class LifeShow:
             if last is not None:
                 found = {arm.model: arm.share for arm in last.arms.values()}
                 return found.get(name, 0.0)
-        return 1.0 if name == "first" and self.watch.told(EventKind.SERVED, name) else 0.0
+        return 1.0 if name == "first" and self.watch.served.told(EventKind.SERVED, name) else 0.0
 
     def _figures(self) -> RenderableType:
         named = (
-            ("visits", f"{self.director.written:,}"),
-            ("decided", f"{len(self.watch.decided):,}"),
+            ("visits", f"{len(self.feed.sent):,}"),
+            ("decided", f"{len(self.watch.served.results):,}"),
             ("outcomes", f"{self.watch.joined:,}"),
-            ("dead letters", f"{len(self.watch.dead):,}"),
+            ("dead letters", f"{len(self.watch.served.dead):,}"),
             ("alerts", f"{sum(1 for alert in self.watch.alerts if alert.drift):,}"),
         )
-        return figures(named, len(STAGES), self.director.at + (1 if self.note else 0))
+        return figures(named, len(self.director.stages), self.director.at)
 
     def _models(self) -> RenderableType:
         table = table_of(
             ("model", 10), ("", None), ("state", 11), ("share", -5), ("decided", -7), ("right", -6)
         )
-        about = [(m.about, "") for m in self.director.models.values()]
-        for model, said in zip(self.director.models.values(), wordings(about), strict=True):
+        models = self.steps.models.values()
+        for model, said in zip(models, wordings((m.about, "") for m in models), strict=True):
             state = self.state(model.name)
             table.add_row(
                 Text(f"{model.name} v{model.version}", "bold"),
@@ -130,7 +130,7 @@ class LifeShow:
         return table
 
     def _news(self) -> RenderableType:
-        return labelled([("last", Text(said, "dim")) for said in self.said[-2:]])
+        return labelled([("last", Text(said, "dim")) for said in self.watch.said[-2:]])
 
 
 def _bar(value: float, full: float) -> str:
@@ -141,17 +141,6 @@ def _bar(value: float, full: float) -> str:
 def _ended(last: ExperimentEvent) -> str:
     words = {"rolled_back": "rolled back", "promoted": "promoted", "refused": "refused", "stopped": "stopped"}
     return words.get(last.kind, f"step {last.step + 1} of {last.steps}")
-
-
-def summary(console: Console, show: LifeShow, judge: Judge) -> None:
-    """The last word: what was found, an audit, and whether all is well."""
-    watch, verdict = show.watch, judge.verdict
-    lines = [Text(f"{verdict.scored:,} scored, {verdict.unscored:,} not, {len(watch.dead):,} dead letters")]
-    lines += [line for trial in TRIALS for line in _trial_lines(watch, trial)]
-    lines.append(Text("One prediction of each phase, scored again here:"))
-    lines += [Text(f"  {line}") for line in audit_lines(judge)]
-    head = [counted(verdict.records, " visits written, of which")]
-    last_word(console, verdict, head, lines, show.elapsed)
 
 
 def _trial_lines(watch: LifeWatch, trial: Trial) -> list[Text]:

@@ -6,11 +6,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from demo.watch import NewLines
+from demo.watch import NewLines, Served
 from schemas.lifecycle.experiments import ExperimentEvent, read_event
 from schemas.lifecycle.quality import ALL, EvidenceBatch, OutcomeCounts, QualityRecord, read_message
 from schemas.results.decided import Decided, read_decided
-from schemas.results.records import DeadLetter, EventKind, ModelEvent, Outcome, decode
+from schemas.results.records import EventKind, Outcome
 from udfs.lifecycle.drift.alerts import Alert, read_alert
 
 
@@ -22,9 +22,6 @@ class LifeWatch:
     judged: Path
     trial: Path
     watched: Path
-    decided: list[Decided] = field(default_factory=list)
-    dead: list[DeadLetter] = field(default_factory=list)
-    events: list[ModelEvent] = field(default_factory=list)
     evidence: list[tuple[EvidenceBatch, float]] = field(default_factory=list)
     """With the time from which it could be read, in epoch ms."""
     quality: dict[str, QualityRecord] = field(default_factory=dict)
@@ -32,27 +29,21 @@ class LifeWatch:
     experiments: dict[str, list[ExperimentEvent]] = field(default_factory=lambda: defaultdict(list))
     alerts: list[Alert] = field(default_factory=list)
     by_model: Counter[str] = field(default_factory=Counter)
-
+    said: list[str] = field(default_factory=list)
+    """What was told so far."""
+    served: Served[Decided] = field(init=False)
     _lines: dict[Path, NewLines] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._lines = {root: NewLines(root) for root in (self.serving, self.judged, self.trial, self.watched)}
-
-    @property
-    def accounted(self) -> int:
-        return len(self.decided) + len(self.dead)
+        self.served = Served(self.serving, lambda line, visible: read_decided(line))
+        self._lines = {root: NewLines(root) for root in (self.judged, self.trial, self.watched)}
 
     def look(self) -> list[str]:
         """Take in the files that have become visible. Returns what is to be told, in words."""
-        serving, judged = self._lines[self.serving], self._lines[self.judged]
-        for line, _ in serving.of("results"):
-            one = read_decided(line)
-            self.decided.append(one)
-            if one.result.outcome is Outcome.SCORED:
-                self.by_model[one.result.model] += 1
-        self.dead += [decode(DeadLetter, line) for line, _ in serving.of("dead-letters")]
-        news = [decode(ModelEvent, line) for line, _ in serving.of("model-events")]
-        self.events += news
+        judged = self._lines[self.judged]
+        decided, news = self.served.look()
+        scored = (one.result for one in decided if one.result.outcome is Outcome.SCORED)
+        self.by_model.update(result.model for result in scored)
         said = [f"{one.name} v{one.version} {one.kind.value}" for one in news if one.step != "plan"]
         self.evidence += [(read_message(EvidenceBatch, x), visible) for x, visible in judged.of("evidence")]
         for line, _ in judged.of("quality"):
@@ -73,11 +64,8 @@ class LifeWatch:
             self.alerts.append(alert)
             if alert.drift:
                 said.append(f"alert: {', '.join(one.feature for one in alert.drift)} has drifted")
+        self.said += said
         return said
-
-    def told(self, kind: EventKind, name: str) -> bool:
-        """Whether there is such an event about a model or plan of this name."""
-        return any((event.kind, event.name) == (kind, name) for event in self.events)
 
     def last(self, experiment: str) -> ExperimentEvent | None:
         """What was said of it last; what ends it counts, whatever came after, and what was refused only
@@ -114,7 +102,7 @@ class LifeWatch:
         seen = [at for one, at in self.evidence if one.experiment == experiment and at <= last.at]
         force = [
             e.at
-            for e in self.events
+            for e in self.served.events
             if (e.kind, e.name, e.version) == (EventKind.DECIDES, experiment, last.plan_version)
         ]
         return force[0] - max(seen) if seen and force else None

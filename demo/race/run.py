@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import json
-import time
 from collections.abc import Sequence
-from pathlib import Path
 
-from rich.console import Console
-
+from demo.director import Director
 from demo.feed import Feed
-from demo.job import Job, serving
-from demo.judge import judge, same
-from demo.race.director import RaceDirector
+from demo.job import serving
+from demo.judge import same
+from demo.pace import PacedFeed
 from demo.race.plan import DATA_TYPE, MODEL_TYPES, PLANS, plan_text
-from demo.race.show import RaceShow, summary
+from demo.race.show import RaceShow
+from demo.race.stages import RaceSteps, stages_of
 from demo.race.watch import RaceWatch
-from demo.running import display, ignore_signals, play, predictions_of, trained_models
-from demo.train import read_data
-from demo.workbench import Workbench
-from devservices.process import environment
+from demo.running import Run
+from demo.trained import TrainedModels
+from demo.verdict import Verdict
+from demo.watch import Result
 from schemas.plans.plan import read_plan
 from schemas.results.decided import Decided
 from udfs.ensemble.policies.replay import redecide
@@ -29,51 +25,28 @@ from udfs.ensemble.policies.replay import redecide
 DECIDED_OTHERWISE = "decided otherwise than the pure functions decide by the same answers"
 
 
-def race(options: argparse.Namespace, console: Console, work: Path) -> int:
+def race(run: Run) -> int:
     """Three models score the wine records; returns the exit code."""
-    models, faults = work / "models", work / "faults.json"
-    models.mkdir()
-    started = time.time()
-    more: list[str | Path] = [
-        "--executors.model-types",
-        json.dumps(MODEL_TYPES),
-        "--executors.fault-injection",
-        faults,
-    ]
-    with contextlib.ExitStack() as cleanup:
-        job = Job(work, "speculate.py", [*serving(work), *more])
-        cleanup.callback(job.stop)
-        bench = Workbench(work / "workbench.log", {**environment(), "TMPDIR": str(job.scratch)})
-        cleanup.callback(bench.close)
-        cleanup.callback(ignore_signals)
-        trained = trained_models(console, bench, options.seed)
-        data = [one for one in read_data(trained) if one.data_type == DATA_TYPE]
-        feed = Feed(work / "records", data, options.seed)
-        watch = RaceWatch(work, data[0].classes)
-        director = RaceDirector(
-            options.records,
-            options.rate,
-            feed=feed,
-            watch=watch,
-            bench=bench,
-            trained=trained,
-            models=models,
-            faults=faults,
-        )
-        show = RaceShow(watch, director, started)
-        with display(console, show) as refresh:
-            play(options.records, director, watch, job, refresh)
-            show.note = "checking every result"
-            refresh(True)
-            bench.ask("predict", trained=str(trained), models=str(models))
-            predictions = predictions_of(bench.wait(120))
-            verdict = judge(feed.sent.values(), watch.results, watch.dead, predictions)
-            verdict.count(DECIDED_OTHERWISE, decided_otherwise(watch.decided))
-            verdict.missing = director.missing()
-            show.note = "done"
-            refresh(True)
-        summary(console, show, verdict)
-        return 0 if verdict.good else 1
+    (run.work / "models").mkdir()
+    faults = run.work / "faults.json"
+    flags = [*serving(run.work), "--executors.model-types", json.dumps(MODEL_TYPES)]
+    run.jobs.start("speculate.py", run.work, [*flags, "--executors.fault-injection", faults])
+    models = TrainedModels(run)
+    data = [one for one in models.data if one.data_type == DATA_TYPE]
+    feed = Feed(run.work / "records", data, run.options.seed)
+    watch = RaceWatch(run.work, data[0].classes)
+    steps = RaceSteps(models, faults)
+    stages, total = stages_of(steps, watch), run.options.records
+    flow = PacedFeed(feed, watch.served, stages, total, run.options.rate)
+    director = Director(stages, models.bench, flow)
+
+    def verdict() -> Verdict:
+        results = [Result.of(one.result) for one in watch.served.results]
+        found = models.judge(feed.sent.values(), results, watch.served.dead)
+        found.count(DECIDED_OTHERWISE, decided_otherwise(watch.served.results))
+        return found
+
+    return run.show(RaceShow(feed, watch, director, steps, total), director, watch.look, verdict)
 
 
 def decided_otherwise(decided: Sequence[Decided]) -> list[str]:

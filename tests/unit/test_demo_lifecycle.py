@@ -14,9 +14,10 @@ from demo.lifecycle.plan import TRIALS, WORSE_TRIAL, first_plan
 from demo.lifecycle.visits import BETTER, FIRST, SCORE, WORSE, Visits, digest, trained
 from demo.lifecycle.watch import LifeWatch
 from demo.verdict import DOUBLED, LOST, MIS_STAMPED
+from demo.watch import Served
 from schemas.lifecycle.experiments import ExperimentEvent
 from schemas.plans.plan import write_plan
-from schemas.results.decided import Decided
+from schemas.results.decided import Decided, read_decided
 from schemas.results.records import Outcome
 from schemas.results.results import Scored
 from tests.whole_files import put
@@ -54,7 +55,9 @@ class Watch:
     """What the judge reads of a `LifeWatch`, of one data type without experiments that ended."""
 
     def __init__(self, decided: list[Decided]) -> None:
-        self.decided, self.dead, self.evidence, self.quality = decided, [], [], {}
+        self.served = Served(Path(), lambda line, visible: read_decided(line), decided)
+        self.evidence: list[Any] = []
+        self.quality: dict[str, Any] = {}
         self.joined = self.judged_by_model = len(decided)
 
     def last(self, name: str) -> None:

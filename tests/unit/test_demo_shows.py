@@ -6,27 +6,32 @@ import io
 import re
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from rich.console import Console
 from rich.text import Text
 
-from demo.house.director import STAGES as HOUSE_STAGES
+from demo.director import Director, Stage
+from demo.display import Display, Facts
 from demo.house.show import HouseShow
+from demo.house.stages import stages_of as house_stages
 from demo.house.story import DAYS
-from demo.lifecycle.plan import STAGES as LIFE_STAGES
 from demo.lifecycle.plan import TRIALS
 from demo.lifecycle.show import LifeShow
+from demo.lifecycle.stages import LifeSteps
+from demo.lifecycle.stages import stages_of as life_stages
 from demo.lifecycle.visits import BETTER, FIRST, WORSE, Model
 from demo.panel import WIDTH, table_of, wordings
-from demo.plan import PLANNED, STAGES
+from demo.plan import PLANNED
 from demo.race.plan import ABOUT_PLANS, CANDIDATES
-from demo.race.plan import STAGES as RACE_STAGES
 from demo.race.show import RaceShow
+from demo.race.stages import stages_of as race_stages
 from demo.race.watch import CandidateTally
-from demo.show import Show
+from demo.serve import stages_of as serve_stages
+from demo.show import ServeShow
 from demo.watch import Tally
 from schemas.lifecycle.experiments import ArmFigures, ExperimentEvent
 from schemas.results.records import EventKind, ModelEvent
@@ -52,11 +57,23 @@ class _Many(list[Any]):
         return _MANY
 
 
+def _director(stages: Sequence[Stage], at: int) -> Director:
+    director = Director(stages, cast(Any, _Stub(busy=False)), cast(Any, _Stub()))
+    director.at = at
+    return director
+
+
+def _display(facts: Facts, note: str) -> Display:
+    display = Display(Console(file=io.StringIO()), facts, time.time() - 99_999)
+    display.note = note
+    return display
+
+
 def _event(kind: EventKind, data_type: str, version: int, step: str = "", reason: str = "") -> ModelEvent:
     return ModelEvent(kind, data_type, data_type, version, "", 0, 0, step, reason)
 
 
-def _serve(note: str, stage: int) -> Show:
+def _serve(note: str, stage: int) -> Display:
     digests = f"the artifact's sha256 is {'a1' * 32}, but the descriptor says {'b2' * 32}"
     events = [
         _event(EventKind.SERVED, "wine", 1),
@@ -72,91 +89,82 @@ def _serve(note: str, stage: int) -> Show:
         return next((e for e in events if (e.data_type, e.version) == (data_type, version)), None)
 
     watch = _Stub(
-        accounted=_MANY - 2,
-        dead=_Many(),
-        events=events,
-        results=results,
+        served=_Stub(accounted=_MANY - 2, dead=_Many(), events=events, results=results),
         arrivals=deque([(now + 60_000, name, _MANY) for name in ("wine", "cancer")]),
         tallies={key: Tally(_MANY, round(_MANY * _SHARE)) for key in keys},
         stats={key: _Stub(batches=1, p50_ms=_SLOW_MS, p99_ms=_SLOW_MS) for key in keys},
-        reasons=Counter({"missing_field": _MANY, "not_json": _MANY, "wrong_type": _MANY}),
         serving=lambda name: {"wine": 2, "cancer": 1}[name],
         event=event,
+        reasons=Counter({"missing_field": _MANY, "not_json": _MANY, "wrong_type": _MANY}),
     )
-    director = _Stub(stage=stage, total=_MANY, published={PLANNED[-1]}, publishing=PLANNED[-2])
+    models = _Stub(bench=_Stub(busy=True), asked=[PLANNED[-1], PLANNED[-2]], publish=print)
     feed = _Stub(count=_MANY, sent={"wine": None, "cancer": None})
-    show = Show(cast(Any, feed), cast(Any, watch), cast(Any, director), time.time() - 99_999)
-    show.note = note
-    return show
+    director = _director(serve_stages(cast(Any, models), cast(Any, watch), lambda: True), stage)
+    return _display(ServeShow(cast(Any, feed), cast(Any, watch), director, cast(Any, models), _MANY), note)
 
 
-def _race(note: str, stage: int) -> RaceShow:
-    tally = CandidateTally(_MANY, _MANY, _MANY, _MANY, _MANY, round(_MANY * _SHARE))
+def _race(note: str, stage: int) -> Display:
+    tally = CandidateTally(_MANY, _MANY, _MANY, _MANY, round(_MANY * _SHARE))
     told = {(EventKind.WITHDRAWN, CANDIDATES[0].version)} | {
         (EventKind.SERVED, c.version) for c in CANDIDATES
     }
-    watch = _Stub(
+    served = _Stub(
         accounted=_MANY,
-        scored=_MANY - 99,
-        accuracy=_SHARE,
         dead=_Many(),
-        decided=_Many([_Stub(result=_Stub(ms=_SLOW_MS))]),
-        tallies=defaultdict(lambda: tally),
+        results=_Many([_Stub(result=_Stub(ms=_SLOW_MS))]),
         told=lambda kind, version: (kind, version) in told,
     )
-    director = _Stub(stage=stage, total=_MANY, written=_MANY, plan=1, delay_ms=10_000)
-    show = RaceShow(cast(Any, watch), cast(Any, director), time.time() - 99_999)
-    show.note = note
-    return show
+    tallies = defaultdict(lambda: tally)
+    watch = cast(Any, _Stub(scored=_MANY - 99, accuracy=_SHARE, tallies=tallies, served=served))
+    acts = dict.fromkeys(("decide_by", "hold_up", "unpublish_deep"), print)
+    steps = cast(Any, _Stub(plan=1, delay_ms=10_000, models=_Stub(publish=print), **acts))
+    director, feed = _director(race_stages(steps, watch), stage), cast(Any, _Stub(count=_MANY))
+    return _display(RaceShow(feed, watch, director, steps, _MANY), note)
 
 
-def _house(note: str, stage: int) -> HouseShow:
+def _house(note: str, stage: int) -> Display:
     found = Found(State.PRESENT, 1_800_000_000_000, (_MANY, 123_456.7, -12_345.6))
     names = [f"district-{number:02}" for number in range(12)]
     watch = _Stub(
         history={"a": _MANY},
         assembled=_Many(),
         expired=_Many(),
-        results=_Many(),
+        scoring=_Stub(results=_Many()),
         served=lambda districts: [Found(State.MISSING, 0, ()), *[found] * (len(districts) - 1)],
     )
-    director = _Stub(
-        stage=stage,
-        day=DAYS,
-        written=_MANY,
-        asked=_MANY,
-        seconds=lambda number, now: 12_345.0 if number < 3 else None,
-        offline={"examples": _MANY, "mae": 54_321.0, "r2": 0.98765},
-    )
-    facts = _Stub(sales=_MANY, listings=_MANY, known={}, newest=dict.fromkeys(names, 0))
-    show = HouseShow(cast(Any, facts), cast(Any, watch), cast(Any, director), time.time() - 99_999)
-    show.note = note
-    return show
+    acts = dict.fromkeys(("training_set", "serve", "assemble", "train", "ask"), print)
+    offline = {"examples": _MANY, "mae": 54_321.0, "r2": 0.98765}
+    steps = cast(Any, _Stub(asked=_MANY, offline=offline, **acts))
+    facts = cast(Any, _Stub(sales=_MANY, listings=_MANY, known={}, newest=dict.fromkeys(names, 0)))
+    director = _director(house_stages(steps, facts, cast(Any, watch)), stage)
+    director.seconds = lambda number, now: 12_345.0 if number < 3 else None  # type: ignore[method-assign]
+    days = cast(Any, _Stub(day=DAYS, written=_MANY))
+    return _display(HouseShow(facts, cast(Any, watch), director, steps, days), note)
 
 
-def _life(note: str, stage: int) -> LifeShow:
+def _life(note: str, stage: int) -> Display:
     arms = {title: ArmFigures(_MANY, _SHARE, title, 1, 0.1) for title in ("first", "better")}
     last = ExperimentEvent(
         kind="rolled_back", experiment="e", data_type="visit", at=1, entities=_MANY, arms=arms,
         harm=9.0, harm_at=5.0, gain=2.5, gain_at=5.0, step=1, steps=2,
     )  # fmt: skip
+    served = _Stub(results=_Many(), dead=_Many(), told=lambda kind, name: name != "retrained")
     watch = _Stub(
-        decided=_Many(),
-        dead=_Many(),
+        served=served,
+        said=["better-canary is rolled back after 1,234 customers"] * 3,
         joined=_MANY,
         alerts=[_Stub(drift=("minutes",))],
         by_model=defaultdict(lambda: _MANY),
         accuracy=lambda name: _SHARE,
         last=lambda name: last,
-        told=lambda kind, name: name != "retrained",
     )
     models = {
         m.name: m for m in (FIRST, WORSE, BETTER, Model("retrained", 4, "trained on 12,345 visits", ()))
     }
-    director = _Stub(at=stage, written=_MANY, models=models)
-    show = LifeShow(cast(Any, watch), cast(Any, director), time.time() - 99_999, note)
-    show.said = ["better-canary is rolled back after 1,234 customers"] * 3
-    return show
+    feed = cast(Any, _Stub(sent=_Many(), visits=_Stub(drift=print)))
+    steps = LifeSteps(cast(Any, None), feed, Path(), Path(), models)
+    director = _director(life_stages(steps, cast(Any, watch)), stage)
+    return _display(LifeShow(cast(Any, watch), director, feed, steps, cast(Any, None)), note)
 
 
 _SERVED = {
@@ -203,11 +211,10 @@ _LIVED = {
     "████░░░░": len(TRIALS),
     "waits": 1,
 }
-_SHOWS: list[tuple[Callable[[str, int], Any], dict[str, int], list[str]]] = [
-    (_serve, _SERVED, [stage.title for stage in STAGES]),
-    (_race, _RACED, [stage.title for stage in RACE_STAGES]),
-    (_house, _HOUSED, list(HOUSE_STAGES)),
-    (_life, _LIVED, [stage.title for stage in LIFE_STAGES]),
+_STAGES = {_serve: 6, _race: 5, _house: 4, _life: 10}
+_SHOWS: list[tuple[Callable[[str, int], Display], dict[str, int], list[str]]] = [
+    (make, expected, [make("", at).heading for at in range(_STAGES[make])])
+    for make, expected in ((_serve, _SERVED), (_race, _RACED), (_house, _HOUSED), (_life, _LIVED))
 ]
 
 
@@ -228,7 +235,7 @@ def test_every_number_and_state_is_whole(
     make: Callable[[str, int], Any], expected: dict[str, int], titles: list[str], width: int, height: int
 ) -> None:
     for stage in range(len(titles)):
-        lines = _lines(make("", stage).panel(), width, height)
+        lines = _lines(make("", stage).screen(), width, height)
         text = "\n".join(lines)
         assert titles[stage] in lines[0]
         assert "…" not in text
@@ -240,8 +247,8 @@ def test_every_number_and_state_is_whole(
 
 @pytest.mark.parametrize("make", [_serve, _race])
 def test_the_legend_stands_where_there_is_room(make: Callable[[str, int], Any]) -> None:
-    assert "rows that no model was trained on" in "\n".join(_lines(make("done", 0).panel(), 120, 60))
-    assert "rows that no model was trained on" not in "\n".join(_lines(make("done", 0).panel(), 120, 18))
+    assert "rows that no model was trained on" in "\n".join(_lines(make("done", 0).screen(), 120, 60))
+    assert "rows that no model was trained on" not in "\n".join(_lines(make("done", 0).screen(), 120, 18))
 
 
 def test_words_yield_to_numbers_and_all_cells_of_a_column_say_as_much() -> None:
