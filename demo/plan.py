@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MODEL_KINDS = {"SavedModel": "TENSORFLOWSAVED", "frozen graph": "TENSORFLOW", "PMML": "PMML"}
 TARGET = "kind"
 """What the models predict: a PMML model answers `predicted_kind`, the others one `probability` a class."""
 
@@ -43,7 +42,7 @@ class Planned:
 WINE_1 = Planned("wine", 1, "SavedModel", "wine-v1", "softmax of 3 fields", fields=3)
 CANCER_1 = Planned("cancer", 1, "PMML", "cancer-v1.pmml", "decision tree")
 WINE_2 = Planned("wine", 2, "frozen graph", "wine-v2.pb", "network 13-8-3")
-DAMAGED = Planned("wine", 3, "SavedModel", "wine-v1", "one byte damaged", served=False)
+DAMAGED = Planned("wine", 3, "SavedModel", "wine-v1", "one byte damaged", served=False, fields=3)
 CANCER_2 = Planned("cancer", 2, "SavedModel", "cancer-v2", "network 30-8-2")
 WINE_4 = Planned("wine", 4, "PMML", "wine-v4.pmml", "logistic regression")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 
 from demo.feed import Sent
@@ -37,9 +36,16 @@ class TrainedModels:
     def publish(self, model: Planned) -> None:
         """Ask for it."""
         self.asked.append(model)
-        [fields] = (one.fields for one in self.data if one.data_type == model.data_type)
-        where = {"trained": str(self._folder), "models": str(self.models)}
-        self.bench.ask("publish", model=asdict(model), fields=list(fields), **where)
+        arguments = ["publish", str(self._folder / model.file), "--data-type", model.data_type]
+        arguments += ["--version", str(model.version), "--description", model.about]
+        arguments += ["--name", model.name] if model.name else []
+        if model.kind != "PMML":  # a PMML file names its fields itself
+            [fields] = (one.fields for one in self.data if one.data_type == model.data_type)
+            arguments += ["--field", ",".join(fields[: model.fields or None])]
+        if model.served:
+            self.bench.command(*arguments, "--to-folder", self.models)
+        else:
+            self.bench.ask("publish_damaged", arguments=arguments, models=str(self.models))
 
     def judge(self, sent: Iterable[Sent], results: Iterable[Result], dead: Iterable[DeadLetter]) -> Verdict:
         """Hold what came out against what the published models answer here. Raises `WorkbenchError`."""

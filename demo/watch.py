@@ -60,7 +60,7 @@ class NewLines:
     root: Path
     _read: set[Path] = field(default_factory=set)
 
-    def of(self, output: str) -> Iterator[tuple[bytes, float]]:
+    def of(self, output: str | Path) -> Iterator[tuple[bytes, float]]:
         """What has become visible since the last call, and when, in epoch ms."""
         for path in visible_files(self.root / output):
             if path not in self._read:

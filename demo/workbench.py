@@ -12,12 +12,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from demo.plan import MODEL_KINDS, Planned
+from demo.feed import appear
 
 if TYPE_CHECKING:
     from udfs.models.descriptor import Publication
@@ -114,21 +115,6 @@ def warm_up() -> bool:
     return True
 
 
-def publish(*, model: dict[str, Any], trained: str, models: str, fields: list[str]) -> bool:
-    planned = Planned(**model)
-    if not planned.served:
-        _publish_damaged(planned, Path(trained), Path(models), fields)
-        return True
-    arguments = ["publish", str(Path(trained, planned.file)), "--to-folder", models]
-    arguments += ["--data-type", planned.data_type, "--version", str(planned.version)]
-    arguments += ["--description", planned.about]
-    if planned.name:
-        arguments += ["--name", planned.name]
-    if planned.kind != "PMML":  # a PMML file names its fields itself
-        arguments += ["--field", ",".join(fields[: planned.fields or None])]
-    return command(arguments=arguments)
-
-
 def command(*, arguments: list[str]) -> bool:
     """Run `millrace` with these arguments. Raises `WorkbenchError` where it refuses."""
     from millrace.cli import app  # noqa: PLC0415
@@ -138,33 +124,22 @@ def command(*, arguments: list[str]) -> bool:
     return True
 
 
-def _publish_damaged(planned: Planned, trained: Path, models: Path, fields: list[str]) -> None:
-    """As after an accident on the way. `millrace publish` would not let it pass, so it is written here."""
-    import hashlib  # noqa: PLC0415
-    import tempfile  # noqa: PLC0415
+def publish_damaged(*, arguments: list[str], models: str) -> bool:
+    """Publish to the folder `models` with one byte changed, as after an accident on the way.
 
-    from millrace.model_stream import ModelStream  # noqa: PLC0415
-    from millrace.package import packed  # noqa: PLC0415
-    from udfs.models.descriptor import build  # noqa: PLC0415
-    from udfs.models.runtimes.base import PartialInput  # noqa: PLC0415
+    The command itself would not let it pass.
+    """
+    from schemas.model_pb2 import ModelDescriptor  # noqa: PLC0415
 
-    with tempfile.TemporaryDirectory() as scratch:
-        whole = packed(trained / planned.file, Path(scratch)).read_bytes()
-    middle = len(whole) // 2
-    damaged = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
-    stream = ModelStream(models, None, "", {}, 0)
-    created, _ = stream.moment(planned.data_type)
-    descriptor = build(
-        data_type=planned.data_type,
-        model_type=MODEL_KINDS[planned.kind],
-        description=planned.about,
-        data=damaged,
-        version=planned.version,
-        created_ms=created,
-        sha256=hashlib.sha256(whole).hexdigest(),
-        inputs=(PartialInput("row", fields=tuple(fields[: planned.fields or None])),),
-    )
-    stream.send(planned.data_type, planned.data_type, planned.version, created, descriptor)
+    with tempfile.TemporaryDirectory() as whole:
+        command(arguments=[*arguments, "--to-folder", whole])
+        [file] = Path(whole).glob("*.model")
+        descriptor = ModelDescriptor.FromString(file.read_bytes())
+    middle = len(descriptor.data) // 2
+    changed = bytes([descriptor.data[middle] ^ 1])
+    descriptor.data = descriptor.data[:middle] + changed + descriptor.data[middle + 1 :]
+    appear(Path(models, file.name), descriptor.SerializeToString())
+    return True
 
 
 def answers_of(published: Publication, payloads: Sequence[bytes]) -> dict[str, Any]:
@@ -221,4 +196,4 @@ def answer_requests(known: Iterable[Callable[..., Any]]) -> None:
 
 
 if __name__ == "__main__":
-    answer_requests((train_models, warm_up, publish, command, predict))
+    answer_requests((train_models, warm_up, command, publish_damaged, predict))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from devservices.process import ROOT
@@ -27,48 +26,16 @@ DAY_MS = 86_400_000
 TRAIN, TEST = "train", "test"
 
 
-@dataclass(frozen=True, slots=True)
 class Folders:
-    """Below `root`. `features`, `requests` and `scoring` are the roots of a job each."""
+    """Below `root`. `features`, `requests` and `scoring` are the roots of a job each; `history` stands in for
+    S3."""
 
-    root: Path
-
-    @property
-    def story(self) -> Path:
-        return self.root / "story"
-
-    @property
-    def features(self) -> Path:
-        return self.root / "features"
-
-    @property
-    def history(self) -> Path:
-        """The stand-in for S3."""
-        return self.root / "history"
-
-    @property
-    def training(self) -> Path:
-        return self.root / "training"
-
-    @property
-    def training_set(self) -> Path:
-        return self.training / "set"
-
-    @property
-    def requests(self) -> Path:
-        return self.root / "requests"
-
-    @property
-    def scoring(self) -> Path:
-        return self.root / "scoring"
-
-    @property
-    def models(self) -> Path:
-        return self.scoring / "models"
-
-    @property
-    def registry(self) -> str:
-        return f"sqlite:///{self.root}/registry.db"
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.story, self.features, self.history = root / "story", root / "features", root / "history"
+        self.training, self.requests, self.scoring = root / "training", root / "requests", root / "scoring"
+        self.training_set, self.models = self.training / "set", self.scoring / "models"
+        self.registry = f"sqlite:///{root}/registry.db"
 
     def make(self) -> None:
         """What the assembling job writes is what the serving job reads: one folder by two names."""

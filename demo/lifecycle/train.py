@@ -6,17 +6,20 @@ model's numbers as JSON. What the alert said is in its environment (`millrace on
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from demo.feed import appear
 from demo.lifecycle.visits import FIELDS, TARGET, Model, trained
-from udfs.io.folder_files import visible_files
+from demo.watch import NewLines
 
 RETRAIN_ON = 1000
 """Visits with their outcomes."""
@@ -28,23 +31,14 @@ def main(records: Path, outcomes: Path, to: Path) -> None:
     print(f"alert: {os.environ.get('MILLRACE_ALERT_TEXT', 'run by hand')}", flush=True)
     known: dict[str, list[float]] = {}
     bought: dict[str, bool] = {}
-    read: set[Path] = set()
+    new = NewLines(Path())
     while len(both := sorted(known.keys() & bought.keys())) < RETRAIN_ON:
-        for path in visible_files(records):
-            if path not in read and path.stat().st_mtime >= began:
-                read.add(path)
-                known |= {one["id"]: [one[name] for name in FIELDS] for one in _lines(path)}
-        for path in visible_files(outcomes):
-            if path not in read and path.stat().st_mtime >= began:
-                read.add(path)
-                bought |= {one["id"]: one[TARGET] for one in _lines(path)}
+        known |= {one["id"]: [one[name] for name in FIELDS] for one in _since(began, new.of(records))}
+        bought |= {one["id"]: one[TARGET] for one in _since(began, new.of(outcomes))}
         time.sleep(_LOOK_S)
     model = trained(np.array([known[one] for one in both]), np.array([bought[one] for one in both]))
-    hidden = to.with_name(f".{to.name}")
-    hidden.write_text(
-        json.dumps({"about": model.about, "weights": model.weights, "intercept": model.intercept})
-    )
-    hidden.rename(to)
+    numbers = {"about": model.about, "weights": model.weights, "intercept": model.intercept}
+    appear(to, json.dumps(numbers).encode())
 
 
 def read_trained(path: Path, name: str, version: int) -> Model:
@@ -53,14 +47,11 @@ def read_trained(path: Path, name: str, version: int) -> Model:
     return Model(name, version, found["about"], tuple(found["weights"]), found["intercept"])
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    found = []
-    for line in path.read_bytes().splitlines():
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue  # a spoiled one
-    return found
+def _since(began: float, lines: Iterable[tuple[bytes, float]]) -> Iterator[dict[str, Any]]:
+    for line, visible in lines:
+        with contextlib.suppress(json.JSONDecodeError):  # a spoiled one
+            if visible >= began * 1000:
+                yield json.loads(line)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,8 @@ from demo.feed import Feed
 from demo.job import serving
 from demo.judge import same
 from demo.pace import PacedFeed
-from demo.race.plan import DATA_TYPE, MODEL_TYPES, PLANS, plan_text
 from demo.race.show import RaceShow
-from demo.race.stages import RaceSteps, stages_of
+from demo.race.stages import DATA_TYPE, MODEL_TYPES, PLANS, RaceSteps, plan_text, stages_of
 from demo.race.watch import RaceWatch
 from demo.running import Run
 from demo.trained import TrainedModels

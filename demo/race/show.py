@@ -12,8 +12,7 @@ from demo.feed import Feed
 from demo.judge import TOLERANCE
 from demo.panel import counted, figures, labelled, ms_of, percentiles, share_of, table_of, wordings
 from demo.plan import Planned
-from demo.race.plan import ABOUT_PLANS, CANDIDATES, DEADLINE_MS, DEEP, SLOW_MS
-from demo.race.stages import RaceSteps
+from demo.race.stages import ABOUT_PLANS, CANDIDATES, DEADLINE_MS, DEEP, SLOW_MS, RaceSteps
 from demo.race.watch import RaceWatch
 from demo.show import about_of
 from demo.verdict import Verdict

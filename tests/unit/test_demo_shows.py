@@ -26,8 +26,8 @@ from demo.lifecycle.stages import stages_of as life_stages
 from demo.lifecycle.visits import BETTER, FIRST, WORSE, Model
 from demo.panel import WIDTH, table_of, wordings
 from demo.plan import PLANNED
-from demo.race.plan import ABOUT_PLANS, CANDIDATES
 from demo.race.show import RaceShow
+from demo.race.stages import ABOUT_PLANS, CANDIDATES
 from demo.race.stages import stages_of as race_stages
 from demo.race.watch import CandidateTally
 from demo.serve import stages_of as serve_stages
