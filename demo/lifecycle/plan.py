@@ -11,7 +11,7 @@ from schemas.plans.plan import Only, Plan, write_plan
 from udfs.lifecycle.experiments.declaration import Experiment, read_experiment
 
 DEADLINE_MS = 2000
-PLAN_NAME, PLAN_VERSION = "plan", 1
+PLAN_VERSION = 1
 DRIFTING = "minutes"
 SERVED = {FIRST.name: FIRST.version, WORSE.name: WORSE.version, BETTER.name: BETTER.version}
 SERVED[RETRAINED_NAME] = RETRAINED_VERSION
@@ -20,32 +20,6 @@ SERVED[RETRAINED_NAME] = RETRAINED_VERSION
 def first_plan() -> str:
     """The first model alone decides until an experiment says otherwise."""
     return write_plan(Plan(route=Only((FIRST.name,)), deadline_ms=DEADLINE_MS)).decode()
-
-
-def experiment_text(name: str, control: str, treatment: str) -> str:
-    """As a person would write it."""
-    return f"""name = "{name}"
-data_type = "{DATA_TYPE}"
-entity = "customer"
-ramp = [0.2, 1.0]        # of half of the customers
-step_entities = 40
-deadline_ms = {DEADLINE_MS}
-
-[arms.control]
-model = "{control}"
-version = {SERVED[control]}
-[arms.treatment]
-model = "{treatment}"
-version = {SERVED[treatment]}
-
-[primary]
-name = "correct"
-
-[[guardrails]]
-name = "failed"
-better = "lower"
-tolerance = 0.05
-"""
 
 
 @dataclass(frozen=True)
@@ -59,7 +33,29 @@ class Trial:
 
     @property
     def text(self) -> str:
-        return experiment_text(self.name, self.control, self.treatment)
+        """As a person would write it."""
+        return f"""name = "{self.name}"
+data_type = "{DATA_TYPE}"
+entity = "customer"
+ramp = [0.2, 1.0]        # of half of the customers
+step_entities = 40
+deadline_ms = {DEADLINE_MS}
+
+[arms.control]
+model = "{self.control}"
+version = {SERVED[self.control]}
+[arms.treatment]
+model = "{self.treatment}"
+version = {SERVED[self.treatment]}
+
+[primary]
+name = "correct"
+
+[[guardrails]]
+name = "failed"
+better = "lower"
+tolerance = 0.05
+"""
 
     @cached_property
     def declared(self) -> Experiment:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from demo.lifecycle.feed import Visit, name_of
+from demo.lifecycle import train
+from demo.lifecycle.feed import DELAY_S, Visit, VisitFeed, name_of
 from demo.lifecycle.judge import DECIDED_OTHERWISE, SUMS_OFF, WRONG_ARM, WRONG_PLAN, Judge
 from demo.lifecycle.plan import TRIALS, WORSE_TRIAL, first_plan
-from demo.lifecycle.visits import BETTER, FIRST, SCORE, WORSE, Visits, digest, trained
+from demo.lifecycle.stages import LifeSteps, VisitFlow
+from demo.lifecycle.visits import BETTER, FIRST, SCORE, WORSE, Model, Visits, digest, trained
 from demo.lifecycle.watch import LifeWatch
 from demo.verdict import DOUBLED, LOST, MIS_STAMPED
 from demo.watch import Served
@@ -126,3 +129,78 @@ def test_a_wrong_stamp_arm_plan_or_count_is_found(story):
     assert (verdict.faults[LOST], verdict.faults[SUMS_OFF]) == (1, 1)
     object.__setattr__(found[other].result, "scores", {SCORE: 0.123})
     assert judged(sent, found, folder).faults[MIS_STAMPED] == 1
+
+
+class Counts:
+    """What the flow of visits reads of a `LifeWatch`."""
+
+    def __init__(self) -> None:
+        self.served = Served(Path(), lambda line, visible: line)
+        self.joined = self.judged_by_model = 0
+
+
+def test_visits_flow_until_all_is_over_and_then_their_outcomes(tmp_path: Path):
+    feed, watch = VisitFeed(tmp_path / "records", tmp_path / "outcomes", 0), Counts()
+    flow = VisitFlow(feed, cast(Any, watch), 100, ends=2)
+    assert flow.flow(10.0, 0, hold=True) and not feed.sent
+    flow.flow(10.1, 1, hold=True)
+    assert len(feed.sent) == 60  # at most three looks at once
+    flow.flow(10.2, 1, hold=True)
+    assert len(feed.sent) == 60
+    flow.flow(10.4, 1, hold=False)
+    assert len(feed.sent) == 90
+    watch.served.results = [b""] * 90
+    watch.joined = 1
+    assert flow.progress() == 0
+    flow.flow(10.6, 2, hold=False)
+    assert len(feed.sent) == 90 and feed.outstanding == 90 and flow.progress() == 1
+    good = sum(not visit.spoiled for visit in feed.sent)
+    watch.joined = watch.judged_by_model = good
+    assert not flow.settled()
+    flow.flow(10.6 + DELAY_S, 2, hold=False)
+    assert not feed.outstanding and flow.settled()
+    watch.judged_by_model -= 1
+    assert not flow.settled()
+    watch.judged_by_model, watch.served.results = good, [b""] * 89
+    assert not flow.settled()
+
+
+def test_the_third_model_is_published_when_the_training_command_is_done(tmp_path: Path):
+    asked: list[tuple[Any, ...]] = []
+    bench = type("Bench", (), {"command": lambda self, *arguments: asked.append(arguments)})()
+    steps = LifeSteps(cast(Any, bench), cast(Any, None), tmp_path / "models", tmp_path)
+    assert steps.publish_trained() is False and not asked
+    numbers = {"about": "trained on 7 visits", "weights": [1, 2, 3, 4], "intercept": 0.5}
+    steps.trained.write_text(json.dumps(numbers))
+    assert steps.publish_trained() is True
+    assert steps.models == {"retrained": Model("retrained", 4, "trained on 7 visits", (1, 2, 3, 4), 0.5)}
+    steps.start(WORSE_TRIAL)
+    steps.plan()
+    to = ("--to-folder", tmp_path / "models")
+    published, started, plan = asked
+    about = (
+        "--data-type",
+        "visit",
+        "--name",
+        "retrained",
+        "--version",
+        "4",
+        "--description",
+        "trained on 7 visits",
+    )
+    assert published == ("publish", tmp_path / "retrained.pmml", *about, *to)
+    assert started == ("experiment", "start", tmp_path / "worse-canary.toml", *to)
+    assert plan == ("plan", tmp_path / "plan.json", "--data-type", "visit", "--version", "1", *to)
+
+
+def test_the_training_command_takes_what_is_new_with_what_came_of_it(tmp_path: Path, monkeypatch: Any):
+    monkeypatch.setattr(train, "RETRAIN_ON", 300)
+    feed = VisitFeed(tmp_path / "records", tmp_path / "outcomes", 0)
+    monkeypatch.setattr(train.time, "time", lambda: 0.0)  # all is from then on
+    feed.write(400, 1, 0.0)
+    feed.tell(DELAY_S, 1, 400)
+    train.main(tmp_path / "records", tmp_path / "outcomes", tmp_path / "retrained.json")
+    model = train.read_trained(tmp_path / "retrained.json", "retrained", 4)
+    good = sum(not visit.spoiled for visit in feed.sent)
+    assert good < 400 and model.about == f"trained on {good} visits"
+    assert len(model.weights) == 4 and model.weights[0] > 0 > model.weights[1]

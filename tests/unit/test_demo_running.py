@@ -27,15 +27,15 @@ from schemas.results.records import EventKind, ModelEvent
 
 
 class Bench:
-    """A workbench that is busy until it is let go."""
+    """A workbench that is busy until its answer, which is there when it is `done`, was taken."""
 
-    busy = False
+    busy = done = False
 
     def ask(self) -> None:
         self.busy = True
 
     def answer(self) -> None:
-        """Not there yet."""
+        self.busy = not self.done
 
 
 class Flow:
@@ -73,7 +73,7 @@ def test_a_stage_ends_when_its_steps_are_taken_it_is_done_and_its_records_are_wr
     director.step(1.0)
     director.step(2.0)
     assert took == ["first"]  # the workbench is at it
-    bench.busy = False
+    bench.done = True
     director.step(3.0)
     director.step(4.0)
     assert took == ["first", "second", "second"]  # its time has not come
@@ -81,12 +81,16 @@ def test_a_stage_ends_when_its_steps_are_taken_it_is_done_and_its_records_are_wr
     director.step(5.0)
     assert (director.at, flow.seen[-1]) == (0, (0, True))
     assert director.missing() == ["not done"]
+    before = director.progress
     done, flow.all_written = True, False
     director.step(6.0)
     assert (director.at, flow.seen[-1]) == (0, (0, False))
     flow.all_written = True
     director.step(7.0)
     assert (director.at, director.heading, director.missing()) == (1, "2/2 two", [])
+    assert director.progress != before
+    flow.count += 1
+    assert director.progress == (1, 1)
     assert (director.seconds(0, 9.0), director.seconds(1, 9.0), director.seconds(2, 9.0)) == (6.0, 2.0, None)
 
 
