@@ -69,7 +69,8 @@ def test_a_stage_ends_when_its_steps_are_taken_it_is_done_and_its_records_are_wr
         return ready
 
     first = Stage("one", (lambda: (took.append("first"), bench.ask()), second), lambda: done, "not done", 0.5)
-    director, flow = director_of(first, Stage("two", (), lambda: True, ""), bench=bench)
+    then = Stage("two", (lambda: took.append("third"),), lambda: took[-1] == "third", "not third")
+    director, flow = director_of(first, then, bench=bench)
     director.step(1.0)
     director.step(2.0)
     assert took == ["first"]  # the workbench is at it
@@ -80,18 +81,20 @@ def test_a_stage_ends_when_its_steps_are_taken_it_is_done_and_its_records_are_wr
     ready = True
     director.step(5.0)
     assert (director.at, flow.seen[-1]) == (0, (0, True))
-    assert director.missing() == ["not done"]
+    assert director.missing() == ["not done", "not third"]
     before = director.progress
     done, flow.all_written = True, False
     director.step(6.0)
     assert (director.at, flow.seen[-1]) == (0, (0, False))
     flow.all_written = True
     director.step(7.0)
-    assert (director.at, director.heading, director.missing()) == (1, "2/2 two", [])
+    assert (director.at, director.heading, director.missing()) == (1, "2/2 two", ["not third"])
     assert director.progress != before
     flow.count += 1
     assert director.progress == (1, 1)
     assert (director.seconds(0, 9.0), director.seconds(1, 9.0), director.seconds(2, 9.0)) == (6.0, 2.0, None)
+    director.step(8.0)
+    assert took[-1] == "third" and director.over
 
 
 def test_all_is_over_after_the_last_stage_and_finished_when_it_has_come_out() -> None:
@@ -123,6 +126,7 @@ def test_each_stage_has_its_share_of_the_records_and_what_waits_gets_ever_fewer(
     served = served_in(tmp_path)
     flow = PacedFeed(feed, served, stages, 1000, rate=300)
     assert not flow.flow(1.0, 0, hold=False) and feed.count == 0
+    assert not flow.flow(1.1, 0, hold=False) and feed.count == 30
     assert not flow.flow(1.1, 0, hold=False) and feed.count == 30
     assert not flow.flow(9.0, 0, hold=True) and feed.count == 31
     assert not flow.flow(9.1, 0, hold=False) and feed.count == 91  # a fifth of a second is caught up with
