@@ -15,6 +15,7 @@ from rich.text import Text
 
 from demo import job, running
 from demo.director import Director, Stage
+from demo.display import Display
 from demo.feed import Feed
 from demo.job import DemoError, Jobs
 from demo.pace import PacedFeed
@@ -234,6 +235,19 @@ def test_on_a_terminal_there_is_a_table_and_what_happens_is_in_it() -> None:
         assert f" Some demo · {heading} " in text
     assert "a table" in text and "in 7" not in text and "wine v1" not in text
     assert "        0 lost" in text and "All is well" in text
+    hidden, shown_again = text.index("\x1b[?25l"), text.index("\x1b[?25h")
+    assert hidden < shown_again < text.index("7 records, of which")  # the cursor
+
+
+def test_the_display_is_brought_up_to_date_where_it_is_time_or_there_is_a_note() -> None:
+    output = io.StringIO()
+    director, _ = director_of(Stage("one", (), lambda: True, ""))
+    display = Display(Console(file=output), Facts(director), started=0.0)
+    for _ in range(9):
+        display.refresh()
+    assert output.getvalue().count("in 7") == 1
+    display.say("done")
+    assert output.getvalue().count("in 7") == 2 and display.heading == "done"
 
 
 @pytest.mark.usefixtures("quick")
