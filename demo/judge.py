@@ -16,6 +16,8 @@ from schemas.results.results import DIGEST_DIGITS
 
 MISPLACED = "in the wrong output"
 """Good records among the dead letters, spoiled ones among the results, or places never written."""
+_UNREAD = (Outcome.UNDECIDED, Outcome.NO_MODEL)
+"""Nobody could score what is spoiled, but not all have said so yet, or none was there to say so in time."""
 TOLERANCE = 1e-4
 """Absolute; a batch of another size changes a float32 score by less than a hundredth of this."""
 
@@ -43,8 +45,7 @@ def judge(
     for result in results:
         seen[(result.source, result.line)] += 1
         row = _row(written, result.source, result.line)
-        # nobody could score what is spoiled, and while not all have said so, it is undecided
-        if row is None or (row < 0 and result.outcome is not Outcome.UNDECIDED):
+        if row is None or (row < 0 and result.outcome not in _UNREAD):
             place = f"{result.source} line {result.line}"
             verdict.count(MISPLACED, [f"{place} has a result, but no good record is there"])
         elif result.outcome is not Outcome.SCORED:

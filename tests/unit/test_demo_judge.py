@@ -84,6 +84,15 @@ def test_a_doubled_record_is_found(sent: Sent) -> None:
     assert (verdict.faults[LOST], verdict.faults[DOUBLED], verdict.good) == (0, 1, False)
 
 
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_spoiled_record_may_come_out_where_no_model_has_read_it(sent: Sent, outcome: Outcome) -> None:
+    results, dead = outputs(sent)
+    results.append(result(sent, next(iter(sent.spoiled)))._replace(outcome=outcome))
+    verdict = verdict_of(sent, results, dead[1:])
+    unread = outcome in (Outcome.UNDECIDED, Outcome.NO_MODEL)
+    assert (verdict.good, verdict.faults[MISPLACED], verdict.unscored) == (unread, 1 - unread, int(unread))
+
+
 def test_a_record_both_scored_and_dead_is_found(sent: Sent) -> None:
     results, dead = outputs(sent)
     verdict = verdict_of(sent, [*results, result(sent, 0)], [*dead, letter(sent, 0, b"{}")])

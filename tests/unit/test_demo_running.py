@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -251,6 +252,16 @@ def test_the_display_is_brought_up_to_date_where_it_is_time_or_there_is_a_note()
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_job_that_ends_ends_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(jobs: Jobs) -> None:
+        raise DemoError("a job ended")
+
+    monkeypatch.setattr(Jobs, "check", check)
+    with pytest.raises(DemoError, match="a job ended"):
+        shown(Verdict.of("lost"))
+
+
+@pytest.mark.usefixtures("quick")
 def test_what_is_wrong_is_said_and_the_exit_code_is_one() -> None:
     verdict = Verdict.of("lost", "doubled")
     verdict.count("lost", ["line 3 never came out"])
@@ -309,3 +320,17 @@ def test_a_model_that_is_served_against_the_plan_is_told(tmp_path: Path) -> None
         "cancer v1 was refused: broken",
         "wine v3 was served: it should not have been",
     ]
+
+
+@pytest.mark.usefixtures("quick")
+def test_as_long_as_something_happens_there_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds, asked = itertools.count(), itertools.count()
+    monkeypatch.setattr(running.time, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(running, "_SILENCE_S", 40)
+    stage = Stage("one", (), lambda: next(asked) > 90, "no model serves")
+    with pytest.raises(DemoError, match="no model serves"):
+        shown(Verdict.of("lost"), stage)
+    asked = itertools.count()
+    changes = itertools.count()
+    monkeypatch.setattr(Flow, "progress", lambda self: next(changes))
+    assert shown(Verdict.of("lost"), stage)[0] == 0
