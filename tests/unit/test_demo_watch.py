@@ -19,6 +19,7 @@ from demo.lifecycle.watch import LifeWatch
 from demo.plan import CANCER_1, DAMAGED, WINE_1, DataSet
 from demo.race.stages import DEEP, SLOW_MS, USUAL_MS, RaceSteps
 from demo.race.watch import RaceWatch
+from demo.serve import stages_of as serve_stages
 from demo.trained import TrainedModels
 from demo.watch import Served, Watch
 from demo.workbench import publish_damaged
@@ -186,3 +187,19 @@ def test_a_refused_house_model_ends_the_demo() -> None:
     assert not train(watch()).done() and train(watch(EventKind.SERVED)).done()
     with pytest.raises(DemoError, match="refused at step digest: why"):
         train(watch(EventKind.REFUSED)).done()
+
+
+def test_a_stage_of_serve_publishes_its_models_and_ends_when_each_was_served_or_refused(
+    models: Any, tmp_path: Path
+) -> None:
+    watch = Watch(tmp_path, {})
+    first, then, *others = serve_stages(models, watch, lambda: False)
+    assert not first.done() and not first.steps and sum(s.share for s in (first, then, *others)) == 1.0
+    for step in then.steps:
+        step()
+    assert models.asked == [WINE_1, CANCER_1]
+    assert then.missing == "wine v1 or cancer v1 was neither served nor refused"
+    for model, kind in ((WINE_1, EventKind.REFUSED), (CANCER_1, EventKind.SERVED)):
+        assert not then.done()
+        watch.served.events.append(ModelEvent(kind, model.data_type, "", model.version, "", 0, 0))
+    assert then.done()
