@@ -1,8 +1,8 @@
-"""A second opinion on PMML: trees, their ensembles and linear models, row by row, from the standard's text.
+"""A second opinion on PMML: trees, ensembles, linear models and rules, row by row, from the standard's text.
 
 It shares no code with the runtime. It reads the document as it was exported, before any mend, and evaluates
 by the definitions of https://dmg.org/pmml/v4-4-1/ (TreeModel, MultipleModels, Regression,
-GeneralRegression, Targets). What it does not know raises `NotImplementedError`.
+GeneralRegression, RuleSet, Targets). What it does not know raises `NotImplementedError`.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ _COMPARE = {
 class Result:
     """`value` is the predicted value, None where there is none; a class not listed has probability 0.
 
-    `confidences`: of the classes, empty where none are told."""
+    `confidences`: of the classes, empty where none are told. `entity`: the id of the rule that decides.
+    """
 
     value: Any = None
     probabilities: dict[str, float] = field(default_factory=dict)
     confidences: dict[str, float] = field(default_factory=dict)
+    entity: str | None = None
 
 
 def evaluate(text: str | bytes, row: Row) -> Result:
@@ -72,7 +74,7 @@ def _typed(row: Row, name: str | None, text: str, root: ET.Element) -> Any:
 
 def _model(model: ET.Element, row: Row) -> Result:
     kind = {"TreeModel": _tree, "RegressionModel": _regression, "GeneralRegressionModel": _general,
-            "MiningModel": _ensemble}.get(model.tag)  # fmt: skip
+            "MiningModel": _ensemble, "RuleSetModel": _rules}.get(model.tag)  # fmt: skip
     if kind is None:
         raise NotImplementedError(model.tag)
     return kind(model, row)
@@ -248,8 +250,15 @@ def _ensemble(model: ET.Element, row: Row) -> Result:
     results, weights = [], []
     for segment in segmentation.findall("Segment"):
         if predicate(_condition(segment), row):
-            results.append(_model(segment[-1], row))
+            result = _model(segment[-1], row)
+            if method == "selectFirst":
+                return result
+            if method == "modelChain":
+                row = {**row, **_outputs(segment[-1], result)}
+            results.append(result)
             weights.append(float(segment.get("weight", "1")))
+    if method == "modelChain":
+        return results[-1] if results else Result()
     if not results or any(r.value is None for r in results):
         return Result()
     if not method.startswith("weighted"):
@@ -268,6 +277,54 @@ def _ensemble(model: ET.Element, row: Row) -> Result:
     if method in ("sum", "median"):
         return Result(math.fsum(values) if method == "sum" else statistics.median(values))
     raise NotImplementedError(method)
+
+
+def _outputs(model: ET.Element, result: Result) -> dict[str, Any]:
+    """What a segment of a chain hands on."""
+    told = {}
+    for output in model.findall("Output/OutputField"):
+        feature = output.get("feature", "predictedValue")
+        if feature == "confidence":
+            asked = output.get("value", result.value)
+            told[output.get("name", "")] = result.confidences.get(asked)
+        else:
+            told[output.get("name", "")] = {
+                "predictedValue": result.value, "entityId": result.entity,
+            }[feature]  # fmt: skip
+    return told
+
+
+def _firing(rules: ET.Element, row: Row) -> list[ET.Element]:
+    """The simple rules that fire, in order."""
+    found: list[ET.Element] = []
+    for rule in rules:
+        if rule.tag in ("SimpleRule", "CompoundRule") and predicate(_condition(rule), row) is True:
+            found += [rule] if rule.tag == "SimpleRule" else _firing(rule, row)
+    return found
+
+
+def _rules(model: ET.Element, row: Row) -> Result:
+    rules = model.find("RuleSet")
+    method = model.find("RuleSet/RuleSelectionMethod")
+    assert rules is not None and method is not None
+    firing = _firing(rules, row)
+    if not firing:
+        value, sure = rules.get("defaultScore"), rules.get("defaultConfidence")
+        return Result(value, {}, {value: float(sure)} if value is not None and sure is not None else {})
+    if method.get("criterion") == "weightedSum":
+        sums: dict[str, float] = {}
+        for rule in firing:
+            score = rule.get("score", "")
+            sums[score] = sums.get(score, 0.0) + float(rule.get("weight", "1"))
+        best = [score for score in sums if sums[score] == max(sums.values())]
+        if len(best) > 1:
+            raise NotImplementedError("equal sums")
+        return Result(best[0], {}, {best[0]: sums[best[0]] / len(firing)})
+    decides = firing[0]
+    if method.get("criterion") == "weightedMax":
+        decides = max(firing, key=lambda rule: float(rule.get("weight", "1")))
+    sure = float(decides.get("confidence", "1"))
+    return Result(decides.get("score"), {}, {decides.get("score", ""): sure}, decides.get("id"))
 
 
 def _regression(model: ET.Element, row: Row) -> Result:
