@@ -13,6 +13,7 @@ from tests.pmml_documents import LABEL, OUTPUT, Leaf, Split, among, document, en
 from tests.unit import test_pmml_association as association
 from tests.unit import test_pmml_general_regression as general
 from tests.unit import test_pmml_measures as measures
+from tests.unit import test_pmml_rule_sets as rule_sets
 from tests.unit.test_pmml_models import output
 from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.pmml.runtime import load
@@ -76,6 +77,21 @@ def made() -> dict[str, bytes]:
                 general.CONTRASTS,
             ),
             numeric=True,
+        ),
+        "sparse contrasts": document(
+            general.model(
+                general.LINEAR,
+                general.SLOPES,
+                f'<Predictor name="k">{general.SPARSE}</Predictor>',
+            ),
+            numeric=True,
+        ),
+        "rules": document(rule_sets.rule_set("weightedMax", rule_sets.STANDARD, told=rule_sets.told())),
+        "rules that vote": document(
+            ensemble(
+                [rule_sets.rule_set(c, rule_sets.STANDARD, target=False) for c in rule_sets.CRITERIA],
+                "majorityVote",
+            )
         ),
         "similarities": measures.clusters(measures.BINARY),
         "tables": measures.clusters("<cityBlock/>", "distance", table)

@@ -25,6 +25,9 @@ CONTRASTS = (
 OF = {"red": (0.75, 0.0), "green": (-0.25, 0.5), "blue": (-0.5, -0.5)}
 
 
+OF_FIELD = '<Categories><Category value="red"/><Category value="green"/><Category value="blue"/></Categories>'
+
+
 def model(
     attributes: str, cells: str, factor: str = '<Predictor name="k"/>', extra: str = "", pp: str = "red"
 ) -> str:
@@ -145,7 +148,8 @@ def test_a_cox_regression_has_a_baseline_for_each_stratum() -> None:
         (' maxTime="8"', "", "lacks maxTime"),
         ('time="3"', 'time="2"', "two for one time"),
         (' endTimeVariable="y"', "", "lacks endTimeVariable"),
-        ("modelType=", 'offsetValue="1" modelType=', "has an offset"),
+        ("modelType=", 'offsetValue="1" modelType=', "CoxRegression model has an offset"),
+        ("modelType=", 'offsetVariable="x" modelType=', "CoxRegression model has an offset"),
         ('parameterName="p2" beta', 'targetCategory="a" parameterName="p2" beta', "for a category"),
         ('modelType="CoxRegression"', 'modelType="generalLinear"', "belongs to a CoxRegression"),
         (' endTimeVariable="y"', ' endTimeVariable="k"', "'k', which is a string"),
@@ -181,7 +185,10 @@ def test_a_contrast_is_the_number_in_the_row_of_the_record_and_the_column_of_the
         ('<Category value="green"/>', "", "not a row for each category"),
         ("0.75 0<", "0.75<", "rows of different lengths"),
         ('nbCols="2"', 'nbCols="3"', "says that it is 3 x 3 and is 3 x 2"),
-        ("<Matrix ", '<Matrix kind="diagonal" ', "kind='diagonal'"),
+        ("<Matrix ", '<Matrix kind="odd" ', "kind='odd'"),
+        ("<Matrix ", '<Matrix kind="diagonal" ', "not one row of all"),
+        ("<Matrix ", '<Matrix kind="symmetric" ', "not a triangle of rows"),
+        ("<Matrix ", '<Matrix diagDefault="1" ', "default values beside its rows"),
         ("0.75 0<", "much 0<", "no finite number"),
         ("</Matrix>", '</Matrix><Matrix nbRows="1"/>', "more than one Matrix"),
     ],
@@ -236,10 +243,126 @@ def test_trials_are_a_field_of_the_record() -> None:
     betas = cells(("", "p0", -1.0), ("", "p1", 0.25))
     asked = 'functionName="regression" modelType="generalizedLinear" linkFunction="probit" trialsVariable="y"'
     text = document(model(asked, betas), numeric=True)
-    share = [NormalDist().cdf(-1 + 0.25 * row["x"]) * row["y"] for row in ROWS]
-    expected(text, "predicted_t", share, ROWS)
+    rows = ROWS[:3]
+    share = [NormalDist().cdf(-1 + 0.25 * row["x"]) * row["y"] for row in rows]
+    expected(text, "predicted_t", share, rows)
+    bad = [{**ROWS[0], "y": y} for y in (2.0, 7.5, -1.0, None)]
+    with pytest.raises(PredictError, match="'y' is no number of trials in rows 1, 2"):
+        results(text, bad[:3])
+    with pytest.raises(PredictError, match=r"rows 0$"):
+        results(text, bad[3:])
     with pytest.raises(UnprovenModelError, match="a number of trials"):
         read(document(model(asked.replace("generalizedLinear", "generalLinear"), betas), numeric=True))
+    for distribution, given, said in (
+        ("poisson", 'trialsVariable="y"', "the distribution 'poisson'"),
+        ("binomial", 'trialsVariable="y" trialsValue="3"', "or two"),
+        ("binomial", 'trialsValue="2.5"', "not a whole number"),
+        ("binomial", 'trialsValue="0"', "0 trials"),
+    ):
+        other = asked.replace('trialsVariable="y"', f'{given} distribution="{distribution}"')
+        with pytest.raises(UnprovenModelError, match=said):
+            read(document(model(other, betas), numeric=True))
     classes = document(model(asked.replace("regression", "classification", 1), betas), classes="ab")
     with pytest.raises(UnprovenModelError, match="a classification has a number of trials"):
         read(classes)
+
+
+@pytest.mark.parametrize("kind", ["regression", "generalLinear"])
+def test_an_offset_is_refused_where_the_standard_has_none(kind: str) -> None:
+    asked = f'functionName="regression" modelType="{kind}"'
+    betas = cells(("", "p0", 1.0), ("", "p1", 2.0))
+    with pytest.raises(UnprovenModelError, match=f"a {kind} model has an offset"):
+        read(document(model(f'{asked} offsetVariable="y"', betas), numeric=True))
+    with pytest.raises(UnprovenModelError, match=f"a {kind} model has an offset"):
+        read(document(model(f'{asked} offsetValue="0.5"', betas), numeric=True))
+    none = document(model(f'{asked} offsetValue="0"', betas), numeric=True)
+    expected(none, "predicted_t", [1 + 2 * row["x"] for row in ROWS], ROWS)
+    table = f'<BaseCumHazardTables maxTime="8">{steps((2, 0.1), (3, 0.35))}</BaseCumHazardTables>'
+    cox = document(model(f'{COX} offsetValue="0"', SLOPES, extra=table), numeric=True)
+    expected(cox, "predicted_t", [0.1 * risk(ROWS[0])], ROWS[:1])
+
+
+def test_an_offset_is_an_intercept_of_each_category_but_the_reference() -> None:
+    betas = cells(("a", "p0", 0.5), ("a", "p1", -1.0), ("c", "p0", 1.0))
+    asked = 'functionName="classification" modelType="multinomialLogistic" targetReferenceCategory="b"'
+    found = results(document(model(f'{asked} offsetVariable="y"', betas)), ROWS)
+    for k, row in enumerate(ROWS):
+        weights = {"a": math.exp(0.5 - row["x"] + row["y"]), "b": 1.0, "c": math.exp(1.0 + row["y"])}
+        shares = [w / sum(weights.values()) for w in weights.values()]
+        assert [found[f"probability_{c}"][k] for c in "abc"] == pytest.approx(shares, abs=1e-12)
+
+
+def test_a_link_is_named_and_what_is_no_probability_is_none() -> None:
+    asked = 'functionName="FUNCTION" modelType="generalizedLinear"'
+    betas = cells(("", "p0", 0.25), ("", "p1", 0.25))
+    with pytest.raises(UnprovenModelError, match="lacks linkFunction"):
+        read(document(model(asked.replace("FUNCTION", "regression"), betas), numeric=True))
+    identity = model(asked.replace("FUNCTION", "classification") + ' linkFunction="identity" targetReferenceCategory="a"', betas)  # fmt: skip
+    text = document(identity, classes="ab")
+    expected(text, "probability_b", [0.0, 0.375, 0.75], ROWS[:3])  # x is -1, 0.5, 2
+    with pytest.raises(PredictError, match=r"rows 1, 2$"):
+        results(text, [ROWS[0], {**ROWS[0], "x": -1.5}, {**ROWS[0], "x": 9.0}])
+
+
+LINEAR = 'functionName="regression" modelType="generalLinear"'
+SYMMETRIC = '<Matrix kind="symmetric" nbRows="3" nbCols="3"><Array>1</Array><Array>2 3</Array><Array>4 5 6</Array></Matrix>'
+DIAGONAL = '<Matrix kind="diagonal"DEFAULT><Array>2 3 5</Array></Matrix>'
+SPARSE = '<Matrix nbRows="3" nbCols="2" diagDefault="1" offDiagDefault="-0.5"><MatCell row="3" col="2">7</MatCell></Matrix>'
+
+
+@pytest.mark.parametrize(
+    ("matrix", "contrasts"),
+    [
+        (SYMMETRIC, {"red": (1, 2, 4), "green": (2, 3, 5), "blue": (4, 5, 6)}),
+        (DIAGONAL.replace("DEFAULT", ""), {"red": (2, 0, 0), "green": (0, 3, 0), "blue": (0, 0, 5)}),
+        (
+            DIAGONAL.replace("DEFAULT", ' offDiagDefault="0.5"'),
+            {"red": (2, 0.5, 0.5), "green": (0.5, 3, 0.5), "blue": (0.5, 0.5, 5)},
+        ),
+        (SPARSE, {"red": (1, -0.5), "green": (-0.5, 1), "blue": (-0.5, 7)}),
+    ],
+)
+def test_matrices_of_each_kind_and_the_order_of_the_field(matrix: str, contrasts: dict[str, tuple]) -> None:
+    """Where a factor lists no categories, they are those of its field: red, green and blue."""
+    start, end = CONTRASTS.index("<Matrix"), CONTRASTS.index("</Predictor>")
+    factor = (CONTRASTS[:start] + matrix + CONTRASTS[end:]).replace(OF_FIELD, "")
+    betas = cells(("", "p0", 1.0), ("", "p2", 4.0))
+    for column, name in enumerate(list(contrasts)[: len(contrasts["red"])]):
+        text = document(model(LINEAR, betas, factor, pp=name), numeric=True)
+        values = [1 + 4 * contrasts[row["k"]][column] for row in ROWS]
+        expected(text, "predicted_t", values, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "said"),
+    [
+        (SPARSE.replace(' diagDefault="1"', ""), "neither a cell nor a default"),
+        (SPARSE.replace(' offDiagDefault="-0.5"', ""), "neither a cell nor a default"),
+        (SPARSE.replace(' nbRows="3"', ""), "lacks nbRows"),
+        (SPARSE.replace('row="3"', 'row="4"'), "says that it is 3 x 2 and is 4 x 2"),
+        (SPARSE.replace('row="3"', 'row="0"'), "before the first row"),
+        (SPARSE.replace('nbRows="3"', 'nbRows="3000000"'), "larger than"),
+        (SPARSE.replace("</Matrix>", '<MatCell row="3" col="2">7</MatCell></Matrix>'), "two cells in one"),
+        (SPARSE.replace(' diagDefault="1" offDiagDefault="-0.5"', ""), "not one cell for each"),
+        (SPARSE.replace("<Matrix", '<Matrix kind="symmetric"'), "rows that its kind asks for"),
+        (SYMMETRIC.replace("</Matrix>", '<MatCell row="1" col="1">1</MatCell></Matrix>'), "rows and cells"),
+        (SYMMETRIC.replace("4 5 6", "4 5"), "triangle of rows"),
+        (DIAGONAL.replace("DEFAULT", ' diagDefault="1"'), "not one row of all"),
+        (DIAGONAL.replace("DEFAULT", ' nbRows="2"'), "says that it is 2 x 3"),
+        (DIAGONAL.replace("DEFAULT", "").replace("2 3 5", "1 " * 2001), "larger than"),
+    ],
+)
+def test_a_matrix_that_does_not_say_all_of_its_numbers_is_refused(matrix: str, said: str) -> None:
+    start, end = CONTRASTS.index("<Matrix"), CONTRASTS.index("</Predictor>")
+    factor = CONTRASTS[:start] + matrix + CONTRASTS[end:]
+    with pytest.raises(UnprovenModelError, match=said):
+        read(document(model(LINEAR, cells(("", "p2", 4.0)), factor), numeric=True))
+
+
+def test_a_factor_whose_field_lists_no_values_needs_its_categories() -> None:
+    factor = CONTRASTS.replace(OF_FIELD, "")
+    listed = "".join(f'<Value value="{c}"/>' for c in ("red", "green", "blue"))
+    text = document(model(LINEAR, cells(("", "p2", 4.0)), factor), numeric=True)
+    assert listed in text and read(text)
+    with pytest.raises(UnprovenModelError, match="not a row for each category"):
+        read(text.replace(listed, ""))

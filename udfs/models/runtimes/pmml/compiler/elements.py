@@ -17,6 +17,8 @@ PREDICATES = frozenset({"True", "False", "SimplePredicate", "SimpleSetPredicate"
 EXPRESSIONS = frozenset({
     "Constant", "FieldRef", "NormContinuous", "NormDiscrete", "Discretize", "MapValues", "TextIndex", "Apply",
 })  # fmt: skip
+_MAX_CELLS = 4_000_000
+"""Of a matrix that is written shorter than it is."""
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 
 
@@ -161,36 +163,78 @@ def sparse_numbers(element: ET.Element, size: int) -> NDArray[np.float64]:
 
 
 def matrix_numbers(element: ET.Element) -> NDArray[np.float64]:
-    """A Matrix, `(rows, columns)`, written as rows or as cells; indices count from 1."""
-    choice(element, "kind", ("any",), "any")
-    if "diagDefault" in element.attrib or "offDiagDefault" in element.attrib:
-        refuse("a Matrix has default values")
-    rows, cells = element.findall("Array"), element.findall("MatCell")
-    if rows:
-        numbers = [array_numbers(row) for row in rows]
-        if cells or len({len(row) for row in numbers}) > 1:
-            refuse("a Matrix has rows of different lengths, or rows and cells")
-        out = np.array(numbers)
+    """A Matrix, `(rows, columns)`, as in General Structure of PMML 4.4: written as rows or as cells, whose
+    indices count from 1; of a symmetric one the lower left triangle; of a diagonal one the diagonal."""
+    kind = choice(element, "kind", ("any", "diagonal", "symmetric"), "any")
+    rows = [array_numbers(row) for row in element.findall("Array")]
+    cells = element.findall("MatCell")
+    if (rows and cells) or (kind != "any" and not rows):
+        refuse("a Matrix is written as rows and cells, or not by the rows that its kind asks for")
+    if kind == "diagonal":
+        out = _diagonal(element, rows)
+    elif not rows:
+        out = _cells(element, cells)
+    elif "diagDefault" in element.attrib or "offDiagDefault" in element.attrib:
+        refuse("a Matrix has default values beside its rows")
+    elif kind == "symmetric":
+        out = _symmetric(rows)
+    elif len({len(row) for row in rows}) > 1:
+        refuse("a Matrix has rows of different lengths")
     else:
-        places = [(whole(cell, "row"), whole(cell, "col")) for cell in cells]
-        # As many cells as the largest indices ask for: a cell far away does not take memory.
-        size = tuple(max((p[k] for p in places), default=0) for k in (0, 1))
-        if (
-            len(set(places)) < len(places)
-            or size[0] * size[1] != len(places)
-            or min(map(min, places), default=0) < 1
-        ):
-            refuse("a Matrix has not one cell for each row and column")
-        out = np.empty(size)
-        for place, cell in zip(places, cells, strict=True):
-            value = to_number(cell.text)
-            if not math.isfinite(value):
-                refuse("a cell of a Matrix holds no finite number")
-            out[place[0] - 1, place[1] - 1] = value
+        out = np.array(rows)
     said = (whole(element, "nbRows", out.shape[0]), whole(element, "nbCols", out.shape[1]))
     if said != out.shape:
         refuse(f"a Matrix says that it is {said[0]} x {said[1]} and is {out.shape[0]} x {out.shape[1]}")
     return out
+
+
+def _diagonal(element: ET.Element, rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    if len(rows) != 1 or "diagDefault" in element.attrib:
+        refuse("a diagonal Matrix is not one row of all numbers of its diagonal")
+    out = _filled(len(rows[0]), len(rows[0]), number(element, "offDiagDefault", 0.0))
+    np.fill_diagonal(out, rows[0])
+    return out
+
+
+def _symmetric(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    if any(len(row) != k for k, row in enumerate(rows, 1)):
+        refuse("a symmetric Matrix is not a triangle of rows, each with one number more than that before")
+    out = _filled(len(rows), len(rows), 0.0)
+    for k, row in enumerate(rows):
+        out[k, : k + 1] = out[: k + 1, k] = row
+    return out
+
+
+def _cells(element: ET.Element, cells: list[ET.Element]) -> NDArray[np.float64]:
+    """Where a cell is left out, the default value of the diagonal, or of what is beside it."""
+    places = [(whole(cell, "row"), whole(cell, "col")) for cell in cells]
+    least = min(map(min, places), default=0)
+    size = tuple(max((p[k] for p in places), default=0) for k in (0, 1))
+    if "diagDefault" in element.attrib or "offDiagDefault" in element.attrib:
+        size = (max(size[0], whole(element, "nbRows")), max(size[1], whole(element, "nbCols")))
+        out = _filled(*size, number(element, "offDiagDefault", np.nan))
+        np.fill_diagonal(out, number(element, "diagDefault", np.nan))
+    elif size[0] * size[1] != len(places):
+        # As many cells as the largest indices ask for: a cell far away does not take memory.
+        refuse("a Matrix has not one cell for each row and column")
+    else:
+        out = np.full(size, np.nan)
+    if len(set(places)) < len(places) or least < 1:
+        refuse("a Matrix has two cells in one place, or one before the first row or column")
+    for place, cell in zip(places, cells, strict=True):
+        value = to_number(cell.text)
+        if not math.isfinite(value):
+            refuse("a cell of a Matrix holds no finite number")
+        out[place[0] - 1, place[1] - 1] = value
+    if np.isnan(out).any():
+        refuse("a Matrix has neither a cell nor a default value for some place")
+    return out
+
+
+def _filled(rows: int, columns: int, value: float) -> NDArray[np.float64]:
+    if rows * columns > _MAX_CELLS:
+        refuse(f"a Matrix of {rows} x {columns} is larger than {_MAX_CELLS} numbers")
+    return np.full((rows, columns), value)
 
 
 def to_index(text: str) -> int:

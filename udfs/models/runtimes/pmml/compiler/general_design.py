@@ -135,14 +135,18 @@ def _contrast(predictor: ET.Element, symbol: Symbol, cell: ET.Element) -> _Contr
         if "contrastMatrixType" in predictor.attrib or predictor.find("Categories") is not None:
             refuse(f"the factor {symbol.name!r} has contrasts and no matrix of them")
         return _Contrast(symbol, ((constant(said, symbol.kind, describe(cell)), 1.0),), 0.0)
-    categories = [text_of(c, "value") for c in required(predictor, "Categories")]
+    listed = predictor.find("Categories")
+    if listed is not None:
+        values = [constant(text_of(c, "value"), symbol.kind, describe(predictor)) for c in listed]
+    else:  # those of the field itself, in its order
+        values = list(symbol.categories)
     matrix = matrix_numbers(required(predictor, "Matrix"))
     if len(predictor.findall("Matrix")) > 1 or len(predictor.findall("Categories")) > 1:
         refuse(f"the factor {symbol.name!r} has more than one Matrix or Categories")
-    if len(set(categories)) < len(categories) or len(matrix) != len(categories):
+    if len(set(values)) < len(values) or len(matrix) != len(values):
         refuse(f"the matrix of contrasts of {symbol.name!r} has not a row for each category")
-    if said not in categories or categories.index(said) >= matrix.shape[1]:
+    asked = constant(said, symbol.kind, describe(cell))
+    if asked not in values or values.index(asked) >= matrix.shape[1]:
         refuse(f"{describe(cell)} asks for the contrast {said!r} of {symbol.name!r}, which has no column")
-    values = [constant(c, symbol.kind, describe(predictor)) for c in categories]
-    column: Sequence[float] = matrix[:, categories.index(said)].tolist()
+    column: Sequence[float] = matrix[:, values.index(asked)].tolist()
     return _Contrast(symbol, tuple(zip(values, column, strict=True)), np.nan)

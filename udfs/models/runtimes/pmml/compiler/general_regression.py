@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
-from udfs.models.runtimes.pmml.compiler.elements import choice, number, refuse
+from udfs.models.runtimes.pmml.compiler.batch import Batch
+from udfs.models.runtimes.pmml.compiler.elements import choice, number, refuse, whole
 from udfs.models.runtimes.pmml.compiler.general_design import Design, compile_design
 from udfs.models.runtimes.pmml.compiler.place import Place
 from udfs.models.runtimes.pmml.compiler.regression import inverse_link, numeric, softmax
@@ -25,9 +27,14 @@ _LINKS = (
     "negbin",
 )  # fmt: skip
 _CUMULATIVE = ("logit", "probit", "cloglog", "loglog", "cauchit")
+# PMML 4.4 uses an offset in generalizedLinear, ordinalMultinomial and multinomialLogistic models only. Some
+# programs add it to these too, others pass it over.
+_WITHOUT_OFFSET = ("regression", "generalLinear", "CoxRegression")
 _SURVIVAL = (
     "endTimeVariable", "startTimeVariable", "subjectIDVariable", "statusVariable", "baselineStrataVariable",
 )  # fmt: skip
+
+Inverse = Callable[[NDArray], NDArray]
 
 
 def compile_general_regression(place: Place) -> Scorer:
@@ -36,6 +43,8 @@ def compile_general_regression(place: Place) -> Scorer:
     element = place.element
     kind = choice(element, "modelType", _TYPES)
     design = compile_design(place)
+    if kind in _WITHOUT_OFFSET and design.offset != 0.0:
+        refuse(f"a {kind} model has an offset, which the standard has for other models only")
     if kind == "CoxRegression":
         return compile_cox(place, design)
     if any(name in element.attrib for name in _SURVIVAL) or element.find("BaseCumHazardTables") is not None:
@@ -46,16 +55,10 @@ def compile_general_regression(place: Place) -> Scorer:
     if place.function == "regression":
         if len(groups) != 1 or kind not in ("regression", "generalLinear", "generalizedLinear"):
             refuse(f"a {kind} regression has {len(groups)} sets of coefficients")
-        trials = _trials(place, kind)
+        unlinked, trials = _unlinked(element, kind), _trials(place, kind)
 
         def score(batch: Batch) -> Result:
-            found = _linked(element, kind, design.sums(batch)[:, 0])
-            if isinstance(trials, Symbol):
-                column = trials.column(batch)
-                found = np.where(column.mask(batch.count), np.nan, found * column.values)
-            else:
-                found = found * trials
-            return Result(value=number_column(found))
+            return Result(value=number_column(unlinked(design.sums(batch)[:, 0]) * trials(batch)))
 
         return Scorer("regression", score)
     if "trialsVariable" in element.attrib or "trialsValue" in element.attrib:
@@ -65,35 +68,52 @@ def compile_general_regression(place: Place) -> Scorer:
     )
 
 
-def _trials(place: Place, kind: str) -> Symbol | float:
-    """By what the share of events is multiplied, of a model of events in trials."""
+def _trials(place: Place, kind: str) -> Callable[[Batch], NDArray | float]:
+    """By what the share of events is multiplied, of a model of events in trials; NaN where it is missing."""
     element = place.element
     named = element.get("trialsVariable")
     if named is None and "trialsValue" not in element.attrib:
-        return 1.0
+        return lambda batch: 1.0
     if (named is not None and "trialsValue" in element.attrib) or kind != "generalizedLinear":
         refuse(f"a {kind} model has a number of trials, or two")
-    return number(element, "trialsValue") if named is None else numeric(place.scope.find(named), element)
+    if element.get("distribution", "binomial") != "binomial":
+        refuse(f"a model of the distribution {element.get('distribution')!r} has a number of trials")
+    if named is None:
+        fixed = whole(element, "trialsValue")
+        if fixed < 1:
+            refuse(f"a model has {fixed} trials")
+        return lambda batch: float(fixed)
+    symbol = numeric(place.scope.find(named), element)
+
+    def trials(batch: Batch) -> NDArray:
+        column = symbol.column(batch)
+        found = np.array(column.full(batch.count), np.float64)
+        found[column.mask(batch.count)] = np.nan
+        no_count = (found < 0) | (found != np.floor(found))
+        batch.refuse(no_count & ~np.isnan(found), f"the field {symbol.name!r} is no number of trials")
+        return found
+
+    return trials
 
 
-def _linked(element: ET.Element, kind: str, sums: NDArray) -> NDArray:  # noqa: PLR0911 - one for each link
+def _unlinked(element: ET.Element, kind: str) -> Inverse:  # noqa: PLR0911 - one for each link
     """The inverse of the model's link, of a generalized model."""
     if kind != "generalizedLinear":
-        return sums
-    link = choice(element, "linkFunction", _LINKS, "identity")
-    with np.errstate(all="ignore"):
-        if link == "logc":
-            return 1.0 - np.exp(sums)
-        if link == "negbin":
-            return 1.0 / (number(element, "distParameter") * (np.exp(-sums) - 1.0))
-        if link not in ("power", "oddspower"):
-            return inverse_link(link, sums)
-        power = number(element, "linkParameter")
-        if link == "power":
-            return np.exp(sums) if power == 0 else np.power(sums, 1.0 / power)
-        if power == 0:
-            return inverse_link("logit", sums)
-        return 1.0 / (1.0 + np.power(1.0 + power * sums, -1.0 / power))
+        return lambda sums: sums
+    link = choice(element, "linkFunction", _LINKS)
+    if link == "logc":
+        return lambda sums: 1.0 - np.exp(sums)
+    if link == "negbin":
+        spread = number(element, "distParameter")
+        return lambda sums: 1.0 / (spread * (np.exp(-sums) - 1.0))
+    if link not in ("power", "oddspower"):
+        return partial(inverse_link, link)
+    power = number(element, "linkParameter")
+    if power == 0:
+        return partial(inverse_link, "log" if link == "power" else "logit")
+    if link == "power":
+        return lambda sums: np.power(sums, 1.0 / power)
+    return lambda sums: 1.0 / (1.0 + np.power(1.0 + power * sums, -1.0 / power))
 
 
 def _classifier(place: Place, kind: str, groups: list[str | None], design: Design) -> Scorer:
@@ -108,7 +128,7 @@ def _classifier(place: Place, kind: str, groups: list[str | None], design: Desig
     if declared and len(names) > declared:
         refuse("a GeneralRegressionModel has coefficients for a category that the target does not declare")
     if kind == "generalizedLinear":
-        _linked(element, kind, np.zeros(1))
+        unlinked = _unlinked(element, kind)
         if len(groups) != 1 or len(names) != 2:
             refuse(
                 f"a generalized linear classification has {len(groups)} sets of coefficients for "
@@ -119,7 +139,9 @@ def _classifier(place: Place, kind: str, groups: list[str | None], design: Desig
             refuse("a generalized linear classification does not say which category it is for")
 
         def shares(sums: NDArray) -> NDArray:
-            found = _linked(element, kind, sums[:, 0])
+            found = unlinked(sums[:, 0])
+            # Some links give what is no probability, of which the standard does not say what becomes.
+            found = np.where((found >= 0) & (found <= 1), found, np.nan)
             return np.column_stack([found, 1.0 - found] if at == 0 else [1.0 - found, found])
 
     elif kind == "multinomialLogistic":

@@ -38,8 +38,6 @@ def compile_cox(place: Place, design: Design) -> Scorer:
     `endTimeVariable`, times the exponential of the weighted sum less that of the reference point."""
     place.expect("regression")
     element = place.element
-    if "offsetVariable" in element.attrib or "offsetValue" in element.attrib:
-        refuse("a CoxRegression has an offset, of which the standard does not say what becomes")
     if any(group is not None for group in design.groups):
         refuse("a CoxRegression has coefficients for a category")
     end = numeric(place.scope.find(text_of(element, "endTimeVariable")), element)
