@@ -225,6 +225,7 @@ def test_a_category_without_contrasts_has_no_result() -> None:
             lambda v: 1 / (2 * (math.exp(-v) - 1)),
         ),
         ('linkFunction="log" distribution="negbin" distParameter="2"', math.exp),
+        ('linkFunction="power" linkParameter="0"', math.exp),
         ('linkFunction="oddspower" linkParameter="0"', LINKS["logit"]),
         ('linkFunction="oddspower" linkParameter="-0.5"', lambda v: 1 / (1 + (1 - 0.5 * v) ** 2)),
         ('linkFunction="logit" trialsValue="20"', lambda v: 20 * LINKS["logit"](v)),
@@ -249,7 +250,7 @@ def test_trials_are_a_field_of_the_record() -> None:
     bad = [{**ROWS[0], "y": y} for y in (2.0, 7.5, -1.0, None)]
     with pytest.raises(PredictError, match="'y' is no number of trials in rows 1, 2"):
         results(text, bad[:3])
-    with pytest.raises(PredictError, match=r"rows 0$"):
+    with pytest.raises(PredictError, match=r"no 'predicted_t' in rows 0$"):
         results(text, bad[3:])
     with pytest.raises(UnprovenModelError, match="a number of trials"):
         read(document(model(asked.replace("generalizedLinear", "generalLinear"), betas), numeric=True))

@@ -205,6 +205,36 @@ def test_neighbours_that_the_standard_does_not_say_how_to_count_are_refused() ->
         read(text.replace('<KNNInput field="k" compareFunction="delta" fieldWeight="0.5"/>', ""))
 
 
+def test_neighbours_at_a_distance_below_0_have_no_weight() -> None:
+    """A table may say what is no distance; the inverse of one below 0 would count against its category."""
+    table = '<Comparisons><Matrix nbRows="2" nbCols="2"><Array>0 -0.5</Array><Array>1 0</Array></Matrix></Comparisons>'
+    training = ((0.0, "red", "a", 1.0), (1.0, "red", "b", 2.0))
+    text = neighbours('categoricalScoringMethod="weightedMajorityVote"', False, 2, training).replace(
+        '<KNNInput field="x"/>', f'<KNNInput field="x" compareFunction="table">{table}</KNNInput>'
+    )
+    number = '<DataField name="x" optype="continuous" dataType="double"'
+    text = text.replace(f"{number}/>", f'{number}><Value value="0"/><Value value="1"/></DataField>')
+    rows = [{"x": x, "y": 0.0, "k": "red"} for x in (1.0, 0.0)]
+    assert results(text, rows[:1])["predicted_t"] == ["b"]
+    label = output('name="l" dataType="string"')
+    for told in (text, text.replace("</MiningSchema>", f"</MiningSchema>{label}")):
+        with pytest.raises(PredictError, match=r"rows 1$"):
+            results(told, rows)
+    votes = text.replace("weightedMajorityVote", "majorityVote")
+    assert results(votes, rows)["predicted_t"] == ["a", "a"]  # of which both have one
+    means = text.replace("categoricalScoringMethod", "continuousScoringMethod").replace(
+        '"weightedMajorityVote"', '"weightedAverage"'
+    )
+    means = means.replace('functionName="classification"', 'functionName="regression"')
+    means = means.replace("<t>a</t>", "<t>1</t>").replace("<t>b</t>", "<t>2</t>")
+    start, end = means.index('<DataField name="t"'), means.index('<DataField name="x"')
+    means = means[:start] + '<DataField name="t" optype="continuous" dataType="double"/>' + means[end:]
+    with pytest.raises(PredictError, match=r"rows 1$"):
+        results(means, rows)
+    with pytest.raises(UnprovenModelError, match="a weight below 0"):
+        read(text.replace('fieldWeight="0.5"', 'fieldWeight="-0.5"'))
+
+
 def test_neighbours_by_similarity() -> None:
     """The most similar rows, of equals the earlier."""
     measure = '<ComparisonMeasure kind="similarity"><simpleMatching/></ComparisonMeasure>'

@@ -126,6 +126,8 @@ def measure(element: ET.Element, fields: list[ET.Element], symbols: Sequence[Sym
         refuse(f"the measure {how.tag} is not known")
     choice(element, "kind", (kind,))
     weights = np.array([number(f, "fieldWeight", 1.0) for f in fields])
+    if (weights < 0).any():
+        refuse("a field of a ComparisonMeasure has a weight below 0")
     if kind == "similarity":
         if (weights != 1.0).any():
             refuse(f"the measure {how.tag} has weights of fields, which it does not know")

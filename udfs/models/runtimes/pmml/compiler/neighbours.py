@@ -43,8 +43,8 @@ class Nearest:
 
     def weights(self, threshold: float) -> NDArray[np.float64]:
         """`(n, neighbours)`: the inverse of each distance and `threshold`, which is for distances of 0 (PMML
-        4.4, k-Nearest Neighbors: Scoring)."""
-        return 1.0 / (self.affinities + threshold)
+        4.4, k-Nearest Neighbors: Scoring); NaN where a distance is below 0, as by a table it may be."""
+        return np.where(self.affinities < 0, np.nan, 1.0 / (self.affinities + threshold))
 
 
 Find = Callable[[Batch], Nearest]
@@ -222,7 +222,7 @@ def _for_target(  # noqa: PLR0917
             votes[np.arange(len(at)), places[at[:, k]]] += weights[:, k]
         shares = votes / weights.sum(axis=1)[:, None]
         label = order[np.argmax(votes[:, order], axis=1)]
-        lacking = (at < 0).any(axis=1)
+        lacking = (at < 0).any(axis=1) | np.isnan(weights).any(axis=1)
         shares[lacking] = np.nan
         return Result(label=np.where(lacking, -1, label), probabilities=shares, entity=entity_of(batch))
 
