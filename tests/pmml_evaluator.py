@@ -304,6 +304,14 @@ def _firing(rules: ET.Element, row: Row) -> list[ET.Element]:
 
 
 def _rules(model: ET.Element, row: Row) -> Result:
+    result = _decided(model, row)
+    if model.get("functionName") == "regression" and result.value is not None:
+        told = {float(value): sure for value, sure in result.confidences.items()}
+        return Result(float(result.value), {}, told, result.entity)
+    return result
+
+
+def _decided(model: ET.Element, row: Row) -> Result:
     rules = model.find("RuleSet")
     method = model.find("RuleSet/RuleSelectionMethod")
     assert rules is not None and method is not None
@@ -312,9 +320,11 @@ def _rules(model: ET.Element, row: Row) -> Result:
         value, sure = rules.get("defaultScore"), rules.get("defaultConfidence")
         return Result(value, {}, {value: float(sure)} if value is not None and sure is not None else {})
     if method.get("criterion") == "weightedSum":
-        sums: dict[str, float] = {}
+        sums: dict[Any, float] = {}
         for rule in firing:
-            score = rule.get("score", "")
+            score: Any = rule.get("score", "")
+            if model.get("functionName") == "regression":
+                score = float(score)
             sums[score] = sums.get(score, 0.0) + float(rule.get("weight", "1"))
         best = [score for score in sums if sums[score] == max(sums.values())]
         if len(best) > 1:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from schemas.errors import PredictError, UnprovenModelError
@@ -276,9 +277,116 @@ def test_rule_sets_have_no_probabilities_to_average() -> None:
         read(document(ensemble(parts, "average")))
 
 
-def test_rules_of_numbers_and_rules_nested_without_end_are_refused() -> None:
-    with pytest.raises(UnprovenModelError, match="'regression' is not known"):
-        read(document(rule_set("firstHit", STANDARD).replace('"classification"', '"regression"')))
+def test_rule_sets_that_say_nothing_are_refused() -> None:
+    with pytest.raises(UnprovenModelError, match="'b' is no double"):
+        read(
+            document(rule_set("firstHit", STANDARD).replace('"classification"', '"regression"'), numeric=True)
+        )
+    with pytest.raises(UnprovenModelError, match="'clustering' is not known"):
+        read(document(rule_set("firstHit", STANDARD).replace('"classification"', '"clustering"')))
+    with pytest.raises(UnprovenModelError, match="neither rules nor a default"):
+        read(document(rule_set("firstHit", "", ""), classes=()))
     deep = "<CompoundRule><True/>" * 13 + STANDARD + "</CompoundRule>" * 13
     with pytest.raises(UnprovenModelError, match="nested too deeply"):
         read(document(rule_set("firstHit", deep)))
+
+
+def numbers(text: str) -> str:
+    """The rules of a classification as those of a regression: 1, 2.5 and -4, the first written in two ways."""
+    for name, values in (("a", ("1", "1.0")), ("b", ("2.5",)), ("c", ("-4",))):
+        for attribute in ("score", "defaultScore"):
+            old = f' {attribute}="{name}"'
+            for k in range(text.count(old)):
+                text = text.replace(old, f' {attribute}="{values[k % len(values)]}"', 1)
+    start, end = text.index('<DataField name="t"'), text.index('<DataField name="x"')
+    declared = '<DataField name="t" optype="continuous" dataType="double"/>'
+    text = text[:start] + declared + text[end:]
+    return text.replace('functionName="classification"', 'functionName="regression"').replace(
+        '<OutputField name="l" feature="predictedValue" dataType="string"', '<OutputField name="l" feature="predictedValue" dataType="double"'
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("seed", range(6))
+def test_rules_whose_scores_are_numbers(seed: int, criterion: str) -> None:
+    text, rows = made(seed, criterion)
+    text = numbers(text)
+    only = text.replace('<OutputField name="s"', '<OutputField isFinalResult="false" name="s"')
+    only = only.replace('<OutputField name="i"', '<OutputField isFinalResult="false" name="i"')
+    known, tied = [], []
+    for row in rows:
+        try:
+            known.append((row, evaluate(text, row)))
+        except NotImplementedError:  # equal sums, of which no dictionary says which is first
+            tied.append(row)
+    good = [(row, one) for row, one in known if one.value is not None]
+    assert good
+    expected(only, "l", [one.value for _, one in good], [row for row, _ in good])
+    for row in [*tied[:2], *[row for row, one in known if one.value is None][:2]]:
+        with pytest.raises(PredictError):
+            results(only, [row])
+    sure = [(row, one) for row, one in good if one.confidences and (one.entity or criterion == "weightedSum")]
+    found = results(text, [row for row, _ in sure])
+    assert found["s"] == pytest.approx([one.confidences[one.value] for _, one in sure], abs=1e-12)
+
+
+@pytest.mark.parametrize("method", ["sum", "average", "median", "weightedAverage"])
+def test_rule_sets_of_numbers_are_combined(method: str) -> None:
+    parts, rows = segments(3)
+    text = numbers(document(ensemble(parts, method, weights=(0.5, 0.25, 2.0))))
+    known = []
+    for row in rows:
+        try:
+            known.append((row, evaluate(text, row).value))
+        except NotImplementedError:
+            continue
+    good = [(row, value) for row, value in known if value is not None]
+    assert len({value for _, value in good}) > 2
+    expected(text, "predicted_t", [value for _, value in good], [row for row, _ in good])
+
+
+def test_a_chain_corrects_a_regression_by_rules() -> None:
+    """A rule set after a regression, and a result of both: what business rules are exported for."""
+    line = (
+        '<RegressionModel functionName="regression"><MiningSchema><MiningField name="x"/></MiningSchema>'
+        + output('name="price" feature="predictedValue" dataType="double" isFinalResult="false"')
+        + '<RegressionTable intercept="1"><NumericPredictor name="x" coefficient="10"/></RegressionTable></RegressionModel>'
+    )
+    rules = rule("q1", "-5", 1, simple("price", "greaterThan", 20)) + rule("q2", "0.5", 1, simple("k", "equal", "blue"))  # fmt: skip
+    both = (
+        '<Output><OutputField name="by" feature="predictedValue" dataType="double" isFinalResult="false"/>'
+        '<OutputField name="net" feature="transformedValue" dataType="double"><Apply function="+"><FieldRef field="price"/><FieldRef field="by"/></Apply></OutputField></Output>'
+    )
+    after = rule_set("firstHit", rules, 'defaultScore="0"', both).replace("classification", "regression")
+    after = after.replace("<MiningSchema>", '<MiningSchema><MiningField name="price"/>')
+    text = document(mining("modelChain", [("<True/>", line), ("<True/>", after)]), numeric=True)
+    rows = [{"x": x, "y": 0.0, "k": k} for x, k in ((3.0, "blue"), (1.0, "blue"), (1.0, "red"))]
+    expected(text, "predicted_t", [-5.0, 0.5, 0.0], rows)
+    expected(text, "net", [26.0, 11.5, 11.0], rows)
+
+
+def test_targets_treat_the_number_of_a_rule() -> None:
+    rules = rule("r", "3", 1, simple("x", "greaterThan", 0))
+    treated = (
+        '<Targets><Target field="t" rescaleFactor="2"><TargetValue defaultValue="7"/></Target></Targets>'
+    )
+    text = document(rule_set("firstHit", rules, "", treated).replace("classification", "regression"), numeric=True)  # fmt: skip
+    expected(text, "predicted_t", [14.0, 6.0])
+
+
+def test_scores_that_are_one_number_are_one_score() -> None:
+    """Also where no target says that they are numbers."""
+    rules = rule("r1", "1", 0.4, "<True/>") + rule("r2", "1.0", 0.4, "<True/>") + rule("r3", "2", 0.6, "<True/>")  # fmt: skip
+    inner = rule_set("weightedSum", rules, "", target=False).replace("classification", "regression")
+    expected(document(mining("sum", [("<True/>", inner)]), numeric=True), "predicted_t", [1.0, 1.0])
+    asked = output('name="s" feature="confidence" value="1" dataType="double"')
+    sure = rule_set("firstHit", rules, "", asked).replace("classification", "regression")
+    with pytest.raises(UnprovenModelError, match="does not predict"):
+        read(document(sure, numeric=True))
+
+
+def test_a_score_of_a_float_context_is_a_float() -> None:
+    inner = rule_set("firstHit", rule("r", "0.1", 1, "<True/>"), "").replace("classification", "regression")
+    single = inner.replace("<RuleSetModel", '<RuleSetModel x-mathContext="float"')
+    assert results(document(single, numeric=True))["predicted_t"] == [float(np.float32(0.1))] * 2
+    assert results(document(inner, numeric=True))["predicted_t"] == [0.1] * 2

@@ -77,11 +77,12 @@ class Place:
 class Categories:
     """The categories of a target: those declared, in order, then others as they appear.
 
-    A text that says the same value as a declared one (`1.0` for the integer `1`) means that one.
+    A text that says the same value as a declared one (`1.0` for the integer `1`) means that one. `kind`: the
+    type of the values, where it is not the target's.
     """
 
-    def __init__(self, target: DataField | None) -> None:
-        self._kind = target.kind if target is not None else Type.STRING
+    def __init__(self, target: DataField | None, kind: Type | None = None) -> None:
+        self._kind = kind or (target.kind if target is not None else Type.STRING)
         self.names: list[str] = list(target.labels) if target is not None else []
         self._places: dict[str, int] = {name: k for k, name in enumerate(self.names)}
         self._values = {parse(name, self._kind): k for name, k in self._places.items()}
