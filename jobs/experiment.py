@@ -32,7 +32,10 @@ def build(env: StreamExecutionEnvironment, settings: ExperimentSettings) -> None
     models = published_models(env, settings, StoreSpec())
     evidence = _evidence(env, settings, groups)
     operator = ControlExperiments(
-        int(settings.stats_seconds * 1000), settings.registry, settings.signing.signs()
+        int(settings.stats_seconds * 1000),
+        settings.registry,
+        settings.signing.signs(),
+        settings.models.version_jump,
     )
     plans = evidence.connect(models.by_instance(groups, "control", 1)).process(operator, OUTPUTS)
     plans = plans.set_parallelism(1).uid("control").name("control").set_buffer_timeout(0).disable_chaining()

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from jobs.settings.gathering import Batching
+from jobs.settings.models import VersionLimits
 from jobs.settings.signing import SigningOwn
 from jobs.settings.streams import Broker, StreamSettings, Transactions
 
@@ -42,4 +43,5 @@ class ExperimentSettings(StreamSettings):
         "", repr=False, description="URL of the registry, whose alias follows a promotion; empty: none"
     )
     signing: SigningOwn = SigningOwn.model_validate({})
+    models: VersionLimits = VersionLimits.model_validate({})
     stats_seconds: float = Field(5, gt=0, description="how often progress goes out")

@@ -13,7 +13,15 @@ from udfs.models.sandbox.limits import SandboxLimits
 from udfs.models.sandbox.loader import Isolation
 
 
-class ModelLimits(Part):
+class VersionLimits(Part):
+    """Which versions come in."""
+
+    version_jump: int | None = Field(
+        None, ge=1, description="by how much a version may be above the newest of its name; empty: by any"
+    )
+
+
+class ModelLimits(VersionLimits):
     """Where models are checked and run, and how much they may ask for."""
 
     check: bool = Field(True, description="try each model in a process that may die before it is loaded")
@@ -35,9 +43,6 @@ class ModelLimits(Part):
     candidates: int = Field(32, ge=1, description="speculation: names with a model, a data type")
     pending: int = Field(16, ge=1, description="publications that wait to be loaded, a data type")
     pending_mb: int = Field(64, ge=1, description="and their size together")
-    version_jump: int | None = Field(
-        None, ge=1, description="by how much a version may be above the newest of its name; empty: by any"
-    )
     new_types: bool | None = Field(
         None,
         description="take models for data types that no setting names; empty: where headers or folders do",

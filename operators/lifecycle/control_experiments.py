@@ -37,12 +37,18 @@ class ControlExperiments(KeyedCoProcessFunction):
     Main output: plans, as descriptors. Side output: EXPERIMENTS, events. All that decides is in keyed state:
     an experiment each (`experiments`), the entities that were counted (`entities`), and what is known of the
     plans of each data type (`plans`). `registry`: its URL, where a promotion moves the alias; empty: nowhere.
-    `signs`: how plans are signed; None: not at all.
+    `signs`: how plans are signed; None: not at all. `most_jump`: of versions, as the jobs have it; None: any.
     """
 
-    def __init__(self, stats_ms: int, registry: str = "", signs: SignsWith | None = None) -> None:
+    def __init__(
+        self,
+        stats_ms: int,
+        registry: str = "",
+        signs: SignsWith | None = None,
+        most_jump: int | None = None,
+    ) -> None:
         self._code = code_digest()
-        self._stats_ms, self._registry, self._signs = stats_ms, registry, signs
+        self._stats_ms, self._registry, self._signs, self._most_jump = stats_ms, registry, signs, most_jump
 
     def open(self, context: RuntimeContext) -> None:
         check_code(self._code)
@@ -51,7 +57,7 @@ class ControlExperiments(KeyedCoProcessFunction):
         self._logs = context.get_map_state(MapStateDescriptor("experiments", Types.STRING(), pickled))
         self._plans = context.get_map_state(MapStateDescriptor("plans", Types.STRING(), pickled))
         entities = context.get_map_state(MapStateDescriptor("entities", Types.STRING(), pickled))
-        self._controller = Controller(CountedEntities(entities))
+        self._controller = Controller(CountedEntities(entities), self._most_jump)
         self._timers = KeyTimers(self._stats_ms)
         self._read = False
 

@@ -198,6 +198,8 @@ def test_the_end_rolls_back():
 
 def test_a_plan_of_somebody_else_stops_it_and_stays():
     harness = Harness()
+    ((version, plan),) = harness.plans
+    assert list(harness.controller.planned(published_plan("wine-v4", version, write_plan(plan)), 8)) == []
     (event,) = harness.controller.planned(published_plan("vote", 1, b"{}"), 8)
     assert event.kind == "stopped" and "'vote'" in event.reason
     assert list(harness.controller.planned(published_plan("vote", 2, b"{}"), 8)) == []

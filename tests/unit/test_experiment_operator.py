@@ -36,10 +36,11 @@ class Harness:
         states: dict[str, dict[str, Any]] | None = None,
         registry: str = "",
         signs: SignsWith | None = None,
+        most_jump: int | None = None,
     ) -> None:
         self.store, self.timers = KeyedContext(states), Timers()
         self.store.key = "0"
-        self.operator = ControlExperiments(1000, registry, signs)
+        self.operator = ControlExperiments(1000, registry, signs, most_jump)
         self.operator.open(self.store)  # type: ignore[arg-type]
         self.step: int | None = None
         self.plans: list[bytes] = []
@@ -136,8 +137,25 @@ def test_a_plan_of_its_name_from_before_is_known_after_a_restart():
     assert harness.tell(stranger) == []
     again = Harness(harness.store.states)
     assert again.tell(start()) == ["plan 71", "started"]
-    withdrawn = again.tell(build(data_type="wine", name="wine-v4", operation=WITHDRAW))
-    assert withdrawn == ["stopped its plan 'wine-v4' was withdrawn"]
+    again = Harness(again.store.states)
+    withdrawal = build(data_type="wine", name="wine-v4", operation=WITHDRAW)
+    assert again.tell(withdrawal) == []  # its plan takes force behind it
+
+
+def test_a_withdrawal_stops_it_once_its_plan_has_come_back():
+    harness = Harness()
+    harness.tell(start())
+    again = Harness(harness.store.states)
+    assert again.tell(harness.plans[-1]) == []
+    again = Harness(again.store.states)
+    (stopped,) = again.tell(build(data_type="wine", name="wine-v4", operation=WITHDRAW))
+    assert stopped.startswith("stopped its plan 'wine-v4' is not in force")
+
+
+def test_versions_of_its_plans_rise_by_what_jobs_take():
+    harness = Harness(most_jump=4)
+    harness.tell(build(data_type="wine", name="wine-v4", version=1, operation=DECIDE, plan="{}"))
+    assert harness.tell(start()) == ["plan 5", "started"]
 
 
 def test_a_refused_order_takes_the_place_of_nothing_that_was_said_of_an_experiment():

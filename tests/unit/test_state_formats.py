@@ -42,6 +42,7 @@ from udfs.features.versions import Versions
 from udfs.lifecycle.drift.alerts import Outlier
 from udfs.lifecycle.drift.quality_change import QualityDetector
 from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric, Sampling
+from udfs.lifecycle.experiments.plans_seen import PlanLog, PlansSeen, WrittenPlan
 from udfs.lifecycle.experiments.running import Running, read_running, write_running
 from udfs.lifecycle.experiments.sampling import SampledArms
 from udfs.lifecycle.outcomes import messages
@@ -105,6 +106,13 @@ def window() -> PartialWindow:
     table.features["x"].registers = table.features["x"].registers[:4]
     outlier = Outlier("x", "x", "1.5", "t", 0, 7)
     return PartialWindow(start=60_000, statistics=table, unreadable=1, broken={"x": 1}, outliers=[outlier])
+
+
+def log_of_plans(data: bytes) -> bytes:
+    """As the controller keeps it after a restore."""
+    plans = PlansSeen()
+    plans.restore("wine", data)
+    return plans.log("wine")
 
 
 _SOURCE = Source(
@@ -398,6 +406,15 @@ FORMATS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any], st
             "a673686172657380ae7368617265735f68696768657374cb0000000000000000a776657273696f6e01a47374"
             "657000a8656e74697469657300af747265617465645f696e5f7374657000a764656369646564c0a462657374"
             "a974726561746d656e74a573696e636500"
+        ),
+    ),
+    "plans": (
+        PlanLog(ModelLog(newest={"e": 3}).SerializeToString(), "{}", [WrittenPlan("e", 4, b"d")]),
+        msgspec.msgpack.encode,
+        lambda data: msgspec.msgpack.decode(log_of_plans(data), type=PlanLog),
+        (
+            "84a876657273696f6e73c4071a050a01651003a4706c616ea27b7da77772697474656e9193a16504c40164a7"
+            "76657273696f6e01"
         ),
     ),
     "headers": (

@@ -23,7 +23,7 @@ from udfs.lifecycle.experiments.arm_plans import plan_with, promoted_by
 from udfs.lifecycle.experiments.deciding import Decision, finished
 from udfs.lifecycle.experiments.declaration import Experiment
 from udfs.lifecycle.experiments.orders import Order, read_order
-from udfs.lifecycle.experiments.plans_seen import PlansSeen
+from udfs.lifecycle.experiments.plans_seen import InForce, PlansSeen
 from udfs.lifecycle.experiments.running import Running, read_running, write_running
 from udfs.lifecycle.experiments.together import check_beside
 from udfs.models.descriptor import DECIDE, EXPERIMENT, SERVE, WITHDRAW, Publication
@@ -79,14 +79,17 @@ class CountedInMemory:
 
 
 class Controller:
-    """All experiments of one instance, used from its one thread. Times are epoch ms."""
+    """All experiments of one instance, used from its one thread. Times are epoch ms.
 
-    def __init__(self, counted: Counted) -> None:
+    `most_jump`: `models.version_jump` of the jobs that follow its plans; None: they take any version.
+    """
+
+    def __init__(self, counted: Counted, most_jump: int | None = None) -> None:
         self._counted = counted
         self._known: dict[str, Running] = {}
         self._news: dict[str, None] = {}
         self._told: set[str] = set()
-        self.plans = PlansSeen()
+        self.plans = PlansSeen(most_jump)
 
     def restore(self, stored: bytes) -> None:
         """Take over an experiment. Raises `ExperimentError` for bytes that are none."""
@@ -161,12 +164,11 @@ class Controller:
     def replaced(self, data_type: str, model: str, version: int | None, now: int) -> Iterator[Said]:
         """A version of a model was published (0: one that nobody numbered), or with None withdrawn, of all
         models where it has no name: an experiment about another version of it is no longer about what was
-        declared, and is rolled back. A plan is withdrawn by its name too: its experiments are stopped."""
-        if version is None:
-            self.plans.withdraw(data_type, model)
+        declared, and is rolled back. A plan is withdrawn by its name too: its experiments are stopped, unless
+        a plan of this controller's is still to come."""
+        if version is None and self.plans.withdraw(data_type, model):
+            yield from self._follow(data_type, now)
         for running in self._of(data_type):
-            if running.runs and version is None and model == running.plan_name:
-                yield self._displaced(running, f"its plan {model!r} was withdrawn", now)
             for title in running.experiment.compared:
                 arm = running.experiment.arms[title]
                 if not running.runs or not arm.version or arm.version == version:
@@ -180,61 +182,66 @@ class Controller:
                     self._counted.forget(running.experiment.name)
 
     def planned(self, published: Publication, now: int) -> Iterator[Said]:
-        """A plan is on the model stream. Another's takes the place of experiments, which are stopped then.
+        """A plan is on the model stream. Another's takes the place of experiments, which are stopped then,
+        unless a plan of this controller's is still to come, which takes its place in turn.
 
-        One of this controller's is news only to one that was started without its state: it goes on from
-        there. What is no plan, or has a version that is too old or that no result can hold, is refused by the
-        jobs that would follow it.
+        One of this controller's is news only where jobs refuse it, as another's came before it, and to a
+        controller that was started without its state, which goes on from there. What is no plan, or has a
+        version that jobs refuse, changes nothing.
         """
-        name = published.name
         try:
-            plan = read_plan(published.plan)
-            _check_rules(plan)
+            _check_rules(read_plan(published.plan))
         except PlanError:
             return
-        version = self.plans.take(published)
-        if version is None:
+        data_type, of_plan = published.data_type, (published.name, published.version)
+        ended = [
+            one
+            for one in self._of(data_type)
+            if (one.plan_name, one.plan_version) == of_plan and not one.runs
+        ]
+        own = self.plans.awaits(published)
+        if not self.plans.take(published):
             return
-        all_of_type = self._of(published.data_type)
-        own = max((one.plan_version for one in all_of_type if one.plan_name == name), default=0)
-        if not published.version:  # above those too that have not come back yet
-            version = max(version, own + 1)
-        elif version <= own and not published.force:
-            return
+        yield from self._follow(data_type, now)
+        found = self.plans.in_force(data_type)
+        if own and (found is None or found.text != published.plan):  # so that it ended none
+            for running in ended:
+                yield self._displaced(running, found, now)
+
+    def _follow(self, data_type: str, now: int) -> Iterator[Said]:
+        """What runs goes on by the plan that is in force, or is ended by it."""
+        found = self.plans.in_force(data_type)
+        plan = read_plan(found.text if found else "")
         splits = {split.name: split for split in plan.splits}
-        for running in all_of_type:
+        for running in self._of(data_type):
             if not running.runs:
                 continue
-            experiment = running.experiment
-            if name != running.plan_name:
-                yield self._displaced(
-                    running, f"plan {name!r} version {version} was put in force in its place", now
-                )
+            if found is None or found.name != running.plan_name:
+                yield self._displaced(running, found, now)
+                continue
+            split = splits.get(running.experiment.name)
+            if found.version > _LAST_START:
+                yield self._displaced(running, found, now, "leaves none above it")
+                continue
+            if split is not None and not running.has_split(split):
+                yield self._displaced(running, found, now, "was put in force with other arms under its name")
                 continue
             self._changed(running)
-            running.plan_version, before = max(version, running.plan_version), running.rest
-            if version > _LAST_START:
-                yield self._displaced(running, f"plan {name!r} version {version} leaves none above it", now)
-                continue
-            split = splits.get(experiment.name)
-            if split is not None and not running.has_split(split):
-                said = f"plan {name!r} version {version} was put in force with other arms under its name"
-                yield self._displaced(running, said, now)
-                continue
+            running.plan_version, before = found.version, running.rest
             if running.experiment.population:
                 running.others_get = plan.rest
             if split is not None:
                 running.follow(split)
                 continue
-            promoted = promoted_by(experiment, plan.rest) if plan.rest != before else ""
+            promoted = promoted_by(running.experiment, plan.rest) if plan.rest != before else ""
             if promoted:
                 running.promote(promoted)
             rolled_back = plan.rest == before
             running.status = "promoted" if promoted else "rolled_back" if rolled_back else "stopped"
             running.at = now
-            running.reason = f"plan version {version} had ended it"
+            running.reason = f"plan version {found.version} had ended it"
             yield running.event(running.status, now)
-            self._counted.forget(experiment.name)
+            self._counted.forget(running.experiment.name)
 
     def on_timer(self, now: int) -> Iterator[Said]:
         """End what has come to its declared end, and tell of what has changed since the last call."""
@@ -264,7 +271,7 @@ class Controller:
         if others:
             running.others_get = others[0].rest
         check_beside(experiment, [other.experiment for other in others], running.rest)
-        running.plan_version = max(version, self._next_version(running))
+        running.plan_version = self._next_version(running, version)
         _check_room(running, version)
         plan = self._plan(running, "step 1")  # before it is known: its arms may contradict themselves
         try:
@@ -273,7 +280,7 @@ class Controller:
             raise ExperimentError(f"{experiment.name}: {e}") from None
         self._known[experiment.name] = running
         self._changed(running)
-        yield plan
+        yield self._sent(plan)
         yield running.event("started", now)
 
     def _end(self, order: Order, data_type: str, name: str, now: int) -> Iterator[Said]:
@@ -294,7 +301,7 @@ class Controller:
             yield from self._ended(running, ENDS[decision.action], "", now)
         elif decision.step > before:
             running.plan_version = self._next_version(running)
-            yield self._plan(running, f"step {decision.step + 1}; {decision.evidence}")
+            yield self._sent(self._plan(running, f"step {decision.step + 1}; {decision.evidence}"))
             yield running.event("step", now)
 
     def _ended(
@@ -308,12 +315,19 @@ class Controller:
                 other.others_get = running.rest
                 self._changed(other)
         why = "; ".join(filter(None, (status.replace("_", " "), running.metric, running.evidence, reason)))
-        yield self._plan(running, why)
+        yield self._sent(self._plan(running, why))
         yield running.event(status, now)
 
-    def _displaced(self, running: Running, reason: str, now: int) -> ExperimentEvent:
+    def _displaced(
+        self, running: Running, found: InForce | None, now: int, why: str = "was put in force in its place"
+    ) -> ExperimentEvent:
         """Something else is in force by now, and stays."""
         self._changed(running)
+        reason = (
+            f"its plan {running.plan_name!r} is not in force, nor is another: what was has been withdrawn"
+        )
+        if found is not None:
+            reason = f"plan {found.name!r} version {found.version} {why}"
         running.status, running.reason, running.at = "stopped", reason, now
         self._counted.forget(running.experiment.name)
         return running.event("stopped", now)
@@ -327,11 +341,16 @@ class Controller:
         plan = write_plan(plan_with(running.rest, splits))
         return PlanOrdered(data_type, running.plan_name, running.plan_version, plan, why)
 
-    def _next_version(self, running: Running) -> int:
+    def _sent(self, plan: PlanOrdered) -> PlanOrdered:
+        """It comes back on the model stream."""
+        self.plans.write(plan.data_type, plan.name, plan.version, plan.plan)
+        return plan
+
+    def _next_version(self, running: Running, asked: int = 0) -> int:
         """Of the plan that is written next under the name of its plans."""
         name, data_type = running.plan_name, running.experiment.data_type
         own = (one.plan_version for one in self._of(data_type) if one.plan_name == name)
-        return 1 + max(*own, self.plans.newest(data_type, name), 0)
+        return self.plans.next_version(data_type, name, max(asked, 1 + max(own, default=0)))
 
     def _of(self, data_type: str) -> list[Running]:
         """By name: a restore may bring them in any order."""

@@ -1,10 +1,67 @@
-"""Which plans are in force, as the jobs that follow them count: whoever published them, and whenever."""
+"""Which plans are in force, as the jobs that follow them count: whoever published them, and whenever.
+
+The controller reads its own plans back, a while after it has written them: others may have come between.
+Until then it cannot say what will be in force, and waits for its own.
+"""
 
 from __future__ import annotations
 
-from schemas.errors import StaleVersionError
+import hashlib
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from schemas.errors import StaleVersionError, StateError, VersionJumpError
+from schemas.versioned import read_versioned
 from udfs.models.descriptor import Publication
-from udfs.models.model_log import ModelLog
+from udfs.models.model_log import LogEntry, ModelLog
+
+VERSION = 1
+
+
+class WrittenPlan(NamedTuple):
+    """A plan of the controller's, by its content. `digest`: SHA-256 of its text, whatever is said of it."""
+
+    name: str
+    version: int
+    digest: bytes
+
+
+class PlanLog(msgspec.Struct):
+    """`versions`: a `ModelLog` of plans. `plan`: the text of the one in force, where there is one. `written`:
+    what was written and has not been read back, the last one of each name, in order."""
+
+    versions: bytes = b""
+    plan: str = ""
+    written: list[WrittenPlan] = []
+    version: int = VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The plan that jobs follow; `text`: its JSON."""
+
+    name: str
+    version: int
+    text: str
+
+
+@dataclass(slots=True)
+class _Seen:
+    versions: ModelLog = field(default_factory=ModelLog)
+    plan: str = ""
+    written: list[WrittenPlan] = field(default_factory=list)
+
+    @property
+    def in_force(self) -> InForce | None:
+        served = self.versions.served
+        return None if served is None else InForce(served.name, served.version, self.plan)
+
+    @property
+    def settled(self) -> bool:
+        """Whether no plan that was written may take force yet. Jobs refuse one below what they know."""
+        return all(one.version < self.versions.newest(one.name) for one in self.written)
 
 
 class PlansSeen:
@@ -12,15 +69,21 @@ class PlansSeen:
     once by `restore` and takes it out by `log` after `changed` has named the data type.
 
     All plans of the stream count, also of data types without experiments: a later experiment's must be above
-    them.
+    them. `most_jump`: the jobs' setting `models.version_jump`.
     """
 
-    def __init__(self) -> None:
-        self._logs: dict[str, ModelLog] = {}
+    def __init__(self, most_jump: int | None = None) -> None:
+        self._most_jump = most_jump
+        self._types: dict[str, _Seen] = {}
         self._news: dict[str, None] = {}
 
     def restore(self, data_type: str, stored: bytes) -> None:
-        self._logs[data_type] = ModelLog.decode(stored)
+        """Raises `StateError` for bytes that `log` did not give, and for those of a newer release."""
+        if stored[:1] < b"\x80":  # from before plans on their way were kept: a `ModelLog` alone
+            self._types[data_type] = _Seen(ModelLog.decode(stored))
+            return
+        log = read_versioned(_LOG.decode, stored, "plans of a controller", VERSION, StateError)
+        self._types[data_type] = _Seen(ModelLog.decode(log.versions), log.plan, log.written)
 
     def changed(self) -> list[str]:
         """The data types of which something is new since the last call."""
@@ -29,30 +92,72 @@ class PlansSeen:
 
     def log(self, data_type: str) -> bytes:
         """The state of a data type."""
-        return self._logs[data_type].encoded()
+        seen = self._types[data_type]
+        return msgspec.msgpack.encode(PlanLog(seen.versions.encoded(), seen.plan, seen.written))
 
-    def take(self, plan: Publication) -> int | None:
-        """The version of a plan that is in force from now on; None for one that jobs refuse as too old, or
-        follow already."""
-        log = self._logs.get(plan.data_type) or ModelLog()
+    def write(self, data_type: str, name: str, version: int, plan: bytes) -> None:
+        """The controller writes this plan now."""
+        seen = self._types.get(data_type) or _Seen()
+        others = [one for one in seen.written if one.name != name]
+        seen.written = [*others, WrittenPlan(name, version, hashlib.sha256(plan).digest())]
+        self._change(data_type, seen)
+
+    def awaits(self, plan: Publication) -> bool:
+        """Whether it is a plan that was written, and comes for the first time."""
+        seen = self._types.get(plan.data_type)
+        return seen is not None and _content(plan) in seen.written
+
+    def take(self, plan: Publication) -> bool:
+        """Take in a plan that jobs can read. Whether the caller has to look at what is in force: something
+        has changed, it is not the plan that was written last, and none is to come that takes its place."""
+        seen = self._types.get(plan.data_type) or _Seen()
+        own, awaited = _content(plan), self.awaits(plan)
+        if awaited:  # what was written before it has come too, or is lost
+            del seen.written[: seen.written.index(own) + 1]
+        entry = self._accepted(seen.versions, plan)
+        if entry is not None:
+            seen.versions.loaded(entry)
+            seen.plan = plan.plan
+        elif not awaited:
+            return False
+        self._change(plan.data_type, seen)
+        expected = InForce(plan.name, plan.version, plan.plan)
+        return seen.settled and not (awaited and not seen.written and seen.in_force == expected)
+
+    def withdraw(self, data_type: str, name: str) -> bool:
+        """The plan of this name is withdrawn. Jobs keep theirs where only models are. Returns as `take`."""
+        seen = self._types.get(data_type)
+        if seen is None or not name or not seen.versions.unpublish(name):
+            return False
+        self._change(data_type, seen)
+        return seen.settled
+
+    def in_force(self, data_type: str) -> InForce | None:
+        """By what was read here; None: the default plan."""
+        seen = self._types.get(data_type)
+        return None if seen is None else seen.in_force
+
+    def next_version(self, data_type: str, name: str, least: int) -> int:
+        """A version that jobs take of the plan that is written next: `least` where they do."""
+        seen = self._types.get(data_type) or _Seen()
+        coming = [one.version for one in seen.written if one.name == name]
+        newest = max(seen.versions.newest(name), *coming, 0)
+        version = max(least, newest + 1)
+        return min(version, newest + self._most_jump) if newest and self._most_jump else version
+
+    def _accepted(self, versions: ModelLog, plan: Publication) -> LogEntry | None:
         try:
-            entry = log.accept(plan, b"")
-        except StaleVersionError:
+            return versions.accept(plan, b"", self._most_jump)
+        except (StaleVersionError, VersionJumpError):
             return None
-        if entry is None:
-            return None
-        log.loaded(entry)
-        self._logs[plan.data_type] = log
-        self._news[plan.data_type] = None
-        return entry.version
 
-    def withdraw(self, data_type: str, name: str) -> None:
-        """The plan of this name is withdrawn. Jobs keep theirs where only models are."""
-        log = self._logs.get(data_type)
-        if log is not None and name and log.unpublish(name):
-            self._news[data_type] = None
+    def _change(self, data_type: str, seen: _Seen) -> None:
+        self._types[data_type] = seen
+        self._news[data_type] = None
 
-    def newest(self, data_type: str, name: str) -> int:
-        """The highest version of the name; 0 where none is known."""
-        log = self._logs.get(data_type)
-        return 0 if log is None else log.newest(name)
+
+def _content(plan: Publication) -> WrittenPlan:
+    return WrittenPlan(plan.name, plan.version, hashlib.sha256(plan.plan.encode()).digest())
+
+
+_LOG = msgspec.msgpack.Decoder(PlanLog)
