@@ -250,6 +250,23 @@ def test_an_end_whose_plan_jobs_refuse_is_told_to_be_none(action: str):
     assert "version 6 was put in force in its place" in reason(stream, QUICK)
 
 
+def test_an_end_whose_plan_is_refused_is_none_either_where_nothing_is_in_force():
+    stream = in_flight(QUICK)
+    stream.settle().order(Order("promote"), QUICK.name)
+    stream.read()
+    stream.publish(QUICK.name, stream.own(QUICK.name))
+    stream.publish("vote", 1)
+    stream.withdraw("vote")
+    assert stands(stream, QUICK) == ("stopped", "")
+
+
+def test_a_plan_of_its_name_with_its_arms_goes_on_with_it():
+    stream = in_flight(A)
+    stream.settle().publish("experiments", 9, PLANS["next"])
+    assert stands(stream, A) == ("running", "experiments")
+    assert (stream.running(A).plan_version, stream.running(A).state.step) == (9, 1)
+
+
 def test_an_end_stays_where_somebody_put_the_same_in_force_above_it():
     stream = in_flight(QUICK)
     stream.settle().order(Order("stop"), QUICK.name)

@@ -81,6 +81,22 @@ def test_what_comes_before_a_plan_that_was_written_is_looked_at_when_that_has_co
     assert seen.take("vote", 1, OTHER)
 
 
+def test_a_plan_that_is_lost_is_not_waited_for_once_a_later_one_has_come(seen: Seen):
+    seen.write("lost", 4)
+    seen.write("own", 5)
+    assert not seen.take("vote", 1)
+    seen.take("own", 5)
+    assert seen.take("vote", 2)
+
+
+def test_of_a_name_the_last_that_was_written_is_kept(seen: Seen):
+    """Where its plans never come back, state would grow with each."""
+    for version in (5, 6):
+        seen.write("own", version)
+    log = msgspec.msgpack.decode(seen.plans.log("wine"), type=PlanLog)
+    assert [one.version for one in log.written] == [6]
+
+
 def test_changes_are_told_once(seen: Seen):
     seen.take("vote", 9)
     assert seen.plans.changed() == []

@@ -199,12 +199,11 @@ class Controller:
             for one in self._of(data_type)
             if (one.plan_name, one.plan_version) == of_plan and not one.runs
         ]
-        own = self.plans.awaits(published)
         if not self.plans.take(published):
             return
         yield from self._follow(data_type, now)
         found = self.plans.in_force(data_type)
-        if own and (found is None or found.text != published.plan):  # so that it ended none
+        if found is None or found.text != published.plan:  # it is its own and refused: it ended none
             for running in ended:
                 yield self._displaced(running, found, now)
 

@@ -102,16 +102,12 @@ class PlansSeen:
         seen.written = [*others, WrittenPlan(name, version, hashlib.sha256(plan).digest())]
         self._change(data_type, seen)
 
-    def awaits(self, plan: Publication) -> bool:
-        """Whether it is a plan that was written, and comes for the first time."""
-        seen = self._types.get(plan.data_type)
-        return seen is not None and _content(plan) in seen.written
-
     def take(self, plan: Publication) -> bool:
         """Take in a plan that jobs can read. Whether the caller has to look at what is in force: something
         has changed, it is not the plan that was written last, and none is to come that takes its place."""
         seen = self._types.get(plan.data_type) or _Seen()
-        own, awaited = _content(plan), self.awaits(plan)
+        own = _content(plan)
+        awaited = own in seen.written
         if awaited:  # what was written before it has come too, or is lost
             del seen.written[: seen.written.index(own) + 1]
         entry = self._accepted(seen.versions, plan)
@@ -122,7 +118,7 @@ class PlansSeen:
             return False
         self._change(plan.data_type, seen)
         expected = InForce(plan.name, plan.version, plan.plan)
-        return seen.settled and not (awaited and not seen.written and seen.in_force == expected)
+        return seen.settled and not (awaited and seen.in_force == expected)
 
     def withdraw(self, data_type: str, name: str) -> bool:
         """The plan of this name is withdrawn. Jobs keep theirs where only models are. Returns as `take`."""
