@@ -15,6 +15,7 @@ from millrace.options import Bootstrap, Client, S3Access, Timeout, either
 from millrace.stream_options import StreamOptions
 
 if TYPE_CHECKING:
+    from millrace.experiment_replay import Reading
     from schemas.lifecycle.experiments import ExperimentEvent
     from schemas.plans.plan import Plan
     from udfs.io.s3 import S3Options
@@ -55,6 +56,36 @@ class ExperimentStream:
     ] = "experiments"
     client: Client = None
     timeout: Timeout = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerOptions:
+    """What the settings of jobs/experiment.py say, for a dry run of an end."""
+
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            "--keys",
+            help="With --dry-run: the controller's signing.keys, where it has signing.require.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None
+    controller: Annotated[
+        str, typer.Option("--controller", help="With --keys: the controller's signing.audience, or its name.")
+    ] = "millrace-experiment"
+    version_jump: Annotated[
+        int | None,
+        typer.Option("--version-jump", min=1, help="With --dry-run: the controller's models.version_jump."),
+    ] = None
+
+    def reading(self) -> Reading:
+        """How the controller reads the model stream."""
+        from millrace.experiment_replay import Reading  # noqa: PLC0415
+        from udfs.models.signing.gate import SigningSpec  # noqa: PLC0415
+
+        signing = None if self.keys is None else SigningSpec(True, str(self.keys), self.controller)
+        return Reading(signing, self.version_jump)
 
 
 @experiment.command("start")
@@ -110,9 +141,10 @@ def _ending(action: Action, meaning: str) -> None:
         data_type: OfType,
         reason: Reason = "",
         dry_run: DryRun = False,
+        by: ControllerOptions,
         to: StreamOptions,
     ) -> None:
-        _end(action, name, data_type, reason, dry_run=dry_run, to=to)
+        _end(action, name, data_type, reason, dry_run=dry_run, by=by, to=to)
 
     experiment.command(action, help=meaning)(grouped(end))
 
@@ -130,13 +162,14 @@ def promote(
     arm: Annotated[str, typer.Option("--arm", help="Which treatment, where there are several.")] = "",
     reason: Reason = "",
     dry_run: DryRun = False,
+    by: ControllerOptions,
     to: StreamOptions,
 ) -> None:
     """End an experiment by putting a treatment's plan in force, whatever the evidence says.
 
     Other experiments of the data type go on, with their arms as they are.
     """
-    _end("promote", name, data_type, reason, arm, dry_run=dry_run, to=to)
+    _end("promote", name, data_type, reason, arm, dry_run=dry_run, by=by, to=to)
 
 
 @experiment.command("status")
@@ -176,6 +209,7 @@ def _end(
     arm: str = "",
     *,
     dry_run: bool,
+    by: ControllerOptions,
     to: StreamOptions,
 ) -> None:
     from millrace.experiment_replay import end_of  # noqa: PLC0415
@@ -188,7 +222,7 @@ def _end(
         typer.echo(f"Sent: {action} {name} for {data_type}: {where}")
         return
     to.signer()  # a key that is none is told here too
-    ordered, event = end_of(order, name, data_type, to.stream())
+    ordered, event = end_of(order, name, data_type, to.stream(), by.reading())
     who = "entities in no other experiment of " if event.population != (0.0, 1.0) else ""
     _show_plan(f"{action} {name} would put in force for {who}{data_type}", read_plan(ordered.plan).rest)
 

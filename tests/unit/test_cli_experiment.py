@@ -11,13 +11,20 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from millrace.cli import app
+from millrace.experiment_replay import Reading, controller_of
+from millrace.model_stream import ModelStream
 from schemas.lifecycle.experiments import ArmFigures, ExperimentEvent, write_event
 from schemas.plans.plan import Only, Plan, write_plan
 from tests.experiment_evidence import DECLARED
+from tests.signing_keys import KEY, entry, keys_file, signer
+from udfs.lifecycle.experiments.arm_plans import plan_of_step
 from udfs.lifecycle.experiments.assignment import in_population, treated
 from udfs.lifecycle.experiments.declaration import Arm
 from udfs.lifecycle.experiments.orders import Order, read_order, write_order
+from udfs.lifecycle.experiments.running import read_running
 from udfs.models.descriptor import DECIDE, EXPERIMENT, build, parse
+from udfs.models.signing.gate import SigningSpec
+from udfs.models.signing.signer import new_key
 
 TOML = """
 name = "wine-v4"
@@ -167,9 +174,9 @@ def declared_file(folder: Path, treatment: str, name: str = "wine-v4", more: str
     return path
 
 
-def dry_run(action: str, folder: Path, name: str = "wine-v4") -> str:
+def dry_run(action: str, folder: Path, name: str = "wine-v4", *more: object) -> str:
     """The model that would be in force, or why not."""
-    options = ["--data-type", "wine", "--dry-run", "--to-folder", str(folder)]
+    options = ["--data-type", "wine", "--dry-run", "--to-folder", str(folder), *map(str, more)]
     done = CliRunner().invoke(app, ["experiment", action, name, *options])
     if done.exit_code:
         return done.output
@@ -232,6 +239,56 @@ def test_a_dry_run_of_an_end_reads_a_topic_as_it_was_written(file, monkeypatch):
     monkeypatch.setattr("millrace.kafka_stream.to_end", lambda *_: iter(messages))
     said = run("promote", "wine-v4", "--data-type", "wine", "--dry-run", "--bootstrap", "nowhere:9092")
     assert json.loads(said.split(":\n", 1)[1])["route"]["candidates"] == ["third"]
+
+
+def test_a_dry_run_of_an_end_takes_what_the_controller_takes_for_its_signature(tmp_path):
+    folder, key = tmp_path / "models", tmp_path / "key.pem"
+    private, public = new_key()
+    key.write_bytes(private)
+    terms = 'data_types = ["wine"]\nmay = ["decide"]'
+    (tmp_path / "keys.toml").write_text(f'[keys.me]\n{terms}\npublic = """\n{public.decode()}"""\n')
+    wanted = ("--keys", tmp_path / "keys.toml")
+    run("start", declared_file(tmp_path, "new"), "--to-folder", folder)
+    assert dry_run("promote", folder) == "new"
+    assert "no experiment 'wine-v4' for 'wine'" in dry_run("promote", folder, "wine-v4", *wanted)
+    signed = ("--sign", key, "--audience", "millrace-experiment", "--valid-days", 0.001)
+    run("start", declared_file(tmp_path, "third"), "--to-folder", folder, *signed)
+    assert dry_run("promote", folder, "wine-v4", *wanted) == "third"
+    other = ("--controller", "another")
+    assert "no experiment 'wine-v4'" in dry_run("promote", folder, "wine-v4", *wanted, *other)
+
+
+def test_a_signature_was_in_time_if_it_was_when_its_message_was_made(tmp_path):
+    """The controller has taken it then; what came once more it has not."""
+    (tmp_path / "models").mkdir()
+    day, declared = 86_400_000, {"data_type": "wine", "name": "wine-v4", "operation": EXPERIMENT}
+    signs, keys = signer(audience=("c",), now=lambda: 50 * day * 10**6), keys_file(tmp_path, entry("me", KEY))
+    for k, order in enumerate((Order("start", DECLARED), Order("stop"))):
+        more = {"experiment": write_order(order), "version": k + 1, "created_ms": 50 * day + k}
+        message = signs.sign(build(**declared, **more))
+        (tmp_path / "models" / f"{k}.model").write_bytes(message)
+    (tmp_path / "models" / "1.model").write_bytes((tmp_path / "models" / "0.model").read_bytes())
+    stream = ModelStream(tmp_path / "models")
+    controller = controller_of(stream, Reading(SigningSpec(True, str(keys), "c")))
+    assert read_running(controller.log("wine-v4")).runs
+    assert not controller_of(stream, Reading(SigningSpec(True, str(keys), "d"))).changed()
+
+
+def test_a_dry_run_of_an_end_takes_versions_as_the_controller_does(tmp_path):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    more = {"data_type": "wine", "operation": DECIDE, "plan": "{}"}
+    (folder / "0.model").write_bytes(build(name="vote", version=1, created_ms=1, **more))
+    run("start", declared_file(tmp_path, "new"), "--to-folder", folder)
+    start = parse(next(one for one in folder.glob("*.model") if one.name != "0.model").read_bytes())
+    own = write_plan(plan_of_step(DECLARED, 0)).decode()
+    at = start.created_ms
+    (folder / "1.model").write_bytes(
+        build(**more | {"name": "wine-v4", "version": start.version, "created_ms": at + 1, "plan": own})
+    )
+    (folder / "2.model").write_bytes(build(name="vote", version=9, created_ms=at + 2, **more))
+    assert "'wine-v4' has ended: it is stopped" in dry_run("promote", folder)
+    assert dry_run("promote", folder, "wine-v4", "--version-jump", 5) == "new"
 
 
 def test_of_several_treatments_one_is_named(tmp_path):
