@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from udfs.lifecycle.experiments.assignment import in_population, treated
 from udfs.lifecycle.experiments.declaration import Arm
 from udfs.lifecycle.experiments.orders import Order, read_order, write_order
 from udfs.lifecycle.experiments.running import read_running
-from udfs.models.descriptor import DECIDE, EXPERIMENT, build, parse
+from udfs.models.descriptor import DECIDE, EXPERIMENT, WITHDRAW, build, parse
 from udfs.models.signing.gate import SigningSpec
 from udfs.models.signing.signer import new_key
 
@@ -258,17 +259,24 @@ def test_a_dry_run_of_an_end_takes_what_the_controller_takes_for_its_signature(t
     assert "no experiment 'wine-v4'" in dry_run("promote", folder, "wine-v4", *wanted, *other)
 
 
-def test_a_signature_was_in_time_if_it_was_when_its_message_was_made(tmp_path):
+def test_a_signature_was_in_time_if_it_was_when_its_message_was_made(tmp_path, monkeypatch):
     """The controller has taken it then; what came once more it has not."""
-    (tmp_path / "models").mkdir()
-    day, declared = 86_400_000, {"data_type": "wine", "name": "wine-v4", "operation": EXPERIMENT}
-    signs, keys = signer(audience=("c",), now=lambda: 50 * day * 10**6), keys_file(tmp_path, entry("me", KEY))
-    for k, order in enumerate((Order("start", DECLARED), Order("stop"))):
-        more = {"experiment": write_order(order), "version": k + 1, "created_ms": 50 * day + k}
-        message = signs.sign(build(**declared, **more))
-        (tmp_path / "models" / f"{k}.model").write_bytes(message)
-    (tmp_path / "models" / "1.model").write_bytes((tmp_path / "models" / "0.model").read_bytes())
-    stream = ModelStream(tmp_path / "models")
+    day = 86_400_000
+    ticks = itertools.count(50 * day * 1_000_000, 1_000)
+    signs, keys = signer(audience=("c",), now=lambda: next(ticks)), keys_file(tmp_path, entry("me", KEY))
+    about = {"data_type": "wine", "name": "wine-v4", "version": 1, "created_ms": 50 * day}
+    plan = write_plan(plan_of_step(DECLARED, 0)).decode()
+    withdrawal, *others = (
+        signs.sign(build(**about, **more))
+        for more in (
+            {"operation": WITHDRAW},
+            {"operation": EXPERIMENT, "experiment": write_order(Order("start", DECLARED))},
+            {"operation": DECIDE, "plan": plan},
+        )
+    )
+    messages = [(b"k", one) for one in (withdrawal, *others, withdrawal)]
+    monkeypatch.setattr("millrace.kafka_stream.to_end", lambda *_: iter(messages))
+    stream = ModelStream(bootstrap="nowhere:9092")
     controller = controller_of(stream, Reading(SigningSpec(True, str(keys), "c")))
     assert read_running(controller.log("wine-v4")).runs
     assert not controller_of(stream, Reading(SigningSpec(True, str(keys), "d"))).changed()
