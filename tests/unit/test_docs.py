@@ -68,7 +68,7 @@ def test_outcomes_are_read_as_the_page_says(name: str, text: str) -> None:
     messages = [example.encode() for _, example in blocks("json outcome")]
     found = settings.join().reader(128, 1).outcomes(MicroBatch("o", "o", messages, [0], [0], [5]))
     assert not found.dead
-    ((_, came),) = next(iter(found.deliveries.values())).outcomes
+    (((_, came),),) = next(iter(found.deliveries.values())).outcomes.values()
     assert (came.value, came.time, came.metrics) == (1.0, 5, {"revenue": 12.5})
 
 
