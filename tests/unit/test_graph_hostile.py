@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from schemas.errors import UnsafeModelError
+from schemas.errors import LoadError, UnsafeModelError
 from tests.models import graph
 from udfs.models.runtimes.base import Artifact, PartialInput, WantedSignature
+from udfs.models.runtimes.tensorflow import session
 from udfs.models.runtimes.tensorflow.frozen_graph import load
+from udfs.models.runtimes.tensorflow.graph_cut import cut
 from udfs.models.runtimes.tensorflow.graph_files import FedTensors
 from udfs.models.runtimes.tensorflow.graph_ops import ALLOWED, PRINTS, UNWRITTEN
+from udfs.models.runtimes.tensorflow.graph_plain import make_plain
 from udfs.models.runtimes.tensorflow.graph_safety import Served, check_graph
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk
 from udfs.models.runtimes.tensorflow.op_reasons import reason
@@ -278,3 +282,137 @@ def test_the_first_line_of_a_long_error_is_found_in_no_time():
     started = time.perf_counter()
     assert len(first_line(ValueError("{{function_node " * 60_000))) == 300
     assert time.perf_counter() - started < 1
+
+
+def completed_by_its_caller(what: str) -> Any:
+    """x -> f -> y, where f leaves `what` to the call."""
+    graph_def = graph_of({"f": []}, "f")
+    [function], [call] = graph_def.library.function, [n for n in graph_def.node if n.name == "call"]
+    given = call.attr["f"].func.attr
+    if what == "constant":
+        constant = function.node_def.add(name="k", op="Const")
+        constant.attr["dtype"].placeholder, constant.attr["value"].placeholder = "T", "V"
+        given["T"].type = given["V"].tensor.dtype = tf.resource.as_datatype_enum
+    elif what == "function":
+        function.node_def.add(name="k", op="PartitionedCall", input=["a"]).attr["f"].placeholder = "F"
+        given["F"].func.name = "f"
+    elif what == "handed on":
+        inner = function.node_def.add(name="k", op="PartitionedCall", input=["a"])
+        inner.attr["f"].func.name = "g"
+        inner.attr["f"].func.attr["F"].placeholder = "F"
+    elif what == "number":
+        function.signature.input_arg[0].number_attr = "N"
+        given["N"].i = 2
+    elif what == "type":
+        function.signature.output_arg[0].type_attr = "T"
+        given["T"].type = FLOAT
+    return graph_def
+
+
+@pytest.mark.parametrize("what", ["constant", "function", "handed on", "number", "type"])
+def test_a_function_that_its_caller_completes_is_refused(what: str) -> None:
+    """No check would see the handles, the calls and the order of arguments that come of it."""
+    refused(completed_by_its_caller(what).SerializeToString(), "its caller chooses: export the model by")
+
+
+@pytest.mark.parametrize("callee", ["SymbolicGradient", "ReadFile", "missing"])
+def test_a_call_of_what_is_no_function_of_the_graph_is_refused(callee: str) -> None:
+    graph_def = graph_of({"f": []}, "f")
+    calling("If", "f", graph_def.node, "call2").attr["then_branch"].list.func.add(name=callee)
+    [y] = [n for n in graph_def.node if n.name == "y"]
+    y.input[0] = "call2"
+    refused(graph_def.SerializeToString(), f"'call2' in the graph calls the function '{callee}'")
+
+
+@pytest.mark.parametrize("name", ["a", "i"])
+def test_a_name_that_stands_twice_in_a_function_is_refused(name: str) -> None:
+    graph_def = graph_of({"f": []}, "f")
+    graph_def.library.function[0].node_def.add(name=name, op="Identity", input=["a"]).attr["T"].type = FLOAT
+    refused(graph_def.SerializeToString(), f"function 'f' has '{name}' twice")
+
+
+def test_notes_of_tensorflow_to_itself_are_dropped() -> None:
+    graph_def = graph_of({"f": []}, "f")
+    [function] = graph_def.library.function
+    kept = "_output_shapes"
+    for holder in (function, *function.node_def, *graph_def.node):
+        for name in ("_XlaCompile", "_forward_input", "_class", kept):
+            holder.attr[name].b = True
+    make_plain(graph_def)
+    for holder in (function, *function.node_def, *graph_def.node):
+        assert [n for n in holder.attr if n.startswith("_")] == [kept]
+
+
+def aligned(rows: int) -> Any:
+    """Rows of ones that TensorFlow takes as they lie, without copying them."""
+    memory = np.zeros(rows * 8 + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    found = memory[start : start + rows * 8].view(np.float32).reshape(rows, 2)
+    found[...] = 1
+    return found
+
+
+def test_a_model_that_writes_over_its_input_does_not_write_over_the_records() -> None:
+    """Their columns are also read by the other models of an ensemble."""
+
+    def build(x: Any) -> None:
+        tf.identity(tf.raw_ops.InplaceUpdate(x=x, i=[0], v=x[:1] * 0.0), name="y")
+
+    runtime = load(Artifact(graph(build), None, Path("/nonexistent")), WantedSignature())
+    columns = {"x": aligned(4)}
+    assert runtime.predict(columns)["y"][0].tolist() == [0, 0]
+    runtime.close()
+    assert columns["x"].tolist() == [[1, 1]] * 4
+
+
+@pytest.mark.parametrize("index", ["900000000", "9" * 5000, "1000000000000", "2"])
+def test_an_output_of_any_number_is_looked_for_in_no_memory(index: str) -> None:
+    graph_def = tf.compat.v1.GraphDef.FromString(graph(lambda x: tf.identity(x, name="y")))
+    node = graph_def.node.add(name="parts", op="Unpack", input=["x"])
+    node.attr["T"].type = FLOAT
+    node.attr["num"].i = 1 << 40
+    tracemalloc.start()
+    try:
+        given = cut(graph_def, ["parts:" + index])
+        assert int(index) < 1 << 40
+        assert given == {f"parts:{index}": f"parts_{index}_fed:0"}
+    except LoadError as e:
+        assert "no tensor 'parts:" in str(e)
+        assert len(index) > 9
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_the_outputs_of_an_operator_are_counted_through() -> None:
+    graph_def = tf.compat.v1.GraphDef()
+    several = graph_def.node.add(name="s", op="IdentityN")
+    several.attr["T"].list.type.extend([FLOAT, TEXT])
+    boxes = graph_def.node.add(name="b", op="ParseExample")
+    boxes.attr["Nsparse"].i = 2
+    boxes.attr["sparse_types"].list.type.extend([FLOAT, TEXT])
+    boxes.attr["Tdense"].list.type.append(FLOAT)
+    kinds = {"s:0": FLOAT, "s:1": TEXT, "b:1": 9, "b:2": FLOAT, "b:3": TEXT, "b:5": 9, "b:6": FLOAT}
+    given = cut(graph_def, list(kinds))
+    found = {n.name: n.attr["dtype"].type for n in graph_def.node if n.op == "Placeholder"}
+    assert {tensor: found[fed.removesuffix(":0")] for tensor, fed in given.items()} == kinds
+    with pytest.raises(LoadError, match="no tensor 'b:7'"):
+        cut(graph_def, ["b:7"])
+
+
+def test_what_fills_a_table_and_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its thread would go on for good, although the load was given up."""
+    monkeypatch.setattr(session, "LOAD_MS", 100)
+
+    def build(x: Any) -> None:
+        table = tf.raw_ops.HashTableV2(key_dtype=tf.int64, value_dtype=tf.float32)
+        key = tf.while_loop(lambda k: True, lambda k: k + 1, [tf.constant(0, tf.int64)])
+        tf.raw_ops.InitializeTableV2(table_handle=table, keys=key, values=[1.0])
+        found = tf.raw_ops.LookupTableFindV2(
+            table_handle=table, keys=tf.cast(x, tf.int64), default_value=np.float32(0)
+        )
+        tf.identity(found, name="y")
+
+    with pytest.raises(LoadError, match="tables cannot be filled"):
+        load(Artifact(graph(build), None, Path("/nonexistent")), WantedSignature(deadline_ms=1))

@@ -23,6 +23,7 @@ from udfs.models.runtimes.tensorflow.session import (
     configured_tensorflow,
     imported,
     model_tensor,
+    run_once,
     session_on,
 )
 from udfs.models.runtimes.tensorflow.width import width_of
@@ -100,9 +101,16 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     session = session_on(graph)
     try:
         if fills:
-            session.run([graph.get_operation_by_name(name) for name in fills])
+            operations = [graph.get_operation_by_name(name) for name in fills]
+            run_once(session, operations, None, wanted.deadline_ms)
         return SessionRuntime(
-            session, bound, fetches, facts.constants, [*facts.notes, *notes], deadline_ms=wanted.deadline_ms
+            session,
+            bound,
+            fetches,
+            facts.constants,
+            [*facts.notes, *notes],
+            deadline_ms=wanted.deadline_ms,
+            writes=facts.writes,
         )
     except LoadError:
         session.close()

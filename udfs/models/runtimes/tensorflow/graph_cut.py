@@ -8,6 +8,7 @@ from typing import Any
 from schemas.errors import LoadError
 from udfs.models.runtimes.tensorflow.graph_walk import node_of
 
+_MOST_DIGITS = 9  # of the number of an output
 _SHAPE_ATTRS = ("_output_shapes", "output_shapes", "shape")
 
 
@@ -20,9 +21,10 @@ def cut(graph_def: Any, fed: Collection[str]) -> dict[str, str]:
     renamed: dict[str, str] = {}
     for tensor in fed:
         name, _, index = tensor.partition(":")
-        at = int(index) if index.isdecimal() else 0
+        known = not index or (index.isdecimal() and len(index) <= _MOST_DIGITS)
+        at = int(index) if index and known else 0
         node = nodes.get(name)
-        if node is None or (index and not index.isdecimal()):
+        if node is None or not known:
             raise LoadError(f"the graph has no tensor {tensor!r}, which is given as an input")
         if node.op == "Placeholder" and at == 0:
             continue
@@ -87,17 +89,18 @@ def _dtype(graph_def: Any, node: Any, at: int) -> int | None:
         )
     if signature is None:
         return None
-    dtypes: list[int] = []
     for output in signature.output_arg:
         if output.type_list_attr:
-            dtypes.extend(node.attr[output.type_list_attr].list.type)
+            types = node.attr[output.type_list_attr].list.type
+            if at < len(types):
+                return types[at] or None
+            at -= len(types)
             continue
-        dtype = node.attr[output.type_attr].type if output.type_attr else output.type
-        count = node.attr[output.number_attr].i if output.number_attr else 1
-        dtypes.extend([dtype] * min(count, at + 1))
-        if len(dtypes) > at:
-            break
-    return dtypes[at] if at < len(dtypes) and dtypes[at] else None
+        count = max(node.attr[output.number_attr].i, 0) if output.number_attr else 1
+        if at < count:
+            return (node.attr[output.type_attr].type if output.type_attr else output.type) or None
+        at -= count
+    return None
 
 
 def _shape(node: Any, at: int) -> Any:

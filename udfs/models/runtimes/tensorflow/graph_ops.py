@@ -262,6 +262,9 @@ _TRAINING = """
 """
 TRAINING = frozenset(_TRAINING.split())
 
+# They write into the memory of what they are given, also where others read it.
+WRITES_OVER = frozenset({"InplaceAdd", "InplaceSub", "InplaceUpdate"})
+
 # They change what a later call reads.
 CHANGES = frozenset(
     name

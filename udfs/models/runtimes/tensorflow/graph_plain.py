@@ -8,12 +8,14 @@ from udfs.models.runtimes.tensorflow.graph_ops import PRINTS
 
 HANDLE_DTYPES = (20, 21)  # DT_RESOURCE, DT_VARIANT
 _WISHES = ("config", "config_proto", "executor_type")
+_KEPT = frozenset({"_output_shapes", "_lower_using_switch_merge"})  # what a shape is, and how branches run
 
 
 def make_plain(graph_def: Any) -> None:
     """Change `graph_def` in place: main graph and functions compute the same and no longer ask for more.
 
-    Dropped are devices, session configurations, demands to compile at each new batch size, and prints
+    Dropped are devices, session configurations, attributes that TensorFlow leaves notes to itself in (to
+    compile at each new batch size, to stand beside another node, to write over an input), and prints
     (`tf.print`, `tf.compat.v1.Print`). `FakeParam`, which hands out memory as it finds it for results that
     nobody reads, becomes zeros.
     """
@@ -27,7 +29,6 @@ def make_plain(graph_def: Any) -> None:
 
 def _plain(node: Any) -> None:
     node.device = ""
-    node.attr.pop("_class", None)  # to stand beside a node that may not be served
     _drop_wishes(node)
     if node.op in PRINTS:
         _silence(node)
@@ -39,7 +40,8 @@ def _drop_wishes(holder: Any) -> None:
     for name in _WISHES:
         if name in holder.attr and holder.attr[name].s:
             holder.attr[name].s = b""
-    holder.attr.pop("_XlaMustCompile", None)
+    for name in [n for n in holder.attr if n.startswith("_") and n not in _KEPT]:
+        del holder.attr[name]
 
 
 def _silence(node: Any) -> None:

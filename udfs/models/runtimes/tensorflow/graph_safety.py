@@ -18,12 +18,14 @@ from udfs.models.runtimes.tensorflow.graph_calls import callees_first
 from udfs.models.runtimes.tensorflow.graph_files import FedTensors
 from udfs.models.runtimes.tensorflow.graph_ops import ALLOWED, RESTORES, TEXT_TABLES, TRAINING
 from udfs.models.runtimes.tensorflow.graph_plain import HANDLE_DTYPES
-from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached
+from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached, named_functions
 from udfs.models.runtimes.tensorflow.op_reasons import reason
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
 MAX_CONSTANTS = 1 << 30
 """Bytes that a graph's constants may fill in memory beyond those that the file itself holds."""
+
+_CONCRETE = "export the model by tf.function, whose functions have types of their own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ def check_graph(graph_def: Any, served: Served) -> list[str]:
     Takes time linear in the graph.
     """
     _check_names(graph_def)
+    _check_concrete(graph_def)
     walk = GraphWalk(graph_def)
     order = callees_first(walk, Reached(set(walk.nodes), set(walk.functions)))
     check = _Check(walk, order, served)
@@ -106,6 +109,11 @@ class _Check:
         op = node.op
         if op not in self._allowed and op not in self._functions:
             self._check_once(node, scope)
+        if unknown := [name for name in named_functions(node) if name not in self._functions]:
+            raise UnsafeModelError(
+                f"node {node.name!r} in {self._where(node, scope)} calls the function {unknown[0]!r}, "
+                "which the graph does not have: export the model again"
+            )
         if op == "Const":
             return _check_constant(node, self._where(node, scope))
         if op == "SerializeTensor" and node.attr["T"].type in HANDLE_DTYPES:
@@ -145,6 +153,38 @@ def _check_names(graph_def: Any) -> None:
     for name, count in Counter(n.name for n in graph_def.node).items():
         if count > 1:
             raise UnsafeModelError(f"two nodes are named {name!r}, and only one of them would be seen")
+
+
+def _check_concrete(graph_def: Any) -> None:
+    """Refuse functions that only their callers complete: of these no check sees what is run."""
+    for function in graph_def.library.function:
+        signature = function.signature
+        for arg in (*signature.input_arg, *signature.output_arg):
+            if arg.number_attr or arg.type_attr or arg.type_list_attr:
+                raise UnsafeModelError(
+                    f"the argument {arg.name!r} of function {signature.name!r} is of a type or number "
+                    f"that its caller chooses: {_CONCRETE}"
+                )
+        names = Counter([*(a.name for a in signature.input_arg), *(n.name for n in function.node_def)])
+        for name, count in names.items():
+            if count > 1:
+                raise UnsafeModelError(
+                    f"function {signature.name!r} has {name!r} twice, and only one of them would be seen"
+                )
+    for node in (*graph_def.node, *(n for f in graph_def.library.function for n in f.node_def)):
+        if _left_open(node):
+            raise UnsafeModelError(
+                f"node {node.name!r} has an attribute that its caller chooses: {_CONCRETE}"
+            )
+
+
+def _left_open(holder: Any) -> bool:
+    for attr in holder.attr.values():
+        kind = attr.WhichOneof("value")
+        inner = (attr.func,) if kind == "func" else attr.list.func if kind == "list" else ()
+        if kind == "placeholder" or any(map(_left_open, inner)):
+            return True
+    return False
 
 
 def _check_constant(node: Any, where: str) -> int:

@@ -12,6 +12,15 @@ def node_of(reference: str) -> str:
     return reference.removeprefix("^").partition(":")[0]
 
 
+def named_functions(holder: Any) -> Iterator[str]:
+    """The functions that the attributes of a node name, and those that these hand on to them."""
+    for attr in holder.attr.values():
+        kind = attr.WhichOneof("value")
+        for func in (attr.func,) if kind == "func" else attr.list.func if kind == "list" else ():
+            yield func.name
+            yield from named_functions(func)
+
+
 @dataclass(slots=True)
 class Reached:
     """Names of the main graph's nodes and of the library's functions that something depends on."""
@@ -32,16 +41,7 @@ class GraphWalk:
         """Names of the library functions that a node calls, branches into or holds as an attribute."""
         if node.op in self.functions:
             yield node.op
-        for attr in node.attr.values():
-            for func in (attr.func, *attr.list.func):
-                yield from self._named(func)
-
-    def _named(self, func: Any) -> Iterator[str]:
-        if func.name in self.functions:
-            yield func.name
-        for attr in func.attr.values():
-            for inner in (attr.func, *attr.list.func):
-                yield from self._named(inner)
+        yield from (name for name in named_functions(node) if name in self.functions)
 
     def reach(self, roots: Iterable[str]) -> Reached:
         """All that the nodes `roots` depend on, themselves included."""

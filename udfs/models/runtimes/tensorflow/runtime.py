@@ -23,8 +23,9 @@ class SessionRuntime:
 
     `bound` says what is fed; `outputs` are output name -> tensor name; of those in `constants`, which no
     input changes, a call gives one value for all its records. `notes` are sentences for who publishes the
-    model. `deadline_ms`: after which TensorFlow ends a call; 0 for never. Raises `LoadError`; the session is
-    then still the caller's to close.
+    model. `deadline_ms`: after which TensorFlow ends a call; 0 for never. `writes`: the model may write into
+    the memory of what it is fed, so that it is fed copies: columns are others' too. Raises `LoadError`; the
+    session is then still the caller's to close.
     """
 
     def __init__(
@@ -36,11 +37,12 @@ class SessionRuntime:
         notes: Sequence[str] = (),
         *,
         deadline_ms: int = 0,
+        writes: bool = False,
     ) -> None:
         self.inputs = tuple(i for feed in bound.feeds for i in feed.inputs)
         self.notes = tuple(notes)
         self._feeds, self._batch = bound.feeds, bound.batch
-        self._session, self._deadline_ms = session, deadline_ms
+        self._session, self._deadline_ms, self._writes = session, deadline_ms, writes
         self._names = tuple(outputs)
         self._constants = [name in constants for name in outputs]
         graph = session.graph
@@ -92,6 +94,8 @@ class SessionRuntime:
 
     def _results(self, columns: Columns, count: int) -> list[NDArray]:
         arrays = [array for feed in self._feeds for array in feed.arrays(columns, count)]
+        if self._writes:
+            arrays = [array.copy() for array in arrays]
         results = [
             np.array(r, object) if isinstance(r, bytes) else np.asarray(r) for r in self._call(*arrays)
         ]

@@ -36,6 +36,7 @@ from udfs.models.runtimes.tensorflow.session import (
     first_line,
     imported,
     model_tensor,
+    run_once,
     session_on,
 )
 from udfs.models.runtimes.tensorflow.signature_inputs import declared_inputs
@@ -120,9 +121,15 @@ def _load(folder: Path, wanted: WantedSignature) -> Runtime:
     bound = bind(facts.declared, tensors, graph, wanted)
     session = session_on(graph)
     try:
-        _set_up(session, setup)
+        _set_up(session, setup, wanted.deadline_ms)
         return SessionRuntime(
-            session, bound, fetches, facts.constants, facts.notes, deadline_ms=wanted.deadline_ms
+            session,
+            bound,
+            fetches,
+            facts.constants,
+            facts.notes,
+            deadline_ms=wanted.deadline_ms,
+            writes=facts.writes,
         )
     except BaseException:
         session.close()
@@ -169,12 +176,12 @@ def _unrestored(
     return missing_values(meta, walk, folder / "variables" / "variables", missing)
 
 
-def _set_up(session: Any, setup: _Setup) -> None:
+def _set_up(session: Any, setup: _Setup, deadline_ms: int) -> None:
     tf = configured_tensorflow()
     graph = session.graph
     try:
         if setup.restore is not None:
-            session.run(setup.restore, {setup.filename: str(setup.prefix)})
+            run_once(session, setup.restore, {setup.filename: str(setup.prefix)}, deadline_ms)
         for name, value in setup.values:
             with graph.as_default():
                 given = tf.compat.v1.placeholder(value.dtype, value.shape)
@@ -183,7 +190,7 @@ def _set_up(session: Any, setup: _Setup) -> None:
                 )
             session.run(assign, {given: value})
         for name in setup.fills:
-            session.run(name, dict(setup.assets))
+            run_once(session, name, dict(setup.assets), deadline_ms)
     # a damaged checkpoint or a graph that contradicts it: OpErrors, and ValueErrors for lost tensors
     except Exception as e:
         raise LoadError(f"the SavedModel's variables or tables cannot be restored: {first_line(e)}") from e

@@ -9,7 +9,7 @@ from typing import Any
 from udfs.models.runtimes.tensorflow.binding import Declared
 from udfs.models.runtimes.tensorflow.dataflow import Dataflow
 from udfs.models.runtimes.tensorflow.example_feed import ExampleParsers
-from udfs.models.runtimes.tensorflow.graph_ops import CHANGES
+from udfs.models.runtimes.tensorflow.graph_ops import CHANGES, WRITES_OVER
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached
 
 TEXT = 7  # DT_STRING
@@ -19,12 +19,14 @@ TEXT = 7  # DT_STRING
 class Facts:
     """`declared`: the inputs that the graph still has, their parts as tensors to feed, with what was found.
 
-    `constants`: outputs that no input changes. `notes`: sentences for who publishes the model.
+    `constants`: outputs that no input changes. `notes`: sentences for who publishes the model. `writes`: a
+    call may write into the memory of what it is fed, then or later.
     """
 
     declared: list[Declared]
     constants: list[str]
     notes: list[str]
+    writes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,9 @@ def inspect(
             features = parsers.features_of(d.parts[0])
         known.append(replace(d, needed=needed, features=features))
     constants = [name for name, bits in made_of.items() if not bits]
-    return Facts(known, constants, _notes(walk, scoring, known, declared, constants))
+    running = {n.op for n in _running(walk, scoring)}
+    notes = _notes(sorted(running & CHANGES), known, declared, constants)
+    return Facts(known, constants, notes, writes=bool(running & (CHANGES | WRITES_OVER)))
 
 
 def _node(tensor: str) -> str:
@@ -74,8 +78,7 @@ def _node(tensor: str) -> str:
 
 
 def _notes(
-    walk: GraphWalk,
-    scoring: Reached,
+    changed: Sequence[str],
     known: Sequence[Declared],
     declared: Sequence[Declared],
     constants: Sequence[str],
@@ -86,7 +89,7 @@ def _notes(
         notes.append(f"not asked of records, since no chosen output is made of it: {', '.join(idle)}")
     if constants:
         notes.append(f"the same for all records of a call, since no input changes it: {', '.join(constants)}")
-    if changed := sorted({n.op for n in _running(walk, scoring) if n.op in CHANGES}):
+    if changed:
         notes.append(
             f"each call changes what the model keeps ({', '.join(changed)}): "
             "results depend on the calls before"
