@@ -121,9 +121,12 @@ def _milliseconds(unit: int) -> Convert:
 
 def _decimal(scale: int) -> Convert:
     power = 10**scale
+    beyond = power.bit_length() + 1024  # bits from which on there is no double for it
 
     def decimal(value: bytes) -> float:
         digits = int.from_bytes(value, "big", signed=True)
+        if digits.bit_length() > beyond:  # division of longer ones takes long
+            return float("inf") if digits > 0 else float("-inf")
         if digits % power == 0 and abs(whole := digits // power) < 2**63:
             return whole
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 import fastavro
 
 from schemas.codecs.avro_logical import Convert, converter, scale_of
-from schemas.codecs.base import Code, UnfitError
+from schemas.codecs.avro_wire import counted_from_zero, read_whole
 from schemas.errors import CodecError
 
 
@@ -47,7 +46,7 @@ def avro_schema(raw: Any, name: str) -> AvroSchema:
             raise CodecError(f"the Avro schema {name} is no record: features are fields of a record")
         parsed = fastavro.parse_schema(_without_logical(raw))
         _Bounded(name).visit(parsed)
-        return AvroSchema(parsed, converter(raw), dict(_logical(raw, ())))
+        return AvroSchema(counted_from_zero(parsed), converter(raw), dict(_logical(raw, ())))
     except CodecError:
         raise
     except Exception as e:
@@ -56,13 +55,7 @@ def avro_schema(raw: Any, name: str) -> AvroSchema:
 
 def read_record(body: bytes, writer: AvroSchema, reader: AvroSchema | None = None) -> dict:
     """The record in `body`, written by `writer`, as `reader` has it. Raises `UnfitError`."""
-    stream = io.BytesIO(body)
-    try:
-        record: Any = fastavro.schemaless_reader(stream, writer.parsed, reader.parsed if reader else None)
-    except Exception as e:  # damaged bytes surface as many kinds, EOFError and IndexError among them
-        raise UnfitError(Code.UNPARSABLE, f"not Avro of its schema: {type(e).__name__} {e!s:.120}") from None
-    if left := len(body) - stream.tell():
-        raise UnfitError(Code.UNPARSABLE, f"not Avro of its schema: {left} bytes are left over")
+    record = read_whole(body, writer.parsed, reader.parsed if reader else None)
     convert = (reader or writer).convert
     return record if convert is None else convert(record)
 

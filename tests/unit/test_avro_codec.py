@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import struct
+import sys
 from pathlib import Path
 
 import fastavro
@@ -14,8 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.codecs import avro_logical
 from schemas.codecs.avro_codec import AvroCodec
+from schemas.codecs.avro_logical import converter
 from schemas.codecs.avro_schema import avro_schema, read_record
+from schemas.codecs.base import UnfitError
 from schemas.codecs.factory import CodecSpec, make_codec
 from schemas.codecs.registered.avro_records import avro_parser
 from schemas.codecs.registered.lookup import RegisteredSchema
@@ -228,3 +233,123 @@ def test_a_schema_by_which_no_bytes_are_endless_work_is_refused():
 def test_whatever_a_registry_gives_that_is_no_schema_is_refused(text: str):
     with pytest.raises(CodecError, match="of id 7"):
         avro_parser(7, RegisteredSchema("AVRO", text), None)
+
+
+CORNERS = {
+    "type": "record", "name": "C",
+    "fields": [
+        {"name": "n", "type": "long"},
+        {"name": "u", "type": ["null", "long"]},
+        {"name": "e", "type": {"type": "enum", "name": "E", "symbols": ["a", "b", "c"]}},
+        {"name": "s", "type": "string"},
+        {"name": "m", "type": {"type": "map", "values": {"type": "array", "items": "E"}}},
+    ],
+}  # fmt: skip
+FIRST = {"type": "record", "name": "C", "fields": CORNERS["fields"][:1]}
+
+
+def zigzag(number: int) -> bytes:
+    left, made = (number << 1) ^ (number >> 63), b""
+    while left >= 0x80:
+        made += bytes([left & 0x7F | 0x80])
+        left >>= 7
+    return made + bytes([left])
+
+
+def corner(
+    n: bytes = zigzag(1), u: bytes = zigzag(0), e: bytes = zigzag(2), s: bytes = b"\2x", m: bytes = b"\0"
+) -> bytes:
+    return n + u + e + s + m
+
+
+def map_of(symbol: int) -> bytes:
+    """One key, to a block of one symbol that says its bytes."""
+    return zigzag(1) + b"\2k" + zigzag(-1) + zigzag(1) + zigzag(symbol) + zigzag(0) + zigzag(0)
+
+
+@pytest.mark.parametrize("reader", [None, FIRST], ids=["as written", "one field"])
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (corner(u=zigzag(-1) + zigzag(7)), "below zero"),
+        (corner(u=zigzag(-2)), "below zero"),
+        (corner(u=zigzag(2)), "not Avro"),
+        (corner(n=b"\x80" * 11 + b"\1"), "more than 64 bits"),
+        (corner(n=b"\xff" * 9 + b"\2"), "more than 64 bits"),
+        (corner(n=b"\xff" * 5000 + b"\1"), "more than 64 bits"),
+        (corner(u=zigzag(1) + b"\xff" * 10 + b"\0"), "more than 64 bits"),
+        (corner(e=zigzag(1), s=zigzag(20) + b"x"), "not Avro"),
+        (corner(s=zigzag(3) + b"x", m=b""), "not Avro|cut short"),
+        (corner() + b"\0", "1 bytes are left over"),
+        (corner()[:-1], "cut short"),
+    ],
+)
+def test_malformed_bytes_are_refused_and_not_other_values(body: bytes, said: str, reader: dict | None):
+    writer = avro_schema(CORNERS, "w")
+    with pytest.raises(UnfitError, match=said):
+        read_record(body, writer, avro_schema(reader, "r") if reader else None)
+
+
+@pytest.mark.parametrize("body", [corner(e=zigzag(-1)), corner(e=zigzag(3)), corner(m=map_of(-1))])
+def test_a_symbol_that_is_not_there_is_refused(body: bytes):
+    with pytest.raises(UnfitError, match=r"below zero|out of range"):
+        read_record(body, avro_schema(CORNERS, "w"))
+
+
+@pytest.mark.parametrize("text", ["привет, мир", "数据流处理系统", "\U0001f377" * 30, "x", ""])
+@pytest.mark.parametrize("number", [0, -1, 2**63 - 1, -(2**63), 2**40])
+def test_extremes_are_read_as_written(text: str, number: int):
+    row = {"n": number, "u": -(2**63), "e": "c", "s": text, "m": {text: ["b", "a"], "k": []}}
+    stream = io.BytesIO()
+    fastavro.schemaless_writer(stream, fastavro.parse_schema(CORNERS), row)
+    writer = avro_schema(CORNERS, "w")
+    assert read_record(stream.getvalue(), writer) == row
+    assert read_record(stream.getvalue(), writer, writer) == row
+    assert read_record(stream.getvalue(), writer, avro_schema(FIRST, "r")) == {"n": number}
+
+
+def test_a_block_that_says_its_bytes_is_read():
+    long = zigzag(-(2**63))
+    assert read_record(corner(n=long, m=map_of(1)), avro_schema(CORNERS, "w"))["m"] == {"k": ["b"]}
+
+
+def test_a_number_is_looked_for_behind_every_kind_of_value():
+    kinds: list = [
+        "null",
+        "boolean",
+        "int",
+        "float",
+        "double",
+        "bytes",
+        {"type": "fixed", "name": "F", "size": 3},
+    ]
+    kinds += [
+        "F",
+        {"type": "string"},
+        {"type": "record", "name": "I", "fields": [{"name": "i", "type": "int"}]},
+    ]
+    fields = [{"name": f"f{n}", "type": kind} for n, kind in enumerate(kinds)]
+    schema = {"type": "record", "name": "K", "fields": [*fields, {"name": "last", "type": "long"}]}
+    row: dict = {"f0": None, "f1": True, "f2": 5, "f3": 1.5, "f4": 2.5, "f5": b"\xff" * 20, "f6": b"abc"}
+    row |= {"f7": b"abc", "f8": "x", "f9": {"i": 3}, "last": 0}
+    stream = io.BytesIO()
+    fastavro.schemaless_writer(stream, fastavro.parse_schema(schema), row)
+    known = avro_schema(schema, "w")
+    assert read_record(stream.getvalue(), known) == row
+    with pytest.raises(UnfitError, match="more than 64 bits"):
+        read_record(stream.getvalue()[:-1] + b"\x80" * 10 + b"\0", known)
+
+
+@pytest.mark.parametrize("first", [b"\x7f", b"\x80"])
+def test_a_decimal_of_a_million_digits_is_infinite_without_being_divided(
+    first: bytes, monkeypatch: pytest.MonkeyPatch
+):
+    decimal = {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}
+    convert = converter(decimal)
+    assert convert is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(avro_logical, "Fraction", None)
+        assert convert(first + b"\0" * 1_000_000) == (math.inf if first == b"\x7f" else -math.inf)
+    assert convert(b"\0" * 1_000_000 + b"\x7b") == 1.23
+    top = int(sys.float_info.max)
+    assert convert((top * 100).to_bytes(200, "big")) == sys.float_info.max

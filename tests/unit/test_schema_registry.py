@@ -25,6 +25,7 @@ from schemas.codecs.base import Code
 from schemas.codecs.factory import CodecSpec, RegistrySpec, make_codec
 from schemas.codecs.field_reading import FieldReading
 from schemas.codecs.registered.lookup import RegisteredSchema
+from schemas.codecs.registered.protobuf_records import protobuf_parser
 from schemas.errors import CodecError, SchemaRegistryError, SettingsError
 from schemas.tensors import DType, Input
 from tests.small_registry import Certificate, SmallRegistry
@@ -306,6 +307,16 @@ def test_protobuf_messages_are_those_that_their_indexes_name(
         spec(registry.url, "protobuf", message="shop.Outer.Inner", descriptor_set=str(tmp_path / "own.desc"))
     )
     assert own.decode([inner], X).columns["x"].tolist() == [[1.5, 2.5]]
+
+
+def test_protobuf_schemas_that_refer_to_others_without_end_are_refused() -> None:
+    found = RegisteredSchema("PROTOBUF", "")
+    for n in range(3000):
+        file = FileDescriptorProto(dependency=[f"{n}.proto"] if n else [])
+        text = base64.b64encode(file.SerializeToString()).decode()
+        found = RegisteredSchema("PROTOBUF", text, {f"{n}.proto": found})
+    with pytest.raises(CodecError, match="schema 4 cannot be used: maximum recursion"):
+        protobuf_parser(4, found, None)
 
 
 def test_records_wait_for_a_registry_that_is_away(caplog: pytest.LogCaptureFixture) -> None:

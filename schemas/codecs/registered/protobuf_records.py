@@ -62,7 +62,7 @@ def _file(number: int, found: RegisteredSchema) -> FileDescriptor:
             f"the registry gives schema {number} as text and not as descriptors: "
             "name the message and its descriptor_set in the codec's settings"
         ) from None
-    except (KeyError, TypeError, ValueError) as e:
+    except (KeyError, TypeError, ValueError, RecursionError) as e:
         raise CodecError(f"the protobuf schema {number} cannot be used: {e!s:.200}") from None
 
 
