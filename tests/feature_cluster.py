@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
+from pyarrow.fs import FileSystem
 
 from devservices.flink_cluster import StandaloneCluster
 from devservices.flink_rest import ENDED
@@ -15,18 +17,49 @@ from devservices.process import ROOT, ServiceError, wait_until
 from devservices.redis import Redis
 from devservices.s3proxy import S3Proxy
 from schemas.errors import StoreError
-from schemas.features.declarations import Declarations
+from schemas.features.declarations import Declarations, FeatureType
+from schemas.features.feature_batch import TIMESTAMP
 from tests.feature_streams import read_history
 from tests.streams import Streams
 from udfs.io.s3 import S3Options
 from udfs.stores.history.compute import compute_rows
 from udfs.stores.history.consistency import comparable, rows_of
+from udfs.stores.history.files import file_system, find_files, read_batches
 from udfs.stores.online.base import RedisOptions, State
 from udfs.stores.online.redis_reader import RedisReader
 from udfs.stores.stored_views import stored_views
 
 History = dict[str, list[tuple[Any, ...]]]
 """View -> rows, each with its event time last."""
+
+
+class GrowingHistory:
+    """How many rows history has from before an event time, while a job adds to it.
+
+    A file does not change once it is there, so that each is read once: who waits would else read hundreds
+    each time, by the processors that the job has.
+    """
+
+    def __init__(self, location: str, options: S3Options, until: int) -> None:
+        self._location, self._options, self._until = location, options, until
+        self._known: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
+
+    def count(self, view: str) -> int:
+        """Rows of the view; those of before where the server is only just putting a file together."""
+        where = f"{self._location}/{view}"
+        files, _ = file_system(where, self._options)
+        with suppress(StoreError):
+            found = find_files(where, self._options)
+            for path in found:
+                if path not in self._known:
+                    self._known[path] = self._in_file(files, path)
+            self._counts[view] = sum(self._known[path] for path in found)
+        return self._counts[view]
+
+    def _in_file(self, files: FileSystem, path: str) -> int:
+        batches = read_batches(files, path, {TIMESTAMP: FeatureType.TIMESTAMP}, ())
+        return sum(at < self._until for batch in batches for at in batch.column(TIMESTAMP).to_pylist())
 
 
 class FeatureCluster:
@@ -61,14 +94,17 @@ class FeatureCluster:
         kafka["dead_letters"] = streams.topic("dead-letters")
         return {f"kafka__{name}": value for name, value in kafka.items()} | {"checkpoint_seconds": "2"}
 
-    def final_rows(self, declared: Declarations, until: int, *views: str) -> History:
-        """What is in the history of before this event time, of all views or these."""
+    def growing(self, history: str, until: int) -> GrowingHistory:
+        return GrowingHistory(self.url(history), self.s3, until)
+
+    def final_rows(self, declared: Declarations, until: int) -> History:
+        """What is in the history of before this event time, of all views."""
         found: History = {}
         failed: list[str] = []
 
         def read() -> bool:
             try:
-                found.update(read_history(declared, self.url("history"), self.s3, views))
+                found.update(read_history(declared, self.url("history"), self.s3))
             except StoreError as e:  # a file that the server is only just putting together
                 failed.append(str(e))
                 return False

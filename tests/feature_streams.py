@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -171,13 +171,11 @@ def write_history(sent: Sequence[dict[str, Any]], location: str, options: S3Opti
 
 
 def read_history(
-    declared: Declarations, location: str, options: S3Options, views: Collection[str] = ()
+    declared: Declarations, location: str, options: S3Options
 ) -> dict[str, list[tuple[Any, ...]]]:
-    """View (all, or these) -> rows without `created`, sorted, in a form that is equal where every bit is."""
+    """View -> rows without `created`, sorted, in a form that is equal where every bit is."""
     found: dict[str, list[tuple[Any, ...]]] = {}
     for name, view in stored_views(declared, "history").items():
-        if views and name not in views:
-            continue
         rows: list[tuple[Any, ...]] = []
         for batch in read_rows(f"{location}/{name}", dict([*view.entity, *view.features]), options):
             rows += zip(*batch.drop_columns(["created"]).to_pydict().values(), strict=True)

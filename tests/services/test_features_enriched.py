@@ -29,7 +29,7 @@ SLOTS = {
     "execution.checkpointing.timeout": "5 min",  # four instances of all operators share one interpreter
 }
 STEPS, PAUSE_S = 800, 0.4
-POLL_S = 3.0  # hundreds of files are read each time, by the processors that the job has
+POLL_S = 1.0  # what is asked and answered takes the processors that the job has
 
 
 class _Feeder(threading.Thread):
@@ -82,11 +82,13 @@ def test_any_parallelism_goes_on_from_any_other_under_load_and_after_a_kill(
         write_histories(declared, sent, run.s3)
         until = start + STEP_MS * COUNT + 2000  # all before it will be
 
-        def rows(*views: str) -> History:
-            return run.final_rows(declared, until, *views)
+        growing = run.growing("history", until)
+
+        def rows() -> History:
+            return run.final_rows(declared, until)
 
         def has(view: str, least: int) -> bool:
-            return len(rows(view)[view]) >= least
+            return growing.count(view) >= least
 
         def missing() -> str:
             return run.missing(topics, rows())
@@ -109,7 +111,7 @@ def test_any_parallelism_goes_on_from_any_other_under_load_and_after_a_kill(
                     flink.wait_running(job, 180)
                 least = min(least + COUNT // 20, COUNT * 9 // 10)
                 wait_until(partial(has, "spend_v1", least), 300, missing, POLL_S)
-                least = len(rows("spend_v1")["spend_v1"])
+                least = growing.count("spend_v1")
             feeder.hurried.set()
             feeder.join(300)
         finally:
