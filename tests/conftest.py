@@ -17,12 +17,17 @@ from devservices.process import environment
 from devservices.redis import Redis
 from devservices.s3proxy import S3Proxy
 
+QUICK_START = "-XX:TieredStopAtLevel=1"
+"""For JVMs that live for minutes: what the second compiler makes of their code does not pay for itself, and
+without it the start of Flink's takes two fifths less processor time."""
+
 
 def pytest_configure() -> None:
     """Every test runs with the Java and the PATH of scripts/env.sh, however pytest was started.
 
     Ctrl-C ends what it starts: what a shell has in the background ignores it, and so do its children.
     """
+    os.environ["JVM_ARGS"] = f"{QUICK_START} {os.environ.get('JVM_ARGS', '')}".strip()
     os.environ.update(environment())
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # How long an example takes says how busy the machine is, and nothing about the code.
