@@ -108,12 +108,13 @@ class StandaloneCluster(Service):
         """Kill one task manager with all its Python workers, as a lost machine would, and forget it."""
         self.task_managers.pop(index).kill()
 
-    def add_task_manager(self) -> None:
-        """Start one more and return when it has registered."""
+    def add_task_manager(self, count: int = 1) -> None:
+        """Start `count` more at once and return when all have registered."""
         before = set(self.rest.task_managers())
-        process = self._process("taskmanager")
-        self.task_managers.append(process)
-        process.wait_ready(lambda: bool(set(self.rest.task_managers()) - before), 300)
+        added = [self._process("taskmanager") for _ in range(count)]
+        self.task_managers += added
+        for process in added:
+            process.wait_ready(lambda: len(set(self.rest.task_managers()) - before) >= count, 300)
 
     def logs(self, lines: int = 40) -> str:
         """The tails of the running processes' logs."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from devservices.kafka import KafkaBroker
 from devservices.process import ROOT, Process
@@ -147,6 +147,9 @@ class Streams:
         finally:
             consumer.close()
 
+    def growing(self, output: str) -> Growing:
+        return Growing(self.broker.bootstrap, self.topic(output))
+
     def count(self, output: str, partition: int = 0) -> int:
         """How many messages an output topic has, without reading them; markers of transactions count too."""
         consumer = Consumer({"bootstrap.servers": self.broker.bootstrap, "group.id": "counter"})
@@ -163,3 +166,24 @@ class Streams:
 
     def events(self) -> list[ModelEvent]:
         return [decode(ModelEvent, m.value()) for m in self.read("model-events")]
+
+
+class Growing:
+    """What committed transactions have put on an output topic, read while it grows: each message once."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        config = {"bootstrap.servers": bootstrap, "group.id": "reader", "enable.auto.commit": False}
+        self._consumer = Consumer({**config, "isolation.level": "read_committed"})
+        self._consumer.assign([TopicPartition(topic, 0, 0)])
+
+    def more(self) -> list[bytes]:
+        """Values that have come since the last call, within a fifth of a second. Raises `KafkaException`."""
+        values = []
+        for message in self._consumer.consume(10_000, 0.2):
+            if (error := message.error()) is not None:
+                raise KafkaException(error)
+            values.append(message.value() or b"")
+        return values
+
+    def close(self) -> None:
+        self._consumer.close()

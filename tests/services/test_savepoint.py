@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,44 @@ SMALL = {
     "taskmanager.memory.managed.size": "32m",
     "metrics.fetcher.update-interval": "500",
 }
+PER_SECOND = 20  # some of each partition at each step; more only takes the processors that the jobs have
+
+
+class Machines:
+    """Task managers that find the project's code only in what a job brings along.
+
+    In thread mode they keep the modules of the first job that they ran: other code needs others, as in an
+    upgrade of an application cluster. Jobs of the same code go on with those that have it.
+    """
+
+    def __init__(self, cluster: StandaloneCluster) -> None:
+        self.cluster = cluster
+        self._code: Path | None = None
+
+    def prepare(self, code: Path, count: int) -> None:
+        """Return when at least `count` are there, none of which has other code."""
+        if self._code not in (None, code):
+            while self.cluster.task_managers:
+                self.cluster.kill_task_manager(0)
+        self._code = code
+        missing = count - len(self.cluster.task_managers)
+        if missing > 0:
+            self.cluster.add_task_manager(missing)
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[StandaloneCluster]:
-    """Task managers that find the project's code only in what a job brings along."""
+def machines() -> Iterator[Machines]:
     made = StandaloneCluster(1, SMALL)
     made.env.pop("PYTHONPATH")
     with made:
-        yield made
+        yield Machines(made)
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two releases' code, which lies there as long as task managers have it."""
+    folder = tmp_path_factory.mktemp("releases")
+    return {name: release(folder, name) for name in "ab"}
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +89,13 @@ def release(folder: Path, name: str) -> Path:
 class Upgrades:
     """One job in its successive releases, each started from the savepoint of the one before."""
 
-    def __init__(self, cluster: StandaloneCluster, streams: Streams, job: str) -> None:
-        self.cluster, self.streams, self.job = cluster, streams, job
+    def __init__(self, machines: Machines, streams: Streams, job: str) -> None:
+        self.machines, self.cluster = machines, machines.cluster
+        self.streams, self.job = streams, job
         self.running = ""
         self.savepoint: str | None = None
+        self._growing = streams.growing("results")
+        self._found: list[dict[str, Any]] = []
 
     def start(self, code: Path, parallelism: int) -> None:
         # between the first release and the first model all records wait, on a slow machine for long
@@ -70,11 +103,7 @@ class Upgrades:
         settings = self.streams.arguments(
             kafka__exactly_once="true", parallelism=str(parallelism), buffer=buffer
         )
-        if self.savepoint is None:  # those of another test have its code, whose files are gone
-            while self.cluster.task_managers:
-                self.kill_the_task_manager()
-        while len(self.cluster.task_managers) < parallelism:
-            self.cluster.add_task_manager()
+        self.machines.prepare(code, parallelism)
         self.running = self.cluster.run(
             code / "jobs" / self.job,
             *settings,
@@ -82,14 +111,16 @@ class Upgrades:
             parallelism=parallelism,
             pyfs=str(code),
         )
-        self.cluster.wait_running(self.running, 180)
+        self.cluster.wait_running(self.running, 300)
 
     def stop(self) -> None:
         self.savepoint = self.cluster.stop_with_savepoint(self.running)
 
-    def kill_the_task_manager(self) -> None:
-        """Kill the first one, which has run the job so far."""
-        self.cluster.kill_task_manager(0)
+    def close(self) -> None:
+        """Leave the task managers to the next test, also where this one fails."""
+        self._growing.close()
+        if self.running:
+            self.cluster.rest.cancel(self.running)
 
     def publish(self, version: int, constants: dict[int, bytes]) -> None:
         for data_type in self.streams.records:
@@ -105,18 +136,21 @@ class Upgrades:
             vertices = self.cluster.rest.call(f"/jobs/{self.running}")["vertices"]
             return any(v["metrics"]["read-records"] > records for v in vertices if "score" in v["name"])
 
-        wait_until(read, 150, lambda: "no micro-batch has reached the scoring operator")
+        wait_until(read, 300, lambda: "no micro-batch has reached the scoring operator")
 
-    def wait_results(self, enough: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
-        """The results that a read-committed reader sees, once they are `enough`."""
-        found: list[dict[str, Any]] = []
+    def wait_results(self, enough: Callable[[list[dict[str, Any]]], bool]) -> None:
+        """Return once the results that a read-committed reader sees are `enough`."""
+        found = self._found
 
         def seen() -> bool:
-            found[:] = [orjson.loads(m.value() or b"") for m in self.streams.read("results")]
+            found.extend(map(orjson.loads, self._growing.more()))
             return enough(found)
 
-        wait_until(seen, 150, lambda: f"{len(found)} results, the last {found[-1:]}\n{self.cluster.logs(15)}")
-        return found
+        wait_until(seen, 300, lambda: f"{len(found)} results, the last {found[-1:]}\n{self.cluster.logs(15)}")
+
+    def results(self) -> list[dict[str, Any]]:
+        """All that a read-committed reader finds now."""
+        return [orjson.loads(m.value() or b"") for m in self.streams.read("results")]
 
 
 def seen(version: int, release: str, partitions: int = 4) -> Callable[[list[dict[str, Any]]], bool]:
@@ -150,51 +184,48 @@ def check(results: list[dict[str, Any]], sent: int) -> None:
 
 
 def test_releases_and_parallelisms_follow_each_other(
-    kafka: KafkaBroker, cluster: StandaloneCluster, constants: dict[int, bytes], tmp_path: Path
+    kafka: KafkaBroker, machines: Machines, constants: dict[int, bytes], releases: dict[str, Path]
 ) -> None:
-    a, b = (release(tmp_path, name) for name in "ab")
+    a, b = releases["a"], releases["b"]
     streams = Streams(kafka)
-    job = Upgrades(cluster, streams, "serve_partitioned.py")
-    with Feeder(streams, 100) as feeder:
-        job.start(a, 1)
-        job.wait_read(20)  # there is no model yet: these batches travel in the savepoint
+    with closing(Upgrades(machines, streams, "serve_partitioned.py")) as job:
+        with Feeder(streams, PER_SECOND) as feeder:
+            job.start(a, 1)
+            job.wait_read(20)  # there is no model yet: these batches travel in the savepoint
+            job.stop()
+            job.start(b, 2)
+            job.publish(1, constants)
+            job.wait_results(seen(1, "b"))
+            job.stop()
+            job.publish(2, constants)
+            job.start(b, 4)
+            job.wait_results(seen(2, "b"))
+            job.stop()
+            job.start(b, 2)
+            job.publish(3, constants)
+            job.wait_results(seen(3, "b"))
+            sent = feeder.stop()
+        job.wait_results(lambda results: len(results) >= sent)
         job.stop()
-        # In thread mode a task manager keeps the modules of the first job that it ran: other code
-        # needs other task managers, as in an upgrade of an application cluster.
-        job.kill_the_task_manager()
-        job.start(b, 2)
-        job.publish(1, constants)
-        job.wait_results(seen(1, "b"))
-        job.stop()
-        job.publish(2, constants)
-        job.start(b, 4)
-        job.wait_results(seen(2, "b"))
-        job.stop()
-        job.start(b, 2)
-        job.publish(3, constants)
-        job.wait_results(seen(3, "b"))
-        sent = feeder.stop()
-    job.wait_results(lambda results: len(results) >= sent)
-    job.stop()
-    check(job.wait_results(bool), sent)
+        check(job.results(), sent)
     assert streams.dead_letters() == []
 
 
 def test_types_of_records_change_their_home(
-    kafka: KafkaBroker, cluster: StandaloneCluster, constants: dict[int, bytes], tmp_path: Path
+    kafka: KafkaBroker, machines: Machines, constants: dict[int, bytes], releases: dict[str, Path]
 ) -> None:
-    code = release(tmp_path, "b")
+    code = releases["b"]
     streams = Streams(kafka, partitions=2, records=("wine", "tea", "rice", "oats"))
-    job = Upgrades(cluster, streams, "serve.py")
-    with Feeder(streams, 100) as feeder:
-        job.start(code, 1)
-        job.publish(1, constants)
-        job.wait_results(seen(1, "b", 8))
+    with closing(Upgrades(machines, streams, "serve.py")) as job:
+        with Feeder(streams, PER_SECOND) as feeder:
+            job.start(code, 1)
+            job.publish(1, constants)
+            job.wait_results(seen(1, "b", 8))
+            job.stop()
+            job.start(code, 3)
+            job.publish(2, constants)
+            job.wait_results(seen(2, "b", 8))
+            sent = feeder.stop()
+        job.wait_results(lambda results: len(results) >= sent)
         job.stop()
-        job.start(code, 3)
-        job.publish(2, constants)
-        job.wait_results(seen(2, "b", 8))
-        sent = feeder.stop()
-    job.wait_results(lambda results: len(results) >= sent)
-    job.stop()
-    check(job.wait_results(bool), sent)
+        check(job.results(), sent)
