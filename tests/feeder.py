@@ -20,6 +20,7 @@ class Feeder:
     def __init__(self, streams: Streams, per_second: int) -> None:
         self.sent = 0
         self._streams, self._batch = streams, max(1, per_second // 50)
+        self._pause = self._batch / per_second
         self._stop = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
@@ -47,7 +48,7 @@ class Feeder:
             while not self._stop.is_set():
                 self._streams.send(map(self._record, range(self.sent, self.sent + self._batch)))
                 self.sent += self._batch
-                due += 0.02
+                due += self._pause
                 self._stop.wait(max(0.0, due - time.monotonic()))
         except BaseException as e:  # told to the test's own thread
             self._failure = e
