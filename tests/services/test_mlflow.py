@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ from udfs.stores.registry.models import ModelRegistry
 
 SAME = ("lightgbm", "numpy", "onnx", "onnxruntime", "scikit-learn", "skl2onnx", "xgboost-cpu")
 """Whose models are read here: of the versions that are here."""
+LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+"""Without the server's workers for jobs of its own, each of which is a process that imports all of MLflow."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     command = [python, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
     command += ["--artifacts-destination", folder / "artifacts", "--host", "127.0.0.1", "--port", str(port)]
-    process = Process("mlflow", [*command, "--workers", "1"], folder / "server.log", {})
+    process = Process("mlflow", [*command, "--workers", "1"], folder / "server.log", LEAN)
 
     def ready() -> bool:
         try:
@@ -54,6 +57,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             capture_output=True,
             text=True,
             check=False,
+            env=os.environ | LEAN,
         )
         assert filled.returncode == 0, filled.stderr
         yield url
