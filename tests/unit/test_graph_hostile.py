@@ -13,7 +13,6 @@ import pytest
 from schemas.errors import LoadError, UnsafeModelError
 from tests.models import graph
 from udfs.models.runtimes.base import Artifact, PartialInput, WantedSignature
-from udfs.models.runtimes.tensorflow import session
 from udfs.models.runtimes.tensorflow.frozen_graph import load
 from udfs.models.runtimes.tensorflow.graph_cut import cut
 from udfs.models.runtimes.tensorflow.graph_files import FedTensors
@@ -399,20 +398,3 @@ def test_the_outputs_of_an_operator_are_counted_through() -> None:
     assert {tensor: found[fed.removesuffix(":0")] for tensor, fed in given.items()} == kinds
     with pytest.raises(LoadError, match="no tensor 'b:7'"):
         cut(graph_def, ["b:7"])
-
-
-def test_what_fills_a_table_and_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else its thread would go on for good, although the load was given up."""
-    monkeypatch.setattr(session, "LOAD_MS", 100)
-
-    def build(x: Any) -> None:
-        table = tf.raw_ops.HashTableV2(key_dtype=tf.int64, value_dtype=tf.float32)
-        key = tf.while_loop(lambda k: True, lambda k: k + 1, [tf.constant(0, tf.int64)])
-        tf.raw_ops.InitializeTableV2(table_handle=table, keys=key, values=[1.0])
-        found = tf.raw_ops.LookupTableFindV2(
-            table_handle=table, keys=tf.cast(x, tf.int64), default_value=np.float32(0)
-        )
-        tf.identity(found, name="y")
-
-    with pytest.raises(LoadError, match="tables cannot be filled"):
-        load(Artifact(graph(build), None, Path("/nonexistent")), WantedSignature(deadline_ms=1))

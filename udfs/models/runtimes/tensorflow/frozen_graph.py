@@ -23,7 +23,6 @@ from udfs.models.runtimes.tensorflow.session import (
     configured_tensorflow,
     imported,
     model_tensor,
-    run_once,
     session_on,
 )
 from udfs.models.runtimes.tensorflow.width import width_of
@@ -101,8 +100,7 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     session = session_on(graph)
     try:
         if fills:
-            operations = [graph.get_operation_by_name(name) for name in fills]
-            run_once(session, operations, None, wanted.deadline_ms)
+            session.run([graph.get_operation_by_name(name) for name in fills])
         return SessionRuntime(
             session,
             bound,

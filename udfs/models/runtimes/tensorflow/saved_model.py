@@ -36,7 +36,6 @@ from udfs.models.runtimes.tensorflow.session import (
     first_line,
     imported,
     model_tensor,
-    run_once,
     session_on,
 )
 from udfs.models.runtimes.tensorflow.signature_inputs import declared_inputs
@@ -121,7 +120,7 @@ def _load(folder: Path, wanted: WantedSignature) -> Runtime:
     bound = bind(facts.declared, tensors, graph, wanted)
     session = session_on(graph)
     try:
-        _set_up(session, setup, wanted.deadline_ms)
+        _set_up(session, setup)
         return SessionRuntime(
             session,
             bound,
@@ -176,12 +175,12 @@ def _unrestored(
     return missing_values(meta, walk, folder / "variables" / "variables", missing)
 
 
-def _set_up(session: Any, setup: _Setup, deadline_ms: int) -> None:
+def _set_up(session: Any, setup: _Setup) -> None:
     tf = configured_tensorflow()
     graph = session.graph
     try:
         if setup.restore is not None:
-            run_once(session, setup.restore, {setup.filename: str(setup.prefix)}, deadline_ms)
+            session.run(setup.restore, {setup.filename: str(setup.prefix)})
         for name, value in setup.values:
             with graph.as_default():
                 given = tf.compat.v1.placeholder(value.dtype, value.shape)
@@ -190,7 +189,7 @@ def _set_up(session: Any, setup: _Setup, deadline_ms: int) -> None:
                 )
             session.run(assign, {given: value})
         for name in setup.fills:
-            run_once(session, name, dict(setup.assets), deadline_ms)
+            session.run(name, dict(setup.assets))
     # a damaged checkpoint or a graph that contradicts it: OpErrors, and ValueErrors for lost tensors
     except Exception as e:
         raise LoadError(f"the SavedModel's variables or tables cannot be restored: {first_line(e)}") from e

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from threading import Lock
 from typing import Any
@@ -18,7 +18,6 @@ from schemas.errors import LoadError
 from udfs.models.runtimes.tensor_inputs import ModelTensor
 from udfs.models.runtimes.tensorflow.element_types import input_dtype
 
-LOAD_MS = 180_000
 _IMPORT = Lock()
 _LONGEST = 2000
 _INSIDE = re.compile(r"\{\{function_node [^}]*\}\}\s*")
@@ -73,13 +72,6 @@ def session_on(graph: Any) -> Any:
         allow_soft_placement=True,
     )
     return v1.Session(graph=graph, config=config)
-
-
-def run_once(session: Any, fetch: Any, feeds: Mapping[str, str] | None, deadline_ms: int) -> None:
-    """What loading runs. With a deadline for calls it has one too, `LOAD_MS`: a loop that did not end would
-    keep its thread and a processor for good, whoever gave the load up."""
-    options = configured_tensorflow().compat.v1.RunOptions(timeout_in_ms=LOAD_MS) if deadline_ms else None
-    session.run(fetch, feeds, options=options)
 
 
 def prepared_call(session: Any, feeds: Sequence[str], fetches: Sequence[str], deadline_ms: int = 0) -> Any:
