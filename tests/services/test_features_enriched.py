@@ -28,14 +28,13 @@ SLOTS = {
     "taskmanager.memory.process.size": "4g",
     "execution.checkpointing.timeout": "5 min",  # four instances of all operators share one interpreter
 }
-SHARE, PAUSE_S = 40, 0.4
-STEPS = SHARE * (2 * len(PARALLELISMS) + 2)
+STEPS, PAUSE_S = 800, 0.4
 POLL_S = 1.0  # what is asked and answered takes the processors that the job has
 
 
 class _Feeder(threading.Thread):
-    """Sends all rows, slowly while jobs follow each other: a share while one is replaced, however long that
-    takes, and one when it runs. Where nothing comes after a start, a minute passes before they go on."""
+    """Sends all rows, slowly while jobs follow each other: where nothing comes after a start, a minute passes
+    before the others go on."""
 
     def __init__(self, topics: Streams, rows: Mapping[str, Sequence[dict[str, Any]]]) -> None:
         super().__init__()
@@ -47,16 +46,11 @@ class _Feeder(threading.Thread):
             for name, of in rows.items()
         }
         self.stopped, self.hurried = threading.Event(), threading.Event()
-        self.steps = self._allowed = 0
-
-    def allow(self) -> None:
-        """Send the next share."""
-        self._allowed += SHARE
+        self.steps = 0
 
     def run(self) -> None:
         while self.steps < STEPS and not self.stopped.is_set():
-            if not self.hurried.wait(PAUSE_S) and self.steps == self._allowed:
-                continue
+            self.hurried.wait(PAUSE_S)
             for of in self._records.values():
                 first, end = (len(of) * step // STEPS for step in (self.steps, self.steps + 1))
                 self._topics.send(of[first:end])
@@ -106,18 +100,15 @@ def test_any_parallelism_goes_on_from_any_other_under_load_and_after_a_kill(
         feeder.start()
         try:
             for parallelism in PARALLELISMS:
-                feeder.allow()
                 savepoint = flink.stop_with_savepoint(job) if job else None
                 flags = run.flags(file, "history", **given, parallelism=str(parallelism))
                 job = flink.run(JOB, *flags, savepoint=savepoint, parallelism=parallelism)
                 flink.wait_running(job, 180)
-                feeder.allow()
                 if parallelism == 4:
                     flink.kill_task_manager(0)
                     flink.add_task_manager()
                     wait_until(lambda of=job: bool(flink.rest.exceptions(of)), 100, missing)
                     flink.wait_running(job, 180)
-                    feeder.allow()
                 least = min(least + COUNT // 20, COUNT * 9 // 10)
                 wait_until(partial(has, "spend_v1", least), 300, missing, POLL_S)
                 least = growing.count("spend_v1")
