@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -18,6 +19,8 @@ from types import TracebackType
 from typing import Self
 
 ROOT = Path(__file__).resolve().parent.parent
+_FIRST_PORT = 18_000
+"""Below are the usual ports of servers: of Kafka, Redis, Postgres, Flink, notebooks."""
 
 
 class ServiceError(Exception):
@@ -52,10 +55,25 @@ def jars(where: str) -> Path:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 that was free a moment ago.
+
+    It is none of those that the kernel gives to who asks for any port: a server whose own next socket got the
+    port that was chosen for it here does not start.
+    """
+    first = _first_given_port()
+    for port in random.sample(range(_FIRST_PORT, first), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ServiceError(f"no free port was found between {_FIRST_PORT} and {first}.")
+
+
+def _first_given_port() -> int:
+    with contextlib.suppress(OSError):
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+        if first > _FIRST_PORT + 1000:
+            return first
+    return 32768  # as Linux has it by default
 
 
 def wait_until(

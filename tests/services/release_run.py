@@ -1,7 +1,8 @@
 """Run a job by the code of the checkout that this process is in, and stop it with a savepoint when told.
 
-`python release_run.py SAVEPOINT_FOLDER JOB ARGUMENT...` says `running`, waits for a line and says `saved`. It
-imports nothing but that checkout's own code.
+`python release_run.py SAVEPOINT_FOLDER REST_PORT RPC_PORT JOB ARGUMENT...` says `running`, waits for a line
+and says `saved`. It imports nothing but that checkout's own code. The ports are given because a release may
+choose one that the cluster's next socket gets.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from devservices.flink_cluster import StandaloneCluster
 from devservices.process import ROOT
 
 
-def main(folder: Path, job: str, *arguments: str) -> None:
+def main(folder: Path, rest_port: int, rpc_port: int, job: str, *arguments: str) -> None:
     """The savepoint is copied to `folder`, where it outlives the cluster that made it."""
-    with StandaloneCluster(1, {"taskmanager.memory.process.size": "1200m"}) as cluster:
+    settings = {"taskmanager.memory.process.size": "1200m", "jobmanager.rpc.port": str(rpc_port)}
+    with StandaloneCluster(1, settings, rest_port) as cluster:
         running = cluster.run(ROOT / "jobs" / job, *arguments)
         cluster.wait_running(running, 180)
         print("running", flush=True)
@@ -28,4 +30,4 @@ def main(folder: Path, job: str, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from devservices.flink_cluster import StandaloneCluster
 from devservices.kafka import KafkaBroker
-from devservices.process import ROOT, wait_until
+from devservices.process import ROOT, free_port, wait_until
 from schemas.results.results import Scored, read_result
 from tests import models
 from tests.streams import Sent, Streams
@@ -46,8 +46,9 @@ class ReleaseRun:
         usual = {
             name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "MILLRACE_JARS"}
         }
+        ports = [str(free_port()), str(free_port())]
         self._process = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("release_run.py"), savepoint, *arguments],
+            [sys.executable, Path(__file__).with_name("release_run.py"), savepoint, *ports, *arguments],
             cwd=release,
             env={**usual, "PYTHONPATH": str(release)},
             stdin=subprocess.PIPE,
