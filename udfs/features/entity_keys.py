@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from schemas.errors import FeatureError
 from udfs.features.base import Entity
+from udfs.features.row_codes import row_codes
 
 _INT, _TEXT = 0, 1
 _KNOWN = 1_000_000
-_FEW = 128
-"""Rows up to which a loop over values is faster than the calls of whole columns."""
 
 
 def pack_entity(entity: Entity) -> bytes:
@@ -51,29 +50,7 @@ def entity_codes(batch: pa.RecordBatch, columns: Sequence[str]) -> tuple[NDArray
 
     Raises `FeatureError` where an entity column is null.
     """
-    if batch.num_rows <= _FEW:
-        return _few_codes(batch, columns)
-    codes = np.zeros(batch.num_rows, np.int64)
-    entities: list[Entity] = [()]
-    for name in columns:
-        encoded = _column(batch, name).dictionary_encode()
-        values = encoded.dictionary.to_numpy(zero_copy_only=False).tolist()
-        # numbered anew at each column: the product of all their sizes may be beyond 64 bits
-        both = codes * len(values) + encoded.indices.to_numpy()
-        if len(entities) == 1:
-            codes, entities = both, [(*entities[0], value) for value in values]
-            continue
-        found, codes = np.unique(both, return_inverse=True)
-        pairs = zip((found // len(values)).tolist(), (found % len(values)).tolist(), strict=True)
-        entities = [(*entities[one], values[other]) for one, other in pairs]
-    return codes.astype(np.int64), entities
-
-
-def _few_codes(batch: pa.RecordBatch, columns: Sequence[str]) -> tuple[NDArray[np.int64], list[Entity]]:
-    of: dict[Entity, int] = {}
-    rows = zip(*(_column(batch, name).to_pylist() for name in columns), strict=True)
-    codes = [of.setdefault(entity, len(of)) for entity in rows]
-    return np.array(codes, np.int64), list(of)
+    return row_codes([_column(batch, name) for name in columns])
 
 
 def _column(batch: pa.RecordBatch, name: str) -> pa.Array:

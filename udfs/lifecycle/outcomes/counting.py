@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from schemas.features.feature_batch import TIMESTAMP
+from udfs.features.row_codes import row_codes
 from udfs.lifecycle.outcomes.fates import OutcomeFate
 from udfs.lifecycle.outcomes.judging import Judging
 from udfs.lifecycle.outcomes.rows import MODEL, NO_MODEL, NO_OUTCOME
@@ -90,7 +91,7 @@ class Counter:
         scored = _scored(rows)
         windows = rows.column(TIMESTAMP).to_numpy() // self._window_ms * self._window_ms
         apart = [rows.column(name) for name in (*_APART, *self._judging.slices)]
-        codes, combinations = _combinations([pa.array(windows), *apart])
+        codes, combinations = row_codes([pa.array(windows), *apart])
         keys = [self._key(values) for values in combinations]
         places: dict[QualityKey, list[NDArray[np.intp]]] = defaultdict(list)
         for key, values, found in zip(keys, combinations, _places(codes), strict=True):
@@ -155,19 +156,6 @@ def _scored(rows: pa.RecordBatch) -> _Scored:
     )
     first = pc.is_in(rows.column("fate"), pa.array(_FIRST)).to_numpy(zero_copy_only=False)
     return _Scored(scores, came, replaced, first)
-
-
-def _combinations(columns: Sequence[pa.Array]) -> tuple[NDArray[np.intp], list[tuple[Any, ...]]]:
-    """Of n rows: the values of each as an index into the different ones, and these."""
-    codes, combinations = np.zeros(len(columns[0]), np.intp), [()]
-    for column in columns:
-        encoded = column.dictionary_encode(null_encoding="encode")
-        values = encoded.dictionary.to_pylist()
-        # numbered anew at each column: the product of all their sizes may be beyond 64 bits
-        found, codes = np.unique(codes * len(values) + encoded.indices.to_numpy(), return_inverse=True)
-        pairs = (divmod(n, len(values)) for n in found.tolist())
-        combinations = [(*combinations[one], values[other]) for one, other in pairs]
-    return codes, combinations
 
 
 def _places(codes: NDArray[np.intp]) -> list[NDArray[np.intp]]:
