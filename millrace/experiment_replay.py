@@ -12,6 +12,7 @@ from schemas.lifecycle.experiments import ExperimentEvent
 from udfs.lifecycle.experiments.controlling import Controller, CountedInMemory, PlanOrdered
 from udfs.lifecycle.experiments.orders import Order, write_order
 from udfs.models.descriptor import Publication, parse
+from udfs.models.signing.counters import CountersInMemory
 from udfs.models.signing.gate import SignatureGate, SigningSpec
 
 
@@ -68,17 +69,12 @@ def _published(stream: ModelStream) -> Iterable[tuple[Publication, bytes]]:
 def _admitted(
     found: Iterable[tuple[Publication, bytes]], signing: SigningSpec
 ) -> Iterator[tuple[Publication, bytes]]:
-    at, counters = 0, _Counters()
+    at, counters = 0, CountersInMemory()
     gate = SignatureGate(signing, lambda: at)
     for one, message in found:
         at = one.created_ms or time.time_ns() // 1_000_000
         if isinstance(gate.admit(message, counters), bytes):
             yield one, message
-
-
-class _Counters(dict[str, bytes]):
-    def put(self, name: str, value: bytes) -> None:
-        self[name] = value
 
 
 def _read(message: bytes) -> Publication | None:

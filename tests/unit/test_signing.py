@@ -20,6 +20,7 @@ from udfs.models.composite.nodes import MEAN, Graph, Node, OutputRef
 from udfs.models.descriptor import DECIDE, WITHDRAW, build, parse
 from udfs.models.runtimes.base import PartialInput
 from udfs.models.signing.bundle import signed_bytes, write_bundle
+from udfs.models.signing.counters import CountersInMemory
 from udfs.models.signing.covered import descriptor_digest
 from udfs.models.signing.faults import SignatureError, SignatureFault
 from udfs.models.signing.gate import SignatureGate, SigningSpec
@@ -28,11 +29,6 @@ from udfs.models.signing.signer import new_key, read_private_key
 
 NOW = 1_764_339_000_000
 MODEL = build(data_type="wine", name="forest", model_type="PMML", version=3, data=b"<PMML/>", created_ms=1)
-
-
-class Counters(dict[str, bytes]):
-    def put(self, name: str, value: bytes) -> None:
-        self[name] = value
 
 
 def at(ms: int) -> Any:
@@ -51,7 +47,7 @@ class Harness:
         spec = SigningSpec(**{"require": True, "keys": str(self.path), "audience": "prod"} | more)
         self.now = NOW
         self.gate = SignatureGate(spec, lambda: self.now)
-        self.counters = Counters()
+        self.counters = CountersInMemory()
 
     def admit(self, descriptor: bytes) -> bytes | ModelEvent:
         return self.gate.admit(descriptor, self.counters)
@@ -144,7 +140,7 @@ def test_no_byte_of_the_signature_can_be_changed(release: SigningSpec, where: in
     bundle = bytearray(message.bundle)
     bundle[where % len(bundle)] ^= flip
     message.bundle = bytes(bundle)
-    admitted = SignatureGate(release, lambda: NOW).admit(message.SerializeToString(), Counters())
+    admitted = SignatureGate(release, lambda: NOW).admit(message.SerializeToString(), CountersInMemory())
     if isinstance(admitted, bytes):  # the key id and the media type's version are not signed, by DSSE
         assert parse(admitted).data == b"<PMML/>" and parse(admitted).signer == "release"
     else:

@@ -12,6 +12,7 @@ from millrace.cli import app
 from schemas.model_pb2 import ModelDescriptor
 from tests.model_signing import model_signing
 from udfs.models.descriptor import parse
+from udfs.models.signing.counters import CountersInMemory
 from udfs.models.signing.gate import SignatureGate, SigningSpec
 
 PMML = (
@@ -73,7 +74,7 @@ def test_a_signed_model_is_verified_and_let_in(place: Place) -> None:
     said = run("verify", descriptor, "--keys", place.keys)
     assert "Signed by release." in said and "To SERVE: 't', 't' version" in said and "For: prod" in said
     gate = SignatureGate(SigningSpec(True, str(place.keys), "prod"))
-    admitted = gate.admit(descriptor.read_bytes(), _Counters())
+    admitted = gate.admit(descriptor.read_bytes(), CountersInMemory())
     assert isinstance(admitted, bytes) and parse(admitted).signer == "release"
 
 
@@ -152,8 +153,3 @@ def test_a_signature_by_model_signing_is_verified_by_us(place: Place, kind: str)
         inner.write_bytes(b"weights")
         (folder / "more").write_bytes(b"")
         assert "more was not signed" in " ".join(run(*verify, code=1).split())
-
-
-class _Counters(dict[str, bytes]):
-    def put(self, name: str, value: bytes) -> None:
-        self[name] = value

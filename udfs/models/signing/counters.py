@@ -24,6 +24,13 @@ class CounterStore(Protocol):
     def put(self, name: str, value: bytes) -> None: ...
 
 
+class CountersInMemory(dict[str, bytes]):
+    """A store that nothing outlives."""
+
+    def put(self, name: str, value: bytes) -> None:
+        self[name] = value
+
+
 def counter_name(fingerprint: str, data_type: str, name: str) -> str:
     return orjson.dumps([fingerprint, data_type, name]).decode()
 
