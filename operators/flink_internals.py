@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
-import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from py4j.java_gateway import JavaPackage
@@ -15,8 +13,6 @@ from pyflink.datastream.functions import RuntimeContext
 from pyflink.java_gateway import get_gateway
 
 from schemas.errors import SettingsError
-
-_LENGTH = struct.Struct("<i")
 
 
 def instance_of(context: RuntimeContext) -> tuple[int, int]:
@@ -54,33 +50,6 @@ def key_setter(context: RuntimeContext) -> Callable[[str], None]:
         java.setCurrentKey(row)
 
     return set_key
-
-
-def map_reader(state: Any) -> Callable[[Sequence[str]], list[Any]]:
-    """A function that reads entries of map state of pickled bytes by text, None where there is none.
-
-    In thread mode `get` costs some 20 us of crossing between languages for each.
-    """
-    java = getattr(state, "_state", None)
-    if java is None:  # process mode, which keeps what it has read
-        return lambda keys: [state.get(key) for key in keys]
-    from pemja import findClass  # noqa: PLC0415 - exists inside the JVM only
-
-    # pemja finds Flink's own classes only, and the jar may be the job's
-    loader = findClass("java.lang.Thread").currentThread().getContextClassLoader()
-    entries = loader.loadClass("millrace.MapEntries").newInstance()
-
-    def read(keys: Sequence[str]) -> list[Any]:
-        data, at, values = entries.get(java, list(keys)), 0, []
-        for _ in keys:
-            (length,) = _LENGTH.unpack_from(data, at)
-            at += _LENGTH.size
-            value = data[at : at + length]
-            values.append(None if length < 0 else pickle.loads(value))  # noqa: S301 - as PyFlink wrote it
-            at += max(length, 0)
-        return values
-
-    return read
 
 
 def change_map(state: Any, changes: Mapping[Any, Any]) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pyflink.common import Row
@@ -25,8 +24,8 @@ from udfs.lifecycle.outcomes.fates import Fates
 from udfs.lifecycle.outcomes.join_spec import JoinSpec
 from udfs.lifecycle.outcomes.joining import Joined, Joining
 from udfs.lifecycle.outcomes.letters import crowded_letters, outcome_letters
-from udfs.lifecycle.outcomes.messages import decode_delivery
-from udfs.lifecycle.outcomes.progress import END
+from udfs.lifecycle.outcomes.messages import Delivery, decode_delivery
+from udfs.lifecycle.outcomes.progress import END, UNKNOWN, ReadTo
 from udfs.lifecycle.outcomes.rows import to_rows as store_rows
 from udfs.stores.history.lines import to_lines
 
@@ -48,27 +47,12 @@ class JoinOutcomes(KeyedCoProcessFunction):
         self._timers = KeyTimers(self._spec.timer_ms)
         self._results, self._outcomes = self._spec.read_to(), self._spec.read_to()
         self._told = self._settled_to = 0
-        # What lives by now stays. As predictions pass there are many full collections, each of which would
-        # look at it all while every Python operator waits.
-        gc.freeze()
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
-        delivery, now = decode_delivery(bytes(value)), _now()
-        self._begin(ctx)
-        if delivery.reader:
-            self._results.told(delivery.reader, delivery.reached)
-        joining = Joining(self._spec.terms, self._state, self._fates, now)
-        joining.results(delivery)
-        yield from self._done(ctx, joining.done(), now)
+        yield from self._take(value, ctx, self._results, Joining.results)
 
     def process_element2(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
-        delivery, now = decode_delivery(bytes(value)), _now()
-        self._begin(ctx)
-        if delivery.reader:
-            self._outcomes.told(delivery.reader, delivery.reached)
-        joining = Joining(self._spec.terms, self._state, self._fates, now)
-        joining.outcomes(delivery)
-        yield from self._done(ctx, joining.done(), now)
+        yield from self._take(value, ctx, self._outcomes, Joining.outcomes)
 
     def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Any]:
         key, now = current_key(ctx), _now()
@@ -83,7 +67,7 @@ class JoinOutcomes(KeyedCoProcessFunction):
         elif self._timers.due(key, timestamp):
             read_to, results_to = self._outcomes.at(now), self._results.at(now)
             if self._spec.to_the_end:
-                read_to = results_to = -1
+                read_to = results_to = UNKNOWN
             more = joining.close(read_to, results_to, self._spec.most_a_timer)
             yield from self._done(ctx, joining.done(), now)
             if not more and now - self._told >= self._spec.told_ms:
@@ -98,6 +82,18 @@ class JoinOutcomes(KeyedCoProcessFunction):
             self._fates = self._others.pop(self._state.groups.own.start, Fates())
             self._state.groups.leave(key)
             self._timers.start(key, ctx.timer_service())
+
+    def _take(
+        self, value: Any, ctx: Any, read_to: ReadTo, join: Callable[[Joining, Delivery], None]
+    ) -> Iterator[Any]:
+        delivery, now = decode_delivery(bytes(value)), _now()
+        self._begin(ctx)
+        if delivery.reader:  # which holds nothing else
+            read_to.told(delivery.reader, delivery.reached)
+            return
+        joining = Joining(self._spec.terms, self._state, self._fates, now)
+        join(joining, delivery)
+        yield from self._done(ctx, joining.done(), now)
 
     def _done(self, ctx: Any, joined: Joined, now: int) -> Iterator[Any]:
         self._state.keep_fates(self._fates)

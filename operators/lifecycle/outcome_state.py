@@ -10,7 +10,7 @@ from pyflink.common.typeinfo import Types
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
-from operators.flink_internals import change_map, map_reader
+from operators.flink_internals import change_map
 from operators.key_groups import KeyGroups
 from operators.own_groups import OwnGroups
 from udfs.lifecycle.outcomes.fates import Fates, decode_fates, encode_fates
@@ -27,7 +27,6 @@ class OutcomeState:
     def __init__(self, context: RuntimeContext, groups: KeyGroups) -> None:
         text, pickled = Types.STRING(), Types.PICKLED_BYTE_ARRAY()
         self._entries = context.get_map_state(MapStateDescriptor("predictions", text, pickled))
-        self._read = map_reader(self._entries)
         self._reminders = context.get_map_state(MapStateDescriptor("reminders", text, pickled))
         self._fates = context.get_state(ValueStateDescriptor("fates", pickled))
         self.groups = OwnGroups(context, groups)
@@ -51,7 +50,7 @@ class OutcomeState:
 
     def read(self, group: int, keys: Sequence[str]) -> Sequence[bytes | None]:
         self.groups.enter(group)
-        return self._read(keys)
+        return [self._entries.get(key) for key in keys]
 
     def write(self, group: int, changes: Mapping[str, bytes | None]) -> None:
         self.groups.enter(group)

@@ -1,4 +1,4 @@
-"""The watermark that all views of a source have surely reached, as who keeps references must know."""
+"""The watermark that all instances have surely reached, as who keeps what they may still need must know."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ NOTHING = -(2**63)
 
 
 class ReachedByAll:
-    """At each mark every instance that decodes says how far it is (the greatest watermark for one that has
-    long been silent). What it had sent before is with the views when they write for the same checkpoint."""
+    """Now and then every instance that reads says how far it is (the greatest watermark for one that has long
+    been silent), behind what it has sent. Of a source it says so at marks: what came before one is with the
+    views when they write for the same checkpoint."""
 
     def __init__(self) -> None:
         self._told: dict[int, int] = {}
