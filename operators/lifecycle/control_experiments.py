@@ -23,12 +23,14 @@ from schemas.lifecycle.quality import EvidenceBatch, read_message
 from schemas.micro_batch import decode_micro_batch
 from schemas.output_batch import encode_output_batch
 from udfs.lifecycle.experiments.controlling import Controller, PlanOrdered, Said
-from udfs.lifecycle.experiments.promoting import move_alias
+from udfs.lifecycle.experiments.promoting import move_alias, take_back_alias
 from udfs.models.descriptor import DECIDE, build, parse
 from udfs.models.signing.signer import SignsWith
 from udfs.models.stream_key import stream_key
 
 EXPERIMENTS = OutputTag("experiments", OUTPUTS)
+_MOVES = {"promoted": move_alias, "stopped": take_back_alias}
+"""What becomes of the registry's alias: what is stopped may have been promoted by a plan that jobs refuse."""
 
 
 class ControlExperiments(KeyedCoProcessFunction):
@@ -122,8 +124,8 @@ class ControlExperiments(KeyedCoProcessFunction):
                 yield encode_output_batch([signed], [None], [stream_key(parse(descriptor))])
                 continue
             told = one
-            if self._registry and one.kind == "promoted" and one.alias:
-                moved = move_alias(self._registry, one)
+            if self._registry and one.alias and one.kind in _MOVES:
+                moved = _MOVES[one.kind](self._registry, one)
                 told = replace(one, reason="; ".join(filter(None, (one.reason, moved))))
             yield EXPERIMENTS, encode_output_batch([write_event(told)], [told.at], [told.key.encode()])
 

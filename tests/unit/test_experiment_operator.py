@@ -234,6 +234,46 @@ def test_the_alias_leaves_what_another_experiment_had_promoted(tmp_path):
     registry.close()
 
 
+def test_the_alias_goes_back_where_jobs_refuse_the_plan_of_the_promotion(tmp_path):
+    url = f"sqlite:///{tmp_path}/registry.db"
+    registry = ModelRegistry(url)
+    registry.make()
+    for name, version in (("old", 3), ("new", 4)):
+        registry.put(RegisteredModel("wine", name, version, "ab" * 32, "PMML", created=1))
+    registry.set_alias(AliasChange("wine", "old", "champion", 3, 2))
+    said, harness = run(Harness(registry=url), 0.92)
+    assert said[-2:] == ["plan 10", "promoted champion is new version 4"]
+    for plan in harness.plans[:-1]:
+        assert harness.tell(plan) == []
+    foreign = parse(harness.plans[0])
+    ahead = build(data_type="wine", name=foreign.name, version=20, operation=DECIDE, plan=foreign.plan)
+    assert harness.tell(ahead) == []
+    (told,) = harness.tell(harness.plans[-1])
+    assert told.startswith("stopped plan 'wine-v4' version 20 was put in force")
+    assert told.endswith("; the alias champion is old version 3, no longer new")
+    assert registry.alias("old", "champion").version == 3
+    with pytest.raises(RegistryError, match="no alias"):
+        registry.alias("new", "champion")
+    assert "version 20" in registry.alias_changes("new")[-1].reason
+    registry.close()
+
+
+def test_an_alias_that_somebody_has_moved_since_stays(tmp_path):
+    url = f"sqlite:///{tmp_path}/registry.db"
+    registry = ModelRegistry(url)
+    registry.make()
+    for name, version in (("new", 4), ("new", 5)):
+        registry.put(RegisteredModel("wine", name, version, "ab" * 32, "PMML", created=1))
+    _, harness = run(Harness(registry=url), 0.92)
+    registry.set_alias(AliasChange("wine", "new", "champion", 5, 2**50, by="ana"))
+    foreign = parse(harness.plans[0])
+    harness.tell(build(data_type="wine", name="wine-v4", version=20, operation=DECIDE, plan=foreign.plan))
+    (told,) = harness.tell(harness.plans[-1])
+    assert told.startswith("stopped") and "alias" not in told
+    assert registry.alias("new", "champion").version == 5
+    registry.close()
+
+
 def test_a_registry_that_is_not_there_stops_no_promotion(tmp_path):
     said, _ = run(Harness(registry=f"sqlite:///{tmp_path}/none/registry.db"), 0.92)
     assert said[-1].startswith("promoted the alias champion was not moved")

@@ -1,4 +1,4 @@
-"""The registry's alias follows a promotion."""
+"""The registry's alias follows a promotion, and goes back where jobs refuse its plan."""
 
 from __future__ import annotations
 
@@ -30,11 +30,38 @@ def move_alias(url: str, event: ExperimentEvent) -> str:
     return f"{event.alias} is {new.model} version {new.version}"
 
 
+def take_back_alias(url: str, event: ExperimentEvent) -> str:
+    """Let the experiment's alias stand for what it did before this experiment moved it, where nobody has
+    moved it since.
+
+    `url`: of the registry. Says what was done, or why it could not be; empty: it had moved nothing.
+    """
+    registry, done = ModelRegistry(url), []
+    try:
+        named = [arm.model for arm in event.arms.values()]
+        for name in dict.fromkeys(filter(None, (*named, event.replaced))):
+            changes = [c for c in registry.alias_changes(name, event.data_type) if c.alias == event.alias]
+            if not changes or changes[-1].by != _by(event):
+                continue
+            before = changes[-2].version if len(changes) > 1 else 0
+            _set(registry, event, name, before)
+            done.append(f"{name} version {before}" if before else f"no longer {name}")
+    except MillraceError as e:
+        return f"whether the alias {event.alias} was moved by it and is to go back is not known: {e}"
+    finally:
+        registry.close()
+    return f"the alias {event.alias} is {', '.join(done)}" if done else ""
+
+
 def _stands(registry: ModelRegistry, event: ExperimentEvent, name: str) -> bool:
     changes = [c for c in registry.alias_changes(name, event.data_type) if c.alias == event.alias]
     return bool(changes) and bool(changes[-1].version)
 
 
 def _set(registry: ModelRegistry, event: ExperimentEvent, name: str, version: int) -> None:
-    by, reason = f"experiment {event.experiment}", event.evidence or event.reason
-    registry.set_alias(AliasChange(event.data_type, name, event.alias, version, event.at, by, reason))
+    reason = event.reason if event.kind == "stopped" else event.evidence or event.reason
+    registry.set_alias(AliasChange(event.data_type, name, event.alias, version, event.at, _by(event), reason))
+
+
+def _by(event: ExperimentEvent) -> str:
+    return f"experiment {event.experiment}"
