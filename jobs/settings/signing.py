@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from jobs.settings.run import Part
+from schemas.errors import SettingsError
 from udfs.models.signing.gate import SigningSpec
 from udfs.models.signing.signer import SignsWith
 
@@ -47,7 +48,21 @@ class SigningOwn(Signing):
     def _somebody_to_sign_for(self) -> Self:
         if self.key and not self.key_audience:
             raise ValueError("signing.key needs signing.key_audience, the jobs that take what it signs")
+        if self.require and not self.key:
+            raise ValueError(
+                "signing.require needs signing.key, to sign the job's own plans with: it reads them back"
+            )
         return self
+
+    def spec(self, job: str) -> SigningSpec:
+        """`job`: its name. Raises `SettingsError` where the job would refuse its own plans."""
+        spec = super().spec(job)
+        if self.require and spec.audience not in self.key_audience:
+            raise SettingsError(
+                f"signing.key_audience must name {spec.audience!r}, this job's own signing.audience: it reads"
+                " its plans back"
+            )
+        return spec
 
     def signs(self) -> SignsWith | None:
         """None: not at all."""

@@ -208,3 +208,15 @@ def test_every_job_writes_to_kafka_a_folder_or_both_wherever_it_reads(kind: type
     assert places(*BOTH, *records, *both) == ("kafka", ("kafka", "folder"))
     assert places(*BOTH, "--source", "folder", *both) == ("folder", ("kafka", "folder"))
     assert places(*BOTH, "--source", "folder") == ("folder", ("folder",))
+
+
+def test_a_controller_signs_the_plans_that_it_takes_only_signed():
+    given = ["--folder.root", "f", "--signing.keys", "keys.toml", "--signing.require", "true"]
+    with pytest.raises(SettingsError, match=r"signing\.require needs signing\.key, to sign"):
+        settings_of(ExperimentSettings, given)
+    given += ["--signing.key", "key.pem", "--signing.key-audience", '["prod"]']
+    signing = settings_of(ExperimentSettings, given).signing
+    with pytest.raises(SettingsError, match=r"signing\.key_audience must name 'millrace-experiment'"):
+        signing.spec("millrace-experiment")
+    signing = settings_of(ExperimentSettings, [*given, "--signing.audience", "prod"]).signing
+    assert signing.spec("millrace-experiment").require and signing.signs() is not None
