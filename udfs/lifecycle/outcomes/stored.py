@@ -17,7 +17,7 @@ from udfs.lifecycle.outcomes.counting import COUNTED, Counter
 from udfs.lifecycle.outcomes.judging import Judging
 from udfs.lifecycle.outcomes.rows import FLOAT, INT, MODEL, TEXT, TIME
 from udfs.lifecycle.quality.windows import Quality, QualityKey
-from udfs.stores.history.files import conform, file_system, find_files
+from udfs.stores.history.files import by_row_group, conform, file_system, find_files
 
 _TYPES: dict[str, FeatureType] = {
     "fate": TEXT,
@@ -34,7 +34,6 @@ _TYPES: dict[str, FeatureType] = {
     "kind": TEXT,
     TIMESTAMP: TIME,
 }
-_ROWS = 50_000
 _PARTS = ("model", "version", "plan", "plan_version", "experiment", "arm", "candidate")
 
 
@@ -100,11 +99,11 @@ def stored_rows(
         model = next((unquote(p[6:]) for p in path.split("/") if p.startswith("model=")), "")
         try:
             with files.open_input_file(path) as opened:
-                file = pq.ParquetFile(opened)
+                file = pq.ParquetFile(opened, pre_buffer=True)
                 lacking = [n for n in needed if n not in file.schema_arrow.names]
                 if lacking:
                     raise StoreError(f"{path} has no column {', '.join(lacking)}: is it a prediction store?")
-                for batch in file.iter_batches(_ROWS, columns=None if others else list(needed)):
+                for batch in by_row_group(file, None if others else needed):
                     yield path, model, batch
         except (OSError, pa.ArrowException) as e:
             raise StoreError(f"{path} cannot be read: {e}") from e

@@ -69,15 +69,22 @@ def read_batches(
     """
     try:
         with files.open_input_file(path) as opened:
-            file = pq.ParquetFile(opened)
+            file = pq.ParquetFile(opened, pre_buffer=True)
             present = [name for name in types if name in file.schema_arrow.names]
             lacking = [name for name in types if name not in present and name not in nullable]
             if lacking:
                 raise StoreError(f"history: {path} has no column {', '.join(lacking)}")
-            for batch in file.iter_batches(_ROWS, columns=present):
+            for batch in by_row_group(file, present):
                 yield conform(batch, types, path, units)
     except (OSError, pa.ArrowException) as e:
         raise StoreError(f"history: {path} cannot be read: {e}") from e
+
+
+def by_row_group(file: pq.ParquetFile, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The rows of these columns; None: of all. Of a file opened with `pre_buffer` the columns of a group are
+    fetched together, where each alone is a request to the store, and no more than a group is in memory."""
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(_ROWS, row_groups=[group], columns=columns)
 
 
 def read_rows(location: str, types: Types, options: S3Options) -> Iterator[pa.RecordBatch]:
