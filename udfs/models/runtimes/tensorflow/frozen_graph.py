@@ -15,6 +15,7 @@ from udfs.models.runtimes.tensorflow.feeds import Dense
 from udfs.models.runtimes.tensorflow.graph_cut import cut, fetched, full
 from udfs.models.runtimes.tensorflow.graph_plain import make_plain
 from udfs.models.runtimes.tensorflow.graph_safety import Served, check_graph, parsed
+from udfs.models.runtimes.tensorflow.graph_sizes import bound_lists
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, node_of
 from udfs.models.runtimes.tensorflow.meta_graph import VARIABLES, union
 from udfs.models.runtimes.tensorflow.runtime import SessionRuntime
@@ -60,6 +61,7 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     if not graph_def.node:
         raise LoadError("the graph holds no operators: export a frozen GraphDef")
     make_plain(graph_def)
+    bound_lists(graph_def)
     wanted = replace(wanted, inputs=[replace(p, name=_short(p.name)) for p in wanted.inputs])
     given = [p.name for p in wanted.inputs]
     if strange := [name for name in given if node_of(name) not in {n.name for n in graph_def.node}]:

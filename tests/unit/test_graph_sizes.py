@@ -1,0 +1,106 @@
+"""Lists of tensors whose length a record says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.errors import PredictError
+from tests.models import graph, save
+from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
+from udfs.models.runtimes.tensorflow import frozen_graph, saved_model
+from udfs.models.runtimes.tensorflow.graph_sizes import MAX_LIST, bound_lists
+from udfs.models.runtimes.tensorflow.session import configured_tensorflow
+
+tf = configured_tensorflow()
+BEYOND = [MAX_LIST + 1, 2_000_000_000, -1]
+
+
+def reserved(number: Any) -> Any:
+    made = tf.raw_ops.TensorListReserve(
+        element_shape=tf.zeros([0], tf.int32), num_elements=number, element_dtype=tf.float32
+    )
+    return tf.raw_ops.TensorListLength(input_handle=made)
+
+
+def resized(number: Any) -> Any:
+    made = tf.raw_ops.EmptyTensorList(
+        element_shape=tf.zeros([0], tf.int32), max_num_elements=1, element_dtype=tf.float32
+    )
+    return tf.raw_ops.TensorListLength(
+        input_handle=tf.raw_ops.TensorListResize(input_handle=made, size=number)
+    )
+
+
+def array(number: Any) -> Any:
+    made = tf.raw_ops.TensorArrayV3(size=number, dtype=tf.float32)
+    return tf.raw_ops.TensorArraySizeV3(handle=made[0], flow_in=made[1])
+
+
+def score(length: Callable[[Any], Any], x: Any) -> Any:
+    number = tf.cast(tf.reduce_max(x), tf.int32)
+    return x + tf.cast(length(number), x.dtype)
+
+
+@pytest.fixture(params=[reserved, resized, array], ids=lambda made: made.__name__)
+def length(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def check(runtime: Runtime) -> None:
+    assert runtime.predict({"x": [[1], [3]]})["y"].tolist() == [[4], [6]]
+    assert runtime.predict({"x": [[MAX_LIST]]})["y"].tolist() == [[2 * MAX_LIST]]
+    for number in BEYOND:
+        with pytest.raises(PredictError, match=r"a list of more than 1,000,000 tensors|negative|>= 0"):
+            runtime.predict({"x": [[number]]})
+    assert runtime.predict({"x": [[2]]})["y"].tolist() == [[4]]
+    runtime.close()
+
+
+def test_in_a_frozen_graph(length: Any) -> None:
+    def build(x: Any) -> None:
+        tf.identity(score(length, tf.cast(x, tf.float64)), name="y")
+
+    made = graph(build, width=1)
+    check(frozen_graph.load(Artifact(made, None, Path("/nonexistent")), WantedSignature()))
+
+
+def test_in_a_loop_of_the_old_kind() -> None:
+    """Constants would stand outside of the loop's frame."""
+
+    def build(x: Any) -> None:
+        rounds = tf.compat.v1.while_loop(
+            lambda n, _: n < 2, lambda n, at: (n + 1, score(reserved, at)), [0, tf.cast(x, tf.float64)]
+        )
+        tf.identity(rounds[1], name="y")
+
+    tf.compat.v1.disable_control_flow_v2()
+    try:
+        made = graph(build, width=1)
+    finally:
+        tf.compat.v1.enable_control_flow_v2()
+    runtime = frozen_graph.load(Artifact(made, None, Path("/nonexistent")), WantedSignature())
+    assert runtime.predict({"x": [[1], [3]]})["y"].tolist() == [[10], [12]]
+    with pytest.raises(PredictError, match="a list of more than"):
+        runtime.predict({"x": [[600_000]]})  # beyond in the second round
+    runtime.close()
+
+
+def test_in_a_function_of_a_saved_model(tmp_path: Path, length: Any) -> None:
+    def served(x: Any) -> dict[str, Any]:
+        return {"y": tf.cond(tf.reduce_all(x > -5), lambda: score(length, x), lambda: x)}
+
+    folder = save(
+        tmp_path / "model", tf.Module(), {"serving_default": (served, {"x": ((None, 1), "float64")})}
+    )
+    check(saved_model.load(Artifact(None, folder, tmp_path), WantedSignature()))
+
+
+def test_a_list_of_a_known_length_stays_as_it_is() -> None:
+    data = graph(lambda x: tf.identity(x + tf.cast(reserved(5), x.dtype), name="y"))
+    graph_def = tf.compat.v1.GraphDef.FromString(data)
+    bound_lists(graph_def)
+    assert graph_def == tf.compat.v1.GraphDef.FromString(data)
