@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pyflink.common.typeinfo import Types
@@ -11,7 +11,7 @@ from pyflink.datastream.functions import KeyedCoProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
 from operators.code_guard import check_code, code_digest
-from operators.ensemble.speculation_rows import answer_row, request_of
+from operators.ensemble.speculation_rows import answers_row, request_of
 from operators.flink_internals import current_key, instance_of
 from operators.key_groups import KeyGroups
 from operators.rows import to_rows
@@ -114,5 +114,6 @@ class ExecutorOperator(KeyedCoProcessFunction):
             timers.register_processing_time_timer(now + ms)
 
 
-def _rows(key: str, answers: Iterable[Answer]) -> Iterator[Any]:
-    return (answer_row(key, answer) for answer in answers)
+def _rows(key: str, answers: Sequence[Answer]) -> Iterator[Any]:
+    if answers:
+        yield answers_row(key, answers)

@@ -8,6 +8,7 @@ of the router's instance: a micro-batch stays where it was read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -41,10 +42,10 @@ def context_of(value: Any) -> tuple[bytes, bytes]:
     return bytes(value[0]), bytes(value[1])
 
 
-def answer_row(key: str, answer: Answer) -> Row:
-    return Row(key, msgspec.msgpack.encode(answer))
+def answers_row(key: str, answers: Sequence[Answer]) -> Row:
+    """All that are ready at once: each row costs the collector calls between languages."""
+    return Row(key, msgspec.msgpack.encode(answers))
 
 
-def answer_of(value: Any) -> bytes:
-    """The answer as msgpack."""
-    return bytes(value)
+def answers_of(value: Any) -> list[Answer]:
+    return msgspec.msgpack.decode(bytes(value), type=list[Answer])

@@ -50,9 +50,9 @@ class Store:
         self.touched += 1
         self.state = state
 
-    def add(self, answer: bytes) -> None:
+    def add(self, answers: Sequence[bytes]) -> None:
         self.touched += 1
-        self.answers.append(answer)
+        self.answers += answers
 
     def drop_answers(self) -> None:
         self.touched += 1
@@ -109,7 +109,11 @@ class Bench:
         self.sent += self.collecting.expect(ID, self.context(), self.packed(), self.store)
 
     def answer(self, answer: Answer) -> None:
-        self.sent += self.collecting.answer(ID, msgspec.msgpack.encode(answer), self.store)
+        self.answers(answer)
+
+    def answers(self, *answers: Answer) -> None:
+        """Together."""
+        self.sent += self.collecting.answer(ID, answers, self.store)
 
     def at(self, time: int) -> None:
         """Let the time come, with all timers on the way."""
@@ -178,6 +182,43 @@ def test_answers_may_come_before_the_decision_context() -> None:
     assert not bench.sent
     bench.expect()
     assert [r.result.scores for r in bench.results] == [{"y": 7}, {"y": 8}] and bench.store.empty
+
+
+def test_answers_that_come_together_decide_together() -> None:
+    bench = Bench(Plan(policy=Prefer(candidates=("smart", "fast"))))
+    bench.answers(scored("odd", 5, 6))
+    bench.expect()
+    bench.answers(scored("fast", 1, 2), scored("smart", 3, 4), scored("smart", 7, 8))
+    assert {(r.result.model, r.answers["fast"].outcome) for r in bench.results} == {("smart", "scored")}
+    assert [r.result.scores for r in bench.results] == [{"y": 3}, {"y": 4}] and bench.store.empty
+
+
+def test_answers_that_come_together_after_the_decision_count_once_each() -> None:
+    bench = Bench()
+    bench.expect()
+    bench.answers(scored("smart", 1, 2))
+    bench.answers(scored("fast", 1, 2), scored("fast", 1, 2), scored("odd", 1, 2))
+    assert len(bench.results) == 2 and bench.store.empty
+    assert {name: one.answered for name, one in bench.stats().items()} == dict.fromkeys(NAMES, 2)
+
+
+def test_answers_that_settle_nothing_are_written_together() -> None:
+    bench = Bench(Plan(policy=Majority(output="y", least=3)))
+    bench.expect()
+    before = bench.store.touched
+    bench.answers(scored("fast", 1, 2), scored("odd", 1, 2))
+    assert bench.store.touched == before + 1 and len(bench.store.answers) == 2
+    bench.restart()
+    bench.answers(scored("smart", 1, 2))
+    assert bench.places == [0, 1] and bench.store.empty
+
+
+def test_a_clock_that_was_set_back_wakes_again() -> None:
+    bench = Bench()
+    bench.expect()
+    bench.store.timers.clear()
+    bench.sent += bench.collecting.woken(ID, bench.store)
+    assert not bench.sent and bench.store.timers == {DEADLINE}
 
 
 def test_the_deadline_decides_on_an_idle_stream() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from operators.ensemble.collector import Collector
-from operators.ensemble.speculation_rows import answer_row, context_row
+from operators.ensemble.speculation_rows import answers_row, context_row
 from operators.rows import MODEL_STATS
 from schemas.micro_batch import encode_micro_batch
 from schemas.plans.plan import First, Plan, Prefer, write_plan
@@ -20,36 +20,33 @@ from tests.feature_harness import END, Keyed
 from tests.output_batches import messages_of
 from tests.serving_fakes import batch_of
 from udfs.ensemble.collection.collector_spec import CollectorSpec
+from udfs.ensemble.execution.clock import Clock
 
 BORN, DEADLINE_MS = 1_000_000, 100
 PLAN = write_plan(Plan(policy=Prefer(candidates=("smart",), otherwise=First())))
 
 
-class Timed(Keyed):
-    """A `Keyed` whose timers can be taken back."""
-
-    def delete_processing_time_timer(self, at: int) -> None:
-        self._timers[False].discard((at, self.key))
-
-
 class Harness:
     def __init__(self) -> None:
-        self.keyed = Timed(Collector(CollectorSpec()))
+        self.keyed = Keyed(self.collector())
         self.keyed.clock = BORN
         self.places: list[tuple[int, str]] = []
         self.asked: dict[str, int] = {}
         """Candidate -> how often it was asked, by the newest statistics."""
+
+    def collector(self) -> Collector:
+        return Collector(CollectorSpec(), Clock(lambda: self.keyed.clock))
 
     def restart(self) -> None:
         """Only what is in state, and the timers that Flink keeps with it, are left."""
         states = copy.deepcopy(dict(self.keyed.states))
         self.keyed.states.clear()
         self.keyed.states.update(states)
-        self.keyed.start(Collector(CollectorSpec()))
+        self.keyed.start(self.collector())
 
-    def expect(self, number: int, key: str = "a") -> None:
+    def expect(self, number: int, key: str = "a", ms: int = DEADLINE_MS) -> None:
         asked = (Asked("fast"), Asked("smart"))
-        made = DecisionContext(f"b{number}", "t", BORN, BORN + DEADLINE_MS, asked, PLAN, "plan", 1)
+        made = DecisionContext(f"b{number}", "t", BORN, BORN + ms, asked, PLAN, "plan", 1)
         packed = encode_micro_batch(batch_of([b'{"a":1}'], start=number))
         _, value = context_row(key, made, packed)
         self._take(self.keyed.element(key, value, input=1))
@@ -57,7 +54,7 @@ class Harness:
     def answer(self, number: int, name: str, key: str = "a") -> None:
         columns = to_columns({"y": np.array([1.0])})
         made = Answer(f"b{number}", "t", name, AnswerOutcome.SCORED, 1, "d" * 64, None, columns)
-        _, value = answer_row(key, made)
+        _, value = answers_row(key, [made])
         self._take(self.keyed.element(key, value, input=2))
 
     def pass_time(self, ms: int) -> None:
@@ -108,17 +105,25 @@ def test_keys_are_apart():
     assert harness.places == [(2, "smart"), (1, "")]
 
 
-def test_one_timer_is_enough_for_a_deadline_and_goes_with_the_last():
+def test_a_key_has_one_timer_for_who_is_due_first():
     harness = Harness()
+    timers = harness.keyed._timers[False]
+    before = len(timers)
     harness.expect(1)
-    harness.expect(2)
-    at = (BORN + DEADLINE_MS, "a")
-    assert at in harness.keyed._timers[False]
-    for number in (1, 2):
-        harness.answer(number, "fast")
+    before = len(timers) - 1  # the other is of statistics
+    for number in range(2, 9):
+        harness.pass_time(10)
+        harness.expect(number, ms=DEADLINE_MS + 10 * (number - 1))
+        assert len(timers) == before + 1
+    for number in (1, 2, 3):
         harness.answer(number, "smart")
-    assert harness.places == [(1, "smart"), (2, "smart")] and harness.empty
-    assert at not in harness.keyed._timers[False]
+        harness.answer(number, "fast")
+    harness.pass_time(DEADLINE_MS + 30 - 70 - 1)
+    assert [place for place, _ in harness.places] == [1, 2, 3]
+    harness.pass_time(1)
+    assert harness.places[3:] == [(4, "")]
+    harness.pass_time(1000)
+    assert [place for place, _ in harness.places[4:]] == [5, 6, 7, 8]
 
 
 def test_after_a_restart_each_is_decided_once_and_state_ends_empty():

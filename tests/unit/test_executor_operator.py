@@ -7,13 +7,12 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 from pyflink.common import Row
 from pyflink.datastream import TimeDomain
 
 from operators.ensemble.executor import ExecutorOperator
-from operators.ensemble.speculation_rows import answer_of, request_row
+from operators.ensemble.speculation_rows import answers_of, request_row
 from operators.rows import MODEL_EVENTS, MODEL_STATS
 from schemas.micro_batch import encode_micro_batch
 from schemas.results.answers import Answer, AnswerOutcome, Asked, Reason, Request
@@ -81,7 +80,7 @@ class Flink:
         for row in rows:
             if isinstance(row, Row):
                 assert row[0] == self.key
-                answers.append(msgspec.msgpack.decode(answer_of(row[1]), type=Answer))
+                answers += answers_of(row[1])
             elif row[0] is MODEL_EVENTS:
                 events = [decode(ModelEvent, message.value) for message in messages_of(row[1])]
                 self.events += [f"{event.kind} {event.name} {event.version}" for event in events]

@@ -9,7 +9,7 @@ is rebuilt from it after a restart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -48,24 +48,24 @@ class Collecting:
         store.write(msgspec.msgpack.encode(Waiting(context, packed)))
         self._wake(known, deadline, store)
 
-    def answer(self, batch_id: str, data: bytes, store: BatchStore) -> Iterator[Output]:
-        """An answer has come."""
+    def answer(self, batch_id: str, came: Sequence[Answer], store: BatchStore) -> Iterator[Output]:
+        """Answers about a batch have come, together."""
         known = self._known(batch_id, store)
-        answer = msgspec.msgpack.decode(data, type=Answer)
         if known.late_answers is not None:
-            self._count(batch_id, known, answer, store)
+            self._count(batch_id, known, came, store)
             return
         if known.answers is None:
-            known.early.append(answer)
+            known.early += came
             if not known.wakes:
                 self._wake(known, store.now() + ORPHAN_MS, store)
-        elif not known.answers.add(answer):
-            return
-        elif (decision := self._settled(known)) is not None:
-            yield from self._decide(batch_id, known, decision, store)
-            return
-        store.add(data)
-        known.kept += 1
+        else:
+            came = [answer for answer in came if known.answers.add(answer)]
+            if came and (decision := self._settled(known)) is not None:
+                yield from self._decide(batch_id, known, decision, store)
+                return
+        if came:
+            store.add([msgspec.msgpack.encode(answer) for answer in came])
+            known.kept += len(came)
 
     def woken(self, batch_id: str, store: BatchStore) -> Iterator[Output]:
         """A time that was given to `wake` has come."""
@@ -82,6 +82,8 @@ class Collecting:
             self._forget(batch_id, known, store)
         elif store.now() >= known.context.deadline:
             yield from self._decide(batch_id, known, self._final(known), store)
+        else:  # a clock that was set back
+            self._wake(known, known.context.deadline, store)
 
     def restored(self, batch_id: str, store: BatchStore) -> Iterator[Output]:
         """What was open when the state was written is open again, and decided now if it is overdue."""
@@ -163,15 +165,16 @@ class Collecting:
         over = now >= asked.deadline
         self._wake(known, asked.deadline + (self._linger_ms if over else 0), store)
 
-    def _count(self, batch_id: str, known: OpenBatch, answer: Answer, store: BatchStore) -> None:
-        """An answer after the decision."""
+    def _count(self, batch_id: str, known: OpenBatch, came: Sequence[Answer], store: BatchStore) -> None:
+        """Answers after the decision."""
         late = known.late_answers
         assert late is not None
         missing = dict(late.missing)
-        records = missing.pop(answer.candidate, None)
-        if records is None:
+        for answer in came:
+            if (records := missing.pop(answer.candidate, None)) is not None:
+                self._tallies.came_after(answer, records, late=store.now() >= late.deadline)
+        if len(missing) == len(late.missing):
             return
-        self._tallies.came_after(answer, records, late=store.now() >= late.deadline)
         if not missing:
             self._forget(batch_id, known, store)
             return

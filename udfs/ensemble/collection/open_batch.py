@@ -34,9 +34,9 @@ class _Identified(msgspec.Struct, frozen=True):
     batch_id: str
 
 
-def id_of(message: bytes) -> str:
-    """The id of the micro-batch that a decision context or an answer (as msgpack) is about."""
-    return msgspec.msgpack.decode(message, type=_Identified).batch_id
+def id_of(context: bytes) -> str:
+    """The id of the micro-batch that a decision context (as msgpack) is about."""
+    return msgspec.msgpack.decode(context, type=_Identified).batch_id
 
 
 class BatchStore(Protocol):
@@ -49,7 +49,7 @@ class BatchStore(Protocol):
 
     def write(self, state: bytes) -> None: ...
 
-    def add(self, answer: bytes) -> None: ...
+    def add(self, answers: Sequence[bytes]) -> None: ...
 
     def drop_answers(self) -> None: ...
 
