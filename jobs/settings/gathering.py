@@ -24,7 +24,10 @@ class Batching(Part):
     )
     max_bytes: int = Field(4 << 20, ge=1, description="the most bytes of one, but for its last record")
     min_ms: int | None = Field(
-        None, ge=1, description="the least time between two that are not full; empty: 3, in process mode 20"
+        None,
+        ge=1,
+        description="the least time between two that are not full; empty: 3, in process mode and of "
+        "jobs/speculate.py 20",
     )
     max_ms: int | None = Field(
         None, ge=1, description="the longest that one gathers while the next operator is busy; empty: 50, 100"
