@@ -106,6 +106,10 @@ class JobSpec:
     exactly_once: bool = False
     parallelism: int = 1
 
+    def __str__(self) -> str:
+        once = ", exactly once" if self.exactly_once else ""
+        return f"{self.job}, {self.mode} mode{once}, {self.parallelism} instance(s)"
+
     @property
     def script(self) -> Path:
         return ROOT / self.job if "/" in self.job else ROOT / "jobs" / self.job
