@@ -32,11 +32,15 @@ class KeyTimers:
         """Whether a timer of this time is the key's timer, and not one set for something else."""
         return timestamp >= self._next[key]
 
-    def again(self, key: str, timers: TimerService) -> None:
-        """Set the current key's next timer."""
+    def again(self, key: str, timers: TimerService, fired: int = 0) -> None:
+        """Set the current key's next timer. `fired`: the time of the one that has fired, which it is behind:
+        Flink fires one that is set for no later time at once, again and again until a clock that was set back
+        is there."""
         # Aligned, so that a timer that came back with the state and a new one are the same timer.
-        every = self._every_ms
-        at = self._next[key] = (timers.current_processing_time() // every + 1) * every
+        every, now = self._every_ms, timers.current_processing_time()
+        if fired < END_OF_INPUT:
+            now = max(now, fired)
+        at = self._next[key] = (now // every + 1) * every
         timers.register_processing_time_timer(at)
 
     def soon(self, timers: TimerService) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
 
 import msgspec
 from pyflink.common.typeinfo import Types
@@ -27,11 +28,14 @@ class KeyedBatchStore:
         self._added: dict[str, list[bytes]] = {}  # as in state
         self._unread: set[str] = set()
         self._waking: defaultdict[str, dict[int, set[str]]] = defaultdict(dict)
+        self._times: defaultdict[str, list[int]] = defaultdict(list)  # heaps of the times of `_waking`
         self._timer: dict[str, int] = {}
         self._clock = clock
 
-    def at(self, key: str, batch_id: str, timers: TimerService) -> None:
-        self._key, self._id, self._timers = key, batch_id, timers
+    def at(self, key: str, batch_id: str, timers: TimerService, reached: int = 0) -> None:
+        """`reached`: the time of the timer that has fired, before which it is not, whatever the clock says:
+        Flink fires one that is set for that time again at once, until a clock that was set back is there."""
+        self._key, self._id, self._timers, self._reached = key, batch_id, timers, reached
 
     def open(self) -> list[str]:
         """The ids of all that is in state under the current key, asked for once after a start and at the
@@ -42,19 +46,22 @@ class KeyedBatchStore:
 
     def due(self, key: str, at: int) -> list[str]:
         """The ids that asked to be woken until this time."""
-        waking = self._waking[key]
-        return [batch_id for time in sorted(t for t in waking if t <= at) for batch_id in waking.pop(time)]
+        waking, times = self._waking[key], self._times[key]
+        found: list[str] = []
+        while times and (times[0] <= at or times[0] not in waking):
+            found += waking.pop(heappop(times), ())
+        return found
 
     def again(self, key: str, at: int, timers: TimerService) -> None:
         """A timer of this time has come, and what was due is done: set the current key's next one."""
         if self._timer.get(key, at) <= at:
             self._timer.pop(key, None)
-            if waking := self._waking[key]:
-                self._timer[key] = min(waking)
+            if times := self._times[key]:
+                self._timer[key] = times[0]
                 timers.register_processing_time_timer(self._timer[key])
 
     def now(self) -> int:
-        return int(self._clock())
+        return max(int(self._clock()), self._reached)
 
     def read(self) -> tuple[bytes | None, Sequence[bytes]]:
         if self._id not in self._unread:
@@ -82,7 +89,11 @@ class KeyedBatchStore:
         self._states.remove(self._id)
 
     def wake(self, at: int) -> None:
-        self._waking[self._key].setdefault(at, set()).add(self._id)
+        waking = self._waking[self._key]
+        if at not in waking:
+            waking[at] = set()
+            heappush(self._times[self._key], at)
+        waking[at].add(self._id)
         if at < self._timer.get(self._key, at + 1):
             self._timer[self._key] = at
             self._timers.register_processing_time_timer(at)

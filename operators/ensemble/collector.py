@@ -61,13 +61,14 @@ class Collector(KeyedCoProcessFunction):
                 yield from to_rows(self._collecting.ended(batch_id, self._store))
             yield from to_rows(self._collecting.stats())
             return
-        for batch_id in self._store.due(key, timestamp):
-            self._store.at(key, batch_id, timers)
+        reached = max(timestamp, int(self._clock.epoch()))  # late: all that is overdue in one call
+        for batch_id in self._store.due(key, reached):
+            self._store.at(key, batch_id, timers, reached)
             yield from to_rows(self._collecting.woken(batch_id, self._store))
-        self._store.again(key, timestamp, timers)
+        self._store.again(key, reached, timers)
         if self._timers.due(key, timestamp):
             yield from to_rows(self._collecting.stats())
-            self._timers.again(key, timers)
+            self._timers.again(key, timers, timestamp)
 
     def _ready(self, key: str, timers: TimerService) -> Iterator[Any]:
         """At the first call for a key after a start: what was open is woken, which decides what is overdue

@@ -82,7 +82,7 @@ class ExecutorOperator(KeyedCoProcessFunction):
             yield from _rows(key, self._executor.take(key))
             if self._timers.due(key, timestamp):
                 yield from to_rows(self._executor.stats(self._spec.scoring.stats_ms))
-                self._timers.again(key, ctx.timer_service())
+                self._timers.again(key, ctx.timer_service(), timestamp)
         self._keep(key, ctx)
 
     def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[Any]:

@@ -82,7 +82,7 @@ class RouterOperator(KeyedCoProcessFunction):
         for data_type in self._buffer.data_types():
             yield from self._waited(key, data_type, ended)
         if not ended:
-            self._timers.again(key, ctx.timer_service())
+            self._timers.again(key, ctx.timer_service(), timestamp)
         self._logs.keep(key, self._router)
 
     def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[Output]:

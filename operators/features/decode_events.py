@@ -92,7 +92,7 @@ class DecodeEvents(KeyedProcessFunction):
         if current_key(ctx) == self._timer_key:
             for source in self._spec.sources:
                 yield from self._told(source)
-            self._timers.again(self._timer_key, ctx.timer_service())
+            self._timers.again(self._timer_key, ctx.timer_service(), timestamp)
 
     def _begun(self, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         if not self._timer_key:

@@ -90,7 +90,7 @@ class ControlExperiments(KeyedCoProcessFunction):
         self._ready(ctx)
         yield from self._rows(self._controller.on_timer(_now()))
         if self._timers.due(current_key(ctx), timestamp):
-            self._timers.again(current_key(ctx), ctx.timer_service())
+            self._timers.again(current_key(ctx), ctx.timer_service(), timestamp)
         self._keep()
 
     def _ready(self, ctx: Any) -> None:

@@ -54,7 +54,7 @@ class CountQuality(KeyedProcessFunction):
         self._windows.update(encode_windows(kept.windows))
         yield from messages(told)
         if not ended:
-            self._timers.again(key, ctx.timer_service())
+            self._timers.again(key, ctx.timer_service(), timestamp)
 
     def _of(self, ctx: Any) -> KeptQuality:
         key = current_key(ctx)

@@ -66,7 +66,7 @@ class CountWindows(KeyedProcessFunction):
         self._of(key)
         yield from self._flush(key)
         if timestamp != END_OF_INPUT and self._timers.runs(key):  # else it was another instance's key
-            self._timers.again(key, ctx.timer_service())
+            self._timers.again(key, ctx.timer_service(), timestamp)
 
     def _of(self, key: str) -> WindowCounting:
         """What is counted under the current key; the first time, what its journal holds."""

@@ -73,7 +73,7 @@ class JoinOutcomes(KeyedCoProcessFunction):
             if not more and now - self._told >= self._spec.told_ms:
                 terms = self._spec.terms
                 yield from self._tell(now, read_to - terms.window - terms.grace - terms.step)
-            self._timers.again(key, ctx.timer_service())
+            self._timers.again(key, ctx.timer_service(), timestamp)
 
     def _begin(self, ctx: Any) -> None:
         """At the first call take up the state; there is a timer for this instance from then on."""

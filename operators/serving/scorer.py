@@ -93,7 +93,7 @@ class Scorer(KeyedCoProcessFunction):
             yield from to_rows(self._in_order.waited(key, data_type, ended))
         yield from to_rows(serving.stats(0 if ended else self._spec.stats_ms))
         if not ended:
-            self._timers.again(key, ctx.timer_service())
+            self._timers.again(key, ctx.timer_service(), timestamp)
         self._keep(key, ctx)
 
     def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[Output]:

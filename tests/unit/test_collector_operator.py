@@ -7,6 +7,7 @@ import copy
 from typing import Any
 
 import numpy as np
+from pyflink.datastream import TimeDomain
 
 from operators.ensemble.collector import Collector
 from operators.ensemble.speculation_rows import answers_row, context_row
@@ -81,6 +82,14 @@ class Harness:
         return not any(of for name in ("batches", "answers") for of in self.keyed.states[name].values())
 
 
+def _first_timer(keyed: Keyed) -> list[Any]:
+    """What leaves at the first timer, whatever the clock says."""
+    at, keyed.key = first = min(keyed._timers[False])
+    keyed._timers[False].remove(first)
+    keyed._domain = TimeDomain.PROCESSING_TIME
+    return list(keyed._function.on_timer(at, keyed))
+
+
 def test_several_micro_batches_are_open_under_one_key():
     harness = Harness()
     for number in (1, 2, 3):
@@ -108,7 +117,6 @@ def test_keys_are_apart():
 def test_a_key_has_one_timer_for_who_is_due_first():
     harness = Harness()
     timers = harness.keyed._timers[False]
-    before = len(timers)
     harness.expect(1)
     before = len(timers) - 1  # the other is of statistics
     for number in range(2, 9):
@@ -161,3 +169,31 @@ def test_the_end_of_the_input_decides_what_is_open_and_tells_all():
     harness.end()
     assert sorted(harness.places) == [(1, "fast"), (2, "")]
     assert harness.empty and harness.asked == {"fast": 2, "smart": 2}
+
+
+def test_who_comes_later_may_be_due_first():
+    harness = Harness()
+    harness.expect(1, ms=500)
+    harness.expect(2, ms=50)
+    harness.pass_time(50)
+    assert harness.places == [(2, "")]
+    harness.pass_time(450)
+    assert harness.places == [(2, ""), (1, "")]
+
+
+def test_all_that_is_overdue_is_decided_at_one_timer():
+    harness = Harness()
+    for number in range(50):
+        harness.expect(number, ms=DEADLINE_MS + number)
+    harness.keyed.clock += 2 * DEADLINE_MS  # the task was held up
+    harness._take(_first_timer(harness.keyed))
+    assert [place for place, _ in harness.places] == list(range(50))
+
+
+def test_a_timer_that_fires_before_its_time_by_the_clock_decides():
+    harness = Harness()
+    harness.expect(1)
+    harness.keyed.clock -= 1000  # set back: Flink's timers count on
+    harness._take(_first_timer(harness.keyed))
+    assert harness.places == [(1, "")]
+    assert min(harness.keyed._timers[False])[0] > BORN + DEADLINE_MS, "else Flink calls it again at once"

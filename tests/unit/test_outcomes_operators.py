@@ -59,7 +59,7 @@ class Job:
 
     def __init__(self, parallelism: int) -> None:
         self.join_states: dict[str, dict[str, Any]] = KeyedContext().states
-        self.quality_context = KeyedContext()
+        self.quality_context, self.timer = KeyedContext(), 0
         self.sent: dict[str, list[Any]] = {}
         self.restart(parallelism)
 
@@ -84,9 +84,10 @@ class Job:
         self._read(which, ms.to_bytes(8, "big"))
 
     def tick(self) -> None:
+        self.timer += SPEC.timer_ms
         for key, (context, join) in self.joins.items():
             context.key = key
-            self._from_join(join.on_timer(1, Call(key)))
+            self._from_join(join.on_timer(self.timer, Call(key)))
 
     def mark(self) -> None:
         for which in (0, 1):

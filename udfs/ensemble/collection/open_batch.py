@@ -45,7 +45,7 @@ class BatchStore(Protocol):
     def now(self) -> int: ...
 
     def read(self) -> tuple[bytes | None, Sequence[bytes]]:
-        """What `write` was given last, and all that `add` was given."""
+        """What `write` and `add` were given before the start, or nothing: asked for once, before all else."""
 
     def write(self, state: bytes) -> None: ...
 
