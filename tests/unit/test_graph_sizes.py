@@ -16,7 +16,8 @@ from udfs.models.runtimes.tensorflow.graph_sizes import MAX_LIST, bound_lists
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
 tf = configured_tensorflow()
-BEYOND = [MAX_LIST + 1, 2_000_000_000, -1]
+_SAID = "a list of more than 1,000,000 tensors|negative|>= 0|expects num_elements"
+BEYOND = [MAX_LIST + 2, 2_000_000_000, -2_000_000_000, -5]
 
 
 def reserved(number: Any) -> Any:
@@ -40,12 +41,69 @@ def array(number: Any) -> Any:
     return tf.raw_ops.TensorArraySizeV3(handle=made[0], flow_in=made[1])
 
 
+def empty() -> Any:
+    return tf.zeros([0], tf.int32)
+
+
+def one_longer(made: Any) -> Any:
+    return tf.raw_ops.TensorListLength(input_handle=made) - 1
+
+
+def set_item(number: Any) -> Any:
+    made = tf.raw_ops.TensorListReserve(element_shape=empty(), num_elements=1, element_dtype=tf.float32)
+    return one_longer(
+        tf.raw_ops.TensorListSetItem(
+            input_handle=made, index=number, item=1.0, resize_if_index_out_of_bounds=True
+        )
+    )
+
+
+def scattered(number: Any) -> Any:
+    of = {"tensor": tf.ones([1]), "element_shape": empty()}
+    return one_longer(tf.raw_ops.TensorListScatter(indices=tf.reshape(number, [1]), **of))
+
+
+def scattered_into(number: Any) -> Any:
+    made = tf.raw_ops.TensorListReserve(element_shape=empty(), num_elements=1, element_dtype=tf.float32)
+    of = {"input_handle": made, "tensor": tf.ones([1])}
+    return one_longer(tf.raw_ops.TensorListScatterIntoExistingList(indices=tf.reshape(number, [1]), **of))
+
+
+def scattered_to_a_number(number: Any) -> Any:
+    of = {"tensor": tf.ones([1]), "indices": [0], "element_shape": empty()}
+    return tf.raw_ops.TensorListLength(input_handle=tf.raw_ops.TensorListScatterV2(num_elements=number, **of))
+
+
+def scattered_at_a_place(number: Any) -> Any:
+    of = {"tensor": tf.ones([1]), "num_elements": -1, "element_shape": empty()}
+    return one_longer(tf.raw_ops.TensorListScatterV2(indices=tf.reshape(number, [1]), **of))
+
+
+def written(number: Any) -> Any:
+    handle, flow = tf.raw_ops.TensorArrayV3(size=1, dtype=tf.float32, dynamic_size=True)
+    flow = tf.raw_ops.TensorArrayWriteV3(handle=handle, index=number, value=1.0, flow_in=flow)
+    return tf.raw_ops.TensorArraySizeV3(handle=handle, flow_in=flow) - 1
+
+
+def array_scattered(number: Any) -> Any:
+    handle, flow = tf.raw_ops.TensorArrayV3(size=1, dtype=tf.float32, dynamic_size=True)
+    of = {"handle": handle, "value": tf.ones([1]), "flow_in": flow}
+    flow = tf.raw_ops.TensorArrayScatterV3(indices=tf.reshape(number, [1]), **of)
+    return tf.raw_ops.TensorArraySizeV3(handle=handle, flow_in=flow) - 1
+
+
+KINDS = [
+    reserved, resized, array, set_item, scattered, scattered_into, scattered_to_a_number,
+    scattered_at_a_place, written, array_scattered,
+]  # fmt: skip
+
+
 def score(length: Callable[[Any], Any], x: Any) -> Any:
     number = tf.cast(tf.reduce_max(x), tf.int32)
     return x + tf.cast(length(number), x.dtype)
 
 
-@pytest.fixture(params=[reserved, resized, array], ids=lambda made: made.__name__)
+@pytest.fixture(params=KINDS, ids=lambda made: made.__name__)
 def length(request: pytest.FixtureRequest) -> Any:
     return request.param
 
@@ -54,7 +112,7 @@ def check(runtime: Runtime) -> None:
     assert runtime.predict({"x": [[1], [3]]})["y"].tolist() == [[4], [6]]
     assert runtime.predict({"x": [[MAX_LIST]]})["y"].tolist() == [[2 * MAX_LIST]]
     for number in BEYOND:
-        with pytest.raises(PredictError, match=r"a list of more than 1,000,000 tensors|negative|>= 0"):
+        with pytest.raises(PredictError, match=_SAID):
             runtime.predict({"x": [[number]]})
     assert runtime.predict({"x": [[2]]})["y"].tolist() == [[4]]
     runtime.close()
@@ -91,7 +149,7 @@ def test_in_a_loop_of_the_old_kind() -> None:
 
 def test_in_a_function_of_a_saved_model(tmp_path: Path, length: Any) -> None:
     def served(x: Any) -> dict[str, Any]:
-        return {"y": tf.cond(tf.reduce_all(x > -5), lambda: score(length, x), lambda: x)}
+        return {"y": tf.cond(tf.reduce_all(x > -3e9), lambda: score(length, x), lambda: x)}
 
     folder = save(
         tmp_path / "model", tf.Module(), {"serving_default": (served, {"x": ((None, 1), "float64")})}
