@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from schemas.errors import PredictError
 from tests.models import graph, save
-from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
+from udfs.models.runtimes.base import Artifact, PartialInput, Runtime, WantedSignature
 from udfs.models.runtimes.tensorflow import frozen_graph, saved_model
 from udfs.models.runtimes.tensorflow.graph_sizes import MAX_LIST, bound_lists
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
@@ -20,29 +21,27 @@ _SAID = "a list of more than 1,000,000 tensors|negative|>= 0|expects num_element
 BEYOND = [MAX_LIST + 2, 2_000_000_000, -2_000_000_000, -5]
 
 
+def empty() -> Any:
+    return tf.zeros([0], tf.int32)
+
+
+def listed(number: Any) -> Any:
+    return tf.raw_ops.TensorListReserve(element_shape=empty(), num_elements=number, element_dtype=tf.float32)
+
+
 def reserved(number: Any) -> Any:
-    made = tf.raw_ops.TensorListReserve(
-        element_shape=tf.zeros([0], tf.int32), num_elements=number, element_dtype=tf.float32
-    )
-    return tf.raw_ops.TensorListLength(input_handle=made)
+    return tf.raw_ops.TensorListLength(input_handle=listed(number))
 
 
 def resized(number: Any) -> Any:
-    made = tf.raw_ops.EmptyTensorList(
-        element_shape=tf.zeros([0], tf.int32), max_num_elements=1, element_dtype=tf.float32
-    )
     return tf.raw_ops.TensorListLength(
-        input_handle=tf.raw_ops.TensorListResize(input_handle=made, size=number)
+        input_handle=tf.raw_ops.TensorListResize(input_handle=listed(1), size=number)
     )
 
 
 def array(number: Any) -> Any:
-    made = tf.raw_ops.TensorArrayV3(size=number, dtype=tf.float32)
-    return tf.raw_ops.TensorArraySizeV3(handle=made[0], flow_in=made[1])
-
-
-def empty() -> Any:
-    return tf.zeros([0], tf.int32)
+    handle, flow = tf.raw_ops.TensorArrayV3(size=number, dtype=tf.float32)
+    return tf.raw_ops.TensorArraySizeV3(handle=handle, flow_in=flow)
 
 
 def one_longer(made: Any) -> Any:
@@ -50,12 +49,8 @@ def one_longer(made: Any) -> Any:
 
 
 def set_item(number: Any) -> Any:
-    made = tf.raw_ops.TensorListReserve(element_shape=empty(), num_elements=1, element_dtype=tf.float32)
-    return one_longer(
-        tf.raw_ops.TensorListSetItem(
-            input_handle=made, index=number, item=1.0, resize_if_index_out_of_bounds=True
-        )
-    )
+    of = {"input_handle": listed(1), "item": 1.0, "resize_if_index_out_of_bounds": True}
+    return one_longer(tf.raw_ops.TensorListSetItem(index=number, **of))
 
 
 def scattered(number: Any) -> Any:
@@ -64,8 +59,7 @@ def scattered(number: Any) -> Any:
 
 
 def scattered_into(number: Any) -> Any:
-    made = tf.raw_ops.TensorListReserve(element_shape=empty(), num_elements=1, element_dtype=tf.float32)
-    of = {"input_handle": made, "tensor": tf.ones([1])}
+    of = {"input_handle": listed(1), "tensor": tf.ones([1])}
     return one_longer(tf.raw_ops.TensorListScatterIntoExistingList(indices=tf.reshape(number, [1]), **of))
 
 
@@ -155,6 +149,27 @@ def test_in_a_function_of_a_saved_model(tmp_path: Path, length: Any) -> None:
         tmp_path / "model", tf.Module(), {"serving_default": (served, {"x": ((None, 1), "float64")})}
     )
     check(saved_model.load(Artifact(None, folder, tmp_path), WantedSignature()))
+
+
+def test_a_constant_that_is_fed_is_bounded() -> None:
+    """Who publishes a model says which of its tensors records give."""
+
+    def build(x: Any) -> None:
+        places = tf.constant([0], tf.int32, name="places")
+        made = tf.raw_ops.TensorListScatter(
+            tensor=tf.ones_like(places, tf.float32), indices=places, element_shape=empty()
+        )
+        length = tf.raw_ops.TensorListLength(input_handle=made)
+        tf.identity(x[:, 0] + tf.cast(length, x.dtype), name="y")
+
+    wanted = WantedSignature(inputs=[PartialInput("places", None, ()), PartialInput("x")])
+    runtime = frozen_graph.load(Artifact(graph(build, width=1), None, Path("/nonexistent")), wanted)
+    x = np.array([[1]], "float32")
+    assert runtime.predict({"x": x, "places": np.array([3], "int32")})["y"].tolist() == [5]
+    for number in BEYOND:
+        with pytest.raises(PredictError, match="a list of more than"):
+            runtime.predict({"x": x, "places": np.array([number], "int32")})
+    runtime.close()
 
 
 def test_a_list_of_a_known_length_stays_as_it_is() -> None:

@@ -61,13 +61,13 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     if not graph_def.node:
         raise LoadError("the graph holds no operators: export a frozen GraphDef")
     make_plain(graph_def)
-    bound_lists(graph_def)
     wanted = replace(wanted, inputs=[replace(p, name=_short(p.name)) for p in wanted.inputs])
     given = [p.name for p in wanted.inputs]
     if strange := [name for name in given if node_of(name) not in {n.name for n in graph_def.node}]:
         raise InputsError(f"the graph has no tensor {strange[0]!r}, which is given as an input")
     fed = cut(graph_def, given)
     fetches = fetched(graph_def, _outputs(GraphWalk(graph_def), wanted), fed)
+    bound_lists(graph_def)
     walk = GraphWalk(graph_def)
     scoring = walk.reach(fetches.values())
     if held := sorted(n for n in scoring.nodes if walk.nodes[n].op in VARIABLES):

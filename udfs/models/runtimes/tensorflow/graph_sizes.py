@@ -50,7 +50,8 @@ def bound_lists(graph_def: Any) -> None:
     for a place in one below 0.
 
     The number goes through operators that fail for what is more. They have no constants: in a loop of the
-    old kind each of these would have to be handed into its frame.
+    old kind each of these would have to be handed into its frame. The graph has been cut: constants that are
+    fed are none any more.
     """
     scopes = [(graph_def.node, "{}"), *((f.node_def, "{}:{}:0") for f in graph_def.library.function)]
     every = (node for nodes, _ in scopes for node in nodes)

@@ -92,10 +92,10 @@ def _load(folder: Path, wanted: WantedSignature) -> Runtime:
     if not declared:
         raise InputsError("the signature has no inputs: choose another by --signature")
     make_plain(meta.graph_def)
-    bound_lists(meta.graph_def)
     read_directly(meta)
     fed = cut(meta.graph_def, [part for d in declared for part in d.parts])
     fetches = fetched(meta.graph_def, fetches, fed)
+    bound_lists(meta.graph_def)
     walk = GraphWalk(meta.graph_def)
     scoring = walk.reach(fetches.values())
     fills = fillers(walk, meta, scoring)
