@@ -23,7 +23,7 @@ from tests.feature_streams import declare, events, write_history
 from udfs.io.s3 import S3Options
 from udfs.stores.history.compute import compute_rows
 from udfs.stores.history.consistency import compare_history, compare_online, rows_of
-from udfs.stores.history.files import by_row_group, check_schema, find_files, read_rows
+from udfs.stores.history.files import by_row_group, check_schema, find_files, parquet_file, read_rows
 from udfs.stores.history.late import late_entities, late_references
 from udfs.stores.history.lines import BLANK, FIELD, HEX, to_lines
 from udfs.stores.online.base import Found, State, StoredView
@@ -226,7 +226,7 @@ def test_the_columns_of_a_row_group_are_one_request(tmp_path: Path) -> None:
     table = pa.table({f"c{n}": list(range(4000)) for n in range(20)})
     pq.write_table(table, tmp_path / "x.parquet", row_group_size=1000)
     opened = CountedReads(tmp_path / "x.parquet")
-    file = pq.ParquetFile(pa.PythonFile(opened, mode="r"), pre_buffer=True)
+    file = parquet_file(pa.PythonFile(opened, mode="r"))
     footer = opened.number
     rows = list(by_row_group(file, [f"c{n}" for n in range(10)]))
     assert pa.Table.from_batches(rows) == table.select(range(10))

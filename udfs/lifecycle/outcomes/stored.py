@@ -7,7 +7,6 @@ from urllib.parse import unquote
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.errors import StoreError
 from schemas.features.declarations import FeatureType
@@ -17,7 +16,7 @@ from udfs.lifecycle.outcomes.counting import COUNTED, Counter
 from udfs.lifecycle.outcomes.judging import Judging
 from udfs.lifecycle.outcomes.rows import FLOAT, INT, MODEL, TEXT, TIME
 from udfs.lifecycle.quality.windows import Quality, QualityKey
-from udfs.stores.history.files import by_row_group, conform, file_system, find_files
+from udfs.stores.history.files import by_row_group, conform, file_system, find_files, parquet_file
 
 _TYPES: dict[str, FeatureType] = {
     "fate": TEXT,
@@ -99,7 +98,7 @@ def stored_rows(
         model = next((unquote(p[6:]) for p in path.split("/") if p.startswith("model=")), "")
         try:
             with files.open_input_file(path) as opened:
-                file = pq.ParquetFile(opened, pre_buffer=True)
+                file = parquet_file(opened)
                 lacking = [n for n in needed if n not in file.schema_arrow.names]
                 if lacking:
                     raise StoreError(f"{path} has no column {', '.join(lacking)}: is it a prediction store?")

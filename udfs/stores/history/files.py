@@ -69,7 +69,7 @@ def read_batches(
     """
     try:
         with files.open_input_file(path) as opened:
-            file = pq.ParquetFile(opened, pre_buffer=True)
+            file = parquet_file(opened)
             present = [name for name in types if name in file.schema_arrow.names]
             lacking = [name for name in types if name not in present and name not in nullable]
             if lacking:
@@ -80,9 +80,14 @@ def read_batches(
         raise StoreError(f"history: {path} cannot be read: {e}") from e
 
 
+def parquet_file(opened: pa.NativeFile) -> pq.ParquetFile:
+    """For `by_row_group`. Raises an `ArrowException` for what is no Parquet."""
+    return pq.ParquetFile(opened, pre_buffer=True)
+
+
 def by_row_group(file: pq.ParquetFile, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The rows of these columns; None: of all. Of a file opened with `pre_buffer` the columns of a group are
-    fetched together, where each alone is a request to the store, and no more than a group is in memory."""
+    """The rows of these columns; None: of all. The columns of a group are fetched together, where each alone
+    is a request to the store, and no more than a group is in memory."""
     for group in range(file.num_row_groups):
         yield from file.iter_batches(_ROWS, row_groups=[group], columns=columns)
 
