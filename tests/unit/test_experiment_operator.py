@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,6 +98,16 @@ def run(harness: Harness, right: float, restart: bool = False) -> tuple[list[str
             harness = again
         said += harness.evidence(write_message(evidence(k, 50, harness.step, right)))
     return said, harness
+
+
+def registry_of(folder: Path, *models: tuple[str, int]) -> tuple[str, ModelRegistry]:
+    """A registry with these models, by name and version, and its URL."""
+    url = f"sqlite:///{folder}/registry.db"
+    registry = ModelRegistry(url)
+    registry.make()
+    for name, version in models:
+        registry.put(RegisteredModel("wine", name, version, "ab" * 32, "PMML", created=1))
+    return url, registry
 
 
 def test_orders_and_evidence_become_plans_on_the_model_stream():
@@ -198,11 +209,7 @@ def test_a_new_version_of_an_arm_s_model_ends_it():
 
 
 def test_a_promotion_moves_the_alias_in_the_registry(tmp_path):
-    url = f"sqlite:///{tmp_path}/registry.db"
-    registry = ModelRegistry(url)
-    registry.make()
-    for name, version in (("old", 3), ("new", 4)):
-        registry.put(RegisteredModel("wine", name, version, "ab" * 32, "PMML", created=1))
+    url, registry = registry_of(tmp_path, ("old", 3), ("new", 4))
     registry.set_alias(AliasChange("wine", "old", "champion", 3, 2))
     said, _ = run(Harness(registry=url), 0.92)
     assert said[-1] == "promoted champion is new version 4"
@@ -214,11 +221,7 @@ def test_a_promotion_moves_the_alias_in_the_registry(tmp_path):
 
 
 def test_the_alias_leaves_what_another_experiment_had_promoted(tmp_path):
-    url = f"sqlite:///{tmp_path}/registry.db"
-    registry = ModelRegistry(url)
-    registry.make()
-    for name, version in (("old", 3), ("new", 4), ("third", 1)):
-        registry.put(RegisteredModel("wine", name, version, "ab" * 32, "PMML", created=1))
+    url, registry = registry_of(tmp_path, ("old", 3), ("new", 4), ("third", 1))
     harness = Harness(registry=url)
     for k, (name, model, version) in enumerate((("wine-v4", "new", 4), ("third-one", "third", 1))):
         arms = {"control": Arm("old", 3), "treatment": Arm(model, version)}
@@ -235,11 +238,7 @@ def test_the_alias_leaves_what_another_experiment_had_promoted(tmp_path):
 
 
 def test_the_alias_goes_back_where_jobs_refuse_the_plan_of_the_promotion(tmp_path):
-    url = f"sqlite:///{tmp_path}/registry.db"
-    registry = ModelRegistry(url)
-    registry.make()
-    for name, version in (("old", 3), ("new", 4)):
-        registry.put(RegisteredModel("wine", name, version, "ab" * 32, "PMML", created=1))
+    url, registry = registry_of(tmp_path, ("old", 3), ("new", 4))
     registry.set_alias(AliasChange("wine", "old", "champion", 3, 2))
     said, harness = run(Harness(registry=url), 0.92)
     assert said[-2:] == ["plan 10", "promoted champion is new version 4"]
@@ -259,11 +258,7 @@ def test_the_alias_goes_back_where_jobs_refuse_the_plan_of_the_promotion(tmp_pat
 
 
 def test_an_alias_that_somebody_has_moved_since_stays(tmp_path):
-    url = f"sqlite:///{tmp_path}/registry.db"
-    registry = ModelRegistry(url)
-    registry.make()
-    for name, version in (("new", 4), ("new", 5)):
-        registry.put(RegisteredModel("wine", name, version, "ab" * 32, "PMML", created=1))
+    url, registry = registry_of(tmp_path, ("new", 4), ("new", 5))
     _, harness = run(Harness(registry=url), 0.92)
     registry.set_alias(AliasChange("wine", "new", "champion", 5, 2**50, by="ana"))
     foreign = parse(harness.plans[0])

@@ -21,7 +21,8 @@ def move_alias(url: str, event: ExperimentEvent) -> str:
     try:
         _set(registry, event, new.model, new.version)
         for name in dict.fromkeys((old.model, event.replaced)):
-            if name not in ("", new.model) and _stands(registry, event, name):
+            changes = _changes(registry, event, name) if name not in ("", new.model) else []
+            if changes and changes[-1].version:
                 _set(registry, event, name, 0)
     except MillraceError as e:
         return f"the alias {event.alias} was not moved: {e}"
@@ -40,7 +41,7 @@ def take_back_alias(url: str, event: ExperimentEvent) -> str:
     try:
         named = [arm.model for arm in event.arms.values()]
         for name in dict.fromkeys(filter(None, (*named, event.replaced))):
-            changes = [c for c in registry.alias_changes(name, event.data_type) if c.alias == event.alias]
+            changes = _changes(registry, event, name)
             if not changes or changes[-1].by != _by(event):
                 continue
             before = changes[-2].version if len(changes) > 1 else 0
@@ -53,9 +54,9 @@ def take_back_alias(url: str, event: ExperimentEvent) -> str:
     return f"the alias {event.alias} is {', '.join(done)}" if done else ""
 
 
-def _stands(registry: ModelRegistry, event: ExperimentEvent, name: str) -> bool:
-    changes = [c for c in registry.alias_changes(name, event.data_type) if c.alias == event.alias]
-    return bool(changes) and bool(changes[-1].version)
+def _changes(registry: ModelRegistry, event: ExperimentEvent, name: str) -> list[AliasChange]:
+    """Of the experiment's alias for this model, the oldest first."""
+    return [c for c in registry.alias_changes(name, event.data_type) if c.alias == event.alias]
 
 
 def _set(registry: ModelRegistry, event: ExperimentEvent, name: str, version: int) -> None:
