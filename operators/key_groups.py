@@ -48,9 +48,9 @@ def key_groups(env: StreamExecutionEnvironment) -> KeyGroups:
         env.set_max_parallelism(groups)
     java = get_gateway().jvm
     assign = java.org.apache.flink.runtime.state.KeyGroupRangeAssignment.assignToKeyGroup
+    row = java.org.apache.flink.types.Row(1)
     keys: dict[int, str] = {}
     for number in count():
-        row = java.org.apache.flink.types.Row(1)
         row.setField(0, str(number))
         keys.setdefault(assign(row, groups), str(number))
         if len(keys) == groups:
