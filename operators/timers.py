@@ -33,17 +33,23 @@ class KeyTimers:
         return timestamp >= self._next[key]
 
     def again(self, key: str, timers: TimerService, fired: int = 0) -> None:
-        """Set the current key's next timer. `fired`: the time of the one that has fired, which it is behind:
-        Flink fires one that is set for no later time at once, again and again until a clock that was set back
-        is there."""
+        """Set the current key's next timer. `fired`: as of `time_now`."""
         # Aligned, so that a timer that came back with the state and a new one are the same timer.
-        every, now = self._every_ms, timers.current_processing_time()
-        if fired < END_OF_INPUT:
-            now = max(now, fired)
-        at = self._next[key] = (now // every + 1) * every
+        at = self._next[key] = _aligned(self._every_ms, timers, fired)
         timers.register_processing_time_timer(at)
 
-    def soon(self, timers: TimerService) -> None:
+    def soon(self, timers: TimerService, fired: int = 0) -> None:
         """Set a timer of the current key for something that may end at any moment."""
         # Aligned, so that all who ask for one in the same 10 ms get one.
-        timers.register_processing_time_timer((timers.current_processing_time() // _SOON_MS + 1) * _SOON_MS)
+        timers.register_processing_time_timer(_aligned(_SOON_MS, timers, fired))
+
+
+def time_now(timers: TimerService, fired: int = 0) -> int:
+    """The processing time in ms, and never before the timer that has fired, if one has: Flink fires one that
+    is set for no later time at once, again and again until a clock that was set back is there."""
+    now = timers.current_processing_time()
+    return max(now, fired) if fired < END_OF_INPUT else now
+
+
+def _aligned(every_ms: int, timers: TimerService, fired: int) -> int:
+    return (time_now(timers, fired) // every_ms + 1) * every_ms

@@ -15,7 +15,7 @@ from operators.ensemble.speculation_rows import answers_row, request_of
 from operators.flink_internals import current_key, instance_of
 from operators.key_groups import KeyGroups
 from operators.rows import to_rows
-from operators.timers import KeyTimers
+from operators.timers import KeyTimers, time_now
 from operators.type_logs import TypeLogs
 from schemas.errors import ModelError
 from schemas.micro_batch import decode_micro_batch
@@ -83,7 +83,7 @@ class ExecutorOperator(KeyedCoProcessFunction):
             if self._timers.due(key, timestamp):
                 yield from to_rows(self._executor.stats(self._spec.scoring.stats_ms))
                 self._timers.again(key, ctx.timer_service(), timestamp)
-        self._keep(key, ctx)
+        self._keep(key, ctx, timestamp)
 
     def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[Any]:
         self._timers.start(key, ctx.timer_service())
@@ -94,7 +94,7 @@ class ExecutorOperator(KeyedCoProcessFunction):
             yield from _rows(key, self._executor.restarted(self._listed[key]))
         yield from to_rows(self._executor.poll())
 
-    def _keep(self, key: str, ctx: Any) -> None:
+    def _keep(self, key: str, ctx: Any, fired: int = 0) -> None:
         self._logs.keep(key, self._executor)
         pending = self._executor.pending(key)
         if pending != self._listed[key]:
@@ -105,10 +105,10 @@ class ExecutorOperator(KeyedCoProcessFunction):
                 self._unanswered.clear()
         again = self._executor.look_again_ms(key)
         if again is not None:
-            self._look_again(key, again, ctx.timer_service())
+            self._look_again(key, again, ctx.timer_service(), fired)
 
-    def _look_again(self, key: str, ms: int, timers: TimerService) -> None:
-        now = timers.current_processing_time()
+    def _look_again(self, key: str, ms: int, timers: TimerService, fired: int) -> None:
+        now = time_now(timers, fired)
         if not now < self._due.get(key, 0) <= now + ms:  # one timer is enough for all that is pending
             self._due[key] = now + ms
             timers.register_processing_time_timer(now + ms)

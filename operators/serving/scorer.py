@@ -94,15 +94,15 @@ class Scorer(KeyedCoProcessFunction):
         yield from to_rows(serving.stats(0 if ended else self._spec.stats_ms))
         if not ended:
             self._timers.again(key, ctx.timer_service(), timestamp)
-        self._keep(key, ctx)
+        self._keep(key, ctx, timestamp)
 
     def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[Output]:
         self._timers.start(key, ctx.timer_service())
         yield from self._logs.restore(key, data_type, self._serving)
         yield from self._arm_logs.restore(key, data_type, self._arms)
 
-    def _keep(self, key: str, ctx: Any) -> None:
+    def _keep(self, key: str, ctx: Any, fired: int = 0) -> None:
         self._logs.keep(key, self._serving)
         self._arm_logs.keep(key, self._arms)
         if self._in_order.is_slow(key):
-            self._timers.soon(ctx.timer_service())
+            self._timers.soon(ctx.timer_service(), fired)

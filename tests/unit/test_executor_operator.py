@@ -194,6 +194,19 @@ def test_a_timer_looks_for_late_answers_and_one_is_enough(make):
     assert now + 250 in flink.timers, "in no hurry any more"
 
 
+def test_a_clock_that_is_set_back_does_not_hold_the_task_up(make):
+    """Flink fires a timer that is set for no later time than the one that fires at once, for ever."""
+    flink = make()
+    flink.serve("m")
+    flink.timers.clear()
+    flink.stick("m")
+    (fired,) = flink.timers
+    flink.timers.clear()
+    flink.bench.hands.now -= 50
+    flink.sent(flink.operator.on_timer(fired, flink.context(TimeDomain.PROCESSING_TIME)))
+    assert flink.timers and min(flink.timers) > fired
+
+
 def test_after_a_restart_candidates_are_loaded_and_the_pending_declined_once(make):
     flink = make()
     flink.serve("a")

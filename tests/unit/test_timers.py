@@ -43,3 +43,11 @@ def test_the_end_of_the_input_is_no_time_to_count_from() -> None:
     timers.start("a", service.timers())
     timers.again("a", service.timers(), END_OF_INPUT)
     assert service.set == [6000, 6000]
+
+
+def test_a_timer_for_what_may_end_soon_is_later_than_the_one_that_fired_too() -> None:
+    service, timers = Service(), KeyTimers(1000)
+    timers.soon(service.timers())
+    service.now = 2500
+    timers.soon(service.timers(), 5510)
+    assert service.set == [5510, 5520]
