@@ -70,12 +70,8 @@ def make_environment(spec: FlinkSpec) -> StreamExecutionEnvironment:
             values["execution.checkpointing.dir"] = _own_folder().as_uri()
     if spec.jars:
         values["pipeline.jars"] = ";".join(jar.resolve().as_uri() for jar in spec.jars)
-    values |= spec.options
-    if values["python.execution-mode"] == "thread":
-        # Else PyFlink starts a server for Python workers on a mini cluster, and imports Beam for it.
-        os.environ.setdefault("_python_worker_execution_mode", "process")
     configuration = Configuration()
-    for name, value in values.items():
+    for name, value in (values | dict(spec.options)).items():
         configuration.set_string(name, value)
     environment = StreamExecutionEnvironment.get_execution_environment(configuration)
     if spec.parallelism is not None:
