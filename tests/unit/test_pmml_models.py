@@ -465,9 +465,47 @@ WIDE_TREE = (
     + node(Split([(LOW, Leaf([], "1")), (HIGH, RIGHT)]))
     + "</TreeModel></PMML>"
 )
+NAMES = ("sx", "z", "sy", "n", "px", "w")
 
 
-@pytest.mark.parametrize("text", [LINEAR, WIDE_TREE])
+def neuron(name: str, bias: float, *links: tuple[str, float]) -> str:
+    cons = "".join(f'<Con from="{source}" weight="{weight}"/>' for source, weight in links)
+    return f'<Neuron id="{name}" bias="{bias}">{cons}</Neuron>'
+
+
+def network(inputs: tuple[str, ...], layers: list[str]) -> str:
+    """The layers over the inputs, which are called as their fields; the output is the neuron `out`."""
+    given = "".join(
+        f'<NeuralInput id="{n}"><DerivedField dataType="double" optype="continuous"><FieldRef field="{n}"/></DerivedField></NeuralInput>'
+        for n in inputs
+    )
+    return (
+        f"<NeuralInputs>{given}</NeuralInputs>{''.join(layers)}"
+        '<NeuralOutputs><NeuralOutput outputNeuron="out"><DerivedField dataType="double" optype="continuous"><FieldRef field="t"/>'
+        "</DerivedField></NeuralOutput></NeuralOutputs></NeuralNetwork>"
+    )
+
+
+def layer(function: str, *neurons: str) -> str:
+    return f'<NeuralLayer activationFunction="{function}">{"".join(neurons)}</NeuralLayer>'
+
+
+NETWORK = (
+    MANY.replace("MODEL", 'NeuralNetwork activationFunction="tanh"')
+    + network(NAMES, [layer("tanh", neuron("out", 0.1, *((n, 0.01 * k) for k, n in enumerate(NAMES))))])
+    + "</PMML>"
+)
+VECTORS = (
+    MANY.replace("MODEL", "SupportVectorMachineModel")
+    + '<RadialBasisKernelType gamma="0.1"/><VectorDictionary><VectorFields>'
+    + "".join(f'<FieldRef field="{n}"/>' for n in NAMES)
+    + '</VectorFields><VectorInstance id="v"><Array type="real" n="6">0.1 0.2 0.3 1 0.5 0.6</Array></VectorInstance></VectorDictionary>'
+    '<SupportVectorMachine><SupportVectors><SupportVector vectorId="v"/></SupportVectors><Coefficients absoluteValue="0.5">'
+    '<Coefficient value="2"/></Coefficients></SupportVectorMachine></SupportVectorMachineModel></PMML>'
+)
+
+
+@pytest.mark.parametrize("text", [LINEAR, WIDE_TREE, NETWORK, VECTORS])
 def test_fields_that_are_computed_at_once_give_the_same_bits(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -493,6 +531,32 @@ def test_fields_that_are_computed_at_once_give_the_same_bits(
     apart = (outcome([7, 8]),)
     columns["y"] = spoiled
     assert together == ([outcome([k]) for k in range(40)], outcome(range(5, 40)), *apart)
+
+
+def test_neurons_read_any_layer_before_theirs_and_nothing_of_one_that_they_do_not_read() -> None:
+    """The reciprocal of 0 is infinite: a layer behind that reads finite values only is as finite as they are."""
+
+    def of(*layers: str) -> str:
+        return document(
+            f'<NeuralNetwork functionName="regression" activationFunction="identity">{schema()}{network(("x", "y"), list(layers))}',
+            numeric=True,
+        )
+
+    skipping = of(
+        layer("square", neuron("a", 1, ("y", 2), ("x", 1)), neuron("b", 0, ("x", 3))),
+        layer("identity", neuron("c", 0.5, ("b", 1), ("x", 10))),
+        layer("identity", neuron("out", -1, ("c", 2), ("a", 1), ("c", 1))),
+    )
+    values = [
+        (2 * y + x + 1) ** 2 + 3 * ((3 * x) ** 2 + 10 * x + 0.5) - 1 for x, y in ((-1.0, 0.0), (2.0, 3.0))
+    ]
+    expected(skipping, "predicted_t", values)
+    infinite = of(
+        layer("reciprocal", neuron("a", 0, ("y", 1))),
+        layer("arctan", neuron("b", 0, ("a", 1))),
+        layer("identity", neuron("out", 3, ("b", 4))),
+    )
+    expected(infinite, "predicted_t", [7.0, 3 + 8 * math.atan(1 / 3) / math.pi])
 
 
 @pytest.mark.parametrize("method", ["average", "majorityVote", "sum"])

@@ -17,7 +17,7 @@ from schemas.errors import InputsError, LoadError, PredictError
 from schemas.tensors import LIST, Columns, DType, Input, Output
 from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.pmml.compiler.batch import Reals
-from udfs.models.runtimes.pmml.compiler.columns import Column, Mask
+from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, either, some
 from udfs.models.runtimes.pmml.compiler.plan import Plan, Scores, compile_document
 from udfs.models.runtimes.pmml.compiler.types import Type, texts
 from udfs.models.runtimes.pmml.compiler.verification import check
@@ -56,7 +56,9 @@ class PmmlRuntime:
     def __init__(self, plan: Plan, inputs: Sequence[Input], outputs: Sequence[tuple[str, Output]]) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(output for _, output in outputs)
-        self._results = tuple(outputs)  # the model's own name, and what it is called here
+        # The model's own name, what it is called here, and its type in numpy.
+        self._results = tuple((name, output, output.dtype.numpy) for name, output in outputs)
+        self._wanted = [i.name for i in inputs]
         self._names = [f.declared.name for f in plan.inputs]
         self._plan: Plan | None = plan
         real = [k for k, field in enumerate(plan.inputs) if field.declared.kind.real]
@@ -74,11 +76,11 @@ class PmmlRuntime:
         if self._plan is None:
             raise PredictError("the PMML model is closed")
         try:
-            arrays = [np.asarray(columns[i.name]) for i in self.inputs]
+            arrays = [np.asarray(columns[name]) for name in self._wanted]
         except KeyError as e:
             raise PredictError(f"input column {e} is missing") from None
         count = len(arrays[0]) if arrays else 0
-        if any(a.shape != (count,) for a in arrays):
+        if {a.shape for a in arrays} != {(count,)}:
             shapes = {i.name: a.shape for i, a in zip(self.inputs, arrays, strict=True)}
             raise PredictError(f"input columns are not of one length and dimension: {shapes}")
         if count == 0:
@@ -103,11 +105,11 @@ class PmmlRuntime:
 
     def _finite_reals(self, arrays: Sequence[NDArray]) -> Reals | None:
         """All real fields at once; None where one is missing, infinite or of another type."""
-        chosen = [arrays[k] for k in self._real]
-        if len(chosen) < _SOME or any(a.dtype is not _DOUBLE for a in chosen):
+        chosen = [arrays[k] for k in self._real] if self._others else arrays
+        if len(chosen) < _SOME or [a for a in chosen if a.dtype is not _DOUBLE]:
             return None
         together = np.concatenate(chosen)
-        if not np.isfinite(together).all():
+        if some(~np.isfinite(together)):
             return None
         return self._places, together.reshape(len(chosen), -1)
 
@@ -132,17 +134,18 @@ class PmmlRuntime:
         self._plan = None
 
     def _answer(self, scores: Scores, refused: dict[str, Mask], count: int) -> Columns:
-        refused.update((reason, np.broadcast_to(rows, (count,))) for reason, rows in scores.refused.items())
+        for reason, rows in scores.refused.items():
+            refused[reason] = np.broadcast_to(rows, (count,))
         answer: dict[str, NDArray] = {}
-        for name, output in self._results:
+        for name, output, dtype in self._results:
             column = scores.columns[name]
             values = column.full(count)
-            missing = column.mask(count)
+            missing = column.missing
             if values.dtype.kind == "f":
-                missing = missing | ~np.isfinite(values)
-            if missing.any():
-                refused[_NOTHING.format(repr(output.name))] = missing
-            answer[output.name] = _as(values, output.dtype)
+                missing = either(missing, ~np.isfinite(values))
+            if missing is not None and some(missing):
+                refused[_NOTHING.format(repr(output.name))] = np.broadcast_to(missing, (count,))
+            answer[output.name] = values if values.dtype is dtype else _as(values, output.dtype)
         if any(rows.any() for rows in refused.values()):
             raise PredictError(_message(refused), _reasons(refused))
         return answer

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, Symbol
-from udfs.models.runtimes.pmml.compiler.columns import Column
+from udfs.models.runtimes.pmml.compiler.columns import Column, some
 
 Operation = Callable[[NDArray, NDArray], NDArray]
 _EXACT = (np.add, np.subtract, np.multiply, np.divide)
@@ -80,7 +80,7 @@ class _Group:
         values = reals[self._rows[1]].astype(self._dtype, copy=False)
         for operation, by in self._steps:
             values = operation(values, by)
-        return values if not self._steps or np.isfinite(values).all() else None
+        return values if not self._steps or not some(~np.isfinite(values)) else None
 
 
 class Gather:

@@ -1,17 +1,17 @@
-"""NeuralNetwork: layers of neurons, each layer one matrix."""
+"""NeuralNetwork: layers of neurons, each layer one matrix over the layers that it reads."""
 
 from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute
-from udfs.models.runtimes.pmml.compiler.columns import Mask, either
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, Symbol
+from udfs.models.runtimes.pmml.compiler.columns import Mask, either, some
 from udfs.models.runtimes.pmml.compiler.elements import (
     choice,
     describe,
@@ -22,6 +22,7 @@ from udfs.models.runtimes.pmml.compiler.elements import (
     text_of,
 )
 from udfs.models.runtimes.pmml.compiler.expressions import Site, compile_expression, converted
+from udfs.models.runtimes.pmml.compiler.gathering import Gather
 from udfs.models.runtimes.pmml.compiler.place import Place
 from udfs.models.runtimes.pmml.compiler.regression import softmax
 from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, most_probable, number_column
@@ -40,19 +41,60 @@ _NORMALIZATIONS = ("none", "simplemax", "softmax")
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """`weights` over all values before it, `(before, neurons)`."""
+    """`weights` over the blocks from `first` up to it, `(values, neurons)`."""
 
+    first: int
     weights: NDArray[np.float64]
     bias: NDArray[np.float64]
     activate: Callable[[NDArray], NDArray]
     normalization: str
 
-    def compute(self, before: NDArray) -> NDArray:
-        with np.errstate(over="ignore", divide="ignore"):
-            made = self.activate(before @ self.weights + self.bias)
+    def compute(self, blocks: Sequence[NDArray]) -> NDArray:
+        made = self.activate(_joined(blocks, self.first) @ self.weights + self.bias)
         if self.normalization == "softmax":
             return softmax(made)
         return made / made.sum(axis=1, keepdims=True) if self.normalization == "simplemax" else made
+
+
+def _joined(blocks: Sequence[NDArray], first: int) -> NDArray:
+    """The blocks from `first` on side by side; mostly it is the last alone."""
+    return blocks[-1] if first == len(blocks) - 1 else np.concatenate(blocks[first:], axis=1)
+
+
+class _Places:
+    """Where the value of each input and neuron stands: the inputs are a block, and each layer is one."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[int, int]] = {}
+        self._sizes: list[int] = []
+
+    def block(self, elements: Iterable[ET.Element]) -> None:
+        """A block more."""
+        names = [text_of(element, "id") for element in elements]
+        for at, name in enumerate(names):
+            if name in self._found:
+                refuse(f"two neurons are called {name!r}")
+            self._found[name] = len(self._sizes), at
+        self._sizes.append(len(names))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._found
+
+    def first(self, names: Iterable[str]) -> int:
+        """The first block that one of the names is in; the last one where there are no names."""
+        return min((self._found[name][0] for name in names), default=len(self._sizes) - 1)
+
+    def width(self, first: int) -> int:
+        """How many values the blocks from `first` on hold."""
+        return sum(self._sizes[first:])
+
+    def column(self, name: str, first: int) -> int:
+        """Which of these values the name is."""
+        block, at = self._found[name]
+        return sum(self._sizes[first:block]) + at
+
+
+Activations = Callable[[Batch], tuple[list[NDArray], Mask | None]]
 
 
 def compile_neural_network(place: Place) -> Scorer:
@@ -60,39 +102,38 @@ def compile_neural_network(place: Place) -> Scorer:
     place.expect("classification", "regression")
     element = place.element
     inputs: list[Compute] = []
-    places: dict[str, int] = {}
+    plain: list[Symbol | None] = []
     for given in element.findall("NeuralInputs/NeuralInput"):
-        derived = required(given, "DerivedField")
-        made = compile_expression(expression_of(derived), Site(place.scope, wanted=Type.DOUBLE))
+        expression = expression_of(required(given, "DerivedField"))
+        made = compile_expression(expression, Site(place.scope, wanted=Type.DOUBLE))
         inputs.append(converted(made, Type.DOUBLE, "a neural input").compute)
-        _number(places, given)
+        is_field = expression.tag == "FieldRef" and expression.get("mapMissingTo") is None
+        plain.append(place.scope.find(expression.get("field")) if is_field else None)
+    gather = Gather(plain)
+    places = _Places()
+    places.block(element.findall("NeuralInputs/NeuralInput"))
     layers: list[_Layer] = []
     for layer in element.findall("NeuralLayer"):
         layers.append(_layer(layer, element, places))
-        for neuron in layer.findall("Neuron"):
-            _number(places, neuron)
+        places.block(layer.findall("Neuron"))
 
-    def activations(batch: Batch) -> tuple[NDArray, Mask | None]:
-        """All values `(n, inputs and neurons)`."""
-        columns = [one(batch) for one in inputs]
-        values = np.empty((batch.count, len(columns)))
-        for k, column in enumerate(columns):
+    def activations(batch: Batch) -> tuple[list[NDArray], Mask | None]:
+        """The blocks, each `(n, values)` and of this call alone, and the rows that lack an input."""
+        values = np.empty((batch.count, len(inputs)))
+        missing: Mask | None = None
+        for k in gather.fill(batch, values):
+            column = inputs[k](batch)
             values[:, k] = column.values
+            missing = either(missing, column.missing)
+        blocks = [values]
         for layer in layers:
-            values = np.concatenate([values, layer.compute(values)], axis=1)
-        return values, either(*(c.missing for c in columns))
+            blocks.append(layer.compute(blocks))
+        return blocks, missing
 
     return _outputs(place, places, activations)
 
 
-def _number(places: dict[str, int], element: ET.Element) -> None:
-    name = text_of(element, "id")
-    if name in places:
-        refuse(f"two neurons are called {name!r}")
-    places[name] = len(places)
-
-
-def _layer(layer: ET.Element, model: ET.Element, places: dict[str, int]) -> _Layer:
+def _layer(layer: ET.Element, model: ET.Element, places: _Places) -> _Layer:
     def setting(name: str, default: str | None = None) -> str | None:
         return layer.get(name, model.get(name, default))
 
@@ -116,29 +157,43 @@ def _layer(layer: ET.Element, model: ET.Element, places: dict[str, int]) -> _Lay
     neurons = layer.findall("Neuron")
     if not neurons:
         refuse("a layer has no neurons")
-    weights = np.zeros((len(places), len(neurons)))
+    links: list[tuple[str, int, float]] = []
     for k, neuron in enumerate(neurons):
         for link in neuron.findall("Con"):
             source = text_of(link, "from")
             if source not in places:
                 refuse(f"{describe(neuron)} reads {source!r}, which is not before it")
-            weights[places[source], k] += number(link, "weight")
-    return _Layer(weights, np.array([number(n, "bias", 0.0) for n in neurons]), activate, normalization)
+            links.append((source, k, number(link, "weight")))
+    first = places.first(source for source, _, _ in links)
+    weights = np.zeros((places.width(first), len(neurons)))
+    for source, k, weight in links:
+        weights[places.column(source, first), k] += weight
+    bias = np.array([number(n, "bias", 0.0) for n in neurons])
+    return _Layer(first, weights, bias, activate, normalization)
 
 
-def _outputs(place: Place, places: dict[str, int], activations) -> Scorer:
+def _outputs(place: Place, places: _Places, activations: Activations) -> Scorer:
     outputs = place.element.findall("NeuralOutputs/NeuralOutput")
-    chosen: list[tuple[int, ET.Element]] = []
-    for output in outputs:
-        neuron = text_of(output, "outputNeuron")
+    names = [text_of(output, "outputNeuron") for output in outputs]
+    for neuron in names:
         if neuron not in places:
             refuse(f"the neural output {neuron!r} is no neuron")
-        chosen.append((places[neuron], _meaning(required(output, "DerivedField"), place)))
+    first = places.first(names)
+    chosen = [
+        (places.column(neuron, first), _meaning(required(output, "DerivedField"), place))
+        for neuron, output in zip(names, outputs, strict=True)
+    ]
+
+    def ends(batch: Batch) -> tuple[NDArray, Mask | None]:
+        """The values that outputs read, among others."""
+        blocks, missing = activations(batch)
+        return _joined(blocks, first), missing
+
     if place.function == "classification":
-        return _classifier(place, chosen, activations)
+        return _classifier(place, chosen, ends)
     by_field: dict[str, Scorer] = {}
     for at, expression in chosen:
-        by_field[text_of(expression, "field")] = _regressor(expression, at, activations)
+        by_field[text_of(expression, "field")] = _regressor(expression, at, ends)
     wanted = [t.name for t in place.targets]
     if len(chosen) == 1 and len(wanted) <= 1:
         return next(iter(by_field.values()))
@@ -166,7 +221,10 @@ def _meaning(derived: ET.Element, place: Place) -> ET.Element:
     return expression
 
 
-def _regressor(expression: ET.Element, at: int, activations) -> Scorer:
+Ends = Callable[[Batch], tuple[NDArray, Mask | None]]
+
+
+def _regressor(expression: ET.Element, at: int, ends: Ends) -> Scorer:
     curve = None
     if expression.tag == "NormDiscrete":
         refuse("a neural output of a regression is a category")
@@ -179,7 +237,7 @@ def _regressor(expression: ET.Element, at: int, activations) -> Scorer:
             refuse("a neural output is normalised by a curve that cannot be turned round")
 
     def score(batch: Batch) -> Result:
-        values, missing = activations(batch)
+        values, missing = ends(batch)
         found = values[:, at] if curve is None else interpolate(values[:, at], *curve, False)[0]
         if missing is not None:
             found = np.where(missing, np.nan, found)
@@ -188,7 +246,7 @@ def _regressor(expression: ET.Element, at: int, activations) -> Scorer:
     return Scorer("regression", score)
 
 
-def _classifier(place: Place, chosen: list[tuple[int, ET.Element]], activations) -> Scorer:
+def _classifier(place: Place, chosen: list[tuple[int, ET.Element]], ends: Ends) -> Scorer:
     if any(e.tag != "NormDiscrete" for _, e in chosen) or not chosen:
         refuse("a neural output of a classification is no category")
     categories = place.categories()
@@ -200,14 +258,19 @@ def _classifier(place: Place, chosen: list[tuple[int, ET.Element]], activations)
 
     def classify(batch: Batch) -> Result:
         """A category without an output is never the result: RapidMiner's targets may be `MISSING_VALUE`."""
-        values, missing = activations(batch)
+        values, missing = ends(batch)
         found = values[:, columns]
         if missing is not None:
             found[missing] = np.nan
-        shares = np.zeros((batch.count, width))
-        shares[:, order] = found
-        shares[np.isnan(found).any(axis=1)] = np.nan
-        best = most_probable(found)
-        return Result(label=np.where(best < 0, -1, order[best]), probabilities=shares)
+        best = label = most_probable(found)
+        shares = found
+        if len(order) < width:
+            label = np.where(best < 0, -1, order[best])
+            shares = np.zeros((batch.count, width))
+            shares[:, order] = found
+        lacking = best < 0
+        if some(lacking):
+            shares[lacking] = np.nan
+        return Result(label=label, probabilities=shares)
 
     return Scorer("classification", classify, categories=tuple(categories.names), probable=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, Symbol
-from udfs.models.runtimes.pmml.compiler.columns import Column, either
+from udfs.models.runtimes.pmml.compiler.columns import Column, either, some
 from udfs.models.runtimes.pmml.compiler.elements import (
     EXPRESSIONS,
     children,
@@ -92,7 +92,7 @@ def label_symbol(name: str, scorer: Scorer, declared: DataField | None, wanted: 
         found = scorer.result(batch).label
         assert found is not None
         lacking = found < 0
-        return Column(table[found], lacking if lacking.any() else None)
+        return Column(table[found], lacking if some(lacking) else None)
 
     return Symbol(name, one, label, "categorical", 1)
 
@@ -261,7 +261,7 @@ def _display(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
         label = scorer.result(batch).label
         assert label is not None
         lacking = label < 0
-        return Column(table[label], lacking if lacking.any() else None)
+        return Column(table[label], lacking if some(lacking) else None)
 
     return Expression(Type.STRING, display)
 

@@ -28,21 +28,20 @@ NORMALIZATIONS = (
 def inverse_link(name: str, values: NDArray) -> NDArray:  # noqa: PLR0911 - one for each link
     """The inverse of a link function, in the values' type."""
     one = values.dtype.type(1)
-    with np.errstate(over="ignore"):
-        if name in ("none", "identity"):
-            return values
-        if name in ("logit", "softmax"):
-            return one / (one + np.exp(-values))
-        if name in ("exp", "log"):
-            return np.exp(values)
-        if name == "probit":
-            return normal_cdf(values).astype(values.dtype)
-        if name == "cloglog":
-            return one - np.exp(-np.exp(values))
-        if name == "loglog":
-            return np.exp(-np.exp(-values))
-        if name == "cauchit":
-            return values.dtype.type(0.5) + np.arctan(values) / values.dtype.type(math.pi)
+    if name in ("none", "identity"):
+        return values
+    if name in ("logit", "softmax"):
+        return one / (one + np.exp(-values))
+    if name in ("exp", "log"):
+        return np.exp(values)
+    if name == "probit":
+        return normal_cdf(values).astype(values.dtype)
+    if name == "cloglog":
+        return one - np.exp(-np.exp(values))
+    if name == "loglog":
+        return np.exp(-np.exp(-values))
+    if name == "cauchit":
+        return values.dtype.type(0.5) + np.arctan(values) / values.dtype.type(math.pi)
     raise refusal(f"the link {name!r} is not known")
 
 
@@ -130,7 +129,6 @@ class Sums:
     def compute(self, batch: Batch) -> NDArray:
         """The sums, NaN where one is missing."""
         count, dtype = batch.count, self._kind.numpy
-        out = np.broadcast_to(self._intercepts, (count, len(self._intercepts)))
         lost: Mask | None = None
         if self._numbers:
             x = np.empty((count, len(self._numbers)), dtype)
@@ -143,12 +141,12 @@ class Sums:
                     absent = column.mask(count)
                     x[absent, k] = 0
                     missing.append((k, absent))
-            out = out + x @ self._matrix
+            out = x @ self._matrix + self._intercepts
             for k, absent in missing:
                 rows = absent[:, None] & self._used[k]
                 lost = either(lost, rows)
         else:
-            out = np.array(out)
+            out = np.tile(self._intercepts, (count, 1))
         for (symbol, value), (at, weight) in zip(self._flags, self._flag_weights, strict=True):
             column = symbol.known(batch)
             hit = column.values == value

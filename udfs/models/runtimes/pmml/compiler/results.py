@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch
-from udfs.models.runtimes.pmml.compiler.columns import Column
+from udfs.models.runtimes.pmml.compiler.columns import Column, some
 from udfs.models.runtimes.pmml.compiler.types import Type
 
 Ranked = Callable[[int], Column]
@@ -78,25 +78,26 @@ def labels_of(label: NDArray[np.int64], categories: tuple[str, ...]) -> Column:
     """Category indices as a column of texts."""
     names = np.array([*categories, ""], object)
     missing = label < 0
-    return Column(names[label], missing if missing.any() else None)
+    return Column(names[label], missing if some(missing) else None)
 
 
 def most_probable(probabilities: NDArray) -> NDArray[np.int64]:
     """The index of the highest probability, the first of equal ones; -1 where one is NaN."""
-    lacking = np.isnan(probabilities).any(axis=1)
-    best = np.argmax(probabilities, axis=1) if probabilities.shape[1] else np.full(len(probabilities), -1)
-    return np.where(lacking, -1, best)
+    if not probabilities.shape[1]:
+        return np.full(len(probabilities), -1)
+    best, lacking = probabilities.argmax(axis=1), np.isnan(probabilities)
+    return np.where(lacking.any(axis=1), -1, best) if some(lacking) else best
 
 
 def number_column(values: NDArray) -> Column:
     """Numbers as a column in which NaN is missing."""
     lacking = np.isnan(values)
-    return Column(values, lacking if lacking.any() else None)
+    return Column(values, lacking if some(lacking) else None)
 
 
 def numbers_of(column: Column, count: int) -> NDArray:
     """A column of reals as `(n,)` with NaN where it is missing; a copy."""
-    values = np.array(np.broadcast_to(column.values, (count,)))
+    values = column.values.copy() if np.ndim(column.values) else column.full(count)
     if column.missing is not None:
         values[column.mask(count)] = np.nan
     return values

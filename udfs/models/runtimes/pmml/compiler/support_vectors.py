@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
-from udfs.models.runtimes.pmml.compiler.columns import Mask, either
+from udfs.models.runtimes.pmml.compiler.columns import Mask, either, some
 from udfs.models.runtimes.pmml.compiler.elements import (
     array_numbers,
     choice,
@@ -24,6 +24,7 @@ from udfs.models.runtimes.pmml.compiler.elements import (
     sparse_numbers,
     text_of,
 )
+from udfs.models.runtimes.pmml.compiler.gathering import Gather
 from udfs.models.runtimes.pmml.compiler.place import Place
 from udfs.models.runtimes.pmml.compiler.regression import numeric
 from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, number_column
@@ -63,11 +64,13 @@ class _Fields:
     """The fields that make up a vector; of a categorical one `value`, times `weight`, where it is that."""
 
     parts: tuple[tuple[Symbol, object, float], ...]
+    gather: Gather
 
     def matrix(self, batch: Batch) -> tuple[NDArray[np.float64], Mask | None]:
         x = np.empty((batch.count, len(self.parts)))
         missing: Mask | None = None
-        for k, (symbol, value, weight) in enumerate(self.parts):
+        for k in self.gather.fill(batch, x):
+            symbol, value, weight = self.parts[k]
             column = symbol.column(batch)
             x[:, k] = column.values if value is None else weight * (column.values == value)
             missing = either(missing, column.missing)
@@ -85,7 +88,8 @@ def _fields(element: ET.Element, place: Place) -> _Fields:
             parts.append((symbol, value, number(field, "coefficient", 1.0)))
         else:
             refuse(f"a vector holds a {field.tag}")
-    return _Fields(tuple(parts))
+    gather = Gather([symbol if value is None else None for symbol, value, _ in parts])
+    return _Fields(tuple(parts), gather)
 
 
 def _vectors(element: ET.Element, size: int) -> dict[str, NDArray[np.float64]]:
@@ -190,13 +194,17 @@ def _rounded(one: NDArray[np.int64], other: int, width: int) -> Callable[[NDArra
 
     def best(values: NDArray) -> NDArray[np.int64]:
         rounded = np.floor(values + 0.5)
-        votes = np.zeros((len(values), width))
-        for k in range(len(one)):
-            votes[np.arange(len(values)), np.where(rounded[:, k] == 1, one[k], other)] += 1.0
         valid = ((rounded == 0) | (rounded == 1)).all(axis=1)
-        return np.where(valid, np.argmax(votes, axis=1), -1)
+        return np.where(valid, _most_votes(np.where(rounded == 1, one, other), width), -1)
 
     return best
+
+
+def _most_votes(winners: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+    """The category `(n,)` that most machines of a row are for `(n, machines)`, the first of equal ones."""
+    count = len(winners)
+    votes = np.bincount((winners + width * np.arange(count)[:, None]).ravel(), minlength=count * width)
+    return votes.reshape(count, width).argmax(axis=1)
 
 
 def _classifier(
@@ -240,18 +248,13 @@ def _classifier(
 
         def best(values: NDArray) -> NDArray[np.int64]:
             first = values >= bounds if highest else values < bounds
-            votes = np.zeros((len(values), len(categories.names)))
-            for k in range(len(machines)):
-                winner = np.where(first[:, k], one[k], other[k])
-                votes[np.arange(len(values)), winner] += 1.0
-            return np.argmax(votes, axis=1)
+            return _most_votes(np.where(first, one, other), len(categories.names))
 
     def classify(batch: Batch) -> Result:
         values, missing = decide(batch)
         label = best(values)
-        lacking = np.isnan(values).any(axis=1) | (label < 0)
-        if missing is not None:
-            lacking |= missing
-        return Result(label=np.where(lacking, -1, label))
+        undefined = np.isnan(values)
+        lacking = either(missing, undefined.any(axis=1) if some(undefined) else None)
+        return Result(label=label if lacking is None else np.where(lacking, -1, label))
 
     return Scorer("classification", classify, categories=tuple(categories.names))
