@@ -114,6 +114,32 @@ def test_trees_of_xgboost_by_r_compare_as_float32() -> None:
     assert results(written_by("other", text), rows)["predicted_t"] == [1, 1, 2]
 
 
+def test_a_threshold_of_lightgbm_may_be_infinite() -> None:
+    """It parts rows with a value from rows without one so."""
+    trees = (
+        f'<TreeModel functionName="regression" missingValueStrategy="none" noTrueChildStrategy="returnLastPrediction">{schema()}'
+        '<Node score="2"><True/><Node score="1"><SimplePredicate field="x" operator="lessOrEqual" value="Infinity"/></Node>'
+        '<Node score="3"><SimplePredicate field="x" operator="lessThan" value="-Infinity"/></Node></Node></TreeModel>'
+    )
+    rows = [{"x": x, "y": 0.0, "k": "red"} for x in (-1e300, 1e308)]
+    asked = trees.replace(
+        '<Node score="1"><SimplePredicate field="x"', '<Node score="1"><SimplePredicate field="y"'
+    )
+    assert results(document(trees, numeric=True), rows)["predicted_t"] == [1, 1]
+    assert results(document(asked.replace("-Inf", "Inf"), numeric=True), rows)["predicted_t"] == [1, 1]
+    missing = trees.replace(
+        "<True/><Node", '<True/><Node score="5"><SimplePredicate field="x" operator="isMissing"/></Node><Node'
+    )
+    assert results(document(missing, numeric=True), [{"y": 0.0, "k": "red"}])["predicted_t"] == [5]
+    condition = (
+        f'<MiningModel functionName="regression">{schema()}<Segmentation multipleModelMethod="selectFirst"><Segment>'
+        f'<SimplePredicate field="x" operator="lessThan" value="Infinity"/>{trees}</Segment></Segmentation></MiningModel>'
+    )
+    assert results(document(condition, numeric=True), rows)["predicted_t"] == [1, 1]
+    with pytest.raises(UnprovenModelError, match="'Infinity' in SimplePredicate 'x' is no double"):
+        results(document(trees.replace("lessOrEqual", "equal"), numeric=True), rows)
+
+
 ASKED = {
     "isMissing": (
         '<Node score="1"><SimplePredicate field="x" operator="lessThan" value="1"/></Node>'

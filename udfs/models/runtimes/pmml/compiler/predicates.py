@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from udfs.models.runtimes.pmml.compiler.elements import (
     refuse,
     required,
     text_of,
+    to_number,
 )
 from udfs.models.runtimes.pmml.compiler.functions_logic import COMPARISONS, conjoin
 from udfs.models.runtimes.pmml.compiler.scope import Scope
@@ -75,6 +77,8 @@ def comparand(element: ET.Element, operator: str, kind: Type) -> object:
         refuse(f"{describe(element)} asks {operator!r} of a {kind.value}")
     said = text_of(element, "value")
     what = describe(element)
+    if kind.real and operator not in _EQUALITY and math.isinf(to_number(said)):
+        return to_number(said)  # LightGBM parts what is there from what is missing so
     if kind is Type.INTEGER:
         value = constant(said, Type.DOUBLE, what)
         return constant(said, kind, what) if value == np.floor(value) else value
