@@ -225,6 +225,60 @@ def test_what_is_not_known_is_refused_by_name(expression: str, extra: str, reaso
         read(expression_document(expression, extra=extra))
 
 
+def index(term: str, attributes: str = "", *rows: tuple[str, str], again: bool = False) -> str:
+    cells = "".join(
+        f"<row><string>{said}</string><stem>{by}</stem><regex>true</regex></row>" for said, by in rows
+    )
+    change = f'<TextIndexNormalization recursive="{str(again).lower()}"><InlineTable>{cells}</InlineTable></TextIndexNormalization>'
+    return expression_document(
+        f'<TextIndex textField="k" {attributes}>{change if rows else ""}{number(term, "string")}</TextIndex>'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("Straße, Café straße", 2.0), ("strasse", 0.0), ("xstraße", 0.0)]
+)
+def test_words_as_scikit_learn_finds_them_are_of_all_letters(text: str, count: float) -> None:
+    assert value(index("straße", r'x-wordRE="(?u)\b\w\w+\b"'), {"k": text}) == count
+
+
+def test_texts_are_normalised_before_their_words_are_counted() -> None:
+    """Stop words of scikit-learn are taken out so: the words beside them are neighbours then."""
+    stops = (r"\b(the|of)\b", " ")
+    found = index("end world", r'x-wordRE="\w+"', stops)
+    assert value(found, {"k": "The end OF the world"}) == 1.0
+    assert value(index("end world", r'x-wordRE="\w+"'), {"k": "The end OF the world"}) == 0.0
+    assert value(index("abc", "", ("x", "b"), ("b(.)", "b$1")), {"k": "axc AXC abc"}) == 3.0
+    cased = index("abc", 'isCaseSensitive="true"', ("X", "b"))
+    assert value(cased, {"k": "axc aXc"}) == 1.0
+    pairs = index("ac", "", ("xy", ""), again=True)
+    assert value(pairs, {"k": "axxyyc axyc"}) == 2.0
+    assert value(index("ac", "", ("xy", "")), {"k": "axxyyc axyc"}) == 1.0
+    spaced = index("a", "", (r"(^|\s+)\p{Punct}*(the|of)\p{Punct}*(\s+|$)", " "), again=True)
+    assert value(spaced, {"k": "the of a 'the', of"}) == 1.0
+    with pytest.raises(PredictError, match="not normalised in 100 rounds"):
+        value(index("ac", "", ("x", "y"), ("y", "x"), ("x", "xz"), again=True), {"k": "x"})
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (index("a", "", ("b", "c")).replace("<regex>true</regex>", ""), "no regular expression"),
+        (index("a", "", ("b", "c")).replace("stem>", "root>"), "lacks a column"),
+        (index("a", "", ("B", "c")), "has upper case"),
+        (index("a", "", ("a", "c")), "the term 'a' of a TextIndex is changed"),
+        (index("a", "", ("b", "$x")), "is not one that every program reads alike"),
+        (
+            index("a", "", ("b", "c")).replace("recursive", 'isCaseSensitive="true" recursive'),
+            "minds upper case",
+        ),
+    ],
+)
+def test_normalisations_that_are_not_read_alike_are_refused(document: str, reason: str) -> None:
+    with pytest.raises(UnprovenModelError, match=re.escape(reason)):
+        read(document)
+
+
 LONG = {"k": "a" * 30 + "!" * 100_000}
 
 

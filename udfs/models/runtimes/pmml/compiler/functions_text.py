@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,14 @@ from numpy.typing import NDArray
 from schemas.errors import PredictError
 from udfs.models.runtimes.pmml.compiler.batch import Batch
 from udfs.models.runtimes.pmml.compiler.columns import Column, any_missing
-from udfs.models.runtimes.pmml.compiler.elements import choice, expression_of, flag, refuse
+from udfs.models.runtimes.pmml.compiler.elements import (
+    choice,
+    expression_of,
+    flag,
+    refuse,
+    required,
+    table_rows,
+)
 from udfs.models.runtimes.pmml.compiler.expressions import (
     Expression,
     Site,
@@ -29,7 +37,8 @@ from udfs.models.runtimes.pmml.compiler.expressions import (
 from udfs.models.runtimes.pmml.compiler.functions import argument_count, constant_argument, function
 from udfs.models.runtimes.pmml.compiler.types import Type
 
-_PUNCTUATION = r"!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~"
+# In an order in which no two of them look like a possessive quantifier, which is refused.
+_PUNCTUATION = r"!\"#$%&'()+*,\-./:;<=>?@\[\\\]^_`{|}~"
 _JAVA_CLASSES = {
     r"\p{Punct}": _PUNCTUATION, r"\p{Alpha}": "a-zA-Z", r"\p{Digit}": "0-9", r"\p{Alnum}": "a-zA-Z0-9",
     r"\p{Upper}": "A-Z", r"\p{Lower}": "a-z", r"\p{Space}": r" \t\n\x0b\f\r",
@@ -38,10 +47,15 @@ _JAVA_ONLY = re.compile(r"\\[pPQEGRXhHzk]|&&|[*+?}]\+|\(\?<?[a-zA-Z]|\\[1-9]")
 _SPACE = r"\t\n\v\f\r "
 _LINEAR = frozenset({r"\s", r"\s+", r"\W+", r"\w+", r"[^\w]+", r"\b\w+\b", r"\b\w\w+\b"})
 """Patterns that exporters write, and that Python's engine matches as fast as any."""
+_OF_PYTHON = {r"(?u)\b\w\w+\b": r"\b\w\w+\b"}
+"""How scikit-learn finds words where nobody says otherwise: letters are those of all languages. Java knows
+`(?u)` too, and letters of ASCII only."""
 _LONGEST = 1 << 24
+_ROUNDS = 100
 _REPLACED = re.compile(r"\\|\$(?!\d)")
 
 
+@lru_cache(maxsize=64)
 def pattern(java: str, what: str) -> Pattern:
     """A regular expression of Java, where RE2 means the same by it; else refused.
 
@@ -49,6 +63,8 @@ def pattern(java: str, what: str) -> Pattern:
     a text of thirty characters, and holds the interpreter meanwhile. Java's classes (`\\s`, `\\w`, `\\d`) are
     ASCII.
     """
+    if java in _OF_PYTHON:
+        return Pattern(re.compile(_OF_PYTHON[java]))
     text = java
     for name, characters in _JAVA_CLASSES.items():
         outside = re.compile(r"(?<!\[)" + re.escape(name) + r"(?![^\[]*\])")
@@ -179,11 +195,15 @@ def _regular(name: str, given: Sequence[Expression], site: Site) -> Expression:
     found = pattern(constant_argument(given[1], f"the pattern of {name!r}"), name)
     if name == "matches":
         return _mapped(name, (text,), found.found_in, Type.BOOLEAN)
-    said = constant_argument(given[2], "the replacement of 'replace'")
-    if _REPLACED.search(said):
-        refuse(f"the replacement {said!r} of 'replace' is not one that every program reads alike")
-    by = re.sub(r"\$(\d)", r"\\g<\1>", said)
+    by = _replacement(constant_argument(given[2], "the replacement of 'replace'"), name)
     return _mapped(name, (text,), lambda v: found.replaced(by, v))
+
+
+def _replacement(said: str, what: str) -> str:
+    """What a match is replaced by, as Python writes it."""
+    if _REPLACED.search(said):
+        refuse(f"the replacement {said!r} of {what!r} is not one that every program reads alike")
+    return re.sub(r"\$(\d)", r"\\g<\1>", said)
 
 
 @function("formatDatetime")
@@ -204,6 +224,7 @@ def _text_index(element: ET.Element, site: Site) -> Expression:
     choice(element, "countHits", ("allHits",), "allHits")
     weights = choice(element, "localTermWeights", ("termFrequency", "binary", "logarithmic"), "termFrequency")
     cased = flag(element, "isCaseSensitive", False)
+    steps = tuple(_normalization(e, cased) for e in element.findall("TextIndexNormalization"))
     words = _words(element)
     text = converted(read(site.scope.find(element.get("textField"))), Type.STRING, "TextIndex")
     term = compile_expression(expression_of(element), site.inner(Type.STRING))
@@ -211,13 +232,17 @@ def _text_index(element: ET.Element, site: Site) -> Expression:
     wanted = tuple(words(said if cased else said.lower()))
     if not wanted:
         refuse(f"the term {said!r} of a TextIndex holds no word")
-    key = (words.__qualname__, cased, element.get("x-wordRE"), element.get("wordSeparatorCharacterRE"))
+    if tuple(words(_normal(said, steps, cased))) != wanted:
+        refuse(
+            f"the term {said!r} of a TextIndex is changed by what normalises texts, which is not read alike"
+        )
+    key = (words.__qualname__, cased, element.get("x-wordRE"), element.get("wordSeparatorCharacterRE"), steps)
     site.scope.reading.words.setdefault(key, set()).update(wanted if len(wanted) == 1 else ())
     known, inner = site.scope.reading.words[key], text.compute
 
     def compute(batch: Batch) -> Column:
         column = inner(batch)
-        split = _split(batch, column, key, words, known, cased)
+        split = _split(batch, column, key, lambda said: words(_normal(said, steps, cased)), known)
         counts = split.count(wanted)
         if weights == "logarithmic":
             return Column(np.log10(1.0 + counts), column.missing)
@@ -225,6 +250,53 @@ def _text_index(element: ET.Element, site: Site) -> Expression:
 
     kind = Type.DOUBLE if weights == "logarithmic" else Type.INTEGER
     return replace(text, kind=kind, compute=compute)
+
+
+@dataclass(frozen=True, slots=True)
+class _Normalization:
+    """What is replaced in a text, and by what, one behind the other; `again` until nothing changes."""
+
+    rows: tuple[tuple[Pattern, str], ...]
+    again: bool
+
+    def of(self, text: str) -> str:
+        """Raises `PredictError` for a text that goes on changing."""
+        for _ in range(_ROUNDS if self.again else 1):
+            before = text
+            for found, by in self.rows:
+                text = found.replaced(by, text)
+            if text == before:
+                return text
+        if self.again:
+            raise PredictError(f"a text of the record is not normalised in {_ROUNDS} rounds")
+        return text
+
+
+def _normalization(element: ET.Element, cased: bool) -> _Normalization:
+    """Of rows that are no regular expressions the standard replaces words, and its evaluators any part."""
+    what = "TextIndexNormalization"
+    if flag(element, "isCaseSensitive", cased) != cased:
+        refuse(f"a {what} minds upper case where its TextIndex does not, or the other way round")
+    columns = [element.get(f"{name}Field", default) for name, default in (("in", "string"), ("out", "stem"))]
+    rows: list[tuple[Pattern, str]] = []
+    for cells in table_rows(required(element, "InlineTable")):
+        if any(column not in cells for column in columns):
+            refuse(f"a row of a {what} lacks a column")
+        if cells.get(element.get("regexField", "regex"), "").strip().lower() != "true":
+            refuse(f"a row of a {what} is no regular expression, and programs replace words or parts of them")
+        said, by = (cells[column] for column in columns)
+        plain = re.sub(r"\\(p\{\w*\}|.)", "", said)
+        if not cased and plain != plain.lower():
+            refuse(f"the pattern {said!r} of a {what} has upper case, and texts are compared without")
+        rows.append((pattern(said, what), _replacement(by if cased else by.lower(), what)))
+    return _Normalization(tuple(rows), flag(element, "recursive", False))
+
+
+def _normal(text: str, steps: tuple[_Normalization, ...], cased: bool) -> str:
+    text = text if cased else text.lower()
+    for step in steps:
+        text = step.of(text)
+    return text
 
 
 def _words(element: ET.Element) -> Callable[[str], list[str]]:
@@ -273,14 +345,14 @@ class _Split:
         return counts
 
 
-def _split(  # noqa: PLR0917
-    batch: Batch, column: Column, key: tuple, words: Callable[[str], list[str]], known: set[str], cased: bool
-) -> _Split:  # fmt: skip
+def _split(
+    batch: Batch, column: Column, key: tuple, words: Callable[[str], list[str]], known: set[str]
+) -> _Split:
     """The words of each text, split once a call for all terms."""
     # The column is kept with it, so that no other can come to have its id.
     kept = batch.memory.setdefault(id(column), (column, {}))[1]
     if key not in kept:
-        texts = [words(text if cased else text.lower()) for text in column.full(batch.count).tolist()]
+        texts = [words(text) for text in column.full(batch.count).tolist()]
         places: dict[str, tuple[list[int], list[int]]] = {}
         for row, text in enumerate(texts):
             for word, times in Counter(w for w in text if w in known).items():

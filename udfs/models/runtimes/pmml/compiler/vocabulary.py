@@ -34,6 +34,7 @@ MapValues mapMissingTo defaultValue outputColumn dataType
 FieldColumnPair field column
 InlineTable
 TextIndex textField localTermWeights isCaseSensitive maxLevenshteinDistance countHits wordSeparatorCharacterRE tokenize x-wordRE
+TextIndexNormalization inField outField regexField recursive isCaseSensitive
 Apply function mapMissingTo defaultValue invalidValueTreatment
 MiningSchema
 MiningField name usageType optype importance outliers lowValue highValue missingValueReplacement missingValueTreatment invalidValueTreatment invalidValueReplacement
