@@ -303,6 +303,38 @@ def test_a_residual_is_what_was_observed_less_what_is_predicted() -> None:
         results(text, [{"x": 1.0}])
 
 
+def test_an_output_that_is_not_known_is_passed_over_where_nobody_needs_it() -> None:
+    """R writes probabilities of support vector machines, and these have none."""
+    fields = output('name="p" feature="predictedValue" dataType="double"',
+                    'name="q" feature="probability" dataType="double"',
+                    'name="e" feature="standardError" dataType="double"').replace(
+        "</Output>", '<OutputField name="d" feature="transformedValue" dataType="double"><FieldRef field="p"/></OutputField></Output>')  # fmt: skip
+    text = document(
+        linear("x", 3.0, 0.5).replace("</MiningSchema>", f"</MiningSchema>{fields}"), numeric=True
+    )
+
+    def named(text: str, *names: str) -> PmmlRuntime:
+        artifact = Artifact(text.encode(), None, Path())
+        return load(artifact, WantedSignature(outputs=[(name, name) for name in names]))
+
+    runtime = named(text, "d")
+    columns = {i.name: np.array([2.0]) for i in runtime.inputs}
+    assert runtime.predict(columns)["d"].tolist() == [6.5]
+    assert named(text, "p").predict(columns)["p"].tolist() == [6.5]
+    with pytest.raises(UnprovenModelError, match="asks for a probability"):
+        read(text)
+    for needed in (("q",), ("d", "e")):
+        with pytest.raises(UnprovenModelError, match=r"asks for a probability|standardError"):
+            named(text, *needed)
+    told = text.replace(
+        "</RegressionModel>",
+        '<ModelVerification><VerificationFields><VerificationField field="x"/><VerificationField field="q"/></VerificationFields>'
+        "<InlineTable><row><x>2</x><q>0.5</q></row></InlineTable></ModelVerification></RegressionModel>",
+    )
+    with pytest.raises(UnprovenModelError, match="asks for a probability"):
+        named(told, "d")
+
+
 def test_a_residual_of_a_category_is_whether_it_was_observed_less_its_probability() -> None:
     fields = output('name="y" feature="residual" value="a" dataType="double"',
                     'name="n" feature="residual" value="b" targetField="t" dataType="double"')  # fmt: skip

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import InputsError, LoadError, PredictError
+from schemas.errors import InputsError, LoadError, PredictError, UnprovenModelError
 from schemas.tensors import LIST, Columns, DType, Input, Output
 from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.pmml.compiler.batch import Reals
@@ -21,7 +21,7 @@ from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, either, som
 from udfs.models.runtimes.pmml.compiler.plan import Plan, Scores, compile_document
 from udfs.models.runtimes.pmml.compiler.types import Type, texts
 from udfs.models.runtimes.pmml.compiler.verification import check
-from udfs.models.runtimes.pmml.document import parse
+from udfs.models.runtimes.pmml.document import Document, parse
 from udfs.models.runtimes.pmml.inputs import record_inputs
 from udfs.models.runtimes.pmml.samples import sample_columns
 
@@ -171,16 +171,50 @@ def collected_later() -> Iterator[None]:
 
 
 def _compiled(data: bytes, wanted: WantedSignature) -> PmmlRuntime:
-    document = parse(data)
-    _leave_residuals(document.model, {name for name, _ in wanted.outputs})
+    names = {name for name, _ in wanted.outputs}
     try:
-        plan = compile_document(document.root, document.model)
-        verified = check(plan, document.model)
+        try:
+            plan, verified = _checked(_document(data, names))
+        except UnprovenModelError:
+            document = _document(data, names)
+            if not _leave_unwanted(document.model, names):
+                raise
+            plan, verified = _checked(document)
     except RecursionError:
         raise LoadError("the PMML document is nested too deeply; simplify it and export again") from None
     runtime = PmmlRuntime(plan, record_inputs(plan.inputs, wanted), _outputs(plan, wanted))
     runtime.verified = verified
     return runtime
+
+
+def _document(data: bytes, wanted: set[str]) -> Document:
+    document = parse(data)
+    _leave_residuals(document.model, wanted)
+    return document
+
+
+def _checked(document: Document) -> tuple[Plan, bool]:
+    """The document compiled, and whether it holds rows with results of its own."""
+    plan = compile_document(document.root, document.model)
+    return plan, check(plan, document.model)
+
+
+def _leave_unwanted(model: Element, wanted: set[str]) -> bool:
+    """Take out the outputs that nobody needs: neither the descriptor names them, nor do the document's own
+    rows hold them, nor does an output that stays read them. False where there are none, or none is named.
+
+    R writes probabilities of support vector machines that have none.
+    """
+    needed = wanted | {e.get("field", "") for e in model.iterfind("ModelVerification//VerificationField")}
+    left = False
+    for outputs in model.findall("Output") if wanted else ():
+        for output in reversed(outputs.findall("OutputField")):  # each may read those before it
+            if output.get("name") in needed:
+                needed.update(e.get("field", "") for e in output.iter())
+            else:
+                outputs.remove(output)
+                left = True
+    return left
 
 
 def _leave_residuals(model: Element, wanted: set[str]) -> None:
