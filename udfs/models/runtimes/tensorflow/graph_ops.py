@@ -7,8 +7,9 @@ releases are refused until they have been read in the same way. Left out on purp
 files: queues, staging areas and batchers (they can wait for ever), `Print` (writes to the log of the task),
 `ParseTensor` and the sparse (de)serialisers (they revive resource handles from bytes), `Abort`, `Timestamp`,
 everything that is internal to TensorFlow or bound to another device. Also left out: what returns memory that
-nobody wrote (`UNWRITTEN`), and by default gradients and update rules (`TRAINING`), whose kernels are tried
-least with shapes that no training produces; the few gradients that served graphs hold are in `GRADIENTS`.
+nobody wrote (`UNWRITTEN`), what ends the process for some inputs (`ENDING`), and by default gradients and
+update rules (`TRAINING`), whose kernels are tried least with shapes that no training produces; the few
+gradients that served graphs hold are in `GRADIENTS`.
 """
 
 from __future__ import annotations
@@ -68,10 +69,10 @@ STATE = """
     Assign AssignAdd AssignAddVariableOp AssignSub AssignSubVariableOp AssignVariableOp CountUpTo DeepCopy
     DestroyResourceOp DisableCopyOnRead InplaceAdd InplaceSub InplaceUpdate
     IsVariableInitialized ReadVariableOp ResourceCountUpTo ResourceGather ResourceGatherNd
-    ResourceScatterAdd ResourceScatterDiv ResourceScatterMax ResourceScatterMin ResourceScatterMul
+    ResourceScatterAdd ResourceScatterMax ResourceScatterMin ResourceScatterMul
     ResourceScatterNdAdd ResourceScatterNdMax ResourceScatterNdMin ResourceScatterNdSub
     ResourceScatterNdUpdate ResourceScatterSub ResourceScatterUpdate ResourceStridedSliceAssign
-    RngReadAndSkip RngSkip ScatterAdd ScatterDiv ScatterMax ScatterMin ScatterMul ScatterNdAdd
+    RngReadAndSkip RngSkip ScatterAdd ScatterMax ScatterMin ScatterMul ScatterNdAdd
     ScatterNdMax ScatterNdMin ScatterNdNonAliasingAdd ScatterNdSub ScatterNdUpdate ScatterSub
     ScatterUpdate VarHandleOp VarIsInitializedOp Variable VariableShape VariableV2
 """
@@ -85,20 +86,20 @@ QUANTISED = """
     QuantizedConv2DWithBiasAndRequantize QuantizedConv2DWithBiasSignedSumAndReluAndRequantize
     QuantizedConv2DWithBiasSumAndRelu QuantizedConv2DWithBiasSumAndReluAndRequantize
     QuantizedDepthwiseConv2D QuantizedDepthwiseConv2DWithBias QuantizedDepthwiseConv2DWithBiasAndRelu
-    QuantizedDepthwiseConv2DWithBiasAndReluAndRequantize QuantizedInstanceNorm QuantizedMatMul
+    QuantizedDepthwiseConv2DWithBiasAndReluAndRequantize QuantizedMatMul
     QuantizedMatMulWithBias QuantizedMatMulWithBiasAndDequantize QuantizedMatMulWithBiasAndRelu
     QuantizedMatMulWithBiasAndReluAndRequantize QuantizedMatMulWithBiasAndRequantize QuantizedMaxPool
     QuantizedMul QuantizedRelu QuantizedRelu6 QuantizedReluX QuantizedReshape QuantizedResizeBilinear
     RequantizationRange RequantizationRangePerChannel Requantize RequantizePerChannel UniformDequantize
     UniformQuantize UniformQuantizedAdd UniformQuantizedClipByValue UniformQuantizedConvolution
-    UniformQuantizedConvolutionHybrid UniformQuantizedDot UniformQuantizedDotHybrid UniformRequantize
+    UniformQuantizedDot UniformQuantizedDotHybrid UniformRequantize
 """
 
 RANDOM = """
     AllCandidateSampler LearnedUnigramCandidateSampler LogUniformCandidateSampler Multinomial
-    NonDeterministicInts ParameterizedTruncatedNormal RandomCrop RandomGamma RandomIndexShuffle
+    NonDeterministicInts ParameterizedTruncatedNormal RandomGamma RandomIndexShuffle
     RandomPoisson RandomPoissonV2 RandomShuffle RandomStandardNormal RandomUniform RandomUniformInt
-    SampleDistortedBoundingBox SampleDistortedBoundingBoxV2 SobolSample StatefulRandomBinomial
+    SampleDistortedBoundingBox SampleDistortedBoundingBoxV2 SobolSample
     StatefulStandardNormal StatefulStandardNormalV2 StatefulTruncatedNormal StatefulUniform
     StatefulUniformFullInt StatefulUniformInt StatelessMultinomial StatelessParameterizedTruncatedNormal
     StatelessRandomBinomial StatelessRandomGammaV2 StatelessRandomGammaV3 StatelessRandomGetAlg
@@ -222,6 +223,14 @@ PRINTS = frozenset({"Print", "PrintV2"})
 UNWRITTEN = frozenset(
     {"BlockLSTM", "BlockLSTMV2", "DestroyTemporaryVariable", "Empty", "FakeParam", "TemporaryVariable"}
 )
+
+# They end the process: by a division by 0, or for inputs that do not fit each other. Served models have none.
+ENDING = frozenset(
+    {
+        "QuantizedInstanceNorm", "RandomCrop", "ResourceScatterDiv", "ScatterDiv", "StatefulRandomBinomial",
+        "UniformQuantizedConvolutionHybrid",
+    }
+)  # fmt: skip
 
 _CHANGING = (
     "Assign", "CountUpTo", "LookupTableImport", "LookupTableInsert", "LookupTableRemove", "ResourceCountUpTo",

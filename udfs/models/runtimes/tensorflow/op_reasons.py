@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from udfs.models.runtimes.tensorflow.graph_ops import UNWRITTEN
+from udfs.models.runtimes.tensorflow.graph_ops import ENDING, UNWRITTEN
 
 _EXPORT = "export what is served without it"
 
@@ -21,6 +21,10 @@ _KINDS: tuple[tuple[str, str], ...] = (
         "returns memory that nothing has written, with what other records left in it: use tf.zeros, "
         "or a layer "
         "without it",
+    ),
+    (
+        "|".join(sorted(ENDING)),
+        f"ends the process that calls it, for some values of its inputs: {_EXPORT}",
     ),
     (
         r"_?Xla.*|TPU.*|.*TRTEngine.*|.*TfLite.*|Iree.*|.*Mlir.*",
