@@ -1,4 +1,4 @@
-"""Lists of tensors whose length a record says."""
+"""Numbers that a record says, of operators that end the process, or never come back, for some of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from schemas.errors import PredictError
 from tests.models import graph, save
 from udfs.models.runtimes.base import Artifact, PartialInput, Runtime, WantedSignature
 from udfs.models.runtimes.tensorflow import frozen_graph, saved_model
-from udfs.models.runtimes.tensorflow.graph_sizes import MAX_LIST, bound_lists
+from udfs.models.runtimes.tensorflow.graph_sizes import MAX_ELEMENTS, MAX_LIST, MAX_TURNS, bound_numbers
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
 tf = configured_tensorflow()
@@ -175,5 +175,137 @@ def test_a_constant_that_is_fed_is_bounded() -> None:
 def test_a_list_of_a_known_length_stays_as_it_is() -> None:
     data = graph(lambda x: tf.identity(x + tf.cast(reserved(5), x.dtype), name="y"))
     graph_def = tf.compat.v1.GraphDef.FromString(data)
-    bound_lists(graph_def)
+    bound_numbers(graph_def)
     assert graph_def == tf.compat.v1.GraphDef.FromString(data)
+
+
+def transformed(number: Any) -> Any:
+    return tf.abs(tf.raw_ops.RFFT(input=tf.ones([4]), fft_length=[number]))
+
+
+def transformed_back(number: Any) -> Any:
+    return tf.raw_ops.IRFFT2D(input=tf.ones([4, 4], tf.complex64), fft_length=[4, number])
+
+
+def transposed(number: Any) -> Any:
+    sides = {"filter": tf.ones([2, 2, 1, 1]), "out_backprop": tf.ones([1, 2, 2, 1])}
+    of = {"strides": [1, 2, 2, 1], "padding": "VALID"}
+    return tf.raw_ops.Conv2DBackpropInput(input_sizes=[1, number, 4, 1], **sides, **of)
+
+
+def cropped(number: Any) -> Any:
+    picture = tf.io.encode_jpeg(tf.zeros([8, 8, 3], tf.uint8))
+    height = tf.maximum(number // 2**20, 1)  # added to the corner, it is below 0
+    return tf.raw_ops.DecodeAndCropJpeg(contents=picture, crop_window=[number, 0, height, 1])
+
+
+def suppressed(number: Any) -> Any:
+    boxes = {"boxes": [[0.0, 0.0, 1.0, 1.0]], "scores": [0.5], "iou_threshold": 0.5, "score_threshold": 0.1}
+    of = {"max_output_size": number, "pad_to_max_output_size": True}
+    return tf.raw_ops.NonMaxSuppressionV4(**boxes, **of)[0]
+
+
+def filled(number: Any) -> Any:
+    rows, nrows = tf.zeros([1], tf.int64), tf.cast(number, tf.int64)
+    return tf.raw_ops.RaggedFillEmptyRows(value_rowids=rows, values=rows, nrows=nrows, default_value=rows[0])[
+        0
+    ]
+
+
+def counted(number: Any) -> Any:
+    size = tf.cast(number, tf.int64) ** 2
+    return tf.raw_ops.DenseBincount(input=tf.zeros([2, 1], tf.int64), size=size, weights=tf.zeros([0]))
+
+
+def summed(number: Any) -> Any:
+    return tf.raw_ops.UnsortedSegmentSum(data=[1.0], segment_ids=[0], num_segments=number)
+
+
+def turned(number: Any) -> Any:
+    return tf.raw_ops.AdjustHue(images=tf.ones([1, 1, 3]), delta=tf.cast(number, tf.float32))
+
+
+def padded(number: Any) -> Any:
+    parts = [tf.cast(number, tf.int64), tf.zeros([1], tf.int64)]
+    of = {"values": [1.0], "default_value": 0.0, "row_partition_types": ["FIRST_DIM_SIZE", "VALUE_ROWIDS"]}
+    return tf.raw_ops.RaggedTensorToTensor(shape=[1, 1], row_partition_tensors=parts, **of)
+
+
+def counted_in_rows(number: Any) -> Any:
+    of = {
+        "indices": tf.zeros([1, 2], tf.int64),
+        "values": [0],
+        "weights": tf.zeros([0]),
+        "binary_output": True,
+    }
+    shape = tf.cast([number, 1], tf.int64)
+    return tf.raw_ops.SparseCountSparseOutput(dense_shape=shape, **of)[0]
+
+
+BOUNDED = [
+    (transformed, 4, [0, -1, MAX_ELEMENTS + 256], "a length below 1 or more than"),
+    (transformed_back, 4, [0, MAX_ELEMENTS // 2], "a length below 1 or more|more than 268,435,456"),
+    (transposed, 4, [-5, 2_000_000_000], "a size below 0 or more than 268,435,456 elements"),
+    (transposed, 4, [MAX_ELEMENTS // 2], "more than 268,435,456 elements"),
+    (cropped, 1, [2**31 - 128, -1], "a window of a picture that no picture has"),
+    (suppressed, 2, [MAX_ELEMENTS + 256], "more than 268,435,456 elements"),
+    (filled, 2, [MAX_ELEMENTS + 256, 2_000_000_000], "more than 268,435,456 elements"),
+    (counted, 2, [MAX_LIST, 2_000_000_000], "more than 268,435,456 elements"),
+    (summed, 2, [MAX_ELEMENTS + 256, 2_000_000_000], "more than 268,435,456 elements"),
+    (turned, 1, [MAX_TURNS, -MAX_TURNS - 1, 100_000], "a hue is to turn 1,000 times"),
+    (padded, 1, [-1, MAX_ELEMENTS + 256], "a size below 0 or more than"),
+    (counted_in_rows, 2, [-1, MAX_LIST + 1], "a count in more than 1,000,000 rows, or below 0"),
+]
+
+
+def used(made: Callable[[Any], Any], x: Any) -> Any:
+    number = tf.cast(tf.reduce_max(x), tf.int32)
+    return x + tf.cast(tf.reduce_sum(tf.cast(made(number), x.dtype)) < -1, x.dtype)  # 0, which is not known
+
+
+def check_bounded(runtime: Runtime, good: int, bad: list[int], said: str) -> None:
+    assert runtime.predict({"x": [[good]]})["y"].tolist() == [[good]]
+    for number in bad:
+        with pytest.raises(PredictError, match=said):
+            runtime.predict({"x": [[number]]})
+    assert runtime.predict({"x": [[good]]})["y"].tolist() == [[good]]
+    runtime.close()
+
+
+@pytest.mark.parametrize(("made", "good", "bad", "said"), BOUNDED)
+def test_what_ends_the_process_in_a_frozen_graph(made: Any, good: int, bad: list[int], said: str) -> None:
+    def build(x: Any) -> None:
+        tf.identity(used(made, tf.cast(x, tf.float64)), name="y")
+
+    data = graph(build, width=1)
+    runtime = frozen_graph.load(Artifact(data, None, Path("/nonexistent")), WantedSignature())
+    check_bounded(runtime, good, bad, said)
+
+
+@pytest.mark.parametrize(("made", "good", "bad", "said"), [BOUNDED[0], BOUNDED[3], BOUNDED[6]])
+def test_what_ends_the_process_in_a_function_of_a_saved_model(
+    tmp_path: Path, made: Any, good: int, bad: list[int], said: str
+) -> None:
+    served = {"serving_default": (lambda x: {"y": used(made, x)}, {"x": ((None, 1), "float64")})}
+    folder = save(tmp_path / "model", tf.Module(), served)
+    check_bounded(saved_model.load(Artifact(None, folder, tmp_path), WantedSignature()), good, bad, said)
+
+
+@pytest.mark.parametrize("width", [4, -1])
+def test_only_what_no_record_says_stays_as_it_is(width: int) -> None:
+    """A layer that transposes a convolution takes the batch from what it is given, and knows its sizes."""
+
+    def build(x: Any) -> None:
+        pixels = tf.reshape(x, [-1, 1, 2, 1])
+        sizes = tf.stack([tf.shape(pixels)[0], 2, width, 1])
+        out = tf.nn.conv2d_transpose(pixels, tf.ones([2, 2, 1, 1]), sizes, 2)
+        tf.identity(tf.reduce_sum(out, [1, 2, 3]), name="y")
+
+    def plain(x: Any) -> None:
+        tf.identity(tf.abs(tf.signal.rfft(x))[:, 0], name="y")
+
+    for made, changed in ((build, width < 0), (plain, False)):
+        graph_def = tf.compat.v1.GraphDef.FromString(graph(made))
+        as_it_was = graph_def.SerializeToString(deterministic=True)
+        bound_numbers(graph_def)
+        assert (graph_def.SerializeToString(deterministic=True) != as_it_was) is changed

@@ -1,11 +1,16 @@
-"""Sizes that a record may say are bounded where TensorFlow does not bound them.
+"""Numbers that a record may say are bounded where TensorFlow does not bound them.
 
-Most kernels ask TensorFlow's allocator for their results, which refuses what there is no room for: the call
-fails. Lists of tensors are C++ vectors, and a vector without room ends the process.
+Most kernels look at their numbers first, and ask TensorFlow's allocator for their results, which refuses what
+there is no room for: the call fails. Those here do not, and end the process, or never come back. Lists of
+tensors are C++ vectors, and a vector without room ends the process. So do Fourier transforms of no length,
+convolutions transposed to sizes that no tensor has, and windows into pictures whose corner overflows. What is
+bounded was found by calling each operator that models may hold with numbers that hurt.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from udfs.models.runtimes.tensorflow.graph_walk import node_of
@@ -13,95 +18,222 @@ from udfs.models.runtimes.tensorflow.graph_walk import node_of
 MAX_LIST = 1_000_000
 """Tensors in a list: an empty one takes 32 bytes."""
 
-_NUMBERS: dict[str, tuple[int, ...]] = {
-    "TensorArray": (0,),
-    "TensorArrayV2": (0,),
-    "TensorArrayV3": (0,),
-    "TensorListReserve": (1,),
-    "TensorListResize": (1,),
-    "TensorListScatterV2": (3,),
-}
-"""Operators that make such lists, and which of their inputs is the number of tensors."""
+MAX_ELEMENTS = 1 << 28
+"""Elements of a tensor whose size a record says: 1 GiB of float32."""
 
-_PLACES: dict[str, tuple[int, ...]] = {
-    "TensorListScatter": (1,),
-    "TensorListScatterIntoExistingList": (2,),
-    "TensorListScatterV2": (1,),
-}
-"""They make a list as long as a place in it wants: the input that says where. None looks for one below 0."""
+MAX_TURNS = 1000
+"""Of a hue, in either direction: its kernel takes one after the other off."""
 
-_GROWING: dict[str, tuple[int, ...]] = {
-    "TensorArrayScatter": (1,),
-    "TensorArrayScatterV2": (1,),
-    "TensorArrayScatterV3": (1,),
-    "TensorArrayWrite": (1,),
-    "TensorArrayWriteV2": (1,),
-    "TensorArrayWriteV3": (1,),
+_FLOAT, _INT, _LONG, _BOOL = 1, 3, 9, 10  # DT_FLOAT, DT_INT32, DT_INT64, DT_BOOL
+_BELOW = 2.0**64
+_TOO_LARGE = f"more than {MAX_ELEMENTS:,} elements are asked for"
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """A number, or each of a tensor of them, is at least `low` and below `end`; `whole`: so is their product,
+    in which those below 1 count as 1. `known`: the number is left alone where it is the size of a tensor."""
+
+    name: str
+    low: float
+    end: float
+    message: str
+    whole: bool = False
+    known: bool = True
+
+
+_LISTS = f"a list of more than {MAX_LIST:,} tensors, or a place below 0, is asked for"
+# of numbers of tensors, whose signs the kernels look at, nothing is below
+_NUMBER = _Limit("most", -_BELOW, MAX_LIST + 1, _LISTS, known=False)
+_PLACE = _Limit("most", 0, MAX_LIST + 1, _LISTS, known=False)
+_SIZE = _Limit("most", -_BELOW, MAX_ELEMENTS + 1, _TOO_LARGE)
+_EXTENT = _Limit("each", 0, MAX_ELEMENTS + 1, f"a size below 0 or {_TOO_LARGE}")
+_LENGTH = _Limit("each", 1, MAX_ELEMENTS + 1, f"a length below 1 or {_TOO_LARGE}")
+_PRODUCT = _Limit("all", -_BELOW, MAX_ELEMENTS + 1, _TOO_LARGE, whole=True)
+_ROWS = _Limit("each", 0, MAX_LIST + 1, f"a count in more than {MAX_LIST:,} rows, or below 0, is asked for")
+_WINDOW = _Limit("each", 0, MAX_ELEMENTS + 1, "a window of a picture that no picture has is asked for")
+_TURN = _Limit("each", -MAX_TURNS, MAX_TURNS, f"a hue is to turn {MAX_TURNS:,} times or more")
+
+_Limits = tuple[tuple[int, _Limit], ...]
+
+_LIMITS: dict[str, _Limits] = {
+    **dict.fromkeys(("TensorArray", "TensorArrayV2", "TensorArrayV3"), ((0, _NUMBER),)),
+    **dict.fromkeys(("TensorListReserve", "TensorListResize"), ((1, _NUMBER),)),
+    # they make a list as long as a place in it wants, and none looks for one below 0
+    "TensorListScatter": ((1, _PLACE),),
+    "TensorListScatterIntoExistingList": ((2, _PLACE),),
+    "TensorListScatterV2": ((1, _PLACE), (3, _NUMBER)),
+    "AdjustHue": ((1, _TURN),),
+    "CombinedNonMaxSuppression": ((2, _SIZE), (3, _SIZE)),
+    **dict.fromkeys(("Conv2DBackpropInput", "Conv3DBackpropInputV2"), ((0, _EXTENT), (0, _PRODUCT))),
+    "DecodeAndCropJpeg": ((1, _WINDOW),),
+    "DenseBincount": ((1, _SIZE),),
+    "DepthwiseConv2dNativeBackpropInput": ((0, _EXTENT), (0, _PRODUCT)),
+    **dict.fromkeys(
+        ("IRFFT", "IRFFT2D", "IRFFT3D", "RFFT", "RFFT2D", "RFFT3D", "FFTND", "IFFTND", "IRFFTND", "RFFTND"),
+        ((1, _LENGTH), (1, _PRODUCT)),
+    ),
+    **dict.fromkeys(("NonMaxSuppressionV4", "NonMaxSuppressionV5"), ((2, _SIZE),)),
+    **dict.fromkeys(("RaggedBincount", "RaggedFillEmptyRows"), ((2, _SIZE),)),
+    "SparseBincount": ((3, _SIZE),),
+    "SparseCountSparseOutput": ((2, _ROWS),),
+    **dict.fromkeys(
+        ("UnsortedSegmentMax", "UnsortedSegmentMin", "UnsortedSegmentProd", "UnsortedSegmentSum"),
+        ((2, _SIZE),),
+    ),
 }
+"""Operators, and which of their inputs are bounded, in this order."""
+
+_GROWING: dict[str, _Limits] = dict.fromkeys(
+    (
+        "TensorArrayScatter",
+        "TensorArrayScatterV2",
+        "TensorArrayScatterV3",
+        "TensorArrayWrite",
+        "TensorArrayWriteV2",
+        "TensorArrayWriteV3",
+    ),
+    ((1, _PLACE),),
+)
 """So do these, where the list was made with `dynamic_size`."""
 
-_FLOAT, _INT, _BOOL = 1, 3, 10  # DT_FLOAT, DT_INT32, DT_BOOL
-_BELOW = 2.0**32
-_MESSAGE = f"a list of more than {MAX_LIST:,} tensors, or a place below 0, is asked for"
+_SHAPES = frozenset({"Rank", "Shape", "ShapeN", "Size"})
+_ALL_INPUTS = frozenset({"ConcatV2", "Pack"})
+_FIRST_INPUT = frozenset({"Cast", "ExpandDims", "Identity", "Slice", "Squeeze", "StridedSlice"})
+_DEEPEST = 20
 
 
-def bound_lists(graph_def: Any) -> None:
-    """Change `graph_def` in place: a call fails where it asks for a list of more than `MAX_LIST` tensors, or
-    for a place in one below 0.
+def bound_numbers(graph_def: Any) -> None:
+    """Change `graph_def` in place: a call fails where its records ask an operator for what ends the process.
 
     The number goes through operators that fail for what is more. They have no constants: in a loop of the
     old kind each of these would have to be handed into its frame. The graph has been cut: constants that are
-    fed are none any more.
+    fed are none any more. What is a constant within the limits, or the size of a tensor that there is, is
+    left as it is, and costs nothing.
     """
     scopes = [(graph_def.node, "{}"), *((f.node_def, "{}:{}:0") for f in graph_def.library.function)]
     every = (node for nodes, _ in scopes for node in nodes)
     grows = any("dynamic_size" in node.attr and node.attr["dynamic_size"].b for node in every)
     for nodes, reference in scopes:
-        small = {n.name for n in nodes if n.op == "Const" and _is_small(n)}
-        for node in list(nodes):
-            for at, place in _unbounded(node, grows):
-                if at < len(node.input) and node_of(node.input[at]) not in small:
-                    _bound(node, at, place, nodes, reference)
+        wanted = [(node, at, limit) for node in nodes for at, limit in _limits(node, grows)]
+        if not wanted:
+            continue
+        known = {n.name: n for n in nodes}
+        for node, at, limit in wanted:
+            if at < len(node.input) and not _fits(known, str(node.input[at]), limit, _DEEPEST):
+                _Guard(nodes, reference, node, at).add(limit)
 
 
-def _unbounded(node: Any, grows: bool) -> list[tuple[int, bool]]:
-    """Inputs, and whether each is a place."""
-    places = _PLACES.get(node.op, ())
+def _limits(node: Any, grows: bool) -> _Limits:
     if node.op == "TensorListSetItem" and node.attr["resize_if_index_out_of_bounds"].b:
-        places = (1,)
-    elif grows:
-        places = _GROWING.get(node.op, places)
-    return [*((at, False) for at in _NUMBERS.get(node.op, ())), *((at, True) for at in places)]
+        return ((1, _PLACE),)
+    if node.op == "RaggedTensorToTensor" and b"FIRST_DIM_SIZE" in node.attr["row_partition_types"].list.s[:1]:
+        return ((3, _EXTENT),)
+    return _LIMITS.get(node.op) or (_GROWING.get(node.op, ()) if grows else ())
 
 
-def _is_small(node: Any) -> bool:
+def _fits(known: dict[str, Any], reference: str, limit: _Limit, depth: int) -> bool:
+    """Whether a number is a constant within the limit, or sizes of tensors and such constants in a row."""
+    node = known.get(node_of(reference))
+    if node is None or not depth:
+        return False
+    if node.op == "Const":
+        return _holds(limit, _numbers(node))
+    if not limit.known:
+        return False
+    if node.op in _SHAPES:
+        return True
+    data = [str(i) for i in node.input if not i.startswith("^")]
+    if node.op in _FIRST_INPUT:
+        data = data[:1]
+    elif node.op not in _ALL_INPUTS:
+        return False
+    return bool(data) and all(_fits(known, i, limit, depth - 1) for i in data)
+
+
+def _holds(limit: _Limit, numbers: Sequence[float] | None) -> bool:
+    if numbers is None or not all(limit.low <= n < limit.end for n in numbers):
+        return False
+    product = 1.0
+    for n in numbers if limit.whole else ():
+        product *= max(abs(n), 1)
+    return product < limit.end
+
+
+def _numbers(node: Any) -> Sequence[float] | None:
+    """The numbers of a constant; None where it holds something else, or more than a shape does."""
+    from tensorflow.python.framework import tensor_util  # noqa: PLC0415
+
     value = node.attr["value"].tensor
-    return len(value.int_val) == 1 and 0 <= value.int_val[0] <= MAX_LIST
+    count = 1
+    for d in value.tensor_shape.dim:
+        count *= max(d.size, 0)
+    if value.dtype not in (_FLOAT, _INT, _LONG) or count > 254:
+        return None
+    try:
+        return list(tensor_util.MakeNdarray(value).ravel().tolist())
+    except (TypeError, ValueError):  # TensorFlow refuses the constant
+        return None
 
 
-def _bound(node: Any, at: int, place: bool, nodes: Any, reference: str) -> None:
-    """`reference`: how a result is named, by its node and its name in the operator."""
-    number = str(node.input[at])
-    if number.startswith("^"):
-        return  # TensorFlow refuses the node
+class _Guard:
+    """Puts what fails between an operator and its input number `at`.
 
-    def add(op: str, result: str, *inputs: str, **types: int) -> tuple[str, Any]:
-        made = nodes.add(name=f"{node.name}/most_{at}_{op}_{types.get('DstT', '')}", op=op, input=inputs)
-        for name, dtype in types.items():
-            made.attr[name].type = dtype
-        return reference.format(made.name, result), made
+    `reference`: how a result is named, by its node and its name in the operator.
+    """
 
-    # 0 below, 1 in, 2 beyond; of numbers, whose signs the kernels look at, nothing is below
-    found, bucketize = add("Bucketize", "output", number, T=_INT)
-    bucketize.attr["boundaries"].list.f.extend([0 if place else -_BELOW, MAX_LIST + 1])
-    one, _ = add("OnesLike", "y", found, T=_INT)
-    away, _ = add("Sub", "z", found, one, T=_INT)
-    off, _ = add("Abs", "y", away, T=_INT)
-    fits, _ = add("Less", "z", off, one, T=_INT)
-    as_float, _ = add("Cast", "y", fits, SrcT=_BOOL, DstT=_FLOAT)
-    inverse, _ = add("Reciprocal", "y", as_float, T=_FLOAT)
-    checked, check = add("CheckNumerics", "output", inverse, T=_FLOAT)
-    check.attr["message"].s = _MESSAGE.encode()
-    factor, _ = add("Cast", "y", checked, SrcT=_FLOAT, DstT=_INT)
-    bounded, _ = add("Mul", "z", number, factor, T=_INT)
-    node.input[at] = bounded
+    def __init__(self, nodes: Any, reference: str, node: Any, at: int) -> None:
+        self._nodes, self._reference, self._node, self._at = nodes, reference, node, at
+        self._count = 0
+
+    def add(self, limit: _Limit) -> None:
+        number = str(self._node.input[self._at])
+        if number.startswith("^"):
+            return  # TensorFlow refuses the node
+        dtype = _dtype(self._node, self._at)
+        measured, measure = (self._product(limit, number, dtype), _FLOAT) if limit.whole else (number, dtype)
+        # 0 below, 1 in, 2 beyond
+        found, bucketize = self._made(limit, "Bucketize", "output", measured, T=measure)
+        bucketize.attr["boundaries"].list.f.extend([limit.low, limit.end])
+        one, _ = self._made(limit, "OnesLike", "y", found, T=_INT)
+        away, _ = self._made(limit, "Sub", "z", found, one, T=_INT)
+        off, _ = self._made(limit, "Abs", "y", away, T=_INT)
+        fits, _ = self._made(limit, "Less", "z", off, one, T=_INT)
+        as_float, _ = self._made(limit, "Cast", "y", fits, SrcT=_BOOL, DstT=_FLOAT)
+        inverse, _ = self._made(limit, "Reciprocal", "y", as_float, T=_FLOAT)
+        checked, check = self._made(limit, "CheckNumerics", "output", inverse, T=_FLOAT)
+        check.attr["message"].s = limit.message.encode()
+        factor, _ = self._made(limit, "Cast", "y", checked, SrcT=_FLOAT, DstT=dtype)
+        bounded, _ = self._made(limit, "Mul", "z", number, factor, T=dtype)
+        self._node.input[self._at] = bounded
+
+    def _product(self, limit: _Limit, number: str, dtype: int) -> str:
+        as_float, _ = self._made(limit, "Cast", "y", number, SrcT=dtype, DstT=_FLOAT)
+        ones, _ = self._made(limit, "OnesLike", "y", as_float, T=_FLOAT)
+        counted, _ = self._made(limit, "Maximum", "z", as_float, ones, T=_FLOAT)
+        rank, _ = self._made(limit, "Rank", "output", number, T=dtype)
+        first, _ = self._made(limit, "ZerosLike", "y", rank, T=_INT)
+        step, _ = self._made(limit, "OnesLike", "y", rank, T=_INT)
+        axes, _ = self._made(limit, "Range", "output", first, rank, step, Tidx=_INT)
+        product, _ = self._made(limit, "Prod", "output", counted, axes, T=_FLOAT, Tidx=_INT)
+        return product
+
+    def _made(self, limit: _Limit, op: str, result: str, *inputs: str, **types: int) -> tuple[str, Any]:
+        self._count += 1
+        name = f"{self._node.name}/{limit.name}_{self._at}_{self._count}"
+        node = self._nodes.add(name=name, op=op, input=inputs)
+        for attr, dtype in types.items():
+            node.attr[attr].type = dtype
+        return self._reference.format(node.name, result), node
+
+
+def _dtype(node: Any, at: int) -> int:
+    """The element type of an input of one tensor, by what TensorFlow says of its operator."""
+    from tensorflow.python.framework import op_def_registry  # noqa: PLC0415
+
+    signature = op_def_registry.get(node.op)
+    arg = signature.input_arg[at]
+    if not arg.type_attr:
+        return int(arg.type)
+    default = next(a.default_value.type for a in signature.attr if a.name == arg.type_attr)
+    return int(node.attr[arg.type_attr].type if arg.type_attr in node.attr else default)

@@ -20,7 +20,7 @@ from udfs.models.runtimes.tensorflow.checkpoint import missing_values
 from udfs.models.runtimes.tensorflow.graph_cut import cut, fetched
 from udfs.models.runtimes.tensorflow.graph_plain import make_plain
 from udfs.models.runtimes.tensorflow.graph_safety import Served, check_graph, parsed
-from udfs.models.runtimes.tensorflow.graph_sizes import bound_lists
+from udfs.models.runtimes.tensorflow.graph_sizes import bound_numbers
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached
 from udfs.models.runtimes.tensorflow.meta_graph import (
     VARIABLES,
@@ -95,7 +95,7 @@ def _load(folder: Path, wanted: WantedSignature) -> Runtime:
     read_directly(meta)
     fed = cut(meta.graph_def, [part for d in declared for part in d.parts])
     fetches = fetched(meta.graph_def, fetches, fed)
-    bound_lists(meta.graph_def)
+    bound_numbers(meta.graph_def)
     walk = GraphWalk(meta.graph_def)
     scoring = walk.reach(fetches.values())
     fills = fillers(walk, meta, scoring)
