@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -48,15 +47,15 @@ def _all_finite(column: pa.Array) -> bool:
 
 
 def _text(column: pa.Array) -> pa.Array:
-    unsafe = pc.match_substring_regex(column, _UNSAFE).fill_null(False)
+    """Each text that stands in it is looked at once: many columns hold a few, again and again."""
+    encoded = column.dictionary_encode()
+    texts = encoded.dictionary
+    unsafe = pc.match_substring_regex(texts, _UNSAFE)
     if not pc.any(unsafe).as_py():
         return column
-    coded = [HEX + v.encode().hex() if mark else v for v, mark in _pairs(column, unsafe)]
-    return pa.array(coded, pa.string())
-
-
-def _pairs(column: pa.Array, marks: pa.Array) -> Sequence[tuple[Any, bool]]:
-    return list(zip(column.to_pylist(), marks.to_pylist(), strict=True))
+    values, marks = texts.to_numpy(zero_copy_only=False), unsafe.to_numpy(zero_copy_only=False)
+    coded = [HEX + v.encode().hex() if mark else v for v, mark in zip(values, marks.tolist(), strict=True)]
+    return pa.array(coded, pa.string()).take(encoded.indices)
 
 
 def _list(column: pa.Array) -> pa.Array:
