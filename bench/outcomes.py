@@ -153,8 +153,8 @@ def entry_bytes() -> int:
     payload = _result(123_457, 1_790_000_000_000)
     judging = Judging(score="p", time="at", entity="customer", fields=_FIELDS, slices=("country",))
     read = Reader({"wine": judging}, 1, 1).results(MicroBatch("r", "r", [payload], [0], [0], [0]))
-    ((key, predicted),) = read.deliveries[0].predictions[0]
-    return len(key) + len(pickle.dumps(encode(KeyEntry([Waiting(predicted, 1_790_086_460_000)])), -1))
+    ((key, _, packed),) = read.deliveries[0].predictions[0]
+    return len(key) + len(pickle.dumps(encode(KeyEntry([Waiting(packed, 1_790_086_460_000)])), -1))
 
 
 def main() -> int:

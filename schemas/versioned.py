@@ -35,7 +35,7 @@ def read_versioned(
 
     `what`: for the error's text, as in "these bytes are no ...".
     """
-    found = _decoded(decode, data, f"these bytes are no {what}", error)
+    found = decoded(decode, data, f"these bytes are no {what}", error)
     if found.version > newest:
         raise error(f"{what} of version {found.version}: this release reads up to {newest}: update")
     return found
@@ -52,13 +52,14 @@ def read_formatted(
 
     Raises `error` where `data` is none, or of a format above `newest`. `what`: as in "this is no ...".
     """
-    found = _decoded(decode, data, f"this is no {what}", error)
+    found = decoded(decode, data, f"this is no {what}", error)
     if found.format > newest:
         raise error(f"{what} of format {found.format}: this release reads up to {newest}: update")
     return found
 
 
-def _decoded(decode: Callable[[bytes], T], data: bytes, complaint: str, error: type[MillraceError]) -> T:
+def decoded(decode: Callable[[bytes], T], data: bytes, complaint: str, error: type[MillraceError]) -> T:
+    """What `decode` makes of bytes without a version of their own. Raises `error` with `complaint`."""
     try:
         return decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:

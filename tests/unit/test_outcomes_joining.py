@@ -6,17 +6,20 @@ import json
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import SettingsError
+from schemas.errors import SettingsError, StateError
+from schemas.results.records import NAME_LIMIT
 from tests.outcome_cases import JUDGING, MemoryStore, batch, outcome, result
 from udfs.features.events.reached_by_all import NOTHING
 from udfs.lifecycle.outcomes.fates import Fates
 from udfs.lifecycle.outcomes.join_spec import JoinSpec
 from udfs.lifecycle.outcomes.joining import Joined, Joining, Settled, Terms
 from udfs.lifecycle.outcomes.judging import Judging
+from udfs.lifecycle.outcomes.messages import unpack
 from udfs.lifecycle.outcomes.progress import END, UNKNOWN, ReadTo, reached
 from udfs.lifecycle.outcomes.reading import Reader
 
@@ -152,6 +155,50 @@ def test_what_is_no_result_is_a_dead_letter(bad: Any) -> None:
     run = Run().results(bad, result(1, 100))
     assert run.fates.predictions == {"unreadable": 1} and run.dead == {"unreadable": 1, "crowded": 0}
     assert run.fates.waiting == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "odd", "counts_as"),
+    [
+        ("model", 5, ""),
+        ("digest", None, ""),
+        ("rule", "a" * (NAME_LIMIT + 1), "a" * NAME_LIMIT),
+        ("version", 2**63, 0),
+        ("version", True, 0),
+        ("plan_version", 1.0, 0),
+        ("ms", True, 1.0),
+        ("ms", 2**64 - 1, 2.0**64),
+        ("ms", "5", 0.0),
+        ("scores", [1], "[1]"),
+        ("answers", [1], ""),
+    ],
+)
+def test_a_field_of_a_stamp_that_is_of_another_type_counts_as_none(
+    name: str, odd: Any, counts_as: Any
+) -> None:
+    read = Reader({"wine": JUDGING}, 1, 1).results(batch([result(1, 100, stamp={name: odd})]))
+    ((key, event_time, packed),) = read.deliveries[0].predictions[0]
+    assert (key, event_time) == ("#wine/0/1", 100)
+    plain = {"model": "forest", "version": 1, "digest": "ab12", "ms": 0.5, "rule": "", "answers": ""}
+    predicted = unpack(packed)
+    assert {n: getattr(predicted, n) for n in plain | {name: None}} == plain | {name: counts_as}
+
+
+def test_what_is_no_prediction_is_not_unpacked() -> None:
+    with pytest.raises(StateError, match="no prediction"):
+        unpack(msgspec.Raw(b"\x91\xa4wine"))
+
+
+def test_what_was_given_up_is_no_repeat() -> None:
+    read = Reader({"wine": BY_FIELD}, 1, 1).results(batch([result(n, 100, order="a") for n in (1, 2)]))
+    joining = Joining(TERMS, MemoryStore(), fates := Fates(), 0)
+    joining.results(read.deliveries[0])
+    joining.done()
+    joining.results(read.deliveries[0])
+    assert fates.predictions == {"repeated": 2}
+    joining.close(END, END)
+    joining.results(read.deliveries[0])
+    assert fates.predictions == {"repeated": 2, "no_outcome": 2}
 
 
 def test_results_of_other_types_are_passed_over() -> None:

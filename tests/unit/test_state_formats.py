@@ -88,7 +88,7 @@ PREDICTED = Predicted(
     "wine", "t", 0, 7, 5, "forest", 3, "ab", "scored", 0.5, 0.25, '{"p":0.25}', "ann", {"country": "de"}
 )
 ENTRY_OF_A_KEY = KeyEntry(
-    [messages.Waiting(PREDICTED, 99, 1, 1.0, "true", 8)],
+    [messages.Waiting(messages.pack(PREDICTED), 99, 1, 1.0, "true", 8)],
     [Kept(Came("wine", 8, 1.0, "true", 9, "labels", 0, 2, b"{}", {"revenue": 2.5}), 100, False, True)],
 )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -102,7 +101,7 @@ def answered(answer: Mapping[str, Any], one: Settled, judging: Judging) -> Value
         answers="",
     )
     late = {"late": float(answer.get("outcome") == "late")}
-    return values_of(replace(one, predicted=predicted), judging) | late
+    return values_of(msgspec.structs.replace(one, predicted=predicted), judging) | late
 
 
 def beside(candidate: str, values: Values, judging: Judging) -> Values:

@@ -54,11 +54,11 @@ class Fates(msgspec.Struct):
     version: int = 1
 
     def prediction(self, fate: PredictionFate, count: int = 1) -> None:
-        name = fate.value
+        name = fate._value_  # what `value` gives, which is a function in Python
         self.predictions[name] = self.predictions.get(name, 0) + count
 
     def outcome(self, fate: OutcomeFate, count: int = 1) -> None:
-        name = fate.value
+        name = fate._value_
         self.outcomes[name] = self.outcomes.get(name, 0) + count
 
     def results_read(self, passed_over: int, refused: int) -> None:

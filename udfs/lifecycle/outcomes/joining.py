@@ -8,10 +8,13 @@ have been read, so that old records wait for outcomes that are read at the same 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Protocol
+
+import msgspec
 
 from udfs.lifecycle.outcomes.fates import Fates, OutcomeFate, PredictionFate
 from udfs.lifecycle.outcomes.messages import (
@@ -19,10 +22,12 @@ from udfs.lifecycle.outcomes.messages import (
     Delivery,
     Kept,
     KeyEntry,
+    Packed,
     Predicted,
     Waiting,
     decode_entry,
     encode,
+    unpack,
 )
 
 _BY_WEIGHT = (
@@ -32,6 +37,7 @@ _BY_WEIGHT = (
     OutcomeFate.DUPLICATE,
     OutcomeFate.OUTSIDE,
 )
+_NOT_MET = (OutcomeFate.OUTSIDE, OutcomeFate.NO_PREDICTION)
 _TIME = attrgetter("came.time")
 PREDICTIONS, OUTCOMES = "p", "o"
 BY_IDENTITY, BY_FIELD = "#", "="
@@ -55,8 +61,7 @@ class Terms:
         return max(1_000, self.window // 512)
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """A prediction with an outcome of a fate (JOINED, CORRECTION or OUTDATED), or without one.
 
     `replaced`: the value that counted before a correction.
@@ -100,17 +105,19 @@ class Joining:
 
     def __init__(self, terms: Terms, store: EntryStore, fates: Fates, now: int) -> None:
         self._terms, self._store, self._fates, self._now = terms, store, fates, now
+        self._step = terms.step
         self._entries: dict[int, dict[str, KeyEntry]] = {}
-        self._reminders: dict[tuple[str, int, int], list[str]] = {}
+        self._reminders = defaultdict[tuple[str, int, int], list[str]](list)
+        self._identities: dict[tuple[int, str], set[tuple[str, int, int]]] = {}
         self._found = Joined()
 
     def results(self, delivery: Delivery) -> None:
         self._fates.results_read(delivery.passed_over, delivery.refused)
         for group, predictions in delivery.predictions.items():
             self._fates.predictions_in += len(predictions)
-            entries = self._entries_of(group, [key for key, _ in predictions])
-            for key, predicted in predictions:
-                self._predict(group, key, entries[key], predicted)
+            entries = self._entries_of(group, [key for key, _, _ in predictions])
+            for key, event_time, packed in predictions:
+                self._predict(group, key, entries[key], event_time, packed)
 
     def outcomes(self, delivery: Delivery) -> None:
         self._fates.outcomes_read(delivery.refused)
@@ -120,19 +127,26 @@ class Joining:
             for key, came in outcomes:
                 self._come(group, key, entries[key], came)
 
-    def _predict(self, group: int, key: str, entry: KeyEntry, predicted: Predicted) -> None:
-        if predicted.identity in [waiting.predicted.identity for waiting in entry.predictions]:
-            self._fates.prediction(PredictionFate.REPEATED)
-            return
-        if len(entry.predictions) >= self._terms.most_of_a_key:
-            self._fates.prediction(PredictionFate.CROWDED)
-            self._found.crowded.append(predicted)
-            return
-        over = max(predicted.event_time + self._terms.window, self._now)
-        waiting = Waiting(predicted, self._due(over + self._terms.grace))
+    def _predict(self, group: int, key: str, entry: KeyEntry, event_time: int, packed: Packed) -> None:
+        if entry.predictions:
+            known = self._identities.get((group, key))
+            if known is None:
+                known = {unpack(waiting.packed).identity for waiting in entry.predictions}
+                self._identities[group, key] = known
+            predicted = unpack(packed)
+            if predicted.identity in known:
+                self._fates.prediction(PredictionFate.REPEATED)
+                return
+            if len(entry.predictions) >= self._terms.most_of_a_key:
+                self._fates.prediction(PredictionFate.CROWDED)
+                self._found.crowded.append(predicted)
+                return
+            known.add(predicted.identity)
+        over = max(event_time + self._terms.window, self._now)
+        waiting = Waiting(packed, self._due(over + self._terms.grace))
         entry.predictions.append(waiting)
-        self._remind(PREDICTIONS, waiting.due, group, key)
-        for kept in sorted(entry.outcomes, key=_TIME):
+        self._reminders[PREDICTIONS, waiting.due, group].append(key)
+        for kept in sorted(entry.outcomes, key=_TIME) if entry.outcomes else ():
             fate = self._meet(key, waiting, kept.came)
             if fate is OutcomeFate.OUTSIDE:
                 kept.outside = True
@@ -142,8 +156,11 @@ class Joining:
 
     def _come(self, group: int, key: str, entry: KeyEntry, came: Came) -> None:
         fates = [self._meet(key, waiting, came) for waiting in entry.predictions]
-        fate = min(fates, key=_BY_WEIGHT.index, default=OutcomeFate.NO_PREDICTION)
-        joined = fate not in (OutcomeFate.OUTSIDE, OutcomeFate.NO_PREDICTION)
+        if len(fates) == 1:
+            fate = fates[0]
+        else:
+            fate = min(fates, key=_BY_WEIGHT.index, default=OutcomeFate.NO_PREDICTION)
+        joined = fate not in _NOT_MET
         if joined:
             self._fates.outcome(fate)
             came.raw = b""
@@ -157,11 +174,12 @@ class Joining:
         due = self._due(max(came.read_at, self._now) + self._terms.keep)
         kept = Kept(came, due, joined, fate is OutcomeFate.OUTSIDE)
         entry.outcomes.append(kept)
-        self._remind(OUTCOMES, kept.due, group, key)
+        self._reminders[OUTCOMES, kept.due, group].append(key)
 
     def close(self, outcomes_read_to: int, results_read_to: int, most: int = 1 << 62) -> bool:
         """Give up what is due; True where there is more than about `most` keys of it."""
         looked_at = 0
+        self._identities.clear()
         for kind, reached in ((PREDICTIONS, outcomes_read_to), (OUTCOMES, results_read_to)):
             for group, keys in self._store.due(kind, reached):
                 entries = self._entries_of(group, keys)
@@ -181,11 +199,12 @@ class Joining:
         for (kind, due, group), keys in self._reminders.items():
             self._store.remind(kind, due, group, keys)
         found, self._found = self._found, Joined()
-        self._entries, self._reminders = {}, {}
+        for kept in (self._entries, self._identities, self._reminders):
+            kept.clear()
         return found
 
     def _meet(self, key: str, waiting: Waiting, came: Came) -> OutcomeFate:
-        predicted = waiting.predicted
+        predicted = unpack(waiting.packed)
         if not 0 <= came.time - predicted.event_time <= self._terms.window:
             return OutcomeFate.OUTSIDE
         replaced: float | None = None
@@ -210,7 +229,7 @@ class Joining:
             for waiting in entry.predictions:
                 if waiting.due <= reached and not waiting.revision:
                     self._fates.prediction(PredictionFate.UNKNOWN)
-                    self._found.settled.append(Settled(key, waiting.predicted, None, None, 1))
+                    self._found.settled.append(Settled(key, unpack(waiting.packed), None, None, 1))
             entry.predictions = [w for w in entry.predictions if w.due > reached]
             return
         for kept in entry.outcomes:
@@ -228,9 +247,5 @@ class Joining:
                 entries[key] = KeyEntry([], []) if data is None else decode_entry(data)
         return entries
 
-    def _remind(self, kind: str, due: int, group: int, key: str) -> None:
-        self._reminders.setdefault((kind, due, group), []).append(key)
-
     def _due(self, at: int) -> int:
-        step = self._terms.step
-        return (at // step + 1) * step
+        return (at // self._step + 1) * self._step

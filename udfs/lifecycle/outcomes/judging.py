@@ -58,6 +58,8 @@ class Judging:
     def score_of(self, scores: Mapping[str, Any]) -> float | None:
         """The judged score of a prediction; None where there is none, or none that can be judged."""
         value = scores.get(self.score)
+        if type(value) is float and 0 <= value <= 1:  # nearly all are
+            return value
         if value is None and (item := _ITEM.fullmatch(self.score)):
             values, at = scores.get(item[1]), int(item[2])
             value = values[at] if isinstance(values, list) and at < len(values) else None

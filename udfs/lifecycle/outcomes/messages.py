@@ -5,11 +5,13 @@ Msgpack with a version, so that a savepoint outlives the code. Times are epoch m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from schemas.versioned import read_versioned
+from schemas.errors import StateError
+from schemas.versioned import decoded, read_versioned
 
 VERSION = 1
 
@@ -45,6 +47,11 @@ class Predicted(msgspec.Struct, array_like=True, gc=False):
         return self.source, self.partition, self.offset
 
 
+Packed = msgspec.Raw
+"""A `Predicted` as bytes. Most of the time it only travels and waits: it is packed once, where it is read,
+and unpacked where it meets its outcome."""
+
+
 class Came(msgspec.Struct, array_like=True, gc=False):
     """One outcome. `value` as a number, `text` as it came, in JSON; `read_at`: the time of its message.
 
@@ -64,12 +71,12 @@ class Came(msgspec.Struct, array_like=True, gc=False):
 
 
 class Delivery(msgspec.Struct, array_like=True, gc=False):
-    """To one instance: predictions or outcomes with their keys, by key group, so that state is asked for one
-    key group after the other. `passed_over`: results of data types that nobody judges, and `refused` what
-    became dead letters, told to one instance of the reader's choice. `reached`: to all, how far `reader`
-    (NUMBER/COUNT) has read the topic; no other delivery names it."""
+    """To one instance: predictions (with their event times) or outcomes with their keys, by key group, so
+    that state is asked for one key group after the other. `passed_over`: results of data types that nobody
+    judges, and `refused` what became dead letters, told to one instance of the reader's choice. `reached`: to
+    all, how far `reader` (NUMBER/COUNT) has read the topic; no other delivery names it."""
 
-    predictions: dict[int, list[tuple[str, Predicted]]] = {}
+    predictions: dict[int, list[tuple[str, int, Packed]]] = {}
     outcomes: dict[int, list[tuple[str, Came]]] = {}
     passed_over: int = 0
     refused: int = 0
@@ -81,7 +88,7 @@ class Waiting(msgspec.Struct, array_like=True, gc=False):
     """A prediction until its window closes. `value` and `text`: the outcome in force, where `revision`
     outcomes have been in force so far."""
 
-    predicted: Predicted
+    packed: Packed
     due: int
     revision: int = 0
     value: float = 0.0
@@ -106,12 +113,13 @@ class KeyEntry(msgspec.Struct, array_like=True, gc=False):
     version: int = VERSION
 
 
-def encode(message: Delivery | KeyEntry) -> bytes:
-    return _ENCODER.encode(message)
+def pack(predicted: Predicted) -> Packed:
+    return Packed(_ENCODER.encode(predicted))
 
 
-def decode_delivery(data: bytes) -> Delivery:
-    return _DELIVERIES.decode(data)
+def unpack(packed: Packed) -> Predicted:
+    """Raises `StateError` for other bytes."""
+    return decoded(_PREDICTIONS.decode, packed, "these bytes are no prediction", StateError)
 
 
 def decode_entry(data: bytes) -> KeyEntry:
@@ -120,5 +128,7 @@ def decode_entry(data: bytes) -> KeyEntry:
 
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DELIVERIES = msgspec.msgpack.Decoder(Delivery)
+encode: Callable[[Delivery | KeyEntry], bytes] = _ENCODER.encode
+decode_delivery: Callable[[bytes], Delivery] = msgspec.msgpack.Decoder(Delivery).decode
 _ENTRIES = msgspec.msgpack.Decoder(KeyEntry)
+_PREDICTIONS = msgspec.msgpack.Decoder(Predicted)

@@ -13,7 +13,7 @@ from schemas.features.declarations import FeatureType
 from schemas.features.feature_batch import ARROW, CREATED, TIMESTAMP
 from udfs.lifecycle.outcomes.joining import Settled
 from udfs.lifecycle.outcomes.judging import KINDS, Judging, as_declared
-from udfs.lifecycle.outcomes.messages import Came
+from udfs.lifecycle.outcomes.messages import Came, Predicted
 
 INT, FLOAT, TEXT, TIME = FeatureType.INT64, FeatureType.FLOAT64, FeatureType.STRING, FeatureType.TIMESTAMP
 MODEL = "model"
@@ -40,17 +40,21 @@ _OF_PREDICTIONS = {
     "answers": TEXT,
     "features": TEXT,
 }
-_OF_OUTCOMES: dict[str, tuple[FeatureType, Callable[[Settled, Judging], object]]] = {
-    "judged": (TEXT, lambda _, judging: judging.score),
-    "kind": (TEXT, lambda _, judging: judging.kind),
-    "fate": (TEXT, lambda one, _: NO_OUTCOME if one.fate is None else one.fate),
-    "revision": (INT, lambda one, _: one.revision),
-    "outcome": (FLOAT, lambda one, judging: judging.without if one.came is None else one.came.value),
-    "outcome_json": (TEXT, lambda one, _: one.came and one.came.text),
-    "outcome_time": (TIME, lambda one, _: one.came and one.came.time),
-    "delay_ms": (INT, lambda one, _: one.came and one.came.time - one.predicted.event_time),
-    "replaced": (FLOAT, lambda one, _: one.replaced),
-    "metrics": (TEXT, lambda one, _: _metrics(one.came)),
+_Column = Sequence[object]
+_OF_OUTCOMES: dict[str, tuple[FeatureType, Callable[[Sequence[Settled], Judging], _Column]]] = {
+    "judged": (TEXT, lambda settled, judging: [judging.score] * len(settled)),
+    "kind": (TEXT, lambda settled, judging: [judging.kind] * len(settled)),
+    "fate": (TEXT, lambda settled, _: [NO_OUTCOME if s.fate is None else s.fate for s in settled]),
+    "revision": (INT, lambda settled, _: [s.revision for s in settled]),
+    "outcome": (
+        FLOAT,
+        lambda settled, judging: [judging.without if s.came is None else s.came.value for s in settled],
+    ),
+    "outcome_json": (TEXT, lambda settled, _: [s.came and s.came.text for s in settled]),
+    "outcome_time": (TIME, lambda settled, _: [s.came and s.came.time for s in settled]),
+    "delay_ms": (INT, lambda settled, _: [s.came and s.came.time - s.predicted.event_time for s in settled]),
+    "replaced": (FLOAT, lambda settled, _: [s.replaced for s in settled]),
+    "metrics": (TEXT, lambda settled, _: [_metrics(s.came) for s in settled]),
 }
 OWN = (*_OF_PREDICTIONS, *_OF_OUTCOMES)
 """The store's own columns; the others are fields of the record, and times."""
@@ -80,21 +84,26 @@ def to_rows(
     """`created`: epoch milliseconds, of writing. `only`: columns that are wanted; None: all."""
     types = {**columns(judging), TIMESTAMP: TIME, CREATED: TIME}
     names = [name for name in types if only is None or name in only]
-    arrays = [pa.array(_column(name, settled, judging, created), ARROW[types[name]]) for name in names]
+    predicted = [one.predicted for one in settled]
+    arrays = [
+        pa.array(_column(name, settled, predicted, judging, created), ARROW[types[name]]) for name in names
+    ]
     return pa.RecordBatch.from_arrays(arrays, names=names)
 
 
-def _column(name: str, settled: Sequence[Settled], judging: Judging, created: int) -> list[object]:
+def _column(
+    name: str, settled: Sequence[Settled], predicted: Sequence[Predicted], judging: Judging, created: int
+) -> _Column:
     if name == CREATED:
         return [created] * len(settled)
     if name == TIMESTAMP:
-        return [one.predicted.event_time for one in settled]
+        return [one.event_time for one in predicted]
     if name in _OF_OUTCOMES:
-        _, value = _OF_OUTCOMES[name]
-        return [value(one, judging) for one in settled]
+        _, values = _OF_OUTCOMES[name]
+        return values(settled, judging)
     if kind := judging.fields.get(name):  # a savepoint's may differ
-        return [as_declared(one.predicted.fields.get(name), kind) for one in settled]
-    found = list(map(attrgetter(f"predicted.{name}"), settled))
+        return [as_declared(one.fields.get(name), kind) for one in predicted]
+    found = list(map(attrgetter(name), predicted))
     return [_folder(model) for model in found] if name == MODEL else found
 
 
