@@ -42,6 +42,7 @@ def check(settings: WatchSettings) -> None:
     reads: dict[str, str] = {}
     for of in settings.watch if settings.reads_kafka else ():
         reads |= dict.fromkeys(_topics(settings, of), f"kafka.{of}")
+    settings.judging("records").training_sets().check()
     writes = ["alerts", *(["statistics"] if settings.streams else [])]
     check_kafka(settings, reads, [*writes, *(["dead_letters"] if "quality" in settings.watch else [])])
 

@@ -73,9 +73,11 @@ class JudgeWindows(KeyedProcessFunction):
             series, kept = Series.of_key(key), self._episodes.value()
             windows = {int(start): read_partial(bytes(data)) for start, data in self._windows.items()}
             episodes = Episodes() if kept is None else read_episodes(bytes(kept))
-            training = self._training.of_series(series, _now())
-            found = WatchedSeries(series, training, self._spec, windows, episodes)
-            self._watched[key] = found
+            found = self._watched[key] = WatchedSeries(series, None, self._spec, windows, episodes)
+        if found.lacks_training:  # also later, where it could not be read
+            training = self._training.of_series(Series.of_key(key), _now())
+            if training is not None:
+                found.compare_with(training)
         return found
 
     def _rows(self, told: Iterable[Told]) -> Iterator[Any]:

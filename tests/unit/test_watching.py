@@ -164,6 +164,89 @@ def test_results_are_told_apart_by_version_and_time(place: str) -> None:
     assert set(bare.take()[0][1].statistics.features) == {"scores.quality"}
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"scores": [1.0]},
+        {"scores": "x"},
+        {"scores": 3},
+        {"data_type": ["wine"]},
+        {"model": {"a": 1}},
+        {"model": "m" * 1_001},
+    ],
+)
+def test_a_result_that_no_job_writes_is_unreadable(odd: dict[str, Any]) -> None:
+    counted = counting(of="results")
+    stamp = {"data_type": "wine", "model": None, "version": 3, "event_time": START, "scores": None}
+    sent = [orjson.dumps({"x": 1, "millrace": stamp | some}) for some in (odd, {})]
+    counted.add(batch(sent, [START] * 2), NOW)
+    found = {(s.data_type, s.model): (p.statistics.rows, p.unreadable) for s, p in counted.take()}
+    assert found == {("", ""): (0, 1), ("wine", ""): (1, 0)}
+
+
+def test_times_before_1970_are_none() -> None:
+    counted = counting(time_fields={"wine": "at"})
+    counted.add(batch([b'{"at": "1970-01-01T00:00:00+01:00"}'], [NOW]), NOW)
+    assert [p.start for _, p in counted.take()] == [UNTIMED]
+
+
+@pytest.mark.parametrize(
+    "model", ["x\0y", "a" * 5_000, "folder", "junk", "../secret", "..", "a/../../secret"]
+)
+def test_a_model_whose_training_set_cannot_be_had_is_watched_without(
+    tmp_path: Path, place: str, model: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    profiles = tmp_path / "profiles"
+    (profiles / "folder").mkdir(parents=True)
+    (profiles / "junk").write_bytes(b"junk")
+    other = write_statistics(profile(lambda: [rows(50, 9)]))
+    (tmp_path / "secret").write_bytes(other)
+    sets = CountSpec(
+        of="results", window_ms=WINDOW, places=TrainingPlaces({"tea": place}, f"{profiles}/{{model}}")
+    ).training_sets()
+    for now in (0, 10_000):
+        assert sets.of("wine", model, 3, now) is None
+    assert len(caplog.messages) == (1 if model in ("a" * 5_000, "folder", "junk") else 0)
+    of_type = sets.of("tea", model, 3, 0)
+    assert of_type is not None and of_type.table.rows == 20_000
+    (profiles / "good").mkdir()
+    (profiles / "good" / "one").write_bytes(other)
+    found = sets.of("wine", "good/one", 3, 0)
+    assert found is not None and found.table.rows == 50
+    (profiles / "good" / "one").write_bytes(b"junk")
+    assert sets.of("wine", "good/one", 3, 10_000) is found  # what was read stays
+
+
+def test_a_name_in_a_url_is_no_part_of_its_path(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(write_statistics(TRAINING))
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "100% {version}?").write_bytes(write_statistics(TRAINING))
+    places = TrainingPlaces({}, (tmp_path / "profiles").as_uri() + "/{model}")
+    sets = CountSpec(of="results", window_ms=WINDOW, places=places).training_sets()
+    assert sets.of("wine", "%2e%2e%2fsecret", 3, 0) is None
+    assert sets.of("wine", "100% {version}?", 3, 0) is not None
+
+
+def test_what_is_declared_and_no_training_set_is_said_before_a_job_starts(tmp_path: Path) -> None:
+    (tmp_path / "junk").write_bytes(b"junk")
+    sets = CountSpec(
+        of="records", window_ms=WINDOW, places=TrainingPlaces({"wine": str(tmp_path / "junk")})
+    ).training_sets()
+    with pytest.raises(StatisticsError, match="junk: these are no statistics"):
+        sets.check()
+
+
+def test_nothing_to_compare_is_no_drift(place: str) -> None:
+    sets = TrainingPlaces({"wine": place}, ignored={"wine": ("x", "y", "colour", "odd")})
+    found = CountSpec(of="records", window_ms=WINDOW, places=sets).training_sets().of("wine", "", 0, NOW)
+    assert found is not None and not found.table.features
+    watched = series(Series("wine", training=found.digest), place, places=sets)
+    table = TableStatistics()
+    table.add(rows(50, 1))
+    told = list(watched.merge(PartialWindow(start=START, statistics=table), 0, NOW))
+    assert not alerts([*told, *watched.close(2**62, NOW)])
+
+
 def test_a_field_of_the_record_can_say_when() -> None:
     counted = counting(time_fields={"wine": "at"})
     texts = [b'{"at": 1700000040001}', b'{"at": "2023-11-14T22:14:00Z"}', b'{"at": "soon"}', b"{}"]
@@ -273,8 +356,7 @@ def test_a_training_set_that_changes_makes_another_series(place: str) -> None:
     assert before is not None and after is not None and before.digest != after.digest
     assert sets.of_series(Series("wine", training=before.digest), 100) is None
     Path(place).write_bytes(b"nothing")
-    with pytest.raises(StatisticsError, match=r"wine\.statistics: these are no statistics"):
-        sets.of("wine", "", 0, 300)
+    assert sets.of("wine", "", 0, 300) is after
     unjudged = WatchedSeries(
         Series("wine", training=before.digest), None, JudgeSpec(name="w", of="records", window_ms=WINDOW)
     )
@@ -321,6 +403,10 @@ def test_other_bytes_are_no_state(read: Any) -> None:
     with pytest.raises(StateError, match="these bytes are no"):
         read(b"\x01")
     assert read_statistics(write_statistics(TRAINING)).rows == 20_000
+    odd = profile(lambda: [rows(50, 9)])
+    odd.features["x"].number_counts = odd.features["x"].number_counts[1:]
+    with pytest.raises(StatisticsError, match="'x' are not those of its bins"):
+        read_statistics(write_statistics(odd))
 
 
 def quality(window: int, right: int, wrong: int, **more: Any) -> QualityRecord:
@@ -349,6 +435,26 @@ def test_a_version_that_gets_worse_is_told_of_once_with_when_it_began() -> None:
     assert (alert.model, alert.version) == ("forest", 3) and "above 0.1" in sentence(alert)
     assert watch_quality(spec, quality(START, 0, 9, experiment="e"), None) is None
     assert watch_quality(spec, quality(-1, 0, 9), None) is None
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+@pytest.mark.parametrize("told", [{"window": 2**70}, {"window": -2}, {"sums": True}])
+def test_messages_about_quality_that_cannot_be_are_refused(kind: Any, told: dict[str, Any]) -> None:
+    spec = QualitySpec("w", {"wine": QualityLimits(0.1, error=0.5)})
+    sums: list[dict[str, Any]] = [{}]
+    if "sums" in told and kind == "classes":
+        sums = [{"bins": [[0.5, 1, 1, 1]]}, {"bins": [[3, 2**70, 1, 1]]}, {"true_positives": -1, "bins": []}]
+        sums += [{"true_positives": 2**2000, "bins": []}, {"true_positives": 0.5, "bins": []}]
+    elif "sums" in told:
+        sums = [{"outcomes": 1, "errors": [[at, 2]]} for at in (10**9, 10**400, -(10**9), 300)]
+        sums += [{"outcomes": -3, "errors": []}, {"outcomes": 1.5, "errors": [[1, 10**400]]}]
+    for some in sums:
+        empty = "bins" if kind == "classes" else "errors"
+        record = QualityRecord(
+            data_type="wine", window_ms=WINDOW, kind=kind, closed=True, **({"window": START} | told)
+        )
+        with pytest.raises(StatisticsError):
+            watch_quality(spec, msgspec.structs.replace(record, sums=some or {empty: []}), None)
 
 
 def test_of_numbers_a_prediction_is_wrong_that_is_off_by_more_than_declared() -> None:

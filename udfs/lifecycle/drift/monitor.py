@@ -62,6 +62,8 @@ class DriftMonitor:
         `start`: of the window, event time in ms. `closed`: the window is complete, and a feature that does
         not drift in it has stopped drifting. Raises `StatisticsError` where it was counted in other bins.
         """
+        if not self._references:  # nothing is compared
+            return []
         counted = [(reference, self._counts(reference, window)) for reference in self._references]
         drifting = self._drifting(counted, closed)
         found: list[FeatureDrift] = []

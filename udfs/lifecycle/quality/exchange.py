@@ -10,7 +10,7 @@ import numpy as np
 from schemas.errors import StatisticsError
 from schemas.lifecycle.quality import QualityRecord, Sums
 from udfs.lifecycle.quality.classification import BINS, ClassificationSums
-from udfs.lifecycle.quality.regression import RegressionSums
+from udfs.lifecycle.quality.regression import MOST_PLACE, RegressionSums
 from udfs.lifecycle.quality.windows import QualityKey, QualitySums
 
 _COUNTED = ("positives", "negatives", "score_sums")
@@ -34,14 +34,17 @@ def from_plain(kind: str, plain: Sums) -> QualitySums:
         rows: Any = plain["errors" if kind == "numbers" else "bins"]
         numbers: Any = {name: value for name, value in plain.items() if not isinstance(value, list)}
         if kind == "numbers":
-            return RegressionSums(**numbers, error_counts={int(place): int(count) for place, count in rows})
+            errors = {int(place): int(count) for place, count in rows}
+            if odd := [place for place in errors if abs(place) > MOST_PLACE]:
+                raise ValueError(f"there is no error in bin {odd[0]}")
+            return RegressionSums(**numbers, error_counts=errors)
         sums = ClassificationSums(**numbers)
         for at, positives, negatives, score_sum in rows:
             if not 0 <= at < BINS:
                 raise ValueError(f"there is no bin {at}")
             sums.positives[at], sums.negatives[at], sums.score_sums[at] = positives, negatives, score_sum
         return sums
-    except (KeyError, TypeError, ValueError) as e:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as e:
         raise StatisticsError(f"these are no sums of {kind}: {e}") from None
 
 

@@ -13,7 +13,9 @@ from schemas.errors import StatisticsError
 
 ACCURACY = 0.01
 """The relative error of quantiles."""
-_GROWTH = math.log((1 + ACCURACY) / (1 - ACCURACY))
+GROWTH = math.log((1 + ACCURACY) / (1 - ACCURACY))
+MOST_PLACE = 40_000
+"""No double has an error in a bin beyond that, on either side of 0."""
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +52,7 @@ class RegressionSums(msgspec.Struct):
         self.signed += math.fsum(off)
         self.exact += int((size == 0).sum())
         some = size[size > 0]
-        places, counts = np.unique(np.ceil(np.log(some) / _GROWTH).astype(int), return_counts=True)
+        places, counts = np.unique(np.ceil(np.log(some) / GROWTH).astype(int), return_counts=True)
         self._count(zip(places.tolist(), counts.tolist(), strict=True))
 
     def merge(self, other: RegressionSums, sign: int = 1) -> None:
@@ -77,7 +79,7 @@ class RegressionSums(msgspec.Struct):
         for place in sorted(self.error_counts):
             below += self.error_counts[place]
             if rank < below:
-                return 2 * math.exp(place * _GROWTH) / (1 + math.exp(_GROWTH))
+                return 2 * math.exp(place * GROWTH) / (1 + math.exp(GROWTH))
         return math.nan
 
     def figures(self) -> dict[str, float]:

@@ -53,6 +53,13 @@ class FeatureStatistics(msgspec.Struct):
             text_counts=np.zeros(len(how.categories) + 1, np.int64),
         )
 
+    def fits(self) -> bool:
+        """Whether there is one count, from 0 up, a bin, and a register each."""
+        counts = ((self.number_counts, self.bins.edges), (self.text_counts, self.bins.categories))
+        return len(self.registers) == distinct.REGISTERS and all(
+            len(found) == len(cut) + 1 and found.min() >= 0 for found, cut in counts
+        )
+
     def add(self, values: Sequence[Any]) -> None:
         """One value a record, as JSON has them; `ABSENT` where the record does not have the field."""
         kinds = set(map(type, values))

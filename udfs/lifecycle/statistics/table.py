@@ -115,7 +115,11 @@ def read_statistics(data: bytes) -> TableStatistics:
             raise StatisticsError(
                 f"the statistics are of version {saved.version}, and this release reads {VERSION}: update it"
             )
-        return msgspec.msgpack.decode(saved.table, type=TableStatistics, dec_hook=_array)
+        table = msgspec.msgpack.decode(saved.table, type=TableStatistics, dec_hook=_array)
+        for name, feature in table.features.items():
+            if not feature.fits():
+                raise ValueError(f"the counts of {name!r} are not those of its bins")
+        return table
     except (msgspec.MsgspecError, ValueError, TypeError) as e:
         raise StatisticsError(f"these are no statistics ({e}): make them with millrace profile") from None
 

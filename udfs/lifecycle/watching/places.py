@@ -21,10 +21,10 @@ def reader(options: S3Options) -> Read:
         path = Path(unquote(urlparse(place).path)) if place.startswith("file:") else Path(place)
         try:
             return path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # as where a model's name has steps
             return None
-        except OSError as e:
-            raise SourceError(f"{place} cannot be read: {e.strerror or e}") from None
+        except (OSError, ValueError) as e:  # a NUL in the name is a `ValueError`
+            raise SourceError(f"{place} cannot be read: {getattr(e, 'strerror', None) or e}") from None
 
     return read
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
-from schemas.errors import SettingsError
+from schemas.errors import SettingsError, StatisticsError
 from schemas.lifecycle.quality import ALL, QualityRecord
 from schemas.versioned import read_versioned
 from udfs.lifecycle.drift.alerts import QUALITY, Alert, QualityDrop
 from udfs.lifecycle.drift.quality_change import QualityDetector
 from udfs.lifecycle.quality.exchange import from_plain
-from udfs.lifecycle.quality.regression import ACCURACY, RegressionSums
+from udfs.lifecycle.quality.regression import GROWTH, RegressionSums
 
+_LATEST = 1 << 53
 _REMEMBERED = 1000
 """Messages of a version of which a repeat is known."""
 
@@ -81,8 +83,11 @@ def watch_quality(
     """The state with a message taken in; None where the message is not one that counts.
 
     What counts are closed windows of all predictions, each once: not the sums since the start, nor those of
-    experiments and candidates, which are of the same predictions.
+    experiments and candidates, which are of the same predictions. Raises `StatisticsError` for a window of no
+    time, and for sums that are none.
     """
+    if not ALL <= record.window < _LATEST:
+        raise StatisticsError(f"its window begins at {record.window}, which is no epoch milliseconds")
     limits = spec.limits.get(record.data_type)
     told_apart = bool(record.experiment or record.candidate) or record.window == ALL
     if limits is None or told_apart or not record.closed:
@@ -142,9 +147,12 @@ def losses(record: QualityRecord, limits: QualityLimits) -> tuple[int, int] | No
     if not isinstance(sums, RegressionSums):
         wrong = sums.false_positives + sums.false_negatives
         count = wrong + sums.true_positives + sums.true_negatives
-        return (count, wrong) if count else None
-    if limits.error is None or not sums.outcomes:
+    elif limits.error is None:
         return None
-    growth = (1 + ACCURACY) / (1 - ACCURACY)
-    off = sum(count for place, count in sums.error_counts.items() if growth ** (place - 1) >= limits.error)
-    return sums.outcomes, off
+    else:
+        least = -math.inf if not limits.error else 1 + math.log(limits.error) / GROWTH
+        count = sums.outcomes
+        wrong = sum(counted for place, counted in sums.error_counts.items() if place >= least)
+    if type(count) is not int or type(wrong) is not int or not 0 <= wrong <= count < _LATEST:
+        raise StatisticsError(f"of {count} predictions {wrong} are said to be wrong: these are no counts")
+    return (count, wrong) if count else None

@@ -11,6 +11,7 @@ import orjson
 from schemas.codecs.base import Codec, UnfitError
 from schemas.codecs.json_text import parse_object
 from schemas.micro_batch import MicroBatch
+from schemas.results.records import NAME_LIMIT
 from udfs.lifecycle.watching.series import SCORES
 
 LONGEST_SCORE = 64
@@ -49,11 +50,11 @@ def watched_results(
 ) -> Iterator[Watched]:
     """Of results, scored or not. `with_fields`: the record's fields are counted beside the scores."""
     for row, record in enumerate(_parsed(batch.payloads)):
-        stamp = record.pop(_OWN, None) if record is not None else None
-        if record is None or type(stamp) is not dict:
+        stamp = _stamp(record)
+        if record is None or stamp is None:
             yield Watched(row, "", "", 0, batch.event_times[row], None)
             continue
-        data_type = str(stamp.get("data_type", ""))
+        data_type = stamp.get("data_type", "")
         field = time_fields.get(data_type, "")
         time = _time(record.get(field)) if field else _time(stamp.get("event_time"))
         version = stamp.get("version", 0)
@@ -63,8 +64,17 @@ def watched_results(
                 fields |= {f"{SCORES}{name}.{at}": one for at, one in enumerate(score)}
             else:
                 fields[SCORES + name] = score
-        model = str(stamp.get("model", ""))
+        model = stamp.get("model") or ""
         yield Watched(row, data_type, model, version if type(version) is int else 0, time, fields)
+
+
+def _stamp(record: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What a job says of a result, taken out of it; None where it says nothing, or what no job says."""
+    stamp = record.pop(_OWN, None) if record is not None else None
+    if type(stamp) is not dict or not isinstance(stamp.get("scores"), dict | None):
+        return None
+    names = stamp.get("data_type", ""), stamp.get("model") or ""
+    return stamp if all(type(name) is str and len(name) <= NAME_LIMIT for name in names) else None
 
 
 def _parsed(payloads: Sequence[bytes]) -> Sequence[dict[str, Any] | None]:
@@ -96,4 +106,5 @@ def _time(value: Any) -> int | None:
     except ValueError:
         return None
     found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-    return int(found.timestamp() * 1000) if found.year >= 1970 else None
+    at = int(found.timestamp() * 1000)
+    return at if at >= 0 else None

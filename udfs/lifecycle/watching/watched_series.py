@@ -14,6 +14,7 @@ from schemas.versioned import read_versioned
 from udfs.io.s3 import S3Options
 from udfs.lifecycle.drift.alerts import OUTLIER, Alert, anomaly_alert, drift_alert
 from udfs.lifecycle.drift.anomalies import AnomalySettings, anomalies
+from udfs.lifecycle.drift.monitor import DriftMonitor
 from udfs.lifecycle.drift.settings import DriftSettings
 from udfs.lifecycle.statistics.table import TableStatistics
 from udfs.lifecycle.watching.places import reader
@@ -85,10 +86,20 @@ class WatchedSeries:
         self.windows = dict(windows or {})
         self.episodes = episodes or Episodes()
         self._additions = 0
-        self._series, self._spec, self._training = series, spec, training
-        self._monitor = (
-            None if training is None else monitor_of(training, spec.drift, since=self.episodes.since)
-        )
+        self._series, self._spec = series, spec
+        self._training: TrainingSet | None = None
+        self._monitor: DriftMonitor | None = None
+        if training is not None:
+            self.compare_with(training)
+
+    @property
+    def lacks_training(self) -> bool:
+        """Whether it was counted in the bins of a training set that it was not given."""
+        return bool(self._series.training) and self._training is None
+
+    def compare_with(self, training: TrainingSet) -> None:
+        self._training = training
+        self._monitor = monitor_of(training, self._spec.drift, since=self.episodes.since)
 
     def merge(self, partial: PartialWindow, watermark: int, now: int) -> Iterator[Told]:
         """Take in a partial sum. Where its window has been told of, it is told of by itself."""
