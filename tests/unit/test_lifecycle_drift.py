@@ -182,6 +182,10 @@ def test_a_drifting_feature_is_named_with_its_direction_and_since_when(training,
     again = DriftMonitor(training, DriftSettings(window=3_000), monitor.since)
     both = again.judge(window(training, records(3_000, 3, shift=-0.3, red=0.7)), 3_000, closed=True)
     assert [one.feature for one in both] == ["colour", "x"] and both[1].since == 1_000
+    assert both[0].distance != both[1].distance and sum(one.share for one in both) == pytest.approx(1.0)
+    assert both[1].share == pytest.approx(
+        both[1].observed["jensen_shannon"] / sum(one.observed["jensen_shannon"] for one in both)
+    )
     assert again.judge(window(training, records(3_000, 4)), 4_000, closed=True) == [] and again.since == {}
 
 
@@ -212,6 +216,38 @@ def test_anomalies_say_what_and_how_many(training):
     assert "'green'" in found["colour", "new_categories"].detail and "99" in found["x", "range"].detail
     assert not anomalies(training, window(training, rows), AnomalySettings(least=2))
     assert not anomalies(training, TableStatistics())
+
+
+@pytest.mark.parametrize(("inside", "outside"), [(0, 5_000), (2_500, 2_500), (4_990, 10), (4_999, 1)])
+@pytest.mark.parametrize("far", [1e6, -1e6])
+def test_numbers_out_of_range_are_counted(inside, outside, far):
+    known = profile(lambda: [[{"a": float(i % 100)} for i in range(5_000)]])
+    values = [float(i % 100) for i in range(inside)] + [far] * outside
+    rows = window(known, [{"a": value} for value in values])
+    (found,) = anomalies(known, rows, AnomalySettings(least=outside))
+    assert (found.kind, found.records) == ("range", outside)
+    assert not anomalies(known, rows, AnomalySettings(least=outside + 1))
+    (wide,) = anomalies(known, rows, AnomalySettings(margin=10.0))
+    assert wide.records == outside
+
+
+@given(
+    st.lists(st.floats(-100, 100), min_size=1, max_size=50),
+    st.lists(st.one_of(st.floats(-300, 300), st.just(math.inf)), min_size=1, max_size=50),
+    st.integers(0, 3),
+)
+@settings(max_examples=200, deadline=None)
+def test_no_more_numbers_are_out_of_range_than_there_are(training, values, repeat):
+    known = profile(lambda: [[{"a": value} for value in training]], bins=8)
+    low, high = min(training), max(training)
+    values = values * (1 + repeat)
+    out = sum(not low <= value <= high for value in values)
+    found = anomalies(known, window(known, [{"a": value} for value in values]))
+    records = sum(one.records for one in found if one.kind == "range")
+    finite = [value for value in values if math.isfinite(value)]
+    assert records <= out and bool(records) == bool(out)
+    if finite and (min(finite) > high or max(finite) < low):
+        assert records == out
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ An anomaly says how many records of the window show it; from how many on it is r
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, bisect_right
 from typing import Literal
 
 import msgspec
@@ -35,7 +37,8 @@ class AnomalySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Anomaly(msgspec.Struct, frozen=True):
-    """`records`: how many of the window show it; of "range" at least so many."""
+    """`records`: how many of the window show it; of "range" at least so many, as the bins, the mean, the
+    smallest and the largest number let it be known."""
 
     feature: str
     kind: Kind
@@ -102,17 +105,41 @@ def _range(
     if not known.numbers.count:
         return []
     low, high = known.numbers.least, known.numbers.most
-    margin = (high - low) * rules.margin
-    outside = []
-    if here.numbers.least < low - margin:
-        outside.append(here.numbers.least)
-    if here.numbers.most > high + margin:
-        outside.append(here.numbers.most)
-    records = len(outside) + (0 if known.infinite else here.infinite)
+    margin = (high - low) * rules.margin if rules.margin else 0.0  # the range may be infinite
+    below, above = _beyond(here, low - margin, -1), _beyond(here, high + margin, 1)
+    records = below + above + (0 if known.infinite else here.infinite)
     if not records:
         return []
-    seen = ", ".join(f"{value:g}" for value in outside) or "infinity"
+    ends = [f"{here.numbers.least:g}"] * bool(below) + [f"{here.numbers.most:g}"] * bool(above)
+    seen = ", ".join(ends) or "infinity"
     return [Anomaly(name, "range", records, f"{seen} is outside of {low:g} to {high:g}")]
+
+
+def _beyond(here: FeatureStatistics, limit: float, sign: int) -> int:
+    """Of the finite numbers, how many at least are above the limit, or with -1 below it.
+
+    The largest one is, and so is all that lies in bins above the limit. What is not above it adds to the sum
+    of all numbers no more than the upper ends of its bins, and the limit: what the sum is beyond that comes
+    from numbers above, of which none adds more than the largest.
+    """
+    numbers, edges, counts = here.numbers, list(here.bins.edges), here.number_counts.tolist()
+    mean, least, most = numbers.mean, numbers.least, numbers.most
+    if sign < 0:
+        edges, counts = [-edge for edge in reversed(edges)], counts[::-1]
+        mean, least, most, limit = -mean, -most, -least, -limit
+    if not numbers.count or most <= limit:
+        return 0
+    if least > limit:
+        return numbers.count
+    # a number at an edge lies in the bin below it, which turned around is the one above
+    first = 1 + (bisect_left(edges, limit) if sign > 0 else bisect_right(edges, limit))
+    found = max(1, sum(counts[first:]) - here.infinite)
+    if not here.infinite:
+        inside = sum(n * min(end, limit) for n, end in zip(counts, [*edges, limit], strict=True))
+        rounding = 1e-12 * numbers.count * max(abs(least), abs(most))
+        by_sum = (mean * numbers.count - inside - rounding) / (most - limit)
+        found = max(found, math.ceil(by_sum)) if math.isfinite(by_sum) else found
+    return min(found, numbers.count)
 
 
 def _categories(name: str, known: FeatureStatistics, here: FeatureStatistics) -> list[Anomaly]:

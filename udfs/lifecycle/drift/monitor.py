@@ -18,16 +18,18 @@ from udfs.lifecycle.statistics.feature import FeatureStatistics
 from udfs.lifecycle.statistics.table import TableStatistics
 
 _LEVELS = 8
+_COMMON = "jensen_shannon"
+"""The distance in which features' parts of a change are told: in bits, of numbers and of texts alike."""
 
 
 class FeatureDrift(msgspec.Struct, frozen=True):
     """A feature that is farther from its training set than tolerated.
 
     `at_least` are the lower bounds and `observed` the plain distances. `distance` is the one that is farthest
-    above its tolerance. `share`: this feature's part of the bounds on that distance over all alarms of the
-    window, in (0, 1]. `direction` of the shift or the mean rank: "up", "down", or "" where only the shape is
-    known to have changed. `since`: event time in ms, the start of the first of the windows in a row in which
-    it drifted.
+    above its tolerance. `share`: this feature's part of the change, in [0, 1]: of the observed Jensen-Shannon
+    divergences of all alarms of the window, whose shares add up to 1. `direction` of the shift or the mean
+    rank: "up", "down", or "" where only the shape is known to have changed. `since`: event time in ms, the
+    start of the first of the windows in a row in which it drifted.
     """
 
     feature: str
@@ -76,13 +78,8 @@ class DriftMonitor:
             alarmed = {one.feature for one in found}
             # a later window, which is still open, may have begun to drift
             self.since = {name: at for name, at in self.since.items() if name in alarmed or at > start}
-        total: dict[str, float] = defaultdict(float)
-        for one in found:
-            total[one.distance] += one.at_least[one.distance]
-        shared = [
-            msgspec.structs.replace(one, share=one.at_least[one.distance] / total[one.distance])
-            for one in found
-        ]
+        total = sum(one.observed[_COMMON] for one in found) or 1.0
+        shared = [msgspec.structs.replace(one, share=one.observed[_COMMON] / total) for one in found]
         return sorted(shared, key=lambda one: one.feature)
 
     def _counts(self, reference: Reference, window: TableStatistics) -> NDArray[np.int64]:
