@@ -16,6 +16,7 @@ from confluent_kafka import Producer
 from millrace.kafka_stream import to_end
 from schemas.lifecycle.alert_run import AlertRun, read_run, write_run
 from udfs.lifecycle.drift.alerts import Alert, FeatureDrift, drift_alert, read_envelope, write_alert
+from udfs.lifecycle.watching.alert_runs import environment_of
 
 LIMIT = 60.0
 
@@ -72,6 +73,22 @@ def test_alerts_that_come_together_share_a_run_and_none_is_run_twice(tmp_path: P
         ("done", 1, 0),
     ]
     assert "x drifts up" in runs(log)[1].text
+
+
+def test_as_many_alerts_as_come_fit_into_an_environment() -> None:
+    odd = alert("z").replace(b'"distance":"ks"', b'"distance":"none"')  # what no job writes
+    odd = odd.replace(b'"since":60000', b'"since":1%020d' % 0)
+    sent = [alert(f"feature {k}", "w" * 900) for k in range(5_000)] + [odd, alert("\N{SNOWMAN}", "w" * 10**6)]
+    alerts = [read_envelope(line) for line in sent]
+    told = environment_of(alerts, "file")
+    subprocess.run(["true"], env=told, check=True)
+    ids = told["MILLRACE_ALERT_IDS"].split(",")
+    assert 100 < len(ids) < 130 and ids == [one.id for one in alerts[: len(ids)]]
+    assert told["MILLRACE_ALERT_COUNT"] == "5002"
+    assert told["MILLRACE_ALERT_FEATURES"].split(",")[-1] in {f"feature {k}" for k in range(5_000)}
+    assert environment_of(alerts[-2:-1], "file")["MILLRACE_ALERT_TEXT"] == (
+        "wine: z drifts up by at least 0 (none) since 100000000000000000000 ms, 100% of the change"
+    )
 
 
 def test_a_command_that_takes_too_long_is_ended_with_what_it_started(tmp_path: Path) -> None:

@@ -138,8 +138,9 @@ def read_envelope(data: bytes) -> ReadAlert:
 def sentence(alert: Alert) -> str:
     """One line for people: which feature, by how much, since when."""
     said = [
-        f"{one.feature} drifts {one.direction or 'in shape'} by at least {one.at_least[one.distance]:.3g} "
-        f"({one.distance}) since {utc_time(one.since)}, {one.share:.0%} of the change"
+        f"{one.feature} drifts {one.direction or 'in shape'} by at least "
+        f"{one.at_least.get(one.distance, 0.0):.3g} ({one.distance}) since {utc_time(one.since)}, "
+        f"{one.share:.0%} of the change"
         for one in alert.drift
     ]
     said += [f"{one.feature}: {one.kind}, {one.records} records: {one.detail}" for one in alert.anomalies]

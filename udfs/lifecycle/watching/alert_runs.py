@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from schemas.lifecycle.alert_run import AlertRun
 from udfs.lifecycle.drift.alerts import ReadAlert, sentence
+
+_LONGEST = 4_000
+"""Characters of one variable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,8 @@ def settled(runs: Iterable[AlertRun]) -> tuple[set[str], list[AlertRun]]:
 
 
 def environment_of(alerts: Sequence[ReadAlert], file: str) -> dict[str, str]:
-    """What a command is told of its alerts, as environment variables. `file`: where they stand as JSON lines.
+    """What a command is told of its alerts, as environment variables. `file`: where they stand as JSON lines,
+    all of them: an environment is bounded, and lists and texts end before they are too long.
 
     Names come from streams that others fill: a command must treat them as data.
     """
@@ -96,24 +101,26 @@ def environment_of(alerts: Sequence[ReadAlert], file: str) -> dict[str, str]:
         since += [one.since for one in alert.drift]
         since += [one.since for one in alert.quality]
     values = {
-        "IDS": ",".join(a.id for a in alerts),
+        "IDS": _joined(a.id for a in alerts),
         "COUNT": str(len(alerts)),
         "TYPES": _joined(a.alert.type for a in alerts),
-        "DATA_TYPE": last.data_type,
+        "DATA_TYPE": last.data_type[:_LONGEST],
         "DATA_TYPES": _joined(a.alert.data_type for a in alerts),
-        "MODEL": last.model,
+        "MODEL": last.model[:_LONGEST],
         "VERSION": str(last.version),
         "FEATURES": _joined(features),
         "METRICS": _joined(one.metric for a in alerts for one in a.alert.quality),
         "START": str(min(a.alert.start for a in alerts)),
         "END": str(max(a.alert.end for a in alerts)),
         "SINCE": str(min(since)) if since else "",
-        "TEXT": "; ".join(sentence(a.alert) for a in alerts)[:4000],
+        "TEXT": "; ".join(sentence(a.alert) for a in alerts)[:_LONGEST],
         "FILE": file,
     }
     return {f"MILLRACE_ALERT_{name}": value.replace("\0", "") for name, value in values.items()}
 
 
 def _joined(names: Iterable[str]) -> str:
-    """Each once, in their order, and no more than an environment takes."""
-    return ",".join(dict.fromkeys(names))[:4000]
+    """Each once, in their order, as many as fit."""
+    each = dict.fromkeys(names)
+    lengths = accumulate(len(name) + 1 for name in each)
+    return ",".join(name for name, end in zip(each, lengths, strict=True) if end <= _LONGEST)
