@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,11 +40,12 @@ def moment(text: str) -> int:
     """
     if text == "now":
         return time.time_ns() // 1_000_000
-    if text.isdigit() and len(text) >= 12:
-        return int(text)
     try:
+        if text.isdecimal() and len(text) >= 12:
+            datetime.fromtimestamp(int(text[:-3]), UTC)  # raises for what no calendar has
+            return int(text)
         return round(datetime.fromisoformat(text).timestamp() * 1000)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         raise typer.BadParameter(
             f"{text!r} is no time: give now, 2026-11-28T13:00, 2026-11-28T13:00+01:00 or epoch milliseconds",
             param_hint="TIME",
@@ -57,7 +58,7 @@ def local(ms: int | None) -> str:
         return "-"
     try:
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms / 1000))
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         return str(ms)
 
 

@@ -131,6 +131,8 @@ def test_the_list_of_models(run: Any, url: str) -> None:
         (("alias", "forest", "champion", "9"), "no version 9 of model 'forest'"),
         (("alias", "forest", "7", "3"), "'7' is no alias"),
         (("at", "noon"), "is no time"),
+        (("at", "9" * 20), "is no time"),
+        (("at", "\N{SUPERSCRIPT TWO}" * 12), "is no time"),
     ],
 )
 def test_what_is_not_there_is_said_in_a_sentence(url: str, arguments: tuple[str, ...], said: str) -> None:
