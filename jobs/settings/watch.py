@@ -134,6 +134,12 @@ class WatchSettings(StreamSettings):
     out_of_orderness: str = Field("5 s", description="how much later than its successors a record may come")
     idle: str = Field("10 s", description="a partition that is silent for so long holds no window open")
     sample: float = Field(1.0, gt=0, le=1, description="the share of the records that is counted")
+    most_fields: int = Field(
+        1_000,
+        ge=1,
+        description="fields of a window, beyond those of the training set, that are counted one by one; the "
+        "values of others are counted together",
+    )
     early: bool = Field(True, description="look for drift before a window ends too")
     repeat_seconds: float = Field(0, ge=0, description="tell again of what lasts after so long; 0: never")
     flush_seconds: float = Field(1.0, gt=0, description="how often instances send what they have counted")
@@ -200,6 +206,7 @@ class WatchSettings(StreamSettings):
             s3=self.s3,
             again_ms=int(self.training_seconds * 1000),
             flush_ms=max(int(self.flush_seconds * 1000), 1),
+            most_fields=self.most_fields,
         )
 
     def judging(self, of: Of) -> JudgeSpec:

@@ -69,7 +69,8 @@ class WindowStatistics(msgspec.Struct, frozen=True, kw_only=True):
     records came after the window had been told of (start and end are -1 where they had no time), counted in
     `addition`, and are not in its other messages: so all messages of all windows add up to what was read. A
     window of many features comes in `parts` messages, of which this is number `part` from 0. `drifting`:
-    features that drift. `broken`: records by rule for outliers.
+    features that drift. `broken`: records by rule for outliers. `others`: values of fields that are too many
+    to be told of one by one.
     """
 
     of: Literal["records", "results"]
@@ -89,6 +90,7 @@ class WindowStatistics(msgspec.Struct, frozen=True, kw_only=True):
     features: dict[str, FeatureSums] = {}
     drifting: tuple[str, ...] = ()
     broken: dict[str, int] = {}
+    others: int = 0
     at: int = 0
     format: int = WINDOW_FORMAT
 

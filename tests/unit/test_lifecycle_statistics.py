@@ -70,6 +70,24 @@ def test_parts_add_up_to_the_whole_and_bytes_come_back(records, at):
 
 
 @settings(max_examples=60)
+@given(st.lists(st.dictionaries(st.text("abcdefg", max_size=1), VALUES), max_size=30), st.integers(0, 30))
+def test_of_fields_beyond_a_bound_all_values_are_counted_together(records, at):
+    known = {"a": Bins((0.5,)), "b": Bins()}
+    parts = [TableStatistics.counted_in(known, more=2) for _ in range(2)]
+    for part, some in zip(parts, (records[:at], records[at:]), strict=True):
+        part.add([{**record, "x" * 300: 1} for record in some])
+    whole = TableStatistics.counted_in(known)
+    whole.add(records)
+    merged = read_statistics(write_statistics(parts[0]))
+    merged.merge(parts[1])
+    assert len(merged.features) <= 4 and merged.rows == whole.rows and "x" * 300 not in merged.features
+    same(merged.features["a"], whole.features["a"])
+    values = sum(feature.rows - feature.absent for feature in merged.features.values())
+    assert values + merged.others == sum(map(len, records)) + len(records)
+    assert all(feature.rows == merged.rows for feature in merged.features.values())
+
+
+@settings(max_examples=60)
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=50), st.integers(0, 50))
 def test_moments_are_those_of_numpy(values, at):
     x = np.array(values)

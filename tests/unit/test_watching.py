@@ -305,6 +305,22 @@ def test_anomalies_are_told_of_when_a_window_ends(place: str) -> None:
     assert not [a for a in alerts(watched.close(START + 2 * WINDOW, NOW)) if a.type == ANOMALY]
 
 
+def test_fields_that_are_always_new_are_counted_together_and_told_of_as_one(place: str) -> None:
+    counted = counting(places=TrainingPlaces({"wine": place}), most_fields=60)
+    for part in range(3):
+        sent = [orjson.dumps({**row, f"id {part} {k}": 1}) for k, row in enumerate(rows(100, part))]
+        counted.add(batch(sent, [START] * 100), NOW)
+    ((own, partial),) = counted.take()
+    assert len(partial.statistics.features) == 64 and partial.statistics.others == 240
+    watched = series(own, place)
+    told = [*watched.merge(read_partial(write_partial(partial)), 0, NOW), *watched.close(2**62, NOW)]
+    (window,) = windows(told)
+    assert (window.rows, window.others) == (300, 240) and added_up([window]).others == 240
+    (alert,) = alerts(told)
+    assert len(alert.anomalies) == 51 and alert.about[0] == "new_field/"
+    assert alert.anomalies[0].records == 250 and "250 values of other fields" in sentence(alert)
+
+
 def test_ignored_features_are_neither_compared_nor_new(place: str) -> None:
     places = TrainingPlaces({"wine": place}, ignored={"wine": ("x", "colour")})
     found = JudgeSpec(name="w", of="records", window_ms=WINDOW, places=places).training_sets()

@@ -15,6 +15,7 @@ from schemas.errors import SettingsError
 from udfs.lifecycle.statistics.feature import FeatureStatistics
 from udfs.lifecycle.statistics.table import TableStatistics
 
+_MOST_NAMED = 50
 Kind = Literal["missing", "new_field", "type", "range", "new_categories"]
 
 
@@ -38,7 +39,7 @@ class AnomalySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Anomaly(msgspec.Struct, frozen=True):
     """`records`: how many of the window show it; of "range" at least so many, as the bins, the mean, the
-    smallest and the largest number let it be known."""
+    smallest and the largest number let it be known; of fields without a name at most so many."""
 
     feature: str
     kind: Kind
@@ -53,21 +54,30 @@ def anomalies(
     rules = settings or AnomalySettings()
     if not window.rows:
         return []
-    found: list[Anomaly] = []
-    for name in sorted({*training.features, *window.features}):
-        known, here = training.features.get(name), window.features.get(name)
-        if known is None:
-            assert here is not None
-            present = here.rows - here.absent
-            found.append(Anomaly(name, "new_field", present, "the training set does not have it"))
-            continue
-        if here is None:
-            here = FeatureStatistics(rows=window.rows, absent=window.rows)
+    found = _new_fields(training, window, rules)
+    for name, known in training.features.items():
+        here = window.features.get(name) or FeatureStatistics(rows=window.rows, absent=window.rows)
         found += _missing(name, known, here, rules)
         found += _types(name, known, here)
         found += _range(name, known, here, rules)
         found += _categories(name, known, here)
-    return [one for one in found if one.records >= rules.least]
+    return sorted((one for one in found if one.records >= rules.least), key=lambda one: one.feature)
+
+
+def _new_fields(training: TableStatistics, window: TableStatistics, rules: AnomalySettings) -> list[Anomaly]:
+    """Those that most records have by name, where there are many, and all others as one without a name."""
+    new = {
+        name: here.rows - here.absent
+        for name, here in window.features.items()
+        if name not in training.features and here.rows - here.absent >= rules.least
+    }
+    named = sorted(new, key=lambda name: -new[name])[:_MOST_NAMED]
+    found = [Anomaly(name, "new_field", new[name], "the training set does not have it") for name in named]
+    values = window.others + sum(new.values()) - sum(one.records for one in found)
+    if values:
+        text = f"{values} values of other fields, too many to name, that the training set does not have"
+        found.append(Anomaly("", "new_field", min(values, window.rows), text))
+    return found
 
 
 def _missing(

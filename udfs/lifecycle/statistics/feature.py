@@ -16,9 +16,6 @@ from udfs.lifecycle.statistics.bins import Bins
 from udfs.lifecycle.statistics.frequent import LONGEST_TEXT, Frequent
 from udfs.lifecycle.statistics.moments import Moments
 
-ABSENT = msgspec.UNSET
-"""Stands for a field that a record does not have; None is a field that is null."""
-
 
 class FeatureStatistics(msgspec.Struct):
     """Of one feature over `rows` records: the sum of what is absent, null, nested, number, text and flag.
@@ -61,7 +58,7 @@ class FeatureStatistics(msgspec.Struct):
         )
 
     def add(self, values: Sequence[Any]) -> None:
-        """One value a record, as JSON has them; `ABSENT` where the record does not have the field."""
+        """One value a record that has the field, as JSON has them."""
         kinds = set(map(type, values))
         if kinds <= {float, int}:
             self.add_numbers(np.array(values, np.float64))
@@ -69,12 +66,16 @@ class FeatureStatistics(msgspec.Struct):
         numbers = [v for v in values if type(v) in (float, int)]
         texts = [v for v in values if type(v) is str]
         flags = [v for v in values if type(v) is bool]
-        self.absent += sum(v is ABSENT for v in values)
         self.nulls += sum(v is None for v in values)
         self.nested += sum(type(v) in (list, dict) for v in values)
         self.rows += len(values) - len(numbers)
         self.add_numbers(np.array(numbers, np.float64))
         self._add_texts(texts, flags)
+
+    def add_absent(self, count: int) -> None:
+        """So many records without the field."""
+        self.rows += count
+        self.absent += count
 
     def add_numbers(self, x: NDArray[np.float64]) -> None:
         """One number a record, of shape `(n,)`; NaN is null."""

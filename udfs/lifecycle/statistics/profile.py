@@ -10,7 +10,7 @@ import numpy as np
 
 from udfs.lifecycle.statistics.bins import BINS, Bins, Cutter
 from udfs.lifecycle.statistics.frequent import Frequent
-from udfs.lifecycle.statistics.table import TableStatistics
+from udfs.lifecycle.statistics.table import TableStatistics, columns_of
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -28,8 +28,7 @@ def cut(batches: Iterable[Records], bins: int = BINS) -> dict[str, Bins]:
     cutters: dict[str, Cutter] = {}
     frequent: dict[str, Frequent] = {}
     for records in batches:
-        for name in dict.fromkeys(name for record in records for name in record):
-            values = [record.get(name) for record in records]
+        for name, values in columns_of(records).items():
             x = np.array([v for v in values if type(v) in (float, int)], np.float64)
             cutters.setdefault(name, Cutter()).add(x[np.isfinite(x)])
             texts = frequent.setdefault(name, Frequent())

@@ -151,7 +151,7 @@ class WatchedSeries:
             for name, feature in window.statistics.features.items()
             if name in known.features or not (name in ignored or name.startswith(SCORES))
         }
-        table = TableStatistics(compared, window.statistics.rows)
+        table = TableStatistics(compared, window.statistics.rows, window.statistics.others)
         found = anomalies(known, table, self._spec.anomalies)
         alert = anomaly_alert(
             self._series.data_type, window.start, window.start + self._spec.window_ms, found
@@ -205,6 +205,7 @@ class WatchedSeries:
             addition=self._additions if late else 0,
             drifting=drifting,
             broken=window.broken,
+            others=window.statistics.others,
             at=now,
         )
         yield from messages(head, window.statistics)

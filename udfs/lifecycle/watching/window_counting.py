@@ -32,7 +32,8 @@ class CountSpec:
     """`of`: what is read. `partitions`: how many an instance must have heard of before there is a watermark;
     None: that is not known, and `timing.idle` counts. `by_source`: partitions of each topic are told apart.
 
-    `time_fields` and `rules` are by data type.
+    `time_fields` and `rules` are by data type. `most_fields`: of a window, those beyond the training set's
+    that are counted one by one.
     """
 
     of: Literal["records", "results"]
@@ -49,6 +50,7 @@ class CountSpec:
     again_ms: int = 5_000
     flush_ms: int = 1_000
     flush_bytes: int = 16 << 20
+    most_fields: int = 1_000
 
     def progress(self) -> Progress:
         return Progress(self.timing, self.partitions)
@@ -111,7 +113,8 @@ class WindowCounting:
     ) -> None:
         partial = self._open.get((series, start))
         if partial is None:
-            table = TableStatistics.counted_in(training.bins if training is not None else {})
+            bins = training.bins if training is not None else {}
+            table = TableStatistics.counted_in(bins, self._spec.most_fields)
             partial = self._open[series, start] = PartialWindow(start=start, statistics=table)
         readable = [one for one in some if one.fields is not None]
         records = [one.fields for one in readable if one.fields is not None]

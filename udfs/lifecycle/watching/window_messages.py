@@ -62,7 +62,7 @@ def added_up(windows: Iterable[WindowStatistics]) -> TableStatistics:
                 f"{first.parts} messages"
             )
         features = {name: _statistics(sums) for one in parts.values() for name, sums in one.features.items()}
-        table = TableStatistics(features, first.rows)
+        table = TableStatistics(features, first.rows, first.others)
         if total is None:
             total = table
         else:
