@@ -70,7 +70,9 @@ class WatchedType(Part):
     """What is known of one type of records."""
 
     training: str = Field(
-        "", description="statistics of its training set, by `millrace profile`: a path or s3://BUCKET/KEY"
+        "",
+        description="statistics of its training set, by `millrace profile`: a path or s3://BUCKET/KEY; of "
+        "others a DatasetFeatureStatisticsList, whose name ends in .pb",
     )
     ignore: tuple[str, ...] = Field((), description="features that are not compared, such as the label")
     time_field: str = Field(

@@ -15,9 +15,11 @@ from typer.testing import CliRunner
 
 from millrace.cli import app
 from schemas.errors import StatisticsError
+from udfs.lifecycle.drift.anomalies import anomalies
+from udfs.lifecycle.drift.reference import vector
 from udfs.lifecycle.statistics import distinct
 from udfs.lifecycle.statistics.bins import BINS, Bins, Cutter, quantile
-from udfs.lifecycle.statistics.exchange import from_proto, to_proto
+from udfs.lifecycle.statistics.exchange import from_proto, read_proto, to_proto
 from udfs.lifecycle.statistics.feature import FeatureStatistics
 from udfs.lifecycle.statistics.frequent import CAPACITY, Frequent
 from udfs.lifecycle.statistics.moments import Moments
@@ -67,6 +69,32 @@ def test_parts_add_up_to_the_whole_and_bytes_come_back(records, at):
         assert parts + feature.numbers.count + feature.infinite == feature.rows == len(records)
         assert feature.number_counts.sum() == feature.numbers.count + feature.infinite
         assert feature.text_counts.sum() == feature.texts + feature.flags
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("kind", ["lognormal", "normal", "uniform", "exponential"])
+def test_quantiles_in_the_tails_are_near_the_true_ones(kind, sign):
+    rng = np.random.default_rng(8)
+    values = {
+        "lognormal": lambda n: rng.lognormal(0, 3, n),
+        "normal": rng.normal,
+        "uniform": rng.random,
+        "exponential": lambda n: rng.exponential(1, n),
+    }[kind]
+    x = sign * (values(size=50_000) if kind == "normal" else values(50_000))
+    feature = FeatureStatistics.counted_in(Bins(_cut(x)))
+    feature.add_numbers(x)
+    qs = np.linspace(0, 1, 2_001)
+    found = np.array([feature.quantile(q) for q in qs])
+    assert (np.diff(found) >= 0).all() and (found[0], found[-1]) == (x.min(), x.max())
+    for q in (0.01, 0.05, 0.95, 0.99):
+        assert feature.quantile(q) == pytest.approx(np.quantile(x, q), rel=0.25, abs=0.01)
+
+
+def _cut(x: np.ndarray) -> tuple[float, ...]:
+    cutter = Cutter()
+    cutter.add(x)
+    return cutter.edges()
 
 
 @settings(max_examples=60)
@@ -205,6 +233,108 @@ def test_statistics_travel_as_tensorflow_metadata():
     assert read.datasets[0].features[0].num_stats.median == pytest.approx(
         np.median([r["x"] for r in records if r["x"] is not None]), abs=0.05
     )
+
+
+def test_viewers_see_every_value_of_mixed_and_nested_fields():
+    pytest.importorskip("tensorflow_metadata")
+    records = [
+        {
+            "list": [1, 2],
+            "object": {"x": 1},
+            "numbers": k if k % 4 else "txt",
+            "texts": f"t{k % 3}" if k % 4 else 0.5 * k,
+            "flag": k % 3 == 0,
+            "none": None,
+            **({"odd": [k] if k % 10 else k} if k % 5 else {}),
+        }
+        for k in range(1_000)
+    ]
+    table = profile(lambda: [records])
+    data = to_proto(table).SerializeToString()
+    message = to_proto(table).FromString(data)
+    features = {f.path.step[0]: f for f in message.datasets[0].features}
+    types = {name: f.type for name, f in features.items()}
+    assert types == {"list": 4, "object": 4, "numbers": 0, "texts": 2, "flag": 2, "none": 0, "odd": 4}
+    for name, f in features.items():
+        common = getattr(f, f.WhichOneof("stats")).common_stats
+        present = {"none": 0, "odd": 800}.get(name, 1_000)
+        assert (common.num_non_missing, common.num_missing) == (present, 1_000 - present), name
+    back = read_proto(data)
+    for name, feature in table.features.items():
+        found = back.features[name]
+        for kind in ("rows", "absent", "nulls", "nested", "flags", "texts", "infinite", "fractions", "bins"):
+            assert getattr(found, kind) == getattr(feature, kind), (name, kind)
+        assert np.array_equal(vector(found), vector(feature)), name
+        assert (found.numbers.count, found.numbers.least) == (feature.numbers.count, feature.numbers.least)
+        assert found.numbers.mean == pytest.approx(feature.numbers.mean)
+        assert found.numbers.deviation == pytest.approx(feature.numbers.deviation)
+    assert not anomalies(back, table)
+
+
+@settings(max_examples=60, deadline=None)
+@given(RECORDS, RECORDS)
+def test_what_travels_compares_as_before(training, window):
+    pytest.importorskip("tensorflow_metadata")
+    table = profile(lambda: [training])
+    back = read_proto(to_proto(table).SerializeToString())
+    counted = TableStatistics.counted_in(back.bins())
+    counted.add(window)
+    shown = to_proto(counted)
+    for feature in shown.datasets[0].features:
+        for histogram in feature.num_stats.histograms:
+            assert all(bucket.low_value <= bucket.high_value for bucket in histogram.buckets)
+    for name, feature in table.features.items():
+        found = back.features[name]
+        if feature.numbers.count or not feature.infinite:  # else there is no number to begin a bin with
+            assert vector(found).sum() == vector(feature).sum() == feature.rows
+            assert np.array_equal(vector(found)[0], vector(feature)[0])
+            assert found.numbers.count == feature.numbers.count
+
+
+def others_statistics(**of_numbers: Any) -> Any:
+    """As TensorFlow Data Validation writes them."""
+    message = to_proto(TableStatistics(rows=100))
+    numbers, texts = (message.datasets[0].features.add() for _ in range(2))
+    numbers.path.step.append("x")
+    numbers.type = 1
+    stats = numbers.num_stats
+    stats.common_stats.num_non_missing, stats.common_stats.num_missing = 90, 10
+    stats.mean, stats.std_dev, stats.min, stats.max, stats.num_zeros = 1.0, 2.0, 0.0, 9.0, 40
+    stats.histograms.add(type=0).buckets.add(low_value=0, high_value=9, sample_count=90)
+    quantiles = stats.histograms.add(type=1)
+    for low, high in ((0.0, 0.0), (0.0, 0.0), (0.0, 3.0), (3.0, 9.0)):
+        quantiles.buckets.add(low_value=low, high_value=high, sample_count=22.5)
+    for name, value in of_numbers.items():
+        if name == "bucket":
+            quantiles.buckets.add(low_value=9.0, high_value=value, sample_count=0)
+        elif name == "count":
+            quantiles.buckets[0].sample_count = value
+        else:
+            setattr(stats, name, value)
+    texts.path.step.append("colour")
+    texts.type = 2
+    texts.string_stats.common_stats.num_non_missing = 100
+    for text, count in (("red", 70), ("blue", 20)):
+        texts.string_stats.top_values.add(value=text, frequency=count)
+    return message
+
+
+def test_statistics_of_others_are_read():
+    pytest.importorskip("tensorflow_metadata")
+    table = from_proto(others_statistics(max=math.inf))
+    x, colour = table.features["x"], table.features["colour"]
+    assert (x.rows, x.missing, x.numbers.count, x.bins.edges) == (100, 10, 90, (0.0, 3.0))
+    assert x.number_counts.tolist() == [44, 22, 22] and x.numbers.most == math.inf
+    assert colour.bins.categories == ("red", "blue") and colour.text_counts.tolist() == [70, 20, 10]
+    several = others_statistics()
+    several.datasets[0].features[0].num_stats.common_stats.max_num_values = 3
+    assert from_proto(several).features["x"].nested == 90
+    for wrong in ({"bucket": math.nan}, {"bucket": 1.0}, {"count": -1.0}, {"count": math.nan}):
+        with pytest.raises(StatisticsError, match="'x' are none"):
+            from_proto(others_statistics(**wrong))
+    for data in (b"", b"junk", b"\xff" * 20):
+        with pytest.raises(StatisticsError):
+            read_proto(data)
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])

@@ -22,7 +22,7 @@ from udfs.lifecycle.quality.classification import ClassificationSums
 from udfs.lifecycle.quality.exchange import quality_record
 from udfs.lifecycle.quality.regression import RegressionSums
 from udfs.lifecycle.quality.windows import QualityKey
-from udfs.lifecycle.statistics.exchange import from_proto
+from udfs.lifecycle.statistics.exchange import from_proto, to_proto
 from udfs.lifecycle.statistics.exchange import messages as exchange_messages
 from udfs.lifecycle.statistics.profile import profile
 from udfs.lifecycle.statistics.table import TableStatistics, read_statistics, write_statistics
@@ -234,6 +234,21 @@ def test_what_is_declared_and_no_training_set_is_said_before_a_job_starts(tmp_pa
     ).training_sets()
     with pytest.raises(StatisticsError, match="junk: these are no statistics"):
         sets.check()
+
+
+def test_statistics_of_others_are_a_training_set(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow_metadata")
+    place, junk = tmp_path / "wine.pb", tmp_path / "tea.pb"
+    place.write_bytes(to_proto(TRAINING).SerializeToString())
+    junk.write_bytes(b"junk")
+    places = TrainingPlaces({"wine": str(place), "tea": str(junk)})
+    sets = CountSpec(of="records", window_ms=WINDOW, places=places).training_sets()
+    found = sets.of("wine", "", 0, NOW)
+    assert found is not None and found.bins == TRAINING.bins() and sets.of("tea", "", 0, NOW) is None
+    watched = series(Series("wine", training=found.digest), str(place))
+    assert not merged(watched, START, rows(5_000, 1))
+    (alert,) = alerts(merged(watched, START, rows(5_000, 2, 1.0)))
+    assert alert.about == ("drift/x",)
 
 
 def test_nothing_to_compare_is_no_drift(place: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 
 import msgspec
@@ -11,6 +12,7 @@ from datasketches import kll_doubles_sketch
 from numpy.typing import NDArray
 
 BINS = 64
+_HIGHEST = math.log(sys.float_info.max)
 EXACT_UP_TO = 100_000
 """Numbers that are kept as they are until edges are cut; of more, a KLL sketch with a rank error of 0.2 %."""
 
@@ -32,9 +34,10 @@ def count_numbers(x: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray
 
 
 def quantile(q: float, edges: Sequence[float], counts: NDArray[np.int64], least: float, most: float) -> float:
-    """The q-quantile, by a straight line inside its bin; exact at an edge. NaN where nothing was counted.
+    """The q-quantile; exact at an edge. NaN where nothing was counted.
 
-    `least` and `most` are the outer ends of the first and the last bin.
+    `least` and `most` are the outer ends of the first and the last bin. Inside a bin numbers lie on a
+    straight line, but for an outer one with a quarter of them at most: that is a tail, see `_in_tail`.
     """
     total = int(counts.sum())
     if not total:
@@ -45,7 +48,30 @@ def quantile(q: float, edges: Sequence[float], counts: NDArray[np.int64], least:
     k = min(k, len(counts) - 1)
     inside = (q * total - below[k]) / counts[k] if counts[k] else 0.0
     low, high, part = float(ends[k]), float(ends[k + 1]), min(max(float(inside), 0.0), 1.0)
+    if len(edges) and k in (0, len(counts) - 1) and 0 < 4 * counts[k] <= total:
+        if k == 0:
+            return _in_tail(high, low, 1 - part, int(counts[k]))
+        return _in_tail(low, high, part, int(counts[k]))
     return low + (high - low) * part if math.isfinite(high - low) else low * (1 - part) + high * part
+
+
+def _in_tail(near: float, far: float, part: float, count: int) -> float:
+    """Where in a tail of `count` numbers, from the edge `near` to the last of them, this part of them lies.
+
+    Exponential, of the distance from the edge, or of its logarithm where all have one sign (a power law): the
+    last of n such numbers lies in expectation 1 + 1/2 + ... + 1/n scales from the edge. On a straight line
+    the 0.99-quantile of a lognormal feature would be a hundred times what it is.
+    """
+    if part >= 1:
+        return far
+    scales = math.log(count) + np.euler_gamma + 1 / (2 * count)
+    way = min(-math.log1p(-part) / scales, 1.0)
+    if min(near, far) > 0 or max(near, far) < 0:
+        size = math.log(abs(near)) * (1 - way) + math.log(abs(far)) * way
+        found = math.copysign(math.exp(min(size, _HIGHEST)), near)
+    else:
+        found = near * (1 - way) + far * way
+    return min(max(found, min(near, far)), max(near, far))
 
 
 class Cutter:

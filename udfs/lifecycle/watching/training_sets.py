@@ -14,6 +14,7 @@ from udfs.lifecycle.drift.monitor import DriftMonitor
 from udfs.lifecycle.drift.reference import vector
 from udfs.lifecycle.drift.settings import DriftSettings
 from udfs.lifecycle.statistics.bins import Bins
+from udfs.lifecycle.statistics.exchange import read_proto
 from udfs.lifecycle.statistics.table import TableStatistics, read_statistics
 from udfs.lifecycle.watching.series import SCORES, Series
 
@@ -117,7 +118,7 @@ class TrainingSets:
         digest = blake2b(data + repr(sorted(ignored)).encode(), digest_size=8).hexdigest()
         if before is not None and before.digest == digest:
             return before
-        table = read_statistics(data)
+        table = read_proto(data) if place.endswith(".pb") else read_statistics(data)
         kept = {
             name: feature
             for name, feature in table.features.items()
