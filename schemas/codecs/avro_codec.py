@@ -40,7 +40,7 @@ class AvroCodec(ParsedCodec):
         """
         data, start = content.getbuffer(), content.tell()
         for _ in range(count):
-            fastavro.schemaless_reader(content, self._reader.parsed, None)
+            fastavro.schemaless_reader(content, self._reader.wire.parsed, None)
             end = content.tell()
             yield bytes(data[start:end])
             start = end

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
+from schemas.codecs.avro_walk import MisfitError
+
 Convert = Callable[[Any], Any]
 Named = dict[str, tuple["Convert | None", "type | None"]]
 """By name of a type: what converts its values, and the Python type that tells them in a union."""
 
-_MOST_SCALE = 1000
+_MOST_DIGITS = 1000
 _TO_MS = {
     "timestamp-micros": 1_000,
     "local-timestamp-micros": 1_000,
@@ -34,10 +36,14 @@ def converter(schema: Any) -> Convert | None:
 
 def scale_of(part: Mapping[str, Any]) -> int:
     """Of a decimal's schema. Raises `ValueError` for one whose power of ten would take for ever."""
-    scale = int(part.get("scale", 0))
-    if not 0 <= scale <= _MOST_SCALE:
-        raise ValueError(f"a decimal has the scale {part['scale']!r:.20}; it is from 0 to {_MOST_SCALE}")
-    return scale
+    return _power(part, "scale", 0)
+
+
+def _power(part: Mapping[str, Any], name: str, absent: int) -> int:
+    found = int(part.get(name, absent))
+    if not 0 <= found <= _MOST_DIGITS:
+        raise ValueError(f"a decimal has the {name} {part[name]!r:.20}; it is from 0 to {_MOST_DIGITS}")
+    return found
 
 
 def _of(part: Any, named: Named) -> Convert | None:
@@ -60,7 +66,7 @@ def _of(part: Any, named: Named) -> Convert | None:
     elif kind in ("long", "int") and part.get("logicalType") in _TO_MS:
         found = _milliseconds(_TO_MS[part["logicalType"]])
     elif kind in ("bytes", "fixed") and part.get("logicalType") == "decimal":
-        found = _decimal(scale_of(part))
+        found = _decimal(scale_of(part), _power(part, "precision", 0))
     elif kind in named:
         found = named[kind][0]
     if "name" in part:
@@ -99,32 +105,58 @@ def _union(branches: list[Convert | None], kinds: list[type | None]) -> Convert 
 
 def _record(changed: Mapping[str, Convert]) -> Convert:
     def record(value: Any) -> Any:
-        for name, convert in changed.items():
-            if (found := value[name]) is not None:
-                value[name] = convert(found)
+        name = ""
+        try:
+            for name, convert in changed.items():
+                if (found := value[name]) is not None:
+                    value[name] = convert(found)
+        except MisfitError as e:
+            raise e.within(name) from None
         return value
 
     return record
 
 
 def _items(each: Convert) -> Convert:
-    return lambda value: [None if v is None else each(v) for v in value]
+    def items(value: Any) -> Any:
+        made: list[Any] = []
+        try:
+            for v in value:
+                made.append(None if v is None else each(v))
+        except MisfitError as e:
+            raise e.within(len(made)) from None
+        return made
+
+    return items
 
 
 def _values(each: Convert) -> Convert:
-    return lambda value: {k: None if v is None else each(v) for k, v in value.items()}
+    def values(value: Any) -> Any:
+        key = ""
+        try:
+            for key, v in value.items():
+                if v is not None:
+                    value[key] = each(v)
+        except MisfitError as e:
+            raise e.within(key[:40]) from None
+        return value
+
+    return values
 
 
 def _milliseconds(unit: int) -> Convert:
     return lambda value: value // unit
 
 
-def _decimal(scale: int) -> Convert:
-    power = 10**scale
+def _decimal(scale: int, precision: int) -> Convert:
+    """`precision`: the most digits, 0 for any number."""
+    power, most = 10**scale, 10**precision
     beyond = power.bit_length() + 1024  # bits from which on there is no double for it
 
     def decimal(value: bytes) -> float:
         digits = int.from_bytes(value, "big", signed=True)
+        if precision and not -most < digits < most:
+            raise MisfitError(f"a decimal of more than the {precision} digits that its schema has")
         if digits.bit_length() > beyond:  # division of longer ones takes long
             return float("inf") if digits > 0 else float("-inf")
         if digits % power == 0 and abs(whole := digits // power) < 2**63:

@@ -11,16 +11,17 @@ from typing import Any
 import fastavro
 
 from schemas.codecs.avro_logical import Convert, converter, scale_of
-from schemas.codecs.avro_wire import counted_from_zero, read_whole
+from schemas.codecs.avro_walk import MisfitError
+from schemas.codecs.avro_wire import Wire
 from schemas.errors import CodecError
 
 
 @dataclass(frozen=True, slots=True)
 class AvroSchema:
-    """`parsed`: without logical types, as fastavro reads by it. `convert`: makes what their values mean of
-    those of the wire, None where there are none. `logical`: path of a field -> its logical type and scale."""
+    """`wire`: reads the bytes, without logical types. `convert`: makes what their values mean of those of the
+    wire, None where there are none. `logical`: path of a field -> its logical type and scale."""
 
-    parsed: Any
+    wire: Wire
     convert: Convert | None
     logical: Mapping[tuple[str, ...], tuple[str, int]]
 
@@ -46,7 +47,7 @@ def avro_schema(raw: Any, name: str) -> AvroSchema:
             raise CodecError(f"the Avro schema {name} is no record: features are fields of a record")
         parsed = fastavro.parse_schema(_without_logical(raw))
         _Bounded(name).visit(parsed)
-        return AvroSchema(counted_from_zero(parsed), converter(raw), dict(_logical(raw, ())))
+        return AvroSchema(Wire(parsed), converter(raw), dict(_logical(raw, ())))
     except CodecError:
         raise
     except Exception as e:
@@ -55,9 +56,12 @@ def avro_schema(raw: Any, name: str) -> AvroSchema:
 
 def read_record(body: bytes, writer: AvroSchema, reader: AvroSchema | None = None) -> dict:
     """The record in `body`, written by `writer`, as `reader` has it. Raises `UnfitError`."""
-    record = read_whole(body, writer.parsed, reader.parsed if reader else None)
+    record = writer.wire.read(body) if reader is None else writer.wire.read_as(body, reader.wire)
     convert = (reader or writer).convert
-    return record if convert is None else convert(record)
+    try:
+        return record if convert is None else convert(record)
+    except MisfitError as e:
+        raise e.unfit() from None
 
 
 def check_units(writer: AvroSchema, reader: AvroSchema, name: str) -> None:

@@ -510,6 +510,23 @@ def test_a_damaged_container_is_said_to_be_one(tmp_path, content, said):
         list(AvroRecords(tmp_path / "r.avro", tmp_path).batches(10))
 
 
+def test_one_record_of_a_container_that_does_not_fit_leaves_the_others(tmp_path):
+    schema = (
+        b'{"type":"record","name":"R","fields":[{"name":"f","type":"boolean"},{"name":"a","type":"int"}]}'
+    )
+    wide = b"\x01\x80\x80\x80\x80\x10"  # 2 ** 31
+    block = b"\x01\x02" + b"\x07\x04" + wide + b"\x00\x06"
+    (tmp_path / "r.avro").write_bytes(of_avro(schema, b"\x08" + bytes([len(block) * 2]) + block + b"S" * 16))
+    records = AvroRecords(tmp_path / "r.avro", tmp_path)
+    (batch,) = records.batches(10)
+    decoded = records.codec.decode(batch.payloads, [Input("a", DType.INT64, (), ("a",))])
+    assert decoded.columns["a"].tolist() == [1, 3]
+    assert [(b.row, b.reason.partition(": ")[2]) for b in decoded.bad] == [
+        (1, "field 'f' holds a boolean of the byte 7, neither 0 nor 1"),
+        (2, "field 'a' holds 2147483648, which is no int of 32 bits"),
+    ]
+
+
 def test_half_a_line_of_csv_is_no_record(tmp_path):
     (tmp_path / "r.csv").write_text("a\n" + "9" * 2000 + "\n5\n")
     with pytest.raises(SourceError, match="more than 1000 characters"):
