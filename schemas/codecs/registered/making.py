@@ -45,7 +45,8 @@ def registered_codec(spec: CodecSpec, lookup: Lookup) -> Codec:
         return RegisteredJsonCodec(parsers, spec.max_bytes)
     if spec.kind == "avro":
         return ParsedCodec(parsers)
-    from schemas.codecs.protobuf_codec import MESSAGES, message_json  # noqa: PLC0415
+    from schemas.codecs.protobuf_codec import MESSAGES  # noqa: PLC0415
+    from schemas.codecs.protobuf_values import message_json  # noqa: PLC0415
 
     return ParsedCodec(parsers, MESSAGES, message_json)
 
@@ -71,7 +72,7 @@ def _protobuf(spec: CodecSpec) -> MakeParser:
 
 
 def _as_objects(make: MakeParser) -> MakeParser:
-    from schemas.codecs.protobuf_codec import plain  # noqa: PLC0415
+    from schemas.codecs.protobuf_values import plain  # noqa: PLC0415
 
     def made(number: int, found: RegisteredSchema) -> Parser:
         parse = make(number, found)
