@@ -246,3 +246,56 @@ def test_the_wine_model_agrees_with_its_frozen_graph() -> None:
     one = runtime.predict({"inputs": rows})["outputs"].argmax(1)
     two = graph.predict({"dense_1_input": rows})["dense_3/Sigmoid"].argmax(1)
     assert round(float((one == two).mean()), 4) == 0.9987
+
+
+def tagged(folder: Path, *graphs: str) -> Path:
+    """The SavedModel with one graph for each of these tags, of which the nth gives `y` as `yn`."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    file = folder / "saved_model.pb"
+    (meta,) = SavedModel.FromString(file.read_bytes()).meta_graphs
+    made = SavedModel(saved_model_schema_version=1)
+    for number, tags in enumerate(graphs):
+        graph = made.meta_graphs.add()
+        graph.CopyFrom(meta)
+        graph.meta_info_def.tags[:] = filter(None, tags.split("+"))
+        outputs = graph.signature_def["serving_default"].outputs
+        outputs[f"y{number}"].CopyFrom(outputs.pop("y"))
+    file.write_bytes(made.SerializeToString())
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("graphs", "output", "note"),
+    [
+        (["serve"], "y0", ""),
+        (["serve+gpu"], "y0", ""),
+        (["train", "serve"], "y1", "of the SavedModel's 2 graphs (train, serve) serve is served"),
+        (["serve+gpu", "serve"], "y1", "of the SavedModel's 2 graphs (serve+gpu, serve) serve is served"),
+        (["serve+tpu", "train"], "y0", "of the SavedModel's 2 graphs (serve+tpu, train) serve+tpu is served"),
+        (["train"], "y0", "the SavedModel's only graph is served, and its tag is train, not serve"),
+        ([""], "y0", "the SavedModel's only graph is served, and its tag is (none), not serve"),
+    ],
+)
+def test_of_several_graphs_it_is_told_which_is_served(
+    graphs: list[str], output: str, note: str, tmp_path: Path
+) -> None:
+    runtime = from_folder(tagged(saved_model(tmp_path / "m"), *graphs))
+    assert [o.name for o in runtime.outputs] == [output]
+    assert [n for n in runtime.notes if "graph" in n] == ([note] if note else [])
+
+
+@pytest.mark.parametrize(
+    ("graphs", "said"),
+    [
+        (["train", "eval"], r"no graph of the SavedModel has the tag serve \(there are train, eval\)"),
+        (["serve", "serve"], r"2 graphs of the SavedModel are equally for serving \(serve, serve\)"),
+        (["serve+tpu", "serve+gpu", "train"], r"equally for serving \(serve\+tpu, serve\+gpu, train\)"),
+        ([], "the SavedModel has no graph"),
+    ],
+)
+def test_where_no_graph_is_the_one_for_serving_none_is_taken(
+    graphs: list[str], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(LoadError, match=said):
+        from_folder(tagged(saved_model(tmp_path / "m"), *graphs))

@@ -1,12 +1,17 @@
-"""Which tensors can only be a file name that the loader itself feeds, through calls into functions."""
+"""Which tensors can only be a file name that the loader itself feeds, and what is read from such a file."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached, node_of
 
+_PART = rb"(?:-|\d{1,18},\d{1,18})"
+_PARTS = re.compile(rb"((?:\d{1,18} ){1,254})" + _PART + rb"(?::" + _PART + rb"){0,253}")
+_MOST = 1 << 62
 CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 
 
@@ -70,3 +75,15 @@ def _first(reference: str) -> bool:
     """Whether a reference is to a node's only or first output: `x`, `x:0`, `x:output:0`."""
     name, _, rest = reference.partition(":")
     return not name.startswith("^") and (rest in ("", "0") or rest.rpartition(":")[2] == "0")
+
+
+def possible_parts(constant: Any) -> bool:
+    """Whether a node says what parts of which shapes a checkpoint's values are (`3 2 0,1:-`, or nothing for a
+    whole), as a constant in which all are possible: TensorFlow ends the process for a shape that is not."""
+    if constant is None or constant.op != "Const":
+        return False
+    for text in constant.attr["value"].tensor.string_val:
+        found = _PARTS.fullmatch(text)
+        if text and (found is None or math.prod(map(int, found[1].split())) > _MOST):
+            return False
+    return True

@@ -15,16 +15,17 @@ from typing import Any
 
 from schemas.errors import LoadError, UnsafeModelError
 from udfs.models.runtimes.tensorflow.graph_calls import callees_first
-from udfs.models.runtimes.tensorflow.graph_files import FedTensors
+from udfs.models.runtimes.tensorflow.graph_files import FedTensors, possible_parts
 from udfs.models.runtimes.tensorflow.graph_ops import ALLOWED, RESTORES, TEXT_TABLES, TRAINING
 from udfs.models.runtimes.tensorflow.graph_plain import HANDLE_DTYPES
-from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached, named_functions
+from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached, named_functions, node_of
 from udfs.models.runtimes.tensorflow.op_reasons import reason
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
 MAX_CONSTANTS = 1 << 30
 """Bytes that a graph's constants may fill in memory beyond those that the file itself holds."""
 
+_PARTS = 2  # of RestoreV2, the argument that says which parts of the values are read
 _CONCRETE = "export the model by tf.function, whose functions have types of their own"
 
 
@@ -82,6 +83,7 @@ class _Check:
     """Judges nodes one by one."""
 
     def __init__(self, walk: GraphWalk, order: Sequence[str], served: Served) -> None:
+        self._walk = walk
         self._functions = walk.functions
         self._allowed = ALLOWED | TRAINING if served.training else ALLOWED
         self._registered = configured_tensorflow().raw_ops.__dict__
@@ -129,6 +131,8 @@ class _Check:
             there = node.name in kind.among.nodes if scope is None else scope in kind.among.functions
             if node.op in kind.ops and there:
                 if len(node.input) > kind.argument and kind.fed.holds(scope, node.input[kind.argument]):
+                    if node.op in RESTORES:
+                        self._check_parts(node, scope)
                     return
                 raise UnsafeModelError(
                     f"operator {node.op} (node {node.name!r} in {where}) reads a file of its own "
@@ -137,6 +141,15 @@ class _Check:
                 )
         why = reason(node.op, self._registered)
         raise UnsafeModelError(f"operator {node.op} (node {node.name!r} in {where}) {why}")
+
+    def _check_parts(self, node: Any, scope: str | None) -> None:
+        wanted = node_of(node.input[_PARTS]) if len(node.input) > _PARTS else ""
+        nodes = self._walk.nodes if scope is None else {n.name: n for n in self._functions[scope].node_def}
+        if not possible_parts(nodes.get(wanted)):
+            raise UnsafeModelError(
+                f"operator {node.op} (node {node.name!r} in {self._where(node, scope)}) restores parts of "
+                "values that there cannot be: save the model again"
+            )
 
     def _where(self, node: Any, scope: str | None) -> str:
         if scope is not None:

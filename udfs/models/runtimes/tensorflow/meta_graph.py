@@ -18,13 +18,36 @@ MAX_LOOKS = 10_000_000  # parts of an initialiser times nodes; beyond, all parts
 _TABLES = ("HashTable", "MutableHashTable", "MutableDenseHashTable", "AnonymousHashTable", "AnonymousMutable")
 
 
-def serving_graph(saved: Any) -> Any:
-    """The meta graph that is tagged for serving, or the only one. Raises `LoadError`."""
-    graphs = sorted(saved.meta_graphs, key=lambda m: len(m.meta_info_def.tags))
-    for meta in graphs:
-        if SERVE in meta.meta_info_def.tags or len(graphs) == 1:
-            return meta
-    raise LoadError(f"no graph of the SavedModel is tagged {SERVE!r}: export it for serving")
+def serving_graph(saved: Any) -> tuple[Any, tuple[str, ...]]:
+    """The meta graph with the tag `serve` and the fewest others, or the only one; and a note on the choice.
+
+    Raises `LoadError` where there is none, and where two are equally good.
+    """
+    graphs = list(saved.meta_graphs)
+    if not graphs:
+        raise LoadError("the SavedModel has no graph: it is damaged")
+    there = ", ".join(map(_tags, graphs[:8]))
+    serving = [g for g in graphs if SERVE in g.meta_info_def.tags]
+    if len(graphs) == 1:
+        said = f"the SavedModel's only graph is served, and its tag is {there}, not {SERVE}"
+        return graphs[0], () if serving else (said,)
+    if not serving:
+        raise LoadError(
+            f"no graph of the SavedModel has the tag {SERVE} (there are {there}): export it for serving"
+        )
+    fewest = min(len(g.meta_info_def.tags) for g in serving)
+    best = [g for g in serving if len(g.meta_info_def.tags) == fewest]
+    if len(best) > 1:
+        raise LoadError(
+            f"{len(best)} graphs of the SavedModel are equally for serving ({there}): "
+            f"keep one with the tag {SERVE}"
+        )
+    return best[0], (f"of the SavedModel's {len(graphs)} graphs ({there}) {_tags(best[0])} is served",)
+
+
+def _tags(meta: Any) -> str:
+    tags = sorted(meta.meta_info_def.tags, key=lambda tag: (tag != SERVE, tag))
+    return "+".join(ascii(tag[:40])[1:-1] for tag in tags[:8]) or "(none)"
 
 
 def signature_of(meta: Any, wanted: str) -> Any:

@@ -17,6 +17,7 @@ from udfs.models.runtimes.tensor_inputs import ModelTensor
 from udfs.models.runtimes.tensorflow.assets import asset_files, read_directly
 from udfs.models.runtimes.tensorflow.binding import bind
 from udfs.models.runtimes.tensorflow.checkpoint import missing_values
+from udfs.models.runtimes.tensorflow.checkpoint_index import check_index
 from udfs.models.runtimes.tensorflow.graph_cut import cut, fetched
 from udfs.models.runtimes.tensorflow.graph_plain import make_plain
 from udfs.models.runtimes.tensorflow.graph_safety import Served, check_graph, parsed
@@ -66,12 +67,14 @@ def load(
 
 @dataclass(frozen=True, slots=True)
 class _Setup:
-    """What runs once before scoring. `restore`: the operator, None where there is nothing to restore."""
+    """What runs once before scoring. `restore`: the operator, None where there is nothing to restore.
+    `shapes`: of restored variables, as the graph has them."""
 
     restore: str | None
     filename: str
     prefix: Path
     values: Sequence[tuple[str, NDArray]]
+    shapes: Mapping[str, list[int]]
     fills: Sequence[str]
     assets: Mapping[str, str]
 
@@ -85,7 +88,7 @@ def _load(folder: Path, wanted: WantedSignature) -> Runtime:
         data = (folder / SAVED_MODEL).read_bytes()
     except OSError as e:
         raise LoadError(f"the {SAVED_MODEL} cannot be read: {e.strerror or e}") from e
-    meta = serving_graph(parsed(SavedModel(), data, "SavedModel"))
+    meta, chosen = serving_graph(parsed(SavedModel(), data, "SavedModel"))
     signature = signature_of(meta, wanted.signature)
     fetches = outputs_of(signature, wanted)
     declared = declared_inputs(meta, signature)
@@ -109,11 +112,16 @@ def _load(folder: Path, wanted: WantedSignature) -> Runtime:
     order = check_graph(graph_def, served)
     facts = inspect(ServedGraph(GraphWalk(graph_def), order, scoring), declared, fed, fetches)
     prefix = folder / "variables" / "variables"
+    unset = scoring.nodes - restoring.nodes - filling.nodes
+    missing = sorted(n for n in unset if walk.nodes[n].op == "VarHandleOp")
+    if restoring.nodes or missing:
+        check_index(prefix)
     setup = _Setup(
         restore=saver.restore_op_name if restoring.nodes else None,
         filename=saver.filename_tensor_name,
         prefix=prefix,
-        values=_unrestored(walk, folder, meta, scoring.nodes - restoring.nodes - filling.nodes),
+        values=missing_values(meta, walk, prefix, missing),
+        shapes=_shapes(walk, scoring.nodes & restoring.nodes),
         fills=fills,
         assets=files,
     )
@@ -128,7 +136,7 @@ def _load(folder: Path, wanted: WantedSignature) -> Runtime:
             bound,
             fetches,
             facts.constants,
-            facts.notes,
+            (*chosen, *facts.notes),
             deadline_ms=wanted.deadline_ms,
             writes=facts.writes,
         )
@@ -169,12 +177,30 @@ def _restoring(walk: GraphWalk, folder: Path, meta: Any, needed: Reached) -> Rea
     return Reached()
 
 
-def _unrestored(
-    walk: GraphWalk, folder: Path, meta: Any, unset: Collection[str]
-) -> list[tuple[str, NDArray]]:
-    """The values of variables among the nodes `unset`, to which neither saver nor initialiser gives one."""
-    missing = sorted(n for n in unset if walk.nodes[n].op == "VarHandleOp")
-    return missing_values(meta, walk, folder / "variables" / "variables", missing)
+def _shapes(walk: GraphWalk, restored: Collection[str]) -> dict[str, list[int]]:
+    """Of those variables among the nodes `restored` that have one whole shape in the graph."""
+    found = {}
+    for name in sorted(restored):
+        shape = walk.nodes[name].attr["shape"].shape
+        dims = [d.size for d in shape.dim]
+        if walk.nodes[name].op == "VarHandleOp" and not shape.unknown_rank and min(dims, default=0) >= 0:
+            found[name] = dims
+    return found
+
+
+def _check_shapes(session: Any, shapes: Mapping[str, list[int]]) -> None:
+    """TensorFlow puts values of any shape into a variable. Raises `LoadError`."""
+    tf = configured_tensorflow()
+    with session.graph.as_default():
+        asked = [
+            tf.raw_ops.VariableShape(input=session.graph.get_tensor_by_name(f"{name}:0")) for name in shapes
+        ]
+    for (name, shape), found in zip(shapes.items(), session.run(asked), strict=True):
+        if found.tolist() != shape:
+            raise LoadError(
+                f"the variable {name!r} is {shape} in the graph, and {found.tolist()} in variables/: the "
+                "SavedModel is put together of two"
+            )
 
 
 def _set_up(session: Any, setup: _Setup) -> None:
@@ -183,6 +209,7 @@ def _set_up(session: Any, setup: _Setup) -> None:
     try:
         if setup.restore is not None:
             session.run(setup.restore, {setup.filename: str(setup.prefix)})
+            _check_shapes(session, setup.shapes)
         for name, value in setup.values:
             with graph.as_default():
                 given = tf.compat.v1.placeholder(value.dtype, value.shape)
@@ -192,6 +219,8 @@ def _set_up(session: Any, setup: _Setup) -> None:
             session.run(assign, {given: value})
         for name in setup.fills:
             session.run(name, dict(setup.assets))
+    except LoadError:
+        raise
     # a damaged checkpoint or a graph that contradicts it: OpErrors, and ValueErrors for lost tensors
     except Exception as e:
         raise LoadError(f"the SavedModel's variables or tables cannot be restored: {first_line(e)}") from e

@@ -23,6 +23,7 @@ from udfs.models.runtimes.tensorflow.element_types import input_dtype
 _IMPORT = Lock()
 _KERAS = "keras.src"
 _LONGEST = 2000
+_NO_REASON = "Graph execution error:"  # the first line of some, before the reason
 _INSIDE = re.compile(r"\{\{function_node [^}]*\}\}\s*")
 
 
@@ -115,5 +116,5 @@ def model_tensor(name: str, tensor: Any) -> ModelTensor:
 def first_line(error: Exception) -> str:
     """What a user needs of an error of TensorFlow: its first line, without made-up names of functions."""
     # cut first: a record's text in it may hold the beginning of such a name many times over
-    text = _INSIDE.sub("", str(error)[:_LONGEST]).strip()
+    text = _INSIDE.sub("", str(error)[:_LONGEST]).strip().removeprefix(_NO_REASON).lstrip()
     return text.splitlines()[0][:300] if text else type(error).__name__
