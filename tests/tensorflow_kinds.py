@@ -129,6 +129,28 @@ KINDS |= {
 
 
 @kind
+def a_network_over_steps(path: Path) -> Kind:
+    """It writes into lists, and its export leaves out attributes that are as by default."""
+    import keras
+
+    layers = keras.layers
+    model = keras.Sequential([layers.Input((2, 1)), layers.LSTM(3), layers.Dense(1)])
+    tf.saved_model.save(model, str(path / "m"))
+    signature = tf.saved_model.load(str(path / "m")).signatures["serving_default"]
+    (name,) = signature.structured_input_signature[1]
+    expected = model(X[..., None]).numpy().tolist()
+    return Kind(zipped(path / "m"), [{name: row[:, None].tolist()} for row in X], {"output_0": expected})
+
+
+@kind
+def a_function_mapped_over_the_records(path: Path) -> Kind:
+    def mapped(x: Any) -> Any:
+        return {"y": tf.map_fn(lambda row: tf.reduce_sum(row * row), x)}
+
+    return Kind(served(path, mapped, x=([None, 2], "float32")), PAIRS, {"y": (X * X).sum(1).tolist()})
+
+
+@kind
 def complex_numbers_out(path: Path) -> Kind:
     data = served(path, lambda x: {"z": tf.complex(x[:, 0], x[:, 1])}, x=((None, 2), "float32"))
     return Kind(data, PAIRS, {"z": X.tolist()})

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from schemas.errors import LoadError
-from udfs.models.runtimes.tensorflow.graph_walk import node_of
+from udfs.models.runtimes.tensorflow.graph_walk import attribute, node_of
 
 _MOST_DIGITS = 9  # of the number of an output
 _SHAPE_ATTRS = ("_output_shapes", "output_shapes", "shape")
@@ -91,14 +91,16 @@ def _dtype(graph_def: Any, node: Any, at: int) -> int | None:
         return None
     for output in signature.output_arg:
         if output.type_list_attr:
-            types = node.attr[output.type_list_attr].list.type
+            types = attribute(node, output.type_list_attr, signature).list.type
             if at < len(types):
                 return types[at] or None
             at -= len(types)
             continue
-        count = max(node.attr[output.number_attr].i, 0) if output.number_attr else 1
+        count = max(attribute(node, output.number_attr, signature).i, 0) if output.number_attr else 1
         if at < count:
-            return (node.attr[output.type_attr].type if output.type_attr else output.type) or None
+            return (
+                attribute(node, output.type_attr, signature).type if output.type_attr else output.type
+            ) or None
         at -= count
     return None
 

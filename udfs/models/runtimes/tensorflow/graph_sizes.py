@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from udfs.models.runtimes.tensorflow.graph_walk import node_of
+from udfs.models.runtimes.tensorflow.graph_walk import attribute, node_of
 
 MAX_LIST = 1_000_000
 """Tensors in a list: an empty one takes 32 bytes."""
@@ -125,9 +125,12 @@ def bound_numbers(graph_def: Any) -> None:
 
 
 def _limits(node: Any, grows: bool) -> _Limits:
-    if node.op == "TensorListSetItem" and node.attr["resize_if_index_out_of_bounds"].b:
+    if node.op == "TensorListSetItem" and attribute(node, "resize_if_index_out_of_bounds").b:
         return ((1, _PLACE),)
-    if node.op == "RaggedTensorToTensor" and b"FIRST_DIM_SIZE" in node.attr["row_partition_types"].list.s[:1]:
+    if (
+        node.op == "RaggedTensorToTensor"
+        and b"FIRST_DIM_SIZE" in attribute(node, "row_partition_types").list.s[:1]
+    ):
         return ((3, _EXTENT),)
     return _LIMITS.get(node.op) or (_GROWING.get(node.op, ()) if grows else ())
 
@@ -233,7 +236,4 @@ def _dtype(node: Any, at: int) -> int:
 
     signature = op_def_registry.get(node.op)
     arg = signature.input_arg[at]
-    if not arg.type_attr:
-        return int(arg.type)
-    default = next(a.default_value.type for a in signature.attr if a.name == arg.type_attr)
-    return int(node.attr[arg.type_attr].type if arg.type_attr in node.attr else default)
+    return int(attribute(node, arg.type_attr, signature).type if arg.type_attr else arg.type)

@@ -7,6 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+def attribute(node: Any, name: str, signature: Any = None) -> Any:
+    """What a node says of an attribute, else the default in its operator's signature, else an empty one.
+
+    Exports leave out what is as by default. Protobuf makes an empty entry of what is asked for by index, and
+    TensorFlow takes no node that has one.
+    """
+    from tensorflow.core.framework.attr_value_pb2 import AttrValue  # noqa: PLC0415
+
+    if name in node.attr:
+        return node.attr[name]
+    declared = () if signature is None else signature.attr
+    return next((a.default_value for a in declared if a.name == name), AttrValue())
+
+
 def node_of(reference: str) -> str:
     """The node that an input reference (`x`, `x:1`, `x:out:0`, `^x`) points at."""
     return reference.removeprefix("^").partition(":")[0]
