@@ -67,7 +67,7 @@ def _jobs(
         (
             "outcomes.py",
             ["--folder.root", judged, *often, "--data-types", json.dumps({DATA_TYPE: how}),
-             "--attribution-seconds", "30", "--grace-seconds", "2", "--quality.seconds", "1"],
+             "--attribution-seconds", "4", "--grace-seconds", "1", "--quality.seconds", "1"],
         ),
         ("experiment.py", ["--folder.root", trial, *often, "--stats-seconds", "1"]),
         (

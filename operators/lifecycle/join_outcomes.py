@@ -106,9 +106,11 @@ class JoinOutcomes(KeyedCoProcessFunction):
             rows = store_rows(settled, judging, now, None if self._spec.store else counted)
             if self._spec.store:
                 yield HISTORY, Row(data_type, to_lines(rows))
-            for batch in messages(evidence(settled, judging, now)):
-                yield EVIDENCE, batch
             yield settled_row(data_type, self._state.groups.own, self._settled_to, rows.select(counted))
+        for data_type, closed in by_data_type(joined.closed).items():
+            if judging := self._spec.judged.get(data_type):
+                for batch in messages(evidence(closed, judging, now)):
+                    yield EVIDENCE, batch
         yield from to_rows([*outcome_letters(joined.dead), *crowded_letters(joined.crowded)])
 
     def _tell(self, now: int, settled_to: int) -> Iterator[Any]:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from devservices.process import ROOT, environment
-from schemas.lifecycle.quality import ALL, OutcomeCounts, QualityRecord, read_message
+from schemas.lifecycle.quality import ALL, EvidenceBatch, OutcomeCounts, QualityRecord, read_message
 from tests.feature_cases import DECLARED
 from tests.outcome_cases import outcome, result
 from tests.whole_files import put
@@ -24,7 +24,7 @@ from udfs.io.folder_files import visible_files
 from udfs.stores.registry.sql import SqlRegistry
 
 COUNT, START = 2_000, 1_790_000_000_000
-JUDGED = {"score": "p", "label": "bought", "time": "at", "fields": {"count": "int64"}}
+JUDGED = {"entity": "customer", "score": "p", "label": "bought", "time": "at", "fields": {"count": "int64"}}
 
 
 Found = tuple[Counter[Any], dict[str, int], dict[str, float]]
@@ -47,7 +47,8 @@ def done(command: list[str], *more: str) -> None:
 def run(root: Path, mode: str) -> Found:
     """Fates of the store's rows, those that are told of outcomes, and figures of quality since the start."""
     rng = random.Random(3)
-    results = [result(n, START + n, rng.random()) for n in range(COUNT)]
+    stamps = [{"experiments": {"e": {"arm": "ab"[n % 2], "step": 0}}} for n in range(COUNT)]
+    results = [result(n, START + n, rng.random(), stamp=stamps[n], customer=f"c{n}") for n in range(COUNT)]
     outcomes = [outcome(n, START + n + 5, rng.random() < 0.5) for n in range(0, COUNT, 2)]
     outcomes += [*outcomes[:7], outcome(COUNT + 1, START)]  # again, and of nothing
     for name, messages in (("results", results), ("outcomes", outcomes)):
@@ -66,6 +67,12 @@ def run(root: Path, mode: str) -> Found:
     fates = Counter[str]()
     for counts in newest.values():
         fates.update(counts.outcomes)
+    evidence = [
+        (e, a)
+        for one in told_of(EvidenceBatch, "evidence")
+        for e, a in zip(one.entities, one.arms, strict=True)
+    ]
+    assert Counter(evidence) == Counter((f"c{n}", "ab"[n % 2]) for n in range(COUNT))
     since_start = [one for one in told_of(QualityRecord, "quality") if one.window == ALL]
     files = [str(path) for path in visible_files(root / "store")]
     rows = ds.dataset(files, format="parquet").to_table(["offset", "fate", "outcome"]).to_pylist()

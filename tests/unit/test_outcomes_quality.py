@@ -26,7 +26,7 @@ from udfs.io.s3 import S3Options
 from udfs.lifecycle.outcomes.counting import COUNTED, OTHER, Counter
 from udfs.lifecycle.outcomes.evidence import evidence
 from udfs.lifecycle.outcomes.fates import Fates
-from udfs.lifecycle.outcomes.joining import Joining, Settled, Terms
+from udfs.lifecycle.outcomes.joining import Joined, Joining, Terms
 from udfs.lifecycle.outcomes.progress import END
 from udfs.lifecycle.outcomes.reading import Reader
 from udfs.lifecycle.outcomes.rows import MODEL, to_rows
@@ -66,7 +66,7 @@ def messages() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     return results, outcomes
 
 
-def settled() -> list[list[Settled]]:
+def joined() -> list[Joined]:
     """What micro-batches of both settle, in order."""
     results, outcomes = messages()
     reader, store, fates = Reader({"wine": JUDGING}, 1, 1), MemoryStore(), Fates()
@@ -77,15 +77,15 @@ def settled() -> list[list[Settled]]:
             joining.results(delivery)
         for delivery in reader.outcomes(batch(outcomes[at : at + 500])).deliveries.values():
             joining.outcomes(delivery)
-        found.append(joining.done().settled)
+        found.append(joining.done())
     joining = Joining(Terms(window=10_000), store, fates, 0)
     joining.close(END, END)
-    return [*found, joining.done().settled]
+    return [*found, joining.done()]
 
 
 @pytest.fixture(scope="module")
 def parts() -> list[pa.RecordBatch]:
-    return [to_rows(part, JUDGING, 0) for part in settled()]
+    return [to_rows(part.settled, JUDGING, 0) for part in joined()]
 
 
 @pytest.fixture(scope="module")
@@ -235,16 +235,16 @@ def test_whatever_a_stamp_says_the_job_goes_on(stamp: Any, nested: Any, field: A
     came = Reader({"wine": JUDGING}, 1, 1).outcomes(batch([outcome(1, START, True, revenue=field)]))
     joining.outcomes(came.deliveries[0])
     joining.close(END, END)
-    settled = joining.done().settled
-    rows = to_rows(settled, JUDGING, 0)
+    done = joining.done()
+    rows = to_rows(done.settled, JUDGING, 0)
     to_lines(rows)
     Counter("wine", JUDGING, WINDOW).count(Quality(), rows)
-    for message in evidence(settled, JUDGING, 0):
+    for message in evidence(done.closed, JUDGING, 0):
         assert read_message(EvidenceBatch, write_message(message)).entities == message.entities
 
 
 def test_evidence_is_what_happened_record_by_record() -> None:
-    found = [one for part in settled() for one in evidence(part, JUDGING, 5)]
+    found = [one for part in joined() for one in evidence(part.closed, JUDGING, 5)]
     assert {one.experiment for one in found} == {"e"}
     records = sum(len(one.entities) for one in found)
     assert records == COUNT // 2

@@ -55,10 +55,10 @@ def settled(right: float) -> list[Settled]:
             found.append(Settled("", predicted, None, None, 1))
             continue
         delay = int(rng.integers(1, 50_000))
-        first = Came("wine", at + delay, came, "1", at + delay, "o", 0, k)
-        found.append(Settled("", predicted, first, OutcomeFate.JOINED, 1))
-        wrong = Came("wine", at + delay + 9, 1 - came, "0", at + delay + 9, "o", 0, COUNT + k)
-        found.append(Settled("", predicted, wrong, OutcomeFate.CORRECTION, 2, came))
+        wrong = Came("wine", at + delay, 1 - came, "0", at + delay, "o", 0, k)
+        found.append(Settled("", predicted, wrong, OutcomeFate.JOINED, 1))
+        last = Came("wine", at + delay + 9, came, "1", at + delay + 9, "o", 0, COUNT + k)
+        found.append(Settled("", predicted, last, OutcomeFate.CORRECTION, 2, 1 - came))
     return [found[k] for k in rng.permutation(len(found))]
 
 

@@ -11,7 +11,6 @@ import orjson
 
 from schemas.lifecycle.quality import EvidenceBatch
 from udfs.lifecycle.outcomes.counting import LONGEST
-from udfs.lifecycle.outcomes.fates import OutcomeFate
 from udfs.lifecycle.outcomes.joining import Settled
 from udfs.lifecycle.outcomes.judging import Judging
 from udfs.lifecycle.quality.classification import CLIP
@@ -21,13 +20,17 @@ _MOST = 500
 """Records of a message: it stays far below what a topic takes."""
 
 
-def evidence(settled: Iterable[Settled], judging: Judging, at: int) -> Iterator[EvidenceBatch]:
-    """Of first outcomes, and of windows that closed without one; of records with an entity."""
+def evidence(closed: Iterable[Settled], judging: Judging, at: int) -> Iterator[EvidenceBatch]:
+    """Of predictions whose window has closed, by the outcome in force then; of records with an entity.
+
+    Not sooner: where outcomes of one kind, or of one arm, come sooner than others, those that are known first
+    are no sample of all, and tests that hold for entities in the order of their draw would be wrong.
+    """
     found: dict[str, list[tuple[str, str, int, int, Values]]] = {}
     data_type = ""
-    for one in settled:
+    for one in closed:
         predicted = one.predicted
-        if one.fate not in (None, OutcomeFate.JOINED) or not predicted.experiments or not predicted.entity:
+        if not predicted.experiments or not predicted.entity:
             continue
         data_type, values = predicted.data_type, of_record(one, judging)
         for experiment, of in orjson.loads(predicted.experiments).items():

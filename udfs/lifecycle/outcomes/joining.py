@@ -77,9 +77,11 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class Joined:
-    """What a call has settled. `dead`: outcomes that are dead letters, `crowded` predictions that are."""
+    """What a call has settled. `closed`: predictions whose window has closed, with the outcome in force then,
+    for evidence. `dead`: outcomes that are dead letters, `crowded` predictions that are."""
 
     settled: list[Settled] = field(default_factory=list)
+    closed: list[Settled] = field(default_factory=list)
     dead: list[tuple[Came, OutcomeFate]] = field(default_factory=list)
     crowded: list[Predicted] = field(default_factory=list)
 
@@ -221,15 +223,16 @@ class Joining:
             fate, replaced = OutcomeFate.CORRECTION, waiting.value
         waiting.value, waiting.text, waiting.time = came.value, came.text, came.time
         waiting.revision += 1
+        if predicted.experiments and predicted.entity:
+            waiting.metrics = came.metrics
         self._found.settled.append(Settled(key, predicted, came, fate, waiting.revision, replaced))
         return fate
 
     def _give_up(self, key: str, entry: KeyEntry, kind: str, reached: int) -> None:
         if kind == PREDICTIONS:
             for waiting in entry.predictions:
-                if waiting.due <= reached and not waiting.revision:
-                    self._fates.prediction(PredictionFate.UNKNOWN)
-                    self._found.settled.append(Settled(key, unpack(waiting.packed), None, None, 1))
+                if waiting.due <= reached:
+                    self._over(key, waiting)
             entry.predictions = [w for w in entry.predictions if w.due > reached]
             return
         for kept in entry.outcomes:
@@ -238,6 +241,28 @@ class Joining:
                 self._fates.outcome(fate)
                 self._found.dead.append((kept.came, fate))
         entry.outcomes = [k for k in entry.outcomes if k.due > reached]
+
+    def _over(self, key: str, waiting: Waiting) -> None:
+        if not waiting.revision:
+            self._fates.prediction(PredictionFate.UNKNOWN)
+            unknown = Settled(key, unpack(waiting.packed), None, None, 1)
+            self._found.settled.append(unknown)
+            self._found.closed.append(unknown)
+        elif waiting.metrics is not None:
+            predicted = unpack(waiting.packed)
+            came = Came(
+                predicted.data_type,
+                waiting.time,
+                waiting.value,
+                waiting.text,
+                0,
+                "",
+                0,
+                0,
+                b"",
+                waiting.metrics,
+            )
+            self._found.closed.append(Settled(key, predicted, came, OutcomeFate.JOINED, waiting.revision))
 
     def _entries_of(self, group: int, keys: Iterable[str]) -> dict[str, KeyEntry]:
         """Those of the key group that this call has touched, with these keys."""

@@ -13,7 +13,7 @@ import msgspec
 from schemas.errors import StateError
 from schemas.versioned import decoded, read_versioned
 
-VERSION = 1
+VERSION = 2
 
 
 class Predicted(msgspec.Struct, array_like=True, gc=False):
@@ -86,7 +86,8 @@ class Delivery(msgspec.Struct, array_like=True, gc=False):
 
 class Waiting(msgspec.Struct, array_like=True, gc=False):
     """A prediction until its window closes. `value` and `text`: the outcome in force, where `revision`
-    outcomes have been in force so far."""
+    outcomes have been in force so far. `metrics`: that outcome's, where evidence is told once the window
+    closes; None where none is."""
 
     packed: Packed
     due: int
@@ -94,6 +95,7 @@ class Waiting(msgspec.Struct, array_like=True, gc=False):
     value: float = 0.0
     text: str = ""
     time: int = 0
+    metrics: dict[str, float] | None = None
 
 
 class Kept(msgspec.Struct, array_like=True, gc=False):

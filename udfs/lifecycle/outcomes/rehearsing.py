@@ -31,9 +31,9 @@ EVERY_MS = 10_000
 """How often the controller is asked, in the time of the predictions."""
 _NEEDED = (
     *("entity", "scoring", "ms", "score", "version", "experiments", "answers", "judged", "kind"),
-    *("fate", "outcome", "outcome_time", "metrics", TIMESTAMP),
+    *("fate", "outcome", "metrics", TIMESTAMP, "source", "partition", "offset", "revision"),
 )
-_TIMES = (TIMESTAMP, "outcome_time")
+_IN_FORCE = (OutcomeFate.JOINED.value, OutcomeFate.CORRECTION.value, NO_OUTCOME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,13 @@ def rehearse(experiment: Experiment, location: str, s3: S3Options, threshold: fl
 
     A prediction that was part of the experiment stays in its arm, and counts as it was. Any other is drawn
     into an arm at the step that would have been in force at its time, and counts by what the arm's model had
-    answered: so both models must have been asked, as candidates or shadows. An outcome is known at its time,
-    and that there is none once the attribution window is over.
+    answered: so both models must have been asked, as candidates or shadows. A prediction counts once the
+    attribution window is over, by the outcome in force then.
 
     Raises `StoreError` as `stored_rows`, and `ExperimentError` for arms that are no models, where no
     prediction was part of the experiment.
     """
-    rows = sorted(_rows(experiment, location, s3), key=lambda row: row["known"])
+    rows = sorted(_rows(experiment, location, s3).values(), key=lambda row: row["known"])
     with_entity = [row for row in rows if row["entity"]]
     inside = in_population(experiment, [row["entity"].encode() for row in with_entity]).tolist()
     past = [
@@ -93,17 +93,18 @@ def _shares(event: ExperimentEvent) -> dict[str, float]:
     return {title: arm.share for title, arm in event.arms.items()}
 
 
-def _rows(experiment: Experiment, location: str, s3: S3Options) -> Iterator[dict[str, Any]]:
-    """Predictions with their first outcome, or without one: `at` their time, `known` when that is known."""
+def _rows(experiment: Experiment, location: str, s3: S3Options) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Predictions with the outcome in force, or without one: `at` their time, `known` when that counts."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for _, model, batch in stored_rows(location, s3, _NEEDED):
         columns = {name: batch.column(name) for name in _NEEDED}
-        for name in _TIMES:
-            columns[name] = columns[name].cast(pa.timestamp("ms")).cast(pa.int64())
+        columns[TIMESTAMP] = columns[TIMESTAMP].cast(pa.timestamp("ms")).cast(pa.int64())
         for row in pa.RecordBatch.from_pydict(columns).to_pylist():
-            if row["fate"] in (OutcomeFate.JOINED.value, NO_OUTCOME):
-                at = row[TIMESTAMP]
-                came = at + experiment.attribution_ms if row["outcome_time"] is None else row["outcome_time"]
-                yield row | {"model": model, "at": at, "known": max(at, came)}
+            identity, at = (row["source"], row["partition"], row["offset"]), row[TIMESTAMP]
+            before = found.get(identity)
+            if row["fate"] in _IN_FORCE and (before is None or before["revision"] < row["revision"]):
+                found[identity] = row | {"model": model, "at": at, "known": at + experiment.attribution_ms}
+    return found
 
 
 def _judged(
