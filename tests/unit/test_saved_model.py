@@ -299,3 +299,62 @@ def test_where_no_graph_is_the_one_for_serving_none_is_taken(
 ) -> None:
     with pytest.raises(LoadError, match=said):
         from_folder(tagged(saved_model(tmp_path / "m"), *graphs))
+
+
+class Lists(tf.Module):  # type: ignore[misc]
+    """Functions whose arguments, taken apart, have the same names."""
+
+    @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.float32, ragged_rank=1)])  # type: ignore[misc]
+    def ragged(self, v: Any) -> Any:
+        return {"y": tf.reduce_sum(v, axis=1)}
+
+    @tf.function(input_signature=[tf.RaggedTensorSpec([None, None, None], tf.float32, ragged_rank=2)])  # type: ignore[misc]
+    def nested(self, v: Any) -> Any:
+        return {"y": tf.reduce_sum(v, axis=[1, 2])}
+
+    @tf.function(input_signature=[tf.SparseTensorSpec([None, 5], tf.float32)])  # type: ignore[misc]
+    def sparse(self, v: Any) -> Any:
+        return {"y": tf.sparse.reduce_sum(v, axis=1)}
+
+    @tf.function(  # type: ignore[misc]
+        input_signature=[
+            tf.TensorSpec([None], tf.float32, name="v"),
+            tf.TensorSpec([None], tf.int64, name="v_1"),
+        ]
+    )
+    def a_dense(self, v: Any, v_1: Any) -> Any:
+        return {"y": v + tf.cast(v_1, tf.float32)}
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lists")
+    module = Lists()
+    functions = {name: getattr(module, name) for name in ("ragged", "nested", "sparse", "a_dense")}
+    tf.saved_model.save(
+        module, str(folder / "m"), {n: f.get_concrete_function() for n, f in functions.items()}
+    )
+    return folder / "m"
+
+
+@pytest.mark.parametrize("signature", ["ragged", "sparse"])
+def test_lists_are_read_by_the_function_that_is_called(signature: str, lists: Path) -> None:
+    runtime = from_folder(lists, signature=signature)
+    assert [(i.name, i.shape) for i in runtime.inputs] == [("v", (-1,))]
+    rows = np.empty(4, object)
+    rows[:] = [np.array(part, "f4") for part in ([1, 2], [], [3, 4, 5], [6])]
+    assert runtime.predict({"v": rows})["y"].tolist() == [3, 0, 12, 6]
+    assert runtime.predict({"v": rows[1:2]})["y"].tolist() == [0]
+    assert runtime.predict({"v": rows[:0]})["y"].tolist() == []
+
+
+def test_two_columns_are_no_parts_of_a_list_that_another_function_takes(lists: Path) -> None:
+    runtime = from_folder(lists, signature="a_dense")
+    assert [(i.name, i.shape) for i in runtime.inputs] == [("v", ()), ("v_1", ())]
+    columns = {"v": np.array([1, 2], "f4"), "v_1": np.array([10, 20])}
+    assert runtime.predict(columns)["y"].tolist() == [11, 22]
+
+
+def test_lists_of_lists_are_refused_and_not_taken_for_columns(lists: Path) -> None:
+    with pytest.raises(InputsError, match="input 'v' is a tensor in parts that no list"):
+        from_folder(lists, signature="nested")

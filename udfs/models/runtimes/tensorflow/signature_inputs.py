@@ -7,7 +7,14 @@ from typing import Any
 
 from schemas.errors import InputsError
 from udfs.models.runtimes.tensorflow.binding import Declared
+from udfs.models.runtimes.tensorflow.graph_walk import node_of
 
+_INDEXES = frozenset({3, 9})  # DT_INT32, DT_INT64
+_WRAPPER = "signature_wrapper"  # what TensorFlow puts around a function that is exported
+_IN_PARTS = (
+    "input {!r} is a tensor in parts that no list of numbers or texts makes: export it as a dense one, or as "
+    "ragged with one ragged dimension"
+)
 _RAGGED, _SPARSE = "RaggedTensorSpec", "SparseTensorSpec"
 
 
@@ -19,7 +26,7 @@ def declared_inputs(meta: Any, signature: Any) -> list[Declared]:
     """
     found = {name: _declared(name, info) for name, info in signature.inputs.items()}
     plain = {name for name, d in found.items() if len(d.parts) == 1}
-    for names, width in _composites(meta, plain):
+    for names, width in _composites(meta, signature, plain):
         parts = tuple(found.pop(n).parts[0] for n in names)
         found[names[0]] = Declared(names[0], parts, width)
     return [found[name] for name in sorted(found)]
@@ -41,38 +48,79 @@ def _declared(name: str, info: Any) -> Declared:
             return Declared(name, parts)
         if spec.type_spec_class_name == _SPARSE and len(parts) == 3:
             return Declared(name, parts, _width(shape, name))
-    raise InputsError(
-        f"input {name!r} is a tensor in parts that no list of numbers or texts makes: export it as a "
-        "dense one, "
-        "or as ragged with one ragged dimension"
-    )
+    raise InputsError(_IN_PARTS.format(name))
 
 
-def _composites(meta: Any, plain: set[str]) -> Iterator[tuple[tuple[str, ...], int | None]]:
-    """The names of inputs that are the parts of one, and of sparse ones the number of columns."""
+def _composites(meta: Any, signature: Any, plain: set[str]) -> Iterator[tuple[tuple[str, ...], int | None]]:
+    """The names of inputs that are the parts of one, and of sparse ones the number of columns.
+
+    Functions of other signatures may have arguments of the same names: asked is the one that is called.
+    """
     graph = meta.object_graph_def
+    found = []
     for node in graph.nodes:
-        if node.WhichOneof("kind") != "bare_concrete_function":
-            continue
         function = node.bare_concrete_function
-        names = list(function.argument_keywords)
-        if set(names) != plain or function.concrete_function_name not in graph.concrete_functions:
+        called = function.concrete_function_name
+        if set(function.argument_keywords) != plain or called not in graph.concrete_functions:
             continue
-        spec = graph.concrete_functions[function.concrete_function_name].canonicalized_input_signature
-        leaves = list(_leaves(spec))
-        if sum(count for count, _ in leaves) != len(names) or all(count == 1 for count, _ in leaves):
-            continue
-        at = 0
+        leaves = list(_leaves(graph.concrete_functions[called].canonicalized_input_signature))
+        if sum(count for count, _ in leaves) == len(plain) and all(count > 0 for count, _ in leaves):
+            found.append((_base(called), list(function.argument_keywords), leaves))
+    bases = _called(meta, {node_of(signature.inputs[name].name) for name in plain})
+    inner = [f for f in found if f[0] in bases and _WRAPPER not in f[0]]
+    for _, names, leaves in inner or [f for f in found if any(count > 1 for count, _ in f[2])]:
+        parts, at = [], 0
         for count, leaf in leaves:
-            here, at = tuple(names[at : at + count]), at + count
-            if count == 1:
-                continue
-            shape, rank = _spec(leaf)
-            if leaf.type_spec_class_name == _RAGGED and count == 2 and rank == 1:
-                yield here, None
-            elif leaf.type_spec_class_name == _SPARSE and count == 3:
-                yield here, _width(shape, here[0])
-        return
+            parts.append((tuple(names[at : at + count]), leaf))
+            at += count
+        if all(leaf is None or _fits(signature, here, leaf) for here, leaf in parts):
+            yield from (_together(here, leaf) for here, leaf in parts if leaf is not None)
+            return
+
+
+def _together(names: tuple[str, ...], leaf: Any) -> tuple[tuple[str, ...], int | None]:
+    shape, rank = _spec(leaf)
+    if leaf.type_spec_class_name == _SPARSE:
+        return names, _width(shape, names[0])
+    if leaf.type_spec_class_name == _RAGGED and rank == 1:
+        return names, None
+    raise InputsError(_IN_PARTS.format(names[0]))
+
+
+def _fits(signature: Any, names: tuple[str, ...], leaf: Any) -> bool:
+    """Whether tensors may be the parts of a composite one, as TensorFlow takes it apart."""
+    infos = [signature.inputs[name] for name in names]
+    if leaf.type_spec_class_name == _SPARSE:
+        return len(infos) == 3 and _is_index(infos[0], 2) and _is_index(infos[2], 1)
+    if leaf.type_spec_class_name == _RAGGED:
+        return len(infos) == _spec(leaf)[1] + 1 and all(_is_index(info, 1) for info in infos[1:])
+    return True
+
+
+def _is_index(info: Any, rank: int) -> bool:
+    shape = info.tensor_shape
+    return info.dtype in _INDEXES and (shape.unknown_rank or len(shape.dim) == rank)
+
+
+def _called(meta: Any, tensors: set[str]) -> set[str]:
+    """Functions, without their numbers, that are given `tensors`, and those that these call."""
+    given = {
+        n.attr["f"].func.name
+        for n in meta.graph_def.node
+        if "f" in n.attr and tensors & {node_of(i) for i in n.input}
+    }
+    inner = {
+        n.attr["f"].func.name
+        for f in meta.graph_def.library.function
+        if f.signature.name in given
+        for n in f.node_def
+        if "f" in n.attr
+    }
+    return {_base(name) for name in given | inner}
+
+
+def _base(name: str) -> str:
+    return name.rstrip("0123456789")
 
 
 def _leaves(value: Any) -> Iterator[tuple[int, Any]]:
