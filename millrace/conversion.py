@@ -8,7 +8,7 @@ nothing is trusted because it was converted here.
 from __future__ import annotations
 
 import importlib.util
-import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -20,6 +20,8 @@ from udfs.models.runtimes.archive import SAVED_MODEL
 
 _HDF5 = b"\x89HDF\r\n"
 _KERAS = {"config.json", "metadata.json"}
+_MOST_CONFIG = 64 << 20
+_MOST_SECONDS = 1800
 _MOST_STEPS = 3
 """A pickle becomes its library's own format first."""
 
@@ -97,23 +99,48 @@ def _is_keras(path: Path) -> bool:
 
 def _exported(path: Path, scratch: Path) -> Path:
     """The Keras model as a SavedModel. It is read in safe mode: what holds Python code is refused."""
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    from udfs.models.runtimes.tensorflow.session import configured_tensorflow, first_line  # noqa: PLC0415
-
-    configured_tensorflow()
-    import keras  # noqa: PLC0415
-
     target = scratch / f"{path.stem}-exported"
+    _check_size(path)
+    command = [sys.executable, "-P", "-m", "millrace.keras_export", _named(path, scratch), str(target)]
     try:
-        model = keras.saving.load_model(_named(path, scratch), compile=False, safe_mode=True)
-        model.export(str(target), verbose=False)
-    # Keras raises whatever the parts of the model raise
-    except Exception as e:
-        raise LoadError(
-            f"{path} is a Keras model that cannot be exported as a SavedModel here, in safe mode: "
-            f"{first_line(e)}. Export it where it was made, model.export('saved'), and publish that folder"
-        ) from e
-    return target
+        done = subprocess.run(  # noqa: S603 - our own words
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=_MOST_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        why = f"that took more than {_MOST_SECONDS} s"
+    else:
+        if done.returncode == 0 and target.is_dir():
+            return target
+        lines = done.stderr.strip().splitlines() or ["no reason was given"]
+        why = lines[-1] if done.returncode >= 0 else _ended(-done.returncode)
+    raise LoadError(
+        f"{path} is a Keras model that cannot be exported as a SavedModel here, in safe mode: "
+        f"{why:.300}. Export it where it was made, model.export('saved'), and publish that folder"
+    )
+
+
+def _ended(number: int) -> str:
+    if number == signal.SIGXCPU:
+        return "the process that did so used up its processor time"
+    known = number in signal.valid_signals()
+    return f"the process that did so was ended by {signal.Signals(number).name if known else number}"
+
+
+def _check_size(path: Path) -> None:
+    """Raise `LoadError` for a file that unpacks to more than a model may have."""
+    if not zipfile.is_zipfile(path):
+        return
+    from udfs.models.runtimes.tensorflow.saved_model import MAX_BYTES, MAX_FILES  # noqa: PLC0415
+
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    for what, found, most in (
+        ("files in it", len(entries), MAX_FILES),
+        ("bytes when it is unpacked", sum(e.file_size for e in entries), MAX_BYTES),
+        ("bytes of config.json", max(e.file_size for e in entries if e.filename in _KERAS), _MOST_CONFIG),
+    ):
+        if found > most:
+            raise LoadError(f"{path} has {found:,} {what}; a Keras model may have {most:,}")
 
 
 def _named(path: Path, scratch: Path) -> str:
