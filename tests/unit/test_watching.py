@@ -18,6 +18,7 @@ from schemas.lifecycle.quality import QualityRecord
 from schemas.lifecycle.window_statistics import WindowStatistics, read_window, write_window
 from schemas.micro_batch import MicroBatch
 from udfs.lifecycle.drift.alerts import ANOMALY, DRIFT, OUTLIER, Alert, read_envelope, sentence, write_alert
+from udfs.lifecycle.drift.settings import DriftSettings
 from udfs.lifecycle.quality.classification import ClassificationSums
 from udfs.lifecycle.quality.exchange import quality_record
 from udfs.lifecycle.quality.regression import RegressionSums
@@ -299,6 +300,41 @@ def test_drift_is_told_of_within_its_window_and_once_an_episode(place: str) -> N
     assert not watched.episodes.since and "drift/x" not in watched.episodes.said
     (again,) = alerts(merged(watched, START + 3 * WINDOW, rows(5_000, 6, 1.0)))
     assert again.drift[0].since == START + 3 * WINDOW
+
+
+def test_what_was_counted_is_compared_once_its_training_set_can_be_read(place: str) -> None:
+    spec = JudgeSpec(name="w", of="records", window_ms=WINDOW, places=TrainingPlaces({"wine": place}))
+    training = spec.training_sets().of("wine", "", 0, NOW)
+    assert training is not None
+    watched = WatchedSeries(Series("wine", training=training.digest), None, spec)
+    assert watched.lacks_training and not merged(watched, START, rows(5_000, 1, 1.0))
+    watched.compare_with(training)
+    assert not watched.lacks_training
+    (alert,) = alerts(merged(watched, START, rows(5_000, 2, 1.0)))
+    assert alert.about == ("drift/x",)
+    assert not WatchedSeries(Series("wine"), None, spec).lacks_training
+
+
+def test_more_findings_than_a_message_takes_are_several_alerts(tmp_path: Path) -> None:
+    wide = [{f"feature {k}": "\N{SNOWMAN}" * 200 + str(row % 2) for k in range(1_100)} for row in range(20)]
+    other = [{name: value * 2 for name, value in row.items()} for row in wide]
+    file = tmp_path / "wide"
+    file.write_bytes(write_statistics(profile(lambda: [wide * 50])))
+    places, drift = TrainingPlaces({"wine": str(file)}), DriftSettings(window=200)
+    spec = JudgeSpec(name="w", of="records", window_ms=WINDOW, places=places, drift=drift)
+    training = spec.training_sets().of("wine", "", 0, NOW)
+    assert training is not None
+    watched = WatchedSeries(Series("wine", training=training.digest), training, spec)
+    table = TableStatistics.counted_in(training.bins)
+    table.add(other * 10)
+    told = [*watched.merge(PartialWindow(start=START, statistics=table), 0, NOW), *watched.close(2**62, NOW)]
+    found = alerts(told)
+    assert {kind: sum(len(a.about) for a in found if a.type == kind) for kind in (DRIFT, ANOMALY)} == {
+        DRIFT: 1_100,
+        ANOMALY: 1_100,
+    }
+    assert max(len(write_alert(one, "w", NOW)) for one in found) < 1_000_000
+    assert len({read_envelope(write_alert(one, "w", NOW)).id for one in found}) == len(found)
 
 
 def test_what_lasts_is_told_again_where_that_is_wanted(place: str) -> None:

@@ -16,6 +16,7 @@ from udfs.lifecycle.statistics.feature import FeatureStatistics
 from udfs.lifecycle.statistics.table import TableStatistics
 
 _MOST_NAMED = 50
+_LONGEST = 500
 Kind = Literal["missing", "new_field", "type", "range", "new_categories"]
 
 
@@ -159,4 +160,6 @@ def _categories(name: str, known: FeatureStatistics, here: FeatureStatistics) ->
     if here.bins != known.bins or not (records := int(here.text_counts[-1])):
         return []
     new = [text for text, _ in here.frequent.top(50) if text not in known.bins.categories][:5]
-    return [Anomaly(name, "new_categories", records, ", ".join(map(repr, new)) or "many rare ones")]
+    return [
+        Anomaly(name, "new_categories", records, ", ".join(map(repr, new))[:_LONGEST] or "many rare ones")
+    ]

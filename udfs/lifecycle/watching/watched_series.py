@@ -23,6 +23,8 @@ from udfs.lifecycle.watching.training_sets import TrainingPlaces, TrainingSet, T
 from udfs.lifecycle.watching.window_messages import messages
 
 Told = Alert | WindowStatistics
+MOST_TOLD = 200
+"""Findings of one alert."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,13 +170,20 @@ class WatchedSeries:
         }
 
     def _news(self, alert: Alert) -> list[Alert]:
-        """The alert, where it says something that was not said of this episode yet, or is due again."""
+        """The alert, where it says something that was not said of this episode yet, or is due again. Of more
+        findings than a message takes there are several."""
         said, again = self.episodes.said, self._spec.repeat_ms
-        new = [n for n in alert.about if n not in said or (again and alert.start - said[n] >= again)]
-        if not new:
-            return []
-        said.update(dict.fromkeys(new, alert.start))
-        return [self._of_series(msgspec.structs.replace(alert, about=tuple(new)))]
+        news = []
+        for at in range(0, len(alert.about), MOST_TOLD):
+            own = slice(at, at + MOST_TOLD)
+            new = [n for n in alert.about[own] if n not in said or (again and alert.start - said[n] >= again)]
+            if new:
+                said.update(dict.fromkeys(new, alert.start))
+                part = msgspec.structs.replace(
+                    alert, drift=alert.drift[own], anomalies=alert.anomalies[own], about=tuple(new)
+                )
+                news.append(self._of_series(part))
+        return news
 
     def _outliers(self, partial: PartialWindow) -> Iterator[Alert]:
         if partial.outliers:
