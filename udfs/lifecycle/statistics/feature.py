@@ -51,11 +51,9 @@ class FeatureStatistics(msgspec.Struct):
         )
 
     def fits(self) -> bool:
-        """Whether there is one count, from 0 up, a bin, and a register each."""
+        """Whether there is one count, from 0 up, a bin."""
         counts = ((self.number_counts, self.bins.edges), (self.text_counts, self.bins.categories))
-        return len(self.registers) == distinct.REGISTERS and all(
-            len(found) == len(cut) + 1 and found.min() >= 0 for found, cut in counts
-        )
+        return all(len(found) == len(cut) + 1 and found.min() >= 0 for found, cut in counts)
 
     def add(self, values: Sequence[Any]) -> None:
         """One value a record that has the field, as JSON has them."""

@@ -25,7 +25,7 @@ _NO_BINS = Bins()
 _ARRAY = tuple[str, bytes]
 
 
-class TableStatistics(msgspec.Struct):
+class TableStatistics(msgspec.Struct, omit_defaults=True):
     """Feature name -> statistics, over `rows` records; a feature that appears late was absent before.
 
     `most`: features that there may be; None: any number. What has no bins and comes after them, or has a name
