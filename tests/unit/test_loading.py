@@ -205,8 +205,10 @@ def test_given_rows_replace_the_generated_ones(scratch, sums):
     load_model(replace(PUBLISHED, smoke_rows=rows), policy, sums(answer=answer)).close()
     one, two = [1.0, 2.0], [3.0, 4.0]
     three = [one, two, one]
-    # the trial, then the same rows again and in other company
-    assert seen == [[one], [one, two], three, three, three, [one]]
+    assert seen[:3] == [[one], [one, two], three]  # the trial
+    other = smoke_test.generated((Input("x", DType.FLOAT64, (2,), ("a", "b")),), 1)["x"].tolist()[0]
+    company = [one, two, other]  # the third differs, too
+    assert seen[3:] == [company, company, company, [one], [two], [other]]
 
 
 def test_every_given_row_is_tried(scratch, sums):
@@ -218,6 +220,59 @@ def test_every_given_row_is_tried(scratch, sums):
         published = replace(PUBLISHED, smoke_rows=rows)
         assert "1 of 5 values" in _refused(published, policy, root, SmokeTestError, "trial")
     load_model(replace(PUBLISHED, smoke_rows=rows[:4]), policy, root).close()
+
+
+NEIGHBOURLY = {
+    "mean": lambda x: x[:, 0] - x[:, 0].mean(),
+    "running sum": lambda x: np.cumsum(x[:, 0]),
+    "reversed": lambda x: x[::-1, 0],
+    "first": lambda x: x[:, 0] - x[0, 0],
+}
+
+
+@pytest.mark.parametrize("neighbourly", NEIGHBOURLY)
+@pytest.mark.parametrize("smoke", [(), (b'{"a":1,"b":2}',), (b'{"a":1,"b":2}',) * 4])
+def test_answers_that_depend_on_any_neighbour_are_refused(policy, sums, neighbourly, smoke):
+    """Also where all smoke rows are the same, which hides it, and where the first row is answered as ever."""
+    published = replace(PUBLISHED, smoke_rows=smoke)
+    root = sums(answer=lambda x: {"sum": NEIGHBOURLY[neighbourly](x)})
+    assert "alone than beside others" in _refused(published, policy, root, SmokeTestError, "trial")
+
+
+def test_whole_numbers_of_which_the_first_is_the_largest_hide_no_neighbours(policy, made):
+    class Share(Sum):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.inputs = (Input("x", DType.INT64, (), ("a",)),)
+
+        def predict(self, columns):
+            return {"sum": columns["x"] / max(columns["x"].max(), 1) - columns["x"].max()}
+
+    runtimes = {"PMML": lambda a, w: made.append(Share(a, w)) or made[-1]}
+    assert "alone than beside" in _refused(PUBLISHED, policy, runtimes, SmokeTestError, "trial")
+
+
+def test_made_up_rows_beside_smoke_rows_are_left_out_where_they_are_not_scored(scratch, sums):
+    """A good model that takes 7 only: whether it looks at neighbours cannot be seen, which is told."""
+
+    def answer(x):
+        if (x != 7).any():
+            raise PredictError("only 7")
+        return {"sum": x.sum(axis=1)}
+
+    policy = LoadPolicy(scratch=str(scratch), warm_up_batches=())
+    seven = replace(PUBLISHED, smoke_rows=(b'{"a":7,"b":7}',))
+    model = load_model(seven, policy, sums(answer=answer))
+    assert ["all smoke rows are the same" in note for note in model.load_report.notes] == [True]
+    model.close()
+
+
+def test_sums_that_differ_in_the_last_bits_are_the_same_answer(policy, sums):
+    """As matrices of one row and of three are multiplied by other kernels."""
+    root = sums(answer=lambda x: {"sum": (x.sum(axis=1) * (1 + 1e-5 * len(x))).astype(np.float32)})
+    model = load_model(PUBLISHED, policy, root)
+    assert model.load_report.notes == []
+    model.close()
 
 
 @pytest.mark.parametrize(

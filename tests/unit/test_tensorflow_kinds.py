@@ -22,6 +22,7 @@ from udfs.models.descriptor import build, parse
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.loading import LoadPolicy, load_model
 from udfs.models.runtimes.base import PartialInput
+from udfs.models.runtimes.tensorflow import graph_ops
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 from udfs.serving.scoring import score
 
@@ -123,6 +124,25 @@ def test_what_a_call_changes_is_told(tmp_path: Path) -> None:
     model = loaded(counting(tmp_path), batch_dependent=True)
     assert any("each call changes what the model keeps (AssignAdd" in n for n in model.load_report.notes)
     model.close()
+
+
+def test_random_numbers_in_what_is_served_are_told(tmp_path: Path) -> None:
+    """A class that is made of them may be the same in all calls of the trial."""
+
+    def high(x: Any) -> dict[str, Any]:
+        return {"y": tf.cast(tf.reduce_sum(tf.nn.dropout(x, 0.5), 1) > 100.0, tf.int32)}
+
+    model = loaded(served(tmp_path, high, x=PAIR))
+    assert any("draws random numbers (RandomUniform)" in n for n in model.load_report.notes)
+    model.close()
+
+
+def test_what_draws_random_numbers_is_what_tensorflow_says_has_state() -> None:
+    from tensorflow.python.framework import op_def_registry
+
+    known = {op: op_def_registry.get(op) for op in graph_ops.RANDOM.split()}
+    stateful = {op for op, definition in known.items() if definition.is_stateful}
+    assert stateful - {"StatelessRandomGetAlg"} == graph_ops.DRAWS  # it tells which generator there is
 
 
 def test_inputs_that_are_not_asked_of_records_are_told(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from schemas.codecs.field_reading import Readings
 from schemas.codecs.reading_plan import check_readings, read_fields
 from schemas.errors import (
@@ -33,6 +35,7 @@ from udfs.models.runtimes.catalogue import RUNTIMES
 from udfs.models.warm_up import warm_up
 
 _SMOKE_BATCHES = (1, 3)
+_LOOKED_THROUGH = 16  # made-up rows, for such as differ: whole numbers among them are 0 or 1
 _MADE_UP = (
     "for made-up rows: --smoke gives records of the stream instead, ranges in --inputs bound what is made up"
 )
@@ -82,7 +85,8 @@ def prove(publication: Publication, runtime: Runtime, steps: LoadSteps) -> None:
             if publication.smoke_rows:
                 raise
             raise SmokeTestError(f"{e} ({_MADE_UP})") from e
-        report.notes += company.allowed(runtime, rows.columns, publication.batch_dependent)
+        report.notes += company.allowed(runtime, rows.company(), publication.batch_dependent)
+        report.notes += rows.notes
     with steps.step("warm-up"):
         warmed = warm_up(partial(_call, runtime), rows.columns, policy.warm_up_batches, policy.warm_up)
         report.warm_up_ms, report.rows = warmed.ms, warmed.rows
@@ -118,7 +122,7 @@ def _check_fields(runtime: Runtime, fields: Sequence[str], readings: Readings) -
 class _Rows:
     """Rows for the smoke test and the warm-up: those given, else made-up ones. Raises `SmokeTestError`.
 
-    `given` is how many were given, at least 1, so that each is tried.
+    `given` is how many were given, at least 1, so that each is tried. `notes`: what could not be tried.
     """
 
     def __init__(self, runtime: Runtime, publication: Publication) -> None:
@@ -126,10 +130,38 @@ class _Rows:
         self.given = max(len(rows), 1)
         self._runtime = runtime
         self._columns = smoke_test.smoke_columns(runtime.inputs, rows, self._readings) if rows else None
+        self.notes: list[str] = []
 
     def columns(self, count: int) -> Columns:
         if self._columns is not None:
             return smoke_test.repeated(self._columns, self.given, count)
+        return self._made_up(count)
+
+    def company(self) -> Columns:
+        """`company.ROWS` rows, of which as many differ as there are: those given, then made-up ones.
+
+        Rows that were not tried before are left out where the model does not score them.
+        """
+        tried = self.columns(max(self.given, company.ROWS))
+        more = self._made_up(_LOOKED_THROUGH)
+        known = len(next(iter(tried.values())))
+        rows = {name: np.concatenate([column, more[name]]) for name, column in tried.items()}
+        chosen = smoke_test.different(rows, company.ROWS)
+        if chosen[-1] >= known:
+            try:
+                _call(self._runtime, {name: column[chosen] for name, column in rows.items()})
+            except UnresponsiveError:
+                raise
+            except (PredictError, SmokeTestError):
+                chosen = smoke_test.different(tried, company.ROWS)
+        if len(chosen) == 1 and self._columns is not None:
+            self.notes.append(
+                "whether answers depend on the records beside them was not seen, since all smoke rows are "
+                "the same for the model: give different ones by --smoke"
+            )
+        return smoke_test.repeated({n: c[chosen] for n, c in rows.items()}, len(chosen), company.ROWS)
+
+    def _made_up(self, count: int) -> Columns:
         # A runtime may know rows that it has results for, or which values its inputs take.
         sample = getattr(self._runtime, "sample", None)
         if sample is not None and (known := sample(count)) is not None:

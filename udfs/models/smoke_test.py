@@ -115,6 +115,21 @@ def repeated(columns: Columns, have: int, count: int) -> Columns:
     return {name: column[chosen] for name, column in columns.items()}
 
 
+def different(columns: Columns, count: int) -> list[int]:
+    """The numbers of the first `count` rows that differ from each other; fewer where there are no more."""
+    seen: set[tuple[str, ...]] = set()
+    rows: list[int] = []
+    for row in range(len(next(iter(columns.values()), ()))):
+        # by what is printed, in which one NaN is like another
+        values = tuple(repr(np.asarray(column[row]).tolist()) for column in columns.values())
+        if values not in seen:
+            seen.add(values)
+            rows.append(row)
+        if len(rows) == count:
+            break
+    return rows
+
+
 def check_answer(answer: Columns, outputs: Sequence[Output], count: int) -> None:
     """Raise `SmokeTestError` unless each output is there, `(count, *shape)`, finite and not missing."""
     for o in outputs:

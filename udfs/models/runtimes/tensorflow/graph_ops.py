@@ -280,3 +280,10 @@ CHANGES = frozenset(
     for name in (*STATE.split(), *LOOKUP.split())
     if name.startswith(_CHANGING) or name.endswith("StridedSliceAssign")
 ) - {"ScatterNdNonAliasingAdd"}
+
+# They draw from a generator, so that each call answers otherwise; the stateless ones compute from a seed.
+DRAWS = frozenset(name for name in RANDOM.split() if not name.startswith("Stateless")) - {
+    "RandomIndexShuffle",
+    "SobolSample",
+    "StochasticCastToInt",
+}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from udfs.models.runtimes.tensorflow.binding import Declared
 from udfs.models.runtimes.tensorflow.dataflow import Dataflow
 from udfs.models.runtimes.tensorflow.example_feed import ExampleParsers
-from udfs.models.runtimes.tensorflow.graph_ops import CHANGES, WRITES_OVER
+from udfs.models.runtimes.tensorflow.graph_ops import CHANGES, DRAWS, WRITES_OVER
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached
 
 TEXT = 7  # DT_STRING
@@ -69,7 +69,7 @@ def inspect(
         known.append(replace(d, needed=needed, features=features))
     constants = [name for name, bits in made_of.items() if not bits]
     running = {n.op for n in _running(walk, scoring)}
-    notes = _notes(sorted(running & CHANGES), known, declared, constants)
+    notes = _notes(running, known, declared, constants)
     return Facts(known, constants, notes, writes=bool(running & (CHANGES | WRITES_OVER)))
 
 
@@ -78,7 +78,7 @@ def _node(tensor: str) -> str:
 
 
 def _notes(
-    changed: Sequence[str],
+    running: Collection[str],
     known: Sequence[Declared],
     declared: Sequence[Declared],
     constants: Sequence[str],
@@ -89,10 +89,15 @@ def _notes(
         notes.append(f"not asked of records, since no chosen output is made of it: {', '.join(idle)}")
     if constants:
         notes.append(f"the same for all records of a call, since no input changes it: {', '.join(constants)}")
-    if changed:
+    if changed := sorted(CHANGES.intersection(running)):
         notes.append(
             f"each call changes what the model keeps ({', '.join(changed)}): "
             "results depend on the calls before"
+        )
+    if drawn := sorted(DRAWS.intersection(running)):
+        notes.append(
+            f"the model draws random numbers ({', '.join(drawn)}): where results are made of them, the same "
+            "record gets another one at each call"
         )
     return notes
 
