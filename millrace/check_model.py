@@ -9,7 +9,7 @@ import typer
 
 from millrace.model_options import ModelOptions
 from millrace.option_groups import grouped
-from millrace.options import Name, RequireVerification, SecondOpinion, Smoke
+from millrace.options import Name, RequireVerification, SecondOpinion
 
 
 @grouped
@@ -17,7 +17,6 @@ def check_model(
     model: ModelOptions,
     *,
     name: Name = "",
-    smoke: Smoke = None,
     second_opinion: SecondOpinion = False,
     require_verification: RequireVerification = False,
 ) -> None:
@@ -27,14 +26,14 @@ def check_model(
     """
     from millrace.checking import check  # noqa: PLC0415
     from millrace.render import print_checked  # noqa: PLC0415
-    from millrace.smoke_file import smoke_rows  # noqa: PLC0415
 
-    said, rows = model.said(), smoke_rows(smoke)
+    said = model.said()
     with tempfile.TemporaryDirectory(prefix="millrace-") as scratch:
-        checked = check(model.path, Path(scratch), name=name, smoke_rows=rows, **said)
+        checked = check(model.path, Path(scratch), name=name, **said)
         print_checked(checked)
         if second_opinion or require_verification:
             from millrace.pmml_opinion import opinion  # noqa: PLC0415
 
+            rows = said["smoke_rows"]
             for line in opinion(checked, said["fields"], rows, second_opinion, require_verification):
                 typer.echo(line)

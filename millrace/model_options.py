@@ -18,6 +18,7 @@ from millrace.options import (
     PublishedPath,
     Pypmml,
     Signature,
+    Smoke,
     TrainingOperators,
 )
 
@@ -35,6 +36,7 @@ class ModelOptions:
     constants: Constants = None
     outputs: Outputs = None
     signature: Signature = ""
+    smoke: Smoke = None
     batch_dependent: BatchDependent = False
     training_operators: TrainingOperators = False
     pypmml: Pypmml = False
@@ -42,6 +44,7 @@ class ModelOptions:
     def said(self) -> dict[str, Any]:
         """As `millrace.checking.described` takes them. Raises what a wrong one raises."""
         from millrace.inputs_file import read_inputs  # noqa: PLC0415
+        from millrace.smoke_file import smoke_rows  # noqa: PLC0415
         from millrace.values import parse_fields, parse_inputs, parse_outputs, with_constants  # noqa: PLC0415
 
         file = read_inputs(self.inputs_file)
@@ -53,6 +56,7 @@ class ModelOptions:
             "readings": file.readings,
             "outputs": parse_outputs(self.outputs),
             "signature": self.signature,
+            "smoke_rows": smoke_rows(self.smoke),
             "batch_dependent": self.batch_dependent,
             "training_operators": self.training_operators,
             "pypmml": self.pypmml,

@@ -9,7 +9,7 @@ import typer
 
 from millrace.model_options import TypedModelOptions
 from millrace.option_groups import grouped
-from millrace.options import INLINE_LIMIT, MlflowUrl, Name, RegistryUrl, S3Access, Smoke
+from millrace.options import INLINE_LIMIT, MlflowUrl, Name, RegistryUrl, S3Access
 from millrace.stream_options import StreamOptions
 
 Upload = Annotated[
@@ -75,7 +75,6 @@ def publish(
     tag: Annotated[
         list[str] | None, typer.Option("--tag", help="For the registry: KEY=VALUE; repeat.")
     ] = None,
-    smoke: Smoke = None,
     convert: Annotated[
         bool,
         typer.Option(
@@ -110,7 +109,6 @@ def publish(
     A model of an MLflow registry keeps its name, version and description there, unless others are given, and
     brings the metrics and tags of its run.
     """
-    from millrace.smoke_file import smoke_rows  # noqa: PLC0415
     from millrace.taken import TakenModel  # noqa: PLC0415
     from millrace.values import one_each, parse_metrics, parse_pairs  # noqa: PLC0415
 
@@ -138,7 +136,6 @@ def publish(
         description=description or taken.description,
         metrics=one_each(metrics),
         force=force,
-        smoke_rows=smoke_rows(smoke),
         convert=convert,
         upload=upload,
         inline_limit=inline_limit,

@@ -390,6 +390,27 @@ def test_smoke_rows_travel_in_the_descriptor_and_are_used(run, model, tmp_path, 
     assert {1.0, 7.0} <= set(seen)
 
 
+def test_a_model_that_needs_smoke_rows_is_scored_as_a_job_does(run, model, tmp_path, monkeypatch):
+    """Made-up numbers are below 1: without records of the stream the model is refused by both."""
+
+    def root(self, columns):
+        if (columns["a"] < 1).any():
+            raise PredictError("too small")
+        return whole(self, columns)
+
+    whole = Sum.predict
+    monkeypatch.setattr(Sum, "predict", root)
+    (tmp_path / "smoke.jsonl").write_bytes(SMOKE + SMOKE.replace(b"1", b"7"))
+    records, to = tmp_path / "r.jsonl", tmp_path / "o.jsonl"
+    records.write_bytes(SMOKE + SMOKE.replace(b"1", b"0") + SMOKE.replace(b"1", b"2"))
+    options = ["score", str(model), "--records", str(records), "--to", str(to)]
+    assert "too small" in CliRunner().invoke(app, options).stderr
+    done = CliRunner().invoke(app, [*options, "--smoke", str(tmp_path / "smoke.jsonl")])
+    assert done.exit_code == 0, done.output
+    outcomes = [orjson.loads(line)["outcome"] for line in to.read_bytes().splitlines()]
+    assert outcomes == ["scored", "failed", "scored"]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
