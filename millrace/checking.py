@@ -55,7 +55,8 @@ class Checked:
         for i in self.inputs:
             shape = said[i.name].shape if i.name in said else None
             stated.append(PartialInput(i.name, i.dtype.value, shape or i.shape, i.fields))
-        return (*stated, *(p for p in said.values() if p.constant))
+        read = {i.name for i in self.inputs}
+        return (*stated, *(p for name, p in said.items() if name not in read))
 
 
 @dataclass(frozen=True, slots=True)

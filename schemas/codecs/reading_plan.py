@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from schemas.codecs.base import Code, UnfitError
@@ -23,11 +23,14 @@ def compiled(inputs: Sequence[Input], readings: Readings, access: Access) -> lis
     return [_input(i, declared, access) for i in inputs]
 
 
-def check_readings(inputs: Sequence[Input], readings: Readings) -> None:
-    """Raise `InputsError` where a declaration does not fit the inputs, or no input reads it."""
+def check_readings(inputs: Sequence[Input], readings: Readings, given: Collection[str] = ()) -> None:
+    """Raise `InputsError` where a declaration does not fit the inputs, or no input reads it.
+
+    `given`: fields that inputs read or that calls are given without them.
+    """
     compiled(inputs, readings, Access(lambda fields: lambda record: None, lambda record, field: None))
     read = {field for i in inputs for field in i.fields}
-    if unread := [r.name for r in readings if r.name not in read]:
+    if unread := [r.name for r in readings if r.name not in read and r.name not in given]:
         raise InputsError(
             f"no input reads the declared field {unread[0]!r}; they read {', '.join(sorted(read))}"
         )

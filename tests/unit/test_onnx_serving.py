@@ -115,6 +115,24 @@ def test_a_model_is_checked_and_published_by_the_command(tmp_path):
     assert load_model(sent, LoadPolicy()).inputs[0].fields == FIELDS
 
 
+def test_a_constant_of_the_inputs_file_for_the_whole_call_travels_in_the_descriptor(tmp_path):
+    inputs = [tensor("x", (None,)), tensor("k", ()), tensor("each", (None,))]
+    nodes = [node("Mul", ["x", "k"], ["m"]), node("Add", ["m", "each"], ["y"])]
+    made = onnx_model(nodes, inputs, [tensor("y", (None,))])
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    (tmp_path / "i.toml").write_text("[inputs.k]\nconstant = 3\n[inputs.each]\nconstant = 100\n")
+    options = ["publish", str(tmp_path / "m.onnx"), "--data-type", "t", "--field", "x"]
+    options += ["--inputs", str(tmp_path / "i.toml"), "--to-folder", str(tmp_path / "stream")]
+    done = CliRunner().invoke(app, options)
+    assert done.exit_code == 0, done.output
+    (sent,) = (tmp_path / "stream").iterdir()
+    model = load_model(parse(sent.read_bytes()), LoadPolicy(warm_up_batches=()))
+    batch = batch_of([b'{"x":1}', b'{"x":2}'])
+    answers = [read_result(line).scores for line in score(batch, model, JsonCodec(), True).lines]
+    assert answers == [{"y": 103.0}, {"y": 106.0}]
+    model.close()
+
+
 def test_a_bad_model_is_refused_by_name_of_the_step(tmp_path):
     noise = onnx_model([node("RandomNormalLike", ["x"], ["n"]), node("Add", ["x", "n"], ["y"])])
     path = tmp_path / "m.onnx"

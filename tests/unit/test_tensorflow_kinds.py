@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -298,6 +299,30 @@ def test_a_node_of_a_composed_model_may_have_constants(tmp_path: Path) -> None:
     )
     model = described(tmp_path / "g.toml", tmp_path / "scratch", data_type="t").load()
     assert_scored(scores(model, kind.records), kind)
+    model.close()
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (None,)])
+def test_a_constant_of_the_inputs_file_is_given_to_the_call_or_to_each_record(
+    shape: tuple[int | None, ...], tmp_path: Path
+) -> None:
+    from millrace.checking import described
+    from millrace.inputs_file import read_inputs
+
+    value = "[0.5, 2.0]" if shape == (2,) else "0.5"
+    (tmp_path / "i.toml").write_text(f"[inputs.k]\nconstant = {value}\n")
+    said = read_inputs(tmp_path / "i.toml")
+
+    def scaled(x: Any, k: Any) -> dict[str, Any]:
+        return {"y": x * (k[:, None] if shape == (None,) else k)}
+
+    data = served(tmp_path, scaled, x=PAIR, k=(shape, "float32"))
+    (tmp_path / "m.zip").write_bytes(data)
+    model = described(
+        tmp_path / "m.zip", tmp_path, data_type="t", inputs=said.inputs, readings=said.readings
+    ).load()
+    model.readings = said.readings
+    np.testing.assert_allclose([r["y"] for r in scores(model, PAIRS)], X * json.loads(value), rtol=1e-6)
     model.close()
 
 

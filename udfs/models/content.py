@@ -72,7 +72,9 @@ def prove(publication: Publication, runtime: Runtime, steps: LoadSteps) -> None:
     policy, report = steps.policy, steps.report
     with steps.step("load"):
         _check_names(runtime)
-        check_readings(runtime.inputs, publication.readings)
+        constants = publication.constants()
+        given = {p.fields[0] for p in publication.inputs if p.name in constants}
+        check_readings(runtime.inputs, publication.readings, given)
         _check_fields(runtime, policy.fields, publication.readings)
     with steps.step("trial"):
         rows = _Rows(runtime, publication)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from google.protobuf.message import DecodeError
 
@@ -76,7 +78,21 @@ class Publication:
 
     def wanted(self, fields: Sequence[str] = ()) -> WantedSignature:
         """What a runtime is asked for; `fields` are the data type's record fields from the settings."""
-        return WantedSignature(self.inputs, self.outputs, tuple(fields), self.signature)
+        constants = self.constants()
+        inputs = (
+            replace(p, constant=json.dumps(constants[p.name])) if p.name in constants else p
+            for p in self.inputs
+        )
+        return WantedSignature(tuple(inputs), self.outputs, tuple(fields), self.signature)
+
+    def constants(self) -> dict[str, Any]:
+        """Input -> the value of the one field that it is made of, for those that are declared constant."""
+        declared = {r.name: r.constant for r in self.readings if r.constant is not None}
+        return {
+            p.name: declared[p.fields[0]]
+            for p in self.inputs
+            if len(p.fields) == 1 and p.fields[0] in declared
+        }
 
 
 def parse(data: bytes) -> Publication:

@@ -64,7 +64,7 @@ class PartialInput:
     """An input as a descriptor states it; None where it leaves a part to the model.
 
     `constant`: JSON of the value that each call is given, for an input that is not read from records; "":
-    none.
+    none. With `fields`, which give that value to each record, it is for a tensor that holds no records.
     """
 
     name: str

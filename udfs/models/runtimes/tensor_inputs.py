@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from schemas.errors import InputsError
 from schemas.tensors import DType, Input
@@ -60,6 +63,25 @@ def bound_inputs(
             "first dimension of any size"
         )
     return bound
+
+
+def is_of_the_call(given: PartialInput | None, shape: tuple[int | None, ...] | None) -> bool:
+    """Whether a call is given a constant as it is, and records nothing of it. `shape` is the tensor's.
+
+    A constant that is declared for records is given to them, unless the tensor has no dimension for them.
+    """
+    if given is None or not given.constant:
+        return False
+    if not given.fields:
+        return True
+    if shape is None:
+        return given.shape is None
+    if shape and shape[0] is None:
+        return False
+    try:
+        return np.shape(json.loads(given.constant)) == shape
+    except ValueError:  # of lists of different lengths
+        return False
 
 
 def _bound(tensor: ModelTensor, given: PartialInput, spare: tuple[str, ...], fixed_batch: bool) -> BoundInput:

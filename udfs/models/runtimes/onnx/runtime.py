@@ -16,8 +16,8 @@ from udfs.models.runtimes.onnx.document import answers, categories, keep_only, p
 from udfs.models.runtimes.onnx.outputs import Fetch, chosen, fetches
 from udfs.models.runtimes.onnx.safety import Bounds, check
 from udfs.models.runtimes.onnx.session import Session
-from udfs.models.runtimes.onnx.tensors import ELEMENTS, constant, model_tensor
-from udfs.models.runtimes.tensor_inputs import bound_inputs
+from udfs.models.runtimes.onnx.tensors import ELEMENTS, constant, model_tensor, shape_of
+from udfs.models.runtimes.tensor_inputs import bound_inputs, is_of_the_call
 
 MAX_SECONDS = 10.0
 
@@ -76,8 +76,11 @@ def load(
     declared = [i for i in model.graph.input if i.name not in weights]
     if not declared:
         raise InputsError("the outputs depend on no input: choose others")
+    given = {p.name: p for p in wanted.inputs}
     constants = {
-        p.name: constant(p, i) for p in wanted.inputs if p.constant for i in declared if i.name == p.name
+        i.name: constant(given[i.name], i)
+        for i in declared
+        if is_of_the_call(given.get(i.name), shape_of(i.type))
     }
     asked = [i for i in declared if i.name not in constants]
     rest = replace(wanted, inputs=[p for p in wanted.inputs if p.name not in constants])

@@ -60,7 +60,7 @@ def model_tensor(value: ValueInfo) -> ModelTensor:
         raise LoadError(
             f"input {value.name!r} is no dense tensor (a sequence, a map or sparse): export one a column"
         )
-    return ModelTensor(value.name, *_typed(value.type), _shape(value.type))
+    return ModelTensor(value.name, *_typed(value.type), shape_of(value.type))
 
 
 def constant(given: PartialInput, value: ValueInfo) -> NDArray:
@@ -112,7 +112,8 @@ def _typed(declared: Type) -> tuple[DType | None, str]:
 _NAMES = {13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16"}
 
 
-def _shape(declared: Type) -> tuple[int | None, ...] | None:
+def shape_of(declared: Type) -> tuple[int | None, ...] | None:
+    """The declared shape with the batch dimension, None for what is not told or of any size."""
     if not declared.tensor_type.HasField("shape"):
         return None
     return tuple(d.dim_value if d.dim_value > 0 else None for d in declared.tensor_type.shape.dim)

@@ -12,7 +12,7 @@ import numpy as np
 from schemas.errors import InputsError
 from schemas.tensors import LIST, Input
 from udfs.models.runtimes.base import PartialInput, WantedSignature
-from udfs.models.runtimes.tensor_inputs import ModelTensor, bound_inputs
+from udfs.models.runtimes.tensor_inputs import ModelTensor, bound_inputs, is_of_the_call
 from udfs.models.runtimes.tensorflow.element_types import input_dtype
 from udfs.models.runtimes.tensorflow.example_feed import Examples, Feature, example_inputs
 from udfs.models.runtimes.tensorflow.feeds import Constant, Dense, Idle, Ragged, Sparse, TensorFeed
@@ -56,8 +56,9 @@ def bind(
     if strange := [n for n in given if n not in {d.name for d in declared} and n not in features]:
         there = ", ".join(map(repr, [*known, *features])) or "none"
         raise InputsError(f"the model has no input {strange[0]!r}: it has {there}")
-    plain = [d for d in declared if d.needed and _is_plain(d) and not _constant(given, d)]
-    alone = len([d for d in declared if d.needed and not _constant(given, d)]) == 1
+    constants = {d.name for d in declared if _is_constant(d, given.get(d.name), tensors)}
+    plain = [d for d in declared if d.needed and _is_plain(d) and d.name not in constants]
+    alone = len([d for d in declared if d.needed and d.name not in constants]) == 1
     names = {d.name for d in plain}
     dense = bound_inputs(
         [tensors[d.parts[0]] for d in plain],
@@ -73,7 +74,7 @@ def bind(
     feeds: list[TensorFeed] = []
     for d in declared:
         types = [_numpy(graph, part) for part in d.parts]
-        if _constant(given, d):
+        if d.name in constants:
             feeds.append(_constant_feed(graph, d, given[d.name]))
         elif not d.needed:
             feeds += [Idle(p, t, _shape(graph, p)) for p, t in zip(d.parts, types, strict=True)]
@@ -100,8 +101,11 @@ def _is_plain(d: Declared) -> bool:
     return len(d.parts) == 1 and d.features is None
 
 
-def _constant(given: Mapping[str, PartialInput], d: Declared) -> bool:
-    return d.name in given and bool(given[d.name].constant)
+def _is_constant(d: Declared, given: PartialInput | None, tensors: Mapping[str, ModelTensor]) -> bool:
+    tensor = tensors.get(d.parts[0])
+    if given is None or (given.fields and (not _is_plain(d) or tensor is None)):
+        return False
+    return is_of_the_call(given, None if tensor is None else tensor.shape)
 
 
 def _constant_feed(graph: Any, d: Declared, given: PartialInput) -> Constant:
