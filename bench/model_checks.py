@@ -30,8 +30,9 @@ from tests import models
 from udfs.models.background_loader import LoadBounds
 from udfs.models.descriptor import Publication, build, parse
 from udfs.models.loading import LoadPolicy, Place, load_model
+from udfs.models.memory import resident
 from udfs.models.sandbox.isolated import IsolatedPlace
-from udfs.models.sandbox.limits import SandboxLimits, resident
+from udfs.models.sandbox.limits import SandboxLimits
 from udfs.models.sandbox.places import CheckedPlace
 from udfs.models.sandbox.processes import ForkServer, ForkSpec
 from udfs.serving.serving import Serving

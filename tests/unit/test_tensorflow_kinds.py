@@ -262,6 +262,23 @@ def test_warm_up_ends_when_its_budget_does_and_larger_batches_are_cut() -> None:
     model.close()
 
 
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="no peak to reset")
+def test_the_budget_of_memory_holds_in_a_process_that_was_larger_once() -> None:
+    from udfs.models.memory import peak_resident
+    from udfs.models.warm_up import Budget, warm_up
+
+    large = np.ones(600 << 17)
+    del large
+    most = peak_resident()
+
+    def call(columns: Any) -> None:
+        np.ones((len(columns["x"]), 1 << 18)).sum()  # 2 MB a row
+
+    warmed = warm_up(call, lambda n: {"x": np.zeros(n)}, (1, 64, 256), Budget(bytes=256 << 20))
+    assert warmed.rows == 64 and "batches of 256 were not tried" in warmed.note
+    assert peak_resident() >= most  # which others go by
+
+
 @pytest.mark.skipif(os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow", reason="another backend")
 def test_keras_files_are_converted_in_safe_mode_and_served(tmp_path: Path) -> None:
     import keras

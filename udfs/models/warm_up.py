@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
 from schemas.tensors import Columns
+from udfs.models.memory import forget_peak, recent_peak
 
 CALLS = 5
 SECONDS = 0.5
@@ -62,12 +62,12 @@ def warm_up(
             )
             return done
         rows = columns(count)
-        before = _peak()
+        before = forget_peak()
         started = time.perf_counter()
         call(rows)
         once = time.perf_counter() - started
         if count >= _MEASURED:
-            growth = max(growth, (_peak() - before) / count)
+            growth = max(growth, (recent_peak() - before) / count)
         times: list[float] = []
         while len(times) < CALLS and sum(times) < SECONDS and (not times or once + sum(times) < left):
             if once > left and count > 1:
@@ -79,8 +79,3 @@ def warm_up(
         spent += once + sum(times)
         per_row, largest = done.ms[count] / 1000 / count, count
     return done
-
-
-def _peak() -> int:
-    """The most memory that this process has had resident, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -17,9 +17,9 @@ from schemas.errors import ModelError
 from udfs.models.content import Content, build, prove, runtime_loader
 from udfs.models.descriptor import Publication
 from udfs.models.load_steps import LoadPolicy, LoadSteps
+from udfs.models.memory import peak_resident, resident
 from udfs.models.runtimes.base import Runtime
 from udfs.models.sandbox import wire
-from udfs.models.sandbox.limits import peak_resident, resident
 
 _LONGEST_REASON = 2000
 _NICE = 10  # where processors are short the stream has them first

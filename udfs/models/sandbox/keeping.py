@@ -9,11 +9,12 @@ from typing import Any
 
 from schemas.errors import ModelError, PredictError, UnresponsiveError
 from schemas.tensors import DType, Input, Output
+from udfs.models.memory import peak_resident, resident
 from udfs.models.runtimes.base import Runtime
 from udfs.models.sandbox import wire
 from udfs.models.sandbox.checking import CheckJob, loaded, refusal, told_steps
 from udfs.models.sandbox.columns import SharedBytes, TooSmallError, read, write
-from udfs.models.sandbox.limits import lift_cpu_limit, peak_resident, resident
+from udfs.models.sandbox.limits import lift_cpu_limit
 
 _LONGEST_REASON = 500
 

@@ -35,16 +35,6 @@ def address_space() -> int:
     return int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE
 
 
-def resident() -> int:
-    """The bytes of memory that this process has in use now."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
-
-
-def peak_resident() -> int:
-    """The most bytes of memory that this process had in use at once."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def limit_this_process(limits: SandboxLimits) -> None:
     """Set the limits for this process and those that it starts. Soft and hard limits are the same, except for
     processor time, which `lift_cpu_limit` takes back.
