@@ -67,13 +67,55 @@ def test_element_types_go_in_and_out(dtype, held):
     assert answer.dtype == held.numpy and answer.tolist() == column.tolist()
 
 
-def test_numbers_that_a_narrow_type_lacks_are_refused_by_row():
-    made = onnx_model([node("Identity", ["x"], ["y"])], [tensor("x", (None,), "uint8")],
-                      [tensor("y", (None,), "uint8")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("dtype", "held", "fits", "beyond"),
+    [
+        ("uint8", np.int32, [0, 255], [256, -1]),
+        ("float16", np.float32, [65504, np.nan, np.inf], [70000, -70000]),
+    ],
+)
+def test_numbers_that_a_narrow_type_lacks_are_refused_by_value(dtype, held, fits, beyond):
+    made = onnx_model([node("Identity", ["x"], ["y"])], [tensor("x", (None,), dtype)],
+                      [tensor("y", (None,), dtype)])  # fmt: skip
     runtime = loaded(made)
-    assert runtime.predict({"x": np.array([0, 255], np.int32)})["y"].tolist() == [0, 255]
-    with pytest.raises(PredictError, match=r"uint8 in the model, too narrow for rows \[1, 2\]"):
-        runtime.predict({"x": np.array([0, 256, -1], np.int32)})
+    np.testing.assert_array_equal(runtime.predict({"x": np.array(fits, held)})["y"], np.array(fits, held))
+    for value in beyond:
+        with pytest.raises(PredictError, match=rf"'x' is {value}(\.0)?, and the model takes {dtype}"):
+            runtime.predict({"x": np.array([0, value], held)})
+
+
+@pytest.mark.parametrize("batch", [None, 2])
+def test_bfloat16_is_read_as_float32_and_rounded_to_the_nearest(batch):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    made = onnx_model([node("Cast", ["x"], ["y"], to=1)], [tensor("x", (batch,))], [tensor("y", (batch,))])
+    made.graph.input[0].type.tensor_type.elem_type = 16
+    runtime = loaded(made, PartialInput("x", shape=(1,)) if batch else PartialInput("x"))
+    assert [(i.dtype, i.shape) for i in runtime.inputs] == [(DType.FLOAT32, ())]
+    numbers = (
+        np.random.default_rng(0).normal(size=999).astype("f") * 10.0 ** np.arange(-40, 37).repeat(13)[:999]
+    )
+    column = np.array([*numbers, 0, -0.0, np.nan, np.inf, 1 + 2**-8, 1 + 3 * 2**-8], "f")
+    expected = column.astype(ml_dtypes.bfloat16).astype("f")
+    np.testing.assert_array_equal(runtime.predict({"x": column})["y"], expected)
+    with pytest.raises(PredictError, match="and the model takes bfloat16: it does not fit"):
+        runtime.predict({"x": np.array([1, np.finfo("f").max], "f")})
+
+
+@pytest.mark.parametrize("batch", [None, 2])
+def test_what_no_input_changes_is_the_same_for_each_record_and_told(batch):
+    made = onnx_model(
+        [node("Identity", ["names"], ["labels"]), node("Neg", ["x"], ["y"])],
+        [tensor("x", (batch, 2))],
+        [tensor("y", (batch, 2)), tensor("labels", (2,), "str")],
+        [constant("names", ["good", "bad"], "str")],
+    )
+    runtime = loaded(made, PartialInput("x", shape=(2,)))
+    assert [(o.name, o.shape) for o in runtime.outputs] == [("y", (2,)), ("labels", (2,))]
+    for count in (1, 2, 3):
+        answer = runtime.predict({"x": np.ones((count, 2), "f")})
+        assert answer["y"].tolist() == [[-1, -1]] * count
+        assert answer["labels"].tolist() == [["good", "bad"]] * count
+    assert ["no input changes it: labels" in note for note in runtime.notes] == [True]
 
 
 @pytest.mark.parametrize(

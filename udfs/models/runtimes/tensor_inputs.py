@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +63,11 @@ def bound_inputs(
             "first dimension of any size"
         )
     return bound
+
+
+def same_for_all(outputs: Iterable[str]) -> str:
+    """A note on outputs that no record changes."""
+    return f"the same for all records of a call, since no input changes it: {', '.join(outputs)}"
 
 
 def is_of_the_call(given: PartialInput | None, shape: tuple[int | None, ...] | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,10 +43,14 @@ def tensors_of(feeds: Iterable[InputTensor], columns: Columns) -> dict[str, NDAr
 
 @dataclass(frozen=True, slots=True)
 class Calling:
-    """`constants`: what each call is given beside the records. `batch`: the rows it must have, 0 for any."""
+    """`constants`: what each call is given beside the records. `batch`: the rows it must have, 0 for any.
+
+    `same`: the results that no record changes, of which a call gives one for all its records.
+    """
 
     constants: Mapping[str, NDArray]
     batch: int = 0
+    same: Collection[str] = ()
 
 
 def call(
@@ -66,7 +70,11 @@ def call(
         if missing:
             some = {n: np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for n, a in some.items()}
         results = session.run(names, {**some, **how.constants})
-        if any(r.ndim == 0 or len(r) != batch for r in results):
+        rows = [r for name, r in zip(names, results, strict=True) if name not in how.same]
+        if any(r.ndim == 0 or len(r) != batch for r in rows):
             raise PredictError(f"the model does not answer with one row for each of {batch} records")
-        parts.append([r[: batch - missing] for r in results])
-    return [np.concatenate(rs) for rs in zip(*parts, strict=True)]
+        parts.append(results)
+    return [
+        results[0] if name in how.same else np.concatenate(results)[:count]
+        for name, results in zip(names, zip(*parts, strict=True), strict=True)
+    ]

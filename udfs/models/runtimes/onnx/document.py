@@ -117,6 +117,22 @@ def keep_only(model: Model, tensors: Collection[str]) -> bool:
     return _drop(model.functions, lambda f: (f.domain, f.name) in used) or cut
 
 
+def changed_by(graph: Graph, inputs: Collection[str]) -> set[str]:
+    """The inputs and all tensors that are made of them."""
+    readers: dict[str, list[Node]] = {}
+    for node in graph.node:
+        for name in _reads(node):
+            readers.setdefault(name, []).append(node)
+    todo = list(inputs)
+    changed = set(todo)
+    while todo:
+        # each tensor once; a file need not have its operators in order
+        made = {o for node in readers.get(todo.pop(), ()) for o in node.output}
+        todo += made - changed
+        changed |= made
+    return changed
+
+
 def graphs_in(node: Node) -> Iterator[Graph]:
     """The graphs that an operator holds: bodies of loops, branches."""
     for a in node.attribute:

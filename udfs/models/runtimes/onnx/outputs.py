@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from udfs.models.runtimes.base import WantedSignature
 from udfs.models.runtimes.onnx.calls import Calling, InputTensor, call
 from udfs.models.runtimes.onnx.document import Answer
 from udfs.models.runtimes.onnx.session import OverdueError, Session
-from udfs.models.runtimes.onnx.tensors import Element, answered, element_of, fed
+from udfs.models.runtimes.onnx.tensors import BFLOAT16, Element, answered, element_of, fed
 
 PROBE_ROWS = 3
 
@@ -29,15 +29,21 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """A tensor to fetch, `(n, *shape)`, and the outputs made of it: all of it, or one column (its index)."""
+    """A tensor to fetch, `(n, *shape)`, and the outputs made of it: all of it, or one column (its index).
+
+    One that is the `same` for all records is fetched as `shape`.
+    """
 
     tensor: str
     element: Element
     shape: tuple[int, ...]
     outputs: tuple[tuple[Output, int | None], ...]
+    same: bool = False
 
     def columns(self, result: NDArray, count: int) -> dict[str, NDArray]:
         """Output name -> column. Raises `PredictError` for another shape than was found at loading."""
+        if self.same and result.shape == self.shape:
+            result = np.broadcast_to(result, (count, *self.shape))
         if result.shape != (count, *self.shape):
             declared = ", ".join(["n", *map(str, self.shape)])
             raise PredictError(
@@ -74,10 +80,10 @@ def fetches(
     for c in wanted:
         kind = told[c.answer.tensor][0]
         element = element_of(kind)
-        if element is None:
+        if element is None or element.name == BFLOAT16:
             raise LoadError(
                 f"output {c.answer.name!r} holds {kind}, which no record can hold: "
-                "export it as a tensor, or name other outputs in the descriptor"
+                "export it as a tensor of another type, or choose others by --output"
             )
         elements[c.answer.tensor] = element
     shapes = _shapes(session, feeds, list(elements), how)
@@ -85,7 +91,8 @@ def fetches(
     for c in wanted:
         tensor = c.answer.tensor
         shape = shapes[tensor]
-        made.append(Fetch(tensor, elements[tensor], shape, _outputs(c, elements[tensor].dtype, shape)))
+        outputs = _outputs(c, elements[tensor].dtype, shape)
+        made.append(Fetch(tensor, elements[tensor], shape, outputs, tensor in how.same))
     return made
 
 
@@ -121,26 +128,30 @@ def _shapes(
     except OverdueError as e:
         raise LoadError(str(e)) from e
     except PredictError as e:
-        declared = _declared(session.outputs(), tensors)
+        declared = _declared(session.outputs(), tensors, how.same)
         if declared is None:
             raise LoadError(f"the outputs have no known shape, and a call on blank rows failed: {e}") from e
         return declared
     for name, result in zip(tensors, results, strict=True):
-        if result.ndim == 0 or len(result) != rows:
+        if name not in how.same and (result.ndim == 0 or len(result) != rows):
             raise LoadError(
-                f"output {name!r} has shape {result.shape} for {rows} records: not one row a record"
+                f"output {name!r} has shape {result.shape} for {rows} records: not one row a record: "
+                "choose others by --output"
             )
-    return {name: r.shape[1:] for name, r in zip(tensors, results, strict=True)}
+    return {
+        name: r.shape if name in how.same else r.shape[1:] for name, r in zip(tensors, results, strict=True)
+    }
 
 
 def _declared(
-    told: Mapping[str, tuple[str, list[int | str | None]]], tensors: Sequence[str]
+    told: Mapping[str, tuple[str, list[int | str | None]]], tensors: Sequence[str], same: Collection[str]
 ) -> dict[str, tuple[int, ...]] | None:
     shapes = {}
     for name in tensors:
         _, shape = told[name]
-        inner = tuple(d for d in shape[1:] if isinstance(d, int))
-        if not shape or len(inner) < len(shape) - 1:
+        behind = shape if name in same else shape[1:]
+        inner = tuple(d for d in behind if isinstance(d, int))
+        if (not shape and name not in same) or len(inner) < len(behind):
             return None
         shapes[name] = inner
     return shapes

@@ -12,18 +12,21 @@ from schemas.errors import InputsError, PredictError
 from schemas.tensors import Columns
 from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.onnx.calls import Calling, InputTensor, call, tensors_of
-from udfs.models.runtimes.onnx.document import answers, categories, keep_only, parsed
+from udfs.models.runtimes.onnx.document import answers, categories, changed_by, keep_only, parsed
 from udfs.models.runtimes.onnx.outputs import Fetch, chosen, fetches
 from udfs.models.runtimes.onnx.safety import Bounds, check
 from udfs.models.runtimes.onnx.session import Session
 from udfs.models.runtimes.onnx.tensors import ELEMENTS, constant, model_tensor, shape_of
-from udfs.models.runtimes.tensor_inputs import bound_inputs, is_of_the_call
+from udfs.models.runtimes.tensor_inputs import bound_inputs, is_of_the_call, same_for_all
 
 MAX_SECONDS = 10.0
 
 
 class OnnxRuntime:
-    """A model in a session. Made by `load`. `valid_values`: what the encoders of its inputs know."""
+    """A model in a session. Made by `load`. `valid_values`: what the encoders of its inputs know.
+
+    `notes` are sentences for who publishes it.
+    """
 
     def __init__(
         self, session: Session, feeds: Sequence[InputTensor], fetched: Sequence[Fetch], how: Calling
@@ -34,6 +37,8 @@ class OnnxRuntime:
         self._session: Session | None = session
         self._feeds, self._fetched, self._how = tuple(feeds), tuple(fetched), how
         self._names = [f.tensor for f in fetched]
+        same = [o.name for f in fetched if f.same for o, _ in f.outputs]
+        self.notes = (same_for_all(same),) if same else ()
 
     def predict(self, columns: Columns) -> Columns:
         """Score n records: columns `(n, *shape)` in and out. Raises `PredictError`."""
@@ -92,7 +97,9 @@ def load(
         InputTensor(b, ELEMENTS[i.type.tensor_type.elem_type], tuple(known.get(i.name, ())))
         for b, i in zip(bound, asked, strict=True)
     ]
-    how = Calling(constants, next((b.batch for b in bound if b.batch), 0))
+    changed = changed_by(model.graph, {i.name for i in asked})
+    same = frozenset(c.answer.tensor for c in wishes) - changed
+    how = Calling(constants, next((b.batch for b in bound if b.batch), 0), same)
     seconds = min(max_seconds, wanted.deadline_ms / 1000 or max_seconds)
     session = Session(model.SerializeToString() if cut else data, seconds if repeats else None)
     return OnnxRuntime(session, feeds, fetches(session, feeds, wishes, how), how)

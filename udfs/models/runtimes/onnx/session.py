@@ -17,10 +17,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from schemas.errors import LoadError, PredictError
+from udfs.models.runtimes.narrowing import bfloat16_bits
 
 ARENA_BYTES = 2 << 30
 _EXTEND_AS_REQUESTED = 1
 _FATAL = 4
+_BFLOAT16 = 16  # by the number that ONNX gives
 _FRAME = re.compile(r"Non-zero status code returned while running (\w+) node\. Name:'[^']*' Status Message: ")
 _SOURCE = re.compile(r"\S*\.(cc|h):\d+ ")
 _LONGEST = 2000
@@ -79,6 +81,7 @@ class Session:
         # pybind11 exceptions of its own, one a status code, and RuntimeErrors
         except Exception as e:
             raise LoadError(f"ONNX Runtime does not take the model: {reason(e)}") from e
+        self._bfloat16 = [i.name for i in self._session.get_inputs() if i.type == "tensor(bfloat16)"]
         self._plain = ort.RunOptions()
         self._plain.log_severity_level = _FATAL
 
@@ -87,16 +90,22 @@ class Session:
         return {o.name: (o.type, o.shape) for o in self._session.get_outputs()}
 
     def run(self, fetches: Sequence[str], feeds: Mapping[str, NDArray]) -> list[NDArray]:
-        """Raises `PredictError`."""
+        """Raises `PredictError`. Inputs of bfloat16 are given as float32."""
         try:
+            feeds = self._as_taken(feeds) if self._bfloat16 else feeds
             if self._max_seconds is None:
                 return self._session.run(fetches, feeds, self._plain)
             with self._ended_after(self._max_seconds) as options:
                 return self._session.run(fetches, feeds, options)
-        except OverdueError:
+        except PredictError:
             raise
         except Exception as e:
             raise PredictError(f"the model failed on the micro-batch: {reason(e)}") from e
+
+    def _as_taken(self, feeds: Mapping[str, Any]) -> Mapping[str, Any]:
+        value = self._ort.OrtValue.ortvalue_from_numpy_with_onnx_type
+        made = {n: value(bfloat16_bits(n, feeds[n]), _BFLOAT16) for n in self._bfloat16}
+        return {**feeds, **made}
 
     @contextmanager
     def _ended_after(self, seconds: float) -> Iterator[Any]:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import InputsError, LoadError, PredictError
+from schemas.errors import InputsError, LoadError
 from schemas.onnx_model_pb2 import Type, ValueInfo
 from schemas.tensors import DType
 from udfs.models.runtimes.base import PartialInput
+from udfs.models.runtimes.narrowing import bfloat16_bits, narrowed
 from udfs.models.runtimes.tensor_inputs import ModelTensor
 
-_SHOWN = 5  # rows that an error names
+BFLOAT16 = "bfloat16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,9 @@ ELEMENTS = {
     10: _element("float16", "float16", DType.FLOAT32),
     11: _element("double", "float64", DType.FLOAT64),
     12: _element("uint32", "uint32", DType.INT64),
+    16: _element(BFLOAT16, "float32", DType.FLOAT32),
 }
-"""By the number that ONNX gives. uint64, complex, bfloat16 and narrower ones have no place in a record."""
+"""By the number that ONNX gives. uint64, complex and narrower ones have no place in a record."""
 
 _BY_NAME = {f"tensor({e.name})": e for e in ELEMENTS.values()}
 
@@ -87,14 +89,13 @@ def constant(given: PartialInput, value: ValueInfo) -> NDArray:
 
 
 def fed(column: NDArray, element: Element, name: str, inner: tuple[int, ...]) -> NDArray:
-    """A column as a tensor `(n, *inner)`. Raises `PredictError` for numbers that the narrower type lacks."""
-    if element.numpy.kind in "iu" and column.dtype != element.numpy:
-        bounds = np.iinfo(element.numpy)
-        wrong = (column < bounds.min) | (column > bounds.max)
-        if wrong.any():
-            rows = np.unique(np.nonzero(wrong)[0])[:_SHOWN].tolist()
-            raise PredictError(f"input {name!r} is {element.name} in the model, too narrow for rows {rows}")
-    array = np.ascontiguousarray(column, element.numpy)
+    """A column as a tensor `(n, *inner)`; of bfloat16, which numpy lacks, as `Session.run` takes it: float32.
+
+    Raises `PredictError` for numbers that the narrower type lacks.
+    """
+    if element.name == BFLOAT16:
+        bfloat16_bits(name, column)
+    array = np.ascontiguousarray(narrowed(name, column, element.numpy), element.numpy)
     return array if array.ndim == 1 + len(inner) else array.reshape(-1, *inner)
 
 
@@ -109,7 +110,7 @@ def _typed(declared: Type) -> tuple[DType | None, str]:
     return (element.dtype, element.name) if element else (None, _NAMES.get(number, f"number {number}"))
 
 
-_NAMES = {13: "uint64", 14: "complex64", 15: "complex128", 16: "bfloat16"}
+_NAMES = {13: "uint64", 14: "complex64", 15: "complex128"}
 
 
 def shape_of(declared: Type) -> tuple[int | None, ...] | None:

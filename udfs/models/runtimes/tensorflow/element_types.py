@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import PredictError
 from schemas.tensors import DType
 
 _WIDER = {
@@ -42,30 +41,6 @@ def output_dtype(tensor_dtype: Any) -> DType | None:
 
 def is_complex(tensor_dtype: Any) -> bool:
     return tensor_dtype.name in _COMPLEX
-
-
-def narrowed(name: str, column: NDArray, dtype: np.dtype) -> NDArray:
-    """`column` as `dtype`, which must hold each of its values. Raises `PredictError`, which names one."""
-    if column.dtype in (dtype, np.dtype(object)):
-        return column
-    if dtype.kind in "iu" and column.dtype.kind in "iu" and column.size:
-        bounds = np.iinfo(dtype)
-        low, high = column.min(), column.max()
-        if low < bounds.min or high > bounds.max:
-            wrong = low if low < bounds.min else high
-            raise PredictError(
-                f"input {name!r} is {wrong}, and the model takes {dtype.name}: it does not fit"
-            )
-    with np.errstate(over="ignore"):
-        narrow = column.astype(dtype)
-    if column.dtype.kind == "f":
-        lost = np.isinf(narrow.astype(np.float32)) & np.isfinite(column)
-        if lost.any():
-            wrong = column[lost].flat[0]
-            raise PredictError(
-                f"input {name!r} is {wrong}, and the model takes {dtype.name}: it does not fit"
-            )
-    return narrow
 
 
 def widened(column: NDArray, dtype: DType) -> NDArray:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import PredictError
 from schemas.tensors import Columns, Input
-from udfs.models.runtimes.tensorflow.element_types import narrowed
+from udfs.models.runtimes.narrowing import narrowed
 
 
 class TensorFeed(Protocol):

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from udfs.models.runtimes.tensor_inputs import same_for_all
 from udfs.models.runtimes.tensorflow.binding import Declared
 from udfs.models.runtimes.tensorflow.dataflow import Dataflow
 from udfs.models.runtimes.tensorflow.example_feed import ExampleParsers
@@ -88,7 +89,7 @@ def _notes(
     if idle := [d.name for d in declared if d.name not in asked]:
         notes.append(f"not asked of records, since no chosen output is made of it: {', '.join(idle)}")
     if constants:
-        notes.append(f"the same for all records of a call, since no input changes it: {', '.join(constants)}")
+        notes.append(same_for_all(constants))
     if changed := sorted(CHANGES.intersection(running)):
         notes.append(
             f"each call changes what the model keeps ({', '.join(changed)}): "
