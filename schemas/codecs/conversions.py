@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime
+import math
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -23,6 +24,7 @@ _US = datetime.timedelta(microseconds=1)
 _YEAR_1, _YEAR_10000 = -719_162 * UNITS["d"], 2_932_897 * UNITS["d"]
 """In nanoseconds since 1970, as what ISO 8601 can say."""
 _LONG = 2**64
+_EXACT = 2.0**53  # from here on not each whole number is a double
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,6})?", re.ASCII)
 _FLAGS = {"true": True, "false": False, "1": True, "0": False}
 Convert = Callable[[Any], Any]
@@ -59,12 +61,15 @@ def _from_text(reading: FieldReading, dtype: DType, name: str) -> Convert:
 
 
 def text_number(text: str, name: str) -> float:
-    """The number in a text: an integer without a fraction and an exponent, else the nearest double."""
+    """The number in a text: an integer where it is whole and below 2**64, else the nearest double."""
     bare = text.strip()
     if not _NUMBER.fullmatch(bare):
         raise UnfitError(Code.WRONG_TYPE, f"field {name!r} holds {kind_of(text)}, which is no number")
-    digits = bare.lstrip("+-")
-    return int(bare) if digits.isdigit() and len(digits) < 20 else float(bare)
+    number = float(bare)
+    if not _EXACT <= abs(number) <= _LONG:
+        return number  # as exact as the text, or beyond any integer that a model takes
+    exact = Decimal(bare)
+    return int(exact) if exact == exact.to_integral_value() and abs(exact) < _LONG else number
 
 
 def _to_text(reading: FieldReading, dtype: DType, name: str) -> Convert:
@@ -74,6 +79,12 @@ def _to_text(reading: FieldReading, dtype: DType, name: str) -> Convert:
     def convert(value: Any) -> Any:
         if isinstance(value, bool):
             return "true" if value else "false"
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UnfitError(Code.NOT_FINITE, f"field {name!r} holds {value!r}, which is not a finite number")
+        if isinstance(value, float) and not -_LONG / 2 < value < _LONG:
+            # a float as large as that may stand for an integer too long for 64 bits: see json_text
+            reason = f"field {name!r} holds {value!r}, of which not all digits are known"
+            raise UnfitError(Code.WRONG_TYPE, reason)
         return repr(value) if isinstance(value, int | float) else value
 
     return convert

@@ -104,6 +104,15 @@ NEGATIVE = base64.b64encode((-150).to_bytes(2, "big", signed=True)).decode()
         ({"form": Form.TEXT}, field(), 2, 2.0),
         ({"form": Form.TEXT}, field(DType.INT64), "9007199254740993", 9007199254740993),
         ({"form": Form.TEXT}, field(DType.INT64), "5.0", 5),
+        ({"form": Form.TEXT}, field(DType.INT64), "00000000000000009007199254740993", 9007199254740993),
+        ({"form": Form.TEXT}, field(DType.INT64), "-9007199254740993.0", -9007199254740993),
+        ({"form": Form.TEXT}, field(DType.INT64), "9.007199254740993e15", 9007199254740993),
+        ({"form": Form.TEXT}, field(DType.INT64), "-9223372036854775808", -(2**63)),
+        ({"form": Form.TEXT}, field(DType.INT64), "9223372036854775808", "wrong_type"),
+        ({"form": Form.TEXT}, field(DType.INT64), "0" * 9000 + "7", 7),
+        ({"form": Form.TEXT}, field(DType.INT64), "1e999999", "not_finite"),
+        ({"form": Form.TEXT}, field(DType.FLOAT64), "9007199254740993", 9007199254740992.0),
+        ({"form": Form.TEXT}, field(DType.FLOAT64), "-0.0", -0.0),
         ({"form": Form.TEXT}, field(DType.INT64), "5.5", "wrong_type"),
         ({"form": Form.TEXT}, field(), "1_000", "wrong_type"),
         ({"form": Form.TEXT}, field(), "nan", "wrong_type"),
@@ -113,6 +122,10 @@ NEGATIVE = base64.b64encode((-150).to_bytes(2, "big", signed=True)).decode()
         ({"form": Form.NUMBER}, field(DType.TEXT), 5, "5"),
         ({"form": Form.NUMBER}, field(DType.TEXT), 0.1, "0.1"),
         ({"form": Form.NUMBER}, field(DType.TEXT), True, "true"),
+        ({"form": Form.NUMBER}, field(DType.TEXT), 2**64 - 1, "18446744073709551615"),
+        ({"form": Form.NUMBER}, field(DType.TEXT), 12345678901234567890123, "wrong_type"),
+        ({"form": Form.NUMBER}, field(DType.TEXT), -(2**63) - 1, "wrong_type"),
+        ({"form": Form.NUMBER}, field(DType.TEXT), 1e18, "1e+18"),
         ({"form": Form.NUMBER}, field(DType.TEXT), "x", "x"),
         ({"form": Form.NUMBER}, field(DType.TEXT), [], "wrong_type"),
         ({"form": Form.FLAG}, field(DType.BOOL), 1, True),
@@ -189,6 +202,11 @@ def test_values_become_what_the_model_takes_or_are_refused_by_name(said, wanted,
 def test_a_declaration_that_does_not_fit_the_model_is_refused(said, wanted, reason):
     with pytest.raises(InputsError, match=reason):
         check_readings((wanted,), (reading(**said),))
+
+
+def test_a_number_beyond_a_double_is_no_text():
+    found = CODEC.decode([b'{"f":1e400}', b'{"f":1e22}'], (field(DType.TEXT),), (reading(form=Form.NUMBER),))
+    assert [(b.row, b.code) for b in found.bad] == [(0, "not_finite"), (1, "wrong_type")]
 
 
 def test_several_fields_make_one_vector_and_neighbours_are_scored():
