@@ -79,7 +79,13 @@ def _field(reading: FieldReading, wanted: Input, shape: tuple[int, ...], access:
         convert = converter(reading, dtype, name)
     except ValueError as e:
         raise InputsError(f"field {reading.name!r} of input {wanted.name!r}: {e}") from None
-    shaped = _shaped(reading, shape, dtype, name, convert)
+    if (reading.keep or reading.pad is not None) and (not shape or shape == LIST):
+        holds = "a list of any length" if shape else f"one {dtype.value}"
+        raise InputsError(
+            f"field {reading.name!r} of input {wanted.name!r} is {holds}: pad and keep are for lists of a "
+            "fixed length"
+        )
+    shaped = _shaped(reading, shape, dtype, name, convert, element=_element(reading, wanted, shape))
     constant, default = (_fixed(reading, v, wanted, shaped) for v in (reading.constant, reading.default))
     if constant is not None:
         return lambda record, into: into.extend(constant)
@@ -116,12 +122,25 @@ def _missing(reading: FieldReading, wanted: Input, shape: tuple[int, ...]) -> li
     """What stands for a value that is missing to the model: see `schemas.tensors.Input`."""
     if wanted.optional:
         return [None]
-    if shape or wanted.dtype not in FLOATS:
+    if wanted.dtype not in FLOATS:
         raise InputsError(
             f"the model takes no missing value in the field {reading.name!r} of input {wanted.name!r}: "
             "give a default"
         )
-    return [math.nan]
+    return [math.nan] * max(math.prod(shape), 0)
+
+
+def _element(reading: FieldReading, wanted: Input, shape: tuple[int, ...]) -> Any:
+    """What stands for a null in a list, None where it is refused: a default that is one value for all."""
+    if not shape or isinstance(reading.default, list | tuple):
+        return None
+    value = math.nan if reading.default is None and reading.missing else reading.default
+    if value is None or (wanted.dtype in FLOATS and value != value):  # noqa: PLR0124 - NaN
+        return value
+    try:
+        return scalar(value, wanted.dtype, reading.name)
+    except UnfitError:  # told of the list as a whole
+        return None
 
 
 def walk(record: Any, path: Path, look: Callable[[Any, str], Any]) -> Any:
@@ -161,8 +180,20 @@ def _shaped(
     dtype: DType,
     name: str,
     convert: Callable[[Any], Any] | None,
+    *,
+    element: Any = None,
 ) -> Shaped:
-    """Adds the flat values of one field's value, converted and checked."""
+    """Adds the flat values of one field's value, converted and checked. `element`: for a null in a list."""
+    if not shape and element is not None:
+        one = _shaped(reading, shape, dtype, name, convert)
+
+        def filled(value: Any, into: list) -> None:
+            if value is None or value != value:  # noqa: PLR0124 - NaN
+                into.append(element)
+            else:
+                one(value, into)
+
+        return filled
     if not shape:
         if convert is None:
             return lambda value, into: into.append(scalar(value, dtype, name))
@@ -171,7 +202,7 @@ def _shaped(
                 scalar(None, dtype, name) if value is None else convert(value)
             )
         return lambda value, into: into.append(scalar(None if value is None else convert(value), dtype, name))
-    size, inner = shape[0], _shaped(reading, shape[1:], dtype, name, convert)
+    size, inner = shape[0], _shaped(reading, shape[1:], dtype, name, convert, element=element)
     as_it_is = _shaped(FieldReading(reading.name, reading.path), shape[1:], dtype, name, None)
     fill = _filling(reading, shape[1:], dtype)
 
@@ -179,6 +210,9 @@ def _shaped(
         each = inner
         if reading.form is Form.BASE64 and isinstance(value, str | bytes) and dtype is not DType.TEXT:
             value, each = packed_numbers(value, dtype, shape, name), as_it_is
+        if value is None and element is not None and size >= 0:  # a row of a matrix
+            into.extend([element] * math.prod(shape))
+            return
         if value is None:
             raise UnfitError(Code.NULL, f"field {name!r} is null")
         if not isinstance(value, list | tuple):

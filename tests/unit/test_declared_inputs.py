@@ -171,6 +171,14 @@ NEGATIVE = base64.b64encode((-150).to_bytes(2, "big", signed=True)).decode()
         ({"pad": -1}, field(DType.FLOAT32, (2, 2)), [[1, 2]], [[1.0, 2.0], [-1.0, -1.0]]),
         ({"pad": ""}, field(DType.TEXT, (2,)), ["a"], ["a", ""]),
         ({}, field(DType.INT64, LIST), [1, 2, 3], [1, 2, 3]),
+        ({}, field(DType.FLOAT32, (2,)), [1, None], "null"),
+        ({"default": 5}, field(DType.FLOAT32, (2,)), [1, None], [1.0, 5.0]),
+        ({"default": 5}, field(DType.INT64, LIST), [1, None, 2], [1, 5, 2]),
+        ({"default": 5}, field(DType.FLOAT32, (2, 2)), [None, [None, 2]], [[5.0, 5.0], [5.0, 2.0]]),
+        ({"default": "?", "form": Form.NUMBER}, field(DType.TEXT, (2,)), [None, 2], ["?", "2"]),
+        ({"default": (1, 2)}, field(DType.FLOAT32, (2,)), [1, None], "null"),
+        ({"default": 5}, field(DType.FLOAT32, (2,)), [1, "x"], "wrong_type"),
+        ({"pad": 0, "default": 5}, field(DType.FLOAT32, (3,)), [None, 1], [5.0, 1.0, 0.0]),
         ({"default": (5,)}, field(DType.INT64, LIST), None, [5]),
         ({}, field(DType.INT64, (), True), None, None),
         ({"form": Form.TEXT}, field(DType.INT64, (), True), "4", 4),
@@ -181,7 +189,7 @@ def test_values_become_what_the_model_takes_or_are_refused_by_name(said, wanted,
     one = reading(**said)
     check_readings((wanted,), (one,))
     found = read({"f": value}, one, wanted)
-    if isinstance(expected, str) and expected in ("wrong_type", "wrong_shape", "not_finite"):
+    if isinstance(expected, str) and expected in ("null", "wrong_type", "wrong_shape", "not_finite"):
         assert found[0] == expected and "field 'f'" in found[1]
     else:
         assert found == expected and type(found) is type(expected)
@@ -194,6 +202,10 @@ def test_values_become_what_the_model_takes_or_are_refused_by_name(said, wanted,
         ({"constant": (1, 2, 3)}, field(DType.FLOAT32, (2,)), "the value given for 'f' does not fit"),
         ({"pad": 0.5}, field(DType.INT64, (2,)), "the padding of 'f' does not fit"),
         ({"missing": True}, field(DType.INT64), "takes no missing value"),
+        ({"missing": True}, field(DType.INT64, (2,)), "takes no missing value"),
+        ({"keep": "last"}, field(DType.FLOAT32, LIST), "is a list of any length: pad and keep are for lists"),
+        ({"pad": 0}, field(DType.FLOAT32, LIST), "is a list of any length: pad and keep are for lists"),
+        ({"keep": "first"}, field(), "is one float64: pad and keep are for lists of a fixed length"),
         ({"form": Form.TEXT}, field(DType.TEXT), "leave out from = 'text'"),
         ({"form": Form.TIMESTAMP}, field(DType.BOOL), "a timestamp makes a number"),
         ({"name": "other"}, field(), "no input reads the declared field 'other'"),
@@ -202,6 +214,19 @@ def test_values_become_what_the_model_takes_or_are_refused_by_name(said, wanted,
 def test_a_declaration_that_does_not_fit_the_model_is_refused(said, wanted, reason):
     with pytest.raises(InputsError, match=reason):
         check_readings((wanted,), (reading(**said),))
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 2), LIST])
+def test_a_null_in_a_list_is_missing_to_the_model_as_one_of_several_fields_is(shape):
+    wanted = field(DType.FLOAT32, shape)
+    rows = [[1, None], [None, 2]] if shape == (2, 2) else [1, None]
+    payloads = [json.dumps({"f": value}).encode() for value in (rows, None)] + [b"{}"]
+    found = CODEC.decode(payloads, (wanted,), (reading(missing=True),))
+    assert not found.bad
+    got = found.columns["x"]
+    np.testing.assert_array_equal(got[0], np.array(rows, "f"))
+    for absent in got[1:]:
+        np.testing.assert_array_equal(absent, [] if shape == LIST else np.full(shape, np.nan, "f"))
 
 
 def test_a_number_beyond_a_double_is_no_text():
