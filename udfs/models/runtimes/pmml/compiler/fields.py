@@ -207,10 +207,8 @@ def treated(  # noqa: PLR0917
             invalid &= ~missing
         if invalid.any():
             values, missing = _settle_invalid(batch, values, missing, invalid, unfit, declared, rule, active)
-    if rule.outliers == "asMissingValues":
-        missing = either(missing, (values < rule.low) | (values > rule.high))
-    elif rule.outliers == "asExtremeValues":
-        values = np.clip(values, *_margins(rule, declared.kind))
+    if rule.outliers != "asIs":
+        values, missing = _settle_outliers(values, missing, invalid, rule, declared.kind)
     if missing is None or not missing.any():
         return Column(values)
     if rule.missing_value is not None:
@@ -218,6 +216,17 @@ def treated(  # noqa: PLR0917
     if rule.missing_is_invalid and active:
         batch.refuse(full_mask(missing, count), f"the field {declared.name!r} is missing")
     return Column(values, missing)
+
+
+def _settle_outliers(
+    values: Any, missing: Mask | None, invalid: Mask | None, rule: Treatment, kind: Type
+) -> tuple[Any, Mask | None]:
+    """Values outside the bounds dealt with; one that was invalid has had its treatment."""
+    if rule.outliers == "asMissingValues":
+        outside = (values < rule.low) | (values > rule.high)
+        return values, either(missing, outside if invalid is None else outside & ~invalid)
+    within = np.clip(values, *_margins(rule, kind))
+    return within if invalid is None else np.where(invalid, values, within), missing
 
 
 def _margins(rule: Treatment, kind: Type) -> tuple[Any, Any]:

@@ -1,0 +1,46 @@
+# ruff: noqa: E501 - documents are written in one line
+"""Values that were taken for others: at bounds, beyond what a double holds, and where several rules meet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.unit.test_pmml_models import read
+
+
+def of_field(  # noqa: PLR0917
+    expression: str = '<FieldRef field="x"/>', kind: str = "double", inside: str = "", rule: str = "", to: str = "",
+    targets: str = "",
+) -> str:  # fmt: skip
+    """A document that gives what an expression makes of a field x, as `o` of the type `to`, and x as `t`."""
+    output = f'<Output><OutputField name="o" feature="transformedValue" optype="continuous" dataType="{to or kind}">{expression}</OutputField></Output>'
+    return (
+        '<PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"><Header/><DataDictionary><DataField name="t" optype="continuous" dataType="double"/>'
+        f'<DataField name="x" optype="continuous" dataType="{kind}">{inside}</DataField></DataDictionary>'
+        f'<RegressionModel functionName="regression"><MiningSchema><MiningField name="t" usageType="target"/><MiningField name="x" {rule}/></MiningSchema>'
+        f'{output}{targets}<RegressionTable intercept="0"><NumericPredictor name="x" coefficient="1"/></RegressionTable></RegressionModel></PMML>'
+    )
+
+
+def given(text: str, values: list[Any], name: str = "o") -> list[Any]:
+    runtime = read(text)
+    column = np.array(values, runtime.inputs[0].dtype.numpy)
+    return runtime.predict({"x": column})[name].tolist()
+
+
+@pytest.mark.parametrize(
+    ("rule", "values", "made"),
+    [
+        ('invalidValueTreatment="asIs" outliers="asExtremeValues"', [5400.0, 85.0, 19.0], [5400.0, 80.0, 20.0]),
+        ('invalidValueTreatment="asIs" outliers="asMissingValues" missingValueReplacement="33"', [5400.0, 85.0], [5400.0, 33.0]),
+        ('invalidValueTreatment="asMissing" outliers="asExtremeValues" missingValueReplacement="7"', [5400.0, 85.0], [7.0, 80.0]),
+        ('invalidValueTreatment="asValue" invalidValueReplacement="0" outliers="asExtremeValues"', [5400.0, 85.0], [0.0, 80.0]),
+        ('invalidValueTreatment="asValue" invalidValueReplacement="0" outliers="asMissingValues" missingValueReplacement="33"', [5400.0, 85.0], [0.0, 33.0]),
+    ],
+)  # fmt: skip
+def test_an_invalid_value_is_no_outlier(rule: str, values: list[float], made: list[float]) -> None:
+    inside = '<Interval closure="closedClosed" leftMargin="18" rightMargin="89"/>'
+    assert given(of_field(inside=inside, rule=f'{rule} lowValue="20" highValue="80"'), values) == made
