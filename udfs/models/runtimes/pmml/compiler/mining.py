@@ -90,8 +90,6 @@ def compile_mining(place: Place) -> Scorer:
     parts = replace(parts, segments=tuple(map(parts.conditioned, parts.segments)))
     if method == "selectFirst":
         return compile_select_first(parts)
-    if len(place.targets) > 1:
-        refuse(f"a MiningModel that combines by {method} has several targets")
     return compile_ensemble(parts)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from udfs.models.runtimes.pmml.compiler.elements import choice, describe, refuse, text_of
 from udfs.models.runtimes.pmml.compiler.fields import USAGES, DataField, inherited, treatment
+from udfs.models.runtimes.pmml.compiler.mining import CHAINS
 from udfs.models.runtimes.pmml.compiler.outputs import Outputs, compile_outputs
 from udfs.models.runtimes.pmml.compiler.place import CompiledModel, Exporter, Place
 from udfs.models.runtimes.pmml.compiler.results import Scorer
@@ -34,6 +35,7 @@ _COMPILERS = {
     "AnomalyDetectionModel": "anomaly.compile_anomaly",
 }
 MODELS = frozenset(_COMPILERS)
+_OF_SEVERAL = ("NeuralNetwork", "NearestNeighborModel")
 
 
 def mining_fields(element: ET.Element, usages: tuple[str, ...]) -> list[ET.Element]:
@@ -93,7 +95,7 @@ class ModelCompiler:
         return with_targets(scorer, element)
 
     def _place(self, element: ET.Element, scope: Scope, level: int) -> Place:
-        names = [text_of(f, "name") for f in mining_fields(element, TARGETS)]
+        names = _targets(element)
         targets = tuple(self.dictionary[n] for n in names if n in self.dictionary)
         context = element.get("x-mathContext", "double")
         if context not in ("double", "float"):
@@ -124,6 +126,21 @@ class ModelCompiler:
                 scope.add(inherited(symbol, self.dictionary.get(name), rule))
                 if rule.missing_value is not None:
                     scope.reading.tolerant.add(name)
+
+
+def _targets(element: ET.Element) -> list[str]:
+    """The names of a model's targets. Refused where there are several and its kind knows one."""
+    names = [text_of(f, "name") for f in mining_fields(element, TARGETS)]
+    said = element.get("targetFieldName", element.get("targetVariableName"))
+    if said is not None and names:
+        if said not in names:
+            refuse(f"the {element.tag} says that its target is {said!r}, which is none of its mining schema")
+        names = [said]
+    method = element.find("Segmentation[@multipleModelMethod]")
+    chain = method is not None and method.get("multipleModelMethod") in CHAINS
+    if len(names) > 1 and not chain and element.tag not in _OF_SEVERAL:
+        refuse(f"a {element.tag} has several targets: {', '.join(names)}")
+    return names
 
 
 def _compiler(tag: str) -> Callable[[Place], Scorer]:
