@@ -44,3 +44,16 @@ def given(text: str, values: list[Any], name: str = "o") -> list[Any]:
 def test_an_invalid_value_is_no_outlier(rule: str, values: list[float], made: list[float]) -> None:
     inside = '<Interval closure="closedClosed" leftMargin="18" rightMargin="89"/>'
     assert given(of_field(inside=inside, rule=f'{rule} lowValue="20" highValue="80"'), values) == made
+
+
+HALVES = [4503599627370497.0, 0.49999999999999994, 0.5, -0.5, -2.5, -2.6, 2.5]
+ROUNDED = [4503599627370497.0, 0.0, 1.0, 0.0, -2.0, -3.0, 3.0]
+
+
+def test_halves_are_rounded_up_and_nothing_else() -> None:
+    made = of_field('<Apply function="round"><FieldRef field="x"/></Apply>')
+    assert given(made, HALVES) == ROUNDED
+    cast = of_field(targets='<Targets><Target field="t" castInteger="round"/></Targets>')
+    assert given(cast, HALVES, "predicted_t") == ROUNDED
+    single = of_field('<Apply function="round"><FieldRef field="x"/></Apply>', "float")
+    assert given(single, [8388609.0, 0.49999997, 1.5]) == [8388609.0, 0.0, 2.0]

@@ -64,6 +64,12 @@ def some(mask: NDArray[np.bool_]) -> bool:
     return bool(np.count_nonzero(mask))
 
 
+def half_up(values: NDArray) -> NDArray:
+    """To the nearest whole number, halves upwards. Not the floor of a sum with a half: that is rounded."""
+    whole = np.floor(values)
+    return np.where(values - whole >= 0.5, whole + 1, whole)
+
+
 def fill(column: Column, value: Any) -> Column:
     """Missing values replaced by `value`, which is of the column's type."""
     if column.missing is None or not column.missing.any():

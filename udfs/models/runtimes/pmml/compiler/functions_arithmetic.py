@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, full_mask
-from udfs.models.runtimes.pmml.compiler.columns import Column, any_missing
+from udfs.models.runtimes.pmml.compiler.columns import Column, any_missing, half_up
 from udfs.models.runtimes.pmml.compiler.elements import refuse
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site
 from udfs.models.runtimes.pmml.compiler.functions import (
@@ -61,7 +61,7 @@ _REAL: dict[str, Callable[[NDArray], NDArray]] = {
 }  # fmt: skip
 _ROUNDING: dict[str, Callable[[NDArray], NDArray]] = {
     "abs": np.abs, "floor": np.floor, "ceil": np.ceil, "rint": np.rint,
-    "round": lambda v: np.floor(v + v.dtype.type(0.5)),
+    "round": half_up,
 }  # fmt: skip
 
 

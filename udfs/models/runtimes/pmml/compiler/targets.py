@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch
+from udfs.models.runtimes.pmml.compiler.columns import half_up
 from udfs.models.runtimes.pmml.compiler.elements import choice, describe, number, refuse, text_of, to_number
 from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, number_column, numbers_of
 from udfs.models.runtimes.pmml.compiler.types import Type, float32
 
 _CASTS: dict[str, Callable[[NDArray], NDArray]] = {
-    "round": lambda v: np.floor(v + 0.5), "ceiling": np.ceil, "floor": np.floor,
+    "round": half_up, "ceiling": np.ceil, "floor": np.floor,
 }  # fmt: skip
 
 
