@@ -8,7 +8,7 @@ import pytest
 
 from schemas.errors import PredictError, UnprovenModelError
 from tests.pmml_documents import document, schema
-from tests.unit.test_pmml_models import output, read, results, simple
+from tests.unit.test_pmml_models import ROWS, output, read, results, simple
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
 from udfs.models.runtimes.pmml.compiler.columns import Column
 from udfs.models.runtimes.pmml.compiler.types import Type
@@ -107,8 +107,20 @@ def test_a_scorecard_without_baselines_has_a_score_and_no_reasons() -> None:
     asked = card.replace("OUTPUT", output('name="r" feature="reasonCode" rank="1" dataType="string"'))
     with pytest.raises(UnprovenModelError, match="asks for reason 1, and the model has 0"):
         read(document(asked, numeric=True))
-    told = asked.replace("<Characteristic>", '<Characteristic baselineScore="3" reasonCode="R">')
-    assert results(document(told, numeric=True))["r"] == ["R", "R"]
+    told = asked.replace("<Characteristic>", '<Characteristic baselineScore="5" reasonCode="R">')
+    assert results(document(told, numeric=True))["r"] == ["R", ""]
+
+
+def test_reasons_that_are_asked_for_beyond_those_there_are_cost_no_score() -> None:
+    asked = output(*(f'name="r{k}" feature="reasonCode" rank="{k}" dataType="string"' for k in (1, 2, 3, 4)))
+    card = (
+        f'<Scorecard functionName="regression" initialScore="0">{schema()}{asked}<Characteristics>'
+        f'<Characteristic baselineScore="10" reasonCode="A"><Attribute partialScore="5">{simple("x", "lessThan", 0)}</Attribute><Attribute partialScore="15"><True/></Attribute></Characteristic>'
+        f'<Characteristic baselineScore="4" reasonCode="B"><Attribute partialScore="1">{simple("k", "equal", "red")}</Attribute><Attribute partialScore="9"><True/></Attribute></Characteristic></Characteristics></Scorecard>'
+    )
+    found = results(document(card, numeric=True), [*ROWS, {"x": -1.0, "y": 0.0, "k": "blue"}])
+    assert found["predicted_t"] == [6.0, 24.0, 14.0]
+    assert [found[f"r{k}"] for k in (1, 2, 3, 4)] == [["A", "", "A"], ["B", "", ""], [""] * 3, [""] * 3]
 
 
 def test_training_rows_that_are_not_transformed_are_transformed() -> None:

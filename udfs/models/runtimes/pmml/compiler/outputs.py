@@ -297,7 +297,7 @@ def _affinity(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
 
 def _reason(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
     rank = whole(field, "rank", 1)
-    if not 1 <= rank <= scorer.reasons:
+    if rank < 1 or not scorer.reasons:
         refuse(f"{describe(field)} asks for reason {rank}, and the model has {scorer.reasons}")
 
     def reason(batch: Batch) -> Column:

@@ -23,8 +23,8 @@ class Result:
     `value`: the predicted number of a regression. `label`: of a classification or clustering the index of the
     predicted category, -1 where there is none. `probabilities`: `(n, categories)`, NaN where there are none.
     `entity`: by rank (from 1) the id of the node, cluster, rule or neighbour. `affinity`: `(n, clusters)`.
-    `reasons`: by rank the reason code. `chosen`: `(n, asked)`, the rules that outputs ask for, -1 for none.
-    `by_target`: of a model with several targets, the others' results.
+    `reasons`: by rank the reason code, the empty text where there are no more. `chosen`: `(n, asked)`, the
+    rules that outputs ask for, -1 for none. `by_target`: by target, the results of further ones.
     """
 
     value: Column | None = None

@@ -79,10 +79,11 @@ def compile_scorecard(place: Place) -> Scorer:
         reasons = np.array([r for _, r in found])
 
         def reason(rank: int) -> Column:
-            ranked = _ranked(gaps, reasons, len(codes))
-            at = ranked[:, rank - 1]
-            lacking = (at < 0) | np.isnan(total)
-            return Column(names[at], lacking if lacking.any() else None)
+            lacking = np.isnan(total)
+            at = np.full(batch.count, -1)
+            if rank <= len(codes):
+                at = _ranked(gaps, reasons, len(codes))[:, rank - 1]
+            return Column(names[np.where(lacking, -1, at)], lacking if lacking.any() else None)
 
         return Result(value=number_column(total), reasons=reason)
 
@@ -91,7 +92,8 @@ def compile_scorecard(place: Place) -> Scorer:
 
 def _ranked(gaps: NDArray, reasons: NDArray, count: int) -> NDArray[np.int64]:
     """`(n, codes)`: the reason codes by the sum of their gaps, the largest and then the earliest first;
-    -1 where there are no more. A code that stands for no attribute of the row has no rank."""
+    -1 where there are no more. A code that stands for no attribute of the row, or for points that are better
+    than their baselines, is no reason."""
     rows = gaps.shape[1]
     totals = np.zeros((rows, count))
     used = np.zeros((rows, count), bool)
@@ -99,6 +101,7 @@ def _ranked(gaps: NDArray, reasons: NDArray, count: int) -> NDArray[np.int64]:
         known = np.flatnonzero(reason >= 0)
         totals[known, reason[known]] += gap[known]
         used[known, reason[known]] = True
+    used &= totals >= 0
     order = np.argsort(np.where(used, -totals, np.inf), axis=1, kind="stable")
     return np.where(np.take_along_axis(used, order, axis=1), order, -1)
 
