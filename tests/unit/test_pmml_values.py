@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from schemas.errors import PredictError
 from tests.unit.test_pmml_models import read
 
 
@@ -57,3 +58,48 @@ def test_halves_are_rounded_up_and_nothing_else() -> None:
     assert given(cast, HALVES, "predicted_t") == ROUNDED
     single = of_field('<Apply function="round"><FieldRef field="x"/></Apply>', "float")
     assert given(single, [8388609.0, 0.49999997, 1.5]) == [8388609.0, 0.0, 2.0]
+
+
+BIG = 2**53 + 1  # the least integer that no double is
+
+
+def test_bounds_of_integers_are_exact() -> None:
+    inside = f'<Interval closure="closedOpen" leftMargin="-0.5" rightMargin="{BIG}"/>'
+    declared = of_field(
+        kind="integer", inside=inside, rule='invalidValueTreatment="asValue" invalidValueReplacement="-9"'
+    )
+    assert given(declared, [BIG, BIG - 1, 0, -1]) == [-9, BIG - 1, 0, -9]
+    bins = f'<Discretize field="x" defaultValue="2"><DiscretizeBin binValue="1"><Interval closure="openClosed" leftMargin="0.5" rightMargin="{BIG - 1}"/></DiscretizeBin></Discretize>'
+    assert given(of_field(bins, "integer"), [BIG, BIG - 1, 1, 0]) == [2, 1, 1, 2]
+    clipped = of_field(kind="integer", rule=f'outliers="asExtremeValues" lowValue="-{BIG}" highValue="{BIG}"')
+    assert given(clipped, [BIG + 2, BIG, -BIG, -BIG - 1, 2**63 - 1]) == [BIG, BIG, -BIG, -BIG, BIG]
+    far = of_field(kind="integer", rule='outliers="asExtremeValues" lowValue="-1E30" highValue="1E30"')
+    assert given(far, [2**63 - 1, -(2**63)]) == [2**63 - 1, -(2**63)]
+    missed = of_field(
+        kind="integer", rule=f'outliers="asMissingValues" highValue="{BIG - 1}" missingValueReplacement="5"'
+    )
+    assert given(missed, [BIG, BIG - 1]) == [5, BIG - 1]
+
+
+def test_bounds_of_float_fields_are_floats() -> None:
+    rule = 'invalidValueTreatment="asValue" invalidValueReplacement="9"'
+    inside = '<Interval closure="openClosed" leftMargin="0.1" rightMargin="1E300"/>'
+    tenth = float(np.float32(0.1))
+    assert given(of_field(kind="float", inside=inside, rule=rule), [tenth, 1e30]) == [
+        9.0,
+        float(np.float32(1e30)),
+    ]
+
+
+@pytest.mark.parametrize(("name", "made"), [("sum", BIG + 1), ("product", BIG)])
+def test_integers_are_added_and_multiplied_exactly(name: str, made: int) -> None:
+    def of(*others: str) -> str:
+        return of_field(f'<Apply function="{name}"><FieldRef field="x"/>{"".join(others)}</Apply>', "integer")
+
+    one = '<Constant dataType="integer">1</Constant>'
+    absent = '<Constant dataType="integer" missing="true"/>'
+    assert given(of(one), [BIG]) == [made]
+    assert given(of(one, absent), [BIG]) == [made]
+    many = f'<Constant dataType="integer">{2**62}</Constant>'
+    with pytest.raises(PredictError, match=f"'{name}' of integers has no 64-bit result in rows 1"):
+        given(of(many), [1, 2**62])

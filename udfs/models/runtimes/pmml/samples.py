@@ -77,7 +77,7 @@ def _values(field: InputField, asked: tuple[Any, ...], dtype: DType, number: int
 def _numbers(declared: DataField, asked: list[float], share: NDArray, rng: np.random.Generator) -> list[Any]:
     whole = declared.kind is Type.INTEGER
     if declared.intervals:
-        spans = [(i.low, i.high) for i in declared.intervals]
+        spans = [(float(i.low), float(i.high)) for i in declared.intervals]
         made = [_between(*spans[k % len(spans)], float(s)) for k, s in enumerate(share)]
     elif set(asked) == {0.0, 1.0}:  # a flag, of which a similarity may know no more
         made = [float(s < 0.5) for s in share]

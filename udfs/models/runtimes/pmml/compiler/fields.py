@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol, full_mask
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, cast, either, fill
 from udfs.models.runtimes.pmml.compiler.elements import choice, number, refuse, text_of
 from udfs.models.runtimes.pmml.compiler.gathering import AsItIs
-from udfs.models.runtimes.pmml.compiler.types import Type, constant, parse, type_named
+from udfs.models.runtimes.pmml.compiler.types import Type, constant, parse, single, type_named
 
 _OPTYPES = ("continuous", "categorical", "ordinal")
 _CLOSURES = ("openOpen", "openClosed", "closedOpen", "closedClosed")
 _INVALID = ("returnInvalid", "asIs", "asMissing", "asValue")
+_LOWER = ("leftMargin", "lowValue")
+_BOUND = 2**63
 _OUTLIERS = ("asIs", "asMissingValues", "asExtremeValues")
 USAGES = (
     "active",
@@ -34,10 +37,10 @@ _MISSING = ("asIs", "asMean", "asMode", "asMedian", "asValue", "returnInvalid")
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Numbers between two margins, each of which belongs to it or not."""
+    """Numbers between two margins of the field's type, each of which belongs to it or not."""
 
-    low: float
-    high: float
+    low: Any
+    high: Any
     low_open: bool
     high_open: bool
 
@@ -62,10 +65,33 @@ class DataField:
     declares_missing: bool = False
 
 
-def interval(element: ET.Element) -> Interval:
+def interval(element: ET.Element, kind: Type) -> Interval:
+    """An Interval of a field of type `kind`."""
     closure = choice(element, "closure", _CLOSURES)
-    low, high = number(element, "leftMargin", -math.inf), number(element, "rightMargin", math.inf)
-    return Interval(low, high, closure.startswith("open"), closure.endswith("Open"))
+    (low, low_fits), (high, high_fits) = (
+        _bound(element, "leftMargin", kind),
+        _bound(element, "rightMargin", kind),
+    )
+    return Interval(
+        low, high, closure.startswith("open") and low_fits, closure.endswith("Open") and high_fits
+    )
+
+
+def _bound(element: ET.Element, name: str, kind: Type) -> tuple[Any, bool]:
+    """A bound in the type of what it bounds, infinite where there is none; and whether it is itself a value.
+
+    Of integers a bound between two is the next one inside.
+    """
+    lower, text = name in _LOWER, element.get(name)
+    value = number(element, name, -math.inf if lower else math.inf)
+    if text is None or kind is Type.DOUBLE:
+        return value, True
+    if kind is Type.INTEGER:
+        exact = Decimal(text.strip())
+        whole = math.ceil(exact) if lower else math.floor(exact)
+        return whole, whole == exact
+    near = single(text)
+    return np.float32(math.copysign(math.inf, value) if math.isnan(near) else near), True
 
 
 def data_field(element: ET.Element) -> DataField:
@@ -91,9 +117,10 @@ def data_field(element: ET.Element) -> DataField:
             refuse(f"the field {name!r} declares the value {said!r}, which is no {kind.value}")
         values[use].append(one)
     optype = choice(element, "optype", _OPTYPES)
-    intervals = tuple(interval(i) for i in element.findall("Interval"))
-    if intervals and not kind.numeric:
+    stated = element.findall("Interval")
+    if stated and not kind.numeric:
         refuse(f"the field {name!r} is of type {kind.value} and declares intervals")
+    intervals = tuple(interval(i, kind) for i in stated)
     return DataField(name, kind, optype, tuple(values["valid"]), tuple(values["invalid"]),
                      tuple(values["missing"]), intervals, tuple(labels), displays,
                      any(v.get("property") == "missing" for v in element.findall("Value")))  # fmt: skip
@@ -101,7 +128,7 @@ def data_field(element: ET.Element) -> DataField:
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """What a MiningField says happens to values; `plain` says nothing."""
+    """What a MiningField says happens to values; `plain` says nothing. `low`, `high`: of the field's type."""
 
     optype: str
     invalid: str
@@ -109,8 +136,8 @@ class Treatment:
     missing_value: Any
     missing_is_invalid: bool
     outliers: str
-    low: float
-    high: float
+    low: Any
+    high: Any
 
     @property
     def plain(self) -> bool:
@@ -149,8 +176,8 @@ def treatment(element: ET.Element, kind: Type, optype: str) -> Treatment:
         None if replaced is None else constant(replaced, kind, what),
         missing_rule == "returnInvalid" and replaced is None,
         outliers,
-        number(element, "lowValue", -math.inf),
-        number(element, "highValue", math.inf),
+        _bound(element, "lowValue", kind)[0],
+        _bound(element, "highValue", kind)[0],
     )
 
 
@@ -225,15 +252,11 @@ def _settle_outliers(
     if rule.outliers == "asMissingValues":
         outside = (values < rule.low) | (values > rule.high)
         return values, either(missing, outside if invalid is None else outside & ~invalid)
-    within = np.clip(values, *_margins(rule, kind))
+    low, high = rule.low, rule.high
+    if kind is Type.INTEGER:
+        low, high = (int(min(max(v, -_BOUND), _BOUND - 1)) for v in (low, high))
+    within = np.clip(values, low, high)
     return within if invalid is None else np.where(invalid, values, within), missing
-
-
-def _margins(rule: Treatment, kind: Type) -> tuple[Any, Any]:
-    if kind is not Type.INTEGER:
-        return kind.numpy.type(rule.low), kind.numpy.type(rule.high)
-    low = -(2**63) if math.isinf(rule.low) else math.ceil(rule.low)
-    return low, 2**63 - 1 if math.isinf(rule.high) else math.floor(rule.high)
 
 
 def _settle_invalid(  # noqa: PLR0917

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, full_mask
-from udfs.models.runtimes.pmml.compiler.columns import Column, any_missing, half_up
+from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, any_missing, half_up
 from udfs.models.runtimes.pmml.compiler.elements import refuse
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site
 from udfs.models.runtimes.pmml.compiler.functions import (
@@ -181,7 +181,8 @@ def _aggregate(name: str, given: Sequence[Expression], site: Site) -> Expression
     argument_count(name, given, 1)
     arguments = numeric_arguments(name, given)
     kind = common_kind(arguments)
-    if kind is Type.INTEGER and name not in ("min", "max"):
+    exact = kind is Type.INTEGER and name in ("sum", "product")
+    if kind is Type.INTEGER and name in ("avg", "median"):
         kind = Type.DOUBLE
     site.scope.reading.tolerant |= (
         frozenset().union(*(a.reads for a in arguments)) if len(arguments) > 1 else set()
@@ -193,12 +194,29 @@ def _aggregate(name: str, given: Sequence[Expression], site: Site) -> Expression
         columns = [one(batch) for one in computes]
         rows = [c.full(batch.count).astype(dtype, copy=False) for c in columns]
         if any_missing(columns) is None:
+            absent = lost = None
+        else:
+            absent = np.array([c.mask(batch.count) for c in columns])
+            lost = absent.all(axis=0) | absent[strict].any(axis=0)
+        if exact:
+            _refuse_beyond(batch, name, rows, absent, lost)
+        if absent is None:
             return Column(_whole(name, rows))
-        absent = np.array([c.mask(batch.count) for c in columns])
-        lost = absent.all(axis=0) | absent[strict].any(axis=0)
         return Column(_part(name, np.array(rows), absent), lost)
 
     return Expression(kind, compute)
+
+
+def _refuse_beyond(
+    batch: Batch, name: str, rows: list[NDArray], absent: Mask | None, lost: Mask | None
+) -> None:
+    """Refuse the rows in which the sum or product of integers is none of 64 bits, also on the way."""
+    rough = np.array(rows, np.float64)
+    if absent is not None:
+        rough[absent] = 0 if name == "sum" else 1
+    on_the_way = (np.cumsum if name == "sum" else np.cumprod)(rough, axis=0)
+    unfit = (np.abs(on_the_way) >= 2.0**63).any(axis=0)
+    batch.refuse(unfit if lost is None else unfit & ~lost, f"{name!r} of integers has no 64-bit result")
 
 
 def _whole(name: str, rows: list[NDArray]) -> NDArray:
@@ -224,7 +242,7 @@ def _part(name: str, rows: NDArray, absent: NDArray[np.bool_]) -> NDArray:
     neutral: dict[str, float] = {"sum": 0, "avg": 0, "product": 1, "min": np.inf, "max": -np.inf}
     if rows.dtype == np.int64:
         info = np.iinfo(np.int64)
-        neutral = {"min": info.max, "max": info.min}
+        neutral = {"min": info.max, "max": info.min, "sum": 0, "product": 1}
     made = _whole(
         "sum" if name == "avg" else name, list(np.where(absent, rows.dtype.type(neutral[name]), rows))
     )

@@ -96,7 +96,7 @@ def _discretize(element: ET.Element, site: Site) -> Expression:
     kind = _table_type(element, site)
     what = describe(element)
     bins = [
-        (interval(required(b, "Interval")), constant(text_of(b, "binValue"), kind, what))
+        (interval(required(b, "Interval"), symbol.kind), constant(text_of(b, "binValue"), kind, what))
         for b in element.findall("DiscretizeBin")
     ]
     default = element.get("defaultValue")
