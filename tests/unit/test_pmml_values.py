@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from schemas.errors import PredictError
+from schemas.errors import PredictError, UnprovenModelError
 from tests.unit.test_pmml_models import read
 
 
@@ -103,3 +103,11 @@ def test_integers_are_added_and_multiplied_exactly(name: str, made: int) -> None
     many = f'<Constant dataType="integer">{2**62}</Constant>'
     with pytest.raises(PredictError, match=f"'{name}' of integers has no 64-bit result in rows 1"):
         given(of(many), [1, 2**62])
+
+
+def test_a_constant_with_a_point_or_an_exponent_is_no_integer() -> None:
+    for constant in ("2.0", "2e0", "2."):
+        half = f'<Apply function="/"><FieldRef field="x"/><Constant>{constant}</Constant></Apply>'
+        assert given(of_field(half, "integer", to="double"), [3]) == [1.5]
+    with pytest.raises(UnprovenModelError, match="an integer is divided by an integer"):
+        read(of_field(half.replace("2.", "2"), "integer", to="double"))

@@ -148,6 +148,8 @@ def _constant(element: ET.Element, site: Site) -> Expression:
 
 def _inferred(text: str) -> Type:
     kinds = (Type.INTEGER, Type.DOUBLE) if text.strip() not in ("true", "false") else (Type.BOOLEAN,)
+    if not text.strip().lstrip("+-").isdecimal():  # 2.0 and 1e3 are whole and no integers
+        kinds = kinds[-1:]
     return next((k for k in kinds if parse(text, k) is not None), Type.STRING)
 
 
