@@ -269,11 +269,11 @@ def test_sums_of_a_float_context_are_of_floats() -> None:
     assert float(total) != sum(map(float, values))
 
 
-def verified(cell: str) -> str:
+def verified(cell: str, tolerance: str = 'precision="1E-3"', given: str = "2") -> str:
     told = (
-        '<ModelVerification><VerificationFields><VerificationField field="x"/><VerificationField field="t" column="said" precision="1E-3"/></VerificationFields>'
-        f"<InlineTable><row><x>2</x><said>{cell}</said></row></InlineTable></ModelVerification>"
-    )
+        '<ModelVerification><VerificationFields><VerificationField field="x"/><VerificationField field="t" column="said" TOLERANCE/></VerificationFields>'
+        f"<InlineTable><row><x>{given}</x><said>{cell}</said></row></InlineTable></ModelVerification>"
+    ).replace("TOLERANCE", tolerance)
     model = linear("x", 3.0).replace(
         "</MiningSchema>", '<MiningField name="t" usageType="target"/></MiningSchema>' + told
     )
@@ -285,6 +285,37 @@ def test_a_model_is_held_to_its_own_verification() -> None:
     assert not read(document(linear("x", 3.0), numeric=True)).verified
     with pytest.raises(UnprovenModelError, match=r"contradicts its own verification: row 1: t is 6\.1"):
         read(verified("6.1"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "tolerance", "given", "wide"),
+    [
+        ("0.4", 'precision="0.5"', "0", 'zeroThreshold="0.5"'),
+        ("9E-7", "", "0", 'zeroThreshold="1E-6"'),
+        ("0", "", "3E-7", 'zeroThreshold="1E-6"'),
+        ("6", 'precision="0.5"', "3.1", 'precision="0.56"'),
+    ],
+)
+def test_tolerances_are_parts_of_what_is_expected(cell: str, tolerance: str, given: str, wide: str) -> None:
+    """And both sides are 0 within the threshold, or neither is."""
+    assert read(verified(cell, wide, given)).verified
+    with pytest.raises(UnprovenModelError, match=f"contradicts its own verification: row 1: t is {cell}, "):
+        read(verified(cell, tolerance, given))
+
+
+def test_a_verification_that_proves_nothing_is_refused() -> None:
+    with pytest.raises(UnprovenModelError, match="compares no result"):
+        read(verified(""))
+    with pytest.raises(UnprovenModelError, match="holds 'abc' for 'x', which is no double"):
+        read(verified("0", given="abc"))
+    row = "<row><x>2</x><said>6</said></row>"
+    with pytest.raises(UnprovenModelError, match="more than 10000 rows"):
+        read(verified("6").replace(row, row * 10_001))
+    inner = verified("6")
+    model = inner[inner.index("<RegressionModel") : inner.index("</PMML>")]
+    around = f'<MiningModel functionName="regression">{schema()}<Segmentation multipleModelMethod="sum"><Segment><True/>{model}</Segment></Segmentation></MiningModel>'
+    with pytest.raises(UnprovenModelError, match="a model inside another has a ModelVerification"):
+        read(document(around, numeric=True))
 
 
 def test_a_residual_is_what_was_observed_less_what_is_predicted() -> None:

@@ -51,7 +51,8 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class DataField:
-    """A field of the data dictionary. `valid`, `invalid`, `missing`: declared values, of the field's type."""
+    """A field of the data dictionary. `valid`, `invalid`, `missing`: declared values, of the field's
+    type; `missing_texts`: all that stand for a missing value, also those that are of another type."""
 
     name: str
     kind: Type
@@ -62,7 +63,7 @@ class DataField:
     intervals: tuple[Interval, ...] = ()
     labels: tuple[str, ...] = ()
     displays: dict[str, str] = field(default_factory=dict)
-    declares_missing: bool = False
+    missing_texts: tuple[str, ...] = ()
 
 
 def interval(element: ET.Element, kind: Type) -> Interval:
@@ -121,9 +122,9 @@ def data_field(element: ET.Element) -> DataField:
     if stated and not kind.numeric:
         refuse(f"the field {name!r} is of type {kind.value} and declares intervals")
     intervals = tuple(interval(i, kind) for i in stated)
+    missing = tuple(v.get("value", "") for v in element.findall("Value[@property='missing']"))
     return DataField(name, kind, optype, tuple(values["valid"]), tuple(values["invalid"]),
-                     tuple(values["missing"]), intervals, tuple(labels), displays,
-                     any(v.get("property") == "missing" for v in element.findall("Value")))  # fmt: skip
+                     tuple(values["missing"]), intervals, tuple(labels), displays, missing)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ def rounds_to_float(root: ET.Element, model: ET.Element) -> bool:
 
 
 def _has_rule(declared: DataField, rule: Treatment) -> bool:
-    return rule.missing_value is not None or declared.declares_missing
+    return rule.missing_value is not None or bool(declared.missing_texts)
 
 
 def _functions(root: ET.Element) -> dict[str, ET.Element]:
@@ -190,7 +190,12 @@ def _inputs(
         rule = treatment(element, declared.kind, declared.optype)
         if name == items:  # a list: no expression reads it
             values = (declared.valid, declared.invalid, declared.missing)
-            if declared.kind is not Type.STRING or any(values) or declared.declares_missing or not rule.plain:
+            if (
+                declared.kind is not Type.STRING
+                or any(values)
+                or bool(declared.missing_texts)
+                or not rule.plain
+            ):
                 refuse(f"the list of items {name!r} is not of texts, or says which of them are valid")
             found.append((declared, rule))
             continue

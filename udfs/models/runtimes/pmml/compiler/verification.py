@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -43,8 +42,11 @@ class Verification:
 
 
 def verification(model: ET.Element) -> Verification | None:
-    """The ModelVerification of a model, if it has one."""
+    """The ModelVerification of a model, if it has one. Refused where a model inside has one too, or there are
+    more rows than are run."""
     element = model.find("ModelVerification")
+    if any(inner is not element for inner in model.iter("ModelVerification")):
+        refuse("a model inside another has a ModelVerification of its own; export without")
     if element is None:
         return None
     fields = tuple(
@@ -54,9 +56,10 @@ def verification(model: ET.Element) -> Verification | None:
         )
         for f in required(element, "VerificationFields").findall("VerificationField")
     )  # fmt: skip
-    rows = tuple(
-        row for row, _ in zip(table_rows(required(element, "InlineTable")), range(_MAX_ROWS), strict=False)
-    )
+    table = required(element, "InlineTable")
+    if len(table.findall("row")) > _MAX_ROWS:
+        refuse(f"the model's verification has more than {_MAX_ROWS} rows; export it with fewer")
+    rows = tuple(table_rows(table))
     return Verification(fields, rows) if rows else None
 
 
@@ -77,9 +80,11 @@ def differences(told: Verification, names: Iterable[str], results: Results) -> l
         texts = told.texts(field.name)
         if values is None or texts is None:
             continue
-        compared += 1
         for row, (said, value) in enumerate(zip(texts, values, strict=True)):
-            if said is not None and said != "" and (value is None or not _alike(said, value, field)):
+            if said is None or said == "":
+                continue
+            compared += 1
+            if value is None or not _alike(said, value, field):
                 got = "nothing" if value is None else repr(value)
                 found.append(f"row {row + 1}: {field.name} is {said}, the model gives {got}")
     if not compared:
@@ -143,11 +148,23 @@ def _result(plan: Plan, columns: dict[str, Column], name: str) -> Column | None:
 
 def _input(declared: DataField, texts: list[str | None] | None, count: int) -> Column:
     texts = texts if texts is not None else [None] * count
-    given = [None if t in (None, "") else parse(t, _read_as(declared.kind)) for t in texts]
+    given = [None if t is None or t == "" else _cell(t, declared) for t in texts]
     missing = np.array([v is None for v in given])
     values: NDArray[Any] = np.empty(count, _read_as(declared.kind).numpy)
     values[:] = [("" if values.dtype == object else 0) if v is None else v for v in given]
     return Column(values, missing if missing.any() else None)
+
+
+def _cell(text: str, declared: DataField) -> Any:
+    """The value that a cell says, None where that is a missing one.
+
+    Refused where it is no value of the field: taken for a missing one, the row would prove something else.
+    """
+    value = parse(text, _read_as(declared.kind))
+    if value is None and text.strip() not in ("NaN", *declared.missing_texts):
+        kind = declared.kind.value
+        refuse(f"the model's verification holds {text!r} for {declared.name!r}, which is no {kind}")
+    return value
 
 
 def _read_as(kind: Type) -> Type:
@@ -164,6 +181,6 @@ def _alike(said: str, got: Any, field: _Field) -> bool:
     if wanted is None:
         return False
     value = float(got)
-    if abs(wanted) <= field.zero or abs(value) <= field.zero:
-        return abs(wanted - value) <= max(field.zero, field.precision)
-    return math.isclose(wanted, value, rel_tol=field.precision, abs_tol=0.0)
+    if abs(wanted) <= field.zero and abs(value) <= field.zero:
+        return True
+    return bool(abs(wanted - value) <= field.precision * abs(wanted))
