@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from schemas.errors import PredictError, UnprovenModelError
-from tests.pmml_documents import document, schema
+from tests.pmml_documents import Leaf, document, ensemble, schema, tree
 from tests.unit.test_pmml_models import ROWS, output, read, results, simple
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
 from udfs.models.runtimes.pmml.compiler.columns import Column
@@ -37,6 +37,38 @@ def test_an_output_of_a_segment_that_is_not_used_has_no_value() -> None:
         with pytest.raises(PredictError, match=r"no 'second' in rows 0$"):
             results(text, rows)
         assert results(text, rows[1:]) == {"second": [7.0], "predicted_t": [7.0]}
+
+
+@pytest.mark.parametrize("method", ["sum", "median"])
+def test_an_output_of_a_segment_of_an_ensemble(method: str) -> None:
+    """As scikit-learn's forests are exported with the node that each tree ends in."""
+    trees = [
+        f'<TreeModel functionName="regression">{schema(False)}<Node id="r"><True/><Node id="low" score="{k}">{simple("x", "lessThan", k)}</Node><Node id="high" score="{10 * k}">{simple("x", "greaterOrEqual", k)}</Node></Node></TreeModel>'
+        for k in (1, 3)
+    ]
+    fields = output(
+        'name="n1" feature="entityId" segmentId="1" dataType="string"',
+        'name="n2" feature="entityId" segmentId="2" dataType="string"',
+        'name="p2" feature="predictedValue" segmentId="2" dataType="double"',
+    )
+    text = document(
+        f'<MiningModel functionName="regression">{schema()}{fields}<Segmentation multipleModelMethod="{method}">'
+        f'<Segment id="1"><True/>{trees[0]}</Segment><Segment id="2">{simple("y", "greaterThan", 0)}{trees[1]}</Segment></Segmentation></MiningModel>',
+        numeric=True,
+    )
+    found = results(text, [{"x": 2.0, "y": 1.0, "k": "red"}, {"x": 0.0, "y": 1.0, "k": "red"}])
+    assert (found["n1"], found["n2"], found["p2"]) == (["high", "low"], ["low", "low"], [3.0, 3.0])
+    assert found["predicted_t"] == ([13.0, 4.0] if method == "sum" else [6.5, 2.0])
+    with pytest.raises(PredictError, match="no 'n2' in rows 0"):
+        results(text, [{"x": 2.0, "y": -1.0, "k": "red"}])
+    asked = document(
+        ensemble([*map(tree_of, "ab")], "average", output=output('name="n" feature="entityId" segmentId="1"'))
+    )
+    assert results(asked)["n"] == ["n", "n"]
+
+
+def tree_of(category: str) -> str:
+    return tree(Leaf([(category, 1)]), target=False)
 
 
 def test_a_set_of_several_arrays_is_refused() -> None:

@@ -14,7 +14,7 @@ from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, either
 from udfs.models.runtimes.pmml.compiler.elements import refuse
 from udfs.models.runtimes.pmml.compiler.mining import Segment, Segmentation
 from udfs.models.runtimes.pmml.compiler.outputs import OutputField, label_symbol
-from udfs.models.runtimes.pmml.compiler.predicates import holds
+from udfs.models.runtimes.pmml.compiler.predicates import Truth, holds
 from udfs.models.runtimes.pmml.compiler.results import Ranked, Result, Scorer, number_column, numbers_of
 
 
@@ -38,10 +38,7 @@ def compile_chain(parts: Segmentation) -> Scorer:
             declared = next((t for t in parts.place.targets if t.name == model.scorer.target), None)
             scope.add(label_symbol(model.scorer.target, model.scorer, declared))
     found = tuple(outputs.values())
-    named = {
-        s.name: scorer if s.condition is None else _only(scorer, partial(holds, s.condition))
-        for s, scorer in zip(segments, scorers, strict=True)
-    }
+    named = {s.name: only(scorer, s.condition) for s, scorer in zip(segments, scorers, strict=True)}
     if parts.method == "x-multiModelChain":
         return _several(parts, segments, scorers, named, found)
     if all(s.condition is None for s in segments):
@@ -113,6 +110,11 @@ def _first(segments: Sequence[Segment], batch: Batch) -> Mask:
         left &= False if before.condition is None else ~holds(before.condition, batch)
     last = segments[-1].condition
     return left if last is None else left & holds(last, batch)
+
+
+def only(scorer: Scorer, condition: Truth | None) -> Scorer:
+    """The scorer with a result only where the condition is true; None: everywhere."""
+    return scorer if condition is None else _only(scorer, partial(holds, condition))
 
 
 def _only(scorer: Scorer, applies: Callable[[Batch], Mask]) -> Scorer:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch
+from udfs.models.runtimes.pmml.compiler.chains import only
 from udfs.models.runtimes.pmml.compiler.elements import refusal, refuse
 from udfs.models.runtimes.pmml.compiler.mining import Segmentation
 from udfs.models.runtimes.pmml.compiler.results import (
@@ -41,13 +42,19 @@ def compile_ensemble(parts: Segmentation) -> Scorer:
     if function == "regression" and inner == {"regression"}:
         if parts.method not in _OF_NUMBERS:
             refuse(f"numbers are combined by {parts.method!r}")
-        return _numbers(parts)
+        return replace(_numbers(parts), segments=_asked(parts))
     if function == "classification" and inner == {"classification"}:
         if parts.method not in _OF_CATEGORIES:
             refuse(f"categories are combined by {parts.method!r}")
-        return _categories(parts)
+        return replace(_categories(parts), segments=_asked(parts))
     kinds = ", ".join(sorted(map(str, inner)))
     raise refusal(f"a {function} combines segments of the function {kinds} by {parts.method}")
+
+
+def _asked(parts: Segmentation) -> dict[str, Scorer]:
+    """The segments that outputs ask for, which are scored once more by themselves."""
+    asked = {f.get("segmentId") for f in parts.place.element.iterfind("Output/OutputField")}
+    return {s.name: only(parts.compile(s).scorer, s.condition) for s in parts.segments if s.name in asked}
 
 
 def _weights(parts: Segmentation, kind: np.dtype) -> NDArray:
