@@ -182,6 +182,20 @@ def test_neighbours_count_by_the_inverse_of_their_distance(threshold: str, used:
     expected(numbers, "predicted_t", means, ASKED)
 
 
+def test_without_a_threshold_neighbours_at_no_distance_have_all_the_weight() -> None:
+    """As in scikit-learn, whose weights='distance' is exported so."""
+    numbers = neighbours('continuousScoringMethod="weightedAverage" threshold="0"', True)
+    votes = neighbours('categoricalScoringMethod="weightedMajorityVote" threshold="0.0"', False)
+    rows = [{"x": 1.0, "y": 0.0, "k": "red"}, {"x": 3.0, "y": 0.0, "k": "red"}]
+    found = results(votes, rows)
+    near = ranked(rows[1], 0)
+    total = sum(w for w, _, _ in near)
+    expected(numbers, "predicted_t", [10.0, sum(w * n for w, _, n in near) / total], rows)
+    assert [found[f"probability_{c}"][0] for c in "abc"] == [1.0, 0.0, 0.0]
+    assert found["probability_b"][1] == pytest.approx(sum(w for w, c, _ in near if c == "b") / total)
+    read(neighbours('threshold="-1"', True))  # which plays no part in a mean
+
+
 def test_of_categories_with_equal_votes_the_more_frequent_wins_then_the_first_by_its_text() -> None:
     training = ((1.0, "red", "c", 0.0), (1.0, "red", "b", 0.0), (50.0, "red", "c", 0.0), (60.0, "red", "a", 0.0))  # fmt: skip
     text = neighbours("", False, 2, training)
@@ -194,8 +208,8 @@ def test_of_categories_with_equal_votes_the_more_frequent_wins_then_the_first_by
 
 
 def test_neighbours_that_the_standard_does_not_say_how_to_count_are_refused() -> None:
-    with pytest.raises(UnprovenModelError, match="not positive"):
-        read(neighbours('threshold="0"', True))
+    with pytest.raises(UnprovenModelError, match="below 0"):
+        read(neighbours('continuousScoringMethod="weightedAverage" threshold="-1"', True))
     with pytest.raises(UnprovenModelError, match="more is asked than if it is equal"):
         read(neighbours("", True).replace(' compareFunction="delta"', ""))
     training = ((0.0, "red", "a", 1.0), (1.0, "red", "b", 2.0), (1.0, "red", "c", 4.0))

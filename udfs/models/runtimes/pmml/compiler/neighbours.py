@@ -29,6 +29,7 @@ from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, number_co
 from udfs.models.runtimes.pmml.compiler.types import Type, constant
 
 _WEIGHTED = "weightedMajorityVote"
+_THRESHOLD = 0.001
 # Libraries that sort their categories, and take the first of those with equal votes.
 _SORTED = frozenset({NYOKA, "jpmml-sklearn", "jpmml-sklearn library", "sklearn2pmml package"})
 
@@ -43,8 +44,14 @@ class Nearest:
 
     def weights(self, threshold: float) -> NDArray[np.float64]:
         """`(n, neighbours)`: the inverse of each distance and `threshold`, which is for distances of 0 (PMML
-        4.4, k-Nearest Neighbors: Scoring); NaN where a distance is below 0, as by a table it may be."""
-        return np.where(self.affinities < 0, np.nan, 1.0 / (self.affinities + threshold))
+        4.4, k-Nearest Neighbors: Scoring); NaN where a distance is below 0, as by a table it may be.
+
+        Without a threshold those at a distance of 0 have all the weight, as in scikit-learn.
+        """
+        weights = 1.0 / (self.affinities + threshold)
+        endless = np.isinf(weights)
+        weights = np.where(endless.any(axis=1)[:, None], endless, weights)
+        return np.where(self.affinities < 0, np.nan, weights)
 
 
 Find = Callable[[Batch], Nearest]
@@ -116,6 +123,8 @@ def compile_neighbours(place: Place) -> Scorer:
         weighted |= target.optype != "continuous" and element.get("categoricalScoringMethod") == _WEIGHTED
         if weighted and isinstance(how, Similarity):
             refuse("neighbours are weighted by a similarity; the standard has weights of distances only")
+        if weighted and number(element, "threshold", _THRESHOLD) < 0:
+            refuse(f"a NearestNeighborModel has the threshold {element.get('threshold')}, which is below 0")
         scorers[target.name] = _for_target(place, target, texts, nearest, entity_of, count)
     if not scorers:
         refuse("a NearestNeighborModel has no target")
@@ -184,9 +193,7 @@ def _for_target(  # noqa: PLR0917
     place: Place, target: DataField, texts: list[str], nearest: Find, entity_of, count: int
 ) -> Scorer:
     element = place.element
-    threshold = number(element, "threshold", 0.001)
-    if threshold <= 0:
-        refuse(f"a NearestNeighborModel has the threshold {threshold}, which is not positive")
+    threshold = number(element, "threshold", _THRESHOLD)
     if target.optype == "continuous":
         how = choice(element, "continuousScoringMethod", ("average", "median", "weightedAverage"), "average")
         numbers = np.array([to_number(t) for t in texts])
