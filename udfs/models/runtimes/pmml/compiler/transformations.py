@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol, full_mask
 from udfs.models.runtimes.pmml.compiler.columns import Column, either
 from udfs.models.runtimes.pmml.compiler.elements import (
     choice,
@@ -137,11 +137,16 @@ def _map_values(element: ET.Element, site: Site) -> Expression:
         refuse("a MapValues looks up several fields, one of them a real number")
     to = local(text_of(element, "outputColumn"))
     table: dict[Any, Any] = {}
+    of_missing = False
     for cells in table_rows(required(element, "InlineTable")):
-        if to not in cells or any(column not in cells for _, column in pairs):
-            refuse("a row of a MapValues lacks a column")
-        keys = [constant(cells[column], symbol.kind, what) for symbol, column in pairs]
-        key = _plain(keys[0]) if len(keys) == 1 else tuple(map(_plain, keys))
+        if to not in cells:
+            refuse("a row of a MapValues lacks its outputColumn")
+        keys = [
+            _plain(constant(cells[column], symbol.kind, what)) if column in cells else None
+            for symbol, column in pairs
+        ]
+        key = keys[0] if len(keys) == 1 else tuple(keys)
+        of_missing |= None in keys
         value = constant(cells[to], kind, what)
         if table.setdefault(key, value) != value:
             refuse(f"a MapValues maps {key!r} to two values")
@@ -154,9 +159,14 @@ def _map_values(element: ET.Element, site: Site) -> Expression:
         columns = [s.column(batch) for s in symbols]
         missing = either(*(c.missing for c in columns))
         lists = [c.full(batch.count).tolist() for c in columns]
-        found = [
-            table.get(k, default_value) for k in (lists[0] if len(lists) == 1 else zip(*lists, strict=True))
-        ]
+        rows = lists[0] if len(lists) == 1 else zip(*lists, strict=True)
+        found = [table.get(k, default_value) for k in rows]
+        if of_missing and missing is not None:
+            masks = [c.mask(batch.count) for c in columns]
+            for row in np.flatnonzero(full_mask(missing, batch.count)):
+                told = [None if m[row] else v[row] for m, v in zip(masks, lists, strict=True)]
+                found[row] = table.get(told[0] if len(told) == 1 else tuple(told))
+            missing = None
         absent = np.fromiter((v is None for v in found), bool, len(found))
         if absent.any():
             missing = either(missing, absent)
@@ -166,6 +176,8 @@ def _map_values(element: ET.Element, site: Site) -> Expression:
         return Column(values, missing)
 
     reads = frozenset(s.name for s in symbols)
+    if of_missing:
+        site.scope.reading.tolerant |= reads
     made = Expression(kind, look_up, reads, max(s.depth for s in symbols))
     return _where_inputs_miss(made, symbols, element.get("mapMissingTo"), what, site)
 
