@@ -142,6 +142,7 @@ NONE = '<MapValues outputColumn="o" dataType="double" {}><FieldColumnPair field=
         (apply("if", apply("or", apply("isMissing", X), B), number(1), number(0)), {"x": None}, 1.0),
         ('<FieldRef field="n" mapMissingTo="12"/>', {"n": None}, 12.0),
         ('<NormDiscrete field="k" value="a" mapMissingTo="0.5"/>', {"k": None}, 0.5),
+        (apply("stringLength", apply("concat", '<FieldRef field="k"/>', number("ab", "string"))), {"k": None}, 2.0),
         (NONE.format(""), {"n": None}, 9.0),
         (NONE.format('mapMissingTo="4"'), {"n": None}, 4.0),
         (NONE.format('defaultValue="3"'), {"n": 6}, 3.0),

@@ -163,8 +163,23 @@ def _shaped(name: str, given: Sequence[Expression], site: Site) -> Expression:
 
 @function("concat")
 def _concat(name: str, given: Sequence[Expression], site: Site) -> Expression:
+    """What is missing is left out; missing where all is, or where a function had no result."""
     argument_count(name, given, 1)
-    return _mapped(name, _as_texts(name, given), _joined)
+    arguments = _as_texts(name, given)
+    if len(arguments) > 1:
+        site.scope.reading.tolerant |= frozenset().union(*(a.reads for a in arguments))
+    computes, strict = [a.compute for a in arguments], [a.strict for a in arguments]
+
+    def compute(batch: Batch) -> Column:
+        columns = [one(batch) for one in computes]
+        absent = np.array([c.mask(batch.count) for c in columns])
+        texts = [np.where(lost, "", c.full(batch.count)) for c, lost in zip(columns, absent, strict=True)]
+        values = np.empty(batch.count, object)
+        values[:] = [_joined(*row) for row in zip(*(t.tolist() for t in texts), strict=True)]
+        lost = absent.all(axis=0) | absent[strict].any(axis=0)
+        return Column(values, lost if lost.any() else None)
+
+    return Expression(Type.STRING, compute)
 
 
 @function("stringLength")
