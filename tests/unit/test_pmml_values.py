@@ -111,3 +111,28 @@ def test_a_constant_with_a_point_or_an_exponent_is_no_integer() -> None:
         assert given(of_field(half, "integer", to="double"), [3]) == [1.5]
     with pytest.raises(UnprovenModelError, match="an integer is divided by an integer"):
         read(of_field(half.replace("2.", "2"), "integer", to="double"))
+
+
+def test_whether_a_value_is_valid() -> None:
+    inside = '<Interval closure="closedClosed" leftMargin="0" rightMargin="9"/><Value value="-99" property="missing"/>'
+    values = [5.0, 10.0, -99.0, np.nan]
+
+    def asked(name: str, rule: str, field: str = '<FieldRef field="x"/>') -> list[float]:
+        called = f'<Apply function="if"><Apply function="{name}">{field}</Apply><Constant dataType="double">1</Constant><Constant dataType="double">0</Constant></Apply>'
+        card = '<RegressionTable intercept="0"/>'
+        text = of_field(called, inside=inside, rule=rule)
+        return given(
+            text.replace(text[text.index("<RegressionTable") : text.index("</RegressionModel>")], card),
+            values,
+        )
+
+    assert asked("isValid", 'invalidValueTreatment="asIs"') == [1, 0, 0, 0]
+    assert asked("isNotValid", 'invalidValueTreatment="asIs"') == [0, 1, 1, 1]
+    assert asked("isValid", 'invalidValueTreatment="asMissing"') == [1, 0, 0, 0]
+    assert asked("isValid", 'invalidValueTreatment="asIs" missingValueReplacement="3"') == [1, 0, 1, 1]
+    assert asked("isValid", 'invalidValueTreatment="asValue" invalidValueReplacement="3"') == [1, 1, 0, 0]
+    assert asked(
+        "isValid",
+        'invalidValueTreatment="asIs"',
+        '<Apply function="+"><FieldRef field="x"/><FieldRef field="x"/></Apply>',
+    ) == [1, 1, 0, 0]

@@ -79,23 +79,25 @@ class Batch:
 
 
 Compute = Callable[[Batch], Column]
+Rows = Callable[[Batch], Mask]
 
 
 class Symbol:
     """A named value of the plan: an input, a derived field, an output of a model.
 
     `depth`: how many symbols deep it rests on others; recursion at scoring is bounded by it. `strict`: where
-    it is missing, a function was given a missing argument that the standard has no result for.
+    it is missing, a function was given a missing argument that the standard has no result for. `invalid`: the
+    rows whose value is invalid and was left as it is; None where there can be none.
     """
 
-    __slots__ = ("categories", "compute", "depth", "kind", "name", "optype", "strict")
+    __slots__ = ("categories", "compute", "depth", "invalid", "kind", "name", "optype", "strict")
 
     def __init__(  # noqa: PLR0917
         self, name: str, kind: Type, compute: Compute, optype: str = "", depth: int = 0,
-        categories: tuple[Any, ...] = (), strict: bool = False,
+        categories: tuple[Any, ...] = (), strict: bool = False, invalid: Rows | None = None,
     ) -> None:  # fmt: skip
         self.name, self.kind, self.optype, self.depth = name, kind, optype, depth
-        self.categories, self.strict = categories, strict
+        self.categories, self.strict, self.invalid = categories, strict, invalid
         self.compute = compute
 
     def known(self, batch: Batch) -> Column:

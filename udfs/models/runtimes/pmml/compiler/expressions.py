@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, Symbol, full_mask
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, Rows, Symbol, full_mask
 from udfs.models.runtimes.pmml.compiler.columns import Column, cast, constant_column, either, fill
 from udfs.models.runtimes.pmml.compiler.elements import describe, expression_of, flag, refuse, text_of
 from udfs.models.runtimes.pmml.compiler.scope import MAX_DEPTH, Scope
@@ -23,7 +23,7 @@ class Expression:
     """A compiled expression. `constant`: its value where it is one, and the text that it was written as;
     `untyped`: its type was told from that text.
 
-    `reads`: the names it reads; `depth`: how deep those rest on others; `strict`: see `Symbol`.
+    `reads`: the names it reads; `depth`: how deep those rest on others; `strict`, `invalid`: see `Symbol`.
     """
 
     kind: Type
@@ -34,6 +34,7 @@ class Expression:
     text: str = ""
     untyped: bool = False
     strict: bool = False
+    invalid: Rows | None = None
 
     @property
     def is_constant(self) -> bool:
@@ -166,8 +167,9 @@ def read(symbol: Symbol) -> Expression:
     if given is not None and given.is_constant:
         return given
     return Expression(
-        symbol.kind, symbol.column, frozenset({symbol.name}), symbol.depth, strict=symbol.strict
-    )
+        symbol.kind, symbol.column, frozenset({symbol.name}), symbol.depth, strict=symbol.strict,
+        invalid=symbol.invalid,
+    )  # fmt: skip
 
 
 class _ForOneCall:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol, full_mask
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, cast, either, fill
@@ -195,7 +196,13 @@ def input_symbol(declared: DataField, rule: Treatment, active: bool) -> Symbol:
     if anything and declared.kind.real:
         as_it_is = AsItIs(declared.name, declared.kind.numpy, compute)  # by far the most
         return Symbol(declared.name, declared.kind, as_it_is, rule.optype)
-    return Symbol(declared.name, declared.kind, compute, rule.optype, 0, declared.valid)
+
+    def invalid(batch: Batch) -> Mask:
+        _, _, found = _judged(*typed(batch.inputs[declared.name], declared.kind), declared)
+        return full_mask(found, batch.count)
+
+    left = invalid if rule.invalid == "asIs" else None
+    return Symbol(declared.name, declared.kind, compute, rule.optype, 0, declared.valid, invalid=left)
 
 
 def inherited(outer: Symbol, declared: DataField | None, rule: Treatment) -> Symbol:
@@ -213,6 +220,7 @@ def inherited(outer: Symbol, declared: DataField | None, rule: Treatment) -> Sym
         outer.depth + 1,
         outer.categories,
         outer.strict and rule.missing_value is None,
+        outer.invalid if rule.invalid == "asIs" else None,
     )
 
 
@@ -220,7 +228,25 @@ def treated(  # noqa: PLR0917
     batch: Batch, column: Column, unfit: Mask | None, declared: DataField, rule: Treatment, active: bool
 ) -> Column:
     """Invalid, missing and outlying values dealt with. `unfit`: rows that hold no value of the type."""
-    count, values = batch.count, column.values
+    values, missing, invalid = _judged(column, unfit, declared)
+    if invalid is not None and invalid.any():
+        values, missing = _settle_invalid(batch, values, missing, invalid, unfit, declared, rule, active)
+    if rule.outliers != "asIs":
+        values, missing = _settle_outliers(values, missing, invalid, rule, declared.kind)
+    if missing is None or not missing.any():
+        return Column(values)
+    if rule.missing_value is not None:
+        return fill(Column(values, missing), rule.missing_value)
+    if rule.missing_is_invalid and active:
+        batch.refuse(full_mask(missing, batch.count), f"the field {declared.name!r} is missing")
+    return Column(values, missing)
+
+
+def _judged(
+    column: Column, unfit: Mask | None, declared: DataField
+) -> tuple[NDArray[Any], Mask | None, Mask | None]:
+    """The values, which of them are missing, and which are there and invalid."""
+    values = column.values
     if values.dtype.kind == "f":
         nan = np.isnan(values)
         if nan.any():
@@ -230,20 +256,9 @@ def treated(  # noqa: PLR0917
     for value in declared.missing:
         missing = either(missing, values == value)
     invalid = either(unfit, _invalid(values, declared))
-    if invalid is not None:
-        if missing is not None:
-            invalid &= ~missing
-        if invalid.any():
-            values, missing = _settle_invalid(batch, values, missing, invalid, unfit, declared, rule, active)
-    if rule.outliers != "asIs":
-        values, missing = _settle_outliers(values, missing, invalid, rule, declared.kind)
-    if missing is None or not missing.any():
-        return Column(values)
-    if rule.missing_value is not None:
-        return fill(Column(values, missing), rule.missing_value)
-    if rule.missing_is_invalid and active:
-        batch.refuse(full_mask(missing, count), f"the field {declared.name!r} is missing")
-    return Column(values, missing)
+    if invalid is not None and missing is not None:
+        invalid &= ~missing
+    return values, missing, invalid
 
 
 def _settle_outliers(

@@ -81,7 +81,9 @@ class _Parameter(Symbol):
     __slots__ = ("given",)
 
     def __init__(self, name: str, given: Expression) -> None:
-        super().__init__(name, given.kind, given.compute, "", given.depth, strict=given.strict)
+        super().__init__(
+            name, given.kind, given.compute, "", given.depth, strict=given.strict, invalid=given.invalid
+        )
         self.given = given
 
 

@@ -81,6 +81,20 @@ def _is_missing(name: str, given: Sequence[Expression], site: Site) -> Expressio
     return Expression(Type.BOOLEAN, compute)
 
 
+@function("isValid", "isNotValid")
+def _is_valid(name: str, given: Sequence[Expression], site: Site) -> Expression:
+    """Valid is what is neither missing nor a value that the dictionary declares invalid and `asIs` keeps."""
+    argument_count(name, given, 1, 1)
+    site.scope.reading.tolerant |= given[0].reads
+    inner, invalid, wanted = given[0].compute, given[0].invalid, name == "isNotValid"
+
+    def compute(batch: Batch) -> Column:
+        unfit = either(inner(batch).mask(batch.count), None if invalid is None else invalid(batch))
+        return Column(np.asarray(unfit, bool) == wanted)
+
+    return Expression(Type.BOOLEAN, compute)
+
+
 def _truths(name: str, given: Sequence[Expression]) -> list[Expression]:
     for one in given:
         if one.kind is not Type.BOOLEAN:
