@@ -47,3 +47,49 @@ def test_a_model_that_names_its_target_answers_for_that() -> None:
     assert given(f'{named}"y2">{SCHEMA}{LINE}</RegressionModel>') == {"predicted_y2": [2.0]}
     with pytest.raises(UnprovenModelError, match="'x', which is none"):
         given(f'{named}"x">{SCHEMA}{LINE}</RegressionModel>')
+
+
+def network(targets: str) -> str:
+    ends = "".join(
+        f'<NeuralOutput outputNeuron="{k}"><DerivedField optype="continuous" dataType="double"><FieldRef field="y{k}"/></DerivedField></NeuralOutput>'
+        for k in (1, 2)
+    )
+    return (
+        f'<NeuralNetwork functionName="regression" activationFunction="identity">{SCHEMA}<Targets>{targets}</Targets><NeuralInputs>'
+        '<NeuralInput id="0"><DerivedField optype="continuous" dataType="double"><FieldRef field="x"/></DerivedField></NeuralInput></NeuralInputs>'
+        '<NeuralLayer><Neuron id="1"><Con from="0" weight="2"/></Neuron><Neuron id="2"><Con from="0" weight="3"/></Neuron></NeuralLayer>'
+        f"<NeuralOutputs>{ends}</NeuralOutputs></NeuralNetwork>"
+    )
+
+
+def test_each_target_is_treated_as_it_says() -> None:
+    first, second = '<Target field="y1" rescaleFactor="10"/>', '<Target field="y2" rescaleFactor="100"/>'
+    for treated, y1, y2 in ((first, 20, 3), (second, 2, 300), (second + first, 20, 300)):
+        assert given(network(treated)) == {"predicted_y1": [y1], "predicted_y2": [y2]}
+    for odd, said in ((first * 2, "twice"), (first.replace("y1", "x"), "is not its target")):
+        with pytest.raises(UnprovenModelError, match=said):
+            given(network(odd))
+
+
+def test_each_target_s_categories_are_called_as_it_says() -> None:
+    def shown(name: str) -> str:
+        return f'<Target field="{name}"><TargetValue value="a" displayValue="{name} A"/></Target>'
+
+    fields = "".join(
+        f'<OutputField name="d{k}" feature="predictedDisplayValue" targetField="y{k}" optype="categorical" dataType="string"/>'
+        for k in (1, 2)
+    )
+    row = "<row><x>1</x><y1>a</y1><y2>a</y2></row>"
+    columns = "".join(f'<InstanceField field="{f}" column="{f}"/>' for f in ("x", "y1", "y2"))
+    model = (
+        f'<NearestNeighborModel functionName="classification" numberOfNeighbors="1">{SCHEMA}<Output>{fields}</Output><Targets>{shown("y1")}{shown("y2")}</Targets>'
+        f'<TrainingInstances><InstanceFields>{columns}</InstanceFields><InlineTable>{row}</InlineTable></TrainingInstances><ComparisonMeasure kind="distance"><euclidean/></ComparisonMeasure>'
+        '<KNNInputs><KNNInput field="x"/></KNNInputs></NearestNeighborModel>'
+    )
+    text = of_two(model)
+    for k in (1, 2):
+        text = text.replace(
+            f'"y{k}" optype="continuous" dataType="double"', f'"y{k}" optype="categorical" dataType="string"'
+        )
+    found = results(text, [{"x": 1.0}])
+    assert (found["d1"], found["d2"]) == (["y1 A"], ["y2 A"])

@@ -46,12 +46,12 @@ class OutputField:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What is needed to compile the output fields of one model."""
+    """What is needed to compile the output fields of one model. `displays`: see `display_values`."""
 
     scorer: Scorer
     scope: Scope
     dictionary: dict[str, DataField]
-    displays: dict[str, str]
+    displays: dict[str, dict[str, str]]
 
 
 def compile_outputs(element: ET.Element, around: Outputs) -> tuple[OutputField, ...]:
@@ -252,7 +252,8 @@ def _confidence(field: ET.Element, scorer: Scorer, around: Outputs) -> Expressio
 
 def _display(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
     declared = around.dictionary.get(scorer.target or "")
-    shown = {**(declared.displays if declared is not None else {}), **around.displays}
+    named = [told for name, told in around.displays.items() if name in ("", scorer.target or name)]
+    shown = {v: text for told in (declared.displays if declared else {}, *named) for v, text in told.items()}
     table = np.array([*(shown.get(c, c) for c in scorer.categories), ""], object)
     if scorer.function == "regression":
         refuse(f"{describe(field)} asks for the display value of a number")

@@ -21,26 +21,38 @@ _CASTS: dict[str, Callable[[NDArray], NDArray]] = {
 
 
 def with_targets(scorer: Scorer, element: ET.Element) -> Scorer:
-    """The scorer with the model's Targets applied, if it has any."""
-    found = element.findall("Targets/Target")
-    if not found:
-        return scorer
-    if len(found) > 1:
-        refuse(f"{describe(element)} treats several targets")
-    (target,) = found
-    field = target.get("field")
-    if field is not None and scorer.target is not None and field != scorer.target:
-        refuse(f"the Target {field!r} of {describe(element)} is not its target")
-    if scorer.function != "regression":
-        return _of_categories(scorer, target)
-    return _of_number(scorer, target)
+    """The scorer with the model's Targets applied, if it has any, each to the target that it names."""
+    treated: set[str | None] = set()
+    for target in element.findall("Targets/Target"):
+        field = target.get("field")
+        if field in treated:
+            refuse(f"{describe(element)} treats the target {field!r} twice")
+        treated.add(field)
+        if field is not None and field in scorer.by_target:
+            others = scorer.by_target | {field: _treated(scorer.by_target[field], target)}
+            scorer = replace(scorer, by_target=others)
+        elif field in (None, scorer.target) or scorer.target is None:
+            scorer = _treated(scorer, target)
+        else:
+            refuse(f"the Target {field!r} of {describe(element)} is not its target")
+    if len(treated) > 1 + len(scorer.by_target):
+        refuse(f"{describe(element)} treats more targets than it has")
+    return scorer
 
 
-def display_values(element: ET.Element) -> dict[str, str]:
-    """What the Targets of a model call its categories."""
-    values = element.findall("Targets/Target/TargetValue")
+def _treated(scorer: Scorer, target: ET.Element) -> Scorer:
+    return _of_number(scorer, target) if scorer.function == "regression" else _of_categories(scorer, target)
+
+
+def display_values(element: ET.Element) -> dict[str, dict[str, str]]:
+    """What the Targets of a model call its categories, by target; the empty text for one without a name."""
     return {
-        v.get("value", ""): v.get("displayValue", "") for v in values if v.get("displayValue") is not None
+        t.get("field", ""): {
+            v.get("value", ""): v.get("displayValue", "")
+            for v in t.findall("TargetValue")
+            if v.get("displayValue") is not None
+        }
+        for t in element.findall("Targets/Target")
     }
 
 
