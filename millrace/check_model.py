@@ -9,7 +9,7 @@ import typer
 
 from millrace.model_options import ModelOptions
 from millrace.option_groups import grouped
-from millrace.options import Name, RequireVerification, SecondOpinion
+from millrace.options import Name, SecondOpinion
 
 
 @grouped
@@ -18,7 +18,6 @@ def check_model(
     *,
     name: Name = "",
     second_opinion: SecondOpinion = False,
-    require_verification: RequireVerification = False,
 ) -> None:
     """Check a model as a job would before serving it: what it may do, loading, smoke test, warm-up.
 
@@ -31,9 +30,8 @@ def check_model(
     with tempfile.TemporaryDirectory(prefix="millrace-") as scratch:
         checked = check(model.path, Path(scratch), name=name, **said)
         print_checked(checked)
-        if second_opinion or require_verification:
+        if second_opinion:
             from millrace.pmml_opinion import opinion  # noqa: PLC0415
 
-            rows = said["smoke_rows"]
-            for line in opinion(checked, said["fields"], rows, second_opinion, require_verification):
+            for line in opinion(checked, said["fields"], said["smoke_rows"]):
                 typer.echo(line)

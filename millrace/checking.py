@@ -69,6 +69,7 @@ class Described:
     files: Mapping[str, Path] = field(default_factory=dict)
     training: bool = False
     pypmml: bool = False
+    verification: bool = False
 
     def load(self) -> LoadedModel:
         """Load the model as a job would. Raises the `ModelError` of the step that fails."""
@@ -76,7 +77,10 @@ class Described:
 
         content = self.files.values() if self.publication.graph is not None else (self.file,)
         roots = tuple({str(path.parent) for path in content})
-        policy = LoadPolicy(roots=roots, fields=self.fields, training=self.training, pypmml=self.pypmml)
+        policy = LoadPolicy(
+            roots=roots, fields=self.fields, training=self.training, pypmml=self.pypmml,
+            verification=self.verification,
+        )  # fmt: skip
         return load_model(self.publication, policy)
 
 
@@ -123,6 +127,7 @@ def described(
     readings: Readings = (),
     training_operators: bool = False,
     pypmml: bool = False,
+    require_verification: bool = False,
 ) -> Described:
     """The model at `path` as a job would hear of it, with its content packed in `scratch` where needed.
 
@@ -151,7 +156,10 @@ def described(
             batch_dependent=batch_dependent,
             readings=readings,
         )
-        return Described(parse(descriptor), path, graph.fields, said.files, training_operators, pypmml)
+        publication = parse(descriptor)
+        return Described(
+            publication, path, graph.fields, said.files, training_operators, pypmml, require_verification
+        )
     file = packed(path, scratch).resolve()
     small = file.stat().st_size <= inline_limit
     descriptor = build(
@@ -167,4 +175,7 @@ def described(
         batch_dependent=batch_dependent,
         readings=readings,
     )
-    return Described(parse(descriptor), file, fields, training=training_operators, pypmml=pypmml)
+    return Described(
+        parse(descriptor), file, fields, training=training_operators, pypmml=pypmml,
+        verification=require_verification,
+    )  # fmt: skip

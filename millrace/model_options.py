@@ -17,6 +17,7 @@ from millrace.options import (
     Outputs,
     PublishedPath,
     Pypmml,
+    RequireVerification,
     Signature,
     Smoke,
     TrainingOperators,
@@ -40,6 +41,7 @@ class ModelOptions:
     batch_dependent: BatchDependent = False
     training_operators: TrainingOperators = False
     pypmml: Pypmml = False
+    require_verification: RequireVerification = False
 
     def said(self) -> dict[str, Any]:
         """As `millrace.checking.described` takes them. Raises what a wrong one raises."""
@@ -60,6 +62,7 @@ class ModelOptions:
             "batch_dependent": self.batch_dependent,
             "training_operators": self.training_operators,
             "pypmml": self.pypmml,
+            "require_verification": self.require_verification,
         }
 
 

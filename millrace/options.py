@@ -99,7 +99,7 @@ SecondOpinion = Annotated[
     bool,
     typer.Option(
         "--second-opinion",
-        help="PMML: compare with pypmml on the smoke rows, or on made-up ones, and say where they differ. "
+        help="PMML: compare with pypmml on made-up rows, and on the smoke rows, and say where they differ. "
         "Needs Java.",
     ),
 ]

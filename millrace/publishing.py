@@ -62,6 +62,7 @@ def publish_model(
     batch_dependent: bool = False,
     training_operators: bool = False,
     pypmml: bool = False,
+    require_verification: bool = False,
     convert: bool = False,
     inline_limit: int = INLINE_LIMIT,
     s3: S3Options | None = None,
@@ -75,7 +76,8 @@ def publish_model(
     `upload` (`s3://bucket/prefix` or `file:/folder`). `smoke_rows`: records as JSON objects to try the model
     with, here and in jobs, in the place of made-up ones. `readings`: how fields that `inputs` name are read.
     `training_operators`: the job takes TensorFlow's operators of training. `pypmml`: it lets pypmml score
-    what the PMML compiler refuses. `batch_dependent`: answers are meant to depend on the records beside
+    what the PMML compiler refuses. `require_verification`: refuse PMML without rows with results of its own.
+    `batch_dependent`: answers are meant to depend on the records beside
     them. `convert`: make ONNX of a model of another library by the program that `millrace check-model`
     names, which of a pickle runs the code in it. `force`: serve it although an equal or newer version was
     seen. `signer`: signs the descriptor (`millrace.signing.signer` makes one of a key).
@@ -107,6 +109,7 @@ def publish_model(
             batch_dependent=batch_dependent,
             training_operators=training_operators,
             pypmml=pypmml,
+            require_verification=require_verification,
         )
         model = checked.publication
         placed = place(checked, upload, inline_limit, s3 or S3Options())

@@ -75,6 +75,7 @@ class JobSettings(StreamSettings):
                 warm_up=Budget(data_type.warm_up_seconds, data_type.warm_up_bytes),
                 training=data_type.training_operators,
                 pypmml=data_type.pypmml,
+                verification=data_type.require_verification,
                 s3=self.s3,
             )
 

@@ -140,3 +140,6 @@ class DataType(Part):
         False,
         description="let pypmml (a JVM) score PMML that the compiler refuses, if its own rows prove it",
     )
+    require_verification: bool = Field(
+        False, description="refuse PMML that holds no rows with results of its own (ModelVerification)"
+    )

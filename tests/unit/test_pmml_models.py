@@ -11,10 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from jobs.settings.run import settings_of
+from jobs.settings.serve import ServeSettings
+from millrace.cli import app
 from schemas.errors import PredictError, UnprovenModelError
 from tests.pmml_documents import Leaf, Split, document, ensemble, less, node, schema, tree
+from udfs.models.model_store import StoreSpec
 from udfs.models.runtimes.base import Artifact, WantedSignature
+from udfs.models.runtimes.pmml import loading
 from udfs.models.runtimes.pmml.compiler import tree_kernels
 from udfs.models.runtimes.pmml.compiler.forest import Forest
 from udfs.models.runtimes.pmml.document import Document, parse
@@ -285,6 +291,41 @@ def test_a_model_is_held_to_its_own_verification() -> None:
     assert not read(document(linear("x", 3.0), numeric=True)).verified
     with pytest.raises(UnprovenModelError, match=r"contradicts its own verification: row 1: t is 6\.1"):
         read(verified("6.1"))
+
+
+def test_a_verification_may_be_required() -> None:
+    def loaded(text: str, required: bool) -> Any:
+        return loading.load(Artifact(text.encode(), None, Path()), WantedSignature(verification=required))
+
+    assert loaded(verified("6"), True).verified
+    without = document(linear("x", 3.0), numeric=True)
+    assert not loaded(without, False).verified
+    with pytest.raises(UnprovenModelError, match="no ModelVerification, which is required"):
+        loaded(without, True)
+
+
+def test_a_publisher_and_a_job_may_require_a_verification(tmp_path: Path) -> None:
+    model, stream = tmp_path / "m.pmml", tmp_path / "stream"
+    arguments = [
+        "publish",
+        str(model),
+        "--data-type",
+        "wine",
+        "--require-verification",
+        "--to-folder",
+        str(stream),
+    ]
+    model.write_text(document(linear("x", 3.0), numeric=True))
+    done = CliRunner().invoke(app, arguments)
+    assert (done.exit_code, stream.exists()) == (1, False)
+    assert "refused at the step 'safety': the document holds no ModelVerification" in done.stderr
+    model.write_text(verified("6"))
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    job = settings_of(
+        ServeSettings, ["--folder.root", "/tmp", "--data-types", '{"wine": {"require_verification": true}}']
+    )
+    assert job.scoring(StoreSpec()).load["wine"].verification
 
 
 @pytest.mark.parametrize(

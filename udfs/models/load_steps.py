@@ -30,7 +30,8 @@ class LoadPolicy:
     system's. `fields`: the data type's record fields in order. `warm_up_batches`: batch sizes in records.
     `warm_up`: what calls at these sizes may take. `deadline_ms`: after which a runtime that can ends a call
     itself; 0 for never. `training`: TensorFlow's operators of training and gradients are taken.
-    `pypmml`: PMML that only pypmml can score is taken where its own rows prove it.
+    `pypmml`: PMML that only pypmml can score is taken where its own rows prove it. `verification`: PMML
+    without rows with results of its own is refused.
     """
 
     roots: tuple[str, ...] = ()
@@ -44,6 +45,7 @@ class LoadPolicy:
     deadline_ms: int = 0
     training: bool = False
     pypmml: bool = False
+    verification: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,9 @@ class LoadSteps:
         """The runtime, which has checked what the model may do."""
         policy = self.policy
         wanted = replace(
-            wanted, deadline_ms=policy.deadline_ms, training=policy.training, pypmml=policy.pypmml
-        )
+            wanted, deadline_ms=policy.deadline_ms, training=policy.training, pypmml=policy.pypmml,
+            verification=policy.verification,
+        )  # fmt: skip
         runtime = self.loader(model_type)(artifact, wanted)
         self.report.notes += getattr(runtime, "notes", ())
         return runtime

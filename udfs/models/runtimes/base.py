@@ -48,6 +48,7 @@ class WantedSignature:
     descriptor nor the model names the columns of a single k-wide input; may be empty.
     `deadline_ms`: after which a runtime that can ends a call itself; 0 for never. `training`: operators of
     training and gradients are taken. `pypmml`: so is PMML that only pypmml can score, by its own rows.
+    `verification`: PMML without rows with results of its own is refused.
     """
 
     inputs: Sequence[PartialInput] = ()
@@ -57,6 +58,7 @@ class WantedSignature:
     deadline_ms: int = 0
     training: bool = False
     pypmml: bool = False
+    verification: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from schemas.errors import UnprovenModelError
 from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
 from udfs.models.runtimes.pmml import runtime
 from udfs.models.runtimes.pmml.document import parse
+from udfs.models.runtimes.pmml.runtime import PmmlRuntime
+
+if TYPE_CHECKING:
+    from udfs.models.runtimes.pmml.pypmml_runtime import PypmmlRuntime
 
 _POSSIBLE = (
     "its own rows (ModelVerification) may prove that pypmml scores it right: check-model --pypmml tries "
@@ -14,7 +20,16 @@ _POSSIBLE = (
 
 
 def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
-    """As `runtime.load`; what the compiler refuses goes to pypmml if `wanted` allows it."""
+    """As `runtime.load`; what the compiler refuses goes to pypmml if `wanted` allows it. Refused, too, where
+    `wanted` asks for a verification and there is none."""
+    loaded = _loaded(artifact, wanted)
+    if wanted.verification and not loaded.verified:
+        loaded.close()
+        raise UnprovenModelError("the document holds no ModelVerification, which is required")
+    return loaded
+
+
+def _loaded(artifact: Artifact, wanted: WantedSignature) -> PmmlRuntime | PypmmlRuntime:
     try:
         return runtime.load(artifact, wanted)
     except UnprovenModelError as e:
