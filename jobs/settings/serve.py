@@ -76,6 +76,7 @@ class JobSettings(StreamSettings):
                 training=data_type.training_operators,
                 pypmml=data_type.pypmml,
                 verification=data_type.require_verification,
+                second_opinion=data_type.second_opinion,
                 s3=self.s3,
             )
 

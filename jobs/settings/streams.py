@@ -143,3 +143,7 @@ class DataType(Part):
     require_verification: bool = Field(
         False, description="refuse PMML that holds no rows with results of its own (ModelVerification)"
     )
+    second_opinion: bool = Field(
+        False,
+        description="score PMML with pypmml (a JVM) too when it is loaded; its event says where they differ",
+    )

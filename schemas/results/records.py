@@ -40,7 +40,7 @@ class EventKind(StrEnum):
     """What became of a published model or plan."""
 
     SERVED = "served"
-    """It scores from now on."""
+    """It scores from now on; `reason` may hold notes on it."""
     REFUSED = "refused"
     """It changes nothing; `step` says where it failed, and `reason` why."""
     WITHDRAWN = "withdrawn"

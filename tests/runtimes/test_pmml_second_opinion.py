@@ -1,6 +1,7 @@
 """pypmml beside the compiler: where both are right they agree, where it is wrong the row is named."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -9,9 +10,12 @@ from tests.unit import test_pmml_association as association
 from tests.unit import test_pmml_general_regression as general
 from tests.unit import test_pmml_measures as measures
 from tests.unit.test_pmml_models import output
+from udfs.models.descriptor import build, parse
+from udfs.models.loading import LoadPolicy
 from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.pmml.runtime import load
 from udfs.models.runtimes.pmml.second_opinion import Opinion, second_opinion, sentences
+from udfs.models.sandbox.loader import Isolation, SandboxedLoader
 from udfs.models.smoke_test import smoke_columns
 
 FULL = [("a", 5), ("b", 3), ("c", 2)]
@@ -74,17 +78,35 @@ def test_there_is_no_second_opinion_on_a_list_of_items() -> None:
     assert sentences(opinion) == ["no second opinion: pypmml takes no lists"]
 
 
-def test_what_differs_is_named_with_its_row() -> None:
-    # pypmml compares a float field as a double
+def at_a_tenth() -> tuple[bytes, list[bytes]]:
+    """A tree that parts a float field at 0.1, which pypmml compares as a double, and rows around it."""
     dictionary = '<DataField name="x" optype="continuous" dataType="double"/>'
     text = document(
         tree(Split([(p, Leaf(c)) for p, c in zip(less("x", 0.1), (FULL, OTHER), strict=True)]), output=OUTPUT)
     )
     text = text.replace(dictionary, dictionary.replace("double", "float"))
     rows = [b'{"x": 0.1, "y": 0, "k": "red"}', b'{"x": 0.10000000149011612, "y": 0, "k": "red"}']
-    opinion = opinion_of(text.encode(), rows)
+    return text.encode(), rows
+
+
+def test_what_differs_is_named_with_its_row() -> None:
+    opinion = opinion_of(*at_a_tenth())
     assert opinion.rows == 2
     assert {d.partition(":")[0] for d in opinion.differences} == {"row 2"}
+
+
+@pytest.mark.parametrize("mode", ["thread", "process"])
+def test_a_job_that_wants_one_has_it_when_it_loads(mode: Literal["thread", "process"]) -> None:
+    data, rows = at_a_tenth()
+    policy = LoadPolicy(second_opinion=True, warm_up_batches=(1,))
+    loader = SandboxedLoader(lambda _: policy, Isolation(mode), 5.0)
+    try:
+        for given, said in ((rows, "row 2: pa is"), ([], "pypmml agrees on 64 rows")):
+            model = loader.load(parse(build(data_type="t", model_type="PMML", data=data, smoke_rows=given)))
+            assert model.load_report.notes[0].startswith(said)
+            model.close()
+    finally:
+        loader.close()
 
 
 def test_a_document_that_the_other_does_not_take_has_no_second_opinion() -> None:

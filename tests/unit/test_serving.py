@@ -8,8 +8,9 @@ from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import LoadError
 from schemas.results.records import DeadLetter, EventKind, ModelEvent, ModelToServeStats, Outcome
 from schemas.results.results import Scored, read_result
-from tests.serving_fakes import Loads, batch_of
-from udfs.models.descriptor import DECIDE, WITHDRAW, build, parse
+from tests.serving_fakes import Doubling, Loads, batch_of, loaded_model
+from udfs.models.descriptor import DECIDE, WITHDRAW, Publication, build, parse
+from udfs.models.loaded_model import LoadedModel
 from udfs.serving.output import Results
 from udfs.serving.serving import Serving
 
@@ -71,6 +72,21 @@ def test_a_model_serves_once_it_is_loaded(make):
     assert harness.settle() == ["served 1"]
     assert harness.serving.serves("t")
     assert [r.version for r in harness.score(1, 2)] == [1, 1]
+
+
+def test_notes_on_a_model_are_in_its_event():
+    def load(publication: Publication) -> LoadedModel:
+        model = loaded_model(Doubling(), publication.name, publication.version)
+        model.load_report.notes += ["pypmml agrees on 64 rows (y)", "and more"]
+        return model
+
+    serving = Serving(load, JsonCodec(), raw_json=True, max_batch=8, subtask=0)
+    descriptor = build(data_type="t", name="n", version=1, data=b"content")
+    serving.restore("t", None)
+    serving.publish(descriptor, parse(descriptor))
+    (event,) = serving.settle()
+    assert (event.kind, event.reason) == (EventKind.SERVED, "pypmml agrees on 64 rows (y); and more")
+    serving.close()
 
 
 def test_a_slow_load_does_not_stop_scoring(make):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -63,6 +63,9 @@ def build(publication: Publication, steps: LoadSteps, content: Content) -> Runti
         return load_graph(publication, steps, content.artifacts)
     with steps.step("load"):
         wanted = publication.wanted(steps.policy.fields)
+        if publication.smoke_rows:
+            rows, readings = publication.smoke_rows, publication.readings
+            wanted = replace(wanted, rows=partial(smoke_test.smoke_columns, rows=rows, readings=readings))
         return steps.load(publication.model_type, content.artifacts[""], wanted)
 
 

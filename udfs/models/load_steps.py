@@ -31,7 +31,7 @@ class LoadPolicy:
     `warm_up`: what calls at these sizes may take. `deadline_ms`: after which a runtime that can ends a call
     itself; 0 for never. `training`: TensorFlow's operators of training and gradients are taken.
     `pypmml`: PMML that only pypmml can score is taken where its own rows prove it. `verification`: PMML
-    without rows with results of its own is refused.
+    without rows with results of its own is refused. `second_opinion`: notes say where pypmml differs of PMML.
     """
 
     roots: tuple[str, ...] = ()
@@ -46,6 +46,7 @@ class LoadPolicy:
     training: bool = False
     pypmml: bool = False
     verification: bool = False
+    second_opinion: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class LoadSteps:
         policy = self.policy
         wanted = replace(
             wanted, deadline_ms=policy.deadline_ms, training=policy.training, pypmml=policy.pypmml,
-            verification=policy.verification,
+            verification=policy.verification, second_opinion=policy.second_opinion,
         )  # fmt: skip
         runtime = self.loader(model_type)(artifact, wanted)
         self.report.notes += getattr(runtime, "notes", ())

@@ -16,6 +16,7 @@ from udfs.models.quotas import Quotas
 from udfs.serving.usage import Usage
 
 Notice = ModelEvent | ModelToServeStats
+_LONGEST_NOTES = 2000
 
 
 class ModelState:
@@ -110,7 +111,10 @@ class ModelState:
         self.model = model
         if not lost:  # the same model again goes on counting
             self.usage = Usage(model.stamp, self._subtask)
-        return [*sent, self._event(EventKind.SERVED, entry, digest=model.stamp.digest, load_ms=ms)]
+        told = "; ".join(model.load_report.notes)[:_LONGEST_NOTES]
+        return [
+            *sent, self._event(EventKind.SERVED, entry, digest=model.stamp.digest, reason=told, load_ms=ms)
+        ]  # fmt: skip
 
     def lose(self, reason: str) -> ModelEvent:
         """The instance that scores does not come back from a call. It stays with whoever called it."""

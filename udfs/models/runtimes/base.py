@@ -6,7 +6,7 @@ fetching, smoke test and warm-up stand apart, in `udfs.models.loading`, and are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -48,7 +48,8 @@ class WantedSignature:
     descriptor nor the model names the columns of a single k-wide input; may be empty.
     `deadline_ms`: after which a runtime that can ends a call itself; 0 for never. `training`: operators of
     training and gradients are taken. `pypmml`: so is PMML that only pypmml can score, by its own rows.
-    `verification`: PMML without rows with results of its own is refused.
+    `verification`: PMML without rows with results of its own is refused. `second_opinion`: PMML is compared
+    with what pypmml says of it. `rows`: of a runtime's inputs, the columns of the rows given to try it with.
     """
 
     inputs: Sequence[PartialInput] = ()
@@ -59,6 +60,8 @@ class WantedSignature:
     training: bool = False
     pypmml: bool = False
     verification: bool = False
+    second_opinion: bool = False
+    rows: Callable[[Sequence[Input]], Columns] | None = None
 
 
 @dataclass(frozen=True, slots=True)

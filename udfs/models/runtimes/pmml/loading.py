@@ -20,12 +20,21 @@ _POSSIBLE = (
 
 
 def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
-    """As `runtime.load`; what the compiler refuses goes to pypmml if `wanted` allows it. Refused, too, where
-    `wanted` asks for a verification and there is none."""
+    """As `runtime.load`; what the compiler refuses goes to pypmml if `wanted` allows it.
+
+    Refused, too, where `wanted` asks for a verification and there is none. Where it asks for a second
+    opinion, the runtime's `notes` say it.
+    """
     loaded = _loaded(artifact, wanted)
     if wanted.verification and not loaded.verified:
         loaded.close()
         raise UnprovenModelError("the document holds no ModelVerification, which is required")
+    if wanted.second_opinion and isinstance(loaded, PmmlRuntime):
+        # Here and not at the top: it needs packages that others have not.
+        from udfs.models.runtimes.pmml.second_opinion import second_opinion, sentences  # noqa: PLC0415
+
+        columns = None if wanted.rows is None else wanted.rows(loaded.inputs)
+        loaded.notes = tuple(sentences(second_opinion(loaded, artifact.content("a PMML model"), columns)))
     return loaded
 
 

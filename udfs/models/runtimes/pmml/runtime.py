@@ -66,6 +66,7 @@ class PmmlRuntime:
         self._others = [k for k in range(len(plan.inputs)) if k not in set(real)]
         self._lists = {k for k, field in enumerate(plan.inputs) if field.many}
         self.verified = False
+        self.notes: tuple[str, ...] = ()
 
     def predict(self, columns: Columns) -> Columns:
         """Score n records: `(n,)` columns in, `(n,)` columns out. NaN and None are missing values.
