@@ -73,6 +73,8 @@ def test_bounds_of_integers_are_exact() -> None:
     assert given(of_field(bins, "integer"), [BIG, BIG - 1, 1, 0]) == [2, 1, 1, 2]
     clipped = of_field(kind="integer", rule=f'outliers="asExtremeValues" lowValue="-{BIG}" highValue="{BIG}"')
     assert given(clipped, [BIG + 2, BIG, -BIG, -BIG - 1, 2**63 - 1]) == [BIG, BIG, -BIG, -BIG, BIG]
+    tiny = f'<Interval closure="closedOpen" leftMargin="1E-9999999999999999999" rightMargin="{BIG}"/>'
+    assert given(declared.replace(inside, tiny), [BIG, 0]) == [-9, 0]
     far = of_field(kind="integer", rule='outliers="asExtremeValues" lowValue="-1E30" highValue="1E30"')
     assert given(far, [2**63 - 1, -(2**63)]) == [2**63 - 1, -(2**63)]
     missed = of_field(

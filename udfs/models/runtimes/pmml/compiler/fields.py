@@ -22,6 +22,7 @@ _CLOSURES = ("openOpen", "openClosed", "closedOpen", "closedClosed")
 _INVALID = ("returnInvalid", "asIs", "asMissing", "asValue")
 _LOWER = ("leftMargin", "lowValue")
 _BOUND = 2**63
+_EXACT = 2.0**53  # below it a double is as good
 _OUTLIERS = ("asIs", "asMissingValues", "asExtremeValues")
 USAGES = (
     "active",
@@ -89,7 +90,7 @@ def _bound(element: ET.Element, name: str, kind: Type) -> tuple[Any, bool]:
     if text is None or kind is Type.DOUBLE:
         return value, True
     if kind is Type.INTEGER:
-        exact = Decimal(text.strip())
+        exact = Decimal(text.strip()) if abs(value) >= _EXACT else value
         whole = math.ceil(exact) if lower else math.floor(exact)
         return whole, whole == exact
     near = single(text)
