@@ -55,6 +55,16 @@ def test_what_is_malformed_is_a_load_error(data: bytes) -> None:
         parse(data)
 
 
+@pytest.mark.parametrize("before", ["<!--{}-->", "<?p {}?>"])
+def test_what_stands_before_the_root_element_is_bounded(before: str) -> None:
+    """More than 1 MB would be read in pieces, and all of it anew with every piece."""
+    assert read(before.format("x" * 1000) + GOOD).model.tag == "TreeModel"
+    with pytest.raises(LoadError, match="no element begins within the first 1048576 bytes"):
+        read(before.format("x" * (1 << 20)) + GOOD)
+    with pytest.raises(LoadError, match="no element begins"):
+        read(GOOD.replace("<PMML ", f"<PMML a='{'x' * (1 << 20)}' "))
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

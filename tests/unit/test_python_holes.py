@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,14 +52,31 @@ def test_what_bounds_a_hole_is_there() -> None:
             assert (ROOT / (module.replace(".", "/") + ".py")).is_file(), hole
 
 
-def test_tars_are_read_by_our_own_reader_only() -> None:
-    """The holes of `tarfile` count as bounded because nothing that ships imports it."""
+def shipped() -> Iterator[tuple[Path, ast.AST]]:
     for package in ("schemas", "udfs", "operators", "jobs", "millrace"):
         for path in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                names = [a.name for a in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
-                module = getattr(node, "module", None)
-                assert "tarfile" not in [*names, module], path
+            yield from ((path, node) for node in ast.walk(ast.parse(path.read_text())))
+
+
+def imported(node: ast.AST) -> set[str]:
+    names = {a.name for a in node.names} if isinstance(node, ast.Import | ast.ImportFrom) else set()
+    return {part for name in (*names, getattr(node, "module", None) or "") for part in name.split(".")}
+
+
+def test_tars_are_read_by_our_own_reader_only() -> None:
+    """The holes of `tarfile` count as bounded because nothing that ships imports it."""
+    for path, node in shipped():
+        assert "tarfile" not in imported(node), path
+
+
+def test_xml_is_never_read_in_pieces() -> None:
+    """What `ElementTree` reads from a file, and what its other readers are fed, comes to expat in pieces."""
+    in_pieces = {"iterparse", "XMLPullParser", "XMLParser", "ParseFile", "minidom", "sax", "pulldom", "lxml"}
+    for path, node in shipped():
+        assert not imported(node) & (in_pieces | {"parse"} if "etree" in imported(node) else in_pieces), path
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            assert node.attr not in in_pieces, path
+            assert (node.value.id, node.attr) not in {("ET", "parse"), ("ElementTree", "parse")}, path
 
 
 def test_jobs_and_task_managers_check_it(

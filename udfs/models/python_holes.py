@@ -7,6 +7,7 @@ taken. Distributions mend older releases (Debian 12 its 3.11.2): so `is_mended` 
 
 from __future__ import annotations
 
+import pyexpat
 import ssl
 import sys
 from collections.abc import Callable
@@ -48,6 +49,13 @@ HOLES = (
         {11: (3, 11, 5), 12: (3, 12, 0)},
         # what mends it keeps what came too early in a variable of this name
         is_mended=lambda: "notconn_pre_handshake_data" in ssl.SSLSocket._create.__code__.co_varnames,  # type: ignore[attr-defined]
+    ),
+    Hole(
+        "CVE-2023-52425",
+        "expat: a long attribute or comment that comes in pieces takes time quadratic in its length",
+        {11: (3, 11, 9), 12: (3, 12, 3)},
+        bounded_by="udfs.models.runtimes.pmml.document gives expat a document at once",
+        is_mended=lambda: pyexpat.version_info >= (2, 6, 0),
     ),
     Hole(
         "CVE-2024-0450",
