@@ -86,12 +86,12 @@ QUANTISED = """
     QuantizedConv2DWithBiasAndRequantize QuantizedConv2DWithBiasSignedSumAndReluAndRequantize
     QuantizedConv2DWithBiasSumAndRelu QuantizedConv2DWithBiasSumAndReluAndRequantize
     QuantizedDepthwiseConv2D QuantizedDepthwiseConv2DWithBias QuantizedDepthwiseConv2DWithBiasAndRelu
-    QuantizedDepthwiseConv2DWithBiasAndReluAndRequantize QuantizedMatMul
+    QuantizedDepthwiseConv2DWithBiasAndReluAndRequantize
     QuantizedMatMulWithBias QuantizedMatMulWithBiasAndDequantize QuantizedMatMulWithBiasAndRelu
     QuantizedMatMulWithBiasAndReluAndRequantize QuantizedMatMulWithBiasAndRequantize QuantizedMaxPool
     QuantizedMul QuantizedRelu QuantizedRelu6 QuantizedReluX QuantizedReshape QuantizedResizeBilinear
     RequantizationRange RequantizationRangePerChannel Requantize RequantizePerChannel UniformDequantize
-    UniformQuantize UniformQuantizedAdd UniformQuantizedClipByValue UniformQuantizedConvolution
+    UniformQuantize UniformQuantizedAdd UniformQuantizedClipByValue
     UniformQuantizedDot UniformQuantizedDotHybrid UniformRequantize
 """
 
@@ -126,10 +126,10 @@ MEDIA = """
     AdjustContrast AdjustContrastv2 AdjustHue AdjustSaturation AudioSpectrogram CombinedNonMaxSuppression
     CropAndResize DecodeAndCropJpeg DecodeBmp DecodeGif DecodeImage DecodeJpeg DecodePng DecodeWav
     DecodeWebP DrawBoundingBoxes DrawBoundingBoxesV2 ExtractGlimpse ExtractGlimpseV2 ExtractImagePatches
-    ExtractJpegShape FusedResizeAndPadConv2D GenerateBoundingBoxProposals HSVToRGB
-    ImageProjectiveTransformV2 ImageProjectiveTransformV3 Mfcc NonMaxSuppression NonMaxSuppressionV2
-    NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5 NonMaxSuppressionWithOverlaps RGBToHSV
-    ResizeArea ResizeBicubic ResizeBilinear ResizeNearestNeighbor
+    ExtractJpegShape GenerateBoundingBoxProposals HSVToRGB ImageProjectiveTransformV2
+    ImageProjectiveTransformV3 Mfcc NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3
+    NonMaxSuppressionV4 NonMaxSuppressionV5 NonMaxSuppressionWithOverlaps RGBToHSV ResizeArea ResizeBicubic
+    ResizeBilinear ResizeNearestNeighbor
 """
 
 SPARSE_AND_RAGGED = """
@@ -155,40 +155,39 @@ MATHS = """
     Asin Asinh Atan Atan2 Atanh AvgPool AvgPool3D BandedTriangularSolve BatchCholesky BatchFFT BatchFFT2D
     BatchFFT3D BatchIFFT BatchIFFT2D BatchIFFT3D BatchMatMul BatchMatMulV2 BatchMatMulV3
     BatchMatrixBandPart BatchMatrixDeterminant BatchMatrixDiag BatchMatrixDiagPart BatchMatrixInverse
-    BatchMatrixSetDiag BatchMatrixSolve BatchMatrixSolveLs BatchMatrixTriangularSolve BatchSelfAdjointEig
+    BatchMatrixSetDiag BatchMatrixSolve BatchMatrixTriangularSolve BatchSelfAdjointEig
     BatchSelfAdjointEigV2 BatchSvd BatchToSpace BatchToSpaceND BesselI0 BesselI0e BesselI1 BesselI1e
     BesselJ0 BesselJ1 BesselK0 BesselK0e BesselK1 BesselK1e BesselY0 BesselY1 Betainc BiasAdd BiasAddV1
-    Bincount Bitcast BitwiseAnd BitwiseOr BitwiseXor BroadcastArgs
-    BroadcastGradientArgs BroadcastTo Bucketize CTCBeamSearchDecoder CTCGreedyDecoder Cast Ceil
-    CheckNumerics CheckNumericsV2 Cholesky ClipByValue Complex ComplexAbs ComputeAccidentalHits Concat
-    ConcatOffset ConcatV2 Conj ConjugateTranspose Conv Conv2D Conv3D Cos Cosh Cross Cumprod Cumsum
-    CumulativeLogsumexp DataFormatDimMap DataFormatVecPermute Dawsn DenseBincount DenseToDenseSetOperation
-    DepthToSpace DepthwiseConv2dNative Diag DiagPart Digamma Dilation2D Div DivNoNan DynamicPartition
-    DynamicStitch Eig Einsum Elu Equal Erf Erfc Erfinv EuclideanNorm Exp ExpandDims Expint Expm1
-    ExtractVolumePatches FFT FFT2D FFT3D FFTND FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars
-    FakeQuantWithMinMaxVarsPerChannel Fill Floor FloorDiv FloorMod FractionalAvgPool FractionalMaxPool
-    FresnelCos FresnelSin FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 FusedPadConv2D GRUBlockCell
-    Gather GatherNd GatherV2 Greater GreaterEqual HistogramFixedWidth IFFT IFFT2D IFFT3D IFFTND IRFFT
-    IRFFT2D IRFFT3D IRFFTND Igamma IgammaGradA Igammac Imag InTopK InTopKV2 Inv Invert InvertPermutation
-    IsFinite IsInf IsNan IsTensorFloat32Enabled KthOrderStatistic LRN LSTMBlockCell LeakyRelu LeftShift
-    Less LessEqual Lgamma LinSpace ListDiff Log Log1p LogMatrixDeterminant LogSoftmax LogicalAnd
-    LogicalNot LogicalOr LowerBound Lu MatMul MatrixBandPart MatrixDeterminant MatrixDiag MatrixDiagPart
-    MatrixDiagPartV2 MatrixDiagPartV3 MatrixDiagV2 MatrixDiagV3 MatrixExponential MatrixInverse
-    MatrixLogarithm MatrixSetDiag MatrixSetDiagV2 MatrixSetDiagV3 MatrixSolve MatrixSolveLs
-    MatrixSquareRoot MatrixTriangularSolve Max MaxPool MaxPool3D MaxPoolV2 MaxPoolWithArgmax Maximum Mean
-    Min Minimum MirrorPad Mod Mul MulNoNan Ndtri Neg NextAfter NotEqual NthElement OneHot OnesLike Pack
-    Pad PadV2 Polygamma PopulationCount Pow Prod Qr RFFT RFFT2D RFFT3D RFFTND Range Rank Real RealDiv
-    Reciprocal Relu Relu6 Reshape Reverse ReverseSequence ReverseV2 RightShift Rint Roll Round Rsqrt
-    ScaleAndTranslate ScatterNd SegmentMax SegmentMaxV2 SegmentMean SegmentMin SegmentMinV2 SegmentProd
-    SegmentProdV2 SegmentSum SegmentSumV2 SelectV2 SelfAdjointEig SelfAdjointEigV2 Selu SetSize Shape
-    ShapeN Sigmoid Sign Sin Sinh Size Slice Softmax SoftmaxCrossEntropyWithLogits Softplus Softsign
-    SpaceToBatchND SpaceToDepth Spence Split SplitV Sqrt Square SquaredDifference Squeeze StridedSlice
-    StridedSliceAssign Sub Sum Svd Tan Tanh TensorScatterAdd TensorScatterMax TensorScatterMin
-    TensorScatterSub TensorScatterUpdate TensorStridedSliceUpdate Tile TopK TopKUnique TopKV2
-    TopKWithUnique Transpose TridiagonalMatMul TridiagonalSolve TruncateDiv TruncateMod Unique UniqueV2
-    UniqueWithCounts UniqueWithCountsV2 Unpack UnravelIndex UnsortedSegmentJoin UnsortedSegmentMax
-    UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum UpperBound Where Xdivy Xlog1py Xlogy
-    ZerosLike Zeta
+    Bincount Bitcast BitwiseAnd BitwiseOr BitwiseXor BroadcastArgs BroadcastGradientArgs BroadcastTo
+    Bucketize CTCBeamSearchDecoder CTCGreedyDecoder Cast Ceil CheckNumerics CheckNumericsV2 Cholesky
+    ClipByValue Complex ComplexAbs ComputeAccidentalHits Concat ConcatOffset ConcatV2 Conj
+    ConjugateTranspose Conv Conv2D Conv3D Cos Cosh Cross Cumprod Cumsum CumulativeLogsumexp
+    DataFormatDimMap DataFormatVecPermute Dawsn DenseBincount DenseToDenseSetOperation DepthToSpace
+    DepthwiseConv2dNative Diag DiagPart Digamma Dilation2D Div DivNoNan DynamicPartition DynamicStitch Eig
+    Einsum Elu Equal Erf Erfc Erfinv EuclideanNorm Exp ExpandDims Expint Expm1 ExtractVolumePatches FFT
+    FFT2D FFT3D FFTND FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel
+    Fill Floor FloorDiv FloorMod FractionalAvgPool FractionalMaxPool FresnelCos FresnelSin FusedBatchNorm
+    FusedBatchNormV2 FusedBatchNormV3 GRUBlockCell Gather GatherNd GatherV2 Greater GreaterEqual
+    HistogramFixedWidth IFFT IFFT2D IFFT3D IFFTND IRFFT IRFFT2D IRFFT3D IRFFTND Igamma IgammaGradA Igammac
+    Imag InTopK InTopKV2 Inv Invert InvertPermutation IsFinite IsInf IsNan IsTensorFloat32Enabled
+    KthOrderStatistic LRN LSTMBlockCell LeakyRelu LeftShift Less LessEqual Lgamma LinSpace ListDiff Log
+    Log1p LogMatrixDeterminant LogSoftmax LogicalAnd LogicalNot LogicalOr LowerBound Lu MatMul
+    MatrixBandPart MatrixDeterminant MatrixDiag MatrixDiagPart MatrixDiagPartV2 MatrixDiagPartV3
+    MatrixDiagV2 MatrixDiagV3 MatrixExponential MatrixInverse MatrixLogarithm MatrixSetDiag MatrixSetDiagV2
+    MatrixSetDiagV3 MatrixSolve MatrixSquareRoot MatrixTriangularSolve Max MaxPool MaxPool3D MaxPoolV2
+    MaxPoolWithArgmax Maximum Mean Min Minimum MirrorPad Mod Mul MulNoNan Ndtri Neg NextAfter NotEqual
+    NthElement OneHot OnesLike Pack Pad PadV2 Polygamma PopulationCount Pow Prod Qr RFFT RFFT2D RFFT3D
+    RFFTND Range Rank Real RealDiv Reciprocal Relu Relu6 Reshape Reverse ReverseSequence ReverseV2
+    RightShift Rint Roll Round Rsqrt ScaleAndTranslate ScatterNd SegmentMax SegmentMaxV2 SegmentMean
+    SegmentMin SegmentMinV2 SegmentProd SegmentProdV2 SegmentSum SegmentSumV2 SelectV2 SelfAdjointEig
+    SelfAdjointEigV2 Selu SetSize Shape ShapeN Sigmoid Sign Sin Sinh Size Slice Softmax
+    SoftmaxCrossEntropyWithLogits Softplus Softsign SpaceToBatchND SpaceToDepth Spence Split SplitV Sqrt
+    Square SquaredDifference Squeeze StridedSlice StridedSliceAssign Sub Sum Svd Tan Tanh TensorScatterAdd
+    TensorScatterMax TensorScatterMin TensorScatterSub TensorScatterUpdate TensorStridedSliceUpdate Tile
+    TopK TopKUnique TopKV2 TopKWithUnique Transpose TridiagonalMatMul TridiagonalSolve TruncateDiv
+    TruncateMod Unique UniqueV2 UniqueWithCounts UniqueWithCountsV2 Unpack UnravelIndex UnsortedSegmentJoin
+    UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum UpperBound Where Xdivy
+    Xlog1py Xlogy ZerosLike Zeta
 """
 
 ALLOWED = frozenset(
@@ -219,16 +218,29 @@ TEXT_TABLES = frozenset({"InitializeTableFromTextFile", "InitializeTableFromText
 # They write to the log, and their results are not needed: taken out of what is served.
 PRINTS = frozenset({"Print", "PrintV2"})
 
-# `Empty` and the others hand out memory as they find it, with what another model's records left there.
+# They hand out memory as they find it, with what another model's records left there: `Empty` always, others
+# for inputs without a row or a filter, `QuantizedMatMul` for matrices without a column.
 UNWRITTEN = frozenset(
-    {"BlockLSTM", "BlockLSTMV2", "DestroyTemporaryVariable", "Empty", "FakeParam", "TemporaryVariable"}
+    {
+        "BatchMatrixSolveLs",
+        "BlockLSTM",
+        "BlockLSTMV2",
+        "DestroyTemporaryVariable",
+        "Empty",
+        "FakeParam",
+        "FusedPadConv2D",
+        "FusedResizeAndPadConv2D",
+        "MatrixSolveLs",
+        "QuantizedMatMul",
+        "TemporaryVariable",
+    }
 )
 
 # They end the process: by a division by 0, or for inputs that do not fit each other. Served models have none.
 ENDING = frozenset(
     {
         "QuantizedInstanceNorm", "RandomCrop", "ResourceScatterDiv", "ScatterDiv", "StatefulRandomBinomial",
-        "UniformQuantizedConvolutionHybrid",
+        "UniformQuantizedConvolution", "UniformQuantizedConvolutionHybrid",
     }
 )  # fmt: skip
 

@@ -18,9 +18,12 @@ _KINDS: tuple[tuple[str, str], ...] = (
     ),
     (
         "|".join(sorted(UNWRITTEN)),
-        "returns memory that nothing has written, with what other records left in it: use tf.zeros, "
-        "or a layer "
-        "without it",
+        "returns memory that nothing has written, with what other records left in it, always or for empty "
+        "inputs: use tf.zeros, or a layer without it",
+    ),
+    (
+        "|".join(sorted(ENDING)),
+        "ends the process for inputs without a channel: export the model without uniform quantisation",
     ),
     (
         "|".join(sorted(ENDING)),
