@@ -42,8 +42,24 @@ def step(sql: str, kind: FeatureType, name: str = "q") -> Expression:
         ("||".join(["s"] * 65), S, "may make 65 times"),
         ("list_transform(t, lambda v: v || s)", SS, "reads 's', which has no fixed size, for each element"),
         ("list_transform(l, lambda v: list_transform(l, lambda w: w + v))", SS, "reads 'l'"),
-        ("list_transform(l, lambda v: rpad('x', 1000, 'y'))", SS, "may make 1"),
+        ("list_transform(l, lambda v: rpad('x', 1000, 'y'))", SS, "may make 501 times"),
         ("list_transform(l, lambda v: '" + "x" * 600 + "')", SS, "may make"),
+        ("list_transform(range(1000), lambda v: range(1000))", NS, "may make 3[0-9]{7} bytes"),
+        ("list_transform(l)", NS, "not known"),
+        (
+            "bitstring('1', 1000000000)::VARCHAR",
+            S,
+            r"calls bitstring\(\), and how much that makes is not known",
+        ),
+        ("length(bitstring('1', 1500000000)::VARCHAR)", N, r"calls bitstring\(\)"),
+        ("set_bit(x::BIGINT::BIT, 0, 1)::VARCHAR", S, r"calls set_bit\(\)"),
+        ("s::BLOB::BIT::BIT::VARCHAR", S, "may make 128 times"),
+        ("repeat(repeat(repeat('a', 1000), 1000), 500)", S, "may make 1000000 bytes beside what it reads"),
+        ("length(repeat(repeat('a', 1000), 1000))", N, "and 65536 are the most"),
+        ("list_resize(l, 1000, 'a-' || s)", SS, "may make 1002 times"),
+        ("NULL::INTEGER[100000]::INTEGER[]", NS, "casts to an array"),
+        ("format('" + "{:>999}" * 20 + "', s)", S, "may make 95256 bytes"),
+        ("strftime(epoch_ms(n), repeat('%c', 900)) || repeat(strftime(epoch_ms(n), s), 5)", S, "80 times"),
         ("list_reduce(t, lambda a, b: a || a)", S, "no bound"),
         ("replace(s, 'a', s)", S, r"replace\(\) with something else than a text written out at place 3"),
         ("regexp_replace(s, 'a', s, 'g')", S, "place 3"),
@@ -109,3 +125,29 @@ def test_what_steps_make_of_each_other_adds_up(duck: Expressions):
         duck.query([*doubling, step("a5 || a5", S, "a6")], TYPES)
     measured = [*doubling[:3], step("length(a2)", N, "m"), step("repeat('x', 5) || m", S, "b")]
     duck.query(measured, TYPES)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "kind"),
+    [
+        ("'" + "x" * 500 + "'", "concat(" + ",".join(["{}"] * 150) + ")", S),
+        ("n::VARCHAR", "concat(" + ",".join(["{}"] * 150) + ")", S),
+        ("list_value(" + ",".join("n" * 500) + ")", "list_concat(" + ",".join(["{}"] * 300) + ")", NS),
+    ],
+)
+def test_what_steps_make_of_constants_and_numbers_adds_up(
+    duck: Expressions, first: str, then: str, kind: FeatureType
+):
+    """Four such steps made 500 MB of one row that held nothing but a number."""
+    duck.query([step(first, kind, "a")], TYPES)
+    steps = [step(first, kind, "a"), step(then.format(*["a"] * 300), kind, "b")]
+    steps.append(step(then.format(*["b"] * 300), kind, "c"))
+    with pytest.raises(FeatureError, match="bytes beside what it reads, and 65536 are the most"):
+        duck.query(steps, TYPES)
+
+
+def test_what_makes_too_much_is_not_given_to_the_database(duck: Expressions, monkeypatch: pytest.MonkeyPatch):
+    """It computes constants when it is asked for an expression's type."""
+    monkeypatch.setattr(Expressions, "_typed", lambda *_: pytest.fail("asked"))
+    with pytest.raises(FeatureError, match="may make"):
+        duck.query([step("length(repeat(repeat('a', 1000), 1000))", N)], TYPES)

@@ -16,6 +16,7 @@ import pyarrow as pa
 from schemas.errors import FeatureError
 from schemas.features.declarations import Expression, FeatureType
 from schemas.features.feature_batch import ARROW
+from udfs.features.sql_growth import Size
 from udfs.features.sql_rules import ROW, Functions, Parser, functions_of, one_line
 
 _CLOSED: dict[str, Any] = {
@@ -88,7 +89,7 @@ class Expressions:
             within.add(step.name)
             read |= used & set(types)
             known[step.name] = step.type
-            sizes[step.name] = made if _size(step.type) else 0.0
+            sizes[step.name] = made if _size(step.type) else None
         return Query(self, steps, [n for n in types if n in read] or [*types][:1], types, layers)
 
     def columns(self, sql: str, known: Iterable[str]) -> set[str]:
@@ -218,9 +219,9 @@ def _fits(found: str, wanted: str) -> bool:
     return found in _FITS[wanted] or (wanted == "DOUBLE" and found.startswith("DECIMAL("))
 
 
-def _size(kind: FeatureType) -> float:
-    """How many times the row's bytes a column may have."""
-    return 1.0 if kind is FeatureType.STRING or kind.value.endswith("_list") else 0.0
+def _size(kind: FeatureType) -> Size | None:
+    """The size of a column; None where it is fixed."""
+    return Size(1.0) if kind is FeatureType.STRING or kind.value.endswith("_list") else None
 
 
 def _quoted(name: str) -> str:

@@ -24,6 +24,9 @@ SIZED: Mapping[str, tuple[int, ...]] = {
 }
 """The places of arguments that say how large the value is."""
 
+PADS = _words("bar lpad rpad")
+RESIZES = _words("array_resize list_resize")
+
 SUMS = _words(
     """
     || + - * / // % & | << >> ~ ^ concat list_value list_pack struct_pack row list_concat array_concat
@@ -37,18 +40,22 @@ SUMS = _words(
     array_zip flatten array_value array_pop_back array_pop_front list_append array_append list_prepend
     array_prepend array_push_back array_push_front struct_extract struct_extract_at struct_insert
     struct_concat map map_keys map_values map_entries map_extract map_extract_value map_from_entries
-    map_concat element_at json_value date_part datepart timezone strftime dayname monthname typeof chr
+    map_concat element_at json_value timezone
     parse_filename parse_dirname parse_dirpath parse_path split_part error add subtract date_add fdiv
-    fmod md5 sha1 sha256
+    fmod
     """
 )
 """The value is at most as large as all arguments together."""
+
+SHORT = _words("chr date_part datepart dayname md5 monthname sha1 sha256 typeof")
+"""The value is at most `sql_growth.SHORT_BYTES` larger."""
 
 FACTORS: Mapping[str, float] = (
     dict.fromkeys(_words("hex to_hex base64 to_base64"), 2.0)
     | dict.fromkeys(_words("url_encode"), 3.0)
     | dict.fromkeys(_words("to_json json json_quote array_to_json row_to_json json_object json_array"), 6.0)
     | dict.fromkeys(_words("bin to_binary"), 8.0)
+    | dict.fromkeys(_words("strftime"), 16.0)  # '%c' is a date and a time
     | dict.fromkeys(_words("string_split split str_split string_to_array string_split_regex"), 16.0)
     | dict.fromkeys(_words("str_split_regex regexp_split_to_array regexp_extract_all json_keys"), 16.0)
 )
@@ -75,8 +82,9 @@ UNBOUNDED = _words(
 
 FIXED_TYPES = _words(
     """
-    BIGINT BIT BOOLEAN DATE DECIMAL DOUBLE FLOAT HUGEINT INTEGER INTERVAL SMALLINT TIME TIMESTAMP
+    BIGINT BOOLEAN DATE DECIMAL DOUBLE FLOAT HUGEINT INTEGER INTERVAL SMALLINT TIME TIMESTAMP
     TIMESTAMP_MS TIMESTAMP_NS TIMESTAMP_S TINYINT UBIGINT UHUGEINT UINTEGER USMALLINT UTINYINT UUID
     """
 ) | {"TIMESTAMP WITH TIME ZONE", "TIME WITH TIME ZONE"}
+BITS = _words("BIT BITSTRING VARBIT")
 TRUTHS = _words("OPERATOR_NOT OPERATOR_IS_NULL OPERATOR_IS_NOT_NULL COMPARE_IN COMPARE_NOT_IN")

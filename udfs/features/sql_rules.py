@@ -9,7 +9,7 @@ from typing import Any
 
 from schemas.errors import FeatureError
 from schemas.expression_bounds import ExpressionBounds
-from udfs.features.sql_growth import Growth, fixed
+from udfs.features.sql_growth import Growth, Size, Sizes, fixed
 
 ROW = "events"
 """The name by which expressions may call the row: `events.amount` is `amount`."""
@@ -84,9 +84,9 @@ class Parser:
         the message says what it is or does."""
         return self._columns(sql, known, frozenset())
 
-    def growth(self, sql: str, sizes: Mapping[str, float]) -> float:
-        """How many times the row's bytes the expression may make, see `sql_growth`; for one that `columns`
-        took. `sizes`: column -> how many times it has itself. Raises `FeatureError` where it is too much."""
+    def growth(self, sql: str, sizes: Sizes) -> Size:
+        """How much the expression may make for a row, see `sql_growth`; for one that `columns` took. `sizes`:
+        column -> its own. Raises `FeatureError` where it is too much."""
         (selected,) = self._parts(sql)[1]
         return self._growth.of(selected, {name.lower(): size for name, size in sizes.items()})
 
