@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Iterator
 
@@ -10,13 +9,11 @@ from pyflink.common.typeinfo import Types
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.datastream.state import MapStateDescriptor
 
-from schemas.errors import StateError
 from schemas.micro_batch import MicroBatch, decode_micro_batch, encode_micro_batch, joined
-from udfs.serving.buffering import BufferAccount, BufferPolicy
+from udfs.serving.buffering import BufferAccount, BufferPolicy, decode_account, encode_account
 
-_ACCOUNTS = {1: struct.Struct("<Bqqqq"), 2: struct.Struct("<Bqqqqq")}
-_VERSION = 2
 _JOINED_BYTES = 1 << 20
+_IDLE_KNOWN = 10_000
 
 
 class Buffer:
@@ -28,8 +25,10 @@ class Buffer:
         self._batches = context.get_map_state(MapStateDescriptor("buffered", Types.STRING(), pickled))
         self._accounts = context.get_map_state(MapStateDescriptor("buffer-accounts", Types.STRING(), pickled))
         # Reading state costs a call into the JVM for each micro-batch; what is once known stays known. By key
-        # and data type; None: nothing waits.
-        self._known: dict[tuple[str, str], BufferAccount | None] = {}
+        # and data type: what waits, with its bytes together, and the last of those of which nothing does.
+        self._waiting: dict[tuple[str, str], BufferAccount] = {}
+        self._bytes = 0
+        self._idle: dict[tuple[str, str], None] = {}
 
     def add(self, key: str, batch: MicroBatch) -> None:
         """Behind all that waits of its data type."""
@@ -52,12 +51,17 @@ class Buffer:
     def overdue(self, key: str, data_type: str) -> str:
         """Why the wait for a model must end, or an empty string."""
         account = self._account(key, data_type)
-        return account.exceeded(self._policy, _now()) if account is not None else ""
+        if account is None:
+            return ""
+        crowded = self._policy.crowded(self._bytes, len(self._waiting))
+        return account.exceeded(self._policy, _now()) or crowded
 
     def full(self, key: str, data_type: str) -> bool:
         """Whether no more may wait behind a call."""
         account = self._account(key, data_type)
-        return account is not None and account.full(self._policy)
+        if account is None:
+            return False
+        return account.full(self._policy) or self._bytes > self._policy.all_bytes
 
     def first(self, key: str, data_type: str, records: int = 0) -> MicroBatch | None:
         """Take the micro-batch that has waited longest, with those behind it while all have one source, at
@@ -82,6 +86,7 @@ class Buffer:
             account.batches -= 1
             account.records -= len(batch)
             account.bytes -= len(encoded)
+            self._bytes -= len(encoded)
             if not records:
                 break
         account.since = _now()
@@ -99,38 +104,34 @@ class Buffer:
         account.batches += 1
         account.records += len(batch)
         account.bytes += len(encoded)
+        self._bytes += len(encoded)
         self._keep(key, batch.data_type, account)
 
     def _keep(self, key: str, data_type: str, account: BufferAccount) -> None:
         if account.batches:
-            self._known[key, data_type] = account
+            self._idle.pop((key, data_type), None)
+            self._waiting[key, data_type] = account
             self._accounts.put(data_type, encode_account(account))
         else:
-            self._known[key, data_type] = None
+            self._waiting.pop((key, data_type), None)
+            self._is_idle(key, data_type)
             self._accounts.remove(data_type)
 
     def _account(self, key: str, data_type: str) -> BufferAccount | None:
-        if (key, data_type) not in self._known:
+        known = self._waiting.get((key, data_type))
+        if known is None and (key, data_type) not in self._idle:
             packed = self._accounts.get(data_type)
-            self._known[key, data_type] = None if packed is None else decode_account(bytes(packed))
-        return self._known[key, data_type]
+            if packed is None:
+                self._is_idle(key, data_type)
+            else:
+                known = self._waiting[key, data_type] = decode_account(bytes(packed))
+                self._bytes += known.bytes
+        return known
 
-
-def encode_account(account: BufferAccount) -> bytes:
-    """Version 2: micro-batches, records, bytes, since, first."""
-    return _ACCOUNTS[_VERSION].pack(
-        _VERSION, account.batches, account.records, account.bytes, account.since, account.first
-    )
-
-
-def decode_account(packed: bytes) -> BufferAccount:
-    """Also of version 1, which had no first: it was 0. Raises `StateError` for another version."""
-    form = _ACCOUNTS.get(packed[0])
-    if form is None:
-        raise StateError(
-            f"an account of waiting records has version {packed[0]}; this release reads 1 to {_VERSION}"
-        )
-    return BufferAccount(*form.unpack(packed)[1:])
+    def _is_idle(self, key: str, data_type: str) -> None:
+        self._idle[key, data_type] = None
+        if len(self._idle) > _IDLE_KNOWN:  # names that records invent come and go
+            del self._idle[next(iter(self._idle))]
 
 
 def _now() -> int:

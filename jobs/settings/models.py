@@ -47,12 +47,14 @@ class ModelLimits(VersionLimits):
         None,
         description="take models for data types that no setting names; empty: where headers or folders do",
     )
+    most_new_types: int = Field(64, ge=1, description="the most of them, at each instance")
 
     def quotas(self, types: Iterable[str], open_ended: bool) -> Quotas:
         """`types`: the data types that settings name; `open_ended`: others may come by headers or folders."""
         any_type = open_ended if self.new_types is None else self.new_types
         return Quotas(
-            types=None if any_type else frozenset(types),
+            types=frozenset(types),
+            new_types=self.most_new_types if any_type else 0,
             candidates=self.candidates,
             pending=self.pending,
             pending_bytes=self.pending_mb << 20,

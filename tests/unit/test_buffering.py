@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from operators import buffer as buffering
-from operators.buffer import Buffer, decode_account
+from operators.buffer import Buffer
 from schemas.errors import StateError
 from schemas.micro_batch import encode_micro_batch
 from tests.flink_fakes import KeyedContext
 from tests.serving_fakes import batch_of
-from udfs.serving.buffering import BufferAccount, BufferPolicy
+from udfs.serving.buffering import BufferAccount, BufferPolicy, decode_account
 
 POLICY = BufferPolicy(records=100, bytes=5000, seconds=2.5)
 
@@ -172,3 +172,43 @@ def test_what_is_known_to_be_empty_is_not_read_again():
     assert not harness.buffer.any("a", "t")
     harness.buffer._accounts.get = read.append  # type: ignore[method-assign]
     assert not harness.buffer.any("a", "t") and read == []
+
+
+def test_what_waits_of_all_data_types_is_bounded_together():
+    """Records may invent data types by a header: each has bounds of its own, and all have these."""
+    size = len(encode_micro_batch(batch_of([b"{}"])))
+    harness = Harness(BufferPolicy(all_bytes=2 * size))
+    for data_type in "tu":
+        harness.add(0, data_type)
+    assert not harness.buffer.overdue("a", "t") and not harness.buffer.full("a", "t")
+    harness.add(0, "v", "b")
+    said = f"no model yet; more than {2 * size} bytes of records waited, of all data types"
+    assert harness.buffer.overdue("b", "v") == said and harness.buffer.full("b", "v")
+    assert harness.taken("v", "b") == [0]
+    harness.context.key = "a"
+    assert not harness.buffer.overdue("a", "t") and not harness.buffer.full("a", "t")
+    again = Harness(BufferPolicy(all_bytes=2 * size), harness.context)  # as after a restart
+    assert again.buffer.any("a", "t") and again.buffer.any("a", "u")
+    again.add(0, "v", "b")
+    assert again.buffer.overdue("b", "v") == said
+
+
+def test_the_data_types_of_which_records_wait_are_bounded():
+    harness = Harness(BufferPolicy(types=2))
+    for data_type in "tuv":
+        harness.add(0, data_type)
+    assert harness.buffer.overdue("a", "v") == "no model yet; records of more than 2 data types waited"
+    assert harness.taken("v") == [0]
+    assert not harness.buffer.overdue("a", "t")
+
+
+def test_data_types_that_are_gone_are_not_remembered_for_good(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(buffering, "_IDLE_KNOWN", 10)
+    harness = Harness()
+    harness.add(0, "kept")
+    for number in range(50):
+        harness.add(0, f"t{number}")
+        assert harness.taken(f"t{number}") == [0]
+        assert not harness.buffer.any("a", f"u{number}")
+    assert len(harness.buffer._idle) == 10 and len(harness.buffer._waiting) == 1
+    assert harness.taken("kept") == [0] and harness.buffer._bytes == 0

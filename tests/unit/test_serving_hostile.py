@@ -253,6 +253,19 @@ def test_a_first_model_that_hangs_leaves_nothing_to_serve(make):
     assert not harness.serving.serves("t")
 
 
+def test_models_of_types_that_no_setting_names_are_taken_up_to_a_number(make):
+    harness = make(types=frozenset({"t"}), new_types=1)
+    for data_type in ("u", "v"):
+        harness.serving.restore(data_type, None)
+    harness.publish(1, data_type="u")
+    harness.publish(1, data_type="v")
+    harness.publish(2, data_type="u")
+    harness.publish(1)
+    harness.settle()
+    assert [e.data_type for e in harness.told if e.step == "quota"] == ["v"]
+    assert [harness.serving.serves(t) for t in "tuv"] == [True, True, False]
+
+
 def test_quotas_of_types_and_of_what_waits(make):
     harness = make(types=frozenset({"t"}), pending=2, pending_bytes=400)
     harness.serving.restore("strange", None)

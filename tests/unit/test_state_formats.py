@@ -13,7 +13,6 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from operators.buffer import decode_account, encode_account
 from schemas.features.declarations import (
     Aggregate,
     Column,
@@ -61,7 +60,7 @@ from udfs.lifecycle.watching.watched_quality import (
 )
 from udfs.lifecycle.watching.watched_series import Episodes, read_episodes, write_episodes
 from udfs.models.signing.counters import counter_name, decode_counter, encode_counter
-from udfs.serving.buffering import BufferAccount
+from udfs.serving.buffering import BufferAccount, decode_account, encode_account
 
 ENTRY = ModelLog.Entry(name="forest", version=3, sha256="ab", descriptor=b"d", attempts=1)
 LOG = ModelLog(

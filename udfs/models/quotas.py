@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from schemas.errors import QuotaError
@@ -11,9 +11,9 @@ from udfs.models.model_log import LogEntry
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """`types`: data types that models may be published for; None for any. `candidates`: names with a model
-    or one that waits, a data type. `pending` and `pending_bytes`: descriptors that wait to be loaded, a data
-    type.
+    """`types`: data types that settings name; None: no bound on types. `new_types`: how many others models
+    may be published for, at each instance. `candidates`: names with a model or one that waits, a data type.
+    `pending` and `pending_bytes`: descriptors that wait to be loaded, a data type.
 
     `attempts`: loads of a version that may come to no outcome before it is set aside. `unresponsive`: calls
     of a model that may be given up before it is. `call_seconds`: when a call is given up. `patience_ms`: how
@@ -22,6 +22,7 @@ class Quotas:
     """
 
     types: frozenset[str] | None = None
+    new_types: int = 0
     candidates: int = 32
     pending: int = 16
     pending_bytes: int = 64 << 20
@@ -31,11 +32,18 @@ class Quotas:
     patience_ms: float = 50.0
     version_jump: int | None = None
 
-    def check_type(self, data_type: str) -> None:
-        """Raises `QuotaError`."""
-        if self.types is not None and data_type not in self.types:
+    def check_type(self, data_type: str, taken: Iterable[str] = ()) -> None:
+        """`taken`: the data types that have a model, or one that waits. Raises `QuotaError`."""
+        if self.types is None or data_type in self.types:
+            return
+        if not self.new_types:
             raise QuotaError(
                 f"no setting names the data type {data_type!r}; add it to data_types, or allow new types"
+            )
+        if len({*taken} - self.types - {data_type}) >= self.new_types:
+            raise QuotaError(
+                f"no setting names the data type {data_type!r}, and there are models of {self.new_types} "
+                "such types, which is the most; add it to data_types, or raise models.most_new_types"
             )
 
     def check_pending(self, pending: Sequence[LogEntry], descriptor: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from schemas.errors import InconclusiveError, ModelError
@@ -42,8 +42,9 @@ class ModelState:
         self._data_type, self._subtask = data_type, subtask
         self._stats_at = 0
 
-    def publish(self, descriptor: bytes, published: Publication) -> list[Notice]:
-        """Enter a publication in the log. `next_load` says what follows from it."""
+    def publish(self, descriptor: bytes, published: Publication, types: Iterable[str] = ()) -> list[Notice]:
+        """Enter a publication in the log. `next_load` says what follows from it. `types`: those that have a
+        model, or one that waits."""
         if published.operation in (DECIDE, EXPERIMENT):
             reason = (
                 "this job serves one model a data type; plans and experiments are for the speculating job"
@@ -53,7 +54,7 @@ class ModelState:
             self.revision += 1
             return self._unpublish(published)
         try:
-            self._quotas.check_type(published.data_type)
+            self._quotas.check_type(published.data_type, types)
             self._quotas.check_pending(self.log.pending, descriptor)
             self.revision += 1
             entry = self.log.accept(published, descriptor, self._quotas.version_jump)

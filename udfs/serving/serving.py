@@ -98,7 +98,8 @@ class Serving:
 
     def publish(self, descriptor: bytes, published: Publication) -> Sequence[Notice]:
         """Act on a publication; its data type's log must have been restored. Loading goes on behind."""
-        sent = self._states[published.data_type].publish(descriptor, published)
+        types = (name for name, state in self._states.items() if state.log.candidates())
+        sent = self._states[published.data_type].publish(descriptor, published, types)
         self._load_next(published.data_type)
         return sent
 

@@ -130,7 +130,7 @@ class Executor:
             names = [published.name]
             if published.name not in known:
                 try:
-                    self._quotas.check_type(data_type)
+                    self._quotas.check_type(data_type, self._with_models())
                     self._quotas.check_candidates(sum(candidate.known for candidate in known.values()))
                 except ModelError as e:
                     now = int(self._clock.epoch())
@@ -145,6 +145,9 @@ class Executor:
             sent += known[name].publish(descriptor, published)
             self._load_next(data_type, name)
         return sent
+
+    def _with_models(self) -> list[str]:
+        return [name for name, known in self._candidates.items() if any(c.known for c in known.values())]
 
     def request(self, key: str, request: Request, batch: MicroBatch) -> list[Answer]:
         """Ask the candidates. What they answer within a moment is returned, with whatever else is ready for

@@ -111,6 +111,7 @@ class Router:
         if published.operation == EXPERIMENT:
             return []  # the controller's business, who answers with a plan
         known = self._types[published.data_type]
+        types = (name for name, one in self._types.items() if one.names)
         sent = []
         try:
             if published.operation == WITHDRAW:
@@ -119,10 +120,10 @@ class Router:
                     known.routing = self._routing("")
                     sent = [self._event(EventKind.WITHDRAWN, gone.publication())]
             elif published.operation == DECIDE:
-                self._quotas.check_type(published.data_type)
+                self._quotas.check_type(published.data_type, types)
                 sent = self._decide(known, descriptor, published)
             else:
-                self._quotas.check_type(published.data_type)
+                self._quotas.check_type(published.data_type, types)
                 if published.name not in known.names:
                     self._quotas.check_candidates(len(known.names))
                 known.candidates.publish(published, self._quotas.version_jump)
