@@ -27,6 +27,16 @@ def instance_of(context: RuntimeContext) -> tuple[int, int]:
     return task.getIndexOfThisSubtask(), task.getNumberOfParallelSubtasks()
 
 
+def restarted(context: RuntimeContext) -> bool:
+    """Whether the task has been started before in this run of the job, and failed.
+
+    Thread mode asks Java, as `instance_of` does.
+    """
+    java = getattr(context, "_runtime_context", None)
+    attempt = context.get_attempt_number() if java is None else java.getTaskInfo().getAttemptNumber()
+    return int(attempt) > 0
+
+
 def key_setter(context: RuntimeContext) -> Callable[[str], None]:
     """A function that makes a key the current one for state, until Flink sets the next element's.
 

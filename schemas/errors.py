@@ -182,6 +182,10 @@ class InconclusiveError(ModelError):
     step = "check"
 
 
+class ProcessEndedError(InconclusiveError):
+    """The process that made the attempt to load ended, by a crash or a limit."""
+
+
 class QuotaError(ModelError):
     """A limit on the number or size of models, plans or data types is reached."""
 

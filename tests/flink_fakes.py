@@ -81,6 +81,9 @@ class KeyedContext:
     def get_index_of_this_subtask(self) -> int:
         return self.index
 
+    def get_attempt_number(self) -> int:
+        return 0
+
     def get_number_of_parallel_subtasks(self) -> int:
         return self._parallelism
 

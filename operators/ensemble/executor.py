@@ -12,7 +12,7 @@ from pyflink.datastream.state import ValueStateDescriptor
 
 from operators.code_guard import check_code, code_digest
 from operators.ensemble.speculation_rows import answers_row, request_of
-from operators.flink_internals import current_key, instance_of
+from operators.flink_internals import current_key, instance_of, restarted
 from operators.key_groups import KeyGroups
 from operators.rows import to_rows
 from operators.timers import KeyTimers, time_now
@@ -43,7 +43,7 @@ class ExecutorOperator(KeyedCoProcessFunction):
 
     def open(self, context: RuntimeContext) -> None:
         check_code(self._code)
-        self._executor = self._opened = self._spec.executor(instance_of(context)[0])
+        self._executor = self._opened = self._spec.executor(instance_of(context)[0], restarted(context))
         self._logs = TypeLogs(context, "candidate-logs", self._groups)
         self._unanswered = context.get_state(ValueStateDescriptor("pending", Types.PICKLED_BYTE_ARRAY()))
         self._timers = KeyTimers(self._spec.scoring.timer_ms)

@@ -10,7 +10,7 @@ from pyflink.datastream.functions import KeyedCoProcessFunction, RuntimeContext
 
 from operators.buffer import Buffer
 from operators.code_guard import check_code, code_digest
-from operators.flink_internals import current_key, instance_of
+from operators.flink_internals import current_key, instance_of, restarted
 from operators.key_groups import KeyGroups
 from operators.rows import to_rows
 from operators.serving.in_order import InOrder
@@ -45,7 +45,7 @@ class Scorer(KeyedCoProcessFunction):
     def open(self, context: RuntimeContext) -> None:
         check_code(self._code)
         index, _ = instance_of(context)
-        self._serving = self._opened = self._spec.serving(index)
+        self._serving = self._opened = self._spec.serving(index, restarted(context))
         # Every instance gets every descriptor then: one of them tells of those that cannot be read.
         self._tells = self._groups is None or index == 0
         self._logs = TypeLogs(context, "model-logs", self._groups)

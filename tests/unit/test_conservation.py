@@ -103,7 +103,7 @@ class ScorerHarness:
         )
         return Scorer(spec, None if self.by_type else ONE_GROUP)
 
-    def _serving(self, subtask: int) -> Serving:
+    def _serving(self, subtask: int, restarted: bool) -> Serving:
         self.close()
         self.sticks = threading.Event()
         self.serving = Serving(

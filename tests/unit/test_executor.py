@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from schemas.errors import ProcessEndedError
 from schemas.results.answers import AnswerOutcome, Reason, from_columns
 from tests.executor_fakes import WAIT, Bench, Loader
 from udfs.ensemble.execution.job import decode_pending, encode_pending
+from udfs.models.descriptor import Publication
+from udfs.models.loaded_model import LoadedModel
 
 SCORED, DECLINED, FAILED = AnswerOutcome.SCORED, AnswerOutcome.DECLINED, AnswerOutcome.FAILED
 
@@ -290,6 +293,33 @@ def test_what_scored_before_a_restart_scores_the_first_request_after_it(make):
     again = make(bench.executor.log("t"), patience_ms=WAIT * 1000)
     assert {"served a 1", "served b 1"} <= set(again.told)
     assert outcomes(again.now("a", "b", ms=WAIT * 1000)) == {"a": (SCORED, ""), "b": (SCORED, "")}
+
+
+class Ending(Loader):
+    """Of whose models version 2 ends the process, once it is told to."""
+
+    ends = False
+
+    def __call__(self, published: Publication) -> LoadedModel:
+        if self.ends and published.version == 2:
+            raise ProcessEndedError("it was ended by SIGSEGV")
+        return super().__call__(published)
+
+
+def test_what_scored_and_ends_the_process_that_loads_it_again_makes_way(make):
+    bench = make(loader=(loader := Ending()))
+    bench.serve("a")
+    bench.publish("a", 2)
+    bench.until(lambda: "served a 2" in bench.told)
+    stored, loader.ends = bench.executor.log("t"), True
+    again = make(stored, loader=loader)
+    assert "quarantined a 2" not in again.told, "one attempt does not tell"
+    again.hands.now += 10_000
+    again.until(lambda: "served a 1" in again.told)
+    assert "quarantined a 2" in again.told and again.executor.log("t") != stored
+    again.ask("a")
+    (answer,) = again.answers()
+    assert (answer.outcome, answer.version) == (SCORED, 1)
 
 
 def test_a_candidate_that_cannot_be_loaded_again_declines_until_it_can(make):

@@ -47,7 +47,7 @@ class Flink:
         self.operator.open(self.store)  # type: ignore[arg-type]
         self.key = KEY
 
-    def _executor(self, subtask: int) -> Executor:
+    def _executor(self, subtask: int, restarted: bool) -> Executor:
         self.subtasks.append(subtask)
         return self.bench.executor
 

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
 import pytest
 
 from devservices.process import wait_until
+from operators.flink_internals import restarted
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import (
     InconclusiveError,
@@ -27,10 +29,12 @@ from schemas.errors import (
     UnresponsiveError,
 )
 from tests import models
+from tests.flink_fakes import KeyedContext
 from tests.tensorflow_kinds import KINDS
 from udfs.models.descriptor import Publication, build, parse
 from udfs.models.loading import LoadPolicy, load_model
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
+from udfs.models.sandbox import loader
 from udfs.models.sandbox.columns import MalformedError, SharedBytes, TooSmallError, read, write
 from udfs.models.sandbox.isolated import IsolatedPlace
 from udfs.models.sandbox.limits import SandboxLimits
@@ -356,3 +360,26 @@ def answered(model, columns):
             assert not e.counts and "being started again" in str(e)
             time.sleep(0.02)
     raise AssertionError("it was not started again")
+
+
+def test_what_served_is_checked_again_after_a_failure_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be what ended the task; a job that starts does not wait for a check."""
+    places: list[object] = []
+    monkeypatch.setattr(loader, "acquire", lambda spec: None)
+    monkeypatch.setattr(loader, "load_model", lambda published, policy, place: places.append(place))
+    for again in (False, True):
+        made = loader.SandboxedLoader(lambda _: LoadPolicy(), loader.Isolation(), 5.0, again)
+        made.load_again(published(b"x"))
+        made.load(published(b"x"))
+    assert [isinstance(place, CheckedPlace) for place in places] == [False, True, True, True]
+    unchecked = loader.SandboxedLoader(lambda _: LoadPolicy(), loader.Isolation(check=False), 5.0, True)
+    unchecked.load_again(published(b"x"))
+    assert places[-1] is None
+
+
+def test_an_operator_knows_that_it_was_started_again() -> None:
+    context = KeyedContext()
+    assert not restarted(context)  # type: ignore[arg-type]
+    task = SimpleNamespace(getAttemptNumber=lambda: 1)
+    context._runtime_context = SimpleNamespace(getTaskInfo=lambda: task)  # type: ignore[attr-defined]
+    assert restarted(context)  # type: ignore[arg-type]

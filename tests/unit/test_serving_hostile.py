@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from schemas.codecs.json_codec import JsonCodec
-from schemas.errors import InconclusiveError, LoadError, ModelError
+from schemas.errors import LoadError, ModelError, ProcessEndedError
 from schemas.results.records import EventKind, ModelEvent, Outcome
 from schemas.results.results import read_result
 from schemas.tensors import Columns
@@ -17,6 +17,7 @@ from tests.serving_fakes import Doubling, batch_of, loaded_model
 from udfs.models.background_loader import LoadBounds
 from udfs.models.descriptor import Publication, build, parse
 from udfs.models.loaded_model import LoadedModel
+from udfs.models.model_log import ModelLog
 from udfs.models.quotas import Quotas
 from udfs.serving.serving import Serving
 
@@ -57,7 +58,7 @@ class Loads:
         self.calls.append((published.name, published.version))
         content = published.data or b""
         if content.startswith(b"dies") and len(self.calls) < self.heals:
-            error = InconclusiveError("the process that ran it is gone: it was ended by SIGSEGV")
+            error = ProcessEndedError("the process that ran it is gone: it was ended by SIGSEGV")
             error.step = "load"
             raise error
         if content.startswith(b"hangs"):
@@ -171,6 +172,40 @@ def test_the_attempt_is_in_the_state_before_it_is_made(make):
     second = make(first.log(), harness.loads)
     assert second.kinds() == ["quarantined 2"] and "ended with the process" in second.told[0].reason
     assert make(second.log(), harness.loads).settle() == []
+
+
+def test_what_served_and_ends_the_process_that_loads_it_again_makes_way(make):
+    harness = make()
+    harness.loads.heals = 0
+    harness.publish(1)
+    harness.settle()
+    harness.publish(2, b"dies")
+    assert harness.settle() == ["served 1", "served 2"]
+    again = make(harness.log())
+    assert again.kinds() == ["quarantined 2"] and again.loads.calls[:2] == [("n", 2)] * 2
+    said = again.told[0].reason
+    assert (
+        "2 attempts to load it again" in said and "SIGSEGV" in said and "version 1 of n serves again" in said
+    )
+    assert again.settle() == ["quarantined 2", "served 1"]
+    assert [r.version for r in again.score(1)] == [1]
+    third = make(again.log())
+    assert third.settle() == ["served 1"] and third.loads.calls == [("n", 1)]
+
+
+def test_attempts_to_load_again_are_in_the_state_and_end_with_a_success(make):
+    harness = make()
+    harness.loads.heals = 0
+    harness.publish(2, b"dies")
+    harness.settle()
+    log = ModelLog.decode(harness.log())
+    assert log.served is not None and log.begun(log.served) == 1
+    again = make(log.encoded())
+    assert again.loads.calls == [("n", 2)] and again.kinds() == ["quarantined 2"]
+    loads = Loads()
+    loads.heals = 0
+    well = ModelLog.decode(make(log.encoded(), loads).log())
+    assert well.served is not None and well.attempts(well.served) == 0
 
 
 def test_a_load_that_hangs_is_given_up_and_holds_up_no_other_type(make):

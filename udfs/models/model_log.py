@@ -1,8 +1,8 @@
 """Which published models count for one data type: the rules of versions, and what survives a restart.
 
-A log holds the entry that serves and the one that served before, the entries that wait to be loaded with the
-attempts to load each, the highest version seen of each name, and what is in quarantine. It decides without
-loading anything, so it is the same in every instance that saw the same stream.
+A log holds the entry that serves and the one that served before, the entries that wait to be loaded, attempts
+to load each that came to no end, the highest version seen of each name, and what is in quarantine. It decides
+without loading anything, so it is the same in every instance that saw the same stream.
 """
 
 from __future__ import annotations
@@ -180,6 +180,8 @@ class ModelLog:
             log.served = _entry(stored.served) if stored.HasField("served") else None
             log.former = _entry(stored.former) if stored.HasField("former") else None
             log.pending = [_entry(e) for e in stored.pending]
+            if log.served is not None and stored.served.attempts:
+                log._attempts[log.served] = stored.served.attempts
             for entry, kept in zip(log.pending, stored.pending, strict=True):
                 if kept.attempts:
                     log._attempts[entry] = kept.attempts

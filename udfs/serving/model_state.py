@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from schemas.errors import InconclusiveError, ModelError
+from schemas.errors import InconclusiveError, ModelError, ProcessEndedError
 from schemas.results.records import EventKind, ModelEvent, ModelToServeStats
 from udfs.models.background_loader import Loaded
 from udfs.models.descriptor import DECIDE, EXPERIMENT, WITHDRAW, Publication
@@ -104,6 +104,8 @@ class ModelState:
                     return []  # it waits for another
                 reason = f"{attempts} attempts to load it came to no outcome; the last: {reason}"
                 return [self._quarantine(entry, step, reason, ms)]
+            if isinstance(loaded.error, ProcessEndedError) and entry == self.log.served and not self.model:
+                return self._ended_again(entry, step, reason, ms)
             self.log.refused(entry)
             return [self._event(EventKind.REFUSED, entry, step=step, reason=reason, load_ms=ms)]
         lost = self.model is None and self.usage is not None and self.log.served == entry
@@ -116,6 +118,16 @@ class ModelState:
         return [
             *sent, self._event(EventKind.SERVED, entry, digest=model.stamp.digest, reason=told, load_ms=ms)
         ]  # fmt: skip
+
+    def _ended_again(self, entry: LogEntry, step: str, reason: str, ms: float) -> list[Notice]:
+        """What served ends the process that loads it: it waits for another attempt, or is set aside."""
+        attempts = self.log.begun(entry)
+        if attempts < self._quotas.attempts:
+            return []
+        former = self.log.former
+        then = f"; version {former.version} of {former.name} serves again" if former else ""
+        said = f"{attempts} attempts to load it again came to no outcome; the last: {reason}{then}"
+        return [*self._retire(), self._quarantine(entry, step, said, ms)]
 
     def lose(self, reason: str) -> ModelEvent:
         """The instance that scores does not come back from a call. It stays with whoever called it."""

@@ -39,13 +39,13 @@ class ScoringSpec:
         policy = self.load.get(data_type, self.default_load)
         return replace(policy, deadline_ms=int(self.quotas.call_seconds * 1000))
 
-    def loader(self) -> SandboxedLoader:
-        """What loads models for one operator instance, which closes it."""
-        return SandboxedLoader(self.policy, self.isolation, self.quotas.call_seconds)
+    def loader(self, restarted: bool = False) -> SandboxedLoader:
+        """What loads models for one operator instance, which closes it. `restarted`: after a failure."""
+        return SandboxedLoader(self.policy, self.isolation, self.quotas.call_seconds, restarted)
 
-    def serving(self, subtask: int) -> Serving:
-        """The state machine for one operator instance. Raises `CodecError`."""
-        codec, loader = open_codec(self.codec), self.loader()
+    def serving(self, subtask: int, restarted: bool = False) -> Serving:
+        """The state machine for one operator instance. `restarted`: after a failure. Raises `CodecError`."""
+        codec, loader = open_codec(self.codec), self.loader(restarted)
         return Serving(
             loader.load,
             codec,

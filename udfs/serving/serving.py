@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 from schemas.codecs.base import Codec
+from schemas.errors import ProcessEndedError
 from schemas.micro_batch import MicroBatch
 from schemas.results.records import ModelEvent
 from schemas.results.results import Experiments
@@ -68,7 +69,9 @@ class Serving:
 
     def restore(self, data_type: str, stored: bytes | None) -> Sequence[Notice]:
         """Take over the log of a data type. What served before serves again when this returns, which waits
-        for one load, as long as its bounds allow; what waited is loaded behind.
+        for one load, as long as its bounds allow; what waited is loaded behind. What ended the process that
+        tried it is set aside after as many attempts as a new model has, and what served before it is loaded
+        behind.
 
         Raises the `ModelError` of a model that served before and cannot be loaded now: its store is out of
         reach, most likely, and going on without it would lose it.
@@ -76,9 +79,9 @@ class Serving:
         gone = partial(self._gone, data_type)
         state = ModelState(data_type, stored, self._subtask, give_back=gone, quotas=self._quotas)
         sent = state.restored()
-        if state.log.served is not None:
+        while state.log.served is not None and state.model is None:
             loaded = self._loaded_now(data_type, state.log.served)
-            if loaded.error is not None:
+            if loaded.error is not None and not isinstance(loaded.error, ProcessEndedError):
                 raise loaded.error
             sent += state.reloaded(self._timed(loaded))
         self._states[data_type] = state

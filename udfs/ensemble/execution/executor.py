@@ -253,7 +253,9 @@ class Executor:
     def _collect(self) -> None:
         for done in self._completions.take():
             if isinstance(done, Loaded):
+                self._revisions[done.data_type] += 1
                 self._notices += self._candidates[done.data_type][done.entry.name].reloaded(done)
+                self._load_next(done.data_type, done.entry.name)
                 continue
             job, answer = done
             candidate = self._candidates[answer.data_type].get(answer.candidate)

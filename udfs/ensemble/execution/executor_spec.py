@@ -20,10 +20,10 @@ class ExecutorSpec:
     limits: CallLimits = field(default_factory=CallLimits)
     faults: str | None = None
 
-    def executor(self, subtask: int) -> Executor:
-        """The state machine for one operator instance. Raises `CodecError`."""
+    def executor(self, subtask: int, restarted: bool = False) -> Executor:
+        """The state machine for one operator instance. `restarted`: after a failure. Raises `CodecError`."""
         scoring = self.scoring
-        codec, loader = open_codec(scoring.codec), scoring.loader()
+        codec, loader = open_codec(scoring.codec), scoring.loader(restarted)
         return Executor(
             self.model_type,
             loader.load,

@@ -31,11 +31,16 @@ class Isolation:
 
 
 class SandboxedLoader:
-    """Loads models by the policy of their data type. `call_seconds` bounds calls of isolated models. For any
-    thread; made, it starts the processes that it needs in the background."""
+    """Loads models by the policy of their data type. `call_seconds` bounds calls of isolated models.
+    `restarted`: this run has failed before, by what served as likely as by anything else. For any thread;
+    made, it starts the processes that it needs in the background."""
 
     def __init__(
-        self, policy: Callable[[str], LoadPolicy], isolation: Isolation, call_seconds: float
+        self,
+        policy: Callable[[str], LoadPolicy],
+        isolation: Isolation,
+        call_seconds: float,
+        restarted: bool = False,
     ) -> None:
         self._policy, self._isolation = policy, isolation
         self._server: ForkServer | None = None
@@ -48,13 +53,15 @@ class SandboxedLoader:
                 self._checked = self._again = IsolatedPlace(server, call_seconds, isolation.restarts)
             else:
                 self._checked = CheckedPlace(server)
+                self._again = self._checked if restarted else None
 
     def load(self, publication: Publication) -> LoadedModel:
         """A model that was published. Raises `ModelError`."""
         return load_model(publication, self._policy(publication.data_type), place=self._checked)
 
     def load_again(self, publication: Publication) -> LoadedModel:
-        """A model that served before: its check was passed then. Raises `ModelError`."""
+        """A model that served before: its check was passed then, and is made again only where the run has
+        failed since. Raises `ModelError`; `ProcessEndedError` where the model ended the process."""
         return load_model(publication, self._policy(publication.data_type), place=self._again)
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import schemas.errors
-from schemas.errors import InconclusiveError, ModelError, QuotaError
+from schemas.errors import InconclusiveError, ModelError, ProcessEndedError, QuotaError
 from udfs.models.content import Content, build
 from udfs.models.descriptor import Publication
 from udfs.models.load_steps import LoadSteps
@@ -132,14 +132,12 @@ def check_size(said: Mapping[str, Any], most: int) -> None:
         raise _at("load", QuotaError(f"it takes {used} bytes of memory, where {most} are the most"))
 
 
-def died(child: Child, step: str) -> InconclusiveError:
-    return _inconclusive(step, f"the process that ran it is gone: {child.end()}")
+def died(child: Child, step: str) -> ModelError:
+    return _at(step, ProcessEndedError(f"the process that ran it is gone: {child.end()}"))
 
 
-def _inconclusive(step: str, reason: str) -> InconclusiveError:
-    error = InconclusiveError(reason)
-    error.step = step
-    return error
+def _inconclusive(step: str, reason: str) -> ModelError:
+    return _at(step, InconclusiveError(reason))
 
 
 def _at(step: str, error: ModelError) -> ModelError:
