@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import ArchiveError
+from udfs.models.runtimes import archive
 from udfs.models.runtimes.archive import unpack
 
 MODEL = {"saved_model.pb": b"graph", "variables/variables.index": b"index" * 50}
@@ -22,25 +23,25 @@ MODEL = {"saved_model.pb": b"graph", "variables/variables.index": b"index" * 50}
 
 def zip_of(files: dict[str, bytes], kind: int = 0, flag: int = 0) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, content in files.items():
             entry = zipfile.ZipInfo(name)
             entry.external_attr = kind << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, content)
-        for entry in archive.infolist():
+            packed.writestr(entry, content)
+        for entry in packed.infolist():
             entry.flag_bits |= flag
     return buffer.getvalue()
 
 
 def tar_of(files: dict[str, bytes], mode: str = "w", kind: bytes = tarfile.REGTYPE, link: str = "") -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=buffer, mode=mode) as packed:  # type: ignore[call-overload]
         for name, content in files.items():
             entry = tarfile.TarInfo(name)
             entry.type, entry.linkname = kind, link
             entry.size = len(content) if kind == tarfile.REGTYPE else 0
-            archive.addfile(entry, io.BytesIO(content))
+            packed.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()
 
 
@@ -117,8 +118,32 @@ def test_a_zip_that_lies_about_its_size_is_refused(into: Path) -> None:
     refused(honest.replace(size, (10).to_bytes(4, "little")), into, "damaged|more than")
 
 
+@pytest.mark.parametrize(
+    ("files", "bound", "match"),
+    [
+        ({"saved_model.pb": bytes(200_000)}, 100_000, "unpacks to more than 100000 bytes: it says 200000"),
+        ({"saved_model.pb": bytes(200_000)}, 1 << 30, "unpacks to 200000, which is more than 200 times"),
+        ({f"f{i}": b"" for i in range(21)}, 1 << 30, "more than 20 entries"),
+        ({f"{'f' * 200}{i}": b"" for i in range(200)}, 1 << 30, "more than 20 entries: its directory has"),
+    ],
+)
+def test_a_zip_is_judged_by_its_directory_before_it_is_read(
+    files: dict[str, bytes], bound: int, match: str, into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = zip_of(files)
+    monkeypatch.setattr(archive, "FREE_BYTES", 100_000)
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("read"))
+    refused(data, into, match, bound)
+
+
 def test_a_gzip_bomb_is_stopped_before_it_is_read_as_a_tar(into: Path) -> None:
     refused(gzip.compress(bytes(1_000_000)), into, "unpacks to more than")
+
+
+def test_a_gzip_is_unpacked_up_to_so_many_times_its_size(into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "FREE_BYTES", 100_000)
+    data = tar_of({"saved_model.pb": bytes(10_000_000)}, "w:gz")
+    refused(data, into, f"unpacks to more than {max(200 * len(data), 100_000)} bytes", 1 << 30)
 
 
 @pytest.mark.parametrize("kind", PACKERS)
@@ -175,11 +200,11 @@ def test_honest_extended_headers_are_read(into: Path) -> None:
     name = "variables/" + "é" * 100
     for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
         buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w", format=form) as archive:
+        with tarfile.open(fileobj=buffer, mode="w", format=form) as packed:
             for path, content in (MODEL | {name: b"long"}).items():
                 entry = tarfile.TarInfo(path)
                 entry.size, entry.mtime = len(content), 1.5
-                archive.addfile(entry, io.BytesIO(content))
+                packed.addfile(entry, io.BytesIO(content))
         assert (unpack(buffer.getvalue(), into, 10_000, 20) / name).read_bytes() == b"long"
 
 

@@ -21,8 +21,12 @@ MAX_PATH_BYTES = 1024
 CHUNK = 1 << 20
 SAVED_MODEL = "saved_model.pb"
 MAX_DEPTH = 4  # folders around a SavedModel, as in export/name/1/
+MAX_RATIO = 200  # a graph and its weights make a tenth to all of their size
+FREE_BYTES = 64 << 20  # whatever the ratio
 ENCRYPTED = 0x1
 PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ZIP_END = 22  # bytes of the record at a zip's end, before its comment
+_ZIP_ENTRY = 46 + 2 * MAX_PATH_BYTES  # of an entry of its directory, at most
 
 
 class _Reader(Protocol):
@@ -36,16 +40,17 @@ def unpack(data: bytes, into: Path, max_bytes: int, max_files: int) -> Path:
     """Unpack `data` into a new folder inside `into` and return the SavedModel folder within it.
 
     Where it may stand, `saved_model_folder` says. `max_bytes` bounds what is written, counted while it is
-    written; `max_files` bounds the entries, folders included. Raises
-    `ArchiveError`, and then leaves nothing behind.
+    written; `max_files` bounds the entries, folders included. A zip that says in its directory that it holds
+    more is refused before anything is read. Raises `ArchiveError`, and then leaves nothing behind.
     """
     folder = Path(tempfile.mkdtemp(prefix="model-", dir=into))
     try:
         if data[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-            _write(_zip_entries(data), folder, max_bytes, max_files)
+            _write(_zip_entries(data, max_bytes, max_files), folder, max_bytes, max_files)
         elif data[:2] == b"\x1f\x8b":
+            written = max_bytes + max_files * CHUNK // 256
             with tempfile.TemporaryFile(dir=into) as plain:
-                _gunzip(data, plain, max_bytes + max_files * CHUNK // 256)
+                _gunzip(data, plain, min(written, max(FREE_BYTES, MAX_RATIO * len(data))))
                 _write(_tar_files(plain), folder, max_bytes, max_files)
         else:
             _write(_tar_files(io.BytesIO(data)), folder, max_bytes, max_files)
@@ -91,9 +96,21 @@ def _is_version(folder: Path) -> bool:
     return folder.name.isascii() and folder.name.isdecimal() and len(folder.name) < 20
 
 
-def _zip_entries(data: bytes) -> Iterator[Entry]:
+def _zip_entries(data: bytes, max_bytes: int, max_files: int) -> Iterator[Entry]:
+    _check_directory(data, max_files)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        for entry in archive.infolist():
+        entries = archive.infolist()
+        if len(entries) > max_files:
+            raise ArchiveError(f"the archive has more than {max_files} entries")
+        said = sum(entry.file_size for entry in entries)
+        if said > max_bytes:
+            raise ArchiveError(f"the archive unpacks to more than {max_bytes} bytes: it says {said}")
+        if said > FREE_BYTES and said > MAX_RATIO * len(data):
+            raise ArchiveError(
+                f"the archive of {len(data)} bytes unpacks to {said}, which is more than {MAX_RATIO} times "
+                "as much: archive it as a plain tar where that is meant"
+            )
+        for entry in entries:
             kind = stat.S_IFMT(entry.external_attr >> 16)
             if entry.flag_bits & ENCRYPTED:
                 raise ArchiveError(f"{entry.filename!r} is encrypted: archive the model without a password")
@@ -110,6 +127,14 @@ def _zip_entries(data: bytes) -> Iterator[Entry]:
             else:
                 with archive.open(entry) as content:
                     yield path, content
+
+
+def _check_directory(data: bytes, max_files: int) -> None:
+    """Refuse a directory of more bytes than so many entries can have: all of it is read at once."""
+    end = data.rfind(b"PK\x05\x06", -_ZIP_END - (1 << 16))
+    size = int.from_bytes(data[end + 12 : end + 16], "little") if end >= 0 else 0
+    if size > max_files * _ZIP_ENTRY:
+        raise ArchiveError(f"the archive has more than {max_files} entries: its directory has {size} bytes")
 
 
 def _tar_files(plain: IO[bytes]) -> Iterator[Entry]:
