@@ -13,9 +13,10 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
@@ -28,7 +29,12 @@ from udfs.io.s3 import S3Options
 SCHEME = "models:/"
 TAG_PREFIX = "millrace."
 """Of the tags that are written back."""
+Metrics = Mapping[tuple[str, str], float]
+"""(name, data set) -> value; the data set is empty where none was named."""
 _URI = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([^/@]+))")
+_LOGGED = re.compile(r"models:/(m-[^/@]+)")
+_COPIES = 8
+"""Of copies of versions, one after the other, so many are followed."""
 _FLAVOURS = {
     "onnx": ("data",),
     "keras": ("data",),
@@ -46,17 +52,28 @@ _PART = 1 << 20
 class MlflowModel:
     """A version as its server knows it.
 
-    `metrics` and `tags` are its run's, and tags of the version itself, without MLflow's (`mlflow.`) and ours.
-    `artifacts`: where its files are.
+    `metrics` are those of its logged model, where it has one, and those of its run that no other model of the
+    run has. `tags` are its run's and the version's own, without MLflow's (`mlflow.`) and ours. `artifacts`:
+    where its files are.
     """
 
     name: str
     version: int
     description: str
     run: str
-    metrics: Mapping[str, float]
+    metrics: Metrics
     tags: Mapping[str, str]
     artifacts: str
+
+
+class _Measured(NamedTuple):
+    """A value of a metric. The latest one is, as for MLflow itself, that of the last step."""
+
+    step: int
+    timestamp: int
+    name: str
+    value: float
+    dataset: str
 
 
 class Mlflow:
@@ -89,17 +106,19 @@ class Mlflow:
         else:
             known = self._get("model-versions/get", name=name, version=version)["model_version"]
         which = {"name": name, "version": known["version"]}
-        metrics, tags = {}, {}
+        logged = self._logged_model(known)
+        own, others, of_run, tags = self._measured(logged), [], {}, {}
         if run := known.get("run_id", ""):
-            data = self._get("runs/get", run_id=run)["run"]["data"]
-            metrics = {one["key"]: float(one["value"]) for one in data.get("metrics", ())}
-            tags = _tags(data.get("tags", ()))
+            told = self._get("runs/get", run_id=run)["run"]
+            tags = _tags(told["data"].get("tags", ()))
+            of_run = {one["key"]: float(one["value"]) for one in told["data"].get("metrics", ())}
+            others = self._measured_of_run(told, logged)
         return MlflowModel(
             name=name,
             version=int(known["version"]),
             description=known.get("description", ""),
             run=run,
-            metrics=metrics,
+            metrics=_metrics(own, others, of_run),
             tags=tags | _tags(known.get("tags", ())),
             artifacts=self._get("model-versions/get-download-uri", **which)["artifact_uri"],
         )
@@ -132,6 +151,50 @@ class Mlflow:
         """Set a tag of a version. MLflow takes keys of 250 characters and, before its 3, values of 5,000."""
         said = {"name": name, "version": str(version), "key": key, "value": value}
         self._ask("/api/2.0/mlflow/model-versions/set-tag", json.dumps(said).encode())
+
+    def _logged_model(self, version: Mapping[str, Any]) -> str:
+        """The id of the model that a version was registered from, empty before MLflow 3."""
+        for _ in range(_COPIES):
+            source = str(version.get("source", ""))
+            if version.get("model_id"):
+                return str(version["model_id"])
+            if logged := _LOGGED.fullmatch(source):
+                return logged[1]
+            copied = _URI.fullmatch(source)
+            if copied is None or not copied[2]:
+                return ""
+            with contextlib.suppress(RefusedError):  # it may be gone
+                asked = self._get("model-versions/get", name=copied[1], version=copied[2])
+                version = asked["model_version"]
+                continue
+            return ""
+        return ""
+
+    def _measured(self, logged: str) -> list[_Measured]:
+        """What was measured of a logged model."""
+        if not logged:
+            return []
+        try:
+            return _listed(self._get(f"logged-models/{quote(logged, safe='')}")["model"])
+        except RefusedError as e:
+            if e.status != HTTPStatus.NOT_FOUND:
+                raise
+            return []  # it was deleted, which leaves its versions
+
+    def _measured_of_run(self, run: Mapping[str, Any], but: str) -> list[_Measured]:
+        """What was measured of the logged models of a run but one."""
+        found: list[_Measured] = []
+        if not run.get("outputs", {}).get("model_outputs"):
+            return found
+        told = run["info"]
+        asked = {"experiment_ids": [told["experiment_id"]], "filter": f"source_run_id = '{told['run_id']}'"}
+        while True:
+            answer = json.loads(self._ask("/api/2.0/mlflow/logged-models/search", json.dumps(asked).encode()))
+            for model in answer.get("models", ()):
+                found += _listed(model) if model["info"]["model_id"] != but else []
+            if not answer.get("next_page_token"):
+                return found
+            asked["page_token"] = answer["next_page_token"]
 
     def _folder(self, path: str, into: Path, meter: Meter) -> None:
         into.mkdir(parents=True, exist_ok=True)
@@ -221,6 +284,33 @@ def _flavours(text: str) -> dict[str, dict[str, str]]:
         elif inside and depth == 4 and found:
             found[list(found)[-1]][key] = value.strip().strip("'\"")
     return found
+
+
+def _listed(logged: Mapping[str, Any]) -> list[_Measured]:
+    return [
+        _Measured(
+            int(one.get("step", 0)),
+            int(one.get("timestamp", 0)),
+            one["key"],
+            float(one["value"]),
+            one.get("dataset_name", ""),
+        )
+        for one in logged.get("data", {}).get("metrics", ())
+    ]
+
+
+def _metrics(own: list[_Measured], others: list[_Measured], run: Mapping[str, float]) -> Metrics:
+    """What is a version's of what was measured of its logged model, of others of its run, and by the run.
+
+    A run has one value a metric, whosever is newest, and does not say of which model: so what any of its
+    models has is none of the run. For the same reason MLflow writes values of earlier models of a run to
+    those that are logged later, without the data set; these are left out.
+    """
+    copied = {one._replace(dataset="") for one in others if one.dataset}
+    newest = {(one.name, one.dataset): one.value for one in sorted(own) if one not in copied}
+    taken = {one.name for one in (*own, *others)}
+    of_run = {(name, ""): value for name, value in run.items() if name not in taken}
+    return {name: newest[name] for name in sorted(newest)} | of_run
 
 
 def _tags(listed: Any) -> dict[str, str]:

@@ -107,7 +107,7 @@ def publish(
     """Check a model with the code that jobs load models with, and publish it on their model stream.
 
     A model of an MLflow registry keeps its name, version and description there, unless others are given, and
-    brings the metrics and tags of its run.
+    brings its metrics, by data set, and the tags of its run.
     """
     from millrace.taken import TakenModel  # noqa: PLC0415
     from millrace.values import one_each, parse_metrics, parse_pairs  # noqa: PLC0415
@@ -115,7 +115,7 @@ def publish(
     stream, signs = to.stream(), to.signer()
     metrics, said = parse_metrics(metric), model.said()
     taken = TakenModel.of(model.path, mlflow, s3.options())
-    metrics = {(key, ""): value for key, value in taken.metrics.items()} | metrics
+    metrics |= {key: value for key, value in taken.metrics.items() if key not in metrics}
     registration = None
     if registry:
         from millrace.registering import Provenance, Registration  # noqa: PLC0415

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from millrace.mlflow_models import SCHEME, Mlflow, model_in
+from millrace.mlflow_models import SCHEME, Metrics, Mlflow, model_in
 from millrace.mlflow_origin import Origin
 from udfs.io.limits import Limits
 from udfs.io.s3 import S3Options
@@ -24,7 +24,7 @@ class TakenModel:
     name: str = ""
     version: int = 0
     description: str = ""
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     server: Mlflow | None = None

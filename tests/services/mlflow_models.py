@@ -35,6 +35,12 @@ def main(url: str) -> None:
         mlflow.xgboost.log_model(boosted, name="c", **registered("xgboost"))
         mlflow.lightgbm.log_model(leaves, name="d", **registered("lightgbm"))
         mlflow.pyfunc.log_model(name="e", python_model=lambda rows: rows, **registered("code"))
+    with mlflow.start_run():
+        for name, on_holdout in (("good", 0.99), ("poor", 0.55)):  # the poor one is measured last
+            made = mlflow.onnx.log_model(to_onnx(line, X[:1]), name=name, **registered(name))
+            for dataset, value in (("holdout", on_holdout), ("train", round(on_holdout - 0.05, 2))):
+                data = mlflow.data.from_numpy(X[: len(dataset)], name=dataset)
+                mlflow.log_metric("accuracy", value, model_id=made.model_id, dataset=data)
     client.set_registered_model_alias("onnx", "champion", "1")
     client.set_model_version_tag("onnx", "1", "tried", "yes")
     client.update_model_version("onnx", "1", "A line through the middle.")

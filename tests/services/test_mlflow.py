@@ -109,6 +109,20 @@ def test_an_alias_brings_version_metrics_tags_and_run_and_is_written_back(publis
         assert json.load(answer)["model_version"]["version"] == "1"
 
 
+def test_of_two_models_of_one_run_each_brings_its_own_metrics_by_data_set(publish, tmp_path):
+    registry = f"sqlite:///{tmp_path}/registry.db"
+    for name in ("good", "poor"):
+        done = publish(f"models:/{name}/1", "--registry", registry)
+        assert done.exit_code == 0, done.output
+    reader = ModelRegistry(registry)
+    found = {m.name: {(one.dataset, one.value) for one in m.metrics} for m in reader.models()}
+    reader.close()
+    assert found == {
+        "good": {("holdout", 0.99), ("train", 0.94)},
+        "poor": {("holdout", 0.55), ("train", 0.5)},
+    }
+
+
 def test_when_a_version_served_is_written_to_its_tags_and_found_by_them(publish, server, tmp_path):
     def ask(what: str, **sent: str) -> Any:
         url, body = f"{server}/api/2.0/mlflow/model-versions/{what}", json.dumps(sent).encode()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from millrace.mlflow_models import Mlflow, MlflowModel, model_in
 from millrace.mlflow_origin import Origin
-from schemas.errors import FetchError, SettingsError, SourceError
+from schemas.errors import FetchError, RefusedError, SettingsError, SourceError
 from udfs.io.limits import Limits
 from udfs.io.s3 import S3Options
 
@@ -108,6 +109,58 @@ class Registered(Mlflow):
 
 def test_tags_of_mlflow_and_those_written_back_are_left_there():
     assert Registered("http://mlflow").model("models:/wine/3").tags == {"millraces": "x", "team": "x"}
+
+
+def measured(name: str, value: float, dataset: str = "", step: int = 0) -> dict[str, object]:
+    return {"key": name, "value": value, "dataset_name": dataset, "step": step, "timestamp": 1}
+
+
+SOURCES = {"good": "models:/m-a", "poor": "models:/m-b", "copy": "models:/good/1", "bare": "models:/m-gone"}
+LOGGED = {
+    "m-a": [
+        measured("accuracy", 0.5, "holdout"),
+        measured("accuracy", 0.99, "holdout", 2),
+        measured("accuracy", 1.0, "train"),
+    ],
+    "m-b": [measured("accuracy", 0.55, "holdout"), measured("auc", 0.6), measured("accuracy", 1.0)],
+}
+
+
+class TwoOfOneRun(Mlflow):
+    """A server with two models of one run: `good`, and `poor`, which was logged and measured when `good` had
+    been, so that MLflow has given it a value of `good` too. `copy` was copied from `good`; `bare` is of no
+    logged model that is there."""
+
+    def _open(self, path: str, body: bytes | None = None) -> io.BytesIO:
+        what = path.removeprefix("/api/2.0/mlflow/")
+        name = re.sub(r".*[?&]name=(\w+).*", r"\1", what)
+        told: dict[str, object] = {"artifact_uri": "s3://a"}
+        if what.startswith("model-versions/get?"):
+            version = {"name": name, "version": "1", "run_id": "r", "source": SOURCES[name]}
+            told = {"model_version": version}
+        elif what.startswith("runs/get"):
+            newest = [measured("accuracy", 0.55), measured("auc", 0.6), measured("loss", 0.3)]
+            outputs = {"model_outputs": [{"model_id": one} for one in LOGGED]}
+            info = {"experiment_id": "0", "run_id": "r"}
+            told = {"run": {"info": info, "data": {"metrics": newest}, "outputs": outputs}}
+        elif what == "logged-models/search" and body is not None:
+            page = json.loads(body).get("page_token", "m-a")
+            told = {"models": [{"info": {"model_id": page}, "data": {"metrics": LOGGED[page]}}]}
+            told |= {"next_page_token": "m-b"} if page == "m-a" else {}
+        elif what.startswith("logged-models/"):
+            model = what.removeprefix("logged-models/").rstrip("?")
+            if model not in LOGGED:
+                raise RefusedError("gone", 404, "RESOURCE_DOES_NOT_EXIST")
+            told = {"model": {"data": {"metrics": LOGGED[model]}}}
+        return io.BytesIO(json.dumps(told).encode())
+
+
+def test_a_model_brings_its_own_metrics_and_those_of_its_run_that_are_no_models():
+    server, of_run = TwoOfOneRun("http://mlflow"), {("loss", ""): 0.3}
+    good = {("accuracy", "holdout"): 0.99, ("accuracy", "train"): 1.0, **of_run}
+    wanted = {"good": good, "copy": good, "bare": of_run}
+    wanted["poor"] = {("accuracy", "holdout"): 0.55, ("auc", ""): 0.6, **of_run}
+    assert {name: server.model(f"models:/{name}/1").metrics for name in wanted} == wanted
 
 
 def test_a_url_that_holds_a_password_is_refused_and_not_repeated():
