@@ -63,7 +63,7 @@ def test_a_publisher_knows_more_than_a_stream_whoever_comes_first(url: str, tmp_
     assert first.models() == second.models()
     (whole,) = first.models()
     assert (whole.publisher, whole.size, whole.description) == ("ada", 12, "d")
-    assert [(m.name, m.dataset) for m in whole.metrics] == [("accuracy", ""), ("accuracy", "holdout")]
+    assert [(m.name, m.dataset) for m in whole.metrics] == [("accuracy", "holdout")]
 
 
 def test_metrics_tags_and_descriptions_may_be_told_later(registry: ModelRegistry) -> None:
@@ -194,3 +194,5 @@ def test_merging_an_account_with_itself_changes_nothing() -> None:
     bare = RegisteredModel(*model.key)
     assert merged(model, model) == model
     assert merged(model, bare) == model == merged(bare, model)
+    both = registered(metrics=(Metric("accuracy", 0.6), Metric("accuracy", 0.5, "holdout")))
+    assert merged(both, both) == both

@@ -19,8 +19,10 @@ from udfs.lifecycle.repository.tracking import Told, Tracker, TrackSpec
 from udfs.models.descriptor import DECIDE, build, parse
 from udfs.models.digest import digest_of
 from udfs.models.model_store import StoreSpec
-from udfs.stores.registry.model_records import RegisteredModel
+from udfs.stores.registry.model_records import Metric, RegisteredModel
 from udfs.stores.registry.models import ModelRegistry
+
+OF_X = digest_of(b"x").sha256
 
 
 @pytest.fixture
@@ -65,6 +67,33 @@ def test_streams_are_kept_and_a_replay_changes_nothing(spec: TrackSpec) -> None:
     assert content.size == 1 and content.location.startswith("file:")
     assert [p.name for p in registry.plans()] == ["plan"]
     assert {(job, s.at) for job, s in registry.statistics()} == {("serve", 170), ("serve", 250)}
+
+
+@pytest.mark.parametrize("stream_first", [False, True])
+def test_a_descriptor_adds_no_metric_beside_those_that_its_publisher_named_with_data_sets(
+    spec: TrackSpec, stream_first: bool
+) -> None:
+    told = (Metric("rmse", 0.61, "holdout", 5), Metric("rmse", 0.5, "train", 5))
+    registry, published = (
+        ModelRegistry(spec.registry),
+        RegisteredModel("wine", "forest", 3, OF_X, metrics=told),
+    )
+    descriptor = build(
+        data_type="wine",
+        name="forest",
+        data=b"x",
+        version=3,
+        created_ms=5,
+        metrics={"rmse": 0.61, "bias": 0.1},
+    )
+    steps = [
+        lambda: registry.put(published),
+        lambda: spec.tracker(Told.PUBLISHED).take(batch(descriptor, job="models")),
+    ]
+    for step in reversed(steps) if stream_first else steps:
+        step()
+    (known,) = registry.models()
+    assert known.metrics == (Metric("bias", 0.1, "", 5), *told)
 
 
 def test_what_is_no_message_of_its_kind_is_a_dead_letter(spec: TrackSpec) -> None:

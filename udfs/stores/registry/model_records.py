@@ -114,12 +114,15 @@ class RegisteredPlan:
 def merged(first: RegisteredModel, second: RegisteredModel) -> RegisteredModel:
     """One model of two accounts of it: where both say something, what the first says.
 
-    Of a metric on one data set the first's value counts, of a tag its text.
+    Of a metric on one data set the first's value counts, of a tag its text. A descriptor knows no data sets:
+    a metric of the second's without one is left out where the first has it with one.
     """
     said: dict[str, Any] = {
         f.name: getattr(first, f.name) or getattr(second, f.name) for f in fields(RegisteredModel)
     }
-    measured = {(m.name, m.dataset): m for m in (*second.metrics, *first.metrics)}
+    with_dataset = {m.name for m in first.metrics if m.dataset}
+    seconds = (m for m in second.metrics if m.dataset or m.name not in with_dataset)
+    measured = {(m.name, m.dataset): m for m in (*seconds, *first.metrics)}
     metrics = tuple(measured[name] for name in sorted(measured))
     return replace(first, **{**said, "metrics": metrics, "tags": {**second.tags, **first.tags}})
 
