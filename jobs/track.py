@@ -21,7 +21,7 @@ from udfs.stores.registry.models import ModelRegistry
 
 def build(env: StreamExecutionEnvironment, settings: TrackSettings) -> None:
     """Each kind of message to the registry, by an operator of its own."""
-    tracked = [_tracked(env, settings, kind) for kind in Told]
+    tracked = [_tracked(env, settings, kind) for kind in _read(settings)]
     add_sinks({"dead_letters": side_output(tracked, DEAD_LETTERS)}, settings)
 
 
@@ -30,8 +30,14 @@ def check(settings: TrackSettings) -> None:
     ModelRegistry(settings.registry).make()
     kafka = settings.kafka
     if kafka is not None:
-        reads = {topic: f"kafka.{kind.name.lower()}" for kind in Told for topic in _jobs(kafka, kind)}
+        reads = {topic: f"kafka.{kind.replace('-', '_')}" for kind in Told for topic in _jobs(kafka, kind)}
         check_kafka(settings, reads, ["dead_letters"])
+
+
+def _read(settings: TrackSettings) -> list[Told]:
+    """Of a folder all kinds, of Kafka those whose topics are named."""
+    kafka = settings.kafka
+    return [kind for kind in Told if kafka is None or not settings.reads_kafka or _jobs(kafka, kind)]
 
 
 def _tracked(env: StreamExecutionEnvironment, settings: TrackSettings, kind: Told) -> DataStream:
@@ -49,11 +55,12 @@ def _messages(env: StreamExecutionEnvironment, settings: TrackSettings, kind: To
 
 
 def _jobs(kafka: ToldKafka, kind: Told) -> dict[str, str]:
-    """Topic -> job; the model stream is of none."""
+    """Topic -> job; what is no job's has the name of its kind. Empty: it is not read."""
     return {
         Told.EVENTS: kafka.model_events,
         Told.STATISTICS: kafka.model_stats,
         Told.PUBLISHED: {kafka.models: "models"},
+        Told.QUALITY: {kafka.quality: "quality"} if kafka.quality else {},
     }[kind]
 
 

@@ -22,9 +22,12 @@ from millrace.versions import short
 from udfs.stores.registry import DEFAULT_URL
 
 if TYPE_CHECKING:
+    from schemas.lifecycle.quality import QualityRecord
     from udfs.stores.registry.model_records import ModelColumn, RegisteredModel
     from udfs.stores.registry.models import ModelRegistry
 
+_ARM = ("outcomes", "coverage", "accuracy", "mae")
+_QUALITY = ("outcomes", "coverage", "accuracy", "log_loss", "brier", "auc", "mae", "rmse", "bias")
 _COUNTS = ("asked", "answered", "wins", "disagreements", "late", "declined", "failed")
 
 
@@ -41,9 +44,11 @@ def models_compare(
     with opened(registry) as known:
         both = [known.model(name, version_of(text), data_type) for text in (one, other)]
         served = [_served(known, model) for model in both]
+        qualities = [_quality(known, model) for model in both]
     if json_:
         told = [{k: v for k, v in asdict(m).items() if k != "descriptor"} for m in both]
-        as_json([{**m, "served": s} for m, s in zip(told, served, strict=True)])
+        listed = zip(told, served, qualities, strict=True)
+        as_json([{**m, "served": s, "quality": [*q.values()]} for m, s, q in listed])
         return
     from millrace.render import print_table  # noqa: PLC0415
 
@@ -54,6 +59,8 @@ def models_compare(
     ]
     rows += [(n, metrics[0].get(n), metrics[1].get(n)) for n in {**metrics[0], **metrics[1]}]
     rows += [(n.replace("_", " "), served[0].get(n), served[1].get(n)) for n in {**served[0], **served[1]}]
+    figures = [_figures(q) for q in qualities]
+    rows += [(n, figures[0].get(n), figures[1].get(n)) for n in {**figures[0], **figures[1]}]
     print_table(
         ("", short(first.version), short(second.version), "difference"),
         [(what, _shown(a), _shown(b), _difference(a, b)) for what, a, b in rows if a or b],
@@ -97,6 +104,34 @@ def _served(known: ModelRegistry, model: RegisteredModel) -> dict[str, Any]:
     if decided:
         found |= {count: sum(getattr(told, count) for told in decided) for count in _COUNTS}
     return found
+
+
+def _quality(known: ModelRegistry, model: RegisteredModel) -> dict[str, dict[str, Any]]:
+    """How good a version was since the start, over plans and slices.
+
+    By where: of all it has scored, in each arm of each experiment, and as a candidate, whatever was decided.
+    """
+    from udfs.lifecycle.quality.exchange import added_up  # noqa: PLC0415
+
+    told: dict[tuple[str, str, bool], list[QualityRecord]] = {}
+    for one in known.quality(model.name, model.version, model.data_type):
+        told.setdefault((one.experiment, one.arm, bool(one.candidate)), []).append(one)
+    found = {}
+    for (experiment, arm, asked), records in sorted(told.items()):
+        where = f"in {experiment}, {arm}" if experiment else "as a candidate" if asked else "live"
+        about = {"experiment": experiment, "arm": arm, "candidate": asked, "at": max(r.at for r in records)}
+        found[where] = {**about, "figures": added_up(records)}
+    return found
+
+
+def _figures(qualities: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """Those that are shown, by their names in the table."""
+    return {
+        f"{name.replace('_', ' ')} {where}": told["figures"][name]
+        for where, told in qualities.items()
+        for name in (_ARM if told["experiment"] else _QUALITY)
+        if name in told["figures"]
+    }
 
 
 def _columns(columns: tuple[ModelColumn, ...]) -> str:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import numpy as np
+
+from schemas.lifecycle.quality import ALL, QualityRecord
 from schemas.results.records import EventKind, ModelEvent, ModelToServeStats
+from udfs.lifecycle.quality.classification import ClassificationSums
+from udfs.lifecycle.quality.exchange import quality_record
+from udfs.lifecycle.quality.windows import QualityKey
 from udfs.stores.registry.model_records import Metric, ModelColumn, RegisteredModel, TrainedOn
 
 
@@ -65,3 +71,11 @@ def stats(since: int, at: int, version: int = 3, **more: Any) -> ModelToServeSta
         "p99_ms": 2.0,
     }
     return ModelToServeStats(**{**told, **more})
+
+
+def quality(at: int, right: int, wrong: int, version: int = 3, **more: Any) -> QualityRecord:
+    """Of two classes, so many of them right and wrong, and as many without an outcome."""
+    sums = ClassificationSums()
+    sums.add(np.full(right + wrong, 0.75), np.arange(right + wrong) < right, right + wrong)
+    told = {"window": ALL, "data_type": "wine", "model": "forest", "version": version}
+    return quality_record(QualityKey(**{**told, **more}), sums, 300_000, at)

@@ -23,6 +23,7 @@ class ToldKafka(Broker, Transactions):
         {"model-stats": "serve"}, description="topic of statistics -> the job that writes it"
     )
     models: str = Field("models", description="topic of model descriptors and plans")
+    quality: str = Field("", description="topic of quality, of jobs/outcomes.py; empty: it is not read")
     dead_letters: str = Field("dead-letters", description="topic of messages that are none of these")
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from devservices.process import ROOT, environment
+from schemas.lifecycle.quality import write_message
 from schemas.results.records import DeadLetter, EventKind, decode, encode
 from tests.onnx_models import dense
-from tests.registered import event, stats
+from tests.registered import event, quality, stats
 from tests.whole_files import put
 from udfs.io.folder_files import visible_files
 from udfs.lifecycle.repository.served import served
@@ -48,6 +49,8 @@ def test_what_jobs_tell_is_kept_and_told_again_changes_nothing(tmp_path: Path) -
     put(tmp_path / "model-events" / "day" / "part-0", b"\n".join([*map(encode, told), b"no event", b""]))
     usage = [encode(stats(100, at, digest=digest_of(content).sha256)) + b"\n" for at in (150, 200)]
     put(tmp_path / "model-stats" / "day" / "part-0", b"".join(usage))
+    good = quality(9, 3, 1)
+    put(tmp_path / "quality" / "day" / "part-0", write_message(good) + b"\nno quality\n")
 
     found = []
     for mode in ("thread", "process"):
@@ -59,6 +62,7 @@ def test_what_jobs_tell_is_kept_and_told_again_changes_nothing(tmp_path: Path) -
     assert [m.version for m in models if m.model_type == "ONNX"] == [3] and len(models) == 3
     assert [one for _, one in events] == told and {job for job, _ in events} == {"wine-serve"}
     assert [one.at for _, one in statistics] == [200]
+    assert registry.quality("forest", 3, "wine") == [good]
     times = served(events, [])
     assert [(one.version, one.since, one.until) for one in times] == [
         (3, 100, 101),
@@ -68,4 +72,4 @@ def test_what_jobs_tell_is_kept_and_told_again_changes_nothing(tmp_path: Path) -
     (kept,) = ModelRegistry(f"sqlite:///{tmp_path}/registry.db").contents(models[0].digest)
     assert Path(kept.location.removeprefix("file://")).read_bytes() == content
     letters = [line for p in visible_files(tmp_path / "dead-letters") for line in p.read_bytes().splitlines()]
-    assert {decode(DeadLetter, line).code for line in letters} == {"unparsable"} and len(letters) == 2
+    assert {decode(DeadLetter, line).code for line in letters} == {"unparsable"} and len(letters) == 4

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import StatisticsError
+from tests.registered import quality
 from udfs.lifecycle.quality.classification import ClassificationSums
+from udfs.lifecycle.quality.exchange import added_up, quality_record
 from udfs.lifecycle.quality.regression import RegressionSums
 from udfs.lifecycle.quality.windows import Quality, QualityKey, read_sums, write_sums
 
@@ -158,3 +161,13 @@ def test_quality_is_told_apart_by_key_and_adds_up():
         one.merge(wrong)
     with pytest.raises(StatisticsError, match="three slices"):
         QualityKey(slices=(("a", ""),) * 4)
+
+
+def test_what_does_not_add_up_with_what_was_told_last_is_left_out():
+    good = quality(5, 3, 1)
+    other = quality_record(QualityKey(model="forest"), ClassificationSums(0.4, predictions=7), 1, 4)
+    numbers = quality_record(QualityKey(model="forest"), RegressionSums(predictions=7), 1, 4)
+    none = msgspec.structs.replace(good, at=9, sums={"bins": [[300, 1, 1, 1.0]]})
+    found = added_up([other, good, numbers, none, quality(3, 1, 3)])
+    assert (found["outcomes"], found["accuracy"], found["coverage"]) == (8, 0.5, 0.5)
+    assert added_up([none]) == added_up([]) == {}

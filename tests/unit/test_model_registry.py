@@ -13,7 +13,7 @@ import pytest
 from schemas.errors import RegistryError
 from schemas.results.records import CandidateStats, EventKind
 from tests.feature_cases import DECLARED, INPUTS
-from tests.registered import digest, event, registered, stats
+from tests.registered import digest, event, quality, registered, stats
 from udfs.stores.registry.model_records import (
     AliasChange,
     Metric,
@@ -137,6 +137,28 @@ def test_what_jobs_tell_is_kept_once_and_the_newest_of_it(registry: ModelRegistr
     assert ("serve", newer) in kept and ("serve", candidate) in kept and len(kept) == 2
 
 
+def test_the_newest_quality_of_each_key_is_kept(
+    registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = [
+        quality(9, 1, 1),
+        quality(7, 5, 5),
+        quality(8, 1, 2, arm="b", experiment="x"),
+        quality(7, 1, 1, 4),
+    ]
+    assert registry.add_quality(told) == 3
+    assert registry.add_quality([*told, *told]) == 0
+    newer = quality(10, 2, 1)
+    assert registry.add_quality([newer]) == 1
+    assert registry.quality("forest", 3, "wine") == sorted([newer, told[2]], key=lambda one: one.key)
+    assert registry.quality("forest", 3, "tea") == registry.quality("tree", 3, "wine") == []
+    monkeypatch.setattr("udfs.stores.registry.model_quality.MOST_QUALITY", 2)
+    last = quality(11, 1, 1, 5)
+    registry.add_quality([last, quality(1, 1, 1, 9, model="other")])
+    kept = [registry.quality("forest", version, "wine") for version in (3, 4, 5)]
+    assert kept == [[newer], [], [last]] and len(registry.quality("other", 9, "wine")) == 1
+
+
 def test_contents_and_plans_are_found_by_digest_and_version(registry: ModelRegistry) -> None:
     model = registered()
     place = StoredContent(model.digest, "file:///store/x", 12)
@@ -163,7 +185,7 @@ def test_a_registry_of_the_earlier_release_is_read_and_gets_the_new_tables(url: 
     with sqlite3.connect(tmp_path / "registry.db") as file:
         names = [n for (n,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         added = [n for n in names if n.startswith("millrace_model_") and n != "millrace_model_inputs"]
-        assert len(added) == 6
+        assert len(added) == 7
         for name in sorted([*added, "millrace_plans"], key=lambda n: n != "millrace_model_metrics"):
             file.execute(f"DROP TABLE {name}")
         file.execute("UPDATE millrace_schema SET version = 1")
@@ -175,6 +197,16 @@ def test_a_registry_of_the_earlier_release_is_read_and_gets_the_new_tables(url: 
     ModelRegistry(url).put(registered())
     assert len(ModelRegistry(url).models()) == 1
     assert SqlRegistry(url).model(INPUTS.model, INPUTS.version) == INPUTS
+
+
+def test_a_registry_without_a_table_of_quality_is_read_and_gets_it(url: str, tmp_path: Path) -> None:
+    registry = ModelRegistry(url)
+    registry.put(registered())
+    with sqlite3.connect(tmp_path / "registry.db") as file:
+        file.execute("DROP TABLE millrace_model_quality")
+    assert registry.quality("forest", 3, "wine") == []
+    assert registry.add_quality([quality(9, 1, 1)]) == 1
+    assert registry.quality("forest", 3, "wine") == [quality(9, 1, 1)]
 
 
 def test_writers_at_once_lose_nothing(url: str) -> None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from millrace.cli import app
 from schemas.results.records import CandidateStats, EventKind
-from tests.registered import digest, event, registered, stats
+from tests.registered import digest, event, quality, registered, stats
 from udfs.stores.registry.model_records import Metric, RegisteredModel
 from udfs.stores.registry.models import ModelRegistry
 
@@ -111,6 +111,30 @@ def test_two_versions_side_by_side(run: Any) -> None:
     assert rows["publisher"] == ["ada", "ada", "same"] and rows["digest"][-1] == "other"
     one, other = json.loads(run("compare", "forest", 3, "v4", "--json"))
     assert (one["version"], other["served"]["wins"]) == (3, 3)
+
+
+def test_how_good_two_versions_were_since_the_start(run: Any, url: str) -> None:
+    told = [
+        quality(9, 30, 10, plan="plan", plan_version=1),
+        quality(8, 30, 30, plan="plan", plan_version=2),  # of the same version, under the next plan
+        quality(9, 90, 10, 4),
+        quality(9, 8, 2, 4, experiment="w4", arm="new"),
+        quality(9, 1, 3, 4, model="", candidate="forest"),
+    ]
+    known = ModelRegistry(url)
+    known.add_quality(told)
+    known.close()
+    rows = {" ".join(line[:-3]): line[-3:] for line in lines(run("compare", "forest", 3, 4)) if line}
+    assert rows["accuracy live"] == ["0.6", "0.9", "+0.3"]
+    assert rows["outcomes live"] == ["100", "100", "same"] and rows["coverage live"] == ["0.5", "0.5", "same"]
+    assert rows["accuracy in w4, new"] == ["-", "0.8", "-"]
+    assert rows["accuracy as a candidate"] == ["-", "0.25", "-"]
+    assert "brier in w4, new" not in rows
+    one, other = json.loads(run("compare", "forest", 3, 4, "--json"))
+    assert [q["figures"]["outcomes"] for q in one["quality"]] == [100.0]
+    assert [(q["experiment"], q["arm"], q["candidate"]) for q in other["quality"]] == [
+        ("", "", False), ("", "", True), ("w4", "new", False)
+    ]  # fmt: skip
 
 
 def test_the_list_of_models(run: Any, url: str) -> None:

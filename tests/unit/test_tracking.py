@@ -11,10 +11,11 @@ import orjson
 import pytest
 
 from schemas.errors import StoreError
+from schemas.lifecycle.quality import write_message
 from schemas.micro_batch import MicroBatch
 from schemas.model_pb2 import ModelDescriptor
 from schemas.results.records import CandidateStats, EventKind, encode
-from tests.registered import digest, event, stats
+from tests.registered import digest, event, quality, stats
 from udfs.lifecycle.repository.tracking import Told, Tracker, TrackSpec
 from udfs.models.descriptor import DECIDE, build, parse
 from udfs.models.digest import digest_of
@@ -94,6 +95,16 @@ def test_a_descriptor_adds_no_metric_beside_those_that_its_publisher_named_with_
         step()
     (known,) = registry.models()
     assert known.metrics == (Metric("bias", 0.1, "", 5), *told)
+
+
+def test_quality_since_the_start_is_kept_and_that_of_windows_is_not(spec: TrackSpec) -> None:
+    told = [quality(9, 1, 1), quality(9, 1, 1, window=300_000), quality(8, 3, 3, arm="b", experiment="x")]
+    tracker, bad = spec.tracker(Told.QUALITY), write_message(quality(9, 1, 1, version=2**63))
+    for _ in range(2):
+        dead = tracker.take(batch(*map(write_message, told), b"[]", bad, b'{"format": 2}'))
+        assert [letter.offset for letter in dead] == [3, 4, 5]
+    tracker.close()
+    assert ModelRegistry(spec.registry).quality("forest", 3, "wine") == [told[0], told[2]]
 
 
 def test_what_is_no_message_of_its_kind_is_a_dead_letter(spec: TrackSpec) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,23 @@ def from_plain(kind: str, plain: Sums) -> QualitySums:
         raise StatisticsError(f"these are no sums of {kind}: {e}") from None
 
 
+def added_up(records: Iterable[QualityRecord]) -> dict[str, float]:
+    """The figures of all of them together, which are of predictions that no two of them share.
+
+    Sums that do not add up with those told last, as they are of another kind or threshold, or are none, are
+    left out: they were counted under other settings.
+    """
+    whole: QualitySums | None = None
+    for told in sorted(records, key=lambda one: one.at, reverse=True):
+        with contextlib.suppress(StatisticsError):
+            sums = from_plain(told.kind, told.sums)
+            if whole is None:
+                whole = sums
+            elif type(whole) is type(sums):
+                whole.merge(sums)  # type: ignore[arg-type]
+    return {} if whole is None else _finite(whole)
+
+
 def quality_record(
     key: QualityKey, sums: QualitySums, window_ms: int, at: int, closed: bool = False
 ) -> QualityRecord:
@@ -65,8 +84,12 @@ def quality_record(
         candidate=key.candidate,
         slices=dict(key.slices),
         kind="classes" if isinstance(sums, ClassificationSums) else "numbers",
-        figures={name: value for name, value in sums.figures().items() if math.isfinite(value)},
+        figures=_finite(sums),
         sums=to_plain(sums),
         at=at,
         closed=closed,
     )
+
+
+def _finite(sums: QualitySums) -> dict[str, float]:
+    return {name: value for name, value in sums.figures().items() if math.isfinite(value)}

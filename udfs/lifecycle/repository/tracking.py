@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -12,7 +12,8 @@ import orjson
 import tenacity
 
 from schemas.codecs.base import Code
-from schemas.errors import DescriptorError, RegistryError, StoreError
+from schemas.errors import DescriptorError, RegistryError, StatisticsError, StoreError
+from schemas.lifecycle.quality import ALL, QualityRecord, read_message
 from schemas.micro_batch import MicroBatch
 from schemas.results.dead_letter import dead_letter
 from schemas.results.records import CandidateStats, DeadLetter, EventKind, ModelEvent, ModelToServeStats
@@ -20,6 +21,7 @@ from schemas.tensors import BadRecord
 from udfs.lifecycle.repository.published import contents_of, model_of, plan_of
 from udfs.models.descriptor import parse
 from udfs.models.model_store import ModelStore, StoreSpec
+from udfs.stores.registry.model_quality import name_of
 from udfs.stores.registry.model_records import RegisteredModel, check_storable
 from udfs.stores.registry.models import ModelRegistry, ModelStats
 
@@ -30,6 +32,7 @@ class Told(StrEnum):
     EVENTS = "model-events"
     STATISTICS = "model-stats"
     PUBLISHED = "models"
+    QUALITY = "quality"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Tracker:
                 continue
             try:
                 read.append(self._entry.read(message))
-            except (ValueError, TypeError, RecursionError, DescriptorError, RegistryError) as e:
+            except _UNREADABLE as e:
                 dead.append(dead_letter(batch, BadRecord(row, Code.UNPARSABLE.value, str(e))))
         if read:
             self._patiently(self._entry.store, self._job or batch.data_type, read)
@@ -77,6 +80,9 @@ class Tracker:
 
     def close(self) -> None:
         self._registry.close()
+
+
+_UNREADABLE = (ValueError, TypeError, RecursionError, DescriptorError, RegistryError, StatisticsError)
 
 
 class _Entry(Protocol):
@@ -89,9 +95,14 @@ class _Entry(Protocol):
 
 
 def _entry(kind: Told, registry: ModelRegistry, store: StoreSpec) -> _Entry:
-    if kind is Told.EVENTS:
-        return _Events(registry)
-    return _Statistics(registry) if kind is Told.STATISTICS else _Published(registry, store)
+    if kind is Told.PUBLISHED:
+        return _Published(registry, store)
+    entries: dict[Told, Callable[[ModelRegistry], _Entry]] = {
+        Told.EVENTS: _Events,
+        Told.STATISTICS: _Statistics,
+        Told.QUALITY: _Quality,
+    }
+    return entries[kind](registry)
 
 
 class _Events:
@@ -135,6 +146,23 @@ class _Statistics:
 
     def store(self, job: str, read: Sequence[ModelStats]) -> None:
         self._registry.add_statistics(job, read)
+
+
+class _Quality:
+    """What is told of windows is passed over: the registry keeps what is known since the start."""
+
+    def __init__(self, registry: ModelRegistry) -> None:
+        self._registry = registry
+
+    def read(self, message: bytes) -> QualityRecord:
+        told = read_message(QualityRecord, message)
+        check_storable(data_type=told.data_type, name=name_of(told), version=told.version)
+        check_storable(at=told.at)
+        return told
+
+    def store(self, job: str, read: Sequence[QualityRecord]) -> None:
+        if since_start := [told for told in read if told.window == ALL]:
+            self._registry.add_quality(since_start)
 
 
 class _Published:

@@ -92,3 +92,14 @@ STATISTICS = Table(
     *columns(BigInteger, "at"),
     *columns(JSON, "statistics"),
 )
+
+# The newest of what is told of quality since the start, by what it is of; `id`: the SHA-256 of that, as all
+# names together are longer than an index takes. `name`: of the model, or of the candidate.
+QUALITY = Table(
+    "millrace_model_quality",
+    METADATA,
+    *keys(String, "id"),
+    *columns(String, "data_type", "name", index=True),
+    *columns(BigInteger, "version", "at"),
+    *columns(JSON, "quality"),
+)

@@ -12,8 +12,10 @@ import orjson
 from sqlalchemy import Connection, Table, insert, inspect, select, update
 
 from schemas.errors import RegistryError
+from schemas.lifecycle.quality import QualityRecord
 from schemas.results.records import CandidateStats, ModelEvent, ModelToServeStats, decode
 from udfs.stores.registry.database import Database
+from udfs.stores.registry.model_quality import put_quality, qualities
 from udfs.stores.registry.model_records import (
     AliasChange,
     RegisteredModel,
@@ -207,6 +209,17 @@ class ModelRegistry:
             asked = asked.where(*_where(STATISTICS, name=name, data_type=data_type))
             rows = db.execute(asked.order_by(STATISTICS.c.since, STATISTICS.c.subtask))
             return [(job, _told(kind, orjson.dumps(told))) for job, kind, told in rows]
+
+    def add_quality(self, told: Sequence[QualityRecord]) -> int:
+        """Enter how good predictions were since the start, of which the newest of each key is kept; how many
+        were news. Of a model's, those told longest ago go where there are more than `MOST_QUALITY`."""
+        with self._database.writing() as db:
+            return put_quality(db, told)
+
+    def quality(self, name: str, version: int, data_type: str) -> list[QualityRecord]:
+        """How good a version was since the start, the newest of each key: as a model, and as a candidate."""
+        with self._reading() as db:
+            return qualities(db, name, version, data_type)
 
     def close(self) -> None:
         self._database.close()
