@@ -61,6 +61,7 @@ def _jobs(kafka: ToldKafka, kind: Told) -> dict[str, str]:
         Told.STATISTICS: kafka.model_stats,
         Told.PUBLISHED: {kafka.models: "models"},
         Told.QUALITY: {kafka.quality: "quality"} if kafka.quality else {},
+        Told.EXPERIMENTS: {kafka.experiments: "experiments"} if kafka.experiments else {},
     }[kind]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,9 @@ from millrace.versions import short
 from schemas.errors import RegistryError
 from udfs.stores.registry import DEFAULT_URL
 
+if TYPE_CHECKING:
+    from schemas.lifecycle.experiments import ExperimentEvent
+
 
 def models_history(
     name: Annotated[str, typer.Argument(help="The model's name.")],
@@ -30,7 +33,10 @@ def models_history(
     data_type: OfDataType = "",
     json_: AsJson = False,
 ) -> None:
-    """Show when each version was published and served, how much it scored, and how its aliases moved."""
+    """Show when each version was published and served, how much it scored, and how its aliases moved.
+
+    And what experiments did that it was part of.
+    """
     from schemas.results.records import EventKind  # noqa: PLC0415
     from udfs.lifecycle.repository.served import MODEL, used  # noqa: PLC0415
 
@@ -40,13 +46,15 @@ def models_history(
         told, statistics = known.events(name, data_type), model_statistics(known, name, data_type)
         times = [one for one in intervals(known, name, data_type) if one.kind == MODEL]
         changes = known.alias_changes(name, data_type)
-    if not (versions or told or statistics):
+        experiments = known.experiments(name, data_type)
+    if not (versions or told or statistics or experiments):
         raise RegistryError(f"the registry knows no model {name!r}: `millrace models list` shows them")
     rows: list[dict[str, Any]] = [asdict(one) | usage(used(one, statistics)) for one in times]
     events = [{"job": job, **asdict(e)} for job, e in told if e.kind in kinds]
     if json_:
+        tried = {"experiments": experiments}
         published = [{k: v for k, v in asdict(m).items() if k != "descriptor"} for m in versions]
-        as_json({"published": published, "served": rows, "events": events, "aliases": changes})
+        as_json({"published": published, "served": rows, "events": events, "aliases": changes} | tried)
         return
     from millrace.render import print_table  # noqa: PLC0415
 
@@ -84,6 +92,12 @@ def models_history(
             ],
             "Told by jobs",
         )
+    if experiments:
+        print_table(
+            ("version", "experiment", "arm", "at", "what", "why"),
+            [row for one in experiments for row in _of_experiment(one, name)],
+            "Experiments",
+        )
     if changes:
         print_table(
             ("alias", "version", "from", "by", "why"),
@@ -99,3 +113,16 @@ def models_history(
             ],
             "Aliases",
         )
+
+
+def _of_experiment(told: ExperimentEvent, name: str) -> list[tuple[str, ...]]:
+    """A row for each arm that the model was in."""
+    arms = [
+        (short(arm.version) if arm.version else "any", title)
+        for title, arm in told.arms.items()
+        if arm.model == name
+    ]
+    share = f"{told.share:.2%} treated" if told.kind in ("started", "step") else ""
+    why = "; ".join(filter(None, (share, told.evidence, told.reason))) or "-"
+    said = (local(told.at), told.kind.replace("_", " "), why)
+    return [(version, told.experiment, title, *said) for version, title in arms or [("-", "replaced")]]

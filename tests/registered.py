@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from schemas.lifecycle.experiments import ArmFigures, ExperimentEvent
 from schemas.lifecycle.quality import ALL, QualityRecord
 from schemas.results.records import EventKind, ModelEvent, ModelToServeStats
 from udfs.lifecycle.quality.classification import ClassificationSums
@@ -79,3 +80,10 @@ def quality(at: int, right: int, wrong: int, version: int = 3, **more: Any) -> Q
     sums.add(np.full(right + wrong, 0.75), np.arange(right + wrong) < right, right + wrong)
     told = {"window": ALL, "data_type": "wine", "model": "forest", "version": version}
     return quality_record(QualityKey(**{**told, **more}), sums, 300_000, at)
+
+
+def experiment_event(kind: Any, at: int, **more: Any) -> ExperimentEvent:
+    """Of version 3 against version 4."""
+    arms = {"old": ArmFigures(90, 0.8, "forest", 3, 0.5), "new": ArmFigures(91, 0.7, "forest", 4, 0.5)}
+    told = {"experiment": "w4", "data_type": "wine", "arms": arms, "control": "old", "treatment": "new"}
+    return ExperimentEvent(**{**told, "kind": kind, "at": at, **more})

@@ -24,6 +24,9 @@ class ToldKafka(Broker, Transactions):
     )
     models: str = Field("models", description="topic of model descriptors and plans")
     quality: str = Field("", description="topic of quality, of jobs/outcomes.py; empty: it is not read")
+    experiments: str = Field(
+        "", description="topic of what became of experiments, of jobs/experiment.py; empty: it is not read"
+    )
     dead_letters: str = Field("dead-letters", description="topic of messages that are none of these")
 
 

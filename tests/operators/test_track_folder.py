@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from devservices.process import ROOT, environment
+from schemas.lifecycle.experiments import write_event
 from schemas.lifecycle.quality import write_message
 from schemas.results.records import DeadLetter, EventKind, decode, encode
 from tests.onnx_models import dense
-from tests.registered import event, quality, stats
+from tests.registered import event, experiment_event, quality, stats
 from tests.whole_files import put
 from udfs.io.folder_files import visible_files
 from udfs.lifecycle.repository.served import served
@@ -51,6 +52,8 @@ def test_what_jobs_tell_is_kept_and_told_again_changes_nothing(tmp_path: Path) -
     put(tmp_path / "model-stats" / "day" / "part-0", b"".join(usage))
     good = quality(9, 3, 1)
     put(tmp_path / "quality" / "day" / "part-0", write_message(good) + b"\nno quality\n")
+    done = [experiment_event(kind, at) for at, kind in enumerate(("started", "rolled_back"))]
+    put(tmp_path / "experiments" / "day" / "part-0", b"\n".join(map(write_event, done)))
 
     found = []
     for mode in ("thread", "process"):
@@ -63,6 +66,7 @@ def test_what_jobs_tell_is_kept_and_told_again_changes_nothing(tmp_path: Path) -
     assert [one for _, one in events] == told and {job for job, _ in events} == {"wine-serve"}
     assert [one.at for _, one in statistics] == [200]
     assert registry.quality("forest", 3, "wine") == [good]
+    assert registry.experiments("forest") == done
     times = served(events, [])
     assert [(one.version, one.since, one.until) for one in times] == [
         (3, 100, 101),

@@ -13,7 +13,7 @@ from schemas.errors import RegistryError
 from schemas.features.declarations import Declarations
 from schemas.results.records import EventKind
 from tests.feature_cases import CREATOR, DECLARED, DISTRICTS, INPUTS, SALES
-from tests.registered import event, quality, registered, stats
+from tests.registered import event, experiment_event, quality, registered, stats
 from udfs.stores.registry.model_records import AliasChange, RegisteredPlan
 from udfs.stores.registry.models import ModelRegistry
 from udfs.stores.registry.sql import SqlRegistry
@@ -81,6 +81,7 @@ def test_both_databases_keep_models_alike(url: str, tmp_path_factory: pytest.Tem
             registry.add_events("serve", [event(EventKind.SERVED, 100, reason="a\0b")])
             registry.add_statistics("serve", [stats(100, 300), stats(100, 200)])
             registry.set_alias(AliasChange("wine", "forest", "champion", 4, 12, "ada", "better"))
+            registry.add_experiments([experiment_event("started", 9, reason="a\0b")] * 2)
             registry.add_quality(
                 [quality(9, 3, 1), quality(8, 1, 1), quality(7, 1, 1, arm="a\0", plan="p" * 500)]
             )
@@ -92,8 +93,9 @@ def test_both_databases_keep_models_alike(url: str, tmp_path_factory: pytest.Tem
                 registry.statistics(),
                 registry.alias_changes(),
                 registry.quality("forest", 3, "wine"),
+                registry.experiments("forest"),
             )
         )
         registry.close()
     assert answers[0] == answers[1]
-    assert [len(one) for one in answers[0]] == [2, 1, 1, 1, 1, 2]
+    assert [len(one) for one in answers[0]] == [2, 1, 1, 1, 1, 2, 1]

@@ -13,7 +13,7 @@ import pytest
 from schemas.errors import RegistryError
 from schemas.results.records import CandidateStats, EventKind
 from tests.feature_cases import DECLARED, INPUTS
-from tests.registered import digest, event, quality, registered, stats
+from tests.registered import digest, event, experiment_event, quality, registered, stats
 from udfs.stores.registry.model_records import (
     AliasChange,
     Metric,
@@ -185,7 +185,7 @@ def test_a_registry_of_the_earlier_release_is_read_and_gets_the_new_tables(url: 
     with sqlite3.connect(tmp_path / "registry.db") as file:
         names = [n for (n,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         added = [n for n in names if n.startswith("millrace_model_") and n != "millrace_model_inputs"]
-        assert len(added) == 7
+        assert len(added) == 8
         for name in sorted([*added, "millrace_plans"], key=lambda n: n != "millrace_model_metrics"):
             file.execute(f"DROP TABLE {name}")
         file.execute("UPDATE millrace_schema SET version = 1")
@@ -199,14 +199,17 @@ def test_a_registry_of_the_earlier_release_is_read_and_gets_the_new_tables(url: 
     assert SqlRegistry(url).model(INPUTS.model, INPUTS.version) == INPUTS
 
 
-def test_a_registry_without_a_table_of_quality_is_read_and_gets_it(url: str, tmp_path: Path) -> None:
+def test_tables_that_an_earlier_release_did_not_make_are_missed_by_nobody(url: str, tmp_path: Path) -> None:
     registry = ModelRegistry(url)
     registry.put(registered())
     with sqlite3.connect(tmp_path / "registry.db") as file:
         file.execute("DROP TABLE millrace_model_quality")
-    assert registry.quality("forest", 3, "wine") == []
+        file.execute("DROP TABLE millrace_model_experiments")
+    assert registry.quality("forest", 3, "wine") == registry.experiments("forest") == []
     assert registry.add_quality([quality(9, 1, 1)]) == 1
+    assert registry.add_experiments([experiment_event("started", 9)]) == 1
     assert registry.quality("forest", 3, "wine") == [quality(9, 1, 1)]
+    assert registry.experiments("forest") == [experiment_event("started", 9)]
 
 
 def test_writers_at_once_lose_nothing(url: str) -> None:

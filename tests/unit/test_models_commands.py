@@ -11,8 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from millrace.cli import app
+from schemas.lifecycle.experiments import ArmFigures
 from schemas.results.records import CandidateStats, EventKind
-from tests.registered import digest, event, quality, registered, stats
+from tests.registered import digest, event, experiment_event, quality, registered, stats
 from udfs.stores.registry.model_records import Metric, RegisteredModel
 from udfs.stores.registry.models import ModelRegistry
 
@@ -100,6 +101,23 @@ def test_the_history_of_a_model(run: Any) -> None:
     ]
     assert [m["publisher"] for m in found["published"]] == ["ada", "ada"]
     assert found["events"][0]["reason"] == "of another content"
+
+
+def test_what_experiments_did_to_a_model(run: Any, url: str) -> None:
+    known, plan = ModelRegistry(url), {"plan": ArmFigures()}
+    started = experiment_event("started", NOON, share=0.01)
+    ended = experiment_event("rolled_back", NOON + HOUR, evidence="harm: e^3.7")
+    replaced = experiment_event("promoted", NOON + 2 * HOUR, experiment="w5", arms=plan, replaced="forest")
+    known.add_experiments([ended, started, replaced])
+    known.close()
+    told = [line for line in lines(run("history", "forest")) if {"w4", "w5"}.intersection(line)]
+    assert [(line[0], line[2]) for line in told] == [
+        ("v3", "old"), ("v4", "new"), ("v3", "old"), ("v4", "new"), ("-", "replaced")
+    ]  # fmt: skip
+    assert told[0][5:] == ["started", "1.00%", "treated"] and told[3][5:7] == ["rolled", "back"]
+    assert "harm:" in told[3] and "promoted" in told[4]
+    found = json.loads(run("history", "forest", "--json"))["experiments"]
+    assert [one["kind"] for one in found] == ["started", "rolled_back", "promoted"]
 
 
 def test_two_versions_side_by_side(run: Any) -> None:

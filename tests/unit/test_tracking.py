@@ -11,11 +11,12 @@ import orjson
 import pytest
 
 from schemas.errors import StoreError
+from schemas.lifecycle.experiments import ArmFigures, write_event
 from schemas.lifecycle.quality import write_message
 from schemas.micro_batch import MicroBatch
 from schemas.model_pb2 import ModelDescriptor
 from schemas.results.records import CandidateStats, EventKind, encode
-from tests.registered import digest, event, quality, stats
+from tests.registered import digest, event, experiment_event, quality, stats
 from udfs.lifecycle.repository.tracking import Told, Tracker, TrackSpec
 from udfs.models.descriptor import DECIDE, build, parse
 from udfs.models.digest import digest_of
@@ -105,6 +106,20 @@ def test_quality_since_the_start_is_kept_and_that_of_windows_is_not(spec: TrackS
         assert [letter.offset for letter in dead] == [3, 4, 5]
     tracker.close()
     assert ModelRegistry(spec.registry).quality("forest", 3, "wine") == [told[0], told[2]]
+
+
+def test_what_experiments_did_is_kept_once_and_what_changes_nothing_is_not(spec: TrackSpec) -> None:
+    kinds = ("started", "progress", "step", "refused", "rolled_back")
+    told = [experiment_event(kind, at, reason="a\0b") for at, kind in enumerate(kinds)]
+    other = experiment_event("stopped", 9, arms={"plan": ArmFigures()}, replaced="tree")
+    tracker, bad = spec.tracker(Told.EXPERIMENTS), write_event(experiment_event("step", 2**63))
+    for _ in range(2):
+        dead = tracker.take(batch(*map(write_event, [*told, other]), b"[]", bad, b'{"format": 2}'))
+        assert [letter.offset for letter in dead] == [6, 7, 8]
+    tracker.close()
+    known = ModelRegistry(spec.registry)
+    assert known.experiments("forest") == known.experiments("forest", "wine") == told[::2]
+    assert known.experiments("tree") == [other] and known.experiments("forest", "tea") == []
 
 
 def test_what_is_no_message_of_its_kind_is_a_dead_letter(spec: TrackSpec) -> None:

@@ -12,7 +12,14 @@ import orjson
 import tenacity
 
 from schemas.codecs.base import Code
-from schemas.errors import DescriptorError, RegistryError, StatisticsError, StoreError
+from schemas.errors import (
+    DescriptorError,
+    ExperimentError,
+    RegistryError,
+    StatisticsError,
+    StoreError,
+)
+from schemas.lifecycle.experiments import ExperimentEvent, read_event
 from schemas.lifecycle.quality import ALL, QualityRecord, read_message
 from schemas.micro_batch import MicroBatch
 from schemas.results.dead_letter import dead_letter
@@ -33,6 +40,7 @@ class Told(StrEnum):
     STATISTICS = "model-stats"
     PUBLISHED = "models"
     QUALITY = "quality"
+    EXPERIMENTS = "experiments"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,15 @@ class Tracker:
         self._registry.close()
 
 
-_UNREADABLE = (ValueError, TypeError, RecursionError, DescriptorError, RegistryError, StatisticsError)
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    RecursionError,
+    DescriptorError,
+    RegistryError,
+    StatisticsError,
+    ExperimentError,
+)
 
 
 class _Entry(Protocol):
@@ -101,6 +117,7 @@ def _entry(kind: Told, registry: ModelRegistry, store: StoreSpec) -> _Entry:
         Told.EVENTS: _Events,
         Told.STATISTICS: _Statistics,
         Told.QUALITY: _Quality,
+        Told.EXPERIMENTS: _Experiments,
     }
     return entries[kind](registry)
 
@@ -163,6 +180,22 @@ class _Quality:
     def store(self, job: str, read: Sequence[QualityRecord]) -> None:
         if since_start := [told for told in read if told.window == ALL]:
             self._registry.add_quality(since_start)
+
+
+class _Experiments:
+    """What changes nothing is passed over: progress, which comes every few seconds, and refused orders."""
+
+    def __init__(self, registry: ModelRegistry) -> None:
+        self._registry = registry
+
+    def read(self, message: bytes) -> ExperimentEvent:
+        told = read_event(message)
+        check_storable(data_type=told.data_type, experiment=told.experiment, at=told.at)
+        return told
+
+    def store(self, job: str, read: Sequence[ExperimentEvent]) -> None:
+        if done := [told for told in read if told.kind not in ("progress", "refused")]:
+            self._registry.add_experiments(done)
 
 
 class _Published:

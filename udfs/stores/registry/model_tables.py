@@ -103,3 +103,13 @@ QUALITY = Table(
     *columns(BigInteger, "version", "at"),
     *columns(JSON, "quality"),
 )
+
+# What experiments did; `id`: the SHA-256 of the event, so that one that is read again is no second one.
+EXPERIMENTS = Table(
+    "millrace_model_experiments",
+    METADATA,
+    *keys(String, "id"),
+    *columns(String, "data_type", "experiment", index=True),
+    *columns(BigInteger, "at"),
+    *columns(JSON, "event"),
+)

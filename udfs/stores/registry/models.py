@@ -12,9 +12,11 @@ import orjson
 from sqlalchemy import Connection, Table, insert, inspect, select, update
 
 from schemas.errors import RegistryError
+from schemas.lifecycle.experiments import ExperimentEvent
 from schemas.lifecycle.quality import QualityRecord
 from schemas.results.records import CandidateStats, ModelEvent, ModelToServeStats, decode
 from udfs.stores.registry.database import Database
+from udfs.stores.registry.model_experiments import experiments_with, put_experiments
 from udfs.stores.registry.model_quality import put_quality, qualities
 from udfs.stores.registry.model_records import (
     AliasChange,
@@ -220,6 +222,16 @@ class ModelRegistry:
         """How good a version was since the start, the newest of each key: as a model, and as a candidate."""
         with self._reading() as db:
             return qualities(db, name, version, data_type)
+
+    def add_experiments(self, told: Sequence[ExperimentEvent]) -> int:
+        """Enter what experiments did; how many of it were news."""
+        with self._database.writing() as db:
+            return put_experiments(db, told)
+
+    def experiments(self, name: str, data_type: str = "") -> list[ExperimentEvent]:
+        """What experiments with a model of that name did, in the order of time."""
+        with self._reading() as db:
+            return experiments_with(db, name, data_type)
 
     def close(self) -> None:
         self._database.close()
