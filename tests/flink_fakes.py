@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -60,6 +60,20 @@ class State:
         return list(self._map().items())
 
 
+class Gauges:
+    """A group of metrics. `asked`: dotted name -> what gives its value, of all groups."""
+
+    def __init__(self, name: str = "", asked: dict[str, Callable[[], int]] | None = None) -> None:
+        self._name, self.asked = name, {} if asked is None else asked
+
+    def add_group(self, *names: str) -> Gauges:
+        return Gauges("".join((self._name, *(f"{name}." for name in names))), self.asked)
+
+    def gauge(self, name: str, ask: Callable[[], int]) -> None:
+        assert self._name + name not in self.asked
+        self.asked[self._name + name] = ask
+
+
 class KeyedContext:
     """The runtime context of one instance of `parallelism`. `states`: name -> key -> what is kept, which
     outlives the operator as in a savepoint; `updates`: the names of states in the order of writes."""
@@ -72,6 +86,10 @@ class KeyedContext:
         self.key = ""
         self.updates: list[str] = []
         self.index, self._parallelism = index, parallelism
+        self.metrics = Gauges()
+
+    def get_metrics_group(self) -> Gauges:
+        return self.metrics
 
     def get_state(self, descriptor: Any) -> State:
         return State(self, descriptor.name)

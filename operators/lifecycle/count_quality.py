@@ -15,6 +15,7 @@ from operators.code_guard import check_code, code_digest
 from operators.flink_internals import change_map, current_key
 from operators.key_groups import KeyGroups
 from operators.lifecycle.outcome_rows import messages, settled_of
+from operators.lifecycle.quality_gauges import QualityGauges
 from operators.timers import KeyTimers
 from udfs.lifecycle.outcomes.join_spec import JoinSpec
 from udfs.lifecycle.outcomes.telling import KeptQuality, encode_windows
@@ -34,6 +35,7 @@ class CountQuality(KeyedProcessFunction):
         self._windows = context.get_state(ValueStateDescriptor("windows", pickled))
         self._timers = KeyTimers(self._spec.told_ms)
         self._kept: dict[str, KeptQuality] = {}
+        self._gauges = QualityGauges(context.get_metrics_group())
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         groups, settled_to, rows = settled_of(value)
@@ -52,6 +54,7 @@ class CountQuality(KeyedProcessFunction):
             return
         told = [*kept.close(now, self._sums.remove, ended), *kept.tell(now)]
         self._windows.update(encode_windows(kept.windows))
+        self._gauges.tell(told)
         yield from messages(told)
         if not ended:
             self._timers.again(key, ctx.timer_service(), timestamp)

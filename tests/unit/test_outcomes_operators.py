@@ -20,7 +20,7 @@ from operators.rows import DEAD_LETTERS
 from operators.timers import END_OF_INPUT
 from schemas.lifecycle.quality import OutcomeCounts, QualityRecord, read_message
 from schemas.micro_batch import encode_micro_batch
-from tests.flink_fakes import FOUR_GROUPS, KeyedContext
+from tests.flink_fakes import FOUR_GROUPS, Gauges, KeyedContext
 from tests.outcome_cases import JUDGING, MemoryStore, batch, outcome, result
 from tests.output_batches import messages_of
 from udfs.lifecycle.outcomes.counting import COUNTED
@@ -64,6 +64,7 @@ class Job:
         self.restart(parallelism)
 
     def restart(self, parallelism: int) -> None:
+        self.quality_context.metrics = Gauges()
         self.quality = CountQuality(SPEC, FOUR_GROUPS)
         self.quality.open(self.quality_context)
         self.joins: dict[str, tuple[KeyedContext, JoinOutcomes]] = {}
@@ -145,6 +146,7 @@ def test_what_is_settled_reaches_store_quality_evidence_and_counts_across_restar
     job.feed(1, *(outcome(n, 200) for n in range(10, 15)))
     job.mark()
     job.end()
+    asked = {name: ask() for name, ask in job.quality_context.metrics.asked.items()}
     lines = [line for row in job.sent[HISTORY.tag_id] for line in bytes(row[1]).splitlines()]
     assert len(lines) == 20 + 5  # five have no outcome, and five have one more
     counts = {m.key_group: m for m in (read_message(OutcomeCounts, m) for m in job.told(COUNTS))}.values()
@@ -159,6 +161,12 @@ def test_what_is_settled_reaches_store_quality_evidence_and_counts_across_restar
     for record in quality:
         assert (record.figures["predictions"], record.figures["outcomes"]) == (20, 15)
         assert record.figures["accuracy"] == pytest.approx(10 / 15)
+    name, millionths = "data_type.wine.model.forest.version.1.", 1_000_000
+    assert {key.removeprefix(name): value for key, value in asked.items()} == {
+        "outcomes": 15,
+        "coverage_millionths": 15 * millionths // 20,
+        "accuracy_millionths": round(10 / 15 * millionths),
+    }
     for name in ("predictions", "reminders"):
         assert not any(job.join_states[name].values()), name
 
