@@ -79,7 +79,7 @@ FOLDERS = (
     Kind(
         "a TensorFlow checkpoint, weights without a graph",
         says("run `tf.saved_model.save(model, 'saved')`, then `millrace publish saved`"),
-        lambda s: s.holds("checkpoint", ".ckpt.index"),
+        lambda s: s.holds("checkpoint", ".ckpt.index") or _is_checkpoint(s),
     ),
     Kind("a folder with INNER in it", says("run `millrace check-model INNER`"), lambda s: s.holds(*_MODELS)),
     Kind("a folder without a saved_model.pb, so it is no SavedModel", commands.give, lambda _: True),
@@ -118,6 +118,11 @@ ARCHIVES = (
 )
 
 
+def _is_checkpoint(s: Look) -> bool:
+    """Whether a folder has variables, as `tf.train.Checkpoint.write` leaves them, and no SavedModel."""
+    return any(".data-00000-of-" in n for n in s.names) and not s.holds("saved_model.pb")
+
+
 def _text(*starts: bytes) -> Callable[[Look], bool]:
     return lambda s: b"\0" not in s.head and s.head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(starts)
 
@@ -128,6 +133,30 @@ def _starts(*starts: bytes) -> Callable[[Look], bool]:
 
 def _json(word: bytes) -> Callable[[Look], bool]:
     return lambda s: _text(b"{")(s) and word in s.head
+
+
+def _cut_onnx(s: Look) -> bool:
+    """Whether the head is the beginning of an ONNX model: a version, who made it, and a graph."""
+    head, at = s.head[:_ONNX_HEAD], 0
+    if head[:1] != _IR_VERSION:
+        return False
+    while at + 1 < len(head):
+        key, size = head[at], head[at + 1]
+        at += 2
+        if key == _GRAPH:
+            while size >= _LONGER and at < len(head):  # the rest of its length
+                size, at = head[at], at + 1
+            return head[at : at + 1] == _NODE
+        if key not in _BEFORE_GRAPH or size >= _LONGER:
+            return False
+        at += size if key & 7 == _OF_A_LENGTH else 0
+    return False
+
+
+_ONNX_HEAD = 4096
+_IR_VERSION, _GRAPH, _NODE = b"\x08", 0x3A, b"\x0a"
+_BEFORE_GRAPH = frozenset({0x08, 0x12, 0x1A, 0x22, 0x28, 0x32})  # who made it; fields 1 to 6, in order
+_LONGER, _OF_A_LENGTH = 0x80, 2
 
 
 def _safetensors(s: Look) -> bool:
@@ -149,6 +178,12 @@ FILES = (
         lambda s: s.head[4:8] == b"ORTM",
     ),
     Kind("a CatBoost model (.cbm)", commands.from_catboost, _starts(b"CBM1")),
+    Kind(
+        "a LightGBM model as `dump_model` describes it (JSON)",
+        says("run `booster.save_model('model.txt')`, then `millrace check-model model.txt`"),
+        _json(b'"num_tree_per_iteration"'),
+    ),
+    Kind("an ONNX model that is damaged, or cut short", says("copy it, or export it, once more"), _cut_onnx),
     Kind("an XGBoost model (JSON)", commands.from_xgboost, _json(b'"learner"')),
     Kind(
         "an XGBoost model (UBJSON)",

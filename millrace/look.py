@@ -9,8 +9,9 @@ import bz2
 import io
 import lzma
 import pickletools
+import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,10 @@ from udfs.models.runtimes.archive_names import MOST_NAMES, archived
 
 _HEAD = 64 * 1024
 _PICKLES = tuple(b"\x80%c" % n for n in range(2, 6))
+_JOBLIB = "joblib.numpy_pickle"
+_NAMES = re.compile(
+    rb"\x8c([\x01-\x7f])([A-Za-z_][\w.]{0,126})|c([A-Za-z_][\w.]{0,126})\n[A-Za-z_]\w{0,126}\n"
+)
 _PACKED: tuple[tuple[bytes, Callable[[], Any]], ...] = (
     (b"\x1f\x8b", lambda: zlib.decompressobj(31)),
     (b"BZh", bz2.BZ2Decompressor),
@@ -88,11 +93,21 @@ def _pickled(head: bytes) -> tuple[str, ...] | None:
             elif "UNICODE" in opcode.name:
                 stacked.append(str(arg))
     except (ValueError, IndexError, UnicodeDecodeError, OverflowError):  # where the head ends, or no pickle
+        if _JOBLIB in found:  # the numbers of an array stand between the opcodes
+            found |= dict.fromkeys(_names_in(head))
         if not head.startswith(_PICKLES) and not (found and all(map(_is_module, found))):
             return None
     if not head.startswith(_PICKLES) and not found:
         return None
     return tuple(found)
+
+
+def _names_in(head: bytes) -> Iterator[str]:
+    """What may be a module, of a pickle of protocol 4 among its short texts, of 2 and 3 among its names."""
+    for named in _NAMES.finditer(head):
+        size, text, older = named.groups()
+        if older or size[0] == len(text):
+            yield (older or text).decode("ascii")
 
 
 def _is_module(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import re
@@ -19,6 +20,7 @@ from millrace.cli import app
 from millrace.foreign import told
 from millrace.package import packed, type_of
 from schemas.errors import LoadError
+from tests.onnx_models import constant, node, onnx_model
 
 X = np.random.default_rng(3).normal(size=(200, 4))
 Y = (X[:, 0] > 0).astype(int)
@@ -99,6 +101,13 @@ def test_folders_are_known_by_what_is_in_them(tmp_path):
         (folder("spark", "metadata/part-00000"), "a model of Spark ML"),
         (folder("hf", "config.json", "model.safetensors"), "a Hugging Face model"),
         (folder("ckpt", "checkpoint", "m.ckpt.index"), "a TensorFlow checkpoint"),
+        (folder("written", "c.index", "c.data-00000-of-00001"), "a TensorFlow checkpoint"),
+        (
+            folder(
+                "three", "a/saved_model.pb", "a/variables/variables.data-00000-of-00001", "b/saved_model.pb"
+            ),
+            f"`millrace check-model {tmp_path}/three/a`",
+        ),
         (folder("mlflow", "MLmodel", "model.pkl"), f"run `millrace check-model {tmp_path}/mlflow/model.pkl`"),
         (folder("two", "a/saved_model.pb", "b/saved_model.pb"), f"`millrace check-model {tmp_path}/two/a`"),
         (folder("text", "readme"), "a folder without a saved_model.pb"),
@@ -115,6 +124,39 @@ def test_the_layout_of_tensorflow_serving_is_taken_as_it_is(tmp_path):
     assert type_of(tmp_path / "m") == "TENSORFLOWSAVED"
     with zipfile.ZipFile(packed(tmp_path / "m", tmp_path)) as made:
         assert made.read("saved_model.pb") == b"10"
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_joblib_file_with_an_array_before_the_model_is_known_by_the_model(tmp_path, protocol):
+    joblib = pytest.importorskip("joblib")
+    from sklearn.linear_model import LogisticRegression
+
+    kept = {"features": np.arange(300.0), "model": LogisticRegression().fit(X, Y)}
+    joblib.dump(kept, tmp_path / "m.joblib", protocol=protocol)
+    assert "a pickle of scikit-learn, which runs code" in told(tmp_path / "m.joblib")
+    joblib.dump({"features": np.arange(300.0)}, tmp_path / "m.joblib", protocol=protocol)
+    assert "a pickle, which runs code" in told(tmp_path / "m.joblib")
+
+
+def test_a_lightgbm_model_described_in_json_is_known(tmp_path):
+    lightgbm = pytest.importorskip("lightgbm")
+    booster = lightgbm.LGBMClassifier(n_estimators=2, verbose=-1).fit(X, Y).booster_
+    (tmp_path / "m.json").write_text(json.dumps(booster.dump_model()))
+    said = told(tmp_path / "m.json")
+    assert "a LightGBM model as `dump_model` describes it" in said and "save_model('model.txt')" in said
+
+
+@pytest.mark.parametrize("made_by", ["", "skl2onnx"])
+def test_an_onnx_model_that_is_cut_is_known(tmp_path, made_by):
+    model = onnx_model([node("MatMul", ["x", "w"], ["y"])], weights=[constant("w", np.ones((2, 2)))])
+    model.producer_name = made_by
+    model.doc_string = "d" * 100
+    whole, path = model.SerializeToString(), tmp_path / "m.bin"
+    path.write_bytes(whole)
+    assert type_of(path) == "ONNX"
+    for count in (len(whole) // 2 + 60, len(whole) - 1):
+        path.write_bytes(whole[:count])
+        assert "is an ONNX model that is damaged, or cut short: copy it" in told(path)
 
 
 @pytest.mark.parametrize("protocol", range(6))

@@ -208,6 +208,33 @@ def test_models_that_do_not_fit_records_are_refused(nodes, words):
         loaded(made)
 
 
+def test_a_model_newer_than_the_runtime_is_refused_with_the_way_out():
+    made = onnx_model([node("Neg", ["x"], ["y"])])
+    for domain, name in ((0, "ai.onnx"), (1, "ai.onnx.ml")):
+        newer = type(made).FromString(made.SerializeToString())
+        newer.opset_import[domain].version = 99
+        with pytest.raises(LoadError) as refused:
+            loaded(newer)
+        said = str(refused.value)
+        assert f"it is of opset 99 of {name}, and the ONNX Runtime here knows those up to " in said
+        assert said.endswith("or install a newer onnxruntime") and "::" not in said
+    made.ir_version = 99
+    with pytest.raises(
+        LoadError, match=r"IR version 99, and the ONNX Runtime here knows those up to [0-9]+: "
+    ):
+        loaded(made)
+
+
+def test_functions_of_the_runtime_are_no_part_of_a_reason():
+    from udfs.models.runtimes.onnx.session import reason
+
+    said = "/a/b.cc:4 bool onnxruntime::C<D>::E(const F<G(H)>&, int) const i >= 0 was false. Too (few)"
+    assert reason(RuntimeError(said)) == "i >= 0 was false. Too (few)"
+    said = "Non-zero status code returned while running Add node. Name:'n' Status Message: " + said
+    assert reason(RuntimeError(said)) == "operator Add: i >= 0 was false. Too (few)"
+    assert reason(RuntimeError("/a/b.cc:4 onnxruntime::C((")) == "onnxruntime::C(("
+
+
 def test_only_what_the_wanted_outputs_need_is_asked_and_judged():
     nodes = [
         node("Neg", ["x"], ["y"]),

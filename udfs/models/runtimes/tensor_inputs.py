@@ -139,8 +139,8 @@ def _batch(tensor: ModelTensor, given: PartialInput, spare: tuple[str, ...], fix
         return None
     if not shape and not fixed_batch:
         raise InputsError(
-            f"input {name!r} has the shape (), which leaves no room for several records: export it with a "
-            "first dimension of any size"
+            f"input {name!r} has the shape (), which has no dimension for the number of records: export "
+            "it with a first one of any size"
         )
     if not shape:
         raise InputsError(

@@ -25,6 +25,9 @@ _FATAL = 4
 _BFLOAT16 = 16  # by the number that ONNX gives
 _FRAME = re.compile(r"Non-zero status code returned while running (\w+) node\. Name:'[^']*' Status Message: ")
 _SOURCE = re.compile(r"\S*\.(cc|h):\d+ ")
+_OPSET = re.compile(r"Opset (\d+) is under development.*? support for domain (\S+) is till opset (\d+)")
+_VERSION = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
+_NAMESPACE = "onnxruntime::"
 _LONGEST = 2000
 _STARTING = Lock()
 
@@ -130,9 +133,35 @@ def reason(error: Exception) -> str:
     text = (str(error)[:_LONGEST].strip() or type(error).__name__).splitlines()[0]
     if text.startswith("[ONNXRuntimeError]"):
         text = text.split(" : ", 3)[-1]
+    if too_new := _OPSET.search(text):
+        opset, domain, known = too_new.groups()
+        return (
+            f"it is of opset {opset} of {domain}, and the ONNX Runtime here knows those up to {known}: "
+            f"export it with opset {known} or below, or install a newer onnxruntime"
+        )
+    if too_new := _VERSION.search(text):
+        return (
+            f"it is of ONNX's IR version {too_new[1]}, and the ONNX Runtime here knows those up to "
+            f"{too_new[2]}: export it with an older onnx, or install a newer onnxruntime"
+        )
     text = _FRAME.sub(r"operator \1: ", text)
     if "BFCArena" in text:
         text = (
             text.partition(": ")[0] + f": it takes more than the {ARENA_BYTES >> 30} GB that all models share"
         )
+    if place := _SOURCE.search(text):
+        text = text[: place.start()] + _without_signature(text[place.end() :])
     return _SOURCE.sub("", text)[:300]
+
+
+def _without_signature(text: str) -> str:
+    """`text` without the C++ function that it may begin with: its name and, in brackets, its arguments."""
+    opening = text.find("(")
+    if _NAMESPACE not in text[: max(opening, 0)]:
+        return text
+    depth = 0
+    for at in range(opening, len(text)):
+        depth += (text[at] == "(") - (text[at] == ")")
+        if depth == 0:
+            return text[at + 1 :].removeprefix(" const").lstrip()
+    return text
