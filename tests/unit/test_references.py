@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,33 @@ import cloudpickle
 import pytest
 
 from jobs.settings.assemble import AssembleSettings
+from jobs.settings.experiment import ExperimentSettings
+from jobs.settings.outcomes import OutcomesSettings
 from jobs.settings.run import settings_of
 from jobs.settings.serve import ServeSettings
+from jobs.settings.speculate import SpeculateSettings
+from jobs.settings.track import TrackSettings
+from jobs.settings.watch import WatchSettings
+from operators.ensemble.collector import Collector
+from operators.ensemble.executor import ExecutorOperator
+from operators.ensemble.router import RouterOperator
+from operators.features.assemble_requests import AssembleRequests
 from operators.kafka import KafkaConnection
+from operators.lifecycle.control_experiments import ControlExperiments
+from operators.lifecycle.count_quality import CountQuality
+from operators.lifecycle.count_windows import CountWindows
+from operators.lifecycle.join_outcomes import JoinOutcomes
+from operators.lifecycle.judge_quality import JudgeQuality
+from operators.lifecycle.judge_windows import JudgeWindows
+from operators.lifecycle.read_outcomes import ReadOutcomes
+from operators.lifecycle.track_models import TrackModels
 from operators.serving.scorer import Scorer
 from schemas.errors import SettingsError
+from tests.flink_fakes import FOUR_GROUPS
 from udfs.enrichment.assembly_spec import AssemblySpec
 from udfs.io.references import for_kafka, resolved
 from udfs.io.s3 import S3Options, s3_client
+from udfs.lifecycle.repository.tracking import Told
 from udfs.models.model_store import StoreSpec
 from udfs.stores.online.redis_connection import pool
 from udfs.stores.registry.database import Database
@@ -79,19 +100,96 @@ def test_clients_get_the_values(planted: Path, monkeypatch: pytest.MonkeyPatch) 
     assert known._url.password == f"{PLANTED}-by-variable" and PLANTED not in str(known)
 
 
-def test_pickled_operators_and_settings_do_not_hold_them() -> None:
-    arguments = [
-        "--kafka.bootstrap", "b:1", "--kafka.records", '{"t": "t"}',
-        "--kafka.client", '{"sasl.jaas.config": "password=${env:PLANTED}"}',
-        "--s3", '{"secret_key": "${env:PLANTED}", "access_key": "${env:PLANTED}"}',
-    ]  # fmt: skip
+def _serving(arguments: list[str]) -> Iterator[object]:
     settings = settings_of(ServeSettings, arguments)
-    operator = cloudpickle.dumps(Scorer(settings.scoring(StoreSpec("s3://b/p", settings.s3)), None))
-    assembly = AssemblySpec(
-        "sqlite:///${env:PLANTED}", AssembleSettings.model_fields["redis"].default, {}, ()
-    )
-    for held in (operator, pickle.dumps(assembly), repr(settings).encode()):
-        assert PLANTED.encode() not in held
+    yield Scorer(settings.scoring(StoreSpec("s3://b/p", settings.s3)), None)
+    yield Scorer(settings.scoring(StoreSpec("s3://b/p", settings.s3)), FOUR_GROUPS, settings.shared())
+
+
+def _speculating(arguments: list[str]) -> Iterator[object]:
+    settings = settings_of(SpeculateSettings, arguments)
+    store = StoreSpec("s3://b/p", settings.s3)
+    yield RouterOperator(settings.router(), FOUR_GROUPS)
+    yield Collector(settings.collector())
+    for name in settings.executors.model_types:
+        yield ExecutorOperator(settings.executor(name, store), FOUR_GROUPS)
+
+
+def _watching(arguments: list[str]) -> Iterator[object]:
+    settings = settings_of(WatchSettings, arguments)
+    yield JudgeQuality(settings.quality())
+    for of in settings.streams:
+        yield CountWindows(settings.counting(of, None))
+        yield JudgeWindows(settings.judging(of))
+
+
+def _tracking(arguments: list[str]) -> Iterator[object]:
+    settings = settings_of(TrackSettings, [*arguments, "--registry", DATABASE])
+    yield from (TrackModels(settings.tracking(), kind) for kind in Told)
+
+
+def _joining(arguments: list[str]) -> Iterator[object]:
+    types = '{"t": {"score": "y"}}'
+    spec = settings_of(OutcomesSettings, [*arguments, "--data-types", types]).join()
+    yield from (ReadOutcomes("results", spec, FOUR_GROUPS), ReadOutcomes("outcomes", spec, FOUR_GROUPS))
+    yield from (JoinOutcomes(spec, FOUR_GROUPS), CountQuality(spec, FOUR_GROUPS))
+
+
+def _experimenting(arguments: list[str]) -> Iterator[object]:
+    own = [*arguments, "--registry", DATABASE]
+    settings = settings_of(ExperimentSettings, own)
+    yield ControlExperiments(5000, settings.registry, settings.signing.signs(), None)
+
+
+def _assembling(arguments: list[str]) -> Iterator[object]:
+    redis = '{"url": "redis://u:${env:PLANTED}@h/0", "password": "${env:PLANTED}"}'
+    settings = settings_of(AssembleSettings, [*arguments, "--registry", DATABASE, "--redis", redis])
+    yield AssembleRequests(AssemblySpec(settings.registry, settings.redis, {}, ()))
+
+
+DATABASE = "postgresql+psycopg://u:${env:PLANTED}@h/d"
+JOBS = (_serving, _speculating, _watching, _tracking, _joining, _experimenting, _assembling)
+
+
+@pytest.mark.parametrize("operators", JOBS)
+@pytest.mark.parametrize("by_environment", [False, True])
+def test_pickled_operators_do_not_hold_them(
+    operators: Callable[[list[str]], Iterator[object]],
+    by_environment: bool,
+    planted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of each job, whether flags or the environment refer to them, and whether to a variable or a file. Of
+    the operators that are made of a database or of Redis, the reference is there instead."""
+    reference = f"${{env:PLANTED}} ${{file:{planted}}}"
+    said = {
+        "--s3": json.dumps({"secret_key": reference, "access_key": reference}),
+        "--kafka.client": json.dumps({"sasl.jaas.config": f"password={reference}"}),
+        "--flink": json.dumps({"s3.secret-key": reference}),
+    }
+    if operators is _experimenting:
+        del said["--s3"]
+    arguments = ["--kafka.bootstrap", "b:1"]
+    if operators in (_serving, _speculating):
+        arguments += ["--kafka.records", '{"t": "t"}']
+    if by_environment:
+        for flag, value in said.items():
+            name = flag.removeprefix("--").replace(".", "__").replace("-", "_")
+            monkeypatch.setenv(f"MILLRACE_{name.upper()}", value)
+    else:
+        arguments += [part for pair in said.items() for part in pair]
+    pickles = [cloudpickle.dumps(operator) for operator in operators(arguments)]
+    assert pickles and not any(PLANTED.encode() in pickled for pickled in pickles)
+    if operators in (_tracking, _experimenting, _assembling, _serving):
+        assert any(b"${env:PLANTED}" in pickled for pickled in pickles)
+
+
+def test_what_is_written_out_would_be_found() -> None:
+    """In the pickle, where a reference is not."""
+    options = S3Options(secret_key=f"{PLANTED}-written-out")
+    spec = settings_of(ServeSettings, ["--folder.root", "x"]).scoring(StoreSpec("s3://b/p", options))
+    spec = replace(spec, default_load=replace(spec.default_load, s3=options))
+    assert PLANTED.encode() in cloudpickle.dumps(Scorer(spec, None))
 
 
 def test_reprs_do_not_show_what_is_written_out() -> None:
