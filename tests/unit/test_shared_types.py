@@ -194,7 +194,7 @@ class Job:
             max_batch=1024,
             timer_ms=100,
             stats_ms=0,
-            serving=lambda index: serving,
+            serving=lambda index, restarted: serving,
         )
         self.store, self.timers = KeyedContext(states), Timers()
         self.operator = Scorer(spec, FOUR_GROUPS, {"t": sharing})  # type: ignore[arg-type]

@@ -58,7 +58,7 @@ class Instance:
             self.loads, JsonCodec(), raw_json=True, max_batch=MAX_BATCH, subtask=index, quotas=self.quotas
         )
         spec: Any = SimpleNamespace(
-            serving=lambda subtask: self.serving,
+            serving=lambda subtask, restarted: self.serving,
             codec=CodecSpec(),
             quotas=self.quotas,
             buffer=buffer or BufferPolicy(),
