@@ -7,9 +7,9 @@ releases are refused until they have been read in the same way. Left out on purp
 files: queues, staging areas and batchers (they can wait for ever), `Print` (writes to the log of the task),
 `ParseTensor` and the sparse (de)serialisers (they revive resource handles from bytes), `Abort`, `Timestamp`,
 everything that is internal to TensorFlow or bound to another device. Also left out: what returns memory that
-nobody wrote (`UNWRITTEN`), what ends the process for some inputs (`ENDING`), and by default gradients and
-update rules (`TRAINING`), whose kernels are tried least with shapes that no training produces; the few
-gradients that served graphs hold are in `GRADIENTS`.
+nobody wrote (`UNWRITTEN`), what may end the process (`ENDING`) or never end (`ENDLESS`), and by default
+gradients and update rules (`TRAINING`), whose kernels are tried least with shapes that no training produces;
+the few gradients that served graphs hold are in `GRADIENTS`.
 """
 
 from __future__ import annotations
@@ -98,13 +98,13 @@ QUANTISED = """
 RANDOM = """
     AllCandidateSampler LearnedUnigramCandidateSampler LogUniformCandidateSampler Multinomial
     NonDeterministicInts ParameterizedTruncatedNormal RandomGamma RandomIndexShuffle
-    RandomPoisson RandomPoissonV2 RandomShuffle RandomStandardNormal RandomUniform RandomUniformInt
+    RandomShuffle RandomStandardNormal RandomUniform RandomUniformInt
     SampleDistortedBoundingBox SampleDistortedBoundingBoxV2 SobolSample
     StatefulStandardNormal StatefulStandardNormalV2 StatefulTruncatedNormal StatefulUniform
     StatefulUniformFullInt StatefulUniformInt StatelessMultinomial StatelessParameterizedTruncatedNormal
     StatelessRandomBinomial StatelessRandomGammaV2 StatelessRandomGammaV3 StatelessRandomGetAlg
     StatelessRandomGetKeyCounter StatelessRandomGetKeyCounterAlg StatelessRandomNormal
-    StatelessRandomNormalV2 StatelessRandomPoisson StatelessRandomUniform StatelessRandomUniformFullInt
+    StatelessRandomNormalV2 StatelessRandomUniform StatelessRandomUniformFullInt
     StatelessRandomUniformFullIntV2 StatelessRandomUniformInt StatelessRandomUniformIntV2
     StatelessRandomUniformV2 StatelessSampleDistortedBoundingBox StatelessShuffle StatelessTruncatedNormal
     StatelessTruncatedNormalV2 StochasticCastToInt ThreadUnsafeUnigramCandidateSampler TruncatedNormal
@@ -243,6 +243,9 @@ ENDING = frozenset(
         "UniformQuantizedConvolution", "UniformQuantizedConvolutionHybrid",
     }
 )  # fmt: skip
+
+# They look for a number until it is there, which it never is at a rate that is no number.
+ENDLESS = frozenset({"RandomPoisson", "RandomPoissonV2", "StatelessRandomPoisson"})
 
 _CHANGING = (
     "Assign", "CountUpTo", "LookupTableImport", "LookupTableInsert", "LookupTableRemove", "ResourceCountUpTo",

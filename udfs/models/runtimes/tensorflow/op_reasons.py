@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from udfs.models.runtimes.tensorflow.graph_ops import ENDING, UNWRITTEN
+from udfs.models.runtimes.tensorflow.graph_ops import ENDING, ENDLESS, UNWRITTEN
 
 _EXPORT = "export what is served without it"
 
@@ -20,6 +20,10 @@ _KINDS: tuple[tuple[str, str], ...] = (
         "|".join(sorted(UNWRITTEN)),
         "returns memory that nothing has written, with what other records left in it, always or for empty "
         "inputs: use tf.zeros, or a layer without it",
+    ),
+    (
+        "|".join(sorted(ENDLESS)),
+        "never ends at a rate that is no number: take the rate as the output, or sample before as a field",
     ),
     (
         "|".join(sorted(ENDING)),
