@@ -68,6 +68,8 @@ _MEANINGS = {
     "buffer.records": "the most records of a type that an instance keeps; behind a call, half of them",
     "buffer.bytes": "the most bytes of them",
     "buffer.seconds": "how long the oldest of them waits before they go out as `no_model`",
+    "buffer.all_bytes": "the most bytes of all types together, at each instance",
+    "buffer.types": "of how many types an instance keeps records",
     "redis.url": "redis://HOST:PORT/DB, or rediss:// for TLS",
     "redis.project": "Feast's: it ends every key",
     "redis.timeout_s": "seconds for connecting and for each answer",
