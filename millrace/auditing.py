@@ -23,6 +23,7 @@ from udfs.io.s3 import S3Options
 from udfs.lifecycle.audit.auditing import Audited, audit, read_any
 from udfs.lifecycle.audit.finding import Finder, Who
 from udfs.lifecycle.audit.replaying import Replayed, Replayer, ReplayVerdict, record_of
+from udfs.models.code_version import code_version
 from udfs.models.descriptor import Publication
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.loading import LoadPolicy, load_model
@@ -206,7 +207,31 @@ class Auditing:
         known = self._finder.registered(who)
         told: dict[str, Any] = asdict(known) if known is not None else asdict(who)
         told.pop("descriptor", None)
-        return {**told, "registered": known is not None, "replayed_by": f"millrace {millrace.__version__}"}
+        told |= {"registered": known is not None, "served_by_code": self._codes(who)}
+        return {
+            **told,
+            "replayed_by": f"millrace {millrace.__version__}",
+            "replayed_by_code": code_version(),
+        }
+
+    def _codes(self, who: Who) -> list[str]:
+        """The versions of jobs' code that served a model, the first one first; none without a registry."""
+        if not self._registry:
+            return []
+        registry = ModelRegistry(self._registry)
+        try:
+            events = [event for _, event in registry.events(who.name, who.data_type)]
+        except RegistryError:  # of a release that kept no models
+            return []
+        finally:
+            registry.close()
+        return list(
+            dict.fromkeys(
+                event.code
+                for event in events
+                if event.code and event.version == who.version and event.digest.startswith(who.digest)
+            )
+        )
 
 
 def _drawn(

@@ -81,6 +81,10 @@ def show_sample(found: Mapping[str, Any]) -> None:
 
 def _model(told: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [("version", short(told["version"])), ("digest", told["digest"])]
+    rows += [
+        ("served by code", ", ".join(told["served_by_code"]) or "-"),
+        ("the code here", told["replayed_by_code"]),
+    ]
     if not told["registered"]:
         return [*rows, ("registry", "does not know it")]
     trained = told["training_set"]

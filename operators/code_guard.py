@@ -6,26 +6,12 @@ is then unpickled onto the old modules, and would go on with them without a word
 
 from __future__ import annotations
 
-import hashlib
-from functools import cache
-from pathlib import Path
-
 from operators.code_path import follow_code
 from schemas.errors import CodeError
+from udfs.models.code_version import CODE_PACKAGES, code_digest
 from udfs.models.python_holes import check_python
 
-_PACKAGES = ("operators", "schemas", "udfs")
-
-
-@cache
-def code_digest() -> str:
-    """SHA-256 (hex) of the Python sources that operators run, as they were at the first call in a process."""
-    root = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    for path in sorted(p for name in _PACKAGES for p in (root / name).rglob("*.py")):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
+__all__ = ["check_code", "code_digest"]
 
 
 def check_code(submitted: str) -> None:
@@ -34,7 +20,7 @@ def check_code(submitted: str) -> None:
     And `SettingsError` where its Python has a hole: a task manager's may be another than the submitter's.
     What is imported later is found as `operators.code_path` says.
     """
-    follow_code(_PACKAGES)
+    follow_code(CODE_PACKAGES)
     check_python()
     if submitted != code_digest():
         raise CodeError(

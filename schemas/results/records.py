@@ -90,7 +90,9 @@ class DeadLetter:
 class ModelEvent:
     """A model was served, refused (with the loading step and the reason), withdrawn, or known already.
 
-    `signer`: the key that signed what was published; empty: nobody did, or nobody looked.
+    `signer`: the key that signed what was published; empty: nobody did, or nobody looked. `code`: of what is
+    served, the version of the job's own code (the beginning of the digest of its sources); empty in messages
+    of releases that did not tell it.
     """
 
     kind: EventKind
@@ -104,6 +106,7 @@ class ModelEvent:
     reason: str = ""
     load_ms: float = 0.0
     signer: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

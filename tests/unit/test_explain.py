@@ -20,15 +20,17 @@ from schemas.codecs.factory import CodecSpec, make_codec
 from schemas.micro_batch import MicroBatch
 from schemas.plans.plan import First, Plan, PlanArm, Prefer, Split, write_plan
 from schemas.results.decided import AnswerState, DecidedStamp, Part, Reported, write_decided
+from schemas.results.records import EventKind
 from schemas.results.results import Experiments, Identity, read_result
 from schemas.tensors import DType, Output
 from tests.feature_cases import DECLARED, INPUTS
 from tests.onnx_models import dense
-from tests.registered import registered
+from tests.registered import event, registered
 from tests.whole_files import put
 from udfs.lifecycle.audit.differences import differences, last_bit_only
 from udfs.lifecycle.audit.replaying import record_of
 from udfs.lifecycle.repository.published import model_of
+from udfs.models.code_version import code_version
 from udfs.models.descriptor import DECIDE, build, parse
 from udfs.models.digest import digest_of
 from udfs.models.loading import LoadPolicy, load_model
@@ -138,6 +140,10 @@ def test_what_the_registry_knows_is_shown_and_the_model_loaded_from_the_store(
     assert known is not None
     full = registered(3, name="net", digest=known.digest, descriptor=known.descriptor)
     ModelRegistry(url).put(full)
+    told = {"name": "net", "digest": known.digest}
+    for at, code in enumerate(("", "5e11", "5e12", "5e11")):
+        ModelRegistry(url).add_events("serve", [event(EventKind.SERVED, at, 3, code=code, **told)])
+    ModelRegistry(url).add_events("serve", [event(EventKind.SERVED, 9, 4, code="5e13", **told)])
     put(store / known.digest, job.contents[3])
     for path in (tmp_path / "models").iterdir():
         path.unlink()
@@ -145,6 +151,7 @@ def test_what_the_registry_knows_is_shown_and_the_model_loaded_from_the_store(
     assert found["again"]["verdict"] == "same"
     (model,) = found["models"]
     assert (model["registered"], model["publisher"], model["code_version"]) == (True, "ada", "")
+    assert (model["served_by_code"], model["replayed_by_code"]) == (["5e11", "5e12"], code_version())
     assert model["metrics"][0]["dataset"] == "holdout" and model["training_set"]["views"] == ["houses_v1"]
     # Where the registry says where it lies, that must be below a root that may be loaded from.
     ModelRegistry(url).put_seen(full, [StoredContent(known.digest, (store / known.digest).as_uri(), 1)])

@@ -137,6 +137,18 @@ def test_what_jobs_tell_is_kept_once_and_the_newest_of_it(registry: ModelRegistr
     assert ("serve", newer) in kept and ("serve", candidate) in kept and len(kept) == 2
 
 
+def test_an_event_of_a_release_that_told_no_code_is_no_second_one(
+    registry: ModelRegistry, tmp_path: Path
+) -> None:
+    old, new = event(EventKind.SERVED, 100), event(EventKind.SERVED, 200, code="5e11")
+    registry.add_events("serve", [old])
+    with sqlite3.connect(tmp_path / "registry.db") as file:
+        ((row_id,),) = file.execute("SELECT id FROM millrace_model_events")
+    assert row_id == "d36cb2d59bb55b1ddb99a59c3e250b5412e37c10f17b839d352ef43682649f69"
+    assert registry.add_events("serve", [old, new]) == 1
+    assert registry.events() == [("serve", old), ("serve", new)]
+
+
 def test_the_newest_quality_of_each_key_is_kept(
     registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

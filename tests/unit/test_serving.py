@@ -9,6 +9,7 @@ from schemas.errors import LoadError
 from schemas.results.records import DeadLetter, EventKind, ModelEvent, ModelToServeStats, Outcome
 from schemas.results.results import Scored, read_result
 from tests.serving_fakes import Doubling, Loads, batch_of, loaded_model
+from udfs.models.code_version import code_version
 from udfs.models.descriptor import DECIDE, WITHDRAW, Publication, build, parse
 from udfs.models.loaded_model import LoadedModel
 from udfs.serving.output import Results
@@ -87,6 +88,16 @@ def test_notes_on_a_model_are_in_its_event():
     (event,) = serving.settle()
     assert (event.kind, event.reason) == (EventKind.SERVED, "pypmml agrees on 64 rows (y); and more")
     serving.close()
+
+
+def test_what_serves_is_told_with_the_code_of_the_job(make):
+    harness = make()
+    harness.publish(1)
+    (served,) = harness.serving.settle()
+    assert (served.kind, served.code) == (EventKind.SERVED, code_version()) and len(served.code) == 12
+    harness.publish(2, b"bad")
+    (refused,) = harness.serving.settle()
+    assert (refused.kind, refused.code) == (EventKind.REFUSED, "")
 
 
 def test_a_slow_load_does_not_stop_scoring(make):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from schemas.errors import InconclusiveError, ModelError, ProcessEndedError
 from schemas.results.records import EventKind, ModelEvent, ModelToServeStats
 from udfs.models.background_loader import Loaded
+from udfs.models.code_version import code_version
 from udfs.models.descriptor import DECIDE, EXPERIMENT, WITHDRAW, Publication
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.model_log import LogEntry, ModelLog
@@ -115,9 +116,8 @@ class ModelState:
         if not lost:  # the same model again goes on counting
             self.usage = Usage(model.stamp, self._subtask)
         told = "; ".join(model.load_report.notes)[:_LONGEST_NOTES]
-        return [
-            *sent, self._event(EventKind.SERVED, entry, digest=model.stamp.digest, reason=told, load_ms=ms)
-        ]  # fmt: skip
+        served = self._event(EventKind.SERVED, entry, digest=model.stamp.digest, reason=told, load_ms=ms)
+        return [*sent, replace(served, code=code_version())]
 
     def _ended_again(self, entry: LogEntry, step: str, reason: str, ms: float) -> list[Notice]:
         """What served ends the process that loads it: it waits for another attempt, or is set aside."""

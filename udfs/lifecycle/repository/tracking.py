@@ -129,7 +129,7 @@ class _Events:
     def read(self, message: bytes) -> ModelEvent:
         event = msgspec.json.decode(message, type=ModelEvent)
         check_storable(data_type=event.data_type, name=event.name, version=event.version, at=event.at)
-        check_storable(digest=event.digest, subtask=event.subtask)
+        check_storable(digest=event.digest, subtask=event.subtask, code=event.code)
         return event
 
     def store(self, job: str, read: Sequence[ModelEvent]) -> None:

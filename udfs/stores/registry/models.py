@@ -158,6 +158,8 @@ class ModelRegistry:
                 subtask=event.subtask,
             )
             told = asdict(event)
+            if not told["code"]:  # an event of a release that did not tell it is the one that is there
+                del told["code"]
             row_id = hashlib.sha256(orjson.dumps([job, told], option=orjson.OPT_SORT_KEYS)).hexdigest()
             about = {"data_type": event.data_type, "name": event.name, "at": event.at}
             rows[row_id] = {"id": row_id, "job": job, **about, "event": told}
