@@ -41,8 +41,7 @@ def by_recipe(path: Path, scratch: Path) -> Path:
             break
         folder = scratch / f"made-{step}"
         folder.mkdir()
-        code = "import sys; " + made_by.code.replace("'PATH'", "sys.argv[1]")
-        path = _made([sys.executable, "-c", code, str(path.resolve())], folder, path)
+        path = _made([sys.executable, *made_by.arguments(path.resolve())], folder, path)
     return path
 
 
@@ -57,7 +56,7 @@ def _made(command: list[str], folder: Path, of: Path) -> Path:
     found = list(folder.iterdir())
     if done.returncode or len(found) != 1:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise LoadError(f"{told(of)} That was tried, and failed: {said:.300}")
+        raise LoadError(f"{told(of)} That was tried, and failed: {said:.700}")
     return found[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,6 @@ Todo = Callable[[Path], str]
 
 TYPES = "an ONNX file, a PMML file, a TensorFlow SavedModel or a frozen graph"
 _PUBLISH = ", then `millrace publish model.onnx`"
-_FLOATS = "from onnxmltools.convert.common.data_types import FloatTensorType as T; "
-_WRITE = "; open('model.onnx', 'wb').write(o.SerializeToString())"
 
 
 def says(text: str) -> Todo:
@@ -31,27 +30,30 @@ class runs:  # noqa: N801  (read as a sentence, like `says`)
         """What to run, with the file's path."""
         return f'run `python -c "{self.code}"`{self.then}'.replace("PATH", str(path))
 
+    def arguments(self, path: Path) -> list[str]:
+        """Of Python, to run the program."""
+        return ["-c", "import sys; " + self.code.replace("'PATH'", "sys.argv[1]"), str(path)]
 
-SKLEARN = (
-    "import joblib, numpy, skl2onnx; m = joblib.load('PATH'); x = numpy.zeros((1, m.n_features_in_), 'f'); "
-    "o = skl2onnx.to_onnx(m, x)" + _WRITE
-)
 
-from_sklearn = runs(SKLEARN, _PUBLISH)
-from_skops = runs(
-    SKLEARN.replace("import joblib,", "import skops.io,").replace("joblib", "skops.io"), _PUBLISH
-)
-from_xgboost = runs(
-    "import xgboost, onnxmltools; " + _FLOATS + "m = xgboost.Booster(model_file='PATH'); "
-    "m.feature_names = None; "
-    "o = onnxmltools.convert_xgboost(m, initial_types=[('x', T([None, m.num_features()]))])" + _WRITE,
-    _PUBLISH,
-)
-from_lightgbm = runs(
-    "import lightgbm, onnxmltools; " + _FLOATS + "m = lightgbm.Booster(model_file='PATH'); "
-    "o = onnxmltools.convert_lightgbm(m, initial_types=[('x', T([None, m.num_feature()]))])" + _WRITE,
-    _PUBLISH,
-)
+@dataclass(frozen=True, slots=True)
+class converts:  # noqa: N801  (read as a sentence, like `says`)
+    """`millrace.to_onnx` with the kind of a model, which compares what it makes with the library."""
+
+    kind: str
+
+    def __call__(self, path: Path) -> str:
+        """What to run, with the file's path."""
+        return f"run `python -m millrace.to_onnx {self.kind} {shlex.quote(str(path))}`{_PUBLISH}"
+
+    def arguments(self, path: Path) -> list[str]:
+        """Of Python, to run the program."""
+        return ["-P", "-m", "millrace.to_onnx", self.kind, str(path)]
+
+
+from_sklearn = converts("sklearn")
+from_skops = converts("skops")
+from_xgboost = converts("xgboost")
+from_lightgbm = converts("lightgbm")
 from_catboost = runs(
     "import catboost; catboost.CatBoost().load_model('PATH').save_model('model.onnx', format='onnx')",
     _PUBLISH,

@@ -35,13 +35,13 @@ def told(path: Path) -> str:
     return f"{seen.path} is {what}: {todo}"
 
 
-def recipe(path: Path) -> commands.runs | None:
+def recipe(path: Path) -> commands.runs | commands.converts | None:
     """The program that makes something of the file that is nearer to a model type; None where there is none.
 
     Raises `OSError` for what cannot be read.
     """
     todo = _kind(look(path)).todo
-    return todo if isinstance(todo, commands.runs) else None
+    return todo if isinstance(todo, commands.runs | commands.converts) else None
 
 
 def _kind(seen: Look) -> Kind:

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import re
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -53,7 +54,7 @@ FILES = {
     "script.pt": (archive("m/data.pkl", "m/code/__torch__.py"), "a TorchScript model", "torch.onnx.export("),
     "state.pt": (archive("m/data.pkl", "m/version"), "a PyTorch file (a pickle)", "torch.onnx.export("),
     "model.pt2": (archive("serialized_exported_program.json"), "a program of torch.export", "torch.onnx"),
-    "model.skops": (archive("schema.json", "a.npy"), "in skops' format", "skops.io.load('PATH')"),
+    "model.skops": (archive("schema.json", "a.npy"), "in skops' format", "millrace.to_onnx skops PATH"),
     "mojo.zip": (archive("model.ini", "experimental/x"), "a MOJO of H2O", "export an ONNX file"),
     "nothing.zip": (archive(), "an archive that is empty or damaged", "give an ONNX file"),
     "cut.zip": (archive("a" * 50)[:40], "nothing that is known here, or damaged", "--type"),
@@ -218,10 +219,11 @@ def test_what_is_told_to_run_makes_a_model_that_scores_the_same(tmp_path, name, 
     for _ in range(2):  # a pickle is saved as the library's own file first
         done = CliRunner().invoke(app, ["check-model", str(tmp_path / at)])
         assert done.exit_code == 1 and (what in done.stderr or at != Path(name))
-        code = re.search(r'run `python -c "(.*?)"`, then `millrace [a-z-]+ (\S+)`', done.stderr)
-        assert code is not None
-        subprocess.run([sys.executable, "-c", code[1]], cwd=tmp_path, check=True, timeout=300)
-        at = Path(code[2])
+        program = re.search(r"run `python (.*?)`, then `millrace [a-z-]+ (\S+)`", done.stderr)
+        assert program is not None
+        told_to_run = [sys.executable, *shlex.split(program[1])]
+        subprocess.run(told_to_run, cwd=tmp_path, check=True, timeout=300)
+        at = Path(program[2])
         if at.suffix == ".onnx":
             break
     assert type_of(tmp_path / "model.onnx") == "ONNX"

@@ -1,0 +1,214 @@
+"""A model of another library as ONNX: `python -m millrace.to_onnx KIND FILE` writes `model.onnx`.
+
+KIND is `sklearn`, `skops`, `xgboost` or `lightgbm`. The converters give some kinds of models wrong values and
+say nothing. So library and ONNX Runtime answer the same made-up rows here, and what differs is refused.
+Opening a pickle runs the code in it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millrace.conversion_check import REMEDY, Column, Convertible, compare
+from millrace.sklearn_parts import known_columns, made_for_missing
+from schemas.errors import LoadError
+
+TARGET = Path("model.onnx")
+_LIBRARIES = {
+    "sklearn": ("scikit-learn", "skl2onnx", "joblib"),
+    "skops": ("scikit-learn", "skl2onnx", "skops"),
+    "xgboost": ("XGBoost", "onnxmltools", "xgboost"),
+    "lightgbm": ("LightGBM", "onnxmltools", "lightgbm"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A model that was converted: `what` it is, its answers by the library, and how it is written."""
+
+    convertible: Convertible
+    written: Callable[[], Any]
+
+
+def main(kind: str, path: str) -> int:
+    """Convert, compare, write. Where that fails, say why in one line, and give 1."""
+    try:
+        TARGET.write_bytes(as_onnx(kind, Path(path)))
+    except LoadError as e:
+        sys.stderr.write(f"\n{e}\n")
+        return 1
+    return 0
+
+
+def as_onnx(kind: str, path: Path) -> bytes:
+    """The model as ONNX that answers as the library does. Raises `LoadError` where that fails."""
+    library, converter, module = _LIBRARIES[kind]
+    try:
+        __import__(converter)
+        __import__(module)
+    except ImportError as e:
+        raise LoadError(
+            f"{e.name or e} is missing here: install what the model needs, and {converter}"
+        ) from e
+    try:
+        made = _OPENERS[kind](path)
+    # The libraries raise whatever the parts of a model raise
+    except Exception as e:
+        raise LoadError(f"{library} cannot open the model here: {_said(e)}") from e
+    what = made.convertible.what
+    try:
+        model = made.written().SerializeToString()
+    except Exception as e:
+        raise LoadError(f"{converter} cannot convert {what}: {_said(e)}. {REMEDY}") from e
+    compare(made.convertible, model)
+    return bytes(model)
+
+
+def _said(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else ""
+    return (text if " " in text else f"{type(error).__name__}: {text}").rstrip(".")[:200]
+
+
+def _xgboost(path: Path) -> _Made:
+    import xgboost  # noqa: PLC0415
+
+    model = xgboost.Booster(model_file=str(path))
+    best = model.attr("best_iteration")
+    if best is not None and int(best) + 1 < model.num_boosted_rounds():
+        model = model[: int(best) + 1]  # as the model itself predicts after early stopping
+    model.feature_names = None
+    width, types = model.num_features(), model.feature_types
+    config = json.loads(model.save_config())["learner"]
+    objective, booster = config["objective"]["name"], config["gradient_booster"]["name"]
+
+    def answers(rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        data = xgboost.DMatrix(rows, feature_types=types, enable_categorical=True)
+        found = np.asarray(model.predict(data))
+        if objective == "multi:softmax":
+            return {"the class": found, "output_margin": model.predict(data, output_margin=True)}
+        return _scored("predict", found, binary=objective == "binary:logistic")
+
+    def written() -> Any:
+        from onnxmltools import convert_xgboost  # noqa: PLC0415
+        from onnxmltools.convert.common.data_types import FloatTensorType  # noqa: PLC0415
+
+        return convert_xgboost(model, initial_types=[("x", FloatTensorType([None, width]))])
+
+    columns = [Column(whole=types is not None and types[i] == "c") for i in range(width)]
+    if booster != "gblinear":
+        for tree in model.get_dump(dump_format="json"):
+            for node in _nodes(json.loads(tree), "children"):
+                if "split" in node:
+                    columns[int(node["split"].removeprefix("f"))].add(node["split_condition"])
+    what = f"the XGBoost model with the booster {booster} and the objective {objective}"
+    return _Made(Convertible(what, answers, columns), written)
+
+
+def _lightgbm(path: Path) -> _Made:
+    import lightgbm  # noqa: PLC0415
+
+    model = lightgbm.Booster(model_file=str(path))
+    dumped = model.dump_model()
+    objective = str(dumped.get("objective", "none"))
+
+    def answers(rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        return _scored("predict", np.asarray(model.predict(rows)), binary=objective.startswith("binary"))
+
+    def written() -> Any:
+        from onnxmltools import convert_lightgbm  # noqa: PLC0415
+        from onnxmltools.convert.common.data_types import FloatTensorType  # noqa: PLC0415
+
+        return convert_lightgbm(model, initial_types=[("x", FloatTensorType([None, model.num_feature()]))])
+
+    columns = [Column() for _ in range(model.num_feature())]
+    for tree in dumped["tree_info"]:
+        for node in _nodes(tree["tree_structure"], "left_child", "right_child"):
+            if "split_feature" in node:
+                column = columns[node["split_feature"]]
+                column.whole = column.whole or node["decision_type"] == "=="
+                values = str(node["threshold"]).split("||")
+                column.add([float(value) for value in values])
+    return _Made(Convertible(f"the LightGBM model with the objective {objective}", answers, columns), written)
+
+
+def _nodes(tree: dict[str, Any], *below: str) -> list[dict[str, Any]]:
+    found, left = [], [tree]
+    while left:
+        node = left.pop()
+        found.append(node)
+        for name in below:
+            under = node.get(name, [])
+            left.extend(under if isinstance(under, list) else [under])
+    return found
+
+
+def _scored(name: str, found: NDArray[Any], binary: bool) -> dict[str, NDArray[Any]]:
+    """A library's answers, with the label that goes with them where they are probabilities of classes."""
+    if binary:
+        return {name: np.stack([1 - found, found], 1), "the class": (found > 0.5).astype(int)}
+    if found.ndim == 2:
+        return {name: found, "the class": found.argmax(1)}
+    return {name: found}
+
+
+def _sklearn(path: Path) -> _Made:
+    import joblib  # noqa: PLC0415
+
+    return _of_sklearn(joblib.load(path))
+
+
+def _skops(path: Path) -> _Made:
+    import skops.io  # noqa: PLC0415
+
+    return _of_sklearn(skops.io.load(path))
+
+
+def _methods(model: Any, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    found = {name: getattr(model, name)(rows) for name in _METHODS if hasattr(model, name)}
+    return {k: np.concatenate(v, 1) if isinstance(v, list) else np.asarray(v) for k, v in found.items()}
+
+
+_METHODS = ("predict", "predict_proba", "decision_function", "transform", "score_samples")
+
+
+def _of_sklearn(model: Any) -> _Made:
+    width = int(model.n_features_in_)
+    classes = getattr(model, "classes_", None)
+
+    def answers(rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        try:
+            found = _methods(model, rows)
+        except ValueError:
+            found = _methods(model, rows.astype("f"))  # what some take that were trained with float32
+        decided = found.get("decision_function")
+        if isinstance(decided, np.ndarray) and decided.ndim == 1 and classes is not None:
+            found["decision_function of both classes"] = np.stack([-decided, decided], 1)
+        return found
+
+    def written() -> Any:
+        import skl2onnx  # noqa: PLC0415
+
+        opsets = {"": skl2onnx.get_latest_tested_opset_version(), "ai.onnx.ml": 3}
+        return skl2onnx.to_onnx(model, np.zeros((1, width), "f"), target_opset=opsets)
+
+    what = f"scikit-learn's {type(model).__name__}"
+    loss = getattr(model, "loss", None)
+    what += f" with loss={loss!r}" if isinstance(loss, str) else ""
+    names = classes if isinstance(classes, np.ndarray) else None
+    columns, missing = known_columns(model, width), made_for_missing(model)
+    return _Made(Convertible(what, answers, columns, names, missing), written)
+
+
+_OPENERS = {"sklearn": _sklearn, "skops": _skops, "xgboost": _xgboost, "lightgbm": _lightgbm}
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))
