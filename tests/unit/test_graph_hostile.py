@@ -201,7 +201,9 @@ def restoring(depth: int, width: int = 2) -> tuple[Any, Served]:
         function.signature.name = f"f{n}"
         function.signature.input_arg.add(name="a", type=TEXT)
         if n == 0:
-            function.node_def.add(name="r", op="RestoreV2", input=["a", "a", "a"])
+            parts = function.node_def.add(name="parts", op="Const")
+            parts.attr["dtype"].type = parts.attr["value"].tensor.dtype = TEXT
+            function.node_def.add(name="r", op="RestoreV2", input=["a", "a", "parts:output:0"])
         for k in range(width if n else 0):
             call = function.node_def.add(name=f"c{k}", op="StatefulPartitionedCall", input=["a"])
             call.attr["f"].func.name = f"f{n - 1}"

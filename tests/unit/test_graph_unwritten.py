@@ -258,9 +258,6 @@ TAKEN: dict[str, Callable[[], Any]] = {
         strides=[1, 5, 5, 1],
         padding="SAME",
     ),
-    "QuantizedInstanceNorm": lambda: R.QuantizedInstanceNorm(
-        x=tf.zeros([1, 32, 32, 4], tf.quint8), x_min=0.0, x_max=1.0
-    ),
     "QuantizedResizeBilinear": lambda: R.QuantizedResizeBilinear(
         images=tf.zeros([1, 4, 4, 1], tf.quint8), size=[32, 32], min=0.0, max=1.0
     ),
