@@ -84,7 +84,13 @@ def _xgboost(path: Path) -> _Made:
     model = xgboost.Booster(model_file=str(path))
     best = model.attr("best_iteration")
     if best is not None and int(best) + 1 < model.num_boosted_rounds():
-        model = model[: int(best) + 1]  # as the model itself predicts after early stopping
+        kept, made = int(best) + 1, model.num_boosted_rounds()
+        model = model[:kept]  # as XGBModel predicts after early stopping
+        print(
+            f"{path}: the first {kept} of {made} rounds are converted, as XGBModel.predict "
+            "uses them; Booster.predict uses all by default",
+            file=sys.stderr,
+        )
     model.feature_names = None
     width, types = model.num_features(), model.feature_types
     config = json.loads(model.save_config())["learner"]

@@ -53,15 +53,20 @@ class Buffer:
         account = self._account(key, data_type)
         if account is None:
             return ""
-        crowded = self._policy.crowded(self._bytes, len(self._waiting))
-        return account.exceeded(self._policy, _now()) or crowded
+        return account.exceeded(self._policy, _now()) or self._crowded(key, data_type, account)
 
     def full(self, key: str, data_type: str) -> bool:
         """Whether no more may wait behind a call."""
         account = self._account(key, data_type)
         if account is None:
             return False
-        return account.full(self._policy) or self._bytes > self._policy.all_bytes
+        return account.full(self._policy)
+
+    def _crowded(self, key: str, data_type: str, account: BufferAccount) -> str:
+        types, place = len(self._waiting), 0
+        if types > self._policy.types:
+            place = next(n for n, one in enumerate(self._waiting) if one == (key, data_type))
+        return self._policy.crowded(account.bytes, self._bytes, types, place)
 
     def first(self, key: str, data_type: str, records: int = 0) -> MicroBatch | None:
         """Take the micro-batch that has waited longest, with those behind it while all have one source, at

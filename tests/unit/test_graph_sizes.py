@@ -13,7 +13,13 @@ from schemas.errors import PredictError
 from tests.models import graph, save
 from udfs.models.runtimes.base import Artifact, PartialInput, Runtime, WantedSignature
 from udfs.models.runtimes.tensorflow import frozen_graph, saved_model
-from udfs.models.runtimes.tensorflow.graph_sizes import MAX_ELEMENTS, MAX_LIST, MAX_TURNS, bound_numbers
+from udfs.models.runtimes.tensorflow.graph_sizes import (
+    MAX_ELEMENTS,
+    MAX_LIST,
+    MAX_ROWS,
+    MAX_TURNS,
+    bound_numbers,
+)
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
 tf = configured_tensorflow()
@@ -254,7 +260,7 @@ BOUNDED = [
     (summed, 2, [MAX_ELEMENTS + 256, 2_000_000_000], "more than 268,435,456 elements"),
     (turned, 1, [MAX_TURNS, -MAX_TURNS - 1, 100_000], "a hue is to turn 1,000 times"),
     (padded, 1, [-1, MAX_ELEMENTS + 256], "a size below 0 or more than"),
-    (counted_in_rows, 2, [-1, MAX_LIST + 1], "a count in more than 1,000,000 rows, or below 0"),
+    (counted_in_rows, 2, [-1, MAX_ROWS + 128], "a count in more than 16,777,216 rows, or below 0"),
 ]
 
 
@@ -309,3 +315,28 @@ def test_only_what_no_record_says_stays_as_it_is(width: int) -> None:
         as_it_was = graph_def.SerializeToString(deterministic=True)
         bound_numbers(graph_def)
         assert (graph_def.SerializeToString(deterministic=True) != as_it_was) is changed
+
+
+def test_a_tensor_without_an_element_has_a_size_that_is_no_length() -> None:
+    def build(x: Any) -> None:
+        tf.identity(tf.signal.irfft(tf.signal.rfft(x) * 2, fft_length=[tf.shape(x)[-1]]), name="y")
+
+    made = tf.Graph()
+    with made.as_default():
+        build(tf.compat.v1.placeholder(tf.float32, [None, None], name="x"))
+    graph_def = made.as_graph_def()
+    before = len(graph_def.node)
+    bound_numbers(graph_def)
+    assert len(graph_def.node) > before
+
+
+def test_boxes_without_end_are_asked_for_where_nothing_is_padded() -> None:
+    of = {"scores": [0.5], "iou_threshold": 0.5, "score_threshold": 0.1, "max_output_size": 2**31 - 1}
+    made = tf.Graph()
+    with made.as_default():
+        x = tf.compat.v1.placeholder(tf.float32, [1, 4], name="x")
+        tf.raw_ops.NonMaxSuppressionV4(boxes=x, **of)
+    graph_def = made.as_graph_def()
+    before = graph_def.SerializeToString()
+    bound_numbers(graph_def)
+    assert graph_def.SerializeToString() == before

@@ -37,6 +37,7 @@ def test_types_that_no_setting_names_are_taken_up_to_a_number():
     quotas = Quotas(types=frozenset({"wine"}), new_types=2)
     quotas.check_type("wine", ("a", "b", "c"))
     quotas.check_type("b", ("wine", "a", "b"))
+    quotas.check_type("c", ("a", "b", "c"))  # as many instances' types may come together in one
     with pytest.raises(QuotaError, match="'c', and there are models of 2 such types, which is the most"):
         quotas.check_type("c", ("wine", "a", "b"))
 

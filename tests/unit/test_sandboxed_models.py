@@ -25,6 +25,7 @@ from schemas.errors import (
     InputsError,
     LoadError,
     ModelError,
+    ProcessEndedError,
     QuotaError,
     UnresponsiveError,
 )
@@ -39,7 +40,7 @@ from udfs.models.sandbox.columns import MalformedError, SharedBytes, TooSmallErr
 from udfs.models.sandbox.isolated import IsolatedPlace
 from udfs.models.sandbox.limits import SandboxLimits
 from udfs.models.sandbox.places import CheckedPlace
-from udfs.models.sandbox.processes import ForkServer, ForkSpec
+from udfs.models.sandbox.processes import Child, ForkServer, ForkSpec
 
 HOSTILE = Path(__file__).resolve().parents[2].parent / "shared" / "cases" / "hostile"
 WAIT = 60.0
@@ -375,6 +376,51 @@ def test_what_served_is_checked_again_after_a_failure_only(monkeypatch: pytest.M
     unchecked = loader.SandboxedLoader(lambda _: LoadPolicy(), loader.Isolation(check=False), 5.0, True)
     unchecked.load_again(published(b"x"))
     assert places[-1] is None
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [InconclusiveError("it did not come to an end within 30 s"), QuotaError("it takes too much now")],
+)
+def test_a_check_again_that_says_nothing_of_a_crash_does_not_keep_a_model_away(
+    monkeypatch: pytest.MonkeyPatch, failure: ModelError
+) -> None:
+    places: list[object] = []
+
+    def load(published: Publication, policy: LoadPolicy, place: object) -> str:
+        places.append(place)
+        if isinstance(place, CheckedPlace):
+            raise failure
+        return "loaded"
+
+    monkeypatch.setattr(loader, "acquire", lambda spec: None)
+    monkeypatch.setattr(loader, "load_model", load)
+    made = loader.SandboxedLoader(lambda _: LoadPolicy(), loader.Isolation(), 5.0, True)
+    assert [made.load_again(published(b"x")) for _ in range(2)] == ["loaded", "loaded"]
+    assert [isinstance(place, CheckedPlace) for place in places] == [True, False, False], "it is asked once"
+
+
+def test_what_ends_the_check_again_is_told_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(published: Publication, policy: LoadPolicy, place: object) -> str:
+        assert isinstance(place, CheckedPlace)
+        raise ProcessEndedError("it was ended by SIGSEGV")
+
+    monkeypatch.setattr(loader, "acquire", lambda spec: None)
+    monkeypatch.setattr(loader, "load_model", load)
+    made = loader.SandboxedLoader(lambda _: LoadPolicy(), loader.Isolation(), 5.0, True)
+    for _ in range(2):
+        with pytest.raises(ProcessEndedError):
+            made.load_again(published(b"x"))
+
+
+@pytest.mark.parametrize(
+    ("status", "itself"),
+    [(None, False), (signal.SIGKILL, False), (signal.SIGXCPU, False), (signal.SIGSEGV, True), (3 << 8, True)],
+)
+def test_only_what_a_model_does_itself_counts_against_it(status: int | None, itself: bool) -> None:
+    child = object.__new__(Child)
+    child._status = status
+    assert child.ended_itself == itself
 
 
 def test_an_operator_knows_that_it_was_started_again() -> None:

@@ -40,7 +40,8 @@ class Quotas:
             raise QuotaError(
                 f"no setting names the data type {data_type!r}; add it to data_types, or allow new types"
             )
-        if len({*taken} - self.types - {data_type}) >= self.new_types:
+        known = {*taken}
+        if data_type not in known and len(known - self.types) >= self.new_types:
             raise QuotaError(
                 f"no setting names the data type {data_type!r}, and there are models of {self.new_types} "
                 "such types, which is the most; add it to data_types, or raise models.most_new_types"

@@ -21,14 +21,15 @@ class BufferPolicy:
     bytes: int = 256 << 20
     seconds: float = 60.0
     all_bytes: int = 512 << 20
-    types: int = 100
+    types: int = 1000
 
-    def crowded(self, size: int, types: int) -> str:
+    def crowded(self, own: int, size: int, types: int, place: int) -> str:
         """Why the wait of a data type must end when of all together `size` bytes of `types` wait, or an empty
-        string."""
-        if size > self.all_bytes:
+        string. `own`: its bytes, and only what is not below the mean makes way; `place`: how many wait for
+        longer, and only those that came last make way."""
+        if size > self.all_bytes and own * types >= self.all_bytes:
             return f"no model yet; more than {self.all_bytes} bytes of records waited, of all data types"
-        if types > self.types:
+        if place >= self.types:
             return f"no model yet; records of more than {self.types} data types waited"
         return ""
 

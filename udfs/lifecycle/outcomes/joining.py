@@ -218,6 +218,8 @@ class Joining:
             return OutcomeFate.OUTDATED
         elif came.text == waiting.text:
             waiting.time = came.time
+            if waiting.metrics is not None:
+                waiting.metrics = came.metrics
             return OutcomeFate.DUPLICATE
         else:
             fate, replaced = OutcomeFate.CORRECTION, waiting.value

@@ -126,7 +126,9 @@ def unpack(packed: Packed) -> Predicted:
 
 def decode_entry(data: bytes) -> KeyEntry:
     """Raises `StateError` for other bytes and for a newer version."""
-    return read_versioned(_ENTRIES.decode, data, "waiting predictions", VERSION)
+    entry = read_versioned(_ENTRIES.decode, data, "waiting predictions", VERSION)
+    entry.version = VERSION  # as it is written from now on
+    return entry
 
 
 _ENCODER = msgspec.msgpack.Encoder()

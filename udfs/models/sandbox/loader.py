@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from schemas.errors import ModelError, ProcessEndedError
 from udfs.models.descriptor import Publication
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.loading import LoadPolicy, Place, load_model
@@ -46,6 +47,7 @@ class SandboxedLoader:
         self._server: ForkServer | None = None
         self._checked: Place | None = None
         self._again: Place | None = None
+        self._proven: set[str] = set()
         if isolation.check or isolation.mode == "process":
             spec = ForkSpec(isolation.limits, python=isolation.python)
             self._server = server = acquire(spec)
@@ -61,8 +63,22 @@ class SandboxedLoader:
 
     def load_again(self, publication: Publication) -> LoadedModel:
         """A model that served before: its check was passed then, and is made again only where the run has
-        failed since. Raises `ModelError`; `ProcessEndedError` where the model ended the process."""
-        return load_model(publication, self._policy(publication.data_type), place=self._again)
+        failed since, and once. What a check on a busy machine does not come to an end with, or with other
+        bounds now, is no reason to go on without a model that has served: it is loaded without one. Raises
+        `ModelError`; `ProcessEndedError` where the model ended the process."""
+        policy = self._policy(publication.data_type)
+        if self._again is None or self._isolation.mode == "process":
+            return load_model(publication, policy, place=self._again)
+        if publication.sha256 in self._proven:
+            return load_model(publication, policy, place=None)
+        try:
+            model = load_model(publication, policy, place=self._again)
+        except ProcessEndedError:
+            raise
+        except ModelError:
+            model = load_model(publication, policy, place=None)
+        self._proven.add(publication.sha256)
+        return model
 
     def close(self) -> None:
         """End the processes, where nobody else in this process uses them. Safe to call twice."""

@@ -133,7 +133,9 @@ def check_size(said: Mapping[str, Any], most: int) -> None:
 
 
 def died(child: Child, step: str) -> ModelError:
-    return _at(step, ProcessEndedError(f"the process that ran it is gone: {child.end()}"))
+    """`ProcessEndedError` where the model ended its process, `InconclusiveError` where something else did."""
+    said = f"the process that ran it is gone: {child.end()}"
+    return _at(step, ProcessEndedError(said) if child.ended_itself else InconclusiveError(said))
 
 
 def _inconclusive(step: str, reason: str) -> ModelError:

@@ -225,6 +225,17 @@ class Child:
             os.close(self._errors)
         return _described(self._status) + (f": {self._words}" if self._words else "")
 
+    @property
+    def ended_itself(self) -> bool:
+        """Whether what it ran ended it, and not a limit, somebody else, or its server's end. After `end`."""
+        status = self._status
+        if status is None or os.WIFEXITED(status):
+            return status is not None
+        return os.WTERMSIG(status) in _CRASHES
+
+
+_CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
+
 
 def _described(status: int | None) -> str:
     if status is None:

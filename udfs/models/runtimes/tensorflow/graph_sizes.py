@@ -21,6 +21,9 @@ MAX_LIST = 1_000_000
 MAX_ELEMENTS = 1 << 28
 """Elements of a tensor whose size a record says: 1 GiB of float32."""
 
+MAX_ROWS = 1 << 24
+"""Of a count by rows, each of which takes a map, whose shape has columns beside them."""
+
 MAX_TURNS = 1000
 """Of a hue, in either direction: its kernel takes one after the other off."""
 
@@ -50,9 +53,12 @@ _SIZE = _Limit("most", -_BELOW, MAX_ELEMENTS + 1, _TOO_LARGE)
 _EXTENT = _Limit("each", 0, MAX_ELEMENTS + 1, f"a size below 0 or {_TOO_LARGE}")
 _LENGTH = _Limit("each", 1, MAX_ELEMENTS + 1, f"a length below 1 or {_TOO_LARGE}")
 _PRODUCT = _Limit("all", -_BELOW, MAX_ELEMENTS + 1, _TOO_LARGE, whole=True)
-_ROWS = _Limit("each", 0, MAX_LIST + 1, f"a count in more than {MAX_LIST:,} rows, or below 0, is asked for")
+_ROWS = _Limit("each", 0, MAX_ROWS + 1, f"a count in more than {MAX_ROWS:,} rows, or below 0, is asked for")
 _WINDOW = _Limit("each", 0, MAX_ELEMENTS + 1, "a window of a picture that no picture has is asked for")
 _TURN = _Limit("each", -MAX_TURNS, MAX_TURNS, f"a hue is to turn {MAX_TURNS:,} times or more")
+
+_PADDED = ("NonMaxSuppressionV4", "NonMaxSuppressionV5")
+"""They make as many boxes as are asked for where they pad, else as many as there are."""
 
 _Limits = tuple[tuple[int, _Limit], ...]
 
@@ -73,7 +79,7 @@ _LIMITS: dict[str, _Limits] = {
         ("IRFFT", "IRFFT2D", "IRFFT3D", "RFFT", "RFFT2D", "RFFT3D", "FFTND", "IFFTND", "IRFFTND", "RFFTND"),
         ((1, _LENGTH), (1, _PRODUCT)),
     ),
-    **dict.fromkeys(("NonMaxSuppressionV4", "NonMaxSuppressionV5"), ((2, _SIZE),)),
+    **dict.fromkeys(_PADDED, ((2, _SIZE),)),
     **dict.fromkeys(("RaggedBincount", "RaggedFillEmptyRows"), ((2, _SIZE),)),
     "SparseBincount": ((3, _SIZE),),
     "SparseCountSparseOutput": ((2, _ROWS),),
@@ -132,6 +138,8 @@ def _limits(node: Any, grows: bool) -> _Limits:
         and b"FIRST_DIM_SIZE" in attribute(node, "row_partition_types").list.s[:1]
     ):
         return ((3, _EXTENT),)
+    if node.op in _PADDED and not attribute(node, "pad_to_max_output_size").b:
+        return ()
     return _LIMITS.get(node.op) or (_GROWING.get(node.op, ()) if grows else ())
 
 
@@ -145,7 +153,7 @@ def _fits(known: dict[str, Any], reference: str, limit: _Limit, depth: int) -> b
     if not limit.known:
         return False
     if node.op in _SHAPES:
-        return True
+        return limit.low <= 0  # of a tensor without an element a size is 0
     data = [str(i) for i in node.input if not i.startswith("^")]
     if node.op in _FIRST_INPUT:
         data = data[:1]
