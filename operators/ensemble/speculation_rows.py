@@ -30,7 +30,7 @@ def request_row(key: str, request: Request, batch: bytes) -> Row:
 
 def request_of(value: Any) -> tuple[Request, bytes]:
     """The request, and the bytes of its micro-batch."""
-    return msgspec.msgpack.decode(bytes(value[0]), type=Request), bytes(value[1])
+    return _REQUEST_DECODER.decode(bytes(value[0])), bytes(value[1])
 
 
 def context_row(key: str, context: DecisionContext, batch: bytes) -> Row:
@@ -48,4 +48,9 @@ def answers_row(key: str, answers: Sequence[Answer]) -> Row:
 
 
 def answers_of(value: Any) -> list[Answer]:
-    return msgspec.msgpack.decode(bytes(value), type=list[Answer])
+    return _ANSWERS_DECODER.decode(bytes(value))
+
+
+# Made here: msgspec lets another thread use a type that is still being taken in, which ends the process.
+_REQUEST_DECODER = msgspec.msgpack.Decoder(Request)
+_ANSWERS_DECODER = msgspec.msgpack.Decoder(list[Answer])

@@ -38,7 +38,7 @@ def settled_row(data_type: str, groups: range, settled_to: int, rows: pa.RecordB
 
 def settled_of(value: Any) -> tuple[range, int, pa.RecordBatch | None]:
     """Key groups, the event time up to which their predictions are settled, and rows or None."""
-    part = msgspec.msgpack.decode(bytes(value), type=_SettledPart)
+    part = _SETTLED_DECODER.decode(bytes(value))
     return range(part.first, part.end), part.settled_to, from_bytes(part.rows) if part.rows else None
 
 
@@ -56,3 +56,7 @@ def by_data_type(of: Iterable[Any]) -> Mapping[str, list[Any]]:
     for one in of:
         found.setdefault(one.predicted.data_type, []).append(one)
     return found
+
+
+# Made here: msgspec lets another thread use a type that is still being taken in, which ends the process.
+_SETTLED_DECODER = msgspec.msgpack.Decoder(_SettledPart)

@@ -258,7 +258,7 @@ def read_plan(data: bytes | str) -> Plan:
     if len(data) > LONGEST_PLAN:
         raise PlanError(f"not a plan: it has {len(data)} characters, and {LONGEST_PLAN} are the most")
     try:
-        plan = msgspec.json.decode(data or b"{}", type=Plan)
+        plan = _PLAN_DECODER.decode(data or b"{}")
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise PlanError(f"not a plan: {e}") from None
     check_plan(plan)
@@ -460,3 +460,7 @@ def _check_names(names: Sequence[str], where: str, shadows: Sequence[str], *, so
         raise PlanError(f"{where} names a candidate twice")
     if both := sorted(set(names) & set(shadows)):
         raise PlanError(f"{where} names {both[0]!r}, which is a shadow and never decides")
+
+
+# Made here: msgspec lets another thread use a type that is still being taken in, which ends the process.
+_PLAN_DECODER = msgspec.json.Decoder(Plan)

@@ -109,7 +109,7 @@ class Saved:
     def unpack_header(self, data: bytes) -> GroupHeader:
         """Raises `StoreError` where it is another view's, or newer."""
         try:
-            header = msgspec.msgpack.decode(data, type=_Header)
+            header = _HEADER_DECODER.decode(data)
         except (msgspec.ValidationError, msgspec.DecodeError) as e:
             raise StoreError(f"state of view {self._view.id} cannot be read: {e}") from None
         if header.version != _VERSION:
@@ -123,3 +123,7 @@ class Saved:
             )
         pending = from_bytes(header.pending) if header.pending else None
         return GroupHeader(header.watermark, pending, header.alarms, header.newest)
+
+
+# Made here: msgspec lets another thread use a type that is still being taken in, which ends the process.
+_HEADER_DECODER = msgspec.msgpack.Decoder(_Header)

@@ -36,7 +36,7 @@ class _Identified(msgspec.Struct, frozen=True):
 
 def id_of(context: bytes) -> str:
     """The id of the micro-batch that a decision context (as msgpack) is about."""
-    return msgspec.msgpack.decode(context, type=_Identified).batch_id
+    return _IDENTIFIED_DECODER.decode(context).batch_id
 
 
 class BatchStore(Protocol):
@@ -82,7 +82,7 @@ class OpenBatch:
         self.wakes: set[int] = set()
 
     def expect(self, context: bytes, packed: bytes) -> DecisionContext:
-        found = self.context = msgspec.msgpack.decode(context, type=DecisionContext)
+        found = self.context = _CONTEXT_DECODER.decode(context)
         self.packed, count = packed, record_count(packed)
         self.answers = BatchAnswers.of(found.asked, count, self.early, found.metrics)
         self.early = []
@@ -90,11 +90,18 @@ class OpenBatch:
 
     def read_back(self, state: bytes | None, answers: Sequence[bytes]) -> None:
         """Take over what `BatchStore.read` returns."""
-        kept = None if state is None else msgspec.msgpack.decode(state, type=Waiting | LateAnswerRecord)
+        kept = None if state is None else _STATE_DECODER.decode(state)
         if isinstance(kept, LateAnswerRecord):
             self.late_answers = kept
             return
-        self.early = [msgspec.msgpack.decode(data, type=Answer) for data in answers]
+        self.early = [_ANSWER_DECODER.decode(data) for data in answers]
         self.kept = len(self.early)
         if kept is not None:
             self.expect(kept.context, kept.batch)
+
+
+# Made here: msgspec lets another thread use a type that is still being taken in, which ends the process.
+_IDENTIFIED_DECODER = msgspec.msgpack.Decoder(_Identified)
+_CONTEXT_DECODER = msgspec.msgpack.Decoder(DecisionContext)
+_STATE_DECODER = msgspec.msgpack.Decoder(Waiting | LateAnswerRecord)
+_ANSWER_DECODER = msgspec.msgpack.Decoder(Answer)

@@ -71,4 +71,8 @@ def encode_pending(pending: Sequence[PendingCall]) -> bytes:
 
 
 def decode_pending(data: bytes) -> list[PendingCall]:
-    return msgspec.msgpack.decode(data, type=list[PendingCall])
+    return _PENDING_DECODER.decode(data)
+
+
+# Made here: msgspec lets another thread use a type that is still being taken in, which ends the process.
+_PENDING_DECODER = msgspec.msgpack.Decoder(list[PendingCall])

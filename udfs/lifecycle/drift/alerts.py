@@ -127,7 +127,7 @@ def read_alert(data: bytes) -> Alert:
 def read_envelope(data: bytes) -> ReadAlert:
     """The alert with its id. Raises `StatisticsError` for what is no alert of this project."""
     try:
-        body = msgspec.json.decode(data, type=_Envelope)
+        body = _ENVELOPE_DECODER.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
         raise StatisticsError(f"this is no alert: {e}") from None
     if body.specversion != "1.0":
@@ -152,3 +152,7 @@ def sentence(alert: Alert) -> str:
         f"{one.feature} is {one.value} in {one.source} {one.partition}/{one.offset}" for one in alert.outliers
     ]
     return f"{alert.data_type}: " + "; ".join(said)
+
+
+# Made here: msgspec lets another thread use a type that is still being taken in, which ends the process.
+_ENVELOPE_DECODER = msgspec.json.Decoder(_Envelope)

@@ -34,7 +34,7 @@ def write_order(order: Order) -> str:
 def read_order(text: str | bytes) -> Order:
     """What `write_order` wrote. Raises `ExperimentError`."""
     try:
-        order = msgspec.json.decode(text, type=Order)
+        order = _ORDER_DECODER.decode(text)
     except (msgspec.MsgspecError, ExperimentError, RecursionError) as e:
         raise ExperimentError(f"not an order about an experiment: {e}") from None
     if (order.action == "start") != (order.experiment is not None):
@@ -43,3 +43,7 @@ def read_order(text: str | bytes) -> Order:
         said = f"the reason has {len(order.reason):,} characters, and {LONGEST_REASON:,} are the most"
         raise ExperimentError(said)
     return order
+
+
+# Made here: msgspec lets another thread use a type that is still being taken in, which ends the process.
+_ORDER_DECODER = msgspec.json.Decoder(Order)

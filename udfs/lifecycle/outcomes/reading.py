@@ -283,3 +283,7 @@ def _integer(value: Any) -> int:
 
 def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+# Taken in here: msgspec lets another thread use a type that is still being taken in, which ends the process.
+_STAMP_DECODER = msgspec.json.Decoder(_Stamp)

@@ -42,7 +42,7 @@ def name_of(key: QualityKey) -> str:
 
 
 def key_named(name: str) -> QualityKey:
-    return msgspec.json.decode(name, type=QualityKey)
+    return _KEY_DECODER.decode(name)
 
 
 class KeptQuality:
@@ -110,3 +110,7 @@ class KeptQuality:
 
     def _record(self, key: QualityKey, now: int, closed: bool = False) -> QualityRecord:
         return quality_record(key, self._quality.sums[key], self._window_ms, now, closed)
+
+
+# Made here: msgspec lets another thread use a type that is still being taken in, which ends the process.
+_KEY_DECODER = msgspec.json.Decoder(QualityKey)

@@ -74,7 +74,7 @@ def write_sums(sums: QualitySums) -> bytes:
 def read_sums(data: bytes) -> QualitySums:
     """What `write_sums` wrote. Raises `StatisticsError` for other bytes and for a newer version."""
     try:
-        kept = msgspec.msgpack.decode(data, type=_Kept)
+        kept = _KEPT_DECODER.decode(data)
         if kept.version > VERSION or kept.kind not in _KINDS:
             raise StatisticsError(f"sums {kept.kind!r} of version {kept.version} cannot be read: update")
         return msgspec.msgpack.decode(kept.sums, type=_KINDS[kept.kind], dec_hook=_array)
@@ -93,3 +93,7 @@ def _array(kind: type, value: Any) -> Any:
     if kind is not np.ndarray or dtype not in ("<i8", "<f8") or len(data) != 8 * BINS:
         raise ValueError(f"{dtype} is no array of sums")
     return np.frombuffer(data, dtype).copy()
+
+
+# Made here: msgspec lets another thread use a type that is still being taken in, which ends the process.
+_KEPT_DECODER = msgspec.msgpack.Decoder(_Kept)

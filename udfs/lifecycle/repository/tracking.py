@@ -127,7 +127,7 @@ class _Events:
         self._registry = registry
 
     def read(self, message: bytes) -> ModelEvent:
-        event = msgspec.json.decode(message, type=ModelEvent)
+        event = _EVENT_DECODER.decode(message)
         check_storable(data_type=event.data_type, name=event.name, version=event.version, at=event.at)
         check_storable(digest=event.digest, subtask=event.subtask, code=event.code)
         return event
@@ -152,9 +152,9 @@ class _Statistics:
         is_candidate = "candidate" in msgspec.json.decode(message, type=dict[str, Any])
         told: ModelStats
         if is_candidate:
-            told = msgspec.json.decode(message, type=CandidateStats)
+            told = _CANDIDATE_STATS_DECODER.decode(message)
         else:
-            told = msgspec.json.decode(message, type=ModelToServeStats)
+            told = _SERVING_STATS_DECODER.decode(message)
         name = told.candidate if isinstance(told, CandidateStats) else told.name
         check_storable(data_type=told.data_type, name=name, version=told.version, digest=told.digest)
         check_storable(subtask=told.subtask, since=told.since, at=told.at)
@@ -216,3 +216,9 @@ class _Published:
                 self._registry.put_plan(plan)
             if (model := model_of(kept)) is not None:
                 self._registry.put_seen(model, contents_of(kept))
+
+
+# Made here: msgspec lets another thread use a type that is still being taken in, which ends the process.
+_EVENT_DECODER = msgspec.json.Decoder(ModelEvent)
+_CANDIDATE_STATS_DECODER = msgspec.json.Decoder(CandidateStats)
+_SERVING_STATS_DECODER = msgspec.json.Decoder(ModelToServeStats)

@@ -136,7 +136,7 @@ def write_statistics(table: TableStatistics) -> bytes:
 def read_statistics(data: bytes) -> TableStatistics:
     """What `write_statistics` wrote. Raises `StatisticsError` for other bytes and for a newer version."""
     try:
-        saved = msgspec.msgpack.decode(data, type=_Saved)
+        saved = _SAVED_DECODER.decode(data)
         if saved.version > VERSION:
             raise StatisticsError(
                 f"the statistics are of version {saved.version}, and this release reads {VERSION}: update it"
@@ -161,3 +161,7 @@ def _array(kind: type, value: Any) -> Any:
     if kind is not np.ndarray or dtype not in ("<i8", "|u1"):
         raise ValueError(f"{dtype} is no array of counts")
     return np.frombuffer(data, dtype).copy()
+
+
+# Made here: msgspec lets another thread use a type that is still being taken in, which ends the process.
+_SAVED_DECODER = msgspec.msgpack.Decoder(_Saved)

@@ -68,7 +68,7 @@ def read_bundle(data: bytes) -> Bundle:
     if len(data) > MOST_BYTES:
         raise _unreadable(f"the bundle has {len(data):,} bytes, and {MOST_BYTES:,} are the most")
     try:
-        bundle = msgspec.json.decode(data, type=Bundle)
+        bundle = _BUNDLE_DECODER.decode(data)
     except (ValueError, RecursionError) as e:  # also of text that is no UTF-8
         raise _unreadable(f"it is no sigstore bundle signed by a key: {e}") from None
     if bundle.media_type not in _KNOWN:
@@ -83,3 +83,7 @@ def read_bundle(data: bytes) -> Bundle:
 
 def _unreadable(why: str) -> SignatureError:
     return SignatureError(SignatureFault.UNREADABLE, why)
+
+
+# Made here: msgspec lets another thread use a type that is still being taken in, which ends the process.
+_BUNDLE_DECODER = msgspec.json.Decoder(Bundle)

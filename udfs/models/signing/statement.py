@@ -101,7 +101,7 @@ def statement_of(name: str, resources: Sequence[Resource], terms: Terms | None) 
 def read_statement(payload: bytes) -> Statement:
     """A payload whose signature has been verified. Raises `SignatureError`."""
     try:
-        statement = msgspec.json.decode(payload, type=Statement)
+        statement = _STATEMENT_DECODER.decode(payload)
     except (ValueError, RecursionError) as e:  # also of text that is no UTF-8
         raise _unreadable(f"what is signed is no statement about a model: {e}") from None
     if (statement.kind, statement.predicate_type) != (STATEMENT, PREDICATE):
@@ -131,3 +131,7 @@ def root_digest(resources: Sequence[Resource]) -> str:
 
 def _unreadable(why: str) -> SignatureError:
     return SignatureError(SignatureFault.UNREADABLE, why)
+
+
+# Made here: msgspec lets another thread use a type that is still being taken in, which ends the process.
+_STATEMENT_DECODER = msgspec.json.Decoder(Statement)
