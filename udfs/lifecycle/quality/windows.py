@@ -77,7 +77,7 @@ def read_sums(data: bytes) -> QualitySums:
         kept = _KEPT_DECODER.decode(data)
         if kept.version > VERSION or kept.kind not in _KINDS:
             raise StatisticsError(f"sums {kept.kind!r} of version {kept.version} cannot be read: update")
-        return msgspec.msgpack.decode(kept.sums, type=_KINDS[kept.kind], dec_hook=_array)
+        return _SUMS_DECODERS[kept.kind].decode(kept.sums)
     except (msgspec.MsgspecError, ValueError, TypeError) as e:
         raise StatisticsError(f"these are no sums of quality: {e}") from None
 
@@ -97,3 +97,4 @@ def _array(kind: type, value: Any) -> Any:
 
 # Made here: msgspec lets another thread use a type that is still being taken in, which ends the process.
 _KEPT_DECODER = msgspec.msgpack.Decoder(_Kept)
+_SUMS_DECODERS = {kind: msgspec.msgpack.Decoder(of, dec_hook=_array) for kind, of in _KINDS.items()}

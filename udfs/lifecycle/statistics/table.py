@@ -141,7 +141,7 @@ def read_statistics(data: bytes) -> TableStatistics:
             raise StatisticsError(
                 f"the statistics are of version {saved.version}, and this release reads {VERSION}: update it"
             )
-        table = msgspec.msgpack.decode(saved.table, type=TableStatistics, dec_hook=_array)
+        table = _TABLE_DECODER.decode(saved.table)
         for name, feature in table.features.items():
             if not feature.fits():
                 raise ValueError(f"the counts of {name!r} are not those of its bins")
@@ -165,3 +165,4 @@ def _array(kind: type, value: Any) -> Any:
 
 # Made here: msgspec lets another thread use a type that is still being taken in, which ends the process.
 _SAVED_DECODER = msgspec.msgpack.Decoder(_Saved)
+_TABLE_DECODER = msgspec.msgpack.Decoder(TableStatistics, dec_hook=_array)

@@ -32,7 +32,7 @@ class Series(msgspec.Struct, frozen=True, array_like=True):
 
     @classmethod
     def of_key(cls, key: str) -> Series:
-        return msgspec.json.decode(key, type=cls)
+        return _SERIES_DECODER.decode(key)
 
 
 class PartialWindow(msgspec.Struct, kw_only=True):
@@ -71,6 +71,7 @@ def write_partial(partial: PartialWindow) -> bytes:
 
 
 _PACKED = msgspec.msgpack.Decoder(_Packed)
+_SERIES_DECODER = msgspec.json.Decoder(Series)
 
 
 def read_partial(data: bytes) -> PartialWindow:
