@@ -105,7 +105,7 @@ def _union(branches: list[Convert | None], kinds: list[type | None]) -> Convert 
 
 def _record(changed: Mapping[str, Convert]) -> Convert:
     def record(value: Any) -> Any:
-        name = ""
+        name, value = "", dict(value)  # a reader's default is one value for all records
         try:
             for name, convert in changed.items():
                 if (found := value[name]) is not None:
@@ -132,14 +132,13 @@ def _items(each: Convert) -> Convert:
 
 def _values(each: Convert) -> Convert:
     def values(value: Any) -> Any:
-        key = ""
+        key, made = "", dict[str, Any]()
         try:
             for key, v in value.items():
-                if v is not None:
-                    value[key] = each(v)
+                made[key] = None if v is None else each(v)
         except MisfitError as e:
             raise e.within(key[:40]) from None
-        return value
+        return made
 
     return values
 

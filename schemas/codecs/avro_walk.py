@@ -133,14 +133,13 @@ def _blocks(each: Walk, *, keys: bool) -> Walk:
             if count < 0:
                 at = _number(body, at)[1]  # the bytes of the block, for those who skip it
             for _ in range(abs(count)):
-                step: str | int = total
+                start = at
                 if keys:
-                    start, at = at, _sized(body, at)
-                    step = _key(body, start)
+                    at = _sized(body, at)
                 try:
                     at = each(body, at)
                 except MisfitError as e:
-                    raise e.within(step) from None
+                    raise e.within(_key(body, start) if keys else total) from None
                 if at > len(body):  # a few bytes may say that any number of values follow
                     raise IndexError
                 total += 1

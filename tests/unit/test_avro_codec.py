@@ -499,3 +499,19 @@ def test_a_type_that_is_used_many_times_is_made_once():
         made = {"type": "record", "name": f"R{n}", "fields": fields}
     with pytest.raises(UnfitError):
         read_record(b"\0" * 80, avro_schema(made, "x"))
+
+
+def test_a_default_of_the_reader_is_the_same_for_each_record() -> None:
+    """fastavro gives one object as the default of all records."""
+    moment = {"type": "long", "logicalType": "timestamp-micros"}
+    at = {"type": "record", "name": "At", "fields": [{"name": "at", "type": moment}]}
+    fields = [
+        {"name": "x", "type": "double"},
+        {"name": "times", "type": {"type": "map", "values": moment}, "default": {"k": 1_700_000_000_000_000}},
+        {"name": "inner", "type": at, "default": {"at": 1_700_000_000_000_000}},
+    ]
+    writer = avro_schema({"type": "record", "name": "R", "fields": fields[:1]}, "w")
+    reader = avro_schema({"type": "record", "name": "R", "fields": fields}, "r")
+    for _ in range(3):
+        record = read_record(struct.pack("<d", 1.5), writer, reader)
+        assert (record["times"]["k"], record["inner"]["at"]) == (1_700_000_000_000, 1_700_000_000_000)
