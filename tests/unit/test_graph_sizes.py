@@ -340,3 +340,36 @@ def test_boxes_without_end_are_asked_for_where_nothing_is_padded() -> None:
     before = graph_def.SerializeToString()
     bound_numbers(graph_def)
     assert graph_def.SerializeToString() == before
+
+
+def sized(row: Callable[[Any], Any]) -> tuple[int, int]:
+    """How many nodes a convolution to sizes of a row has, before and after numbers are bounded."""
+    made = tf.Graph()
+    with made.as_default():
+        x = tf.compat.v1.placeholder(tf.float32, [None, None, None, 1], name="x")
+        of = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+        tf.raw_ops.Conv2DBackpropInput(input_sizes=row(x), filter=tf.ones([1, 1, 1, 1]), out_backprop=x, **of)
+    graph_def = made.as_graph_def()
+    before = len(graph_def.node)
+    bound_numbers(graph_def)
+    return before, len(graph_def.node)
+
+
+def test_constants_in_a_row_are_bounded_together() -> None:
+    before, after = sized(lambda x: [tf.shape(x)[0], 28, 28, 1])
+    assert after == before
+    before, after = sized(lambda x: [tf.shape(x)[0], 2**27, 2**27, 1])
+    assert after > before
+
+
+def test_what_is_in_a_row_many_times_is_looked_at_once() -> None:
+    """Else a chain of rows costs a power of its length: this one would take minutes."""
+    graph_def = tf.compat.v1.GraphDef()
+    graph_def.node.add(name="x", op="Placeholder")
+    graph_def.node.add(name="n0", op="Shape", input=["x"])
+    for n in range(18):
+        graph_def.node.add(name=f"n{n + 1}", op="Pack", input=[f"n{n}"] * 3)
+    graph_def.node.add(name="y", op="Conv2DBackpropInput", input=["n18", "x", "x"])
+    before = graph_def.SerializeToString()
+    bound_numbers(graph_def)
+    assert graph_def.SerializeToString() == before

@@ -9,6 +9,7 @@ bounded was found by calling each operator that models may hold with numbers tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -124,9 +125,9 @@ def bound_numbers(graph_def: Any) -> None:
         wanted = [(node, at, limit) for node in nodes for at, limit in _limits(node, grows)]
         if not wanted:
             continue
-        known = {n.name: n for n in nodes}
+        known = _Known(nodes)
         for node, at, limit in wanted:
-            if at < len(node.input) and not _fits(known, str(node.input[at]), limit, _DEEPEST):
+            if at < len(node.input) and not known.fits(str(node.input[at]), limit):
                 _Guard(nodes, reference, node, at).add(limit)
 
 
@@ -143,32 +144,51 @@ def _limits(node: Any, grows: bool) -> _Limits:
     return _LIMITS.get(node.op) or (_GROWING.get(node.op, ()) if grows else ())
 
 
-def _fits(known: dict[str, Any], reference: str, limit: _Limit, depth: int) -> bool:
-    """Whether a number is a constant within the limit, or sizes of tensors and such constants in a row."""
-    node = known.get(node_of(reference))
-    if node is None or not depth:
-        return False
-    if node.op == "Const":
-        return _holds(limit, _numbers(node))
-    if not limit.known:
-        return False
-    if node.op in _SHAPES:
-        return limit.low <= 0  # of a tensor without an element a size is 0
-    data = [str(i) for i in node.input if not i.startswith("^")]
-    if node.op in _FIRST_INPUT:
-        data = data[:1]
-    elif node.op not in _ALL_INPUTS:
-        return False
-    return bool(data) and all(_fits(known, i, limit, depth - 1) for i in data)
+class _Known:
+    """What the nodes of a scope say of numbers before they run."""
+
+    def __init__(self, nodes: Any) -> None:
+        self._nodes = {n.name: n for n in nodes}
+        self._proven: dict[tuple[str, _Limit], float] = {}  # a node may be an input many times
+
+    def fits(self, reference: str, limit: _Limit) -> bool:
+        """Whether a number is a constant within the limit, or a row of such, and of sizes of tensors."""
+        return self._product(reference, limit, _DEEPEST) < limit.end
+
+    def _product(self, reference: str, limit: _Limit, depth: int) -> float:
+        """Of all constants in a row, in which those below 1 count as 1; infinite where it does not fit."""
+        name = node_of(reference)
+        node = self._nodes.get(name)
+        if (name, limit) in self._proven:
+            return self._proven[name, limit]
+        if node is None or not depth:
+            return math.inf
+        if node.op == "Const":
+            found = _product_within(limit, _numbers(node))
+        elif not limit.known:
+            return math.inf
+        elif node.op in _SHAPES:
+            found = 1.0 if limit.low <= 0 else math.inf  # of a tensor without an element a size is 0
+        else:
+            data = [str(i) for i in node.input if not i.startswith("^")]
+            if node.op in _FIRST_INPUT:
+                data = data[:1]
+            elif node.op not in _ALL_INPUTS:
+                return math.inf
+            found = 1.0 if data else math.inf
+            for one in data:
+                if found == math.inf:
+                    return found
+                found *= self._product(one, limit, depth - 1)
+        if found < math.inf:
+            self._proven[name, limit] = found
+        return found
 
 
-def _holds(limit: _Limit, numbers: Sequence[float] | None) -> bool:
+def _product_within(limit: _Limit, numbers: Sequence[float] | None) -> float:
     if numbers is None or not all(limit.low <= n < limit.end for n in numbers):
-        return False
-    product = 1.0
-    for n in numbers if limit.whole else ():
-        product *= max(abs(n), 1)
-    return product < limit.end
+        return math.inf
+    return math.prod(max(abs(n), 1.0) for n in numbers) if limit.whole else 1.0
 
 
 def _numbers(node: Any) -> Sequence[float] | None:
