@@ -207,31 +207,12 @@ class Auditing:
         known = self._finder.registered(who)
         told: dict[str, Any] = asdict(known) if known is not None else asdict(who)
         told.pop("descriptor", None)
-        told |= {"registered": known is not None, "served_by_code": self._codes(who)}
+        told |= {"registered": known is not None, "served_by_code": self._finder.served_by(who)}
         return {
             **told,
             "replayed_by": f"millrace {millrace.__version__}",
             "replayed_by_code": code_version(),
         }
-
-    def _codes(self, who: Who) -> list[str]:
-        """The versions of jobs' code that served a model, the first one first; none without a registry."""
-        if not self._registry:
-            return []
-        registry = ModelRegistry(self._registry)
-        try:
-            events = [event for _, event in registry.events(who.name, who.data_type)]
-        except RegistryError:  # of a release that kept no models
-            return []
-        finally:
-            registry.close()
-        return list(
-            dict.fromkeys(
-                event.code
-                for event in events
-                if event.code and event.version == who.version and event.digest.startswith(who.digest)
-            )
-        )
 
 
 def _drawn(

@@ -58,9 +58,7 @@ class Buffer:
     def full(self, key: str, data_type: str) -> bool:
         """Whether no more may wait behind a call."""
         account = self._account(key, data_type)
-        if account is None:
-            return False
-        return account.full(self._policy)
+        return account is not None and account.full(self._policy)
 
     def _crowded(self, key: str, data_type: str, account: BufferAccount) -> str:
         types, place = len(self._waiting), 0

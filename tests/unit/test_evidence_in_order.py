@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from schemas.lifecycle.experiments import ExperimentEvent
 from schemas.lifecycle.quality import EvidenceBatch
+from tests.experiment_evidence import OF_USERS
 from tests.outcome_cases import JUDGING, MemoryStore, batch, outcome, result
 from udfs.lifecycle.experiments.assignment import treated
 from udfs.lifecycle.experiments.controlling import Controller, CountedInMemory
-from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric
+from udfs.lifecycle.experiments.declaration import Metric
 from udfs.lifecycle.experiments.orders import Order, write_order
 from udfs.lifecycle.outcomes.evidence import evidence
 from udfs.lifecycle.outcomes.fates import Fates
@@ -23,13 +25,8 @@ from udfs.lifecycle.outcomes.reading import Reader
 WINDOW = 100_000
 TERMS = Terms(window=WINDOW, grace=0)
 BOUGHT = replace(JUDGING, without=0.0)
-EQUAL = Experiment(
-    name="e",
-    data_type="wine",
-    entity="customer",
-    arms={"control": Arm("old"), "treatment": Arm("new")},
-    primary=Metric("bought"),
-    ramp=(1.0,),
+EQUAL = msgspec.structs.replace(
+    OF_USERS, name="e", data_type="wine", entity="customer", primary=Metric("bought"), ramp=(1.0,)
 )
 
 

@@ -124,10 +124,8 @@ class ModelState:
         attempts = self.log.begun(entry)
         if attempts < self._quotas.attempts:
             return []
-        former = self.log.former
-        then = f"; version {former.version} of {former.name} serves again" if former else ""
-        said = f"{attempts} attempts to load it again came to no outcome; the last: {reason}{then}"
-        return [*self._retire(), self._quarantine(entry, step, said, ms)]
+        said = f"{attempts} attempts to load it again came to no outcome; the last: {reason}"
+        return self._give_way(entry, step, said, ms)
 
     def lose(self, reason: str) -> ModelEvent:
         """The instance that scores does not come back from a call. It stays with whoever called it."""
@@ -138,11 +136,12 @@ class ModelState:
     def set_aside(self, reason: str) -> list[Notice]:
         """The model that scores is no longer to be called: what served before waits to be loaded again."""
         assert self.log.served is not None
-        entry = self.log.served
+        return self._give_way(self.log.served, "predict", f"unpublished by the job: {reason}")
+
+    def _give_way(self, entry: LogEntry, step: str, reason: str, ms: float = 0.0) -> list[Notice]:
         former = self.log.former
         then = f"; version {former.version} of {former.name} serves again" if former else ""
-        sent = self._retire()
-        return [*sent, self._quarantine(entry, "predict", f"unpublished by the job: {reason}{then}")]
+        return [*self._retire(), self._quarantine(entry, step, f"{reason}{then}", ms)]
 
     def used(self, records: int, failures: int, ms: float) -> None:
         """The model that scores has been given this many records, and took this long."""

@@ -41,6 +41,17 @@ class Finder:
             return None
         return self._registry.by_stamp(who.data_type, who.name, who.version, who.digest)
 
+    def served_by(self, who: Who) -> list[str]:
+        """The versions of jobs' code that served a model, the first one first; none without a registry."""
+        if self._registry is None:
+            return []
+        try:
+            events = self._registry.events(who.name, who.data_type)
+        except RegistryError:  # of a release that kept no models
+            return []
+        served = (e for _, e in events if e.version == who.version and e.digest.startswith(who.digest))
+        return list(dict.fromkeys(event.code for event in served if event.code))
+
     def model(self, who: Who) -> Publication:
         """How it was published, with its content or where that lies.
 

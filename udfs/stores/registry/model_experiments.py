@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import Connection, insert, inspect, select
+from sqlalchemy import Connection, inspect, select
 
 from schemas.lifecycle.experiments import ExperimentEvent, write_event
 from udfs.stores.registry.model_records import check_storable
+from udfs.stores.registry.model_rows import insert_new
 from udfs.stores.registry.model_tables import EXPERIMENTS
 
 
@@ -21,11 +22,7 @@ def put_experiments(db: Connection, told: Sequence[ExperimentEvent]) -> int:
         row_id = hashlib.sha256(write_event(one)).hexdigest()
         about = {"data_type": one.data_type, "experiment": one.experiment, "at": one.at}
         rows[row_id] = {"id": row_id, **about, "event": msgspec.to_builtins(one)}
-    known = {*db.execute(select(EXPERIMENTS.c.id).where(EXPERIMENTS.c.id.in_(rows))).scalars()}
-    new = [row for row_id, row in rows.items() if row_id not in known]
-    if new:
-        db.execute(insert(EXPERIMENTS), new)
-    return len(new)
+    return insert_new(db, EXPERIMENTS, rows)
 
 
 def experiments_with(db: Connection, model: str, data_type: str) -> list[ExperimentEvent]:

@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, inspect, select, update
+from sqlalchemy import Connection, delete, func, inspect, select
 
 from schemas.lifecycle.quality import QualityRecord
 from udfs.stores.registry.model_records import check_storable
+from udfs.stores.registry.model_rows import put_newest
 from udfs.stores.registry.model_tables import QUALITY
 
 MOST_QUALITY = 10_000
@@ -27,14 +28,11 @@ def put_quality(db: Connection, told: Sequence[QualityRecord]) -> int:
     news, grown = 0, set()
     for key, one in newest.items():
         row_id = hashlib.sha256(key.encode()).hexdigest()
-        at = db.execute(select(QUALITY.c.at).where(QUALITY.c.id == row_id)).scalar()
         row = {"at": one.at, "quality": msgspec.to_builtins(one)}
+        about = {"data_type": one.data_type, "name": name_of(one), "version": one.version}
+        at = put_newest(db, QUALITY, {"id": row_id}, row, about)
         if at is None:
-            about = {"data_type": one.data_type, "name": name_of(one), "version": one.version}
-            db.execute(insert(QUALITY).values(id=row_id, **about, **row))
             grown.add((one.data_type, name_of(one)))
-        elif at < one.at:
-            db.execute(update(QUALITY).where(QUALITY.c.id == row_id).values(**row))
         news += at is None or at < one.at
     for data_type, name in grown:
         _bound(db, data_type, name)

@@ -53,6 +53,33 @@ def same_key(table: Table, key: Mapping[str, Any]) -> Any:
     return and_(*(table.c[name] == value for name, value in key.items()))
 
 
+def insert_new(db: Connection, table: Table, rows: Mapping[str, Mapping[str, Any]]) -> int:
+    """Insert rows, by their ids, that are not there yet; how many these were."""
+    known = {*db.execute(select(table.c.id).where(table.c.id.in_(rows))).scalars()}
+    if new := [row for row_id, row in rows.items() if row_id not in known]:
+        db.execute(insert(table), new)
+    return len(new)
+
+
+def put_newest(
+    db: Connection,
+    table: Table,
+    key: Mapping[str, Any],
+    row: Mapping[str, Any],
+    about: Mapping[str, Any] = {},
+) -> int | None:
+    """Put a row with a time (`at`) in the place of an older one of its key; the time of what was there.
+
+    `about`: columns beside the key that never change.
+    """
+    at = db.execute(select(table.c.at).where(same_key(table, key))).scalar()
+    if at is None:
+        db.execute(insert(table).values(**key, **about, **row))
+    elif at < row["at"]:
+        db.execute(update(table).where(same_key(table, key)).values(**row))
+    return at
+
+
 def _metrics(db: Connection, rows: Iterable[RowMapping]) -> Mapping[tuple[Any, ...], list[Metric]]:
     found: defaultdict[tuple[Any, ...], list[Metric]] = defaultdict(list)
     names = {(row["data_type"], row["name"]) for row in rows}
@@ -80,3 +107,8 @@ def _model(row: RowMapping, metrics: Sequence[Metric]) -> RegisteredModel:
         tags=row["tags"],
         descriptor=bytes(row["descriptor"]),
     )
+
+
+# Taken in here: msgspec lets another thread use a type that is still being taken in, which ends the process.
+_COLUMNS_DECODER = msgspec.json.Decoder(tuple[ModelColumn, ...])
+_TRAINED_DECODER = msgspec.json.Decoder(TrainedOn)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Table, insert, inspect, select, update
+from sqlalchemy import Connection, Table, insert, inspect, select
 
 from schemas.errors import RegistryError
 from schemas.lifecycle.experiments import ExperimentEvent
@@ -27,7 +27,7 @@ from udfs.stores.registry.model_records import (
     merged,
     plain,
 )
-from udfs.stores.registry.model_rows import models_where, same_key, write_model
+from udfs.stores.registry.model_rows import insert_new, models_where, put_newest, same_key, write_model
 from udfs.stores.registry.model_tables import ALIASES, CONTENTS, EVENTS, PLANS, STATISTICS, VERSIONS
 
 ModelStats = ModelToServeStats | CandidateStats
@@ -164,11 +164,7 @@ class ModelRegistry:
             about = {"data_type": event.data_type, "name": event.name, "at": event.at}
             rows[row_id] = {"id": row_id, "job": job, **about, "event": told}
         with self._database.writing() as db:
-            known = {*db.execute(select(EVENTS.c.id).where(EVENTS.c.id.in_(rows))).scalars()}
-            new = [row for row_id, row in rows.items() if row_id not in known]
-            if new:
-                db.execute(insert(EVENTS), new)
-        return len(new)
+            return insert_new(db, EVENTS, rows)
 
     def events(
         self, name: str = "", data_type: str = "", until: int | None = None
@@ -197,12 +193,7 @@ class ModelRegistry:
                     "since": one.since,
                 }
                 check_storable(**key, at=one.at)
-                at = db.execute(select(STATISTICS.c.at).where(same_key(STATISTICS, key))).scalar()
-                row = {"at": one.at, "statistics": asdict(one)}
-                if at is None:
-                    db.execute(insert(STATISTICS).values(**key, **row))
-                elif at < one.at:
-                    db.execute(update(STATISTICS).where(same_key(STATISTICS, key)).values(**row))
+                at = put_newest(db, STATISTICS, key, {"at": one.at, "statistics": asdict(one)})
                 news += at is None or at < one.at
         return news
 
