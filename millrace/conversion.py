@@ -121,8 +121,9 @@ def _exported(path: Path, scratch: Path) -> Path:
 def _ended(number: int) -> str:
     if number == signal.SIGXCPU:
         return "the process that did so used up its processor time"
-    known = number in signal.valid_signals()
-    return f"the process that did so was ended by {signal.Signals(number).name if known else number}"
+    from udfs.models.sandbox.processes import signal_name  # noqa: PLC0415
+
+    return f"the process that did so was ended by {signal_name(number)}"
 
 
 def _check_size(path: Path) -> None:

@@ -144,13 +144,13 @@ def _judge(
         return
     if want.dtype.kind not in "fc":
         wrong = np.array([i for i in wrong if not _tied(expected, i)], int)
-    apart = _apart(table, want).max(1)[wrong]
-    wrong = wrong[np.argsort(-apart, kind="stable")]
+    apart = _apart(table, want)
+    wrong = wrong[np.argsort(-apart.max(1)[wrong], kind="stable")]
     unexplained = [i for i in wrong[:_LOOKED_AT] if not _rounded(model, method, rows[i], table[i])]
     if not unexplained and len(wrong) <= MOST_ROUNDED * len(rows):
         return
     worst = (unexplained or wrong)[0]
-    column = int(np.argmax(_apart(table, want)[worst]))
+    column = int(np.argmax(apart[worst]))
     values = (
         f"differs from the library in {len(wrong)} of {len(rows)} made-up rows, most for "
         f"{_shown(rows[worst])}: {name} is {_number(table[worst, column])}, {method} "

@@ -163,11 +163,11 @@ class Mlflow:
             copied = _URI.fullmatch(source)
             if copied is None or not copied[2]:
                 return ""
-            with contextlib.suppress(RefusedError):  # it may be gone
+            try:
                 asked = self._get("model-versions/get", name=copied[1], version=copied[2])
-                version = asked["model_version"]
-                continue
-            return ""
+            except RefusedError:  # it may be gone
+                return ""
+            version = asked["model_version"]
         return ""
 
     def _measured(self, logged: str) -> list[_Measured]:

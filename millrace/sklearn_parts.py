@@ -36,8 +36,9 @@ def made_for_missing(model: Any) -> bool:
 
     Trees take them always. Those that saw none in training send them where most rows went.
     """
-    trees = [part for part in _parts(model) if _is_tree(part)]
-    filled = any("Imputer" in type(part).__name__ for part in _parts(model))
+    parts = list(_parts(model))
+    trees = [part for part in parts if _is_tree(part)]
+    filled = any("Imputer" in type(part).__name__ for part in parts)
     return filled or not trees or not all(_saw_none_missing(tree) for tree in trees)
 
 

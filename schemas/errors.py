@@ -183,7 +183,7 @@ class InconclusiveError(ModelError):
 
 
 class ProcessEndedError(InconclusiveError):
-    """The process that made the attempt to load ended, by a crash or a limit."""
+    """The model ended the process that made the attempt to load it, and no limit and nobody else did."""
 
 
 class QuotaError(ModelError):

@@ -44,11 +44,12 @@ def look(message: Any, field: str) -> Any:
     known = message.DESCRIPTOR.fields_by_name[field]
     if _is_map(known):
         return _entries(message, field)
-    if repeated(known):
-        return [_told(value, field) for value in getattr(message, field)]
     if known.has_presence and not message.HasField(field) and not known.has_default_value:
         raise KeyError(field)
-    return _told(getattr(message, field), field)
+    value = getattr(message, field)
+    if known.message_type is None:
+        return list(value) if repeated(known) else value
+    return [_told(one, field) for one in value] if repeated(known) else _told(value, field)
 
 
 def plain(value: Any, depth: int = 0) -> Any:

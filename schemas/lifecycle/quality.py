@@ -63,9 +63,9 @@ class QualityRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EvidenceBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """n records of one experiment whose outcome is known, or whose attribution window has closed without one.
+    """n records of one experiment whose attribution window has closed, with an outcome or without one.
 
-    Each column has n values. A record is in here once, at its first outcome: corrections do not come. After a
+    Each column has n values. A record is in here once, by the outcome in force when its window closed. After
     failure of the job it may come again, and an entity comes with each of its records. So a reader counts an
     entity by the first of its records that it reads, and passes over the others: then a repeat changes
     nothing.

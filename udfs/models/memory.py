@@ -17,6 +17,11 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
 
 
+def address_space() -> int:
+    """The bytes of address space that this process has now."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE
+
+
 def peak_resident() -> int:
     """The most bytes of memory that this process had in use at once since it began."""
     return max(_forgotten, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

@@ -180,10 +180,9 @@ class ModelLog:
             log.served = _entry(stored.served) if stored.HasField("served") else None
             log.former = _entry(stored.former) if stored.HasField("former") else None
             log.pending = [_entry(e) for e in stored.pending]
-            if log.served is not None and stored.served.attempts:
-                log._attempts[log.served] = stored.served.attempts
-            for entry, kept in zip(log.pending, stored.pending, strict=True):
-                if kept.attempts:
+            entries, all_kept = (log.served, *log.pending), (stored.served, *stored.pending)
+            for entry, kept in zip(entries, all_kept, strict=True):
+                if entry is not None and kept.attempts:
                     log._attempts[entry] = kept.attempts
             log.quarantined = [
                 Quarantined(q.name, q.version, q.sha256, q.reason, q.since) for q in stored.quarantined

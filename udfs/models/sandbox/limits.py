@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import resource
 from dataclasses import dataclass
-from pathlib import Path
 
-_PAGE = resource.getpagesize()
+from udfs.models.memory import address_space
+
 _SPARE_PROCESSES = 512
 
 
@@ -28,11 +28,6 @@ class SandboxLimits:
     open_files: int = 512
     start_seconds: float = 120.0
     stop_seconds: float = 5.0
-
-
-def address_space() -> int:
-    """The bytes of address space that this process has now."""
-    return int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE
 
 
 def limit_this_process(limits: SandboxLimits) -> None:

@@ -244,11 +244,11 @@ def _described(status: int | None) -> str:
         number = os.WTERMSIG(status)
         if number == signal.SIGXCPU:
             return "it used up its processor time"
-        return f"it was ended by {_signal_name(number)}"
+        return f"it was ended by {signal_name(number)}"
     return f"it ended with status {os.waitstatus_to_exitcode(status)}"
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -12,7 +12,7 @@ from schemas.errors import InputsError, LoadError
 from schemas.onnx_model_pb2 import Type, ValueInfo
 from schemas.tensors import DType
 from udfs.models.runtimes.base import PartialInput
-from udfs.models.runtimes.narrowing import bfloat16_bits, narrowed
+from udfs.models.runtimes.narrowing import narrowed
 from udfs.models.runtimes.tensor_inputs import ModelTensor
 
 BFLOAT16 = "bfloat16"
@@ -91,10 +91,8 @@ def constant(given: PartialInput, value: ValueInfo) -> NDArray:
 def fed(column: NDArray, element: Element, name: str, inner: tuple[int, ...]) -> NDArray:
     """A column as a tensor `(n, *inner)`; of bfloat16, which numpy lacks, as `Session.run` takes it: float32.
 
-    Raises `PredictError` for numbers that the narrower type lacks.
+    Raises `PredictError` for numbers that the narrower type lacks; of bfloat16 `Session.run` does.
     """
-    if element.name == BFLOAT16:
-        bfloat16_bits(name, column)
     array = np.ascontiguousarray(narrowed(name, column, element.numpy), element.numpy)
     return array if array.ndim == 1 + len(inner) else array.reshape(-1, *inner)
 

@@ -9,7 +9,7 @@ fills tables, both only from the file name that the loader feeds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,8 +83,8 @@ class _Check:
     """Judges nodes one by one."""
 
     def __init__(self, walk: GraphWalk, order: Sequence[str], served: Served) -> None:
-        self._walk = walk
         self._functions = walk.functions
+        self._inside: dict[str | None, Mapping[str, Any]] = {None: walk.nodes}
         self._allowed = ALLOWED | TRAINING if served.training else ALLOWED
         self._registered = configured_tensorflow().raw_ops.__dict__
         self._filling = served.filling
@@ -144,8 +144,9 @@ class _Check:
 
     def _check_parts(self, node: Any, scope: str | None) -> None:
         wanted = node_of(node.input[_PARTS]) if len(node.input) > _PARTS else ""
-        nodes = self._walk.nodes if scope is None else {n.name: n for n in self._functions[scope].node_def}
-        if not possible_parts(nodes.get(wanted)):
+        if scope not in self._inside:
+            self._inside[scope] = {n.name: n for n in self._functions[scope].node_def}
+        if not possible_parts(self._inside[scope].get(wanted)):
             raise UnsafeModelError(
                 f"operator {node.op} (node {node.name!r} in {self._where(node, scope)}) restores parts of "
                 "values that there cannot be: save the model again"

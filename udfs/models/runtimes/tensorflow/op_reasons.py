@@ -26,7 +26,7 @@ _KINDS: tuple[tuple[str, str], ...] = (
         "never ends at a rate that is no number: take the rate as the output, or sample before as a field",
     ),
     (
-        "|".join(sorted(ENDING)),
+        r"UniformQuantizedConvolution(Hybrid)?",
         "ends the process for inputs without a channel: export the model without uniform quantisation",
     ),
     (

@@ -22,7 +22,7 @@ from udfs.models.runtimes.tensorflow.graph_cut import cut, fetched
 from udfs.models.runtimes.tensorflow.graph_plain import make_plain
 from udfs.models.runtimes.tensorflow.graph_safety import Served, check_graph, parsed
 from udfs.models.runtimes.tensorflow.graph_sizes import bound_numbers
-from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached
+from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached, attribute
 from udfs.models.runtimes.tensorflow.meta_graph import (
     VARIABLES,
     fillers,
@@ -181,9 +181,12 @@ def _shapes(walk: GraphWalk, restored: Collection[str]) -> dict[str, list[int]]:
     """Of those variables among the nodes `restored` that have one whole shape in the graph."""
     found = {}
     for name in sorted(restored):
-        shape = walk.nodes[name].attr["shape"].shape
+        node = walk.nodes[name]
+        if node.op != "VarHandleOp":
+            continue
+        shape = attribute(node, "shape").shape
         dims = [d.size for d in shape.dim]
-        if walk.nodes[name].op == "VarHandleOp" and not shape.unknown_rank and min(dims, default=0) >= 0:
+        if not shape.unknown_rank and min(dims, default=0) >= 0:
             found[name] = dims
     return found
 

@@ -43,11 +43,8 @@ def _declared(name: str, info: Any) -> Declared:
     if kind == "composite_tensor":
         spec = info.composite_tensor.type_spec
         parts = tuple(c.name for c in info.composite_tensor.components)
-        shape, rank = _spec(spec)
-        if spec.type_spec_class_name == _RAGGED and len(parts) == 2 and rank == 1:
-            return Declared(name, parts)
-        if spec.type_spec_class_name == _SPARSE and len(parts) == 3:
-            return Declared(name, parts, _width(shape, name))
+        if (spec.type_spec_class_name, len(parts)) in ((_RAGGED, 2), (_SPARSE, 3)):
+            return Declared(name, parts, _together((name,), spec)[1])
     raise InputsError(_IN_PARTS.format(name))
 
 
