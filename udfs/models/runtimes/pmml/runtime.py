@@ -58,7 +58,6 @@ class PmmlRuntime:
         self.outputs = tuple(output for _, output in outputs)
         # The model's own name, what it is called here, and its type in numpy.
         self._results = tuple((name, output, output.dtype.numpy) for name, output in outputs)
-        self._wanted = [i.name for i in inputs]
         self._names = [f.declared.name for f in plan.inputs]
         self._plan: Plan | None = plan
         real = [k for k, field in enumerate(plan.inputs) if field.declared.kind.real]
@@ -77,7 +76,7 @@ class PmmlRuntime:
         if self._plan is None:
             raise PredictError("the PMML model is closed")
         try:
-            arrays = [np.asarray(columns[name]) for name in self._wanted]
+            arrays = [np.asarray(columns[name]) for name in self._names]
         except KeyError as e:
             raise PredictError(f"input column {e} is missing") from None
         count = len(arrays[0]) if arrays else 0
@@ -177,6 +176,8 @@ def _compiled(data: bytes, wanted: WantedSignature) -> PmmlRuntime:
         try:
             plan, verified = _checked(_document(data, names))
         except UnprovenModelError:
+            if not names:
+                raise
             document = _document(data, names)
             if not _leave_unwanted(document.model, names):
                 raise
@@ -202,13 +203,13 @@ def _checked(document: Document) -> tuple[Plan, bool]:
 
 def _leave_unwanted(model: Element, wanted: set[str]) -> bool:
     """Take out the outputs that nobody needs: neither the descriptor names them, nor do the document's own
-    rows hold them, nor does an output that stays read them. False where there are none, or none is named.
+    rows hold them, nor does an output that stays read them. False where there are none.
 
     R writes probabilities of support vector machines that have none.
     """
     needed = wanted | {e.get("field", "") for e in model.iterfind("ModelVerification//VerificationField")}
     left = False
-    for outputs in model.findall("Output") if wanted else ():
+    for outputs in model.findall("Output"):
         for output in reversed(outputs.findall("OutputField")):  # each may read those before it
             if output.get("name") in needed:
                 needed.update(e.get("field", "") for e in output.iter())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +23,8 @@ from udfs.models.runtimes.pmml.compiler.tree_graph import FORKING
 from udfs.models.runtimes.pmml.compiler.trees import grow, leaf_numbers, leaf_shares
 
 _OF_NUMBERS = ("average", "weightedAverage", "median", "weightedMedian", "max", "sum", "weightedSum")
+_Models = Sequence[Scorer] | None
+"""The segments' scorers; None of trees that are walked at once."""
 _OF_CATEGORIES = ("majorityVote", "weightedMajorityVote", "average", "weightedAverage")
 
 
@@ -42,19 +44,26 @@ def compile_ensemble(parts: Segmentation) -> Scorer:
     if function == "regression" and inner == {"regression"}:
         if parts.method not in _OF_NUMBERS:
             refuse(f"numbers are combined by {parts.method!r}")
-        return replace(_numbers(parts), segments=_asked(parts))
+        return _with_asked(_numbers, parts)
     if function == "classification" and inner == {"classification"}:
         if parts.method not in _OF_CATEGORIES:
             refuse(f"categories are combined by {parts.method!r}")
-        return replace(_categories(parts), segments=_asked(parts))
+        return _with_asked(_categories, parts)
     kinds = ", ".join(sorted(map(str, inner)))
     raise refusal(f"a {function} combines segments of the function {kinds} by {parts.method}")
 
 
-def _asked(parts: Segmentation) -> dict[str, Scorer]:
-    """The segments that outputs ask for, which are scored once more by themselves."""
+def _with_asked(combined: Callable[[Segmentation, _Models], Scorer], parts: Segmentation) -> Scorer:
+    """With the segments that outputs ask for; of trees that are walked at once they are scored once more."""
+    models = None if _together(parts) else [parts.compile(s).scorer for s in parts.segments]
+    scorer = combined(parts, models)
     asked = {f.get("segmentId") for f in parts.place.element.iterfind("Output/OutputField")}
-    return {s.name: only(parts.compile(s).scorer, s.condition) for s in parts.segments if s.name in asked}
+    segments = {
+        s.name: only(models[k] if models else parts.compile(s).scorer, s.condition)
+        for k, s in enumerate(parts.segments)
+        if s.name in asked
+    }
+    return replace(scorer, segments=segments)
 
 
 def _weights(parts: Segmentation, kind: np.dtype) -> NDArray:
@@ -82,12 +91,12 @@ def _grove(parts: Segmentation):
     )
 
 
-def _numbers(parts: Segmentation) -> Scorer:
+def _numbers(parts: Segmentation, models: _Models) -> Scorer:
     kind = parts.place.kind
     dtype = kind.numpy
     weights = _weights(parts, dtype)
     summed = parts.method in ("sum", "weightedSum", "average", "weightedAverage")
-    if _together(parts):
+    if models is None:
         grove = _grove(parts)
         forest, table = grove.forest, leaf_numbers(grove, kind)
         if summed and parts.treatment != "skipSegment":
@@ -103,7 +112,6 @@ def _numbers(parts: Segmentation) -> Scorer:
             return table[forest.leaves(batch)].T
 
     else:
-        models = [parts.compile(s).scorer for s in parts.segments]
 
         def values_of(batch: Batch) -> NDArray:
             pairs = zip(models, parts.active(batch), strict=True)
@@ -186,11 +194,11 @@ _OF_ROWS: dict[str, Callable[[Votes], NDArray]] = {
 }  # fmt: skip
 
 
-def _categories(parts: Segmentation) -> Scorer:
+def _categories(parts: Segmentation, models: _Models) -> Scorer:
     voting = parts.method.endswith("Vote")
     categories = parts.place.categories()
     weights = _weights(parts, np.dtype(np.float64))
-    if _together(parts):
+    if models is None:
         grove = _grove(parts)
         forest, leaves = grove.forest, leaf_shares(grove, categories)
         if not voting and not leaves.complete:
@@ -211,7 +219,6 @@ def _categories(parts: Segmentation) -> Scorer:
             return table[forest.leaves(batch)].transpose(1, 0, 2)
 
     else:
-        models = [parts.compile(s).scorer for s in parts.segments]
         if not voting and not all(m.probable for m in models):
             refuse("probabilities are averaged, and a segment has none")
         places = [np.array([*categories.places(m.categories), -1]) for m in models]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from udfs.models.runtimes.pmml.compiler.batch import Symbol
+from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, any_missing
 from udfs.models.runtimes.pmml.compiler.elements import expression_of, refuse, text_of
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site, compile_expression, converted
 from udfs.models.runtimes.pmml.compiler.scope import Scope
@@ -24,6 +28,21 @@ def function(*names: str) -> Callable[[Function], Function]:
         return made
 
     return register
+
+
+def tolerate(arguments: Sequence[Expression], site: Site) -> None:
+    """There is a rule for what is missing where there is another argument."""
+    if len(arguments) > 1:
+        site.scope.reading.tolerant |= frozenset().union(*(a.reads for a in arguments))
+
+
+def absences(columns: Sequence[Column], strict: Sequence[bool], count: int) -> tuple[Any, Mask | None]:
+    """Where each is missing, `(columns, n)`, and where the whole is: where all are, or a function had no
+    result. None for both where nothing is missing."""
+    if any_missing(columns) is None:
+        return None, None
+    absent = np.array([c.mask(count) for c in columns])
+    return absent, absent.all(axis=0) | absent[strict].any(axis=0)
 
 
 def call(name: str, arguments: Sequence[Expression], site: Site) -> Expression:

@@ -14,10 +14,12 @@ from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, any_missing
 from udfs.models.runtimes.pmml.compiler.elements import refuse
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site
 from udfs.models.runtimes.pmml.compiler.functions import (
+    absences,
     argument_count,
     common_kind,
     function,
     numeric_arguments,
+    tolerate,
 )
 from udfs.models.runtimes.pmml.compiler.gathering import WithConstant
 from udfs.models.runtimes.pmml.compiler.types import Type
@@ -184,20 +186,14 @@ def _aggregate(name: str, given: Sequence[Expression], site: Site) -> Expression
     exact = kind is Type.INTEGER and name in ("sum", "product")
     if kind is Type.INTEGER and name in ("avg", "median"):
         kind = Type.DOUBLE
-    site.scope.reading.tolerant |= (
-        frozenset().union(*(a.reads for a in arguments)) if len(arguments) > 1 else set()
-    )
+    tolerate(arguments, site)
     computes, dtype = [a.compute for a in arguments], kind.numpy
     strict = [a.strict for a in arguments]
 
     def compute(batch: Batch) -> Column:
         columns = [one(batch) for one in computes]
         rows = [c.full(batch.count).astype(dtype, copy=False) for c in columns]
-        if any_missing(columns) is None:
-            absent = lost = None
-        else:
-            absent = np.array([c.mask(batch.count) for c in columns])
-            lost = absent.all(axis=0) | absent[strict].any(axis=0)
+        absent, lost = absences(columns, strict, batch.count)
         if exact:
             _refuse_beyond(batch, name, rows, absent, lost)
         if absent is None:

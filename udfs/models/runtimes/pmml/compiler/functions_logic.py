@@ -69,24 +69,13 @@ def _is_in(name: str, given: Sequence[Expression], site: Site) -> Expression:
     return Expression(Type.BOOLEAN, compute)
 
 
-@function("isMissing", "isNotMissing")
+@function("isMissing", "isNotMissing", "isValid", "isNotValid")
 def _is_missing(name: str, given: Sequence[Expression], site: Site) -> Expression:
-    argument_count(name, given, 1, 1)
-    site.scope.reading.tolerant |= given[0].reads
-    inner, wanted = given[0].compute, name == "isMissing"
-
-    def compute(batch: Batch) -> Column:
-        return Column(inner(batch).mask(batch.count) == wanted)
-
-    return Expression(Type.BOOLEAN, compute)
-
-
-@function("isValid", "isNotValid")
-def _is_valid(name: str, given: Sequence[Expression], site: Site) -> Expression:
     """Valid is what is neither missing nor a value that the dictionary declares invalid and `asIs` keeps."""
     argument_count(name, given, 1, 1)
     site.scope.reading.tolerant |= given[0].reads
-    inner, invalid, wanted = given[0].compute, given[0].invalid, name == "isNotValid"
+    inner, wanted = given[0].compute, name in ("isMissing", "isNotValid")
+    invalid = given[0].invalid if name.endswith("Valid") else None
 
     def compute(batch: Batch) -> Column:
         unfit = either(inner(batch).mask(batch.count), None if invalid is None else invalid(batch))

@@ -34,7 +34,13 @@ from udfs.models.runtimes.pmml.compiler.expressions import (
     converted,
     read,
 )
-from udfs.models.runtimes.pmml.compiler.functions import argument_count, constant_argument, function
+from udfs.models.runtimes.pmml.compiler.functions import (
+    absences,
+    argument_count,
+    constant_argument,
+    function,
+    tolerate,
+)
 from udfs.models.runtimes.pmml.compiler.types import Type
 
 # In an order in which no two of them look like a possessive quantifier, which is refused.
@@ -166,18 +172,18 @@ def _concat(name: str, given: Sequence[Expression], site: Site) -> Expression:
     """What is missing is left out; missing where all is, or where a function had no result."""
     argument_count(name, given, 1)
     arguments = _as_texts(name, given)
-    if len(arguments) > 1:
-        site.scope.reading.tolerant |= frozenset().union(*(a.reads for a in arguments))
+    tolerate(arguments, site)
     computes, strict = [a.compute for a in arguments], [a.strict for a in arguments]
 
     def compute(batch: Batch) -> Column:
         columns = [one(batch) for one in computes]
-        absent = np.array([c.mask(batch.count) for c in columns])
-        texts = [np.where(lost, "", c.full(batch.count)) for c, lost in zip(columns, absent, strict=True)]
+        absent, lost = absences(columns, strict, batch.count)
+        texts = [c.full(batch.count) for c in columns]
+        if absent is not None:
+            texts = [np.where(gone, "", text) for gone, text in zip(absent, texts, strict=True)]
         values = np.empty(batch.count, object)
         values[:] = [_joined(*row) for row in zip(*(t.tolist() for t in texts), strict=True)]
-        lost = absent.all(axis=0) | absent[strict].any(axis=0)
-        return Column(values, lost if lost.any() else None)
+        return Column(values, lost if lost is not None and lost.any() else None)
 
     return Expression(Type.STRING, compute)
 
@@ -239,7 +245,9 @@ def _text_index(element: ET.Element, site: Site) -> Expression:
     choice(element, "countHits", ("allHits",), "allHits")
     weights = choice(element, "localTermWeights", ("termFrequency", "binary", "logarithmic"), "termFrequency")
     cased = flag(element, "isCaseSensitive", False)
-    steps = tuple(_normalization(e, cased) for e in element.findall("TextIndexNormalization"))
+    made = site.scope.reading.normalizations  # an expression is compiled anew for each call of a function
+    tables = element.findall("TextIndexNormalization")
+    steps = tuple(made.get(e) or made.setdefault(e, _normalization(e, cased)) for e in tables)
     words = _words(element)
     text = converted(read(site.scope.find(element.get("textField"))), Type.STRING, "TextIndex")
     term = compile_expression(expression_of(element), site.inner(Type.STRING))
@@ -257,7 +265,7 @@ def _text_index(element: ET.Element, site: Site) -> Expression:
 
     def compute(batch: Batch) -> Column:
         column = inner(batch)
-        split = _split(batch, column, key, lambda said: words(_normal(said, steps, cased)), known)
+        split = _split(batch, column, lambda said: words(_normal(said, steps, cased)), known)
         counts = split.count(wanted)
         if weights == "logarithmic":
             return Column(np.log10(1.0 + counts), column.missing)
@@ -360,13 +368,12 @@ class _Split:
         return counts
 
 
-def _split(
-    batch: Batch, column: Column, key: tuple, words: Callable[[str], list[str]], known: set[str]
-) -> _Split:
-    """The words of each text, split once a call for all terms."""
+def _split(batch: Batch, column: Column, words: Callable[[str], list[str]], known: set[str]) -> _Split:
+    """The words of each text, split once a call for all terms. `known`: the plan's one set of all terms whose
+    texts are split alike."""
     # The column is kept with it, so that no other can come to have its id.
     kept = batch.memory.setdefault(id(column), (column, {}))[1]
-    if key not in kept:
+    if id(known) not in kept:
         texts = [words(text) for text in column.full(batch.count).tolist()]
         places: dict[str, tuple[list[int], list[int]]] = {}
         for row, text in enumerate(texts):
@@ -374,5 +381,5 @@ def _split(
                 rows, counts = places.setdefault(word, ([], []))
                 rows.append(row)
                 counts.append(times)
-        kept[key] = _Split(texts, places)
-    return kept[key]
+        kept[id(known)] = _Split(texts, places)
+    return kept[id(known)]

@@ -189,13 +189,8 @@ def _inputs(
             refuse(f"the mining field {name!r} is not in the data dictionary")
         rule = treatment(element, declared.kind, declared.optype)
         if name == items:  # a list: no expression reads it
-            values = (declared.valid, declared.invalid, declared.missing)
-            if (
-                declared.kind is not Type.STRING
-                or any(values)
-                or bool(declared.missing_texts)
-                or not rule.plain
-            ):
+            values = (declared.valid, declared.invalid, declared.missing_texts)
+            if declared.kind is not Type.STRING or any(values) or not rule.plain:
                 refuse(f"the list of items {name!r} is not of texts, or says which of them are valid")
             found.append((declared, rule))
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from udfs.models.runtimes.pmml.compiler.batch import Symbol
 from udfs.models.runtimes.pmml.compiler.elements import refusal, refuse
@@ -20,6 +21,7 @@ class Reading:
     `tolerant`: names whose missing values the document has a rule for. `rests_on`: name of a derived field ->
     names that its expression reads. `calls`: how many calls of the document's own functions were compiled.
     `words`: those that are counted in texts, by how the texts are split. `asked`: names that anything reads.
+    `normalizations`: of elements, as they were compiled.
     """
 
     tolerant: set[str] = field(default_factory=set)
@@ -27,6 +29,7 @@ class Reading:
     calls: int = 0
     words: dict[tuple, set[str]] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
+    normalizations: dict[Any, Any] = field(default_factory=dict)
 
     def tolerated(self, name: str) -> bool:
         """Whether anything that has a rule for missing values rests on the field."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,11 +79,11 @@ def compile_scorecard(place: Place) -> Scorer:
         gaps = points - baselines[:, None] if above else baselines[:, None] - points
         reasons = np.array([r for _, r in found])
 
+        ranked = cache(lambda: _ranked(gaps, reasons, len(codes)))
+
         def reason(rank: int) -> Column:
             lacking = np.isnan(total)
-            at = np.full(batch.count, -1)
-            if rank <= len(codes):
-                at = _ranked(gaps, reasons, len(codes))[:, rank - 1]
+            at = ranked()[:, rank - 1] if rank <= len(codes) else -1
             return Column(names[np.where(lacking, -1, at)], lacking if lacking.any() else None)
 
         return Result(value=number_column(total), reasons=reason)
