@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pyflink.datastream import DataStream
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.datastream.connectors.base import Sink
 from pyflink.java_gateway import get_gateway
-from pyflink.table import StatementSet, StreamTableEnvironment
 
 from jobs import features
 from jobs.running import run
@@ -19,8 +18,7 @@ from schemas.features.declarations import Declarations
 
 
 def discard(
-    tables: StreamTableEnvironment,
-    statements: StatementSet,
+    env: StreamExecutionEnvironment,
     computed: Sequence[DataStream],
     declared: Declarations,
     settings: StoreSettings,

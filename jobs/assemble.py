@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable
 
 from pyflink.datastream import KeyedStream, StreamExecutionEnvironment
-from pyflink.table import StreamTableEnvironment
 
 from jobs.feature_stores import add_history, check_history
 from jobs.running import run
@@ -36,10 +35,7 @@ def build(env: StreamExecutionEnvironment, settings: AssembleSettings) -> None:
     if made:
         add_redis_sink(side_output(assembled, MADE), made, settings.redis, "created")
         if settings.history is not None:
-            tables = StreamTableEnvironment.create(env)
-            statements = tables.create_statement_set()
-            add_history(tables, statements, [assembled], made, settings.history)
-            statements.attach_as_datastream()
+            add_history(env, [assembled], made, settings.history)
     outputs = {
         "assembled": assembled,
         "expired": side_output(assembled, EXPIRED),

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
-from pyflink.table import StreamTableEnvironment
 
 from jobs.feature_stores import add_stores, check_stores
 from jobs.running import run
@@ -50,10 +49,7 @@ def build(env: StreamExecutionEnvironment, settings: BackfillSettings) -> None:
         operators.append(read)
         layers = _BatchLayers(settings, groups, history, references, computed)
         layers.add(read, source)
-    tables = StreamTableEnvironment.create(env)
-    statements = tables.create_statement_set()
-    add_stores(tables, statements, computed, declared, settings)
-    statements.attach_as_datastream()
+    add_stores(env, computed, declared, settings)
     letters = side_output([*operators, *computed], DEAD_LETTERS)
     add_folder_sink(letters, settings.dead_letters.resolve().as_uri(), "dead-letters")
 

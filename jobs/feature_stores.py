@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pyflink.datastream import DataStream
-from pyflink.table import StatementSet, StreamTableEnvironment
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
 
 from jobs.settings.features import History, StoreSettings
 from operators.environment import submitted
 from operators.features.feature_rows import HISTORY
 from operators.side_outputs import side_output
-from operators.sinks.history_sink import HistoryOptions, add_history_sink, history_view
+from operators.sinks.history_sink import HistoryOptions, add_history_sink
 from operators.sinks.redis_sink import add_redis_sink
 from schemas.errors import SettingsError
 from schemas.features.declarations import Declarations
@@ -23,8 +22,7 @@ from udfs.stores.stored_views import stored_views
 
 
 def add_stores(
-    tables: StreamTableEnvironment,
-    statements: StatementSet,
+    env: StreamExecutionEnvironment,
     computed: Sequence[DataStream],
     declared: Declarations,
     settings: StoreSettings,
@@ -35,21 +33,18 @@ def add_stores(
         first, *others = computed
         add_redis_sink(first.union(*others) if others else first, online, settings.redis, "features")
     if settings.history is not None and kept:
-        add_history(tables, statements, computed, kept, settings.history)
+        add_history(env, computed, kept, settings.history)
 
 
 def add_history(
-    tables: StreamTableEnvironment,
-    statements: StatementSet,
+    env: StreamExecutionEnvironment,
     operators: Sequence[DataStream],
     views: Mapping[str, StoredView],
     history: History,
 ) -> None:
     """A Parquet table for each of `views`, of what `operators` send to HISTORY."""
-    lines, store = history_view(tables, side_output(operators, HISTORY)), history_options(history)
-    for name, view in views.items():
-        columns = dict([*view.entity, *view.features])
-        add_history_sink(tables, statements, lines, view=name, columns=columns, store=store)
+    columns = {name: dict([*view.entity, *view.features]) for name, view in views.items()}
+    add_history_sink(env, side_output(operators, HISTORY), columns, history_options(history))
 
 
 def history_options(history: History, by: tuple[str, ...] = ()) -> HistoryOptions:

@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass
 
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
-from pyflink.table import StreamTableEnvironment
 
 from jobs.feature_stores import add_stores, check_stores
 from jobs.running import run
@@ -34,7 +33,7 @@ from udfs.features.loading import load_declarations
 
 def build(env: StreamExecutionEnvironment, settings: FeatureSettings) -> None:
     """Raw micro-batches to events, events to features, layer by layer; features to the stores."""
-    tables, groups = StreamTableEnvironment.create(env), key_groups(env)
+    groups = key_groups(env)
     declared = load_declarations(settings.declarations)
     topics = settings.reads_kafka
     sources, references = read_sources(declared, topics), read_references(declared, topics)
@@ -49,9 +48,7 @@ def build(env: StreamExecutionEnvironment, settings: FeatureSettings) -> None:
             reference = _references(changes, decoded, of, groups)
             others.append(reference)
         _Layers(declared, settings, groups, reference, computed).add(decoded, source)
-    statements = tables.create_statement_set()
-    add_stores(tables, statements, computed, declared, settings)
-    statements.attach_as_datastream()
+    add_stores(env, computed, declared, settings)
     letters = {"dead_letters": side_output([*others, *computed], DEAD_LETTERS)}
     add_sinks(letters, settings)
 

@@ -7,7 +7,6 @@ import sys
 from typing import Literal
 
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
-from pyflink.table import StreamTableEnvironment
 
 from jobs.feature_stores import check_history, history_options
 from jobs.running import run
@@ -24,7 +23,7 @@ from operators.lifecycle.outcome_rows import COUNTS, DELIVERY, EVIDENCE, SETTLED
 from operators.lifecycle.read_outcomes import ReadOutcomes
 from operators.rows import DEAD_LETTERS, OUTPUTS
 from operators.side_outputs import side_output
-from operators.sinks.history_sink import add_history_sink, history_view
+from operators.sinks.history_sink import add_history_sink
 from operators.sources.gathering import DataTypes, micro_batches
 from udfs.lifecycle.outcomes.join_spec import JoinSpec
 from udfs.lifecycle.outcomes.rows import MODEL, columns
@@ -83,12 +82,8 @@ def _batches(
 
 def _add_store(env: StreamExecutionEnvironment, joined: DataStream, spec: JoinSpec, store: History) -> None:
     """A Parquet table for each data type, by day and model."""
-    tables = StreamTableEnvironment.create(env)
-    statements = tables.create_statement_set()
-    lines, kept = history_view(tables, side_output(joined, HISTORY)), history_options(store, (MODEL,))
-    for name, judging in spec.judged.items():
-        add_history_sink(tables, statements, lines, view=name, columns=columns(judging), store=kept)
-    statements.attach_as_datastream()
+    tables = {name: columns(judging) for name, judging in spec.judged.items()}
+    add_history_sink(env, side_output(joined, HISTORY), tables, history_options(store, (MODEL,)))
 
 
 if __name__ == "__main__":

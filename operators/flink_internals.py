@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from py4j.java_gateway import JavaPackage
 from pyflink.common import Row
 from pyflink.common.typeinfo import RowTypeInfo, Types
-from pyflink.datastream import DataStream, KeyedStream
+from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 from pyflink.datastream.functions import RuntimeContext
 from pyflink.java_gateway import get_gateway
 
@@ -83,6 +84,28 @@ def own_class(name: str) -> Any:
             ".cache/jars/lib, and copy it to Flink's lib/ where the cluster is another's"
         )
     return found
+
+
+def set_table_uids(env: StreamExecutionEnvironment, prefixes: Sequence[str]) -> None:
+    """Begin the uids of the steps of each statement that was attached with its own of `prefixes`.
+
+    The planner's own are numbers, of all steps of all statements: with one more table the others would find
+    the state of a neighbour in a savepoint, or none. A step of several statements, which has no state, gets
+    the prefix of the first. A batch job, which has no savepoints, has no uids.
+    """
+    attached = env._j_stream_execution_environment.getTransformations().toArray()
+    ends = [end for end in attached if _planned(end)]
+    for prefix, end in zip(prefixes if ends else [], ends, strict=True):
+        named: Counter[str] = Counter()
+        for step in filter(_planned, end.getTransitivePredecessors().toArray()):
+            kind = str(step.getUid()).partition("_")[2]
+            named[kind] += 1
+            step.setUid(f"{prefix}-{kind}" + (f"-{named[kind]}" if named[kind] > 1 else ""))
+
+
+def _planned(step: Any) -> bool:
+    """Whether the step's uid is the planner's: a number and a kind."""
+    return str(step.getUid()).partition("_")[0].isdecimal()
 
 
 def keyed_by_first(stream: DataStream, row_type: RowTypeInfo) -> KeyedStream:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pyflink.datastream import DataStream
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import Schema, StatementSet, StreamTableEnvironment
 
+from operators.flink_internals import set_table_uids
 from operators.table_options import control, literal, options
 from schemas.features.declarations import FeatureType
 from schemas.features.feature_batch import CREATED, TIMESTAMP
@@ -59,29 +60,39 @@ class HistoryOptions:
         }
 
 
-def history_view(tables: StreamTableEnvironment, lines: DataStream) -> str:
-    """The name of a view of (`view`, `line`) from rows of HISTORY_LINES."""
-    tables.create_temporary_view("history_runs", tables.from_data_stream(lines, _runs()))
-    tables.execute_sql("""
-        CREATE TEMPORARY VIEW history_lines AS SELECT `view`, u.line
-        FROM history_runs CROSS JOIN UNNEST(SPLIT(`lines`, U&'\\000a')) AS u(line)""")
-    return "history_lines"
-
-
 def add_history_sink(
+    env: StreamExecutionEnvironment,
+    lines: DataStream,
+    views: Mapping[str, Mapping[str, FeatureType]],
+    store: HistoryOptions,
+) -> None:
+    """Write HISTORY_LINES, a table a view. `views`: by name, their entity and features in the rows' order."""
+    tables = StreamTableEnvironment.create(env)
+    tables.create_temporary_view("history_runs", tables.from_data_stream(lines, _runs()))
+    # The second UNNEST, of one element, splits a line once. A projection in its place would be merged with
+    # the one that reads it, and a line split again for each mention of each of its fields.
+    end, separator = control(b"\n"), control(FIELD.encode())
+    tables.execute_sql(f"""
+        CREATE TEMPORARY VIEW history_lines AS SELECT `view`, f.`fields`
+        FROM history_runs CROSS JOIN UNNEST(SPLIT(`lines`, {end})) AS u(line)
+        CROSS JOIN UNNEST(ARRAY[SPLIT(u.line, {separator})]) AS f(`fields`)""")
+    statements = tables.create_statement_set()
+    for view, columns in views.items():
+        _insert(tables, statements, view, columns, store)
+    statements.attach_as_datastream()
+    set_table_uids(env, [f"history-{view}" for view in views])
+
+
+def _insert(
     tables: StreamTableEnvironment,
     statements: StatementSet,
-    lines: str,
-    *,
     view: str,
     columns: Mapping[str, FeatureType],
     store: HistoryOptions,
 ) -> None:
-    """Write the lines of one view. `columns`: entity and features, in the order of its rows."""
     typed = {**columns, TIMESTAMP: FeatureType.TIMESTAMP, CREATED: FeatureType.TIMESTAMP}
     names = [f"`{name}` {SQL_TYPES[kind]}" for name, kind in typed.items()]
-    fields = (f"SPLIT_INDEX(line, {control(FIELD.encode())}, {i})" for i in range(len(typed)))
-    values = [_value(field, kind) for field, kind in zip(fields, typed.values(), strict=True)]
+    values = [_value(f"`fields`[{i}]", kind) for i, kind in enumerate(typed.values(), 1)]
     parts = {"dt": "yyyy-MM-dd"} | ({"hr": "HH"} if store.partition == "hour" else {})
     by = ", ".join([*parts, *(f"`{name}`" for name in store.by)])
     at = values[list(typed).index(TIMESTAMP)]
@@ -90,7 +101,8 @@ def add_history_sink(
         PARTITIONED BY ({by}) WITH ({options(store.table(view))})""")
     values += [f"DATE_FORMAT({at}, {literal(form)})" for form in parts.values()]
     statements.add_insert_sql(
-        f"INSERT INTO `history_{view}` SELECT {', '.join(values)} FROM {lines} WHERE `view` = {literal(view)}"
+        f"INSERT INTO `history_{view}` SELECT {', '.join(values)} FROM history_lines "
+        f"WHERE `view` = {literal(view)}"
     )
 
 

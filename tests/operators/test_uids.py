@@ -110,3 +110,27 @@ def test_executors_get_slots_of_their_own_where_wanted(tmp_path: Path) -> None:
     assert groups["execute-pmml"] == ("execute-pmml", 3)
     assert groups["execute-tensorflow"] == ("execute-tensorflow", 3)
     assert {groups[uid][0] for uid in ("route", "collect")} == {"default"}
+
+
+def stored(types: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Uid -> what it does, of the job that stores predictions of `types` in Parquet."""
+    given = ["--data-types", json.dumps(types), "--store.url", "store"]
+    chosen = settings_of(OutcomesSettings, ["--folder.root", str(folder), *given])
+    nodes = stream_graph(outcomes, chosen).getStreamNodes().toArray()
+    return {n.getTransformationUID(): n.getOperatorDescription() or "" for n in nodes}
+
+
+def test_a_table_keeps_its_state_beside_another(tmp_path: Path) -> None:
+    wine, tea = {"wine": {"score": "p"}}, {"tea": {"score": "p"}}
+    one, two = stored(wine, tmp_path), stored(tea | wine, tmp_path)
+    writers = {
+        uid for uid in one if uid.startswith("history-wine-") and ("writer" in uid or "compact" in uid)
+    }
+    assert len(writers) == 3
+    assert writers <= set(two)
+
+
+def test_a_line_of_history_is_split_once(tmp_path: Path) -> None:
+    found = stored({"wine": {"score": "p"}}, tmp_path)
+    splitting = {uid for uid, text in found.items() if "SPLIT" in text}
+    assert splitting == {"history-wine-correlate", "history-wine-correlate-2"}
