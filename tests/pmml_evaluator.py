@@ -57,6 +57,46 @@ def evaluate(text: str | bytes, row: Row) -> Result:
     return result
 
 
+def treated(text: str | bytes, row: Row) -> dict[str, Any] | None:
+    """The row behind the mining schema of the document's model, None where that refuses it."""
+    root = _parsed(text)
+    model = next(e for e in root if e.tag.endswith("Model"))
+    held = dict(row)
+    for rule in model.findall("MiningSchema/MiningField"):
+        name = rule.get("name", "")
+        if rule.get("usageType", "active") != "active":
+            continue
+        declared = root.find(f"DataDictionary/DataField[@name='{name}']")
+        assert declared is not None
+        value, valid = held.get(name), True
+        if value is not None:
+            valid = _valid(declared, value)
+            treatment = rule.get("invalidValueTreatment", "returnInvalid")
+            if not valid and treatment == "returnInvalid":
+                return None
+            if not valid and treatment != "asIs":
+                told = rule.get("invalidValueReplacement", "")
+                value = None if treatment == "asMissing" else _typed(held, name, told, root)
+        outliers = rule.get("outliers", "asIs")
+        if value is not None and valid and outliers != "asIs":
+            low, high = float(rule.get("lowValue", "-inf")), float(rule.get("highValue", "inf"))
+            if not low <= value <= high:
+                value = None if outliers == "asMissingValues" else min(max(value, low), high)
+        told = rule.get("missingValueReplacement")
+        held[name] = _typed(held, name, told, root) if value is None and told is not None else value
+    return held
+
+
+def _valid(declared: ET.Element, value: Any) -> bool:
+    values = [v.get("value") for v in declared.findall("Value") if v.get("property", "valid") == "valid"]
+    spans = [
+        (float(i.get("leftMargin", "-inf")), float(i.get("rightMargin", "inf")))
+        for i in declared.findall("Interval[@closure='closedClosed']")
+    ]
+    listed = not values or str(value) in values
+    return listed and (not spans or any(low <= value <= high for low, high in spans))
+
+
 @lru_cache(maxsize=4)
 def _parsed(text: str | bytes) -> ET.Element:
     root = ET.fromstring(text)
@@ -85,6 +125,13 @@ def _target(model: ET.Element, value: float) -> float:
         value = max(value, float(target.get("min", "-inf")))
         value = min(value, float(target.get("max", "inf")))
         value = value * float(target.get("rescaleFactor", "1")) + float(target.get("rescaleConstant", "0"))
+        cast = {
+            "round": lambda v: math.floor(v) + (v - math.floor(v) >= 0.5),
+            "ceiling": math.ceil,
+            "floor": math.floor,
+        }
+        if target.get("castInteger") is not None:
+            value = float(cast[target.get("castInteger", "")](value))
     return value
 
 
@@ -243,7 +290,7 @@ def _leaf(node: ET.Element, model: ET.Element) -> Result:
     return Result(score, shares)
 
 
-def _ensemble(model: ET.Element, row: Row) -> Result:
+def _ensemble(model: ET.Element, row: Row) -> Result:  # noqa: PLR0911 - one for each case
     segmentation = model.find("Segmentation")
     assert segmentation is not None
     method = segmentation.get("multipleModelMethod", "")
@@ -259,24 +306,44 @@ def _ensemble(model: ET.Element, row: Row) -> Result:
             weights.append(float(segment.get("weight", "1")))
     if method == "modelChain":
         return results[-1] if results else Result()
-    if not results or any(r.value is None for r in results):
-        return Result()
     if not method.startswith("weighted"):
         weights = [1.0] * len(results)
+    lost = sum(w for r, w in zip(results, weights, strict=True) if r.value is None)
     total = sum(weights)
+    kept = [(r, w) for r, w in zip(results, weights, strict=True) if r.value is not None]
+    if not kept or (lost and not _goes_on(segmentation, lost / total)):
+        return Result()
     if model.get("functionName") == "classification":
-        combined: dict[str, float] = {}
-        for result, weight in zip(results, weights, strict=True):
-            votes = {result.value: 1.0} if method.lower().endswith("vote") else result.probabilities
-            for name, share in votes.items():
-                combined[name] = combined.get(name, 0.0) + weight * share / total
+        combined = _voted(kept, method)
+        continued = segmentation.get("missingPredictionTreatment", "continue") == "continue"
+        if continued and lost > max(combined.values()) * (total - lost):
+            return Result()  # most votes are for there being no prediction
         return Result(max(combined, key=combined.__getitem__), combined)
-    values = [r.value for r in results]
-    if method in ("average", "weightedAverage"):
-        return Result(sum(v * w for v, w in zip(values, weights, strict=True)) / total)
-    if method in ("sum", "median"):
-        return Result(math.fsum(values) if method == "sum" else statistics.median(values))
-    raise NotImplementedError(method)
+    values, counted = [r.value for r, _ in kept], [w for _, w in kept]
+    weighted = sum(v * w for v, w in zip(values, counted, strict=True))
+    if method in ("average", "weightedAverage", "weightedSum"):
+        return Result(weighted / (1 if method == "weightedSum" else sum(counted)))
+    return Result({"sum": sum, "median": statistics.median, "max": max}[method](values))
+
+
+def _goes_on(segmentation: ET.Element, lost: float) -> bool:
+    """Whether there is a result although a share of the segments has none."""
+    treatment = segmentation.get("missingPredictionTreatment", "continue")
+    voting = segmentation.get("multipleModelMethod", "").endswith("Vote")
+    if treatment == "returnMissing" or (treatment == "continue" and not voting):
+        return False
+    return lost <= float(segmentation.get("missingThreshold", "1"))
+
+
+def _voted(kept: list[tuple[Result, float]], method: str) -> dict[str, float]:
+    """The categories' shares of the votes, or their mean probabilities."""
+    combined: dict[str, float] = {}
+    total = sum(weight for _, weight in kept)
+    for result, weight in kept:
+        votes = {result.value: 1.0} if method.lower().endswith("vote") else result.probabilities
+        for name, share in votes.items():
+            combined[name] = combined.get(name, 0.0) + weight * share / total
+    return combined
 
 
 def _outputs(model: ET.Element, result: Result) -> dict[str, Any]:
@@ -337,29 +404,50 @@ def _decided(model: ET.Element, row: Row) -> Result:
     return Result(decides.get("score"), {}, {decides.get("score", ""): sure}, decides.get("id"))
 
 
+def _exp(y: float) -> float:
+    return math.exp(y) if y < 700 else math.inf if y > 0 else y
+
+
+_LINKS = {
+    "none": lambda y: y, "logit": lambda y: 1 / (1 + _exp(-y)), "softmax": lambda y: 1 / (1 + _exp(-y)),
+    "exp": _exp, "probit": statistics.NormalDist().cdf, "cloglog": lambda y: 1 - math.exp(-_exp(y)),
+    "loglog": lambda y: math.exp(-_exp(-y)), "cauchit": lambda y: 0.5 + math.atan(y) / math.pi,
+}  # fmt: skip
+
+
 def _regression(model: ET.Element, row: Row) -> Result:
     normal = model.get("normalizationMethod", "none")
-    sums = {}
-    for number, table in enumerate(model.findall("RegressionTable")):
+    sums = []
+    for table in model.findall("RegressionTable"):
         total = _table(table, row)
-        if total is None:
+        if total is None or math.isnan(total):
             return Result()
-        sums[table.get("targetCategory", str(number))] = total
+        sums.append(total)
     if model.get("functionName") == "regression":
-        (total,) = sums.values()
-        if normal in ("softmax", "logit"):
-            return Result(1 / (1 + math.exp(-total)))
-        return Result(math.exp(total) if normal == "exp" else total)
+        return Result(_LINKS[normal](sums[0]))
+    names = [table.get("targetCategory", "") for table in model.findall("RegressionTable")]
+    target = next(f for f in model.findall("MiningSchema/MiningField") if f.get("usageType") == "target")
+    ordinal = row.get("optypes", {}).get(target.get("name")) == "ordinal"
+    shares = _shares(normal, sums, ordinal)
+    if not all(map(math.isfinite, shares)) or (ordinal and min(shares) < 0):
+        return Result()
+    told = dict(zip(names, shares, strict=True))
+    return Result(max(told, key=told.__getitem__), told)
+
+
+def _shares(normal: str, sums: list[float], ordinal: bool) -> list[float]:
+    """The probabilities of categories, as the table of normalisation methods has them."""
     if normal == "softmax":
-        top = max(sums.values())
-        raised = {k: math.exp(v - top) for k, v in sums.items()}
-        shares = {k: v / sum(raised.values()) for k, v in raised.items()}
-    elif normal == "logit" and len(sums) == 2:
-        (first, total), (second, _) = sums.items()
-        shares = {first: 1 / (1 + math.exp(-total)), second: 1 / (1 + math.exp(total))}
-    else:
-        raise NotImplementedError(normal)
-    return Result(max(shares, key=shares.__getitem__), shares)
+        raised = [math.exp(y - max(sums)) for y in sums]
+        return [y / sum(raised) for y in raised]
+    if normal == "simplemax":
+        return [y / sum(sums) if sum(sums) else math.nan for y in sums]
+    found = [_LINKS[normal](y) for y in sums[:-1]]
+    if ordinal:
+        return [b - a for a, b in zip([0.0, *found], [*found, 1.0], strict=True)]
+    if len(sums) == 2:
+        found = [min(max(found[0], 0.0), 1.0)]
+    return [*found, 1 - sum(found)]
 
 
 def _table(table: ET.Element, row: Row) -> float | None:
@@ -369,9 +457,21 @@ def _table(table: ET.Element, row: Row) -> float | None:
         if term.tag == "NumericPredictor":
             if value is None:
                 return None
-            total += float(term.get("coefficient", "0")) * value ** float(term.get("exponent", "1"))
+            try:
+                total += float(term.get("coefficient", "0")) * float(value) ** int(term.get("exponent", "1"))
+            except ZeroDivisionError:
+                total += float(term.get("coefficient", "0")) * math.inf
         elif term.tag == "CategoricalPredictor":
-            total += float(term.get("coefficient", "0")) if value == term.get("value") else 0.0
+            total += (
+                float(term.get("coefficient", "0"))
+                if value is not None and str(value) == term.get("value")
+                else 0.0
+            )
+        elif term.tag == "PredictorTerm":
+            factors = [row.get(f.get("field", "")) for f in term]
+            if None in factors:
+                return None
+            total += float(term.get("coefficient", "0")) * math.prod(float(v) for v in factors)
         else:
             raise NotImplementedError(term.tag)
     return total

@@ -214,7 +214,6 @@ def test_functions_of_the_document() -> None:
     ("expression", "extra", "reason"),
     [
         (apply("x-odd", X), "", "the function 'x-odd' is not known"),
-        (apply("/", N, M), "", "an integer is divided by an integer"),
         (apply("concat", X, K), "", "writes a double as text"),
         (apply("+", X, K), "", "'\\+' is given a string"),
         (apply("matches", K, K), "", "the pattern of 'matches' must be a constant"),

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.models.runtimes.pmml.compiler.columns import Column, Mask
+from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, some
 from udfs.models.runtimes.pmml.compiler.types import Type
 
 T = TypeVar("T")
@@ -85,9 +85,10 @@ Rows = Callable[[Batch], Mask]
 class Symbol:
     """A named value of the plan: an input, a derived field, an output of a model.
 
-    `depth`: how many symbols deep it rests on others; recursion at scoring is bounded by it. `strict`: where
-    it is missing, a function was given a missing argument that the standard has no result for. `invalid`: the
-    rows whose value is invalid and was left as it is; None where there can be none.
+    `depth`: how many symbols deep it rests on others; recursion at scoring is bounded by it. `strict`: it is
+    what a function makes of single values, so that what adds up several is missing where it is (a product
+    with the power of a missing value, as in scikit-learn). `invalid`: the rows whose value is invalid and was
+    left as it is; None where there can be none.
     """
 
     __slots__ = ("categories", "compute", "depth", "invalid", "kind", "name", "optype", "strict")
@@ -101,11 +102,11 @@ class Symbol:
         self.compute = compute
 
     def known(self, batch: Batch) -> Column:
-        """As `column`, for what has a rule for values that a record lacks: where a function had no
-        result, the row is refused."""
+        """As `column`, for what looks at a value instead of computing with it: a row in which a function
+        had no result (NaN, as the logarithm of -1) is refused."""
         column = self.column(batch)
-        if self.strict and column.missing is not None:
-            batch.refuse(column.mask(batch.count), f"the field {self.name!r} has no value")
+        if self.depth and self.kind.real:
+            refuse_undefined(batch, column, f"the field {self.name!r} has no value")
         return column
 
     def column(self, batch: Batch) -> Column:
@@ -117,6 +118,14 @@ class Symbol:
         if found is None:  # here and not by `once`, which is one call more of each level
             found = memory[id(self)] = self.compute(batch)
         return found
+
+
+def refuse_undefined(batch: Batch, column: Column, reason: str) -> None:
+    """Refuse the rows of a column of reals that hold NaN and are not missing."""
+    undefined = np.isnan(column.values)
+    if some(undefined):
+        undefined = undefined if column.missing is None else undefined & ~column.missing
+        batch.refuse(full_mask(undefined, batch.count), reason)
 
 
 def full_mask(mask: Mask | None, count: int) -> Mask:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
-from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, either
+from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, either, some
 from udfs.models.runtimes.pmml.compiler.elements import refuse
 from udfs.models.runtimes.pmml.compiler.mining import Segment, Segmentation
 from udfs.models.runtimes.pmml.compiler.outputs import OutputField, label_symbol
@@ -20,6 +20,8 @@ from udfs.models.runtimes.pmml.compiler.results import Ranked, Result, Scorer, n
 
 def compile_chain(parts: Segmentation) -> Scorer:
     """Each segment may read the outputs of those before; the last that applies to a row is the result."""
+    if parts.treatment == "skipSegment":
+        refuse("a chain skips segments without a prediction, which the standard has for other methods only")
     scope = parts.place.scope
     scorers: list[Scorer] = []
     outputs: dict[str, OutputField] = {}
@@ -43,11 +45,32 @@ def compile_chain(parts: Segmentation) -> Scorer:
         return _several(parts, segments, scorers, named, found)
     if all(s.condition is None for s in segments):
         last = scorers[-1]
+        chain = replace(last, score=lambda batch: _and_main(batch, scorers, last))
+    else:
+        chain = _merged(parts, segments, scorers, first=False)
+    if parts.treatment == "returnMissing":
+        chain = _only(chain, lambda batch: _all_predict(batch, segments, scorers))
+    return replace(chain, segments=named, inner_outputs=found)
 
-        return replace(
-            last, score=lambda batch: _and_main(batch, scorers, last), segments=named, inner_outputs=found
-        )
-    return replace(_merged(parts, segments, scorers, first=False), segments=named, inner_outputs=found)
+
+def _predicts(result: Result, count: int) -> Mask | None:
+    """The rows with a prediction; None: all."""
+    if result.label is not None:
+        lacking = result.label < 0
+        return ~lacking if some(lacking) else None
+    assert result.value is not None
+    return None if result.value.missing is None else ~result.value.mask(count)
+
+
+def _all_predict(batch: Batch, segments: Sequence[Segment], scorers: Sequence[Scorer]) -> Mask | None:
+    """The rows in which no segment that applies is without a prediction; None: all."""
+    lacking: Mask | None = None
+    for segment, scorer in zip(segments, scorers, strict=True):
+        applies = None if segment.condition is None else holds(segment.condition, batch)
+        known = _predicts(batch.within(applies, scorer.result), batch.count)
+        if known is not None:
+            lacking = either(lacking, ~known if applies is None else ~known & applies)
+    return None if lacking is None else ~lacking
 
 
 def _where(output: OutputField, segment: Segment) -> OutputField:
@@ -93,7 +116,13 @@ def _and_main(batch: Batch, scorers: Sequence[Scorer], main: Scorer) -> Result:
 
 
 def compile_select_first(parts: Segmentation) -> Scorer:
-    """The first segment whose condition is true is the result."""
+    """The first segment whose condition is true is the result; of those with a prediction, where the others
+    are skipped."""
+    asked = any("segmentId" in f.attrib for f in parts.place.element.iterfind("Output/OutputField"))
+    if parts.treatment == "skipSegment" and (parts.threshold < 1.0 or asked):
+        refuse(
+            "the first segment with a prediction is selected, with a missingThreshold or outputs of segments"
+        )
     models = [parts.compile(s) for s in parts.segments]
     scorers = [m.scorer for m in models]
     named = {
@@ -117,12 +146,15 @@ def only(scorer: Scorer, condition: Truth | None) -> Scorer:
     return scorer if condition is None else _only(scorer, partial(holds, condition))
 
 
-def _only(scorer: Scorer, applies: Callable[[Batch], Mask]) -> Scorer:
-    """The scorer with a result only where its segment is used, for outputs that ask for a segment."""
+def _only(scorer: Scorer, applies: Callable[[Batch], Mask | None]) -> Scorer:
+    """The scorer with a result only in the rows of `applies`, None for all."""
 
     def score(batch: Batch) -> Result:
         rows = applies(batch)
-        result, idle = batch.within(rows, scorer.result), ~rows
+        result = batch.within(rows, scorer.result)
+        if rows is None:
+            return result
+        idle = ~rows
 
         def hidden(values: NDArray | None) -> NDArray | None:
             return None if values is None else np.where(idle[:, None], np.nan, values)
@@ -160,8 +192,12 @@ def _merged(
         masks: list[Mask] = []
         # In their order, so that a long chain whose conditions ask what was said before is no deep recursion.
         true = [None if s.condition is None else holds(s.condition, batch) for s in segments]
-        for condition in true if first else reversed(true):
+        for k in range(len(true)) if first else reversed(range(len(true))):
+            condition = true[k]
             applies = left if condition is None else condition & left
+            if first and parts.treatment == "skipSegment":
+                known = _predicts(batch.within(applies, scorers[k].result), batch.count)
+                applies = applies if known is None else applies & known
             masks.append(applies.copy())
             left &= ~applies
         return masks if first else masks[::-1]

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch
 from udfs.models.runtimes.pmml.compiler.chains import only
+from udfs.models.runtimes.pmml.compiler.columns import Mask, some
 from udfs.models.runtimes.pmml.compiler.elements import refusal, refuse
 from udfs.models.runtimes.pmml.compiler.mining import Segmentation
+from udfs.models.runtimes.pmml.compiler.predicates import Truth, holds
 from udfs.models.runtimes.pmml.compiler.results import (
     Result,
     Scorer,
@@ -95,6 +97,7 @@ def _numbers(parts: Segmentation, models: _Models) -> Scorer:
     kind = parts.place.kind
     dtype = kind.numpy
     weights = _weights(parts, dtype)
+    hearing = _hearing(parts)
     summed = parts.method in ("sum", "weightedSum", "average", "weightedAverage")
     if models is None:
         grove = _grove(parts)
@@ -114,34 +117,56 @@ def _numbers(parts: Segmentation, models: _Models) -> Scorer:
     else:
 
         def values_of(batch: Batch) -> NDArray:
-            pairs = zip(models, parts.active(batch), strict=True)
+            pairs = zip(models, hearing.active(batch), strict=True)
             found = [batch.within(rows, m.result).value for m, rows in pairs]
             return np.array([numbers_of(v, batch.count) for v in found if v is not None], dtype)
 
     combine = _OF_ROWS[parts.method]
 
     def score(batch: Batch) -> Result:
-        votes = _heard(parts, batch, values_of(batch)[:, :, None], weights)
+        votes = hearing.votes(batch, values_of(batch)[:, :, None], weights)
         return Result(value=number_column(combine(votes)[:, 0]))
 
     return Scorer("regression", score, kind)
 
 
-def _heard(parts: Segmentation, batch: Batch, shares: NDArray, weights: NDArray) -> Votes:
-    """The segments that count for each row, by their conditions and by what is done without a prediction."""
-    heard = np.repeat(weights[:, None], batch.count, axis=1)
-    for k, mask in enumerate(parts.active(batch)):
-        if mask is not None:
-            heard[k, ~mask] = 0
-            shares[k, ~mask] = 0
-    if parts.treatment == "skipSegment":
-        lacking = np.isnan(shares).any(axis=2)
-        total = heard.sum(axis=0)
-        with np.errstate(invalid="ignore"):
-            too_many = (heard * lacking).sum(axis=0) > parts.threshold * total
-        shares = np.where(lacking[:, :, None], shares.dtype.type(0), shares)
-        heard = np.where(lacking | too_many, heard.dtype.type(0), heard)
-    return Votes(shares, heard)
+@dataclass(frozen=True, slots=True)
+class _Hearing:
+    """Which segments count for a row, by their conditions (None: always) and by what is done without a
+    prediction (PMML 4.4, Multiple Models: missingPredictionTreatment): `skipping` leaves those out, and by
+    `voting` they are votes for none. `threshold`: the share of segments that may be without a prediction."""
+
+    conditions: tuple[Truth | None, ...]
+    skipping: bool
+    voting: bool
+    threshold: float
+
+    def active(self, batch: Batch) -> list[Mask | None]:
+        """For each segment the rows where its condition is true; None: all."""
+        return [None if c is None else holds(c, batch) for c in self.conditions]
+
+    def votes(self, batch: Batch, shares: NDArray, weights: NDArray) -> Votes:
+        """Of `shares` `(segments, n, k)`, which are of this call alone."""
+        heard = np.repeat(weights[:, None], batch.count, axis=1)
+        for k, mask in enumerate(self.active(batch)):
+            if mask is not None:
+                heard[k, ~mask] = 0
+                shares[k, ~mask] = 0
+        if self.skipping or self.voting:
+            lacking = np.isnan(shares).any(axis=2)
+            lost = (heard * lacking).sum(axis=0)
+            too_many = lost > self.threshold * heard.sum(axis=0)
+            shares = np.where(lacking[:, :, None], shares.dtype.type(0), shares)
+            if self.voting:  # the missing result is returned if it gets the most votes
+                too_many |= lost > (shares * heard[:, :, None]).sum(axis=0).max(axis=1)
+            heard = np.where(lacking | too_many, heard.dtype.type(0), heard)
+        return Votes(shares, heard)
+
+
+def _hearing(parts: Segmentation) -> _Hearing:
+    voting = parts.treatment == "continue" and parts.method.endswith("Vote")
+    conditions = tuple(s.condition for s in parts.segments)
+    return _Hearing(conditions, parts.treatment == "skipSegment", voting, parts.threshold)
 
 
 def _summed(votes: Votes) -> NDArray:
@@ -197,7 +222,7 @@ _OF_ROWS: dict[str, Callable[[Votes], NDArray]] = {
 def _categories(parts: Segmentation, models: _Models) -> Scorer:
     voting = parts.method.endswith("Vote")
     categories = parts.place.categories()
-    weights = _weights(parts, np.dtype(np.float64))
+    weights, hearing = _weights(parts, np.dtype(np.float64)), _hearing(parts)
     if models is None:
         grove = _grove(parts)
         forest, leaves = grove.forest, leaf_shares(grove, categories)
@@ -206,17 +231,20 @@ def _categories(parts: Segmentation, models: _Models) -> Scorer:
         table = np.ascontiguousarray(
             one_hot(leaves.label, len(categories.names)) if voting else leaves.shares
         )
+
+        def shares_of(batch: Batch) -> NDArray:
+            return table[forest.leaves(batch)].transpose(1, 0, 2)
+
         if parts.treatment != "skipSegment":
             total = weights.sum()
 
             def add(batch: Batch) -> Result:
                 shares = forest.sums(batch, table, weights) / total
+                if hearing.voting and some(np.isnan(shares)):
+                    shares = _averaged(hearing.votes(batch, shares_of(batch), weights))
                 return Result(label=most_probable(shares), probabilities=shares)
 
             return Scorer("classification", add, categories=tuple(categories.names), probable=True)
-
-        def shares_of(batch: Batch) -> NDArray:
-            return table[forest.leaves(batch)].transpose(1, 0, 2)
 
     else:
         if not voting and not all(m.probable for m in models):
@@ -226,7 +254,7 @@ def _categories(parts: Segmentation, models: _Models) -> Scorer:
 
         def shares_of(batch: Batch) -> NDArray:
             out = np.zeros((len(models), batch.count, width))
-            for k, rows in enumerate(parts.active(batch)):
+            for k, rows in enumerate(hearing.active(batch)):
                 result, place = batch.within(rows, models[k].result), places[k]
                 assert result.label is not None
                 if voting:
@@ -238,7 +266,7 @@ def _categories(parts: Segmentation, models: _Models) -> Scorer:
             return out
 
     def score(batch: Batch) -> Result:
-        shares = _averaged(_heard(parts, batch, shares_of(batch), weights))
+        shares = _averaged(hearing.votes(batch, shares_of(batch), weights))
         return Result(label=most_probable(shares), probabilities=shares)
 
     return Scorer("classification", score, categories=tuple(categories.names), probable=True)

@@ -97,6 +97,8 @@ def converted(made: Expression, kind: Type, what: str) -> Expression:
     if made.is_constant:
         if made.constant is None:
             return missing_constant(kind)
+        if made.kind is Type.FLOAT and kind is Type.DOUBLE:
+            return constant_of(np.float64(made.constant), kind, made.text)  # as it was rounded
         return constant_of(constant(made.text, kind, what), kind, made.text)
     if kind is Type.STRING and made.kind not in (Type.INTEGER, Type.BOOLEAN):
         refuse(f"{what!r} writes a {made.kind.value} as text, which each program does in its own way")
@@ -182,6 +184,8 @@ class _ForOneCall:
         self.compute = compute
 
     def __call__(self, batch: Batch) -> Column:
+        if batch.partial or batch.caused:
+            return batch.once(self, self.compute)
         found = batch.memory.get(id(self))
         if found is None:
             found = batch.memory[id(self)] = self.compute(batch)

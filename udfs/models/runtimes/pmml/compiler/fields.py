@@ -211,7 +211,8 @@ def inherited(outer: Symbol, declared: DataField | None, rule: Treatment) -> Sym
     known = declared or DataField(outer.name, outer.kind, outer.optype)
 
     def compute(batch: Batch) -> Column:
-        return treated(batch, outer.column(batch), None, known, rule, True)
+        column = outer.column(batch) if rule.invalid == "asMissing" else outer.known(batch)
+        return treated(batch, column, None, known, rule, True)
 
     return Symbol(
         outer.name,

@@ -41,10 +41,6 @@ class Forest:
             symbol, numbers = self.symbols[k], self.numbers[k]
             column = symbol.known(batch)
             x[:, k] = numbers(column, batch.count)
-            if symbol.kind.real and symbol.depth:
-                undefined = np.isnan(x[:, k])
-                if undefined.any():
-                    batch.refuse(undefined, f"the field {symbol.name!r} has no value")
             if self.rounded and symbol.kind is Type.DOUBLE:
                 x[:, k] = x[:, k].astype(np.float32)
             if column.missing is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from udfs.models.runtimes.pmml.compiler.batch import Symbol
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, Symbol, refuse_undefined
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, any_missing
 from udfs.models.runtimes.pmml.compiler.elements import expression_of, refuse, text_of
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site, compile_expression, converted
@@ -101,9 +101,30 @@ class _Parameter(Symbol):
 
     def __init__(self, name: str, given: Expression) -> None:
         super().__init__(
-            name, given.kind, given.compute, "", given.depth, strict=given.strict, invalid=given.invalid
+            name,
+            given.kind,
+            given.compute,
+            "",
+            max(given.depth, 1),
+            strict=given.strict,
+            invalid=given.invalid,
         )
         self.given = given
+
+
+def settled(argument: Expression, name: str) -> Compute:
+    """An argument of a function that would hide that it is undefined (NaN): its row is refused."""
+    owner, compute = getattr(argument.compute, "__self__", None), argument.compute
+    is_input = isinstance(owner, Symbol) and not owner.depth
+    if not argument.kind.real or argument.is_constant or is_input:
+        return compute
+
+    def known(batch: Batch) -> Column:
+        column = compute(batch)
+        refuse_undefined(batch, column, f"an argument of {name!r} has no value")
+        return column
+
+    return known
 
 
 def constant_argument(argument: Expression, what: str) -> str:

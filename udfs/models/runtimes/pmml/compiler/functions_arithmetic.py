@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, full_mask
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, any_missing, half_up
-from udfs.models.runtimes.pmml.compiler.elements import refuse
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site
 from udfs.models.runtimes.pmml.compiler.functions import (
     absences,
@@ -19,6 +18,7 @@ from udfs.models.runtimes.pmml.compiler.functions import (
     common_kind,
     function,
     numeric_arguments,
+    settled,
     tolerate,
 )
 from udfs.models.runtimes.pmml.compiler.gathering import WithConstant
@@ -73,9 +73,7 @@ def _binary(name: str, given: Sequence[Expression], site: Site) -> Expression:
     arguments = numeric_arguments(name, given)
     kind = common_kind(arguments)
     if kind is Type.INTEGER and name in ("/", "pow", "atan2", "hypot"):
-        if name == "/":
-            refuse("an integer is divided by an integer, which one program rounds and another does not")
-        kind = Type.DOUBLE
+        kind = Type.DOUBLE  # a quotient of integers is no integer: so in XQuery, which the standard follows
     operation, strict = _BINARY[name], name not in "+-*/"
     if kind is Type.INTEGER:
         return Expression(kind, _of_integers(name, arguments, operation), strict=strict)
@@ -168,7 +166,7 @@ def _normal(name: str, given: Sequence[Expression], site: Site) -> Expression:
 @function("threshold")
 def _threshold(name: str, given: Sequence[Expression], site: Site) -> Expression:
     argument_count(name, given, 2, 2)
-    first, second = (a.compute for a in numeric_arguments(name, given))
+    first, second = (settled(a, name) for a in numeric_arguments(name, given))
 
     def compute(batch: Batch) -> Column:
         a, b = first(batch), second(batch)
@@ -234,7 +232,8 @@ def _part(name: str, rows: NDArray, absent: NDArray[np.bool_]) -> NDArray:
     if name == "median":
         with np.errstate(all="ignore"):
             held = np.where(absent & ~absent.all(axis=0), np.nan, rows.astype(np.float64))
-        return np.nanmedian(held, axis=0).astype(rows.dtype)
+            undefined = (np.isnan(rows) & ~absent).any(axis=0)
+        return np.where(undefined, np.nan, np.nanmedian(held, axis=0)).astype(rows.dtype)
     neutral: dict[str, float] = {"sum": 0, "avg": 0, "product": 1, "min": np.inf, "max": -np.inf}
     if rows.dtype == np.int64:
         info = np.iinfo(np.int64)

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from udfs.models.runtimes.pmml.compiler.batch import Batch
+from udfs.models.runtimes.pmml.compiler.batch import Batch, full_mask
 from udfs.models.runtimes.pmml.compiler.columns import Column, any_missing, either
 from udfs.models.runtimes.pmml.compiler.elements import refusal, refuse
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site, converted, missing_constant
-from udfs.models.runtimes.pmml.compiler.functions import argument_count, common_kind, function
+from udfs.models.runtimes.pmml.compiler.functions import argument_count, common_kind, function, settled
 from udfs.models.runtimes.pmml.compiler.types import Type
 
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
@@ -44,7 +44,7 @@ def _compare(name: str, given: Sequence[Expression], site: Site) -> Expression:
     first, second = alike(name, given)
     if first.kind is Type.STRING and name not in ("equal", "notEqual"):
         refuse(f"the function {name!r} compares texts")
-    a_of, b_of, operation = first.compute, second.compute, COMPARISONS[name]
+    a_of, b_of, operation = settled(first, name), settled(second, name), COMPARISONS[name]
 
     def compute(batch: Batch) -> Column:
         a, b = a_of(batch), b_of(batch)
@@ -56,7 +56,7 @@ def _compare(name: str, given: Sequence[Expression], site: Site) -> Expression:
 @function("isIn", "isNotIn")
 def _is_in(name: str, given: Sequence[Expression], site: Site) -> Expression:
     argument_count(name, given, 2)
-    computes = [a.compute for a in alike(name, given)]
+    computes = [settled(a, name) for a in alike(name, given)]
 
     def compute(batch: Batch) -> Column:
         value, *others = [one(batch) for one in computes]
@@ -71,14 +71,20 @@ def _is_in(name: str, given: Sequence[Expression], site: Site) -> Expression:
 
 @function("isMissing", "isNotMissing", "isValid", "isNotValid")
 def _is_missing(name: str, given: Sequence[Expression], site: Site) -> Expression:
-    """Valid is what is neither missing nor a value that the dictionary declares invalid and `asIs` keeps."""
+    """Valid is what is neither missing, nor undefined (NaN), nor a value that the dictionary declares invalid
+    and `asIs` keeps."""
     argument_count(name, given, 1, 1)
     site.scope.reading.tolerant |= given[0].reads
     inner, wanted = given[0].compute, name in ("isMissing", "isNotValid")
-    invalid = given[0].invalid if name.endswith("Valid") else None
+    validity = name.endswith("Valid")
+    invalid = given[0].invalid if validity else None
+    undefined = validity and given[0].kind.real
 
     def compute(batch: Batch) -> Column:
-        unfit = either(inner(batch).mask(batch.count), None if invalid is None else invalid(batch))
+        column = inner(batch)
+        unfit = either(column.mask(batch.count), None if invalid is None else invalid(batch))
+        if undefined:
+            unfit = either(unfit, np.isnan(column.values))
         return Column(np.asarray(unfit, bool) == wanted)
 
     return Expression(Type.BOOLEAN, compute)
@@ -134,9 +140,16 @@ def _if(name: str, given: Sequence[Expression], site: Site) -> Expression:
     chosen = converted(given[1], kind, name)
     other = converted(given[2], kind, name) if len(given) == 3 else missing_constant(kind)
     ask, yes, no = condition.compute, chosen.compute, other.compute
+    guarded, guarded_other = not chosen.is_constant, not other.is_constant
 
     def compute(batch: Batch) -> Column:
-        truth, a, b = ask(batch), yes(batch), no(batch)
+        """A row is not refused for the branch that it does not take."""
+        truth = ask(batch)
+        unknown = False if truth.missing is None else truth.missing
+        taken = full_mask(truth.values & ~np.asarray(unknown), batch.count)
+        left = full_mask(truth.values | unknown, batch.count)
+        a = batch.within(taken, yes) if guarded else yes(batch)
+        b = batch.within(~left, no) if guarded_other else no(batch)
         values = np.where(truth.values, a.values, b.values)
         missing = truth.missing
         if a.missing is not None or b.missing is not None:

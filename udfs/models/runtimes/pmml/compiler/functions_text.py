@@ -39,6 +39,8 @@ from udfs.models.runtimes.pmml.compiler.functions import (
     argument_count,
     constant_argument,
     function,
+    numeric_arguments,
+    settled,
     tolerate,
 )
 from udfs.models.runtimes.pmml.compiler.types import Type
@@ -59,6 +61,7 @@ _OF_PYTHON = {r"(?u)\b\w\w+\b": r"\b\w\w+\b"}
 _LONGEST = 1 << 24
 _ROUNDS = 100
 _REPLACED = re.compile(r"\\|\$(?!\d)")
+_CONVERSION = re.compile(r"[^%]*%[-+ 0]*\d{0,2}(?:\.\d{1,2})?([df])[^%]*")
 
 
 @lru_cache(maxsize=64)
@@ -225,6 +228,19 @@ def _replacement(said: str, what: str) -> str:
     if _REPLACED.search(said):
         refuse(f"the replacement {said!r} of {what!r} is not one that every program reads alike")
     return re.sub(r"\$(\d)", r"\\g<\1>", said)
+
+
+@function("formatNumber")
+def _format_number(name: str, given: Sequence[Expression], site: Site) -> Expression:
+    """By a pattern of printf with one conversion: `d` of an integer, `f` of a real."""
+    argument_count(name, given, 2, 2)
+    said = constant_argument(given[1], f"the pattern of {name!r}")
+    found = _CONVERSION.fullmatch(said.replace("%%", ""))
+    (number,) = numeric_arguments(name, given[:1])
+    if found is None or (found[1] == "d") != (number.kind is Type.INTEGER):
+        refuse(f"the pattern {said!r} of {name!r} is not known for a {given[0].kind.value}")
+    known = replace(number, compute=settled(number, name))
+    return _mapped(name, [known], lambda value: said % value)
 
 
 @function("formatDatetime")

@@ -179,8 +179,6 @@ class Fields:
             else:
                 values = column.full(batch.count).tolist()
                 x[:, k] = np.fromiter((codes.get(v, -1.0) for v in values), np.float64, batch.count)
-            if symbol.depth and symbol.kind.real and np.isnan(x[:, k]).any():
-                batch.refuse(np.isnan(x[:, k]), f"the field {symbol.name!r} has no value")
             if column.missing is not None:
                 x[column.mask(batch.count), k] = np.nan
             self._check(batch, x[:, k], k)

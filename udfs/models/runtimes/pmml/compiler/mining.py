@@ -5,8 +5,6 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, replace
 
-from udfs.models.runtimes.pmml.compiler.batch import Batch
-from udfs.models.runtimes.pmml.compiler.columns import Mask
 from udfs.models.runtimes.pmml.compiler.elements import (
     PREDICATES,
     choice,
@@ -17,7 +15,7 @@ from udfs.models.runtimes.pmml.compiler.elements import (
     required,
 )
 from udfs.models.runtimes.pmml.compiler.place import CompiledModel, Place
-from udfs.models.runtimes.pmml.compiler.predicates import Truth, compile_predicate, holds, is_always
+from udfs.models.runtimes.pmml.compiler.predicates import Truth, compile_predicate, is_always
 from udfs.models.runtimes.pmml.compiler.results import Scorer
 
 CHAINS = ("modelChain", "x-multiModelChain")
@@ -60,10 +58,6 @@ class Segmentation:
 
     def compile(self, segment: Segment) -> CompiledModel:
         return self.place.compile(segment.element, self.place.scope)
-
-    def active(self, batch: Batch) -> list[Mask | None]:
-        """For each segment the rows where its condition is true; None: all."""
-        return [None if s.condition is None else holds(s.condition, batch) for s in self.segments]
 
 
 def compile_mining(place: Place) -> Scorer:

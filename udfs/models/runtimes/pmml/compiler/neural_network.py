@@ -142,7 +142,7 @@ def _layer(layer: ET.Element, model: ET.Element, places: _Places) -> _Layer:
         bound = number(layer, "threshold", number(model, "threshold", 0.0))
 
         def above(z: NDArray) -> NDArray:
-            return (z > bound).astype(np.float64)
+            return np.where(np.isnan(z), z, z > bound)
 
         activate: Callable[[NDArray], NDArray] = above
     elif name in _ACTIVATIONS:

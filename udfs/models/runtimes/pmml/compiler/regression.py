@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
-from udfs.models.runtimes.pmml.compiler.columns import Mask, either
+from udfs.models.runtimes.pmml.compiler.columns import Mask, either, some
 from udfs.models.runtimes.pmml.compiler.elements import choice, describe, number, refusal, refuse, text_of
 from udfs.models.runtimes.pmml.compiler.functions_arithmetic import normal_cdf
 from udfs.models.runtimes.pmml.compiler.gathering import Gather
-from udfs.models.runtimes.pmml.compiler.place import SPARK, Place
+from udfs.models.runtimes.pmml.compiler.place import SPARK, Categories, Place
 from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, most_probable, number_column
 from udfs.models.runtimes.pmml.compiler.scope import Scope
 from udfs.models.runtimes.pmml.compiler.types import Type, constant, float32
@@ -193,6 +193,8 @@ def compile_regression(place: Place) -> Scorer:
     if place.exporter.name == SPARK and method in ("none", "logit") and len(tables) == 2:
         return _by_margin(method, tables, sums, place)
     shares = _shares(method, tables, place)
+    if len(tables[-1]):
+        shares = _of_known(shares)
     categories = place.categories()
     order = categories.places(text_of(t, "targetCategory") for t in tables)
     if len(set(order)) < len(order):
@@ -246,8 +248,8 @@ def _shares(method: str, tables: Sequence[ET.Element], place: Place) -> Callable
     ordinal = place.target is not None and place.target.optype == "ordinal"
     if count < 2:
         refuse(f"a classification has {count} regression tables")
-    if ordinal and (count > 2 or method not in ("softmax", "simplemax")):
-        refuse("a regression has an ordinal target")
+    if ordinal and (method not in ("softmax", "simplemax") or count > 2):
+        return _cumulative(method, tables, place)
     if method == "softmax":
         return softmax
     if method == "simplemax":
@@ -258,8 +260,37 @@ def _shares(method: str, tables: Sequence[ET.Element], place: Place) -> Callable
     def with_rest(sums: NDArray) -> NDArray:
         """The last category has what the others leave."""
         out = np.empty_like(sums)
-        out[:, :-1] = found = inverse_link(method, sums[:, :-1])
+        found = inverse_link(method, sums[:, :-1])
+        out[:, :-1] = found = np.clip(found, 0, 1) if count == 2 and method == "none" else found
         out[:, -1] = found.dtype.type(1) - found.sum(axis=1)
         return out
 
     return with_rest
+
+
+def _of_known(shares: Callable[[NDArray], NDArray]) -> Callable[[NDArray], NDArray]:
+    """Shares where no table lacks a value, also one whose sum is not asked for."""
+
+    def known(sums: NDArray) -> NDArray:
+        lacking = np.isnan(sums).any(axis=1)
+        found = shares(sums)
+        return np.where(lacking[:, None], np.nan, found) if some(lacking) else found
+
+    return known
+
+
+def _cumulative(method: str, tables: Sequence[ET.Element], place: Place) -> Callable[[NDArray], NDArray]:
+    """Of ordered categories: the inverse of a table's sum is the probability of its category or one before
+    (PMML 4.4, Regression: ordinal target). NaN where these do not ascend from 0 to 1."""
+    if method not in ("none", "logit", "probit", "cloglog", "loglog", "cauchit"):
+        refuse(f"a regression of an ordinal target is normalised by {method!r}")
+    said = [text_of(t, "targetCategory") for t in tables]
+    if Categories(place.target).places(said) != list(range(len(said))):
+        refuse("the regression tables of an ordinal target are not in the order of its values")
+
+    def shares(sums: NDArray) -> NDArray:
+        out = np.diff(inverse_link(method, sums[:, :-1]), axis=1, prepend=0.0, append=1.0)
+        out[(out < 0).any(axis=1)] = np.nan
+        return out
+
+    return shares

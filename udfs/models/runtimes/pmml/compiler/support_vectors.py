@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
-from udfs.models.runtimes.pmml.compiler.columns import Mask, either, some
+from udfs.models.runtimes.pmml.compiler.columns import Mask, either, half_up, some
 from udfs.models.runtimes.pmml.compiler.elements import (
     array_numbers,
     choice,
@@ -71,7 +71,7 @@ class _Fields:
         missing: Mask | None = None
         for k in self.gather.fill(batch, x):
             symbol, value, weight = self.parts[k]
-            column = symbol.column(batch)
+            column = symbol.column(batch) if value is None else symbol.known(batch)
             x[:, k] = column.values if value is None else weight * (column.values == value)
             missing = either(missing, column.missing)
         return x, missing
@@ -193,7 +193,7 @@ def _rounded(one: NDArray[np.int64], other: int, width: int) -> Callable[[NDArra
     to 0 (PMML 4.4, Vector Machine: alternateBinaryTargetCategory); any other value has no result."""
 
     def best(values: NDArray) -> NDArray[np.int64]:
-        rounded = np.floor(values + 0.5)
+        rounded = half_up(values)
         valid = ((rounded == 0) | (rounded == 1)).all(axis=1)
         return np.where(valid, _most_votes(np.where(rounded == 1, one, other), width), -1)
 

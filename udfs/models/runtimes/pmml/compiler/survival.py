@@ -54,14 +54,14 @@ def compile_cox(place: Place, design: Design) -> Scorer:
     at_reference = float(design.reference @ design.betas.sum(axis=1))
 
     def score(batch: Batch) -> Result:
-        column = end.column(batch)
+        column = end.known(batch)
         times = np.array(column.full(batch.count), np.float64)
         missing = column.mask(batch.count)
         hazard = np.full(batch.count, np.nan)
         if strata is None:
             hazard = baselines[0][1].until(times)
         else:
-            stratum = strata.column(batch)
+            stratum = strata.known(batch)
             values = stratum.full(batch.count)
             missing = missing | stratum.mask(batch.count)
             for value, baseline in baselines:

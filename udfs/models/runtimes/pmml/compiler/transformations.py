@@ -81,7 +81,7 @@ def _norm_discrete(element: ET.Element, site: Site) -> Expression:
     value = constant(text_of(element, "value"), symbol.kind, describe(element))
 
     def norm(batch: Batch) -> Column:
-        column = symbol.column(batch)
+        column = symbol.known(batch)
         return Column((column.values == value).astype(np.float64), column.missing)
 
     made = replace(read(symbol), kind=Type.DOUBLE, compute=norm)
@@ -103,7 +103,7 @@ def _discretize(element: ET.Element, site: Site) -> Expression:
     default_value = None if default is None else constant(default, kind, what)
 
     def discretize(batch: Batch) -> Column:
-        column = symbol.column(batch)
+        column = symbol.known(batch)
         values = np.full(np.shape(column.values), "" if kind is Type.STRING else 0, kind.numpy)
         left = np.ones(np.shape(column.values), bool)
         for one, value in bins:
@@ -156,7 +156,7 @@ def _map_values(element: ET.Element, site: Site) -> Expression:
     symbols = [symbol for symbol, _ in pairs]
 
     def look_up(batch: Batch) -> Column:
-        columns = [s.column(batch) for s in symbols]
+        columns = [s.known(batch) for s in symbols]
         missing = either(*(c.missing for c in columns))
         lists = [c.full(batch.count).tolist() for c in columns]
         rows = lists[0] if len(lists) == 1 else zip(*lists, strict=True)
