@@ -54,10 +54,7 @@ from_sklearn = converts("sklearn")
 from_skops = converts("skops")
 from_xgboost = converts("xgboost")
 from_lightgbm = converts("lightgbm")
-from_catboost = runs(
-    "import catboost; catboost.CatBoost().load_model('PATH').save_model('model.onnx', format='onnx')",
-    _PUBLISH,
-)
+from_catboost = converts("catboost")
 from_keras = runs(
     "import keras; keras.saving.load_model('PATH').export('saved')", ", then `millrace publish saved`"
 )
@@ -68,7 +65,7 @@ from_torch = says(
 )
 from_r = says("export it in R with `r2pmml`, then `millrace publish model.pmml`")
 pickled_catboost = runs(
-    "import joblib; joblib.load('PATH').save_model('model.onnx', format='onnx')", _PUBLISH
+    "import joblib; joblib.load('PATH').save_model('model.cbm')", ", then `millrace check-model model.cbm`"
 )
 pickled_lightgbm = runs(
     "import joblib; m = joblib.load('PATH'); getattr(m, 'booster_', m).save_model('model.txt')",

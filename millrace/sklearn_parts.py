@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from millrace.boosted_trees import lightgbm_columns, xgboost_columns
 from millrace.conversion_check import Column
 
 
@@ -22,6 +23,10 @@ def known_columns(model: Any, width: int) -> list[Column]:
             _add_array(columns, part)
         elif isinstance(part, list | tuple):
             _add_lists(columns, list(part))
+        elif (booster := getattr(part, "booster_", None)) is not None:
+            _add_columns(columns, lightgbm_columns(booster))
+        elif hasattr(part, "get_booster") and part.__sklearn_is_fitted__():
+            _add_columns(columns, xgboost_columns(part.get_booster()))
         elif _is_tree(part):
             for i, value in zip(part.feature, part.threshold, strict=True):
                 if 0 <= i < width:
@@ -71,6 +76,11 @@ def _parts(model: Any) -> Iterator[Any]:
             left.extend(part.ravel() if isinstance(part, np.ndarray) else part)
         elif not isinstance(part, np.ndarray) and not _is_tree(part):
             left.extend(getattr(part, "__dict__", {}).values())
+
+
+def _add_columns(columns: list[Column], known: list[Column]) -> None:
+    for column, more in zip(columns, known, strict=False):
+        column.add(more.values)
 
 
 def _add_array(columns: list[Column], values: NDArray[Any]) -> None:

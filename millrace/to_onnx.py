@@ -1,8 +1,8 @@
 """A model of another library as ONNX: `python -m millrace.to_onnx KIND FILE` writes `model.onnx`.
 
-KIND is `sklearn`, `skops`, `xgboost` or `lightgbm`. The converters give some kinds of models wrong values and
-say nothing. So library and ONNX Runtime answer the same made-up rows here, and what differs is refused.
-Opening a pickle runs the code in it.
+KIND is `sklearn`, `skops`, `xgboost`, `lightgbm` or `catboost`. The converters give some kinds of models
+wrong values and say nothing. So library and ONNX Runtime answer the same made-up rows here, and what differs
+is refused. Opening a pickle runs the code in it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,20 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from millrace.boosted_trees import (
+    from_catboost,
+    from_lightgbm,
+    from_xgboost,
+    lightgbm_columns,
+    xgboost_columns,
+)
 from millrace.conversion_check import REMEDY, Column, Convertible, compare
 from millrace.sklearn_parts import known_columns, made_for_missing
 from schemas.errors import LoadError
@@ -27,6 +35,7 @@ _LIBRARIES = {
     "skops": ("scikit-learn", "skl2onnx", "skops"),
     "xgboost": ("XGBoost", "onnxmltools", "xgboost"),
     "lightgbm": ("LightGBM", "onnxmltools", "lightgbm"),
+    "catboost": ("CatBoost", "onnx", "catboost"),
 }
 
 
@@ -67,7 +76,9 @@ def as_onnx(kind: str, path: Path) -> bytes:
     try:
         model = made.written().SerializeToString()
     except Exception as e:
-        raise LoadError(f"{converter} cannot convert {what}: {_said(e)}. {REMEDY}") from e
+        raise LoadError(
+            f"{converter if kind != 'catboost' else library} cannot convert {what}: {_said(e)}. {REMEDY}"
+        ) from e
     compare(made.convertible, model)
     return bytes(model)
 
@@ -92,7 +103,7 @@ def _xgboost(path: Path) -> _Made:
             file=sys.stderr,
         )
     model.feature_names = None
-    width, types = model.num_features(), model.feature_types
+    types = model.feature_types
     config = json.loads(model.save_config())["learner"]
     objective, booster = config["objective"]["name"], config["gradient_booster"]["name"]
 
@@ -100,61 +111,48 @@ def _xgboost(path: Path) -> _Made:
         data = xgboost.DMatrix(rows, feature_types=types, enable_categorical=True)
         found = np.asarray(model.predict(data))
         if objective == "multi:softmax":
-            return {"the class": found, "output_margin": model.predict(data, output_margin=True)}
+            scores = np.exp(model.predict(data, output_margin=True).astype("d"))
+            return {"the class": found, "softprob": scores / scores.sum(1, keepdims=True)}
+        if objective == "binary:logistic" and found.ndim > 1:
+            return {"predict": found}  # of several labels
         return _scored("predict", found, binary=objective == "binary:logistic")
 
-    def written() -> Any:
-        from onnxmltools import convert_xgboost  # noqa: PLC0415
-        from onnxmltools.convert.common.data_types import FloatTensorType  # noqa: PLC0415
-
-        return convert_xgboost(model, initial_types=[("x", FloatTensorType([None, width]))])
-
-    columns = [Column(whole=types is not None and types[i] == "c") for i in range(width)]
-    if booster != "gblinear":
-        for tree in model.get_dump(dump_format="json"):
-            for node in _nodes(json.loads(tree), "children"):
-                if "split" in node:
-                    columns[int(node["split"].removeprefix("f"))].add(node["split_condition"])
     what = f"the XGBoost model with the booster {booster} and the objective {objective}"
-    return _Made(Convertible(what, answers, columns), written)
+    return _Made(Convertible(what, answers, xgboost_columns(model)), lambda: from_xgboost(model))
 
 
 def _lightgbm(path: Path) -> _Made:
     import lightgbm  # noqa: PLC0415
 
     model = lightgbm.Booster(model_file=str(path))
-    dumped = model.dump_model()
-    objective = str(dumped.get("objective", "none"))
+    objective = str(model.dump_model().get("objective", "none"))
 
     def answers(rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
         return _scored("predict", np.asarray(model.predict(rows)), binary=objective.startswith("binary"))
 
-    def written() -> Any:
-        from onnxmltools import convert_lightgbm  # noqa: PLC0415
-        from onnxmltools.convert.common.data_types import FloatTensorType  # noqa: PLC0415
-
-        return convert_lightgbm(model, initial_types=[("x", FloatTensorType([None, model.num_feature()]))])
-
-    columns = [Column() for _ in range(model.num_feature())]
-    for tree in dumped["tree_info"]:
-        for node in _nodes(tree["tree_structure"], "left_child", "right_child"):
-            if "split_feature" in node:
-                column = columns[node["split_feature"]]
-                column.whole = column.whole or node["decision_type"] == "=="
-                values = str(node["threshold"]).split("||")
-                column.add([float(value) for value in values])
-    return _Made(Convertible(f"the LightGBM model with the objective {objective}", answers, columns), written)
+    what = f"the LightGBM model with the objective {objective}"
+    return _Made(Convertible(what, answers, lightgbm_columns(model)), lambda: from_lightgbm(model))
 
 
-def _nodes(tree: dict[str, Any], *below: str) -> list[dict[str, Any]]:
-    found, left = [], [tree]
-    while left:
-        node = left.pop()
-        found.append(node)
-        for name in below:
-            under = node.get(name, [])
-            left.extend(under if isinstance(under, list) else [under])
-    return found
+def _catboost(path: Path) -> _Made:
+    import catboost  # noqa: PLC0415
+
+    plain = catboost.CatBoost().load_model(str(path))
+    loss = str(plain.get_all_params().get("loss_function", "")).partition(":")[0]
+    classes = np.asarray(plain.classes_)
+    kind = catboost.CatBoostClassifier if classes.size else catboost.CatBoostRegressor
+    model = kind().load_model(str(path))
+
+    def answers(rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        rows = rows.astype("f")  # as CatBoost keeps them
+        found = {"predict": model.predict(rows)}
+        return found | ({"predict_proba": model.predict_proba(rows)} if classes.size else {})
+
+    columns = [Column() for _ in plain.feature_names_]
+    for i, borders in plain.get_borders().items():
+        columns[i].add(borders)
+    what = f"the CatBoost model with the loss {loss}"
+    return _Made(Convertible(what, answers, columns, classes), lambda: from_catboost(model, loss))
 
 
 def _scored(name: str, found: NDArray[Any], binary: bool) -> dict[str, NDArray[Any]]:
@@ -183,6 +181,30 @@ def _methods(model: Any, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
     return {k: np.concatenate(v, 1) if isinstance(v, list) else np.asarray(v) for k, v in found.items()}
 
 
+def _know_boosters() -> None:
+    """Tell skl2onnx of the boosters of pipelines. Their library was imported with the model."""
+    from skl2onnx import update_registered_converter  # noqa: PLC0415
+    from skl2onnx.common import shape_calculator as shapes  # noqa: PLC0415
+
+    of_classes = {"nocl": [True, False], "zipmap": [True, False, "columns"]}
+    for library, converters, function, names in (
+        ("xgboost", "xgboost.operator_converters.XGBoost", "convert_xgboost", ("XGB", "XGBRF")),
+        ("lightgbm", "lightgbm.operator_converters.LightGbm", "convert_lightgbm", ("LGBM",)),
+    ):
+        if library not in sys.modules:
+            continue
+        converter = getattr(import_module(f"onnxmltools.convert.{converters}"), function)
+        for name in names:
+            regressor, classifier = (
+                getattr(sys.modules[library], f"{name}{kind}") for kind in ("Regressor", "Classifier")
+            )
+            for model, shape, options in (
+                (regressor, shapes.calculate_linear_regressor_output_shapes, None),
+                (classifier, shapes.calculate_linear_classifier_output_shapes, of_classes),
+            ):
+                update_registered_converter(model, model.__name__, shape, converter, options=options)
+
+
 _METHODS = ("predict", "predict_proba", "decision_function", "transform", "score_samples")
 
 
@@ -203,6 +225,7 @@ def _of_sklearn(model: Any) -> _Made:
     def written() -> Any:
         import skl2onnx  # noqa: PLC0415
 
+        _know_boosters()
         opsets = {"": skl2onnx.get_latest_tested_opset_version(), "ai.onnx.ml": 3}
         return skl2onnx.to_onnx(model, np.zeros((1, width), "f"), target_opset=opsets)
 
@@ -214,7 +237,13 @@ def _of_sklearn(model: Any) -> _Made:
     return _Made(Convertible(what, answers, columns, names, missing), written)
 
 
-_OPENERS = {"sklearn": _sklearn, "skops": _skops, "xgboost": _xgboost, "lightgbm": _lightgbm}
+_OPENERS = {
+    "sklearn": _sklearn,
+    "skops": _skops,
+    "xgboost": _xgboost,
+    "lightgbm": _lightgbm,
+    "catboost": _catboost,
+}
 
 if __name__ == "__main__":
     raise SystemExit(main(*sys.argv[1:]))

@@ -60,7 +60,7 @@ FILES = {
     "cut.zip": (archive("a" * 50)[:40], "nothing that is known here, or damaged", "--type"),
     "of_onnx.zip": (archive("dir/m.onnx"), "an archive with dir/m.onnx in it", "check-model dir/m.onnx"),
     "other.zip": (archive("readme"), "an archive without a saved_model.pb", "give an ONNX file"),
-    "model.cbm": (b"CBM1" + bytes(20), "a CatBoost model", "format='onnx'"),
+    "model.cbm": (b"CBM1" + bytes(20), "a CatBoost model", "-m millrace.to_onnx catboost PATH"),
     "old.model": (b"binf" + bytes(20), "XGBoost model in its old binary format", "save_model('model.ubj')"),
     "dump.txt": (b"booster[0]:\n0:[f0<1] yes=1,no=2\n", "a dump of an XGBoost", "save_model('model.ubj')"),
     "w.safetensors": (b"\x10\0\0\0\0\0\0\0" + b'{"w":{"d":1}', "weights of a network", "torch.onnx"),
