@@ -183,6 +183,22 @@ def test_a_model_that_cannot_take_the_batch_in_use_is_refused_in_the_warm_up(pol
     assert made[0].closed == 1
 
 
+def test_the_warm_up_asks_for_no_rows_that_the_smoke_test_did_not_try(policy, sums):
+    seen = []
+
+    def answer(x):
+        seen.append(x)
+        # a fourth row that is made up would be one on which the model is not finite
+        wrong = np.full(len(x), np.nan)
+        return {"sum": np.where((x[:, None] == seen[1]).all(-1).any(-1), x.sum(1), wrong)}
+
+    seen.append(None)
+    first = smoke_test.generated([Input("x", DType.FLOAT64, (2,), ("a", "b"))], 3)["x"]
+    seen.append(first)
+    load_model(PUBLISHED, policy, sums(answer=answer)).close()
+    assert 8 in map(len, seen[2:])
+
+
 def test_a_type_without_runtime_and_an_unpublishing_are_not_loaded(policy):
     _refused(PUBLISHED, policy, {"TENSORFLOW": Sum}, LoadError, "load")
     unpublished = Publication(name="m", data_type="t", operation="WITHDRAW")

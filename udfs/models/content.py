@@ -93,7 +93,7 @@ def prove(publication: Publication, runtime: Runtime, steps: LoadSteps) -> None:
         report.notes += company.allowed(runtime, rows.company(), publication.batch_dependent)
         report.notes += rows.notes
     with steps.step("warm-up"):
-        warmed = warm_up(partial(_call, runtime), rows.columns, policy.warm_up_batches, policy.warm_up)
+        warmed = warm_up(partial(_call, runtime), rows.tried, policy.warm_up_batches, policy.warm_up)
         report.warm_up_ms, report.rows = warmed.ms, warmed.rows
         report.notes += [warmed.note] if warmed.note else []
 
@@ -141,6 +141,11 @@ class _Rows:
         if self._columns is not None:
             return smoke_test.repeated(self._columns, self.given, count)
         return self._made_up(count)
+
+    def tried(self, count: int) -> Columns:
+        """`count` rows out of those that the smoke test tries: the model need not score others."""
+        have = max(*_SMOKE_BATCHES, self.given)
+        return smoke_test.repeated(self.columns(have), have, count)
 
     def company(self) -> Columns:
         """`company.ROWS` rows, of which as many differ as there are: those given, then made-up ones.
