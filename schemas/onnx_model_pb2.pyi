@@ -73,7 +73,13 @@ class Function(_message.Message):
     def __init__(self, name: _Optional[str] = ..., node: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., domain: _Optional[str] = ..., attribute_proto: _Optional[_Iterable[_Union[Attribute, _Mapping]]] = ...) -> None: ...
 
 class Attribute(_message.Message):
-    __slots__ = ("name", "i", "s", "t", "g", "ints", "strings", "tensors", "graphs", "sparse_tensor", "sparse_tensors")
+    __slots__ = ("name", "i", "s", "t", "g", "ints", "strings", "tensors", "graphs", "type", "sparse_tensor", "sparse_tensors")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNDEFINED: _ClassVar[Attribute.Kind]
+        INT: _ClassVar[Attribute.Kind]
+    UNDEFINED: Attribute.Kind
+    INT: Attribute.Kind
     NAME_FIELD_NUMBER: _ClassVar[int]
     I_FIELD_NUMBER: _ClassVar[int]
     S_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +89,7 @@ class Attribute(_message.Message):
     STRINGS_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     GRAPHS_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
     SPARSE_TENSOR_FIELD_NUMBER: _ClassVar[int]
     SPARSE_TENSORS_FIELD_NUMBER: _ClassVar[int]
     name: str
@@ -94,9 +101,10 @@ class Attribute(_message.Message):
     strings: _containers.RepeatedScalarFieldContainer[bytes]
     tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
     graphs: _containers.RepeatedCompositeFieldContainer[Graph]
+    type: Attribute.Kind
     sparse_tensor: SparseTensor
     sparse_tensors: _containers.RepeatedCompositeFieldContainer[SparseTensor]
-    def __init__(self, name: _Optional[str] = ..., i: _Optional[int] = ..., s: _Optional[bytes] = ..., t: _Optional[_Union[Tensor, _Mapping]] = ..., g: _Optional[_Union[Graph, _Mapping]] = ..., ints: _Optional[_Iterable[int]] = ..., strings: _Optional[_Iterable[bytes]] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., graphs: _Optional[_Iterable[_Union[Graph, _Mapping]]] = ..., sparse_tensor: _Optional[_Union[SparseTensor, _Mapping]] = ..., sparse_tensors: _Optional[_Iterable[_Union[SparseTensor, _Mapping]]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., i: _Optional[int] = ..., s: _Optional[bytes] = ..., t: _Optional[_Union[Tensor, _Mapping]] = ..., g: _Optional[_Union[Graph, _Mapping]] = ..., ints: _Optional[_Iterable[int]] = ..., strings: _Optional[_Iterable[bytes]] = ..., tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., graphs: _Optional[_Iterable[_Union[Graph, _Mapping]]] = ..., type: _Optional[_Union[Attribute.Kind, str]] = ..., sparse_tensor: _Optional[_Union[SparseTensor, _Mapping]] = ..., sparse_tensors: _Optional[_Iterable[_Union[SparseTensor, _Mapping]]] = ...) -> None: ...
 
 class Tensor(_message.Message):
     __slots__ = ("dims", "data_type", "name", "external_data", "data_location")

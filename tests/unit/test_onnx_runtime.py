@@ -143,10 +143,52 @@ def test_sequences_and_maps_are_refused_with_the_way_out():
     made = onnx_model([node("ConcatFromSequence", ["x"], ["y"], axis=0)], [sequence])
     with pytest.raises(LoadError, match=r"'x' is no dense tensor .* export one a column"):
         loaded(made)
-    made = onnx_model([node("SequenceConstruct", ["x"], ["y"])], [],
+    made = onnx_model([node("SplitToSequence", ["x"], ["y"])], [],
                       [helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, (1, 2))])  # fmt: skip
     with pytest.raises(LoadError, match=r"output 'y' holds seq\(tensor\(float\)\), which no record can hold"):
         loaded(made)
+
+
+def test_a_sequence_that_is_put_together_is_an_output_a_tensor():
+    from onnx import TensorProto, helper
+
+    made = onnx_model(
+        [
+            node("Neg", ["x"], ["p"]),
+            node("Cast", ["x"], ["q"], to=TensorProto.INT64),
+            node("SequenceConstruct", ["p", "p"], ["y"]),
+            node("SequenceConstruct", ["q"], ["z"]),
+        ],
+        [],
+        [
+            helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None),
+            helper.make_tensor_sequence_value_info("z", TensorProto.INT64, None),
+        ],
+    )
+    runtime = loaded(made)
+    assert [(o.name, o.dtype) for o in runtime.outputs] == [
+        ("y_0", DType.FLOAT32),
+        ("y_1", DType.FLOAT32),
+        ("z_0", DType.INT64),
+    ]
+    answer = runtime.predict({"x": X})
+    assert answer["y_1"].tolist() == (-X).tolist()
+    assert answer["z_0"].tolist() == X.astype(int).tolist()
+    only = loaded(made, outputs=[("z_0", "whole")])
+    assert only.predict({"x": X})["whole"].tolist() == X.astype(int).tolist()
+
+
+@pytest.mark.parametrize("shape", [(None,), (None, 2)])
+def test_bfloat16_is_answered_as_float(shape):
+    from onnx import TensorProto, helper
+
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    to = node("Cast", ["x"], ["y"], to=TensorProto.BFLOAT16)
+    output = helper.make_tensor_value_info("y", TensorProto.BFLOAT16, shape)
+    runtime = loaded(onnx_model([to], [tensor("x", shape)], [output]))
+    assert [(o.name, o.dtype, o.shape) for o in runtime.outputs] == [("y", DType.FLOAT32, shape[1:])]
+    x = np.array([[1, 1 + 2**-8], [3.14159, -1e30]], "f")[:, : 2 if shape[1:] else 1].reshape(-1, *shape[1:])
+    np.testing.assert_array_equal(runtime.predict({"x": x})["y"], x.astype(ml_dtypes.bfloat16).astype("f"))
 
 
 def test_a_fixed_batch_is_filled_up_where_the_descriptor_states_a_record():

@@ -10,10 +10,11 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from schemas.errors import LoadError
-from schemas.onnx_model_pb2 import Graph, Model, Node
+from schemas.onnx_model_pb2 import Attribute, Graph, Model, Node
 
 ML_DOMAIN = "ai.onnx.ml"
-_FLOAT = 1
+_ONNX = ("", "ai.onnx")
+_FLOAT, _BFLOAT16 = 1, 16  # by the numbers that ONNX gives
 _SAME_VALUES = frozenset({"Cast", "Flatten", "Gather", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
 
@@ -56,16 +57,34 @@ def is_onnx(path: Path) -> bool:
 
 
 def answers(model: Model) -> list[Answer]:
-    """What the model answers, in order. A ZipMap's output stands for the tensor that it would take apart."""
-    made = {
-        o: n for n in model.graph.node if n.op_type == "ZipMap" and n.domain == ML_DOMAIN for o in n.output
-    }
-    return [_answer(o.name, made.get(o.name)) for o in model.graph.output]
+    """What the model answers, in order. A ZipMap's output stands for the tensor that it would take apart.
+
+    A sequence that is put together of tensors is one answer each, `name_0` and so on. One of bfloat16, which
+    numpy lacks, is made float by an operator that is added to `model`.
+    """
+    maker = {o: n for n in model.graph.node for o in n.output}
+    found: list[Answer] = []
+    for o in model.graph.output:
+        node = maker.get(o.name, Node())
+        if node.op_type == "ZipMap" and node.domain == ML_DOMAIN:
+            found.append(_by_class(o.name, node))
+        elif node.op_type == "SequenceConstruct" and node.domain in _ONNX:
+            found += [Answer(f"{o.name}_{i}", tensor) for i, tensor in enumerate(node.input)]
+        elif o.type.tensor_type.elem_type == _BFLOAT16:
+            found.append(Answer(o.name, _as_float(model.graph, o.name)))
+        else:
+            found.append(Answer(o.name, o.name))
+    return found
 
 
-def _answer(name: str, zip_map: Node | None) -> Answer:
-    if zip_map is None:
-        return Answer(name, name)
+def _as_float(graph: Graph, name: str) -> str:
+    made = f"{name}/float"
+    cast = graph.node.add(op_type="Cast", input=[name], output=[made])
+    cast.attribute.add(name="to", type=Attribute.INT, i=_FLOAT)
+    return made
+
+
+def _by_class(name: str, zip_map: Node) -> Answer:
     classes: list[str] = []
     for a in zip_map.attribute:
         classes += [str(i) for i in a.ints] + [s.decode("utf-8", "replace") for s in a.strings]
@@ -110,8 +129,7 @@ def keep_only(model: Model, tensors: Collection[str]) -> bool:
     cut |= _drop(graph.sparse_initializer, lambda t: t.values.name in needed)
     cut |= _drop(graph.output, lambda o: o.name in tensors)
     for tensor in set(tensors) - {o.name for o in graph.output}:
-        # What a ZipMap takes is of this type; its shape is inferred.
-        graph.output.add(name=tensor).type.tensor_type.elem_type = _FLOAT
+        graph.output.add(name=tensor)  # its type and shape are inferred
         cut = True
     used = _called(model)
     return _drop(model.functions, lambda f: (f.domain, f.name) in used) or cut
