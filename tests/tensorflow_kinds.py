@@ -91,6 +91,53 @@ def keras_with_a_vocabulary_file_and_numbers(path: Path) -> Kind:
 
 
 @kind
+def keras_with_all_that_prepares_records(path: Path) -> Kind:
+    import keras
+
+    layers = keras.layers
+    text, word, code = (layers.Input((1,), dtype=d, name=n) for n, d in
+                        (("text", "string"), ("word", "string"), ("code", "int64")))  # fmt: skip
+    size = layers.Input((1,), name="size")
+    words = layers.TextVectorization(output_mode="tf_idf")
+    words.adapt(["a red wine", "a white wine, dry!", "rosé"])
+    scaled = layers.Normalization()
+    scaled.adapt(np.array([[1.0], [2.0], [6.0]]))
+    parts = [
+        layers.Flatten()(words(text)),
+        layers.Hashing(5, output_mode="one_hot")(word),
+        layers.Hashing(3, salt=[1, 2], output_mode="one_hot")(code),
+        layers.IntegerLookup(vocabulary=[5, 70], output_mode="multi_hot")(code),
+        layers.HashedCrossing(7, output_mode="one_hot")((word, code)),
+        layers.Discretization([0.5, 3.0], output_mode="one_hot")(size),
+        scaled(size),
+    ]
+    inputs = {"text": text, "word": word, "code": code, "size": size}
+    model = keras.Model(inputs, layers.Concatenate()(parts))
+    model.export(str(path / "m"), verbose=False)
+    records = [
+        {"text": "a Red, red wine", "word": "x", "code": 5, "size": 0.1},
+        {"text": "", "word": "", "code": -9, "size": 3.0},
+        {"text": "rosé!", "word": "é", "code": 70, "size": -1e6},
+    ]
+    given = {n: tf.constant([[r[n]] for r in records], dtype=i.dtype) for n, i in inputs.items()}
+    return Kind(zipped(path / "m"), records, {"output_0": model(given).numpy().tolist()})
+
+
+@kind
+def keras_over_steps_of_which_some_are_masked(path: Path) -> Kind:
+    import keras
+
+    layers = keras.layers
+    words = layers.Input((5,), dtype="int32", name="words")
+    known = layers.Embedding(9, 4, mask_zero=True)(words)
+    model = keras.Model(words, layers.Bidirectional(layers.GRU(3))(known))
+    model.export(str(path / "m"), verbose=False)
+    rows = [[3, 1, 0, 0, 0], [0, 2, 0, 8, 1], [4, 4, 4, 4, 4]]
+    expected = model(np.array(rows, "int32")).numpy().tolist()
+    return Kind(zipped(path / "m"), [{"words": row} for row in rows], {"output_0": expected})
+
+
+@kind
 def keras_of_half_precision(path: Path) -> Kind:
     model = network(dtype="float32")
     import keras
@@ -232,6 +279,24 @@ def composite(path: Path, spec: Any, function: Callable[[Any], Any]) -> bytes:
     concrete = module.f.get_concrete_function(spec)
     tf.saved_model.save(module, str(path / "m"), signatures={"serving_default": concrete})
     return zipped(path / "m")
+
+
+@kind
+def a_loop_and_a_branch_of_tensorflow_1(path: Path) -> Kind:
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as made:
+        v1.disable_control_flow_v2()
+        try:
+            x = v1.placeholder("float32", [None, 2], "x")
+            halved = v1.cond(tf.reduce_sum(tf.constant(1.0)) > 0, lambda: x / 2, lambda: x)
+            ended = v1.while_loop(lambda i, _: i < 3, lambda i, y: (i + 1, y * y + x), [0, halved])
+            tf.identity(ended[1], name="y")
+        finally:
+            v1.enable_control_flow_v2()
+    y = X / 2
+    for _ in range(3):
+        y = y * y + X
+    return Kind(made.as_graph_def().SerializeToString(), PAIRS, {"y": y.tolist()}, FROZEN)
 
 
 @kind
