@@ -52,8 +52,8 @@ class Look:
     pickled: tuple[str, ...] | None = None
 
     def holds(self, *endings: str) -> str:
-        """The first name with one of these endings, or ""."""
-        return next((n for n in self.names if n.endswith(endings)), "")
+        """The first name with the first of these endings that there is, or ""."""
+        return next((n for ending in endings for n in self.names if n.endswith(ending)), "")
 
 
 def look(path: Path) -> Look:

@@ -101,6 +101,7 @@ def test_folders_are_known_by_what_is_in_them(tmp_path):
         (tmp_path / "none", "an empty folder"),
         (folder("spark", "metadata/part-00000"), "a model of Spark ML"),
         (folder("hf", "config.json", "model.safetensors"), "a Hugging Face model"),
+        (folder("hf-onnx", "config.json", "model.onnx"), "a folder with model.onnx in it"),
         (folder("ckpt", "checkpoint", "m.ckpt.index"), "a TensorFlow checkpoint"),
         (folder("written", "c.index", "c.data-00000-of-00001"), "a TensorFlow checkpoint"),
         (

@@ -189,6 +189,7 @@ def _inner(tensor: ModelTensor, given: PartialInput, spare: tuple[str, ...]) -> 
             f"input {name!r} takes {_said(shape)}: give its shape or its fields in the descriptor, such as "
             f"{example}"
             + (f", or its value: --constant {name}={_sample(tensor.dtype)}" if inner is None else "")
+            + ("; `pad` in a file of --inputs fills lists that are shorter" if inner == (None,) else "")
         )
     return tuple(d for d in inner if d is not None)
 

@@ -116,7 +116,8 @@ def _tensors(attribute: Attribute) -> Iterator[Tensor]:
 def _check_tensor(tensor: Tensor, size: int, said: str) -> None:
     if tensor.data_location == Tensor.EXTERNAL or tensor.external_data:
         raise UnsafeModelError(
-            f"{said} lies in another file: save the model as one file, with its weights inside"
+            f"{said} lies in another file: save the model as one file, with its weights inside, by "
+            "onnx.save(onnx.load('model.onnx'), 'whole.onnx')"
         )
     count = math.prod(tensor.dims) if all(d >= 0 for d in tensor.dims) else _UNKNOWN_SIZE
     if count > 2 * size:  # two elements a byte is the narrowest type there is

@@ -27,6 +27,7 @@ _FRAME = re.compile(r"Non-zero status code returned while running (\w+) node\. N
 _SOURCE = re.compile(r"\S*\.(cc|h):\d+ ")
 _OPSET = re.compile(r"Opset (\d+) is under development.*? support for domain (\S+) is till opset (\d+)")
 _VERSION = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
+_NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\(\d+\)")
 _NAMESPACE = "onnxruntime::"
 _LONGEST = 2000
 _STARTING = Lock()
@@ -143,6 +144,11 @@ def reason(error: Exception) -> str:
         return (
             f"it is of ONNX's IR version {too_new[1]}, and the ONNX Runtime here knows those up to "
             f"{too_new[2]}: export it with an older onnx, or install a newer onnxruntime"
+        )
+    if missing := _NO_KERNEL.search(text):
+        return (
+            f"it has no operator {missing[1]} for numbers of this type on a processor: export the model with "
+            "float32 (of PyTorch: model.float())"
         )
     text = _FRAME.sub(r"operator \1: ", text)
     if "BFCArena" in text:
