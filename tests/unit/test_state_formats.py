@@ -330,6 +330,17 @@ FORMATS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any], st
             "e0000000000000a5657861637400ac6572726f725f636f756e747381d0de01"
         ),
     ),
+    "sums, with rests": (
+        RegressionSums(2, 0, 1, 0.5, 1e24, -0.5, 0, {-34: 1}, {"squares": (8.0, 2.0**-60)}),
+        write_sums,
+        read_sums,
+        (
+            "9301a76e756d6265727389ab70726564696374696f6e7302a8756e73636f72656400a86f7574636f6d657301"
+            "a86162736f6c757465cb3fe0000000000000a773717561726573cb44ea784379d99db4a67369676e6564cbbf"
+            "e0000000000000a5657861637400ac6572726f725f636f756e747381d0de01a5726573747381a77371756172"
+            "657392cb4020000000000000cb3c30000000000000"
+        ),
+    ),
     "names of sums": (
         QualityKey(
             60_000,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import StatisticsError
+from udfs.lifecycle.quality.exact_sums import Rest, add_to, exact_sum
 
 BINS = 256
 """Of scores, equally wide on [0, 1]; the error of the area that they cause is reported."""
@@ -16,15 +18,28 @@ CLIP = 1e-15
 """Scores of 0 and 1 count as this and its complement in the log loss, which would be infinite."""
 
 Floats = NDArray[np.float64]
+_COUNTS = (
+    "predictions",
+    "unscored",
+    "true_positives",
+    "false_positives",
+    "true_negatives",
+    "false_negatives",
+    "positives",
+    "negatives",
+    "score_sums",
+)
 
 
 class ClassificationSums(msgspec.Struct):
     """`positives` and `negatives` are counts by bin of the score (256,), `score_sums` sums of scores by bin.
 
     `unscored`: results without a score, which are not among the predictions.
-    `predictions` of which `outcomes` have come; `true_positives` and so on at `threshold`.
+    `predictions` of which `outcomes` have come; `true_positives` and so on at `threshold`. `rests`: what
+    rounding left, of sums of which it left anything.
     """
 
+    EXACT: ClassVar[tuple[str, ...]] = ("log_loss", "squares")
     threshold: float = 0.5
     predictions: int = 0
     unscored: int = 0
@@ -37,6 +52,7 @@ class ClassificationSums(msgspec.Struct):
     positives: np.ndarray = msgspec.field(default_factory=lambda: np.zeros(BINS, np.int64))
     negatives: np.ndarray = msgspec.field(default_factory=lambda: np.zeros(BINS, np.int64))
     score_sums: np.ndarray = msgspec.field(default_factory=lambda: np.zeros(BINS))
+    rests: dict[str, Rest] = {}
 
     def add(self, scores: Floats, outcomes: NDArray[np.bool_], without_outcome: int = 0) -> None:
         """Scores in [0, 1] with their outcomes, shapes (n,), and how many predictions got none.
@@ -53,8 +69,9 @@ class ClassificationSums(msgspec.Struct):
         self.true_negatives += int((~said & ~outcomes).sum())
         self.false_negatives += int((~said & outcomes).sum())
         near = np.clip(scores, CLIP, 1 - CLIP)
-        self.log_loss += math.fsum(-np.log(np.where(outcomes, near, 1 - near)))
-        self.squares += math.fsum(np.square(scores - outcomes))
+        losses, squares = -np.log(np.where(outcomes, near, 1 - near)), np.square(scores - outcomes)
+        add_to(self, "log_loss", exact_sum(losses.tolist()))
+        add_to(self, "squares", exact_sum(squares.tolist()))
         place = np.minimum((scores * BINS).astype(np.intp), BINS - 1)
         self.positives += np.bincount(place[outcomes], minlength=BINS)
         self.negatives += np.bincount(place[~outcomes], minlength=BINS)
@@ -64,9 +81,10 @@ class ClassificationSums(msgspec.Struct):
         """Take in other sums, or with -1 out of these. Raises `StatisticsError` for another threshold."""
         if self.threshold != other.threshold:
             raise StatisticsError(f"sums at thresholds {self.threshold} and {other.threshold} do not add up")
-        for name in self.__struct_fields__:
-            if name != "threshold":
-                setattr(self, name, getattr(self, name) + sign * getattr(other, name))
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + sign * getattr(other, name))
+        for name in self.EXACT:
+            add_to(self, name, (getattr(other, name), other.rests.get(name, ())), sign)
 
     @property
     def outcomes(self) -> int:

@@ -12,19 +12,24 @@ import numpy as np
 from schemas.errors import StatisticsError
 from schemas.lifecycle.quality import QualityRecord, Sums
 from udfs.lifecycle.quality.classification import BINS, ClassificationSums
+from udfs.lifecycle.quality.exact_sums import Rest
 from udfs.lifecycle.quality.regression import MOST_PLACE, RegressionSums
 from udfs.lifecycle.quality.windows import QualityKey, QualitySums
 
 _COUNTED = ("positives", "negatives", "score_sums")
+_MOST_RESTS = 64
 
 
 def to_plain(sums: QualitySums) -> Sums:
     """Numbers by name. `bins` (of classes): rows of bin, positives, negatives and sum of scores; `errors` (of
-    numbers): rows of bin and count. Bins without records are left out."""
+    numbers): rows of bin and count. Bins without records are left out. `rests`: what rounding left of
+    the sums that are exact with it (`EXACT` of each kind), where it left anything."""
+    apart = {"error_counts", "rests", *_COUNTED}
+    plain: dict[str, Any] = {n: getattr(sums, n) for n in sums.__struct_fields__ if n not in apart}
+    if sums.rests:
+        plain["rests"] = [list(sums.rests.get(name, ())) for name in sums.EXACT]
     if isinstance(sums, RegressionSums):
-        plain: dict[str, Any] = {n: getattr(sums, n) for n in sums.__struct_fields__ if n != "error_counts"}
         return plain | {"errors": [[place, count] for place, count in sorted(sums.error_counts.items())]}
-    plain = {n: getattr(sums, n) for n in sums.__struct_fields__ if n not in _COUNTED}
     some = np.flatnonzero(sums.positives + sums.negatives).tolist()
     arrays = [getattr(sums, name) for name in _COUNTED]
     return plain | {"bins": [[at, *(array[at].item() for array in arrays)] for at in some]}
@@ -39,8 +44,8 @@ def from_plain(kind: str, plain: Sums) -> QualitySums:
             errors = {int(place): int(count) for place, count in rows}
             if odd := [place for place in errors if abs(place) > MOST_PLACE]:
                 raise ValueError(f"there is no error in bin {odd[0]}")
-            return RegressionSums(**numbers, error_counts=errors)
-        sums = ClassificationSums(**numbers)
+            return RegressionSums(**numbers, error_counts=errors, rests=_rests(plain, RegressionSums))
+        sums = ClassificationSums(**numbers, rests=_rests(plain, ClassificationSums))
         for at, positives, negatives, score_sum in rows:
             if not 0 <= at < BINS:
                 raise ValueError(f"there is no bin {at}")
@@ -48,6 +53,15 @@ def from_plain(kind: str, plain: Sums) -> QualitySums:
         return sums
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as e:
         raise StatisticsError(f"these are no sums of {kind}: {e}") from None
+
+
+def _rests(plain: Sums, kind: type[QualitySums]) -> dict[str, Rest]:
+    """Raises `ValueError` for what is none."""
+    found: Any = plain.get("rests", [()] * len(kind.EXACT))
+    rests = {name: tuple(map(float, rest)) for name, rest in zip(kind.EXACT, found, strict=True)}
+    if not all(len(rest) <= _MOST_RESTS and all(map(math.isfinite, rest)) for rest in rests.values()):
+        raise ValueError("what rounding left of its sums is none")
+    return {name: rest for name, rest in rests.items() if rest}
 
 
 def added_up(records: Iterable[QualityRecord]) -> dict[str, float]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import ClassVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import StatisticsError
+from udfs.lifecycle.quality.exact_sums import Rest, add_to, exact_sum
 
 ACCURACY = 0.01
 """The relative error of quantiles."""
@@ -18,15 +20,18 @@ MOST_PLACE = 40_000
 """No double has an error in a bin beyond that, on either side of 0."""
 
 Floats = NDArray[np.float64]
+_COUNTS = ("predictions", "unscored", "outcomes", "exact")
 
 
 class RegressionSums(msgspec.Struct):
     """`error_counts`: absolute errors by bin, bin i up to gamma^i with gamma = 1.01 / 0.99; `exact` are those
     without any. Integer counts in logarithmic bins, as in Masson, Rim and Lee, "DDSketch: a fast and
     fully-mergeable quantile sketch with relative-error guarantees" (VLDB 2019). `unscored`: results without
-    a score, which are not among the predictions.
+    a score, which are not among the predictions. `rests`: what rounding left, of sums of which it left
+    anything.
     """
 
+    EXACT: ClassVar[tuple[str, ...]] = ("absolute", "squares", "signed")
     predictions: int = 0
     unscored: int = 0
     outcomes: int = 0
@@ -35,6 +40,7 @@ class RegressionSums(msgspec.Struct):
     signed: float = 0.0
     exact: int = 0
     error_counts: dict[int, int] = msgspec.field(default_factory=dict)
+    rests: dict[str, Rest] = {}
 
     def add(self, predicted: Floats, came: Floats, without_outcome: int = 0) -> None:
         """Predictions with their outcomes, shapes (n,), and how many predictions got none.
@@ -42,14 +48,17 @@ class RegressionSums(msgspec.Struct):
         Raises `StatisticsError` for what is not finite.
         """
         off = predicted - came
-        if not np.isfinite(off).all():
-            raise StatisticsError("predictions and outcomes of a regression must be finite")
+        with np.errstate(over="ignore"):
+            squares = np.square(off)
+        if not np.isfinite(squares).all():
+            raise StatisticsError(
+                "predictions and outcomes of a regression must be finite, and no errors huge"
+            )
         self.predictions += off.size + without_outcome
         self.outcomes += off.size
         size = np.abs(off)
-        self.absolute += math.fsum(size)
-        self.squares += math.fsum(np.square(off))
-        self.signed += math.fsum(off)
+        for name, values in zip(self.EXACT, (size, squares, off), strict=True):
+            add_to(self, name, exact_sum(values.tolist()))
         self.exact += int((size == 0).sum())
         some = size[size > 0]
         places, counts = np.unique(np.ceil(np.log(some) / GROWTH).astype(int), return_counts=True)
@@ -57,8 +66,10 @@ class RegressionSums(msgspec.Struct):
 
     def merge(self, other: RegressionSums, sign: int = 1) -> None:
         """Take in other sums, or with -1 out of these."""
-        for name in ("predictions", "unscored", "outcomes", "absolute", "squares", "signed", "exact"):
+        for name in _COUNTS:
             setattr(self, name, getattr(self, name) + sign * getattr(other, name))
+        for name in self.EXACT:
+            add_to(self, name, (getattr(other, name), other.rests.get(name, ())), sign)
         self._count((place, sign * count) for place, count in other.error_counts.items())
 
     def _count(self, counted: Iterable[tuple[int, int]]) -> None:
@@ -91,7 +102,7 @@ class RegressionSums(msgspec.Struct):
             "outcomes": float(self.outcomes),
             "coverage": self.outcomes / self.predictions if self.predictions else math.nan,
             "mae": self.absolute / n,
-            "rmse": math.sqrt(self.squares / n),
+            "rmse": math.sqrt(max(self.squares, 0.0) / n),  # below 0 by state from before there were rests
             "bias": self.signed / n,
             "error_p50": self.error_quantile(0.5),
             "error_p90": self.error_quantile(0.9),

@@ -67,7 +67,10 @@ _KINDS: dict[str, type[QualitySums]] = {"classes": ClassificationSums, "numbers"
 def write_sums(sums: QualitySums) -> bytes:
     """Msgpack with its version, for state."""
     kind = "classes" if isinstance(sums, ClassificationSums) else "numbers"
-    inside = msgspec.msgpack.encode(sums, enc_hook=_plain)
+    fields = {name: getattr(sums, name) for name in sums.__struct_fields__}
+    if not sums.rests:  # as they were written before there were any
+        del fields["rests"]
+    inside = msgspec.msgpack.encode(fields, enc_hook=_plain)
     return msgspec.msgpack.encode(_Kept(VERSION, kind, msgspec.Raw(inside)))
 
 
