@@ -90,6 +90,45 @@ def test_corrections_count_and_both_are_kept() -> None:
     assert run.fates.predictions == {"joined": 1}
 
 
+def test_an_outcome_of_the_same_label_and_another_number_is_a_correction() -> None:
+    """Beside an experiment or not: what is stored of it, and what experiments are told, is the latest."""
+    for stamp in ({}, {"experiments": {"e": {"arm": "a", "step": 0}}}):
+        run = Run().results(result(1, 100, stamp=stamp)).outcomes(outcome(1, 200, revenue=5.0))
+        run.outcomes(outcome(1, 300, revenue=7.5), outcome(1, 300, revenue=7.5), outcome(1, 400, revenue=7.5))
+        assert run.said() == [(1, "joined", 1.0, 1), (1, "correction", 1.0, 2)]
+        assert [s.came.metrics for s in run.settled if s.came] == [{"revenue": 5.0}, {"revenue": 7.5}]
+        assert run.fates.outcomes == {"joined": 1, "correction": 1, "duplicate": 2}
+        run.outcomes(outcome(1, 500))  # without the number: it is taken back
+        assert run.said()[-1] == (1, "correction", 1.0, 3)
+
+
+def test_an_entity_is_the_same_one_whoever_wrote_it() -> None:
+    """As experiments draw it into arms."""
+    for value, said in ((7, "7"), (7.0, "7"), ("7", "7"), (True, "true"), ([1, 2], "[1,2]"), (None, "")):
+        run = Run().results(result(1, 100, customer=value)).close(END, END)
+        assert run.settled[0].predicted.entity == said
+
+
+def test_a_key_that_is_a_whole_number_meets_its_text() -> None:
+    run = Run(BY_FIELD).results(result(1, 100, order=7.0)).outcomes({"order": 7, "bought": 1, "at": 200})
+    assert run.said() == [(1, "joined", 1.0, 1)]
+    assert run.results(result(2, 100, order=7.5), result(3, 100, order=1e300)).dead["unreadable"] == 2
+
+
+@pytest.mark.parametrize(
+    ("positive", "fits", "others"),
+    [("1", ["1", "0", ""], [1, True, 0.0]), (1, [1, True, 0, 2.5], ["1", "yes"]), (True, [False], ["true"])],
+)
+def test_a_label_of_another_type_than_the_positive_class_is_refused(
+    positive: Any, fits: list[Any], others: list[Any]
+) -> None:
+    judging = Judging(score="p", label="bought", positive=positive)
+    assert [judging.outcome_of(value) for value in fits] == [float(value == positive) for value in fits]
+    for value in others:
+        with pytest.raises(ValueError, match="give both the same type"):
+            judging.outcome_of(value)
+
+
 def test_a_prediction_without_an_outcome_is_given_up_after_its_window_and_not_before() -> None:
     run = Run().results(result(1, 100)).close(100 + TERMS.window, 0)
     assert run.said() == []

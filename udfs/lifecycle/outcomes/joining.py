@@ -216,16 +216,14 @@ class Joining:
         elif came.time < waiting.time:
             self._found.settled.append(Settled(key, predicted, came, OutcomeFate.OUTDATED, 0))
             return OutcomeFate.OUTDATED
-        elif came.text == waiting.text:
+        elif came.text == waiting.text and came.metrics == (waiting.metrics or {}):
             waiting.time = came.time
-            if waiting.metrics is not None:
-                waiting.metrics = came.metrics
             return OutcomeFate.DUPLICATE
         else:
             fate, replaced = OutcomeFate.CORRECTION, waiting.value
         waiting.value, waiting.text, waiting.time = came.value, came.text, came.time
         waiting.revision += 1
-        if predicted.experiments and predicted.entity:
+        if came.metrics or waiting.metrics or (predicted.experiments and predicted.entity):
             waiting.metrics = came.metrics
         self._found.settled.append(Settled(key, predicted, came, fate, waiting.revision, replaced))
         return fate

@@ -80,6 +80,10 @@ class Judging:
         if self.positive is not None:
             if value is None or isinstance(value, (dict, list)):
                 raise ValueError(f"{self.label!r} is no class")
+            if isinstance(value, str) is not isinstance(self.positive, str):  # 1 and "1" are never equal
+                is_text = "text" if isinstance(value, str) else "no text"
+                said = f"{self.label!r} is {is_text}, other than the positive class, {self.positive!r}"
+                raise ValueError(f"{said}: give both the same type")
             return float(value == self.positive)
         if value in (0, 1):
             return float(value)

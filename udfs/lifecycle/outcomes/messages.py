@@ -86,8 +86,8 @@ class Delivery(msgspec.Struct, array_like=True, gc=False):
 
 class Waiting(msgspec.Struct, array_like=True, gc=False):
     """A prediction until its window closes. `value` and `text`: the outcome in force, where `revision`
-    outcomes have been in force so far. `metrics`: that outcome's, where evidence is told once the window
-    closes; None where none is."""
+    outcomes have been in force so far. `metrics`: that outcome's, where it has any, or evidence is told once
+    the window closes; else None."""
 
     packed: Packed
     due: int

@@ -16,6 +16,7 @@ from schemas.micro_batch import MicroBatch
 from schemas.results.dead_letter import dead_letter
 from schemas.results.records import NAME_LIMIT, DeadLetter
 from schemas.tensors import BadRecord
+from udfs.ensemble.routing.routing import entity_text
 from udfs.features.entity_keys import key_group, part_of
 from udfs.lifecycle.outcomes.joining import BY_FIELD, BY_IDENTITY
 from udfs.lifecycle.outcomes.judging import Judging, as_declared, value_at
@@ -23,6 +24,7 @@ from udfs.lifecycle.outcomes.messages import Came, Delivery, Packed, Predicted, 
 
 _STAMP = "millrace"
 _YEAR_10000 = 253_402_300_800_000
+_EXACT = 2**53
 _Name = Annotated[str, msgspec.Meta(max_length=NAME_LIMIT)]
 _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Place = Annotated[int, msgspec.Meta(ge=-(2**31), lt=1 << 62)]
@@ -177,7 +179,7 @@ def _predicted(
         said.ms,
         score,
         _json(scores),
-        "" if entity is None or isinstance(entity, (dict, list)) else str(entity)[:NAME_LIMIT],
+        "" if entity is None else entity_text(entity).decode()[:NAME_LIMIT],
         fields,
         _json(features) if isinstance(features, list) else "",
         said.rule,
@@ -230,6 +232,8 @@ def _came(message: dict[str, Any], data_type: str, judging: Judging, batch: Micr
 def _key_in(record: Mapping[str, Any], data_type: str, judging: Judging) -> str:
     """By the declared field. Raises `UnfitError` where it is none."""
     value = value_at(record, judging.key)
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+        value = int(value)  # as of entities, 7, 7.0 and "7" are the same one, whoever wrote it
     if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":
         raise UnfitError(Code.WRONG_TYPE, f"the key {judging.key!r} is neither text nor an integer")
     if len(text := str(value)) > NAME_LIMIT:
