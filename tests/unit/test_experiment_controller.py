@@ -13,6 +13,7 @@ from schemas.lifecycle.quality import EvidenceBatch
 from schemas.plans.plan import Only, Plan, Split, read_plan, write_plan
 from tests.experiment_evidence import DECLARED, evidence, published_plan
 from udfs.lifecycle.experiments.controlling import Controller, CountedInMemory, PlanOrdered
+from udfs.lifecycle.experiments.declaration import Metric
 from udfs.lifecycle.experiments.orders import Order, read_order, write_order
 
 START = write_order(Order("start", DECLARED))
@@ -217,6 +218,28 @@ def test_without_its_state_it_goes_on_from_the_plans_that_are_there():
     version, plan = whole.plans[-1]
     (event,) = ended.controller.planned(published_plan("wine-v4", version, write_plan(plan)), 8)
     assert event.kind == "promoted"
+
+
+@pytest.mark.parametrize("name", ["failed", "late", "latency", "log_loss", "squared_error", "absolute_error"])
+def test_an_order_by_which_more_of_a_loss_is_better_is_refused(name):
+    for changes in ({"primary": Metric(name), "guardrails": ()}, {"guardrails": (Metric(name),)}):
+        order = write_order(Order("start", msgspec.structs.replace(DECLARED, **changes)))
+        assert f"{name!r} is a loss" in Harness(order).events[-1].reason
+    lower = msgspec.structs.replace(DECLARED, guardrails=(Metric(name, better="lower"),))
+    assert Harness(write_order(Order("start", lower))).events[-1].kind == "started"
+
+
+def test_a_metric_that_nothing_measures_is_named():
+    guards = (*DECLARED.guardrails, Metric("latncy", "quantile", "lower"), Metric("sales", "mean"))
+    harness = Harness(write_order(Order("start", msgspec.structs.replace(DECLARED, guardrails=guards))))
+    assert harness.events[-1].evidence == ""
+    harness.tell(evidence(0, 50, 0, 0.8))
+    harness.said += harness.controller.on_timer(8)
+    assert harness.events[-1].evidence.endswith("; no entity had a value of latncy, sales")
+    silent = Harness()
+    silent.tell(msgspec.structs.replace(evidence(0, 50, 0, 0.8), values={}))
+    silent.said += silent.controller.on_timer(8)
+    assert silent.events[-1].evidence.endswith("; no entity had a value of correct, latency")
 
 
 def test_orders_and_events_read_back_and_others_are_refused():

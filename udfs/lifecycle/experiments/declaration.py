@@ -26,6 +26,8 @@ _MOST = 2**53
 _LEAST_ALPHA = 1e-12
 _MOST_STEPS = 100
 _MOST_METRICS = 32
+_LOSSES = frozenset({"failed", "late", "latency", "log_loss", "squared_error", "absolute_error"})
+"""Metrics that every prediction has, of which less is better."""
 _AROUND_ARMS = 30_000  # bytes of a plan beside those of its arms' plans, at most
 
 
@@ -272,6 +274,15 @@ def _check_metric(name: str, metric: Metric) -> None:
         raise ExperimentError(f"{where}: tolerance must be 0 or more, and is {metric.tolerance}")
     if metric.kind == "quantile" and metric.better == "higher":
         raise ExperimentError(f'{where}: of durations the lower is better: say better = "lower"')
+
+
+def check_directions(experiment: Experiment) -> None:
+    """Raises `ExperimentError` where more of what is a loss would count as better, as a metric says that does
+    not say which way is better. What runs already was started before this was asked."""
+    for metric in (experiment.primary, *experiment.guardrails):
+        if metric.name in _LOSSES and metric.better == "higher":
+            said = f'{experiment.name}: metric {metric.name!r} is a loss: say better = "lower"'
+            raise ExperimentError(said)
 
 
 def read_experiment(text: str | bytes) -> Experiment:

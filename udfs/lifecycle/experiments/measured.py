@@ -51,6 +51,11 @@ class BoundedMeasure(msgspec.Struct, tag="bounded"):
         self.harm.add_pairs(control, treatment)
         self.gain.add_pairs(control, treatment)
 
+    @property
+    def entities(self) -> int:
+        """That had a value."""
+        return self.harm.count
+
     def verdict(self, metric: Metric, harm_alpha: float, gain_alpha: float) -> Verdict:
         harm, gain = self.harm.highest, self.gain.highest
         said = f"betting evidence e^{harm:.2f} for harm, e^{gain:.2f} for gain, {self.harm.count} entities"
@@ -74,6 +79,11 @@ class MeanMeasure(msgspec.Struct, tag="mean"):
     def add(self, treated: NDArray[np.bool_], values: Floats) -> None:
         self.control = self.control.merged(Moments.of(values[~treated]))
         self.treatment = self.treatment.merged(Moments.of(values[treated]))
+
+    @property
+    def entities(self) -> int:
+        """That had a value."""
+        return self.control.count + self.treatment.count + self.differences.count
 
     def verdict(self, metric: Metric, harm_alpha: float, gain_alpha: float) -> Verdict:
         # one side of an interval at 2 alpha is wrong with probability alpha
@@ -101,6 +111,11 @@ class QuantileMeasure(msgspec.Struct, tag="quantile"):
     def add(self, treated: NDArray[np.bool_], values: Floats) -> None:
         self.control = (np.array(self.control) + _counts(values[~treated])).tolist()
         self.treatment = (np.array(self.treatment) + _counts(values[treated])).tolist()
+
+    @property
+    def entities(self) -> int:
+        """That had a value."""
+        return sum(self.control) + sum(self.treatment)
 
     def verdict(self, metric: Metric, harm_alpha: float) -> Verdict:
         _, usual = quantile_interval(np.array(self.control), DURATIONS, metric.q, harm_alpha / 2)

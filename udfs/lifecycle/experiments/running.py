@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -200,7 +200,7 @@ class Running(msgspec.Struct):
             "entities": state.entities,
             "arms": {title: self._figures(title, part) for title, part in shares.items()},
             "metric": self.metric,
-            "evidence": self.evidence + (f"; {self.unfit} values that do not fit" if self.unfit else ""),
+            "evidence": "; ".join(filter(None, (self.evidence, *self._lacking()))),
             "reason": self.reason,
             "control": experiment.control,
             "treatment": self.treatment,
@@ -219,6 +219,17 @@ class Running(msgspec.Struct):
             gain_at=gain_at,
             **{**said, **more},
         )
+
+    def _lacking(self) -> Iterator[str]:
+        """What of the evidence is none, so that nobody takes a guardrail for kept that nothing measures."""
+        if self.unfit:
+            yield f"{self.unfit} values that do not fit"
+        states = list(self.sampled.judged.values()) if self.sampled else [self.state]
+        measured = {self.experiment.primary.name: [state.primary for state in states]}
+        measured |= {m.name: [s.guardrails[m.name] for s in states] for m in self.experiment.guardrails}
+        none = [name for name, of in measured.items() if not any(one.entities for one in of)]
+        if self.state.entities and none:
+            yield f"no entity had a value of {', '.join(none)}"
 
     def _figures(self, title: str, share: float) -> ArmFigures:
         arm, known = self.experiment.arms[title], self.means.get(title, Moments())
