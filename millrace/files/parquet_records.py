@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -87,6 +88,7 @@ def _explicit(value: Any) -> Any:
         return {name: _explicit(part) for name, part in value.items()}
     if isinstance(value, list):
         return [_explicit(part) for part in value]
+    value = float(value) if isinstance(value, np.float16) else value
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
@@ -104,10 +106,11 @@ def _json(value: Any) -> Any:
     if isinstance(value, datetime.date):
         return (value - _EPOCH.date()).days
     if isinstance(value, datetime.time):
-        since = datetime.timedelta(
+        value = datetime.timedelta(
             hours=value.hour, minutes=value.minute, seconds=value.second, microseconds=value.microsecond
         )
-        return since // _MS
     if isinstance(value, datetime.timedelta):
         return value // _MS
+    if isinstance(value, np.float16):  # numbers of half precision are NumPy's in Arrow
+        return float(value)
     raise TypeError(type(value).__name__)

@@ -218,6 +218,14 @@ def test_anomalies_say_what_and_how_many(training):
     assert not anomalies(training, TableStatistics())
 
 
+@pytest.mark.parametrize("value", [0.5, "a", True, [1]])
+def test_a_field_that_had_no_value_in_training_and_has_one_now_is_told_of(value):
+    training = profile(lambda: [[{"a": None, "b": 1}] * 50])
+    (found,) = anomalies(training, window(training, [{"a": value, "b": 1}, {"a": None, "b": 1}]))
+    assert (found.feature, found.kind, found.records) == ("a", "type", 1) and "no value" in found.detail
+    assert not anomalies(training, window(training, [{"a": None, "b": 1}]))
+
+
 @pytest.mark.parametrize(("inside", "outside"), [(0, 5_000), (2_500, 2_500), (4_990, 10), (4_999, 1)])
 @pytest.mark.parametrize("far", [1e6, -1e6])
 def test_numbers_out_of_range_are_counted(inside, outside, far):

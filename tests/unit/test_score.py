@@ -337,6 +337,17 @@ def test_infinity_in_parquet_is_refused_and_not_missing(tmp_path):
     assert [(b.row, b.code) for b in bad] == [(1, "not_finite"), (2, "not_finite"), (3, "null")]
 
 
+def test_parquet_has_numbers_of_half_precision_also_in_lists(tmp_path):
+    half, lists = pa.array(np.array([1.5, np.nan], np.float16)), pa.list_(pa.float16())
+    vectors = pa.array([np.array([0.5, np.nan], np.float16), None], lists)
+    pq.write_table(pa.table({"h": half, "v": vectors}), tmp_path / "r.parquet")
+    ((payloads, _),) = batches_of(ParquetRecords(tmp_path / "r.parquet", None))
+    assert list(map(json.loads, payloads)) == [{"h": 1.5, "v": [0.5, None]}, {"h": None, "v": None}]
+    pq.write_table(pa.table({"h": half, "x": [np.inf, 1.0]}), tmp_path / "r.parquet")
+    ((payloads, _),) = batches_of(ParquetRecords(tmp_path / "r.parquet", None))
+    assert list(map(json.loads, payloads)) == [{"h": 1.5, "x": np.inf}, {"h": None, "x": 1.0}]
+
+
 def test_a_schema_that_a_job_refuses_is_refused(run, tmp_path):
     node = {"name": "next", "type": ["null", "R"]}
     schema = {"type": "record", "name": "R", "fields": [{"name": "a", "type": "double"}, node]}

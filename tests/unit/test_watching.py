@@ -504,6 +504,20 @@ def test_a_version_that_gets_worse_is_told_of_once_with_when_it_began() -> None:
     assert watch_quality(spec, quality(-1, 0, 9), None) is None
 
 
+@pytest.mark.parametrize("now", [QualityLimits(0.4), QualityLimits(0.05, patience=5.0)])
+def test_other_limits_count_from_the_restart_on(now: QualityLimits) -> None:
+    before, state = QualitySpec("w", {"wine": QualityLimits(0.1)}), None
+    for number in range(20):
+        state = watch_quality(before, quality(START + number * WINDOW, 70, 30), state)
+    assert state is not None and state.detector.alarmed
+    record = quality(START + 20 * WINDOW, 70, 30)
+    state = watch_quality(QualitySpec("w", {"wine": now}), record, state)
+    assert state is not None and state.detector.batches == 1 and state.windows == {0: record.window}
+    assert (state.detector.baseline, state.detector.patience) == (now.baseline, now.patience)
+    repeat = quality(START, 70, 30)  # what was counted before the restart is known
+    assert watch_quality(QualitySpec("w", {"wine": now}), repeat, state) is None
+
+
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
 @pytest.mark.parametrize("told", [{"window": 2**70}, {"window": -2}, {"sums": True}])
 def test_messages_about_quality_that_cannot_be_are_refused(kind: Any, told: dict[str, Any]) -> None:

@@ -95,9 +95,9 @@ def _types(name: str, known: FeatureStatistics, here: FeatureStatistics) -> list
     before, now = _kinds(known), _kinds(here)
     had = [kind for kind, count in before.items() if count]
     odd = {kind: count for kind, count in now.items() if count and kind not in had}
-    if not had or not odd:
+    if not known.rows or not odd:
         return []
-    text = f"{', '.join(odd)}, where training has {', '.join(had)}"
+    text = f"{', '.join(odd)}, where training has {', '.join(had) or 'no value'}"
     return [Anomaly(name, "type", sum(odd.values()), text)]
 
 

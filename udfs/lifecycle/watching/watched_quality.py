@@ -92,11 +92,15 @@ def watch_quality(
     told_apart = bool(record.experiment or record.candidate) or record.window == ALL
     if limits is None or told_apart or not record.closed:
         return None
-    found = state or VersionQuality(QualityDetector(limits.baseline, limits.patience))
+    anew = QualityDetector(limits.baseline, limits.patience)
+    found = state or VersionQuality(anew)
     if record.key in found.seen:
         return None
-    if found.alarmed is not None and spec.repeat_ms and record.window - found.alarmed >= spec.repeat_ms:
-        found = VersionQuality(QualityDetector(limits.baseline, limits.patience), seen=found.seen)
+    kept, since = found.detector, found.alarmed
+    changed = (kept.baseline, kept.patience) != (anew.baseline, anew.patience)  # since a savepoint
+    again = since is not None and spec.repeat_ms and record.window - since >= spec.repeat_ms
+    if changed or again:
+        found = VersionQuality(anew, seen=found.seen)
     found.seen[record.key] = record.window
     if len(found.seen) > _REMEMBERED:
         found.seen.pop(next(iter(found.seen)))
