@@ -79,8 +79,8 @@ class _Measured(NamedTuple):
 class Mlflow:
     """The tracking server at `url`.
 
-    The environment says who asks, as for MLflow's own client: MLFLOW_TRACKING_TOKEN, or
-    MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
+    The environment says who asks, as for MLflow's own client: MLFLOW_TRACKING_USERNAME and
+    MLFLOW_TRACKING_PASSWORD, else MLFLOW_TRACKING_TOKEN.
 
     Methods raise `SourceError` where the server is away, and its `RefusedError` where it refuses.
     """
@@ -141,6 +141,16 @@ class Mlflow:
         """Let the alias stand for this version."""
         said = {"name": name, "alias": alias, "version": str(version)}
         self._ask("/api/2.0/mlflow/registered-models/alias", json.dumps(said).encode())
+
+    def remove_alias(self, name: str, alias: str) -> None:
+        """Let the alias stand for no version."""
+        said = json.dumps({"name": name, "alias": alias}).encode()
+        self._sent("/api/2.0/mlflow/registered-models/alias", said, "DELETE").close()
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """The aliases of a model, with their versions."""
+        known = self._get("registered-models/get", name=name)["registered_model"]
+        return {one["alias"]: int(one["version"]) for one in known.get("aliases", ())}
 
     def run_and_tags(self, name: str, version: int) -> tuple[str, dict[str, str]]:
         """The run of a version, empty where it is of none, and all tags of the version itself."""
@@ -231,8 +241,11 @@ class Mlflow:
             raise SourceError(f"MLflow at {self._url} cannot be reached: {e}") from None
 
     def _open(self, path: str, body: bytes | None = None) -> Any:
-        headers = {"Content-Type": "application/json"} if body else {}
-        request = Request(self._url + path, body, headers | _authorization())  # noqa: S310  (checked above)
+        return self._sent(path, body, "GET" if body is None else "POST")
+
+    def _sent(self, path: str, body: bytes | None, method: str) -> Any:
+        headers = ({"Content-Type": "application/json"} if body else {}) | _authorization()
+        request = Request(self._url + path, body, headers, method=method)  # noqa: S310  (checked above)
         try:
             return urlopen(request, timeout=_SECONDS)  # noqa: S310
         except HTTPError as e:
@@ -319,10 +332,8 @@ def _tags(listed: Any) -> dict[str, str]:
 
 
 def _authorization() -> dict[str, str]:
-    if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
-        return {"Authorization": f"Bearer {token}"}
-    user = os.environ.get("MLFLOW_TRACKING_USERNAME")
-    if user is None:
-        return {}
-    pair = f"{user}:{os.environ.get('MLFLOW_TRACKING_PASSWORD', '')}"
-    return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+    user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("USERNAME", "PASSWORD"))
+    if user and password:
+        return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN", "")
+    return {"Authorization": f"Bearer {token}"} if token else {}

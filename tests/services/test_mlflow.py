@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,12 +21,15 @@ from typer.testing import CliRunner, Result
 
 from devservices.process import Process, free_port
 from millrace.cli import app
+from millrace.mlflow_models import Mlflow
 from millrace.mlflow_origin import Origin
 from millrace.mlflow_served import LONGEST_VALUE
+from schemas.errors import RefusedError
 from schemas.results.records import EventKind
 from tests.own_environment import python_with
 from tests.registered import event
 from udfs.models.descriptor import Publication, parse
+from udfs.stores.registry.model_records import AliasChange
 from udfs.stores.registry.models import ModelRegistry
 
 SAME = ("lightgbm", "numpy", "onnx", "onnxruntime", "scikit-learn", "skl2onnx", "xgboost-cpu")
@@ -33,16 +38,16 @@ LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY
 """Without the server's workers for jobs of its own, each of which is a process that imports all of MLflow."""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with a registered model of each flavour."""
-    same = [f"{name}=={version(name)}" for name in SAME]
-    python = python_with("mlflow", "mlflow==3.17.2", *same)
-    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
+@contextmanager
+def serving(python: Path, folder: Path, *more: str, **environment: str) -> Iterator[str]:
+    """The URL of a server that keeps everything in the folder."""
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [python, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
     command += ["--artifacts-destination", folder / "artifacts", "--host", "127.0.0.1", "--port", str(port)]
-    process = Process("mlflow", [*command, "--workers", "1"], folder / "server.log", LEAN)
+    process = Process(
+        "mlflow", [*command, "--workers", "1", *more], folder / "server.log", LEAN | environment
+    )
 
     def ready() -> bool:
         try:
@@ -52,6 +57,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     try:
         process.wait_ready(ready, 180)
+        yield url
+    finally:
+        process.stop()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with a registered model of each flavour."""
+    same = [f"{name}=={version(name)}" for name in SAME]
+    python = python_with("mlflow", "mlflow==3.17.2", *same)
+    with serving(python, tmp_path_factory.mktemp("mlflow")) as url:
         filled = subprocess.run(
             [python, Path(__file__).with_name("mlflow_models.py"), url],
             capture_output=True,
@@ -61,8 +77,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         )
         assert filled.returncode == 0, filled.stderr
         yield url
-    finally:
-        process.stop()
 
 
 @pytest.fixture
@@ -165,6 +179,48 @@ def test_when_a_version_served_is_written_to_its_tags_and_found_by_them(publish,
         asked = quote(f"tags.`millrace.serving` = '{serving}'")
         listed = ask(f"search?filter={asked}")
         assert [one["name"] for one in listed.get("model_versions", ())] == found
+
+
+def test_aliases_follow_those_of_the_registry(publish, server, tmp_path):
+    registry = f"sqlite:///{tmp_path}/registry.db"
+    done = publish("models:/good/1", "--registry", registry, "--name", "line")
+    assert done.exit_code == 0, done.output
+    command = ["models", "write-back", "--mlflow", server, "--registry", registry, "--aliases"]
+    there = Mlflow(server)
+    for at, stands_for in enumerate((1, 0), 1):
+        known = ModelRegistry(registry)
+        known.set_alias(AliasChange("wine", "line", "best", stands_for, at))
+        known.close()
+        for said in ("1 written", "1 unchanged"):
+            done = CliRunner().invoke(app, command)
+            assert done.exit_code == 0 and f"Aliases: {said}" in done.stdout, done.output
+        assert there.aliases("good") == ({"best": 1} if stands_for else {})
+
+
+def test_a_server_with_a_login_is_asked_as_who_the_environment_says(tmp_path, monkeypatch):
+    """MLflow's own app for that, which has users and passwords."""
+    python = python_with("mlflow-login", "mlflow[auth]==3.17.2")
+    users = tmp_path / "auth.ini"
+    users.write_text(
+        "[mlflow]\ndefault_permission = READ\nadmin_username = ada\nadmin_password = of-twelve-letters\n"
+        f"database_uri = sqlite:///{tmp_path}/users.db\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+    )
+    asked = {"MLFLOW_AUTH_CONFIG_PATH": str(users), "MLFLOW_FLASK_SERVER_SECRET_KEY": "any"}
+    with serving(python, tmp_path, "--app-name", "basic-auth", **asked) as url:
+        there = Mlflow(url)
+        for password in (None, "wrong"):
+            if password:
+                monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+                monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
+            with pytest.raises(RefusedError, match="refuses with 401"):
+                there.aliases("wine")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "of-twelve-letters")
+        made = f"{url}/api/2.0/mlflow/registered-models/create"
+        pair = base64.b64encode(b"ada:of-twelve-letters").decode()
+        headers = {"Content-Type": "application/json", "Authorization": f"Basic {pair}"}
+        urlopen(Request(made, b'{"name": "wine"}', headers)).close()
+        assert there.aliases("wine") == {}
 
 
 @pytest.mark.parametrize("flavour", ["sklearn", "xgboost", "lightgbm"])

@@ -80,7 +80,12 @@ class FakeMlflow:
 def there(monkeypatch: pytest.MonkeyPatch) -> FakeMlflow:
     fake = FakeMlflow()
     monkeypatch.setattr("millrace.mlflow_models.urlopen", fake)
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME"):
+    for name in (
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_TRACKING_TOKEN",
+        "MLFLOW_TRACKING_USERNAME",
+        "MLFLOW_TRACKING_PASSWORD",
+    ):
         monkeypatch.delenv(name, raising=False)
     fake.versions = {("wine", str(n)): (f"r{n}", {"team": "red"}) for n in (3, 4, 5)}
     return fake
@@ -289,6 +294,12 @@ def test_who_asks_is_in_the_environment_and_not_printed(
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0ken")
     assert "t0ken" not in run().output
     assert {header["Authorization"] for header in there.headers} == {"Bearer t0ken"}
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+    for password, asked in (("", "Bearer t0ken"), ("pass:word", "Basic YWRhOnBhc3M6d29yZA==")):
+        there.headers.clear()
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
+        assert "pass:word" not in run().output
+        assert {header["Authorization"] for header in there.headers} == {asked}
 
 
 def test_one_server_under_several_urls(run: Any, there: FakeMlflow) -> None:
