@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from millrace.experiment_replay import Reading
     from schemas.lifecycle.experiments import ExperimentEvent
     from schemas.plans.plan import Plan
-    from udfs.io.s3 import S3Options
     from udfs.lifecycle.experiments.declaration import Experiment
     from udfs.lifecycle.experiments.orders import Order
 
@@ -88,6 +87,36 @@ class ControllerOptions:
         return Reading(signing, self.version_jump)
 
 
+@dataclass(frozen=True, slots=True)
+class Yesterday:
+    """Stored predictions that a dry run asks the controller about."""
+
+    predictions: Annotated[
+        str,
+        typer.Option(
+            "--predictions",
+            help="With --dry-run: stored predictions of the data type, a folder or s3://BUCKET/PREFIX/TYPE.",
+        ),
+    ] = ""
+    threshold: Annotated[
+        float, typer.Option("--threshold", min=0, max=1, help="Stored scores from here on say positive.")
+    ] = 0.5
+
+    def rehearse(self, declared: Experiment, s3: S3Access) -> None:
+        """Print what the controller would have decided by them, where there are any."""
+        if not self.predictions:
+            return
+        from udfs.lifecycle.outcomes.rehearsing import rehearse  # noqa: PLC0415
+
+        found = rehearse(declared, self.predictions, s3.options(), self.threshold)
+        typer.echo(
+            f"judged by {found.predictions:,} stored predictions: {found.without_entity:,} without "
+            f"{declared.entity!r}, {found.unanswered:,} without an answer of each arm's model, "
+            f"{found.outside:,} outside of its population"
+        )
+        _show(found.events, as_json=False)
+
+
 @experiment.command("start")
 @grouped
 def start(
@@ -100,16 +129,7 @@ def start(
             "--results", help="With --dry-run: results of yesterday, a folder or file.", exists=True
         ),
     ] = None,
-    predictions: Annotated[
-        str,
-        typer.Option(
-            "--predictions",
-            help="With --dry-run: stored predictions of the data type, a folder or s3://BUCKET/PREFIX/TYPE.",
-        ),
-    ] = "",
-    threshold: Annotated[
-        float, typer.Option("--threshold", min=0, max=1, help="Stored scores from here on say positive.")
-    ] = 0.5,
+    yesterday: Yesterday,
     s3: S3Access,
     to: StreamOptions,
 ) -> None:
@@ -125,8 +145,7 @@ def start(
     declared = load_experiment(file)
     if dry_run:
         _show_steps(declared, results)
-        if predictions:
-            _rehearse(declared, predictions, s3.options(), threshold)
+        yesterday.rehearse(declared, s3)
         return
     where = _send(Order("start", declared), declared.name, declared.data_type, to)
     typer.echo(f"Sent: {declared.name} for {declared.data_type}: {where}")
@@ -141,10 +160,12 @@ def _ending(action: Action, meaning: str) -> None:
         data_type: OfType,
         reason: Reason = "",
         dry_run: DryRun = False,
+        yesterday: Yesterday,
+        s3: S3Access,
         by: ControllerOptions,
         to: StreamOptions,
     ) -> None:
-        _end(action, name, data_type, reason, dry_run=dry_run, by=by, to=to)
+        _end(action, name, data_type, reason, dry_run=dry_run, yesterday=yesterday, s3=s3, by=by, to=to)
 
     experiment.command(action, help=meaning)(grouped(end))
 
@@ -162,6 +183,8 @@ def promote(
     arm: Annotated[str, typer.Option("--arm", help="Which treatment, where there are several.")] = "",
     reason: Reason = "",
     dry_run: DryRun = False,
+    yesterday: Yesterday,
+    s3: S3Access,
     by: ControllerOptions,
     to: StreamOptions,
 ) -> None:
@@ -169,7 +192,7 @@ def promote(
 
     Other experiments of the data type go on, with their arms as they are.
     """
-    _end("promote", name, data_type, reason, arm, dry_run=dry_run, by=by, to=to)
+    _end("promote", name, data_type, reason, arm, dry_run=dry_run, yesterday=yesterday, s3=s3, by=by, to=to)
 
 
 @experiment.command("status")
@@ -209,10 +232,12 @@ def _end(
     arm: str = "",
     *,
     dry_run: bool,
+    yesterday: Yesterday,
+    s3: S3Access,
     by: ControllerOptions,
     to: StreamOptions,
 ) -> None:
-    from millrace.experiment_replay import end_of  # noqa: PLC0415
+    from millrace.experiment_replay import controller_of, end_of  # noqa: PLC0415
     from schemas.plans.plan import read_plan  # noqa: PLC0415
     from udfs.lifecycle.experiments.orders import Order  # noqa: PLC0415
 
@@ -225,6 +250,10 @@ def _end(
     ordered, event = end_of(order, name, data_type, to.stream(), by.reading())
     who = "entities in no other experiment of " if event.population != (0.0, 1.0) else ""
     _show_plan(f"{action} {name} would put in force for {who}{data_type}", read_plan(ordered.plan).rest)
+    if yesterday.predictions:
+        declared = controller_of(to.stream(), by.reading()).declared(name)
+        assert declared is not None  # else it would have been refused
+        yesterday.rehearse(declared, s3)
 
 
 def _send(order: Order, name: str, data_type: str, to: StreamOptions) -> str:
@@ -297,18 +326,6 @@ def _show_steps(declared: Experiment, results: Path | None) -> None:
         arm = f"arm {title}" if declared.sampling else "it"
         _show_plan(f"promoted, {arm} would put in force", plan_after(declared, "promoted", title))
     _show_plan("rolled back or stopped, it would put in force", plan_after(declared, "rolled_back"))
-
-
-def _rehearse(declared: Experiment, predictions: str, s3: S3Options, threshold: float) -> None:
-    from udfs.lifecycle.outcomes.rehearsing import rehearse  # noqa: PLC0415
-
-    found = rehearse(declared, predictions, s3, threshold)
-    typer.echo(
-        f"judged by {found.predictions:,} stored predictions: {found.without_entity:,} without "
-        f"{declared.entity!r}, {found.unanswered:,} without an answer of each arm's model, "
-        f"{found.outside:,} outside of its population"
-    )
-    _show(found.events, as_json=False)
 
 
 def _show_plan(what: str, plan: Plan) -> None:

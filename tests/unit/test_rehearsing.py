@@ -180,3 +180,56 @@ def test_the_command_prints_decisions_with_their_times_and_sends_nothing(tmp_pat
     assert f"{COUNT:,} stored predictions: {COUNT // 50} without 'customer'" in done.output
     assert "rolled back" in done.output and "betting evidence" in done.output
     assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(("action", "plan"), [("stop", "old"), ("rollback", "old"), ("promote", "new")])
+def test_a_dry_run_of_an_end_says_what_the_controller_would_have_decided(tmp_path, action, plan):
+    location, folder, file = stored(tmp_path, settled(0.4)), tmp_path / "models", tmp_path / "wine.toml"
+    file.write_text(
+        'name = "wine-v4"\ndata_type = "wine"\nentity = "customer"\nramp = [0.1, 0.5, 1.0]\n'
+        'step_entities = 20\n[arms.control]\nmodel = "old"\n[arms.treatment]\nmodel = "new"\n'
+        '[primary]\nname = "correct"\n'
+    )
+    sent = CliRunner().invoke(app, ["experiment", "start", str(file), "--to-folder", str(folder)])
+    assert sent.exit_code == 0, sent.output
+    before = sorted(folder.iterdir())
+    command = ["experiment", action, "wine-v4", "--data-type", "wine", "--dry-run"]
+    done = CliRunner().invoke(app, [*command, "--to-folder", str(folder), "--predictions", location])
+    assert done.exit_code == 0, done.output
+    assert f'"{plan}"' in done.output and f"{COUNT:,} stored predictions" in done.output
+    assert "rolled back" in done.output and "betting evidence" in done.output
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "said", ['"treatment"', '{"arm": "treatment"}', '{"arm": "treatment", "step": "1"}', "7"]
+)
+def test_what_others_say_of_experiments_without_a_step_is_passed_over(tmp_path, said):
+    rows = [one for one in settled(0.4) if one.predicted.entity][:50]
+    told = '{"wine-v4": ' + said + "}"
+    own = [Settled("", replace(one.predicted, experiments=told), *one_of(one)) for one in rows]
+    assert run(stored(tmp_path, own)).events[-1].entities == 0
+
+
+def test_answers_that_are_none_are_not_asked(tmp_path):
+    rows = [one for one in settled(0.4) if one.predicted.entity][:50]
+    odd = [Settled("", replace(one.predicted, answers='{"old": 1, "new": []}'), *one_of(one)) for one in rows]
+    found = run(stored(tmp_path, odd))
+    assert found.unanswered == found.predictions and found.events[-1].entities == 0
+
+
+def test_the_outcome_goes_by_the_name_of_its_field(tmp_path):
+    """As in evidence: a metric that neither every prediction nor the outcome's other fields have."""
+    rows = []
+    for one in settled(0.8):
+        came = one.came and replace(one.came, metrics={"revenue": 1.0})
+        rows.append(Settled("", one.predicted, came, one.fate, one.revision, one.replaced))
+    location = stored(tmp_path, rows)
+    guards = (Metric("revenue", "mean"),)
+    found, same = (run(location, primary=Metric(name), guardrails=guards) for name in ("bought", "outcome"))
+    assert found.events[-1].arms == same.events[-1].arms
+    assert found.events[-1].arms["control"].entities > 100 and "no entity" not in found.events[-1].evidence
+    two = run(location, primary=Metric("bought"), guardrails=(Metric("sales", "mean"),)).events[-1]
+    assert two.arms["control"].entities == 0 and two.evidence.endswith(
+        "no entity had a value of bought, sales"
+    )

@@ -101,6 +101,11 @@ class Controller:
         names, self._news = list(self._news), {}
         return names
 
+    def declared(self, name: str) -> Experiment | None:
+        """An experiment that was started, whether or not it has ended."""
+        found = self._known.get(name)
+        return None if found is None else found.experiment
+
     def log(self, name: str) -> bytes:
         """The state of an experiment."""
         return write_running(self._known[name])

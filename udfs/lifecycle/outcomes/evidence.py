@@ -16,6 +16,9 @@ from udfs.lifecycle.outcomes.judging import Judging
 from udfs.lifecycle.quality.classification import CLIP
 
 Values = dict[str, float | None]
+OWN = frozenset({"outcome", "latency", "failed", "late", "correct", "log_loss", "error", "absolute_error"})
+OWN |= {"squared_error"}
+"""Metrics that do not depend on what the outcome's fields are called."""
 _MOST = 500
 """Records of a message: it stays far below what a topic takes."""
 
@@ -34,13 +37,17 @@ def evidence(closed: Iterable[Settled], judging: Judging, at: int) -> Iterator[E
             continue
         data_type, values = predicted.data_type, of_record(one, judging)
         for experiment, of in orjson.loads(predicted.experiments).items():
-            arm, step = (of.get("arm", ""), of.get("step", -1)) if isinstance(of, Mapping) else (of, -1)
-            step = step if type(step) is int and abs(step) < 1 << 53 else -1
-            row = (predicted.entity, str(arm)[:LONGEST], step, predicted.event_time, values)
+            row = (predicted.entity, *arm_and_step(of), predicted.event_time, values)
             found.setdefault(experiment[:LONGEST], []).append(row)
     for experiment, rows in found.items():
         for start in range(0, len(rows), _MOST):
             yield as_batch(data_type, experiment, rows[start : start + _MOST], at)
+
+
+def arm_and_step(of: Any) -> tuple[str, int]:
+    """What a result says of an experiment that it is part of; the step is -1 where it says none."""
+    arm, step = (of.get("arm", ""), of.get("step", -1)) if isinstance(of, Mapping) else (of, -1)
+    return str(arm)[:LONGEST], step if type(step) is int and abs(step) < 1 << 53 else -1
 
 
 def as_batch(data_type: str, experiment: str, rows: Sequence[tuple[Any, ...]], at: int) -> EvidenceBatch:

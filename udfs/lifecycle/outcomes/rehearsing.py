@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -19,7 +19,16 @@ from udfs.lifecycle.experiments.assignment import drawn, in_population, shares_o
 from udfs.lifecycle.experiments.controlling import Controller, CountedInMemory
 from udfs.lifecycle.experiments.declaration import Arm, Experiment
 from udfs.lifecycle.experiments.orders import Order, write_order
-from udfs.lifecycle.outcomes.evidence import Values, answered, as_batch, beside, of_record, values_of
+from udfs.lifecycle.outcomes.evidence import (
+    OWN,
+    Values,
+    answered,
+    arm_and_step,
+    as_batch,
+    beside,
+    of_record,
+    values_of,
+)
 from udfs.lifecycle.outcomes.fates import OutcomeFate
 from udfs.lifecycle.outcomes.joining import Settled
 from udfs.lifecycle.outcomes.judging import Judging
@@ -55,12 +64,14 @@ def rehearse(experiment: Experiment, location: str, s3: S3Options, threshold: fl
     A prediction that was part of the experiment stays in its arm, and counts as it was. Any other is drawn
     into an arm at the step that would have been in force at its time, and counts by what the arm's model had
     answered: so both models must have been asked, as candidates or shadows. A prediction counts once the
-    attribution window is over, by the outcome in force then.
+    attribution window is over, by the outcome in force then. The store does not say which field the outcome
+    was: that is the one metric of the experiment that nothing else has.
 
     Raises `StoreError` as `stored_rows`, and `ExperimentError` for arms that are no models, where no
     prediction was part of the experiment.
     """
     rows = sorted(_rows(experiment, location, s3).values(), key=lambda row: row["known"])
+    label = _label(experiment, rows)
     with_entity = [row for row in rows if row["entity"]]
     inside = in_population(experiment, [row["entity"].encode() for row in with_entity]).tolist()
     past = [
@@ -75,7 +86,7 @@ def rehearse(experiment: Experiment, location: str, s3: S3Options, threshold: fl
         now, found = (due + 1) * EVERY_MS, []
         for row in some:
             _, step, shares = steps[bisect_right(steps, row["at"], key=lambda one: one[0]) - 1]
-            one = _judged(experiment, row, step, shares, threshold)
+            one = _judged(experiment, row, step, shares, (label, threshold))
             unanswered += one is None
             found += [] if one is None else [one]
         if found:
@@ -107,20 +118,34 @@ def _rows(experiment: Experiment, location: str, s3: S3Options) -> dict[tuple[An
     return found
 
 
+def _label(experiment: Experiment, rows: Iterable[dict[str, Any]]) -> str:
+    """The outcome's field, by whose name the experiment may ask for it."""
+    wanted = {metric.name for metric in (experiment.primary, *experiment.guardrails)} - OWN
+    for text in {row["metrics"] for row in rows if row["metrics"]} if wanted else ():
+        wanted -= orjson.loads(text).keys()
+    return wanted.pop() if len(wanted) == 1 else "outcome"
+
+
 def _judged(
-    experiment: Experiment, row: dict[str, Any], step: int, shares: Mapping[str, float], threshold: float
+    experiment: Experiment,
+    row: dict[str, Any],
+    step: int,
+    shares: Mapping[str, float],
+    judged_by: tuple[str, float],
 ) -> tuple[str, str, int, int, Values] | None:
-    """Entity, arm, step, time and values; None where they cannot be known."""
+    """Entity, arm, step, time and values; None where they cannot be known. `judged_by`: the outcome's field,
+    and the threshold."""
+    label, threshold = judged_by
     judging = Judging(
         row["judged"],
-        label="outcome",
+        label=label,
         kind="numbers" if row["kind"] == "numbers" else "classes",
         threshold=threshold,
     )
     one = _settled(row)
     own = _own(experiment, row)
     if own is not None:
-        return row["entity"], own["arm"], own["step"], row["at"], of_record(one, judging)
+        return row["entity"], *own, row["at"], of_record(one, judging)
     answers = []
     for title in experiment.compared:
         answer = _answer(experiment, title, one, judging)
@@ -135,9 +160,10 @@ def _judged(
     return row["entity"], experiment.compared[place], step, row["at"], answers[place]
 
 
-def _own(experiment: Experiment, row: dict[str, Any]) -> dict[str, Any] | None:
-    """How the prediction was part of the experiment."""
-    return orjson.loads(row["experiments"] or "{}").get(experiment.name)
+def _own(experiment: Experiment, row: dict[str, Any]) -> tuple[str, int] | None:
+    """The arm and step in which the prediction was part of the experiment."""
+    of = orjson.loads(row["experiments"] or "{}").get(experiment.name)
+    return None if of is None else arm_and_step(of)
 
 
 def _answer(experiment: Experiment, title: str, one: Settled, judging: Judging) -> Values | None:
@@ -151,7 +177,7 @@ def _answer(experiment: Experiment, title: str, one: Settled, judging: Judging) 
         asked = predicted.model == model and _is_version(arm, predicted.version)
         return values_of(one, judging) if asked else None
     answer = orjson.loads(predicted.answers).get(model)
-    if answer is None or not _is_version(arm, answer.get("version", 0)):
+    if not isinstance(answer, dict) or not _is_version(arm, answer.get("version", 0)):
         return None
     return answered(answer, one, judging)
 
