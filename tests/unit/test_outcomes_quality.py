@@ -202,6 +202,33 @@ def test_too_many_slices_count_together(parts: list[pa.RecordBatch]) -> None:
     assert total.predictions + total.unscored == COUNT
 
 
+def test_what_once_counted_with_others_does_so_when_there_is_room_again() -> None:
+    def settled(offset: int, country: str, *bought: bool) -> pa.RecordBatch:
+        reader, store = Reader({"wine": JUDGING}, 1, 1), MemoryStore()
+        joining = Joining(Terms(window=10_000), store, Fates(), 0)
+        outcomes = (outcome(offset, START + n + 1, one) for n, one in enumerate(bought))
+        for read in (
+            reader.results(batch([result(offset, START, 0.9, country=country)])),
+            reader.outcomes(batch(outcomes)),
+        ):
+            for delivery in read.deliveries.values():
+                joining.results(delivery)
+                joining.outcomes(delivery)
+        return to_rows(joining.done().settled, JUDGING, 0)
+
+    quality, counter = Quality(), Counter("wine", JUDGING, WINDOW, most_keys=3)
+    counter.count(quality, settled(1, "de", True))
+    counter.count(quality, both := settled(2, "fr", True, False).slice(0, 1))
+    quality.sums = {key: sums for key, sums in quality.sums.items() if key.window == ALL}  # it has closed
+    correction = settled(2, "fr", True, False).slice(1)
+    assert both.num_rows == correction.num_rows == 1
+    counter.count(quality, correction, open_from=END)
+    counter.count(quality, settled(3, "fr", True), open_from=END)
+    found = {dict(key.slices)["country"]: sums for key, sums in quality.sums.items()}
+    assert set(found) == {"de", OTHER} and found[OTHER].predictions == 2
+    assert (found[OTHER].true_positives, found[OTHER].false_positives) == (1, 1)  # type: ignore[union-attr]
+
+
 def test_a_closed_window_gets_nothing_and_the_whole_does(parts: list[pa.RecordBatch]) -> None:
     counter = Counter("wine", JUDGING, WINDOW)
     quality = Quality()

@@ -76,9 +76,7 @@ class Counter:
             part = self._sums(found)
             whole = msgspec.structs.replace(key, window=-1)
             for one in (key, whole) if key.window >= open_from else (whole,):
-                kept = (
-                    one if one in quality.sums or len(quality.sums) < self._most_keys else self._coarse(one)
-                )
+                kept = self._kept(quality, one)
                 self._at(quality, kept).merge(part)  # type: ignore[arg-type]
                 changed.add(kept)
         return changed
@@ -145,9 +143,13 @@ class Counter:
     def _at(self, quality: Quality, key: QualityKey) -> QualitySums:
         return quality.sums.setdefault(key, self._new())
 
-    @staticmethod
-    def _coarse(key: QualityKey) -> QualityKey:
-        return msgspec.structs.replace(key, slices=tuple((name, OTHER) for name, _ in key.slices))
+    def _kept(self, quality: Quality, key: QualityKey) -> QualityKey:
+        """The key, or the one that it counts under. What has once counted as OTHER does so ever after, also
+        when there is room again: a part of its rows, or a correction alone, would say nothing about it."""
+        if key in quality.sums:
+            return key
+        other = msgspec.structs.replace(key, slices=tuple((name, OTHER) for name, _ in key.slices))
+        return other if other in quality.sums or len(quality.sums) >= self._most_keys else key
 
 
 def _scored(rows: pa.RecordBatch) -> _Scored:
