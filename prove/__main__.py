@@ -34,12 +34,20 @@ def main() -> int:
         "--runs", type=int, default=None, help="experiments, or windows (default: 1000; live-canary: 10)"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--live", type=int, default=0, metavar="RUNS", help="canary: with so many rollbacks of live-canary"
+    )
     options = parser.parse_args()
+    if options.live and options.what != "canary":
+        parser.error("--live is of canary")
     if options.runs is None:
         options.runs = 10 if options.what == "live-canary" else 1000
     if options.runs < 1:
         parser.error("--runs must be 1 or more")
-    figures = _PROOFS[options.what](options.runs, options.seed)
+    figures: Mapping[str, Any] = _PROOFS[options.what](options.runs, options.seed)
+    if options.live:
+        live = live_canary(options.live, options.seed)
+        figures = {**figures, **live, "held": figures["held"] and live["held"]}
     print(json.dumps(figures))
     return 0 if figures["held"] else 1
 

@@ -25,6 +25,9 @@ def test_a_fixed_size_test_has_the_power_that_its_size_is_for():
 def test_a_few_canaries_are_judged(capsys):
     figures = canary(5, 0)
     assert figures["harmful_rolled_back"] == 1 and figures["better_promoted"] == 1
+    assert figures["late_outcomes_harmful_rolled_back"] == 1 and figures["late_outcomes_null_wrong"] == 0
+    treated = figures["late_outcomes_harmful_median_treated"]
+    assert treated is not None and treated > (figures["harmful_on_a_ramp_median_treated"] or 0)
     assert 0 <= figures["null_wrong"] <= 1 and "harmful_median_entities" in capsys.readouterr().out
 
 
