@@ -56,7 +56,9 @@ class JudgedType(Part):
         "",
         description="the field of record and outcome by which they meet; empty: by source, partition, offset",
     )
-    time: str = Field("", description="the outcome's field with its time, epoch ms; empty: its message's")
+    time: str = Field(
+        "", description="the outcome's field with its time, epoch ms or ISO 8601; empty: its message's"
+    )
     entity: str = Field("", description="the record's field that names the unit of experiments")
     fields: dict[str, str] = Field(
         {}, description="fields of the record to store: name -> int64, float64, bool or string"

@@ -109,6 +109,31 @@ def test_an_entity_is_the_same_one_whoever_wrote_it() -> None:
         assert run.settled[0].predicted.entity == said
 
 
+@pytest.mark.parametrize(
+    "at",
+    [
+        1_700_000_000_250,
+        1_700_000_000_250.0,
+        "2023-11-14T22:13:20.250Z",
+        "2023-11-15T00:13:20.250+02:00",
+        "2023-11-14 22:13:20.25",
+    ],
+)
+def test_a_time_may_be_written_as_others_write_it(at: Any) -> None:
+    run = Run().results(result(1, 1_700_000_000_000)).outcomes(outcome(1, at))
+    assert [s.came and s.came.time for s in run.settled] == [1_700_000_000_250]
+
+
+@pytest.mark.parametrize("at", ["soon", "1969-12-31T23:59:59Z", -1, True, None, 2**60, {}])
+def test_what_is_no_time_is_a_dead_letter(at: Any) -> None:
+    read = Reader({"wine": JUDGING}, 1, 1).outcomes(batch([outcome(1, at)]))
+    (dead,) = read.dead
+    assert (
+        dead.reason == "no outcome: at is no time: give epoch milliseconds, or ISO 8601"
+        and not dead.event_time
+    )
+
+
 def test_a_key_that_is_a_whole_number_meets_its_text() -> None:
     run = Run(BY_FIELD).results(result(1, 100, order=7.0)).outcomes({"order": 7, "bought": 1, "at": 200})
     assert run.said() == [(1, "joined", 1.0, 1)]

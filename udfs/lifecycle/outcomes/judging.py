@@ -22,7 +22,8 @@ class Judging:
     against it, and `positive` its value that counts as the positive class (none: true or 1).
 
     `key`: the field of record and outcome by which they meet; empty: source, partition and offset of the
-    record. `time`: the outcome's field with its time (epoch milliseconds); empty: that of its message.
+    record. `time`: the outcome's field with its time (epoch milliseconds, or
+    ISO 8601, UTC unless it says otherwise); empty: that of its message.
     `entity`: the record's field that names the unit of experiments. `fields`: fields of the record that go
     into the store, name -> int64, float64, bool or string. `slices`: up to three of them by which quality is
     told apart. `metrics`: numbers of the outcome that are evidence of experiments. `without`: what no outcome

@@ -16,6 +16,7 @@ from schemas.micro_batch import MicroBatch
 from schemas.results.dead_letter import dead_letter
 from schemas.results.records import NAME_LIMIT, DeadLetter
 from schemas.tensors import BadRecord
+from schemas.utc_time import epoch_ms
 from udfs.ensemble.routing.routing import entity_text
 from udfs.features.entity_keys import key_group, part_of
 from udfs.lifecycle.outcomes.joining import BY_FIELD, BY_IDENTITY
@@ -208,8 +209,11 @@ def _came(message: dict[str, Any], data_type: str, judging: Judging, batch: Micr
     except ValueError as e:
         raise UnfitError(Code.WRONG_TYPE, str(e)) from None
     read_at = batch.event_times[row]
-    said = value_at(message, judging.time) if judging.time else read_at
-    time = _time(said, judging.time or "its message's time")
+    if judging.time:
+        said = epoch_ms(value_at(message, judging.time))
+        time = _time(said, judging.time, "no time: give epoch milliseconds, or ISO 8601")
+    else:
+        time = _time(read_at, "its message's time")
     metrics = {
         name: float(number)
         for name in judging.metrics
@@ -245,9 +249,9 @@ def _key_of(source: str, partition: int, offset: int) -> str:
     return f"{BY_IDENTITY}{source}/{partition}/{offset}"
 
 
-def _time(value: Any, what: str) -> int:
+def _time(value: Any, what: str, said: str = "no epoch milliseconds") -> int:
     if type(value) is not int or not 0 <= value < _YEAR_10000:
-        raise UnfitError(Code.WRONG_TYPE, f"{what} is no epoch milliseconds")
+        raise UnfitError(Code.WRONG_TYPE, f"{what} is {said}")
     return value
 
 

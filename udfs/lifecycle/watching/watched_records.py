@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import orjson
@@ -12,6 +11,7 @@ from schemas.codecs.base import Codec, UnfitError
 from schemas.codecs.json_text import parse_object
 from schemas.micro_batch import MicroBatch
 from schemas.results.records import NAME_LIMIT
+from schemas.utc_time import epoch_ms
 from udfs.lifecycle.watching.series import SCORES
 
 LONGEST_SCORE = 64
@@ -41,7 +41,7 @@ def watched_records(
     for row, record in enumerate(_parsed(payloads)):
         time = batch.event_times[row]
         if field and record is not None:
-            time = _time(record.get(field))
+            time = epoch_ms(record.get(field))
         yield Watched(row, data_type, "", 0, time, record)
 
 
@@ -56,7 +56,7 @@ def watched_results(
             continue
         data_type = stamp.get("data_type", "")
         field = time_fields.get(data_type, "")
-        time = _time(record.get(field)) if field else _time(stamp.get("event_time"))
+        time = epoch_ms(record.get(field)) if field else epoch_ms(stamp.get("event_time"))
         version = stamp.get("version", 0)
         fields = record if with_fields else {}
         for name, score in (stamp.get("scores") or {}).items():
@@ -92,19 +92,3 @@ def _one(payload: bytes) -> dict[str, Any] | None:
         return parse_object(payload)
     except UnfitError:
         return None
-
-
-def _time(value: Any) -> int | None:
-    """Epoch milliseconds of a number of them, or of a time as ISO 8601 writes it, UTC unless it says
-    otherwise."""
-    if type(value) in (int, float):
-        return int(value) if 0 <= value < 2**53 else None
-    if type(value) is not str:
-        return None
-    try:
-        found = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-    at = int(found.timestamp() * 1000)
-    return at if at >= 0 else None
