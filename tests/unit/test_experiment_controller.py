@@ -13,7 +13,7 @@ from schemas.lifecycle.quality import EvidenceBatch
 from schemas.plans.plan import Only, Plan, Split, read_plan, write_plan
 from tests.experiment_evidence import DECLARED, evidence, published_plan
 from udfs.lifecycle.experiments.controlling import Controller, CountedInMemory, PlanOrdered
-from udfs.lifecycle.experiments.declaration import Metric
+from udfs.lifecycle.experiments.declaration import Arm, Metric
 from udfs.lifecycle.experiments.orders import Order, read_order, write_order
 
 START = write_order(Order("start", DECLARED))
@@ -186,6 +186,29 @@ def test_another_version_of_an_arm_s_model_rolls_back():
     for model, version, was in (("", None, "withdrawn"), ("old", None, "withdrawn"), ("new", 0, "'?'")):
         _, event = Harness().controller.replaced("wine", model, version, 8)
         assert event.kind == "rolled_back" and was.strip("'") in event.evidence
+
+
+def test_a_model_of_any_version_that_is_gone_rolls_back():
+    arms = {"control": Arm("old"), "treatment": Arm("new")}
+    for model in ("old", "new", ""):
+        harness = Harness(write_order(Order("start", msgspec.structs.replace(DECLARED, arms=arms))))
+        assert list(harness.controller.replaced("wine", "new", 5, 8)) == []
+        assert list(harness.controller.replaced("wine", "third", None, 8)) == []
+        plan, event = harness.controller.replaced("wine", model, None, 8)
+        assert (event.kind, event.metric) == ("rolled_back", "version") and read_plan(plan.plan) == CONTROL
+        arm, name = ("treatment", "new") if model == "new" else ("control", "old")
+        assert event.evidence == f"arm {arm!r} is {name!r}, and it was withdrawn"
+
+
+def test_the_ramp_does_not_rise_on_entities_of_which_nothing_is_known():
+    """As where the treatment fails each record, or outcomes do not come."""
+    silent, told = Harness(), Harness()
+    for k in range(20):
+        batch = evidence(k * 50, 50, 0, 0.8)
+        silent.tell(msgspec.structs.replace(batch, values={"latency": batch.values["latency"]}))
+        told.tell(batch)
+    assert [event.kind for event in silent.events] == ["started"]
+    assert "step" in [event.kind for event in told.events]
 
 
 def test_the_end_rolls_back():

@@ -168,20 +168,21 @@ class Controller:
 
     def replaced(self, data_type: str, model: str, version: int | None, now: int) -> Iterator[Said]:
         """A version of a model was published (0: one that nobody numbered), or with None withdrawn, of all
-        models where it has no name: an experiment about another version of it is no longer about what was
-        declared, and is rolled back. A plan is withdrawn by its name too: its experiments are stopped, unless
-        a plan of this controller's is still to come."""
+        models where it has no name: an experiment about another version of it, or about a model that is gone,
+        is no longer about what was declared, and is rolled back. A plan is withdrawn by its name too: its
+        experiments are stopped, unless a plan of this controller's is still to come."""
         if version is None and self.plans.withdraw(data_type, model):
             yield from self._follow(data_type, now)
         for running in self._of(data_type):
             for title in running.experiment.compared:
                 arm = running.experiment.arms[title]
-                if not running.runs or not arm.version or arm.version == version:
+                about, gone = arm.model or arm.shadow, version is None
+                if not running.runs or not about or (not gone and arm.version in (0, version)):
                     continue
-                about = arm.model or arm.shadow
-                if about == model or (version is None and not model):
-                    was = "it was withdrawn" if version is None else f"version {version or '?'} was published"
-                    said = f"arm {title!r} is version {arm.version} of {about!r}, and {was}"
+                if about == model or (gone and not model):
+                    was = "it was withdrawn" if gone else f"version {version or '?'} was published"
+                    which = f"version {arm.version} of {about!r}" if arm.version else repr(about)
+                    said = f"arm {title!r} is {which}, and {was}"
                     decision = finished(running.state, "version", said)
                     yield from self._act(running, decision, running.state.step, now)
                     self._counted.forget(running.experiment.name)

@@ -45,6 +45,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 class ExperimentState(msgspec.Struct):
     """What a controller keeps of an experiment. `decided` is final once it is there.
+    `treated_in_step`: entities of the treatment with a value of the primary metric.
 
     `shares`: step -> a test of its own, so that evidence about an earlier step may come late;
     `shares_highest`: the highest log evidence of all steps together so far.
@@ -94,7 +95,8 @@ def decide(
     share = treatment_share(experiment, step) if share is None else share
     count = int(treated.sum())
     state.entities += len(treated)
-    state.treated_in_step += count if step == state.step else 0
+    known = ~np.isnan(outcomes[experiment.primary.name])
+    state.treated_in_step += int((treated & known).sum()) if step == state.step else 0
     counts = {"control": len(treated) - count, "treatment": count}
     state.shares.setdefault(step, ShareTest()).add(counts, {"control": 1 - share, "treatment": share})
     mismatch = sum(test.log_value for test in state.shares.values())  # a product of e-processes is one
@@ -119,7 +121,9 @@ def decide_pairs(
     for outcomes in (control, treatment):
         check_outcomes(experiment, outcomes, count)
     state.entities += count
-    state.treated_in_step += count
+    name = experiment.primary.name
+    known = ~(np.isnan(control[name]) | np.isnan(treatment[name]))
+    state.treated_in_step += int(known.sum())
     measures = {experiment.primary.name: state.primary, **state.guardrails}
     for metric in (experiment.primary, *experiment.guardrails):
         if metric.name in control and metric.name in treatment:

@@ -85,7 +85,8 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     be better is promoted. There is no ramp and no `share` then, and metrics are bounded.
 
     `share`: the treatment's share of entities at the end of the `ramp`, whose steps are parts of it. A step
-    is passed after `step_entities` entities of the treatment without evidence of harm. `alpha`: the
+    is passed after `step_entities` entities of the treatment, with a value of the primary metric, without
+    evidence of harm. `alpha`: the
     probability of any wrong decision: a rollback of what is not worse, or a promotion of what is not better.
     A metric without bounds is not judged before `burn_in` entities an arm.
     `deadline_ms`: of arms that are a model. `end`: it is rolled back then, where nothing was decided before.
