@@ -40,7 +40,7 @@ class ModelLimits(VersionLimits):
         50, ge=0, description="a call that takes longer holds up its own data type only"
     )
     unresponsive: int = Field(2, ge=1, description="such calls in ten minutes, after which it is unpublished")
-    candidates: int = Field(32, ge=1, description="speculation: names with a model, a data type")
+    candidates: int = Field(32, ge=1, description="speculation: names that are published, a data type")
     pending: int = Field(16, ge=1, description="publications that wait to be loaded, a data type")
     pending_mb: int = Field(64, ge=1, description="and their size together")
     new_types: bool | None = Field(

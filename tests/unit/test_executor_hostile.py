@@ -9,10 +9,15 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from schemas.codecs.json_codec import JsonCodec
+from schemas.results.records import EventKind
 from tests.executor_fakes import Bench, Loader
+from udfs.ensemble.execution.executor import Executor
+from udfs.ensemble.routing.router import Router
 from udfs.models.background_loader import LoadBounds
-from udfs.models.descriptor import Publication
+from udfs.models.descriptor import WITHDRAW, Publication, build, parse
 from udfs.models.loaded_model import LoadedModel
+from udfs.models.quotas import Quotas
 
 WAIT = 30.0
 
@@ -92,6 +97,51 @@ def test_one_candidate_more_than_the_quota_is_refused(make):
     bench.unpublish("c0")
     bench.publish("c32", 1)
     bench.until(lambda: "served c32 1" in bench.told)
+
+
+def test_candidates_are_counted_as_the_router_counts_them(make):
+    """It hears of all model types, and not of what fails: whom it has no room for, it would ask nothing."""
+    bench = make()
+    router = Router(JsonCodec(), raw_json=True, max_batch=64, subtask=0)
+    router.restore("t", None)
+
+    def publish(name: str, content: bytes = b"x", model_type: str = "PMML") -> None:
+        descriptor = build(data_type="t", name=name, model_type=model_type, version=1, data=content)
+        router.publish(descriptor, parse(descriptor))
+        bench.tell(bench.executor.publish(descriptor, parse(descriptor)))
+
+    for number in range(16):
+        publish(f"other{number}", model_type="ONNX")
+        publish(f"failed{number}", b"bad")
+    bench.until(lambda: len(bench.told) == 16)
+    publish("late")
+    again = make(bench.executor.log("t"))
+    for one in (bench, again):
+        assert one.executor.log("t") == bench.executor.log("t")
+    assert bench.told[16:] == ["refused late 1"]
+    assert len(router._types["t"].names) == 32 and "late" not in router._types["t"].names
+    bench = again
+    publish("late")
+    assert bench.told == ["refused late 1"]
+    for withdrawn in ("other0", ""):
+        gone = build(data_type="t", name=withdrawn, operation=WITHDRAW)
+        router.publish(gone, parse(gone))
+        bench.tell(bench.executor.publish(gone, parse(gone)))
+        publish("late")
+        bench.until(lambda: bench.told[-1] == "served late 1")
+        assert "late" in router._types["t"].names
+
+
+def test_types_are_counted_as_the_router_counts_them():
+    quotas = Quotas(types=frozenset({"wine"}), new_types=1)
+    executor = Executor("PMML", Loader(), JsonCodec(), max_batch=64, subtask=0, quotas=quotas)
+    told = []
+    for data_type, model_type in (("tea", "ONNX"), ("coffee", "PMML"), ("wine", "PMML")):
+        executor.restore(data_type, None)
+        descriptor = build(data_type=data_type, name="m", model_type=model_type, version=1, data=b"bad")
+        told += executor.publish(descriptor, parse(descriptor))
+    executor.close()
+    assert [(e.kind, e.data_type, e.step) for e in told] == [(EventKind.REFUSED, "coffee", "quota")]
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["first load", "load of what scored before"])

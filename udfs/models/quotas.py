@@ -12,7 +12,7 @@ from udfs.models.model_log import LogEntry
 @dataclass(frozen=True, slots=True)
 class Quotas:
     """`types`: data types that settings name; None: no bound on types. `new_types`: how many others models
-    may be published for, at each instance. `candidates`: names with a model or one that waits, a data type.
+    may be published for, at each instance. `candidates`: names that are published, a data type.
     `pending` and `pending_bytes`: descriptors that wait to be loaded, a data type.
 
     `attempts`: loads of a version that may come to no outcome before it is set aside. `unresponsive`: calls

@@ -77,6 +77,7 @@ class Executor:
             self._quotas,
         )
         self._candidates: dict[str, dict[str, ServedCandidate]] = {}
+        self._published: dict[str, dict[str, None]] = {}  # names of all model types, whatever became of them
         self._revisions: dict[str, int] = {}
         self._pending: defaultdict[str, dict[Job, None]] = defaultdict(dict)
         self._answers: defaultdict[str, dict[Job, Answer]] = defaultdict(dict)
@@ -93,13 +94,16 @@ class Executor:
         """Take over the logs of a data type, and wait until what scored before has been loaded again: else
         the first records after a restart would find nobody. A load that fails, or takes too long, is told,
         and tried later."""
-        logs = CandidateLogs.FromString(stored or b"").logs
+        state = CandidateLogs.FromString(stored or b"")
+        logs = state.logs
         known = self._candidates[data_type] = {}
         self._revisions[data_type] = 0
         for name in sorted(logs):
             known[name] = ServedCandidate(data_type, name, logs[name].SerializeToString(), self._context)
             self._notices += known[name].state.restored()
             self._load_next(data_type, name)
+        in_force = [name for name, candidate in known.items() if candidate.known]
+        self._published[data_type] = dict.fromkeys([*state.published, *in_force])
         sent = self.poll()
         until = time.monotonic() + self._limits.load_ms / 1000
         while any(candidate.reloading for candidate in known.values()) and time.monotonic() < until:
@@ -111,7 +115,8 @@ class Executor:
         """The state of a data type, to be stored by the caller."""
         known = self._candidates[data_type]
         stored = {name: ModelLog.FromString(c.state.log.encoded()) for name, c in known.items()}
-        return CandidateLogs(logs=stored).SerializeToString(deterministic=True)
+        state = CandidateLogs(logs=stored, published=self._published[data_type])
+        return state.SerializeToString(deterministic=True)
 
     def revision(self, data_type: str) -> int:
         """A number that grows with every change of the logs; 0 for those that never changed."""
@@ -122,32 +127,46 @@ class Executor:
         none of our business."""
         if published.operation in (DECIDE, EXPERIMENT):
             return []
-        data_type = published.data_type
-        known = self._candidates[data_type]
-        if published.operation == SERVE and published.model_type != self._model_type:
+        data_type, name = published.data_type, published.name
+        known, own = self._candidates[data_type], published.model_type == self._model_type
+        new = published.operation == SERVE and name not in self._published[data_type]
+        if new:
+            try:
+                self._count(data_type, name)
+            except ModelError as e:
+                now = int(self._clock.epoch())
+                event = event_of(EventKind.REFUSED, published, now, self._context.subtask, why=e)
+                return [event] if own else []
+        if published.operation == SERVE and not own:
             return self._gone_elsewhere(descriptor, published)
         if published.operation == SERVE:
-            names = [published.name]
-            if published.name not in known:
-                try:
-                    self._quotas.check_type(data_type, self._with_models())
-                    self._quotas.check_candidates(sum(candidate.known for candidate in known.values()))
-                except ModelError as e:
-                    now = int(self._clock.epoch())
-                    return [event_of(EventKind.REFUSED, published, now, self._context.subtask, why=e)]
+            names = [name]
+            if name not in known:
                 _forget_one(known)
-                known[published.name] = ServedCandidate(data_type, published.name, None, self._context)
+                known[name] = ServedCandidate(data_type, name, None, self._context)
         else:
-            names = [name for name in known if published.name in ("", name)]
+            names = [n for n in known if name in ("", n)]
+            for gone in [n for n in self._published[data_type] if name in ("", n)]:
+                del self._published[data_type][gone]
         self._revisions[data_type] += 1
         sent: list[Notice] = []
         for name in names:
             sent += known[name].publish(descriptor, published)
+            if new and not known[name].known:
+                del self._published[data_type][name]  # it was refused by its version
             self._load_next(data_type, name)
         return sent
 
-    def _with_models(self) -> list[str]:
-        return [name for name, known in self._candidates.items() if any(c.known for c in known.values())]
+    def _count(self, data_type: str, name: str) -> None:
+        """Take in a name, of whatever model type. Raises `QuotaError`.
+
+        Counted as the router does, which hears the same stream and not what becomes of a model: it asks
+        nobody whom it has no room for, so a model that is loaded all the same would serve no record.
+        """
+        self._quotas.check_type(data_type, (t for t, names in self._published.items() if names))
+        self._quotas.check_candidates(len(self._published[data_type]))
+        self._published[data_type][name] = None
+        self._revisions[data_type] += 1
 
     def request(self, key: str, request: Request, batch: MicroBatch) -> list[Answer]:
         """Ask the candidates. What they answer within a moment is returned, with whatever else is ready for
