@@ -9,6 +9,10 @@ from pathlib import Path
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _CLEAR_PEAK = "5"  # proc(5), of clear_refs: only the high-water mark is reset, no page is touched
+_CONTAINER_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 _forgotten = 0  # the most before the last reset
 
 
@@ -20,6 +24,15 @@ def resident() -> int:
 def address_space() -> int:
     """The bytes of address space that this process has now."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE
+
+
+def available() -> int:
+    """The bytes of memory that there are for this process at most: the machine's, or its container's."""
+    found = os.sysconf("SC_PHYS_PAGES") * _PAGE
+    for limit in _CONTAINER_LIMITS:
+        with suppress(OSError, ValueError):  # no such file, or `max`
+            found = min(found, int(limit.read_text()))
+    return found
 
 
 def peak_resident() -> int:

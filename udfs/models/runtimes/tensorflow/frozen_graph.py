@@ -14,8 +14,8 @@ from udfs.models.runtimes.tensorflow.binding import Bound, Declared, bind
 from udfs.models.runtimes.tensorflow.feeds import Dense
 from udfs.models.runtimes.tensorflow.graph_cut import cut, fetched, full
 from udfs.models.runtimes.tensorflow.graph_plain import make_plain
+from udfs.models.runtimes.tensorflow.graph_ranks import guard_kernels
 from udfs.models.runtimes.tensorflow.graph_safety import Served, check_graph, parsed
-from udfs.models.runtimes.tensorflow.graph_sizes import bound_numbers
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, node_of
 from udfs.models.runtimes.tensorflow.meta_graph import VARIABLES, union
 from udfs.models.runtimes.tensorflow.runtime import SessionRuntime
@@ -67,7 +67,7 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
         raise InputsError(f"the graph has no tensor {strange[0]!r}, which is given as an input")
     fed = cut(graph_def, given)
     fetches = fetched(graph_def, _outputs(GraphWalk(graph_def), wanted), fed)
-    bound_numbers(graph_def)
+    guard_kernels(graph_def)
     walk = GraphWalk(graph_def)
     scoring = walk.reach(fetches.values())
     if held := sorted(n for n in scoring.nodes if walk.nodes[n].op in VARIABLES):

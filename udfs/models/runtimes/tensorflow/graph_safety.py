@@ -25,6 +25,22 @@ from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 MAX_CONSTANTS = 1 << 30
 """Bytes that a graph's constants may fill in memory beyond those that the file itself holds."""
 
+_MOST = {
+    "num_sampled": 1 << 24,
+    "rounds": 1000,
+    "stride": 1 << 24,
+    "window_size": 1 << 24,
+    **dict.fromkeys(
+        (
+            "Ncontext_dense", "Ncontext_sparse", "Ndense", "Nfeature_list_dense", "Nfeature_list_sparse",
+            "Nragged", "Nsparse", "num_context_sparse", "num_context_dense", "num_feature_list_dense",
+            "num_feature_list_sparse", "num_sparse",
+        ),
+        100_000,
+    ),
+}  # fmt: skip
+"""Attributes that say how long or how often, and the most of each: what is beyond ends the process."""
+
 _PARTS = 2  # of RestoreV2, the argument that says which parts of the values are read
 _CONCRETE = "export the model by tf.function, whose functions have types of their own"
 
@@ -118,6 +134,11 @@ class _Check:
             )
         if op == "Const":
             return _check_constant(node, self._where(node, scope))
+        if excess := _excess(node):
+            raise UnsafeModelError(
+                f"operator {op} (node {node.name!r} in {self._where(node, scope)}) {excess}, for which its "
+                "kernel ends the process, or takes too long: export the model again"
+            )
         if op == "SerializeTensor" and node.attr["T"].type in HANDLE_DTYPES:
             where = self._where(node, scope)
             raise UnsafeModelError(
@@ -157,6 +178,20 @@ class _Check:
             return f"function {scope!r}" + (" of an initialiser" if scope in self._filling.functions else "")
         filling = node.name in self._filling.nodes and node.name not in self._scoring.nodes
         return "an initialiser" if filling else "the graph"
+
+
+def _excess(node: Any) -> str:
+    """What an operator's attributes ask for that no training produces; "" for nothing."""
+    for name, most in _MOST.items():
+        if name in node.attr and node.attr[name].i > most:
+            return f"has {name} = {node.attr[name].i:,}, and {most:,} is the most"
+    if node.op == "ResourceGather" and "batch_dims" in node.attr and node.attr["batch_dims"].i:
+        return f"has batch_dims = {node.attr['batch_dims'].i}, and 0 is taken"
+    if node.op == "RaggedCross":
+        wanted = node.attr["out_row_splits_type"].type
+        if {wanted} < {*node.attr["ragged_splits_types"].list.type, wanted}:
+            return "has row splits of several types"
+    return ""
 
 
 def _check_names(graph_def: Any) -> None:

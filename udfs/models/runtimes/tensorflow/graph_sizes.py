@@ -5,6 +5,9 @@ there is no room for: the call fails. Those here do not, and end the process, or
 tensors are C++ vectors, and a vector without room ends the process. So do Fourier transforms of no length,
 convolutions transposed to sizes that no tensor has, and windows into pictures whose corner overflows. What is
 bounded was found by calling each operator that models may hold with numbers that hurt.
+
+Results that a record's number makes huge are refused too: the allocator hands out half of all memory first,
+and then waits for ten seconds before it refuses, which is longer than a call may take.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from udfs.models.runtimes.tensorflow.graph_walk import attribute, node_of
+from udfs.models.runtimes.tensorflow.graph_walk import attribute, input_type, node_of, scopes
 
 MAX_LIST = 1_000_000
 """Tensors in a list: an empty one takes 32 bytes."""
@@ -25,18 +28,25 @@ MAX_ELEMENTS = 1 << 28
 MAX_ROWS = 1 << 24
 """Of a count by rows, each of which takes a map, whose shape has columns beside them."""
 
+MAX_COUNTED = 1 << 40
+"""Elements by the sizes of a tensor that may have none, of which 0 counts as 1."""
+
 MAX_TURNS = 1000
 """Of a hue, in either direction: its kernel takes one after the other off."""
 
 _FLOAT, _INT, _LONG, _BOOL = 1, 3, 9, 10  # DT_FLOAT, DT_INT32, DT_INT64, DT_BOOL
 _BELOW = 2.0**64
+_HIGHEST_RANK = 255
+_VALUES = 1  # of RaggedTensorToTensor
 _TOO_LARGE = f"more than {MAX_ELEMENTS:,} elements are asked for"
 
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
     """A number, or each of a tensor of them, is at least `low` and below `end`; `whole`: so is their product,
-    in which those below 1 count as 1. `known`: the number is left alone where it is the size of a tensor."""
+    in which those below 1 count as 1. `known`: the number is left alone where it is the size of a tensor.
+    `of`: what is meant is the tensor's rank, its sizes, or those of the variable that it is a handle to, the
+    first of its numbers alone, or by how much each is past the rows of the operator's values."""
 
     name: str
     low: float
@@ -44,6 +54,7 @@ class _Limit:
     message: str
     whole: bool = False
     known: bool = True
+    of: str = ""
 
 
 _LISTS = f"a list of more than {MAX_LIST:,} tensors, or a place below 0, is asked for"
@@ -54,14 +65,31 @@ _SIZE = _Limit("most", -_BELOW, MAX_ELEMENTS + 1, _TOO_LARGE)
 _EXTENT = _Limit("each", 0, MAX_ELEMENTS + 1, f"a size below 0 or {_TOO_LARGE}")
 _LENGTH = _Limit("each", 1, MAX_ELEMENTS + 1, f"a length below 1 or {_TOO_LARGE}")
 _PRODUCT = _Limit("all", -_BELOW, MAX_ELEMENTS + 1, _TOO_LARGE, whole=True)
+_FIRST = _Limit(
+    "first", 0, MAX_ROWS + 1, f"more than {MAX_ROWS:,} rows, or below 0, are asked for", of="first"
+)
 _ROWS = _Limit("each", 0, MAX_ROWS + 1, f"a count in more than {MAX_ROWS:,} rows, or below 0, is asked for")
+_SPLITS = _Limit("each", 0, MAX_ELEMENTS + 1, f"rows end below 0, or beyond {MAX_ELEMENTS:,}")
+_PAST = _Limit("past", -_BELOW, 1, "rows end beyond the values that there are", of="past")
+_INDEX = _Limit("each", 0, _BELOW, "an index below 0 is given")
 _WINDOW = _Limit("each", 0, MAX_ELEMENTS + 1, "a window of a picture that no picture has is asked for")
+_BETWEEN = _Limit("most", -MAX_ELEMENTS, MAX_ELEMENTS + 1, _TOO_LARGE)
+_SOME = _Limit("rank", 1, _HIGHEST_RANK, "a number is given where a list of them is taken", of="rank")
+_SIDE = _Limit("side", 0, MAX_ROWS + 1, f"a tensor has a side of more than {MAX_ROWS:,}", of="sizes")
+_WIDE = _Limit("side", 0, MAX_ELEMENTS + 1, f"a tensor has a side of more than {MAX_ELEMENTS:,}", of="sizes")
+_SIDES = _Limit(
+    "sides", 0, MAX_COUNTED + 1, f"a tensor's sides come to more than {MAX_COUNTED:,}", whole=True, of="sizes"
+)
+_SINGLE = _Limit("single", 1, 2, "several numbers are given where one is taken", of="sizes")
+_STATE = _Limit("state", 3, 4, "a generator has a state of other than 3 numbers", of="variable")
 _TURN = _Limit("each", -MAX_TURNS, MAX_TURNS, f"a hue is to turn {MAX_TURNS:,} times or more")
 
 _PADDED = ("NonMaxSuppressionV4", "NonMaxSuppressionV5")
 """They make as many boxes as are asked for where they pad, else as many as there are."""
 
 _Limits = tuple[tuple[int, _Limit], ...]
+
+_SHAPED = ((0, _EXTENT), (0, _PRODUCT))
 
 _LIMITS: dict[str, _Limits] = {
     **dict.fromkeys(("TensorArray", "TensorArrayV2", "TensorArrayV3"), ((0, _NUMBER),)),
@@ -70,6 +98,49 @@ _LIMITS: dict[str, _Limits] = {
     "TensorListScatter": ((1, _PLACE),),
     "TensorListScatterIntoExistingList": ((2, _PLACE),),
     "TensorListScatterV2": ((1, _PLACE), (3, _NUMBER)),
+    # they begin with a C++ vector of as many tensors as the first side says
+    **dict.fromkeys(("TensorListFromTensor", "TensorListSplit"), ((0, _SIDE),)),
+    **dict.fromkeys(("ConjugateTranspose", "FakeQuantWithMinMaxVarsPerChannel"), ((0, _SOME),)),
+    # tensors without an element may have sides whose product overflows
+    **dict.fromkeys(("LRN", "Qr"), ((0, _WIDE), (0, _SIDES))),
+    # what they give is as large as a record says, which fills the memory before it fails
+    **dict.fromkeys(
+        (
+            "Fill",
+            "ParameterizedTruncatedNormal",
+            "RandomGamma",
+            "RandomStandardNormal",
+            "RandomUniform",
+            "RandomUniformInt",
+            "StatelessParameterizedTruncatedNormal",
+            "StatelessRandomBinomial",
+            "StatelessRandomGammaV2",
+            "StatelessRandomGammaV3",
+            "StatelessRandomNormal",
+            "StatelessRandomNormalV2",
+            "StatelessRandomUniform",
+            "StatelessRandomUniformFullInt",
+            "StatelessRandomUniformFullIntV2",
+            "StatelessRandomUniformInt",
+            "StatelessRandomUniformIntV2",
+            "StatelessRandomUniformV2",
+            "StatelessTruncatedNormal",
+            "StatelessTruncatedNormalV2",
+            "TruncatedNormal",
+        ),
+        _SHAPED,
+    ),
+    **dict.fromkeys(("BroadcastTo", "Tile"), ((1, _EXTENT), (1, _PRODUCT))),
+    **dict.fromkeys(
+        ("ResizeArea", "ResizeBicubic", "ResizeBilinear", "ResizeNearestNeighbor"),
+        ((1, _EXTENT), (1, _PRODUCT)),
+    ),
+    **dict.fromkeys(("Bincount", "Multinomial", "OneHot", "StatelessMultinomial"), ((1, _SIZE),)),
+    "LinSpace": ((2, _SIZE),),
+    # it writes a state of any length into room for one of 3
+    "RngReadAndSkip": ((0, _STATE),),
+    "UnsortedSegmentJoin": ((2, _SIZE),),
+    **dict.fromkeys(("RaggedRange", "Range"), ((0, _BETWEEN), (1, _BETWEEN))),
     "AdjustHue": ((1, _TURN),),
     "CombinedNonMaxSuppression": ((2, _SIZE), (3, _SIZE)),
     **dict.fromkeys(("Conv2DBackpropInput", "Conv3DBackpropInputV2"), ((0, _EXTENT), (0, _PRODUCT))),
@@ -82,8 +153,12 @@ _LIMITS: dict[str, _Limits] = {
     ),
     **dict.fromkeys(_PADDED, ((2, _SIZE),)),
     **dict.fromkeys(("RaggedBincount", "RaggedFillEmptyRows"), ((2, _SIZE),)),
-    "SparseBincount": ((3, _SIZE),),
+    "SetSize": ((0, _INDEX),),
+    "SparseBincount": ((2, _FIRST), (3, _SIZE)),
+    "StringNGrams": ((1, _SPLITS),),
     "SparseCountSparseOutput": ((2, _ROWS),),
+    "SparseFillEmptyRows": ((2, _FIRST),),
+    "SparseTensorDenseMatMul": ((2, _EXTENT),),
     **dict.fromkeys(
         ("UnsortedSegmentMax", "UnsortedSegmentMin", "UnsortedSegmentProd", "UnsortedSegmentSum"),
         ((2, _SIZE),),
@@ -105,8 +180,8 @@ _GROWING: dict[str, _Limits] = dict.fromkeys(
 """So do these, where the list was made with `dynamic_size`."""
 
 _SHAPES = frozenset({"Rank", "Shape", "ShapeN", "Size"})
-_ALL_INPUTS = frozenset({"ConcatV2", "Pack"})
-_FIRST_INPUT = frozenset({"Cast", "ExpandDims", "Identity", "Slice", "Squeeze", "StridedSlice"})
+_ALL_INPUTS = frozenset({"BroadcastArgs", "ConcatV2", "Pack"})
+_FIRST_INPUT = frozenset({"Cast", "ExpandDims", "GatherV2", "Identity", "Slice", "Squeeze", "StridedSlice"})
 _DEEPEST = 20
 
 
@@ -118,10 +193,10 @@ def bound_numbers(graph_def: Any) -> None:
     fed are none any more. What is a constant within the limits, or the size of a tensor that there is, is
     left as it is, and costs nothing.
     """
-    scopes = [(graph_def.node, "{}"), *((f.node_def, "{}:{}:0") for f in graph_def.library.function)]
-    every = (node for nodes, _ in scopes for node in nodes)
+    parts = scopes(graph_def)
+    every = (node for nodes, _ in parts for node in nodes)
     grows = any("dynamic_size" in node.attr and node.attr["dynamic_size"].b for node in every)
-    for nodes, reference in scopes:
+    for nodes, reference in parts:
         wanted = [(node, at, limit) for node in nodes for at, limit in _limits(node, grows)]
         if not wanted:
             continue
@@ -134,11 +209,13 @@ def bound_numbers(graph_def: Any) -> None:
 def _limits(node: Any, grows: bool) -> _Limits:
     if node.op == "TensorListSetItem" and attribute(node, "resize_if_index_out_of_bounds").b:
         return ((1, _PLACE),)
-    if (
-        node.op == "RaggedTensorToTensor"
-        and b"FIRST_DIM_SIZE" in attribute(node, "row_partition_types").list.s[:1]
-    ):
-        return ((3, _EXTENT),)
+    if node.op == "RaggedTensorToTensor":
+        kinds = attribute(node, "row_partition_types").list.s
+        bounds = {b"FIRST_DIM_SIZE": _EXTENT, b"ROW_SPLITS": _SPLITS}
+        last = ((2 + len(kinds), _PAST),) if b"ROW_SPLITS" in kinds[-1:] else ()
+        return tuple((3 + n, bounds[kind]) for n, kind in enumerate(kinds) if kind in bounds) + last
+    if node.op == "QuantizeV2" and ("axis" not in node.attr or node.attr["axis"].i < 0):
+        return ((1, _SINGLE), (2, _SINGLE))
     if node.op in _PADDED and not attribute(node, "pad_to_max_output_size").b:
         return ()
     return _LIMITS.get(node.op) or (_GROWING.get(node.op, ()) if grows else ())
@@ -153,7 +230,7 @@ class _Known:
 
     def fits(self, reference: str, limit: _Limit) -> bool:
         """Whether a number is a constant within the limit, or a row of such, and of sizes of tensors."""
-        return self._product(reference, limit, _DEEPEST) < limit.end
+        return limit.of in ("", "first") and self._product(reference, limit, _DEEPEST) < limit.end
 
     def _product(self, reference: str, limit: _Limit, depth: int) -> float:
         """Of all constants in a row, in which those below 1 count as 1; infinite where it does not fit."""
@@ -221,8 +298,10 @@ class _Guard:
         number = str(self._node.input[self._at])
         if number.startswith("^"):
             return  # TensorFlow refuses the node
-        dtype = _dtype(self._node, self._at)
-        measured, measure = (self._product(limit, number, dtype), _FLOAT) if limit.whole else (number, dtype)
+        dtype = input_type(self._node, self._at)
+        measured, measure = self._measured(limit, number, dtype)
+        if limit.whole:
+            measured, measure = self._product(limit, measured, measure), _FLOAT
         # 0 below, 1 in, 2 beyond
         found, bucketize = self._made(limit, "Bucketize", "output", measured, T=measure)
         bucketize.attr["boundaries"].list.f.extend([limit.low, limit.end])
@@ -234,9 +313,34 @@ class _Guard:
         inverse, _ = self._made(limit, "Reciprocal", "y", as_float, T=_FLOAT)
         checked, check = self._made(limit, "CheckNumerics", "output", inverse, T=_FLOAT)
         check.attr["message"].s = limit.message.encode()
+        if limit.of:
+            self._node.input.append(f"^{check.name}")
+            return
         factor, _ = self._made(limit, "Cast", "y", checked, SrcT=_FLOAT, DstT=dtype)
         bounded, _ = self._made(limit, "Mul", "z", number, factor, T=dtype)
         self._node.input[self._at] = bounded
+
+    def _measured(self, limit: _Limit, number: str, dtype: int) -> tuple[str, int]:
+        """What is bounded, and its element type."""
+        if limit.of == "rank":
+            return self._made(limit, "Rank", "output", number, T=dtype)[0], _INT
+        if limit.of == "sizes":
+            return self._made(limit, "Shape", "output", number, T=dtype, out_type=_LONG)[0], _LONG
+        if limit.of == "variable":
+            return self._made(limit, "VariableShape", "output", number, out_type=_LONG)[0], _LONG
+        if limit.of == "first":
+            return self._first(limit, number, dtype), dtype
+        if limit.of == "past":
+            of_values = {"T": input_type(self._node, _VALUES), "out_type": dtype}
+            sizes, _ = self._made(limit, "Shape", "output", str(self._node.input[_VALUES]), **of_values)
+            return self._made(limit, "Sub", "z", number, self._first(limit, sizes, dtype), T=dtype)[0], dtype
+        return number, dtype
+
+    def _first(self, limit: _Limit, numbers: str, dtype: int) -> str:
+        length, _ = self._made(limit, "Shape", "output", numbers, T=dtype)
+        begin, _ = self._made(limit, "ZerosLike", "y", length, T=_INT)
+        one, _ = self._made(limit, "OnesLike", "y", length, T=_INT)
+        return self._made(limit, "Slice", "output", numbers, begin, one, T=dtype, Index=_INT)[0]
 
     def _product(self, limit: _Limit, number: str, dtype: int) -> str:
         as_float, _ = self._made(limit, "Cast", "y", number, SrcT=dtype, DstT=_FLOAT)
@@ -256,12 +360,3 @@ class _Guard:
         for attr, dtype in types.items():
             node.attr[attr].type = dtype
         return self._reference.format(node.name, result), node
-
-
-def _dtype(node: Any, at: int) -> int:
-    """The element type of an input of one tensor, by what TensorFlow says of its operator."""
-    from tensorflow.python.framework import op_def_registry  # noqa: PLC0415
-
-    signature = op_def_registry.get(node.op)
-    arg = signature.input_arg[at]
-    return int(attribute(node, arg.type_attr, signature).type if arg.type_attr else arg.type)

@@ -21,6 +21,31 @@ def attribute(node: Any, name: str, signature: Any = None) -> Any:
     return next((a.default_value for a in declared if a.name == name), AttrValue())
 
 
+def input_type(node: Any, at: int) -> int:
+    """The element type of a node's input number `at`, by what TensorFlow says of its operator; else 0."""
+    from tensorflow.python.framework import op_def_registry  # noqa: PLC0415
+
+    signature = op_def_registry.get(node.op)
+    for arg in () if signature is None else signature.input_arg:
+        if arg.type_list_attr:
+            types = attribute(node, arg.type_list_attr, signature).list.type
+            if at < len(types):
+                return int(types[at])
+            at -= len(types)
+            continue
+        count = max(attribute(node, arg.number_attr, signature).i, 0) if arg.number_attr else 1
+        if at < count:
+            return int(attribute(node, arg.type_attr, signature).type if arg.type_attr else arg.type)
+        at -= count
+    return 0
+
+
+def scopes(graph_def: Any) -> list[tuple[Any, str]]:
+    """The nodes of the main graph and of each function, with how the result of a node is named in it: a
+    format of the node's name and the result's name in its operator."""
+    return [(graph_def.node, "{}"), *((f.node_def, "{}:{}:0") for f in graph_def.library.function)]
+
+
 def node_of(reference: str) -> str:
     """The node that an input reference (`x`, `x:1`, `x:out:0`, `^x`) points at."""
     return reference.removeprefix("^").partition(":")[0]

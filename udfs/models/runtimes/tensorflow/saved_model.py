@@ -20,8 +20,8 @@ from udfs.models.runtimes.tensorflow.checkpoint import missing_values
 from udfs.models.runtimes.tensorflow.checkpoint_index import check_index
 from udfs.models.runtimes.tensorflow.graph_cut import cut, fetched
 from udfs.models.runtimes.tensorflow.graph_plain import make_plain
+from udfs.models.runtimes.tensorflow.graph_ranks import guard_kernels
 from udfs.models.runtimes.tensorflow.graph_safety import Served, check_graph, parsed
-from udfs.models.runtimes.tensorflow.graph_sizes import bound_numbers
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached, attribute
 from udfs.models.runtimes.tensorflow.meta_graph import (
     VARIABLES,
@@ -98,7 +98,7 @@ def _load(folder: Path, wanted: WantedSignature) -> Runtime:
     read_directly(meta)
     fed = cut(meta.graph_def, [part for d in declared for part in d.parts])
     fetches = fetched(meta.graph_def, fetches, fed)
-    bound_numbers(meta.graph_def)
+    guard_kernels(meta.graph_def)
     walk = GraphWalk(meta.graph_def)
     scoring = walk.reach(fetches.values())
     fills = fillers(walk, meta, scoring)

@@ -17,12 +17,14 @@ from threading import Lock
 from typing import Any
 
 from schemas.errors import LoadError
+from udfs.models.memory import available
 from udfs.models.runtimes.tensor_inputs import ModelTensor
 from udfs.models.runtimes.tensorflow.element_types import input_dtype
 
 _IMPORT = Lock()
 _KERAS = "keras.src"
 _LONGEST = 2000
+_SHARE = 2  # of all memory, which part tensors may fill: weights, and what calls make
 _NO_REASON = "Graph execution error:"  # the first line of some, before the reason
 _INSIDE = re.compile(r"\{\{function_node [^}]*\}\}\s*")
 
@@ -30,6 +32,8 @@ _INSIDE = re.compile(r"\{\{function_node [^}]*\}\}\s*")
 def configured_tensorflow() -> Any:
     """The `tensorflow` module, set to one thread inside and one between operators, quiet, without GPU.
 
+    All its tensors together may fill half of the memory that this process may have: a record that asks for
+    more fails, where it ended the process. TF_MKL_ALLOC_MAX_BYTES, where it is set, says another bound.
     Where someone else has already started TensorFlow in this process its threads stay as they are; sessions
     made here still run each call in the thread that asks. All that imports a part of it must call this first:
     two threads that import it at once, each another part, may wait for each other and both fail.
@@ -42,6 +46,8 @@ def configured_tensorflow() -> Any:
 def _tensorflow() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    # else all memory of the machine, also of what a container may not have: whoever asks for more is refused
+    os.environ.setdefault("TF_MKL_ALLOC_MAX_BYTES", str(available() // _SHARE))
     with _without_keras():
         import tensorflow as tf  # noqa: PLC0415
 
