@@ -152,15 +152,20 @@ def test_sizes_of_another_number_fail_the_call(op: str) -> None:
     runtime.close()
 
 
-def test_constants_of_the_right_rank_are_left_as_they_are() -> None:
+def test_what_is_known_to_be_of_the_right_shape_is_left_as_it_is() -> None:
     def build(x: Any) -> None:
         pixels = tf.reshape(x, [-1, 2, 2, 1])
-        tf.reduce_sum(R.Conv2D(input=pixels, filter=ones(*FLAT), **STRIDES), [1, 2, 3], name="y")
+        for _ in range(3):
+            pixels = tf.nn.relu(
+                tf.nn.bias_add(R.Conv2D(input=pixels, filter=ones(*FLAT), **STRIDES), ones(1))
+            )
+        rows = tf.reshape(pixels, tf.shape(pixels) + 0)
+        tf.reduce_sum(R.Conv2D(input=rows, filter=ones(*FLAT), **STRIDES), [1, 2, 3], name="y")
 
     graph_def = tf.compat.v1.GraphDef.FromString(graph(build, width=4))
     hold_ranks(graph_def)
     held = [n for n in graph_def.node if n.op == "EnsureShape"]
-    assert [n.input[0] for n in held] == ["Reshape"]
+    assert [n.input[0] for n in held] == ["Reshape_1"]
 
 
 def listed(tensor: Any) -> Any:

@@ -54,6 +54,20 @@ _KEYS = {
 """Where names of fields begin among the inputs, a tensor each, and the attributes that say how many there
 are."""
 
+_GIVES: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(
+        ("AvgPool", "Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MaxPool"), _PICTURES
+    ),
+    **dict.fromkeys(("AvgPool3D", "Conv3D", "Conv3DBackpropInputV2", "MaxPool3D"), _VOLUMES),
+}
+"""What operators give that fail, or are made to fail, for anything else."""
+
+_ACTIVATIONS = frozenset({"Elu", "LeakyRelu", "Relu", "Relu6", "Selu"})
+_Y = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "Sigmoid", "Tanh"})
+_AS_FIRST = _ACTIVATIONS | _Y | {"BiasAdd", "Identity", "MirrorPad", "Pad", "PadV2"}
+"""Their first results have the rank of their first inputs."""
+
+_DEEPEST = 20
 _PARTITIONS_AT = 3  # of RaggedTensorToTensor, the first of the lists that part its values into rows
 _MOST_INPUTS = 100_000
 
@@ -68,7 +82,7 @@ def guard_kernels(graph_def: Any) -> None:
 def hold_ranks(graph_def: Any) -> None:
     """Change `graph_def` in place: a call fails where one of these operators is given another shape.
 
-    What is a constant of the right shape is left as it is.
+    What is known to be of the right shape is left as it is, and costs nothing.
     """
     for nodes, reference in scopes(graph_def):
         wanted = [(node, at, shape) for node in nodes for at, shape in enumerate(_shapes(node))]
@@ -76,7 +90,7 @@ def hold_ranks(graph_def: Any) -> None:
         for node, at, shape in wanted:
             if shape is None or at >= len(node.input) or node.input[at].startswith("^"):
                 continue
-            if not _fits(_constant_shape(named, node.input[at]), shape):
+            if not _fits(_known_shape(named, node.input[at]), shape):
                 node.input[at] = _held(nodes, reference, node, at, shape)
 
 
@@ -111,17 +125,37 @@ def _fits(found: Sequence[int] | None, shape: Sequence[int]) -> bool:
     )
 
 
-def _constant_shape(named: Mapping[str, Any], reference: str) -> Sequence[int] | None:
-    """The shape of a constant, also of one that is handed on; None for anything else."""
-    seen = set()
-    while (node := named.get(node_of(reference))) is not None and node.name not in seen:
-        if node.op == "Const":
-            return [d.size for d in node.attr["value"].tensor.tensor_shape.dim]
-        if node.op != "Identity" or not node.input:
-            return None
-        seen.add(node.name)
-        reference = node.input[0]
+def _known_shape(  # noqa: PLR0911
+    named: Mapping[str, Any], reference: str, depth: int = _DEEPEST
+) -> Sequence[int] | None:
+    """The shape of a result, as far as it is certain before anything runs; -1: any size, None: any shape."""
+    node = named.get(node_of(reference))
+    if node is None or not depth or reference not in _firsts(node):
+        return None
+    data = [i for i in node.input if not i.startswith("^")]
+    if node.op == "Const":
+        return [d.size for d in node.attr["value"].tensor.tensor_shape.dim]
+    if node.op == "Placeholder":  # records are given in the shape that it says
+        shape = attribute(node, "shape").shape
+        return [-1] * len(shape.dim) if shape.dim else None
+    if node.op in _GIVES:
+        return _GIVES[node.op]
+    if node.op in _AS_FIRST and data:
+        found = _known_shape(named, data[0], depth - 1)
+        return None if found is None else [-1] * len(found)
+    if node.op == "Reshape" and len(data) > 1:
+        wanted = named.get(node_of(data[1]))
+        if wanted is not None and wanted.op == "Pack":
+            return [-1] * attribute(wanted, "N").i
+        sizes = _known_shape(named, data[1], depth - 1)
+        return [-1] * sizes[0] if sizes is not None and len(sizes) == 1 and sizes[0] >= 0 else None
     return None
+
+
+def _firsts(node: Any) -> Sequence[str]:
+    """How a node's first result is called, in the main graph and in functions."""
+    result = "y" if node.op in _Y else "activations" if node.op in _ACTIVATIONS else "output"
+    return node.name, f"{node.name}:0", f"{node.name}:{result}:0"
 
 
 def _held(nodes: Any, reference: str, node: Any, at: int, shape: Sequence[int]) -> str:
