@@ -75,6 +75,17 @@ def change_map(state: Any, changes: Mapping[Any, Any]) -> None:
         state.remove(key)
 
 
+def grouped_map(context: RuntimeContext, state: Any) -> Any:
+    """`millrace.GroupedMap` over a map state, or None in process mode, which reaches no Java."""
+    backend: Any = context._keyed_state_backend
+    java = getattr(backend, "_keyed_state_backend", None)
+    if java is None:
+        return None
+    runtime: Any = context
+    loader = runtime._runtime_context.getUserCodeClassLoader()  # pemja's own knows the cluster's lib/ alone
+    return loader.loadClass("millrace.GroupedMap").newInstance().of(java, state._state)
+
+
 def own_class(name: str) -> Any:
     """A class of `operators/jvm`. Raises `SettingsError` where Flink's class path lacks their jar."""
     found = getattr(get_gateway().jvm.millrace, name)

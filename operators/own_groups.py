@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pyflink.datastream.functions import RuntimeContext
 
 from operators.flink_internals import instance_of, key_setter
@@ -30,18 +32,25 @@ class OwnGroups:
 
     def enter(self, group: int) -> None:
         """Raises `StoreError` for a key group of another instance."""
-        if group == self._current:
-            return
+        if group != self._current:
+            self._set_key(self._key_of(group))
+            self._current = group
+
+    def keys_of(self, groups: Iterable[int]) -> list[str]:
+        """Their keys, for a call that makes them current itself. Raises `StoreError` as `enter` does."""
+        self._current = -1
+        return [*map(self._key_of, groups)]
+
+    def leave(self, key: str) -> None:
+        """Make the key current again that Flink called the operator for."""
+        self._set_key(key)
+        self._current = -1
+
+    def _key_of(self, group: int) -> str:
         if group not in self.own:
             raise StoreError(
                 f"something of key group {group} came to instance {self._instance} of {self._parallelism}, "
                 f"which has the key groups {self.own.start} to {self.own.stop - 1}: all operators of this "
                 "job need the same parallelism"
             )
-        self._set_key(self._keys[group])
-        self._current = group
-
-    def leave(self, key: str) -> None:
-        """Make the key current again that Flink called the operator for."""
-        self._set_key(key)
-        self._current = -1
+        return self._keys[group]

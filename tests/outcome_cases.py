@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -59,18 +59,19 @@ class MemoryStore:
         self.entries: dict[str, bytes] = {}
         self.reminders: list[tuple[str, int, int, list[str]]] = []
 
-    def read(self, group: int, keys: Iterable[str]) -> list[bytes | None]:
-        return [self.entries.get(f"{group}:{key}") for key in keys]
+    def read(self, wanted: Mapping[int, Iterable[str]]) -> dict[int, list[bytes | None]]:
+        return {group: [self.entries.get(f"{group}:{key}") for key in keys] for group, keys in wanted.items()}
 
-    def write(self, group: int, changes: Mapping[str, bytes | None]) -> None:
-        for key, entry in changes.items():
-            if entry is None:
-                self.entries.pop(f"{group}:{key}", None)
-            else:
-                self.entries[f"{group}:{key}"] = entry
+    def write(self, changes: Mapping[int, Mapping[str, bytes | None]]) -> None:
+        for group, entries in changes.items():
+            for key, entry in entries.items():
+                if entry is None:
+                    self.entries.pop(f"{group}:{key}", None)
+                else:
+                    self.entries[f"{group}:{key}"] = entry
 
-    def remind(self, kind: str, due: int, group: int, keys: list[str]) -> None:
-        self.reminders.append((kind, due, group, keys))
+    def remind(self, reminders: Mapping[tuple[str, int, int], Sequence[str]]) -> None:
+        self.reminders += [(*due, list(keys)) for due, keys in reminders.items()]
 
     def due(self, kind: str, reached: int) -> Iterator[tuple[int, list[str]]]:
         found = [r for r in self.reminders if r[0] == kind and r[1] <= reached]

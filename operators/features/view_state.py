@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pyflink.common.typeinfo import Types
 from pyflink.datastream.functions import RuntimeContext
-from pyflink.datastream.state import MapStateDescriptor
 
-from operators.flink_internals import change_map
+from operators.grouped_map import GroupedMap
 from operators.key_groups import KeyGroups
 from operators.own_groups import OwnGroups
 from udfs.features.base import END, Changes, Fetch
@@ -25,37 +23,34 @@ class ViewState:
     """
 
     def __init__(self, context: RuntimeContext, groups: KeyGroups) -> None:
-        kinds = Types.STRING(), Types.PICKLED_BYTE_ARRAY()
-        self._headers = context.get_map_state(MapStateDescriptor("headers", *kinds))
-        self._entities = context.get_map_state(MapStateDescriptor("entities", *kinds))
         self.groups = OwnGroups(context, groups)
+        self._headers = GroupedMap(context, self.groups, "headers")
+        self._entities = GroupedMap(context, self.groups, "entities")
         self._swept = dict.fromkeys(self.groups.own, -(2**63) // _FORGET_MS)
 
     def headers(self) -> dict[str, list[bytes]]:
         """View -> the headers of the key groups of this instance."""
         found: dict[str, list[bytes]] = {}
         for group in self.groups.own:
-            self.groups.enter(group)
-            for view, header in self._headers.items():
-                found.setdefault(view, []).append(bytes(header))
+            for view, header in self._headers.items(group):
+                found.setdefault(view, []).append(header)
         return found
 
     def fetch(self, view: str) -> Fetch:
         def fetch(key: bytes) -> bytes | None:
-            self.groups.enter(key_group(key, self.groups.count))
-            found = self._entities.get(_name(view, key))
-            return None if found is None else bytes(found)
+            return self._entities.one(key_group(key, self.groups.count), _name(view, key))
 
         return fetch
 
     def write(self, view: str, changes: Changes) -> None:
         """All of it is one call of a Flink function, so that a checkpoint has it or not."""
-        for group in sorted({*changes.headers, *changes.entities}):
-            self.groups.enter(group)
-            if group in changes.headers:
-                self._headers.put(view, changes.headers[group])
-            entities = changes.entities.get(group, {})
-            change_map(self._entities, {_name(view, key): packed for key, packed in entities.items()})
+        self._headers.change({group: {view: header} for group, header in changes.headers.items()})
+        self._entities.change(
+            {
+                group: {_name(view, key): packed for key, packed in entities.items()}
+                for group, entities in changes.entities.items()
+            }
+        )
 
     def sweep(self, watermark: int) -> None:
         """Forget entities that time alone has emptied, of at most one key group."""
@@ -64,9 +59,8 @@ class ViewState:
         if due is None or watermark == END:
             return
         self._swept[due] = step
-        self.groups.enter(due)
-        for name in [n for n, packed in self._entities.items() if empty_from(bytes(packed)) <= watermark]:
-            self._entities.remove(name)
+        empty = [name for name, packed in self._entities.items(due) if empty_from(packed) <= watermark]
+        self._entities.change({due: dict.fromkeys(empty)})
 
 
 def _name(view: str, key: bytes) -> str:

@@ -8,9 +8,9 @@ from heapq import heapify, heappop, heappush
 import msgspec
 from pyflink.common.typeinfo import Types
 from pyflink.datastream.functions import RuntimeContext
-from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
+from pyflink.datastream.state import ValueStateDescriptor
 
-from operators.flink_internals import change_map
+from operators.grouped_map import GroupedMap
 from operators.key_groups import KeyGroups
 from operators.own_groups import OwnGroups
 from udfs.lifecycle.outcomes.fates import Fates, decode_fates, encode_fates
@@ -25,11 +25,11 @@ class OutcomeState:
     """
 
     def __init__(self, context: RuntimeContext, groups: KeyGroups) -> None:
-        text, pickled = Types.STRING(), Types.PICKLED_BYTE_ARRAY()
-        self._entries = context.get_map_state(MapStateDescriptor("predictions", text, pickled))
-        self._reminders = context.get_map_state(MapStateDescriptor("reminders", text, pickled))
-        self._fates = context.get_state(ValueStateDescriptor("fates", pickled))
         self.groups = OwnGroups(context, groups)
+        self._entries = GroupedMap(context, self.groups, "predictions")
+        self._reminders = GroupedMap(context, self.groups, "reminders")
+        self._fates = context.get_state(ValueStateDescriptor("fates", Types.PICKLED_BYTE_ARRAY()))
+        self.read, self.write = self._entries.read, self._entries.change
         self._due: dict[str, list[tuple[int, int, int]]] = {}
         self._number = 0
 
@@ -38,8 +38,8 @@ class OutcomeState:
         fates = {}
         for group in self.groups.own:
             self.groups.enter(group)
-            for name in self._reminders.keys():  # noqa: SIM118 - a state, not a dict
-                kind, due, number = str(name).split("/")
+            for name in self._reminders.names(group):
+                kind, due, number = name.split("/")
                 self._due.setdefault(kind, []).append((int(due), group, int(number)))
                 self._number = max(self._number, int(number) + 1)
             if (kept := self._fates.value()) is not None:
@@ -48,29 +48,23 @@ class OutcomeState:
             heapify(heap)
         return fates
 
-    def read(self, group: int, keys: Sequence[str]) -> Sequence[bytes | None]:
-        self.groups.enter(group)
-        return [self._entries.get(key) for key in keys]
-
-    def write(self, group: int, changes: Mapping[str, bytes | None]) -> None:
-        self.groups.enter(group)
-        change_map(self._entries, changes)
-
-    def remind(self, kind: str, due: int, group: int, keys: list[str]) -> None:
-        self.groups.enter(group)
-        self._reminders.put(f"{kind}/{due}/{self._number}", msgspec.msgpack.encode(keys))
-        heappush(self._due.setdefault(kind, []), (due, group, self._number))
-        self._number += 1
+    def remind(self, reminders: Mapping[tuple[str, int, int], Sequence[str]]) -> None:
+        changes: dict[int, dict[str, bytes | None]] = {}
+        for (kind, due, group), keys in reminders.items():
+            changes.setdefault(group, {})[f"{kind}/{due}/{self._number}"] = msgspec.msgpack.encode(keys)
+            heappush(self._due.setdefault(kind, []), (due, group, self._number))
+            self._number += 1
+        self._reminders.change(changes)
 
     def due(self, kind: str, reached: int) -> Iterator[tuple[int, list[str]]]:
         heap = self._due.get(kind, [])
         while heap and heap[0][0] <= reached:
             due, group, number = heappop(heap)
             name = f"{kind}/{due}/{number}"
-            self.groups.enter(group)
-            keys = msgspec.msgpack.decode(bytes(self._reminders.get(name)), type=list[str])
-            self._reminders.remove(name)
-            yield group, keys
+            (packed,) = self._reminders.read({group: [name]})[group]
+            assert packed is not None  # as `self._due` says
+            self._reminders.change({group: {name: None}})
+            yield group, msgspec.msgpack.decode(packed, type=list[str])
 
     def keep_fates(self, fates: Fates) -> None:
         """Those of this instance."""

@@ -89,13 +89,17 @@ class Joined:
 class EntryStore(Protocol):
     """State of an instance: entries by key group and key, and which keys are due when."""
 
-    def read(self, group: int, keys: Sequence[str]) -> Sequence[bytes | None]: ...
-
-    def write(self, group: int, changes: Mapping[str, bytes | None]) -> None:
-        """Keys whose value is None have no entry any more."""
+    def read(self, wanted: Mapping[int, Sequence[str]]) -> Mapping[int, Sequence[bytes | None]]:
+        """Entries of keys, both by key group."""
         ...
 
-    def remind(self, kind: str, due: int, group: int, keys: list[str]) -> None: ...
+    def write(self, changes: Mapping[int, Mapping[str, bytes | None]]) -> None:
+        """Entries by key group and key; None: there is none any more."""
+        ...
+
+    def remind(self, reminders: Mapping[tuple[str, int, int], Sequence[str]]) -> None:
+        """Keys by kind, time and key group."""
+        ...
 
     def due(self, kind: str, reached: int) -> Iterable[tuple[int, list[str]]]:
         """Key group and keys of each reminder up to `reached`, which is then forgotten."""
@@ -115,17 +119,19 @@ class Joining:
 
     def results(self, delivery: Delivery) -> None:
         self._fates.results_read(delivery.passed_over, delivery.refused)
+        self._load({g: [key for key, _, _ in some] for g, some in delivery.predictions.items()})
         for group, predictions in delivery.predictions.items():
             self._fates.predictions_in += len(predictions)
-            entries = self._entries_of(group, [key for key, _, _ in predictions])
+            entries = self._entries[group]
             for key, event_time, packed in predictions:
                 self._predict(group, key, entries[key], event_time, packed)
 
     def outcomes(self, delivery: Delivery) -> None:
         self._fates.outcomes_read(delivery.refused)
+        self._load({g: [key for key, _ in some] for g, some in delivery.outcomes.items()})
         for group, outcomes in delivery.outcomes.items():
             self._fates.outcomes_in += len(outcomes)
-            entries = self._entries_of(group, [key for key, _ in outcomes])
+            entries = self._entries[group]
             for key, came in outcomes:
                 self._come(group, key, entries[key], came)
 
@@ -184,9 +190,9 @@ class Joining:
         self._identities.clear()
         for kind, reached in ((PREDICTIONS, outcomes_read_to), (OUTCOMES, results_read_to)):
             for group, keys in self._store.due(kind, reached):
-                entries = self._entries_of(group, keys)
+                self._load({group: keys})
                 for key in keys:
-                    self._give_up(key, entries[key], kind, reached)
+                    self._give_up(key, self._entries[group][key], kind, reached)
                 looked_at += len(keys)
                 if looked_at >= most:
                     return True
@@ -194,12 +200,13 @@ class Joining:
 
     def done(self) -> Joined:
         """Write what has changed; what was settled since the last call."""
-        for group, entries in self._entries.items():
-            self._store.write(
-                group, {key: encode(e) if e.predictions or e.outcomes else None for key, e in entries.items()}
-            )
-        for (kind, due, group), keys in self._reminders.items():
-            self._store.remind(kind, due, group, keys)
+        self._store.write(
+            {
+                group: {key: encode(e) if e.predictions or e.outcomes else None for key, e in entries.items()}
+                for group, entries in self._entries.items()
+            }
+        )
+        self._store.remind(self._reminders)
         found, self._found = self._found, Joined()
         for kept in (self._entries, self._identities, self._reminders):
             kept.clear()
@@ -264,13 +271,15 @@ class Joining:
             )
             self._found.closed.append(Settled(key, predicted, came, OutcomeFate.JOINED, waiting.revision))
 
-    def _entries_of(self, group: int, keys: Iterable[str]) -> dict[str, KeyEntry]:
-        """Those of the key group that this call has touched, with these keys."""
-        entries = self._entries.setdefault(group, {})
-        if new := [key for key in dict.fromkeys(keys) if key not in entries]:
-            for key, data in zip(new, self._store.read(group, new), strict=True):
-                entries[key] = KeyEntry([], []) if data is None else decode_entry(data)
-        return entries
+    def _load(self, wanted: Mapping[int, Iterable[str]]) -> None:
+        """Have the entries of these keys, by key group, among those that this call has touched."""
+        new: dict[int, list[str]] = {}
+        for group, keys in wanted.items():
+            entries = self._entries.setdefault(group, {})
+            new[group] = [key for key in dict.fromkeys(keys) if key not in entries]
+        for group, found in self._store.read(new).items():
+            for key, data in zip(new[group], found, strict=True):
+                self._entries[group][key] = KeyEntry([], []) if data is None else decode_entry(data)
 
     def _due(self, at: int) -> int:
         return (at // self._step + 1) * self._step
