@@ -64,6 +64,44 @@ def test_what_looks_at_an_undefined_value_has_no_result(expression: str) -> None
         value(text, {"x": -1.0})
 
 
+GUARDED = {
+    "and": (2, apply("greaterThan", X, number(0)), apply("greaterThan", _LOG, number(1))),
+    "or": (1, apply("lessOrEqual", X, number(0)), apply("greaterThan", _LOG, number(1))),
+}
+
+
+@pytest.mark.parametrize("function", GUARDED)
+def test_a_row_that_an_argument_decides_is_refused_for_no_later_one(function: str) -> None:
+    said, guard, guarded = GUARDED[function]
+    for x, answer in ((-1.0, said), (4.0, 1), (2.0, 2)):
+        choice = apply("if", apply(function, guard, guarded), number(1), number(2))
+        assert value(expression_document(choice), {"x": x}) == answer
+    with pytest.raises(PredictError, match="has no value"):
+        value(
+            expression_document(apply("if", apply(function, guarded, guard), number(1), number(2))),
+            {"x": -1.0},
+        )
+
+
+@pytest.mark.parametrize("operator", ["and", "or"])
+def test_a_row_that_a_predicate_decides_is_refused_for_no_later_one(operator: str) -> None:
+    guard = simple("x", "greaterThan" if operator == "and" else "lessOrEqual", 0)
+    both = f'<CompoundPredicate booleanOperator="{operator}">{{}}{{}}</CompoundPredicate>'
+    for order, refused in (((guard, BELOW), False), ((BELOW, guard), True)):
+        attributes = f'<Attribute partialScore="1">{both.format(*order)}</Attribute><Attribute partialScore="2"><True/></Attribute>'
+        text = document(
+            WORLD
+            + f'<Scorecard functionName="regression" useReasonCodes="false">{schema()}<Characteristics><Characteristic>{attributes}</Characteristic></Characteristics></Scorecard>',
+            numeric=True,
+        )
+        assert list(results(text, TWO[1:]).values()) == [[2.0]]
+        if refused:
+            with pytest.raises(PredictError, match=r"in rows 0$"):
+                results(text, TWO)
+        else:
+            assert list(results(text, TWO).values()) == [[2.0 if operator == "and" else 1.0, 2.0]]
+
+
 def test_an_undefined_value_is_not_valid_and_not_missing() -> None:
     for function, said in (("isValid", 0), ("isNotValid", 1), ("isMissing", 0), ("isNotMissing", 1)):
         text = expression_document(apply("if", apply(function, _LOG), number(1), number(0)))
@@ -120,7 +158,7 @@ def test_numbers_are_written_by_patterns_of_printf(given: str, pattern: str, tex
     )
 
 
-@pytest.mark.parametrize(("given", "pattern"), [(N, "%f"), (X, "%d"), (X, "%e"), (X, "%.1f %.1f"), (X, "none"), (X, "%*f"), (X, "%999999999f"), (X, "%(a)f")])  # fmt: skip
+@pytest.mark.parametrize(("given", "pattern"), [(N, "%f"), (X, "%d"), (X, "%e"), (X, "%.1f %.1f"), (X, "none"), (X, "%*f"), (X, "%999999999f"), (X, "%(a)f"), (N, "% %%d"), (X, "%0%%f")])  # fmt: skip
 def test_other_patterns_are_refused(given: str, pattern: str) -> None:
     with pytest.raises(UnprovenModelError, match="the pattern"):
         read(expression_document(apply("formatNumber", given, number(pattern, "string")), "string"))
@@ -217,3 +255,28 @@ def test_ordered_categories_by_a_link_of_categories_without_an_order_are_refused
         read(text.replace("METHOD", "logit"))
     with pytest.raises(UnprovenModelError, match="normalised by 'softmax'"):
         read(text.replace("METHOD", "softmax"))
+
+
+def test_a_table_without_a_sum_leaves_no_probability_of_another() -> None:
+    """The columns of three ordinal categories come from two sums each."""
+    terms = "".join(
+        f'<RegressionTable intercept="0" targetCategory="{c}">{t}</RegressionTable>'
+        for c, t in (
+            ("a", '<NumericPredictor name="x" coefficient="1"/>'),
+            ("b", '<NumericPredictor name="y" coefficient="1"/>'),
+            ("c", ""),
+        )
+    )
+    asked = output('name="pc" optype="continuous" dataType="double" feature="probability" value="c"')
+    inner = f'<RegressionModel functionName="classification" normalizationMethod="logit"><MiningSchema><MiningField name="c" usageType="target"/><MiningField name="x"/><MiningField name="y"/></MiningSchema>{asked}{terms}</RegressionModel>'
+    outer = '<RegressionModel functionName="regression"><MiningSchema><MiningField name="pc"/></MiningSchema><RegressionTable intercept="0"><NumericPredictor name="pc" coefficient="1"/></RegressionTable></RegressionModel>'
+    segments = f"<Segment><True/>{inner}</Segment><Segment><True/>{outer}</Segment>"
+    text = document(
+        f'<MiningModel functionName="regression">{schema()}<Segmentation multipleModelMethod="modelChain">{segments}</Segmentation></MiningModel>',
+        numeric=True,
+    )
+    values = "".join(f'<Value value="{c}"/>' for c in "abc")
+    category = f'<DataField name="c" optype="ordinal" dataType="string">{values}</DataField>'
+    text = text.replace("</DataDictionary>", f"{category}</DataDictionary>")
+    with pytest.raises(PredictError):
+        results(text, [{"x": None, "y": 1.0, "k": "red"}])

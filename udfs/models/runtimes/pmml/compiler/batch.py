@@ -52,7 +52,7 @@ class Batch:
         """What is computed for some rows only, None for all: no other row is refused for it."""
         if rows is None:
             return compute(self)
-        found, refused = self._apart(compute)
+        found, refused = self.apart(compute)
         for reason, lost in refused.items():
             self.refuse(lost & rows, reason)
         return found
@@ -60,7 +60,7 @@ class Batch:
     def once(self, of: object, compute: Callable[[Batch], T]) -> T:
         """What `of` computes, once a call; rows that are refused for it are so wherever it is asked for."""
         if id(of) not in self.memory:
-            self.memory[id(of)], refused = self._apart(compute)
+            self.memory[id(of)], refused = self.apart(compute)
             if refused:
                 self.caused[id(of)] = refused
         for reason, lost in self.caused.get(id(of), {}).items():
@@ -68,7 +68,7 @@ class Batch:
         found: T = self.memory[id(of)]
         return found
 
-    def _apart(self, compute: Callable[[Batch], T]) -> tuple[T, dict[str, Mask]]:
+    def apart(self, compute: Callable[[Batch], T]) -> tuple[T, dict[str, Mask]]:
         """What is computed, and the rows refused meanwhile."""
         before, self.refused = self.refused, {}
         partial, self.partial = self.partial, True
@@ -105,8 +105,10 @@ class Symbol:
         """As `column`, for what looks at a value instead of computing with it: a row in which a function
         had no result (NaN, as the logarithm of -1) is refused."""
         column = self.column(batch)
-        if self.depth and self.kind.real:
+        if self.depth and self.kind.real and (batch.partial or ~id(self) not in batch.memory):
             refuse_undefined(batch, column, f"the field {self.name!r} has no value")
+            if not batch.partial:  # a refusal that nothing takes back
+                batch.memory[~id(self)] = True
         return column
 
     def column(self, batch: Batch) -> Column:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from udfs.models.runtimes.pmml.compiler.batch import Batch, full_mask
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, full_mask
 from udfs.models.runtimes.pmml.compiler.columns import Column, any_missing, either
 from udfs.models.runtimes.pmml.compiler.elements import refusal, refuse
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site, converted, missing_constant
@@ -102,10 +102,23 @@ def _and_or(name: str, given: Sequence[Expression], site: Site) -> Expression:
     argument_count(name, given, 2)
     computes = [a.compute for a in _truths(name, given)]
 
-    def compute(batch: Batch) -> Column:
-        return conjoin([one(batch) for one in computes], name == "or")
+    return Expression(Type.BOOLEAN, lambda batch: in_turn(batch, computes, name == "or"))
 
-    return Expression(Type.BOOLEAN, compute)
+
+def in_turn(batch: Batch, parts: Sequence[Compute], decisive: bool) -> Column:
+    """`or` (decisive true) and `and` (decisive false): a row that is decided is refused for no later part."""
+    columns = [parts[0](batch)]
+    for part in parts[1:]:
+        column, refused = batch.apart(part)
+        if refused:
+            so_far = conjoin(columns, decisive)
+            decided = so_far.values == decisive
+            if so_far.missing is not None:
+                decided &= ~so_far.missing
+            for reason, lost in refused.items():
+                batch.refuse(lost & ~decided, reason)
+        columns.append(column)
+    return conjoin(columns, decisive)
 
 
 def conjoin(columns: Sequence[Column], decisive: bool) -> Column:

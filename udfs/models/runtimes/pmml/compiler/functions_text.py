@@ -61,7 +61,7 @@ _OF_PYTHON = {r"(?u)\b\w\w+\b": r"\b\w\w+\b"}
 _LONGEST = 1 << 24
 _ROUNDS = 100
 _REPLACED = re.compile(r"\\|\$(?!\d)")
-_CONVERSION = re.compile(r"[^%]*%[-+ 0]*\d{0,2}(?:\.\d{1,2})?([df])[^%]*")
+_CONVERSION = re.compile(r"(?:[^%]|%%)*%[-+ 0]*\d{0,2}(?:\.\d{1,2})?([df])(?:[^%]|%%)*")
 
 
 @lru_cache(maxsize=64)
@@ -235,7 +235,7 @@ def _format_number(name: str, given: Sequence[Expression], site: Site) -> Expres
     """By a pattern of printf with one conversion: `d` of an integer, `f` of a real."""
     argument_count(name, given, 2, 2)
     said = constant_argument(given[1], f"the pattern of {name!r}")
-    found = _CONVERSION.fullmatch(said.replace("%%", ""))
+    found = _CONVERSION.fullmatch(said)
     (number,) = numeric_arguments(name, given[:1])
     if found is None or (found[1] == "d") != (number.kind is Type.INTEGER):
         refuse(f"the pattern {said!r} of {name!r} is not known for a {given[0].kind.value}")

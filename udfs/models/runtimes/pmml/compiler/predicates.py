@@ -21,7 +21,7 @@ from udfs.models.runtimes.pmml.compiler.elements import (
     text_of,
     to_number,
 )
-from udfs.models.runtimes.pmml.compiler.functions_logic import COMPARISONS, conjoin
+from udfs.models.runtimes.pmml.compiler.functions_logic import COMPARISONS, conjoin, in_turn
 from udfs.models.runtimes.pmml.compiler.scope import Scope
 from udfs.models.runtimes.pmml.compiler.types import Type, constant
 
@@ -98,6 +98,9 @@ def _compound(element: ET.Element, scope: Scope, level: int) -> Truth:
     if not parts:
         refuse("a CompoundPredicate holds no predicate")
     if operator in ("and", "or"):
+        fields = {e.get("field") for e in element.iter() if e.get("field")}
+        if any(symbol.depth for symbol in map(scope.find, fields)):  # only these can be undefined
+            return lambda batch: in_turn(batch, parts, operator == "or")
         return lambda batch: conjoin([part(batch) for part in parts], operator == "or")
     if operator == "xor":
 

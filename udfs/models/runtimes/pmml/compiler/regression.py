@@ -193,7 +193,7 @@ def compile_regression(place: Place) -> Scorer:
     if place.exporter.name == SPARK and method in ("none", "logit") and len(tables) == 2:
         return _by_margin(method, tables, sums, place)
     shares = _shares(method, tables, place)
-    if len(tables[-1]):
+    if len(tables) > 2 or len(tables[-1]):
         shares = _of_known(shares)
     categories = place.categories()
     order = categories.places(text_of(t, "targetCategory") for t in tables)
