@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import msgspec
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -103,10 +104,13 @@ def test_an_outcome_of_the_same_label_and_another_number_is_a_correction() -> No
 
 
 def test_an_entity_is_the_same_one_whoever_wrote_it() -> None:
-    """As experiments draw it into arms."""
-    for value, said in ((7, "7"), (7.0, "7"), ("7", "7"), (True, "true"), ([1, 2], "[1,2]"), (None, "")):
+    """As experiments draw it into arms; nothing that is nested deeper than it can be written is one."""
+    texts = ((7, "7"), (7.0, "7"), ("7", "7"), (True, "true"), ([1, 2], "[1,2]"), (None, ""))
+    for value, said in texts:
         run = Run().results(result(1, 100, customer=value)).close(END, END)
         assert run.settled[0].predicted.entity == said
+    deep = orjson.dumps(result(1, 100, customer="?")).replace(b'"?"', b"[" * 300 + b"]" * 300)
+    assert Run().results(deep).close(END, END).settled[0].predicted.entity == ""
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ class Entities:
         records = self._fields.read(batch.payloads)
         good = [row for row, record in enumerate(records) if record is not None]
         values = [(records[row] or {}).get(self._name) for row in good]
-        return np.array(good, dtype=np.intp), list(map(_entity, values))
+        return np.array(good, dtype=np.intp), list(map(entity_of, values))
 
 
 def asked_by_type(asked: Sequence[Asked], model_types: Mapping[str, str]) -> dict[str, tuple[Asked, ...]]:
@@ -165,7 +165,7 @@ def _identity(batch: MicroBatch, row: int) -> bytes:
     return b"%d/%d" % (batch.partitions[row], batch.offsets[row])
 
 
-def _entity(value: Any) -> bytes | None:
+def entity_of(value: Any) -> bytes | None:
     """None for what is no entity: nothing, and what is nested deeper than can be written."""
     try:
         return None if value is None else entity_text(value)

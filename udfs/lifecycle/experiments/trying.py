@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from udfs.ensemble.routing.routing import entity_text
+from udfs.ensemble.routing.routing import entity_of
 from udfs.lifecycle.experiments.assignment import in_population, shares_of_step, treated
 from udfs.lifecycle.experiments.declaration import Experiment
 
@@ -41,11 +41,11 @@ def tried(experiment: Experiment, records: Iterable[tuple[Mapping[str, Any], int
     times: list[int] = []
     for record, at in records:
         count += 1
-        value = record.get(experiment.entity)
-        if value is None:
+        entity = entity_of(record.get(experiment.entity))
+        if entity is None:
             without += 1
             continue
-        found.setdefault(entity_text(value))
+        found.setdefault(entity)
         if at is not None:
             times.append(at)
     inside = in_population(experiment, list(found)).tolist()

@@ -17,7 +17,7 @@ from schemas.results.dead_letter import dead_letter
 from schemas.results.records import NAME_LIMIT, DeadLetter
 from schemas.tensors import BadRecord
 from schemas.utc_time import epoch_ms
-from udfs.ensemble.routing.routing import entity_text
+from udfs.ensemble.routing.routing import entity_of
 from udfs.features.entity_keys import key_group, part_of
 from udfs.lifecycle.outcomes.joining import BY_FIELD, BY_IDENTITY
 from udfs.lifecycle.outcomes.judging import Judging, as_declared, value_at
@@ -167,6 +167,7 @@ def _predicted(
         for name, kind in judging.fields.items()
         if (value := value_at(record, name)) is not None
     }
+    unit = entity_of(entity)
     return Predicted(  # by position: names take five times as long
         said.data_type,
         said.source,
@@ -180,7 +181,7 @@ def _predicted(
         said.ms,
         score,
         _json(scores),
-        "" if entity is None else entity_text(entity).decode()[:NAME_LIMIT],
+        "" if unit is None else unit.decode()[:NAME_LIMIT],
         fields,
         _json(features) if isinstance(features, list) else "",
         said.rule,

@@ -72,7 +72,7 @@ def added_up(records: Iterable[QualityRecord]) -> dict[str, float]:
     """
     whole: QualitySums | None = None
     for told in sorted(records, key=lambda one: one.at, reverse=True):
-        with contextlib.suppress(StatisticsError):
+        with contextlib.suppress(StatisticsError, OverflowError):
             sums = from_plain(told.kind, told.sums)
             if whole is None:
                 whole = sums
