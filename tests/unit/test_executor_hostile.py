@@ -99,6 +99,16 @@ def test_one_candidate_more_than_the_quota_is_refused(make):
     bench.until(lambda: "served c32 1" in bench.told)
 
 
+def test_a_name_whose_descriptor_is_too_large_counts_as_it_does_for_the_router(make):
+    bench = make()
+    large = build(data_type="t", name="large", model_type="PMML", version=1, data=b"x" * (65 << 20))
+    bench.tell(bench.executor.publish(large, parse(large)))
+    assert bench.told == ["refused large 1"]
+    for number in range(32):
+        bench.publish(f"c{number}", 1)
+    bench.until(lambda: "refused c31 1" in bench.told)
+
+
 def test_candidates_are_counted_as_the_router_counts_them(make):
     """It hears of all model types, and not of what fails: whom it has no room for, it would ask nothing."""
     bench = make()

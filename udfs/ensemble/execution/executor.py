@@ -12,11 +12,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from schemas.codecs.base import Codec
-from schemas.errors import ModelError
+from schemas.errors import ModelError, StaleVersionError
 from schemas.micro_batch import MicroBatch
 from schemas.model_pb2 import CandidateLogs, ModelLog
 from schemas.results.answers import Answer, Reason, Request
-from schemas.results.records import EventKind
+from schemas.results.records import EventKind, ModelEvent
 from udfs.ensemble.execution.clock import Clock
 from udfs.ensemble.execution.completions import Completions
 from udfs.ensemble.execution.evaluate import evaluate
@@ -151,9 +151,10 @@ class Executor:
         self._revisions[data_type] += 1
         sent: list[Notice] = []
         for name in names:
-            sent += known[name].publish(descriptor, published)
-            if new and not known[name].known:
-                del self._published[data_type][name]  # it was refused by its version
+            answered = known[name].publish(descriptor, published)
+            if new and any(isinstance(n, ModelEvent) and n.step == StaleVersionError.step for n in answered):
+                del self._published[data_type][name]  # the router refuses it for its version too
+            sent += answered
             self._load_next(data_type, name)
         return sent
 

@@ -14,7 +14,7 @@ from udfs.models.runtimes.base import WantedSignature
 from udfs.models.runtimes.onnx.calls import Calling, InputTensor, call
 from udfs.models.runtimes.onnx.document import Answer
 from udfs.models.runtimes.onnx.session import OverdueError, Session
-from udfs.models.runtimes.onnx.tensors import Element, answered, element_of, fed
+from udfs.models.runtimes.onnx.tensors import BFLOAT16, Element, answered, element_of, fed
 
 PROBE_ROWS = 3
 
@@ -80,7 +80,7 @@ def fetches(
     for c in wanted:
         kind = told[c.answer.tensor][0]
         element = element_of(kind)
-        if element is None:
+        if element is None or element.name == BFLOAT16:
             raise LoadError(
                 f"output {c.answer.name!r} holds {kind}, which no record can hold: "
                 "export it as a tensor of another type, or choose others by --output"
