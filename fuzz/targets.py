@@ -80,6 +80,7 @@ def onnx(data: bytes) -> None:
     """An ONNX model, as far as ONNX Runtime itself is not asked."""
     from udfs.models.runtimes.base import WantedSignature  # noqa: PLC0415
     from udfs.models.runtimes.onnx.document import answers, categories, keep_only, parsed  # noqa: PLC0415
+    from udfs.models.runtimes.onnx.guards import guard  # noqa: PLC0415
     from udfs.models.runtimes.onnx.outputs import chosen  # noqa: PLC0415
     from udfs.models.runtimes.onnx.safety import check  # noqa: PLC0415
 
@@ -88,6 +89,7 @@ def onnx(data: bytes) -> None:
         keep_only(model, {c.answer.tensor for c in chosen(answers(model), WantedSignature())})
         check(model, len(data))
         categories(model)
+        guard(model, {i.name for i in model.graph.input})
 
 
 def plan(data: bytes) -> None:

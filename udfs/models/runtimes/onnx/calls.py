@@ -45,12 +45,14 @@ def tensors_of(feeds: Iterable[InputTensor], columns: Columns) -> dict[str, NDAr
 class Calling:
     """`constants`: what each call is given beside the records. `batch`: the rows it must have, 0 for any.
 
-    `same`: the results that no record changes, of which a call gives one for all its records.
+    `same`: the results that no record changes, of which a call gives one for all its records. `looks`: an
+    operator ends the process where a record's input has no element.
     """
 
     constants: Mapping[str, NDArray]
     batch: int = 0
     same: Collection[str] = ()
+    looks: bool = False
 
 
 def call(
@@ -60,6 +62,8 @@ def call(
 
     A call that is short of rows has its last one repeated: values that are surely valid.
     """
+    if how.looks and (empty := [name for name, a in arrays.items() if not a.size]):
+        raise PredictError(f"input {empty[0]!r} has no element, which the model's operators do not take")
     batch = how.batch
     if not batch:
         return session.run(names, {**arrays, **how.constants} if how.constants else arrays)

@@ -13,7 +13,7 @@ from schemas.errors import LoadError
 from schemas.onnx_model_pb2 import Attribute, Graph, Model, Node
 
 ML_DOMAIN = "ai.onnx.ml"
-_ONNX = ("", "ai.onnx")
+ONNX = ("", "ai.onnx")
 _FLOAT, _BFLOAT16 = 1, 16  # by the numbers that ONNX gives
 _SAME_VALUES = frozenset({"Cast", "Flatten", "Gather", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
@@ -68,7 +68,7 @@ def answers(model: Model) -> list[Answer]:
         node = maker.get(o.name, Node())
         if node.op_type == "ZipMap" and node.domain == ML_DOMAIN:
             found.append(_by_class(o.name, node))
-        elif node.op_type == "SequenceConstruct" and node.domain in _ONNX:
+        elif node.op_type == "SequenceConstruct" and node.domain in ONNX:
             found += [Answer(f"{o.name}_{i}", tensor) for i, tensor in enumerate(node.input)]
         elif o.type.tensor_type.elem_type == _BFLOAT16:
             found.append(Answer(o.name, _as_float(model.graph, o.name)))

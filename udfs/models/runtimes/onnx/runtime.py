@@ -13,6 +13,7 @@ from schemas.tensors import Columns
 from udfs.models.runtimes.base import Artifact, WantedSignature
 from udfs.models.runtimes.onnx.calls import Calling, InputTensor, call, tensors_of
 from udfs.models.runtimes.onnx.document import answers, categories, changed_by, keep_only, parsed
+from udfs.models.runtimes.onnx.guards import guard
 from udfs.models.runtimes.onnx.outputs import Fetch, chosen, fetches
 from udfs.models.runtimes.onnx.safety import Bounds, check
 from udfs.models.runtimes.onnx.session import Session
@@ -99,7 +100,8 @@ def load(
     ]
     changed = changed_by(model.graph, {i.name for i in asked})
     same = frozenset(c.answer.tensor for c in wishes) - changed
-    how = Calling(constants, next((b.batch for b in bound if b.batch), 0), same)
+    guarded, looks = guard(model, {i.name for i in asked})
+    how = Calling(constants, next((b.batch for b in bound if b.batch), 0), same, looks)
     seconds = min(max_seconds, wanted.deadline_ms / 1000 or max_seconds)
-    session = Session(model.SerializeToString() if cut else data, seconds if repeats else None)
+    session = Session(model.SerializeToString() if cut or guarded else data, seconds if repeats else None)
     return OnnxRuntime(session, feeds, fetches(session, feeds, wishes, how), how)

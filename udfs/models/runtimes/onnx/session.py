@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 from schemas.errors import LoadError, PredictError
 from udfs.models.runtimes.narrowing import bfloat16_bits
+from udfs.models.runtimes.onnx.guards import GUARD
 
 ARENA_BYTES = 2 << 30
 _EXTEND_AS_REQUESTED = 1
 _FATAL = 4
 _BFLOAT16 = 16  # by the number that ONNX gives
 _FRAME = re.compile(r"Non-zero status code returned while running (\w+) node\. Name:'[^']*' Status Message: ")
+_GUARDED = re.compile(rf"Name:'[^']*{GUARD}([^']*)'")
 _SOURCE = re.compile(r"\S*\.(cc|h):\d+ ")
 _OPSET = re.compile(r"Opset (\d+) is under development.*? support for domain (\S+) is till opset (\d+)")
 _VERSION = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
@@ -150,6 +152,8 @@ def reason(error: Exception) -> str:
             f"it has no operator {missing[1]} for numbers of this type on a processor: export the model with "
             "float32 (of PyTorch: model.float())"
         )
+    if held := _GUARDED.search(text):
+        return f"operator {held[1]}"[:300]
     text = _FRAME.sub(r"operator \1: ", text)
     if "BFCArena" in text:
         text = (
