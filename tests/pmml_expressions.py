@@ -10,11 +10,13 @@ bits, or a fraction where an integer belongs, raises it too.
 from __future__ import annotations
 
 import math
+import operator
 import re
 import statistics
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -263,20 +265,6 @@ def _threshold(a: Any, b: Any) -> int:
     return int(_defined(a) > _defined(b))
 
 
-def _product(values: Sequence[Any]) -> Any:
-    total = values[0]
-    for value in values[1:]:
-        total = total * value
-    return total
-
-
-def _sum(values: Sequence[Any]) -> Any:
-    total = values[0]
-    for value in values[1:]:
-        total = total + value
-    return total
-
-
 def _least(values: Sequence[Any], choose: Callable[..., Any]) -> Any:
     return math.nan if any(math.isnan(v) for v in values) else choose(values)
 
@@ -293,8 +281,8 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "greaterOrEqual": lambda a, b: bool(a >= b),
 }  # fmt: skip
 _OVER_ALL: dict[str, Callable[[Sequence[Any]], Any]] = {
-    "sum": _sum, "product": _product, "min": lambda v: _least(v, min), "max": lambda v: _least(v, max),
-    "avg": lambda v: _divided(_sum(v), type(v[0])(len(v))),
+    "sum": partial(reduce, operator.add), "product": partial(reduce, operator.mul), "min": lambda v: _least(v, min), "max": lambda v: _least(v, max),
+    "avg": lambda v: _divided(reduce(operator.add, v), type(v[0])(len(v))),
     "median": lambda v: _least([float(one) for one in v], statistics.median),
 }  # fmt: skip
 _EXACT: dict[str, Callable[..., Any]] = {

@@ -236,14 +236,9 @@ def test_the_first_segment_with_a_prediction_is_selected_where_others_are_skippe
 
 
 def test_two_categories_without_a_link_have_probabilities_from_0_to_1() -> None:
-    tables = '<RegressionTable targetCategory="a"><NumericPredictor name="x" coefficient="1"/></RegressionTable><RegressionTable targetCategory="b" intercept="0"/>'
+    tables = '<RegressionTable targetCategory="a" intercept="0"><NumericPredictor name="x" coefficient="1"/></RegressionTable><RegressionTable targetCategory="b" intercept="0"/>'
     model = f'<RegressionModel functionName="classification">{schema()}<Output><OutputField name="pa" feature="probability" value="a"/><OutputField name="pb" feature="probability" value="b"/></Output>{tables}</RegressionModel>'
-    found = results(
-        document(model.replace("intercept", "intercept"), classes="ab").replace(
-            'targetCategory="a">', 'targetCategory="a" intercept="0">'
-        ),
-        TWO,
-    )
+    found = results(document(model, classes="ab"), TWO)
     assert (found["pa"], found["pb"]) == ([0.0, 1.0], [1.0, 0.0])
 
 

@@ -48,19 +48,22 @@ class Batch:
             before = self.refused.get(reason)
             self.refused[reason] = rows.copy() if before is None else before | rows
 
-    def within(self, rows: Mask | None, compute: Callable[[Batch], T]) -> T:
-        """What is computed for some rows only, None for all: no other row is refused for it."""
+    def within(self, rows: Mask | Callable[[], Mask] | None, compute: Callable[[Batch], T]) -> T:
+        """What is computed for some rows only, None for all: no other row is refused for it. `rows` may be
+        what makes them, asked where a row was refused at all."""
         if rows is None:
             return compute(self)
-        found, refused = self.apart(compute)
-        for reason, lost in refused.items():
-            self.refuse(lost & rows, reason)
+        found, refused = self._apart(compute)
+        if refused:
+            kept = rows() if callable(rows) else rows
+            for reason, lost in refused.items():
+                self.refuse(lost & kept, reason)
         return found
 
     def once(self, of: object, compute: Callable[[Batch], T]) -> T:
         """What `of` computes, once a call; rows that are refused for it are so wherever it is asked for."""
         if id(of) not in self.memory:
-            self.memory[id(of)], refused = self.apart(compute)
+            self.memory[id(of)], refused = self._apart(compute)
             if refused:
                 self.caused[id(of)] = refused
         for reason, lost in self.caused.get(id(of), {}).items():
@@ -68,7 +71,7 @@ class Batch:
         found: T = self.memory[id(of)]
         return found
 
-    def apart(self, compute: Callable[[Batch], T]) -> tuple[T, dict[str, Mask]]:
+    def _apart(self, compute: Callable[[Batch], T]) -> tuple[T, dict[str, Mask]]:
         """What is computed, and the rows refused meanwhile."""
         before, self.refused = self.refused, {}
         partial, self.partial = self.partial, True
@@ -105,10 +108,12 @@ class Symbol:
         """As `column`, for what looks at a value instead of computing with it: a row in which a function
         had no result (NaN, as the logarithm of -1) is refused."""
         column = self.column(batch)
-        if self.depth and self.kind.real and (batch.partial or ~id(self) not in batch.memory):
-            refuse_undefined(batch, column, f"the field {self.name!r} has no value")
-            if not batch.partial:  # a refusal that nothing takes back
-                batch.memory[~id(self)] = True
+        if self.depth and self.kind.real:
+            key = ~id(self)
+            if key not in batch.memory:
+                batch.memory[key] = undefined_rows(column, batch.count)
+            if (lost := batch.memory[key]) is not None:
+                batch.refuse(lost, f"the field {self.name!r} has no value")
         return column
 
     def column(self, batch: Batch) -> Column:
@@ -122,12 +127,12 @@ class Symbol:
         return found
 
 
-def refuse_undefined(batch: Batch, column: Column, reason: str) -> None:
-    """Refuse the rows of a column of reals that hold NaN and are not missing."""
+def undefined_rows(column: Column, count: int) -> Mask | None:
+    """The rows of a column of reals that hold NaN and are not missing; None: there is none."""
     undefined = np.isnan(column.values)
-    if some(undefined):
-        undefined = undefined if column.missing is None else undefined & ~column.missing
-        batch.refuse(full_mask(undefined, batch.count), reason)
+    if not some(undefined):
+        return None
+    return full_mask(undefined if column.missing is None else undefined & ~column.missing, count)
 
 
 def full_mask(mask: Mask | None, count: int) -> Mask:

@@ -195,7 +195,7 @@ def _merged(
         for k in range(len(true)) if first else reversed(range(len(true))):
             condition = true[k]
             applies = left if condition is None else condition & left
-            if first and parts.treatment == "skipSegment":
+            if first and parts.treatment == "skipSegment" and applies.any():
                 known = _predicts(batch.within(applies, scorers[k].result), batch.count)
                 applies = applies if known is None else applies & known
             masks.append(applies.copy())

@@ -26,6 +26,8 @@ from udfs.models.runtimes.pmml.compiler.trees import grow, leaf_numbers, leaf_sh
 
 _OF_NUMBERS = ("average", "weightedAverage", "median", "weightedMedian", "max", "sum", "weightedSum")
 _Models = Sequence[Scorer] | None
+Active = Sequence[Mask | None]
+"""For each segment the rows that it applies to; None: all."""
 """The segments' scorers; None of trees that are walked at once."""
 _OF_CATEGORIES = ("majorityVote", "weightedMajorityVote", "average", "weightedAverage")
 
@@ -111,20 +113,21 @@ def _numbers(parts: Segmentation, models: _Models) -> Scorer:
 
             return Scorer("regression", add, kind)
 
-        def values_of(batch: Batch) -> NDArray:
+        def values_of(batch: Batch, active: Active) -> NDArray:
             return table[forest.leaves(batch)].T
 
     else:
 
-        def values_of(batch: Batch) -> NDArray:
-            pairs = zip(models, hearing.active(batch), strict=True)
+        def values_of(batch: Batch, active: Active) -> NDArray:
+            pairs = zip(models, active, strict=True)
             found = [batch.within(rows, m.result).value for m, rows in pairs]
             return np.array([numbers_of(v, batch.count) for v in found if v is not None], dtype)
 
     combine = _OF_ROWS[parts.method]
 
     def score(batch: Batch) -> Result:
-        votes = hearing.votes(batch, values_of(batch)[:, :, None], weights)
+        active = hearing.active(batch)
+        votes = hearing.votes(active, values_of(batch, active)[:, :, None], weights)
         return Result(value=number_column(combine(votes)[:, 0]))
 
     return Scorer("regression", score, kind)
@@ -141,19 +144,19 @@ class _Hearing:
     voting: bool
     threshold: float
 
-    def active(self, batch: Batch) -> list[Mask | None]:
-        """For each segment the rows where its condition is true; None: all."""
+    def active(self, batch: Batch) -> Active:
+        """By the conditions of the segments."""
         return [None if c is None else holds(c, batch) for c in self.conditions]
 
-    def votes(self, batch: Batch, shares: NDArray, weights: NDArray) -> Votes:
+    def votes(self, active: Active, shares: NDArray, weights: NDArray) -> Votes:
         """Of `shares` `(segments, n, k)`, which are of this call alone."""
-        heard = np.repeat(weights[:, None], batch.count, axis=1)
-        for k, mask in enumerate(self.active(batch)):
+        heard = np.repeat(weights[:, None], shares.shape[1], axis=1)
+        for k, mask in enumerate(active):
             if mask is not None:
                 heard[k, ~mask] = 0
                 shares[k, ~mask] = 0
-        if self.skipping or self.voting:
-            lacking = np.isnan(shares).any(axis=2)
+        if (self.skipping or self.voting) and some(undefined := np.isnan(shares)):
+            lacking = undefined.any(axis=2)
             lost = (heard * lacking).sum(axis=0)
             too_many = lost > self.threshold * heard.sum(axis=0)
             shares = np.where(lacking[:, :, None], shares.dtype.type(0), shares)
@@ -232,7 +235,7 @@ def _categories(parts: Segmentation, models: _Models) -> Scorer:
             one_hot(leaves.label, len(categories.names)) if voting else leaves.shares
         )
 
-        def shares_of(batch: Batch) -> NDArray:
+        def shares_of(batch: Batch, active: Active) -> NDArray:
             return table[forest.leaves(batch)].transpose(1, 0, 2)
 
         if parts.treatment != "skipSegment":
@@ -241,7 +244,8 @@ def _categories(parts: Segmentation, models: _Models) -> Scorer:
             def add(batch: Batch) -> Result:
                 shares = forest.sums(batch, table, weights) / total
                 if hearing.voting and some(np.isnan(shares)):
-                    shares = _averaged(hearing.votes(batch, shares_of(batch), weights))
+                    active = hearing.active(batch)
+                    shares = _averaged(hearing.votes(active, shares_of(batch, active), weights))
                 return Result(label=most_probable(shares), probabilities=shares)
 
             return Scorer("classification", add, categories=tuple(categories.names), probable=True)
@@ -252,9 +256,9 @@ def _categories(parts: Segmentation, models: _Models) -> Scorer:
         places = [np.array([*categories.places(m.categories), -1]) for m in models]
         width = len(categories.names)
 
-        def shares_of(batch: Batch) -> NDArray:
+        def shares_of(batch: Batch, active: Active) -> NDArray:
             out = np.zeros((len(models), batch.count, width))
-            for k, rows in enumerate(hearing.active(batch)):
+            for k, rows in enumerate(active):
                 result, place = batch.within(rows, models[k].result), places[k]
                 assert result.label is not None
                 if voting:
@@ -266,7 +270,8 @@ def _categories(parts: Segmentation, models: _Models) -> Scorer:
             return out
 
     def score(batch: Batch) -> Result:
-        shares = _averaged(hearing.votes(batch, shares_of(batch), weights))
+        active = hearing.active(batch)
+        shares = _averaged(hearing.votes(active, shares_of(batch, active), weights))
         return Result(label=most_probable(shares), probabilities=shares)
 
     return Scorer("classification", score, categories=tuple(categories.names), probable=True)

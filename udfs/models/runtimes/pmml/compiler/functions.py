@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, Symbol, refuse_undefined
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, Symbol, undefined_rows
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, any_missing
 from udfs.models.runtimes.pmml.compiler.elements import expression_of, refuse, text_of
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site, compile_expression, converted
@@ -115,13 +115,15 @@ class _Parameter(Symbol):
 def settled(argument: Expression, name: str) -> Compute:
     """An argument of a function that would hide that it is undefined (NaN): its row is refused."""
     owner, compute = getattr(argument.compute, "__self__", None), argument.compute
-    is_input = isinstance(owner, Symbol) and not owner.depth
-    if not argument.kind.real or argument.is_constant or is_input:
+    if not argument.kind.real or argument.is_constant:
         return compute
+    if isinstance(owner, Symbol):
+        return owner.known
 
     def known(batch: Batch) -> Column:
         column = compute(batch)
-        refuse_undefined(batch, column, f"an argument of {name!r} has no value")
+        if (lost := undefined_rows(column, batch.count)) is not None:
+            batch.refuse(lost, f"an argument of {name!r} has no value")
         return column
 
     return known

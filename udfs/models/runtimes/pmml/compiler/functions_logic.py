@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, full_mask
-from udfs.models.runtimes.pmml.compiler.columns import Column, any_missing, either
+from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, any_missing, either
 from udfs.models.runtimes.pmml.compiler.elements import refusal, refuse
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site, converted, missing_constant
 from udfs.models.runtimes.pmml.compiler.functions import argument_count, common_kind, function, settled
@@ -108,16 +108,13 @@ def _and_or(name: str, given: Sequence[Expression], site: Site) -> Expression:
 def in_turn(batch: Batch, parts: Sequence[Compute], decisive: bool) -> Column:
     """`or` (decisive true) and `and` (decisive false): a row that is decided is refused for no later part."""
     columns = [parts[0](batch)]
+
+    def undecided() -> Mask:
+        so_far = conjoin(columns, decisive)
+        return full_mask((so_far.values != decisive) | _mask(so_far), batch.count)
+
     for part in parts[1:]:
-        column, refused = batch.apart(part)
-        if refused:
-            so_far = conjoin(columns, decisive)
-            decided = so_far.values == decisive
-            if so_far.missing is not None:
-                decided &= ~so_far.missing
-            for reason, lost in refused.items():
-                batch.refuse(lost & ~decided, reason)
-        columns.append(column)
+        columns.append(batch.within(undecided, part))
     return conjoin(columns, decisive)
 
 
@@ -158,11 +155,12 @@ def _if(name: str, given: Sequence[Expression], site: Site) -> Expression:
     def compute(batch: Batch) -> Column:
         """A row is not refused for the branch that it does not take."""
         truth = ask(batch)
-        unknown = False if truth.missing is None else truth.missing
-        taken = full_mask(truth.values & ~np.asarray(unknown), batch.count)
-        left = full_mask(truth.values | unknown, batch.count)
-        a = batch.within(taken, yes) if guarded else yes(batch)
-        b = batch.within(~left, no) if guarded_other else no(batch)
+
+        def taken(answer: bool) -> Mask:
+            return full_mask((truth.values == answer) & ~np.asarray(_mask(truth)), batch.count)
+
+        a = batch.within(lambda: taken(True), yes) if guarded else yes(batch)
+        b = batch.within(lambda: taken(False), no) if guarded_other else no(batch)
         values = np.where(truth.values, a.values, b.values)
         missing = truth.missing
         if a.missing is not None or b.missing is not None:

@@ -79,6 +79,8 @@ def compile_mining(place: Place) -> Scorer:
     )  # fmt: skip
     if not parts.segments:
         refuse("a MiningModel has no segments")
+    if parts.threshold < 0:
+        refuse("a MiningModel has a negative missingThreshold")
     if method in CHAINS:
         return compile_chain(parts)
     parts = replace(parts, segments=tuple(map(parts.conditioned, parts.segments)))

@@ -97,8 +97,8 @@ def _compound(element: ET.Element, scope: Scope, level: int) -> Truth:
     parts = [compile_predicate(e, scope, level + 1) for e in children(element, PREDICATES)]
     if not parts:
         refuse("a CompoundPredicate holds no predicate")
+    fields = {name for e in element.iter() if (name := e.get("field"))}
     if operator in ("and", "or"):
-        fields = {e.get("field") for e in element.iter() if e.get("field")}
         if any(symbol.depth for symbol in map(scope.find, fields)):  # only these can be undefined
             return lambda batch: in_turn(batch, parts, operator == "or")
         return lambda batch: conjoin([part(batch) for part in parts], operator == "or")
@@ -112,7 +112,7 @@ def _compound(element: ET.Element, scope: Scope, level: int) -> Truth:
             return Column(np.asarray(odd), either(*(c.missing for c in columns)))
 
         return parity
-    scope.reading.tolerant |= {e.get("field", "") for e in element.iter() if e.get("field")}
+    scope.reading.tolerant |= fields
 
     def first_known(batch: Batch) -> Column:
         column = parts[0](batch)

@@ -193,7 +193,8 @@ def compile_regression(place: Place) -> Scorer:
     if place.exporter.name == SPARK and method in ("none", "logit") and len(tables) == 2:
         return _by_margin(method, tables, sums, place)
     shares = _shares(method, tables, place)
-    if len(tables) > 2 or len(tables[-1]):
+    # By these two a sum that is missing is missing in each probability as it is.
+    if (len(tables) > 2 or len(tables[-1])) and method not in ("softmax", "simplemax"):
         shares = _of_known(shares)
     categories = place.categories()
     order = categories.places(text_of(t, "targetCategory") for t in tables)
