@@ -237,7 +237,7 @@ def _end(
     by: ControllerOptions,
     to: StreamOptions,
 ) -> None:
-    from millrace.experiment_replay import controller_of, end_of  # noqa: PLC0415
+    from millrace.experiment_replay import end_of  # noqa: PLC0415
     from schemas.plans.plan import read_plan  # noqa: PLC0415
     from udfs.lifecycle.experiments.orders import Order  # noqa: PLC0415
 
@@ -247,13 +247,10 @@ def _end(
         typer.echo(f"Sent: {action} {name} for {data_type}: {where}")
         return
     to.signer()  # a key that is none is told here too
-    ordered, event = end_of(order, name, data_type, to.stream(), by.reading())
+    ordered, event, declared = end_of(order, name, data_type, to.stream(), by.reading())
     who = "entities in no other experiment of " if event.population != (0.0, 1.0) else ""
     _show_plan(f"{action} {name} would put in force for {who}{data_type}", read_plan(ordered.plan).rest)
-    if yesterday.predictions:
-        declared = controller_of(to.stream(), by.reading()).declared(name)
-        assert declared is not None  # else it would have been refused
-        yesterday.rehearse(declared, s3)
+    yesterday.rehearse(declared, s3)
 
 
 def _send(order: Order, name: str, data_type: str, to: StreamOptions) -> str:

@@ -10,6 +10,7 @@ from millrace.model_stream import ModelStream
 from schemas.errors import ExperimentError, ModelError
 from schemas.lifecycle.experiments import ExperimentEvent
 from udfs.lifecycle.experiments.controlling import Controller, CountedInMemory, PlanOrdered
+from udfs.lifecycle.experiments.declaration import Experiment
 from udfs.lifecycle.experiments.orders import Order, write_order
 from udfs.models.descriptor import Publication, parse
 from udfs.models.signing.counters import CountersInMemory
@@ -29,10 +30,10 @@ class Reading:
 
 def end_of(
     order: Order, name: str, data_type: str, stream: ModelStream, reading: Reading
-) -> tuple[PlanOrdered, ExperimentEvent]:
+) -> tuple[PlanOrdered, ExperimentEvent, Experiment]:
     """With which plan the controller would follow an order to end an experiment, and what it would say.
 
-    Raises `ExperimentError` with its reason where it would refuse, and `SourceError`.
+    Third, the experiment. Raises `ExperimentError` with its reason where it would refuse, and `SourceError`.
     """
     created_ms, version = stream.moment(data_type)
     controller = controller_of(stream, reading)
@@ -41,7 +42,9 @@ def end_of(
     (event,) = (one for one in said if isinstance(one, ExperimentEvent))
     if not plans:
         raise ExperimentError(f"{event.reason}; so it stands on this model stream")
-    return plans[0], event
+    declared = controller.declared(name)
+    assert declared is not None  # else the order would have been refused
+    return plans[0], event, declared
 
 
 def controller_of(stream: ModelStream, reading: Reading) -> Controller:

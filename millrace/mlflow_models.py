@@ -145,7 +145,7 @@ class Mlflow:
     def remove_alias(self, name: str, alias: str) -> None:
         """Let the alias stand for no version."""
         said = json.dumps({"name": name, "alias": alias}).encode()
-        self._sent("/api/2.0/mlflow/registered-models/alias", said, "DELETE").close()
+        self._ask("/api/2.0/mlflow/registered-models/alias", said, "DELETE")
 
     def aliases(self, name: str) -> dict[str, int]:
         """The aliases of a model, with their versions."""
@@ -233,17 +233,14 @@ class Mlflow:
                 f"{self._url} answers as no MLflow server does: {begins!r}: see --mlflow"
             ) from None
 
-    def _ask(self, path: str, body: bytes | None = None) -> bytes:
+    def _ask(self, path: str, body: bytes | None = None, method: str | None = None) -> bytes:
         try:
-            with self._open(path, body) as answer:
+            with self._open(path, body, method) as answer:
                 return bytes(answer.read())
         except (OSError, HTTPException) as e:  # of an answer that has begun
             raise SourceError(f"MLflow at {self._url} cannot be reached: {e}") from None
 
-    def _open(self, path: str, body: bytes | None = None) -> Any:
-        return self._sent(path, body, "GET" if body is None else "POST")
-
-    def _sent(self, path: str, body: bytes | None, method: str) -> Any:
+    def _open(self, path: str, body: bytes | None = None, method: str | None = None) -> Any:
         headers = ({"Content-Type": "application/json"} if body else {}) | _authorization()
         request = Request(self._url + path, body, headers, method=method)  # noqa: S310  (checked above)
         try:

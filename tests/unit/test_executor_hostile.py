@@ -126,8 +126,7 @@ def test_candidates_are_counted_as_the_router_counts_them(make):
     bench.until(lambda: len(bench.told) == 16)
     publish("late")
     again = make(bench.executor.log("t"))
-    for one in (bench, again):
-        assert one.executor.log("t") == bench.executor.log("t")
+    assert again.executor.log("t") == bench.executor.log("t")
     assert bench.told[16:] == ["refused late 1"]
     assert len(router._types["t"].names) == 32 and "late" not in router._types["t"].names
     bench = again

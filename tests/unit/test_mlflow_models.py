@@ -72,7 +72,7 @@ class Served(Mlflow):
         super().__init__("http://127.0.0.1:1")
         self.files = files
 
-    def _open(self, path: str, body: bytes | None = None) -> io.BytesIO:
+    def _open(self, path: str, body: bytes | None = None, method: str | None = None) -> io.BytesIO:
         return io.BytesIO(json.dumps({"files": self.files}).encode() if "?path=" in path else b"x" * 10)
 
 
@@ -100,7 +100,7 @@ def test_files_of_a_server_stay_in_their_folder_and_within_limits(tmp_path: Path
 class Registered(Mlflow):
     """A server with one version of a model, and its run."""
 
-    def _open(self, path: str, body: bytes | None = None) -> io.BytesIO:
+    def _open(self, path: str, body: bytes | None = None, method: str | None = None) -> io.BytesIO:
         tags = [{"key": key, "value": "x"} for key in ("mlflow.user", "millrace.served", "millraces", "team")]
         version = {"name": "wine", "version": "3", "run_id": "r", "tags": tags[:3]}
         told = {"model_version": version, "run": {"data": {"tags": tags[1:]}}, "artifact_uri": "s3://a"}
@@ -131,7 +131,7 @@ class TwoOfOneRun(Mlflow):
     been, so that MLflow has given it a value of `good` too. `copy` was copied from `good`; `bare` is of no
     logged model that is there."""
 
-    def _open(self, path: str, body: bytes | None = None) -> io.BytesIO:
+    def _open(self, path: str, body: bytes | None = None, method: str | None = None) -> io.BytesIO:
         what = path.removeprefix("/api/2.0/mlflow/")
         name = re.sub(r".*[?&]name=(\w+).*", r"\1", what)
         told: dict[str, object] = {"artifact_uri": "s3://a"}

@@ -142,4 +142,4 @@ def test_what_is_gone_or_refused_is_told(run: Any, known: ModelRegistry, there: 
     move(known, 4, 2)
     done = run("--name", "wine", ends=1)
     assert "Refused: wine@champion: MLflow at http://mlflow:5000 refuses with 400: reserved" in done.stderr
-    assert "none" not in run("--name", "gone").stderr
+    assert "Gone: gone@champion" in run("--name", "gone").stderr

@@ -168,12 +168,12 @@ def _identity(batch: MicroBatch, row: int) -> bytes:
 def entity_of(value: Any) -> bytes | None:
     """None for what is no entity: nothing, and what is nested deeper than can be written."""
     try:
-        return None if value is None else entity_text(value)
+        return None if value is None else _text(value)
     except TypeError:
         return None
 
 
-def entity_text(value: Any) -> bytes:
+def _text(value: Any) -> bytes:
     """An entity as bytes: 7, 7.0 and "7" are the same one, whoever wrote it."""
     if isinstance(value, str):
         return value.encode()

@@ -257,6 +257,8 @@ class Joining:
             self._found.closed.append(unknown)
         elif waiting.metrics is not None:
             predicted = unpack(waiting.packed)
+            if not (predicted.experiments and predicted.entity):
+                return  # no evidence
             came = Came(
                 predicted.data_type,
                 waiting.time,

@@ -77,7 +77,8 @@ def added_up(records: Iterable[QualityRecord]) -> dict[str, float]:
             if whole is None:
                 whole = sums
             elif type(whole) is type(sums):
-                whole.merge(sums)  # type: ignore[arg-type]
+                sums.merge(whole)  # type: ignore[arg-type]
+                whole = sums  # what overflows half-way is thrown away
     return {} if whole is None else _finite(whole)
 
 
