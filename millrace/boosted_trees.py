@@ -107,12 +107,11 @@ def _xgboost_base(xgboost: Any, model: Any, trees: bool) -> list[float]:
     return [float(base) for base in (said - alone)[0]]
 
 
-def from_lightgbm(model: Any) -> Any:
-    """A Booster of LightGBM as an ONNX model: `variable`, or `label` and `probabilities` by class."""
+def from_lightgbm(model: Any, dumped: dict[str, Any]) -> Any:
+    """A Booster of LightGBM, also as JSON, as ONNX: `variable`, or `label` and `probabilities` by class."""
     import lightgbm  # noqa: PLC0415
     from onnxmltools import convert_lightgbm  # noqa: PLC0415
 
-    dumped = model.dump_model()
     name, *said = str(dumped.get("objective", "custom")).split()
     count, sums = len(dumped["tree_info"]), dumped["num_tree_per_iteration"]
     factors = [float(part.removeprefix("sigmoid:")) for part in said if part.startswith("sigmoid:")]
@@ -196,10 +195,10 @@ def xgboost_columns(model: Any) -> list[Column]:
     return columns
 
 
-def lightgbm_columns(model: Any) -> list[Column]:
-    """What a Booster of LightGBM knows of its columns."""
-    columns = [Column() for _ in range(model.num_feature())]
-    for tree in model.dump_model()["tree_info"]:
+def lightgbm_columns(dumped: dict[str, Any]) -> list[Column]:
+    """What a Booster of LightGBM, dumped as JSON, knows of its columns."""
+    columns = [Column() for _ in range(dumped["max_feature_idx"] + 1)]
+    for tree in dumped["tree_info"]:
         for node in _nodes(tree["tree_structure"], "left_child", "right_child"):
             if "split_feature" in node:
                 column = columns[node["split_feature"]]

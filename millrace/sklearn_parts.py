@@ -24,7 +24,7 @@ def known_columns(model: Any, width: int) -> list[Column]:
         elif isinstance(part, list | tuple):
             _add_lists(columns, list(part))
         elif (booster := getattr(part, "booster_", None)) is not None:
-            _add_columns(columns, lightgbm_columns(booster))
+            _add_columns(columns, lightgbm_columns(booster.dump_model()))
         elif hasattr(part, "get_booster") and part.__sklearn_is_fitted__():
             _add_columns(columns, xgboost_columns(part.get_booster()))
         elif _is_tree(part):

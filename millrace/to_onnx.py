@@ -125,13 +125,14 @@ def _lightgbm(path: Path) -> _Made:
     import lightgbm  # noqa: PLC0415
 
     model = lightgbm.Booster(model_file=str(path))
-    objective = str(model.dump_model().get("objective", "none"))
+    dumped = model.dump_model()
+    objective = str(dumped.get("objective", "none"))
 
     def answers(rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
         return _scored("predict", np.asarray(model.predict(rows)), binary=objective.startswith("binary"))
 
     what = f"the LightGBM model with the objective {objective}"
-    return _Made(Convertible(what, answers, lightgbm_columns(model)), lambda: from_lightgbm(model))
+    return _Made(Convertible(what, answers, lightgbm_columns(dumped)), lambda: from_lightgbm(model, dumped))
 
 
 def _catboost(path: Path) -> _Made:

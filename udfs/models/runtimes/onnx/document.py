@@ -14,7 +14,7 @@ from schemas.onnx_model_pb2 import Attribute, Graph, Model, Node
 
 ML_DOMAIN = "ai.onnx.ml"
 ONNX = ("", "ai.onnx")
-_FLOAT, _BFLOAT16 = 1, 16  # by the numbers that ONNX gives
+FLOAT, INT64, BFLOAT16 = 1, 7, 16  # by the numbers that ONNX gives
 _SAME_VALUES = frozenset({"Cast", "Flatten", "Gather", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
 
@@ -70,7 +70,7 @@ def answers(model: Model) -> list[Answer]:
             found.append(_by_class(o.name, node))
         elif node.op_type == "SequenceConstruct" and node.domain in ONNX:
             found += [Answer(f"{o.name}_{i}", tensor) for i, tensor in enumerate(node.input)]
-        elif o.type.tensor_type.elem_type == _BFLOAT16:
+        elif o.type.tensor_type.elem_type == BFLOAT16:
             found.append(Answer(o.name, _as_float(model.graph, o.name)))
         else:
             found.append(Answer(o.name, o.name))
@@ -80,7 +80,7 @@ def answers(model: Model) -> list[Answer]:
 def _as_float(graph: Graph, name: str) -> str:
     made = f"{name}/float"
     cast = graph.node.add(op_type="Cast", input=[name], output=[made])
-    cast.attribute.add(name="to", type=Attribute.INT, i=_FLOAT)
+    cast.attribute.add(name="to", type=Attribute.INT, i=FLOAT)
     return made
 
 

@@ -11,13 +11,12 @@ from itertools import count
 from typing import Any
 
 from schemas.onnx_model_pb2 import Attribute, Graph, Model, Node
-from udfs.models.runtimes.onnx.document import ONNX, graphs_in
+from udfs.models.runtimes.onnx.document import FLOAT, INT64, ONNX, graphs_in
 
 GUARD = "millrace guard: "
 _CELLS = 1 << 24
 _ELEMENT, _NUMBER = "needs an element", "must not be 0"
 _RANK, _SIZES = "needs a higher rank", f"asks for more than {_CELLS:,} points"
-_FLOAT, _INT64 = 1, 7  # by the numbers that ONNX gives
 _NEEDS: dict[str, tuple[tuple[int, str, int], ...]] = {
     "AffineGrid": ((1, _SIZES, _CELLS),),
     "Attention": ((4, _RANK, 4), (5, _RANK, 4)),
@@ -51,9 +50,8 @@ def guard(model: Model, records: Collection[str]) -> tuple[bool, bool]:
     Says whether there are some now, and whether `records` must be looked at by who calls the model: a tensor
     that has elements wherever these have is not guarded.
     """
-    guards = _Guards(_filled(model.graph, records))
-    guards.put(model.graph.node)
-    guards.filled = frozenset()
+    guards = _Guards()
+    guards.put(model.graph.node, _filled(model.graph, records))
     for function in model.functions:
         guards.put(function.node)
     return guards.added, guards.looks
@@ -75,32 +73,28 @@ def _filled(graph: Graph, records: Collection[str]) -> frozenset[str]:
 
 
 class _Guards:
-    """`filled`: tensors that need none for their elements."""
-
-    def __init__(self, filled: frozenset[str]) -> None:
-        self.filled = filled
+    def __init__(self) -> None:
         self.added = self.looks = False
         self._names = map("millrace guarded {}".format, count())
 
-    def put(self, nodes: Any) -> None:
+    def put(self, nodes: Any, filled: frozenset[str] = frozenset()) -> None:
+        """`filled`: tensors that need none for their elements."""
         at = 0
         for node in list(nodes):
-            outer, self.filled = self.filled, frozenset()  # the names in it may be others
             for inner in graphs_in(node):
-                self.put(inner.node)
-            self.filled = outer
-            for new in self._before(node):
+                self.put(inner.node)  # the names in it may be others
+            for new in self._before(node, filled):
                 nodes.insert(at, new)
                 at += 1
             at += 1
 
-    def _before(self, node: Node) -> Iterator[Node]:
+    def _before(self, node: Node, filled: frozenset[str]) -> Iterator[Node]:
         flat = node.op_type == "Unique" and all(a.name != "axis" for a in node.attribute)
         if node.domain not in ONNX or flat:
             return
         for at, need, least in _NEEDS.get(node.op_type, ()):
             tensor = node.input[at] if at < len(node.input) else ""
-            if need == _ELEMENT and tensor in self.filled:
+            if need == _ELEMENT and tensor in filled:
                 self.looks = True
             elif tensor:
                 self.added = True
@@ -123,7 +117,7 @@ class _Guards:
         if need == _ELEMENT:
             number = add("ReduceProd", shape, keepdims=0)  # Size does not take every type
         elif need == _NUMBER:
-            number = add("Cast", tensor, to=_INT64)
+            number = add("Cast", tensor, to=INT64)
         elif need == _RANK:  # rank * (rank - 1) ..., which is 0 for each rank below the least
             number = rank = add("Size", shape)
             one = add("Div", rank, rank)
@@ -131,11 +125,11 @@ class _Guards:
                 rank = add("Sub", rank, one)
                 number = add("Mul", number, rank)
         else:  # all sides without those of batch and channels, as float, which does not overflow
-            sides = add("Cast", tensor, to=_FLOAT)
+            sides = add("Cast", tensor, to=FLOAT)
             points = add("ReduceProd", sides, keepdims=0)
             for i in (0, 1):
                 points = add("Div", points, add("Gather", sides, add("Constant", value_int=i)))
-            bound = add("Cast", add("Constant", value_int=least), to=_FLOAT)
-            number = add("Cast", add("Less", points, bound), to=_INT64)
+            bound = add("Cast", add("Constant", value_int=least), to=FLOAT)
+            number = add("Cast", add("Less", points, bound), to=INT64)
         add("Reshape", tensor, add("Mul", shape, add("Div", number, number)))
         return made

@@ -10,10 +10,10 @@ from graphlib import CycleError, TopologicalSorter
 
 from schemas.errors import UnsafeModelError
 from schemas.onnx_model_pb2 import Attribute, Function, Graph, Model, Node, SparseTensor, Tensor
-from udfs.models.runtimes.onnx.document import ML_DOMAIN, graphs_in
+from udfs.models.runtimes.onnx.document import ML_DOMAIN, ONNX, graphs_in
 from udfs.models.runtimes.onnx.trees import check_trees
 
-DOMAINS = frozenset({"", "ai.onnx", ML_DOMAIN})
+DOMAINS = frozenset({*ONNX, ML_DOMAIN})
 RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from schemas.errors import LoadError, PredictError
 from udfs.models.runtimes.narrowing import bfloat16_bits
+from udfs.models.runtimes.onnx.document import BFLOAT16
 from udfs.models.runtimes.onnx.guards import GUARD
 
 ARENA_BYTES = 2 << 30
 _EXTEND_AS_REQUESTED = 1
 _FATAL = 4
-_BFLOAT16 = 16  # by the number that ONNX gives
 _FRAME = re.compile(r"Non-zero status code returned while running (\w+) node\. Name:'[^']*' Status Message: ")
 _GUARDED = re.compile(rf"Name:'[^']*{GUARD}([^']*)'")
 _SOURCE = re.compile(r"\S*\.(cc|h):\d+ ")
@@ -110,7 +110,7 @@ class Session:
 
     def _as_taken(self, feeds: Mapping[str, Any]) -> Mapping[str, Any]:
         value = self._ort.OrtValue.ortvalue_from_numpy_with_onnx_type
-        made = {n: value(bfloat16_bits(n, feeds[n]), _BFLOAT16) for n in self._bfloat16}
+        made = {n: value(bfloat16_bits(n, feeds[n]), BFLOAT16) for n in self._bfloat16}
         return {**feeds, **made}
 
     @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from schemas.errors import LoadError
-from udfs.models.runtimes.tensorflow.graph_walk import attribute, node_of
+from udfs.models.runtimes.tensorflow.graph_walk import node_of, type_at
 
 _MOST_DIGITS = 9  # of the number of an output
 _SHAPE_ATTRS = ("_output_shapes", "output_shapes", "shape")
@@ -89,20 +89,7 @@ def _dtype(graph_def: Any, node: Any, at: int) -> int | None:
         )
     if signature is None:
         return None
-    for output in signature.output_arg:
-        if output.type_list_attr:
-            types = attribute(node, output.type_list_attr, signature).list.type
-            if at < len(types):
-                return types[at] or None
-            at -= len(types)
-            continue
-        count = max(attribute(node, output.number_attr, signature).i, 0) if output.number_attr else 1
-        if at < count:
-            return (
-                attribute(node, output.type_attr, signature).type if output.type_attr else output.type
-            ) or None
-        at -= count
-    return None
+    return type_at(node, signature, signature.output_arg, at) or None
 
 
 def _shape(node: Any, at: int) -> Any:

@@ -69,7 +69,6 @@ _AS_FIRST = _ACTIVATIONS | _Y | {"BiasAdd", "Identity", "MirrorPad", "Pad", "Pad
 
 _DEEPEST = 20
 _PARTITIONS_AT = 3  # of RaggedTensorToTensor, the first of the lists that part its values into rows
-_MOST_INPUTS = 100_000
 
 
 def guard_kernels(graph_def: Any) -> None:
@@ -111,7 +110,7 @@ def _shapes(node: Any) -> Sequence[_Shape]:  # noqa: PLR0911
         return [_ANY] * (count - len(_LAST[node.op])) + [*_LAST[node.op]]
     if node.op in _KEYS:
         start, counts = _KEYS[node.op]
-        return [_ANY] * start + [_ONE] * min(sum(attribute(node, n).i for n in counts), _MOST_INPUTS)
+        return [_ANY] * start + [_ONE] * min(sum(attribute(node, n).i for n in counts), len(node.input))
     if node.op.startswith("Quantized"):
         return next((shapes for name, shapes in _QUANTISED.items() if node.op.startswith(name)), ())
     return ()

@@ -26,7 +26,12 @@ def input_type(node: Any, at: int) -> int:
     from tensorflow.python.framework import op_def_registry  # noqa: PLC0415
 
     signature = op_def_registry.get(node.op)
-    for arg in () if signature is None else signature.input_arg:
+    return 0 if signature is None else type_at(node, signature, signature.input_arg, at)
+
+
+def type_at(node: Any, signature: Any, args: Iterable[Any], at: int) -> int:
+    """The element type of number `at` of what a node reads or gives: `args` of its operator; 0: not known."""
+    for arg in args:
         if arg.type_list_attr:
             types = attribute(node, arg.type_list_attr, signature).list.type
             if at < len(types):
