@@ -44,8 +44,13 @@ def micro_batches(
     `marks`, which want keys, an empty byte string comes before each checkpoint; with `beats`, which want
     them too, about each second what has passed where records are read: see `beat_ms`. `name`: of what is
     read; the uids are made from it.
+
+    A savepoint of the other `python.execution-mode`, or of a job without `keys` where this one has them,
+    fails the job: what Python kept in it would silently be missing.
     """
+    options = records.getExecutionEnvironment().getConfiguration().toMap()
     operator = own_class("MicroBatcher")(
+        options.get("python.execution-mode"),
         java_map(types.by_source),
         types.header or None,
         None if keys is None else java_strings(keys.keys),

@@ -15,7 +15,7 @@ import pytest
 
 from devservices.flink_cluster import StandaloneCluster
 from devservices.kafka import KafkaBroker
-from devservices.process import ROOT, wait_until
+from devservices.process import ROOT, ServiceError, wait_until
 from tests import models
 from tests.feeder import Feeder
 from tests.streams import Streams
@@ -229,3 +229,9 @@ def test_types_of_records_change_their_home(
         job.wait_results(lambda results: len(results) >= sent)
         job.stop()
         check(job.results(), sent)
+
+        job.job = "serve_partitioned.py"  # would look for its models under other keys
+        with pytest.raises(
+            ServiceError, match=r"of another kind \(thread mode, by data type; this one: .* by instance"
+        ):
+            job.start(code, 3)

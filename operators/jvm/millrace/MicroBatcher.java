@@ -5,12 +5,17 @@ import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import org.apache.flink.api.common.state.ListState;
+import org.apache.flink.api.common.state.ListStateDescriptor;
 import org.apache.flink.api.common.operators.ProcessingTimeService.ProcessingTimeCallback;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.header.Header;
+import org.apache.flink.runtime.execution.SuppressRestartsException;
 import org.apache.flink.runtime.io.network.api.writer.ResultPartitionWriter;
 import org.apache.flink.runtime.io.network.partition.ResultPartition;
+import org.apache.flink.runtime.state.StateInitializationContext;
 import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
 import org.apache.flink.streaming.api.operators.BoundedOneInput;
 import org.apache.flink.streaming.api.operators.OneInputStreamOperator;
@@ -26,7 +31,9 @@ import org.apache.flink.types.Row;
  * busy one gathers. Where timers come late the processors are busy, with whatever: then micro-batches leave
  * further apart, each lateness counting LATE_COUNTS times, since each costs the same however few records it has.
  * All that is gathered leaves before a checkpoint's barrier, before a watermark and at the end of the input: the
- * operator has no state and loses nothing. With `marks` an empty byte string follows what left before a barrier:
+ * operator keeps no record and loses none. Its state says in which mode Python runs behind it, and under which keys: Python's
+ * state of the other mode has other names and other bytes, that under other keys is never asked for, and both would be taken
+ * for none. With `marks` an empty byte string follows what left before a barrier:
  * so what comes after can write, before its checkpoint, what it has in memory. With `beatMillis` eight bytes say how many
  * milliseconds have passed here without this operator being held up. So time travels as records do: who hears beats and no
  * records knows that there are none, while silence by its own clock may be a channel that is blocked or a busy neighbour.
@@ -40,6 +47,7 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     private static final long LOOK_MILLIS = 100;
     private static final long COUNTED_MILLIS = 250;
 
+    private final String kind;
     private final HashMap<String, String> dataTypes;
     private final String header;
     private final String[] keys;
@@ -64,13 +72,14 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     private transient long passed;
 
     /**
-     * `dataTypes`: topic to data type; a topic that is not in it names its own. `header`: of a record, whose
+     * `mode`: python.execution-mode. `dataTypes`: topic to data type; a topic that is not in it names its own. `header`: of a record, whose
      * text is its data type instead; null: none. `keys`: one a key group, so that a micro-batch stays on the
      * instance that read it; null: the key is the data type. `sample`: the share of the records that is not left
      * out, by partition and offset, so that a replay takes the same ones. `marks` and `beatMillis` (0: no beats)
      * want keys.
      */
-    public MicroBatcher(Map<String, String> dataTypes, String header, String[] keys, int maxRecords, int maxBytes, long minMillis, long maxMillis, double sample, boolean marks, long beatMillis) {
+    public MicroBatcher(String mode, Map<String, String> dataTypes, String header, String[] keys, int maxRecords, int maxBytes, long minMillis, long maxMillis, double sample, boolean marks, long beatMillis) {
+        this.kind = mode + " mode, by " + (keys == null ? "data type" : "instance");
         this.dataTypes = new HashMap<>(dataTypes);
         this.header = header;
         this.keys = keys;
@@ -81,6 +90,20 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
         this.sampled = (long) (sample * (1L << 32));
         this.marks = marks;
         this.beatMillis = beatMillis;
+    }
+
+    @Override
+    public void initializeState(StateInitializationContext context) throws Exception {
+        super.initializeState(context);
+        ListState<String> kinds = context.getOperatorStateStore().getListState(new ListStateDescriptor<>("kind", String.class));
+        for (String before : kinds.get()) {
+            if (!before.equals(kind)) {
+                throw new SuppressRestartsException(new IllegalStateException("the savepoint is of a job of another kind (" + before
+                        + "; this one: " + kind + "), and what Python kept in it cannot be read here. Start the same job in the same"
+                        + " mode, or without the savepoint"));
+            }
+        }
+        kinds.update(List.of(kind));
     }
 
     @Override
