@@ -48,7 +48,8 @@ compact = false  # Flink's own compaction cannot go from one instance to several
 class Topics:
     """Results and outcomes, and what the job says about them."""
 
-    def __init__(self, kafka: KafkaBroker, folder: Path) -> None:
+    def __init__(self, kafka: KafkaBroker, folder: Path, mode: str) -> None:
+        self._mode = mode
         self.streams = Streams(kafka, 2, ("scored", "outcomes"))
         kafka.create_topics(*map(self.streams.topic, OUTPUTS))
         self.store, self._config = folder / "store", folder / "outcomes.toml"
@@ -57,7 +58,7 @@ class Topics:
     def flags(self, parallelism: int) -> list[str]:
         topic = self.streams.topic
         flags = {"config": str(self._config), "name": f"outcomes-{self.streams.prefix}"}
-        flags["parallelism"] = str(parallelism)
+        flags |= {"parallelism": str(parallelism), "mode": self._mode}
         flags |= {"kafka.bootstrap": self.streams.broker.bootstrap, "kafka.group": self.streams.prefix}
         flags |= {"kafka.exactly-once": "true"}
         flags["kafka.results"] = topic("scored")
@@ -100,15 +101,16 @@ class Topics:
         )
 
 
+@pytest.mark.parametrize("mode", ["thread", "process"])
 def test_nothing_is_lost_or_doubled_by_a_death_and_savepoints_at_other_parallelisms(
-    kafka: KafkaBroker, flink: StandaloneCluster, tmp_path: Path
+    kafka: KafkaBroker, flink: StandaloneCluster, tmp_path: Path, mode: str
 ) -> None:
     rng, start = random.Random(3), time.time_ns() // 1_000_000 - COUNT
     stamps = [{"experiments": {"e": {"arm": rng.choice("ab"), "step": 0}}} for _ in range(COUNT)]
     results = [result(n, start + n, rng.random(), stamp=stamps[n]) for n in range(COUNT)]
     first = [outcome(n, start + n + 5, rng.random() < 0.5) for n in range(COUNT)]
     second = [{**one, "at": one["at"] + 1, "bought": not one["bought"]} for one in first[::3]]
-    topics = Topics(kafka, tmp_path)
+    topics = Topics(kafka, tmp_path, mode)
     third, job_file = COUNT // 3, ROOT / "jobs" / "outcomes.py"
     while len(flink.task_managers) < 1:
         flink.add_task_manager()

@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from devservices.flink_cluster import StandaloneCluster
 from devservices.kafka import KafkaBroker
 from devservices.process import ROOT, wait_until
@@ -15,14 +17,15 @@ from tests.streams import Sent, Streams
 from udfs.stores.registry.models import ModelRegistry
 
 
+@pytest.mark.parametrize("mode", ["thread", "process"])
 def test_what_is_told_is_kept_once_whatever_happens(
-    kafka: KafkaBroker, flink: StandaloneCluster, tmp_path: Path
+    kafka: KafkaBroker, flink: StandaloneCluster, tmp_path: Path, mode: str
 ) -> None:
     streams, registry = Streams(kafka), ModelRegistry(f"sqlite:///{tmp_path}/registry.db")
     topic, job_file = streams.topic, ROOT / "jobs" / "track.py"
     flags = {"name": f"track-{streams.prefix}", "registry": f"sqlite:///{tmp_path}/registry.db"}
     flags |= {"kafka.bootstrap": kafka.bootstrap, "kafka.group": streams.prefix, "checkpoint-seconds": "1"}
-    flags |= {"kafka.models": topic("models"), "kafka.dead-letters": topic("dead-letters")}
+    flags |= {"kafka.models": topic("models"), "kafka.dead-letters": topic("dead-letters"), "mode": mode}
     for name in ("model-events", "model-stats"):
         flags[f"kafka.{name}"] = json.dumps({topic(name): "wine-serve"})
     arguments = [part for name, value in flags.items() for part in (f"--{name}", value)]

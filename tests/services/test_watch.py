@@ -41,8 +41,8 @@ def rows(seed: int, shift: float = 0.0) -> list[bytes]:
 class Watching:
     """`jobs/watch.py` on topics of its own."""
 
-    def __init__(self, kafka: KafkaBroker, flink: StandaloneCluster, training: Path) -> None:
-        self._kafka, self._flink, self._training = kafka, flink, training
+    def __init__(self, kafka: KafkaBroker, flink: StandaloneCluster, training: Path, mode: str) -> None:
+        self._kafka, self._flink, self._training, self._mode = kafka, flink, training, mode
         self._prefix = uuid.uuid4().hex[:8]
         kafka.create_topics(self.topic("wine"), partitions=PARTITIONS)
         kafka.create_topics(*map(self.topic, ("statistics", "alerts", "came")))
@@ -63,6 +63,7 @@ class Watching:
     def run(self, parallelism: int, savepoint: str | None = None) -> str:
         settings = {
             "name": f"watch-{self._prefix}",
+            "mode": self._mode,
             "watch": '["records"]',
             "checkpoint-seconds": "1",
             "window-seconds": "60",
@@ -96,15 +97,16 @@ class Watching:
         )
 
 
+@pytest.mark.parametrize("mode", ["thread", "process"])
 def test_sums_hold_whatever_happens_and_a_command_runs_once_for_drift(
-    kafka: KafkaBroker, flink: StandaloneCluster, tmp_path: Path
+    kafka: KafkaBroker, flink: StandaloneCluster, tmp_path: Path, mode: str
 ) -> None:
     sent = {number: rows(number, 1.0 if number >= 2 else 0.0) for number in range(4)}
     training, file = tmp_path / "train.jsonl", tmp_path / "wine.statistics"
     training.write_bytes(b"\n".join(sent[0] + sent[1]) + b"\n")
     made = [sys.executable, "-m", "millrace.cli", "profile", str(training), "--to", str(file)]
     subprocess.run(made, check=True, capture_output=True, cwd=ROOT)
-    watching = Watching(kafka, flink, file)
+    watching = Watching(kafka, flink, file, mode)
     while len(flink.task_managers) < 2:
         flink.add_task_manager()
 
