@@ -160,6 +160,9 @@ class StandaloneCluster(Service):
         (conf / "config.yaml").write_text("".join(f"{key}: {value}\n" for key, value in merged.items()))
         self.env = {
             **environment(),
+            # A worker of process mode would find packages in the folder that this was started in, a checkout,
+            # before those that its job brings.
+            "PYTHONSAFEPATH": "1",
             "FLINK_HOME": str(self.home),
             "FLINK_CONF_DIR": str(conf),
             "FLINK_LIB_DIR": str(lib),

@@ -25,6 +25,7 @@ def check_code(submitted: str) -> None:
     if submitted != code_digest():
         raise CodeError(
             f"this task manager runs other code ({code_digest()[:12]}) than the job was submitted with "
-            f"({submitted[:12]}): in thread mode it keeps the modules of its first job. Replace the task "
-            "managers, or set the mode to process"
+            f"({submitted[:12]}): in thread mode it keeps the modules of its first job, so replace the task "
+            "managers, or set the mode to process; in process mode it finds other packages first, of its "
+            "installation or of the folder it was started in (unless PYTHONSAFEPATH=1)"
         )

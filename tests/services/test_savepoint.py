@@ -89,9 +89,9 @@ def release(folder: Path, name: str) -> Path:
 class Upgrades:
     """One job in its successive releases, each started from the savepoint of the one before."""
 
-    def __init__(self, machines: Machines, streams: Streams, job: str) -> None:
+    def __init__(self, machines: Machines, streams: Streams, job: str, mode: str = "thread") -> None:
         self.machines, self.cluster = machines, machines.cluster
-        self.streams, self.job = streams, job
+        self.streams, self.job, self.mode = streams, job, mode
         self.running = ""
         self.savepoint: str | None = None
         self._growing = streams.growing("results")
@@ -101,7 +101,7 @@ class Upgrades:
         # between the first release and the first model all records wait, on a slow machine for long
         buffer = json.dumps({"records": 10_000_000, "bytes": 1 << 40, "seconds": 900})
         settings = self.streams.arguments(
-            kafka__exactly_once="true", parallelism=str(parallelism), buffer=buffer
+            kafka__exactly_once="true", mode=self.mode, parallelism=str(parallelism), buffer=buffer
         )
         self.machines.prepare(code, parallelism)
         self.running = self.cluster.run(
@@ -211,12 +211,13 @@ def test_releases_and_parallelisms_follow_each_other(
     assert streams.dead_letters() == []
 
 
+@pytest.mark.parametrize("mode", ["thread", "process"])
 def test_types_of_records_change_their_home(
-    kafka: KafkaBroker, machines: Machines, constants: dict[int, bytes], releases: dict[str, Path]
+    kafka: KafkaBroker, machines: Machines, constants: dict[int, bytes], releases: dict[str, Path], mode: str
 ) -> None:
     code = releases["b"]
     streams = Streams(kafka, partitions=2, records=("wine", "tea", "rice", "oats"))
-    with closing(Upgrades(machines, streams, "serve.py")) as job:
+    with closing(Upgrades(machines, streams, "serve.py", mode)) as job:
         with Feeder(streams, PER_SECOND) as feeder:
             job.start(code, 1)
             job.publish(1, constants)
@@ -232,6 +233,6 @@ def test_types_of_records_change_their_home(
 
         job.job = "serve_partitioned.py"  # would look for its models under other keys
         with pytest.raises(
-            ServiceError, match=r"of another kind \(thread mode, by data type; this one: .* by instance"
+            ServiceError, match=rf"of another kind \({mode} mode, by data type; this one: .* by instance"
         ):
             job.start(code, 3)

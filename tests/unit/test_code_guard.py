@@ -42,7 +42,7 @@ def test_the_digest_follows_the_sources_and_not_the_place(tmp_path: Path) -> Non
 
 def test_other_code_is_refused_and_the_same_is_not() -> None:
     check_code(code_digest())
-    with pytest.raises(CodeError, match="Replace the task managers"):
+    with pytest.raises(CodeError, match="replace the task managers"):
         check_code("0" * 64)
 
 
