@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
 
 import fastavro
 
+from schemas.codecs.avro_logical import unmarked
+from schemas.codecs.avro_resolution import check_units
 from schemas.codecs.avro_schema import read_record, schema_file
+from schemas.codecs.avro_wire import counted_from_zero
 from schemas.codecs.base import Code, UnfitError, check_size
 from schemas.codecs.parsed import ParsedCodec
 from schemas.codecs.registered.framing import schema_id
@@ -29,9 +34,15 @@ class AvroCodec(ParsedCodec):
         super().__init__(self._record)
         self._reader = schema_file(schema)
         self._writers = {i: schema_file(path) for i, path in writers.items()} if writers is not None else None
+        for number, writer in (self._writers or {}).items():
+            check_units(writer.parsed, self._reader.parsed, f"the schema of id {number}")
         if self._writers is not None and not self._writers:
             raise CodecError(f"no writer schema is given for {schema}: name one for each registry id in use")
         self._max_bytes = max_bytes
+
+    @cached_property
+    def _unmarked(self) -> Any:
+        return counted_from_zero(unmarked(self._reader.parsed))
 
     def split(self, content: io.BytesIO, count: int) -> Iterator[bytes]:
         """The payloads of `count` records that stand one after another, as in a block of a container file.
@@ -40,7 +51,7 @@ class AvroCodec(ParsedCodec):
         """
         data, start = content.getbuffer(), content.tell()
         for _ in range(count):
-            fastavro.schemaless_reader(content, self._reader.wire.parsed, None)
+            fastavro.schemaless_reader(content, self._unmarked, None)
             end = content.tell()
             yield bytes(data[start:end])
             start = end

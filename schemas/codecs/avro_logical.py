@@ -1,21 +1,24 @@
 """Avro's logical types as the numbers of all other encodings: times in milliseconds, decimals as numbers.
 
-The values of the wire are converted after fastavro has read them. It can do so itself, into objects of
-Python's datetime and decimal, which take longer and know fewer years than 64 bits do.
+fastavro calls what a schema is marked with for each value that it reads, by the writer's schema, so that a
+value of a union is converted as its own branch says. Its own conversions make objects of Python's datetime
+and decimal, which take longer and know fewer years than 64 bits do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from schemas.codecs.avro_walk import MisfitError
+from fastavro.read import LOGICAL_READERS
 
-Convert = Callable[[Any], Any]
-Named = dict[str, tuple["Convert | None", "type | None"]]
-"""By name of a type: what converts its values, and the Python type that tells them in a union."""
+from schemas.codecs.avro_walk import CONVERT, Convert, MisfitError
 
+MEANS = "millrace.means"
+"""In a marked schema: the kind of its logical type, where it has one that numbers depend on."""
+
+_MARK = "millrace"
 _MOST_DIGITS = 1000
 _TO_MS = {
     "timestamp-micros": 1_000,
@@ -24,123 +27,72 @@ _TO_MS = {
     "local-timestamp-nanos": 1_000_000,
     "time-micros": 1_000,
 }
+_KINDS = {
+    f"{local}timestamp-{unit}": "a time" for local in ("", "local-") for unit in ("millis", "micros", "nanos")
+}
+_KINDS |= {
+    "time-millis": "a time of day",
+    "time-micros": "a time of day",
+    "date": "a date",
+    "decimal": "a decimal",
+}
 
 
-def converter(schema: Any) -> Convert | None:
-    """What converts values of a schema in place and gives them back, None where it holds no logical types.
+def _meant(value: Any, writer: Any, reader: Any) -> Any:
+    return writer[CONVERT](value)
 
-    `schema` is as it was written, and not recursive.
+
+LOGICAL_READERS.update({f"{kind}-{_MARK}": _meant for kind in ("int", "long", "bytes", "fixed")})
+
+
+def marked(part: Any) -> Any:
+    """A schema as it was written, with what converts its values in the place of logical types.
+
+    Raises `ValueError` for a decimal whose power of ten would take for ever.
     """
-    return _of(schema, {})
+    if isinstance(part, list):
+        return [marked(p) for p in part]
+    if not isinstance(part, dict):
+        return part
+    made = {
+        k: v if k == "default" else marked(v)
+        for k, v in part.items()
+        if k not in ("logicalType", CONVERT, MEANS)
+    }
+    logical = part.get("logicalType")
+    if isinstance(logical, str) and logical in _KINDS:
+        made[MEANS] = _KINDS[logical]
+        if (convert := converter(part)) is not None:
+            made |= {"logicalType": _MARK, CONVERT: convert}
+    return made
 
 
-def scale_of(part: Mapping[str, Any]) -> int:
-    """Of a decimal's schema. Raises `ValueError` for one whose power of ten would take for ever."""
-    return _power(part, "scale", 0)
+def unmarked(part: Any) -> Any:
+    """The same for those who want where values end, and not the values."""
+    if isinstance(part, list):
+        return [unmarked(p) for p in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        k: v if k == "default" else unmarked(v) for k, v in part.items() if k not in ("logicalType", CONVERT)
+    }
 
 
-def _power(part: Mapping[str, Any], name: str, absent: int) -> int:
-    found = int(part.get(name, absent))
+def converter(part: Mapping[str, Any]) -> Convert | None:
+    """What converts values of one logical type, None where they stay as they are."""
+    kind, logical = part["type"], part.get("logicalType")
+    if kind in ("long", "int") and logical in _TO_MS:
+        return _milliseconds(_TO_MS[logical])
+    if kind in ("bytes", "fixed") and logical == "decimal":
+        return _decimal(_power(part, "scale"), _power(part, "precision"))
+    return None
+
+
+def _power(part: Mapping[str, Any], name: str) -> int:
+    found = int(part.get(name, 0))
     if not 0 <= found <= _MOST_DIGITS:
         raise ValueError(f"a decimal has the {name} {part[name]!r:.20}; it is from 0 to {_MOST_DIGITS}")
     return found
-
-
-def _of(part: Any, named: Named) -> Convert | None:
-    if isinstance(part, str):
-        return named[part][0] if part in named else None
-    if isinstance(part, list):
-        return _union([_of(branch, named) for branch in part], [_python(branch, named) for branch in part])
-    kind = part["type"]
-    if isinstance(kind, dict | list):
-        return _of(kind, named)
-    found: Convert | None = None
-    if kind in ("record", "error"):
-        fields = [(f["name"], _of(f["type"], named)) for f in part["fields"]]
-        changed = {name: convert for name, convert in fields if convert is not None}
-        found = _record(changed) if changed else None
-    elif kind == "array" and (each := _of(part["items"], named)) is not None:
-        found = _items(each)
-    elif kind == "map" and (each := _of(part["values"], named)) is not None:
-        found = _values(each)
-    elif kind in ("long", "int") and part.get("logicalType") in _TO_MS:
-        found = _milliseconds(_TO_MS[part["logicalType"]])
-    elif kind in ("bytes", "fixed") and part.get("logicalType") == "decimal":
-        found = _decimal(scale_of(part), _power(part, "precision", 0))
-    elif kind in named:
-        found = named[kind][0]
-    if "name" in part:
-        space = part.get("namespace")
-        for name in {part["name"], part["name"].rpartition(".")[2], f"{space}.{part['name']}"}:
-            named[name] = (found, _python(part, named))
-    return found
-
-
-def _python(branch: Any, named: Named) -> type | None:
-    """The type that tells values of a branch from those of the others, None where none does."""
-    kind = branch if isinstance(branch, str) else branch.get("type")
-    if isinstance(kind, str) and kind in named:
-        return named[kind][1]
-    types: Mapping[Any, type] = {
-        "long": int, "int": int, "bytes": bytes, "fixed": bytes, "record": dict, "map": dict, "array": list
-    }  # fmt: skip
-    return types.get(kind) if isinstance(kind, str) else None
-
-
-def _union(branches: list[Convert | None], kinds: list[type | None]) -> Convert | None:
-    """By the type of the value. Of two branches of one type the first is taken to be meant."""
-    by_type: dict[type, Convert | None] = {}
-    for convert, kind in zip(branches, kinds, strict=True):
-        if kind is not None:
-            by_type.setdefault(kind, convert)
-    if not any(by_type.values()):
-        return None
-
-    def union(value: Any) -> Any:
-        convert = by_type.get(type(value))
-        return value if convert is None else convert(value)
-
-    return union
-
-
-def _record(changed: Mapping[str, Convert]) -> Convert:
-    def record(value: Any) -> Any:
-        name, value = "", dict(value)  # a reader's default is one value for all records
-        try:
-            for name, convert in changed.items():
-                if (found := value[name]) is not None:
-                    value[name] = convert(found)
-        except MisfitError as e:
-            raise e.within(name) from None
-        return value
-
-    return record
-
-
-def _items(each: Convert) -> Convert:
-    def items(value: Any) -> Any:
-        made: list[Any] = []
-        try:
-            for v in value:
-                made.append(None if v is None else each(v))
-        except MisfitError as e:
-            raise e.within(len(made)) from None
-        return made
-
-    return items
-
-
-def _values(each: Convert) -> Convert:
-    def values(value: Any) -> Any:
-        key, made = "", dict[str, Any]()
-        try:
-            for key, v in value.items():
-                made[key] = None if v is None else each(v)
-        except MisfitError as e:
-            raise e.within(key[:40]) from None
-        return made
-
-    return values
 
 
 def _milliseconds(unit: int) -> Convert:

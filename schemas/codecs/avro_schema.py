@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import fastavro
 
-from schemas.codecs.avro_logical import Convert, converter, scale_of
-from schemas.codecs.avro_walk import MisfitError
+from schemas.codecs.avro_logical import marked
+from schemas.codecs.avro_resolution import with_defaults
 from schemas.codecs.avro_wire import Wire
 from schemas.errors import CodecError
 
 
 @dataclass(frozen=True, slots=True)
 class AvroSchema:
-    """`wire`: reads the bytes, without logical types. `convert`: makes what their values mean of those of the
-    wire, None where there are none. `logical`: path of a field -> its logical type and scale."""
+    """`parsed`: by fastavro, logical types marked with what converts their values; `wire`: reads by it."""
 
+    parsed: Any
     wire: Wire
-    convert: Convert | None
-    logical: Mapping[tuple[str, ...], tuple[str, int]]
 
 
 def schema_file(path: str) -> AvroSchema:
@@ -45,9 +42,10 @@ def avro_schema(raw: Any, name: str) -> AvroSchema:
     try:
         if not isinstance(raw, dict) or raw.get("type") != "record":
             raise CodecError(f"the Avro schema {name} is no record: features are fields of a record")
-        parsed = fastavro.parse_schema(_without_logical(raw))
+        parsed = fastavro.parse_schema(marked(raw))
         _Bounded(name).visit(parsed)
-        return AvroSchema(Wire(parsed), converter(raw), dict(_logical(raw, ())))
+        meant = with_defaults(parsed)
+        return AvroSchema(meant, Wire(meant))
     except CodecError:
         raise
     except Exception as e:
@@ -56,62 +54,7 @@ def avro_schema(raw: Any, name: str) -> AvroSchema:
 
 def read_record(body: bytes, writer: AvroSchema, reader: AvroSchema | None = None) -> dict:
     """The record in `body`, written by `writer`, as `reader` has it. Raises `UnfitError`."""
-    record = writer.wire.read(body) if reader is None else writer.wire.read_as(body, reader.wire)
-    convert = (reader or writer).convert
-    try:
-        return record if convert is None else convert(record)
-    except MisfitError as e:
-        raise e.unfit() from None
-
-
-def check_units(writer: AvroSchema, reader: AvroSchema, name: str) -> None:
-    """Raise `CodecError` where a field means another unit to the reader than to the writer `name`.
-
-    Avro's own resolution does not look at logical types: microseconds would be read as milliseconds.
-    """
-    for path, meant in writer.logical.items():
-        read = reader.logical.get(path, meant)
-        if read != meant:
-            raise CodecError(
-                f"{'.'.join(path)!r} is {_meaning(meant)} in {name} and {_meaning(read)} in the reader's: "
-                "give a reader's schema that says the same"
-            )
-
-
-def _meaning(logical: tuple[str, int]) -> str:
-    kind, scale = logical
-    return f"{kind} of scale {scale}" if kind == "decimal" else kind or "of no logical type"
-
-
-def _without_logical(part: Any) -> Any:
-    """The schema without logical types: their values are converted apart, see `avro_logical`."""
-    if isinstance(part, list):
-        return [_without_logical(p) for p in part]
-    if isinstance(part, dict):
-        return {
-            k: v if k == "default" else _without_logical(v) for k, v in part.items() if k != "logicalType"
-        }
-    return part
-
-
-def _logical(part: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], tuple[str, int]]]:
-    """Of all numbers and bytes in fields. Lists, maps and unions add nothing to a path."""
-    if isinstance(part, list):
-        for branch in part:
-            yield from _logical(branch, path)
-    elif isinstance(part, str):
-        if part in ("int", "long", "bytes"):
-            yield path, ("", 0)
-    elif "fields" in part:
-        for field in part["fields"]:
-            yield from _logical(field["type"], (*path, field["name"]))
-    elif inner := part.get("items", part.get("values")):
-        yield from _logical(inner, path)
-    elif isinstance(part["type"], dict | list):
-        yield from _logical(part["type"], path)
-    elif part["type"] in ("int", "long", "bytes", "fixed"):
-        kind = str(part.get("logicalType", ""))
-        yield path, (kind, scale_of(part) if kind == "decimal" else 0)
+    return writer.wire.read(body) if reader is None else writer.wire.read_as(body, reader.wire)
 
 
 _MOST_NOTHING = 100

@@ -14,7 +14,11 @@ from schemas.codecs.field_reading import path_text
 Walk = Callable[[bytes, int], int]
 """Where the value that begins at a place of the bytes ends. Raises `MisfitError`; IndexError at the end."""
 
+Convert = Callable[[Any], Any]
+"""What makes of a value of the wire what it means. Raises `MisfitError`."""
+
 NAMED = "__named_schemas"  # of a parsed schema: its named types by their full names
+CONVERT = "millrace.convert"  # of a part of a marked schema: what converts its values
 BELOW = "the number of a branch or symbol is below zero"
 INT = 1 << 31
 _SIZES = {"null": 0, "float": 4, "double": 8}
@@ -57,7 +61,9 @@ def walker(part: Any, named: Mapping[str, Any], known: dict[str, Walk]) -> Walk:
         return _blocks(walker(inner, named, known), keys=kind == "map")
     if kind == "enum":
         return _symbol(len(part["symbols"]))
-    return _WALKS.get(kind) or _fixed(part["size"] if kind == "fixed" else _SIZES[kind])
+    plain = _WALKS.get(kind) or _fixed(part["size"] if kind == "fixed" else _SIZES[kind])
+    convert = part.get(CONVERT) if isinstance(part, dict) and kind in ("bytes", "fixed") else None
+    return plain if convert is None else _converted(plain, convert, sized=kind == "bytes")
 
 
 def _record(fields: Sequence[tuple[str, Walk]]) -> Walk:
@@ -93,6 +99,19 @@ def _symbol(count: int) -> Walk:
         return at
 
     return symbol
+
+
+def _converted(walk: Walk, convert: Convert, *, sized: bool) -> Walk:
+    """Of bytes that mean something: what they cannot mean is refused."""
+
+    def converted(body: bytes, at: int) -> int:
+        end = walk(body, at)
+        if end > len(body):
+            raise IndexError
+        convert(body[_number(body, at)[1] if sized else at : end])
+        return end
+
+    return converted
 
 
 def _fixed(size: int) -> Walk:

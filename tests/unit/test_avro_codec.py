@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from schemas.codecs import avro_logical
 from schemas.codecs.avro_codec import AvroCodec
 from schemas.codecs.avro_logical import converter
+from schemas.codecs.avro_resolution import check_units
 from schemas.codecs.avro_schema import avro_schema, read_record
 from schemas.codecs.base import UnfitError
 from schemas.codecs.factory import CodecSpec, make_codec
@@ -515,3 +516,118 @@ def test_a_default_of_the_reader_is_the_same_for_each_record() -> None:
     for _ in range(3):
         record = read_record(struct.pack("<d", 1.5), writer, reader)
         assert (record["times"]["k"], record["inner"]["at"]) == (1_700_000_000_000, 1_700_000_000_000)
+
+
+def of(*fields: dict) -> dict:
+    return {"type": "record", "name": "R", "fields": list(fields)}
+
+
+def time_in(unit: str) -> dict:
+    return {"type": "long", "logicalType": f"timestamp-{unit}"}
+
+
+def money(scale: int, size: int = 0, name: str = "") -> dict:
+    fixed = {"type": "fixed", "name": name, "size": size}
+    return {
+        **(fixed if size else {"type": "bytes"}),
+        "logicalType": "decimal",
+        "precision": 9,
+        "scale": scale,
+    }
+
+
+ORDERED = {"type": "record", "name": "Ordered", "fields": [{"name": "at", "type": time_in("micros")}]}
+PAID = {"type": "record", "name": "Paid", "fields": [{"name": "at", "type": time_in("millis")}]}
+SENT = {"type": "record", "name": "Sent", "fields": [{"name": "to", "type": "string"}]}
+NANOS = {"type": "map", "values": time_in("nanos")}
+BRANCHES = [
+    "null", "int", time_in("micros"), money(2, 4, "Small"), money(4, 8, "Large"), money(3), ORDERED, PAID,
+    SENT, NANOS, "Ordered",
+]  # fmt: skip
+"""More than one of them is a number, bytes or an object to Python."""
+VALUES = [
+    (b"", None), (zigzag(5_000_000), 5_000_000), (zigzag(1_700_000_000_000_000), 1_700_000_000_000),
+    ((100).to_bytes(4, "big"), 1), ((12_500).to_bytes(8, "big"), 1.25), (zigzag(1) + b"\x7b", 0.123),
+    (zigzag(2_000_000), {"at": 2_000}), (zigzag(2_000_000), {"at": 2_000_000}), (b"\2x", {"to": "x"}),
+    (zigzag(1) + b"\2k" + zigzag(7_000_000) + b"\0", {"k": 7}), (zigzag(3_000), {"at": 3}),
+]  # fmt: skip
+A = {"name": "a", "type": "double"}
+U = {"name": "u", "type": BRANCHES}
+
+
+@pytest.mark.parametrize("by_a_reader", [False, True], ids=["as written", "by a reader"])
+@pytest.mark.parametrize("number", range(len(BRANCHES)))
+def test_each_branch_of_a_union_is_converted_as_it_says(number: int, by_a_reader: bool):
+    wire, meant = VALUES[number]
+    reader = avro_schema(of(U), "r") if by_a_reader else None
+    body = struct.pack("<d", 1.5) + zigzag(number) + wire
+    assert read_record(body, avro_schema(of(A, U), "w"), reader)["u"] == meant
+
+
+@pytest.mark.parametrize(
+    ("written", "body", "read", "meant"),
+    [
+        ([{"name": "t", "type": time_in("micros")}], zigzag(5_000),
+         [{"name": "when", "aliases": ["t"], "type": time_in("millis")}], {"when": 5}),
+        ([{"name": "p", "type": money(2)}], zigzag(1) + b"\x7d",
+         [{"name": "p", "type": money(4)}], {"p": 1.25}),
+        ([{"name": "t", "type": ["null", time_in("nanos")]}], zigzag(1) + zigzag(5_000_000),
+         [{"name": "t", "type": ["null", time_in("millis")]}], {"t": 5}),
+        ([A], struct.pack("<d", 1.5), [{"name": "p", "type": money(2), "default": "\u00ff"}], {"p": -0.01}),
+        ([A], struct.pack("<d", 1.5), [{"name": "b", "type": "bytes", "default": "\u00ff"}], {"b": b"\xff"}),
+        ([A], struct.pack("<d", 1.5), [{"name": "t", "type": [time_in("micros"), "null"], "default": 5_000}],
+         {"t": 5}),
+        ([A], struct.pack("<d", 1.5),
+         [{"name": "i", "type": of({"name": "p", "type": money(1)}) | {"name": "I"},
+           "default": {"p": "\u0005"}},
+          {"name": "l", "type": {"type": "array", "items": "I"}, "default": [{"p": "\u0006"}]}],
+         {"i": {"p": 0.5}, "l": [{"p": 0.6}]}),
+    ],
+)  # fmt: skip
+def test_a_reader_s_own_unit_scale_name_and_default_are_no_other_value(
+    written: list, body: bytes, read: list, meant: dict
+):
+    writer, reader = avro_schema(of(*written), "w"), avro_schema(of(*read), "r")
+    check_units(writer.parsed, reader.parsed, "w")
+    assert read_record(body, writer, reader) == meant
+    assert read_record(body, writer, reader) == meant
+
+
+def test_a_named_type_is_converted_as_its_writer_has_it_wherever_it_stands_first():
+    def pair(first: str, second: str, scale: int) -> dict:
+        kind = of({"name": "p", "type": money(scale)}) | {"name": "Price"}
+        return of({"name": first, "type": kind}, {"name": second, "type": "Price"})
+
+    body = (zigzag(1) + b"\x7d") * 2
+    writer, reader = avro_schema(pair("x", "y", 2), "w"), avro_schema(pair("y", "x", 4), "r")
+    check_units(writer.parsed, reader.parsed, "w")
+    assert read_record(body, writer, reader) == {"x": {"p": 1.25}, "y": {"p": 1.25}}
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "said"),
+    [
+        ("long", time_in("micros"), "'f' is of no logical type in w and a time in the reader's"),
+        (time_in("micros"), "double", "'f' is a time in w and of no logical type in the reader's"),
+        (time_in("millis"), ["null", "long"], "'f' is a time in w and of no logical type"),
+        ("string", money(2), "'f' is of no logical type in w and a decimal in the reader's"),
+        (money(2), "string", "'f' is a decimal in w and of no logical type"),
+        ({"type": "int", "logicalType": "date"}, time_in("millis"), "'f' is a date in w and a time in"),
+        ({"type": "map", "values": PAID | {"name": "E"}},
+         {"type": "map", "values": of({"name": "at", "type": "long"}) | {"name": "E"}},
+         "'f.at' is a time in w"),
+    ],
+)  # fmt: skip
+def test_a_number_that_means_something_to_one_side_only_is_refused(written: object, read: object, said: str):
+    writer = avro_schema(of({"name": "f", "type": written}), "w")
+    for field in ({"name": "f", "type": read}, {"name": "g", "aliases": ["f"], "type": read}):
+        with pytest.raises(CodecError, match=said):
+            check_units(writer.parsed, avro_schema(of(field), "r").parsed, "w")
+    check_units(writer.parsed, avro_schema(of({"name": "g", "type": read}), "r").parsed, "w")
+
+
+def test_schemas_of_ids_in_the_settings_are_held_to_units_too(folder: Path):
+    time, number = of({"name": "t", "type": time_in("micros")}), of({"name": "t", "type": "long"})
+    reader, writer = save(folder, "number.avsc", number), save(folder, "time.avsc", time)
+    with pytest.raises(CodecError, match="'t' is a time in the schema of id 7 and of no logical type"):
+        AvroCodec(reader, {7: writer})

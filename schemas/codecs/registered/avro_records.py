@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from schemas.codecs.avro_schema import AvroSchema, avro_schema, check_units, read_record
+from schemas.codecs.avro_resolution import check_units
+from schemas.codecs.avro_schema import AvroSchema, avro_schema, read_record
 from schemas.codecs.registered.lookup import RegisteredSchema
 from schemas.errors import CodecError
 
@@ -24,7 +25,7 @@ def avro_parser(number: int, found: RegisteredSchema, reader: AvroSchema | None)
     except Exception as e:  # what holds no schema is walked through before it is looked at
         raise CodecError(f"the Avro schema {name} cannot be read: {type(e).__name__} {e!s:.120}") from None
     if reader is not None:
-        check_units(writer, reader, f"the schema {name}")
+        check_units(writer.parsed, reader.parsed, f"the schema {name}")
     return lambda body: read_record(body, writer, reader)
 
 
