@@ -32,6 +32,7 @@ def by_recipe(path: Path, scratch: Path) -> Path:
     Each runs in a process of its own; a pickle's runs the code in it. `path` itself where none is named.
     Raises `LoadError` where a program fails.
     """
+    _check_kind(path)
     for step in range(_MOST_STEPS):
         try:
             made_by = recipe(path)
@@ -64,6 +65,7 @@ def converted(path: Path, scratch: Path) -> Path:
     """`path` itself, or what it was made into in `scratch`. Raises `LoadError` where it cannot be."""
     if path.is_dir():
         return path
+    _check_kind(path)
     if path.name == SAVED_MODEL:
         return path.resolve().parent
     if path.suffix == ".pbtxt":
@@ -71,6 +73,12 @@ def converted(path: Path, scratch: Path) -> Path:
     if _is_tflite(path) and importlib.util.find_spec("tf2onnx") is not None:
         return _from_tflite(path, scratch)
     return _exported(path, scratch) if _is_keras(path) else path
+
+
+def _check_kind(path: Path) -> None:
+    """Raise `LoadError` for what is read once, or without end: a model is read several times."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise LoadError(f"{path} is a pipe, a socket or a device, and no file: write what it gives to a file")
 
 
 def _is_tflite(path: Path) -> bool:

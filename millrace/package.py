@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from importlib import import_module
 from pathlib import Path
@@ -43,13 +44,34 @@ def served_folder(path: Path) -> Path:
 
 
 def packed(path: Path, scratch: Path) -> Path:
-    """`path` itself, or for a folder a zip of it in `scratch`: the same content makes the same bytes."""
+    """`path` itself, or for a folder a zip of it in `scratch`: the same content makes the same bytes.
+
+    Raises `LoadError` for a folder of which a part cannot be read.
+    """
     if not path.is_dir():
         return path
     path = served_folder(path)
     target = scratch / f"{path.resolve().name}.zip"
+    try:
+        _zip(path, target)
+    except OSError as e:
+        raise LoadError(f"{e.filename or path} cannot be read: {e.strerror or e}") from None
+    return target
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files in it, in order. Raises `OSError` for a folder that cannot be looked into, unlike `rglob`."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found = (Path(at) / name for at, _, names in os.walk(folder, onerror=refuse) for name in names)
+    return sorted(p for p in found if p.is_file())
+
+
+def _zip(path: Path, target: Path) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        for file in _files(path):
             entry = zipfile.ZipInfo(file.relative_to(path).as_posix(), _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o100644 << 16
@@ -57,7 +79,6 @@ def packed(path: Path, scratch: Path) -> Path:
             with file.open("rb") as source, archive.open(entry, "w") as out:
                 while chunk := source.read(1 << 20):
                     out.write(chunk)
-    return target
 
 
 def _says(function: str, path: Path) -> bool:

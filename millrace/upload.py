@@ -18,17 +18,27 @@ def upload(file: Path, target: str, data_type: str, sha256: str, s3_options: S3O
     """Copy `file` below `target` (`file:` or `s3://`); its location there.
 
     The name holds the digest: one content has one place, which is never overwritten with another, so that
-    an earlier descriptor stays true. Raises `LocationError` or `SourceError`.
+    an earlier descriptor stays true. Raises `LocationError`, or `SourceError` also for a file that changes
+    meanwhile.
     """
     name = f"{quote(data_type, safe='')}/{sha256}{''.join(file.suffixes[-1:])}"
     if target.startswith("file:"):
-        return _to_folder(file, target, name)
+        return _to_folder(file, target, name, sha256)
     if target.startswith("s3://"):
-        return _to_s3(file, target, name, s3_options)
+        location = _to_s3(file, target, name, s3_options)
+        _check_same(file, file, sha256)
+        return location
     raise LocationError(f"nothing can be uploaded to {target!r}; use file:/folder or s3://bucket/prefix")
 
 
-def _to_folder(file: Path, target: str, name: str) -> str:
+def _check_same(copy: Path, file: Path, sha256: str) -> None:
+    from udfs.models.digest import digest_of  # noqa: PLC0415
+
+    if digest_of(copy).sha256 != sha256:
+        raise SourceError(f"{file} changed while it was published: publish it again when it is whole")
+
+
+def _to_folder(file: Path, target: str, name: str, sha256: str) -> str:
     from udfs.models.local_folder import path_of  # noqa: PLC0415
 
     path = path_of(target) / name
@@ -36,6 +46,7 @@ def _to_folder(file: Path, target: str, name: str) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, hidden)
+        _check_same(hidden, file, sha256)
         hidden.rename(path)
     except OSError as e:
         raise SourceError(f"the model could not be copied to {path}: {e}") from e

@@ -2,7 +2,7 @@
 
 CSV has no types, so the model's say what a cell is: of a field that it reads as a number or a flag, a cell
 that looks like one becomes one, and of a list a JSON array. An empty cell is a missing field, as is NaN of a
-number. All else is text.
+number. All else is text. A quote that nothing ends would make one cell of all that follows, so it is told.
 """
 
 from __future__ import annotations
@@ -45,20 +45,27 @@ class CsvRecords:
         self.codec = JsonCodec(max_bytes)
         self._path, self._types = path, types
         self._delimiter, self._max_bytes = delimiter, max_bytes
-        self._columns(next(self._lines(), (0, []))[1])
+        self._columns(self.names())
 
     def names(self) -> list[str]:
         """The fields that the header names."""
-        return next(self._lines(), (0, []))[1]
+        return self._header(self._lines())
+
+    def _header(self, lines: Iterator[tuple[int, list[str] | str]]) -> list[str]:
+        _, header = next(lines, (0, []))
+        if isinstance(header, str):
+            raise SourceError(f"the header of {self._path} is no CSV: {header}")
+        return header
 
     def batches(self, size: int) -> Iterator[FileBatch]:
         lines = self._lines()
-        cells = self._columns(next(lines, (0, []))[1])
+        cells = self._columns(self._header(lines))
         batch = FileBatch([], {})
         payloads: list[bytes] = []
         for number, line in lines:
-            if len(line) != len(cells):
-                reason = f"line {number} has {len(line)} cells, the header has {len(cells)}"
+            if isinstance(line, str) or len(line) != len(cells):
+                what = line if isinstance(line, str) else f"{len(line)} cells, the header has {len(cells)}"
+                reason = f"line {number} has {what}"
                 batch.unreadable[len(payloads)] = BadRecord(len(payloads), Code.UNPARSABLE.value, reason)
                 payloads.append(b"")
             else:
@@ -69,18 +76,35 @@ class CsvRecords:
         if payloads:
             yield FileBatch(payloads, batch.unreadable)
 
-    def _lines(self) -> Iterator[tuple[int, list[str]]]:
-        """(number of its last line, cells) of each row that is not blank, the header first."""
+    def _lines(self) -> Iterator[tuple[int, list[str] | str]]:
+        """(number of its last line, cells or what stands in their place) of each row that is not blank.
+
+        The header is the first.
+        """
         csv.field_size_limit(self._max_bytes)
         try:
             with self._path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.reader(self._bounded(file), delimiter=self._delimiter)
-                for row in reader:
+                reader = csv.reader(self._bounded(file), delimiter=self._delimiter, strict=True)
+                while True:
+                    first = reader.line_num + 1
+                    try:
+                        row = next(reader, None)
+                    except csv.Error as e:
+                        if "expected after" not in str(e):
+                            raise
+                        yield reader.line_num, "more in a cell after the quote that ends it"
+                        continue
+                    if row is None:
+                        return
                     if row:
                         yield reader.line_num, row
         except UnicodeDecodeError as e:
             raise SourceError(f"{self._path} is not UTF-8: {e}; convert it, with iconv for example") from None
         except csv.Error as e:
+            if str(e) == "unexpected end of data":
+                raise SourceError(
+                    f"the row of {self._path} that begins in line {first} has a quote that nothing ends"
+                ) from None
             raise SourceError(f"line {reader.line_num} of {self._path} is no CSV: {e}") from None
         except OSError as e:
             raise SourceError(f"cannot read {self._path}: {e}") from e

@@ -1,7 +1,7 @@
 """Parquet: each row as the JSON object that a producer of these records would send.
 
 Null and NaN are null. Timestamps and durations are milliseconds, dates days since 1970, times of day
-milliseconds, decimals numbers with all their digits, bytes base64.
+milliseconds, decimals numbers with all their digits, bytes base64, maps objects.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import base64
 import datetime
 import json
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from millrace.files.base import FileBatch
+from schemas.codecs.base import Code
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import SourceError
+from schemas.tensors import BadRecord
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MS = datetime.timedelta(milliseconds=1)
+_UNSAID = (ValueError, OverflowError, KeyError, TypeError)
+"""What Arrow raises for a time beyond the years 1 to 9999, an unknown zone, and text that is no UTF-8."""
 
 
 class ParquetRecords:
@@ -53,29 +57,70 @@ class ParquetRecords:
         try:
             with pq.ParquetFile(self._path) as file:
                 for batch in file.iter_batches(batch_size=size, columns=self._columns):
-                    yield FileBatch(_payloads(batch))
+                    yield _batch(batch)
         except (pa.ArrowException, OSError) as e:
             raise SourceError(f"{self._path} is damaged: {e}") from e
 
 
+def _batch(batch: pa.RecordBatch) -> FileBatch:
+    try:
+        return FileBatch(_payloads(batch))
+    except _UNSAID:  # find out which
+        payloads, unreadable = [], {}
+        for row in range(batch.num_rows):
+            try:
+                payloads += _payloads(batch.slice(row, 1))
+            except _UNSAID as e:
+                reason = (
+                    f"row {row} of its batch has a value that no record can: {type(e).__name__} {e!s:.120}"
+                )
+                unreadable[row] = BadRecord(row, Code.UNPARSABLE.value, reason)
+                payloads.append(b"")
+        return FileBatch(payloads, unreadable)
+
+
 def _payloads(batch: pa.RecordBatch) -> list[bytes]:
     rows = batch.to_pylist() if batch.num_columns else [{}] * batch.num_rows
+    for name, change in ((f.name, change) for f in batch.schema if (change := _objects(f.type)) is not None):
+        for row in rows:
+            row[name] = change(row[name])
     if any(_infinite(column) for column in batch.columns):
         # orjson would write null for infinity, which is not missing but wrong
         return [json.dumps(_explicit(row), default=_spelled).encode() for row in rows]
     return [orjson.dumps(row, default=_json, option=orjson.OPT_PASSTHROUGH_DATETIME) for row in rows]
 
 
+def _objects(kind: pa.DataType) -> Callable[[Any], Any] | None:
+    """What makes objects of the maps in values of a type, which Arrow gives as pairs; None without maps."""
+    if pa.types.is_map(kind):
+        inner = _objects(kind.item_type) or _same
+        return lambda value: value if value is None else {_key(k): inner(v) for k, v in value}
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        each = _objects(kind.value_type)
+        return None if each is None else lambda value: value if value is None else [each(v) for v in value]
+    if pa.types.is_struct(kind):
+        parts = {f.name: change for f in kind if (change := _objects(f.type)) is not None}
+        if parts:
+            return lambda value: (
+                value if value is None else value | {k: c(value[k]) for k, c in parts.items()}
+            )
+    return None
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _key(key: Any) -> str:
+    return str(key).lower() if isinstance(key, bool) else str(key)
+
+
 def _infinite(column: pa.Array) -> bool:
-    while pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or _fixed(column.type):
-        column = column.flatten()
+    while not pa.types.is_struct(column.type) and pa.types.is_nested(column.type):
+        column = column.items if pa.types.is_map(column.type) else column.flatten()
     if pa.types.is_struct(column.type):
         return any(_infinite(part) for part in column.flatten())
     return bool(pa.types.is_floating(column.type) and pc.any(pc.is_inf(_wide(column))).as_py())
-
-
-def _fixed(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_fixed_size_list(kind))
 
 
 def _wide(column: pa.Array) -> pa.Array:

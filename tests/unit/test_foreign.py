@@ -12,16 +12,21 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from millrace.cli import app
+from millrace.conversion import by_recipe, converted
 from millrace.foreign import told
 from millrace.package import packed, type_of
-from schemas.errors import LoadError
+from millrace.upload import upload
+from schemas.errors import LoadError, SourceError
 from tests.onnx_models import constant, node, onnx_model
+from udfs.io.s3 import S3Options
+from udfs.models.digest import digest_of
 
 X = np.random.default_rng(3).normal(size=(200, 4))
 Y = (X[:, 0] > 0).astype(int)
@@ -257,3 +262,44 @@ def test_a_tensorflow_lite_model_becomes_onnx(tmp_path: Path) -> None:
     (answer,) = model.predict({model.inputs[0].name: rows}).values()
     np.testing.assert_allclose(answer, np.maximum(rows @ weights, 0), rtol=1e-6)
     model.close()
+
+
+def test_what_can_be_read_once_or_without_end_is_no_model(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        for convert in (converted, by_recipe):
+            with pytest.raises(LoadError, match="a pipe, a socket or a device, and no file"):
+                convert(path, tmp_path)
+
+
+def test_a_folder_of_which_a_part_cannot_be_read_is_not_published_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "m"
+    (folder / "variables").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"x")
+    look = os.scandir
+
+    def refuse(path: str | Path) -> Any:
+        if Path(path).name == "variables":
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(LoadError, match=r"m/variables cannot be read: Permission denied"):
+        packed(folder, tmp_path)
+    monkeypatch.undo()
+    (folder / "saved_model.pb").chmod(0)
+    refused = PermissionError(13, "Permission denied", str(folder / "saved_model.pb"))
+    monkeypatch.setattr(Path, "open", lambda *_, **__: (_ for _ in ()).throw(refused))
+    with pytest.raises(LoadError, match=r"saved_model.pb cannot be read: Permission denied"):
+        packed(folder, tmp_path)
+
+
+def test_a_file_that_changes_while_it_is_published_is_told(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"first")
+    sha256 = digest_of(tmp_path / "m.onnx").sha256
+    (tmp_path / "m.onnx").write_bytes(b"second")
+    with pytest.raises(SourceError, match=r"m.onnx changed while it was published"):
+        upload(tmp_path / "m.onnx", (tmp_path / "store").as_uri(), "t", sha256, S3Options())
+    assert [p for p in (tmp_path / "store").rglob("*") if p.is_file()] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import json
+import math
 import sys
 import time
 import tracemalloc
@@ -26,6 +27,7 @@ from millrace.files.avro_records import AvroRecords
 from millrace.files.csv_records import CsvRecords
 from millrace.files.json_records import JsonLines
 from millrace.files.parquet_records import ParquetRecords
+from schemas.codecs.field_reading import FieldReading
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import PredictError, SourceError
 from schemas.results.records import Outcome
@@ -337,6 +339,37 @@ def test_infinity_in_parquet_is_refused_and_not_missing(tmp_path):
     assert [(b.row, b.code) for b in bad] == [(1, "not_finite"), (2, "not_finite"), (3, "null")]
 
 
+def test_maps_of_parquet_are_objects_and_infinity_in_them_is_none_missing(tmp_path):
+    maps, flags = pa.map_(pa.int64(), pa.float64()), pa.map_(pa.string(), pa.bool_())
+    columns = {
+        "m": pa.array([[(1, 1.5)], [(1, float("inf"))], None], maps),
+        "l": pa.array([[{"m": [("a", True)]}], [], None], pa.list_(pa.struct([("m", flags)]))),
+    }  # fmt: skip
+    pq.write_table(pa.table(columns), tmp_path / "r.parquet")
+    file = ParquetRecords(tmp_path / "r.parquet", None)
+    ((payloads, _),) = batches_of(file)
+    assert list(map(json.loads, payloads)) == [
+        {"m": {"1": 1.5}, "l": [{"m": {"a": True}}]}, {"m": {"1": math.inf}, "l": []}, {"m": None, "l": None},
+    ]  # fmt: skip
+    reading = FieldReading("x", ("m", "1"), default=0.0)
+    decoded = file.codec.decode(payloads, (Input("x", DType.FLOAT64, (), ("x",)),), (reading,))
+    assert decoded.columns["x"].tolist() == [1.5, 0]
+    assert [(b.row, b.code) for b in decoded.bad] == [(1, "not_finite")]
+
+
+def test_a_value_of_parquet_that_is_none_leaves_its_neighbours(tmp_path):
+    years = pa.array([0, 2**62, 1_000_000], pa.timestamp("us"))
+    text = pa.Array.from_buffers(
+        pa.string(), 3, [None, pa.array([0, 1, 2, 3], pa.int32()).buffers()[1], pa.py_buffer(b"a\xffb")]
+    )
+    for column, first in ((years, 0), (text, "a")):
+        pq.write_table(pa.table({"t": column}), tmp_path / "r.parquet")
+        ((payloads, bad),) = batches_of(ParquetRecords(tmp_path / "r.parquet", None))
+        assert json.loads(payloads[0])["t"] == first and json.loads(payloads[2])
+        row = 1
+        assert [(r, b.row, b.code) for r, b in bad.items()] == [(row, row, "unparsable")]
+
+
 def test_parquet_has_numbers_of_half_precision_also_in_lists(tmp_path):
     half, lists = pa.array(np.array([1.5, np.nan], np.float16)), pa.list_(pa.float16())
     vectors = pa.array([np.array([0.5, np.nan], np.float16), None], lists)
@@ -571,6 +604,25 @@ def test_a_cell_of_a_list_is_no_more_than_a_list(tmp_path):
     ((payloads, _),) = batches_of(records)
     assert orjson.loads(payloads[0]) == {"a": 5, "x": '[1],"a":999'}
     assert payloads[1] == b'{"a":6,"x":[1, 2.50]}'
+
+
+def test_a_quote_that_nothing_ends_is_no_cell_of_all_that_follows(tmp_path):
+    """Without a word three records would be one, and their neighbours be gone."""
+    path, types = tmp_path / "r.csv", {"a": DType.FLOAT64, "t": DType.TEXT}
+    path.write_text('a,t\n1,"x\n2,y\n3,z\n')
+    with pytest.raises(SourceError, match="begins in line 2 has a quote that nothing ends"):
+        batches_of(CsvRecords(path, types))
+    path.write_text('a,t\n1,"x\n2,"y"\n3,"z\r\n""w"""\n4,5" pipe\n5,"x"y\n')
+    ((payloads, bad),) = batches_of(CsvRecords(path, types))
+    assert list(map(json.loads, filter(None, payloads))) == [
+        {"a": 3, "t": 'z\r\n"w"'},
+        {"a": 4, "t": '5" pipe'},
+    ]
+    said = "has more in a cell after the quote that ends it"
+    assert {r: b.reason for r, b in bad.items()} == {0: f"line 3 {said}", 3: f"line 7 {said}"}
+    path.write_text('a,"t"x\n1,2\n')
+    with pytest.raises(SourceError, match=r"the header of .* is no CSV: more in a cell"):
+        CsvRecords(path, types)
 
 
 def test_a_header_of_many_columns_is_looked_through_once(tmp_path):
