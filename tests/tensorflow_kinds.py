@@ -308,6 +308,34 @@ def lists_of_any_length_as_ragged(path: Path) -> Kind:
 
 
 @kind
+def lists_of_any_length_filled_up(path: Path) -> Kind:
+    spec = tf.RaggedTensorSpec((None, None), tf.int32)
+    data = composite(path, spec, lambda ids: {"y": ids.to_tensor(-1, shape=[None, 3])})
+    records: list[Mapping[str, Any]] = [{"ids": [1, 2, 3]}, {"ids": []}, {"ids": [7]}]
+    return Kind(data, records, {"y": [[1, 2, 3], [-1, -1, -1], [7, -1, -1]]})
+
+
+@kind
+def pairs_of_words(path: Path) -> Kind:
+    def pairs(text: Any) -> dict[str, Any]:
+        found = tf.strings.ngrams(tf.strings.split(text), 2)
+        return {"n": found.row_lengths(), "pairs": tf.strings.reduce_join(found, 1, separator="|")}
+
+    records = [{"text": text} for text in ("the cat sat", "x", "a dog ran fast")]
+    expected = {"n": [2, 0, 3], "pairs": ["the cat|cat sat", "", "a dog|dog ran|ran fast"]}
+    return Kind(served(path, pairs, text=((None,), "string")), records, expected)
+
+
+@kind
+def numbers_counted_up_to_the_next(path: Path) -> Kind:
+    def counted(x: Any) -> dict[str, Any]:
+        return {"y": tf.ragged.range(x, x + 1).flat_values}
+
+    data = served(path, counted, x=((None,), "int32"))
+    return Kind(data, [{"x": 5}, {"x": -7}, {"x": 2**27}], {"y": [5, -7, 2**27]})
+
+
+@kind
 def lists_of_any_length_as_sparse(path: Path) -> Kind:
     data = composite(path, tf.SparseTensorSpec((None, 5), tf.float32), lambda s: {"y": tf.sparse.to_dense(s)})
     records: list[Mapping[str, Any]] = [{"s": [1.5, 2]}, {"s": []}, {"s": [1, 2, 3, 4, 5]}]

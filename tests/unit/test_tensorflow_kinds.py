@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,8 @@ def test_it_scores_as_tensorflow_does(name: str, tmp_path: Path) -> None:
     model = loaded(kind.data, kind.model_type, **kind.said)
     assert_scored(scores(model, kind.records), kind)
     assert_scored([scores(model, [record])[0] for record in kind.records], kind)
+    many = replace(kind, expected={name: [*column] * 11 for name, column in kind.expected.items()})
+    assert_scored(scores(model, [*kind.records] * 11), many)  # kernels take eight or sixteen at once
     assert written(model, kind.records, tmp_path) == scores(model, kind.records)
     model.close()
 
