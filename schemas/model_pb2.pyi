@@ -279,7 +279,7 @@ class RouterLog(_message.Message):
     def __init__(self, candidates: _Optional[_Iterable[_Union[RouterLog.Candidate, _Mapping]]] = ..., plans: _Optional[_Union[ModelLog, _Mapping]] = ...) -> None: ...
 
 class CandidateLogs(_message.Message):
-    __slots__ = ("logs", "published")
+    __slots__ = ("logs", "heard")
     class LogsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -288,7 +288,7 @@ class CandidateLogs(_message.Message):
         value: ModelLog
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ModelLog, _Mapping]] = ...) -> None: ...
     LOGS_FIELD_NUMBER: _ClassVar[int]
-    PUBLISHED_FIELD_NUMBER: _ClassVar[int]
+    HEARD_FIELD_NUMBER: _ClassVar[int]
     logs: _containers.MessageMap[str, ModelLog]
-    published: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, logs: _Optional[_Mapping[str, ModelLog]] = ..., published: _Optional[_Iterable[str]] = ...) -> None: ...
+    heard: RouterLog
+    def __init__(self, logs: _Optional[_Mapping[str, ModelLog]] = ..., heard: _Optional[_Union[RouterLog, _Mapping]] = ...) -> None: ...

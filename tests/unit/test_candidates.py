@@ -8,14 +8,16 @@ from hypothesis import strategies as st
 from schemas.errors import StaleVersionError
 from schemas.model_pb2 import RouterLog
 from schemas.plans.plan import Plan, write_plan
-from udfs.ensemble.routing import candidates as module
-from udfs.ensemble.routing.candidates import Candidate, Candidates
+from udfs.ensemble import candidates as module
+from udfs.ensemble.candidates import Candidate, Candidates
 from udfs.models.descriptor import DECIDE, build, parse
+from udfs.models.quotas import Quotas
 
 
 def publish(known: Candidates, name: str, version: int = 1, **more) -> bool:
     data = more.pop("data", b"%s %d" % (name.encode(), version))
-    return known.publish(parse(build(data_type="t", name=name, version=version, data=data, **more)))
+    published = parse(build(data_type="t", name=name, version=version, data=data, **more))
+    return known.publish(published, Quotas())
 
 
 def decide(known: Candidates, name: str, version: int, deadline_ms: int, force: bool = False):

@@ -8,14 +8,17 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from schemas.codecs.json_codec import JsonCodec
-from schemas.results.records import EventKind
+from schemas.model_pb2 import CandidateLogs
+from schemas.results.records import EventKind, ModelEvent
 from tests.executor_fakes import Bench, Loader
 from udfs.ensemble.execution.executor import Executor
 from udfs.ensemble.routing.router import Router
 from udfs.models.background_loader import LoadBounds
-from udfs.models.descriptor import WITHDRAW, Publication, build, parse
+from udfs.models.descriptor import SERVE, WITHDRAW, Publication, build, parse
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.quotas import Quotas
 
@@ -139,6 +142,96 @@ def test_candidates_are_counted_as_the_router_counts_them(make):
         publish("late")
         bench.until(lambda: bench.told[-1] == "served late 1")
         assert "late" in router._types["t"].names
+
+
+NAMES = st.sampled_from("ab")
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just(SERVE),
+            NAMES,
+            st.sampled_from(["PMML", "ONNX"]),
+            st.sampled_from([0, 1, 2, 3, 9]),
+            st.sampled_from([b"bad", b"x", b"y"]),
+            st.booleans(),
+        ),
+        st.tuples(st.just(WITHDRAW), st.sampled_from(["a", "b", ""])),
+        st.tuples(st.just("restart")),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS)
+@example([(SERVE, "a", "ONNX", 2, b"x", False), (SERVE, "a", "PMML", 1, b"y", False)])
+@example([(SERVE, "a", "ONNX", 2, b"x", False), (SERVE, "a", "PMML", 2, b"x", False)])
+@example([(SERVE, "a", "PMML", 2, b"bad", False), (WITHDRAW, "a"), (SERVE, "a", "PMML", 1, b"x", False)])
+def test_what_an_executor_holds_is_what_the_router_asks_it_for(steps):
+    """Whatever is published in whatever order: a model that is told as serving, and never asked, is a lie."""
+    quotas = Quotas(version_jump=5, candidates=1)
+    router = Router(JsonCodec(), raw_json=True, max_batch=64, subtask=0, quotas=quotas)
+    router.restore("t", None)
+    executors = {kind: executor_of(kind, quotas, None) for kind in ("PMML", "ONNX")}
+    for step in steps:
+        if step[0] == "restart":
+            for kind, old in executors.items():
+                executors[kind] = executor_of(kind, quotas, old.log("t"))
+                old.close()
+            continue
+        if step[0] == WITHDRAW:
+            descriptor = build(data_type="t", name=step[1], operation=WITHDRAW)
+        else:
+            _, name, kind, version, data, force = step
+            descriptor = build(
+                data_type="t", name=name, model_type=kind, version=version, data=data, force=force
+            )
+        published = parse(descriptor)
+        router.publish(descriptor, published)
+        asked = router._types["t"].types
+        for kind, executor in executors.items():
+            told = executor.publish(descriptor, published)
+            while loading(executor):
+                told += executor.poll()
+            kinds = [n.kind for n in told if isinstance(n, ModelEvent)]
+            own = {name for name, one in executor._candidates["t"].items() if one.known}
+            assert own <= {name for name, of in asked.items() if of == kind}
+            assert executor._heard["t"].encoded() == router.log("t")
+            if step[0] == SERVE and step[2] == kind:
+                # said once, and a refusal has its reason
+                assert kinds, step
+    for executor in executors.values():
+        executor.close()
+
+
+def executor_of(kind: str, quotas: Quotas, stored: bytes | None) -> Executor:
+    executor = Executor(kind, Loader(), JsonCodec(), max_batch=64, subtask=0, quotas=quotas)
+    executor.restore("t", stored)
+    return executor
+
+
+def loading(executor: Executor) -> bool:
+    return any(one.state.loading or one.state.log.pending for one in executor._candidates["t"].values())
+
+
+def test_the_same_content_under_another_type_is_refused_in_a_sentence(make):
+    executor = make().executor
+    for model_type in ("ONNX", "PMML"):
+        descriptor = build(data_type="t", name="m", model_type=model_type, version=1, data=b"x")
+        told = executor.publish(descriptor, parse(descriptor))
+    assert [e.kind for e in told] == [EventKind.REFUSED]
+    assert "m is served as ONNX, with the same content" in told[0].reason
+
+
+def test_state_of_the_former_release_knows_its_own_candidates(make):
+    bench = make()
+    bench.publish("m", 3)
+    bench.until(lambda: bench.told == ["served m 3"])
+    old = CandidateLogs.FromString(bench.executor.log("t"))
+    heard = old.heard.SerializeToString()
+    old.ClearField("heard")
+    again = make(old.SerializeToString())
+    assert CandidateLogs.FromString(again.executor.log("t")).heard.SerializeToString() == heard
 
 
 def test_types_are_counted_as_the_router_counts_them():

@@ -14,7 +14,7 @@ from schemas.codecs.json_codec import JsonCodec
 from schemas.lifecycle.experiments import ExperimentEvent
 from schemas.plans.plan import Only, Plan, read_plan, write_plan
 from tests.experiment_evidence import DECLARED, evidence
-from udfs.ensemble.routing.candidates import Candidates
+from udfs.ensemble.candidates import Candidates
 from udfs.ensemble.routing.router import Router
 from udfs.lifecycle.experiments.arm_plans import plan_of_step
 from udfs.lifecycle.experiments.controlling import Controller, CountedInMemory, PlanOrdered

@@ -186,13 +186,17 @@ FORMATS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any], st
         ),
     ),
     "candidate-logs": (
-        CandidateLogs(logs={"forest": LOG}, published=["forest", "linear"]),
+        CandidateLogs(
+            logs={"forest": LOG},
+            heard=RouterLog(candidates=[RouterLog.Candidate(name="linear", log=ModelLog(served=ENTRY))]),
+        ),
         proto,
         CandidateLogs.FromString,
         (
             "0a680a06666f72657374125e0a130a06666f7265737410031a026162220164280112130a06666f7265737410"
             "031a02616222016428011a0a0a06666f72657374100322130a06666f7265737410031a02616222016428012a"
-            "110a016e10011a02636422046469657328051206666f7265737412066c696e656172"
+            "110a016e10011a0263642204646965732805"
+            "1a210a1f0a066c696e65617212150a130a06666f7265737410031a0261622201642801"
         ),
     ),
     "arms": (

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from schemas.codecs.base import Codec
-from schemas.errors import ModelError, StaleVersionError
+from schemas.errors import ModelError, StaleVersionError, VersionJumpError
 from schemas.micro_batch import MicroBatch
-from schemas.model_pb2 import CandidateLogs, ModelLog
+from schemas.model_pb2 import CandidateLogs, ModelDescriptor, ModelLog, RouterLog
 from schemas.results.answers import Answer, Reason, Request
-from schemas.results.records import EventKind, ModelEvent
+from schemas.results.records import EventKind
+from udfs.ensemble.candidates import Candidates
 from udfs.ensemble.execution.clock import Clock
 from udfs.ensemble.execution.completions import Completions
 from udfs.ensemble.execution.evaluate import evaluate
@@ -25,7 +27,7 @@ from udfs.ensemble.execution.job import Job, PendingCall, pending_of
 from udfs.ensemble.execution.served_candidate import ExecutorContext, ServedCandidate
 from udfs.ensemble.execution.worker import CallLimits
 from udfs.models.background_loader import BackgroundLoader, Load, LoadBounds, Loaded
-from udfs.models.descriptor import DECIDE, EXPERIMENT, SERVE, Publication
+from udfs.models.descriptor import DECIDE, EXPERIMENT, SERVE, WITHDRAW, Publication
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.quotas import Quotas
 from udfs.serving.model_state import Notice
@@ -77,7 +79,7 @@ class Executor:
             self._quotas,
         )
         self._candidates: dict[str, dict[str, ServedCandidate]] = {}
-        self._published: dict[str, dict[str, None]] = {}  # names of all model types, whatever became of them
+        self._heard: dict[str, Candidates] = {}  # of all model types, as the router knows them
         self._revisions: dict[str, int] = {}
         self._pending: defaultdict[str, dict[Job, None]] = defaultdict(dict)
         self._answers: defaultdict[str, dict[Job, Answer]] = defaultdict(dict)
@@ -96,14 +98,14 @@ class Executor:
         and tried later."""
         state = CandidateLogs.FromString(stored or b"")
         logs = state.logs
+        heard = state.heard if state.HasField("heard") else _heard(logs, self._model_type)
+        self._heard[data_type] = Candidates.decode(heard.SerializeToString())
         known = self._candidates[data_type] = {}
         self._revisions[data_type] = 0
         for name in sorted(logs):
             known[name] = ServedCandidate(data_type, name, logs[name].SerializeToString(), self._context)
             self._notices += known[name].state.restored()
             self._load_next(data_type, name)
-        in_force = [name for name, candidate in known.items() if candidate.known]
-        self._published[data_type] = dict.fromkeys([*state.published, *in_force])
         sent = self.poll()
         until = time.monotonic() + self._limits.load_ms / 1000
         while any(candidate.reloading for candidate in known.values()) and time.monotonic() < until:
@@ -115,7 +117,8 @@ class Executor:
         """The state of a data type, to be stored by the caller."""
         known = self._candidates[data_type]
         stored = {name: ModelLog.FromString(c.state.log.encoded()) for name, c in known.items()}
-        state = CandidateLogs(logs=stored, published=self._published[data_type])
+        heard = RouterLog.FromString(self._heard[data_type].encoded())
+        state = CandidateLogs(logs=stored, heard=heard)
         return state.SerializeToString(deterministic=True)
 
     def revision(self, data_type: str) -> int:
@@ -129,45 +132,48 @@ class Executor:
             return []
         data_type, name = published.data_type, published.name
         known, own = self._candidates[data_type], published.model_type == self._model_type
-        new = published.operation == SERVE and name not in self._published[data_type]
-        if new:
-            try:
-                self._count(data_type, name)
-            except ModelError as e:
-                now = int(self._clock.epoch())
-                event = event_of(EventKind.REFUSED, published, now, self._context.subtask, why=e)
-                return [event] if own else []
-        if published.operation == SERVE and not own:
-            return self._gone_elsewhere(descriptor, published)
+        self._revisions[data_type] += 1
         if published.operation == SERVE:
+            unasked = self._unasked(published)
+            if not own:
+                return self._gone_elsewhere(published)
+            if unasked is not None:
+                now = int(self._clock.epoch())
+                return [event_of(EventKind.REFUSED, published, now, self._context.subtask, why=unasked)]
             names = [name]
             if name not in known:
                 _forget_one(known)
                 known[name] = ServedCandidate(data_type, name, None, self._context)
         else:
             names = [n for n in known if name in ("", n)]
-            for gone in [n for n in self._published[data_type] if name in ("", n)]:
-                del self._published[data_type][gone]
-        self._revisions[data_type] += 1
+            self._heard[data_type].unpublish(name)
         sent: list[Notice] = []
         for name in names:
-            answered = known[name].publish(descriptor, published)
-            if new and any(isinstance(n, ModelEvent) and n.step == StaleVersionError.step for n in answered):
-                del self._published[data_type][name]  # the router refuses it for its version too
-            sent += answered
+            sent += known[name].publish(descriptor, published)
             self._load_next(data_type, name)
         return sent
 
-    def _count(self, data_type: str, name: str) -> None:
-        """Take in a name, of whatever model type. Raises `QuotaError`.
+    def _unasked(self, published: Publication) -> ModelError | None:
+        """Take in a model of whatever type as the router does: why that will not ask it, None where it will.
 
-        Counted as the router does, which hears the same stream and not what becomes of a model: it asks
-        nobody whom it has no room for, so a model that is loaded all the same would serve no record.
+        A model that is loaded and never asked would be told as serving. The router does not hear of loads
+        that fail: a version that was seen before of a candidate that it asks may be published again.
         """
-        self._quotas.check_type(data_type, (t for t, names in self._published.items() if names))
-        self._quotas.check_candidates(len(self._published[data_type]))
-        self._published[data_type][name] = None
-        self._revisions[data_type] += 1
+        heard, refused = self._heard[published.data_type], None
+        try:
+            self._quotas.check_type(published.data_type, (t for t, one in self._heard.items() if one.all()))
+            heard.publish(published, self._quotas)
+        except (StaleVersionError, VersionJumpError) as e:
+            refused = e
+        except ModelError as e:
+            return e
+        asked = heard.model_type(published.name)
+        if asked == published.model_type:
+            return None
+        return refused or StaleVersionError(
+            f"{published.name} is served as {asked}, with the same content; publish it as "
+            f"{published.model_type} under a higher version, or force it"
+        )
 
     def request(self, key: str, request: Request, batch: MicroBatch) -> list[Answer]:
         """Ask the candidates. What they answer within a moment is returned, with whatever else is ready for
@@ -294,12 +300,26 @@ class Executor:
             self._revisions[data_type] += 1
             self._loader.submit(data_type, entry)
 
-    def _gone_elsewhere(self, descriptor: bytes, published: Publication) -> list[Notice]:
+    def _gone_elsewhere(self, published: Publication) -> list[Notice]:
+        """Its name may go on as a model of another type, which another executor serves."""
         candidate = self._candidates[published.data_type].get(published.name)
-        if candidate is None:
+        asked = self._heard[published.data_type].model_type(published.name)
+        if candidate is None or asked == self._model_type:
             return []
-        self._revisions[published.data_type] += 1
-        return candidate.leave(descriptor, published)
+        return candidate.publish(b"", replace(published, operation=WITHDRAW))
+
+
+def _heard(logs: Mapping[str, ModelLog], model_type: str) -> RouterLog:
+    """What state of release 0.3 knows: candidates of its own model type."""
+    heard, number = RouterLog(), ModelDescriptor.ModelType.Value(model_type)
+    for name in sorted(logs):
+        log, known = logs[name], heard.candidates.add(name=name, modeltype=number)
+        known.log.newest.update(log.newest)
+        newest = [*([log.served] if log.HasField("served") else []), *log.pending][-1:]
+        for entry in newest:
+            known.log.served.CopyFrom(entry)
+            known.log.served.ClearField("descriptor")
+    return heard
 
 
 def _forget_one(known: dict[str, ServedCandidate]) -> None:

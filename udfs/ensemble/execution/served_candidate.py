@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from schemas.errors import InconclusiveError, ModelError
+from schemas.errors import InconclusiveError
 from schemas.results.answers import Answer, AnswerOutcome, Reason
 from udfs.ensemble.execution.clock import Clock
 from udfs.ensemble.execution.completions import Completions
@@ -13,7 +13,7 @@ from udfs.ensemble.execution.evaluate import failed
 from udfs.ensemble.execution.job import Job
 from udfs.ensemble.execution.worker import AbandonedCall, CallLimits, Worker
 from udfs.models.background_loader import Load, Loaded, load_entry
-from udfs.models.descriptor import WITHDRAW, Publication
+from udfs.models.descriptor import Publication
 from udfs.models.loaded_model import LoadedModel
 from udfs.models.model_log import LogEntry
 from udfs.models.quotas import Quotas
@@ -74,17 +74,6 @@ class ServedCandidate:
         else:
             self._follow()
         return sent
-
-    def leave(self, descriptor: bytes, published: Publication) -> list[Notice]:
-        """Its name goes on as a model of another type, which another executor serves."""
-        try:
-            entry = self.state.log.accept(published, descriptor, self._context.quotas.version_jump)
-        except ModelError:
-            return []
-        if entry is None:
-            return []
-        self.state.log.refused(entry)
-        return self.publish(descriptor, replace(published, operation=WITHDRAW))
 
     def switch(self, loaded: Loaded) -> list[Notice]:
         """A load in the background has ended."""

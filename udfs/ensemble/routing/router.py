@@ -18,7 +18,7 @@ from schemas.micro_batch import MicroBatch, in_slices
 from schemas.plans.plan import read_plan
 from schemas.results.answers import DecisionContext, Request
 from schemas.results.records import EventKind, ModelEvent
-from udfs.ensemble.routing.candidates import Candidates
+from udfs.ensemble.candidates import Candidates
 from udfs.ensemble.routing.routing import asked_by_type
 from udfs.ensemble.routing.splitting import Splitting, Way
 from udfs.models.descriptor import DECIDE, EXPERIMENT, WITHDRAW, Publication
@@ -124,9 +124,7 @@ class Router:
                 sent = self._decide(known, descriptor, published)
             else:
                 self._quotas.check_type(published.data_type, types)
-                if published.name not in known.names:
-                    self._quotas.check_candidates(len(known.names))
-                known.candidates.publish(published, self._quotas.version_jump)
+                known.candidates.publish(published, self._quotas)
         except ModelError as e:
             # of a model, its executor says the same
             return [] if published.operation != DECIDE else [self._event(EventKind.REFUSED, published, e)]

@@ -1,7 +1,7 @@
 """What the router knows of one data type: whom it may ask, and by which plan. It loads nothing.
 
-Versions follow the rules of `ModelLog`, name by name, so that the router and the executors come to the same
-view of the same stream. Of a plan, whatever its name, the newest accepted one is in force.
+Versions follow the rules of `ModelLog`, name by name. Executors keep one of these too: they hear the same
+stream, so they know whom the router asks. Of a plan, whatever its name, the newest accepted one is in force.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from schemas.model_pb2 import ModelDescriptor, RouterLog
 from udfs.models.descriptor import Publication, parse
 from udfs.models.model_log import LogEntry, ModelLog
+from udfs.models.quotas import Quotas
 
 _UNPUBLISHED_KEPT = 1000  # a bound on state: withdrawn names whose versions are remembered, a data type
 
@@ -42,12 +43,13 @@ class Candidates:
         self._known: dict[str, _Known] = {}
         self._plans = ModelLog()
 
-    def publish(self, published: Publication, most_jump: int | None = None) -> bool:
-        """Take in a model: whether that changed anything. Raises as `ModelLog.accept`."""
+    def publish(self, published: Publication, quotas: Quotas) -> bool:
+        """Take in a model: whether that changed anything. Raises `QuotaError`, and as `ModelLog.accept`."""
         known = self._known.get(published.name) or _Known(ModelLog(), "", {})
-        entry = known.log.accept(
-            published, b"", most_jump
-        )  # an inline model has no business in the router's state
+        if known.log.served is None:
+            quotas.check_candidates(len(self.all()))
+        # an inline model has no business in the router's state
+        entry = known.log.accept(published, b"", quotas.version_jump)
         if entry is None:
             return False
         known.log.loaded(entry)
@@ -90,6 +92,11 @@ class Candidates:
             for name, known in self._known.items()
             if (served := known.log.served) is not None
         }
+
+    def model_type(self, name: str) -> str:
+        """The model type of the candidate of this name; empty where there is none."""
+        known = self._known.get(name)
+        return "" if known is None or known.log.served is None else known.model_type
 
     @property
     def plan(self) -> LogEntry | None:
