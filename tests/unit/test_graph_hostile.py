@@ -161,6 +161,41 @@ def test_kernels_of_training_are_refused(build: Any) -> None:
     refused(graph(lambda x: tf.identity(build(x), name="y")), "belongs to training")
 
 
+def test_a_table_is_not_filled_by_each_call() -> None:
+    """A table with a place for each key ends the process for keys in a list."""
+
+    def build(x: Any) -> None:
+        empty = {"empty_key": tf.constant(-1, tf.int64), "deleted_key": tf.constant(-2, tf.int64)}
+        table = tf.raw_ops.MutableDenseHashTableV2(value_dtype=tf.int64, **empty)
+        number = tf.cast(x[:, 0], tf.int64)
+        filled = tf.raw_ops.LookupTableImportV2(table_handle=table, keys=number, values=number)
+        with tf.control_dependencies([filled]):
+            tf.identity(x, name="y")
+
+    refused(graph(build), "LookupTableImportV2 .* replaces all of a table in each call")
+
+
+@pytest.mark.parametrize("name", ["dilations", "strides"])
+def test_steps_below_1_are_refused(name: str) -> None:
+    def build(x: Any) -> None:
+        filters = tf.ones([1, 1, 1, 1])
+        tf.nn.conv2d(x[:, :, None, None], filters, 1, "VALID", name="y")
+
+    graph_def = tf.compat.v1.GraphDef.FromString(graph(build))
+    (convolution,) = (n for n in graph_def.node if n.op == "Conv2D")
+    convolution.attr[name].list.i[1] = 0
+    refused(graph_def.SerializeToString(), f"has {name} below 1")
+
+
+def test_row_splits_of_a_type_for_which_a_kernel_ends_the_process_are_refused() -> None:
+    def build(x: Any) -> None:
+        text = tf.as_string(x[:, 0])
+        of = {"input_encoding": "UTF-8", "Tsplits": tf.int32}
+        tf.cast(tf.raw_ops.UnicodeDecodeWithOffsets(input=text, **of)[1], tf.float32, name="y")
+
+    refused(graph(build), "UnicodeDecodeWithOffsets .* has row splits of int32")
+
+
 def test_kernels_of_training_are_taken_where_the_job_takes_them() -> None:
     def build(x: Any) -> None:
         tf.gradients(tf.nn.max_pool2d(x[:, :, None, None], 1, 1, "SAME"), x, name="g")[0]
@@ -263,6 +298,7 @@ def test_prints_are_dropped_and_what_they_hand_on_is_kept(tmp_path: Path, capfd:
         ("SaveV2", "reads or writes files"),
         ("MaxPoolGrad", "belongs to training"),
         ("ResourceApplyAdam", "belongs to training"),
+        ("StackPopV2", "belongs to training"),
         ("Empty", "nothing has written"),
         ("ScatterDiv", "ends the process"),
         ("MatrixSolveLs", "nothing has written"),

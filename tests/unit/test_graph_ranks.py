@@ -48,6 +48,12 @@ def gathered(indices: Any) -> Any:
     return R.RaggedGather(indices=tf.cast(indices, tf.int32) - 1, OUTPUT_RAGGED_RANK=1, **of)[1]
 
 
+def got(index: Any) -> Any:
+    made = R.TensorListFromTensor(tensor=ones(1), element_shape=tf.zeros([0], tf.int32))
+    of = {"element_shape": tf.zeros([0], tf.int32), "element_dtype": tf.float32}
+    return R.TensorListGetItem(input_handle=made, index=tf.cast(index, tf.int32) - 1, **of)
+
+
 def ragged(partition: Any) -> Any:
     of = {"shape": [1, 1], "values": ones(1), "default_value": 0.0, "row_partition_types": ["ROW_SPLITS"]}
     return R.RaggedTensorToTensor(row_partition_tensors=[tf.cast(partition, tf.int32)], **of)
@@ -65,6 +71,17 @@ RANKED: dict[str, tuple[Callable[[Any], Any], int]] = {
     "Conv2D": (lambda x: R.Conv2D(input=x, filter=ones(*FLAT), **STRIDES), 4),
     "Conv2D, filter": (lambda x: R.Conv2D(input=ones(*FLAT), filter=x, **STRIDES), 4),
     "Conv3D": (lambda x: R.Conv3D(input=x, filter=ones(*CUBE), strides=CUBE, padding="SAME"), 5),
+    "CombinedNonMaxSuppression": (
+        lambda x: R.CombinedNonMaxSuppression(
+            boxes=ones(1, 1, 1, 4),
+            scores=x,
+            max_output_size_per_class=1,
+            max_total_size=1,
+            iou_threshold=0.5,
+            score_threshold=0.0,
+        )[0],
+        3,
+    ),
     "DepthwiseConv2dNative": (
         lambda x: R.DepthwiseConv2dNative(input=x, filter=ones(*FLAT), **STRIDES),
         4,
@@ -87,6 +104,7 @@ RANKED: dict[str, tuple[Callable[[Any], Any], int]] = {
     "LSTMBlockCell": (cell, 2),
     "QuantizedMatMulWithBias": (quantised, 2),
     "RaggedGather": (gathered, 1),
+    "TensorListGetItem": (got, 0),
 }
 
 
@@ -168,6 +186,43 @@ def test_what_is_known_to_be_of_the_right_shape_is_left_as_it_is() -> None:
     assert [n.input[0] for n in held] == ["Reshape_1"]
 
 
+def looped(again: Callable[[Any], Any]) -> Any:
+    """A graph with a loop over a list, whose counter begins as a number and goes on as `again` says."""
+
+    def build(x: Any) -> None:
+        made = R.TensorListFromTensor(tensor=x, element_shape=[4])
+        takes = tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.variant), tf.TensorSpec(None)
+        of = {"element_shape": [4], "element_dtype": tf.float32}
+        body = tf.function(
+            lambda i, items, y: (again(i), items, y + R.TensorListGetItem(input_handle=items, index=i, **of))
+        ).get_concrete_function(*takes)
+        cond = tf.function(lambda i, *_: tf.reduce_max(i) < 3).get_concrete_function(*takes)
+        tf.identity(R.While(input=[0, made, 0.0], cond=cond, body=body)[2], name="y")
+
+    return tf.compat.v1.GraphDef.FromString(graph(build, width=4))
+
+
+@pytest.mark.parametrize(
+    ("again", "held"),
+    [
+        (lambda i: i + 1, 0),
+        (lambda i: tf.identity(1 + i), 0),
+        (lambda i: tf.reshape(i, tf.boolean_mask([1], [tf.reduce_max(i) > 1])) + 1, 1),
+    ],
+)
+def test_a_counter_of_a_loop_is_looked_at_where_it_may_be_no_number(again: Any, held: int) -> None:
+    graph_def = looped(again)
+    hold_ranks(graph_def)
+    nodes = [n for f in graph_def.library.function for n in f.node_def]
+    assert sum(n.op == "EnsureShape" for n in nodes) == held
+    assert sum(n.op == "TensorListGetItem" for n in nodes) == 1
+
+
+def in_variants(tensor: Any) -> Any:
+    made = R.RaggedTensorToVariant(rt_nested_splits=[], rt_dense_values=tensor, batched_input=True)
+    return tf.cast(tf.size(made), tf.float32)
+
+
 def listed(tensor: Any) -> Any:
     made = R.TensorListFromTensor(tensor=tensor, element_shape=-1)
     return tf.cast(R.TensorListLength(input_handle=made), tf.float32)
@@ -177,6 +232,16 @@ SIZED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "LRN": (lambda n: R.LRN(input=sized(n)[None, None]), "a tensor has a side of more than"),
     "Qr": (lambda n: R.Qr(input=sized(n))[0], "a tensor has a side of more than"),
     "TensorListFromTensor": (lambda n: listed(tf.transpose(sized(n))), "a tensor has a side of more than"),
+    "RaggedTensorToVariant": (
+        lambda n: in_variants(tf.transpose(sized(n))),
+        "a tensor has a side of more than",
+    ),
+    "ScaleAndTranslate": (
+        lambda n: R.ScaleAndTranslate(
+            images=ones(1, 1, 1, 1), size=tf.stack([1, n]), scale=ones(2), translation=ones(2)
+        ),
+        "elements are asked for",
+    ),
     "Fill": (lambda n: tf.fill(tf.stack([n]), 1.0), "elements are asked for"),
     "SparseBincount": (
         lambda n: R.SparseBincount(

@@ -35,9 +35,8 @@ CONTROL_FLOW = """
     Assert Case Const ControlTrigger EmptyTensorList EmptyTensorMap EnsureShape Enter Exit For
     GuaranteeConst Identity IdentityN If LoopCond Merge NextIteration NoOp PartitionedCall Placeholder
     PlaceholderV2 PlaceholderWithDefault PreventGradient RefEnter RefExit RefIdentity RefMerge
-    RefNextIteration RefSelect RefSwitch Select Stack StackClose StackCloseV2 StackPop StackPopV2
-    StackPush StackPushV2 StackV2 StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile
-    StopGradient Switch TensorArray TensorArrayClose TensorArrayCloseV2 TensorArrayCloseV3
+    RefNextIteration RefSelect RefSwitch Select StatefulPartitionedCall StatelessCase StatelessIf
+    StatelessWhile StopGradient Switch TensorArray TensorArrayClose TensorArrayCloseV2 TensorArrayCloseV3
     TensorArrayConcat TensorArrayConcatV2 TensorArrayConcatV3 TensorArrayGather TensorArrayGatherV2
     TensorArrayGatherV3 TensorArrayGrad TensorArrayGradV2 TensorArrayGradV3 TensorArrayGradWithShape
     TensorArrayPack TensorArrayRead TensorArrayReadV2 TensorArrayReadV3 TensorArrayScatter
@@ -252,7 +251,8 @@ _CHANGING = (
     "ResourceScatter", "Rng", "Scatter",
 )  # fmt: skip
 
-# Gradients, losses and update rules: only where the job's settings take them.
+# Gradients, losses and update rules: only where the job's settings take them. Loops of the old kind keep in
+# stacks what their gradients need, and nothing else does.
 _TRAINING = """
     ApplyAdaMax ApplyAdadelta ApplyAdagrad ApplyAdagradDA ApplyAdagradV2 ApplyAdam ApplyAddSign
     ApplyCenteredRMSProp ApplyFtrl ApplyFtrlV2 ApplyGradientDescent ApplyMomentum ApplyPowerSign
@@ -282,7 +282,8 @@ _TRAINING = """
     SparseApplyProximalAdagrad SparseApplyProximalGradientDescent SparseApplyRMSProp
     SparseFillEmptyRowsGrad SparseMatrixSoftmaxGrad SparseSegmentMeanGrad SparseSegmentMeanGradV2
     SparseSegmentSqrtNGrad SparseSegmentSqrtNGradV2 SparseSegmentSumGrad SparseSegmentSumGradV2
-    SparseSliceGrad StridedSliceGrad TileGrad
+    SparseSliceGrad Stack StackClose StackCloseV2 StackPop StackPopV2 StackPush StackPushV2 StackV2
+    StridedSliceGrad TileGrad
 """
 TRAINING = frozenset(_TRAINING.split())
 

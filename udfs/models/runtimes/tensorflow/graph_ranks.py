@@ -7,11 +7,19 @@ calling each operator that models may hold with tensors of all ranks.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from udfs.models.runtimes.tensorflow.graph_sizes import bound_numbers
-from udfs.models.runtimes.tensorflow.graph_walk import attribute, input_type, node_of, scopes
+from udfs.models.runtimes.tensorflow.graph_variables import guard_variables
+from udfs.models.runtimes.tensorflow.graph_walk import (
+    attribute,
+    input_type,
+    named_functions,
+    node_of,
+    scopes,
+)
 
 _ANY = None
 _ONE, _LIST, _MATRIX, _PICTURES, _VOLUMES = (), (-1,), (-1,) * 2, (-1,) * 4, (-1,) * 5
@@ -19,6 +27,7 @@ _Shape = tuple[int, ...] | None
 
 _SHAPES: dict[str, tuple[_Shape, ...]] = {
     "AvgPool3D": (_VOLUMES,),
+    "CombinedNonMaxSuppression": (_PICTURES, (-1,) * 3),
     "Conv2D": (_PICTURES, _PICTURES),
     "Conv2DBackpropInput": ((4,), _PICTURES, _PICTURES),
     "Conv2DBackpropInputV2": (_PICTURES, _PICTURES, _PICTURES),
@@ -31,6 +40,7 @@ _SHAPES: dict[str, tuple[_Shape, ...]] = {
     "LSTMBlockCell": (_MATRIX, _MATRIX, _MATRIX, _MATRIX, _LIST, _LIST, _LIST, _LIST),
     "MaxPool3D": (_VOLUMES,),
     "TensorListConcatV2": (_ANY, _ANY, _LIST),
+    "TensorListGetItem": (_ANY, _ONE),
 }
 """Operator -> the shape of each of its first inputs; -1: any size, None: any shape."""
 
@@ -67,15 +77,27 @@ _Y = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "Sigmo
 _AS_FIRST = _ACTIVATIONS | _Y | {"BiasAdd", "Identity", "MirrorPad", "Pad", "PadV2"}
 """Their first results have the rank of their first inputs."""
 
+_SUMS = frozenset({"Add", "AddV2", "Sub"})
+_RESULTS = {
+    **dict.fromkeys(_Y, "y"),
+    **dict.fromkeys(_ACTIVATIONS, "activations"),
+    **dict.fromkeys(_SUMS, "z"),
+}
+"""How first results are called that are not called output."""
+
+_LOOPS = frozenset({"StatelessWhile", "While"})
+_MOST_ARGS = 256  # of a loop, that are looked at
 _DEEPEST = 20
 _PARTITIONS_AT = 3  # of RaggedTensorToTensor, the first of the lists that part its values into rows
 
 
 def guard_kernels(graph_def: Any) -> None:
     """Change `graph_def` in place: a call fails where it would hand a kernel what ends the process, or never
-    comes back: numbers, sizes or ranks. The graph has been cut, see `bound_numbers`."""
+    comes back: numbers, sizes, ranks, or variables of another type. The graph has been cut, see
+    `bound_numbers`."""
     bound_numbers(graph_def)
     hold_ranks(graph_def)
+    guard_variables(graph_def)
 
 
 def hold_ranks(graph_def: Any) -> None:
@@ -83,14 +105,55 @@ def hold_ranks(graph_def: Any) -> None:
 
     What is known to be of the right shape is left as it is, and costs nothing.
     """
-    for nodes, reference in scopes(graph_def):
+    scalars: list[dict[str, Any]] | None = None
+    for place, (nodes, reference) in enumerate(scopes(graph_def)):
         wanted = [(node, at, shape) for node in nodes for at, shape in enumerate(_shapes(node))]
         named = {n.name: n for n in nodes} if wanted else {}
         for node, at, shape in wanted:
             if shape is None or at >= len(node.input) or node.input[at].startswith("^"):
                 continue
-            if not _fits(_known_shape(named, node.input[at]), shape):
+            if shape == _ONE and scalars is None:
+                scalars = _loop_scalars(graph_def)
+            known = {**scalars[place], **named} if scalars is not None and shape == _ONE else named
+            if not _fits(_known_shape(known, node.input[at]), shape):
                 node.input[at] = _held(nodes, reference, node, at, shape)
+
+
+def _loop_scalars(graph_def: Any) -> list[dict[str, Any]]:
+    """For each scope, arguments that are one number in each turn of its loop: each with a node that is such.
+
+    A counter begins as a number and goes on as one, where nothing else calls what the loop runs.
+    """
+    functions = {f.signature.name: n for n, f in enumerate(graph_def.library.function, 1)}
+    named = [{n.name: n for n in nodes} for nodes, _ in scopes(graph_def)]
+    loops, calls = [], Counter[str]()
+    for place, nodes in enumerate(named):
+        for node in nodes.values():
+            calls.update(f for f in (*named_functions(node), node.op) if f in functions)
+            if node.op in _LOOPS and node.attr["body"].func.name in functions:
+                loops.append((place, node, functions[node.attr["body"].func.name]))
+    found: list[dict[str, Any]] = [{} for _ in named]
+    for place, loop, body in loops:
+        function = graph_def.library.function[body - 1]
+        args = [a.name for a in function.signature.input_arg]
+        ends = [function.ret[o.name] for o in function.signature.output_arg if o.name in function.ret]
+        if calls[function.signature.name] > 1 or not len(args) == len(ends) <= len(loop.input):
+            continue
+        begin = [_known_shape(named[place], i) for i in loop.input[: min(len(args), _MOST_ARGS)]]
+        numbers: dict[int, Any] = {}
+        kept = {n: _number(graph_def, args[n]) for n, shape in enumerate(begin) if shape == []}
+        while len(numbers) != len(kept):
+            numbers = kept
+            known = {node.name: node for node in numbers.values()} | named[body]
+            kept = {n: node for n, node in numbers.items() if _known_shape(known, ends[n]) == []}
+        found[body] = {node.name: node for node in numbers.values()}
+    return found
+
+
+def _number(graph_def: Any, name: str) -> Any:
+    node = type(graph_def)().node.add(name=name, op="Const")
+    node.attr["value"].tensor.SetInParent()
+    return node
 
 
 def _shapes(node: Any) -> Sequence[_Shape]:  # noqa: PLR0911
@@ -139,6 +202,9 @@ def _known_shape(  # noqa: PLR0911
         return [-1] * len(shape.dim) if shape.dim else None
     if node.op in _GIVES:
         return _GIVES[node.op]
+    if node.op in _SUMS:
+        parts = [_known_shape(named, i, depth - 1) for i in data]
+        return parts[0] if parts and all(part == [] for part in parts) else None
     if node.op in _AS_FIRST and data:
         found = _known_shape(named, data[0], depth - 1)
         return None if found is None else [-1] * len(found)
@@ -153,7 +219,7 @@ def _known_shape(  # noqa: PLR0911
 
 def _firsts(node: Any) -> Sequence[str]:
     """How a node's first result is called, in the main graph and in functions."""
-    result = "y" if node.op in _Y else "activations" if node.op in _ACTIVATIONS else "output"
+    result = _RESULTS.get(node.op, "output")
     return node.name, f"{node.name}:0", f"{node.name}:{result}:0"
 
 

@@ -27,6 +27,7 @@ MAX_CONSTANTS = 1 << 30
 
 _MOST = {
     "num_sampled": 1 << 24,
+    "range_max": 1 << 24,
     "rounds": 1000,
     "stride": 1 << 24,
     "window_size": 1 << 24,
@@ -41,6 +42,11 @@ _MOST = {
 }  # fmt: skip
 """Attributes that say how long or how often, and the most of each: what is beyond ends the process."""
 
+_STEPS = ("dilations", "ksize", "ksizes", "rates", "strides")
+"""Attributes that say how far it is to the next number: a kernel that is only made may divide by them."""
+
+_INT32 = 3  # DT_INT32
+_IMPORTS = frozenset({"LookupTableImport", "LookupTableImportV2"})
 _PARTS = 2  # of RestoreV2, the argument that says which parts of the values are read
 _CONCRETE = "export the model by tf.function, whose functions have types of their own"
 
@@ -139,12 +145,20 @@ class _Check:
                 f"operator {op} (node {node.name!r} in {self._where(node, scope)}) {excess}, for which its "
                 "kernel ends the process, or takes too long: export the model again"
             )
+        if op in _IMPORTS and self._scores(node, scope):
+            raise UnsafeModelError(
+                f"operator {op} (node {node.name!r} in {self._where(node, scope)}) replaces all of a table "
+                "in each call, and ends the process for some shapes: fill the table by an initialiser"
+            )
         if op == "SerializeTensor" and node.attr["T"].type in HANDLE_DTYPES:
             where = self._where(node, scope)
             raise UnsafeModelError(
                 f"node {node.name!r} in {where} writes out a handle to something in memory"
             )
         return 0
+
+    def _scores(self, node: Any, scope: str | None) -> bool:
+        return node.name in self._scoring.nodes if scope is None else scope in self._scoring.functions
 
     def _check_once(self, node: Any, scope: str | None) -> None:
         where = self._where(node, scope)
@@ -185,8 +199,13 @@ def _excess(node: Any) -> str:
     for name, most in _MOST.items():
         if name in node.attr and node.attr[name].i > most:
             return f"has {name} = {node.attr[name].i:,}, and {most:,} is the most"
+    for name in _STEPS:
+        if name in node.attr and any(step < 1 for step in node.attr[name].list.i):
+            return f"has {name} below 1"
     if node.op == "ResourceGather" and "batch_dims" in node.attr and node.attr["batch_dims"].i:
         return f"has batch_dims = {node.attr['batch_dims'].i}, and 0 is taken"
+    if node.op == "UnicodeDecodeWithOffsets" and node.attr["Tsplits"].type == _INT32:
+        return "has row splits of int32, and int64 is taken"
     if node.op == "RaggedCross":
         wanted = node.attr["out_row_splits_type"].type
         if {wanted} < {*node.attr["ragged_splits_types"].list.type, wanted}:

@@ -132,7 +132,7 @@ _LIMITS: dict[str, _Limits] = {
     ),
     **dict.fromkeys(("BroadcastTo", "Tile"), ((1, _EXTENT), (1, _PRODUCT))),
     **dict.fromkeys(
-        ("ResizeArea", "ResizeBicubic", "ResizeBilinear", "ResizeNearestNeighbor"),
+        ("ResizeArea", "ResizeBicubic", "ResizeBilinear", "ResizeNearestNeighbor", "ScaleAndTranslate"),
         ((1, _EXTENT), (1, _PRODUCT)),
     ),
     **dict.fromkeys(("Bincount", "Multinomial", "OneHot", "StatelessMultinomial"), ((1, _SIZE),)),
@@ -214,6 +214,8 @@ def _limits(node: Any, grows: bool) -> _Limits:
         bounds = {b"FIRST_DIM_SIZE": _EXTENT, b"ROW_SPLITS": _SPLITS}
         last = ((2 + len(kinds), _PAST),) if b"ROW_SPLITS" in kinds[-1:] else ()
         return tuple((3 + n, bounds[kind]) for n, kind in enumerate(kinds) if kind in bounds) + last
+    if node.op == "RaggedTensorToVariant" and attribute(node, "batched_input").b:
+        return ((0, _SIDE),)  # a variant a row
     if node.op == "QuantizeV2" and ("axis" not in node.attr or node.attr["axis"].i < 0):
         return ((1, _SINGLE), (2, _SINGLE))
     if node.op in _PADDED and not attribute(node, "pad_to_max_output_size").b:

@@ -65,7 +65,8 @@ _OWN_KINDS: tuple[tuple[str, str], ...] = (
         f"talks to other processes: {_EXPORT}",
     ),
     (
-        r".*(Grad(ient)?s?(V\d)?|Grad[A-Z].*|Backprop.*|CTCLoss.*)|(Resource)?(Sparse)?Apply[A-Z].*",
+        r".*(Grad(ient)?s?(V\d)?|Grad[A-Z].*|Backprop.*|CTCLoss.*)|(Resource)?(Sparse)?Apply[A-Z].*"
+        r"|Stack(Close|Pop|Push)?(V2)?",
         "belongs to training, and its kernel is not run on what strangers send: export the signature "
         "without the gradient or the update, or let the job take it (data_types.TYPE.training_operators)",
     ),
