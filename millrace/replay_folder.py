@@ -36,30 +36,38 @@ class ReplayFolders:
         """Identities of what earlier runs sent."""
         found: set[str] = set()
         for path in sorted(self.records.glob(f"*/.*{_NOTED}")):
-            found |= set(path.read_text().splitlines())
+            found |= set(path.read_text().split("\n"))
         for path in sorted(self.records.glob(f"*/.*{_TRIED}")):
             if _records_of(path).exists():  # the run ended between the two files
-                found |= set(path.read_text().splitlines())
+                found |= set(path.read_text().split("\n"))
         return found
 
     def whole(self, letter: DeadLetter) -> Original:
         """The line that the letter is about, from its file. Raises `NotWholeError` where it is not there."""
         path = self.records / letter.source
         where = identity_of(letter)
-        if not path.resolve().is_relative_to(self.records.resolve()) or not path.is_file():
+        if not path.resolve().is_relative_to(self.records.resolve()):
             raise NotWholeError(f"{where} is no longer in its folder")
-        with path.open("rb") as file:
-            for number, line in enumerate(file):
-                if number == letter.offset:
-                    text = line.rstrip(b"\n").removesuffix(b"\r")
-                    if len(text) != letter.size:
-                        break
-                    return Original(where, letter.source, 0, text, None, (), letter.event_time)
+        try:
+            with path.open("rb") as file:
+                for number, line in enumerate(file):
+                    if number == letter.offset:
+                        text = line.rstrip(b"\n").removesuffix(b"\r")
+                        if len(text) != letter.size:
+                            break
+                        return Original(where, letter.source, 0, text, None, (), letter.event_time)
+        except OSError:
+            raise NotWholeError(f"{where} is no longer in its folder") from None
         raise NotWholeError(f"what is at {where} now is another record")
 
     def send(self, records: Sequence[Original]) -> dict[str, str]:
-        """Send all; the identities of those that no line can hold, with the reason. Raises `SourceError`."""
-        refused = {r.identity: "a line of a file cannot hold it" for r in records if not _is_line(r)}
+        """Send all; the identities of those that cannot be, with the reason. Raises `SourceError`.
+
+        A letter may name any folder: only one that is there, right in `records`, is written to.
+        """
+        there = {path.name for path in self.records.glob("*/")}
+        refused = {r.identity: "there is no folder of its type" for r in records if _type_of(r) not in there}
+        refused |= {r.identity: "a line of a file cannot hold it" for r in records if not _is_line(r)}
         kept = sorted((r for r in records if r.identity not in refused), key=_type_of)
         now = time.time_ns()
         for data_type, group in groupby(kept, key=_type_of):

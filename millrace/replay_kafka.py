@@ -48,7 +48,7 @@ class ReplayTopics:
         if self.notes not in _asked(admin.list_topics, self.timeout_s, what="the broker's topics").topics:
             return set()
         notes = kafka_stream.to_end(self.bootstrap, self.notes, self.client, self.timeout_s)
-        return {key.decode() for key, value in notes if key is not None and value is not None}
+        return {key.decode(errors="replace") for key, value in notes if key is not None and value is not None}
 
     def _settings(self) -> dict[str, Any]:
         return {"bootstrap.servers": self.bootstrap, "logger": kafka_stream.quiet, **self.client}

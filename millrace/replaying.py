@@ -14,7 +14,7 @@ from schemas.results.records import DeadLetter, decode
 HEADER = "millrace-replayed"
 """Name of the header that a record sent back carries; its value is the identity of what it repeats."""
 
-
+_PARTITIONS = 1 << 31
 _OF_ONE_VIEW = frozenset({"null_key", "step_failed"})
 """Codes of events that one view could not take."""
 
@@ -138,7 +138,8 @@ def judged(
 def _sendable(letter: DeadLetter, whole: Callable[[DeadLetter], Original]) -> Original:
     if letter.columns or letter.code in _OF_ONE_VIEW:
         raise NotWholeError("it is of one view, or of a file of history: others may have taken the event")
-    if letter.partition < 0 or letter.offset < 0 or "source" in letter.cut:
+    known = 0 <= letter.partition < _PARTITIONS and letter.offset >= 0
+    if not known or "source" in letter.cut or {"\0", "\n"}.intersection(letter.source):
         raise NotWholeError("it does not say where its record came from")
     try:
         return original_of(letter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,22 @@ def test_what_was_cut_comes_from_its_topic_or_is_told():
     assert one.original is whole and one.fate is Fate.SENT
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"partition": 1 << 31},
+        {"partition": 1 << 40},
+        {"partition": -1},
+        {"offset": -1},
+        {"source": "wi\0nes"},
+        {"source": "wi\nnes"},
+    ],
+)
+def test_a_place_that_no_broker_has_is_told(lie):
+    (one,) = fates([replace(letter(b"{}"), **lie)])
+    assert one.fate is Fate.IMPOSSIBLE and "where its record came from" in one.reason
+
+
 def test_long_keys_and_headers_are_cut_and_told():
     long = (("h", b"v" * 800_000),)
     (one,) = fates([letter(b"payload", keys=[b"k" * 900_000], headers=[long])])
@@ -173,6 +190,24 @@ def test_a_run_that_ended_between_its_two_files_has_sent_them(folder: Path):
     assert counts(run("--from-folder", of)) == {"wine missing_field sent before": 1}
     (folder / "records" / "wine" / tried.name.removeprefix(".").removesuffix(".trying")).unlink()
     assert counts(run("--from-folder", of)) == {"wine missing_field sent": 1}
+
+
+@pytest.mark.parametrize(
+    "source", ["../a.jsonl", "/etc/a.jsonl", "./a.jsonl", "beer/a.jsonl", "x" * 300 + "/a"]
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_letter_that_names_another_folder_is_told_and_holds_up_no_other(
+    folder: Path, source: str, whole: bool
+):
+    lie = replace(letter(b"{}"), source=source, cut=[] if whole else ["raw"])
+    put(folder, lie, letter(b'{"a":1}', source="wine/a\u2028b.jsonl"))
+    before = {path for path in folder.parent.rglob("*") if path.is_file()}
+    of = ("--from-folder", str(folder / "dead-letters"))
+    assert counts(run(*of)) == {"wine missing_field sent": 1, "wine missing_field cannot be sent": 1}
+    assert lines(folder) == [b'{"a":1}']
+    made = {path for path in folder.parent.rglob("*") if path.is_file()} - before
+    assert {path.parent for path in made} == {folder / "records" / "wine"}
+    assert counts(run(*of))["wine missing_field sent before"] == 1
 
 
 def test_a_line_that_was_cut_is_read_from_its_file(folder: Path):
