@@ -10,6 +10,7 @@ from pathlib import Path
 
 from faults.hostile import HostilePlan, hostile
 
+_ISOLATIONS = ("process", "thread")
 _PROCESS_BYTES = 8 << 30
 
 
@@ -23,9 +24,9 @@ def main() -> int:
     parser.add_argument("--job", action="append", help="of jobs/, by default serve.py and speculate.py")
     parser.add_argument(
         "--isolation",
-        choices=("process", "thread"),
-        default="process",
-        help="of models; with thread, what only a process of its own holds is left out (default: process)",
+        action="append",
+        choices=_ISOLATIONS,
+        help="of models, by default both; with thread, what only a process of its own holds is left out",
     )
     parser.add_argument("--rate", type=int, default=500, help="good records a second (default: 500)")
     parser.add_argument(
@@ -34,10 +35,10 @@ def main() -> int:
     parser.add_argument("--told", type=float, default=120, help="seconds until an input must be told of")
     parser.add_argument("--cases", type=Path, action="append", default=[], help="folder with more inputs")
     options = parser.parse_args()
-    jobs = options.job or ["serve.py", "speculate.py"]
+    jobs, isolations = options.job or ["serve.py", "speculate.py"], options.isolation or _ISOLATIONS
     # What should have been bounded and is not ends its own process, and not what else runs on this machine.
     resource.setrlimit(resource.RLIMIT_DATA, (_PROCESS_BYTES, _PROCESS_BYTES))
-    plan = HostilePlan(jobs, options.isolation, options.rate, options.usual, options.told, options.cases)
+    plan = HostilePlan(jobs, isolations, options.rate, options.usual, options.told, options.cases)
     figures = hostile(plan)
     print(json.dumps(figures))
     return 0 if figures["held"] else 1

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,12 @@ _SLOWER_MS = 100
 
 @dataclass(frozen=True, slots=True)
 class HostilePlan:
-    """`jobs`: scripts of jobs; `isolation`: of their models; `rate`: good records a second; `usual_s`:
-    seconds of load before the first input; `told_s`: until an input must be told of; `cases`: folders with
-    more inputs."""
+    """`jobs`: scripts of jobs; `isolations`: of their models, each in turn; `rate`: good records a second;
+    `usual_s`: seconds of load before the first input; `told_s`: until an input must be told of; `cases`:
+    folders with more inputs."""
 
     jobs: Sequence[str]
-    isolation: str
+    isolations: Sequence[str]
     rate: int
     usual_s: float
     told_s: float
@@ -51,19 +52,18 @@ class HostilePlan:
 
 
 def hostile(plan: HostilePlan) -> dict[str, Any]:
-    """The figures of each job, and whether all that must hold did."""
+    """The figures of each job with each isolation, and whether all that must hold did."""
     with tempfile.TemporaryDirectory() as folder:
         inputs = [*ours(Path(folder)), *(one for cases in plan.cases for one in of_folder(cases))]
-    if plan.isolation == "thread":
-        inputs = [one for one in inputs if not one.kernels]
     figures: dict[str, Any] = {}
-    for script in plan.jobs:
+    for script, isolation in product(plan.jobs, plan.isolations):
+        held = [one for one in inputs if isolation == "process" or not one.kernels]
         with (
             KafkaBroker() as broker,
             StandaloneCluster(2, _WHOLE_HEAP) as cluster,
-            Job(cluster, broker, script, plan.isolation) as job,
+            Job(cluster, broker, script, isolation) as job,
         ):
-            figures[script.removesuffix(".py")] = _under_fire(job, plan, inputs)
+            figures[f"{script.removesuffix('.py')}, {isolation}"] = _under_fire(job, plan, held)
     figures["inputs"] = len(inputs)
     figures["held"] = all(f["held"] for f in figures.values() if isinstance(f, dict))
     return figures

@@ -25,6 +25,7 @@ Audience = Annotated[
     list[str] | None,
     typer.Option("--audience", help="With --sign: a job that it is for, by its signing.audience; repeat it."),
 ]
+_MOST_DAYS = 36_500
 ValidDays = Annotated[
     float, typer.Option("--valid-days", min=0.001, help="With --sign: how long jobs take it.")
 ]
@@ -38,6 +39,8 @@ def signer(key: Path | None, audience: Sequence[str] | None, valid_days: float) 
         return None
     if not audience:
         raise typer.BadParameter("--sign needs --audience: the jobs that it is for")
+    if valid_days > _MOST_DAYS:
+        raise typer.BadParameter(f"--valid-days is at most {_MOST_DAYS:,}, a hundred years")
     from udfs.models.signing.signer import DescriptorSigner, key_password, read_private_key  # noqa: PLC0415
 
     private = read_private_key(key, key_password())

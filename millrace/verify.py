@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from schemas.utc_time import utc_time
 
 if TYPE_CHECKING:
     from udfs.models.signing.statement import Terms
@@ -73,8 +74,4 @@ def _say(terms: Terms | None, now: int) -> None:
         typer.echo(f"Content: sha256 {said.digest}, {said.size:,} bytes")
     typer.echo(f"For: {', '.join(terms.audience)}; counter {terms.counter}")
     over = " (over)" if terms.expires <= now else ""
-    typer.echo(f"Signed: {_at(terms.issued)}, valid until {_at(terms.expires)}{over}")
-
-
-def _at(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    typer.echo(f"Signed: {utc_time(terms.issued)}, valid until {utc_time(terms.expires)}{over}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,23 @@ def test_a_key_is_for_its_data_types(tmp_path: Path) -> None:
 
 def test_every_operation_needs_a_right() -> None:
     assert set(ModelDescriptor.Operation.keys()) <= set(RIGHTS)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_a_time_without_a_zone_is_utc_wherever_a_job_runs(harness: Harness, monkeypatch, zone: str) -> None:
+    """Such a time was local, and one of a year that has no such time there ended the job."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        for n, until in enumerate(["9999-12-31T23:59:59", "2025-11-28T14:30:00"]):
+            harness.path.write_text(entry("release", KEY, more=f"until = {until}"))
+            assert isinstance(harness.admit(signed(ms=NOW + n)), bytes)
+        for until in ("0001-01-01T00:00:00", "2025-11-28T14:00:00"):
+            harness.path.write_text(entry("release", KEY, more=f"until = {until}"))
+            assert harness.refused(signed(ms=NOW + 9)).startswith("revoked key: ")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_keys_come_and_go_while_the_gate_stands(harness: Harness) -> None:

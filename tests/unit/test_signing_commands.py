@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 from millrace.cli import app
 from schemas.model_pb2 import ModelDescriptor
 from tests.model_signing import model_signing
-from udfs.models.descriptor import parse
+from udfs.models.descriptor import build, parse
 from udfs.models.signing.counters import CountersInMemory
 from udfs.models.signing.gate import SignatureGate, SigningSpec
+from udfs.models.signing.signer import DescriptorSigner, read_private_key
 
 PMML = (
     '<PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"><Header/><DataDictionary>'
@@ -88,6 +89,21 @@ def test_what_was_changed_or_never_signed_is_told(place: Place) -> None:
     ).replace("\n", " ")
     assert "unsigned" in run("verify", place.published(), "--keys", place.keys, code=1)
     assert "is no descriptor" in run("verify", place.model, "--keys", place.keys, code=1)
+
+
+@pytest.mark.parametrize("days", ["inf", "1e300", "36501"])
+def test_a_signature_for_longer_than_jobs_read_is_refused_in_a_sentence(place: Place, days: str) -> None:
+    by = ("--to-folder", place.folder / "stream", "--sign", place.key, "--audience", "prod")
+    said = run("unpublish", "t", *by, "--valid-days", days, code=2)
+    assert "--valid-days is at most 36,500" in " ".join(said.split())
+
+
+def test_a_signature_without_an_end_is_verified(place: Place) -> None:
+    """As another program may make one: no calendar has that time."""
+    signer = DescriptorSigner(read_private_key(place.key), ("prod",), 2**62)
+    path = place.folder / "forever"
+    path.write_bytes(signer.sign(build(data_type="t", name="m", version=1, data=b"<PMML/>")))
+    assert "valid until 1461" in run("verify", path, "--keys", place.keys)
 
 
 def test_plans_and_unpublishings_are_signed_by_the_same_options(place: Place) -> None:

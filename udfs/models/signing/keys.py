@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from schemas.utc_time import epoch_ms
 from udfs.models.signing.faults import SignatureError, SignatureFault
 
 Right = Literal["publish", "force", "unpublish", "decide"]
@@ -34,8 +35,8 @@ _HASHES: Mapping[str, type[hashes.HashAlgorithm]] = {
 class KeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A public key (PEM, of the curve P-256, P-384 or P-521) and what it may.
 
-    `data_types`: names, or `*` for any. `until`: nothing that comes later is taken. `revoked`: nothing is,
-    whenever it was signed.
+    `data_types`: names, or `*` for any. `until`, in UTC unless it says otherwise: nothing that comes later is
+    taken. `revoked`: nothing is, whenever it was signed.
     """
 
     public: str
@@ -50,7 +51,8 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class PublicKey:
-    """One entry of the file of keys. `fingerprint`: SHA-256 in hex of the key as PEM, as bundles name it."""
+    """One entry of the file of keys. `fingerprint`: SHA-256 in hex of the key as PEM, as bundles name it.
+    `until_ms`: `until` in epoch milliseconds."""
 
     def __init__(self, name: str, entry: KeyEntry) -> None:
         """Raises `ValueError` for what is no public key of a known curve."""
@@ -62,6 +64,8 @@ class PublicKey:
         if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _HASHES:
             raise ValueError(f"keys.{name}: the key is not of the curve P-256, P-384 or P-521")
         self._key = key
+        until = entry.until
+        self.until_ms = None if until is None else epoch_ms(until.isoformat()) or 0  # 0: before 1970
         self.fingerprint = fingerprint(key)
 
     def signed(self, data: bytes, signature: bytes) -> bool:
@@ -119,9 +123,8 @@ class Keyring:
                 if hint
                 else "it is signed by none of the keys",
             )
-        until = key.entry.until
-        if key.entry.revoked or (until is not None and now_ms >= until.timestamp() * 1000):
-            why = "is revoked" if key.entry.revoked else f"was to be used until {until}"
+        if key.entry.revoked or (key.until_ms is not None and now_ms >= key.until_ms):
+            why = "is revoked" if key.entry.revoked else f"was to be used until {key.entry.until}"
             raise SignatureError(SignatureFault.REVOKED, f"the key {key.name} {why}")
         return key
 
