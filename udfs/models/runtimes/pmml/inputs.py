@@ -9,7 +9,7 @@ from schemas.errors import InputsError
 from schemas.tensors import LIST, DType, Input
 from udfs.models.runtimes.base import PartialInput, WantedSignature
 from udfs.models.runtimes.pmml.compiler.plan import InputField
-from udfs.models.runtimes.pmml.compiler.types import Type
+from udfs.models.runtimes.pmml.compiler.types import STARTS, Type
 
 # Floats are read as doubles: they are rounded once, to the nearest float32, and not by each codec.
 _TYPES = {
@@ -18,6 +18,7 @@ _TYPES = {
     Type.INTEGER: DType.INT64,
     Type.BOOLEAN: DType.BOOL,
 }
+_INTEGERS = {DType.INT32, DType.INT64}
 _NUMBERS = {DType.FLOAT32, DType.FLOAT64, DType.INT32, DType.INT64}
 
 
@@ -74,7 +75,8 @@ def _input(field: InputField, given: PartialInput | None, record_field: str) -> 
             asked = DType(given.dtype)
         except ValueError:
             raise InputsError(f"input {name!r} has the unknown dtype {given.dtype!r}") from None
-        if asked is not dtype and not {asked, dtype} <= _NUMBERS:
+        counts = kind in STARTS and asked in _INTEGERS  # else a text, which may be the moment
+        if asked is not dtype and not counts and not {asked, dtype} <= _NUMBERS:
             raise InputsError(f"input {name!r} is {kind.value} in the model, not {given.dtype}")
         dtype = asked
     return Input(name, dtype, shape, given.fields or (record_field,), field.optional)

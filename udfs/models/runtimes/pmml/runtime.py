@@ -56,8 +56,9 @@ class PmmlRuntime:
     def __init__(self, plan: Plan, inputs: Sequence[Input], outputs: Sequence[tuple[str, Output]]) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(output for _, output in outputs)
-        # The model's own name, what it is called here, and its type in numpy.
-        self._results = tuple((name, output, output.dtype.numpy) for name, output in outputs)
+        # The model's own name, what it is called here, its type in numpy, and its type in the document.
+        kinds = {o.symbol.name: o.symbol.kind for o in plan.outputs}
+        self._results = tuple((name, output, output.dtype.numpy, kinds[name]) for name, output in outputs)
         self._names = [f.declared.name for f in plan.inputs]
         self._plan: Plan | None = plan
         real = [k for k, field in enumerate(plan.inputs) if field.declared.kind.real]
@@ -137,7 +138,7 @@ class PmmlRuntime:
         for reason, rows in scores.refused.items():
             refused[reason] = np.broadcast_to(rows, (count,))
         answer: dict[str, NDArray] = {}
-        for name, output, dtype in self._results:
+        for name, output, dtype, kind in self._results:
             column = scores.columns[name]
             values = column.full(count)
             missing = column.missing
@@ -145,7 +146,7 @@ class PmmlRuntime:
                 missing = either(missing, ~np.isfinite(values))
             if missing is not None and some(missing):
                 refused[_NOTHING.format(repr(output.name))] = np.broadcast_to(missing, (count,))
-            answer[output.name] = values if values.dtype is dtype else _as(values, output.dtype)
+            answer[output.name] = values if values.dtype is dtype else _as(values, output.dtype, kind)
         if any(rows.any() for rows in refused.values()):
             raise PredictError(_message(refused), _reasons(refused))
         return answer
@@ -239,12 +240,12 @@ def _outputs(plan: Plan, wanted: WantedSignature) -> list[tuple[str, Output]]:
 def _dtype(kind: Type) -> DType:
     if kind.real:
         return DType.FLOAT64
-    return DType.INT64 if kind is Type.INTEGER else DType.TEXT
+    return DType.INT64 if kind.whole else DType.TEXT
 
 
-def _as(values: NDArray, dtype: DType) -> NDArray:
+def _as(values: NDArray, dtype: DType, kind: Type) -> NDArray:
     if dtype is DType.TEXT and values.dtype != object:
-        return texts(values, Type.BOOLEAN if values.dtype == bool else Type.INTEGER)
+        return texts(values, kind)
     return values.astype(dtype.numpy, copy=False)
 
 

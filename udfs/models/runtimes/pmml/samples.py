@@ -13,7 +13,7 @@ from schemas.errors import PredictError
 from schemas.tensors import Columns, DType, Input
 from udfs.models.runtimes.pmml.compiler.fields import DataField
 from udfs.models.runtimes.pmml.compiler.plan import InputField, Plan
-from udfs.models.runtimes.pmml.compiler.types import Type, date_of
+from udfs.models.runtimes.pmml.compiler.types import STARTS, Type, date_of
 
 _SEED = 20_160_607
 _TRIED = 256
@@ -67,15 +67,17 @@ def _values(field: InputField, asked: tuple[Any, ...], dtype: DType, number: int
         made = [s < 0.5 for s in share]
     else:
         made = ["word"] * _TRIED
-    if declared.kind in (Type.DATE, Type.DATE_TIME, Type.TIME):
+    if declared.kind.temporal:
         made = [_moment(declared.kind, s) for s in share]
     out = np.empty(_TRIED, object)
     out[:] = [v.item() if isinstance(v, np.generic) else v for v in made]
+    if dtype is DType.TEXT and declared.kind in STARTS:
+        out[:] = [str(v) for v in out]
     return out if dtype is DType.TEXT else out.astype(dtype.numpy)
 
 
 def _numbers(declared: DataField, asked: list[float], share: NDArray, rng: np.random.Generator) -> list[Any]:
-    whole = declared.kind is Type.INTEGER
+    whole = declared.kind.whole
     if declared.intervals:
         spans = [(float(i.low), float(i.high)) for i in declared.intervals]
         made = [_between(*spans[k % len(spans)], float(s)) for k, s in enumerate(share)]

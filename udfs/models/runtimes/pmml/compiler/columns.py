@@ -102,9 +102,19 @@ def cast(column: Column, source: Type, target: Type) -> Column:
     if target is Type.BOOLEAN:
         unfit = (column.values != 0) & (column.values != 1)
         return Column(column.values != 0, either(column.missing, unfit if unfit.any() else None))
-    if target is Type.INTEGER and source.real:
+    return _to_number(column, target, types.shift(source, target), types.reach(target))
+
+
+def _to_number(column: Column, target: Type, moved: int, reach: tuple[int, int]) -> Column:
+    """What is no text in a type of numbers. `moved`: what is added, where the two count from other starts;
+    what is then beyond `reach` is missing."""
+    if target.whole and column.values.dtype.kind == "f":
         return _to_integer(column)
-    return Column(np.asarray(column.values).astype(target.numpy), column.missing)
+    if not moved and not target.temporal:
+        return Column(np.asarray(column.values).astype(target.numpy), column.missing)
+    unfit = (column.values < reach[0] - moved) | (column.values > reach[1] - moved)
+    values = np.where(unfit, 0, column.values + moved)
+    return Column(values, either(column.missing, unfit if some(unfit) else None))
 
 
 def _to_integer(column: Column) -> Column:

@@ -13,7 +13,16 @@ from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, Rows, Symbo
 from udfs.models.runtimes.pmml.compiler.columns import Column, cast, constant_column, either, fill
 from udfs.models.runtimes.pmml.compiler.elements import describe, expression_of, flag, refuse, text_of
 from udfs.models.runtimes.pmml.compiler.scope import MAX_DEPTH, Scope
-from udfs.models.runtimes.pmml.compiler.types import Type, constant, parse, type_named
+from udfs.models.runtimes.pmml.compiler.types import (
+    STARTS,
+    Type,
+    constant,
+    converts,
+    parse,
+    reach,
+    shift,
+    type_named,
+)
 
 _ABSENT = object()
 
@@ -94,16 +103,24 @@ def converted(made: Expression, kind: Type, what: str) -> Expression:
     """The expression in another type. A value that does not fit it refuses its row."""
     if made.kind is kind:
         return made
+    counted = made.kind in STARTS or kind in STARTS
+    if counted and not converts(made.kind, kind):
+        refuse(f"{what!r} makes a {kind.value} of a {made.kind.value}")
     if made.is_constant:
         if made.constant is None:
             return missing_constant(kind)
+        if made.kind in STARTS:  # its text may count from another start
+            number = made.constant + shift(made.kind, kind)
+            low, high = reach(kind)
+            if not low <= number <= high:
+                refuse(f"{made.text!r} of {what!r} is no {kind.value}")
+            return constant_of(kind.numpy.type(number) if kind.real else number, kind, str(number))
         if made.kind is Type.FLOAT and kind is Type.DOUBLE:
             return constant_of(np.float64(made.constant), kind, made.text)  # as it was rounded
         return constant_of(constant(made.text, kind, what), kind, made.text)
     if kind is Type.STRING and made.kind not in (Type.INTEGER, Type.BOOLEAN):
         refuse(f"{what!r} writes a {made.kind.value} as text, which each program does in its own way")
-    temporal = {Type.DATE, Type.TIME, Type.DATE_TIME}
-    if (kind in temporal and made.kind is not Type.STRING) or made.kind in temporal:
+    if (kind.temporal or made.kind.temporal) and not converts(made.kind, kind):
         refuse(f"{what!r} makes a {kind.value} of a {made.kind.value}")
     compute, source = made.compute, made.kind
 

@@ -89,7 +89,7 @@ def _bound(element: ET.Element, name: str, kind: Type) -> tuple[Any, bool]:
     value = number(element, name, -math.inf if lower else math.inf)
     if text is None or kind is Type.DOUBLE:
         return value, True
-    if kind is Type.INTEGER:
+    if kind.whole:
         exact = Decimal(text.strip()) if abs(value) >= _EXACT else value
         whole = math.ceil(exact) if lower else math.floor(exact)
         return whole, whole == exact
@@ -271,7 +271,7 @@ def _settle_outliers(
         outside = (values < rule.low) | (values > rule.high)
         return values, either(missing, outside if invalid is None else outside & ~invalid)
     low, high = rule.low, rule.high
-    if kind is Type.INTEGER:
+    if kind.whole:
         low, high = (int(min(max(v, -_BOUND), _BOUND - 1)) for v in (low, high))
     within = np.clip(values, low, high)
     return within if invalid is None else np.where(invalid, values, within), missing
@@ -320,11 +320,12 @@ def typed(raw: Column, kind: Type) -> tuple[Column, Mask | None]:
     if source is kind:
         return raw, None
     if kind is Type.STRING:
-        refused = source is not None
-        return (raw, np.ones(len(values), bool)) if refused else (raw, None)
+        if source is None:
+            return raw, None
+        return Column(np.full(len(values), "", object), raw.missing), np.ones(len(values), bool)
     if source is Type.STRING:
         done = cast(raw, source, kind)
-    elif kind in (Type.DATE, Type.TIME, Type.DATE_TIME):
+    elif kind.temporal:
         return Column(np.zeros(len(values), np.int64), raw.missing), np.ones(len(values), bool)
     elif source is Type.DOUBLE and np.isnan(values).any():
         nan = np.isnan(values)

@@ -13,7 +13,7 @@ from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, any_missing
 from udfs.models.runtimes.pmml.compiler.elements import expression_of, refuse, text_of
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site, compile_expression, converted
 from udfs.models.runtimes.pmml.compiler.scope import Scope
-from udfs.models.runtimes.pmml.compiler.types import Type, type_named
+from udfs.models.runtimes.pmml.compiler.types import STARTS, Type, type_named
 
 Function = Callable[[str, Sequence[Expression], Site], Expression]
 FUNCTIONS: dict[str, Function] = {}
@@ -142,8 +142,16 @@ def argument_count(name: str, arguments: Sequence[Expression], least: int, most:
 
 
 def numeric_arguments(name: str, arguments: Sequence[Expression]) -> list[Expression]:
-    """Numbers as they are and flags as integers; anything else is refused."""
-    made = [converted(a, Type.INTEGER, name) if a.kind is Type.BOOLEAN else a for a in arguments]
+    """Numbers as they are, flags and what counts days or seconds as integers; anything else is refused."""
+    counted = {a.kind for a in arguments if a.kind in STARTS}
+    if len(counted) > 1:
+        refuse(
+            f"the function {name!r} is given {' and '.join(sorted(counted))}, which start at different times"
+        )
+    made = [
+        converted(a, Type.INTEGER, name) if a.kind is Type.BOOLEAN or a.kind in STARTS else a
+        for a in arguments
+    ]
     for one in made:
         if not one.kind.numeric:
             refuse(f"the function {name!r} is given a {one.kind.value}")

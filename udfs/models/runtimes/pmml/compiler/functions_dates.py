@@ -12,7 +12,7 @@ from udfs.models.runtimes.pmml.compiler.columns import Column
 from udfs.models.runtimes.pmml.compiler.elements import refuse
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site, converted
 from udfs.models.runtimes.pmml.compiler.functions import argument_count, constant_argument, function
-from udfs.models.runtimes.pmml.compiler.types import Type
+from udfs.models.runtimes.pmml.compiler.types import STARTS, Type
 
 _DAY = 86_400
 
@@ -41,7 +41,7 @@ def _since_year(name: str, given: Sequence[Expression], site: Site) -> Expressio
 @function("dateSecondsSinceMidnight")
 def _since_midnight(name: str, given: Sequence[Expression], site: Site) -> Expression:
     argument_count(name, given, 1, 1)
-    if given[0].kind is Type.TIME:
+    if given[0].kind in (Type.TIME, Type.TIME_SECONDS):
         return Expression(Type.INTEGER, given[0].compute)
     inner, source = _dated(name, given[0])
 
@@ -57,6 +57,8 @@ def _since_midnight(name: str, given: Sequence[Expression], site: Site) -> Expre
 def _dated(name: str, given: Expression) -> tuple:
     if given.kind is Type.STRING:
         given = converted(given, Type.DATE_TIME, name)
+    if given.kind in STARTS:
+        given = converted(given, STARTS[given.kind][0], name)
     if given.kind not in (Type.DATE, Type.DATE_TIME):
         refuse(f"the function {name!r} is given a {given.kind.value}")
     return given.compute, given.kind

@@ -11,8 +11,14 @@ from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, full_mask
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, any_missing, either
 from udfs.models.runtimes.pmml.compiler.elements import refusal, refuse
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site, converted, missing_constant
-from udfs.models.runtimes.pmml.compiler.functions import argument_count, common_kind, function, settled
-from udfs.models.runtimes.pmml.compiler.types import Type
+from udfs.models.runtimes.pmml.compiler.functions import (
+    argument_count,
+    common_kind,
+    function,
+    numeric_arguments,
+    settled,
+)
+from udfs.models.runtimes.pmml.compiler.types import STARTS, Type
 
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "equal": lambda a, b: a == b, "notEqual": lambda a, b: a != b, "lessThan": lambda a, b: a < b,
@@ -25,7 +31,12 @@ def alike(name: str, arguments: Sequence[Expression]) -> list[Expression]:
     """Arguments that can be compared: constants in the type of the others, numbers in their common type."""
     kinds = {a.kind for a in arguments if not a.untyped} or {a.kind for a in arguments}
     varying = {a.kind for a in arguments if not a.is_constant}
-    if len(kinds) == 1:
+    counted = next((a.kind for a in arguments if a.kind in STARTS), None)
+    if counted is not None and any(a.kind.real for a in arguments):
+        return numeric_arguments(name, arguments)  # a fraction is none of a counted type
+    if counted is not None and Type.STRING not in varying:
+        kind = counted
+    elif len(kinds) == 1:
         (kind,) = kinds
         if kind is Type.INTEGER and any(a.is_constant and a.kind.real for a in arguments):
             kind = Type.DOUBLE  # an integer field is compared with a fraction
@@ -181,6 +192,6 @@ def _branch_kind(name: str, branches: Sequence[Expression]) -> Type:
         return branches[0].kind
     if len(kinds) == 1:
         return next(iter(kinds))
-    if all(k.numeric for k in kinds):
+    if all(k.numeric and k not in STARTS for k in kinds):
         return common_kind([b for b in branches if b.kind in kinds])
     raise refusal(f"the branches of {name!r} are {' and '.join(sorted(k.value for k in kinds))}")

@@ -245,13 +245,22 @@ def _format_number(name: str, given: Sequence[Expression], site: Site) -> Expres
 
 @function("formatDatetime")
 def _format_date(name: str, given: Sequence[Expression], site: Site) -> Expression:
-    from udfs.models.runtimes.pmml.compiler.types import date_of  # noqa: PLC0415
+    from udfs.models.runtimes.pmml.compiler.types import STARTS, date_of, datetime_of  # noqa: PLC0415
 
     argument_count(name, given, 2, 2)
     said = constant_argument(given[1], f"the pattern of {name!r}")
-    if given[0].kind is not Type.DATE or re.sub(r"%[Ymdyj]", "", said).count("%"):
-        refuse(f"the pattern {said!r} of {name!r} is not known for a {given[0].kind.value}")
-    return _mapped(name, given[:1], lambda days: date_of(days).strftime(said))
+    kind = given[0].kind
+    at = converted(given[0], STARTS[kind][0], name) if kind in STARTS else given[0]
+    known = {Type.DATE: "Ymdyj", Type.DATE_TIME: "YmdyjHMS", Type.TIME: "HMS"}.get(at.kind)
+    if known is None or re.sub(f"%[{known}]", "", said).count("%"):
+        refuse(f"the pattern {said!r} of {name!r} is not known for a {kind.value}")
+    moment_of = date_of if at.kind is Type.DATE else datetime_of
+
+    def written(number: int) -> str:
+        when = moment_of(number)
+        return when.strftime(said.replace("%Y", f"{when.year:04}"))  # else short where the year is
+
+    return _mapped(name, [at], written)
 
 
 @compiles("TextIndex")

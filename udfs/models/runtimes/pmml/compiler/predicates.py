@@ -23,7 +23,7 @@ from udfs.models.runtimes.pmml.compiler.elements import (
 )
 from udfs.models.runtimes.pmml.compiler.functions_logic import COMPARISONS, conjoin, in_turn
 from udfs.models.runtimes.pmml.compiler.scope import Scope
-from udfs.models.runtimes.pmml.compiler.types import Type, constant
+from udfs.models.runtimes.pmml.compiler.types import Type, constant, parse
 
 Truth = Callable[[Batch], Column]
 UNARY = ("isMissing", "isNotMissing")
@@ -79,9 +79,9 @@ def comparand(element: ET.Element, operator: str, kind: Type) -> object:
     what = describe(element)
     if kind.real and operator not in _EQUALITY and math.isinf(to_number(said)):
         return to_number(said)  # LightGBM parts what is there from what is missing so
-    if kind is Type.INTEGER:
-        value = constant(said, Type.DOUBLE, what)
-        return constant(said, kind, what) if value == np.floor(value) else value
+    if not kind.real and kind.whole:
+        value = parse(said, kind)
+        return constant(said, Type.DOUBLE, what) if value is None else value
     return constant(said, kind, what)
 
 

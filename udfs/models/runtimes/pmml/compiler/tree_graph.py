@@ -322,4 +322,4 @@ def _default(node: ET.Element, made: dict[str | None, int], nothing: int) -> int
 
 def is_integer_like(kind: Type) -> bool:
     """Types whose values are 64-bit integers, more than a double can hold."""
-    return kind in (Type.INTEGER, Type.DATE, Type.TIME, Type.DATE_TIME)
+    return kind.whole or kind.temporal

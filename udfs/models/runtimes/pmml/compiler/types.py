@@ -1,7 +1,8 @@
 """The data types of PMML, and how their constants are written.
 
 A column of each type is a numpy array: double float64, float float32, integer int64, boolean bool, string
-object (`str`), date int64 (days since 1970), dateTime int64 (seconds since 1970), time int64 (seconds).
+object (`str`), date int64 (days since 1970), dateTime int64 (seconds since 1970), time int64 (seconds); a
+counted type, as `dateDaysSince[1960]`, int64 (days or seconds since its own start).
 """
 
 from __future__ import annotations
@@ -38,6 +39,23 @@ class Type(StrEnum):
     DATE = "date"
     TIME = "time"
     DATE_TIME = "dateTime"
+    TIME_SECONDS = "timeSeconds"
+    DAYS_SINCE_0 = "dateDaysSince[0]"
+    DAYS_SINCE_1960 = "dateDaysSince[1960]"
+    DAYS_SINCE_1970 = "dateDaysSince[1970]"
+    DAYS_SINCE_1980 = "dateDaysSince[1980]"
+    DAYS_SINCE_1990 = "dateDaysSince[1990]"
+    DAYS_SINCE_2000 = "dateDaysSince[2000]"
+    DAYS_SINCE_2010 = "dateDaysSince[2010]"
+    DAYS_SINCE_2020 = "dateDaysSince[2020]"
+    SECONDS_SINCE_0 = "dateTimeSecondsSince[0]"
+    SECONDS_SINCE_1960 = "dateTimeSecondsSince[1960]"
+    SECONDS_SINCE_1970 = "dateTimeSecondsSince[1970]"
+    SECONDS_SINCE_1980 = "dateTimeSecondsSince[1980]"
+    SECONDS_SINCE_1990 = "dateTimeSecondsSince[1990]"
+    SECONDS_SINCE_2000 = "dateTimeSecondsSince[2000]"
+    SECONDS_SINCE_2010 = "dateTimeSecondsSince[2010]"
+    SECONDS_SINCE_2020 = "dateTimeSecondsSince[2020]"
 
     @property
     def numpy(self) -> np.dtype[Any]:
@@ -45,13 +63,34 @@ class Type(StrEnum):
 
     @property
     def numeric(self) -> bool:
-        return self in (Type.DOUBLE, Type.FLOAT, Type.INTEGER)
+        return self in (Type.DOUBLE, Type.FLOAT) or self.whole
 
     @property
     def real(self) -> bool:
         return self in (Type.DOUBLE, Type.FLOAT)
 
+    @property
+    def whole(self) -> bool:
+        """Its numbers are integers."""
+        return self is Type.INTEGER or self in STARTS
 
+    @property
+    def temporal(self) -> bool:
+        return self in (Type.DATE, Type.TIME, Type.DATE_TIME)
+
+
+def _starts() -> dict[Type, tuple[Type, int]]:
+    made = {Type.TIME_SECONDS: (Type.TIME, 0)}
+    for year in (0, 1960, 1970, 1980, 1990, 2000, 2010, 2020):
+        # The year 0 of ISO 8601, a leap year, is before the first that Python knows.
+        days = (date(year or 1, 1, 1) - _EPOCH.date()).days - (0 if year else 366)
+        made[Type(f"dateDaysSince[{year}]")] = (Type.DATE, days)
+        made[Type(f"dateTimeSecondsSince[{year}]")] = (Type.DATE_TIME, days * 86_400)
+    return made
+
+
+STARTS = _starts()
+"""Of each counted type that of the moments that it counts to, and the number of that type where it starts."""
 _NUMPY: dict[Type, np.dtype[Any]] = {
     Type.DOUBLE: np.dtype(np.float64),
     Type.FLOAT: np.dtype(np.float32),
@@ -61,6 +100,7 @@ _NUMPY: dict[Type, np.dtype[Any]] = {
     Type.DATE: np.dtype(np.int64),
     Type.TIME: np.dtype(np.int64),
     Type.DATE_TIME: np.dtype(np.int64),
+    **dict.fromkeys(STARTS, np.dtype(np.int64)),
 }
 
 
@@ -88,7 +128,7 @@ def parse(text: str, kind: Type) -> Any:
     if kind is Type.FLOAT:
         near = single(text)
         return np.float32(near) if math.isfinite(near) else None
-    return moment(text, kind)
+    return moment(text, kind) if kind.temporal else _counted(text, kind)
 
 
 def constant(text: str, kind: Type, what: str) -> Any:
@@ -114,6 +154,44 @@ def _integer(text: str) -> int | None:
     ):
         return int(value_as_float)
     return None
+
+
+def _counted(text: str, kind: Type) -> int | None:
+    """Of a counted type: the number itself, or the moment as the standard writes it."""
+    number = _integer(text)
+    if number is not None:
+        return number
+    of, start = STARTS[kind]
+    at = moment(text, of)
+    return None if at is None else at - start
+
+
+def converts(source: Type, target: Type) -> bool:
+    """Whether what the one says can be said by the other, where one of them is temporal or counted."""
+    if source in STARTS and target in STARTS:
+        return STARTS[source][0] is STARTS[target][0]
+    if source in STARTS:
+        return target.numeric or target is STARTS[source][0]
+    if target in STARTS:
+        return source.numeric or source in (Type.STRING, STARTS[target][0])
+    return source is Type.STRING and target.temporal
+
+
+def shift(source: Type, target: Type) -> int:
+    """What is added to a number of the one type for the same moment in the other; 0 for plain numbers."""
+    if (source in STARTS or source.temporal) and (target in STARTS or target.temporal):
+        return STARTS.get(source, (source, 0))[1] - STARTS.get(target, (target, 0))[1]
+    return 0
+
+
+def reach(kind: Type) -> tuple[int, int]:
+    """The least and the greatest number that a moment of the type can have: dates from the year 1 to 9999."""
+    if kind is Type.TIME:
+        return 0, 86_399
+    first, last = (date.min - _EPOCH.date()).days, (date.max - _EPOCH.date()).days
+    if kind is Type.DATE:
+        return first, last
+    return (first * 86_400, last * 86_400 + 86_399) if kind is Type.DATE_TIME else (-(2**62), 2**62)
 
 
 def float32(text: str) -> np.float32:
@@ -153,12 +231,28 @@ def moment(text: str, kind: Type) -> int | None:
         return None
 
 
+def _written(number: int, kind: Type) -> str:
+    if kind is Type.DATE:
+        return date_of(number).isoformat()
+    at = datetime_of(number)
+    return at.time().isoformat() if kind is Type.TIME else at.isoformat()
+
+
 def date_of(days: int) -> date:
     return _EPOCH.date() + timedelta(days=days)
 
 
+def datetime_of(seconds: int) -> datetime:
+    return _EPOCH + timedelta(seconds=seconds)
+
+
 def texts(values: NDArray, kind: Type) -> NDArray:
     """The values written as the standard writes them. Reals are refused before: each language differs."""
+    if kind.temporal:
+        flat = [_written(int(v), kind) for v in np.ravel(values)]
+        out = np.empty(len(flat), object)
+        out[:] = flat
+        return out.reshape(np.shape(values))
     if kind is Type.BOOLEAN:
         return np.where(values, "true", "false").astype(object)
     return np.array(values).astype(str).astype(object)

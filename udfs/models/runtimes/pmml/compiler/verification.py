@@ -14,7 +14,8 @@ from udfs.models.runtimes.pmml.compiler.columns import Column
 from udfs.models.runtimes.pmml.compiler.elements import local, number, refuse, required, table_rows, text_of
 from udfs.models.runtimes.pmml.compiler.fields import DataField
 from udfs.models.runtimes.pmml.compiler.plan import Plan
-from udfs.models.runtimes.pmml.compiler.types import Type, parse
+from udfs.models.runtimes.pmml.compiler.types import STARTS, Type, parse
+from udfs.models.runtimes.pmml.compiler.types import texts as written
 
 _MAX_ROWS = 10_000
 _SHOWN = 3
@@ -142,7 +143,9 @@ def given(declared: DataField, told: Verification) -> list[Any]:
 def _result(plan: Plan, columns: dict[str, Column], name: str) -> Column | None:
     for output in plan.outputs:
         if name in (output.symbol.name, output.target):
-            return columns[output.symbol.name]
+            column = columns[output.symbol.name]
+            temporal = output.symbol.kind.temporal
+            return Column(written(column.values, output.symbol.kind), column.missing) if temporal else column
     return None
 
 
@@ -169,7 +172,7 @@ def _cell(text: str, declared: DataField) -> Any:
 
 def _read_as(kind: Type) -> Type:
     """Dates come as texts, as they do in records."""
-    return Type.STRING if kind in (Type.DATE, Type.TIME, Type.DATE_TIME) else kind
+    return Type.STRING if kind.temporal or kind in STARTS else kind
 
 
 def _alike(said: str, got: Any, field: _Field) -> bool:
