@@ -49,6 +49,29 @@ def test_inputs_of_naive_bayes_in_extensions_count() -> None:
     assert found["probability_a"] == pytest.approx([a / (a + b)], rel=1e-12)
 
 
+def test_naive_bayes_of_what_was_counted() -> None:
+    """Poisson's distribution, by the threshold as any other; a fraction is no count, a missing value says nothing."""
+    stats = "".join(
+        f'<TargetValueStat value="{c}"><PoissonDistribution mean="{m}"/></TargetValueStat>'
+        for c, m in (("a", 1.5), ("b", 4.0))
+    )
+    text = bayes(f'<BayesInput fieldName="x"><TargetValueStats>{stats}</TargetValueStats></BayesInput>')
+    given = (0.0, 3.0, 12.0, -1.0, None)
+    found = results(text, [{"x": x, "y": 0.0, "k": "red"} for x in given])["probability_a"]
+    for share, x in zip(found, given, strict=True):
+        said = [1.0, 1.0]
+        if x is not None:
+            said = [math.exp(-m) * m**x / math.factorial(int(x)) if x >= 0 else 0.0 for m in (1.5, 4.0)]
+        a, b = max(said[0], 0.01), 3 * max(said[1], 0.01)
+        assert share == pytest.approx(a / (a + b), rel=1e-12)
+    with pytest.raises(PredictError, match="'x' counts, and holds a fraction in rows 0"):
+        results(text, [{"x": 0.5, "y": 0.0, "k": "red"}])
+    for odd in (stats.replace('PoissonDistribution mean="4.0"', 'GaussianDistribution mean="4.0" variance="1"'),
+                stats.replace("4.0", "0"), stats.replace("Poisson", "Any")):  # fmt: skip
+        with pytest.raises(UnprovenModelError, match=r"statistics|variance|not known"):
+            read(text.replace(stats, odd))
+
+
 @pytest.mark.parametrize(
     ("exporter", "least"), [("Rattle/PMML", 0.0), ("SoftwareAG PMML Generator", 0.0), ("other", 0.01)]
 )

@@ -341,6 +341,15 @@ def test_calls_that_multiply_without_bound_are_refused() -> None:
         read(expression_document(apply("f59", X), extra=functions))
 
 
+def test_a_substring_that_a_record_begins_before_its_text_is_none() -> None:
+    text = expression_document(apply("substring", K, N, M), "string")
+    assert value(text, {**ROW, "n": 1, "m": 0}) == ""
+    assert value(text, {**ROW, "n": 5, "m": 3}) == "App"
+    for n, m in ((0, 3), (-1, 3), (1, -1)):
+        with pytest.raises(PredictError, match="begins before its text"):
+            value(text, {**ROW, "n": n, "m": m})
+
+
 TREATMENTS = [
     ('name="x" missingValueReplacement="5"', {"x": None}, 5.0),
     ('name="x" outliers="asExtremeValues" lowValue="0" highValue="3"', {"x": 4.0}, 3.0),

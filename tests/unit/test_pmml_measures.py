@@ -182,6 +182,40 @@ def test_neighbours_count_by_the_inverse_of_their_distance(threshold: str, used:
     expected(numbers, "predicted_t", means, ASKED)
 
 
+def test_neighbours_and_clusters_are_told_by_rank() -> None:
+    """With their distance, as far as there are some; of equals the earlier one first."""
+    fields = [
+        f'name="{n}{r}" feature="{f}" rank="{r}"'
+        for n, f in (("e", "entityId"), ("a", "affinity"))
+        for r in (1, 2, 3)
+    ]
+    near = neighbours("", False).replace("<TrainingInstances>", f"{output(*fields)}<TrainingInstances>")
+    found = results(near, ASKED)
+    for k, row in enumerate(ASKED):
+        gaps = [abs(x - row["x"]) + 0.5 * (c != row["k"]) for x, c, _, _ in TRAINING]
+        order = sorted(range(len(gaps)), key=gaps.__getitem__)
+        for rank in (1, 2, 3):
+            assert found[f"e{rank}"][k] == str(order[rank - 1] + 1)
+            assert found[f"a{rank}"][k] == pytest.approx(gaps[order[rank - 1]])
+    text = clusters("<cityBlock/>", "distance")
+    text = text.replace(
+        "<Output>", "<Output>" + output(*fields).removeprefix("<Output>").removesuffix("</Output>")
+    )
+    rows = [{**row, "k": "red"} for row in BITS]
+    found = results(text, rows)
+    for k, row in enumerate(BITS):
+        distances = {
+            n: sum(abs(row[f] - p) for f, p in zip("xyz", point, strict=True)) for n, point in POINTS.items()
+        }
+        order = sorted(distances, key=distances.__getitem__)
+        assert [found[f"e{r}"][k] for r in (1, 2, 3)] == order
+        assert [found[f"a{r}"][k] for r in (1, 2, 3)] == pytest.approx([distances[n] for n in order])
+    for odd in ('feature="entityId" rank="4"', 'feature="affinity" rank="4"', 'feature="affinity" rank="0"',
+                'feature="affinity" rank="2" value="A"', 'feature="clusterAffinity" rank="2"'):  # fmt: skip
+        with pytest.raises(UnprovenModelError, match=r"rank|affinity to"):
+            read(text.replace("<Output>", f'<Output><OutputField name="odd" {odd}/>'))
+
+
 def test_without_a_threshold_neighbours_at_no_distance_have_all_the_weight() -> None:
     """As in scikit-learn, whose weights='distance' is exported so."""
     numbers = neighbours('continuousScoringMethod="weightedAverage" threshold="0"', True)

@@ -186,6 +186,36 @@ def test_the_last_segment_of_a_chain_that_applies_is_the_result() -> None:
     expected(document(chain, numeric=True), "predicted_t", [-1.0, 20.0])
 
 
+@pytest.mark.parametrize("kind", ["classification", "clustering"])
+def test_a_chain_of_regressions_by_what_a_model_of_another_kind_said(kind: str) -> None:
+    """Where that model is the last that applies to a row, there is no number."""
+    said = output('name="said" feature="predictedValue" dataType="string"')
+    first = tree(
+        Split([(p, Leaf([(c, 1)])) for p, c in zip(less("x", 0.0), "ab", strict=True)]),
+        output=said,
+        target=False,
+    )
+    if kind == "clustering":
+        first = (
+            f'<ClusteringModel functionName="clustering" modelClass="centerBased" numberOfClusters="2">{schema(False)}{said}'
+            '<ComparisonMeasure kind="distance"><euclidean/></ComparisonMeasure><ClusteringField field="x"/>'
+            '<Cluster id="a"><Array type="real">-1</Array></Cluster><Cluster id="b"><Array type="real">2</Array></Cluster></ClusteringModel>'
+        )
+    segments = [
+        ("<True/>", first),
+        (simple("said", "equal", "a"), linear("x", 10.0)),
+        (simple("y", "greaterThan", 1), linear("y", 1.0)),
+    ]
+    text = document(mining("modelChain", segments), numeric=True)
+    expected(text, "predicted_t", [-10.0, 3.0])
+    with pytest.raises(PredictError, match=r"no 'predicted_t' in rows 0$"):
+        results(text, [{"x": 2.0, "y": 0.0, "k": "red"}, *ROWS])
+    with pytest.raises(UnprovenModelError, match="stand in for each other"):
+        read(
+            document(mining("selectFirst", [(simple("x", "lessThan", 0), first), segments[2]]), numeric=True)
+        )
+
+
 def test_the_first_segment_that_applies_is_selected() -> None:
     choice = mining(
         "selectFirst",

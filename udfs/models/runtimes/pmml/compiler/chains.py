@@ -167,13 +167,18 @@ def _only(scorer: Scorer, applies: Callable[[Batch], Mask | None]) -> Scorer:
 
             return None if of is None else column
 
+        def near(rank: int) -> NDArray:
+            assert result.nearness is not None
+            return np.where(idle, np.nan, result.nearness(rank))
+
         value, label = result.value, result.label
         return replace(
             result,
             value=None if value is None else Column(value.values, either(value.missing, idle)),
             label=None if label is None else np.where(idle, -1, label),
             probabilities=hidden(result.probabilities), confidence=hidden(result.confidence),
-            affinity=hidden(result.affinity), entity=ranked(result.entity), reasons=ranked(result.reasons),
+            affinity=hidden(result.affinity), nearness=near,
+            entity=ranked(result.entity), reasons=ranked(result.reasons),
         )  # fmt: skip
 
     return replace(scorer, score=score)
@@ -182,8 +187,14 @@ def _only(scorer: Scorer, applies: Callable[[Batch], Mask | None]) -> Scorer:
 def _merged(
     parts: Segmentation, segments: Sequence[Segment], scorers: Sequence[Scorer], first: bool
 ) -> Scorer:
-    """For each row the result of the first (or last) segment that applies to it."""
+    """For each row the result of the first (or last) segment that applies to it.
+
+    In a chain models of other functions may stand before, which others read; a row for which one of these is
+    the last has no result.
+    """
     functions = {s.function for s in scorers}
+    if not first and parts.place.function in functions:
+        functions = {parts.place.function}
     if len(functions) > 1 or not functions <= {"regression", "classification"}:
         refuse(f"segments of the functions {', '.join(sorted(functions))} stand in for each other")
 
@@ -202,29 +213,35 @@ def _merged(
             left &= ~applies
         return masks if first else masks[::-1]
 
+    told = [s.function in functions for s in scorers]
+    main = next(s for s, speaks in zip(scorers, told, strict=True) if speaks)
     if functions == {"regression"}:
-        kind = parts.place.kind if len({s.kind for s in scorers}) > 1 else scorers[0].kind
+        kinds = {s.kind for s, speaks in zip(scorers, told, strict=True) if speaks}
+        kind = parts.place.kind if len(kinds) > 1 else main.kind
 
         def score(batch: Batch) -> Result:
             out = np.full(batch.count, np.nan, kind.numpy)
-            for scorer, rows in zip(scorers, chosen(batch), strict=True):
-                if rows.any():
+            for scorer, speaks, rows in zip(scorers, told, chosen(batch), strict=True):
+                if speaks and rows.any():
                     value = batch.within(rows, scorer.result).value
                     assert value is not None
                     out[rows] = numbers_of(value, batch.count)[rows]
             return Result(value=number_column(out))
 
-        return Scorer("regression", score, kind, target=scorers[0].target)
+        return Scorer("regression", score, kind, target=main.target)
     categories = parts.place.categories()
-    places = [np.array([*categories.places(s.categories), -1]) for s in scorers]
-    probable = all(s.probable for s in scorers)
+    places = [
+        np.array([*categories.places(s.categories), -1] if speaks else [-1])
+        for s, speaks in zip(scorers, told, strict=True)
+    ]
+    probable = all(s.probable for s, speaks in zip(scorers, told, strict=True) if speaks)
     width = len(categories.names)
 
     def classify(batch: Batch) -> Result:
         label = np.full(batch.count, -1, np.int64)
         shares = np.full((batch.count, width), np.nan)
-        for scorer, place, rows in zip(scorers, places, chosen(batch), strict=True):
-            if not rows.any():
+        for scorer, speaks, place, rows in zip(scorers, told, places, chosen(batch), strict=True):
+            if not speaks or not rows.any():
                 continue
             result = batch.within(rows, scorer.result)
             assert result.label is not None
@@ -237,4 +254,4 @@ def _merged(
         return Result(label=label, probabilities=shares if probable else None)
 
     return Scorer("classification", classify, categories=tuple(categories.names), probable=probable,
-                  target=scorers[0].target)  # fmt: skip
+                  target=main.target)  # fmt: skip

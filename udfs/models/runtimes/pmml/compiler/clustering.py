@@ -5,6 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 import numpy as np
+from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch
 from udfs.models.runtimes.pmml.compiler.columns import Column
@@ -47,14 +48,24 @@ def compile_clustering(place: Place) -> Scorer:
     def score(batch: Batch) -> Result:
         affinity = how.values(columns.matrix(batch), centers, adjust)
         lacking = np.isnan(affinity).any(axis=1)
-        label = np.where(lacking, -1, np.argmin(how.farness(affinity), axis=1))
+        farness = how.farness(affinity)
+        label = np.where(lacking, -1, np.argmin(farness, axis=1))
+
+        def ranked(rank: int) -> NDArray[np.int64]:
+            """Which cluster is the `rank`th, of equals the earlier one first."""
+            if rank == 1:
+                return label
+            return np.where(lacking, -1, np.argsort(farness, axis=1, kind="stable")[:, rank - 1])
 
         def entity(rank: int) -> Column:
-            return labels_of(label, ids)
+            return labels_of(ranked(rank), ids)
 
-        return Result(label=label, affinity=affinity, entity=entity)
+        def nearness(rank: int) -> NDArray[np.float64]:
+            return affinity[np.arange(batch.count), ranked(rank)]
 
-    return Scorer("clustering", score, categories=names, entities=1, affinities=ids)
+        return Result(label=label, affinity=affinity, entity=entity, nearness=nearness)
+
+    return Scorer("clustering", score, categories=names, entities=len(ids), near=True, affinities=ids)
 
 
 def _center(cluster: ET.Element, size: int) -> np.ndarray:

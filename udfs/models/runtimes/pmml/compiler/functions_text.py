@@ -209,7 +209,20 @@ def _substring(name: str, given: Sequence[Expression], site: Site) -> Expression
     def cut(value: str, at: int, length: int) -> str:
         return value[at - 1 : at - 1 + length] if at >= 1 and length >= 0 else ""
 
-    return _mapped(name, (text, start, size), cut)
+    made = _mapped(name, (text, start, size), cut)
+    if start.is_constant and size.is_constant:
+        return made
+
+    def compute(batch: Batch) -> Column:
+        column = made.compute(batch)
+        wrong = np.broadcast_to(
+            (start.compute(batch).values < 1) | (size.compute(batch).values < 0), (batch.count,)
+        )
+        there = ~column.mask(batch.count)
+        batch.refuse(wrong & there, f"{name!r} begins before its text or has a negative length")
+        return column
+
+    return replace(made, compute=compute)
 
 
 @function("matches", "replace")

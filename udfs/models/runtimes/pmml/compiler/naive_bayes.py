@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
+from udfs.models.runtimes.pmml.compiler.columns import Column
 from udfs.models.runtimes.pmml.compiler.elements import (
     EXPRESSIONS,
     children,
@@ -27,6 +28,9 @@ from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, most_prob
 from udfs.models.runtimes.pmml.compiler.types import constant, type_named
 
 Terms = Callable[[Batch], NDArray[np.float64]]
+Density = Callable[[Batch, Column], NDArray[np.float64]]
+"""Logarithms of densities, `(n, categories)`."""
+_GAUSSIAN, _POISSON = "GaussianDistribution", "PoissonDistribution"
 
 
 def compile_naive_bayes(place: Place) -> Scorer:
@@ -102,26 +106,60 @@ def _density(
     numeric(symbol, given)
     width = len(categories.names)
     mean, variance = np.full(width, np.nan), np.full(width, np.nan)
-    for stat in stats.findall("TargetValueStat"):
+    stated = stats.findall("TargetValueStat")
+    known = {e.tag for stat in stated for e in stat}
+    if any(len(stat) != 1 for stat in stated) or known not in ({_GAUSSIAN}, {_POISSON}):
+        refuse(f"the statistics of {describe(given)} are {' and '.join(sorted(known))}")
+    for stat in stated:
         at = categories.place(text_of(stat, "value"))
-        if len(stat) != 1 or stat[0].tag != "GaussianDistribution" or at >= width:
-            refuse(f"a TargetValueStat is {', '.join(e.tag for e in stat)}, known is GaussianDistribution")
-        mean[at], variance[at] = number(stat[0], "mean"), number(stat[0], "variance")
+        if at >= width:
+            refuse(f"{describe(given)} has a distribution for a category that the output does not count")
+        mean[at] = number(stat[0], "mean")
+        variance[at] = mean[at] if known == {_POISSON} else number(stat[0], "variance")
     if not (variance > 0).all():
         refuse(f"{describe(given)} has no distribution for a category, or one without variance")
-    constant_part = -0.5 * np.log(2.0 * math.pi * variance)
     least, instead = (math.log(f) if f > 0 else -math.inf for f in floor)
+    density = _gaussian(mean, variance) if known == {_GAUSSIAN} else _poisson(mean, symbol.name)
 
     def term(batch: Batch) -> NDArray[np.float64]:
         column = symbol.known(batch)
-        gap = np.broadcast_to(column.values, (batch.count,)).astype(np.float64)[:, None] - mean
-        out = constant_part - gap * gap / (2.0 * variance)
+        out = density(batch, column)
         out = np.where(out < least, instead, out)
         if column.missing is not None:
             out[column.mask(batch.count)] = 0.0
         return out
 
     return term
+
+
+def _numbers(batch: Batch, column: Column) -> NDArray[np.float64]:
+    return np.broadcast_to(column.values, (batch.count,)).astype(np.float64)
+
+
+def _gaussian(mean: NDArray, variance: NDArray) -> Density:
+    constant_part = -0.5 * np.log(2.0 * math.pi * variance)
+
+    def logs(batch: Batch, column: Column) -> NDArray[np.float64]:
+        gap = _numbers(batch, column)[:, None] - mean
+        return constant_part - gap * gap / (2.0 * variance)
+
+    return logs
+
+
+def _poisson(mean: NDArray, name: str) -> Density:
+    """Of how often something was counted; a row with a fraction is refused."""
+    log_mean = np.log(mean)
+
+    def logs(batch: Batch, column: Column) -> NDArray[np.float64]:
+        values = _numbers(batch, column)
+        fraction = (values != np.floor(values)) & ~column.mask(batch.count)
+        batch.refuse(fraction, f"the field {name!r} counts, and holds a fraction")
+        counts = np.maximum(values, 0.0)
+        ways = np.fromiter(map(math.lgamma, counts + 1.0), np.float64, len(counts))
+        made = counts[:, None] * log_mean - mean - ways[:, None]
+        return np.where((values < 0)[:, None], -np.inf, made)
+
+    return logs
 
 
 def _table(symbol: Symbol, given: ET.Element, categories: Categories, threshold: float) -> Terms:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,12 +107,17 @@ def compile_neighbours(place: Place) -> Scorer:
     def nearest(batch: Batch) -> Nearest:
         return batch.once(points, search)
 
-    def entity_of(batch: Batch):
+    def named_in(batch: Batch, result: Result) -> Result:
+        """The result with its neighbours by rank."""
+
         def entity(rank: int) -> Column:
             at = nearest(batch).rows[:, rank - 1]
             return Column(ids[at], at < 0 if (at < 0).any() else None)
 
-        return entity
+        def nearness(rank: int) -> NDArray[np.float64]:
+            return nearest(batch).affinities[:, rank - 1]
+
+        return replace(result, entity=entity, nearness=nearness)
 
     scorers = {}
     for target in place.targets:
@@ -125,7 +130,7 @@ def compile_neighbours(place: Place) -> Scorer:
             refuse("neighbours are weighted by a similarity; the standard has weights of distances only")
         if weighted and number(element, "threshold", _THRESHOLD) < 0:
             refuse(f"a NearestNeighborModel has the threshold {element.get('threshold')}, which is below 0")
-        scorers[target.name] = _for_target(place, target, texts, nearest, entity_of, count)
+        scorers[target.name] = _for_target(place, target, texts, nearest, named_in, count)
     if not scorers:
         refuse("a NearestNeighborModel has no target")
     main, *others = place.targets
@@ -190,8 +195,9 @@ def _cells(
 
 
 def _for_target(  # noqa: PLR0917
-    place: Place, target: DataField, texts: list[str], nearest: Find, entity_of, count: int
-) -> Scorer:
+    place: Place, target: DataField, texts: list[str], nearest: Find,
+    named_in: Callable[[Batch, Result], Result], count: int,
+) -> Scorer:  # fmt: skip
     element = place.element
     threshold = number(element, "threshold", _THRESHOLD)
     if target.optype == "continuous":
@@ -209,9 +215,9 @@ def _for_target(  # noqa: PLR0917
             else:
                 combined = (np.mean if how == "average" else np.median)(values, axis=1)
             combined = np.where((found.rows < 0).any(axis=1), np.nan, combined)
-            return Result(value=number_column(combined), entity=entity_of(batch))
+            return named_in(batch, Result(value=number_column(combined)))
 
-        return Scorer("regression", score, entities=count, target=target.name)
+        return Scorer("regression", score, entities=count, near=True, target=target.name)
     voting = choice(element, "categoricalScoringMethod", ("majorityVote", _WEIGHTED), "majorityVote")
     categories = Categories(target)
     places = np.array(categories.places(texts))
@@ -231,8 +237,7 @@ def _for_target(  # noqa: PLR0917
         label = order[np.argmax(votes[:, order], axis=1)]
         lacking = (at < 0).any(axis=1) | np.isnan(weights).any(axis=1)
         shares[lacking] = np.nan
-        return Result(label=np.where(lacking, -1, label), probabilities=shares, entity=entity_of(batch))
+        return named_in(batch, Result(label=np.where(lacking, -1, label), probabilities=shares))
 
     return Scorer("classification", classify, categories=tuple(categories.names), probable=True,
-                  entities=count,
-                  target=target.name)  # fmt: skip
+                  entities=count, near=True, target=target.name)  # fmt: skip

@@ -29,7 +29,7 @@ from udfs.models.runtimes.pmml.compiler.types import Type, parse, type_named
 
 _ENTITY = ("entityId", "clusterId")
 _AFFINITY = ("affinity", "clusterAffinity", "entityAffinity")
-_RANKED = (*_ENTITY, "reasonCode")
+_RANKED = (*_ENTITY, "affinity", "reasonCode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,17 +281,23 @@ def _entity(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
 
 
 def _affinity(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
-    if not scorer.affinities:
+    """Of the entity that is named, else of that of the rank."""
+    if not scorer.near:
         refuse(f"{describe(field)} asks for an affinity, and the model has none")
-    value = field.get("value")
-    if value is not None and value not in scorer.affinities:
+    value, rank = field.get("value"), whole(field, "rank", 1)
+    if value is not None and (value not in scorer.affinities or rank != 1):
         refuse(f"{describe(field)} asks for the affinity to {value!r}, which the model has not")
+    if not 1 <= rank <= scorer.entities:
+        refuse(f"{describe(field)} asks for an affinity of rank {rank}, and the model has {scorer.entities}")
     at = None if value is None else scorer.affinities.index(value)
 
     def affinity(batch: Batch) -> Column:
         result = scorer.result(batch)
-        assert result.affinity is not None and result.label is not None
-        return number_column(result.affinity[np.arange(batch.count), result.label if at is None else at])
+        if at is None:
+            assert result.nearness is not None
+            return number_column(result.nearness(rank))
+        assert result.affinity is not None
+        return number_column(result.affinity[:, at])
 
     return Expression(Type.DOUBLE, affinity)
 

@@ -22,7 +22,8 @@ class Result:
 
     `value`: the predicted number of a regression. `label`: of a classification or clustering the index of the
     predicted category, -1 where there is none. `probabilities`: `(n, categories)`, NaN where there are none.
-    `entity`: by rank (from 1) the id of the node, cluster, rule or neighbour. `affinity`: `(n, clusters)`.
+    `entity`: by rank (from 1) the id of the node, cluster, rule or neighbour, `nearness`: its affinity.
+    `affinity`: `(n, clusters)`.
     `reasons`: by rank the reason code, the empty text where there are no more. `chosen`: `(n, asked)`, the
     rules that outputs ask for, -1 for none. `by_target`: by target, the results of further ones.
     """
@@ -32,6 +33,7 @@ class Result:
     probabilities: NDArray | None = None
     entity: Ranked | None = None
     affinity: NDArray | None = None
+    nearness: Callable[[int], NDArray] | None = None
     confidence: NDArray | None = None
     reasons: Ranked | None = None
     chosen: NDArray[np.int64] | None = None
@@ -45,7 +47,8 @@ class Scorer:
     `kind`: the type of the value of a regression. `categories`: what `Result.label` counts. `probable`: there
     are probabilities; `confident`: there are confidences. `segments`: those of a mining model that are scored
     by themselves, by id. `inner_outputs`: output fields of a chain's segments. `entities`: how many ranks
-    `Result.entity` has; `affinities`: the ids of its columns. `rules`: those of an AssociationModel, which
+    `Result.entity` has; `near`: those of `Result.nearness` too; `affinities`: the ids of the columns of
+    `Result.affinity`. `rules`: those of an AssociationModel, which
     predicts no value.
     """
 
@@ -55,6 +58,7 @@ class Scorer:
     categories: tuple[str, ...] = ()
     probable: bool = False
     entities: int = 0
+    near: bool = False
     affinities: tuple[str, ...] = ()
     reasons: int = 0
     target: str | None = None
