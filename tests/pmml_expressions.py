@@ -150,7 +150,11 @@ def _apply(element: ET.Element, row: Row, functions: Functions) -> Any:
     mapped, default = element.get("mapMissingTo"), element.get("defaultValue")
     if name == "if":
         return _if(list(element), row, functions)
-    given = [evaluate(e, row, functions) for e in element]
+    given: list[Any] = []
+    for e in element:
+        given.append(evaluate(e, row, functions))
+        if mapped is None and (name, given[-1]) in (("and", False), ("or", True)):
+            return given[-1]  # decided: a later argument does not count, whether it is defined or not
     kind = row["types"].get("result")
     if mapped is not None and None in given:
         return typed(mapped, kind)

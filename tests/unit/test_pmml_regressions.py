@@ -215,3 +215,37 @@ def test_ensembles(  # noqa: PLR0917
         f'<Segmentation multipleModelMethod="{method}"{treatment}>{segments}</Segmentation></MiningModel>'
     )
     compare(document(model, schema), rows)
+
+
+def test_sums_of_float32_are_added_up_in_order_whatever_the_number_of_rows() -> None:
+    """A product of matrices gave a record another number among others than alone."""
+    numbers = "".join(
+        f'<NumericPredictor name="{n}" coefficient="{c}"/>' for n, c in (("x", 0.1), ("y", 0.3), ("n", 0.7))
+    )
+    terms = f'{numbers}<CategoricalPredictor name="k" value="red" coefficient="0.9"/><PredictorTerm coefficient="1.1"><FieldRef field="x"/></PredictorTerm>'
+    text = document(
+        f'<RegressionModel functionName="regression" x-mathContext="float"><MiningSchema>{_schema("t")}</MiningSchema>'
+        f'<RegressionTable intercept="0.33">{terms}</RegressionTable></RegressionModel>'
+    )
+    runtime = read(text)
+    rng = np.random.default_rng(7)
+    columns = {"x": rng.normal(size=200), "y": rng.normal(size=200), "n": rng.integers(-9, 9, 200),
+               "k": np.array(["red", "blue"] * 100, object)}  # fmt: skip
+    one = np.float32
+    told = (
+        one(0.1) * columns["x"].astype(one)
+        + one(0.3) * columns["y"].astype(one)
+        + one(0.7) * columns["n"].astype(one)
+    )
+    told = (
+        told
+        + one(0.9) * (columns["k"] == "red").astype(one)
+        + one(1.1) * columns["x"].astype(one)
+        + one(0.33)
+    )
+    for count in (1, 2, 7, 200):
+        parts = [
+            runtime.predict({n: c[at : at + count] for n, c in columns.items()})["predicted_t"]
+            for at in range(0, 200, count)
+        ]
+        assert np.array_equal(np.concatenate(parts), told.astype(np.float64))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import PredictError
@@ -322,7 +322,13 @@ def said(expression: str, kind: str, row: dict[str, Any]) -> Any:
     return None if isinstance(value, (float, np.float32)) and not math.isfinite(value) else value
 
 
+_UNDEFINED = '<Apply function="equal"><Apply function="ln"><FieldRef field="x"/></Apply><Constant dataType="double">0.3</Constant></Apply>'
+_DECIDED = f'<Apply function="if"><Apply function="or"><Apply function="lessThan"><FieldRef field="x"/><Constant dataType="double">0</Constant></Apply>{_UNDEFINED}</Apply><FieldRef field="x"/></Apply>'
+_BELOW_0 = {"x": -0.25, "y": 0.0, "f": 0.1, "n": 0, "m": 0, "b": False, "k": "red", "d": date(2000, 1, 1)}
+
+
 @settings(max_examples=400, deadline=None)
+@example((_DECIDED, "double"), "output", [_BELOW_0])
 @given(expressions(), st.sampled_from(["output", "global", "local", "function"]), _ROWS)
 def test_expressions_give_what_the_standard_says(
     made: tuple[str, str], place: str, rows: list[dict[str, Any]]

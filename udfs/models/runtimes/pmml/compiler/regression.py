@@ -83,6 +83,8 @@ class Sums:
         for at, table in enumerate(tables):
             for term in table:
                 self._term(term, at, scope)
+        # Of float32 the intercepts come last.
+        self._start = np.zeros_like(self._intercepts) if kind is Type.FLOAT else self._intercepts
         self._matrix = np.zeros((len(self._numbers), len(tables)), kind.numpy)
         for at, weights in enumerate(self._weights):
             for place, weight in weights.items():
@@ -141,12 +143,12 @@ class Sums:
                     absent = column.mask(count)
                     x[absent, k] = 0
                     missing.append((k, absent))
-            out = x @ self._matrix + self._intercepts
+            out = self._of_numbers(x)
             for k, absent in missing:
                 rows = absent[:, None] & self._used[k]
                 lost = either(lost, rows)
         else:
-            out = np.tile(self._intercepts, (count, 1))
+            out = np.tile(self._start, (count, 1))
         for (symbol, value), (at, weight) in zip(self._flags, self._flag_weights, strict=True):
             column = symbol.known(batch)
             hit = column.values == value
@@ -163,8 +165,20 @@ class Sums:
                     rows[:, at] = column.mask(count)
                     lost = either(lost, rows)
             out[:, at] += product
+        if self._kind is Type.FLOAT:
+            out += self._intercepts
         if lost is not None:
             out[lost] = np.nan
+        return out
+
+    def _of_numbers(self, x: NDArray) -> NDArray:
+        """Of float32 in the order of the terms: a product of matrices rounds them in another way for each
+        number of rows."""
+        if self._kind is not Type.FLOAT:
+            return x @ self._matrix + self._start
+        out = np.tile(self._start, (len(x), 1))
+        for k in range(x.shape[1]):
+            out += x[:, k, None] * self._matrix[k]
         return out
 
 
