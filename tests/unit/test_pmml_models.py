@@ -721,3 +721,20 @@ def runtime_forest(runtime: PmmlRuntime) -> Any:
     assert plan is not None
     cells = [c.cell_contents for c in plan.scorer.score.__closure__ or ()]
     return next(c for c in cells if isinstance(c, Forest))
+
+
+def test_the_entity_of_a_network_is_the_neuron_of_the_category() -> None:
+    said = output('name="e" feature="entityId"', 'name="l" feature="predictedValue" dataType="string"')
+    ends = "".join(
+        f'<NeuralOutput outputNeuron="{n}"><DerivedField dataType="double" optype="continuous"><NormDiscrete field="t" value="{c}"/></DerivedField></NeuralOutput>'
+        for n, c in (("high", "c"), ("low", "a"))
+    )
+    layers = [layer("identity", neuron("low", 0, ("x", -1)), neuron("high", 0, ("x", 1)))]
+    inner = network(("x",), layers)
+    inner = inner[: inner.index("<NeuralOutputs>")] + f"<NeuralOutputs>{ends}</NeuralOutputs></NeuralNetwork>"
+    text = document(
+        f'<NeuralNetwork functionName="classification" activationFunction="identity">{schema()}{said}{inner}'
+    )
+    assert results(text) == {"e": ["low", "high"], "l": ["a", "c"]}
+    with pytest.raises(UnprovenModelError, match="rank 2"):
+        read(text.replace('name="e" ', 'name="e" rank="2" '))

@@ -25,7 +25,7 @@ from udfs.models.runtimes.pmml.compiler.expressions import Site, compile_express
 from udfs.models.runtimes.pmml.compiler.gathering import Gather
 from udfs.models.runtimes.pmml.compiler.place import Place
 from udfs.models.runtimes.pmml.compiler.regression import softmax
-from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, most_probable, number_column
+from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, labels_of, most_probable, number_column
 from udfs.models.runtimes.pmml.compiler.transformations import interpolate, norm_curve
 from udfs.models.runtimes.pmml.compiler.types import Type
 
@@ -190,7 +190,7 @@ def _outputs(place: Place, places: _Places, activations: Activations) -> Scorer:
         return _joined(blocks, first), missing
 
     if place.function == "classification":
-        return _classifier(place, chosen, ends)
+        return _classifier(place, chosen, names, ends)
     by_field: dict[str, Scorer] = {}
     for at, expression in chosen:
         by_field[text_of(expression, "field")] = _regressor(expression, at, ends)
@@ -246,7 +246,7 @@ def _regressor(expression: ET.Element, at: int, ends: Ends) -> Scorer:
     return Scorer("regression", score)
 
 
-def _classifier(place: Place, chosen: list[tuple[int, ET.Element]], ends: Ends) -> Scorer:
+def _classifier(place: Place, chosen: list[tuple[int, ET.Element]], neurons: list[str], ends: Ends) -> Scorer:
     if any(e.tag != "NormDiscrete" for _, e in chosen) or not chosen:
         refuse("a neural output of a classification is no category")
     categories = place.categories()
@@ -255,6 +255,7 @@ def _classifier(place: Place, chosen: list[tuple[int, ET.Element]], ends: Ends) 
         refuse("two neural outputs are for one category")
     order, width = np.array(sorted(said)), len(categories.names)
     columns = np.array([chosen[said.index(place)][0] for place in order.tolist()])
+    winners = tuple(neurons[said.index(place)] for place in order.tolist())
 
     def classify(batch: Batch) -> Result:
         """A category without an output is never the result: RapidMiner's targets may be `MISSING_VALUE`."""
@@ -271,6 +272,6 @@ def _classifier(place: Place, chosen: list[tuple[int, ET.Element]], ends: Ends) 
         lacking = best < 0
         if some(lacking):
             shares[lacking] = np.nan
-        return Result(label=label, probabilities=shares)
+        return Result(label=label, probabilities=shares, entity=lambda rank: labels_of(best, winners))
 
-    return Scorer("classification", classify, categories=tuple(categories.names), probable=True)
+    return Scorer("classification", classify, categories=tuple(categories.names), probable=True, entities=1)
