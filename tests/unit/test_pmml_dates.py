@@ -213,6 +213,23 @@ def test_a_record_may_hold_the_number_where_the_descriptor_says_so() -> None:
         load(artifact, WantedSignature(inputs=(PartialInput("d", dtype="float64"),)))
 
 
+def test_a_date_may_be_the_days_since_1970_where_the_descriptor_says_so() -> None:
+    """As Avro and Parquet hold dates."""
+    artifact = Artifact(document({"d": "date"}, {"o": ("date", ref("d"))}).encode(), None, None)  # type: ignore[arg-type]
+    runtime = load(artifact, WantedSignature(inputs=(PartialInput("d", dtype="int64"),)))
+    assert runtime.predict({"d": np.array([18_321, -3_654])})["o"].tolist() == ["2020-02-29", "1959-12-31"]
+    with pytest.raises(PredictError, match=r"invalid in rows 0, 2$"):
+        runtime.predict({"d": np.array([3_000_000, 0, -(2**63)])})
+    sample = runtime.sample(4)
+    assert sample is not None and len(runtime.predict(sample)["o"]) == 4
+    for kind in ("dateTime", "time"):
+        with pytest.raises(InputsError, match=f"is {kind} in the model, not int64"):
+            load(
+                Artifact(document({"d": kind}, {"o": (kind, ref("d"))}).encode(), None, None),
+                WantedSignature(inputs=(PartialInput("d", dtype="int64"),)),
+            )  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("kind", "moments"),
     [("date", ["2020-02-29", "0999-01-01"]), ("dateTime", ["2020-02-29T10:00:00", "1959-12-31T23:59:59"]), ("time", ["10:30:15", "00:00:00"])],

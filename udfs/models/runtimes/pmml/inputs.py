@@ -75,7 +75,8 @@ def _input(field: InputField, given: PartialInput | None, record_field: str) -> 
             asked = DType(given.dtype)
         except ValueError:
             raise InputsError(f"input {name!r} has the unknown dtype {given.dtype!r}") from None
-        counts = kind in STARTS and asked in _INTEGERS  # else a text, which may be the moment
+        # Else a text. Avro and Parquet hold dates as days since 1970.
+        counts = (kind in STARTS or kind is Type.DATE) and asked in _INTEGERS
         if asked is not dtype and not counts and not {asked, dtype} <= _NUMBERS:
             raise InputsError(f"input {name!r} is {kind.value} in the model, not {given.dtype}")
         dtype = asked

@@ -13,7 +13,7 @@ from schemas.errors import PredictError
 from schemas.tensors import Columns, DType, Input
 from udfs.models.runtimes.pmml.compiler.fields import DataField
 from udfs.models.runtimes.pmml.compiler.plan import InputField, Plan
-from udfs.models.runtimes.pmml.compiler.types import STARTS, Type, date_of
+from udfs.models.runtimes.pmml.compiler.types import STARTS, Type, date_of, parse
 
 _SEED = 20_160_607
 _TRIED = 256
@@ -69,6 +69,7 @@ def _values(field: InputField, asked: tuple[Any, ...], dtype: DType, number: int
         made = ["word"] * _TRIED
     if declared.kind.temporal:
         made = [_moment(declared.kind, s) for s in share]
+        made = made if dtype is DType.TEXT else [parse(v, declared.kind) for v in made]
     out = np.empty(_TRIED, object)
     out[:] = [v.item() if isinstance(v, np.generic) else v for v in made]
     if dtype is DType.TEXT and declared.kind in STARTS:

@@ -15,7 +15,7 @@ from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol, full_mask
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, cast, either, fill
 from udfs.models.runtimes.pmml.compiler.elements import choice, number, refuse, text_of
 from udfs.models.runtimes.pmml.compiler.gathering import AsItIs
-from udfs.models.runtimes.pmml.compiler.types import Type, constant, parse, single, type_named
+from udfs.models.runtimes.pmml.compiler.types import Type, constant, parse, reach, single, type_named
 
 _OPTYPES = ("continuous", "categorical", "ordinal")
 _CLOSURES = ("openOpen", "openClosed", "closedOpen", "closedClosed")
@@ -325,6 +325,10 @@ def typed(raw: Column, kind: Type) -> tuple[Column, Mask | None]:
         return Column(np.full(len(values), "", object), raw.missing), np.ones(len(values), bool)
     if source is Type.STRING:
         done = cast(raw, source, kind)
+    elif kind is Type.DATE and source is Type.INTEGER:  # days, as Avro and Parquet hold them
+        low, high = reach(kind)
+        beyond = (values < low) | (values > high)
+        done = Column(np.where(beyond, 0, values), either(raw.missing, beyond))
     elif kind.temporal:
         return Column(np.zeros(len(values), np.int64), raw.missing), np.ones(len(values), bool)
     elif source is Type.DOUBLE and np.isnan(values).any():
