@@ -211,7 +211,7 @@ def test_neighbours_and_clusters_are_told_by_rank() -> None:
         assert [found[f"e{r}"][k] for r in (1, 2, 3)] == order
         assert [found[f"a{r}"][k] for r in (1, 2, 3)] == pytest.approx([distances[n] for n in order])
     for odd in ('feature="entityId" rank="4"', 'feature="affinity" rank="4"', 'feature="affinity" rank="0"',
-                'feature="affinity" rank="2" value="A"', 'feature="clusterAffinity" rank="2"'):  # fmt: skip
+                'feature="affinity" rank="2" value="A"', 'feature="clusterAffinity" rank="2"', 'feature="clusterId" rank="2"'):  # fmt: skip
         with pytest.raises(UnprovenModelError, match=r"rank|affinity to"):
             read(text.replace("<Output>", f'<Output><OutputField name="odd" {odd}/>'))
 

@@ -29,7 +29,7 @@ from udfs.models.runtimes.pmml.compiler.types import Type, parse, type_named
 
 _ENTITY = ("entityId", "clusterId")
 _AFFINITY = ("affinity", "clusterAffinity", "entityAffinity")
-_RANKED = (*_ENTITY, "affinity", "reasonCode")
+_RANKED = ("entityId", "affinity", "reasonCode")  # not by the older names, whose rank is not read alike
 
 
 @dataclass(frozen=True, slots=True)
