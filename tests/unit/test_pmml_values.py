@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from schemas.errors import PredictError
-from tests.unit.test_pmml_models import read
+from tests.unit.test_pmml_models import read, results
 
 
 def of_field(  # noqa: PLR0917
@@ -139,3 +139,22 @@ def test_whether_a_value_is_valid() -> None:
         'invalidValueTreatment="asIs"',
         '<Apply function="+"><FieldRef field="x"/><FieldRef field="x"/></Apply>',
     ) == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("operator", "said", "values"),
+    [
+        ("lessThan", -(2**63), [2, 2, 2]), ("greaterOrEqual", -(2**63), [1, 1, 1]), ("greaterThan", 2**63 - 1, [2, 2, 2]), ("lessOrEqual", 2**63 - 1, [1, 1, 1]),
+        ("lessThan", "1e30", [1, 1, 1]), ("greaterThan", "-1e30", [1, 1, 1]), ("equal", "1e30", [2, 2, 2]), ("notEqual", "-1e30", [1, 1, 1]), ("lessThan", 0, [1, 2, 2]),
+    ],
+)  # fmt: skip
+def test_a_tree_asks_for_integers_at_and_beyond_the_bounds(
+    operator: str, said: object, values: list[int]
+) -> None:
+    fields = '<DataDictionary><DataField name="x" optype="continuous" dataType="integer"/></DataDictionary>'
+    asked = f'<SimplePredicate field="x" operator="{operator}" value="{said}"/>'
+    text = (
+        f'<PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"><Header/>{fields}<TreeModel functionName="regression">'
+        f'<MiningSchema><MiningField name="x"/></MiningSchema><Node><True/><Node score="1">{asked}</Node><Node score="2"><True/></Node></Node></TreeModel></PMML>'
+    )
+    assert results(text, [{"x": -(2**63)}, {"x": 0}, {"x": 2**63 - 1}])["predictedValue"] == values

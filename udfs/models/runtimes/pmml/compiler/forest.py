@@ -17,6 +17,7 @@ from udfs.models.runtimes.pmml.compiler.tree_kernels import Tests, find_leaves, 
 from udfs.models.runtimes.pmml.compiler.types import Type
 
 _NEVER = -1.0
+_BOUND = 2**63
 Encode = Callable[[Any], float]
 Numbers = Callable[[Column, int], NDArray[np.float64]]
 
@@ -125,12 +126,14 @@ def _ranks(graph: TreeGraph, at: int) -> tuple[Encode, Numbers]:
     for asked, value in zip(graph.asks, graph.constants, strict=True):
         if asked == at:
             values = value if isinstance(value, frozenset) else [value]
-            found.update(int(v) for v in values if v is not None and v == int(v))
+            found.update(int(v) for v in values if v is not None and v == int(v) and -_BOUND <= v < _BOUND)
     ordered = sorted(found)
     places = {value: 2.0 * k + 1.0 for k, value in enumerate(ordered)}
     constants = np.array(ordered, np.int64)
 
     def encode(value: Any) -> float:
+        if not -_BOUND <= value < _BOUND:  # below or above all that there are
+            return _NEVER if value < 0 else 2.0 * len(ordered) + 1.0
         return places[int(value)] if value == int(value) else _NEVER
 
     def numbers(column: Column, count: int) -> NDArray[np.float64]:
