@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, StrictInt, StrictStr, model_validator
 
 from jobs.settings.features import History
 from jobs.settings.gathering import Batching
@@ -43,14 +43,21 @@ class OutcomesKafka(Broker, Transactions):
 class JudgedType(Part):
     """How predictions of one data type are judged."""
 
-    score: str = Field(description="the output that is judged: NAME, or NAME[0] of a list")
+    score: str = Field(
+        description="the output that is judged: NAME, or NAME[0] of a list; with classes a list of "
+        "probabilities, or an output of each: probability({class})"
+    )
     label: str = Field("label", description="the outcome's field that is held against it")
     kind: Literal["classes", "numbers"] = Field(
-        "classes", description="classes: a probability in [0, 1] of the positive of two classes"
+        "classes",
+        description="classes: probabilities in [0, 1], of the positive of two classes or of each of them",
     )
     threshold: float = Field(0.5, description="scores from here on say that the class is positive")
     positive: bool | int | float | str | None = Field(
         None, description="the label of the positive class; empty: true, or 1"
+    )
+    classes: tuple[StrictBool | StrictInt | StrictStr, ...] = Field(
+        (), description="the label's values where there are more than two, in the order of `score`"
     )
     key: str = Field(
         "",

@@ -18,7 +18,7 @@ from operators.lifecycle.outcome_rows import COUNTS, EVIDENCE, by_data_type, mes
 from operators.lifecycle.outcome_state import OutcomeState
 from operators.rows import to_rows
 from operators.timers import KeyTimers
-from udfs.lifecycle.outcomes.counting import COUNTED
+from udfs.lifecycle.outcomes.counting import counted_columns
 from udfs.lifecycle.outcomes.evidence import evidence
 from udfs.lifecycle.outcomes.fates import Fates
 from udfs.lifecycle.outcomes.join_spec import JoinSpec
@@ -102,7 +102,7 @@ class JoinOutcomes(KeyedCoProcessFunction):
             judging = self._spec.judged.get(data_type)
             if judging is None:  # of a savepoint from before it was no longer judged
                 continue
-            counted = [*COUNTED, *judging.slices]
+            counted = counted_columns(judging)
             rows = store_rows(settled, judging, now, None if self._spec.store else counted)
             if self._spec.store:
                 yield HISTORY, Row(data_type, to_lines(rows))

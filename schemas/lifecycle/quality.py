@@ -20,8 +20,11 @@ FORMAT = 1
 ALL = -1
 """The window of what is counted since the start."""
 
+Kind = Literal["classes", "multiclass", "numbers"]
+"""Of predictions: of one of two classes, of one of several, or numbers."""
+
 M = TypeVar("M", "QualityRecord", "EvidenceBatch", "OutcomeCounts")
-Sums = dict[str, int | float | list[list[int | float]]]
+Sums = dict[str, int | float | list[list[int | float] | str]]
 
 
 class QualityRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +50,7 @@ class QualityRecord(msgspec.Struct, frozen=True, kw_only=True):
     arm: str = ""
     candidate: str = ""
     slices: dict[str, str] = {}
-    kind: Literal["classes", "numbers"] = "classes"
+    kind: Kind = "classes"
     figures: dict[str, float] = {}
     sums: Sums = {}
     at: int = 0
@@ -71,10 +74,11 @@ class EvidenceBatch(msgspec.Struct, frozen=True, kw_only=True):
     nothing.
 
     `values`: metric -> one value a record, None where there is none. `outcome` is the outcome as a number (of
-    classes 1 or 0), and stands under the name of its field too; `latency` is the result's `ms`; `failed` is 1
-    where nothing was scored, else 0; `late` is 1 where an answer that counts missed its deadline, else 0. Of
-    classes also `correct` (1 or 0), `log_loss` and `squared_error`, of numbers `error`, `absolute_error` and
-    `squared_error`. Beyond these, the outcome's fields that the job's settings name as metrics.
+    two classes 1 or 0, of more there is none), and stands under the name of its field too; `latency` is the
+    result's `ms`; `failed` is 1 where nothing was scored, else 0; `late` is 1 where an answer that counts
+    missed its deadline, else 0. Of classes also `correct` (1 or 0), `log_loss` and `squared_error` (of more
+    than two half of its sum over classes, so that it lies in [0, 1]), of numbers `error`, `absolute_error`
+    and `squared_error`. Beyond these, the outcome's fields that the job's settings name as metrics.
     """
 
     data_type: str

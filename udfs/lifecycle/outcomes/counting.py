@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,8 +21,9 @@ from udfs.lifecycle.outcomes.fates import OutcomeFate
 from udfs.lifecycle.outcomes.judging import Judging
 from udfs.lifecycle.outcomes.rows import MODEL, NO_MODEL, NO_OUTCOME
 from udfs.lifecycle.quality.classification import ClassificationSums
+from udfs.lifecycle.quality.many_classes import ManyClassesSums
 from udfs.lifecycle.quality.regression import RegressionSums
-from udfs.lifecycle.quality.windows import Quality, QualityKey, QualitySums
+from udfs.lifecycle.quality.windows import Quality, QualityKey, QualitySums, add_up
 
 COUNTED: tuple[str, ...] = (
     "fate",
@@ -35,7 +37,7 @@ COUNTED: tuple[str, ...] = (
     "plan_version",
 )
 COUNTED += ("experiments", "answers", TIMESTAMP)
-"""The columns that are read, beside those of slices."""
+"""The columns that are read of every data type."""
 _APART = (MODEL, "version", "plan", "plan_version", "experiments")
 _EXPERIMENTS = 5
 """Where experiments stand in a window and the values of _APART."""
@@ -49,7 +51,7 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True, slots=True)
 class _Scored:
     """Of n predictions, shapes (n,): score, outcome, and the one that it replaces, NaN where there is none,
-    and whether each is counted for the first time."""
+    and whether each is counted for the first time. Of several classes the scores are of shape (n, K)."""
 
     scores: Floats
     came: Floats
@@ -60,6 +62,11 @@ class _Scored:
         return _Scored(self.scores[places], self.came[places], self.replaced[places], self.first[places])
 
 
+def counted_columns(judging: Judging) -> list[str]:
+    """What a `Counter` reads of rows."""
+    return [*COUNTED, *(["scores"] if judging.classes else []), *judging.slices]
+
+
 class Counter:
     """Counts rows of one data type. `window_ms`: of event time. `most_keys`: beyond so many combinations of
     what is told apart, slices of new ones count together as OTHER."""
@@ -67,6 +74,7 @@ class Counter:
     def __init__(self, data_type: str, judging: Judging, window_ms: int, most_keys: int = 10_000) -> None:
         self._data_type, self._judging, self._window_ms = data_type, judging, window_ms
         self._most_keys = most_keys
+        self._none = self._new()
 
     def count(self, quality: Quality, rows: pa.RecordBatch, open_from: int = 0) -> set[QualityKey]:
         """The keys whose sums have changed. Windows that begin before `open_from` get nothing; what is
@@ -86,7 +94,7 @@ class Counter:
         rows = rows.filter(pc.not_equal(rows.column("fate"), OutcomeFate.OUTDATED.value))
         if not rows.num_rows:
             return
-        scored = _scored(rows)
+        scored = self._scored(rows)
         windows = rows.column(TIMESTAMP).to_numpy() // self._window_ms * self._window_ms
         apart = [rows.column(name) for name in (*_APART, *self._judging.slices)]
         codes, combinations = row_codes([pa.array(windows), *apart])
@@ -98,12 +106,12 @@ class Counter:
                 places[msgspec.structs.replace(key, experiment=experiment, arm=arm)].append(found)
         for key, of_it in places.items():
             yield key, scored.at(np.concatenate(of_it))
-        asked: dict[QualityKey, list[tuple[int, float | None]]] = defaultdict(list)
+        asked: dict[QualityKey, list[tuple[int, float | list[float] | None]]] = defaultdict(list)
         for row, text in enumerate(rows.column("answers").to_pylist()):
             for candidate, version, scores in _answers(text):
                 of_candidate = {"candidate": candidate, "model": "", "version": version}
                 key = msgspec.structs.replace(keys[codes[row]], **of_candidate)
-                asked[key].append((row, self._judging.score_of(scores)))
+                asked[key].append((row, self._judged(scores)))
         for key, answers in asked.items():
             at, scores_of_it = zip(*answers, strict=True)
             yield key, replace(scored.at(np.array(at)), scores=np.array(scores_of_it, np.float64))
@@ -123,12 +131,14 @@ class Counter:
 
     def _sums(self, found: _Scored) -> QualitySums:
         sums = self._new()
-        has_score, has_outcome = ~np.isnan(found.scores), ~np.isnan(found.came)
+        has_score = ~np.isnan(found.scores if found.scores.ndim == 1 else found.scores[:, 0])
+        has_outcome = ~np.isnan(found.came)
         judged = found.first & has_score
         pairs = judged & has_outcome
         _add(sums, found.scores[pairs], found.came[pairs], int((judged & ~has_outcome).sum()))
         sums.unscored += int((found.first & ~has_score).sum())
-        if (again := ~found.first & has_score).any():
+        again = ~found.first & has_score & has_outcome & ~np.isnan(found.replaced)
+        if again.any():
             corrected, before = self._new(), self._new()
             _add(corrected, found.scores[again], found.came[again])
             _add(before, found.scores[again], found.replaced[again])
@@ -136,12 +146,42 @@ class Counter:
             sums.merge(before, -1)  # type: ignore[arg-type]
         return sums
 
+    def _scored(self, rows: pa.RecordBatch) -> _Scored:
+        scores, came, replaced = (
+            rows.column(name).to_numpy(zero_copy_only=False) for name in ("score", "outcome", "replaced")
+        )
+        if self._judging.classes:
+            none = self._judged({})
+            judged = zip(scores.tolist(), rows.column("scores").to_pylist(), strict=True)
+            found = [none if math.isnan(s) else self._judged(orjson.loads(text)) for s, text in judged]
+            scores = np.array(found, np.float64)
+            came, replaced = self._places(came), self._places(replaced)
+        first = pc.is_in(rows.column("fate"), pa.array(_FIRST)).to_numpy(zero_copy_only=False)
+        return _Scored(scores, came, replaced, first)
+
+    def _places(self, came: Floats) -> Floats:
+        """Without what is the place of no class, as after settings have changed."""
+        return np.where((came >= 0) & (came < len(self._judging.classes)), came, math.nan)
+
+    def _judged(self, scores: Mapping[str, Any]) -> float | list[float] | None:
+        """What is judged of scores; of several classes a list always, of NaN where there is nothing."""
+        if not self._judging.classes:
+            return self._judging.score_of(scores)
+        return self._judging.probabilities_of(scores) or [math.nan] * len(self._judging.classes)
+
     def _new(self) -> QualitySums:
+        if self._judging.classes:
+            return ManyClassesSums(self._judging.class_names)
         numbers = self._judging.kind == "numbers"
         return RegressionSums() if numbers else ClassificationSums(self._judging.threshold)
 
     def _at(self, quality: Quality, key: QualityKey) -> QualitySums:
-        return quality.sums.setdefault(key, self._new())
+        """The sums of a key. Those that a savepoint has of other settings add up with nothing of these: the
+        key is counted anew."""
+        kept = quality.sums.get(key)
+        if kept is None or not add_up(kept, self._none):
+            kept = quality.sums[key] = self._new()
+        return kept
 
     def _kept(self, quality: Quality, key: QualityKey) -> QualityKey:
         """The key, or the one that it counts under. What has once counted as OTHER does so ever after, also
@@ -150,14 +190,6 @@ class Counter:
             return key
         other = msgspec.structs.replace(key, slices=tuple((name, OTHER) for name, _ in key.slices))
         return other if other in quality.sums or len(quality.sums) >= self._most_keys else key
-
-
-def _scored(rows: pa.RecordBatch) -> _Scored:
-    scores, came, replaced = (
-        rows.column(name).to_numpy(zero_copy_only=False) for name in ("score", "outcome", "replaced")
-    )
-    first = pc.is_in(rows.column("fate"), pa.array(_FIRST)).to_numpy(zero_copy_only=False)
-    return _Scored(scores, came, replaced, first)
 
 
 def _places(codes: NDArray[np.intp]) -> list[NDArray[np.intp]]:

@@ -77,8 +77,7 @@ def values_of(one: Settled, judging: Judging) -> Values:
     came = judging.without if one.came is None else one.came.value
     score = predicted.score
     values: Values = {
-        "outcome": came,
-        judging.label: came,
+        **({} if judging.classes else {"outcome": came, judging.label: came}),
         "latency": predicted.ms,
         "failed": float(predicted.scoring != "scored"),
         "late": float(_late(predicted.answers)),
@@ -90,6 +89,8 @@ def values_of(one: Settled, judging: Judging) -> Values:
     if judging.kind == "numbers":
         error = score - came
         return values | {"error": error, "absolute_error": abs(error), "squared_error": error * error}
+    if judging.classes:
+        return values | _of_classes(predicted.scores, int(came), judging)
     near = min(max(score, CLIP), 1 - CLIP)
     return values | {
         "correct": float((score >= judging.threshold) == (came > 0)),
@@ -98,16 +99,33 @@ def values_of(one: Settled, judging: Judging) -> Values:
     }
 
 
+def _of_classes(scores: str, came: int, judging: Judging) -> Values:
+    """`came`: the place of the class that came. Nothing of a class that there is not, as after settings
+    have changed."""
+    found = judging.probabilities_of(orjson.loads(scores))
+    if found is None or not 0 <= came < len(found):
+        return {}
+    squares = sum((p - (at == came)) ** 2 for at, p in enumerate(found))
+    loss = -math.log(min(max(found[came], CLIP), 1 - CLIP))
+    return {
+        "correct": float(found.index(max(found)) == came),
+        "log_loss": loss,
+        "squared_error": squares / 2,
+    }
+
+
 def answered(answer: Mapping[str, Any], one: Settled, judging: Judging) -> Values | None:
     """What the prediction would say, had this candidate's answer decided; None of one not waited for."""
     if answer.get("outcome") == "pending":
         return None
-    scored, scores = answer.get("outcome") == "scored", answer.get("scores")
+    said = answer.get("scores")
+    scores = said if answer.get("outcome") == "scored" and isinstance(said, dict) else {}
     predicted = msgspec.structs.replace(
         one.predicted,
-        score=judging.score_of(scores) if scored and isinstance(scores, dict) else None,
+        score=judging.score_of(scores),
+        scores=orjson.dumps(scores).decode() if judging.classes else "",
         ms=_number(answer.get("waited_ms")) or _number(answer.get("ms")),
-        scoring="scored" if scored else "undecided",
+        scoring="scored" if answer.get("outcome") == "scored" else "undecided",
         answers="",
     )
     late = {"late": float(answer.get("outcome") == "late")}

@@ -31,7 +31,7 @@ from udfs.lifecycle.outcomes.evidence import (
 )
 from udfs.lifecycle.outcomes.fates import OutcomeFate
 from udfs.lifecycle.outcomes.joining import Settled
-from udfs.lifecycle.outcomes.judging import Judging
+from udfs.lifecycle.outcomes.judging import MULTICLASS, Judging
 from udfs.lifecycle.outcomes.messages import Came, Predicted
 from udfs.lifecycle.outcomes.rows import NO_OUTCOME
 from udfs.lifecycle.outcomes.stored import stored_rows
@@ -39,7 +39,7 @@ from udfs.lifecycle.outcomes.stored import stored_rows
 EVERY_MS = 10_000
 """How often the controller is asked, in the time of the predictions."""
 _NEEDED = (
-    *("entity", "scoring", "ms", "score", "version", "experiments", "answers", "judged", "kind"),
+    *("entity", "scoring", "ms", "score", "scores", "version", "experiments", "answers", "judged", "kind"),
     *("fate", "outcome", "metrics", TIMESTAMP, "source", "partition", "offset", "revision"),
 )
 _IN_FORCE = (OutcomeFate.JOINED.value, OutcomeFate.CORRECTION.value, NO_OUTCOME)
@@ -114,6 +114,8 @@ def _rows(experiment: Experiment, location: str, s3: S3Options) -> dict[tuple[An
             identity, at = (row["source"], row["partition"], row["offset"]), row[TIMESTAMP]
             before = found.get(identity)
             if row["fate"] in _IN_FORCE and (before is None or before["revision"] < row["revision"]):
+                if row["kind"] != MULTICLASS:
+                    row["scores"] = ""  # nobody asks for it, and there are many
                 found[identity] = row | {"model": model, "at": at, "known": at + experiment.attribution_ms}
     return found
 
@@ -136,12 +138,7 @@ def _judged(
     """Entity, arm, step, time and values; None where they cannot be known. `judged_by`: the outcome's field,
     and the threshold."""
     label, threshold = judged_by
-    judging = Judging(
-        row["judged"],
-        label=label,
-        kind="numbers" if row["kind"] == "numbers" else "classes",
-        threshold=threshold,
-    )
+    judging = Judging.of_stored(row["judged"], row["kind"], label=label, threshold=threshold)
     one = _settled(row)
     own = _own(experiment, row)
     if own is not None:
@@ -189,7 +186,7 @@ def _is_version(arm: Arm, version: int) -> bool:
 def _settled(row: dict[str, Any]) -> Settled:
     predicted = Predicted(
         "", "", 0, 0, row["at"], row["model"], row["version"], "", row["scoring"], row["ms"], row["score"],
-        "", row["entity"], answers=row["answers"] or "",
+        row["scores"], row["entity"], answers=row["answers"] or "",
     )  # fmt: skip
     came = None
     if row["outcome"] is not None:

@@ -42,8 +42,8 @@ _OF_PREDICTIONS = {
 }
 _Column = Sequence[object]
 _OF_OUTCOMES: dict[str, tuple[FeatureType, Callable[[Sequence[Settled], Judging], _Column]]] = {
-    "judged": (TEXT, lambda settled, judging: [judging.score] * len(settled)),
-    "kind": (TEXT, lambda settled, judging: [judging.kind] * len(settled)),
+    "judged": (TEXT, lambda settled, judging: [judging.stored_score] * len(settled)),
+    "kind": (TEXT, lambda settled, judging: [judging.stored_kind] * len(settled)),
     "fate": (TEXT, lambda settled, _: [NO_OUTCOME if s.fate is None else s.fate for s in settled]),
     "revision": (INT, lambda settled, _: [s.revision for s in settled]),
     "outcome": (

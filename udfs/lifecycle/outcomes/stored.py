@@ -29,6 +29,7 @@ _TYPES: dict[str, FeatureType] = {
     "plan_version": INT,
     "experiments": TEXT,
     "answers": TEXT,
+    "scores": TEXT,
     "judged": TEXT,
     "kind": TEXT,
     TIMESTAMP: TIME,
@@ -44,21 +45,18 @@ def stored_quality(
     Raises `StoreError` where there are no rows, where they were judged by several scores, or where a column
     is missing.
     """
-    quality, judging = Quality(), None
+    quality, judging, judged_by = Quality(), None, None
     data_type = location.rstrip("/").rpartition("/")[2]
     for path, model, batch in stored_rows(location, s3, [*_TYPES, *slices]):
         rows = _counted(batch, model, slices, path)
         for score, kind in {*zip(_texts(rows, "judged"), _texts(rows, "kind"), strict=True)}:
-            if judging is not None and (judging.score, judging.kind) != (score, kind):
-                said = f"{judging.score} ({judging.kind}) and {score} ({kind})"
+            if judged_by not in (None, (score, kind)):
+                said = " and ".join(f"{of} ({what})" for of, what in (judged_by, (score, kind)))
                 raise StoreError(f"predictions at {location} are judged by {said}: read the days of one")
             fields = dict.fromkeys(slices, "string")
-            judging = judging or Judging(
-                score,
-                kind="numbers" if kind == "numbers" else "classes",
-                threshold=threshold,
-                fields=fields,
-                slices=tuple(slices),
+            judged_by = score, kind
+            judging = judging or Judging.of_stored(
+                score, kind, threshold=threshold, fields=fields, slices=tuple(slices)
             )
         assert judging is not None
         Counter(data_type, judging, window_ms, most_keys=1 << 62).count(quality, rows)

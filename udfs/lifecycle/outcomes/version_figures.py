@@ -77,6 +77,10 @@ def _sums_of(told: QualityRecord) -> _Sums:
     sums: dict[str, Any] = told.sums
     if told.kind == "numbers":
         return _Sums(sums["predictions"], sums["outcomes"], sums["absolute"])
+    if told.kind == "multiclass":
+        rows = sums["confusion"]
+        right = sum(count for said, came, count in rows if said == came)
+        return _Sums(sums["predictions"], sum(count for *_, count in rows), right)
     right, judged = (sum(sums[name] for name in names) for names in (_RIGHT, _JUDGED))
     return _Sums(sums["predictions"], judged, right)
 

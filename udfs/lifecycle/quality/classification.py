@@ -79,12 +79,21 @@ class ClassificationSums(msgspec.Struct):
 
     def merge(self, other: ClassificationSums, sign: int = 1) -> None:
         """Take in other sums, or with -1 out of these. Raises `StatisticsError` for another threshold."""
-        if self.threshold != other.threshold:
+        if self.terms != other.terms:
             raise StatisticsError(f"sums at thresholds {self.threshold} and {other.threshold} do not add up")
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + sign * getattr(other, name))
         for name in self.EXACT:
             add_to(self, name, (getattr(other, name), other.rests.get(name, ())), sign)
+
+    @property
+    def terms(self) -> float:
+        """Sums of the same add up."""
+        return self.threshold
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        return [self.positives, self.negatives, self.score_sums]
 
     @property
     def outcomes(self) -> int:
@@ -99,56 +108,76 @@ class ClassificationSums(msgspec.Struct):
             "predictions": float(self.predictions),
             "unscored": float(self.unscored),
             "outcomes": float(n),
-            "coverage": _ratio(n, self.predictions),
-            "accuracy": _ratio(self.true_positives + self.true_negatives, n),
-            "precision": _ratio(self.true_positives, said),
-            "recall": _ratio(self.true_positives, p),
-            "log_loss": _ratio(self.log_loss, n),
-            "brier": _ratio(self.squares, n),
+            "coverage": ratio(n, self.predictions),
+            "accuracy": ratio(self.true_positives + self.true_negatives, n),
+            "precision": ratio(self.true_positives, said),
+            "recall": ratio(self.true_positives, p),
+            "log_loss": ratio(self.log_loss, n),
+            "brier": ratio(self.squares, n),
             "calibration_error": self.calibration_error(),
             "auc": area,
             "auc_binning_error": binned,
             "auc_standard_error": error,
         }
 
-    def area(self) -> tuple[float, float, float]:
-        """The area under the ROC curve from binned scores; how far binning can put it off at most; and its
-        standard error by chance.
+    @property
+    def right(self) -> int:
+        return self.true_positives + self.true_negatives
 
-        Pairs inside one bin count half (as ties do), so that the exact area is at most half of their share
-        away. The standard error is that of Hanley and McNeil, "The meaning and use of the area under a
-        receiver operating characteristic (ROC) curve" (Radiology 143, 1982).
-        """
-        p, n = int(self.positives.sum()), int(self.negatives.sum())
-        if not p or not n:
-            return math.nan, math.nan, math.nan
-        below = np.cumsum(self.negatives) - self.negatives
-        ties = sum(a * b for a, b in zip(self.positives.tolist(), self.negatives.tolist(), strict=True))
-        wins = sum(a * b for a, b in zip(self.positives.tolist(), below.tolist(), strict=True))
-        area = (wins + ties / 2) / (p * n)
-        q1, q2 = area / (2 - area), 2 * area * area / (1 + area)
-        variance = area * (1 - area) + (p - 1) * (q1 - area * area) + (n - 1) * (q2 - area * area)
-        return area, ties / (2 * p * n), math.sqrt(max(variance, 0.0) / (p * n))
+    def area(self) -> tuple[float, float, float]:
+        """As `area_of`."""
+        return area_of(self.positives, self.negatives)
 
     def calibration(self, bins: int = 16) -> list[tuple[int, float, float]]:
         """(records, mean score, share of positives) of equally wide bins of the score; `bins` divides 256."""
-        shape = (bins, BINS // bins)
-        positives = self.positives.reshape(shape).sum(axis=1)
-        counts = positives + self.negatives.reshape(shape).sum(axis=1)
-        sums = self.score_sums.reshape(shape).sum(axis=1)
-        return [
-            (n, _ratio(s, n), _ratio(p, n))
-            for n, s, p in zip(counts.tolist(), sums.tolist(), positives.tolist(), strict=True)
-        ]
+        return calibration_of(self.positives, self.negatives, self.score_sums, bins)
 
     def calibration_error(self) -> float:
-        """The expected calibration error: the mean distance of score and share over bins, by their records.
-
-        Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", 2015.
-        """
-        apart = sum(n * abs(score - share) for n, score, share in self.calibration() if n)
-        return _ratio(apart, self.outcomes)
+        """As `calibration_error_of`."""
+        return calibration_error_of(self.calibration())
 
 
-def _ratio(part: float, whole: float) -> float:
+def area_of(positives: NDArray[np.int64], negatives: NDArray[np.int64]) -> tuple[float, float, float]:
+    """The area under the ROC curve from binned scores; how far binning can put it off at most; and its
+    standard error by chance. NaN where there are no positives, or no negatives.
+
+    Pairs inside one bin count half (as ties do), so that the exact area is at most half of their share
+    away. The standard error is that of Hanley and McNeil, "The meaning and use of the area under a
+    receiver operating characteristic (ROC) curve" (Radiology 143, 1982).
+    """
+    p, n = int(positives.sum()), int(negatives.sum())
+    if not p or not n:
+        return math.nan, math.nan, math.nan
+    below = np.cumsum(negatives) - negatives
+    ties = sum(a * b for a, b in zip(positives.tolist(), negatives.tolist(), strict=True))
+    wins = sum(a * b for a, b in zip(positives.tolist(), below.tolist(), strict=True))
+    area = (wins + ties / 2) / (p * n)
+    q1, q2 = area / (2 - area), 2 * area * area / (1 + area)
+    variance = area * (1 - area) + (p - 1) * (q1 - area * area) + (n - 1) * (q2 - area * area)
+    return area, ties / (2 * p * n), math.sqrt(max(variance, 0.0) / (p * n))
+
+
+def calibration_of(
+    positives: NDArray[np.int64], negatives: NDArray[np.int64], score_sums: Floats, bins: int
+) -> list[tuple[int, float, float]]:
+    """(records, mean score, share of positives) of wider bins; their number divides that of the arrays."""
+    shape = (bins, len(positives) // bins)
+    came, sums = positives.reshape(shape).sum(axis=1), score_sums.reshape(shape).sum(axis=1)
+    counts = came + negatives.reshape(shape).sum(axis=1)
+    return [
+        (n, ratio(s, n), ratio(p, n))
+        for n, s, p in zip(counts.tolist(), sums.tolist(), came.tolist(), strict=True)
+    ]
+
+
+def calibration_error_of(bins: list[tuple[int, float, float]]) -> float:
+    """The expected calibration error: the mean distance of score and share over bins, by their records.
+
+    Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", 2015.
+    """
+    apart = sum(n * abs(score - share) for n, score, share in bins if n)
+    return ratio(apart, sum(n for n, _, _ in bins))
+
+
+def ratio(part: float, whole: float) -> float:
     return part / whole if whole else math.nan

@@ -8,48 +8,71 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import StatisticsError
-from schemas.lifecycle.quality import QualityRecord, Sums
-from udfs.lifecycle.quality.classification import BINS, ClassificationSums
+from schemas.lifecycle.quality import Kind, QualityRecord, Sums
+from udfs.lifecycle.quality.classification import ClassificationSums
 from udfs.lifecycle.quality.exact_sums import Rest
+from udfs.lifecycle.quality.many_classes import ManyClassesSums
 from udfs.lifecycle.quality.regression import MOST_PLACE, RegressionSums
-from udfs.lifecycle.quality.windows import QualityKey, QualitySums
+from udfs.lifecycle.quality.windows import KINDS, QualityKey, QualitySums, kind_of
 
 _COUNTED = ("positives", "negatives", "score_sums")
 _MOST_RESTS = 64
 
 
 def to_plain(sums: QualitySums) -> Sums:
-    """Numbers by name. `bins` (of classes): rows of bin, positives, negatives and sum of scores; `errors` (of
-    numbers): rows of bin and count. Bins without records are left out. `rests`: what rounding left of
-    the sums that are exact with it (`EXACT` of each kind), where it left anything."""
-    apart = {"error_counts", "rests", *_COUNTED}
+    """Numbers by name. `bins` (of two classes): rows of bin, positives, negatives and sum of scores; of more
+    classes their names are `classes`, each row begins with the place of its class, and `confusion` has rows
+    of class said, class that came and count. `errors` (of numbers): rows of bin and count. What has no
+    records is left out. `rests`: what rounding left of the sums that are exact with it (`EXACT` of each
+    kind), where it left anything."""
+    apart = {"error_counts", "rests", "classes", "confusion", *_COUNTED}
     plain: dict[str, Any] = {n: getattr(sums, n) for n in sums.__struct_fields__ if n not in apart}
     if sums.rests:
         plain["rests"] = [list(sums.rests.get(name, ())) for name in sums.EXACT]
     if isinstance(sums, RegressionSums):
         return plain | {"errors": [[place, count] for place, count in sorted(sums.error_counts.items())]}
-    some = np.flatnonzero(sums.positives + sums.negatives).tolist()
-    arrays = [getattr(sums, name) for name in _COUNTED]
-    return plain | {"bins": [[at, *(array[at].item() for array in arrays)] for at in some]}
+    plain["bins"] = _rows(sums.arrays)
+    if isinstance(sums, ManyClassesSums):
+        plain |= {"classes": list(sums.classes), "confusion": _rows([sums.confusion])}
+    return plain
 
 
-def from_plain(kind: str, plain: Sums) -> QualitySums:
+def _rows(arrays: list[NDArray[Any]]) -> list[list[int | float]]:
+    """Places and values, where one of the arrays, which are of one shape, has something."""
+    some = np.argwhere(np.any([array != 0 for array in arrays], axis=0)).tolist()
+    return [[*at, *(array[tuple(at)].item() for array in arrays)] for at in some]
+
+
+def _fill(arrays: list[NDArray[Any]], rows: Any) -> None:
+    """The inverse. Raises `ValueError` for a place that is none."""
+    for row in rows:
+        at, values = tuple(row[: arrays[0].ndim]), row[arrays[0].ndim :]
+        if not all(0 <= place < length for place, length in zip(at, arrays[0].shape, strict=True)):
+            raise ValueError(f"there is no bin {at}")
+        for array, value in zip(arrays, values, strict=True):
+            array[at] = value
+
+
+def from_plain(kind: Kind, plain: Sums) -> QualitySums:
     """The inverse of `to_plain`. Raises `StatisticsError` for what is none."""
     try:
         rows: Any = plain["errors" if kind == "numbers" else "bins"]
         numbers: Any = {name: value for name, value in plain.items() if not isinstance(value, list)}
+        rests = _rests(plain, KINDS[kind])
         if kind == "numbers":
             errors = {int(place): int(count) for place, count in rows}
             if odd := [place for place in errors if abs(place) > MOST_PLACE]:
                 raise ValueError(f"there is no error in bin {odd[0]}")
-            return RegressionSums(**numbers, error_counts=errors, rests=_rests(plain, RegressionSums))
-        sums = ClassificationSums(**numbers, rests=_rests(plain, ClassificationSums))
-        for at, positives, negatives, score_sum in rows:
-            if not 0 <= at < BINS:
-                raise ValueError(f"there is no bin {at}")
-            sums.positives[at], sums.negatives[at], sums.score_sums[at] = positives, negatives, score_sum
+            return RegressionSums(**numbers, error_counts=errors, rests=rests)
+        if kind == "classes":
+            sums: ClassificationSums | ManyClassesSums = ClassificationSums(**numbers, rests=rests)
+        else:
+            sums = ManyClassesSums(**numbers, rests=rests, classes=tuple(map(str, plain["classes"])))  # type: ignore[arg-type]
+            _fill([sums.confusion], plain["confusion"])
+        _fill(sums.arrays, rows)
         return sums
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as e:
         raise StatisticsError(f"these are no sums of {kind}: {e}") from None
@@ -98,7 +121,7 @@ def quality_record(
         arm=key.arm,
         candidate=key.candidate,
         slices=dict(key.slices),
-        kind="classes" if isinstance(sums, ClassificationSums) else "numbers",
+        kind=kind_of(sums),
         figures=_finite(sums),
         sums=to_plain(sums),
         at=at,

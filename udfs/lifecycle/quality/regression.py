@@ -42,6 +42,11 @@ class RegressionSums(msgspec.Struct):
     error_counts: dict[int, int] = msgspec.field(default_factory=dict)
     rests: dict[str, Rest] = {}
 
+    @property
+    def terms(self) -> None:
+        """All add up."""
+        return None
+
     def add(self, predicted: Floats, came: Floats, without_outcome: int = 0) -> None:
         """Predictions with their outcomes, shapes (n,), and how many predictions got none.
 

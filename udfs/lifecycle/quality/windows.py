@@ -8,11 +8,18 @@ import msgspec
 import numpy as np
 
 from schemas.errors import StatisticsError
+from schemas.lifecycle.quality import Kind
 from udfs.lifecycle.quality.classification import BINS, ClassificationSums
+from udfs.lifecycle.quality.many_classes import ManyClassesSums
 from udfs.lifecycle.quality.regression import RegressionSums
 
 VERSION = 1
-QualitySums = ClassificationSums | RegressionSums
+QualitySums = ClassificationSums | ManyClassesSums | RegressionSums
+KINDS: dict[Kind, type[QualitySums]] = {
+    "classes": ClassificationSums,
+    "multiclass": ManyClassesSums,
+    "numbers": RegressionSums,
+}
 
 
 class QualityKey(msgspec.Struct, frozen=True, order=True, array_like=True):
@@ -61,26 +68,35 @@ class _Kept(msgspec.Struct, array_like=True):
     sums: msgspec.Raw
 
 
-_KINDS: dict[str, type[QualitySums]] = {"classes": ClassificationSums, "numbers": RegressionSums}
+def kind_of(sums: QualitySums) -> Kind:
+    """The kind as messages and state name it."""
+    return next(name for name, kind in KINDS.items() if type(sums) is kind)
+
+
+def add_up(one: QualitySums, other: QualitySums) -> bool:
+    """Whether both were counted under the same settings: of one kind, threshold, and classes."""
+    return type(one) is type(other) and one.terms == other.terms
 
 
 def write_sums(sums: QualitySums) -> bytes:
     """Msgpack with its version, for state."""
-    kind = "classes" if isinstance(sums, ClassificationSums) else "numbers"
     fields = {name: getattr(sums, name) for name in sums.__struct_fields__}
     if not sums.rests:  # as they were written before there were any
         del fields["rests"]
     inside = msgspec.msgpack.encode(fields, enc_hook=_plain)
-    return msgspec.msgpack.encode(_Kept(VERSION, kind, msgspec.Raw(inside)))
+    return msgspec.msgpack.encode(_Kept(VERSION, kind_of(sums), msgspec.Raw(inside)))
 
 
 def read_sums(data: bytes) -> QualitySums:
     """What `write_sums` wrote. Raises `StatisticsError` for other bytes and for a newer version."""
     try:
         kept = _KEPT_DECODER.decode(data)
-        if kept.version > VERSION or kept.kind not in _KINDS:
+        if kept.version > VERSION or kept.kind not in KINDS:
             raise StatisticsError(f"sums {kept.kind!r} of version {kept.version} cannot be read: update")
-        return _SUMS_DECODERS[kept.kind].decode(kept.sums)
+        sums = _SUMS_DECODERS[kept.kind].decode(kept.sums)
+        if isinstance(sums, ClassificationSums) and any(of.size != BINS for of in sums.arrays):
+            raise ValueError(f"there are {BINS} bins")
+        return sums
     except (msgspec.MsgspecError, ValueError, TypeError) as e:
         raise StatisticsError(f"these are no sums of quality: {e}") from None
 
@@ -93,11 +109,11 @@ def _plain(value: Any) -> Any:
 
 def _array(kind: type, value: Any) -> Any:
     dtype, data = msgspec.convert(value, tuple[str, bytes])
-    if kind is not np.ndarray or dtype not in ("<i8", "<f8") or len(data) != 8 * BINS:
+    if kind is not np.ndarray or dtype not in ("<i8", "<f8") or len(data) % 8:
         raise ValueError(f"{dtype} is no array of sums")
     return np.frombuffer(data, dtype).copy()
 
 
 # Made here: msgspec lets another thread use a type that is still being taken in, which ends the process.
 _KEPT_DECODER = msgspec.msgpack.Decoder(_Kept)
-_SUMS_DECODERS = {kind: msgspec.msgpack.Decoder(of, dec_hook=_array) for kind, of in _KINDS.items()}
+_SUMS_DECODERS = {kind: msgspec.msgpack.Decoder(of, dec_hook=_array) for kind, of in KINDS.items()}

@@ -22,9 +22,9 @@ _REMEMBERED = 1000
 
 
 class QualityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`baseline`: the share of wrong predictions that is still good. Of classes a prediction is wrong at
-    their threshold, of numbers where it is off by more than `error`. `patience`: windows until a false alarm,
-    at least, in expectation."""
+    """`baseline`: the share of wrong predictions that is still good. Of two classes a prediction is wrong at
+    their threshold, of more where another class has the greatest probability, of numbers where it is off by
+    more than `error`. `patience`: windows until a false alarm, at least, in expectation."""
 
     baseline: float
     error: float | None = None
@@ -149,8 +149,7 @@ def losses(record: QualityRecord, limits: QualityLimits) -> tuple[int, int] | No
     """
     sums = from_plain(record.kind, record.sums)
     if not isinstance(sums, RegressionSums):
-        wrong = sums.false_positives + sums.false_negatives
-        count = wrong + sums.true_positives + sums.true_negatives
+        count, wrong = sums.outcomes, sums.outcomes - sums.right
     elif limits.error is None:
         return None
     else:
