@@ -6,6 +6,7 @@ import types
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pytest
 from pyflink.datastream import TimeDomain
 from pyflink.datastream.output_tag import OutputTag
@@ -213,3 +214,26 @@ def test_windows_close_once_every_key_group_has_told_how_far_it_is() -> None:
     kept.settled(range(3, 4), over)
     assert all(one.closed for one in kept.close(over, lambda _: None))
     assert kept.windows.closed == SPEC.window_ms
+
+
+def test_a_window_that_lingers_gets_what_is_late_whatever_others_do() -> None:
+    """The next one closed before it, and what came then counted since the start and in no window."""
+
+    def rows(offset: int, at: int) -> pa.RecordBatch:
+        joining = Joining(SPEC.terms, MemoryStore(), Fates(), 0)
+        joining.results(SPEC.reader(1, 1).results(batch([result(offset, at, 0.75)])).deliveries[0])
+        joining.done()
+        joining.close(END, END)
+        return to_rows(joining.done().settled, JUDGING, 0).select([*COUNTED, *JUDGING.slices])
+
+    kept, linger = SPEC.quality("wine", 1), SPEC.terms.grace
+    clock = 10**9
+    list(kept.add(rows(1, SPEC.window_ms + 100), clock - linger))
+    list(kept.add(rows(0, 100), clock - 1))
+    kept.settled([0], END)
+    assert kept.close(clock, lambda _: None) == []
+    list(kept.add(rows(2, 200), clock))
+    assert kept.close(clock - 500, lambda _: None) == []  # the clock is set back
+    told = kept.close(clock - 500 + linger, lambda _: None)
+    closed = {one.window: one.figures["predictions"] for one in told if one.closed}
+    assert closed == {0: 2, SPEC.window_ms: 1}

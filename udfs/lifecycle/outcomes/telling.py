@@ -90,13 +90,16 @@ class KeptQuality:
         input has, so all are closed."""
         known = self.windows.settled.values()
         settled = END if ended else min(known) if len(known) == self._groups else 0
-        over = {
-            window
-            for window, changed in self._changed_at.items()
-            if window != ALL
-            and window + self._window_ms <= settled
-            and (ended or now - changed >= self._linger_ms)
-        }
+        # the clock may have been set back
+        self._changed_at = {window: min(at, now) for window, at in self._changed_at.items()}
+        over: set[int] = set()
+        for window, changed in sorted(self._changed_at.items()):
+            if window == ALL:
+                continue
+            lingers = not ended and now - changed < self._linger_ms
+            if lingers or window + self._window_ms > settled:
+                break  # a later one that closed first would keep late rows out of this one
+            over.add(window)
         told = []
         for key in sorted(key for key in self._quality.sums if key.window in over):
             told.append(self._record(key, now, closed=True))
