@@ -50,22 +50,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.watch", description=__doc__)
     parser.add_argument("--records", type=int, default=1_500_000, help="for the jobs; 0: Python alone")
     options = parser.parse_args()
-    figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
-        for name, fields in (("network of 11 fields", FIELDS), (f"{WIDE} fields", _wide())):
-            payloads = _records(fields)
-            batches = [_batch(payloads[at : at + BATCH], "t") for at in range(0, len(payloads), BATCH)]
-            serve = _served(batches, Path(folder)) if fields is FIELDS else _written(fields)
-            lines = [line for batch in batches for line in serve(batch)]
-            served = _us_per_record(lambda batch, serve=serve: serve(batch), batches)  # type: ignore[misc]
-            figures[name] = {"serving_us": served}
-            say(f"{name}: serving {served:.2f} us a record")
-            place = Path(folder, "training.statistics")
-            place.write_bytes(write_statistics(profile(lambda p=payloads: [list(map(orjson.loads, p))])))  # type: ignore[misc]
-            for size in GATHERED:
-                results = [_batch(lines[at : at + size], "results") for at in range(0, len(lines), size)]
-                figures[name][f"counting_us_in_batches_of_{size}"] = counted = _watched(results, str(place))
-                say(f"  counting in micro-batches of {size}: {counted:.2f} us a record that is counted")
+        kinds = {"network of 11 fields": FIELDS, f"{WIDE} fields": _wide()}
+        figures = {name: in_python(name, fields, Path(folder)) for name, fields in kinds.items()}
         if options.records:
             os.environ.update(environment())
             try:
@@ -76,6 +63,23 @@ def main() -> int:
                 return 1
     print(orjson.dumps({"watch": figures}).decode())
     return 0
+
+
+def in_python(name: str, fields: Sequence[str], folder: Path) -> dict[str, float]:
+    """Processor time in us of serving a record, and of counting a result, by the size of micro-batches."""
+    payloads = _records(fields)
+    batches = [_batch(payloads[at : at + BATCH], "t") for at in range(0, len(payloads), BATCH)]
+    serve = _served(batches, folder) if fields is FIELDS else _written(fields)
+    lines = [line for batch in batches for line in serve(batch)]
+    figures = {"serving_us": (served := _us_per_record(serve, batches))}
+    say(f"{name}: serving {served:.2f} us a record")
+    place = folder / "training.statistics"
+    place.write_bytes(write_statistics(profile(lambda: [list(map(orjson.loads, payloads))])))
+    for size in GATHERED:
+        results = [_batch(lines[at : at + size], "results") for at in range(0, len(lines), size)]
+        figures[f"counting_us_in_batches_of_{size}"] = counted = _watched(results, str(place))
+        say(f"  counting in micro-batches of {size}: {counted:.2f} us a record that is counted")
+    return figures
 
 
 def _wide() -> tuple[str, ...]:

@@ -48,6 +48,9 @@ class AlertLog:
                     os.truncate(self._path, sum(map(len, lines[:-1])))
                     continue
                 raise StatisticsError(f"{self._path}, line {number}: {e}") from None
+        if lines and runs and len(runs) == len(lines) and not lines[-1].endswith(b"\n"):
+            self._lock.write(b"\n")  # only the end of the line was lost: the next one is one of its own
+            self._lock.flush()
         ids, open_runs = settled(runs)
         for run in open_runs:
             import msgspec  # noqa: PLC0415

@@ -52,7 +52,9 @@ class JudgedType(Part):
         "classes",
         description="classes: probabilities in [0, 1], of the positive of two classes or of each of them",
     )
-    threshold: float = Field(0.5, description="scores from here on say that the class is positive")
+    threshold: float = Field(
+        0.5, ge=0, le=1, description="scores from here on say that the class is positive"
+    )
     positive: bool | int | float | str | None = Field(
         None, description="the label of the positive class; empty: true, or 1"
     )
@@ -153,6 +155,6 @@ class OutcomesSettings(StreamSettings):
             to_the_end=self.bounded,
             store=self.store is not None,
             window_ms=self.quality.window_seconds * 1000,
-            told_ms=int(self.quality.seconds * 1000),
+            told_ms=max(int(self.quality.seconds * 1000), 1),
             most_keys=self.quality.most_keys,
         )

@@ -9,9 +9,9 @@ import os
 import sys
 import tomllib
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
@@ -26,13 +26,32 @@ from schemas.errors import SettingsError
 S = TypeVar("S", bound="RunSettings")
 
 
-class Part(BaseModel):
+MOST_SECONDS = 10**10
+"""Some 300 years. In ms, and added to a time, it is far from what Flink can count."""
+
+
+class _Bounded(BaseModel):
+    """Settings whose numbers are finite and whose durations, in seconds or ms, a timer of Flink can have."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _no_ages(self) -> Self:
+        for name in type(self).model_fields:
+            unit = next((u for u in ("seconds", "ms") if name == u or name.endswith(f"_{u}")), None)
+            most, value = MOST_SECONDS * (1000 if unit == "ms" else 1), getattr(self, name)
+            if unit and isinstance(value, int | float) and value > most:
+                raise ValueError(f"{name} is {value:g}: {most:,} are the most")
+        return self
+
+
+class Part(_Bounded):
     """Settings below one name; names that are none of theirs are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class RunSettings(BaseSettings):
+class RunSettings(BaseSettings, _Bounded):
     """How a job is run. `own_jars`: patterns of the connectors that it needs where there is no cluster;
     `own_options`: Flink options that it is made for, unless `flink` says otherwise."""
 

@@ -46,6 +46,7 @@ def test_how_many_false_alarms_the_stated_rate_allows():
         assert more_than(count, 1_000, 0.0005) == pytest.approx((alarms > count).mean(), abs=0.003)
     assert more_than(1, 1_000, 0.0005) == pytest.approx(0.0902, abs=1e-4)
     assert [most_of(n, 0.0005, 0.01) for n in (10, 1_000, 10_000)] == [0, 3, 11]
+    assert most_of(1_000, DriftSettings().false_alarms, 0.01) == 1
 
 
 def test_the_last_line_is_json():

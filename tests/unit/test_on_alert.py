@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
+from millrace.alert_log import AlertLog
 from millrace.kafka_stream import to_end
 from schemas.lifecycle.alert_run import AlertRun, read_run, write_run
 from udfs.lifecycle.drift.alerts import Alert, FeatureDrift, drift_alert, read_envelope, write_alert
@@ -187,6 +188,18 @@ def test_offsets_are_committed_when_an_alert_is_settled(
     assert (tmp_path / "told").read_text() == "one,two wine 2\nthree wine 1\n"
     came = [read_run(value) for _, value in to_end(bootstrap, "came", {}, 30) if value is not None]
     assert [run.state for run in came] == ["started", "done"] * 2
+
+
+@pytest.mark.parametrize("lost", [b"\n", b'\n{"state":"started"'])
+def test_a_log_whose_last_line_lost_its_end_goes_on(tmp_path: Path, lost: bytes) -> None:
+    """Where its newline alone was lost, the next line was written beside it, and the log was none."""
+    log, line = tmp_path / "log", write_run(AlertRun(state="done", alerts=("a",), at=1))
+    log.write_bytes(line + lost.removesuffix(b"\n"))
+    journal = AlertLog(log, "true", lambda run, line: None)
+    assert journal.begin() == {"a"}
+    journal.write("done", [read_envelope(alert("x"))])
+    first, second = runs(log)
+    assert first.alerts == ("a",) and second.alerts != first.alerts
 
 
 def test_an_alert_reads_back() -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from jobs.settings.assemble import AssembleSettings
 from jobs.settings.experiment import ExperimentSettings
@@ -146,6 +147,27 @@ def test_faults_of_a_file_are_settings_errors(tmp_path: Path, line: str):
     with pytest.raises(SettingsError) as caught:
         settings_of(ServeSettings, ["--config", str(file), "--folder.root", str(tmp_path)])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"attribution_seconds": "inf"}, "attribution_seconds\n  Input should be a finite number"),
+        ({"attribution_seconds": 1e18}, "attribution_seconds is 1e\\+18: 10,000,000,000 are the most"),
+        ({"quality": {"window_seconds": 10**30}}, "quality\n.* window_seconds is 1e\\+30"),
+        ({"quality": {"seconds": "inf"}}, "quality.seconds\n  Input should be a finite number"),
+        ({"batch": {"max_ms": 10**14}}, "batch\n.* max_ms is 1e\\+14: 10,000,000,000,000 are the most"),
+        (
+            {"data_types": {"wine": {"score": "p", "threshold": 50}}},
+            "wine.threshold\n  Input should be less than",
+        ),
+    ],
+)
+def test_durations_that_no_timer_has_are_refused(change: dict[str, object], says: str):
+    """They were tracebacks where the job was submitted, or ended it at its first record."""
+    told = {"kafka": {"bootstrap": "k:1"}, "data_types": {"wine": {"score": "p"}}, **change}
+    with pytest.raises(ValidationError, match=says):
+        OutcomesSettings.model_validate(told)
 
 
 def test_unknown_flags_are_refused(capsys):

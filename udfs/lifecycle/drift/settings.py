@@ -22,7 +22,7 @@ class DriftSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     tolerance: dict[str, float] = msgspec.field(default_factory=lambda: dict.fromkeys(DISTANCES, 0.0))
-    false_alarms: float = 0.0005
+    false_alarms: float = 0.00014
     correction: Literal["bonferroni", "e-bh"] = "bonferroni"
     window: int = 20_000
 
