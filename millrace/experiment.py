@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,9 +141,15 @@ def start(
     controller would have decided of stored predictions, and when.
     """
     from millrace.experiment_file import load_experiment  # noqa: PLC0415
+    from schemas.errors import ExperimentError  # noqa: PLC0415
     from udfs.lifecycle.experiments.orders import Order  # noqa: PLC0415
 
     declared = load_experiment(file)
+    if declared.end is not None and declared.end.timestamp() <= time.time():
+        said = f"{file}: {declared.name} was to end at {declared.end.isoformat()}, which is over"
+        if not dry_run:
+            raise ExperimentError(f"{said}: it would be rolled back at once")
+        typer.echo(said, err=True)
     if dry_run:
         _show_steps(declared, results)
         yesterday.rehearse(declared, s3)

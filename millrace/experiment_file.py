@@ -7,7 +7,7 @@ from pathlib import Path
 
 from schemas.errors import ExperimentError
 from udfs.lifecycle.experiments.arm_plans import plan_of_step
-from udfs.lifecycle.experiments.declaration import Experiment, check_directions, read_experiment
+from udfs.lifecycle.experiments.declaration import Experiment, check_new, read_experiment
 
 
 def load_experiment(path: Path) -> Experiment:
@@ -22,7 +22,7 @@ def load_experiment(path: Path) -> Experiment:
             found = _python(path)
         else:
             raise ExperimentError("an experiment is in a .toml or a .py file")
-        check_directions(found)
+        check_new(found)
         plan_of_step(found, 0)
     except ExperimentError as e:
         raise ExperimentError(f"{path}: {e}") from e

@@ -126,7 +126,8 @@ def explain(
 
 def _place(text: str) -> Place:
     source, partition, offset = (["", "", "", *text.rsplit(":", 2)])[-3:]
-    if not (source and partition.isdigit() and offset.isdigit()):
+    digits = partition.isdecimal() and offset.isdecimal() and len(partition) <= 9 and len(offset) <= 18
+    if not (source and digits):
         raise typer.BadParameter(f"{text!r} is not TOPIC:PARTITION:OFFSET", param_hint="PLACE")
     return source, int(partition), int(offset)
 

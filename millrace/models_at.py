@@ -12,6 +12,9 @@ from millrace.registered import AsJson, OfDataType, as_json, intervals, local, m
 from millrace.versions import short
 from udfs.stores.registry import DEFAULT_URL
 
+_AHEAD_MS = 60_000
+"""By how much the clocks of jobs may be ahead."""
+
 
 def models_at(
     when: Annotated[
@@ -30,6 +33,8 @@ def models_at(
     from udfs.lifecycle.repository.served import MODEL, serving_at  # noqa: PLC0415
 
     time = moment(when)
+    if time > moment("now") + _AHEAD_MS:
+        typer.echo(f"{local(time)} is still to come: shown is what no end is known of.", err=True)
     with opened(registry) as known:
         found = serving_at(intervals(known, data_type=data_type), time)
         changes = [c for c in known.alias_changes(data_type=data_type) if c.at <= time]

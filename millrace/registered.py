@@ -69,7 +69,7 @@ def version_of(text: str) -> int | str:
     (4, 4, 'champion')
     """
     digits = text.removeprefix("v")
-    return int(digits) if digits.isdigit() else text
+    return int(digits) if digits.isdecimal() else text
 
 
 def as_json(found: Any) -> None:

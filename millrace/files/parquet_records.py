@@ -10,6 +10,7 @@ import base64
 import datetime
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -36,7 +37,8 @@ _UNSAID = (ValueError, OverflowError, KeyError, TypeError)
 class ParquetRecords:
     """Reads the columns `fields` that the file has, or all where it is None.
 
-    Raises `SourceError` for a file that is no Parquet or has none of the fields.
+    Raises `SourceError` for a file that is no Parquet or has none of the fields, or two
+    columns of one name.
     """
 
     def __init__(self, path: Path, fields: Collection[str] | None, max_bytes: int = 1 << 20) -> None:
@@ -47,6 +49,8 @@ class ParquetRecords:
         except (pa.ArrowException, OSError) as e:
             raise SourceError(f"cannot read {path} as Parquet: {e}") from e
         self._columns = names if fields is None else [name for name in names if name in fields]
+        if twice := next((name for name, count in Counter(self._columns).items() if count > 1), None):
+            raise SourceError(f"{path} has two columns of the name {twice!r}: rename one")
         if fields and not self._columns:
             raise SourceError(
                 f"{path} has none of the fields that the model reads ({', '.join(sorted(fields)[:10])}); "

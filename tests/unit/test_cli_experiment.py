@@ -105,6 +105,14 @@ def test_an_experiment_may_be_python(tmp_path):
         ("a.py", "EXPERIMENT = 1", "EXPERIMENT is not in it"),
         ("a.py", "1 / 0", "ZeroDivisionError"),
         ("a.toml", TOML.replace('model = "new"\nversion = 4', 'shadow = "old"'), "which is a shadow"),
+        ("a.toml", f"smallest = 1.0\n{TOML}", "smallest is 1, and 'correct' lies from 0 to 1"),
+        (
+            "a.toml",
+            TOML.replace('"correct"', '"correct"\ntolerance = 5.0'),
+            "tolerance is 5, and 'correct'",
+        ),
+        ("a.toml", f'alias = "v4"\n{TOML}', "'v4' is no alias"),
+        ("a.toml", f"end = 2024-01-01T00:00:00Z\n{TOML}", "which is over: it would be rolled back at once"),
     ],
 )
 def test_what_is_no_experiment_is_refused_with_its_file(tmp_path, name, text, said):

@@ -127,6 +127,8 @@ def test_one_result_comes_out_to_the_bit(job: Job) -> None:
     )
     assert explain(job, "wine/a.jsonl:0:4") == found
     assert "no result at results:0:9" in explain(job, "results:0:9", code=1)
+    for odd in ("results:0:\N{SUPERSCRIPT TWO}", "results:0:" + "9" * 19, "results:-1:0", ":0:0"):
+        assert "is not TOPIC:PARTITION:OFFSET" in explain(job, odd, code=2)
     assert "no result at wine/a.jsonl:0:9" in explain(job, "wine/a.jsonl:0:9", code=1)
 
 

@@ -55,6 +55,11 @@ def lines(output: str) -> list[list[str]]:
     return [line.split() for line in output.splitlines()]
 
 
+def test_of_a_time_that_is_to_come_only_so_much_is_known(run: Any) -> None:
+    assert "2999-01-01 00:00:00 is still to come" in run("at", "2999-01-01")
+    assert "still to come" not in run("at", "now")
+
+
 def test_what_was_in_force_at_a_time(run: Any) -> None:
     first = run("at", NOON + HOUR)
     assert "forest v3" in first and "plan plan v1" in first and "forest v4" not in first
@@ -172,6 +177,10 @@ def test_the_list_of_models(run: Any, url: str) -> None:
         (("compare", "forest", "3", "9"), "no version 9 of model 'forest'"),
         (("alias", "forest", "champion", "9"), "no version 9 of model 'forest'"),
         (("alias", "forest", "7", "3"), "'7' is no alias"),
+        (("alias", "forest", "v4", "3"), "'v4' is no alias"),
+        (("alias", "forest", " ", "3"), "' ' is no alias: it has spaces around it"),
+        (("alias", "forest", "cham\npion", "3"), "signs that nobody sees"),
+        (("compare", "forest", "\N{SUPERSCRIPT TWO}", "3"), "is no alias of model 'forest'"),
         (("at", "noon"), "is no time"),
         (("at", "9" * 20), "is no time"),
         (("at", "\N{SUPERSCRIPT TWO}" * 12), "is no time"),

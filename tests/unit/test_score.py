@@ -370,6 +370,16 @@ def test_a_value_of_parquet_that_is_none_leaves_its_neighbours(tmp_path):
         assert [(r, b.row, b.code) for r, b in bad.items()] == [(row, row, "unparsable")]
 
 
+def test_parquet_with_two_columns_of_one_name_is_refused(tmp_path):
+    """The last of them was taken."""
+    two = pa.Table.from_arrays([pa.array([1.0]), pa.array([2.0]), pa.array([3])], names=["x", "x", "y"])
+    pq.write_table(two, tmp_path / "a.parquet")
+    for fields in (None, {"x"}):
+        with pytest.raises(SourceError, match="two columns of the name 'x'"):
+            ParquetRecords(tmp_path / "a.parquet", fields)
+    assert [b.payloads for b in ParquetRecords(tmp_path / "a.parquet", {"y"}).batches(9)] == [[b'{"y":3}']]
+
+
 def test_parquet_has_numbers_of_half_precision_also_in_lists(tmp_path):
     half, lists = pa.array(np.array([1.5, np.nan], np.float16)), pa.list_(pa.float16())
     vectors = pa.array([np.array([0.5, np.nan], np.float16), None], lists)

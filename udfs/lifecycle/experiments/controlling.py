@@ -21,7 +21,7 @@ from schemas.plans.plan import Plan, read_plan, write_plan
 from udfs.ensemble.routing.splitting import Splitting
 from udfs.lifecycle.experiments.arm_plans import plan_with, promoted_by
 from udfs.lifecycle.experiments.deciding import Decision, finished
-from udfs.lifecycle.experiments.declaration import Experiment, check_directions
+from udfs.lifecycle.experiments.declaration import Experiment, check_new
 from udfs.lifecycle.experiments.orders import Order, read_order
 from udfs.lifecycle.experiments.plans_seen import InForce, PlansSeen
 from udfs.lifecycle.experiments.running import Running, read_running, write_running
@@ -271,7 +271,7 @@ class Controller:
             if self._known[experiment.name].experiment == experiment and self._known[experiment.name].runs:
                 return  # the same order once more
             raise ExperimentError(f"there was an experiment {experiment.name!r}: give this one another name")
-        check_directions(experiment)
+        check_new(experiment)
         running = Running.begun(experiment, version, now)
         others = [other for other in self._of(data_type) if other.runs]
         if others:

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from schemas.errors import ExperimentError, PlanError
-from schemas.names import excess_of_name
+from schemas.names import excess_of_name, fault_of_alias
 from schemas.plans.plan import (
     DEFAULT_DEADLINE_MS,
     LONGEST_PLAN,
@@ -277,13 +277,26 @@ def _check_metric(name: str, metric: Metric) -> None:
         raise ExperimentError(f'{where}: of durations the lower is better: say better = "lower"')
 
 
-def check_directions(experiment: Experiment) -> None:
+def check_new(experiment: Experiment) -> None:
     """Raises `ExperimentError` where more of what is a loss would count as better, as a metric says that does
-    not say which way is better. What runs already was started before this was asked."""
+    not say which way is better, where a difference is asked for that bounded values cannot have, and for an
+    alias that is none. What runs already was started before this was asked."""
+    _check_differences(experiment)
+    if experiment.alias and (fault := fault_of_alias(experiment.alias)):
+        raise ExperimentError(f"{experiment.name}: {fault}")
     for metric in (experiment.primary, *experiment.guardrails):
         if metric.name in _LOSSES and metric.better == "higher":
             said = f'{experiment.name}: metric {metric.name!r} is a loss: say better = "lower"'
             raise ExperimentError(said)
+
+
+def _check_differences(experiment: Experiment) -> None:
+    asked = [("smallest", experiment.smallest, experiment.primary)]
+    asked += [("tolerance", one.tolerance, one) for one in (experiment.primary, *experiment.guardrails)]
+    for what, value, metric in asked:
+        if metric.kind == "bounded" and value >= metric.high - metric.low:
+            said = f"{metric.name!r} lies from {metric.low:g} to {metric.high:g}: no arms differ by more"
+            raise ExperimentError(f"{experiment.name}: {what} is {value:g}, and {said}")
 
 
 def read_experiment(text: str | bytes) -> Experiment:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Table, insert, inspect, select
 from schemas.errors import RegistryError
 from schemas.lifecycle.experiments import ExperimentEvent
 from schemas.lifecycle.quality import QualityRecord
+from schemas.names import fault_of_alias
 from schemas.results.records import CandidateStats, ModelEvent, ModelToServeStats, decode
 from udfs.stores.registry.database import Database
 from udfs.stores.registry.model_experiments import experiments_with, put_experiments
@@ -94,8 +95,9 @@ class ModelRegistry:
         Raises `RegistryError` for a version that is not registered.
         """
         check_storable(data_type=change.data_type, name=change.name, alias=change.alias)
-        if not change.alias or change.alias.isdigit():
-            raise RegistryError(f"{change.alias!r} is no alias: it must not be empty, nor a number")
+        # an earlier release took more, which may be taken back
+        if change.version and (fault := fault_of_alias(change.alias)):
+            raise RegistryError(fault)
         with self._database.writing() as db:
             one = {"data_type": change.data_type, "name": change.name}
             key = {**one, "version": change.version}

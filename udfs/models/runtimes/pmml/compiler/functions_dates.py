@@ -21,7 +21,7 @@ _DAY = 86_400
 def _since_year(name: str, given: Sequence[Expression], site: Site) -> Expression:
     argument_count(name, given, 2, 2)
     said = constant_argument(given[1], f"the year of {name!r}")
-    if not said.strip().isdigit() or not 1 <= int(said) <= 9999:
+    if not said.strip().isdecimal() or not 1 <= int(said) <= 9999:
         refuse(f"the year of {name!r} is {said!r}")
     start = (date(int(said), 1, 1) - date(1970, 1, 1)).days
     inner, source = _dated(name, given[0])
