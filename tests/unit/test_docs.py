@@ -72,6 +72,14 @@ def test_outcomes_are_read_as_the_page_says(name: str, text: str) -> None:
     assert (came.value, came.time, came.metrics) == (1.0, 5, {"revenue": 12.5})
 
 
+@pytest.mark.parametrize(("name", "text"), blocks("toml classes"))
+def test_classes_are_read_as_the_page_says(name: str, text: str) -> None:
+    settings = OutcomesSettings(**tomllib.loads(text), folder={"root": "somewhere"})
+    judging = settings.join().judged["iris"]
+    assert judging.score_of({"probabilities": [0.25, 0.5, 0.25]}) == 0.5
+    assert (judging.label, judging.outcome_of("virginica")) == ("species", 2.0)
+
+
 @pytest.mark.parametrize(("name", "text"), blocks("json"))
 def test_results_look_like_that(name: str, text: str) -> None:
     result = read_result(text.encode())
