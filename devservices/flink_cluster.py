@@ -101,8 +101,14 @@ class StandaloneCluster(Service):
             raise ServiceError(f"{failure}\n{self.logs()}") from None
 
     def stop_with_savepoint(self, job_id: str) -> str:
-        """Stop the job; returns the path of its savepoint."""
-        return self.rest.stop_with_savepoint(job_id, f"{self.data.as_uri()}/savepoints")
+        """Stop the job; returns the path of its savepoint. A task manager that ended with the job, as in
+        process mode it can, is started again, as a supervisor would."""
+        savepoint = self.rest.stop_with_savepoint(job_id, f"{self.data.as_uri()}/savepoints")
+        for index, process in reversed([*enumerate(self.task_managers)]):
+            if process.exit_code is not None:
+                self.kill_task_manager(index)
+                self.add_task_manager()
+        return savepoint
 
     def kill_task_manager(self, index: int) -> None:
         """Kill one task manager with all its Python workers, as a lost machine would, and forget it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -11,6 +12,8 @@ from typing import Any
 from devservices.process import ServiceError, wait_until
 
 ENDED = ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
+_CONSISTENT = r"savepoint has been created at: (\S+), but the .* The savepoint is consistent"
+_LATE_TIMER = "Mailbox is in state QUIESCED"
 
 
 class FlinkRest:
@@ -73,7 +76,11 @@ class FlinkRest:
         return self.state(job_id)
 
     def stop_with_savepoint(self, job_id: str, target: str, seconds: float = 300) -> str:
-        """Stop the job; returns the path of its savepoint, which lies under `target`."""
+        """Stop the job; returns the path of its savepoint, which lies under `target`.
+
+        In process mode a job can fail while it stops, after its savepoint: see the known limits in
+        docs/architecture.md. It is started from it as from any other.
+        """
         body = {"targetDirectory": target, "drain": False}
         trigger = self.call(f"/jobs/{job_id}/stop", body)["request-id"]
         path = f"/jobs/{job_id}/savepoints/{trigger}"
@@ -85,7 +92,10 @@ class FlinkRest:
         operation = self.call(path)["operation"]
         if "location" not in operation:
             cause = operation["failure-cause"]["stack-trace"]
-            raise ServiceError(f"The savepoint of job {job_id} failed.\n{cause}")
+            made = re.search(_CONSISTENT, cause)
+            if made is None or _LATE_TIMER not in self.exceptions(job_id):
+                raise ServiceError(f"The savepoint of job {job_id} failed.\n{cause}")
+            operation["location"] = made[1]
         self.wait_ended(job_id, seconds)
         return str(operation["location"])
 
