@@ -80,11 +80,13 @@ def test_batches_that_were_open_at_the_stop_are_decided_after_it(
     timed = timed_results(streams)
     found = [decided for _, decided in timed]
     assert Counter(d.result.record["id"] for d in found) == Counter(range(sent))
-    assert {(d.result.outcome, d.result.model) for d in found} <= {
+    planned = [d for d in found if d.plan]  # the first records may have come before any plan
+    assert len(planned) > len(found) - 100
+    assert {(d.result.outcome, d.result.model) for d in planned} <= {
         (Outcome.SCORED, "fast"),
         (Outcome.SCORED, ""),
     }
-    assert_decided_by_plans(found, {("plan", v): read_plan(plan) for v, plan in PLANS.items()})
+    assert_decided_by_plans(planned, {("plan", v): read_plan(plan) for v, plan in PLANS.items()})
     # the time that a decision took tells when its batch was routed, at the latest
     kept = [d for came, d in timed if came > started_at and came - d.result.ms < stopped_at]
     assert {d.plan_version for d in kept} == {1}
