@@ -222,6 +222,11 @@ def test_a_date_may_be_the_days_since_1970_where_the_descriptor_says_so() -> Non
         runtime.predict({"d": np.array([3_000_000, 0, -(2**63)])})
     sample = runtime.sample(4)
     assert sample is not None and len(runtime.predict(sample)["o"]) == 4
+    since = apply("dateSecondsSinceYear", ref("d"), constant(1970))
+    artifact = Artifact(document({"d": "date"}, {"o": ("integer", since)}).encode(), None, None)  # type: ignore[arg-type]
+    runtime = load(artifact, WantedSignature(inputs=(PartialInput("d", dtype="int32"),)))
+    later = np.array([30_000], np.int32)  # in seconds more than 32 bits hold
+    assert runtime.predict({"d": later})["o"].tolist() == [30_000 * 86_400]
     for kind in ("dateTime", "time"):
         with pytest.raises(InputsError, match=f"is {kind} in the model, not int64"):
             load(

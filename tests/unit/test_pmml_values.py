@@ -10,6 +10,8 @@ import pytest
 
 from schemas.errors import PredictError
 from tests.unit.test_pmml_models import read, results
+from udfs.models.runtimes.base import Artifact, PartialInput, WantedSignature
+from udfs.models.runtimes.pmml.runtime import load
 
 
 def of_field(  # noqa: PLR0917
@@ -105,6 +107,17 @@ def test_integers_are_added_and_multiplied_exactly(name: str, made: int) -> None
     many = f'<Constant dataType="integer">{2**62}</Constant>'
     with pytest.raises(PredictError, match=f"'{name}' of integers has no 64-bit result in rows 1"):
         given(of(many), [1, 2**62])
+
+
+def test_integers_of_32_bits_are_computed_with_as_all_others() -> None:
+    """They wrapped around, silently."""
+    text = of_field('<Apply function="*"><FieldRef field="x"/><FieldRef field="x"/></Apply>', "integer")
+    inside = '<Interval closure="openOpen" leftMargin="3e9" rightMargin="4e9"/>'
+    wanted = WantedSignature(inputs=(PartialInput("x", dtype="int32"),))
+    runtime = load(Artifact(text.encode(), None, None), wanted)  # type: ignore[arg-type]
+    assert runtime.predict({"x": np.array([70_000], np.int32)})["o"].tolist() == [70_000**2]
+    beyond = load(Artifact(of_field(kind="integer", inside=inside).encode(), None, None), wanted)  # type: ignore[arg-type]
+    assert beyond.sample(4)["x"].tolist() == [2**31 - 1] * 4  # none is valid: all the same there are some
 
 
 def test_a_constant_with_a_point_or_an_exponent_is_no_integer() -> None:

@@ -74,7 +74,12 @@ def _values(field: InputField, asked: tuple[Any, ...], dtype: DType, number: int
     out[:] = [v.item() if isinstance(v, np.generic) else v for v in made]
     if dtype is DType.TEXT and declared.kind in STARTS:
         out[:] = [str(v) for v in out]
-    return out if dtype is DType.TEXT else out.astype(dtype.numpy)
+    if dtype is DType.TEXT:
+        return out
+    if np.issubdtype(dtype.numpy, np.integer):  # the model may ask for more than such a field can hold
+        known = np.iinfo(dtype.numpy)
+        out = np.clip(out, known.min, known.max)
+    return out.astype(dtype.numpy)
 
 
 def _numbers(declared: DataField, asked: list[float], share: NDArray, rng: np.random.Generator) -> list[Any]:

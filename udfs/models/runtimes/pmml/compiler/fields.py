@@ -315,8 +315,10 @@ def _invalid(values: Any, declared: DataField) -> Mask | None:
 
 def typed(raw: Column, kind: Type) -> tuple[Column, Mask | None]:
     """A record's column in the field's type, and the rows that hold no value of it."""
+    source = _source(raw.values)
+    if source is Type.INTEGER:  # of 32 bits there may be, and what is computed with them has 64
+        raw = Column(raw.values.astype(np.int64, copy=False), raw.missing)
     values = raw.values
-    source = _source(values)
     if source is kind:
         return raw, None
     if kind is Type.STRING:
