@@ -31,6 +31,7 @@ Terms = Callable[[Batch], NDArray[np.float64]]
 Density = Callable[[Batch, Column], NDArray[np.float64]]
 """Logarithms of densities, `(n, categories)`."""
 _GAUSSIAN, _POISSON = "GaussianDistribution", "PoissonDistribution"
+_MOST_COUNTED = 1e300  # far beyond, a logarithm is no double any more
 
 
 def compile_naive_bayes(place: Place) -> Scorer:
@@ -154,7 +155,7 @@ def _poisson(mean: NDArray, name: str) -> Density:
         values = _numbers(batch, column)
         fraction = (values != np.floor(values)) & ~column.mask(batch.count)
         batch.refuse(fraction, f"the field {name!r} counts, and holds a fraction")
-        counts = np.maximum(values, 0.0)
+        counts = np.clip(values, 0.0, _MOST_COUNTED)
         ways = np.fromiter(map(math.lgamma, counts + 1.0), np.float64, len(counts))
         made = counts[:, None] * log_mean - mean - ways[:, None]
         return np.where((values < 0)[:, None], -np.inf, made)
