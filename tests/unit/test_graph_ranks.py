@@ -11,7 +11,7 @@ import pytest
 from schemas.errors import PredictError, UnsafeModelError
 from tests.models import graph, save
 from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
-from udfs.models.runtimes.tensorflow import frozen_graph, saved_model
+from udfs.models.runtimes.tensorflow import frozen_graph, graph_ranks, saved_model
 from udfs.models.runtimes.tensorflow.graph_ranks import hold_ranks
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
@@ -184,6 +184,33 @@ def test_what_is_known_to_be_of_the_right_shape_is_left_as_it_is() -> None:
     hold_ranks(graph_def)
     held = [n for n in graph_def.node if n.op == "EnsureShape"]
     assert [n.input[0] for n in held] == ["Reshape_1"]
+
+
+def test_what_is_added_up_many_times_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a chain of sums costs a power of its length: for this one thousands of looks."""
+    looked, look = [], graph_ranks._Known._look
+    monkeypatch.setattr(graph_ranks._Known, "_look", lambda *asked: looked.append(asked) or look(*asked))
+    graph_def = tf.compat.v1.GraphDef()
+    graph_def.node.add(name="n0", op="Const").attr["value"].tensor.SetInParent()
+    for n in range(12):
+        graph_def.node.add(name=f"n{n + 1}", op="AddV2", input=[f"n{n}"] * 2)
+    graph_def.node.add(name="y", op="TensorListGetItem", input=["items", "n12"])
+    before = graph_def.SerializeToString()
+    hold_ranks(graph_def)
+    assert graph_def.SerializeToString() == before
+    assert 12 < len(looked) < 50
+
+
+def test_a_rank_that_a_file_says_is_not_made_before_it_is_looked_at() -> None:
+    """Of a list as long as this one the process would end."""
+    graph_def = tf.compat.v1.GraphDef()
+    graph_def.node.add(name="sides", op="Pack").attr["N"].i = 1 << 62
+    graph_def.node.add(name="x", op="Reshape", input=["numbers", "sides"])
+    graph_def.node.add(name="y", op="Conv2D", input=["x", "x"])
+    ragged = graph_def.node.add(name="z", op="RaggedGather", input=["x", "x", "x"])
+    ragged.attr["OUTPUT_RAGGED_RANK"].i = 1 << 62
+    hold_ranks(graph_def)
+    assert sum(n.op == "EnsureShape" for n in graph_def.node) == 3
 
 
 def looped(again: Callable[[Any], Any]) -> Any:

@@ -88,6 +88,7 @@ _RESULTS = {
 _LOOPS = frozenset({"StatelessWhile", "While"})
 _MOST_ARGS = 256  # of a loop, that are looked at
 _DEEPEST = 20
+_MOST_RANK = 254  # of a tensor; a file may say any number
 _PARTITIONS_AT = 3  # of RaggedTensorToTensor, the first of the lists that part its values into rows
 
 
@@ -109,13 +110,14 @@ def hold_ranks(graph_def: Any) -> None:
     for place, (nodes, reference) in enumerate(scopes(graph_def)):
         wanted = [(node, at, shape) for node in nodes for at, shape in enumerate(_shapes(node))]
         named = {n.name: n for n in nodes} if wanted else {}
+        if any(shape == _ONE for _, _, shape in wanted):
+            scalars = _loop_scalars(graph_def) if scalars is None else scalars
+            named = {**scalars[place], **named}
+        known = _Known(named)
         for node, at, shape in wanted:
             if shape is None or at >= len(node.input) or node.input[at].startswith("^"):
                 continue
-            if shape == _ONE and scalars is None:
-                scalars = _loop_scalars(graph_def)
-            known = {**scalars[place], **named} if scalars is not None and shape == _ONE else named
-            if not _fits(_known_shape(known, node.input[at]), shape):
+            if not _fits(known.shape(node.input[at]), shape):
                 node.input[at] = _held(nodes, reference, node, at, shape)
 
 
@@ -139,13 +141,13 @@ def _loop_scalars(graph_def: Any) -> list[dict[str, Any]]:
         ends = [function.ret[o.name] for o in function.signature.output_arg if o.name in function.ret]
         if calls[function.signature.name] > 1 or not len(args) == len(ends) <= len(loop.input):
             continue
-        begin = [_known_shape(named[place], i) for i in loop.input[: min(len(args), _MOST_ARGS)]]
+        begin = [*map(_Known(named[place]).shape, loop.input[: min(len(args), _MOST_ARGS)])]
         numbers: dict[int, Any] = {}
         kept = {n: _number(graph_def, args[n]) for n, shape in enumerate(begin) if shape == []}
         while len(numbers) != len(kept):
             numbers = kept
-            known = {node.name: node for node in numbers.values()} | named[body]
-            kept = {n: node for n, node in numbers.items() if _known_shape(known, ends[n]) == []}
+            known = _Known({node.name: node for node in numbers.values()} | named[body])
+            kept = {n: node for n, node in numbers.items() if known.shape(ends[n]) == []}
         found[body] = {node.name: node for node in numbers.values()}
     return found
 
@@ -164,7 +166,9 @@ def _shapes(node: Any) -> Sequence[_Shape]:  # noqa: PLR0911
     if node.op == "RaggedGather":
         before = attribute(node, "PARAMS_RAGGED_RANK").i
         rank = attribute(node, "OUTPUT_RAGGED_RANK").i - before + 1
-        return [_ANY] * (before + 1) + [(-1,) * rank] if 0 <= before < len(node.input) else ()
+        return (
+            [_ANY] * (before + 1) + [(-1,) * min(rank, _MOST_RANK)] if 0 <= before < len(node.input) else ()
+        )
     if node.op == "RaggedTensorToTensor":
         kinds = attribute(node, "row_partition_types").list.s
         return [_ANY] * _PARTITIONS_AT + [_ONE if kind == b"FIRST_DIM_SIZE" else _LIST for kind in kinds]
@@ -187,34 +191,47 @@ def _fits(found: Sequence[int] | None, shape: Sequence[int]) -> bool:
     )
 
 
-def _known_shape(  # noqa: PLR0911
-    named: Mapping[str, Any], reference: str, depth: int = _DEEPEST
-) -> Sequence[int] | None:
-    """The shape of a result, as far as it is certain before anything runs; -1: any size, None: any shape."""
-    node = named.get(node_of(reference))
-    if node is None or not depth or reference not in _firsts(node):
+class _Known:
+    """What the nodes of a scope say of shapes before they run."""
+
+    def __init__(self, named: Mapping[str, Any]) -> None:
+        self._named = named
+        self._found: dict[tuple[str, int], Sequence[int] | None] = {}  # a node may be an input many times
+
+    def shape(self, reference: str, depth: int = _DEEPEST) -> Sequence[int] | None:
+        """The shape of a result, as far as it is certain; -1: any size, None: any shape."""
+        asked = reference, depth
+        if asked not in self._found:
+            self._found[asked] = self._look(reference, depth)
+        return self._found[asked]
+
+    def _look(self, reference: str, depth: int) -> Sequence[int] | None:  # noqa: PLR0911
+        node = self._named.get(node_of(reference))
+        if node is None or not depth or reference not in _firsts(node):
+            return None
+        data = [i for i in node.input if not i.startswith("^")]
+        if node.op == "Const":
+            return [d.size for d in node.attr["value"].tensor.tensor_shape.dim]
+        if node.op == "Placeholder":  # records are given in the shape that it says
+            shape = attribute(node, "shape").shape
+            return [-1] * len(shape.dim) if shape.dim else None
+        if node.op in _GIVES:
+            return _GIVES[node.op]
+        if node.op in _SUMS:
+            parts = [self.shape(i, depth - 1) for i in data]
+            return parts[0] if parts and all(part == [] for part in parts) else None
+        if node.op in _AS_FIRST and data:
+            found = self.shape(data[0], depth - 1)
+            return None if found is None else [-1] * len(found)
+        if node.op == "Reshape" and len(data) > 1:
+            wanted = self._named.get(node_of(data[1]))
+            if wanted is not None and wanted.op == "Pack":
+                rank = attribute(wanted, "N").i
+            else:
+                sizes = self.shape(data[1], depth - 1)
+                rank = sizes[0] if sizes is not None and len(sizes) == 1 else -1
+            return [-1] * rank if 0 <= rank <= _MOST_RANK else None
         return None
-    data = [i for i in node.input if not i.startswith("^")]
-    if node.op == "Const":
-        return [d.size for d in node.attr["value"].tensor.tensor_shape.dim]
-    if node.op == "Placeholder":  # records are given in the shape that it says
-        shape = attribute(node, "shape").shape
-        return [-1] * len(shape.dim) if shape.dim else None
-    if node.op in _GIVES:
-        return _GIVES[node.op]
-    if node.op in _SUMS:
-        parts = [_known_shape(named, i, depth - 1) for i in data]
-        return parts[0] if parts and all(part == [] for part in parts) else None
-    if node.op in _AS_FIRST and data:
-        found = _known_shape(named, data[0], depth - 1)
-        return None if found is None else [-1] * len(found)
-    if node.op == "Reshape" and len(data) > 1:
-        wanted = named.get(node_of(data[1]))
-        if wanted is not None and wanted.op == "Pack":
-            return [-1] * attribute(wanted, "N").i
-        sizes = _known_shape(named, data[1], depth - 1)
-        return [-1] * sizes[0] if sizes is not None and len(sizes) == 1 and sizes[0] >= 0 else None
-    return None
 
 
 def _firsts(node: Any) -> Sequence[str]:
