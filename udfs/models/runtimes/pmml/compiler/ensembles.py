@@ -26,9 +26,9 @@ from udfs.models.runtimes.pmml.compiler.trees import grow, leaf_numbers, leaf_sh
 
 _OF_NUMBERS = ("average", "weightedAverage", "median", "weightedMedian", "max", "sum", "weightedSum")
 _Models = Sequence[Scorer] | None
-Active = Sequence[Mask | None]
-"""For each segment the rows that it applies to; None: all."""
 """The segments' scorers; None of trees that are walked at once."""
+_Active = Sequence[Mask | None]
+"""For each segment the rows that it applies to; None: all."""
 _OF_CATEGORIES = ("majorityVote", "weightedMajorityVote", "average", "weightedAverage")
 
 
@@ -113,12 +113,12 @@ def _numbers(parts: Segmentation, models: _Models) -> Scorer:
 
             return Scorer("regression", add, kind)
 
-        def values_of(batch: Batch, active: Active) -> NDArray:
+        def values_of(batch: Batch, active: _Active) -> NDArray:
             return table[forest.leaves(batch)].T
 
     else:
 
-        def values_of(batch: Batch, active: Active) -> NDArray:
+        def values_of(batch: Batch, active: _Active) -> NDArray:
             pairs = zip(models, active, strict=True)
             found = [batch.within(rows, m.result).value for m, rows in pairs]
             return np.array([numbers_of(v, batch.count) for v in found if v is not None], dtype)
@@ -144,11 +144,11 @@ class _Hearing:
     voting: bool
     threshold: float
 
-    def active(self, batch: Batch) -> Active:
+    def active(self, batch: Batch) -> _Active:
         """By the conditions of the segments."""
         return [None if c is None else holds(c, batch) for c in self.conditions]
 
-    def votes(self, active: Active, shares: NDArray, weights: NDArray) -> Votes:
+    def votes(self, active: _Active, shares: NDArray, weights: NDArray) -> Votes:
         """Of `shares` `(segments, n, k)`, which are of this call alone."""
         heard = np.repeat(weights[:, None], shares.shape[1], axis=1)
         for k, mask in enumerate(active):
@@ -235,7 +235,7 @@ def _categories(parts: Segmentation, models: _Models) -> Scorer:
             one_hot(leaves.label, len(categories.names)) if voting else leaves.shares
         )
 
-        def shares_of(batch: Batch, active: Active) -> NDArray:
+        def shares_of(batch: Batch, active: _Active) -> NDArray:
             return table[forest.leaves(batch)].transpose(1, 0, 2)
 
         if parts.treatment != "skipSegment":
@@ -256,7 +256,7 @@ def _categories(parts: Segmentation, models: _Models) -> Scorer:
         places = [np.array([*categories.places(m.categories), -1]) for m in models]
         width = len(categories.names)
 
-        def shares_of(batch: Batch, active: Active) -> NDArray:
+        def shares_of(batch: Batch, active: _Active) -> NDArray:
             out = np.zeros((len(models), batch.count, width))
             for k, rows in enumerate(active):
                 result, place = batch.within(rows, models[k].result), places[k]

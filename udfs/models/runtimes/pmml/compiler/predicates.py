@@ -79,7 +79,7 @@ def comparand(element: ET.Element, operator: str, kind: Type) -> object:
     what = describe(element)
     if kind.real and operator not in _EQUALITY and math.isinf(to_number(said)):
         return to_number(said)  # LightGBM parts what is there from what is missing so
-    if not kind.real and kind.whole:
+    if kind.whole:
         value = parse(said, kind)
         return constant(said, Type.DOUBLE, what) if value is None else value
     return constant(said, kind, what)
