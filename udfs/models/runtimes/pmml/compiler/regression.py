@@ -172,14 +172,12 @@ class Sums:
         return out
 
     def _of_numbers(self, x: NDArray) -> NDArray:
-        """Of float32 in the order of the terms: a product of matrices rounds them in another way for each
-        number of rows."""
+        """Of float32 in the order of the terms, as `accumulate` adds: a product of matrices rounds them in
+        another way for each number of rows."""
         if self._kind is not Type.FLOAT:
             return x @ self._matrix + self._start
-        out = np.tile(self._start, (len(x), 1))
-        for k in range(x.shape[1]):
-            out += x[:, k, None] * self._matrix[k]
-        return out
+        columns = [np.add.accumulate(x * weights, axis=1)[:, -1] for weights in self._matrix.T]
+        return np.column_stack(columns)
 
 
 def _powered(values: NDArray, power: float) -> NDArray:
