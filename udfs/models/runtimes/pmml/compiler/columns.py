@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.models.runtimes.pmml.compiler.types import Type
+from udfs.models.runtimes.pmml.compiler.types import Type, parse, reach, shift, texts
 
 Mask = NDArray[np.bool_]
 
@@ -86,33 +86,33 @@ def cast(column: Column, source: Type, target: Type) -> Column:
 
     Reals to text must have been refused when the plan was made.
     """
-    from udfs.models.runtimes.pmml.compiler import types  # noqa: PLC0415 - used by few
-
     if source is target:
         return column
     if source is Type.STRING:
-        given = [types.parse(v, target) for v in np.atleast_1d(column.values)]
+        given = [parse(v, target) for v in np.atleast_1d(column.values)]
         absent = np.array([v is None for v in given]).reshape(np.shape(column.values))
         values = np.array([0 if v is None else v for v in given], target.numpy).reshape(
             np.shape(column.values)
         )
         return Column(values, either(column.missing, absent if absent.any() else None))
     if target is Type.STRING:
-        return Column(types.texts(column.values, source), column.missing)
+        return Column(texts(column.values, source), column.missing)
     if target is Type.BOOLEAN:
         unfit = (column.values != 0) & (column.values != 1)
         return Column(column.values != 0, either(column.missing, unfit if unfit.any() else None))
-    return _to_number(column, target, types.shift(source, target), types.reach(target))
+    return _to_number(column, source, target)
 
 
-def _to_number(column: Column, target: Type, moved: int, reach: tuple[int, int]) -> Column:
-    """What is no text in a type of numbers. `moved`: what is added, where the two count from other starts;
-    what is then beyond `reach` is missing."""
-    if target.whole and column.values.dtype.kind == "f":
+def _to_number(column: Column, source: Type, target: Type) -> Column:
+    """What is no text in a type of numbers. Where the two count from other starts, what is no moment of the
+    other is missing."""
+    if not target.real and column.values.dtype.kind == "f":
         return _to_integer(column)
+    moved = 0 if target.real or target is Type.INTEGER else shift(source, target)
     if not moved and not target.temporal:
         return Column(np.asarray(column.values).astype(target.numpy), column.missing)
-    unfit = (column.values < reach[0] - moved) | (column.values > reach[1] - moved)
+    low, high = reach(target)
+    unfit = (column.values < low - moved) | (column.values > high - moved)
     values = np.where(unfit, 0, column.values + moved)
     return Column(values, either(column.missing, unfit if some(unfit) else None))
 
