@@ -151,6 +151,17 @@ def test_a_moment_in_another_type(source: str, target: str, given: Any, expected
     assert value(source, target, ref("d"), given) == [expected]
 
 
+def test_a_constant_is_one_moment_in_whatever_types_it_is_handed_on() -> None:
+    """As a date its text was its number, which was read as a count of days from another start."""
+    function = (
+        '<TransformationDictionary><DefineFunction name="same" optype="continuous" dataType="boolean"><ParameterField name="p" dataType="date"/>'
+        f'<ParameterField name="q"/>{apply("equal", ref("p"), ref("q"))}</DefineFunction></TransformationDictionary>'
+    )
+    text = document({"d": DAYS}, {"o": ("boolean", apply("same", constant(9, DAYS), ref("d")))})
+    text = text.replace("<RegressionModel", f"{function}<RegressionModel")
+    assert results(text, [{"d": "1960-01-10"}, {"d": "1960-01-11"}])["o"] == ["true", "false"]
+
+
 @pytest.mark.parametrize(
     ("source", "target"),
     [(DAYS, "string"), (DAYS, SECONDS), (DAYS, "dateTime"), ("date", SECONDS), ("time", DAYS), ("boolean", DAYS), (DAYS, "boolean"), ("integer", "date")],

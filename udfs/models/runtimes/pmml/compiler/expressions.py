@@ -21,6 +21,7 @@ from udfs.models.runtimes.pmml.compiler.types import (
     parse,
     reach,
     shift,
+    texts,
     type_named,
 )
 
@@ -114,7 +115,8 @@ def converted(made: Expression, kind: Type, what: str) -> Expression:
             low, high = reach(kind)
             if not low <= number <= high:
                 refuse(f"{made.text!r} of {what!r} is no {kind.value}")
-            return constant_of(kind.numpy.type(number) if kind.real else number, kind, str(number))
+            said = texts(np.array(number), kind).item() if kind.temporal else str(number)
+            return constant_of(kind.numpy.type(number) if kind.real else number, kind, said)
         if made.kind is Type.FLOAT and kind is Type.DOUBLE:
             return constant_of(np.float64(made.constant), kind, made.text)  # as it was rounded
         return constant_of(constant(made.text, kind, what), kind, made.text)
