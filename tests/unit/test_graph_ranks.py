@@ -188,8 +188,10 @@ def test_what_is_known_to_be_of_the_right_shape_is_left_as_it_is() -> None:
 
 def test_what_is_added_up_many_times_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a chain of sums costs a power of its length: for this one thousands of looks."""
-    looked, look = [], graph_ranks._Known._look
-    monkeypatch.setattr(graph_ranks._Known, "_look", lambda *asked: looked.append(asked) or look(*asked))
+    looked, look = [], graph_ranks._KnownShapes._look
+    monkeypatch.setattr(
+        graph_ranks._KnownShapes, "_look", lambda *asked: looked.append(asked) or look(*asked)
+    )
     graph_def = tf.compat.v1.GraphDef()
     graph_def.node.add(name="n0", op="Const").attr["value"].tensor.SetInParent()
     for n in range(12):

@@ -113,7 +113,7 @@ def hold_ranks(graph_def: Any) -> None:
         if any(shape == _ONE for _, _, shape in wanted):
             scalars = _loop_scalars(graph_def) if scalars is None else scalars
             named = {**scalars[place], **named}
-        known = _Known(named)
+        known = _KnownShapes(named)
         for node, at, shape in wanted:
             if shape is None or at >= len(node.input) or node.input[at].startswith("^"):
                 continue
@@ -141,12 +141,12 @@ def _loop_scalars(graph_def: Any) -> list[dict[str, Any]]:
         ends = [function.ret[o.name] for o in function.signature.output_arg if o.name in function.ret]
         if calls[function.signature.name] > 1 or not len(args) == len(ends) <= len(loop.input):
             continue
-        begin = [*map(_Known(named[place]).shape, loop.input[: min(len(args), _MOST_ARGS)])]
+        begin = [*map(_KnownShapes(named[place]).shape, loop.input[: min(len(args), _MOST_ARGS)])]
         numbers: dict[int, Any] = {}
         kept = {n: _number(graph_def, args[n]) for n, shape in enumerate(begin) if shape == []}
         while len(numbers) != len(kept):
             numbers = kept
-            known = _Known({node.name: node for node in numbers.values()} | named[body])
+            known = _KnownShapes({node.name: node for node in numbers.values()} | named[body])
             kept = {n: node for n, node in numbers.items() if known.shape(ends[n]) == []}
         found[body] = {node.name: node for node in numbers.values()}
     return found
@@ -191,7 +191,7 @@ def _fits(found: Sequence[int] | None, shape: Sequence[int]) -> bool:
     )
 
 
-class _Known:
+class _KnownShapes:
     """What the nodes of a scope say of shapes before they run."""
 
     def __init__(self, named: Mapping[str, Any]) -> None:
