@@ -193,13 +193,13 @@ def test_what_an_executor_holds_is_what_the_router_asks_it_for(steps):
             told = executor.publish(descriptor, published)
             while loading(executor):
                 told += executor.poll()
-            kinds = [n.kind for n in told if isinstance(n, ModelEvent)]
+            events = [n for n in told if isinstance(n, ModelEvent)]
             own = {name for name, one in executor._candidates["t"].items() if one.known}
             assert own <= {name for name, of in asked.items() if of == kind}
             assert executor._heard["t"].encoded() == router.log("t")
             if step[0] == SERVE and step[2] == kind:
-                # said once, and a refusal has its reason
-                assert kinds, step
+                assert events, step
+            assert all(event.reason for event in events if event.kind == EventKind.REFUSED)
     for executor in executors.values():
         executor.close()
 

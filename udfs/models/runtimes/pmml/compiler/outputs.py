@@ -285,8 +285,10 @@ def _affinity(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
     if not scorer.near:
         refuse(f"{describe(field)} asks for an affinity, and the model has none")
     value, rank = field.get("value"), whole(field, "rank", 1)
-    if value is not None and (value not in scorer.affinities or rank != 1):
+    if value is not None and value not in scorer.affinities:
         refuse(f"{describe(field)} asks for the affinity to {value!r}, which the model has not")
+    if value is not None and rank != 1:
+        refuse(f"{describe(field)} asks for the affinity to {value!r} and by a rank")
     if not 1 <= rank <= scorer.entities:
         refuse(f"{describe(field)} asks for an affinity of rank {rank}, and the model has {scorer.entities}")
     at = None if value is None else scorer.affinities.index(value)
