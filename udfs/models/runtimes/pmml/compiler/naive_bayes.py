@@ -31,7 +31,7 @@ Terms = Callable[[Batch], NDArray[np.float64]]
 Density = Callable[[Batch, Column], NDArray[np.float64]]
 """Logarithms of densities, `(n, categories)`."""
 _GAUSSIAN, _POISSON = "GaussianDistribution", "PoissonDistribution"
-_MOST_COUNTED = 1e300  # far beyond, a logarithm is no double any more
+_MOST_COUNTED = 1e300  # `lgamma` of a million times as much is no double
 
 
 def compile_naive_bayes(place: Place) -> Scorer:
