@@ -17,6 +17,7 @@ from udfs.models.runtimes.pmml.compiler.elements import choice, number, refuse, 
 from udfs.models.runtimes.pmml.compiler.gathering import AsItIs
 from udfs.models.runtimes.pmml.compiler.types import Type, constant, parse, reach, single, type_named
 
+_INTEGER_BYTES = 8
 _OPTYPES = ("continuous", "categorical", "ordinal")
 _CLOSURES = ("openOpen", "openClosed", "closedOpen", "closedClosed")
 _INVALID = ("returnInvalid", "asIs", "asMissing", "asValue")
@@ -316,8 +317,9 @@ def _invalid(values: Any, declared: DataField) -> Mask | None:
 def typed(raw: Column, kind: Type) -> tuple[Column, Mask | None]:
     """A record's column in the field's type, and the rows that hold no value of it."""
     source = _source(raw.values)
-    if source is Type.INTEGER:  # of 32 bits there may be, and what is computed with them has 64
-        raw = Column(raw.values.astype(np.int64, copy=False), raw.missing)
+    # What is made of integers of 32 bits would wrap around.
+    if source is Type.INTEGER and raw.values.itemsize < _INTEGER_BYTES:
+        raw = Column(raw.values.astype(np.int64), raw.missing)
     values = raw.values
     if source is kind:
         return raw, None
