@@ -36,10 +36,10 @@ class ReplayFolders:
         """Identities of what earlier runs sent."""
         found: set[str] = set()
         for path in sorted(self.records.glob(f"*/.*{_NOTED}")):
-            found |= set(path.read_text().split("\n"))
+            found |= _identities(path)
         for path in sorted(self.records.glob(f"*/.*{_TRIED}")):
             if _records_of(path).exists():  # the run ended between the two files
-                found |= set(path.read_text().split("\n"))
+                found |= _identities(path)
         return found
 
     def whole(self, letter: DeadLetter) -> Original:
@@ -91,6 +91,11 @@ def _whole_file(path: Path, lines: Iterable[bytes]) -> None:
         out.writelines(line + b"\n" for line in lines)
         out.flush()
         os.fsync(out.fileno())
+
+
+def _identities(path: Path) -> set[str]:
+    """Those in a file beside records; as bytes, since to text a carriage return in a name ends a line too."""
+    return set(path.read_bytes().decode().split("\n"))
 
 
 def _records_of(tried: Path) -> Path:

@@ -14,7 +14,9 @@ from schemas.results.records import DeadLetter, decode
 HEADER = "millrace-replayed"
 """Name of the header that a record sent back carries; its value is the identity of what it repeats."""
 
-_PARTITIONS = 1 << 31
+_INT, _LONG = 1 << 31, 1 << 63
+"""Above what a broker counts partitions by, and offsets and times."""
+
 _OF_ONE_VIEW = frozenset({"null_key", "step_failed"})
 """Codes of events that one view could not take."""
 
@@ -138,9 +140,11 @@ def judged(
 def _sendable(letter: DeadLetter, whole: Callable[[DeadLetter], Original]) -> Original:
     if letter.columns or letter.code in _OF_ONE_VIEW:
         raise NotWholeError("it is of one view, or of a file of history: others may have taken the event")
-    known = 0 <= letter.partition < _PARTITIONS and letter.offset >= 0
+    known = 0 <= letter.partition < _INT and 0 <= letter.offset < _LONG
     if not known or "source" in letter.cut or {"\0", "\n"}.intersection(letter.source):
         raise NotWholeError("it does not say where its record came from")
+    if letter.event_time is not None and letter.event_time >= _LONG:
+        raise NotWholeError("it says a time that no record has")
     try:
         return original_of(letter)
     except NotWholeError as part:

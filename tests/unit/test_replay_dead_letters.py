@@ -105,6 +105,7 @@ def test_what_was_cut_comes_from_its_topic_or_is_told():
         {"partition": 1 << 40},
         {"partition": -1},
         {"offset": -1},
+        {"offset": 1 << 63},
         {"source": "wi\0nes"},
         {"source": "wi\nnes"},
     ],
@@ -112,6 +113,12 @@ def test_what_was_cut_comes_from_its_topic_or_is_told():
 def test_a_place_that_no_broker_has_is_told(lie):
     (one,) = fates([replace(letter(b"{}"), **lie)])
     assert one.fate is Fate.IMPOSSIBLE and "where its record came from" in one.reason
+
+
+def test_a_time_that_no_broker_takes_is_told():
+    """The client raised, and the run sent nothing more."""
+    (one,) = fates([replace(letter(b"{}"), event_time=1 << 63)])
+    assert one.fate is Fate.IMPOSSIBLE and one.reason == "it says a time that no record has"
 
 
 def test_long_keys_and_headers_are_cut_and_told():
@@ -208,6 +215,14 @@ def test_a_letter_that_names_another_folder_is_told_and_holds_up_no_other(
     made = {path for path in folder.parent.rglob("*") if path.is_file()} - before
     assert {path.parent for path in made} == {folder / "records" / "wine"}
     assert counts(run(*of))["wine missing_field sent before"] == 1
+
+
+@pytest.mark.parametrize("end", ["\r", "\x85", "\u2028"])
+def test_what_ends_a_line_elsewhere_may_stand_in_the_name_of_a_file(folder: Path, end: str):
+    of = ("--from-folder", str(folder / "dead-letters"))
+    put(folder, letter(b'{"a":1}', source=f"wine/a{end}b.jsonl"))
+    assert counts(run(*of)) == {"wine missing_field sent": 1}
+    assert counts(run(*of)) == {"wine missing_field sent before": 1}
 
 
 def test_a_line_that_was_cut_is_read_from_its_file(folder: Path):
