@@ -102,10 +102,12 @@ class CsvRecords:
             raise SourceError(f"{self._path} is not UTF-8: {e}; convert it, with iconv for example") from None
         except csv.Error as e:
             if str(e) == "unexpected end of data":
-                raise SourceError(
-                    f"the row of {self._path} that begins in line {first} has a quote that nothing ends"
-                ) from None
-            raise SourceError(f"line {reader.line_num} of {self._path} is no CSV: {e}") from None
+                said = "has a quote that nothing ends"
+            elif "field larger than" in str(e):  # lines are shorter, so it goes over several
+                said = f"has a cell of more than {self._max_bytes} characters: does its quote end?"
+            else:
+                raise SourceError(f"line {reader.line_num} of {self._path} is no CSV: {e}") from None
+            raise SourceError(f"the row of {self._path} that begins in line {first} {said}") from None
         except OSError as e:
             raise SourceError(f"cannot read {self._path}: {e}") from e
 
