@@ -1,7 +1,8 @@
 """Parquet: each row as the JSON object that a producer of these records would send.
 
 Null and NaN are null. Timestamps and durations are milliseconds, dates days since 1970, times of day
-milliseconds, decimals numbers with all their digits, bytes base64, maps objects.
+milliseconds, decimals numbers with all their digits, bytes base64, maps objects whose keys are
+such values as texts.
 """
 
 from __future__ import annotations
@@ -75,9 +76,7 @@ def _batch(batch: pa.RecordBatch) -> FileBatch:
             try:
                 payloads += _payloads(batch.slice(row, 1))
             except _UNSAID as e:
-                reason = (
-                    f"row {row} of its batch has a value that no record can: {type(e).__name__} {e!s:.120}"
-                )
+                reason = f"the row has a value that no record can have: {type(e).__name__} {e!s:.120}"
                 unreadable[row] = BadRecord(row, Code.UNPARSABLE.value, reason)
                 payloads.append(b"")
         return FileBatch(payloads, unreadable)
@@ -116,14 +115,19 @@ def _same(value: Any) -> Any:
 
 
 def _key(key: Any) -> str:
-    return str(key).lower() if isinstance(key, bool) else str(key)
+    """What stands for a value of that kind, as text."""
+    if isinstance(key, str):
+        return key
+    return orjson.dumps(key, default=_json, option=orjson.OPT_PASSTHROUGH_DATETIME).decode().strip('"')
 
 
 def _infinite(column: pa.Array) -> bool:
-    while not pa.types.is_struct(column.type) and pa.types.is_nested(column.type):
-        column = column.items if pa.types.is_map(column.type) else column.flatten()
+    if isinstance(column, pa.ExtensionArray):  # a tensor for example
+        return _infinite(column.storage)
     if pa.types.is_struct(column.type):
         return any(_infinite(part) for part in column.flatten())
+    if pa.types.is_nested(column.type):
+        return _infinite(column.items if pa.types.is_map(column.type) else column.flatten())
     return bool(pa.types.is_floating(column.type) and pc.any(pc.is_inf(_wide(column))).as_py())
 
 

@@ -357,6 +357,27 @@ def test_maps_of_parquet_are_objects_and_infinity_in_them_is_none_missing(tmp_pa
     assert [(b.row, b.code) for b in decoded.bad] == [(1, "not_finite")]
 
 
+def test_keys_of_maps_in_parquet_are_texts_of_what_values_of_their_kind_are(tmp_path):
+    day = datetime.date(2020, 1, 1)
+    kinds = [
+        ("s", pa.string(), "s"), (b"\xff\0", pa.binary(), "/wA="), (True, pa.bool_(), "true"),
+        (-5, pa.int64(), "-5"), (1.5, pa.float64(), "1.5"), (day, pa.date32(), "18262"),
+        (datetime.datetime(1970, 1, 1, 0, 0, 1), pa.timestamp("us"), "1000"),
+        (Decimal("0.0000001"), pa.decimal128(10, 7), "0.0000001"),
+    ]  # fmt: skip
+    columns = {text: pa.array([[(key, 1)]], pa.map_(kind, pa.int64())) for key, kind, text in kinds}
+    pq.write_table(pa.table(columns), tmp_path / "r.parquet")
+    ((payloads, _),) = batches_of(ParquetRecords(tmp_path / "r.parquet", None))
+    assert json.loads(payloads[0]) == {text: {text: 1} for *_, text in kinds}
+
+
+def test_infinity_in_a_tensor_of_parquet_is_not_missing(tmp_path):
+    tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(np.array([[1, 2.5], [3, np.inf]]))
+    pq.write_table(pa.table({"x": tensors}), tmp_path / "r.parquet")
+    ((payloads, _),) = batches_of(ParquetRecords(tmp_path / "r.parquet", None))
+    assert list(map(json.loads, payloads)) == [{"x": [1, 2.5]}, {"x": [3, math.inf]}]
+
+
 def test_a_value_of_parquet_that_is_none_leaves_its_neighbours(tmp_path):
     years = pa.array([0, 2**62, 1_000_000], pa.timestamp("us"))
     text = pa.Array.from_buffers(
@@ -622,6 +643,9 @@ def test_a_quote_that_nothing_ends_is_no_cell_of_all_that_follows(tmp_path):
     path.write_text('a,t\n1,"x\n2,y\n3,z\n')
     with pytest.raises(SourceError, match="begins in line 2 has a quote that nothing ends"):
         batches_of(CsvRecords(path, types))
+    path.write_text('a,t\n1,x\n1,"x\n' + "2,y\n" * 30)
+    with pytest.raises(SourceError, match="begins in line 3 has a cell of more than 90 characters: does its"):
+        batches_of(CsvRecords(path, types, max_bytes=90))
     path.write_text('a,t\n1,"x\n2,"y"\n3,"z\r\n""w"""\n4,5" pipe\n5,"x"y\n')
     ((payloads, bad),) = batches_of(CsvRecords(path, types))
     assert list(map(json.loads, filter(None, payloads))) == [
