@@ -32,8 +32,10 @@ class AvroCodec(ParsedCodec):
         self, schema: str, writers: Mapping[int, str] | None = None, max_bytes: int = 1 << 20
     ) -> None:
         super().__init__(self._record)
-        self._reader = schema_file(schema)
-        self._writers = {i: schema_file(path) for i, path in writers.items()} if writers is not None else None
+        self._reader = schema_file(schema, reads=writers is not None)
+        self._writers = (
+            None if writers is None else {i: schema_file(p, reads=False) for i, p in writers.items()}
+        )
         for number, writer in (self._writers or {}).items():
             check_units(writer.parsed, self._reader.parsed, f"the schema of id {number}")
         if self._writers is not None and not self._writers:

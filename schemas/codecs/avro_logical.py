@@ -8,7 +8,7 @@ and decimal, which take longer and know fewer years than 64 bits do.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from fastavro.read import LOGICAL_READERS
@@ -95,10 +95,13 @@ def _power(part: Mapping[str, Any], name: str) -> int:
     return found
 
 
+# Each is made once, so that equal schemas are equal to fastavro, which then resolves nothing.
+@lru_cache
 def _milliseconds(unit: int) -> Convert:
     return lambda value: value // unit
 
 
+@lru_cache
 def _decimal(scale: int, precision: int) -> Convert:
     """`precision`: the most digits, 0 for any number."""
     power, most = 10**scale, 10**precision
@@ -113,7 +116,7 @@ def _decimal(scale: int, precision: int) -> Convert:
         if digits % power == 0 and abs(whole := digits // power) < 2**63:
             return whole
         try:
-            return float(Fraction(digits, power))  # the double next to it
+            return digits / power  # the double next to it
         except OverflowError:
             return float("inf") if digits > 0 else float("-inf")
 

@@ -23,17 +23,20 @@ class AvroSchema:
     wire: Wire
 
 
-def schema_file(path: str) -> AvroSchema:
-    """The schema of an .avsc. Raises `CodecError`."""
+def schema_file(path: str, *, reads: bool = True) -> AvroSchema:
+    """The schema of an .avsc, see `avro_schema`. Raises `CodecError`."""
     try:
         raw = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
         raise CodecError(f"cannot read the Avro schema {path}: {e}") from e
-    return avro_schema(raw, path)
+    return avro_schema(raw, path, reads=reads)
 
 
-def avro_schema(raw: Any, name: str) -> AvroSchema:
+def avro_schema(raw: Any, name: str, *, reads: bool = True) -> AvroSchema:
     """A schema as it was written; `name` is what messages call it.
+
+    `reads`: records of others are read as it has them, so that its defaults must be values. Nobody asks for
+    those of a schema that only writes, and some are none: a decimal of "0.00", which are four bytes.
 
     Raises `CodecError` for one that is not valid or not of records, and for three kinds that a few bytes can
     turn into unbounded work: recursive ones, arrays of items that take no bytes, and with many parts that
@@ -44,7 +47,12 @@ def avro_schema(raw: Any, name: str) -> AvroSchema:
             raise CodecError(f"the Avro schema {name} is no record: features are fields of a record")
         parsed = fastavro.parse_schema(marked(raw))
         _Bounded(name).visit(parsed)
-        meant = with_defaults(parsed)
+        try:
+            meant = with_defaults(parsed)  # also of one that writes: it may be the reader's, which is faster
+        except Exception:
+            if reads:
+                raise
+            meant = parsed
         return AvroSchema(meant, Wire(meant))
     except CodecError:
         raise

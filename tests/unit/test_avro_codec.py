@@ -341,6 +341,13 @@ def test_a_number_is_looked_for_behind_every_kind_of_value():
         read_record(stream.getvalue()[:-1] + b"\x80" * 10 + b"\0", known)
 
 
+class Undivided(int):
+    def __mod__(self, other: int) -> int:
+        raise AssertionError(f"divided by {other}")
+
+    __truediv__ = __floordiv__ = __mod__
+
+
 @pytest.mark.parametrize("first", [b"\x7f", b"\x80"])
 def test_a_decimal_of_a_million_digits_is_infinite_without_being_divided(
     first: bytes, monkeypatch: pytest.MonkeyPatch
@@ -348,7 +355,7 @@ def test_a_decimal_of_a_million_digits_is_infinite_without_being_divided(
     convert = converter({"type": "bytes", "logicalType": "decimal", "scale": 2})
     assert convert is not None
     with monkeypatch.context() as patch:
-        patch.setattr(avro_logical, "Fraction", None)
+        patch.setattr(avro_logical, "int", Undivided, raising=False)
         assert convert(first + b"\0" * 1_000_000) == (math.inf if first == b"\x7f" else -math.inf)
     assert convert(b"\0" * 1_000_000 + b"\x7b") == 1.23
     top = int(sys.float_info.max)
@@ -631,3 +638,25 @@ def test_schemas_of_ids_in_the_settings_are_held_to_units_too(folder: Path):
     reader, writer = save(folder, "number.avsc", number), save(folder, "time.avsc", time)
     with pytest.raises(CodecError, match="'t' is a time in the schema of id 7 and of no logical type"):
         AvroCodec(reader, {7: writer})
+
+
+def test_only_defaults_of_a_reader_must_be_values(folder: Path):
+    """ "0.00" are four bytes to Avro, and a number of nine digits: many a writer means zero by it."""
+    wrong = of(A, {"name": "p", "type": {**money(2), "precision": 6}, "default": "0.00"})
+    reader, writer = save(folder, "reader.avsc", of(A)), save(folder, "wrong.avsc", wrong)
+    body, head = struct.pack("<d", 1.5) + zigzag(1) + b"\x64", struct.pack(">bI", 0, 7)
+    parse = avro_parser(7, RegisteredSchema("AVRO", json.dumps(wrong)), None)
+    assert parse(body) == {"a": 1.5, "p": 1}
+    wanted = [Input("a", DType.FLOAT64, (), ("a",))]
+    for codec, payload in ((AvroCodec(writer), body), (AvroCodec(reader, {7: writer}), head + body)):
+        assert codec.decode([payload], wanted).columns["a"].tolist() == [1.5]
+    with pytest.raises(CodecError, match=r"wrong\.avsc is not valid: .* more than the 6 digits"):
+        AvroCodec(writer, {7: reader})
+
+
+def test_a_schema_is_equal_to_itself_read_again():
+    """fastavro takes twice the time to read by another schema than by the same."""
+    price = {"name": "m", "type": money(2), "default": "\u0005"}
+    raw = of(U, price, {"name": "t", "type": time_in("micros"), "default": 5})
+    writer, reader = avro_schema(raw, "w", reads=False), avro_schema(raw, "r")
+    assert writer.wire.parsed == reader.wire.parsed

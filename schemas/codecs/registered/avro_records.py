@@ -19,7 +19,7 @@ def avro_parser(number: int, found: RegisteredSchema, reader: AvroSchema | None)
     """
     name = f"of id {number}"
     try:
-        writer = avro_schema(_whole(found, {}), name)
+        writer = avro_schema(_whole(found, {}), name, reads=False)
     except CodecError:
         raise
     except Exception as e:  # what holds no schema is walked through before it is looked at
