@@ -18,7 +18,7 @@ from typing import Any
 
 import fastavro
 
-from schemas.codecs.avro_walk import BELOW, INT, NAMED, MisfitError, walker
+from schemas.codecs.avro_walk import BELOW, CONVERT, INT, NAMED, MisfitError, walker
 from schemas.codecs.base import Code, UnfitError
 
 Suspect = Callable[[Any], bool]
@@ -171,6 +171,8 @@ def _suspects(part: Any, named: Mapping[str, Any], known: dict[str, Suspect | No
         return known[part["name"]]
     if kind in ("array", "map"):
         return _suspect_within(_suspects(part["items" if kind == "array" else "values"], named, known))
+    if kind == "int" and isinstance(part, dict) and CONVERT in part:
+        return lambda value: True  # of what it was made from it does not say
     return _suspect_int if kind == "int" else None
 
 

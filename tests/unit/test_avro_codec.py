@@ -660,3 +660,12 @@ def test_a_schema_is_equal_to_itself_read_again():
     raw = of(U, price, {"name": "t", "type": time_in("micros"), "default": 5})
     writer, reader = avro_schema(raw, "w", reads=False), avro_schema(raw, "r")
     assert writer.wire.parsed == reader.wire.parsed
+
+
+@pytest.mark.parametrize("by_a_reader", [False, True], ids=["as written", "by a reader"])
+def test_an_int_beyond_its_bits_is_refused_also_where_it_is_converted(by_a_reader: bool):
+    raw = of({"name": "t", "type": ["null", {"type": "int", "logicalType": "time-micros"}]})
+    schema, reader = avro_schema(raw, "w"), avro_schema(raw, "r") if by_a_reader else None
+    assert read_record(b"\2" + zigzag(5_000), schema, reader) == {"t": 5}
+    with pytest.raises(UnfitError, match=f"'t' holds {1 << 40}, which is no int of 32 bits"):
+        read_record(b"\2" + zigzag(1 << 40), schema, reader)
