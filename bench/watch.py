@@ -69,7 +69,7 @@ def in_python(name: str, fields: Sequence[str], folder: Path) -> dict[str, float
     """Processor time in us of serving a record, and of counting a result, by the size of micro-batches."""
     payloads = _records(fields)
     batches = [_batch(payloads[at : at + BATCH], "t") for at in range(0, len(payloads), BATCH)]
-    serve = _served(batches, folder) if fields is FIELDS else _written(fields)
+    serve = _served(folder) if fields is FIELDS else _written(fields)
     lines = [line for batch in batches for line in serve(batch)]
     figures = {"serving_us": (served := _us_per_record(serve, batches))}
     say(f"{name}: serving {served:.2f} us a record")
@@ -98,7 +98,7 @@ def _batch(payloads: Sequence[bytes], source: str) -> bytes:
     return encode_micro_batch(MicroBatch("bench", source, payloads, [0] * n, list(range(n)), times))
 
 
-def _served(batches: Sequence[bytes], folder: Path) -> Callable[[bytes], Sequence[bytes]]:
+def _served(folder: Path) -> Callable[[bytes], Sequence[bytes]]:
     described = network.descriptor(network.save(folder / "model"), data_type="bench")
     loaded = load_model(parse(described), LoadPolicy())
     codec = JsonCodec()

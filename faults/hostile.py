@@ -57,13 +57,13 @@ def hostile(plan: HostilePlan) -> dict[str, Any]:
         inputs = [*ours(Path(folder)), *(one for cases in plan.cases for one in of_folder(cases))]
     figures: dict[str, Any] = {}
     for script, isolation in product(plan.jobs, plan.isolations):
-        held = [one for one in inputs if isolation == "process" or not one.kernels]
+        given = [one for one in inputs if isolation == "process" or not one.kernels]
         with (
             KafkaBroker() as broker,
             StandaloneCluster(2, _WHOLE_HEAP) as cluster,
             Job(cluster, broker, script, isolation) as job,
         ):
-            figures[f"{script.removesuffix('.py')}, {isolation}"] = _under_fire(job, plan, held)
+            figures[job.name] = _under_fire(job, plan, given)
     figures["inputs"] = len(inputs)
     figures["held"] = all(f["held"] for f in figures.values() if isinstance(f, dict))
     return figures
@@ -89,7 +89,7 @@ def _under_fire(job: Job, plan: HostilePlan, inputs: Sequence[Hostile]) -> dict[
         for one in inputs:
             starts.append(_now_ms())
             fates[one.name] = _fate(job, events, one, plan.told_s)
-            print(f"{job.script}: {one.name}: {fates[one.name]}", file=sys.stderr, flush=True)
+            print(f"{job.name}: {one.name}: {fates[one.name]}", file=sys.stderr, flush=True)
         last = _now_ms()
         load.hostile = False
         after = _memory_after(job, memory)

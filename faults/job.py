@@ -33,7 +33,7 @@ class Job:
     """`with Job(cluster, broker, "serve.py") as job:` submits it, waits until it runs, and cancels it."""
 
     def __init__(self, cluster: StandaloneCluster, broker: KafkaBroker, script: str, isolation: str) -> None:
-        self.cluster, self.broker, self.script, self._isolation = cluster, broker, script, isolation
+        self.cluster, self.broker, self.script, self.isolation = cluster, broker, script, isolation
         self._prefix = uuid.uuid4().hex[:8]
         client = {"bootstrap.servers": broker.bootstrap, "linger.ms": 1, "message.max.bytes": 1 << 24}
         self.producer = Producer(client | {"log_level": 1})  # it outlives the broker, and would say so
@@ -52,6 +52,10 @@ class Job:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.cluster.rest.cancel(self.id)
+
+    @property
+    def name(self) -> str:
+        return f"{self.script.removesuffix('.py')}, {self.isolation}"
 
     def topic(self, name: str) -> str:
         return f"{self._prefix}-{name}"
@@ -117,7 +121,7 @@ class Job:
             "checkpoint-seconds": "2",
             "buffer": json.dumps({"seconds": 10}),
             "kafka.models": self.topic("models"),
-            "models.isolation": self._isolation,
+            "models.isolation": self.isolation,
         }
         settings |= {f"kafka.{name}": self.topic(name) for name in _OUTPUTS}
         return [part for name, value in settings.items() for part in (f"--{name}", value)]
