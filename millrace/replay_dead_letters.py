@@ -70,7 +70,7 @@ def replay_dead_letters(
 
         folders = ReplayFolders(from_folder, from_folder.resolve().parent / "records")
         found = list(judged(folders.lines(), wanted, folders.sent_before(), folders.whole))
-        refused = {} if dry_run else folders.send(_to_send(found))
+        refused = (folders.refused if dry_run else folders.send)(_to_send(found))
     else:
         assert bootstrap is not None
         from millrace.replay_kafka import ReplayTopics, SourceTopics, sending  # noqa: PLC0415

@@ -60,14 +60,18 @@ class ReplayFolders:
             raise NotWholeError(f"{where} is no longer in its folder") from None
         raise NotWholeError(f"what is at {where} now is another record")
 
-    def send(self, records: Sequence[Original]) -> dict[str, str]:
-        """Send all; the identities of those that cannot be, with the reason. Raises `SourceError`.
+    def refused(self, records: Sequence[Original]) -> dict[str, str]:
+        """The identities of those that cannot be sent, with the reason.
 
         A letter may name any folder: only one that is there, right in `records`, is written to.
         """
         there = {path.name for path in self.records.glob("*/")}
         refused = {r.identity: "there is no folder of its type" for r in records if _type_of(r) not in there}
-        refused |= {r.identity: "a line of a file cannot hold it" for r in records if not _is_line(r)}
+        return refused | {r.identity: "a line of a file cannot hold it" for r in records if not _is_line(r)}
+
+    def send(self, records: Sequence[Original]) -> dict[str, str]:
+        """Send all that can be; those that are `refused`. Raises `SourceError`."""
+        refused = self.refused(records)
         kept = sorted((r for r in records if r.identity not in refused), key=_type_of)
         now = time.time_ns()
         for data_type, group in groupby(kept, key=_type_of):
