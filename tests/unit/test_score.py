@@ -210,7 +210,7 @@ def test_nothing_is_left_where_the_file_is_damaged(run, tmp_path):
         ("r.csv", b"1,2\n3,4\n", "has none of the fields that the model reads (a, b, t, f)"),
         ("r.csv", b"a,b,a\n1,2,3\n", "names 'a' twice"),
         ("r.csv", b"a,b\n1,\xff\n", "is not UTF-8"),
-        ("r.csv", b'a,b\n1,"' + b"x" * 3000 + b"\n" + b"x" * 2000, "line 3 of"),
+        ("r.csv", b'a,b\n1,"' + b"x" * 3000 + b"\n" + b"x" * 2000, "begins in line 2 has a cell of"),
         ("r.parquet", b"PAR1 or not", "as Parquet"),
         ("r.avro", b"Obj\x01 or not", "as an Avro container file"),
     ],
