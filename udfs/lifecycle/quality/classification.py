@@ -139,14 +139,15 @@ class ClassificationSums(msgspec.Struct):
 
 def area_of(positives: NDArray[np.int64], negatives: NDArray[np.int64]) -> tuple[float, float, float]:
     """The area under the ROC curve from binned scores; how far binning can put it off at most; and its
-    standard error by chance. NaN where there are no positives, or no negatives.
+    standard error by chance. NaN where there are no positives, or no negatives, or fewer than none: a
+    correction of what was counted under other settings takes out what these sums have not.
 
     Pairs inside one bin count half (as ties do), so that the exact area is at most half of their share
     away. The standard error is that of Hanley and McNeil, "The meaning and use of the area under a
     receiver operating characteristic (ROC) curve" (Radiology 143, 1982).
     """
     p, n = int(positives.sum()), int(negatives.sum())
-    if not p or not n:
+    if not p or not n or positives.min() < 0 or negatives.min() < 0:
         return math.nan, math.nan, math.nan
     below = np.cumsum(negatives) - negatives
     ties = sum(a * b for a, b in zip(positives.tolist(), negatives.tolist(), strict=True))
