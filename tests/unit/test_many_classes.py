@@ -234,6 +234,18 @@ def test_a_savepoint_of_other_settings_is_counted_anew(change: dict[str, Any]) -
         }
 
 
+@pytest.mark.parametrize("new", [dataclasses.replace(KINDS, classes=()), KINDS], ids=["two", "several"])
+def test_a_correction_of_what_was_counted_under_other_settings_ends_nothing(new: Judging) -> None:
+    """The sums that begin anew had fewer than no positives, of which the error of an area has no root."""
+    parts, _ = joined(KINDS)
+    rows = to_rows(parts[0].settled, KINDS, 0)
+    corrections = [n for n, fate in enumerate(rows.column("fate").to_pylist()) if fate == "correction"]
+    kept = KeptQuality(Counter("wine", new, WINDOW), 1, WINDOW, 0)
+    for n in corrections:
+        assert list(kept.add(rows.slice(n, 1), 0))
+        assert all(record.figures["predictions"] == 0 for record in kept.tell(0))
+
+
 @pytest.mark.parametrize(
     ("scores", "expected"),
     [
@@ -311,6 +323,8 @@ def test_stores_of_other_classes_are_not_added_up(tmp_path: Path) -> None:
         {"bins": [[0, 64, 1, 1, 1.0]]},
         {"bins": [[0, 1, 1]]},
         {"bins": [7]},
+        {"confusion": 5},
+        {"score_sums": 5},
     ],
 )
 def test_sums_that_are_none_are_told(change: dict[str, Any]) -> None:

@@ -18,7 +18,8 @@ from udfs.lifecycle.quality.many_classes import ManyClassesSums
 from udfs.lifecycle.quality.regression import MOST_PLACE, RegressionSums
 from udfs.lifecycle.quality.windows import KINDS, QualityKey, QualitySums, kind_of
 
-_COUNTED = ("positives", "negatives", "score_sums")
+_LISTED = frozenset({"error_counts", "rests", "classes", "confusion", "positives", "negatives", "score_sums"})
+"""What is no number, and travels in lists."""
 _MOST_RESTS = 64
 
 
@@ -28,8 +29,7 @@ def to_plain(sums: QualitySums) -> Sums:
     of class said, class that came and count. `errors` (of numbers): rows of bin and count. What has no
     records is left out. `rests`: what rounding left of the sums that are exact with it (`EXACT` of each
     kind), where it left anything."""
-    apart = {"error_counts", "rests", "classes", "confusion", *_COUNTED}
-    plain: dict[str, Any] = {n: getattr(sums, n) for n in sums.__struct_fields__ if n not in apart}
+    plain: dict[str, Any] = {n: getattr(sums, n) for n in sums.__struct_fields__ if n not in _LISTED}
     if sums.rests:
         plain["rests"] = [list(sums.rests.get(name, ())) for name in sums.EXACT]
     if isinstance(sums, RegressionSums):
@@ -42,18 +42,22 @@ def to_plain(sums: QualitySums) -> Sums:
 
 def _rows(arrays: list[NDArray[Any]]) -> list[list[int | float]]:
     """Places and values, where one of the arrays, which are of one shape, has something."""
-    some = np.argwhere(np.any([array != 0 for array in arrays], axis=0)).tolist()
-    return [[*at, *(array[tuple(at)].item() for array in arrays)] for at in some]
+    some = np.logical_or.reduce(arrays).nonzero()
+    columns = [*some, *(array[some] for array in arrays)]
+    return list(map(list, zip(*(column.tolist() for column in columns), strict=True)))
 
 
 def _fill(arrays: list[NDArray[Any]], rows: Any) -> None:
     """The inverse. Raises `ValueError` for a place that is none."""
-    for row in rows:
-        at, values = tuple(row[: arrays[0].ndim]), row[arrays[0].ndim :]
-        if not all(0 <= place < length for place, length in zip(at, arrays[0].shape, strict=True)):
-            raise ValueError(f"there is no bin {at}")
-        for array, value in zip(arrays, values, strict=True):
-            array[at] = value
+    columns, shape = list(zip(*rows, strict=True)), arrays[0].shape
+    if not columns:
+        return
+    at, values = columns[: len(shape)], columns[len(shape) :]
+    for places, length in zip(at, shape, strict=True):
+        if odd := [place for place in places if not 0 <= place < length]:
+            raise ValueError(f"there is no bin {odd[0]}")
+    for array, column in zip(arrays, values, strict=True):
+        array[tuple(map(list, at))] = column
 
 
 def from_plain(kind: Kind, plain: Sums) -> QualitySums:
@@ -61,6 +65,8 @@ def from_plain(kind: Kind, plain: Sums) -> QualitySums:
     try:
         rows: Any = plain["errors" if kind == "numbers" else "bins"]
         numbers: Any = {name: value for name, value in plain.items() if not isinstance(value, list)}
+        if listed := sorted(_LISTED.intersection(numbers)):
+            raise ValueError(f"its {listed[0]} is a number")
         rests = _rests(plain, KINDS[kind])
         if kind == "numbers":
             errors = {int(place): int(count) for place, count in rows}
