@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from millrace.cli import app
+from millrace.experiment_file import load_experiment
 from millrace.experiment_replay import Reading, controller_of
 from millrace.model_stream import ModelStream
 from schemas.lifecycle.experiments import ArmFigures, ExperimentEvent, write_event
@@ -105,7 +106,11 @@ def test_an_experiment_may_be_python(tmp_path):
         ("a.py", "EXPERIMENT = 1", "EXPERIMENT is not in it"),
         ("a.py", "1 / 0", "ZeroDivisionError"),
         ("a.toml", TOML.replace('model = "new"\nversion = 4', 'shadow = "old"'), "which is a shadow"),
-        ("a.toml", f"smallest = 1.0\n{TOML}", "smallest is 1, and 'correct' lies from 0 to 1"),
+        (
+            "a.toml",
+            f"promote_if_not_worse = true\nsmallest = 1.0\n{TOML}",
+            "smallest is 1, and 'correct' lies from 0 to 1",
+        ),
         (
             "a.toml",
             TOML.replace('"correct"', '"correct"\ntolerance = 5.0'),
@@ -121,6 +126,12 @@ def test_what_is_no_experiment_is_refused_with_its_file(tmp_path, name, text, sa
     done = CliRunner().invoke(app, ["experiment", "start", str(path), "--to-folder", str(tmp_path / "m")])
     assert done.exit_code == 1 and said in done.output and name in done.output
     assert not (tmp_path / "m").exists()
+
+
+def test_a_metric_may_be_narrower_than_a_difference_that_decides_nothing(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text(TOML.replace('"correct"', '"correct"\nhigh = 0.005'))
+    assert load_experiment(path).primary.high == 0.005 < load_experiment(path).smallest
 
 
 def test_a_dry_run_counts_yesterday_s_entities_and_sends_nothing(file, tmp_path):

@@ -291,7 +291,9 @@ def check_new(experiment: Experiment) -> None:
 
 
 def _check_differences(experiment: Experiment) -> None:
-    asked = [("smallest", experiment.smallest, experiment.primary)]
+    asked = []
+    if experiment.promote_if_not_worse:  # else `smallest` decides nothing
+        asked.append(("smallest", experiment.smallest, experiment.primary))
     asked += [("tolerance", one.tolerance, one) for one in (experiment.primary, *experiment.guardrails)]
     for what, value, metric in asked:
         if metric.kind == "bounded" and value >= metric.high - metric.low:
