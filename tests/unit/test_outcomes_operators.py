@@ -201,14 +201,18 @@ def test_a_join_that_was_held_up_gives_up_nothing_that_its_topic_may_still_hold(
     assert unknown() == 1
 
 
-def test_windows_close_once_every_key_group_has_told_how_far_it_is() -> None:
+def settled_rows(offset: int, at: int) -> pa.RecordBatch:
+    """Of one prediction without an outcome, as quality counts it."""
     joining = Joining(SPEC.terms, MemoryStore(), Fates(), 0)
-    joining.results(SPEC.reader(4, 1).results(batch([result(0, 100, 0.75)])).deliveries[0])
+    joining.results(SPEC.reader(1, 1).results(batch([result(offset, at, 0.75)])).deliveries[0])
     joining.done()
     joining.close(END, END)
-    rows = to_rows(joining.done().settled, JUDGING, 0)
+    return to_rows(joining.done().settled, JUDGING, 0).select([*COUNTED, *JUDGING.slices])
+
+
+def test_windows_close_once_every_key_group_has_told_how_far_it_is() -> None:
     kept, over = SPEC.quality("wine", 4), 10**9
-    assert dict(kept.add(rows.select([*COUNTED, *JUDGING.slices]), 0))
+    assert dict(kept.add(settled_rows(0, 100), 0))
     kept.settled(range(3), over)
     assert kept.close(over, lambda _: None) == []
     kept.settled(range(3, 4), over)
@@ -218,22 +222,27 @@ def test_windows_close_once_every_key_group_has_told_how_far_it_is() -> None:
 
 def test_a_window_that_lingers_gets_what_is_late_whatever_others_do() -> None:
     """The next one closed before it, and what came then counted since the start and in no window."""
-
-    def rows(offset: int, at: int) -> pa.RecordBatch:
-        joining = Joining(SPEC.terms, MemoryStore(), Fates(), 0)
-        joining.results(SPEC.reader(1, 1).results(batch([result(offset, at, 0.75)])).deliveries[0])
-        joining.done()
-        joining.close(END, END)
-        return to_rows(joining.done().settled, JUDGING, 0).select([*COUNTED, *JUDGING.slices])
-
     kept, linger = SPEC.quality("wine", 1), SPEC.terms.grace
     clock = 10**9
-    list(kept.add(rows(1, SPEC.window_ms + 100), clock - linger))
-    list(kept.add(rows(0, 100), clock - 1))
+    list(kept.add(settled_rows(1, SPEC.window_ms + 100), clock - linger))
+    list(kept.add(settled_rows(0, 100), clock - 1))
     kept.settled([0], END)
     assert kept.close(clock, lambda _: None) == []
-    list(kept.add(rows(2, 200), clock))
+    list(kept.add(settled_rows(2, 200), clock))
     assert kept.close(clock - 500, lambda _: None) == []  # the clock is set back
     told = kept.close(clock - 500 + linger, lambda _: None)
     closed = {one.window: one.figures["predictions"] for one in told if one.closed}
     assert closed == {0: 2, SPEC.window_ms: 1}
+
+
+def test_a_source_whose_clock_is_wrong_holds_no_windows_open() -> None:
+    """Its old window changed before it had lingered, again and again, and none closed after it."""
+    kept, clock, start = SPEC.quality("wine", 1), 10**9, 1000 * SPEC.window_ms
+    kept.settled([0], END)
+    closed = set()
+    for n in range(5):
+        clock += SPEC.terms.grace // 2
+        list(kept.add(settled_rows(2 * n, 100), clock))
+        list(kept.add(settled_rows(2 * n + 1, start + n * SPEC.window_ms), clock))
+        closed |= {one.window for one in kept.close(clock, lambda _: None)}
+    assert closed == {0, start, start + SPEC.window_ms, start + 2 * SPEC.window_ms}

@@ -55,6 +55,7 @@ class KeptQuality:
         self._quality = Quality()
         self._untold: set[QualityKey] = set()
         self._changed_at: dict[int, int] = {}
+        self._settled_at: dict[int, int] = {}
         self.windows = Windows({})
 
     def restore(self, windows: bytes | None, sums: Iterable[tuple[str, bytes]], now: int) -> None:
@@ -91,13 +92,18 @@ class KeptQuality:
         known = self.windows.settled.values()
         settled = END if ended else min(known) if len(known) == self._groups else 0
         # the clock may have been set back
-        self._changed_at = {window: min(at, now) for window, at in self._changed_at.items()}
+        self._changed_at, self._settled_at = (
+            {window: min(at, now) for window, at in of.items()} for of in (self._changed_at, self._settled_at)
+        )
         over: set[int] = set()
         for window, changed in sorted(self._changed_at.items()):
             if window == ALL:
                 continue
-            lingers = not ended and now - changed < self._linger_ms
-            if lingers or window + self._window_ms > settled:
+            if window + self._window_ms > settled:
+                break
+            # a source whose clock is wrong may change an old window for ever: that does not make it linger on
+            since = min(changed, self._settled_at.setdefault(window, now))
+            if not ended and now - since < self._linger_ms:
                 break  # a later one that closed first would keep late rows out of this one
             over.add(window)
         told = []
@@ -107,7 +113,7 @@ class KeptQuality:
             self._untold.discard(key)
             drop(name_of(key))
         for window in over:
-            del self._changed_at[window]
+            del self._changed_at[window], self._settled_at[window]
             self.windows.closed = max(self.windows.closed, window + self._window_ms)
         return told
 
