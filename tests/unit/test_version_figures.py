@@ -42,6 +42,15 @@ def test_errors_of_numbers_are_a_mean_and_what_is_not_known_is_minus_one() -> No
     assert figures.goodness(line) == 2**63 - 1
 
 
+def test_what_is_judged_in_another_way_begins_anew() -> None:
+    """What had been told of numbers was taken out of the classes."""
+    figures, sums = VersionFigures(), RegressionSums()
+    sums.add(np.array([1.0, 2.0]), np.array([1.5, 2.0]), 2)
+    figures.take([quality_record(QualityKey(data_type="wine", model="forest", version=3), sums, 1, 1)])
+    assert figures.take([quality(1, 1, 0)]) == [V3]
+    assert (figures.outcomes(V3), figures.coverage(V3), figures.goodness(V3)) == (1, 500_000, 1_000_000)
+
+
 def test_versions_are_bounded_and_the_highest_of_those_that_come_at_once_are_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

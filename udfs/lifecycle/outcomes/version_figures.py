@@ -38,7 +38,7 @@ class VersionFigures:
     """
 
     def __init__(self) -> None:
-        self._told: dict[str, _Sums] = {}
+        self._told: dict[tuple[Version, str], _Sums] = {}
         self._whole: dict[Version, _Sums] = {}
 
     def take(self, records: Iterable[QualityRecord]) -> list[Version]:
@@ -52,10 +52,10 @@ class VersionFigures:
                 if len(self._whole) >= MOST_VERSIONS:
                     continue
                 new.append(version)
-            before, now = self._told.get(told.key, _Sums()), _sums_of(told)
+            before, now = self._told.get((version, told.key), _Sums()), _sums_of(told)
             whole = self._whole.get(version, _Sums())
             added = (w + n - b for w, n, b in zip(whole, now, before, strict=True))
-            self._told[told.key], self._whole[version] = now, _Sums(*added)
+            self._told[version, told.key], self._whole[version] = now, _Sums(*added)
         return new
 
     def outcomes(self, version: Version) -> int:
