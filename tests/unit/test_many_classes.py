@@ -234,6 +234,17 @@ def test_a_savepoint_of_other_settings_is_counted_anew(change: dict[str, Any]) -
         }
 
 
+def test_what_waits_with_a_number_is_unscored_once_classes_are_judged() -> None:
+    """No class has a score of 17.5, and the job ended."""
+    parts, _ = joined(KINDS)
+    rows = to_rows(parts[0].settled, KINDS, 0).to_pydict()
+    waiting = pa.RecordBatch.from_pydict(rows | {"score": [17.5] * len(rows["score"])})
+    quality = Quality()
+    Counter("wine", dataclasses.replace(KINDS, classes=()), WINDOW).count(quality, waiting)
+    own = [sums for key, sums in quality.sums.items() if not key.candidate]
+    assert own and all(sums.predictions == 0 < sums.unscored for sums in own)
+
+
 @pytest.mark.parametrize("new", [dataclasses.replace(KINDS, classes=()), KINDS], ids=["two", "several"])
 def test_a_correction_of_what_was_counted_under_other_settings_ends_nothing(new: Judging) -> None:
     """The sums that begin anew had fewer than no positives, of which the error of an area has no root."""

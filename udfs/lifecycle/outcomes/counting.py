@@ -156,6 +156,8 @@ class Counter:
             found = [none if math.isnan(s) else self._judged(orjson.loads(text)) for s, text in judged]
             scores = np.array(found, np.float64)
             came, replaced = self._places(came), self._places(replaced)
+        elif self._judging.kind == "classes":  # one that was a number before settings changed is no score
+            scores = np.where((scores >= 0) & (scores <= 1), scores, math.nan)
         first = pc.is_in(rows.column("fate"), pa.array(_FIRST)).to_numpy(zero_copy_only=False)
         return _Scored(scores, came, replaced, first)
 
