@@ -96,8 +96,8 @@ def _rests(plain: Sums, kind: type[QualitySums]) -> dict[str, Rest]:
 def added_up(records: Iterable[QualityRecord]) -> dict[str, float]:
     """The figures of all of them together, which are of predictions that no two of them share.
 
-    Sums that do not add up with those told last, as they are of another kind or threshold, or are none, are
-    left out: they were counted under other settings.
+    Sums that do not add up with those told last, as they are of another kind, threshold or classes, or are
+    none, are left out: they were counted under other settings.
     """
     whole: QualitySums | None = None
     for told in sorted(records, key=lambda one: one.at, reverse=True):

@@ -57,7 +57,8 @@ class Quality(msgspec.Struct):
             if ours is None:
                 self.sums[key] = read_sums(write_sums(theirs))
             elif type(ours) is not type(theirs):
-                raise StatisticsError(f"the sums of {key} are of classes in one part, of numbers in another")
+                kinds = f"{kind_of(ours)} in one part, of {kind_of(theirs)} in another"
+                raise StatisticsError(f"the sums of {key} are of {kinds}")
             else:
                 ours.merge(theirs)  # type: ignore[arg-type]
 
