@@ -8,6 +8,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import orjson
 import pyarrow as pa
@@ -25,7 +26,7 @@ from schemas.lifecycle.quality import ALL, QualityRecord, read_message, write_me
 from tests.outcome_cases import JUDGING, MemoryStore, batch, key_of, outcome, result
 from udfs.io.s3 import S3Options
 from udfs.lifecycle.outcomes.counting import Counter, counted_columns
-from udfs.lifecycle.outcomes.evidence import evidence
+from udfs.lifecycle.outcomes.evidence import evidence, values_of
 from udfs.lifecycle.outcomes.fates import Fates
 from udfs.lifecycle.outcomes.joining import Joined, Joining, Terms
 from udfs.lifecycle.outcomes.judging import Judging
@@ -243,6 +244,18 @@ def test_what_waits_with_a_number_is_unscored_once_classes_are_judged() -> None:
     Counter("wine", dataclasses.replace(KINDS, classes=()), WINDOW).count(quality, waiting)
     own = [sums for key, sums in quality.sums.items() if not key.candidate]
     assert own and all(sums.predictions == 0 < sums.unscored for sums in own)
+
+    waiting = pa.RecordBatch.from_pydict(rows | {"outcome": [12.5] * len(rows["outcome"])})
+    quality = Quality()
+    Counter("wine", dataclasses.replace(KINDS, classes=()), WINDOW).count(quality, waiting)
+    assert all(
+        sums.outcomes == 0 < sums.predictions for key, sums in quality.sums.items() if not key.candidate
+    )
+
+    one = parts[0].settled[0]
+    number = msgspec.structs.replace(one, predicted=msgspec.structs.replace(one.predicted, score=17.5))
+    assert one.came is not None and number.predicted.score == 17.5
+    assert "squared_error" not in values_of(number, dataclasses.replace(KINDS, classes=()))
 
 
 @pytest.mark.parametrize("new", [dataclasses.replace(KINDS, classes=()), KINDS], ids=["two", "several"])

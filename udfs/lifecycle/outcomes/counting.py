@@ -155,15 +155,17 @@ class Counter:
             judged = zip(scores.tolist(), rows.column("scores").to_pylist(), strict=True)
             found = [none if math.isnan(s) else self._judged(orjson.loads(text)) for s, text in judged]
             scores = np.array(found, np.float64)
-            came, replaced = self._places(came), self._places(replaced)
         elif self._judging.kind == "classes":  # one that was a number before settings changed is no score
             scores = np.where((scores >= 0) & (scores <= 1), scores, math.nan)
+        if self._judging.kind == "classes":
+            came, replaced = self._places(came), self._places(replaced)
         first = pc.is_in(rows.column("fate"), pa.array(_FIRST)).to_numpy(zero_copy_only=False)
         return _Scored(scores, came, replaced, first)
 
     def _places(self, came: Floats) -> Floats:
         """Without what is the place of no class, as after settings have changed."""
-        return np.where((came >= 0) & (came < len(self._judging.classes)), came, math.nan)
+        places = len(self._judging.classes) or 2
+        return np.where((came >= 0) & (came < places) & (came % 1 == 0), came, math.nan)
 
     def _judged(self, scores: Mapping[str, Any]) -> float | list[float] | None:
         """What is judged of scores; of several classes a list always, of NaN where there is nothing."""

@@ -91,6 +91,8 @@ def values_of(one: Settled, judging: Judging) -> Values:
         return values | {"error": error, "absolute_error": abs(error), "squared_error": error * error}
     if judging.classes:
         return values | _of_classes(predicted.scores, int(came), judging)
+    if not 0 <= score <= 1 or came not in (0, 1):  # numbers, from before settings have changed
+        return values
     near = min(max(score, CLIP), 1 - CLIP)
     return values | {
         "correct": float((score >= judging.threshold) == (came > 0)),
