@@ -80,7 +80,7 @@ def unmarked(part: Any) -> Any:
 
 def converter(part: Mapping[str, Any]) -> Convert | None:
     """What converts values of one logical type, None where they stay as they are."""
-    kind, logical = part["type"], part.get("logicalType")
+    kind, logical = part.get("type"), part.get("logicalType")  # also of what a producer adds to a schema
     if kind in ("long", "int") and logical in _TO_MS:
         return _milliseconds(_TO_MS[logical])
     if kind in ("bytes", "fixed") and logical == "decimal":

@@ -600,6 +600,11 @@ def test_a_reader_s_own_unit_scale_name_and_default_are_no_other_value(
     assert read_record(body, writer, reader) == meant
 
 
+def test_what_a_producer_adds_to_a_schema_is_no_type_of_it():
+    added = {"connect.parameters": {"logicalType": "decimal", "scale": "2"}}
+    assert read_record(struct.pack("<d", 1.5), avro_schema(of(A) | added, "w")) == {"a": 1.5}
+
+
 def test_a_named_type_is_converted_as_its_writer_has_it_wherever_it_stands_first():
     def pair(first: str, second: str, scale: int) -> dict:
         kind = of({"name": "p", "type": money(scale)}) | {"name": "Price"}
