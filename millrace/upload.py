@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -25,9 +26,14 @@ def upload(file: Path, target: str, data_type: str, sha256: str, s3_options: S3O
     if target.startswith("file:"):
         return _to_folder(file, target, name, sha256)
     if target.startswith("s3://"):
-        location = _to_s3(file, target, name, s3_options)
-        _check_same(file, file, sha256)
-        return location
+        with tempfile.TemporaryDirectory() as folder:  # of what is sent the digest must be known
+            copy = Path(folder) / "model"
+            try:
+                shutil.copyfile(file, copy)
+            except OSError as e:
+                raise SourceError(f"{file} could not be copied before it is uploaded: {e}") from e
+            _check_same(copy, file, sha256)
+            return _to_s3(copy, target, name, s3_options)
     raise LocationError(f"nothing can be uploaded to {target!r}; use file:/folder or s3://bucket/prefix")
 
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from millrace.upload import upload
-from schemas.errors import DigestError, FetchError, LocationError
+from schemas.errors import DigestError, FetchError, LocationError, SourceError
 from udfs.io.limits import Limits
 from udfs.io.s3 import S3Options
 from udfs.models.descriptor import Publication
@@ -128,6 +128,16 @@ def test_size_and_number_are_bounded(store, tmp_path, limits):
 def test_nothing_there_is_said(store, tmp_path):
     with pytest.raises(FetchError, match="no object and no folder"):
         _fetch("s3://models/wine/absent", store[0], tmp_path)
+
+
+def test_a_file_that_changed_since_it_was_checked_is_not_uploaded(store, tmp_path):
+    options, objects = store
+    (tmp_path / "m.pmml").write_bytes(b"<PMML/>")
+    digest = digest_of(tmp_path / "m.pmml")
+    (tmp_path / "m.pmml").write_bytes(b"<PMML></PMML>")
+    with pytest.raises(SourceError, match="changed while it was published"):
+        upload(tmp_path / "m.pmml", "s3://models/wine", "wine", digest.sha256, options)
+    assert objects == {}
 
 
 def test_what_was_uploaded_is_what_is_fetched(store, tmp_path):
