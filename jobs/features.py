@@ -102,7 +102,7 @@ def _references(
     progress = keyed_by_first(side_output(decoded, progress_tag(spec.source)), EVENT_BATCH)
     rows = changes.connect(progress).process(DecodeReferences(spec, groups), EVENT_BATCH)
     rows.name(f"references beside {spec.source}").uid(f"references-{spec.source}")
-    return rows.set_parallelism(1).disable_chaining()
+    return rows.set_parallelism(1).set_buffer_timeout(0).disable_chaining()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,8 @@ class _Layers:
             views = ViewOperator(spec, self.groups)
             made = keyed_by_first(events, EVENT_BATCH).process(views, FEATURE_BATCH)
             name = f"views of {stream.name}"
-            self.computed.append(made.name(name).uid(f"views-{stream.name}").disable_chaining())
+            made = made.name(name).uid(f"views-{stream.name}").set_buffer_timeout(0).disable_chaining()
+            self.computed.append(made)
             for view in stream.views:
                 self.add(made, view, above=True)
 

@@ -51,7 +51,7 @@ def _quality(env: StreamExecutionEnvironment, settings: WatchSettings) -> DataSt
     """One instance reads what is said of quality: of each window there is a message or a few."""
     messages = _batches(env, settings, None, "quality", parallelism=1)
     judged = messages.process(JudgeQuality(settings.quality()), OUTPUTS).set_parallelism(1)
-    return judged.name("judge quality").uid("judge-quality").disable_chaining()
+    return judged.name("judge quality").uid("judge-quality").set_buffer_timeout(0).disable_chaining()
 
 
 def _judged(
@@ -64,7 +64,7 @@ def _judged(
     counted.name(f"count {of}").uid(f"count-{of}").set_buffer_timeout(0).disable_chaining()
     timed = keyed_by_first(timed_events(counted, of, always=settings.bounded), TIMED_BATCH)
     judged = timed.process(JudgeWindows(settings.judging(of)), OUTPUTS)
-    return judged.name(f"judge {of}").uid(f"judge-{of}").disable_chaining()
+    return judged.name(f"judge {of}").uid(f"judge-{of}").set_buffer_timeout(0).disable_chaining()
 
 
 def _batches(

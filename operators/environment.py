@@ -58,7 +58,8 @@ def make_environment(spec: FlinkSpec) -> StreamExecutionEnvironment:
         # In process mode elements travel in bundles; a micro-batch is a bundle's worth by itself.
         "python.fn-execution.bundle.size": "1",
         "python.fn-execution.bundle.time": "10",
-        "execution.buffer-timeout.interval": "1 ms",
+        # Of what sends no micro-batches, which leave at once: a thread for each such output wakes so often.
+        "execution.buffer-timeout.interval": "10 ms",
         "pipeline.object-reuse": "true",
         "table.exec.uid.generation": "ALWAYS",
     }

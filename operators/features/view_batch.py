@@ -14,7 +14,7 @@ from operators.features.feature_rows import events_of
 from operators.flink_internals import current_key
 from operators.key_groups import KeyGroups
 from operators.timers import END_OF_INPUT
-from udfs.features.base import END, ViewEngine
+from udfs.features.base import END, ViewEngine, no_state
 from udfs.features.events.view_spec import ViewSpec
 from udfs.stores.history.events import HistorySpec
 
@@ -47,7 +47,7 @@ class ViewBatch(KeyedProcessFunction):
         if not engines:
             ctx.timer_service().register_event_time_timer(END_OF_INPUT)
         if view not in engines:
-            engines[view] = self._spec.engine(view, lambda _: None, self._outputs.expressions)
+            engines[view] = self._spec.engine(view, no_state, self._outputs.expressions)
         engine = engines[view]
         yield from self._outputs.rows(view, engine.advance(int(value[0]) - 1, _now()))
         yield from self._outputs.rows(view, engine.add(events), events)

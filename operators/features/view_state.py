@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyflink.datastream.functions import RuntimeContext
 
 from operators.grouped_map import GroupedMap
@@ -37,8 +39,13 @@ class ViewState:
         return found
 
     def fetch(self, view: str) -> Fetch:
-        def fetch(key: bytes) -> bytes | None:
-            return self._entities.one(key_group(key, self.groups.count), _name(view, key))
+        def fetch(keys: Sequence[bytes]) -> list[bytes | None]:
+            groups = [key_group(key, self.groups.count) for key in keys]
+            wanted: dict[int, list[str]] = {}
+            for group, key in zip(groups, keys, strict=True):
+                wanted.setdefault(group, []).append(_name(view, key))
+            found = {group: iter(values) for group, values in self._entities.read(wanted).items()}
+            return [next(found[group]) for group in groups]
 
         return fetch
 

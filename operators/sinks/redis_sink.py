@@ -45,6 +45,6 @@ class WriteOnline(ProcessFunction):
 def add_redis_sink(rows: DataStream, views: Mapping[str, StoredView], store: RedisOptions, name: str) -> None:
     """`name` tells several of a job apart."""
     written = rows.process(WriteOnline(views, store), Types.STRING())
-    written.name(f"write {name} to Redis").uid(f"redis-{name}").disable_chaining()
+    written.name(f"write {name} to Redis").uid(f"redis-{name}").start_new_chain()
     nothing = get_gateway().jvm.org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink()
     written.sink_to(Sink(nothing)).name(f"{name} written").uid(f"redis-{name}-end")

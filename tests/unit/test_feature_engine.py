@@ -44,7 +44,7 @@ from schemas.features.declarations import (
     Window,
 )
 from schemas.features.feature_batch import EVENT_ID, EVENT_TIME
-from udfs.features.base import END, Changes, Refused, ViewEngine, ViewOutput
+from udfs.features.base import END, Changes, Refused, ViewEngine, ViewOutput, no_state
 from udfs.features.engine import make_engine
 from udfs.features.entity_keys import key_group
 from udfs.features.rows import rows_as_events
@@ -103,7 +103,7 @@ def declared(of: FeatureView) -> Declarations:
 GROUPS = 4
 
 
-def engine(of: FeatureView, fetch: Any = lambda key: None, groups: int = 1) -> ViewEngine:
+def engine(of: FeatureView, fetch: Any = no_state, groups: int = 1) -> ViewEngine:
     return make_engine(of, declared(of), fetch, groups=groups)
 
 
@@ -222,8 +222,8 @@ class Restored:
         self.states: dict[bytes, bytes] = {}
         self.headers: dict[int, bytes] = {}
 
-    def fetch(self, key: bytes) -> bytes | None:
-        return self.states.get(key)
+    def fetch(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return [self.states.get(key) for key in keys]
 
     def __call__(self, running: ViewEngine) -> ViewEngine:
         act = self._choose.random()
@@ -309,6 +309,20 @@ def test_a_call_played_again_gives_the_same_rows() -> None:
 
 def event(time: int, key: str, id: str = "", x: float | None = 1.0, n: int | None = 1) -> Event:
     return Event(time, id or f"{key}{time}", key, x, n, True)
+
+
+def test_state_of_all_entities_of_a_call_is_asked_for_at_once() -> None:
+    asked: list[int] = []
+
+    def fetch(keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        asked.append(len(keys))
+        return no_state(keys)
+
+    running = engine(VIEWS["tiles"], fetch, GROUPS)
+    running.add(batch([event(5, "a"), event(6, "b"), event(7, "a"), event(8, "c")]))
+    running.add(batch([event(9, "a"), event(10, "c")]))
+    running.add(batch([event(11, "d"), event(12, "b")]))
+    assert asked == [3, 1]
 
 
 def test_what_is_at_or_before_the_watermark_is_late() -> None:

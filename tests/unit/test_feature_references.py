@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ from schemas.features.rules import check, event_types
 from schemas.results.records import DeadLetter, encode
 from tests import feature_enriched
 from tests.feature_harness import GROUPS, FeatureHarness
-from udfs.features.base import END, ViewEngine, ViewOutput
+from udfs.features.base import END, Fetch, ViewEngine, ViewOutput, no_state
 from udfs.features.engine import make_engine
 from udfs.features.events.joint_progress import JointProgress
 from udfs.features.events.reading import read_references
@@ -240,7 +240,7 @@ def duck() -> Iterator[None]:
 
 def engine(
     view: FeatureView = SPEND,
-    fetch: Any = lambda key: None,
+    fetch: Any = no_state,
     declared: Declarations = DECLARED,
     complete: bool = True,
 ) -> ViewEngine:
@@ -279,6 +279,10 @@ def final_rows(outputs: list[ViewOutput]) -> list[dict[str, Any]]:
     return found
 
 
+def stored(states: Mapping[bytes, bytes]) -> Fetch:
+    return lambda keys: [states.get(key) for key in keys]
+
+
 class Kept:
     """State, as the operators keep it; now and then the engine is made anew from it."""
 
@@ -289,7 +293,7 @@ class Kept:
         self._versions = self._made()
 
     def _made(self) -> Versions:
-        return Versions(ZIPS, ("factor", "town"), self.references.get)
+        return Versions(ZIPS, ("factor", "town"), stored(self.references))
 
     def take(self, changes: list[Change]) -> pa.RecordBatch:
         """Rows for an engine."""
@@ -315,7 +319,7 @@ class Kept:
     def again(self, running: ViewEngine, view: FeatureView, watermark: int, held: list[Signal]) -> ViewEngine:
         """`held`: signals that come between the restart and the references."""
         self.save(running, watermark)
-        other = engine(view, self.states.get, complete=False)
+        other = engine(view, stored(self.states), complete=False)
         assert not any(output.batches for output in other.load([*self.headers.values()], 7))
         assert not held or not other.add(events(held)).batches, (
             "nothing provisional leaves that lacks references"
@@ -332,7 +336,7 @@ def deliver(signals: list[Signal], changes: list[Change], seed: int, kept: Kept)
     sent = [(s.at + choose.uniform(0, 15), 0, s) for s in signals]
     told = [(c.since + choose.uniform(0, 15), 1, c) for c in changes]
     order: list[tuple[float, int, Any]] = sorted([*sent, *told], key=lambda one: one[:2])
-    running, outputs, watermark = engine(SPEND, kept.states.get), list[ViewOutput](), -1
+    running, outputs, watermark = engine(SPEND, stored(kept.states)), list[ViewOutput](), -1
     while order:
         part, order = order[: (size := choose.randint(1, 6))], order[size:]
         own_signals, own_changes = ([one for _, of, one in part if of == kind] for kind in (0, 1))
@@ -441,11 +445,24 @@ def test_a_row_that_comes_late_is_told_and_counts_for_what_is_not_final() -> Non
 
 def test_the_newest_final_time_survives_a_restart() -> None:
     kept = Kept()
-    running = engine(SPEND, kept.states.get)
+    running = engine(SPEND, stored(kept.states))
     running.add(events([Signal("1", "a", 10, 1, 1.0)]))
     running.advance(20, 7)
     running = kept.again(running, SPEND, 20, [])
     assert [one.event_time for one in running.add(rows([change(1, 9), change(1, 11)])).refused] == [9]
+
+
+def test_state_of_all_keys_of_a_call_is_asked_for_at_once() -> None:
+    asked: list[int] = []
+
+    def fetch(keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        asked.append(len(keys))
+        return no_state(keys)
+
+    versions = Versions(ZIPS, ("factor", "town"), fetch)
+    versions.take(rows([change(1, 5), change(2, 5), change(1, 6)]))
+    versions.take(rows([change(2, 7), change(3, 7)]))
+    assert asked == [2, 1]
 
 
 def test_a_row_repeated_changes_nothing() -> None:

@@ -105,8 +105,14 @@ class ViewOutput:
     events: pa.RecordBatch | None = None
 
 
-Fetch = Callable[[bytes], bytes | None]
-"""Packed key of an entity -> its packed state, or None where it has none."""
+Fetch = Callable[[Sequence[bytes]], Sequence[bytes | None]]
+"""Packed keys of entities -> the packed state of each, or None where it has none. Of many at once, since each
+call of Flink gives the interpreter up, and waits behind all who compute then."""
+
+
+def no_state(keys: Sequence[bytes]) -> Sequence[bytes | None]:
+    """A `Fetch` where nothing is stored, as in batch."""
+    return [None] * len(keys)
 
 
 @dataclass(frozen=True, slots=True)

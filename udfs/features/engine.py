@@ -317,11 +317,12 @@ class Engine:
         return Chunk(events, indices, times, tuple(s.layout.lift(events) for s in self._states))
 
     def _fetch_new(self, new: list[int]) -> None:
+        if not new:
+            return
         self._grow()
-        for row_index in new:
-            key = self._saved.key(self._index.entities[row_index])
+        keys = [self._saved.key(self._index.entities[row_index]) for row_index in new]
+        for row_index, key, packed in zip(new, keys, self._fetch(keys), strict=True):
             self._group[row_index] = key_group(key, len(self._changed))
-            packed = self._fetch(key)
             alarm = self._sleeping.pop(key, NEVER)
             if packed is not None:
                 self._alarms.above[row_index] = self._saved.unpack_entity(row_index, packed)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from schemas.errors import StoreError
 from schemas.features.declarations import FeatureType, Reference
 from schemas.features.feature_batch import ARROW, EVENT_ID, EVENT_TIME, marked_reference
-from udfs.features.base import Fetch
+from udfs.features.base import Fetch, no_state
 from udfs.features.entity_keys import pack_entity, unpack_entity
 
 _FORMAT = 1
@@ -32,7 +32,7 @@ class Versions:
     is in memory.
     """
 
-    def __init__(self, reference: Reference, columns: Sequence[str], fetch: Fetch = lambda key: None) -> None:
+    def __init__(self, reference: Reference, columns: Sequence[str], fetch: Fetch = no_state) -> None:
         types = {c.name: c.type for c in reference.columns}
         self._reference, self._fetch = reference, fetch
         self._columns: list[tuple[str, FeatureType]] = [(name, types[name]) for name in columns]
@@ -43,7 +43,7 @@ class Versions:
 
     def take(self, rows: pa.RecordBatch) -> None:
         """Rows in any order, late ones too: they count for what is not final yet."""
-        keys = rows.column(self._reference.key).to_pylist()
+        keys = [pack_entity((value,)) for value in rows.column(self._reference.key).to_pylist()]
         times = rows.column(EVENT_TIME).to_pylist()
         columns = [rows.column(name).to_pylist() for name, _ in self._columns]
         values = zip(*columns, strict=True) if columns else iter([()] * rows.num_rows)
@@ -51,15 +51,18 @@ class Versions:
         if self._reference.deleted:
             gone = rows.column(self._reference.deleted).to_pylist()
             packed = [None if deleted else row for row, deleted in zip(packed, gone, strict=True)]
-        for value, time, row in zip(keys, times, packed, strict=True):
-            self._put(pack_entity((value,)), time, row)
+        self._load(keys)
+        for key, time, row in zip(keys, times, packed, strict=True):
+            self._put(key, time, row)
 
     def as_of(self, keys: pa.Array, times: NDArray[np.int64]) -> dict[str, pa.Array]:
         """Of n keys and times: each column's values in the newest row at or before; null where there is none
         or it is deleted, and where the key is null."""
         encoded = keys.dictionary_encode()
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-        lists = [self._versions(pack_entity((value,))) for value in encoded.dictionary.to_pylist()]
+        wanted = [pack_entity((value,)) for value in encoded.dictionary.to_pylist()]
+        self._load(wanted)
+        lists = [self._versions(key) for key in wanted]
         counts = np.array([0, *map(len, lists)], np.int64)  # the first for null keys
         starts = np.concatenate([[0], np.cumsum(counts)])[:-1]
         known = [version for versions in lists for version in versions]
@@ -83,6 +86,7 @@ class Versions:
         due = list[bytes]()
         if watermark is not None:
             due = [key for key, at in self._superseded.items() if at <= watermark]
+        self._load(due)
         for key in {*self._dirty, *due}:
             versions = self._versions(key)
             if watermark is not None:
@@ -147,17 +151,22 @@ class Versions:
         else:
             self._superseded.pop(key, None)
 
+    def _load(self, keys: Iterable[bytes]) -> None:
+        """Have what is stored of these keys in memory."""
+        new = [key for key in dict.fromkeys(keys) if key not in self._of]
+        for key, packed in zip(new, self._fetch(new) if new else (), strict=True):
+            if packed is not None:
+                self._of[key] = self._unpack(packed)
+
     def _versions(self, key: bytes) -> list[Version]:
+        """Of a key that is in memory where it is stored. It is the last to have been touched now."""
         found = self._of.pop(key, None)
-        if found is None:
-            found = self._unpack(self._fetch(key))
-        if found:
-            self._of[key] = found  # the last to have been touched
+        if not found:
+            return []
+        self._of[key] = found
         return found
 
-    def _unpack(self, packed: bytes | None) -> list[Version]:
-        if packed is None:
-            return []
+    def _unpack(self, packed: bytes) -> list[Version]:
         form, versions = msgspec.msgpack.decode(packed)
         if form != _FORMAT:
             raise StoreError(

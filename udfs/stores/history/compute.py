@@ -13,7 +13,7 @@ import pyarrow as pa
 from schemas.features.declarations import Declarations, FeatureView
 from schemas.features.feature_batch import FeatureBatch
 from schemas.results.records import DeadLetter
-from udfs.features.base import END
+from udfs.features.base import END, no_state
 from udfs.features.enriching import references_of
 from udfs.features.events.references import source_of
 from udfs.features.events.view_events import ViewEvents
@@ -44,7 +44,7 @@ def compute_rows(declared: Declarations, view: FeatureView, s3: S3Options) -> li
         parts = chain(parts, _from_files(of_reference, view))
     rows: list[pa.RecordBatch] = []
     with closing(Expressions()) as expressions:
-        engine = ViewSpec(declared, (view.id,)).engine(view.id, lambda _: None, expressions)
+        engine = ViewSpec(declared, (view.id,)).engine(view.id, no_state, expressions)
         created = time.time_ns() // 1_000_000
         for begin, events in sorted(parts, key=lambda part: part[0]):
             outputs = (engine.advance(begin - 1, created), engine.add(events))
