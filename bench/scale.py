@@ -31,6 +31,7 @@ _ROWS = "Correlate", r"Correlate.*\.numRecordsOut"
 """Final rows: what takes the lines for history apart follows the views without an exchange."""
 _BATCH = 64  # small micro-batches, so that few records are many calls
 _RECORDS = 96_000  # of a run that is only counted
+_LIMIT_S = 300  # of such a run: sixteen instances share two cores, and one interpreter
 _EACH = 20_000  # of a run with models that wait, an instance
 
 
@@ -116,7 +117,7 @@ def _all_counted(
     """`counted`, when it has come to all records of the plan. ServiceError where it does not in time."""
     wait_until(
         lambda: sum(counted(subject, parallelism, task, counter)) >= plan.records,
-        plan.limit_s,
+        _LIMIT_S,
         lambda: f"{counted(subject, parallelism, task, counter)} of {plan.records}.\n{subject.tail()}",
     )
     return counted(subject, parallelism, task, counter)
