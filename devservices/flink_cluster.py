@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import string
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from devservices.flink_distribution import FlinkDistribution
 from devservices.flink_rest import FlinkRest
-from devservices.process import ROOT, Process, Service, ServiceError, environment, free_port, jars
-
-CONF = ROOT / "deploy" / "flink-conf"
-
-
-def flink_home() -> Path:
-    """The pyflink package's folder, which is laid out as a Flink distribution."""
-    spec = importlib.util.find_spec("pyflink")
-    if spec is None or spec.origin is None:
-        raise ServiceError("apache-flink is not installed: run scripts/setup.")
-    return Path(spec.origin).parent
-
-
-def read_settings(text: str, places: Mapping[str, str]) -> dict[str, str]:
-    """The `key: value` lines of deploy/flink-conf/config.yaml, `${NAME}` filled from `places`."""
-    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
-    pairs = (string.Template(line).substitute(places).split(": ", 1) for line in lines)
-    return dict(pairs)
+from devservices.process import Process, Service, ServiceError, free_port
 
 
 class StandaloneCluster(Service):
@@ -44,11 +26,13 @@ class StandaloneCluster(Service):
         super().__init__()
         self.count = task_managers
         self.data = self.folder / "data"
-        self.rest = FlinkRest(f"http://127.0.0.1:{rest_port or free_port()}")
+        rest_port = rest_port or free_port()
+        self.rest = FlinkRest(f"http://127.0.0.1:{rest_port}")
+        self._flink = FlinkDistribution(self.folder, self.data, rest_port, settings or {})
+        self.env = self._flink.env
         self.job_manager: Process | None = None
         self.task_managers: list[Process] = []
         self._started = 0
-        self._lay_out(settings or {})
 
     def start(self) -> None:
         self.job_manager = self._process("jobmanager")
@@ -58,6 +42,8 @@ class StandaloneCluster(Service):
 
     def stop(self) -> None:
         running = [*self.task_managers, *([self.job_manager] if self.job_manager else [])]
+        for process in running:
+            process.terminate()
         for process in running:
             process.stop()
         self.task_managers, self.job_manager = [], None
@@ -77,12 +63,11 @@ class StandaloneCluster(Service):
         pyfs: str | None = None,
     ) -> str:
         """`flink run -d -py job arguments...`; returns the job's id. ServiceError with Flink's words."""
-        command = [str(self.home / "bin" / "flink"), "run", "-d"]
-        command += ["-s", savepoint] if savepoint else []
-        command += ["-p", str(parallelism)] if parallelism else []
-        command += ["-pyexec", sys.executable, "-pyclientexec", sys.executable]
-        command += ["-pyfs", pyfs] if pyfs else []
-        command += ["-py", str(job), *arguments]
+        flags = ["-s", savepoint] if savepoint else []
+        flags += ["-p", str(parallelism)] if parallelism else []
+        flags += ["-pyexec", sys.executable, "-pyclientexec", sys.executable]
+        flags += ["-pyfs", pyfs] if pyfs else []
+        command = self._flink.client("run", "-d", *flags, "-py", str(job), *arguments)
         # Own group, input closed: a Ctrl-C at the terminal does not leave half a submission behind.
         done = subprocess.run(
             command, env=self.env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
@@ -101,14 +86,19 @@ class StandaloneCluster(Service):
             raise ServiceError(f"{failure}\n{self.logs()}") from None
 
     def stop_with_savepoint(self, job_id: str) -> str:
-        """Stop the job; returns the path of its savepoint. A task manager that ended with the job, as in
-        process mode it can, is started again, as a supervisor would."""
+        """Stop the job; returns the path of its savepoint. Task managers that ended with it are replaced: in
+        process mode they can."""
         savepoint = self.rest.stop_with_savepoint(job_id, f"{self.data.as_uri()}/savepoints")
-        for index, process in reversed([*enumerate(self.task_managers)]):
-            if process.exit_code is not None:
-                self.kill_task_manager(index)
-                self.add_task_manager()
+        self.complete()
         return savepoint
+
+    def complete(self) -> None:
+        """Start task managers in place of those that have ended or were killed, as a supervisor would."""
+        for index in reversed(range(len(self.task_managers))):
+            if self.task_managers[index].exit_code is not None:
+                self.kill_task_manager(index)
+        if len(self.task_managers) < self.count:
+            self.add_task_manager(self.count - len(self.task_managers))
 
     def kill_task_manager(self, index: int) -> None:
         """Kill one task manager with all its Python workers, as a lost machine would, and forget it."""
@@ -130,50 +120,7 @@ class StandaloneCluster(Service):
     def _all_registered(self) -> bool:
         return len(self.rest.task_managers()) >= len(self.task_managers)
 
-    def _process(self, script: str) -> Process:
+    def _process(self, program: str) -> Process:
         self._started += 1
-        name = f"{script}-{self._started}"
-        command: list[str | Path] = ["bash", self.home / "bin" / f"{script}.sh", "start-foreground"]
-        return Process(name, command, self.folder / f"{name}.log", {**self.env, "FLINK_IDENT_STRING": name})
-
-    def _lay_out(self, settings: Mapping[str, str]) -> None:
-        """Make conf/, lib/ and plugins/ of our own; the scripts stay in the wheel, which is only read."""
-        self.home = flink_home()
-        conf, lib, plugins = (self.folder / name for name in ("conf", "lib", "plugins"))
-        for folder in (conf, lib, self.data, self.folder / "log", plugins / "s3-fs-hadoop"):
-            folder.mkdir(parents=True)
-        for jar in [
-            *(self.home / "lib").glob("*.jar"),
-            *jars("lib").glob("*.jar"),
-            *(self.home / "opt").glob("flink-python-*.jar"),
-        ]:
-            (lib / jar.name).symlink_to(jar)
-        for jar in jars("plugins/s3-fs-hadoop").glob("*.jar"):
-            (plugins / "s3-fs-hadoop" / jar.name).symlink_to(jar)
-        for logging in CONF.glob("*.properties"):
-            (conf / logging.name).write_text(logging.read_text())
-        merged = read_settings(
-            (CONF / "config.yaml").read_text(),
-            {"PYTHON": sys.executable, "DATA": self.data.as_uri()},
-        )
-        merged |= {
-            "rest.port": self.rest.url.rsplit(":", 1)[1],
-            "jobmanager.rpc.port": str(free_port()),
-            "io.tmp.dirs": str(self.folder / "tmp"),
-            **settings,
-        }
-        (self.folder / "tmp").mkdir()
-        (conf / "config.yaml").write_text("".join(f"{key}: {value}\n" for key, value in merged.items()))
-        self.env = {
-            **environment(),
-            # A worker of process mode would find packages in the folder that this was started in, a checkout,
-            # before those that its job brings.
-            "PYTHONSAFEPATH": "1",
-            "FLINK_HOME": str(self.home),
-            "FLINK_CONF_DIR": str(conf),
-            "FLINK_LIB_DIR": str(lib),
-            "FLINK_PLUGINS_DIR": str(plugins),
-            "FLINK_OPT_DIR": str(self.home / "opt"),
-            "FLINK_LOG_DIR": str(self.folder / "log"),
-            "FLINK_PID_DIR": str(self.folder / "log"),
-        }
+        name = f"{program}-{self._started}"
+        return Process(name, self._flink.manager(program, name), self.folder / f"{name}.log", self.env)

@@ -124,9 +124,13 @@ class Process:
 
         wait_until(ready, seconds, lambda: f"{self.name} does not answer.\n{self.tail()}\n")
 
+    def terminate(self) -> None:
+        """Ask the group to end."""
+        self._signal(signal.SIGTERM)
+
     def stop(self, grace: float = 20) -> None:
         """Ask the group to end, wait up to `grace` seconds, then kill what is left of it."""
-        self._signal(signal.SIGTERM)
+        self.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._guard.wait(grace)
         self.kill()

@@ -68,10 +68,17 @@ def s3() -> Iterator[S3Proxy]:
 
 
 @pytest.fixture(scope="session")
-def flink(s3: S3Proxy) -> Iterator[StandaloneCluster]:
-    """A cluster of two task managers whose `s3://` is the session's server."""
-    with StandaloneCluster(2, s3.flink_settings) as cluster:
-        yield cluster
+def cluster(s3: S3Proxy) -> Iterator[StandaloneCluster]:
+    """The cluster behind `flink`."""
+    with StandaloneCluster(2, s3.flink_settings) as made:
+        yield made
+
+
+@pytest.fixture
+def flink(cluster: StandaloneCluster) -> StandaloneCluster:
+    """A cluster whose `s3://` is the session's server; at least two task managers run."""
+    cluster.complete()
+    return cluster
 
 
 @pytest.fixture(scope="session")

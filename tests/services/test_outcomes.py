@@ -112,8 +112,6 @@ def test_nothing_is_lost_or_doubled_by_a_death_and_savepoints_at_other_paralleli
     second = [{**one, "at": one["at"] + 1, "bought": not one["bought"]} for one in first[::3]]
     topics = Topics(kafka, tmp_path, mode)
     third, job_file = COUNT // 3, ROOT / "jobs" / "outcomes.py"
-    while len(flink.task_managers) < 1:
-        flink.add_task_manager()
     job = flink.run(job_file, *topics.flags(1), parallelism=1)
     try:
         flink.wait_running(job, 180)
@@ -123,8 +121,7 @@ def test_nothing_is_lost_or_doubled_by_a_death_and_savepoints_at_other_paralleli
         topics.feed("outcomes", first[third : 2 * third])
         while flink.task_managers:  # in the middle of the join
             flink.kill_task_manager(0)
-        flink.add_task_manager()
-        flink.add_task_manager()
+        flink.add_task_manager(2)
         topics.feed("outcomes", first[2 * third :])  # before their predictions
         topics.wait_rows(flink, 2 * third)
         assert flink.rest.exceptions(job), "the job has not noticed that its task manager died"

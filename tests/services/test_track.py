@@ -42,8 +42,6 @@ def test_what_is_told_is_kept_once_whatever_happens(
 
         wait_until(kept, 150, lambda: f"{len(registry.events())} of {count} events\n{flink.logs(15)}")
 
-    while len(flink.task_managers) < 1:
-        flink.add_task_manager()
     job = flink.run(job_file, *arguments, parallelism=1)
     try:
         flink.wait_running(job, 180)
@@ -52,8 +50,7 @@ def test_what_is_told_is_kept_once_whatever_happens(
         while flink.task_managers:
             flink.kill_task_manager(0)
         tell(events[3:6], 160)
-        flink.add_task_manager()
-        flink.add_task_manager()
+        flink.add_task_manager(2)
         wait_for(6, 160)
         assert flink.rest.exceptions(job), "the job has not noticed that its task manager died"
         savepoint = flink.stop_with_savepoint(job)

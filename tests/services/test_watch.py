@@ -107,8 +107,6 @@ def test_sums_hold_whatever_happens_and_a_command_runs_once_for_drift(
     made = [sys.executable, "-m", "millrace.cli", "profile", str(training), "--to", str(file)]
     subprocess.run(made, check=True, capture_output=True, cwd=ROOT)
     watching = Watching(kafka, flink, file, mode)
-    while len(flink.task_managers) < 2:
-        flink.add_task_manager()
 
     job = watching.run(1)
     watching.send(0, sent[0])
