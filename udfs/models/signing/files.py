@@ -7,10 +7,9 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from udfs.models.signing.bundle import read_bundle, signed_bytes
 from udfs.models.signing.faults import SignatureError, SignatureFault
 from udfs.models.signing.keys import KeysFile, PublicKey
-from udfs.models.signing.statement import SINGLE, Statement, read_statement
+from udfs.models.signing.statement import SINGLE, Statement
 
 _IGNORED = (".git", ".gitignore", ".gitattributes", ".github")
 
@@ -18,15 +17,7 @@ _IGNORED = (".git", ".gitignore", ".gitattributes", ".github")
 def verify_files(model: Path, bundle: Path, keys: KeysFile, now_ms: int) -> tuple[PublicKey, Statement]:
     """Who signed the file or folder `model`, and what was said. Raises `SignatureError` where it is not what
     was signed, and `OSError`."""
-    read = read_bundle(bundle.read_bytes())
-    envelope = read.dsse_envelope
-    key = keys.keyring().signer(
-        signed_bytes(envelope.payload),
-        envelope.signatures[0].sig,
-        read.verification_material.public_key.hint,
-        now_ms,
-    )
-    statement = read_statement(envelope.payload)
+    key, statement = keys.verified(bundle.read_bytes(), now_ms)
     predicate = statement.predicate
     signed = {r.name: r.digest for r in predicate.resources}
     if model.is_dir():

@@ -11,12 +11,11 @@ from google.protobuf.message import DecodeError
 
 from schemas.model_pb2 import ModelDescriptor
 from schemas.results.records import EventKind, ModelEvent
-from udfs.models.signing.bundle import read_bundle, signed_bytes
 from udfs.models.signing.counters import CounterStore, counter_name, decode_counter, encode_counter
 from udfs.models.signing.covered import publication_of, resources_of
 from udfs.models.signing.faults import SignatureError, SignatureFault
 from udfs.models.signing.keys import KeysFile, PublicKey
-from udfs.models.signing.statement import Covered, Terms, read_statement
+from udfs.models.signing.statement import Covered, Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +97,8 @@ class SignatureGate:
 
 def verified(message: ModelDescriptor, bundle: bytes, keys: KeysFile, now_ms: int) -> tuple[PublicKey, Terms]:
     """Who signed the descriptor, and on which terms, which the caller must check. Raises `SignatureError`."""
-    read = read_bundle(bundle)
-    envelope = read.dsse_envelope
-    key = keys.keyring().signer(
-        signed_bytes(envelope.payload),
-        envelope.signatures[0].sig,
-        read.verification_material.public_key.hint,
-        now_ms,
-    )
-    predicate = read_statement(envelope.payload).predicate
+    key, statement = keys.verified(bundle, now_ms)
+    predicate = statement.predicate
     terms = predicate.millrace
     if terms is None:
         raise SignatureError(

@@ -14,7 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from schemas.utc_time import epoch_ms
+from udfs.models.signing.bundle import read_bundle, signed_bytes
 from udfs.models.signing.faults import SignatureError, SignatureFault
+from udfs.models.signing.statement import Statement, read_statement
 
 Right = Literal["publish", "force", "unpublish", "decide"]
 RIGHTS: Mapping[str, Right] = {
@@ -153,6 +155,14 @@ class KeysFile:
                 SignatureFault.KEYS, f"the file of keys {self._path} cannot be used: {self._keys}"
             )
         return self._keys
+
+    def verified(self, bundle: bytes, now_ms: int) -> tuple[PublicKey, Statement]:
+        """Who signed the bundle, and what is said in it. Raises `SignatureError`."""
+        read = read_bundle(bundle)
+        envelope, hint = read.dsse_envelope, read.verification_material.public_key.hint
+        signature = envelope.signatures[0].sig
+        key = self.keyring().signer(signed_bytes(envelope.payload), signature, hint, now_ms)
+        return key, read_statement(envelope.payload)
 
 
 def fingerprint(key: ec.EllipticCurvePublicKey) -> str:
