@@ -96,10 +96,6 @@ class CelRule:
             self.spent = self._spent_batches >= _SPENT_BATCHES
         return true
 
-    def holds_one(self, record: Mapping[str, Any]) -> bool:
-        """The same by cel-python, for one record: right for every expression, some 100 us or more."""
-        return self._holds(record, self._budget())
-
     def _budget(self) -> Budget:
         bounds = self._bounds
         return Budget(bounds.batch_steps, bounds.record_steps, bounds.value)
