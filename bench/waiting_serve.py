@@ -12,9 +12,10 @@ from typing import Any
 
 from pyflink.datastream import StreamExecutionEnvironment
 
+from jobs.broker import check_streams
 from jobs.running import run
 from jobs.settings.serve import ServeSettings
-from jobs.wiring import add_outputs, check_streams, model_store, model_stream, record_stream
+from jobs.wiring import add_outputs, model_store, model_stream, record_stream
 from operators.key_groups import key_groups
 from operators.rows import OUTPUTS
 from operators.serving.scorer import Scorer

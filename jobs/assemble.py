@@ -8,10 +8,11 @@ from collections.abc import Iterable
 
 from pyflink.datastream import KeyedStream, StreamExecutionEnvironment
 
+from jobs.broker import check_kafka, named_topics
 from jobs.feature_stores import add_history, check_history
 from jobs.running import run
 from jobs.settings.assemble import AssembleSettings
-from jobs.wiring import add_sinks, check_kafka, named_topics, read_records
+from jobs.wiring import add_sinks, read_records
 from operators.features.assemble_requests import AssembleRequests
 from operators.features.assembly_rows import EXPIRED, MADE
 from operators.key_groups import key_groups

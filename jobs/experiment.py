@@ -7,16 +7,10 @@ import sys
 
 from pyflink.datastream import KeyedStream, StreamExecutionEnvironment
 
+from jobs.broker import check_kafka, named_topics
 from jobs.running import run
 from jobs.settings.experiment import ExperimentSettings
-from jobs.wiring import (
-    add_sink,
-    add_sinks,
-    check_kafka,
-    named_topics,
-    published_models,
-    read_records,
-)
+from jobs.wiring import add_sink, add_sinks, published_models, read_records
 from operators.key_groups import KeyGroups, key_groups
 from operators.lifecycle.control_experiments import EXPERIMENTS, ControlExperiments
 from operators.rows import MODEL_EVENTS, OUTPUTS

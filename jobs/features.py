@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 
+from jobs.broker import check_kafka, connection
 from jobs.feature_stores import add_stores, check_stores
 from jobs.running import run
 from jobs.settings.features import FeatureSettings
-from jobs.wiring import add_sinks, check_kafka, connection, read_records
+from jobs.wiring import add_sinks, read_records
 from operators.event_watermark import timed_events
 from operators.features.decode_events import DecodeEvents
 from operators.features.decode_references import DecodeReferences
@@ -125,13 +126,8 @@ class _Layers:
                 assert self.references is not None
                 beside = side_output(self.references, events_tag(stream.name))
                 beside = timed_events(beside, f"beside-{stream.name}", always=True)
-                copies = for_each_instance(
-                    beside,
-                    EVENT_BATCH,
-                    self.groups,
-                    name=f"references for {stream.name}",
-                    uid=f"copies-{stream.name}",
-                )
+                name, uid = f"references for {stream.name}", f"copies-{stream.name}"
+                copies = for_each_instance(beside, EVENT_BATCH, self.groups, name=name, uid=uid)
                 events = events.union(copies)
             spec = self.settings.views(self.declared, stream.views, len(self.groups.keys))
             views = ViewOperator(spec, self.groups)

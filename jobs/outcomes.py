@@ -8,11 +8,12 @@ from typing import Literal
 
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 
+from jobs.broker import check_kafka, named_topics
 from jobs.feature_stores import check_history, history_options
 from jobs.running import run
 from jobs.settings.features import History
 from jobs.settings.outcomes import OutcomesSettings
-from jobs.wiring import add_sinks, check_kafka, named_topics, read_records
+from jobs.wiring import add_sinks, read_records
 from operators.environment import submitted
 from operators.features.feature_rows import HISTORY
 from operators.flink_internals import keyed_by_first

@@ -7,9 +7,10 @@ import sys
 
 from pyflink.datastream import StreamExecutionEnvironment
 
+from jobs.broker import check_streams
 from jobs.running import run
 from jobs.settings.serve import ServeSettings
-from jobs.wiring import add_outputs, check_streams, model_stream, record_stream, scored_stream
+from jobs.wiring import add_outputs, model_stream, record_stream, scored_stream
 from operators.key_groups import key_groups
 
 

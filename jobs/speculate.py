@@ -7,9 +7,10 @@ import sys
 
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 
+from jobs.broker import check_streams
 from jobs.running import run
 from jobs.settings.speculate import SpeculateSettings
-from jobs.wiring import add_outputs, check_streams, model_store, model_stream, record_stream
+from jobs.wiring import add_outputs, model_store, model_stream, record_stream
 from operators.ensemble.collector import Collector
 from operators.ensemble.executor import ExecutorOperator
 from operators.ensemble.router import DECISION_CONTEXTS, REQUESTS, RouterOperator

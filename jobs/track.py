@@ -7,9 +7,10 @@ import sys
 
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 
+from jobs.broker import check_kafka
 from jobs.running import run
 from jobs.settings.track import ToldKafka, TrackSettings
-from jobs.wiring import add_sinks, check_kafka, read_records
+from jobs.wiring import add_sinks, read_records
 from operators.lifecycle.track_models import TrackModels
 from operators.rows import DEAD_LETTERS, OUTPUTS
 from operators.side_outputs import side_output

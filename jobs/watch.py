@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 
+from jobs.broker import check_kafka, connection
 from jobs.running import run
 from jobs.settings.watch import Of, Watched, WatchSettings
-from jobs.wiring import add_sinks, check_kafka, connection, read_records
+from jobs.wiring import add_sinks, read_records
 from operators.event_watermark import TIMED_BATCH, timed_events
 from operators.flink_internals import keyed_by_first
 from operators.kafka_check import partitions

@@ -1,20 +1,17 @@
-"""What the scoring jobs share: their streams by the settings."""
+"""What the jobs share: their streams by the settings."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 
+from jobs.broker import connection, named_topics
 from jobs.settings.experiment import ExperimentSettings
 from jobs.settings.serve import JobSettings, ServeSettings
-from jobs.settings.streams import Broker, Folder, Kafka, Place, StreamSettings, Transactions
+from jobs.settings.streams import Place, StreamSettings, Transactions
 from operators.environment import checkpoint_folder
-from operators.kafka import KafkaConnection
-from operators.kafka_check import check_topics, forgets, keep
 from operators.key_groups import KeyGroups, key_groups
 from operators.rows import DEAD_LETTERS, MODEL_EVENTS, MODEL_STATS, OUTPUTS
 from operators.serving.scorer import Scorer
@@ -25,7 +22,6 @@ from operators.sources.folder import FolderReading, folder_records
 from operators.sources.gathering import DataTypes, micro_batches
 from operators.sources.kafka import Reading, kafka_records
 from operators.sources.models import PublishedModels
-from schemas.errors import SourceError
 from udfs.io.delivery import Delivery
 from udfs.io.gathering import Gathering
 from udfs.models.model_store import StoreSpec
@@ -104,18 +100,18 @@ def read_records(
             env, connection(kafka), list(topics), reading, name=name, parallelism=parallelism
         )
     assert settings.folder is not None
-    place = folder_reading(settings.folder, name, settings.bounded)
+    folder = settings.folder.root.resolve() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    place = FolderReading(folder.as_uri(), settings.folder.poll_ms, settings.bounded)
     return folder_records(env, place, name, whole_files=whole_files, parallelism=parallelism)
 
 
 def model_store(env: StreamExecutionEnvironment, settings: JobSettings) -> StoreSpec:
     """Where models lie by content: as set, or beside checkpoints that are in a folder or bucket."""
-    root = settings.model_store
-    if root and not root.startswith(("file:", "s3:")):
-        root = Path(root).resolve().as_uri()
-    if not root and (checkpoints := checkpoint_folder(env)):
-        root = checkpoints.rstrip("/") + "/models"
-    return StoreSpec(root, settings.s3)
+    place = settings.model_store
+    if not place and (checkpoints := checkpoint_folder(env)):
+        place = checkpoints.rstrip("/") + "/models"
+    return StoreSpec.at(place, settings.s3)
 
 
 def add_outputs(scored: DataStream, settings: JobSettings, others: Sequence[DataStream] = ()) -> None:
@@ -151,63 +147,3 @@ def add_sink(output: DataStream, name: str, settings: StreamSettings, place: Pla
     else:
         assert settings.folder is not None
         add_folder_sink(output, (settings.folder.root.resolve() / uid).as_uri(), own)
-
-
-def check_kafka(settings: StreamSettings, reads: Mapping[str, str], writes: Sequence[str]) -> None:
-    """Raises `SourceError` where the broker is missing, or a topic of those that the job reads or writes.
-
-    `reads`: topic -> the setting that names it. `writes`: outputs; the setting of that name has its topic.
-    """
-    kafka = settings.kafka
-    if kafka is None or not kafka.check:
-        return
-    topics = dict(reads) if settings.reads_kafka else {}
-    if "kafka" in settings.writes:
-        topics |= named_topics(kafka, writes)
-    if topics:
-        check_topics(connection(kafka), topics)
-
-
-def named_topics(kafka: Broker | None, names: Sequence[str]) -> dict[str, str]:
-    """Topic -> the setting that names it; none without Kafka."""
-    return {} if kafka is None else {getattr(kafka, name): f"kafka.{name}" for name in names}
-
-
-def check_streams(settings: JobSettings) -> None:
-    """Raises `SourceError` where the broker or a topic is missing, or the topic of models forgets them."""
-    kafka = settings.kafka
-    reads = named_topics(kafka, ["models"])
-    reads |= dict.fromkeys(kafka.records if kafka is not None else (), "kafka.records")
-    check_kafka(settings, reads, ("results", "dead_letters", "model_events", "model_stats"))
-    if kafka is not None and kafka.check and settings.reads_kafka:
-        _check_models(kafka)
-
-
-def _check_models(kafka: Kafka) -> None:
-    """A job without a savepoint serves what the topic of models still has, and Kafka's default is a week."""
-    bounds = forgets(connection(kafka), kafka.models)
-    if not bounds:
-        return
-    if kafka.models_kept == "set":
-        keep(connection(kafka), kafka.models)
-        return
-    said = " and ".join(f"{name} {value}" for name, value in bounds.items())
-    sentence = (
-        f"the topic {kafka.models} (kafka.models) forgets its messages by {said}: a job that is started anew "
-        "would lack models published before; set retention.ms and retention.bytes to -1, or "
-        "kafka.models_kept to set"
-    )
-    if kafka.models_kept == "refuse":
-        raise SourceError(sentence)
-    print(f"warning: {sentence}", file=sys.stderr)
-
-
-def connection(kafka: Broker) -> KafkaConnection:
-    return KafkaConnection(kafka.bootstrap, kafka.client)
-
-
-def folder_reading(of: Folder, name: str, bounded: bool) -> FolderReading:
-    """Of the folder `name` below the root, which is made where it is missing."""
-    folder = of.root.resolve() / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return FolderReading(folder.as_uri(), of.poll_ms, bounded)

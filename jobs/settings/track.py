@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field
 
 from jobs.settings.streams import Broker, Folder, StreamSettings, Transactions
@@ -54,8 +52,5 @@ class TrackSettings(StreamSettings):
 
     def tracking(self) -> TrackSpec:
         """What the operators need."""
-        root = self.model_store
-        if root and not root.startswith(("file:", "s3:")):
-            root = Path(root).resolve().as_uri()
         job = "" if self.reads_kafka else self.job
-        return TrackSpec(self.registry, StoreSpec(root, self.s3), job, self.patience_seconds)
+        return TrackSpec(self.registry, StoreSpec.at(self.model_store, self.s3), job, self.patience_seconds)

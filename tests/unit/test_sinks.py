@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs import wiring
+from jobs import broker, wiring
 from jobs.settings.features import FeatureSettings
 from jobs.settings.run import settings_of
 from jobs.settings.serve import ServeSettings
@@ -56,13 +56,13 @@ def test_a_topic_is_asked_for_only_where_it_is_read_or_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked: list[dict[str, str]] = []
-    monkeypatch.setattr(wiring, "check_topics", lambda at, topics: asked.append(dict(topics)))
-    monkeypatch.setattr(wiring, "forgets", lambda at, topic: {})
+    monkeypatch.setattr(broker, "check_topics", lambda at, topics: asked.append(dict(topics)))
+    monkeypatch.setattr(broker, "forgets", lambda at, topic: {})
     folder, reads = ["--folder.root", str(tmp_path)], {"models": "kafka.models", "t": "kafka.records"}
 
     def topics(*flags: str) -> dict[str, str]:
         asked.clear()
-        wiring.check_streams(settings_of(ServeSettings, [*KAFKA, *folder, *flags]))
+        broker.check_streams(settings_of(ServeSettings, [*KAFKA, *folder, *flags]))
         return {topic: setting for one in asked for topic, setting in one.items()}
 
     written = {

@@ -27,6 +27,13 @@ class StoreSpec:
     root: str = ""
     s3: S3Options = field(default_factory=S3Options)
 
+    @classmethod
+    def at(cls, place: str, s3: S3Options) -> StoreSpec:
+        """`place`: a location as above, or the path of a folder."""
+        if place and not place.startswith(("file:", "s3:")):
+            place = Path(place).resolve().as_uri()
+        return cls(place, s3)
+
     @property
     def roots(self) -> tuple[str, ...]:
         """What loading may open on account of the store."""
