@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from devservices.process import ROOT, jars
+from jobs.features import check
+from jobs.settings.features import FeatureSettings
 from schemas.results.records import DeadLetter, decode
 from tests.feature_streams import VIEWS, declare, encoded, events, read_history, write_history
+from tests.refusals import refused
 from udfs.io.folder_files import visible_files
 from udfs.io.s3 import S3Options
 
@@ -119,12 +122,11 @@ def letters_of(folder: Path) -> list[DeadLetter]:
     ],
 )
 def test_wrong_declarations_are_refused_in_one_sentence(
-    tmp_path: Path, change: tuple[str, str], said: str
+    tmp_path: Path, change: tuple[str, str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "views.toml"
     declare(file)
     file.write_text(file.read_text().replace(*change))
     folder = ["--folder.root", str(tmp_path), "--history.url", str(tmp_path / "history")]
-    done = job("features.py", tmp_path, "--declarations", str(file), *folder)
-    assert done.returncode == 2
-    assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    given = ["--declarations", str(file), *folder]
+    assert said in refused(FeatureSettings, check, given, capsys)
