@@ -9,7 +9,8 @@ import numpy as np
 from schemas.lifecycle.quality import EvidenceBatch
 from udfs.lifecycle.experiments.assignment import in_population, treated
 from udfs.lifecycle.experiments.declaration import Arm, Experiment, Metric
-from udfs.models.descriptor import DECIDE, Publication
+from udfs.lifecycle.experiments.orders import Order, write_order
+from udfs.models.descriptor import DECIDE, EXPERIMENT, Publication, build
 
 DECLARED = Experiment(
     name="wine-v4",
@@ -60,3 +61,18 @@ def published_plan(name: str, version: int, text: bytes, *, force: bool = False)
     digest = hashlib.sha256(text).hexdigest()
     more = {"sha256": digest, "operation": DECIDE, "force": force, "plan": text.decode()}
     return Publication(name, "wine", version=version, **more)
+
+
+VERSION = 1_700_000_000_000
+"""Of the order that starts an experiment: its plans count on from it."""
+
+
+def started(declared: Experiment) -> bytes:
+    """The descriptor that starts it."""
+    return build(
+        data_type=declared.data_type,
+        name=declared.name,
+        version=VERSION,
+        operation=EXPERIMENT,
+        experiment=write_order(Order("start", declared)),
+    )

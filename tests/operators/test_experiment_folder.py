@@ -16,15 +16,12 @@ from schemas.lifecycle.quality import write_message
 from schemas.model_pb2 import ModelDescriptor
 from schemas.plans.plan import Only, Split, read_plan
 from schemas.results.records import EventKind, ModelEvent, decode
-from tests.experiment_evidence import DECLARED, evidence
+from tests.experiment_evidence import DECLARED, VERSION, evidence, started
 from tests.signing_keys import KEY, entry, keys_file
 from tests.whole_files import put
 from udfs.io.folder_files import visible_files
 from udfs.lifecycle.experiments.declaration import Arm, Experiment
-from udfs.lifecycle.experiments.orders import Order, write_order
 from udfs.models.descriptor import DECIDE, EXPERIMENT, Publication, build, parse
-
-VERSION = 1_700_000_000_000
 
 
 class Job:
@@ -50,14 +47,7 @@ class Job:
         self._process.kill()
 
     def start_experiment(self, declared: Experiment) -> None:
-        descriptor = build(
-            data_type="wine",
-            name=declared.name,
-            version=VERSION,
-            operation=EXPERIMENT,
-            experiment=write_order(Order("start", declared)),
-        )
-        put(self.root / "models" / f"{VERSION}-{declared.name}.model", descriptor)
+        put(self.root / "models" / f"{VERSION}-{declared.name}.model", started(declared))
 
     def publish_with_a_broken_signature(self) -> None:
         message = ModelDescriptor.FromString(

@@ -15,11 +15,9 @@ from millrace.kafka_stream import to_end
 from schemas.lifecycle.experiments import ExperimentEvent, read_event
 from schemas.lifecycle.quality import write_message
 from schemas.plans.plan import Only, Split, read_plan
-from tests.experiment_evidence import DECLARED, evidence
-from udfs.lifecycle.experiments.orders import Order, write_order
-from udfs.models.descriptor import DECIDE, EXPERIMENT, Publication, build, parse
+from tests.experiment_evidence import DECLARED, VERSION, evidence, started
+from udfs.models.descriptor import DECIDE, Publication, parse
 
-VERSION = 1_700_000_000_000
 EACH = 200
 BETTER = 0.92
 
@@ -87,16 +85,7 @@ def test_it_goes_on_where_it_was_and_decides_once(
     kafka: KafkaBroker, flink: StandaloneCluster, mode: str, other: str
 ) -> None:
     controller = Controller(kafka, flink)
-    while len(flink.task_managers) < 2:
-        flink.add_task_manager()
-    order = build(
-        data_type="wine",
-        name=DECLARED.name,
-        version=VERSION,
-        operation=EXPERIMENT,
-        experiment=write_order(Order("start", DECLARED)),
-    )
-    controller.send("models", order)
+    controller.send("models", started(DECLARED))
     job = controller.run(mode, 1)
     number, plans = 0, 1
     while (split := controller.split(plans)) is not None:
