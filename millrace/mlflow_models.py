@@ -102,14 +102,14 @@ class Mlflow:
             raise SettingsError(f"{uri!r} is neither models:/NAME/VERSION nor models:/NAME@ALIAS")
         name, version, alias = found.groups()
         if alias:
-            known = self._get("registered-models/alias", name=name, alias=alias)["model_version"]
+            known = self._get("registered-models/alias", "model_version", name=name, alias=alias)
         else:
-            known = self._get("model-versions/get", name=name, version=version)["model_version"]
+            known = self._get("model-versions/get", "model_version", name=name, version=version)
         which = {"name": name, "version": known["version"]}
         logged = self._logged_model(known)
         own, others, of_run, tags = self._measured(logged), [], {}, {}
         if run := known.get("run_id", ""):
-            told = self._get("runs/get", run_id=run)["run"]
+            told = self._get("runs/get", "run", run_id=run)
             tags = _tags(told["data"].get("tags", ()))
             of_run = {one["key"]: float(one["value"]) for one in told["data"].get("metrics", ())}
             others = self._measured_of_run(told, logged)
@@ -120,7 +120,7 @@ class Mlflow:
             run=run,
             metrics=_metrics(own, others, of_run),
             tags=tags | _tags(known.get("tags", ())),
-            artifacts=self._get("model-versions/get-download-uri", **which)["artifact_uri"],
+            artifacts=self._get("model-versions/get-download-uri", "artifact_uri", **which),
         )
 
     def download(self, model: MlflowModel, into: Path, options: S3Options, limits: Limits) -> Path:
@@ -149,12 +149,12 @@ class Mlflow:
 
     def aliases(self, name: str) -> dict[str, int]:
         """The aliases of a model, with their versions."""
-        known = self._get("registered-models/get", name=name)["registered_model"]
+        known = self._get("registered-models/get", "registered_model", name=name)
         return {one["alias"]: int(one["version"]) for one in known.get("aliases", ())}
 
     def run_and_tags(self, name: str, version: int) -> tuple[str, dict[str, str]]:
         """The run of a version, empty where it is of none, and all tags of the version itself."""
-        known = self._get("model-versions/get", name=name, version=str(version))["model_version"]
+        known = self._get("model-versions/get", "model_version", name=name, version=str(version))
         return known.get("run_id") or "", {one["key"]: one["value"] for one in known.get("tags", ())}
 
     def set_version_tag(self, name: str, version: int, key: str, value: str) -> None:
@@ -174,10 +174,10 @@ class Mlflow:
             if copied is None or not copied[2]:
                 return ""
             try:
-                asked = self._get("model-versions/get", name=copied[1], version=copied[2])
+                which = {"name": copied[1], "version": copied[2]}
+                version = self._get("model-versions/get", "model_version", **which)
             except RefusedError:  # it may be gone
                 return ""
-            version = asked["model_version"]
         return ""
 
     def _measured(self, logged: str) -> list[_Measured]:
@@ -185,7 +185,7 @@ class Mlflow:
         if not logged:
             return []
         try:
-            return _listed(self._get(f"logged-models/{quote(logged, safe='')}")["model"])
+            return _listed(self._get(f"logged-models/{quote(logged, safe='')}", "model"))
         except RefusedError as e:
             if e.status != HTTPStatus.NOT_FOUND:
                 raise
@@ -199,7 +199,7 @@ class Mlflow:
         told = run["info"]
         asked = {"experiment_ids": [told["experiment_id"]], "filter": f"source_run_id = '{told['run_id']}'"}
         while True:
-            answer = json.loads(self._ask("/api/2.0/mlflow/logged-models/search", json.dumps(asked).encode()))
+            answer = self._told("/api/2.0/mlflow/logged-models/search", json.dumps(asked).encode())
             for model in answer.get("models", ()):
                 found += _listed(model) if model["info"]["model_id"] != but else []
             if not answer.get("next_page_token"):
@@ -208,7 +208,7 @@ class Mlflow:
 
     def _folder(self, path: str, into: Path, meter: Meter) -> None:
         into.mkdir(parents=True, exist_ok=True)
-        listed = json.loads(self._ask("/api/2.0/mlflow-artifacts/artifacts?" + urlencode({"path": path})))
+        listed = self._told("/api/2.0/mlflow-artifacts/artifacts?" + urlencode({"path": path}))
         for entry in listed.get("files", ()):
             name = PurePosixPath(entry["path"]).name
             if name != entry["path"] or name in ("", ".", ".."):
@@ -219,19 +219,37 @@ class Mlflow:
             meter.file()
             source = self._open("/api/2.0/mlflow-artifacts/artifacts/" + quote(f"{path}/{name}"))
             with source, (into / name).open("wb") as target:
-                while part := source.read(_PART):
+                while part := self._part(source):
                     meter.bytes(len(part))
                     target.write(part)
 
-    def _get(self, what: str, **arguments: str) -> dict[str, Any]:
-        answer = self._ask(f"/api/2.0/mlflow/{what}?{urlencode(arguments)}")
+    def _part(self, source: Any) -> bytes:
+        """The next part of an answer that has begun; nothing at its end."""
+        try:
+            part = bytes(source.read(_PART))
+        except (OSError, HTTPException) as e:
+            raise SourceError(f"MLflow at {self._url} cannot be reached: {e}") from None
+        if not part and (
+            lacks := getattr(source, "length", None)
+        ):  # what is cut off reads as if it had ended
+            raise SourceError(f"MLflow at {self._url} has sent {lacks} bytes too few of a file")
+        return part
+
+    def _get(self, what: str, wanted: str, **arguments: str) -> Any:
+        answer = self._told(f"/api/2.0/mlflow/{what}?{urlencode(arguments)}")
+        if wanted not in answer:
+            raise self._is_none(json.dumps(answer))
+        return answer[wanted]
+
+    def _told(self, path: str, body: bytes | None = None) -> dict[str, Any]:
+        answer = self._ask(path, body)
         try:
             return dict(json.loads(answer))
         except (ValueError, TypeError):
-            begins = answer[:60].decode(errors="replace")
-            raise SourceError(
-                f"{self._url} answers as no MLflow server does: {begins!r}: see --mlflow"
-            ) from None
+            raise self._is_none(answer.decode(errors="replace")) from None
+
+    def _is_none(self, answer: str) -> SourceError:
+        return SourceError(f"{self._url} answers as no MLflow server does: {answer[:60]!r}: see --mlflow")
 
     def _ask(self, path: str, body: bytes | None = None, method: str | None = None) -> bytes:
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,43 @@ def test_files_of_a_server_stay_in_their_folder_and_within_limits(tmp_path: Path
         Served(two).download(of("/mnt/share"), tmp_path / "p", S3Options(), Limits())
     with pytest.raises(SettingsError, match="neither models:/NAME/VERSION"):
         Served(two).model("models:/a/b/c")
+
+
+class CutOff(BaseHTTPRequestHandler):
+    """A server that goes away in the middle of a file."""
+
+    def do_GET(self) -> None:
+        body = b"x" * 10 if "?path=" not in self.path else json.dumps({"files": [{"path": "a"}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body) if "?path=" in self.path else 25))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_file_that_is_cut_off_is_none(tmp_path: Path):
+    """It was taken for the whole file."""
+    with HTTPServer(("127.0.0.1", 0), CutOff) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(SourceError, match="15 bytes too few of a file"):
+            Mlflow(url).download(of("mlflow-artifacts:/0/m"), tmp_path / "m", S3Options(), Limits())
+        server.shutdown()
+
+
+def test_a_file_whose_server_is_silent_is_told(tmp_path: Path):
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise TimeoutError("timed out")
+
+    class Silent(Served):
+        def _open(self, path: str, body: bytes | None = None, method: str | None = None) -> io.BytesIO:
+            return super()._open(path) if "?path=" in path else Broken()
+
+    with pytest.raises(SourceError, match="cannot be reached: timed out"):
+        Silent([{"path": "a"}]).download(of("mlflow-artifacts:/0/m"), tmp_path / "m", S3Options(), Limits())
 
 
 class Registered(Mlflow):

@@ -264,6 +264,7 @@ def test_a_refusal_is_told_and_the_rest_is_written(run: Any, there: FakeMlflow, 
             "answers as no MLflow server does: '<html>log in</html>'",
         ),
         (200, b"7", "answers as no MLflow server does: '7'"),
+        (200, b'{"detail": "Not found"}', 'answers as no MLflow server does: \'{"detail"'),
     ],
 )
 def test_what_holds_of_every_version_ends_it_at_once(
