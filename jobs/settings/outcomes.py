@@ -116,6 +116,12 @@ class OutcomesSettings(StreamSettings):
     most_of_a_key: int = Field(100, ge=1, description="predictions, and outcomes, that wait under one key")
     quality: QualityTold = QualityTold.model_validate({})
     store: History | None = Field(None, description="the prediction store; empty: none")
+    repeat_seconds: float = Field(
+        0,
+        ge=0,
+        description="how long predictions that wait no more are known, so that a result that comes again is "
+        "none; their identities are state meanwhile",
+    )
     state: Literal["memory", "rocksdb"] = Field("memory", description="where waiting predictions are kept")
     s3: S3Options = S3Options()
     batch: Batching = Field(
@@ -149,6 +155,7 @@ class OutcomesSettings(StreamSettings):
         )
         return JoinSpec(
             judged={name: judged.judging() for name, judged in self.data_types.items()},
+            repeat=int(self.repeat_seconds * 1000),
             terms=terms,
             idle_ms=int(self.idle_seconds * 1000),
             catch_up_ms=int(self.catch_up_seconds * 1000),

@@ -257,6 +257,35 @@ def test_what_is_no_prediction_is_not_unpacked() -> None:
         unpack(msgspec.Raw(b"\x91\xa4wine"))
 
 
+@pytest.mark.parametrize("judging", [JUDGING, BY_FIELD])
+def test_a_result_that_comes_again_after_its_window_is_known_for_as_long_as_is_asked(
+    judging: Judging,
+) -> None:
+    """It counted anew, as where a job writes again what it wrote before an outage."""
+    run = Run(judging, Terms(window=10_000, grace=1_000, keep=20_000, repeat=30_000))
+    run.results(result(1, 100, order="a"))
+    run.now = 20_000
+    run.close(20_000, 20_000).results(result(1, 100, order="a"), result(2, 100, order="a"))
+    assert run.fates.predictions == {"no_outcome": 1, "repeated": 1} and run.fates.waiting == (1, 0)
+    run.now = 40_000
+    run.close(40_000, 40_000).results(result(1, 100, order="a"), result(2, 100, order="a"))
+    assert run.fates.predictions == {"no_outcome": 2, "repeated": 3} and run.fates.waiting == (0, 0)
+    run.now = 80_000
+    run.close(80_000, 80_000)
+    assert not run.store.entries and not run.store.reminders
+    run.results(result(1, 100, order="a")).close(END, END)
+    assert run.fates.predictions["no_outcome"] == 3 and not run.store.entries and not run.store.reminders
+
+
+def test_of_a_key_as_many_are_known_as_may_wait_under_it() -> None:
+    run = Run(BY_FIELD, Terms(window=10_000, grace=1_000, keep=20_000, most_of_a_key=2, repeat=90_000))
+    for n in range(5):
+        run.now = 20_000 * n
+        run.results(result(n, run.now, order="a")).close(run.now + 12_000, run.now + 12_000)
+    run.results(*(result(n, 0, order="a") for n in range(5)))
+    assert run.fates.predictions["repeated"] == 2
+
+
 def test_what_was_given_up_is_no_repeat() -> None:
     read = Reader({"wine": BY_FIELD}, 1, 1).results(batch([result(n, 100, order="a") for n in (1, 2)]))
     joining = Joining(TERMS, MemoryStore(), fates := Fates(), 0)

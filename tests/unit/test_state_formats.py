@@ -90,6 +90,7 @@ PREDICTED = Predicted(
 ENTRY_OF_A_KEY = KeyEntry(
     [messages.Waiting(messages.pack(PREDICTED), 99, 1, 1.0, "true", 8, {"revenue": 2.5})],
     [Kept(Came("wine", 8, 1.0, "true", 9, "labels", 0, 2, b"{}", {"revenue": 2.5}), 100, False, True)],
+    past=[(120_000, "")],
 )
 
 
@@ -309,11 +310,11 @@ FORMATS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any], st
         encode,
         decode_entry,
         (
-            "939197dc0014a477696e65a174000705a6666f7265737403a26162a673636f726564cb3fe0000000000000cb"
+            "949197dc0014a477696e65a174000705a6666f7265737403a26162a673636f726564cb3fe0000000000000cb"
             "3fd0000000000000aa7b2270223a302e32357da3616e6e81a7636f756e747279a26465a0a0a000a0a06301cb"
             "3ff0000000000000a4747275650881a7726576656e7565cb400400000000000091949aa477696e6508cb3ff0"
             "000000000000a47472756509a66c6162656c730002c4027b7d81a7726576656e7565cb400400000000000064"
-            "c2c302"
+            "c2c3029192ce0001d4c0a0"
         ),
     ),
     "fates": (
@@ -534,5 +535,6 @@ def test_predictions_that_waited_before_evidence_did_have_told_theirs() -> None:
         "3ff0000000000000a4747275650891949aa477696e6508cb3ff0000000000000a47472756509a66c6162656c"
         "730002c4027b7d81a7726576656e7565cb400400000000000064c2c301"
     )
-    (waiting,) = decode_entry(data).predictions
-    assert waiting.metrics is None and messages.unpack(waiting.packed) == PREDICTED
+    entry = decode_entry(data)
+    (waiting,) = entry.predictions
+    assert entry.past == [] and waiting.metrics is None and messages.unpack(waiting.packed) == PREDICTED

@@ -29,6 +29,7 @@ from udfs.lifecycle.outcomes.messages import (
     encode,
     unpack,
 )
+from udfs.lifecycle.outcomes.progress import END
 
 _BY_WEIGHT = (
     OutcomeFate.JOINED,
@@ -39,7 +40,7 @@ _BY_WEIGHT = (
 )
 _NOT_MET = (OutcomeFate.OUTSIDE, OutcomeFate.NO_PREDICTION)
 _TIME = attrgetter("came.time")
-PREDICTIONS, OUTCOMES = "p", "o"
+PREDICTIONS, OUTCOMES, REPEATS = "p", "o", "r"
 BY_IDENTITY, BY_FIELD = "#", "="
 """How keys begin."""
 
@@ -48,12 +49,13 @@ BY_IDENTITY, BY_FIELD = "#", "="
 class Terms:
     """Milliseconds. `window`: how much later than its record an outcome counts; `grace`: how much longer
     predictions wait for it; `keep`: how long outcomes wait for their prediction. `most_of_a_key`: predictions
-    and outcomes of one key."""
+    and outcomes of one key. `repeat`: how long predictions that were given up are known."""
 
     window: int
     grace: int = 60_000
     keep: int = 3_600_000
     most_of_a_key: int = 100
+    repeat: int = 0
 
     @property
     def step(self) -> int:
@@ -136,6 +138,9 @@ class Joining:
                 self._come(group, key, entries[key], came)
 
     def _predict(self, group: int, key: str, entry: KeyEntry, event_time: int, packed: Packed) -> None:
+        if entry.past and _named(key, packed) in {name for _, name in entry.past}:
+            self._fates.prediction(PredictionFate.REPEATED)
+            return
         if entry.predictions:
             known = self._identities.get((group, key))
             if known is None:
@@ -188,11 +193,15 @@ class Joining:
         """Give up what is due; True where there is more than about `most` keys of it."""
         looked_at = 0
         self._identities.clear()
-        for kind, reached in ((PREDICTIONS, outcomes_read_to), (OUTCOMES, results_read_to)):
+        for kind, reached in (
+            (PREDICTIONS, outcomes_read_to),
+            (OUTCOMES, results_read_to),
+            (REPEATS, results_read_to),
+        ):
             for group, keys in self._store.due(kind, reached):
                 self._load({group: keys})
                 for key in keys:
-                    self._give_up(key, self._entries[group][key], kind, reached)
+                    self._give_up(group, key, self._entries[group][key], kind, reached)
                 looked_at += len(keys)
                 if looked_at >= most:
                     return True
@@ -202,7 +211,7 @@ class Joining:
         """Write what has changed; what was settled since the last call."""
         self._store.write(
             {
-                group: {key: encode(e) if e.predictions or e.outcomes else None for key, e in entries.items()}
+                group: {key: encode(e) if _holds(e) else None for key, e in entries.items()}
                 for group, entries in self._entries.items()
             }
         )
@@ -235,12 +244,17 @@ class Joining:
         self._found.settled.append(Settled(key, predicted, came, fate, waiting.revision, replaced))
         return fate
 
-    def _give_up(self, key: str, entry: KeyEntry, kind: str, reached: int) -> None:
+    def _give_up(self, group: int, key: str, entry: KeyEntry, kind: str, reached: int) -> None:
+        if kind == REPEATS:
+            entry.past = [past for past in entry.past if past[0] > reached]
+            return
         if kind == PREDICTIONS:
-            for waiting in entry.predictions:
-                if waiting.due <= reached:
-                    self._over(key, waiting)
+            over = [waiting for waiting in entry.predictions if waiting.due <= reached]
+            for waiting in over:
+                self._over(key, waiting)
             entry.predictions = [w for w in entry.predictions if w.due > reached]
+            if over and self._terms.repeat and reached < END:  # after the end nothing comes again
+                self._remember(group, key, entry, over)
             return
         for kept in entry.outcomes:
             if kept.due <= reached and not kept.joined:
@@ -248,6 +262,12 @@ class Joining:
                 self._fates.outcome(fate)
                 self._found.dead.append((kept.came, fate))
         entry.outcomes = [k for k in entry.outcomes if k.due > reached]
+
+    def _remember(self, group: int, key: str, entry: KeyEntry, over: Sequence[Waiting]) -> None:
+        due = self._due(self._now + self._terms.repeat)
+        entry.past += [(due, _named(key, waiting.packed)) for waiting in over]
+        del entry.past[: -self._terms.most_of_a_key]
+        self._reminders[REPEATS, due, group].append(key)
 
     def _over(self, key: str, waiting: Waiting) -> None:
         if not waiting.revision:
@@ -285,3 +305,12 @@ class Joining:
 
     def _due(self, at: int) -> int:
         return (at // self._step + 1) * self._step
+
+
+def _named(key: str, packed: Packed) -> str:
+    """The identity of a prediction beside its key: nothing where the key is that."""
+    return "" if key[0] == BY_IDENTITY else "/".join(map(str, unpack(packed).identity))
+
+
+def _holds(entry: KeyEntry) -> bool:
+    return bool(entry.predictions or entry.outcomes or entry.past)

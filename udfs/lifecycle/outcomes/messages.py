@@ -108,11 +108,13 @@ class Kept(msgspec.Struct, array_like=True, gc=False):
 
 
 class KeyEntry(msgspec.Struct, array_like=True, gc=False):
-    """What is kept under one key."""
+    """What is kept under one key. `past`: of predictions that were given up, until when a repeat of them is
+    known, and their identities, empty where the key is that."""
 
     predictions: list[Waiting] = []
     outcomes: list[Kept] = []
     version: int = VERSION
+    past: list[tuple[int, str]] = []
 
 
 def pack(predicted: Predicted) -> Packed:
