@@ -95,7 +95,7 @@ ENTRY_OF_A_KEY = KeyEntry(
 
 
 QUALITY = VersionQuality(
-    QualityDetector(0.1, 100.0, 2, [0.5, -1.0], [0, 1]), {0: 60_000}, {"key": 60_000}, alarmed=120_000
+    QualityDetector(0.1, 100.0, 2, [0.5, -1.0], [0, 1]), {0: 60_000}, {"key": 60_000}, 120_000, (60_000, 3, 1)
 )
 EPISODES = Episodes({"x": 60_000}, {"drift/x": 60_000})
 
@@ -298,10 +298,10 @@ FORMATS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any], st
         write_version_quality,
         read_version_quality,
         (
-            "85a86465746563746f7286a8626173656c696e65cb3fb999999999999aa870617469656e6365cb4059000000"
+            "86a86465746563746f7286a8626173656c696e65cb3fb999999999999aa870617469656e6365cb4059000000"
             "000000a76261746368657302a86c6f675f73756d7392cb3fe0000000000000cbbff0000000000000a6737461"
             "727473920001a7616c61726d6564c2a777696e646f77738100cdea60a47365656e81a36b6579cdea60a7616c"
-            "61726d6564ce0001d4c0a776657273696f6e01"
+            "61726d6564ce0001d4c0a66c617465737493cdea600301a776657273696f6e01"
         ),
     ),
     "episodes": (EPISODES, write_episodes, read_episodes, "9381a178cdea6081a764726966742f78cdea6001"),
@@ -526,6 +526,16 @@ def test_versions_of_a_reference_are_written_and_read_as_ever() -> None:
     assert entry is not None and entry.hex() == VERSIONS
     read = Versions(ZIPS, ("town",)).restored([(key, bytes.fromhex(VERSIONS))])
     assert read.to_pydict() == rows
+
+
+def test_quality_from_before_windows_were_told_of_in_parts_goes_on() -> None:
+    data = bytes.fromhex(
+        "85a86465746563746f7286a8626173656c696e65cb3fb999999999999aa870617469656e6365cb4059000000"
+        "000000a76261746368657302a86c6f675f73756d7392cb3fe0000000000000cbbff0000000000000a6737461"
+        "727473920001a7616c61726d6564c2a777696e646f77738100cdea60a47365656e81a36b6579cdea60a7616c"
+        "61726d6564ce0001d4c0a776657273696f6e01"
+    )
+    assert read_version_quality(data) == msgspec.structs.replace(QUALITY, latest=(-1, 0, 0))
 
 
 def test_predictions_that_waited_before_evidence_did_have_told_theirs() -> None:

@@ -504,6 +504,27 @@ def test_a_version_that_gets_worse_is_told_of_once_with_when_it_began() -> None:
     assert watch_quality(spec, quality(-1, 0, 9), None) is None
 
 
+def test_a_window_that_is_told_of_in_many_slices_is_one_batch() -> None:
+    """Each message was one: with a hundred slices `patience` was a hundred times shorter than it says."""
+    spec, limits = QualitySpec("w", {"wine": QualityLimits(0.1)}), QualityLimits(0.1)
+    whole, parts, alert = None, None, None
+    for number in range(12):
+        window = START + number * WINDOW
+        wrong = 10 if number < 8 else 30
+        whole = watch_quality(spec, quality(window, 100 - wrong, wrong), whole)
+        for n in range(10):
+            record = quality(window, 10 - wrong // 10, wrong // 10, slices=(("country", str(n)),))
+            parts = watch_quality(spec, record, parts)
+            assert parts is not None
+            parts = read_version_quality(write_version_quality(parts))
+            alert = alert or quality_alert(record, parts, limits)
+        assert whole is not None and parts is not None
+        assert parts.detector.log_sums == pytest.approx(whole.detector.log_sums)
+        assert (parts.detector.batches, parts.windows) == (whole.detector.batches, whole.windows)
+    assert alert is not None and alert.quality[0].observed == pytest.approx(0.3)
+    assert alert.quality[0].since == START + 8 * WINDOW
+
+
 @pytest.mark.parametrize("now", [QualityLimits(0.4), QualityLimits(0.05, patience=5.0)])
 def test_other_limits_count_from_the_restart_on(now: QualityLimits) -> None:
     before, state = QualitySpec("w", {"wine": QualityLimits(0.1)}), None
@@ -516,6 +537,20 @@ def test_other_limits_count_from_the_restart_on(now: QualityLimits) -> None:
     assert (state.detector.baseline, state.detector.patience) == (now.baseline, now.patience)
     repeat = quality(START, 70, 30)  # what was counted before the restart is known
     assert watch_quality(QualitySpec("w", {"wine": now}), repeat, state) is None
+
+
+def test_another_error_that_is_still_right_counts_from_the_restart_on() -> None:
+    """Predictions that had been wrong by the old one stayed evidence against the version."""
+    sums = RegressionSums()
+    sums.add(np.array([1.0, 9.0]), np.array([1.0, 2.0]))
+    state = None
+    for number, error in enumerate([1.0, 1.0, 10.0]):
+        key = QualityKey(window=START + number * WINDOW, data_type="wine", model="line", version=1)
+        record = quality_record(key, sums, WINDOW, NOW, closed=True)
+        state = watch_quality(QualitySpec("w", {"wine": QualityLimits(0.1, error)}), record, state)
+        assert state is not None
+        state = read_version_quality(write_version_quality(state))
+        assert state.detector.batches == (number + 1 if error == 1.0 else 1)
 
 
 @pytest.mark.parametrize("kind", ["classes", "numbers"])

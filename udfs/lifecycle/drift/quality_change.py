@@ -16,6 +16,7 @@ import math
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import SettingsError
 from udfs.lifecycle.evidence.bernstein import log_evidence
@@ -44,8 +45,9 @@ class QualityDetector(msgspec.Struct):
         if not self.patience > 1:
             raise SettingsError(f"patience is a number of batches above 1, not {self.patience}")
 
-    def add(self, count: int, total: float, squares: float) -> bool:
-        """Take in a batch of `count` losses in [0, 1], their sum, and the sum of their squares.
+    def add(self, count: int, total: float, squares: float, *, more: bool = False) -> bool:
+        """Take in a batch of `count` losses in [0, 1], their sum, and the sum of their squares; or with
+        `more` what belongs to the batch before, with which no other change may have begun.
 
         True from the alarm on. A batch of none changes nothing.
         """
@@ -54,13 +56,18 @@ class QualityDetector(msgspec.Struct):
         m = self.baseline
         log_l = log_evidence(total - count * m, squares - 2 * m * total + count * m * m, RATES)
         before = np.array(self.log_sums)
-        # what began before this batch weighs less than what begins with it: the change is later
-        starts = np.where(before < 0, self.batches, np.array(self.starts))
-        sums = np.minimum(log_l + np.logaddexp(before, 0.0), _HIGHEST)
-        self.log_sums, self.starts = sums.tolist(), starts.astype(int).tolist()
-        self.batches += 1
+        if not more:
+            before = self._begun(before)
+        self.log_sums = np.minimum(log_l + before, _HIGHEST).tolist()
         self.alarmed = self.alarmed or self.log_value >= math.log(self.patience)
         return self.alarmed
+
+    def _begun(self, before: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A batch begins: M + 1, of which the 1 is the change that begins with it."""
+        # what began before this batch weighs less than what begins with it: the change is later
+        self.starts = np.where(before < 0, self.batches, np.array(self.starts)).astype(int).tolist()
+        self.batches += 1
+        return np.logaddexp(before, 0.0)
 
     @property
     def log_value(self) -> float:

@@ -50,13 +50,16 @@ class QualitySpec:
 
 class VersionQuality(msgspec.Struct):
     """State of one model version. `windows`: batch of the detector -> start of its window, of those at which
-    a change may have begun. `seen`: keys of messages that count already. `alarmed`: the window of the
-    alarm."""
+    a change may have begun. `seen`: keys of messages that count already. `latest`: the start of the window of
+    the last batch, with the predictions and wrong ones that messages have told of it. `alarmed`: the window
+    of the alarm. `error`: of the limits, by which predictions were wrong."""
 
     detector: QualityDetector
     windows: dict[int, int] = {}
     seen: dict[str, int] = {}
     alarmed: int | None = None
+    latest: tuple[int, int, int] = (ALL, 0, 0)
+    error: float | msgspec.UnsetType | None = msgspec.UNSET
     version: int = 1
 
 
@@ -83,8 +86,10 @@ def watch_quality(
     """The state with a message taken in; None where the message is not one that counts.
 
     What counts are closed windows of all predictions, each once: not the sums since the start, nor those of
-    experiments and candidates, which are of the same predictions. Raises `StatisticsError` for a window of no
-    time, and for sums that are none.
+    experiments and candidates, which are of the same predictions. Of a window there is a message of each plan
+    and slice; all of them are one batch, so that `patience` is a number of windows.
+
+    Raises `StatisticsError` for a window of no time, and for sums that are none.
     """
     if not ALL <= record.window < _LATEST:
         raise StatisticsError(f"its window begins at {record.window}, which is no epoch milliseconds")
@@ -98,16 +103,23 @@ def watch_quality(
         return None
     kept, since = found.detector, found.alarmed
     changed = (kept.baseline, kept.patience) != (anew.baseline, anew.patience)  # since a savepoint
+    changed |= found.error not in (msgspec.UNSET, limits.error)
     again = since is not None and spec.repeat_ms and record.window - since >= spec.repeat_ms
     if changed or again:
         found = VersionQuality(anew, seen=found.seen)
+    found.error = limits.error
     found.seen[record.key] = record.window
     if len(found.seen) > _REMEMBERED:
         found.seen.pop(next(iter(found.seen)))
     if (counted := losses(record, limits)) is not None:
         count, wrong = counted
-        found.windows[found.detector.batches] = record.window
-        found.detector.add(count, wrong, wrong)
+        window, known, bad = found.latest
+        more = window == record.window and found.detector.batches > 0
+        if not more:
+            known = bad = 0
+            found.windows[found.detector.batches] = record.window
+        found.detector.add(count, wrong, wrong, more=more)
+        found.latest = record.window, known + count, bad + wrong
         found.windows = {
             batch: start for batch, start in found.windows.items() if batch in found.detector.starts
         }
@@ -116,16 +128,14 @@ def watch_quality(
 
 def quality_alert(record: QualityRecord, state: VersionQuality, limits: QualityLimits) -> Alert | None:
     """An alert, where this message is the one that raises it; `state` is as `watch_quality` left it."""
-    if not state.detector.alarmed or state.alarmed is not None:
-        return None
-    counted = losses(record, limits)
-    if counted is None:
+    window, count, wrong = state.latest
+    if not state.detector.alarmed or state.alarmed is not None or window != record.window:
         return None
     state.alarmed = record.window
     drop = QualityDrop(
         metric="share of wrong predictions",
         baseline=limits.baseline,
-        observed=counted[1] / counted[0],
+        observed=wrong / count,
         log_evidence=state.detector.log_value,
         since=state.windows.get(state.detector.since, record.window),
     )
