@@ -14,6 +14,7 @@ from millrace.options import S3Access
 _SHOWN = {
     "classes": ("outcomes", "coverage", "accuracy", "precision", "recall", "log_loss", "brier", "auc"),
     "multiclass": ("outcomes", "coverage", "accuracy", "precision", "recall", "log_loss", "brier", "auc"),
+    "labels": ("outcomes", "coverage", "accuracy", "precision", "recall"),
     "numbers": ("outcomes", "coverage", "mae", "rmse", "bias", "error_p50", "error_p90", "error_p99"),
 }
 _BY = ("window", "model", "version", "plan", "plan_version", "experiment", "arm", "candidate")

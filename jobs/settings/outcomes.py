@@ -45,12 +45,13 @@ class JudgedType(Part):
 
     score: str = Field(
         description="the output that is judged: NAME, or NAME[0] of a list; with classes a list of "
-        "probabilities, or an output of each: probability({class})"
+        "probabilities, an output of each: probability({class}), or of kind labels one of the classes"
     )
     label: str = Field("label", description="the outcome's field that is held against it")
-    kind: Literal["classes", "numbers"] = Field(
+    kind: Literal["classes", "labels", "numbers"] = Field(
         "classes",
-        description="classes: probabilities in [0, 1], of the positive of two classes or of each of them",
+        description="classes: probabilities in [0, 1], of the positive of two classes or of each of them; "
+        "labels: one of `classes`, without probabilities",
     )
     threshold: float = Field(
         0.5, ge=0, le=1, description="scores from here on say that the class is positive"
@@ -59,7 +60,9 @@ class JudgedType(Part):
         None, description="the label of the positive class; empty: true, or 1"
     )
     classes: tuple[StrictBool | StrictInt | StrictStr, ...] = Field(
-        (), description="the label's values where there are more than two, in the order of `score`"
+        (),
+        description="the label's values where there are more than two, or of kind labels, in the order of "
+        "`score`",
     )
     key: str = Field(
         "",
@@ -113,15 +116,15 @@ class OutcomesSettings(StreamSettings):
     catch_up_seconds: float = Field(
         3600, ge=0, description="the longest that reading takes what came while the job was away"
     )
-    most_of_a_key: int = Field(100, ge=1, description="predictions, and outcomes, that wait under one key")
-    quality: QualityTold = QualityTold.model_validate({})
-    store: History | None = Field(None, description="the prediction store; empty: none")
     repeat_seconds: float = Field(
         0,
         ge=0,
         description="how long predictions that wait no more are known, so that a result that comes again is "
         "none; their identities are state meanwhile",
     )
+    most_of_a_key: int = Field(100, ge=1, description="predictions, and outcomes, that wait under one key")
+    quality: QualityTold = QualityTold.model_validate({})
+    store: History | None = Field(None, description="the prediction store; empty: none")
     state: Literal["memory", "rocksdb"] = Field("memory", description="where waiting predictions are kept")
     s3: S3Options = S3Options()
     batch: Batching = Field(
@@ -152,10 +155,10 @@ class OutcomesSettings(StreamSettings):
             grace=int(self.grace_seconds * 1000),
             keep=int(self.keep_seconds * 1000),
             most_of_a_key=self.most_of_a_key,
+            repeat=int(self.repeat_seconds * 1000),
         )
         return JoinSpec(
             judged={name: judged.judging() for name, judged in self.data_types.items()},
-            repeat=int(self.repeat_seconds * 1000),
             terms=terms,
             idle_ms=int(self.idle_seconds * 1000),
             catch_up_ms=int(self.catch_up_seconds * 1000),

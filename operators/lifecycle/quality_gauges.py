@@ -24,10 +24,7 @@ class QualityGauges:
 
     def tell(self, records: Iterable[QualityRecord]) -> None:
         figures = self._figures
-        for version in figures.take(records):
+        for version, name in figures.take(records):
             group = self._group.add_group("data_type", version.data_type).add_group("model", version.model)
             group = group.add_group("version", str(version.version))
-            group.gauge("outcomes", partial(figures.outcomes, version))
-            group.gauge("coverage_millionths", partial(figures.coverage, version))
-            name = "mae" if version.kind == "numbers" else "accuracy"
-            group.gauge(f"{name}_millionths", partial(figures.goodness, version))
+            group.gauge(name, partial(figures.figure, version, name))

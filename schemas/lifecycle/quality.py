@@ -20,8 +20,8 @@ FORMAT = 1
 ALL = -1
 """The window of what is counted since the start."""
 
-Kind = Literal["classes", "multiclass", "numbers"]
-"""Of predictions: of one of two classes, of one of several, or numbers."""
+Kind = Literal["classes", "multiclass", "labels", "numbers"]
+"""Of predictions: of one of two classes, of one of several, of several without probabilities, or numbers."""
 
 M = TypeVar("M", "QualityRecord", "EvidenceBatch", "OutcomeCounts")
 Sums = dict[str, int | float | list[list[int | float] | str]]
@@ -76,9 +76,10 @@ class EvidenceBatch(msgspec.Struct, frozen=True, kw_only=True):
     `values`: metric -> one value a record, None where there is none. `outcome` is the outcome as a number (of
     two classes 1 or 0, of more there is none), and stands under the name of its field too; `latency` is the
     result's `ms`; `failed` is 1 where nothing was scored, else 0; `late` is 1 where an answer that counts
-    missed its deadline, else 0. Of classes also `correct` (1 or 0), `log_loss` and `squared_error` (of more
-    than two half of its sum over classes, so that it lies in [0, 1]), of numbers `error`, `absolute_error`
-    and `squared_error`. Beyond these, the outcome's fields that the job's settings name as metrics.
+    missed its deadline, else 0. Of classes also `correct` (1 or 0), and where there are probabilities
+    `log_loss` and `squared_error` (of more than two half of its sum over classes, so that it lies in [0, 1]),
+    of numbers `error`, `absolute_error` and `squared_error`. Beyond these, the outcome's fields that the
+    job's settings name as metrics.
     """
 
     data_type: str

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from jobs.settings.experiment import ExperimentSettings
-from jobs.settings.outcomes import OutcomesSettings
+from jobs.settings.outcomes import JudgedType, OutcomesSettings
 from jobs.settings.serve import ServeSettings, settings_of
 from jobs.settings.speculate import SpeculateSettings
 from jobs.settings.track import TrackSettings
@@ -70,6 +70,13 @@ def test_outcomes_are_read_as_the_page_says(name: str, text: str) -> None:
     assert not found.dead
     (((_, came),),) = next(iter(found.deliveries.values())).outcomes.values()
     assert (came.value, came.time, came.metrics) == (1.0, 5, {"revenue": 12.5})
+
+
+@pytest.mark.parametrize(("name", "text"), blocks("toml labels"))
+def test_labels_are_read_as_the_page_says(name: str, text: str) -> None:
+    (judged,) = tomllib.loads(text)["data_types"].values()
+    judging = JudgedType.model_validate(judged).judging()
+    assert judging.kept_as == "labels" and judging.score_of({judging.score: "virginica"}) == 2.0
 
 
 @pytest.mark.parametrize(("name", "text"), blocks("toml classes"))

@@ -54,7 +54,7 @@ def joined(judging: Judging) -> tuple[list[Joined], dict[int, tuple[list[float],
     for n in range(COUNT):
         drawn = np.random.default_rng(n).dirichlet((1, 1, 1)).tolist()
         named = {f"probability({name})": [p] for name, p in zip(NAMES, drawn, strict=True)}
-        scores: dict[str, Any] = {"label": NAMES[0], "p": drawn, **named}
+        scores: dict[str, Any] = {"label": NAMES[int(np.argmax(drawn))], "p": drawn, **named}
         stamp: dict[str, Any] = {"scores": scores}
         if n % 2:
             stamp["experiments"] = {"e": {"arm": rng.choice(["control", "treatment"]), "step": 1}}
@@ -103,6 +103,17 @@ def streamed(judging: Judging, parts: list[Joined]) -> list[QualityRecord]:
     return [read_message(QualityRecord, write_message(record)) for record in newest.values()]
 
 
+def write_store(root: Path, judging: Judging, parts: list[Joined]) -> None:
+    """As the job writes what was settled."""
+    folder = root / "wine" / "dt=2026-09-21" / "model=forest"
+    folder.mkdir(parents=True)
+    rows = pa.Table.from_batches([to_rows(part.settled, judging, 0) for part in parts]).drop_columns([MODEL])
+    for name in (TIMESTAMP, CREATED, "outcome_time"):
+        at = rows.schema.get_field_index(name)
+        rows = rows.set_column(at, name, rows[name].cast(pa.timestamp("ms", "UTC")))
+    pq.write_table(rows, folder / "part-0")
+
+
 @pytest.fixture(params=[KINDS, BY_NAME], ids=["list", "by name"])
 def judging(request: pytest.FixtureRequest) -> Judging:
     return request.param
@@ -136,13 +147,7 @@ def test_figures_are_those_of_scikit_learn_in_the_stream_and_from_the_store(
     expected = metrics.confusion_matrix(came, said).T
     assert confusion == {(s, c): expected[s, c] for s in range(3) for c in range(3)}
 
-    folder = tmp_path / "wine" / "dt=2026-09-21" / "model=forest"
-    folder.mkdir(parents=True)
-    rows = pa.Table.from_batches([to_rows(part.settled, judging, 0) for part in parts]).drop_columns([MODEL])
-    for name in (TIMESTAMP, CREATED, "outcome_time"):
-        at = rows.schema.get_field_index(name)
-        rows = rows.set_column(at, name, rows[name].cast(pa.timestamp("ms", "UTC")))
-    pq.write_table(rows, folder / "part-0")
+    write_store(tmp_path, judging, parts)
     stored = stored_quality(str(tmp_path / "wine"), S3Options(), window_ms=WINDOW, slices=("country",))
     told = {key_of(r): from_plain(r.kind, r.sums) for r in records}
     assert stored.sums.keys() == told.keys() and {key.candidate for key in told} == {"", "one"}
@@ -174,9 +179,9 @@ def test_evidence_and_figures_of_versions_count_the_class_that_is_said() -> None
 
     records = [r for r in streamed(KINDS, parts) if r.window == ALL and not r.experiment and not r.candidate]
     versions, right = VersionFigures(), sum(np.argmax(scores) == came for scores, came in known.values())
-    (version,) = versions.take(records)
-    assert versions.outcomes(version) == len(known)
-    assert versions.goodness(version) == round(right / len(known) * 1_000_000)
+    found = {name: versions.figure(version, name) for version, name in versions.take(records)}
+    assert found["outcomes"] == len(known)
+    assert found["accuracy_millionths"] == round(right / len(known) * 1_000_000)
     assert losses(records[0], QualityLimits(0.5)) == (len(known), len(known) - right)
     assert added_up(records)["accuracy"] == pytest.approx(right / len(known))
 
@@ -315,7 +320,7 @@ def test_labels_are_of_the_classes_or_refused() -> None:
         ({"classes": ["a", 1]}, "all text, all whole numbers"),
         ({"classes": ["a", "b"], "positive": "a"}, "no `positive`"),
         ({"classes": ["a", "b"], "without": 0}, "no `without`"),
-        ({"classes": ["a", "b"], "kind": "numbers"}, "no other kind"),
+        ({"classes": ["a", "b"], "kind": "numbers"}, "no kind .numbers."),
         ({"score": "p({class})"}, "give `classes`"),
     ],
 )
@@ -327,7 +332,7 @@ def test_settings_that_contradict_each_other_are_refused(said: dict[str, Any], r
 def test_stores_of_other_classes_are_not_added_up(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no classes are judged by"):
         Judging.of_stored("p", "multiclass")
-    assert Judging.of_stored(KINDS.stored_score, KINDS.stored_kind) == Judging("p", classes=NAMES)
+    assert Judging.of_stored(KINDS.stored_score, KINDS.kept_as) == Judging("p", classes=NAMES)
     assert orjson.loads(KINDS.stored_score) == {"score": "p", "classes": list(NAMES)}
     quality = Quality({QualityKey(): ManyClassesSums(NAMES)})
     with pytest.raises(StatisticsError, match="do not add up"):

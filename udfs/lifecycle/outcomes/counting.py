@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from schemas.features.feature_batch import TIMESTAMP
 from udfs.features.row_codes import row_codes
 from udfs.lifecycle.outcomes.fates import OutcomeFate
-from udfs.lifecycle.outcomes.judging import Judging
+from udfs.lifecycle.outcomes.judging import MULTICLASS, Judging
 from udfs.lifecycle.outcomes.rows import MODEL, NO_MODEL, NO_OUTCOME
 from udfs.lifecycle.quality.classification import ClassificationSums
+from udfs.lifecycle.quality.labels import LabelSums
 from udfs.lifecycle.quality.many_classes import ManyClassesSums
 from udfs.lifecycle.quality.regression import RegressionSums
 from udfs.lifecycle.quality.windows import Quality, QualityKey, QualitySums, add_up
@@ -51,7 +52,8 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True, slots=True)
 class _Scored:
     """Of n predictions, shapes (n,): score, outcome, and the one that it replaces, NaN where there is none,
-    and whether each is counted for the first time. Of several classes the scores are of shape (n, K)."""
+    and whether each is counted for the first time. Of probabilities of several classes the scores are of
+    shape (n, K)."""
 
     scores: Floats
     came: Floats
@@ -64,7 +66,7 @@ class _Scored:
 
 def counted_columns(judging: Judging) -> list[str]:
     """What a `Counter` reads of rows."""
-    return [*COUNTED, *(["scores"] if judging.classes else []), *judging.slices]
+    return [*COUNTED, *(["scores"] if judging.kept_as == MULTICLASS else []), *judging.slices]
 
 
 class Counter:
@@ -73,7 +75,7 @@ class Counter:
 
     def __init__(self, data_type: str, judging: Judging, window_ms: int, most_keys: int = 10_000) -> None:
         self._data_type, self._judging, self._window_ms = data_type, judging, window_ms
-        self._most_keys = most_keys
+        self._most_keys, self._several = most_keys, judging.kept_as == MULTICLASS
         self._none = self._new()
 
     def count(self, quality: Quality, rows: pa.RecordBatch, open_from: int = 0) -> set[QualityKey]:
@@ -150,14 +152,16 @@ class Counter:
         scores, came, replaced = (
             rows.column(name).to_numpy(zero_copy_only=False) for name in ("score", "outcome", "replaced")
         )
-        if self._judging.classes:
+        if self._several:
             none = self._judged({})
             judged = zip(scores.tolist(), rows.column("scores").to_pylist(), strict=True)
             found = [none if math.isnan(s) else self._judged(orjson.loads(text)) for s, text in judged]
             scores = np.array(found, np.float64)
+        elif self._judging.kind == "labels":
+            scores = self._places(scores)
         elif self._judging.kind == "classes":  # one that was a number before settings changed is no score
             scores = np.where((scores >= 0) & (scores <= 1), scores, math.nan)
-        if self._judging.kind == "classes":
+        if self._judging.kind != "numbers":
             came, replaced = self._places(came), self._places(replaced)
         first = pc.is_in(rows.column("fate"), pa.array(_FIRST)).to_numpy(zero_copy_only=False)
         return _Scored(scores, came, replaced, first)
@@ -168,16 +172,22 @@ class Counter:
         return np.where((came >= 0) & (came < places) & (came % 1 == 0), came, math.nan)
 
     def _judged(self, scores: Mapping[str, Any]) -> float | list[float] | None:
-        """What is judged of scores; of several classes a list always, of NaN where there is nothing."""
-        if not self._judging.classes:
+        """What is judged of scores; of several probabilities a list always, of NaN where there is nothing."""
+        if not self._several:
             return self._judging.score_of(scores)
         return self._judging.probabilities_of(scores) or [math.nan] * len(self._judging.classes)
 
     def _new(self) -> QualitySums:
-        if self._judging.classes:
-            return ManyClassesSums(self._judging.class_names)
-        numbers = self._judging.kind == "numbers"
-        return RegressionSums() if numbers else ClassificationSums(self._judging.threshold)
+        judging = self._judging
+        match judging.kept_as:
+            case "numbers":
+                return RegressionSums()
+            case "classes":
+                return ClassificationSums(judging.threshold)
+            case "labels":
+                return LabelSums(judging.class_names)
+            case "multiclass":
+                return ManyClassesSums(judging.class_names)
 
     def _at(self, quality: Quality, key: QualityKey) -> QualitySums:
         """The sums of a key. Those that a savepoint has of other settings add up with nothing of these: the

@@ -89,6 +89,8 @@ def values_of(one: Settled, judging: Judging) -> Values:
     if judging.kind == "numbers":
         error = score - came
         return values | {"error": error, "absolute_error": abs(error), "squared_error": error * error}
+    if judging.kind == "labels":
+        return values | _of_labels(score, came, judging)
     if judging.classes:
         return values | _of_classes(predicted.scores, int(came), judging)
     if not 0 <= score <= 1 or came not in (0, 1):  # numbers, from before settings have changed
@@ -99,6 +101,12 @@ def values_of(one: Settled, judging: Judging) -> Values:
         "log_loss": -math.log(near if came > 0 else 1 - near),
         "squared_error": (score - came) ** 2,
     }
+
+
+def _of_labels(said: float, came: float, judging: Judging) -> Values:
+    """Of the places of two labels. Nothing of what is the place of none, as after settings have changed."""
+    places = range(len(judging.classes))
+    return {"correct": float(said == came)} if said in places and came in places else {}
 
 
 def _of_classes(scores: str, came: int, judging: Judging) -> Values:

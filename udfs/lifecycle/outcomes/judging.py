@@ -11,16 +11,17 @@ import orjson
 
 from schemas.errors import SettingsError, StoreError
 from schemas.features.declarations import FeatureType
-from udfs.lifecycle.quality.many_classes import MOST_CLASSES
+from schemas.lifecycle.quality import Kind
+from udfs.lifecycle.quality.class_figures import MOST_CLASSES
 from udfs.lifecycle.statistics.moments import LARGEST
 
 KINDS = {"int64": FeatureType.INT64, "float64": FeatureType.FLOAT64, "bool": FeatureType.BOOL}
 KINDS |= {"string": FeatureType.STRING}
-MULTICLASS = "multiclass"
-"""The kind of what is judged by `classes`, in the store and in messages."""
+MULTICLASS, LABELS = "multiclass", "labels"
+"""The kinds of what is judged by `classes`, in the store and in messages."""
 CLASS = "{class}"
 _OFF = 0.01
-_ITEM = re.compile(r"(.+)\[(\d+)\]")
+_ITEM = re.compile(r"(.+)\[(\d{1,9})\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,9 @@ class Judging:
 
     `classes`: the label's values where there may be more than two, text, whole numbers, or true and false.
     `score` is then a list of their probabilities in this order, or has `{class}` in the place of their
-    names: `probability({class})`. What is kept of an outcome is its place among them, so new ones come last.
+    names: `probability({class})`. With the kind "labels" it is one of `classes` itself, of a model that
+    answers no probabilities. What is kept of an outcome, and of such a label, is its place among them, so new
+    ones come last.
 
     `key`: the field of record and outcome by which they meet; empty: source, partition and offset of the
     record. `time`: the outcome's field with its time (epoch milliseconds, or
@@ -40,12 +43,15 @@ class Judging:
     told apart. `metrics`: numbers of the outcome that are evidence of experiments. `without`: what no outcome
     in time counts as; none: nothing is known.
 
+    `class_names`: `classes` as text; `outputs`: what the scores of each class are called, where they have
+    names; `kept_as`: the kind of the sums, in the store and in messages. All follow from the above.
+
     Raises `SettingsError` where these contradict each other.
     """
 
     score: str
     label: str = "label"
-    kind: Literal["classes", "numbers"] = "classes"
+    kind: Literal["classes", "labels", "numbers"] = "classes"
     threshold: float = 0.5
     positive: str | int | float | bool | None = None
     classes: tuple[str | int | bool, ...] = ()
@@ -56,8 +62,13 @@ class Judging:
     slices: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     without: float | None = None
+    class_names: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    outputs: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    kept_as: Kind = field(init=False, repr=False, compare=False)
+    _item: tuple[str, int] | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        self._derive()
         if wrong := sorted(name for name, kind in self.fields.items() if kind not in KINDS):
             kinds = ", ".join(KINDS)
             raise SettingsError(f"field {wrong[0]!r} is {self.fields[wrong[0]]!r}; a field is one of {kinds}")
@@ -69,28 +80,36 @@ class Judging:
             raise SettingsError("of classes, what no outcome counts as is 0 or 1")
         if self.classes:
             self._check_classes()
+        elif self.kind == "labels":
+            raise SettingsError("of labels give `classes`: those that there may be")
         elif CLASS in self.score:
             raise SettingsError(f"{self.score!r} has a name for each class: give `classes`")
 
+    def _derive(self) -> None:
+        names = tuple(map(_class_name, self.classes))
+        by_name = CLASS in self.score
+        several = LABELS if self.kind == "labels" else MULTICLASS
+        item = _ITEM.fullmatch(self.score)
+        derived = {
+            "class_names": names,
+            "outputs": tuple(self.score.replace(CLASS, name) for name in names) if by_name else (),
+            "kept_as": several if self.classes else self.kind,
+            "_item": None if item is None else (item[1], int(item[2])),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
+
     def _check_classes(self) -> None:
-        if self.kind != "classes" or self.positive is not None or self.without is not None:
-            raise SettingsError("with `classes` there is no `positive`, no `without`, and no other kind")
+        if self.kind == "numbers" or self.positive is not None or self.without is not None:
+            raise SettingsError("with `classes` there is no `positive`, no `without`, and no kind `numbers`")
+        if self.kind == "labels" and self.outputs:
+            raise SettingsError(f"of labels `score` is the output that says one of them, not {self.score!r}")
         if not 1 < len(self.classes) <= MOST_CLASSES:
             raise SettingsError(f"there are 2 to {MOST_CLASSES} classes, not {len(self.classes)}")
         if twice := [name for name in self.class_names if self.class_names.count(name) > 1]:
             raise SettingsError(f"class {twice[0]!r} is given twice")
         if len({type(value) for value in self.classes}) > 1:
             raise SettingsError("classes are all text, all whole numbers, or true and false")
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Of `classes`, as text."""
-        return tuple(map(_class_name, self.classes))
-
-    @property
-    def stored_kind(self) -> str:
-        """`kind`, in the prediction store."""
-        return MULTICLASS if self.classes else self.kind
 
     @property
     def stored_score(self) -> str:
@@ -101,12 +120,13 @@ class Judging:
 
     @classmethod
     def of_stored(cls, score: str, kind: str, **more: Any) -> Judging:
-        """The inverse of these two. Raises `StoreError` for what is neither."""
-        if kind != MULTICLASS:
+        """The inverse of `stored_score` and `kept_as`. Raises `StoreError` for what is neither."""
+        if kind not in (MULTICLASS, LABELS):
             return cls(score, kind="numbers" if kind == "numbers" else "classes", **more)
         try:
             found = orjson.loads(score)
-            return cls(found["score"], classes=tuple(found["classes"]), **more)
+            of: Literal["labels", "classes"] = "labels" if kind == LABELS else "classes"
+            return cls(found["score"], kind=of, classes=tuple(found["classes"]), **more)
         except (ValueError, TypeError, KeyError, SettingsError) as e:
             raise StoreError(f"no classes are judged by {score[:200]!r}: {e}") from None
 
@@ -114,8 +134,8 @@ class Judging:
         """Of each of `classes`; None where one is missing or outside of [0, 1], and where their sum is not
         1 (within 0.01), for then they are none."""
         values: Any = scores.get(self.score)
-        if CLASS in self.score:
-            found = [scores.get(self.score.replace(CLASS, name)) for name in self.class_names]
+        if self.outputs:
+            found = [scores.get(name) for name in self.outputs]
             values = [v[0] if isinstance(v, list) and len(v) == 1 else v for v in found]
         if not isinstance(values, list) or len(values) != len(self.classes):
             return None
@@ -124,24 +144,34 @@ class Judging:
         return [float(value) for value in values] if abs(sum(values) - 1) <= _OFF else None
 
     def score_of(self, scores: Mapping[str, Any]) -> float | None:
-        """The judged score of a prediction, with `classes` the greatest probability; None where there is
-        none, or none that can be judged."""
+        """The judged score of a prediction, with `classes` the greatest probability, of labels the place of
+        the one that was said; None where there is none, or none that can be judged."""
+        if self.kind == "labels":
+            return self._label_in(scores)
         if self.classes:
             probabilities = self.probabilities_of(scores)
             return None if probabilities is None else max(probabilities)
         value = scores.get(self.score)
         if type(value) is float and 0 <= value <= 1:  # nearly all are
             return value
-        if value is None and (item := _ITEM.fullmatch(self.score)):
-            values, at = scores.get(item[1]), int(item[2])
-            value = values[at] if isinstance(values, list) and at < len(values) else None
-        if isinstance(value, list) and len(value) == 1:
-            (value,) = value
+        value = self._one_of(scores, value)
         if not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
             return None
         if self.kind == "classes" and not 0 <= value <= 1:
             return None
         return float(value)
+
+    def _one_of(self, scores: Mapping[str, Any], value: Any) -> Any:
+        """What there is of the output, which is an item of a list, or the only one."""
+        if value is None and self._item is not None:
+            name, at = self._item
+            values = scores.get(name)
+            value = values[at] if isinstance(values, list) and at < len(values) else None
+        return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+    def _label_in(self, scores: Mapping[str, Any]) -> float | None:
+        place = self._place(self._one_of(scores, scores.get(self.score)))
+        return None if place is None else float(place)
 
     def outcome_of(self, value: Any) -> float:
         """An outcome as a number. Raises `ValueError`, which says why it is none."""
@@ -165,12 +195,16 @@ class Judging:
 
     def _place_of(self, value: Any) -> int:
         """Of a label among `classes`. Raises `ValueError`."""
-        like = type(self.classes[0])
-        same = isinstance(value, like) or (like is int and isinstance(value, float))
-        if same and isinstance(value, bool) is (like is bool) and value in self.classes:
-            return self.classes.index(value)
+        if (place := self._place(value)) is not None:
+            return place
         names = ", ".join(map(repr, self.classes[:10]))
         raise ValueError(f"{self.label!r} is {value!r:.100}, none of the classes, as {names}")
+
+    def _place(self, value: Any) -> int | None:
+        like = type(self.classes[0])
+        same = isinstance(value, like) or (like is int and isinstance(value, float))
+        fits = same and isinstance(value, bool) is (like is bool) and value in self.classes
+        return self.classes.index(value) if fits else None
 
 
 def _class_name(value: str | int | bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -138,7 +139,7 @@ def _judged(
     """Entity, arm, step, time and values; None where they cannot be known. `judged_by`: the outcome's field,
     and the threshold."""
     label, threshold = judged_by
-    judging = Judging.of_stored(row["judged"], row["kind"], label=label, threshold=threshold)
+    judging = _judging(row["judged"], row["kind"], label, threshold)
     one = _settled(row)
     own = _own(experiment, row)
     if own is not None:
@@ -155,6 +156,11 @@ def _judged(
         return row["entity"], experiment.control, step, row["at"], values
     (place,) = drawn(experiment, [row["entity"].encode()], shares).tolist()
     return row["entity"], experiment.compared[place], step, row["at"], answers[place]
+
+
+@lru_cache(maxsize=8)
+def _judging(judged: str, kind: str, label: str, threshold: float) -> Judging:
+    return Judging.of_stored(judged, kind, label=label, threshold=threshold)
 
 
 def _own(experiment: Experiment, row: dict[str, Any]) -> tuple[str, int] | None:

@@ -43,7 +43,7 @@ _OF_PREDICTIONS = {
 _Column = Sequence[object]
 _OF_OUTCOMES: dict[str, tuple[FeatureType, Callable[[Sequence[Settled], Judging], _Column]]] = {
     "judged": (TEXT, lambda settled, judging: [judging.stored_score] * len(settled)),
-    "kind": (TEXT, lambda settled, judging: [judging.stored_kind] * len(settled)),
+    "kind": (TEXT, lambda settled, judging: [judging.kept_as] * len(settled)),
     "fate": (TEXT, lambda settled, _: [NO_OUTCOME if s.fate is None else s.fate for s in settled]),
     "revision": (INT, lambda settled, _: [s.revision for s in settled]),
     "outcome": (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from schemas.lifecycle.quality import ALL, QualityRecord
+from schemas.lifecycle.quality import ALL, Kind, QualityRecord
 
 MOST_VERSIONS = 100
 """Of one instance. What is registered as a metric of Flink stays there until the job ends."""
@@ -13,13 +13,13 @@ _WHOLE = 1_000_000
 _HIGHEST = 2**63 - 1
 _RIGHT = ("true_positives", "true_negatives")
 _JUDGED = (*_RIGHT, "false_positives", "false_negatives")
+Figure = Literal["outcomes", "coverage_millionths", "accuracy_millionths", "mae_millionths"]
 
 
 class Version(NamedTuple):
     data_type: str
     model: str
     version: int
-    kind: str
 
 
 class _Sums(NamedTuple):
@@ -33,56 +33,61 @@ class _Sums(NamedTuple):
 class VersionFigures:
     """Adds up what is told of quality, over plans and slices: the newest of each key counts.
 
-    Candidates and experiments are left out, as these are counted once more. Beyond `MOST_VERSIONS` those are
-    passed over that come last, and of what comes at once the lower versions.
+    Candidates and experiments are left out, as these are counted once more. Of a version that was judged in
+    two ways, as after settings have changed, the figures are those of the one that was told of last. Beyond
+    `MOST_VERSIONS` those are passed over that come last, and of what comes at once the lower versions.
     """
 
     def __init__(self) -> None:
-        self._told: dict[tuple[Version, str], _Sums] = {}
-        self._whole: dict[Version, _Sums] = {}
+        self._told: dict[tuple[Version, Kind, str], _Sums] = {}
+        self._whole: dict[tuple[Version, Kind], _Sums] = {}
+        self._kinds: dict[Version, Kind] = {}
+        self._named: set[tuple[Version, Figure]] = set()
 
-    def take(self, records: Iterable[QualityRecord]) -> list[Version]:
-        """The versions that are new."""
-        new = []
-        for told in sorted(records, key=lambda one: -one.version):
+    def take(self, records: Iterable[QualityRecord]) -> list[tuple[Version, Figure]]:
+        """The figures that are new, by their names."""
+        new: list[tuple[Version, Figure]] = []
+        for told in sorted(records, key=lambda one: (-one.version, one.at)):
             if told.window != ALL or told.experiment or told.candidate or not told.model:
                 continue
-            version = Version(told.data_type, told.model, told.version, told.kind)
-            if version not in self._whole:
-                if len(self._whole) >= MOST_VERSIONS:
-                    continue
-                new.append(version)
-            before, now = self._told.get((version, told.key), _Sums()), _sums_of(told)
-            whole = self._whole.get(version, _Sums())
+            version, kind = Version(told.data_type, told.model, told.version), told.kind
+            if version not in self._kinds and len(self._kinds) >= MOST_VERSIONS:
+                continue
+            self._kinds[version] = kind
+            good: Figure = "mae_millionths" if kind == "numbers" else "accuracy_millionths"
+            names: tuple[Figure, ...] = ("outcomes", "coverage_millionths", good)
+            new += [(version, name) for name in names if (version, name) not in self._named]
+            self._named.update(new)
+            before, now = self._told.get((version, kind, told.key), _Sums()), _sums_of(told)
+            whole = self._whole.get((version, kind), _Sums())
             added = (w + n - b for w, n, b in zip(whole, now, before, strict=True))
-            self._told[version, told.key], self._whole[version] = now, _Sums(*added)
+            self._told[version, kind, told.key], self._whole[version, kind] = now, _Sums(*added)
         return new
 
-    def outcomes(self, version: Version) -> int:
-        """Predictions whose outcome is known."""
-        return int(self._whole[version].outcomes)
-
-    def coverage(self, version: Version) -> int:
-        """The share of these among all predictions, in millionths; -1 where there are none."""
-        sums = self._whole[version]
-        return _millionths(sums.outcomes, sums.predictions)
-
-    def goodness(self, version: Version) -> int:
-        """Accuracy, or of numbers the mean absolute error, in millionths; -1 where nothing is known."""
-        sums = self._whole[version]
-        return _millionths(sums.good, sums.outcomes)
+    def figure(self, version: Version, name: Figure) -> int:
+        """`outcomes`: predictions whose outcome is known; `coverage_millionths`: their share among all;
+        `accuracy_millionths`, or of numbers `mae_millionths`, the mean absolute error. -1: not known, as what
+        is not of the kind that the version is judged by now."""
+        kind = self._kinds[version]
+        sums = self._whole[version, kind]
+        if name == "outcomes":
+            return int(sums.outcomes)
+        if name == "coverage_millionths":
+            return _millionths(sums.outcomes, sums.predictions)
+        fits = (name == "mae_millionths") is (kind == "numbers")
+        return _millionths(sums.good, sums.outcomes) if fits else -1
 
 
 def _sums_of(told: QualityRecord) -> _Sums:
     sums: dict[str, Any] = told.sums
     if told.kind == "numbers":
         return _Sums(sums["predictions"], sums["outcomes"], sums["absolute"])
-    if told.kind == "multiclass":
-        rows = sums["confusion"]
-        right = sum(count for said, came, count in rows if said == came)
-        return _Sums(sums["predictions"], sum(count for *_, count in rows), right)
-    right, judged = (sum(sums[name] for name in names) for names in (_RIGHT, _JUDGED))
-    return _Sums(sums["predictions"], judged, right)
+    if told.kind == "classes":
+        right, judged = (sum(sums[name] for name in names) for names in (_RIGHT, _JUDGED))
+        return _Sums(sums["predictions"], judged, right)
+    rows = sums["confusion"]
+    right = sum(count for said, came, count in rows if said == came)
+    return _Sums(sums["predictions"], sum(count for *_, count in rows), right)
 
 
 def _millionths(part: float, whole: float) -> int:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import StatisticsError
-from udfs.lifecycle.quality.exact_sums import Rest, add_to, exact_sum
+from udfs.lifecycle.quality.class_figures import figures_of, ratio
+from udfs.lifecycle.quality.exact_sums import Rest, add_to, exact_sum, merge_into
 
 BINS = 256
 """Of scores, equally wide on [0, 1]; the error of the area that they cause is reported."""
@@ -18,17 +19,6 @@ CLIP = 1e-15
 """Scores of 0 and 1 count as this and its complement in the log loss, which would be infinite."""
 
 Floats = NDArray[np.float64]
-_COUNTS = (
-    "predictions",
-    "unscored",
-    "true_positives",
-    "false_positives",
-    "true_negatives",
-    "false_negatives",
-    "positives",
-    "negatives",
-    "score_sums",
-)
 
 
 class ClassificationSums(msgspec.Struct):
@@ -39,6 +29,17 @@ class ClassificationSums(msgspec.Struct):
     rounding left, of sums of which it left anything.
     """
 
+    COUNTS: ClassVar[tuple[str, ...]] = (
+        "predictions",
+        "unscored",
+        "true_positives",
+        "false_positives",
+        "true_negatives",
+        "false_negatives",
+        "positives",
+        "negatives",
+        "score_sums",
+    )
     EXACT: ClassVar[tuple[str, ...]] = ("log_loss", "squares")
     threshold: float = 0.5
     predictions: int = 0
@@ -81,10 +82,7 @@ class ClassificationSums(msgspec.Struct):
         """Take in other sums, or with -1 out of these. Raises `StatisticsError` for another threshold."""
         if self.terms != other.terms:
             raise StatisticsError(f"sums at thresholds {self.threshold} and {other.threshold} do not add up")
-        for name in _COUNTS:
-            setattr(self, name, getattr(self, name) + sign * getattr(other, name))
-        for name in self.EXACT:
-            add_to(self, name, (getattr(other, name), other.rests.get(name, ())), sign)
+        merge_into(self, other, sign)
 
     @property
     def terms(self) -> float:
@@ -100,25 +98,10 @@ class ClassificationSums(msgspec.Struct):
         return self.true_positives + self.false_positives + self.true_negatives + self.false_negatives
 
     def figures(self) -> dict[str, float]:
-        """By name; what is not known is NaN. `coverage`: the share of predictions with an outcome."""
-        n, p = self.outcomes, int(self.positives.sum())
+        """As `figures_of`."""
         said = self.true_positives + self.false_positives
-        area, binned, error = self.area()
-        return {
-            "predictions": float(self.predictions),
-            "unscored": float(self.unscored),
-            "outcomes": float(n),
-            "coverage": ratio(n, self.predictions),
-            "accuracy": ratio(self.true_positives + self.true_negatives, n),
-            "precision": ratio(self.true_positives, said),
-            "recall": ratio(self.true_positives, p),
-            "log_loss": ratio(self.log_loss, n),
-            "brier": ratio(self.squares, n),
-            "calibration_error": self.calibration_error(),
-            "auc": area,
-            "auc_binning_error": binned,
-            "auc_standard_error": error,
-        }
+        came = int(self.positives.sum())
+        return figures_of(self, ratio(self.true_positives, said), ratio(self.true_positives, came))
 
     @property
     def right(self) -> int:
@@ -178,7 +161,3 @@ def calibration_error_of(bins: list[tuple[int, float, float]]) -> float:
     """
     apart = sum(n * abs(score - share) for n, score, share in bins if n)
     return ratio(apart, sum(n for n, _, _ in bins))
-
-
-def ratio(part: float, whole: float) -> float:
-    return part / whole if whole else math.nan

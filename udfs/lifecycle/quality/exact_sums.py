@@ -44,3 +44,12 @@ def add_to(sums: Any, name: str, more: Exact, sign: int = 1) -> None:
     setattr(sums, name, total)
     if rest:
         sums.rests[name] = rest
+
+
+def merge_into(sums: Any, other: Any, sign: int = 1) -> None:
+    """Take other sums of the same kind into these, or with -1 out of them: the kind's `COUNTS`, and what is
+    exact of it (`EXACT`)."""
+    for name in sums.COUNTS:
+        setattr(sums, name, getattr(sums, name) + sign * getattr(other, name))
+    for name in sums.EXACT:
+        add_to(sums, name, (getattr(other, name), other.rests.get(name, ())), sign)

@@ -14,6 +14,7 @@ from schemas.errors import StatisticsError
 from schemas.lifecycle.quality import Kind, QualityRecord, Sums
 from udfs.lifecycle.quality.classification import ClassificationSums
 from udfs.lifecycle.quality.exact_sums import Rest
+from udfs.lifecycle.quality.labels import LabelSums
 from udfs.lifecycle.quality.many_classes import ManyClassesSums
 from udfs.lifecycle.quality.regression import MOST_PLACE, RegressionSums
 from udfs.lifecycle.quality.windows import KINDS, QualityKey, QualitySums, kind_of
@@ -26,16 +27,17 @@ _MOST_RESTS = 64
 def to_plain(sums: QualitySums) -> Sums:
     """Numbers by name. `bins` (of two classes): rows of bin, positives, negatives and sum of scores; of more
     classes their names are `classes`, each row begins with the place of its class, and `confusion` has rows
-    of class said, class that came and count. `errors` (of numbers): rows of bin and count. What has no
-    records is left out. `rests`: what rounding left of the sums that are exact with it (`EXACT` of each
-    kind), where it left anything."""
+    of class said, class that came and count; of labels there are no `bins`. `errors` (of numbers): rows of
+    bin and count. What has no records is left out. `rests`: what rounding left of the sums that are exact
+    with it (`EXACT` of each kind), where it left anything."""
     plain: dict[str, Any] = {n: getattr(sums, n) for n in sums.__struct_fields__ if n not in _LISTED}
     if sums.rests:
         plain["rests"] = [list(sums.rests.get(name, ())) for name in sums.EXACT]
     if isinstance(sums, RegressionSums):
         return plain | {"errors": [[place, count] for place, count in sorted(sums.error_counts.items())]}
-    plain["bins"] = _rows(sums.arrays)
-    if isinstance(sums, ManyClassesSums):
+    if not isinstance(sums, LabelSums):
+        plain["bins"] = _rows(sums.arrays)
+    if not isinstance(sums, ClassificationSums):
         plain |= {"classes": list(sums.classes), "confusion": _rows([sums.confusion])}
     return plain
 
@@ -63,22 +65,25 @@ def _fill(arrays: list[NDArray[Any]], rows: Any) -> None:
 def from_plain(kind: Kind, plain: Sums) -> QualitySums:
     """The inverse of `to_plain`. Raises `StatisticsError` for what is none."""
     try:
-        rows: Any = plain["errors" if kind == "numbers" else "bins"]
         numbers: Any = {name: value for name, value in plain.items() if not isinstance(value, list)}
         if listed := sorted(_LISTED.intersection(numbers)):
             raise ValueError(f"its {listed[0]} is a number")
         rests = _rests(plain, KINDS[kind])
         if kind == "numbers":
-            errors = {int(place): int(count) for place, count in rows}
+            told: Any = plain["errors"]
+            errors = {int(place): int(count) for place, count in told}
             if odd := [place for place in errors if abs(place) > MOST_PLACE]:
                 raise ValueError(f"there is no error in bin {odd[0]}")
             return RegressionSums(**numbers, error_counts=errors, rests=rests)
         if kind == "classes":
-            sums: ClassificationSums | ManyClassesSums = ClassificationSums(**numbers, rests=rests)
-        else:
-            sums = ManyClassesSums(**numbers, rests=rests, classes=tuple(map(str, plain["classes"])))  # type: ignore[arg-type]
-            _fill([sums.confusion], plain["confusion"])
-        _fill(sums.arrays, rows)
+            of_two = ClassificationSums(**numbers, rests=rests)
+            _fill(of_two.arrays, plain["bins"])
+            return of_two
+        several = LabelSums if kind == "labels" else ManyClassesSums
+        sums = several(**numbers, rests=rests, classes=tuple(map(str, plain["classes"])))  # type: ignore[arg-type]
+        _fill([sums.confusion], plain["confusion"])
+        if isinstance(sums, ManyClassesSums):
+            _fill(sums.arrays, plain["bins"])
         return sums
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as e:
         raise StatisticsError(f"these are no sums of {kind}: {e}") from None

@@ -10,21 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import StatisticsError
-from udfs.lifecycle.quality.classification import (
-    CLIP,
-    area_of,
-    calibration_error_of,
-    calibration_of,
-    ratio,
-)
-from udfs.lifecycle.quality.exact_sums import Rest, add_to, exact_sum
+from udfs.lifecycle.quality.class_figures import Confusion, check_names, counted, figures_of, mean
+from udfs.lifecycle.quality.classification import CLIP, area_of, calibration_error_of, calibration_of
+from udfs.lifecycle.quality.exact_sums import Rest, add_to, exact_sum, merge_into
 
 BINS = 64
 """Of each class's probability, equally wide on [0, 1]. Fewer than of two classes: there is a row of each."""
-MOST_CLASSES = 64
 
 Floats = NDArray[np.float64]
-_COUNTS = ("predictions", "unscored", "confusion", "positives", "negatives", "score_sums")
 
 
 class ManyClassesSums(msgspec.Struct):
@@ -37,6 +30,14 @@ class ManyClassesSums(msgspec.Struct):
     left, of sums of which it left anything.
     """
 
+    COUNTS: ClassVar[tuple[str, ...]] = (
+        "predictions",
+        "unscored",
+        "confusion",
+        "positives",
+        "negatives",
+        "score_sums",
+    )
     EXACT: ClassVar[tuple[str, ...]] = ("log_loss", "squares")
     classes: tuple[str, ...] = ()
     predictions: int = 0
@@ -50,9 +51,7 @@ class ManyClassesSums(msgspec.Struct):
     rests: dict[str, Rest] = {}
 
     def __post_init__(self) -> None:
-        k = len(self.classes)
-        if not 1 < k <= MOST_CLASSES or len(set(self.classes)) < k:
-            raise ValueError(f"{k} classes, or two of one name: there are 2 to {MOST_CLASSES}")
+        k = check_names(self.classes)
         shapes = {"confusion": (k, k), **dict.fromkeys(("positives", "negatives", "score_sums"), (k, BINS))}
         for name, shape in shapes.items():
             array = getattr(self, name)
@@ -71,14 +70,14 @@ class ManyClassesSums(msgspec.Struct):
         if not len(scores):
             return
         has_come = came[:, None] == np.arange(k)
-        self.confusion += _counted(scores.argmax(axis=1) * k + came, k * k).reshape(k, k)
+        self.confusion += counted(scores.argmax(axis=1) * k + came, k * k).reshape(k, k)
         losses = -np.log(np.maximum(scores[has_come], CLIP))
         squares = np.square(scores - has_come).sum(axis=1)
         add_to(self, "log_loss", exact_sum(losses.tolist()))
         add_to(self, "squares", exact_sum(squares.tolist()))
         place = np.minimum((scores * BINS).astype(np.intp), BINS - 1) + np.arange(k) * BINS
-        self.positives += _counted(place[has_come], k * BINS).reshape(k, BINS)
-        self.negatives += _counted(place[~has_come], k * BINS).reshape(k, BINS)
+        self.positives += counted(place[has_come], k * BINS).reshape(k, BINS)
+        self.negatives += counted(place[~has_come], k * BINS).reshape(k, BINS)
         sums = np.bincount(place.ravel(), weights=scores.ravel(), minlength=k * BINS)
         self.score_sums += sums.reshape(k, BINS)
 
@@ -87,10 +86,7 @@ class ManyClassesSums(msgspec.Struct):
         if self.terms != other.terms:
             ours, theirs = ", ".join(self.classes), ", ".join(other.classes)
             raise StatisticsError(f"sums of the classes {ours} and of {theirs} do not add up")
-        for name in _COUNTS:
-            setattr(self, name, getattr(self, name) + sign * getattr(other, name))
-        for name in self.EXACT:
-            add_to(self, name, (getattr(other, name), other.rests.get(name, ())), sign)
+        merge_into(self, other, sign)
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -110,35 +106,14 @@ class ManyClassesSums(msgspec.Struct):
         return int(np.trace(self.confusion))
 
     def figures(self) -> dict[str, float]:
-        """By name; what is not known is NaN. `coverage`: the share of predictions with an outcome.
+        """As `figures_of`.
 
-        `precision` and `recall` are means over the classes that came or were said, where one that was never
-        said has a precision of 0 and one that never came a recall of 0; `precision(NAME)` and so on are of
-        each class. `brier` is the mean of the squared differences, summed over classes: 0 to 2.
-        `calibration_error`, `auc` and what belongs to it are means over classes, each against all others.
+        `precision` and `recall` are means, as of `Confusion`, which has those of each class too. `brier` is
+        the mean of the squared differences, summed over classes: 0 to 2. `calibration_error`, `auc` and what
+        belongs to it are means over classes, each against all others.
         """
-        n, right = self.outcomes, self.confusion.diagonal()
-        said, came = self.confusion.sum(axis=1), self.confusion.sum(axis=0)
-        seen = (said + came) > 0
-        precision, recall = _ratios(right, said), _ratios(right, came)
-        area, binned, error = self.area()
-        return {
-            "predictions": float(self.predictions),
-            "unscored": float(self.unscored),
-            "outcomes": float(n),
-            "coverage": ratio(n, self.predictions),
-            "accuracy": ratio(self.right, n),
-            "precision": _mean(np.nan_to_num(precision)[seen]),
-            "recall": _mean(np.nan_to_num(recall)[seen]),
-            "log_loss": ratio(self.log_loss, n),
-            "brier": ratio(self.squares, n),
-            "calibration_error": self.calibration_error(),
-            "auc": area,
-            "auc_binning_error": binned,
-            "auc_standard_error": error,
-            **{f"precision({name})": p for name, p in zip(self.classes, precision.tolist(), strict=True)},
-            **{f"recall({name})": r for name, r in zip(self.classes, recall.tolist(), strict=True)},
-        }
+        table = Confusion(self.confusion, self.classes)
+        return figures_of(self, *table.means) | table.of_each
 
     def area(self) -> tuple[float, float, float]:
         """Of the ROC curve, as of two classes: the mean over each class against all others, of classes of
@@ -161,16 +136,4 @@ class ManyClassesSums(msgspec.Struct):
         Kull and others, "Beyond temperature scaling: obtaining well-calibrated multiclass probabilities with
         Dirichlet calibration", 2019.
         """
-        return _mean(np.array([calibration_error_of(of) for of in self.calibration().values()]))
-
-
-def _counted(places: NDArray[np.intp], count: int) -> NDArray[np.int64]:
-    return np.bincount(places, minlength=count).astype(np.int64)
-
-
-def _ratios(parts: NDArray[np.int64], wholes: NDArray[np.int64]) -> Floats:
-    return np.divide(parts, wholes, out=np.full(len(parts), math.nan), where=wholes > 0)
-
-
-def _mean(values: Floats) -> float:
-    return float(values.mean()) if values.size else math.nan
+        return mean(np.array([calibration_error_of(of) for of in self.calibration().values()]))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import StatisticsError
-from udfs.lifecycle.quality.exact_sums import Rest, add_to, exact_sum
+from udfs.lifecycle.quality.exact_sums import Rest, add_to, exact_sum, merge_into
 
 ACCURACY = 0.01
 """The relative error of quantiles."""
@@ -20,7 +20,6 @@ MOST_PLACE = 40_000
 """No double has an error in a bin beyond that, on either side of 0."""
 
 Floats = NDArray[np.float64]
-_COUNTS = ("predictions", "unscored", "outcomes", "exact")
 
 
 class RegressionSums(msgspec.Struct):
@@ -31,6 +30,7 @@ class RegressionSums(msgspec.Struct):
     anything.
     """
 
+    COUNTS: ClassVar[tuple[str, ...]] = ("predictions", "unscored", "outcomes", "exact")
     EXACT: ClassVar[tuple[str, ...]] = ("absolute", "squares", "signed")
     predictions: int = 0
     unscored: int = 0
@@ -71,10 +71,7 @@ class RegressionSums(msgspec.Struct):
 
     def merge(self, other: RegressionSums, sign: int = 1) -> None:
         """Take in other sums, or with -1 out of these."""
-        for name in _COUNTS:
-            setattr(self, name, getattr(self, name) + sign * getattr(other, name))
-        for name in self.EXACT:
-            add_to(self, name, (getattr(other, name), other.rests.get(name, ())), sign)
+        merge_into(self, other, sign)
         self._count((place, sign * count) for place, count in other.error_counts.items())
 
     def _count(self, counted: Iterable[tuple[int, int]]) -> None:

@@ -10,14 +10,16 @@ import numpy as np
 from schemas.errors import StatisticsError
 from schemas.lifecycle.quality import Kind
 from udfs.lifecycle.quality.classification import BINS, ClassificationSums
+from udfs.lifecycle.quality.labels import LabelSums
 from udfs.lifecycle.quality.many_classes import ManyClassesSums
 from udfs.lifecycle.quality.regression import RegressionSums
 
 VERSION = 1
-QualitySums = ClassificationSums | ManyClassesSums | RegressionSums
+QualitySums = ClassificationSums | ManyClassesSums | LabelSums | RegressionSums
 KINDS: dict[Kind, type[QualitySums]] = {
     "classes": ClassificationSums,
     "multiclass": ManyClassesSums,
+    "labels": LabelSums,
     "numbers": RegressionSums,
 }
 
