@@ -124,7 +124,7 @@ class ControlExperiments(KeyedCoProcessFunction):
                 yield encode_output_batch([signed], [None], [stream_key(parse(descriptor))])
                 continue
             told = one
-            if self._registry and one.alias and one.kind in _MOVES:
+            if one.alias and one.kind in _MOVES:
                 moved = _MOVES[one.kind](self._registry, one)
                 told = replace(one, reason="; ".join(filter(None, (one.reason, moved))))
             yield EXPERIMENTS, encode_output_batch([write_event(told)], [told.at], [told.key.encode()])

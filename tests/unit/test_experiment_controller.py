@@ -167,7 +167,9 @@ def test_values_that_do_not_fit_are_passed_over_and_told():
 def test_people_may_end_it(action, kind, plan):
     harness = Harness()
     assert harness.order(write_order(Order(action, reason="holidays"))) == "holidays"
+    harness.tell(evidence(0, 50, 0, 0.8))
     assert harness.events[-1].kind == kind and harness.plans[-1] == (1001, plan)
+    assert not harness.kept.entities  # what ended by order kept them for good
     assert "has ended" in harness.order(write_order(Order(action)))
     assert "no experiment 'x'" in harness.order(write_order(Order(action)), "x")
     assert "not an order" in harness.order("{") and len(harness.plans) == 2
@@ -253,6 +255,20 @@ def test_an_order_by_which_more_of_a_loss_is_better_is_refused(name):
 
 
 def test_a_metric_that_nothing_measures_is_named():
+def test_an_alias_that_a_promotion_could_not_move_is_refused_at_the_start():
+    """It was told when the treatment was promoted."""
+    arms = {"control": Arm("old", 3), "treatment": Arm("new")}
+    wanted = msgspec.structs.replace(DECLARED, arms=arms, alias="champion")
+    reason = Harness(write_order(Order("start", wanted))).events[-1].reason
+    assert "'champion' stands for a version, and arm 'treatment' names none: say its version" in reason
+    arms = {"control": Arm("old", 3), "treatment": Arm(plan=Plan(route=Only(("new",))))}
+    wanted = msgspec.structs.replace(DECLARED, arms=arms, alias="champion")
+    assert "names none: leave out" in Harness(write_order(Order("start", wanted))).events[-1].reason
+    both = {"control": Arm("old"), "treatment": Arm("new", 4)}
+    known = msgspec.structs.replace(DECLARED, arms=both, alias="champion")
+    assert Harness(write_order(Order("start", known))).events[-1].kind == "started"
+
+
     guards = (*DECLARED.guardrails, Metric("latncy", "quantile", "lower"), Metric("sales", "mean"))
     harness = Harness(write_order(Order("start", msgspec.structs.replace(DECLARED, guardrails=guards))))
     assert harness.events[-1].evidence == ""

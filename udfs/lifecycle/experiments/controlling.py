@@ -163,8 +163,6 @@ class Controller:
         before = running.state.step
         self._changed(running)
         yield from self._act(running, running.take(titles, values, steps), before, now)
-        if not running.runs:
-            self._counted.forget(experiment.name)
 
     def replaced(self, data_type: str, model: str, version: int | None, now: int) -> Iterator[Said]:
         """A version of a model was published (0: one that nobody numbered), or with None withdrawn, of all
@@ -185,7 +183,6 @@ class Controller:
                     said = f"arm {title!r} is {which}, and {was}"
                     decision = finished(running.state, "version", said)
                     yield from self._act(running, decision, running.state.step, now)
-                    self._counted.forget(running.experiment.name)
 
     def planned(self, published: Publication, now: int) -> Iterator[Said]:
         """A plan is on the model stream. Another's takes the place of experiments, which are stopped then,
@@ -257,7 +254,6 @@ class Controller:
                     f"it ended at {end.isoformat()} without a decision; {running.evidence or 'no evidence'}"
                 )
                 yield from self._act(running, finished(running.state, "end", said), running.state.step, now)
-                self._counted.forget(running.experiment.name)
         told, self._told = self._told, set()
         for name in sorted(told):
             if self._known[name].runs:
@@ -316,6 +312,7 @@ class Controller:
         running.status, running.reason, running.at = status, reason, now
         running.plan_version = self._next_version(running)
         self._changed(running)
+        self._counted.forget(running.experiment.name)
         for other in self._of(running.experiment.data_type):
             if other.runs and status == "promoted":
                 other.others_get = running.rest

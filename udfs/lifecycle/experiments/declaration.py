@@ -279,15 +279,27 @@ def _check_metric(name: str, metric: Metric) -> None:
 
 def check_new(experiment: Experiment) -> None:
     """Raises `ExperimentError` where more of what is a loss would count as better, as a metric says that does
-    not say which way is better, where a difference is asked for that bounded values cannot have, and for an
-    alias that is none. What runs already was started before this was asked."""
+    not say which way is better, where a difference is asked for that bounded values cannot have, for an alias
+    that is none, and for one that a promotion could not move. What runs already was started before this was
+    asked."""
     _check_differences(experiment)
-    if experiment.alias and (fault := fault_of_alias(experiment.alias)):
-        raise ExperimentError(f"{experiment.name}: {fault}")
+    if experiment.alias:
+        _check_alias(experiment)
     for metric in (experiment.primary, *experiment.guardrails):
         if metric.name in _LOSSES and metric.better == "higher":
             said = f'{experiment.name}: metric {metric.name!r} is a loss: say better = "lower"'
             raise ExperimentError(said)
+
+
+def _check_alias(experiment: Experiment) -> None:
+    if fault := fault_of_alias(experiment.alias):
+        raise ExperimentError(f"{experiment.name}: {fault}")
+    for title in experiment.treatments:
+        arm = experiment.arms[title]
+        if not arm.version:
+            said = f"the alias {experiment.alias!r} stands for a version, and arm {title!r} names none"
+            do = "leave out the alias" if arm.plan is not None else "say its version, or leave out the alias"
+            raise ExperimentError(f"{experiment.name}: {said}: {do}")
 
 
 def _check_differences(experiment: Experiment) -> None:

@@ -12,9 +12,12 @@ def move_alias(url: str, event: ExperimentEvent) -> str:
     """Let the experiment's alias stand for what was promoted, and no longer for a control or a model of an
     earlier promotion of another name.
 
-    `url`: of the registry. Says what was done, or why it could not be: the promotion stands in any case.
+    `url`: of the registry; empty: the controller has none. Says what was done, or why it could not be: the
+    promotion stands in any case.
     """
     new, old = event.arms[event.treatment], event.arms[event.control]
+    if not url:
+        return f"the alias {event.alias} was not moved: the controller has no registry"
     if not new.version:
         return f"the alias {event.alias} was not moved: the treatment names no version of a model"
     registry = ModelRegistry(url)
@@ -35,8 +38,10 @@ def take_back_alias(url: str, event: ExperimentEvent) -> str:
     """Let the experiment's alias stand for what it did before this experiment moved it, where nobody has
     moved it since.
 
-    `url`: of the registry. Says what was done, or why it could not be; empty: it had moved nothing.
+    `url`: as of `move_alias`. Says what was done, or why it could not be; empty: it had moved nothing.
     """
+    if not url:
+        return ""
     registry, done = ModelRegistry(url), []
     try:
         named = [arm.model for arm in event.arms.values()]

@@ -16,6 +16,7 @@ from schemas.lifecycle.experiments import ExperimentEvent
 from schemas.lifecycle.quality import QualityRecord
 from schemas.names import fault_of_alias
 from schemas.results.records import CandidateStats, ModelEvent, ModelToServeStats, decode
+from schemas.utc_time import utc_time
 from udfs.stores.registry.database import Database
 from udfs.stores.registry.model_experiments import experiments_with, put_experiments
 from udfs.stores.registry.model_quality import put_quality, qualities
@@ -114,7 +115,7 @@ class ModelRegistry:
             if in_force == change.version:
                 return False
             if changes and changes[-1].at >= change.at:
-                raise RegistryError(f"the alias {change.alias} of {change.name} was changed at a later time")
+                raise RegistryError(_told_later(changes[-1], change))
             db.execute(insert(ALIASES).values(**asdict(change)))
         return True
 
@@ -260,6 +261,13 @@ class ModelRegistry:
                     "`millrace publish --registry` and jobs/track.py add them"
                 )
             yield db
+
+
+def _told_later(last: AliasChange, change: AliasChange) -> str:
+    which = f"the alias {change.alias} of {change.name} was changed at {utc_time(last.at)}"
+    by = f" by {last.by}" if last.by else ""
+    said = f"{which}{by}, which is not before {utc_time(change.at)}"
+    return f"{said}: the later one counts; correct the clock that was wrong, and try again after that time"
 
 
 def _told(kind: str, told: bytes) -> ModelStats:
