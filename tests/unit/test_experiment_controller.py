@@ -148,14 +148,15 @@ def test_evidence_of_an_earlier_step_may_come_late():
     assert list(harness.controller.on_timer(9)) == []
 
 
-def test_values_that_do_not_fit_are_passed_over_and_told():
+def test_values_that_do_not_fit_count_as_their_bound_or_not_at_all_and_are_told():
     harness = Harness()
     batch = evidence(0, 4, 0, 0.8)
     values = {"correct": (2.0, None, 1.0, 1.0), "latency": (-1.0, float("inf"), 1.0, None)}
     harness.tell(msgspec.structs.replace(batch, values=values))
     (told,) = harness.controller.on_timer(9)
     assert "3 values that do not fit" in told.evidence
-    assert sum(arm.entities for arm in told.arms.values()) == 2
+    assert sum(arm.entities for arm in told.arms.values()) == 3
+    assert sum(arm.entities * arm.mean for arm in told.arms.values()) == pytest.approx(3.0)
     harness.tell(msgspec.structs.replace(evidence(50, 4, 0, 0.8), values={}))  # without any metric
     assert next(iter(harness.controller.on_timer(9))).entities == 8
 
@@ -166,10 +167,10 @@ def test_values_that_do_not_fit_are_passed_over_and_told():
 )
 def test_people_may_end_it(action, kind, plan):
     harness = Harness()
-    assert harness.order(write_order(Order(action, reason="holidays"))) == "holidays"
     harness.tell(evidence(0, 50, 0, 0.8))
-    assert harness.events[-1].kind == kind and harness.plans[-1] == (1001, plan)
+    assert harness.order(write_order(Order(action, reason="holidays"))) == "holidays"
     assert not harness.kept.entities  # what ended by order kept them for good
+    assert harness.events[-1].kind == kind and harness.plans[-1] == (1001, plan)
     assert "has ended" in harness.order(write_order(Order(action)))
     assert "no experiment 'x'" in harness.order(write_order(Order(action)), "x")
     assert "not an order" in harness.order("{") and len(harness.plans) == 2
@@ -254,7 +255,6 @@ def test_an_order_by_which_more_of_a_loss_is_better_is_refused(name):
     assert Harness(write_order(Order("start", lower))).events[-1].kind == "started"
 
 
-def test_a_metric_that_nothing_measures_is_named():
 def test_an_alias_that_a_promotion_could_not_move_is_refused_at_the_start():
     """It was told when the treatment was promoted."""
     arms = {"control": Arm("old", 3), "treatment": Arm("new")}
@@ -269,6 +269,7 @@ def test_an_alias_that_a_promotion_could_not_move_is_refused_at_the_start():
     assert Harness(write_order(Order("start", known))).events[-1].kind == "started"
 
 
+def test_a_metric_that_nothing_measures_is_named():
     guards = (*DECLARED.guardrails, Metric("latncy", "quantile", "lower"), Metric("sales", "mean"))
     harness = Harness(write_order(Order("start", msgspec.structs.replace(DECLARED, guardrails=guards))))
     assert harness.events[-1].evidence == ""
@@ -328,6 +329,22 @@ def test_a_reason_that_no_message_could_hold_is_refused():
     assert "100,000 characters" in harness.order(write_order(Order("stop", reason="r" * 100_000)))
     assert harness.events[-1].kind == "refused"
     assert harness.order(write_order(Order("stop"))) == "stop by order"
+
+
+def test_losses_beyond_their_bound_do_not_make_an_arm_the_better_one():
+    """They were left out: an arm that is mostly a little better, and sometimes wrong by far, was promoted."""
+    primary = {"name": "log_loss", "better": "lower"}
+    harness = Harness(order_to_start(primary=primary, guardrails=[], name="wine-v4", data_type="wine"))
+    for k in range(100):
+        step = harness.plans[-1][1].experiment
+        if not isinstance(step, Split):
+            break
+        batch = evidence(k * 50, 50, step.step, 0.8)
+        of = {"control": (0.3, 0.3), "treatment": (0.2, 9.0)}
+        losses = tuple(of[arm][n % 2] for n, arm in enumerate(batch.arms))
+        harness.tell(msgspec.structs.replace(batch, values={"log_loss": losses}))
+    last = harness.events[-1]
+    assert last.kind == "rolled_back" and "values that do not fit" in last.evidence
 
 
 def test_values_whose_squares_are_infinite_do_not_fit_a_mean():

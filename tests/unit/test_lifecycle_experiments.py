@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import betabinom, binom
 
 from schemas.errors import ExperimentError
-from udfs.lifecycle.evidence.asymptotic import difference, half_width, prior_for
+from udfs.lifecycle.evidence.asymptotic import difference, half_width, paired_difference, prior_for
 from udfs.lifecycle.evidence.betting import BettingTest, log_steps
 from udfs.lifecycle.evidence.quantiles import PRIOR_WEIGHT, counts_within, log_mixture, quantile_interval
 from udfs.lifecycle.evidence.share_mismatch import ShareTest
@@ -170,7 +170,7 @@ def test_asymptotic_intervals_hold_at_all_times_and_wait_for_the_burn_in():
         for _ in range(20):
             one = one.merged(Moments.of(rng.exponential(1.0, 100)))
             other = other.merged(Moments.of(rng.exponential(1.0, 100)))
-            low, high = difference(one, other, 0.1, burn_in=200, expected=4_000)
+            low, high = difference([(one, other)], 0.1, burn_in=200, expected=4_000)
             assert (one.count < 200) == (low == -math.inf)
             if not low <= 0 <= high:
                 wrong += 1
@@ -180,6 +180,77 @@ def test_asymptotic_intervals_hold_at_all_times_and_wait_for_the_burn_in():
     # tightest near the count that it is made for
     widths = {at: half_width(1.0, 1_000, 0.05, prior_for(at, 0.05)) for at in (50, 1_000, 20_000)}
     assert min(widths, key=lambda at: widths[at]) == 1_000
+
+
+def rising(rng, exp: Experiment, batches: int, **levels: float):
+    """Equal arms of which all values rise while the ramp does, as from the night to the day."""
+    state, decision, values = begin(exp), None, {}
+    for k in range(batches):
+        arms = rng.random(200) < exp.share * exp.ramp[state.step]
+        values = {"bought": (rng.random(200) < 0.2).astype(float)}
+        for name, level in levels.items():
+            values[name] = rng.exponential(level * (1 + 4 * k / batches), 200)
+        decision = decide(exp, state, arms, values)
+        if decision.action != "continue":
+            break
+    return decision
+
+
+@pytest.mark.parametrize("kind", ["mean", "quantile"])
+def test_a_level_that_rises_while_the_ramp_does_tells_no_arms_apart(kind):
+    """Of all entities of an arm the treatment's are later ones: it was rolled back nearly always."""
+    rng, wrong = np.random.default_rng(12), 0
+    of = Metric("cost", kind, "lower", q=0.9)
+    exp = experiment(ramp=(0.05, 0.2, 1.0), step_entities=200, guardrails=(of,))
+    for _ in range(40):
+        decision = rising(rng, exp, 80, cost=10.0)
+        wrong += (decision.action, decision.metric) == ("roll_back", "cost")
+    assert wrong <= 3
+
+
+def test_what_differs_in_each_step_is_found_on_a_ramp():
+    rng, found = np.random.default_rng(13), []
+    for kind, factor in (("mean", 1.5), ("quantile", 2.5)):
+        exp = experiment(ramp=(0.5, 1.0), guardrails=(Metric("cost", kind, "lower", q=0.9),))
+        decision, _ = run(exp, rng, 0.2, 0.2, cost=(10.0, 10.0 * factor))
+        found.append((decision.action, decision.metric))
+    assert found == [("roll_back", "cost")] * 2
+
+
+def test_values_that_are_all_one_tell_nothing_of_what_is_seldom():
+    """With no fault in 200 entities of each arm one that has 1 % of them was promoted as no worse."""
+    exp = experiment(
+        ramp=(1.0,),
+        guardrails=(),
+        primary=Metric("faults", "mean", "lower"),
+        smallest=0.001,
+        promote_if_not_worse=True,
+    )
+    state, arms = begin(exp), np.arange(1_000) % 2 == 0
+    assert decide(exp, state, arms, {"faults": np.zeros(1_000)}).action == "continue"
+    faults = np.where(arms, (np.arange(1_000) % 100 == 0).astype(float), 0.0)
+    assert decide(exp, state, arms, {"faults": faults}).action != "promote"
+    none = Moments.of(np.zeros(1_000))
+    assert paired_difference(none, 0.05, burn_in=200, expected=4_000) == (-math.inf, math.inf)
+    always = Moments.of(np.full(1_000, 0.1))
+    low, high = paired_difference(always, 0.05, burn_in=200, expected=4_000)
+    assert low == pytest.approx(0.1) == high
+
+
+def test_a_state_from_before_steps_were_told_apart_goes_on():
+    costs = (Metric("cost", "mean", "lower"), Metric("latency", "quantile", "lower"))
+    exp = experiment(guardrails=costs)
+    state = msgspec.to_builtins(begin(exp))
+    both = [100, 10.0, 400.0, 5.0, 20.0, 0]
+    state["guardrails"]["cost"] |= {"control": both, "treatment": both}
+    del state["guardrails"]["cost"]["steps"], state["guardrails"]["latency"]["steps"]
+    counts = [0] * (len(DURATIONS) - 1)
+    state["guardrails"]["latency"] |= {"control": counts, "treatment": counts}
+    known = msgspec.convert(state, ExperimentState)
+    assert (known.guardrails["cost"].entities, known.guardrails["latency"].entities) == (200, 0)
+    arms, of = np.arange(50) % 2 == 0, np.full(50, 12.0)
+    decide(exp, known, arms, {"bought": np.ones(50), "cost": of, "latency": of})
+    assert (known.guardrails["cost"].entities, known.guardrails["latency"].entities) == (250, 50)
 
 
 def test_a_mismatch_of_shares_is_found_and_declared_shares_are_not():

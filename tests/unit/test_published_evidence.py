@@ -98,7 +98,7 @@ def test_differences_of_arms_lie_in_intervals_of_the_same_width(rng, ville):
     x = rng.exponential(np.where(treated, 1.2, 1.0))
     theirs = ville.AsymptoticABTest(alpha=ALPHA, t_opt=5_000).fit(x, treated.astype(float))
     arms = Moments.of(x[~treated]), Moments.of(x[treated])
-    low, high = difference(*arms, ALPHA, burn_in=100, expected=5_000)
+    low, high = difference([arms], ALPHA, burn_in=100, expected=5_000)
     assert (low + high) / 2 == pytest.approx(theirs.estimate_[-1], abs=0.01)
     assert high - low == pytest.approx(theirs.upper_[-1] - theirs.lower_[-1], rel=0.05)
 

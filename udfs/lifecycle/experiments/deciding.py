@@ -101,10 +101,9 @@ def decide(
     state.shares.setdefault(step, ShareTest()).add(counts, {"control": 1 - share, "treatment": share})
     mismatch = sum(test.log_value for test in state.shares.values())  # a product of e-processes is one
     state.shares_highest = max(state.shares_highest, mismatch)
-    add_to(state.primary, experiment.primary, treated, outcomes[experiment.primary.name], share)
-    for metric in experiment.guardrails:
+    for metric, measure in _measures(experiment, state):
         if metric.name in outcomes:
-            add_to(state.guardrails[metric.name], metric, treated, outcomes[metric.name], share)
+            add_to(measure, metric, treated, outcomes[metric.name], share=share, step=step)
     return _judged(experiment, state)
 
 
@@ -124,11 +123,15 @@ def decide_pairs(
     name = experiment.primary.name
     known = ~(np.isnan(control[name]) | np.isnan(treatment[name]))
     state.treated_in_step += int(known.sum())
-    measures = {experiment.primary.name: state.primary, **state.guardrails}
-    for metric in (experiment.primary, *experiment.guardrails):
+    for metric, measure in _measures(experiment, state):
         if metric.name in control and metric.name in treatment:
-            add_pairs_to(measures[metric.name], metric, control[metric.name], treatment[metric.name])
+            add_pairs_to(measure, metric, control[metric.name], treatment[metric.name])
     return _judged(experiment, state)
+
+
+def _measures(experiment: Experiment, state: ExperimentState) -> list[tuple[Metric, Measure]]:
+    guarded = [(metric, state.guardrails[metric.name]) for metric in experiment.guardrails]
+    return [(experiment.primary, state.primary), *guarded]
 
 
 def check_outcomes(experiment: Experiment, outcomes: Mapping[str, NDArray[np.float64]], count: int) -> None:
@@ -154,11 +157,12 @@ def _judged(experiment: Experiment, state: ExperimentState) -> Decision:
     if state.shares_highest >= -math.log(harm):
         told = ", ".join(f"{t.counts} where {t.shares} are declared" for t in state.shares.values())
         return final(state, "roll_back", "shares", f"arms have {told}: evidence e^{state.shares_highest:.2f}")
-    primary = _verdict(state.primary, experiment.primary, harm, gain)
+    steps = len(experiment.ramp)
+    primary = _verdict(state.primary, experiment.primary, harm, gain, steps)
     if primary.harm:
         return final(state, "roll_back", experiment.primary.name, primary.evidence)
     for metric in experiment.guardrails:
-        found = _verdict(state.guardrails[metric.name], metric, harm, gain)
+        found = _verdict(state.guardrails[metric.name], metric, harm, gain, steps)
         if found.harm:
             return final(state, "roll_back", metric.name, found.evidence)
     if primary.gain:
@@ -171,9 +175,9 @@ def _judged(experiment: Experiment, state: ExperimentState) -> Decision:
     return Decision("continue", state.step, experiment.primary.name, primary.evidence, state.entities)
 
 
-def _verdict(measure: Measure, metric: Metric, harm_alpha: float, gain_alpha: float) -> Verdict:
+def _verdict(measure: Measure, metric: Metric, harm_alpha: float, gain_alpha: float, steps: int) -> Verdict:
     if isinstance(measure, QuantileMeasure):
-        return measure.verdict(metric, harm_alpha)
+        return measure.verdict(metric, harm_alpha, steps)
     return measure.verdict(metric, harm_alpha, gain_alpha)
 
 

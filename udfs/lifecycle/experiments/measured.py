@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ExperimentError
-from udfs.lifecycle.evidence.asymptotic import difference, paired_difference
+from udfs.lifecycle.evidence.asymptotic import Arms, difference, paired_difference
 from udfs.lifecycle.evidence.betting import BettingTest
 from udfs.lifecycle.evidence.quantiles import quantile_interval
 from udfs.lifecycle.experiments.declaration import Metric
@@ -63,8 +63,9 @@ class BoundedMeasure(msgspec.Struct, tag="bounded"):
 
 
 class MeanMeasure(msgspec.Struct, tag="mean"):
-    """Moments of each arm, for an asymptotic confidence sequence of their difference; of pairs those of the
-    differences."""
+    """Moments of each arm, by step of the ramp, for an asymptotic confidence sequence of their difference; of
+    pairs those of the differences. `control` and `treatment`: of all steps, in a state from before these were
+    told apart."""
 
     gain_margin: float
     burn_in: int
@@ -72,18 +73,20 @@ class MeanMeasure(msgspec.Struct, tag="mean"):
     control: Moments = Moments()
     treatment: Moments = Moments()
     differences: Moments = Moments()
+    steps: dict[int, Arms] = {}
 
     def add_pairs(self, control: Floats, treatment: Floats) -> None:
         self.differences = self.differences.merged(Moments.of(treatment - control))
 
-    def add(self, treated: NDArray[np.bool_], values: Floats) -> None:
-        self.control = self.control.merged(Moments.of(values[~treated]))
-        self.treatment = self.treatment.merged(Moments.of(values[treated]))
+    def add(self, treated: NDArray[np.bool_], values: Floats, step: int) -> None:
+        control, treatment = self.steps.get(step, (Moments(), Moments()))
+        control = control.merged(Moments.of(values[~treated]))
+        self.steps[step] = control, treatment.merged(Moments.of(values[treated]))
 
     @property
     def entities(self) -> int:
         """That had a value."""
-        return self.control.count + self.treatment.count + self.differences.count
+        return self.differences.count + sum(one.count for arms in self._parts() for one in arms)
 
     def verdict(self, metric: Metric, harm_alpha: float, gain_alpha: float) -> Verdict:
         # one side of an interval at 2 alpha is wrong with probability alpha
@@ -99,30 +102,51 @@ class MeanMeasure(msgspec.Struct, tag="mean"):
         level = min(alpha, 0.5)
         if self.differences.count:
             return paired_difference(self.differences, level, burn_in=self.burn_in, expected=self.expected)
-        return difference(self.control, self.treatment, level, burn_in=self.burn_in, expected=self.expected)
+        return difference(self._parts(), level, burn_in=self.burn_in, expected=self.expected)
+
+    def _parts(self) -> list[Arms]:
+        return [(self.control, self.treatment), *self.steps.values()]
 
 
 class QuantileMeasure(msgspec.Struct, tag="quantile"):
-    """Counts of durations of each arm, for confidence sequences of their quantiles."""
+    """Counts of durations of each arm, by step of the ramp, for confidence sequences of their quantiles.
 
-    control: list[int] = msgspec.field(default_factory=lambda: [0] * (len(DURATIONS) - 1))
-    treatment: list[int] = msgspec.field(default_factory=lambda: [0] * (len(DURATIONS) - 1))
+    Only arms of one step are compared: where durations rise while the share of the treatment does, it has
+    more of the later ones. `control` and `treatment`: as of `MeanMeasure`.
+    """
 
-    def add(self, treated: NDArray[np.bool_], values: Floats) -> None:
-        self.control = (np.array(self.control) + _counts(values[~treated])).tolist()
-        self.treatment = (np.array(self.treatment) + _counts(values[treated])).tolist()
+    control: list[int] = []
+    treatment: list[int] = []
+    steps: dict[int, tuple[list[int], list[int]]] = {}
+
+    def add(self, treated: NDArray[np.bool_], values: Floats, step: int) -> None:
+        control, treatment = self.steps.get(step, ([], []))
+        self.steps[step] = _added(control, values[~treated]), _added(treatment, values[treated])
 
     @property
     def entities(self) -> int:
         """That had a value."""
-        return sum(self.control) + sum(self.treatment)
+        return sum(sum(control) + sum(treatment) for control, treatment in self._parts())
 
-    def verdict(self, metric: Metric, harm_alpha: float) -> Verdict:
-        _, usual = quantile_interval(np.array(self.control), DURATIONS, metric.q, harm_alpha / 2)
-        now, most = quantile_interval(np.array(self.treatment), DURATIONS, metric.q, harm_alpha / 2)
+    def verdict(self, metric: Metric, harm_alpha: float, steps: int) -> Verdict:
+        """`steps`: that there may be, which share the level evenly."""
+        level = harm_alpha / 2 / (steps + bool(self.control))
+        worst = (-math.inf, 0.0, math.inf, math.inf)
+        for control, treatment in self._parts():
+            _, usual = quantile_interval(np.array(control), DURATIONS, metric.q, level)
+            now, most = quantile_interval(np.array(treatment), DURATIONS, metric.q, level)
+            worst = max(worst, (now - usual, now, most, usual))
+        off, now, most, usual = worst
         found = f"from {now:.4g} to {most:.4g} ms, control's at most {usual:.4g}"
-        said = f"{metric.name}: p{metric.q * 100:g} {found}"
-        return Verdict(now > usual + metric.tolerance, False, said)
+        return Verdict(off > metric.tolerance, False, f"{metric.name}: p{metric.q * 100:g} {found}")
+
+    def _parts(self) -> list[tuple[list[int], list[int]]]:
+        return [*([(self.control, self.treatment)] if self.control else []), *self.steps.values()]
+
+
+def _added(counts: list[int], values: Floats) -> list[int]:
+    more = _counts(values)
+    return (more + np.array(counts) if counts else more).tolist()
 
 
 def _counts(values: Floats) -> NDArray[np.int64]:
@@ -144,9 +168,10 @@ def measure_for(metric: Metric, gain_margin: float, burn_in: int, expected: int)
 
 
 def add_to(
-    measure: Measure, metric: Metric, treated: NDArray[np.bool_], values: Floats, share: float
+    measure: Measure, metric: Metric, treated: NDArray[np.bool_], values: Floats, *, share: float, step: int
 ) -> None:
-    """Entities with their values, of shape (n,). An entity with NaN has no value of this metric.
+    """Entities with their values, of shape (n,), which were drawn at one step, with one share of the
+    treatment. An entity with NaN has no value of this metric.
 
     Raises `ExperimentError` for infinite values, for bounded ones out of bounds, and for negative durations.
     """
@@ -156,10 +181,8 @@ def add_to(
     match measure:
         case BoundedMeasure():
             measure.add(metric, treated, values, share)
-        case MeanMeasure():
-            measure.add(treated, values)
-        case QuantileMeasure():
-            measure.add(treated, values)
+        case MeanMeasure() | QuantileMeasure():
+            measure.add(treated, values, step)
 
 
 def add_pairs_to(measure: Measure, metric: Metric, control: Floats, treatment: Floats) -> None:
@@ -174,7 +197,7 @@ def add_pairs_to(measure: Measure, metric: Metric, control: Floats, treatment: F
             measure.add_pairs(control, treatment)
         case QuantileMeasure():  # each bound holds by itself, however the arms hang together
             arms = np.arange(2 * len(control)) >= len(control)
-            measure.add(arms, np.concatenate([control, treatment]))
+            measure.add(arms, np.concatenate([control, treatment]), 0)
 
 
 def _check(metric: Metric, values: Floats) -> None:

@@ -38,7 +38,7 @@ class Running(msgspec.Struct):
     """`status` is final unless it is `running`. Times are epoch ms.
 
     `plan_version`: of the plan that was written last for it; `means`: arm -> the primary metric by entity;
-    `unfit`: values that do not fit their metric and were passed over; `sampled`: of an experiment with
+    `unfit`: values that do not fit their metric, see `_columns`; `sampled`: of an experiment with
     sampling; `others_get`: what entities in no experiment get, where that is not the control's plan.
     """
 
@@ -168,14 +168,20 @@ class Running(msgspec.Struct):
         return {self.experiment.primary.name: np.full(count, np.nan)} | self._columns(values)
 
     def _columns(self, values: Mapping[str, Sequence[float | None]]) -> dict[str, Floats]:
-        """The values of the experiment's metrics, NaN where there is none or it does not fit its metric."""
+        """The values of the experiment's metrics, NaN where there is none.
+
+        One beyond the bounds of its metric counts as the bound: were it left out, the worst losses of an arm
+        would make it the better one. One that does not fit a metric without bounds is left out.
+        """
         found = {}
         for metric in (self.experiment.primary, *self.experiment.guardrails):
             if metric.name in values:
                 column = np.array(values[metric.name], np.float64)  # None becomes NaN
                 unfit = ~np.isnan(column) & ~_fits(metric, column)
                 self.unfit += int(unfit.sum())
-                found[metric.name] = np.where(unfit, np.nan, column)
+                bounded = metric.kind == "bounded"
+                fits = np.clip(column, metric.low, metric.high) if bounded else np.nan
+                found[metric.name] = np.where(unfit, fits, column)
         return found
 
     def _count(self, primary: Mapping[str, Floats]) -> None:
@@ -223,7 +229,7 @@ class Running(msgspec.Struct):
     def _lacking(self) -> Iterator[str]:
         """What of the evidence is none, so that nobody takes a guardrail for kept that nothing measures."""
         if self.unfit:
-            yield f"{self.unfit} values that do not fit"
+            yield f"{self.unfit} values that do not fit (a bounded metric's count as its bound)"
         states = list(self.sampled.judged.values()) if self.sampled else [self.state]
         measured = {self.experiment.primary.name: [state.primary for state in states]}
         measured |= {m.name: [s.guardrails[m.name] for s in states] for m in self.experiment.guardrails}
