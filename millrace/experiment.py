@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ def start(
         yesterday.rehearse(declared, s3)
         return
     where = _send(Order("start", declared), declared.name, declared.data_type, to)
-    typer.echo(f"Sent: {declared.name} for {declared.data_type}: {where}")
+    _sent(declared.name, declared.name, declared.data_type, where)
 
 
 def _ending(action: Action, meaning: str) -> None:
@@ -216,7 +217,7 @@ def status(
     from millrace.experiment_standing import standing  # noqa: PLC0415
 
     latest, refused = standing(_events(of))
-    _show(latest, as_json, refused)
+    _show(latest, as_json, refused, of.name)
 
 
 @experiment.command("history")
@@ -228,7 +229,7 @@ def history(
 ) -> None:
     """Show what became of experiments, decision by decision, each with its evidence."""
     found = _events(of)
-    _show(sorted((e for e in found if e.kind != "progress"), key=lambda e: e.at), as_json)
+    _show(sorted((e for e in found if e.kind != "progress"), key=lambda e: e.at), as_json, name=of.name)
 
 
 def _end(
@@ -251,7 +252,7 @@ def _end(
     order = Order(action, None, reason, arm)
     if not dry_run:
         where = _send(order, name, data_type, to)
-        typer.echo(f"Sent: {action} {name} for {data_type}: {where}")
+        _sent(f"{action} {name}", name, data_type, where)
         return
     to.signer()  # a key that is none is told here too
     ordered, event, declared = end_of(order, name, data_type, to.stream(), by.reading())
@@ -261,9 +262,11 @@ def _end(
 
 
 def _send(order: Order, name: str, data_type: str, to: StreamOptions) -> str:
-    from udfs.lifecycle.experiments.orders import write_order  # noqa: PLC0415
+    from udfs.lifecycle.experiments.orders import read_order, write_order  # noqa: PLC0415
     from udfs.models.descriptor import EXPERIMENT, build  # noqa: PLC0415
 
+    text = write_order(order)
+    read_order(text)  # what the controller could not read is told here
     stream, signs = to.stream(), to.signer()
     created_ms, version = stream.moment(data_type)
     descriptor = build(
@@ -272,10 +275,16 @@ def _send(order: Order, name: str, data_type: str, to: StreamOptions) -> str:
         version=version,
         created_ms=created_ms,
         operation=EXPERIMENT,
-        experiment=write_order(order),
+        experiment=text,
     )
     descriptor = descriptor if signs is None else signs.sign(descriptor)
     return stream.send(data_type, name, version, created_ms, descriptor)
+
+
+def _sent(what: str, name: str, data_type: str, where: str) -> None:
+    """An order may be refused yet, as for a name that is none."""
+    typer.echo(f"Sent: {what} for {data_type}: {where}")
+    typer.echo(f"What becomes of it: millrace experiment status {shlex.quote(name)}")
 
 
 def _events(of: ExperimentStream) -> Iterator[ExperimentEvent]:
@@ -302,7 +311,10 @@ def _events(of: ExperimentStream) -> Iterator[ExperimentEvent]:
 
 
 def _show(
-    events: list[ExperimentEvent], as_json: bool, refused: Mapping[str, ExperimentEvent] | None = None
+    events: list[ExperimentEvent],
+    as_json: bool,
+    refused: Mapping[str, ExperimentEvent] | None = None,
+    name: str = "",
 ) -> None:
     from millrace.experiment_table import print_events  # noqa: PLC0415
     from schemas.lifecycle.experiments import write_event  # noqa: PLC0415
@@ -311,7 +323,7 @@ def _show(
         for event in events:
             typer.echo(write_event(event).decode())
     elif not events:
-        typer.echo("There is no experiment.", err=True)
+        typer.echo(f"There is no experiment{name and f' {name!r}'}.", err=True)
     else:
         print_events(events, refused or {})
 

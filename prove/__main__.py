@@ -38,6 +38,8 @@ def main() -> int:
         "--live", type=int, default=0, metavar="RUNS", help="canary: with so many rollbacks of live-canary"
     )
     options = parser.parse_args()
+    if options.live < 0:
+        parser.error("--live must be 0 or more")
     if options.live and options.what != "canary":
         parser.error("--live is of canary")
     if options.runs is None:

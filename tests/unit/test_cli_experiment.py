@@ -72,7 +72,8 @@ def orders(folder: Path) -> list[Order]:
 
 def test_orders_travel_on_the_model_stream(file, tmp_path):
     folder = tmp_path / "models"
-    assert "Sent: wine-v4 for wine" in run("start", file, "--to-folder", folder)
+    said = run("start", file, "--to-folder", folder)
+    assert "Sent: wine-v4 for wine" in said and "millrace experiment status wine-v4" in said
     run("stop", "wine-v4", "--data-type", "wine", "--reason", "holidays", "--to-folder", folder)
     run("promote", "wine-v4", "--data-type", "wine", "--to-folder", folder)
     run("rollback", "wine-v4", "--data-type", "wine", "--to-folder", folder)
@@ -82,6 +83,13 @@ def test_orders_travel_on_the_model_stream(file, tmp_path):
         Order("promote"),
         Order("rollback"),
     ]
+
+
+def test_a_reason_that_the_controller_would_refuse_is_not_sent(tmp_path):
+    arguments = ["stop", "wine-v4", "--data-type", "wine", "--to-folder", str(tmp_path / "models")]
+    done = CliRunner().invoke(app, ["experiment", *arguments, "--reason", "r" * 1001])
+    assert done.exit_code and "the reason has 1,001 characters" in done.output
+    assert not list(tmp_path.glob("models/*"))
 
 
 def test_an_experiment_may_be_python(tmp_path):
@@ -362,7 +370,7 @@ def test_status_is_the_last_word_and_history_all_decisions(tmp_path):
     assert [word in one for word, one in zip(("started", "rolled back", "another name"), told, strict=True)]
     found = run("history", "--from-folder", tmp_path, "--json").splitlines()
     assert [json.loads(line)["at"] for line in found] == [500, 1000, 3000, 4000]
-    assert run("status", "none", "--from-folder", tmp_path).strip() == "There is no experiment."
+    assert run("status", "none", "--from-folder", tmp_path).strip() == "There is no experiment 'none'."
 
 
 def test_status_says_what_was_refused_beside_what_the_experiment_said_last(tmp_path):
