@@ -146,7 +146,8 @@ class QuantileMeasure(msgspec.Struct, tag="quantile"):
 
 def _added(counts: list[int], values: Floats) -> list[int]:
     more = _counts(values)
-    return (more + np.array(counts) if counts else more).tolist()
+    added: list[int] = (more + np.array(counts) if counts else more).tolist()
+    return added
 
 
 def _counts(values: Floats) -> NDArray[np.int64]:

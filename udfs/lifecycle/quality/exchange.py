@@ -79,7 +79,7 @@ def from_plain(kind: Kind, plain: Sums) -> QualitySums:
             of_two = ClassificationSums(**numbers, rests=rests)
             _fill(of_two.arrays, plain["bins"])
             return of_two
-        several = LabelSums if kind == "labels" else ManyClassesSums
+        several: type[LabelSums | ManyClassesSums] = LabelSums if kind == "labels" else ManyClassesSums
         sums = several(**numbers, rests=rests, classes=tuple(map(str, plain["classes"])))  # type: ignore[arg-type]
         _fill([sums.confusion], plain["confusion"])
         if isinstance(sums, ManyClassesSums):
