@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from schemas.errors import LoadError
-from udfs.models.runtimes.tensorflow.graph_walk import node_of, type_at
+from udfs.models.runtimes.tensorflow.graph_walk import add_node, node_of, type_at
 
 _MOST_DIGITS = 9  # of the number of an output
 _SHAPE_ATTRS = ("_output_shapes", "output_shapes", "shape")
@@ -31,9 +31,8 @@ def cut(graph_def: Any, fed: Collection[str]) -> dict[str, str]:
         dtype = _dtype(graph_def, node, at)
         if dtype is None:
             raise LoadError(f"the graph has no tensor {tensor!r}, which is given as an input")
-        stand_in = graph_def.node.add(name=_free(nodes, f"{name}_{at}_fed"), op="Placeholder")
-        nodes[stand_in.name] = stand_in
-        stand_in.attr["dtype"].type = dtype
+        free = _free(nodes, f"{name}_{at}_fed")
+        nodes[free] = stand_in = add_node(graph_def.node, free, "Placeholder", (), dtype=dtype)
         shape = _shape(node, at)
         if shape is None:
             stand_in.attr["shape"].shape.unknown_rank = True
@@ -61,8 +60,8 @@ def fetched(graph_def: Any, fetches: Mapping[str, str], fed: Mapping[str, str]) 
             continue
         nodes = nodes or {n.name: n for n in graph_def.node}
         name = _free(nodes, f"{node_of(given)}_fetched")
-        nodes[name] = copy = graph_def.node.add(name=name, op="Identity", input=[given])
-        copy.attr["T"].type = nodes[node_of(given)].attr["dtype"].type
+        dtype = nodes[node_of(given)].attr["dtype"].type
+        nodes[name] = add_node(graph_def.node, name, "Identity", [given], T=dtype)
         found[output] = f"{name}:0"
     return found
 

@@ -14,6 +14,7 @@ from typing import Any
 from udfs.models.runtimes.tensorflow.graph_sizes import bound_numbers
 from udfs.models.runtimes.tensorflow.graph_variables import guard_variables
 from udfs.models.runtimes.tensorflow.graph_walk import (
+    add_node,
     attribute,
     input_type,
     named_functions,
@@ -242,8 +243,8 @@ def _firsts(node: Any) -> Sequence[str]:
 
 def _held(nodes: Any, reference: str, node: Any, at: int, shape: Sequence[int]) -> str:
     """What fails unless the operator's input number `at` is of the shape, and else hands it on."""
-    held = nodes.add(name=f"{node.name}/shape_{at}", op="EnsureShape", input=[node.input[at]])
-    held.attr["T"].type = input_type(node, at)
+    taken = [node.input[at]]
+    held = add_node(nodes, f"{node.name}/shape_{at}", "EnsureShape", taken, T=input_type(node, at))
     wanted = held.attr["shape"].shape
     wanted.SetInParent()
     for size in shape:

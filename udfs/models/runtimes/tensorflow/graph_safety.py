@@ -18,7 +18,7 @@ from udfs.models.runtimes.tensorflow.graph_calls import callees_first
 from udfs.models.runtimes.tensorflow.graph_files import FedTensors, possible_parts
 from udfs.models.runtimes.tensorflow.graph_ops import ALLOWED, RESTORES, TEXT_TABLES, TRAINING
 from udfs.models.runtimes.tensorflow.graph_plain import HANDLE_DTYPES
-from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached, named_functions, node_of
+from udfs.models.runtimes.tensorflow.graph_walk import INT, GraphWalk, Reached, named_functions, node_of
 from udfs.models.runtimes.tensorflow.op_reasons import reason
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
@@ -45,7 +45,6 @@ _MOST = {
 _STEPS = ("dilations", "ksize", "ksizes", "rates", "strides")
 """Attributes that say how far it is to the next number: a kernel that is only made may divide by them."""
 
-_INT32 = 3  # DT_INT32
 _IMPORTS = frozenset({"LookupTableImport", "LookupTableImportV2"})
 _PARTS = 2  # of RestoreV2, the argument that says which parts of the values are read
 _CONCRETE = "export the model by tf.function, whose functions have types of their own"
@@ -145,7 +144,7 @@ class _Check:
                 f"operator {op} (node {node.name!r} in {self._where(node, scope)}) {excess}, for which its "
                 "kernel ends the process, or takes too long: export the model again"
             )
-        if op in _IMPORTS and self._scores(node, scope):
+        if op in _IMPORTS and self._scoring.holds(node.name, scope):
             raise UnsafeModelError(
                 f"operator {op} (node {node.name!r} in {self._where(node, scope)}) replaces all of a table "
                 "in each call, and ends the process for some shapes: fill the table by an initialiser"
@@ -157,14 +156,10 @@ class _Check:
             )
         return 0
 
-    def _scores(self, node: Any, scope: str | None) -> bool:
-        return node.name in self._scoring.nodes if scope is None else scope in self._scoring.functions
-
     def _check_once(self, node: Any, scope: str | None) -> None:
         where = self._where(node, scope)
         for kind in self._once:
-            there = node.name in kind.among.nodes if scope is None else scope in kind.among.functions
-            if node.op in kind.ops and there:
+            if node.op in kind.ops and kind.among.holds(node.name, scope):
                 if len(node.input) > kind.argument and kind.fed.holds(scope, node.input[kind.argument]):
                     if node.op in RESTORES:
                         self._check_parts(node, scope)
@@ -204,7 +199,7 @@ def _excess(node: Any) -> str:
             return f"has {name} below 1"
     if node.op == "ResourceGather" and "batch_dims" in node.attr and node.attr["batch_dims"].i:
         return f"has batch_dims = {node.attr['batch_dims'].i}, and 0 is taken"
-    if node.op == "UnicodeDecodeWithOffsets" and node.attr["Tsplits"].type == _INT32:
+    if node.op == "UnicodeDecodeWithOffsets" and node.attr["Tsplits"].type == INT:
         return "has row splits of int32, and int64 is taken"
     if node.op == "RaggedCross":
         wanted = node.attr["out_row_splits_type"].type

@@ -17,7 +17,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from udfs.models.runtimes.tensorflow.graph_walk import attribute, input_type, node_of, scopes
+from udfs.models.runtimes.tensorflow.graph_walk import (
+    BOOL,
+    FLOAT,
+    INT,
+    LONG,
+    add_node,
+    attribute,
+    input_type,
+    node_of,
+    scopes,
+)
 
 MAX_LIST = 1_000_000
 """Tensors in a list: an empty one takes 32 bytes."""
@@ -34,7 +44,6 @@ MAX_COUNTED = 1 << 40
 MAX_TURNS = 1000
 """Of a hue, in either direction: its kernel takes one after the other off."""
 
-_FLOAT, _INT, _LONG, _BOOL = 1, 3, 9, 10  # DT_FLOAT, DT_INT32, DT_INT64, DT_BOOL
 _BELOW = 2.0**64
 _HIGHEST_RANK = 255
 _VALUES = 1  # of RaggedTensorToTensor
@@ -278,7 +287,7 @@ def _numbers(node: Any) -> Sequence[float] | None:
     count = 1
     for d in value.tensor_shape.dim:
         count *= max(d.size, 0)
-    if value.dtype not in (_FLOAT, _INT, _LONG) or count > 254:
+    if value.dtype not in (FLOAT, INT, LONG) or count > 254:
         return None
     try:
         return list(tensor_util.MakeNdarray(value).ravel().tolist())
@@ -303,34 +312,34 @@ class _Guard:
         dtype = input_type(self._node, self._at)
         measured, measure = self._measured(limit, number, dtype)
         if limit.whole:
-            measured, measure = self._product(limit, measured, measure), _FLOAT
+            measured, measure = self._product(limit, measured, measure), FLOAT
         # 0 below, 1 in, 2 beyond
         found, bucketize = self._made(limit, "Bucketize", "output", measured, T=measure)
         bucketize.attr["boundaries"].list.f.extend([limit.low, limit.end])
-        one, _ = self._made(limit, "OnesLike", "y", found, T=_INT)
-        away, _ = self._made(limit, "Sub", "z", found, one, T=_INT)
-        off, _ = self._made(limit, "Abs", "y", away, T=_INT)
-        fits, _ = self._made(limit, "Less", "z", off, one, T=_INT)
-        as_float, _ = self._made(limit, "Cast", "y", fits, SrcT=_BOOL, DstT=_FLOAT)
+        one, _ = self._made(limit, "OnesLike", "y", found, T=INT)
+        away, _ = self._made(limit, "Sub", "z", found, one, T=INT)
+        off, _ = self._made(limit, "Abs", "y", away, T=INT)
+        fits, _ = self._made(limit, "Less", "z", off, one, T=INT)
+        as_float, _ = self._made(limit, "Cast", "y", fits, SrcT=BOOL, DstT=FLOAT)
         # exactly 1, or no number; a reciprocal of eight numbers at once is an estimate, a bit below 1
-        same, _ = self._made(limit, "RealDiv", "z", as_float, as_float, T=_FLOAT)
-        checked, check = self._made(limit, "CheckNumerics", "output", same, T=_FLOAT)
+        same, _ = self._made(limit, "RealDiv", "z", as_float, as_float, T=FLOAT)
+        checked, check = self._made(limit, "CheckNumerics", "output", same, T=FLOAT)
         check.attr["message"].s = limit.message.encode()
         if limit.of:
             self._node.input.append(f"^{check.name}")
             return
-        factor, _ = self._made(limit, "Cast", "y", checked, SrcT=_FLOAT, DstT=dtype)
+        factor, _ = self._made(limit, "Cast", "y", checked, SrcT=FLOAT, DstT=dtype)
         bounded, _ = self._made(limit, "Mul", "z", number, factor, T=dtype)
         self._node.input[self._at] = bounded
 
     def _measured(self, limit: _Limit, number: str, dtype: int) -> tuple[str, int]:
         """What is bounded, and its element type."""
         if limit.of == "rank":
-            return self._made(limit, "Rank", "output", number, T=dtype)[0], _INT
+            return self._made(limit, "Rank", "output", number, T=dtype)[0], INT
         if limit.of == "sizes":
-            return self._made(limit, "Shape", "output", number, T=dtype, out_type=_LONG)[0], _LONG
+            return self._made(limit, "Shape", "output", number, T=dtype, out_type=LONG)[0], LONG
         if limit.of == "variable":
-            return self._made(limit, "VariableShape", "output", number, out_type=_LONG)[0], _LONG
+            return self._made(limit, "VariableShape", "output", number, out_type=LONG)[0], LONG
         if limit.of == "first":
             return self._first(limit, number, dtype), dtype
         if limit.of == "past":
@@ -341,25 +350,23 @@ class _Guard:
 
     def _first(self, limit: _Limit, numbers: str, dtype: int) -> str:
         length, _ = self._made(limit, "Shape", "output", numbers, T=dtype)
-        begin, _ = self._made(limit, "ZerosLike", "y", length, T=_INT)
-        one, _ = self._made(limit, "OnesLike", "y", length, T=_INT)
-        return self._made(limit, "Slice", "output", numbers, begin, one, T=dtype, Index=_INT)[0]
+        begin, _ = self._made(limit, "ZerosLike", "y", length, T=INT)
+        one, _ = self._made(limit, "OnesLike", "y", length, T=INT)
+        return self._made(limit, "Slice", "output", numbers, begin, one, T=dtype, Index=INT)[0]
 
     def _product(self, limit: _Limit, number: str, dtype: int) -> str:
-        as_float, _ = self._made(limit, "Cast", "y", number, SrcT=dtype, DstT=_FLOAT)
-        ones, _ = self._made(limit, "OnesLike", "y", as_float, T=_FLOAT)
-        counted, _ = self._made(limit, "Maximum", "z", as_float, ones, T=_FLOAT)
+        as_float, _ = self._made(limit, "Cast", "y", number, SrcT=dtype, DstT=FLOAT)
+        ones, _ = self._made(limit, "OnesLike", "y", as_float, T=FLOAT)
+        counted, _ = self._made(limit, "Maximum", "z", as_float, ones, T=FLOAT)
         rank, _ = self._made(limit, "Rank", "output", number, T=dtype)
-        first, _ = self._made(limit, "ZerosLike", "y", rank, T=_INT)
-        step, _ = self._made(limit, "OnesLike", "y", rank, T=_INT)
-        axes, _ = self._made(limit, "Range", "output", first, rank, step, Tidx=_INT)
-        product, _ = self._made(limit, "Prod", "output", counted, axes, T=_FLOAT, Tidx=_INT)
+        first, _ = self._made(limit, "ZerosLike", "y", rank, T=INT)
+        step, _ = self._made(limit, "OnesLike", "y", rank, T=INT)
+        axes, _ = self._made(limit, "Range", "output", first, rank, step, Tidx=INT)
+        product, _ = self._made(limit, "Prod", "output", counted, axes, T=FLOAT, Tidx=INT)
         return product
 
     def _made(self, limit: _Limit, op: str, result: str, *inputs: str, **types: int) -> tuple[str, Any]:
         self._count += 1
         name = f"{self._node.name}/{limit.name}_{self._at}_{self._count}"
-        node = self._nodes.add(name=name, op=op, input=inputs)
-        for attr, dtype in types.items():
-            node.attr[attr].type = dtype
+        node = add_node(self._nodes, name, op, inputs, **types)
         return self._reference.format(node.name, result), node

@@ -9,9 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from udfs.models.runtimes.tensorflow.graph_walk import attribute, input_type, scopes
+from udfs.models.runtimes.tensorflow.graph_walk import (
+    FLOAT,
+    INT,
+    LONG,
+    add_node,
+    attribute,
+    input_type,
+    scopes,
+)
 
-_FLOAT, _INT, _LONG = 1, 3, 9  # DT_FLOAT, DT_INT32, DT_INT64
 _UPDATES = 2  # of _BY_ROW, after the handle and the indices
 
 _TYPED = {
@@ -67,31 +74,29 @@ class _Added:
         """Read the variable first, which fails for another type. TensorFlow leaves out reads that nothing
         needs, but no check of a number."""
         read = self._made("read", "ReadVariableOp", "value", str(self._node.input[0]), dtype=dtype)
-        size = self._made("size", "Size", "output", read, T=dtype, out_type=_INT)
-        number = self._made("number", "Cast", "y", size, SrcT=_INT, DstT=_FLOAT)
-        self._made("checked", "CheckNumerics", "output", number, T=_FLOAT)
+        size = self._made("size", "Size", "output", read, T=dtype, out_type=INT)
+        number = self._made("number", "Cast", "y", size, SrcT=INT, DstT=FLOAT)
+        self._made("checked", "CheckNumerics", "output", number, T=FLOAT)
         self._nodes[-1].attr["message"].s = b"a variable has another type"
         self._node.input.append(f"^{self._nodes[-1].name}")
 
     def rows(self) -> str:
         """The updates as one row of the variable for each index, where they can be that."""
         handle, indices, updates = (str(i) for i in self._node.input[: _UPDATES + 1])
-        of_indices = {"T": input_type(self._node, 1), "out_type": _LONG}
+        of_indices = {"T": input_type(self._node, 1), "out_type": LONG}
         counted = self._made("indices", "Shape", "output", indices, **of_indices)
-        whole = self._made("shape", "VariableShape", "output", handle, out_type=_LONG)
-        rank = self._made("rank", "Shape", "output", whole, T=_LONG, out_type=_INT)
-        second = self._made("second", "OnesLike", "y", rank, T=_INT)
-        to_the_end = self._made("rest", "Neg", "y", second, T=_INT)
-        row = self._made("row", "Slice", "output", whole, second, to_the_end, T=_LONG, Index=_INT)
-        one = self._made("one", "Rank", "output", whole, T=_LONG)
-        axis = self._made("axis", "Sub", "z", one, one, T=_INT)
-        wanted = self._made("wanted", "ConcatV2", "output", counted, row, axis, T=_LONG, Tidx=_INT)
+        whole = self._made("shape", "VariableShape", "output", handle, out_type=LONG)
+        rank = self._made("rank", "Shape", "output", whole, T=LONG, out_type=INT)
+        second = self._made("second", "OnesLike", "y", rank, T=INT)
+        to_the_end = self._made("rest", "Neg", "y", second, T=INT)
+        row = self._made("row", "Slice", "output", whole, second, to_the_end, T=LONG, Index=INT)
+        one = self._made("one", "Rank", "output", whole, T=LONG)
+        axis = self._made("axis", "Sub", "z", one, one, T=INT)
+        wanted = self._made("wanted", "ConcatV2", "output", counted, row, axis, T=LONG, Tidx=INT)
         self._nodes[-1].attr["N"].i = 2
         dtype = input_type(self._node, _UPDATES)
-        return self._made("updates", "BroadcastTo", "output", updates, wanted, T=dtype, Tidx=_LONG)
+        return self._made("updates", "BroadcastTo", "output", updates, wanted, T=dtype, Tidx=LONG)
 
     def _made(self, name: str, op: str, result: str, *inputs: str, **types: int) -> str:
-        node = self._nodes.add(name=f"{self._node.name}/variable_{name}", op=op, input=inputs)
-        for attr, dtype in types.items():
-            node.attr[attr].type = dtype
+        node = add_node(self._nodes, f"{self._node.name}/variable_{name}", op, inputs, **types)
         return self._reference.format(node.name, result)

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+FLOAT, INT, LONG, BOOL = 1, 3, 9, 10
+"""Element types as TensorFlow numbers them: DT_FLOAT, DT_INT32, DT_INT64, DT_BOOL."""
+
 
 def attribute(node: Any, name: str, signature: Any = None) -> Any:
     """What a node says of an attribute, else the default in its operator's signature, else an empty one.
@@ -45,6 +48,14 @@ def type_at(node: Any, signature: Any, args: Iterable[Any], at: int) -> int:
     return 0
 
 
+def add_node(nodes: Any, name: str, op: str, inputs: Iterable[str], **types: int) -> Any:
+    """A new node at the end of `nodes`; `types`: its attributes that are element types."""
+    node = nodes.add(name=name, op=op, input=inputs)
+    for attr, dtype in types.items():
+        node.attr[attr].type = dtype
+    return node
+
+
 def scopes(graph_def: Any) -> list[tuple[Any, str]]:
     """The nodes of the main graph and of each function, with how the result of a node is named in it: a
     format of the node's name and the result's name in its operator."""
@@ -71,6 +82,10 @@ class Reached:
 
     nodes: set[str] = field(default_factory=set)
     functions: set[str] = field(default_factory=set)
+
+    def holds(self, name: str, scope: str | None) -> bool:
+        """Whether the node `name` of a function, or with `scope` None of the main graph, is among them."""
+        return name in self.nodes if scope is None else scope in self.functions
 
 
 class GraphWalk:

@@ -7,9 +7,9 @@ from typing import Any
 
 from schemas.errors import InputsError
 from udfs.models.runtimes.tensorflow.binding import Declared
-from udfs.models.runtimes.tensorflow.graph_walk import node_of
+from udfs.models.runtimes.tensorflow.graph_walk import INT, LONG, node_of
 
-_INDEXES = frozenset({3, 9})  # DT_INT32, DT_INT64
+_INDEXES = frozenset({INT, LONG})
 _WRAPPER = "signature_wrapper"  # what TensorFlow puts around a function that is exported
 _IN_PARTS = (
     "input {!r} is a tensor in parts that no list of numbers or texts makes: export it as a dense one, or as "
