@@ -23,6 +23,7 @@ from schemas.tensors import DType, Input, Output
 from udfs.models import smoke_test
 from udfs.models.descriptor import Publication
 from udfs.models.loading import LoadPolicy, load_model
+from udfs.models.warm_up import Budget
 
 
 class Sum:
@@ -92,7 +93,7 @@ def test_a_good_model_scores_and_says_what_it_is(policy, sums, made, scratch):
     assert model.outputs == made[0].outputs
     assert made[0].wanted.fields == ("a", "b")
     assert model.predict({"x": np.array([[1.0, 2.0]])})["sum"].tolist() == [3.0]
-    assert set(made[0].batches) == {1, 3, 8}
+    assert set(made[0].batches) == {1, 3, 8, 13, 16}
     assert list(model.load_report.seconds) == ["fetch", "digest", "load", "trial", "warm-up"]
     assert list(model.load_report.warm_up_ms) == [1, 8]
     assert model.load_report.size == 5
@@ -224,7 +225,9 @@ def test_given_rows_replace_the_generated_ones(scratch, sums):
     assert seen[:3] == [[one], [one, two], three]  # the trial
     other = smoke_test.generated((Input("x", DType.FLOAT64, (2,), ("a", "b")),), 1)["x"].tolist()[0]
     company = [one, two, other]  # the third differs, too
-    assert seen[3:] == [company, company, company, [one], [two], [other]]
+    assert seen[3:9] == [company, company, company, [one], [two], [other]]
+    assert [len(rows) for rows in seen[9:]] == [13, 3, 16]
+    assert seen[11] == [*seen[9], *company]
 
 
 def test_every_given_row_is_tried(scratch, sums):
@@ -253,6 +256,55 @@ def test_answers_that_depend_on_any_neighbour_are_refused(policy, sums, neighbou
     published = replace(PUBLISHED, smoke_rows=smoke)
     root = sums(answer=lambda x: {"sum": NEIGHBOURLY[neighbourly](x)})
     assert "alone than beside others" in _refused(published, policy, root, SmokeTestError, "trial")
+
+
+CROWDED = {
+    "no room": lambda x: np.where(np.arange(len(x)) < 8, x.sum(axis=1), 0.0),
+    "many are added up otherwise": lambda x: x.sum(axis=1) + (len(x) > 8),
+    "among the first five": lambda x: (x.sum(axis=1) >= np.sort(x.sum(axis=1))[-5:][0]) * 1.0,
+}
+
+
+@pytest.mark.parametrize("crowded", CROWDED)
+@pytest.mark.parametrize("smoke", [(), (b'{"a":1,"b":2}', b'{"a":0,"b":0}')])
+def test_answers_that_depend_on_more_neighbours_than_two_are_refused(policy, sums, crowded, smoke):
+    published = replace(PUBLISHED, smoke_rows=smoke)
+    root = sums(answer=lambda x: {"sum": CROWDED[crowded](x)})
+    said = "another answer beside 15 others than beside 2, in output 'sum'"
+    assert said in _refused(published, policy, root, SmokeTestError, "trial")
+    model = load_model(replace(published, batch_dependent=True), policy, root)
+    assert [said in note for note in model.load_report.notes] == [True]
+    model.close()
+
+
+def test_texts_that_are_padded_to_the_longest_are_seen(policy, made):
+    """Made-up texts are of one word, since many models take no others."""
+
+    class Padded(Sum):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.inputs = (Input("x", DType.TEXT, (), ("a",)),)
+
+        def predict(self, columns):
+            words = np.array([len(text.split()) for text in columns["x"]])
+            return {"sum": words / words.max()}
+
+    class OfOneWord(Padded):
+        def predict(self, columns):
+            if any(" " in text for text in columns["x"]):
+                raise PredictError("no number")
+            return {"sum": columns["x"].astype(float)}
+
+    runtimes = {"PMML": lambda a, w: made.append(Padded(a, w)) or made[-1]}
+    assert "beside 15 others" in _refused(PUBLISHED, policy, runtimes, SmokeTestError, "trial")
+    load_model(PUBLISHED, policy, {"PMML": OfOneWord}).close()
+
+
+def test_a_model_that_is_given_few_records_at_once_is_asked_about_no_crowd(policy, sums, made):
+    policy = replace(policy, warm_up=Budget(seconds=0))
+    model = load_model(PUBLISHED, policy, sums(refuses_above=3))
+    assert model.load_report.rows == 1
+    model.close()
 
 
 def test_whole_numbers_of_which_the_first_is_the_largest_hide_no_neighbours(policy, made):

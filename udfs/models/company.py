@@ -13,13 +13,21 @@ from numpy.typing import NDArray
 
 from schemas.errors import SmokeTestError
 from schemas.tensors import Columns, Output
-from udfs.models.runtimes.base import Runtime
 
 ROWS = 3
 """Records that are asked together and alone; the more of them differ, the more is seen."""
 
+CROWD = 16
+"""Records of one call in which these are the last: three show too little of a class, of a rank, or of a model
+that drops what is too much for it."""
+
 RELATIVE, ABSOLUTE = 1e-3, 1e-5
 """How far sums in another order may lie apart, in float32 and narrower."""
+
+_MEND = (
+    "export the model for serving (no normalisation by the batch, no dropout, no state, no padding to the "
+    "longest of a batch), choose other outputs by --output, or say by --batch-dependent that it is meant"
+)
 
 
 def differences(
@@ -34,7 +42,7 @@ def differences(
     told = _differing(first, second, outputs)
     if told:
         return [f"the same records get other answers at a second call, in output {_named(told)}"]
-    for row in range(len(next(iter(columns.values()), ()))):
+    for row in range(_count(columns)):
         alone = predict({name: column[row : row + 1] for name, column in columns.items()})
         told = _differing({n: c[row : row + 1] for n, c in second.items()}, alone, outputs)
         if told:
@@ -42,15 +50,28 @@ def differences(
     return []
 
 
-def allowed(runtime: Runtime, columns: Columns, meant: bool) -> list[str]:
-    """`differences` as notes where they are `meant`. Raises `SmokeTestError` for them where they are not."""
-    found = differences(runtime.predict, columns, runtime.outputs)
+def in_a_crowd(
+    predict: Callable[[Columns], Columns], columns: Columns, others: Columns, outputs: Sequence[Output]
+) -> list[str]:
+    """What of some rows is answered otherwise behind `others` than without them; as `differences`."""
+    few = predict(columns)
+    crowd = predict({name: np.concatenate([others[name], column]) for name, column in columns.items()})
+    count = _count(columns)
+    told = _differing(few, {name: column[-count:] for name, column in crowd.items()}, outputs)
+    if not told:
+        return []
+    beside = f"beside {_count(others) + count - 1} others than beside {count - 1}"
+    return [f"a record gets another answer {beside}, in output {_named(told)}"]
+
+
+def check_meant(found: Sequence[str], meant: bool) -> None:
+    """Raise `SmokeTestError` for what was `found` where it is not `meant`."""
     if found and not meant:
-        raise SmokeTestError(
-            f"{found[0]}: export the model for serving (no normalisation by the batch, no dropout, no "
-            "state), choose other outputs by --output, or say by --batch-dependent that it is meant"
-        )
-    return found
+        raise SmokeTestError(f"{found[0]}: {_MEND}")
+
+
+def _count(columns: Columns) -> int:
+    return len(next(iter(columns.values()), ()))
 
 
 def _named(names: Sequence[str]) -> str:

@@ -36,6 +36,7 @@ from udfs.models.warm_up import warm_up
 
 _SMOKE_BATCHES = (1, 3)
 _LOOKED_THROUGH = 16  # made-up rows, for such as differ: whole numbers among them are 0 or 1
+_WORDS = 4  # of made-up texts that stand beside others
 _MADE_UP = (
     "for made-up rows: --smoke gives records of the stream instead, ranges in --inputs bound what is made up"
 )
@@ -90,12 +91,20 @@ def prove(publication: Publication, runtime: Runtime, steps: LoadSteps) -> None:
             if publication.smoke_rows:
                 raise
             raise SmokeTestError(f"{e} ({_MADE_UP})") from e
-        report.notes += company.allowed(runtime, rows.company(), publication.batch_dependent)
-        report.notes += rows.notes
+        asked = rows.company()
+        found = company.differences(runtime.predict, asked, runtime.outputs)
+        company.check_meant(found, publication.batch_dependent)
+        report.notes += [*found, *rows.notes]
     with steps.step("warm-up"):
         warmed = warm_up(partial(_call, runtime), rows.tried, policy.warm_up_batches, policy.warm_up)
         report.warm_up_ms, report.rows = warmed.ms, warmed.rows
         report.notes += [warmed.note] if warmed.note else []
+    if found or (report.rows is not None and report.rows < company.CROWD):
+        return
+    with steps.step("trial"):
+        found = company.in_a_crowd(runtime.predict, asked, rows.others(), runtime.outputs)
+        company.check_meant(found, publication.batch_dependent)
+        report.notes += found
 
 
 def runtime_loader(runtimes: Mapping[str, Load] | None, model_type: str) -> Load:
@@ -157,13 +166,8 @@ class _Rows:
         known = len(next(iter(tried.values())))
         rows = {name: np.concatenate([column, more[name]]) for name, column in tried.items()}
         chosen = smoke_test.different(rows, company.ROWS)
-        if chosen[-1] >= known:
-            try:
-                _call(self._runtime, {name: column[chosen] for name, column in rows.items()})
-            except UnresponsiveError:
-                raise
-            except (PredictError, SmokeTestError):
-                chosen = smoke_test.different(tried, company.ROWS)
+        if chosen[-1] >= known and not self._scores({n: c[chosen] for n, c in rows.items()}):
+            chosen = smoke_test.different(tried, company.ROWS)
         if len(chosen) == 1 and self._columns is not None:
             self.notes.append(
                 "whether answers depend on the records beside them was not seen, since all smoke rows are "
@@ -171,13 +175,31 @@ class _Rows:
             )
         return smoke_test.repeated({n: c[chosen] for n, c in rows.items()}, len(chosen), company.ROWS)
 
-    def _made_up(self, count: int) -> Columns:
+    def others(self) -> Columns:
+        """Rows to stand before those of `company` in a crowd: made-up ones where the model scores such, if it
+        can be with texts of different lengths, else those that were tried."""
+        count = company.CROWD - company.ROWS
+        for words in (_WORDS, 1):
+            if self._scores(rows := self._made_up(count, words)):
+                return rows
+        return self.tried(count)
+
+    def _scores(self, rows: Columns) -> bool:
+        try:
+            _call(self._runtime, rows)
+        except UnresponsiveError:
+            raise
+        except Exception:
+            return False
+        return True
+
+    def _made_up(self, count: int, words: int = 1) -> Columns:
         # A runtime may know rows that it has results for, or which values its inputs take.
         sample = getattr(self._runtime, "sample", None)
         if sample is not None and (known := sample(count)) is not None:
             return known
         valid, ranges = (getattr(self._runtime, name, None) for name in ("valid_values", "ranges"))
-        made = smoke_test.generated(self._runtime.inputs, count, valid, ranges)
+        made = smoke_test.generated(self._runtime.inputs, count, valid, ranges, words)
         return smoke_test.bounded(self._runtime.inputs, made, self._readings)
 
 

@@ -26,12 +26,14 @@ def generated(
     count: int,
     valid: Mapping[str, Sequence[Any]] | None = None,
     ranges: Mapping[str, Range] | None = None,
+    words: int = 1,
 ) -> Columns:
     """`count` rows that are the same every time, and whose first rows do not depend on `count`.
 
     Numbers are in [0, 1), where most models are defined; whole numbers and flags are 0 or 1, texts "0" or
     "1". `valid` (input name -> values) stands in for these where a model takes certain values only, `ranges`
-    (input name -> bounds) where its numbers have bounds; with one bound, numbers are within 1 of it.
+    (input name -> bounds) where its numbers have bounds; with one bound, numbers are within 1 of it. Texts
+    have up to `words` words: a model may pad them to the longest of a call.
     """
     columns: dict[str, NDArray] = {}
     for number, i in enumerate(inputs):
@@ -43,7 +45,7 @@ def generated(
             chosen[:] = [choices[int(v * len(choices))] for v in values.flat]
             columns[i.name] = chosen.reshape(values.shape)
         elif i.dtype is DType.TEXT:
-            columns[i.name] = np.where(values < 0.5, "0", "1").astype(object)
+            columns[i.name] = _of_words(np.where(values < 0.5, "0", "1"), words)
         elif ranges and i.name in ranges and i.dtype is not DType.BOOL:
             columns[i.name] = _within(values, i.dtype, *ranges[i.name])
         elif i.dtype in FLOATS:
@@ -61,6 +63,13 @@ def _of_any_length(rows: NDArray) -> NDArray:
     for n, row in enumerate(rows):
         lists[n] = row[: 1 + n % rows.shape[1]]
     return lists
+
+
+def _of_words(texts: NDArray, most: int) -> NDArray:
+    """Each text as one to `most` words of it."""
+    made = np.empty(texts.size, object)
+    made[:] = [" ".join([text] * (1 + n % most)) for n, text in enumerate(texts.flat)]
+    return made.reshape(texts.shape)
 
 
 def _within(values: NDArray, dtype: DType, low: float | None, high: float | None) -> NDArray:
