@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from schemas.errors import LoadError, UnsafeModelError
-from tests.models import graph
+from tests.models import graph, save
 from udfs.models.runtimes.base import Artifact, PartialInput, WantedSignature
+from udfs.models.runtimes.tensorflow import saved_model
 from udfs.models.runtimes.tensorflow.frozen_graph import load
 from udfs.models.runtimes.tensorflow.graph_cut import cut
 from udfs.models.runtimes.tensorflow.graph_files import FedTensors
@@ -404,6 +405,36 @@ def test_a_model_that_writes_over_its_input_does_not_write_over_the_records() ->
     assert runtime.predict(columns)["y"][0].tolist() == [0, 0]
     runtime.close()
     assert columns["x"].tolist() == [[1, 1]] * 4
+
+
+def test_what_is_written_over_is_nothing_that_later_records_are_scored_with(tmp_path: Path) -> None:
+    """A constant is a number that was found to be within bounds, too."""
+
+    def scored(x: Any) -> Any:
+        weights = tf.constant([1.0, 1.0])
+        whole = tf.concat([tf.shape(x)[1:], [2]], 0)[1:]  # which is not known before there are records
+        written = tf.raw_ops.InplaceUpdate(x=tf.reshape(weights, whole), i=[0], v=x[:1, 0])
+        return x * weights, written + tf.zeros_like(x)
+
+    def build(x: Any) -> None:
+        for tensor, name in zip(scored(x), ("y", "z"), strict=True):
+            tf.identity(tensor, name=name)
+
+    served = {
+        "serving_default": (lambda x: dict(zip("yz", scored(x), strict=True)), {"x": ((None, 2), "float32")})
+    }
+    folder = save(tmp_path / "model", tf.Module(), served)
+    for runtime in (
+        load(Artifact(graph(build), None, tmp_path), WantedSignature()),
+        saved_model.load(Artifact(None, folder, tmp_path), WantedSignature()),
+    ):
+        for first in (7, 1):
+            answer = runtime.predict({"x": np.array([[first, 2]], "float32")})
+            assert {name: column.tolist() for name, column in answer.items()} == {
+                "y": [[first, 2]],
+                "z": [[first, 1]],
+            }
+        runtime.close()
 
 
 @pytest.mark.parametrize("index", ["900000000", "9" * 5000, "1000000000000", "2"])

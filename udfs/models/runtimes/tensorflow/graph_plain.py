@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from udfs.models.runtimes.tensorflow.graph_ops import PRINTS
+from udfs.models.runtimes.tensorflow.graph_ops import PRINTS, WRITES_OVER
+from udfs.models.runtimes.tensorflow.graph_walk import add_node, scopes
 
 HANDLE_DTYPES = (20, 21)  # DT_RESOURCE, DT_VARIANT
 _WISHES = ("config", "config_proto", "executor_type")
@@ -17,14 +18,18 @@ def make_plain(graph_def: Any) -> None:
     Dropped are devices, session configurations, attributes that TensorFlow leaves notes to itself in (to
     compile at each new batch size, to stand beside another node, to write over an input), and prints
     (`tf.print`, `tf.compat.v1.Print`). `FakeParam`, which hands out memory as it finds it for results that
-    nobody reads, becomes zeros.
+    nobody reads, becomes zeros. What writes over its input (`WRITES_OVER`) is given a copy: others read that
+    memory too, constants and variables among them, in this call and in all later ones.
     """
     for function in graph_def.library.function:
         _drop_wishes(function)
-        for node in function.node_def:
+    for nodes, reference in scopes(graph_def):
+        for node in list(nodes):
             _plain(node)
-    for node in graph_def.node:
-        _plain(node)
+            if node.op in WRITES_OVER and node.input:
+                name = f"{node.name}/written_over"
+                add_node(nodes, name, "DeepCopy", node.input[:1], T=node.attr["T"].type)
+                node.input[0] = reference.format(name, "y")
 
 
 def _plain(node: Any) -> None:

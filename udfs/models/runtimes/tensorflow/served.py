@@ -10,7 +10,7 @@ from udfs.models.runtimes.tensor_inputs import same_for_all
 from udfs.models.runtimes.tensorflow.binding import Declared
 from udfs.models.runtimes.tensorflow.dataflow import Dataflow
 from udfs.models.runtimes.tensorflow.example_feed import ExampleParsers
-from udfs.models.runtimes.tensorflow.graph_ops import CHANGES, DRAWS, WRITES_OVER
+from udfs.models.runtimes.tensorflow.graph_ops import CHANGES, DRAWS
 from udfs.models.runtimes.tensorflow.graph_walk import GraphWalk, Reached
 
 TEXT = 7  # DT_STRING
@@ -71,7 +71,7 @@ def inspect(
     constants = [name for name, bits in made_of.items() if not bits]
     running = {n.op for n in _running(walk, scoring)}
     notes = _notes(running, known, declared, constants)
-    return Facts(known, constants, notes, writes=bool(running & (CHANGES | WRITES_OVER)))
+    return Facts(known, constants, notes, writes=bool(running & CHANGES))
 
 
 def _node(tensor: str) -> str:
