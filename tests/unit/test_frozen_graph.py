@@ -251,3 +251,18 @@ def test_the_wine_graph_scores_as_published() -> None:
     result = runtime.predict({"dense_1_input": rows[:, :11].astype("float32")})["dense_3/Sigmoid"]
     assert result.shape == (1599, 9)
     assert round(float((result.argmax(1) == rows[:, 11]).mean()), 3) == 0.593
+
+
+def test_defaults_of_examples_are_found_beside_control_edges() -> None:
+    def build(_: Any) -> None:
+        texts = tf.compat.v1.placeholder(tf.string, [None], name="texts")
+        spec = {"a": tf.io.FixedLenFeature([], tf.float32), "b": tf.io.FixedLenFeature([], tf.float32, 3.0)}
+        with tf.control_dependencies([tf.no_op()]):
+            found = tf.io.parse_example(texts, spec)
+        tf.add(found["a"], found["b"], name="y")
+
+    runtime = loaded(graph(build))
+    assert {i.name: i.optional for i in runtime.inputs} == {"a": False, "b": True}
+    columns = {"a": np.array([1, 2], "float32"), "b": np.array([4, np.nan], "float32")}
+    assert runtime.predict(columns)["y"].tolist() == [5, 5]
+    runtime.close()

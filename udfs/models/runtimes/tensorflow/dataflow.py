@@ -75,7 +75,9 @@ class Dataflow:
         if followed and len(data) == len(self._walk.functions[callee].signature.input_arg):
             control = _all(t for t, i in zip(taken, node.input, strict=True) if i.startswith("^"))
             always = control | _chosen(data, beside)
-            return tuple(always | _chosen(data, bits) for bits in results)
+            found = [always | _chosen(data, bits) for bits in results]
+            # by a function's own name results are called as they are in it, and not by number
+            return tuple(found) if node.op in CALLS else (_all(found),)
         return (_all(taken),)
 
 

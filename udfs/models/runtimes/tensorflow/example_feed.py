@@ -151,7 +151,8 @@ class ExampleParsers:
                 dense_keys = [texts(n)[0] for n in range(first, first + len(dense_types))]
                 ragged_keys, ragged_types = [], []
             shapes = [tuple(d.size for d in s.dim) for s in attr["dense_shapes"].list.shape]
-            defaults = node.input[len(node.input) - len(dense_keys) :] if dense_keys else []
+            data = [i for i in node.input if not i.startswith("^")]
+            defaults = data[len(data) - len(dense_keys) :]
             features = [
                 Feature(name, _DTYPES[dtype], None, True)
                 if -1 in shape
