@@ -127,3 +127,22 @@ def test_where_all_variables_are_of_one_type_nothing_is_added() -> None:
     before = graph_def.SerializeToString(deterministic=True)
     guard_variables(graph_def)
     assert graph_def.SerializeToString(deterministic=True) == before
+
+
+def test_a_variable_is_of_the_type_of_its_first_value() -> None:
+    """Which may be another than its handle says, where the handle has gone through a loop."""
+    graph_def = tf.compat.v1.GraphDef()
+    for name, op, inputs, dtype in (
+        ("v", "VarHandleOp", [], tf.float32),
+        ("value", "Placeholder", [], DOUBLE),
+        ("hidden", "Placeholder", [], tf.resource),
+        ("assign", "AssignVariableOp", ["hidden", "value"], DOUBLE),
+        ("place", "Placeholder", [], tf.int32),
+        ("rows", "ResourceGather", ["v", "place"], tf.float32),
+    ):
+        node = graph_def.node.add(name=name, op=op, input=inputs)
+        node.attr["dtype"].type = dtype.as_datatype_enum
+    guard_variables(graph_def)
+    read = next(n for n in graph_def.node if n.op == "ReadVariableOp")
+    assert read.attr["dtype"].type == tf.float32.as_datatype_enum
+    assert graph_def.node[5].input[-1].startswith("^rows/")

@@ -358,3 +358,30 @@ def test_two_columns_are_no_parts_of_a_list_that_another_function_takes(lists: P
 def test_lists_of_lists_are_refused_and_not_taken_for_columns(lists: Path) -> None:
     with pytest.raises(InputsError, match="input 'v' is a tensor in parts that no list"):
         from_folder(lists, signature="nested")
+
+
+@pytest.mark.parametrize("values", [(None,), (None,) * 4])
+def test_parts_of_a_list_are_of_the_shapes_of_lists(values: tuple[None, ...], tmp_path: Path) -> None:
+    """Kernels are guarded by what placeholders say of themselves."""
+    v1 = tf.compat.v1
+    shapes = (("int64", (None, 2)), ("float32", values), ("int64", (2,)))
+    with v1.Graph().as_default(), v1.Session() as session:
+        indices, given, shape = (v1.placeholder(dtype, of) for dtype, of in shapes)
+        rows = tf.zeros([tf.cast(shape[0], tf.int32)])
+        y = rows + tf.reduce_sum(given) + tf.cast(tf.reduce_sum(indices), tf.float32)
+        info = v1.saved_model.build_tensor_info(v1.SparseTensor(indices, v1.placeholder("float32"), shape))
+        info.coo_sparse.values_tensor_name = given.name
+        outputs = {"y": v1.saved_model.build_tensor_info(y)}
+        define = v1.saved_model.build_signature_def({"x": info}, outputs, "predict")
+        builder = v1.saved_model.builder.SavedModelBuilder(str(tmp_path / "m"))
+        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": define})
+        builder.save()
+    if len(values) > 1:
+        with pytest.raises(InputsError, match="of a shape that no list has"):
+            from_folder(tmp_path / "m")
+        return
+    runtime = from_folder(tmp_path / "m")
+    lists = np.empty(2, object)
+    lists[:] = [np.array([0.5, 1.0], "float32"), np.array([2.0], "float32")]
+    assert runtime.predict({"x": lists})["y"].tolist() == [5.5, 5.5]  # with places (0, 0), (0, 1) and (1, 0)
+    runtime.close()

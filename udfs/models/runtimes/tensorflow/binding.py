@@ -17,6 +17,9 @@ from udfs.models.runtimes.tensorflow.element_types import input_dtype
 from udfs.models.runtimes.tensorflow.example_feed import Examples, Feature, example_inputs
 from udfs.models.runtimes.tensorflow.feeds import Constant, Dense, Idle, Ragged, Sparse, TensorFeed
 
+_PARTS: Mapping[int, tuple[list[int | None], ...]] = {2: ([None], [None]), 3: ([None, 2], [None], [2])}
+"""Shapes of the values and row splits of a ragged tensor; of indices, values and shape of a sparse one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -80,6 +83,11 @@ def bind(
             feeds += [Idle(p, t, _shape(graph, p)) for p, t in zip(d.parts, types, strict=True)]
         elif d.features is not None:
             feeds.append(Examples(d.parts[0], tuple(example_inputs(d.features, given))))
+        elif len(d.parts) > 1 and (odd := _odd_part(graph, d)):
+            raise InputsError(
+                f"input {d.name!r} is a list of any length, and its part {odd} is of a shape that no list "
+                "has: export the model again"
+            )
         elif len(d.parts) == 2:
             feeds.append(Ragged(_list(graph, d, d.parts[0], given), *d.parts, *types))
         elif len(d.parts) == 3:
@@ -95,6 +103,14 @@ def bind(
             "two features of examples have the name of one input: export the model without examples"
         )
     return Bound(tuple(feeds), next((b.batch for b in dense if b.batch is not None), None))
+
+
+def _odd_part(graph: Any, d: Declared) -> str:
+    """A part that says to be of another shape than it is fed in, which guards believe; "" for none."""
+    for part, shape in zip(d.parts, _PARTS[len(d.parts)], strict=True):
+        if not graph.get_tensor_by_name(part).shape.is_compatible_with(shape):
+            return part
+    return ""
 
 
 def _is_plain(d: Declared) -> bool:

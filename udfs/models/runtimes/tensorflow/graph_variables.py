@@ -20,6 +20,7 @@ from udfs.models.runtimes.tensorflow.graph_walk import (
 )
 
 _UPDATES = 2  # of _BY_ROW, after the handle and the indices
+_MAKERS = frozenset({"AssignVariableOp", "VarHandleOp"})  # a variable is of the type of its first value
 
 _TYPED = {
     "ResourceGather": "dtype",
@@ -53,7 +54,7 @@ def guard_variables(graph_def: Any) -> None:
     Where all variables of the graph are of one type, as most often, those of that type cost nothing.
     """
     parts = scopes(graph_def)
-    types = {n.attr["dtype"].type for nodes, _ in parts for n in nodes if n.op == "VarHandleOp"}
+    types = {n.attr["dtype"].type for nodes, _ in parts for n in nodes if n.op in _MAKERS}
     for nodes, reference in parts:
         for node in list(nodes):
             if node.op in _TYPED and len(node.input):
