@@ -42,8 +42,8 @@ CONTROL_FLOW = """
     TensorArrayPack TensorArrayRead TensorArrayReadV2 TensorArrayReadV3 TensorArrayScatter
     TensorArrayScatterV2 TensorArrayScatterV3 TensorArraySize TensorArraySizeV2 TensorArraySizeV3
     TensorArraySplit TensorArraySplitV2 TensorArraySplitV3 TensorArrayUnpack TensorArrayV2 TensorArrayV3
-    TensorArrayWrite TensorArrayWriteV2 TensorArrayWriteV3 TensorListConcat TensorListConcatLists
-    TensorListConcatV2 TensorListElementShape TensorListFromTensor TensorListGather TensorListGetItem
+    TensorArrayWrite TensorArrayWriteV2 TensorArrayWriteV3 TensorListConcat TensorListConcatV2
+    TensorListElementShape TensorListFromTensor TensorListGather TensorListGetItem
     TensorListLength TensorListPopBack TensorListPushBack TensorListPushBackBatch TensorListReserve
     TensorListResize TensorListScatter TensorListScatterIntoExistingList TensorListScatterV2
     TensorListSetItem TensorListSplit TensorListStack TensorMapErase TensorMapHasKey TensorMapInsert
@@ -235,11 +235,12 @@ UNWRITTEN = frozenset(
     }
 )
 
-# They end the process: by a division by 0, or for inputs that do not fit each other. Served models have none.
+# They end the process: by a division by 0, for inputs that do not fit each other, or by lists that double
+# until no memory is left. Served models have none.
 ENDING = frozenset(
     {
         "QuantizedInstanceNorm", "RandomCrop", "ResourceScatterDiv", "ScatterDiv", "StatefulRandomBinomial",
-        "UniformQuantizedConvolution", "UniformQuantizedConvolutionHybrid",
+        "TensorListConcatLists", "UniformQuantizedConvolution", "UniformQuantizedConvolutionHybrid",
     }
 )  # fmt: skip
 

@@ -16,6 +16,7 @@ from typing import Any
 from schemas.errors import LoadError, UnsafeModelError
 from udfs.models.runtimes.tensorflow.graph_calls import callees_first
 from udfs.models.runtimes.tensorflow.graph_files import FedTensors, possible_parts
+from udfs.models.runtimes.tensorflow.graph_nesting import nests
 from udfs.models.runtimes.tensorflow.graph_ops import ALLOWED, RESTORES, TEXT_TABLES, TRAINING
 from udfs.models.runtimes.tensorflow.graph_plain import HANDLE_DTYPES
 from udfs.models.runtimes.tensorflow.graph_walk import INT, GraphWalk, Reached, named_functions, node_of
@@ -108,6 +109,7 @@ class _Check:
         self._inside: dict[str | None, Mapping[str, Any]] = {None: walk.nodes}
         self._allowed = ALLOWED | TRAINING if served.training else ALLOWED
         self._registered = configured_tensorflow().raw_ops.__dict__
+        self._training = served.training
         self._filling = served.filling
         self._scoring = served.scoring
         kinds = (
@@ -149,6 +151,12 @@ class _Check:
                 f"operator {op} (node {node.name!r} in {self._where(node, scope)}) replaces all of a table "
                 "in each call, and ends the process for some shapes: fill the table by an initialiser"
             )
+        if not self._training and nests(node, self._nodes(scope)):
+            raise UnsafeModelError(
+                f"operator {op} (node {node.name!r} in {self._where(node, scope)}) puts a list, map or "
+                "optional into another, which ends the process where that is done many times over: keep them "
+                "side by side"
+            )
         if op == "SerializeTensor" and node.attr["T"].type in HANDLE_DTYPES:
             where = self._where(node, scope)
             raise UnsafeModelError(
@@ -174,13 +182,16 @@ class _Check:
 
     def _check_parts(self, node: Any, scope: str | None) -> None:
         wanted = node_of(node.input[_PARTS]) if len(node.input) > _PARTS else ""
-        if scope not in self._inside:
-            self._inside[scope] = {n.name: n for n in self._functions[scope].node_def}
-        if not possible_parts(self._inside[scope].get(wanted)):
+        if not possible_parts(self._nodes(scope).get(wanted)):
             raise UnsafeModelError(
                 f"operator {node.op} (node {node.name!r} in {self._where(node, scope)}) restores parts of "
                 "values that there cannot be: save the model again"
             )
+
+    def _nodes(self, scope: str | None) -> Mapping[str, Any]:
+        if scope not in self._inside:
+            self._inside[scope] = {n.name: n for n in self._functions[scope].node_def}
+        return self._inside[scope]
 
     def _where(self, node: Any, scope: str | None) -> str:
         if scope is not None:
