@@ -378,3 +378,34 @@ def test_what_is_in_a_row_many_times_is_looked_at_once(monkeypatch: pytest.Monke
     bound_numbers(graph_def)
     assert graph_def.SerializeToString() == before
     assert 8 < len(looked) < 200
+
+
+def stepped(number: Any) -> Any:
+    return tf.raw_ops.Range(start=0.0, limit=float(2**20), delta=1 / tf.cast(number, tf.float32))
+
+
+def stepped_in_rows(number: Any) -> Any:
+    steps = tf.reshape(1 / tf.cast(number, tf.float64), [1])
+    ends = tf.constant([2.0**20], tf.float64)
+    return tf.raw_ops.RaggedRange(starts=tf.zeros([1], tf.float64), limits=ends, deltas=steps)[1]
+
+
+@pytest.mark.parametrize("made", [stepped, stepped_in_rows])
+def test_a_range_of_steps_that_a_record_makes_small(made: Any) -> None:
+    data = graph(lambda x: tf.identity(used(made, tf.cast(x, tf.float64)), name="y"), width=1)
+    runtime = frozen_graph.load(Artifact(data, None, Path("/nonexistent")), WantedSignature())
+    check_bounded(runtime, 1, [1000, 2**30], "more than 268,435,456 elements")
+
+
+@pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16])
+def test_a_range_of_narrow_numbers_is_bounded_too(dtype: Any) -> None:
+    def build(x: Any) -> None:
+        ends = tf.cast(tf.reduce_max(x), dtype)
+        steps = tf.raw_ops.Range(start=tf.zeros([], dtype), limit=ends, delta=tf.ones([], dtype))
+        tf.add(x[:, 0], tf.cast(tf.size(steps), tf.float32), name="y")
+
+    runtime = frozen_graph.load(
+        Artifact(graph(build, width=1), None, Path("/nonexistent")), WantedSignature()
+    )
+    assert runtime.predict({"x": [[3]]})["y"].tolist() == [6]
+    runtime.close()

@@ -19,6 +19,7 @@ from typing import Any
 
 from udfs.models.runtimes.tensorflow.graph_walk import (
     BOOL,
+    DOUBLE,
     FLOAT,
     INT,
     LONG,
@@ -46,6 +47,7 @@ MAX_TURNS = 1000
 
 _BELOW = 2.0**64
 _HIGHEST_RANK = 255
+_COMPARED = (FLOAT, DOUBLE, INT, LONG)  # by Bucketize
 _VALUES = 1  # of RaggedTensorToTensor
 _TOO_LARGE = f"more than {MAX_ELEMENTS:,} elements are asked for"
 
@@ -55,7 +57,8 @@ class _Limit:
     """A number, or each of a tensor of them, is at least `low` and below `end`; `whole`: so is their product,
     in which those below 1 count as 1. `known`: the number is left alone where it is the size of a tensor.
     `of`: what is meant is the tensor's rank, its sizes, or those of the variable that it is a handle to, the
-    first of its numbers alone, or by how much each is past the rows of the operator's values."""
+    first of its numbers alone, by how much each is past the rows of the operator's values, or how many of it
+    lead from the first input to the second."""
 
     name: str
     low: float
@@ -91,6 +94,7 @@ _SIDES = _Limit(
 )
 _SINGLE = _Limit("single", 1, 2, "several numbers are given where one is taken", of="sizes")
 _STATE = _Limit("state", 3, 4, "a generator has a state of other than 3 numbers", of="variable")
+_STEPS = _Limit("steps", -_BELOW, MAX_ELEMENTS + 1, _TOO_LARGE, of="steps")
 _TURN = _Limit("each", -MAX_TURNS, MAX_TURNS, f"a hue is to turn {MAX_TURNS:,} times or more")
 
 _PADDED = ("NonMaxSuppressionV4", "NonMaxSuppressionV5")
@@ -149,7 +153,8 @@ _LIMITS: dict[str, _Limits] = {
     # it writes a state of any length into room for one of 3
     "RngReadAndSkip": ((0, _STATE),),
     "UnsortedSegmentJoin": ((2, _SIZE),),
-    **dict.fromkeys(("RaggedRange", "Range"), ((0, _BETWEEN), (1, _BETWEEN))),
+    "RaggedRange": ((0, _BETWEEN), (1, _BETWEEN)),
+    "Range": ((0, _BETWEEN), (1, _BETWEEN)),
     "AdjustHue": ((1, _TURN),),
     "CombinedNonMaxSuppression": ((2, _SIZE), (3, _SIZE)),
     **dict.fromkeys(("Conv2DBackpropInput", "Conv3DBackpropInputV2"), ((0, _EXTENT), (0, _PRODUCT))),
@@ -174,6 +179,9 @@ _LIMITS: dict[str, _Limits] = {
     ),
 }
 """Operators, and which of their inputs are bounded, in this order."""
+
+_RANGES = ("RaggedRange", "Range")
+"""Of whole numbers they take steps of 1 at least."""
 
 _GROWING: dict[str, _Limits] = dict.fromkeys(
     (
@@ -215,7 +223,7 @@ def bound_numbers(graph_def: Any) -> None:
                 _Guard(nodes, reference, node, at).add(limit)
 
 
-def _limits(node: Any, grows: bool) -> _Limits:
+def _limits(node: Any, grows: bool) -> _Limits:  # noqa: PLR0911
     if node.op == "TensorListSetItem" and attribute(node, "resize_if_index_out_of_bounds").b:
         return ((1, _PLACE),)
     if node.op == "RaggedTensorToTensor":
@@ -225,6 +233,8 @@ def _limits(node: Any, grows: bool) -> _Limits:
         return tuple((3 + n, bounds[kind]) for n, kind in enumerate(kinds) if kind in bounds) + last
     if node.op == "RaggedTensorToVariant" and attribute(node, "batched_input").b:
         return ((0, _SIDE),)  # a variant a row
+    if node.op in _RANGES and input_type(node, 0) not in (INT, LONG):
+        return (*_LIMITS[node.op], (2, _STEPS))
     if node.op == "QuantizeV2" and ("axis" not in node.attr or node.attr["axis"].i < 0):
         return ((1, _SINGLE), (2, _SINGLE))
     if node.op in _PADDED and not attribute(node, "pad_to_max_output_size").b:
@@ -241,6 +251,10 @@ class _Known:
 
     def fits(self, reference: str, limit: _Limit) -> bool:
         """Whether a number is a constant within the limit, or a row of such, and of sizes of tensors."""
+        if limit.of == "steps":
+            node = self._nodes.get(node_of(reference))
+            steps = _numbers(node) if node is not None and node.op == "Const" else None
+            return steps is not None and all(abs(step) >= 1 for step in steps)
         return limit.of in ("", "first") and self._product(reference, limit, _DEEPEST) < limit.end
 
     def _product(self, reference: str, limit: _Limit, depth: int) -> float:
@@ -313,6 +327,8 @@ class _Guard:
         measured, measure = self._measured(limit, number, dtype)
         if limit.whole:
             measured, measure = self._product(limit, measured, measure), FLOAT
+        elif measure not in _COMPARED:
+            measured, measure = self._made(limit, "Cast", "y", measured, SrcT=measure, DstT=FLOAT)[0], FLOAT
         # 0 below, 1 in, 2 beyond
         found, bucketize = self._made(limit, "Bucketize", "output", measured, T=measure)
         bucketize.attr["boundaries"].list.f.extend([limit.low, limit.end])
@@ -332,7 +348,7 @@ class _Guard:
         bounded, _ = self._made(limit, "Mul", "z", number, factor, T=dtype)
         self._node.input[self._at] = bounded
 
-    def _measured(self, limit: _Limit, number: str, dtype: int) -> tuple[str, int]:
+    def _measured(self, limit: _Limit, number: str, dtype: int) -> tuple[str, int]:  # noqa: PLR0911
         """What is bounded, and its element type."""
         if limit.of == "rank":
             return self._made(limit, "Rank", "output", number, T=dtype)[0], INT
@@ -342,6 +358,10 @@ class _Guard:
             return self._made(limit, "VariableShape", "output", number, out_type=LONG)[0], LONG
         if limit.of == "first":
             return self._first(limit, number, dtype), dtype
+        if limit.of == "steps":
+            start, end = (str(i) for i in self._node.input[:2])
+            way, _ = self._made(limit, "Sub", "z", end, start, T=dtype)
+            return self._made(limit, "RealDiv", "z", way, number, T=dtype)[0], dtype
         if limit.of == "past":
             of_values = {"T": input_type(self._node, _VALUES), "out_type": dtype}
             sizes, _ = self._made(limit, "Shape", "output", str(self._node.input[_VALUES]), **of_values)

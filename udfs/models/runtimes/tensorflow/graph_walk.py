@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-FLOAT, INT, LONG, BOOL = 1, 3, 9, 10
-"""Element types as TensorFlow numbers them: DT_FLOAT, DT_INT32, DT_INT64, DT_BOOL."""
+FLOAT, DOUBLE, INT, LONG, BOOL = 1, 2, 3, 9, 10
+"""Element types as TensorFlow numbers them: DT_FLOAT, DT_DOUBLE, DT_INT32, DT_INT64, DT_BOOL."""
 
 
 def attribute(node: Any, name: str, signature: Any = None) -> Any:
