@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 
 import typer
 
 from millrace.render import print_table
-from millrace.versions import short
+from millrace.versions import local, short
 from schemas.lifecycle.experiments import ArmFigures, ExperimentEvent
 from udfs.lifecycle.experiments.declaration import Experiment
 from udfs.lifecycle.experiments.trying import Tried
@@ -24,7 +23,7 @@ def print_events(events: Iterable[ExperimentEvent], refused: Mapping[str, Experi
             typer.echo()
         rows = _rows(event)
         if (order := refused.get(event.experiment)) is not None:
-            rows.append(("refused", f"{_at(order)}: {order.reason}"))
+            rows.append(("refused", f"{local(order.at)}: {order.reason}"))
         print_table(("experiment", event.experiment), rows)
 
 
@@ -43,7 +42,7 @@ def print_steps(experiment: Experiment, found: Tried, counted: bool) -> None:
 
 
 def _rows(event: ExperimentEvent) -> list[tuple[str, str]]:
-    rows = [("what", event.kind.replace("_", " ")), ("at", _at(event)), ("for", event.data_type)]
+    rows = [("what", event.kind.replace("_", " ")), ("at", local(event.at)), ("for", event.data_type)]
     if event.kind != "refused":
         rows += [
             ("step", f"{event.step + 1} of {event.steps}" if event.steps else f"{event.step + 1}"),
@@ -53,10 +52,6 @@ def _rows(event: ExperimentEvent) -> list[tuple[str, str]]:
             ("treatment", _arm(event.arms.get(event.treatment))),
         ]
     return [row for row in (*rows, ("evidence", event.evidence), ("reason", event.reason)) if row[1]]
-
-
-def _at(event: ExperimentEvent) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at / 1000))
 
 
 def _of_part(event: ExperimentEvent) -> str:

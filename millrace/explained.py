@@ -8,9 +8,8 @@ from typing import Any
 
 import typer
 
-from millrace.registered import local
 from millrace.render import print_table
-from millrace.versions import short
+from millrace.versions import local, short
 
 _SAID = {
     "same": "the same bits",

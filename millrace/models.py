@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from millrace.options import Bootstrap, Client, Timeout, either
-from millrace.versions import short
+from millrace.versions import local, short
 
 if TYPE_CHECKING:
     from schemas.results.records import ModelToServeStats
@@ -126,11 +125,10 @@ def _read(data: bytes) -> ModelToServeStats | None:
 
 
 def _shown(row: dict[str, Any]) -> list[object]:
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["since"] / 1000))
     serving = "yes" if row["serving"] else "no"
     told = {
         "version": short(row["version"]),
-        "since": since,
+        "since": local(row["since"]),
         "digest": row["digest"][:12],
         "serving": serving,
     }

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from millrace.options import RegistryUrl
-from millrace.registered import AsJson, OfDataType, as_json, intervals, local, moment, opened
-from millrace.versions import short
+from millrace.registered import AsJson, OfDataType, as_json, intervals, moment, opened
+from millrace.versions import local, short
 from udfs.stores.registry import DEFAULT_URL
 
 _AHEAD_MS = 60_000

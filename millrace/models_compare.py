@@ -12,13 +12,12 @@ from millrace.registered import (
     AsJson,
     OfDataType,
     as_json,
-    local,
     model_statistics,
     opened,
     usage,
     version_of,
 )
-from millrace.versions import short
+from millrace.versions import local, short
 from udfs.stores.registry import DEFAULT_URL
 
 if TYPE_CHECKING:

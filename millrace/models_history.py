@@ -13,12 +13,11 @@ from millrace.registered import (
     OfDataType,
     as_json,
     intervals,
-    local,
     model_statistics,
     opened,
     usage,
 )
-from millrace.versions import short
+from millrace.versions import local, short
 from schemas.errors import RegistryError
 from udfs.stores.registry import DEFAULT_URL
 

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from millrace.options import RegistryUrl
-from millrace.registered import AsJson, OfDataType, as_json, local, opened
-from millrace.versions import short
+from millrace.registered import AsJson, OfDataType, as_json, opened
+from millrace.versions import local, short
 from udfs.stores.registry import DEFAULT_URL
 
 

@@ -52,16 +52,6 @@ def moment(text: str) -> int:
         ) from None
 
 
-def local(ms: int | None) -> str:
-    """Local time to the second; `-` for none."""
-    if not ms:
-        return "-"
-    try:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms / 1000))
-    except (ValueError, OverflowError, OSError):
-        return str(ms)
-
-
 def version_of(text: str) -> int | str:
     """A version or an alias, as `ModelRegistry.model` takes it.
 

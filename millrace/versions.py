@@ -1,4 +1,4 @@
-"""Versions as people read them."""
+"""Versions and times as people read them."""
 
 from __future__ import annotations
 
@@ -19,3 +19,13 @@ def with_date(version: int) -> str:
     """The number as it is published, with the date that it stands for where it is a time."""
     told = short(version)
     return str(version) if told.startswith("v") else f"{version} ({told})"
+
+
+def local(ms: int | None) -> str:
+    """Local time to the second; `-` for none. What no calendar has stays a number."""
+    if not ms:
+        return "-"
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms / 1000))
+    except (ValueError, OverflowError, OSError):
+        return str(ms)

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import msgspec
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from schemas.codecs.json_text import parse_json
 from schemas.message_columns import Column, Messages
 from schemas.results.records import Outcome
 from schemas.results.results import (
@@ -29,7 +29,8 @@ from schemas.results.results import (
     experiments_field,
     json_column,
     open_bodies,
-    read_result,
+    record_and_stamp,
+    result_of,
 )
 
 
@@ -133,6 +134,16 @@ class Decided:
     answers: dict[str, CandidateAnswer]
 
 
+class _Decision(msgspec.Struct):
+    """What a stamp has beyond that of any result."""
+
+    rule: str
+    plan: str
+    plan_version: int
+    deadline_ms: int
+    answers: dict[str, CandidateAnswer]
+
+
 def write_decided(
     records: Sequence[bytes],
     stamp: DecidedStamp,
@@ -165,22 +176,14 @@ def write_decided(
 
 def read_decided(data: bytes) -> Decided:
     """Read a decided result back. Raises `ValueError` where `data` is none."""
-    result = read_result(data)
-    stamp = parse_json(data)["millrace"]
-    found = stamp.get("answers")
-    if not isinstance(found, dict) or not all(isinstance(a, dict) for a in found.values()):
-        raise ValueError("not a decided result: its stamp has no answers of candidates")
+    record, stamp = record_and_stamp(data)
     try:
-        answers = {name: _answer(values) for name, values in found.items()}
-        plan = {name: stamp[name] for name in ("rule", "plan", "plan_version", "deadline_ms")}
-    except (TypeError, KeyError) as e:
+        said = msgspec.convert(stamp, _Decision)
+    except msgspec.ValidationError as e:
         raise ValueError(f"not a decided result: {e}") from None
-    return Decided(result, **plan, answers=answers)
-
-
-def _answer(values: dict[str, Any]) -> CandidateAnswer:
-    known = {name: values[name] for name in CandidateAnswer.__dataclass_fields__ if name in values}
-    return CandidateAnswer(**{**known, "outcome": AnswerState(str(known.get("outcome")))})
+    return Decided(
+        result_of(record, stamp), said.rule, said.plan, said.plan_version, said.deadline_ms, said.answers
+    )
 
 
 def _decisions(

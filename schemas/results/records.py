@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
+import msgspec
 import orjson
 
 from schemas.output_batch import MESSAGE_LIMIT
@@ -21,6 +22,8 @@ RAW_LIMIT = 700_000
 """Bytes of a record that a dead letter repeats; in base64 they stay below Kafka's default of 1 MB."""
 NAME_LIMIT = 1000
 """Characters of a name, a reason or a header that a message repeats whole."""
+_BESIDE = 10
+"""Characters of JSON that a header has beside its name and value."""
 
 
 class Outcome(StrEnum):
@@ -204,7 +207,7 @@ def _cut(record: Any) -> Any:
     texts = {f.name: value for f in fields(record) if isinstance(value := getattr(record, f.name), str)}
     longest = max(texts, key=lambda name: len(orjson.dumps(texts[name])))
     headers = getattr(record, "headers", [])
-    sizes = [len(name) + len(value or "") for name, value in headers]
+    sizes = [len(name) + len(value or "") + _BESIDE for name, value in headers]
     if sum(sizes) > len(texts[longest]):
         at = sizes.index(max(sizes))
         many = sizes[at] * 2 < sum(sizes)
@@ -223,16 +226,14 @@ def _and(names: list[str], name: str) -> list[str]:
 def decode(kind: type[T], data: bytes) -> T:
     """Read a record back; fields that a newer writer added are passed over.
 
-    Raises `ValueError` where `data` is no JSON object or lacks a field.
+    Raises `ValueError` where `data` is no JSON object, lacks a field, or has something else in one.
     """
     values: Any = orjson.loads(data)
     if not isinstance(values, dict):
         raise ValueError(f"a {kind.__name__} is a JSON object, not {type(values).__name__}")
-    known = {name: values[name] for name in kind.__dataclass_fields__ if name in values}
+    if isinstance(headers := values.get("headers"), dict):  # of releases that kept one of a name
+        values["headers"] = list(headers.items())
     try:
-        record = kind(**known)
-    except TypeError as e:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as e:
         raise ValueError(f"not a {kind.__name__}: {e}") from None
-    if isinstance(record, ModelEvent):
-        object.__setattr__(record, "kind", EventKind(record.kind))
-    return record

@@ -133,6 +133,11 @@ def write_results(
 
 def read_result(data: bytes) -> Scored:
     """Read a result back. Raises `ValueError` where `data` is none."""
+    return result_of(*record_and_stamp(data))
+
+
+def record_and_stamp(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The two parts of a result. Raises `ValueError` where `data` is none."""
     try:
         record = parse_json(data)
     except UnfitError as e:
@@ -140,12 +145,17 @@ def read_result(data: bytes) -> Scored:
     stamp = record.pop("millrace", None) if isinstance(record, dict) else None
     if not isinstance(stamp, dict):
         raise ValueError("not a result: it is no JSON object with an object in the field 'millrace'")
-    known = {name: stamp[name] for name in Scored.__dataclass_fields__ if name in stamp}
+    return record, stamp
+
+
+def result_of(record: dict[str, Any], stamp: dict[str, Any]) -> Scored:
+    """Raises `ValueError` where the stamp lacks a field, or has something else in one."""
+    known = {**stamp, "record": record}
     try:
         if "experiments" in known:
             known["experiments"] = {n: (e["arm"], e["step"]) for n, e in known["experiments"].items()}
-        return Scored(**{**known, "outcome": Outcome(str(known.get("outcome"))), "record": record})
-    except (TypeError, KeyError, AttributeError) as e:
+        return msgspec.convert(known, Scored)
+    except (TypeError, KeyError, AttributeError, msgspec.ValidationError) as e:
         raise ValueError(f"not a result: {e}") from None
 
 

@@ -83,6 +83,14 @@ def test_very_many_headers_fit():
     fits(letter(headers=[(f"header-{n}", "dmFsdWU=") for n in range(60_000)]))
 
 
+@pytest.mark.parametrize("name", ["", "h"])
+@pytest.mark.parametrize("value", [None, ""])
+def test_very_many_headers_of_nothing_fit(name: str, value: str | None):
+    """Two bytes each on the wire, and ten here: the letter was cut for ever, and the job stood still."""
+    read = fits(letter(headers=[(name, value)] * 400_000))
+    assert read.headers and read.cut == ["headers"] and read.raw == "bm8="
+
+
 def test_a_record_of_a_megabyte_keeps_a_beginning_that_can_be_read():
     raw = bytes(range(256)) * 4096
     read = fits(letter(raw=base64.b64encode(raw).decode(), reason="\x02" * MEGABYTE))

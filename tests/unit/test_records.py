@@ -22,7 +22,7 @@ integers = st.integers(-(2**63), 2**63 - 1)
 floats = st.floats(allow_nan=False, allow_infinity=False)
 dead_letters = st.builds(
     DeadLetter, text, text, integers, integers, integers, text, text, text, integers,
-    key=st.none() | text, headers=st.dictionaries(text, text, max_size=3),
+    key=st.none() | text, headers=st.lists(st.tuples(text, st.none() | text), max_size=3),
 )  # fmt: skip
 events = st.builds(
     ModelEvent, st.sampled_from(EventKind), text, text, integers, text, integers, integers, text, text, floats
@@ -71,3 +71,38 @@ def test_a_key_tells_versions_and_subtasks_apart():
         ).key
 
     assert len({key(v, s) for v in (1, 2) for s in (0, 1)}) == 4
+
+
+LETTER = DeadLetter("t", "topic", 0, 7, 5, "null", "no", "bm8=", 2)
+STATS = ModelToServeStats("n", "d", "t", "PMML", 1, "f", *[1] * 6, *[1.0] * 5)
+
+
+@pytest.mark.parametrize(
+    ("record", "field", "other"),
+    [
+        (LETTER, "source", ["topic"]),
+        (LETTER, "code", {"null": 1}),
+        (LETTER, "partition", "0"),
+        (LETTER, "offset", 7.5),
+        (LETTER, "event_time", "5"),
+        (LETTER, "raw", 5),
+        (LETTER, "size", [2]),
+        (LETTER, "headers", [[5, "dg=="]]),
+        (LETTER, "headers", [["h", 5]]),
+        (LETTER, "headers", [["h"]]),
+        (LETTER, "cut", "raw"),
+        (STATS, "version", [1]),
+        (STATS, "since", None),
+        (STATS, "p99_ms", "1"),
+    ],
+)
+def test_what_has_something_else_in_a_field_is_no_record(record: object, field: str, other: object):
+    """It ended the command that read it: anybody who may write the topic wrote it."""
+    data = orjson.dumps({**orjson.loads(encode(record)), field: other})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=rf"^not a {type(record).__name__}: .*{field}"):
+        decode(type(record), data)  # type: ignore[type-var]
+
+
+def test_headers_of_releases_that_kept_one_of_a_name_are_read():
+    data = orjson.dumps({**orjson.loads(encode(LETTER)), "headers": {"trace": "YQ=="}})
+    assert decode(DeadLetter, data).headers == [("trace", "YQ==")]

@@ -162,3 +162,26 @@ def test_lengths_that_differ_are_refused():
 def test_what_is_no_result_is_refused(data: bytes):
     with pytest.raises(ValueError, match=r".+"):
         read_result(data)
+
+
+@pytest.mark.parametrize(
+    ("field", "other"),
+    [
+        ("event_time", "soon"),
+        ("digest", 5),
+        ("version", "1"),
+        ("ms", "fast"),
+        ("scores", [1]),
+        ("data_type", ["wine"]),
+        ("partition", None),
+        ("experiments", {"e": 1}),
+        ("experiments", {"e": {"arm": 1, "step": 0}}),
+    ],
+)
+def test_what_has_something_else_in_a_stamp_is_no_result(field: str, other: object):
+    """It ended `millrace tail`: whoever may write the topic of results wrote it."""
+    (line,) = write_results([b"{}"], STAMP, identity(1), {"q": np.array([1.0])})
+    record = json.loads(line)
+    record["millrace"][field] = other
+    with pytest.raises(ValueError, match="not a result"):
+        read_result(json.dumps(record).encode())
