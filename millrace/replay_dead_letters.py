@@ -38,6 +38,13 @@ def replay_dead_letters(
         Path | None,
         typer.Option("--from-folder", help="A job's folder of dead letters, beside its folder records."),
     ] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--to",
+            help="A topic that records may be sent to: one that the job reads records from; may be repeated.",
+        ),
+    ] = None,
     bootstrap: Bootstrap = None,
     topic: Annotated[
         str, typer.Option("--topic", envvar="MILLRACE_DEAD_LETTERS_TOPIC", help="The topic of dead letters.")
@@ -56,7 +63,10 @@ def replay_dead_letters(
 
     For when what they failed on was mended: a model, a view, a codec. A record keeps its partition, key,
     headers and time, and has one header more, millrace-replayed, with the place of the record that it
-    repeats. A second run sends nothing again; a record that fails again is a dead letter of its own.
+    repeats. They go in the order in which they stood in their partition. A second run sends nothing again; a
+    record that fails again is a dead letter of its own.
+
+    Whoever writes dead letters names the topic: records go to those alone that --to names.
     """
     either(from_folder, bootstrap, "--from-folder")
     from millrace.replaying import Wanted, judged  # noqa: PLC0415
@@ -66,6 +76,8 @@ def replay_dead_letters(
         tuple(code or ()), tuple(data_type or ()), _time(since, "--since"), _time(until, "--until")
     )
     if from_folder is not None:
+        if to:
+            raise typer.BadParameter("--to is of topics; from a folder records go to ROOT/records")
         from millrace.replay_folder import ReplayFolders  # noqa: PLC0415
 
         folders = ReplayFolders(from_folder, from_folder.resolve().parent / "records")
@@ -78,20 +90,28 @@ def replay_dead_letters(
         settings = parse_pairs(client, "--client")
         topics = ReplayTopics(bootstrap, topic, notes or f"{topic}-replayed", settings, timeout)
         sources = SourceTopics(topics)
+
+        def found_now() -> list[Judged]:
+            before = topics.sent_before()
+            return list(judged(topics.lines(), wanted, before, sources.whole, to or ()))
+
         try:
             if dry_run:
-                found, refused = list(judged(topics.lines(), wanted, topics.sent_before(), sources.whole)), {}
+                found, refused = found_now(), {}
             else:
-                with sending(topics) as to:  # first, so that no other run notes anything from here on
-                    found = list(judged(topics.lines(), wanted, topics.sent_before(), sources.whole))
-                    refused = to.send(_to_send(found))
+                with sending(topics) as sender:  # first, so that no other run notes anything from here on
+                    found = found_now()
+                    refused = sender.send(_to_send(found))
         finally:
             sources.close()
     _say(found, refused, dry_run=dry_run, as_json=as_json)
 
 
 def _to_send(found: Sequence[Judged]) -> list[Original]:
-    return [one.original for one in found if one.original is not None]
+    """In the order of their partitions: letters of one may come mixed, above all after a restart."""
+    there = [(one.letter, one.original) for one in found if one.original is not None]
+    there.sort(key=lambda one: (one[0].source, one[0].partition, one[0].offset))
+    return [original for _, original in there]
 
 
 def _time(text: str, option: str) -> int | None:

@@ -86,8 +86,6 @@ def identity_of(letter: DeadLetter) -> str:
 
 def original_of(letter: DeadLetter) -> Original:
     """The record of a letter. Raises `NotWholeError` where the letter holds a part of it only."""
-    if not _is_one(letter):
-        raise NotWholeError("it is not written as dead letters are")
     try:
         raw, key = _bytes(letter.raw), _bytes(letter.key)
         headers = tuple((name, _bytes(value)) for name, value in letter.headers)
@@ -110,19 +108,18 @@ def judged(
     wanted: Wanted,
     sent_before: Container[str],
     whole: Callable[[DeadLetter], Original],
+    to: Container[str] | None = None,
 ) -> Iterator[Judged]:
     """Each dead letter that is wanted, once a record, with what is to become of it.
 
-    `whole` finds the record of a letter that holds a part of it, or raises `NotWholeError`. What is no dead
-    letter is passed over.
+    `whole` finds the record of a letter that holds a part of it, or raises `NotWholeError`. `to`: the sources
+    that records may be sent to; None: whoever sends them knows. What is no dead letter is passed over.
     """
     seen: set[str] = set()
     for line in lines:
         try:
             letter = decode(DeadLetter, line)
         except ValueError:
-            continue
-        if not _is_one(letter):
             continue
         identity = identity_of(letter)
         if identity in seen or letter not in wanted:
@@ -132,19 +129,24 @@ def judged(
             yield Judged(letter, Fate.SENT_BEFORE)
             continue
         try:
-            yield Judged(letter, Fate.SENT, _sendable(letter, whole))
+            yield Judged(letter, Fate.SENT, _sendable(letter, whole, to))
         except NotWholeError as e:
             yield Judged(letter, Fate.IMPOSSIBLE, reason=str(e))
 
 
-def _sendable(letter: DeadLetter, whole: Callable[[DeadLetter], Original]) -> Original:
+def _sendable(
+    letter: DeadLetter, whole: Callable[[DeadLetter], Original], to: Container[str] | None
+) -> Original:
     if letter.columns or letter.code in _OF_ONE_VIEW:
         raise NotWholeError("it is of one view, or of a file of history: others may have taken the event")
     known = 0 <= letter.partition < _INT and 0 <= letter.offset < _LONG
     if not known or "source" in letter.cut or {"\0", "\n"}.intersection(letter.source):
         raise NotWholeError("it does not say where its record came from")
-    if letter.event_time is not None and letter.event_time >= _LONG:
+    if letter.event_time is not None and not 0 <= letter.event_time < _LONG:
         raise NotWholeError("it says a time that no record has")
+    if to is not None and letter.source not in to:
+        said = f"nobody said that records may be sent to {letter.source[:249]!r}"
+        raise NotWholeError(f"{said}: where it is a topic that the job reads records from, name it with --to")
     try:
         return original_of(letter)
     except NotWholeError as part:
@@ -152,19 +154,6 @@ def _sendable(letter: DeadLetter, whole: Callable[[DeadLetter], Original]) -> Or
             return whole(letter)
         except NotWholeError as e:
             raise NotWholeError(f"{part}; {e}") from None
-
-
-def _is_one(letter: DeadLetter) -> bool:
-    """Whether the fields that are used here are of their types: anybody may have written the line."""
-    numbers = (letter.partition, letter.offset, letter.size)
-    texts = (letter.source, letter.code, letter.data_type)
-    return (
-        all(isinstance(one, int) for one in numbers)
-        and all(isinstance(one, str) for one in texts)
-        and isinstance(letter.event_time, int | None)
-        and isinstance(letter.headers, list)
-        and isinstance(letter.cut, list)
-    )
 
 
 def _bytes(text: str | None) -> bytes | None:

@@ -115,9 +115,10 @@ def test_a_place_that_no_broker_has_is_told(lie):
     assert one.fate is Fate.IMPOSSIBLE and "where its record came from" in one.reason
 
 
-def test_a_time_that_no_broker_takes_is_told():
+@pytest.mark.parametrize("time", [1 << 63, -1, -62_135_596_800_000])
+def test_a_time_that_no_broker_takes_is_told(time: int):
     """The client raised, and the run sent nothing more."""
-    (one,) = fates([replace(letter(b"{}"), event_time=1 << 63)])
+    (one,) = fates([replace(letter(b"{}"), event_time=time)])
     assert one.fate is Fate.IMPOSSIBLE and one.reason == "it says a time that no record has"
 
 
@@ -275,7 +276,7 @@ def test_records_go_back_to_their_partition_once(mock_broker):
     for one in letters * 2:
         producer.produce("dead-letters", encode(one), partition=0)
     assert producer.flush(30) == 0
-    of = ("--bootstrap", bootstrap, "--timeout", "10")
+    of = ("--bootstrap", bootstrap, "--timeout", "10", "--to", "wines")
     expected = {
         "wine missing_field sent": 2,
         "wine deleted sent": 1,
@@ -312,10 +313,53 @@ def test_one_that_the_broker_does_not_take_holds_up_no_other(mock_broker, monkey
     for at, payload in enumerate((b"a", b"b" * 3000, b"c")):
         producer.produce("dead-letters", encode(letter(payload, at)), partition=0)
     assert producer.flush(30) == 0
-    said = run("--bootstrap", bootstrap, "--timeout", "10")
+    said = run("--bootstrap", bootstrap, "--timeout", "10", "--to", "wines")
     assert counts(said) == {"wine missing_field sent": 2, "wine missing_field cannot be sent": 1}
     assert "too large" in said["cannot_be_sent"][0]["reason"]
     assert sorted(m.value() for m in read(bootstrap, "wines", producer)) == [b"a", b"c"]
+
+
+def test_a_letter_that_names_a_topic_which_nobody_allowed_goes_nowhere(mock_broker):
+    """Whoever may write dead letters could write models."""
+    bootstrap, producer = mock_broker
+    for topic in ("wines", "models", "dead-letters", "dead-letters-replayed"):
+        producer.list_topics(topic, 10)
+    for one in (letter(b"model", 1, source="models"), letter(b"{}", 2)):
+        producer.produce("dead-letters", encode(one), partition=0)
+    assert producer.flush(30) == 0
+    of = ("--bootstrap", bootstrap, "--timeout", "10")
+    nowhere = run(*of, "--dry-run")
+    assert counts(nowhere) == {"wine missing_field cannot be sent": 2}
+    assert nowhere["cannot_be_sent"][0]["reason"].startswith(
+        "nobody said that records may be sent to 'models'"
+    )
+    expected = {"wine missing_field sent": 1, "wine missing_field cannot be sent": 1}
+    for more in (["--dry-run"], []):
+        assert counts(run(*of, "--to", "wines", *more)) == expected
+    assert read(bootstrap, "models", producer) == []
+    assert [m.value() for m in read(bootstrap, "wines", producer)] == [b"{}"]
+
+
+def test_records_of_a_partition_go_in_its_order(mock_broker):
+    """Letters of one partition come mixed: after a restart, and of several instances."""
+    bootstrap, producer = mock_broker
+    for topic in ("wines", "dead-letters", "dead-letters-replayed"):
+        producer.list_topics(topic, 10)
+    offsets = [7, 3, 5, 3, 12, 1]
+    for at in offsets:
+        producer.produce("dead-letters", encode(letter(b"%d" % at, at, keys=[b"k"])), partition=at % 2)
+    assert producer.flush(30) == 0
+    run("--bootstrap", bootstrap, "--timeout", "10", "--to", "wines")
+    assert [m.value() for m in read(bootstrap, "wines", producer)] == [b"1", b"3", b"5", b"7", b"12"]
+
+
+def test_lines_of_a_file_go_in_its_order(folder: Path):
+    put(folder, *(letter(b"%d" % at, at, source="wine/a") for at in (11, 2, 7)))
+    run("--from-folder", str(folder / "dead-letters"))
+    (made,) = folder.glob("records/wine/replayed-*")
+    assert made.read_bytes() == b"2\n7\n11\n"
+    done = CliRunner().invoke(app, ["replay-dead-letters", "--from-folder", str(folder), "--to", "wine"])
+    assert done.exit_code == 2 and "--to" in done.output
 
 
 def test_times_are_iso_and_utc():
