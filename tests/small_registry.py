@@ -58,6 +58,7 @@ class SmallRegistry:
         self.serialized: dict[str, str] = {}
         self.asked: list[str] = []
         self.broken: tuple[int, bytes] | None = None  # status and body of all answers
+        self.headers: dict[str, str] = {}  # of all answers
         self._login = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}" if user else ""
         self._certificate = certificate
         self._port = free_port()
@@ -72,6 +73,8 @@ class SmallRegistry:
                 registry.asked.append(self.path)
                 status, body = registry.answer(self.path, self.headers.get("Authorization", ""))
                 self.send_response(status)
+                for name, value in registry.headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import struct
+import tracemalloc
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from schemas.codecs.registered.protobuf_records import protobuf_parser
 from schemas.errors import CodecError, SchemaRegistryError, SettingsError
 from schemas.tensors import DType, Input
 from tests.small_registry import Certificate, SmallRegistry
+from udfs.io.proto_compiler import descriptor_of
 from udfs.io.record_codecs import open_codec
 from udfs.io.schema_registry import SchemaRegistry
 
@@ -348,7 +350,11 @@ def test_records_wait_for_a_registry_that_is_away(caplog: pytest.LogCaptureFixtu
         ((404, b"<html>no such page</html>"), "check the url"),
         ((200, b"[]"), "check the url"),
         ((200, b"{}"), "no schema"),
-        ((200, b" " * (9 << 20)), "more than"),
+        ((503, b" " * (9 << 20)), "more than"),
+        ((200, b"[" * 100_000), "check the url"),
+        ((200, b'{"schema":"{}","references":5}'), "no schema"),
+        ((200, b'{"schema":"{}","references":[5]}'), "names no schema"),
+        ((200, b'{"schema":"{}","references":[{"subject":"s","version":"last"}]}'), "names no schema"),
     ],
 )
 def test_a_registry_that_stays_away_ends_the_attempt(broken: tuple[int, bytes], said: str) -> None:
@@ -366,6 +372,78 @@ def test_a_registry_that_stays_away_ends_the_attempt(broken: tuple[int, bytes], 
         server.broken = None
         server.schemas[1] = {"schema": json.dumps(FIRST)}
         assert asks.schema(1).type == "AVRO"
+
+
+def test_an_answer_that_is_packed_is_not_unpacked() -> None:
+    """A megabyte of zstd may be terabytes: nobody asked for any of it."""
+    import zstandard
+
+    packed = zstandard.ZstdCompressor().compress(bytes(1 << 30))
+    with SmallRegistry() as server:
+        server.headers, server.broken = {"Content-Encoding": "zstd"}, (200, packed)
+        tracemalloc.start()
+        with pytest.raises(SchemaRegistryError, match="packs its answers"):
+            SchemaRegistry(RegistrySpec(server.url, wait_s=0)).schema(1)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert most < 16 << 20
+
+
+def test_a_schema_that_cannot_be_used_costs_its_own_records_only(registry: SmallRegistry) -> None:
+    """Whoever may register a schema stopped the job: it waited for a registry that was there."""
+    many = [{"name": f"r{n}", "subject": "other", "version": 1} for n in range(201)]
+    registry.subjects["other", 1] = {"schema": json.dumps(FIRST)}
+    registry.schemas[50] = {"schema": json.dumps(FIRST), "references": many}
+    registry.schemas[51] = {"schema": json.dumps({**FIRST, "doc": "x" * (9 << 20)})}
+    record = {"a": 1.0, "b": 2.0}
+    codec = open_codec(spec(registry.url, wait_s=0))
+    for number, said in ((50, "refers to more than 200 others"), (51, "has more than 8,388,608 bytes")):
+        for _ in range(2):
+            decoded = codec.decode([avro(number, FIRST, record), avro(1, FIRST, record)], X)
+            assert decoded.count == 1 and decoded.bad[0].code == Code.UNPARSABLE
+            assert f"id {number}" in decoded.bad[0].reason and said in decoded.bad[0].reason
+    assert registry.asked.count("/schemas/ids/51") == 1
+
+
+def test_an_id_beyond_those_of_registries_is_not_asked_for(registry: SmallRegistry) -> None:
+    codec = open_codec(spec(registry.url, wait_s=0))
+    decoded = codec.decode([avro(2**32 - 1, FIRST, {"a": 1.0, "b": 2.0})], X)
+    assert decoded.bad[0].code == Code.UNKNOWN_SCHEMA and registry.asked == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (name, "import os\nos.mkdir(PLACE)")
+        for name in ("grpc_tools/__init__.py", "google/__init__.py", "pkg_resources.py")
+    ],
+)
+def test_what_a_schema_refers_to_is_no_program(tmp_path: Path, name: str, text: str) -> None:
+    """It ran in the task manager: protoc was looked for where its files are."""
+    place = tmp_path / "ran"
+    imports = {name: text.replace("PLACE", repr(str(place)))}
+    file = FileDescriptorProto.FromString(descriptor_of("syntax = 'proto3'; message M {}", imports))
+    assert [message.name for message in file.message_type] == ["M"]
+    assert not place.exists()
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        {"a" * 300: ""},
+        {"a/" * 2000 + "b": ""},
+        {"a": "", "a/b": ""},
+        {"a/b": "", "a": ""},
+        {"schema.proto/b": ""},
+        {"a.proto": "\ud800"},
+        {"../a": ""},
+        {"/a": ""},
+    ],
+)
+def test_names_and_texts_that_no_file_can_have_are_told(imports: dict[str, str]) -> None:
+    """They ended the job, which came back to the same record."""
+    with pytest.raises(SchemaRegistryError, match=r"cannot be written|no name of a file"):
+        descriptor_of("syntax = 'proto3'; message M {}", imports)
 
 
 def test_tls_and_a_password(tmp_path: Path) -> None:

@@ -17,13 +17,14 @@ from urllib.parse import quote, urlsplit
 
 from schemas.codecs.factory import RegistrySpec
 from schemas.codecs.registered.lookup import RegisteredSchema, SchemaType, UnknownSchemaError
-from schemas.errors import SchemaRegistryError, SettingsError
+from schemas.errors import CodecError, SchemaRegistryError, SettingsError
 
 _log = logging.getLogger(__name__)
 
 _MOST_BYTES = 8 << 20  # of one answer
 _MOST_REFERENCES = 200  # of one schema, those of its references among them
 _MOST_UNKNOWN = 10_000  # ids that are remembered as unknown
+_LARGEST_ID = 2**31 - 1  # what comes after them some registries answer as if they were broken
 _SERIALIZED = {"format": "serialized"}  # protobuf as descriptors, which need no compiler
 _FIRST_WAIT, _LONGEST_WAIT, _SAY_EVERY = 0.2, 5.0, 30.0
 
@@ -58,10 +59,10 @@ class SchemaRegistry:
         self._unknown: dict[int, float] = {}  # id -> when to ask for it again
 
     def schema(self, number: int) -> RegisteredSchema:
-        """The schema of an id. Raises `UnknownSchemaError`, and `SchemaRegistryError` where the registry was
-        out of reach for the whole of `wait_s`."""
+        """The schema of an id. Raises `UnknownSchemaError`, `CodecError` for one that is too large, and
+        `SchemaRegistryError` where the registry was out of reach for the whole of `wait_s`."""
         with self._lock:
-            if self._clock() < self._unknown.get(number, 0.0):
+            if number > _LARGEST_ID or self._clock() < self._unknown.get(number, 0.0):
                 raise UnknownSchemaError
             try:
                 return self._waiting(lambda: self._of_id(number))
@@ -107,30 +108,40 @@ class SchemaRegistry:
 
     def _whole(self, answer: Mapping[str, Any], left: list[int]) -> RegisteredSchema:
         kind, text = str(answer.get("schemaType") or SchemaType.AVRO), answer.get("schema")
-        if not isinstance(text, str):
+        refers = answer.get("references") or []
+        if not isinstance(text, str) or not isinstance(refers, list):
             raise _UnavailableError("its answer holds no schema")
         references: dict[str, RegisteredSchema] = {}
-        for reference in answer.get("references") or ():
+        for reference in refers:
             left[0] -= 1
             if left[0] < 0:
-                raise _UnavailableError(f"a schema refers to more than {_MOST_REFERENCES} others")
-            subject, version = quote(str(reference["subject"]), safe=""), int(reference["version"])
+                raise CodecError(f"a schema refers to more than {_MOST_REFERENCES} others")
+            try:
+                subject, version = quote(str(reference["subject"]), safe=""), int(reference["version"])
+                name = str(reference["name"])
+            except (TypeError, KeyError, ValueError):
+                raise _UnavailableError("its answer names no schema that another refers to") from None
             form = _SERIALIZED if kind == SchemaType.PROTOBUF else {}
             found = self._get(f"/subjects/{subject}/versions/{version}", form)
-            references[str(reference["name"])] = self._whole({"schemaType": kind, **found}, left)
+            references[name] = self._whole({"schemaType": kind, **found}, left)
         return RegisteredSchema(kind, text, references)
 
     def _get(self, path: str, query: Mapping[str, str] | None = None) -> Mapping[str, Any]:
-        """The JSON object of an answer. Raises `_UnavailableError` and `UnknownSchemaError`."""
+        """The JSON object of an answer. Raises `_UnavailableError`, `UnknownSchemaError`, and `CodecError`
+        for a schema that is too large."""
         import httpx  # noqa: PLC0415
 
         try:
             with self._client.stream("GET", self._url + path, params=query or None) as response:
                 body = bytearray()
+                packed = response.headers.get("content-encoding", "identity").strip().lower()
+                if packed not in ("", "identity"):
+                    raise _UnavailableError(f"it packs its answers ({packed[:40]!r}), which nobody asked for")
                 for chunk in response.iter_bytes():
                     body += chunk
                     if len(body) > _MOST_BYTES:
-                        raise _UnavailableError(f"an answer has more than {_MOST_BYTES} bytes")
+                        said = f"an answer has more than {_MOST_BYTES:,} bytes"
+                        raise CodecError(said) if response.status_code == 200 else _UnavailableError(said)
         except httpx.HTTPError as e:
             raise _UnavailableError(
                 f"it cannot be reached ({type(e).__name__} {e!s:.120})".rstrip()
@@ -175,7 +186,7 @@ def _understood(status: int, body: bytes) -> Mapping[str, Any]:
         raise _UnavailableError(f"it refuses us (HTTP {status}): check the user and the password")
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if status == 200 and isinstance(answer, dict):
         return answer
@@ -201,5 +212,8 @@ def _client(spec: RegistrySpec) -> Any:
         auth=(spec.user, spec.password) if spec.user else None,
         verify=context,
         timeout=spec.timeout_s,
-        headers={"Accept": "application/vnd.schemaregistry.v1+json, application/json"},
+        headers={
+            "Accept": "application/vnd.schemaregistry.v1+json, application/json",
+            "Accept-Encoding": "identity",  # a short answer must not unpack to a long one
+        },
     )

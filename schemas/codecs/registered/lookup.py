@@ -30,5 +30,5 @@ class UnknownSchemaError(Exception):
 
 
 Lookup = Callable[[int], RegisteredSchema]
-"""The schema of an id. Raises `UnknownSchemaError`; waits where the registry is out of reach, and raises
-`SchemaRegistryError` when it has waited for too long."""
+"""The schema of an id. Raises `UnknownSchemaError`, and `CodecError` for one that is too large; waits where
+the registry is out of reach, and raises `SchemaRegistryError` when it has waited for too long."""

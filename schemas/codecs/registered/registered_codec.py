@@ -54,7 +54,10 @@ class SchemaParsers:
             raise UnfitError(
                 Code.UNKNOWN_SCHEMA, f"the schema registry knows no schema of id {number}"
             ) from None
-        parse = self._made(number, found)
+        except CodecError as e:
+            parse = _refusing(f"the schema of id {number} cannot be used: {e}")
+        else:
+            parse = self._made(number, found)
         if len(self._known) >= _MOST:
             self._known.popitem(last=False)
         self._known[number] = parse
