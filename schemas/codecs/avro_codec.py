@@ -49,12 +49,15 @@ class AvroCodec(ParsedCodec):
     def split(self, content: io.BytesIO, count: int) -> Iterator[bytes]:
         """The payloads of `count` records that stand one after another, as in a block of a container file.
 
-        Raises whatever fastavro raises for damaged bytes, EOFError and IndexError among it.
+        Raises whatever fastavro raises for damaged bytes, EOFError and IndexError among it, and `ValueError`
+        for records of no bytes.
         """
         data, start = content.getbuffer(), content.tell()
         for _ in range(count):
             fastavro.schemaless_reader(content, self._unmarked, None)
             end = content.tell()
+            if end == start:  # a block may say that it has any number of them
+                raise ValueError("a record that takes no bytes")
             yield bytes(data[start:end])
             start = end
 

@@ -7,7 +7,7 @@ and decimal, which take longer and know fewer years than 64 bits do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -50,32 +50,35 @@ def marked(part: Any) -> Any:
 
     Raises `ValueError` for a decimal whose power of ten would take for ever.
     """
-    if isinstance(part, list):
-        return [marked(p) for p in part]
-    if not isinstance(part, dict):
-        return part
-    made = {
-        k: v if k == "default" else marked(v)
-        for k, v in part.items()
-        if k not in ("logicalType", CONVERT, MEANS)
-    }
-    logical = part.get("logicalType")
-    if isinstance(logical, str) and logical in _KINDS:
-        made[MEANS] = _KINDS[logical]
-        if (convert := converter(part)) is not None:
-            made |= {"logicalType": _MARK, CONVERT: convert}
-    return made
+    return _rewritten(part, _marks)
 
 
 def unmarked(part: Any) -> Any:
     """The same for those who want where values end, and not the values."""
+    return _rewritten(part, lambda part: {})
+
+
+def _rewritten(part: Any, marks: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Any:
+    """A schema with what `marks` gives for each of its parts in the place of logical types."""
     if isinstance(part, list):
-        return [unmarked(p) for p in part]
+        return [_rewritten(p, marks) for p in part]
     if not isinstance(part, dict):
         return part
-    return {
-        k: v if k == "default" else unmarked(v) for k, v in part.items() if k not in ("logicalType", CONVERT)
+    kept = {
+        k: v if k == "default" else _rewritten(v, marks)
+        for k, v in part.items()
+        if k not in ("logicalType", CONVERT, MEANS)
     }
+    return kept | marks(part)
+
+
+def _marks(part: Mapping[str, Any]) -> dict[str, Any]:
+    logical = part.get("logicalType")
+    if not isinstance(logical, str) or logical not in _KINDS:
+        return {}
+    convert = converter(part)
+    told = {MEANS: _KINDS[logical]}
+    return told if convert is None else told | {"logicalType": _MARK, CONVERT: convert}
 
 
 def converter(part: Mapping[str, Any]) -> Convert | None:

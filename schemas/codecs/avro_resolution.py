@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from schemas.codecs.avro_logical import MEANS
+from schemas.codecs.avro_types import with_types
 from schemas.codecs.avro_walk import CONVERT, NAMED
 from schemas.errors import CodecError
 
@@ -32,14 +33,9 @@ def with_defaults(parsed: Any) -> Any:
             return [changed(branch) for branch in part]
         if not isinstance(part, dict):
             return part
-        made = dict(part)
-        for key, value in part.items():
-            if key == "fields":
-                made[key] = [_field({**field, "type": changed(field["type"])}, named) for field in value]
-            elif key == NAMED:
-                made[key] = {name: changed(one) for name, one in value.items()}
-            elif key in ("type", "items", "values"):
-                made[key] = changed(value)
+        made = with_types(part, changed)
+        if "fields" in made:
+            made["fields"] = [_field(field, named) for field in made["fields"]]
         return made
 
     return changed(parsed)

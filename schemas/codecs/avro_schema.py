@@ -38,9 +38,9 @@ def avro_schema(raw: Any, name: str, *, reads: bool = True) -> AvroSchema:
     `reads`: records of others are read as it has them, so that its defaults must be values. Nobody asks for
     those of a schema that only writes, and some are none: a decimal of "0.00", which are four bytes.
 
-    Raises `CodecError` for one that is not valid or not of records, and for three kinds that a few bytes can
-    turn into unbounded work: recursive ones, arrays of items that take no bytes, and with many parts that
-    take none.
+    Raises `CodecError` for one that is not valid or not of records, and for four kinds that a few bytes can
+    turn into unbounded work: recursive ones, deep ones, arrays of items that take no bytes, and with many
+    parts that take none.
     """
     try:
         if not isinstance(raw, dict) or raw.get("type") != "record":
@@ -66,6 +66,8 @@ def read_record(body: bytes, writer: AvroSchema, reader: AvroSchema | None = Non
 
 
 _MOST_NOTHING = 100
+_MOST_DEEP = 200
+"""Records, lists and maps within each other: JSON is written 254 deep at most."""
 
 
 class _Bounded:
@@ -75,6 +77,7 @@ class _Bounded:
         self._name = name
         self._empty: dict[str, bool] = {"null": True}  # type name -> its values take no bytes
         self._nothing: dict[str, int] = {"null": 1}  # type name -> parts of a value that take no bytes
+        self._deep: dict[str, int] = {}  # type name -> how deep its values are
 
     def visit(self, part: Any, within: tuple[str, ...] = ()) -> bool:
         """Whether values of this type take no bytes. `part` is parsed: its names are full names."""
@@ -97,6 +100,9 @@ class _Bounded:
                 )
                 raise CodecError(said)
             self._nothing[part["name"]] = nothing
+            deep = self._deep[part["name"]] = self._depth(part)
+            if deep > _MOST_DEEP:
+                raise CodecError(f"the Avro schema {self._name} is nested {deep} deep: flatten it")
             self._empty[part["name"]] = all(sizes)
             return all(sizes)
         if kind == "fixed":
@@ -122,3 +128,17 @@ class _Bounded:
         if "name" in part:
             return self._nothing.get(part["name"], 0)
         return self._count(kind)
+
+    def _depth(self, part: Any) -> int:
+        """How many records, lists and maps are within each other in a value of a type whose named types have
+        been visited."""
+        if isinstance(part, str):
+            return self._deep.get(part, 0)
+        if isinstance(part, list):
+            return max(map(self._depth, part), default=0)
+        kind = part["type"]
+        if kind in ("record", "error"):
+            return self._deep.get(part["name"]) or 1 + self._depth([f["type"] for f in part["fields"]])
+        if kind in ("array", "map"):
+            return 1 + self._depth(part["items" if kind == "array" else "values"])
+        return self._depth(kind)

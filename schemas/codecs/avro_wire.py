@@ -18,6 +18,7 @@ from typing import Any
 
 import fastavro
 
+from schemas.codecs.avro_types import with_types
 from schemas.codecs.avro_walk import BELOW, CONVERT, INT, NAMED, MisfitError, walker
 from schemas.codecs.base import Code, UnfitError
 
@@ -61,16 +62,9 @@ def counted_from_zero(part: Any, *, booleans: bool = False) -> Any:
             return _BOOLEAN
         if not isinstance(part, dict):
             return part
-        made = dict(part)
-        for key, value in part.items():
-            if key == "symbols":
-                made[key] = _FromZero(value)
-            elif key == "fields":
-                made[key] = [{**field, "type": counted(field["type"])} for field in value]
-            elif key == NAMED:
-                made[key] = {name: counted(named) for name, named in value.items()}
-            elif key in ("type", "items", "values"):
-                made[key] = counted(value)
+        made = with_types(part, counted)
+        if "symbols" in made:
+            made["symbols"] = _FromZero(made["symbols"])
         return made
 
     return counted(part)

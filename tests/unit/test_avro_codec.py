@@ -209,6 +209,17 @@ def doubled(times: int) -> dict:
     return made
 
 
+def nested(depth: int) -> dict:
+    """Records of which each holds the one before by its name, so that the schema itself is flat."""
+    fields = [
+        {"name": "f1", "type": {"type": "record", "name": "R1", "fields": [{"name": "a", "type": "long"}]}}
+    ]
+    for n in range(2, depth):
+        inner = {"name": "a", "type": {"type": "array", "items": f"R{n - 1}"} if n % 2 else f"R{n - 1}"}
+        fields.append({"name": f"f{n}", "type": {"type": "record", "name": f"R{n}", "fields": [inner]}})
+    return {"type": "record", "name": "Deep", "fields": fields}
+
+
 def of_decimal(scale: int) -> dict:
     kind = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": scale}
     return {"type": "record", "name": "R", "fields": [{"name": "a", "type": kind}]}
@@ -222,6 +233,10 @@ def test_a_schema_by_which_no_bytes_are_endless_work_is_refused():
     with pytest.raises(CodecError, match="x has in W 101 parts"):  # of each byte, in a list of such
         avro_schema(many, "x")
     assert read_record(b"", avro_schema(doubled(5), "x"))["b"] is not None
+    for depth in (200, 20_000):  # a record of a few bytes ended the process, or the job
+        with pytest.raises(CodecError, match=r"x is nested 20[12] deep: flatten it"):
+            avro_schema(nested(depth), "x")
+    assert read_record(bytes(99), avro_schema(nested(100), "x"))["f1"] == {"a": 0}
     for scale in (10**9, -1):
         with pytest.raises(CodecError, match="a decimal has the scale"):
             avro_schema(of_decimal(scale), "x")
