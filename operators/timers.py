@@ -28,6 +28,11 @@ class KeyTimers:
         """Whether the key's timers were set since the start of this instance."""
         return key in self._next
 
+    def stop(self, key: str, timers: TimerService) -> None:
+        """Take the current key's timers back, until it is started again."""
+        timers.delete_event_time_timer(END_OF_INPUT)
+        timers.delete_processing_time_timer(self._next.pop(key))
+
     def due(self, key: str, timestamp: int) -> bool:
         """Whether a timer of this time is the key's timer, and not one set for something else."""
         return timestamp >= self._next[key]

@@ -61,6 +61,10 @@ class TypeLogs:
         if data_type is not None and not into.knows(data_type):
             yield from into.restore(data_type, None)
 
+    def forget(self, key: str) -> None:
+        """Look into the state of a key anew when it is restored again: for one that has none."""
+        self._read.discard(key)
+
     def keep(self, key: str, of: LogKeeper) -> None:
         """Write the logs that changed since they were written last. `key` is the current one.
 

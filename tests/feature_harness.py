@@ -128,6 +128,12 @@ class Keyed(KeyedContext):
     def register_processing_time_timer(self, at: int) -> None:
         self._timers[False].add((at, self.key))
 
+    def delete_event_time_timer(self, at: int) -> None:
+        self._timers[True].discard((at, self.key))
+
+    def delete_processing_time_timer(self, at: int) -> None:
+        self._timers[False].discard((at, self.key))
+
 
 class FeatureHarness:
     """Decode, references, and the views of one source with those that read them, wired as `jobs.features`

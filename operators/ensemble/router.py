@@ -54,7 +54,7 @@ class RouterOperator(KeyedCoProcessFunction):
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         came = bytes(value)
         batch, key = decode_micro_batch(came), current_key(ctx)
-        yield from to_rows(self._ready(key, batch.data_type, ctx))
+        yield from to_rows(self._ready(key, None, ctx))
         if self._router.routes(batch.data_type):
             yield from self._waited(key, batch.data_type)
             yield from self._sent(key, self._router.route(batch), batch, came)

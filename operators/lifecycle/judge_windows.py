@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import Any
 
 from pyflink.common.typeinfo import Types
@@ -48,6 +49,7 @@ class JudgeWindows(KeyedProcessFunction):
         self._episodes = context.get_state(ValueStateDescriptor("episodes", pickled))
         self._training = self._spec.training_sets()
         self._watched = dict[str, WatchedSeries]()
+        self._additions = count(1)
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         key, timers = current_key(ctx), ctx.timer_service()
@@ -56,15 +58,24 @@ class JudgeWindows(KeyedProcessFunction):
         if (window := watched.windows.get(partial.start)) is not None:
             self._windows.put(partial.start, write_partial(window))
             timers.register_event_time_timer(partial.start + self._spec.window_ms - 1)
-        self._episodes.update(write_episodes(watched.episodes))
+        self._keep(watched, key)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:
-        watched = self._of(current_key(ctx))
+        key = current_key(ctx)
+        watched = self._of(key)
         before = set(watched.windows)
         yield from self._rows(watched.close(timestamp, _now()))
         for start in before - set(watched.windows):
             self._windows.remove(start)
-        self._episodes.update(write_episodes(watched.episodes))
+        self._keep(watched, key)
+
+    def _keep(self, watched: WatchedSeries, key: str) -> None:
+        """Records may name any number of series: one of which nothing lasts leaves nothing behind."""
+        if watched.lasts:
+            self._episodes.update(write_episodes(watched.episodes))
+        else:
+            self._episodes.clear()
+            self._watched.pop(key, None)
 
     def _of(self, key: str) -> WatchedSeries:
         """The series of the current key; the first time, as its state says."""
@@ -73,7 +84,9 @@ class JudgeWindows(KeyedProcessFunction):
             series, kept = Series.of_key(key), self._episodes.value()
             windows = {int(start): read_partial(bytes(data)) for start, data in self._windows.items()}
             episodes = Episodes() if kept is None else read_episodes(bytes(kept))
-            found = self._watched[key] = WatchedSeries(series, None, self._spec, windows, episodes)
+            found = self._watched[key] = WatchedSeries(
+                series, None, self._spec, windows, episodes, additions=self._additions
+            )
         if found.lacks_training:  # also later, where it could not be read
             training = self._training.of_series(Series.of_key(key), _now())
             if training is not None:

@@ -66,7 +66,8 @@ class Scorer(KeyedCoProcessFunction):
 
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Any]:
         batch, key = decode_micro_batch(value), current_key(ctx)
-        yield from to_rows(self._ready(key, batch.data_type, ctx))
+        # a data type that records name, and nobody who publishes, leaves nothing behind
+        yield from to_rows(self._ready(key, None, ctx))
         yield from to_rows(self._serving.poll())
         yield from to_rows(self._in_order.score(key, batch))
         self._keep(key, ctx)
@@ -92,14 +93,23 @@ class Scorer(KeyedCoProcessFunction):
         for data_type in self._buffer.data_types():
             yield from to_rows(self._in_order.waited(key, data_type, ended))
         yield from to_rows(serving.stats(0 if ended else self._spec.stats_ms))
-        if not ended:
-            self._timers.again(key, ctx.timer_service(), timestamp)
         self._keep(key, ctx, timestamp)
+        if self._is_invented(key):
+            self._timers.stop(key, ctx.timer_service())
+            self._logs.forget(key)
+            self._arm_logs.forget(key)
+        elif not ended:
+            self._timers.again(key, ctx.timer_service(), timestamp)
 
     def _ready(self, key: str, data_type: str | None, ctx: Any) -> Iterator[Output]:
         self._timers.start(key, ctx.timer_service())
         yield from self._logs.restore(key, data_type, self._serving)
         yield from self._arm_logs.restore(key, data_type, self._arms)
+
+    def _is_invented(self, key: str) -> bool:
+        """Whether the key is a data type of which nothing was published, and no record waits any more."""
+        known = self._groups is not None or self._serving.knows(key) or self._arms.knows(key)
+        return not known and not self._buffer.data_types()
 
     def _keep(self, key: str, ctx: Any, fired: int = 0) -> None:
         self._logs.keep(key, self._serving)

@@ -61,7 +61,7 @@ class Serving:
         self._runs: dict[str, Run] = {}
 
     def data_types(self) -> Sequence[str]:
-        """Those that are known: something was published for them, or records of them came."""
+        """Those that are known: something was published for them."""
         return tuple(self._states)
 
     def knows(self, data_type: str) -> bool:

@@ -69,6 +69,7 @@ class Router:
         self._codec, self._raw_json, self._max_batch = codec, raw_json, max_batch
         self._subtask, self._now = subtask, now
         self._types: dict[str, _DataType] = {}
+        self._unheard = _DataType(Candidates(), self._routing(""))
 
     def data_types(self) -> list[str]:
         """Those that were restored."""
@@ -134,7 +135,7 @@ class Router:
 
     def route(self, batch: MicroBatch) -> Iterator[Routed]:
         """Decide who is asked about the records of a batch; without candidates, nobody is."""
-        known = self._types[batch.data_type]
+        known = self._types.get(batch.data_type, self._unheard)
         for some in in_slices(batch, self._max_batch):
             for part, way in known.routing.parts(some):
                 yield self._routed(known, part, way)

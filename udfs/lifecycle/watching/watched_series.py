@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Literal
 
 import msgspec
@@ -84,15 +85,24 @@ class WatchedSeries:
         spec: JudgeSpec,
         windows: Mapping[int, PartialWindow] | None = None,
         episodes: Episodes | None = None,
+        *,
+        additions: Iterator[int] | None = None,
     ) -> None:
+        """`additions`: numbers of which none comes twice; of its own, where none are given."""
         self.windows = dict(windows or {})
         self.episodes = episodes or Episodes()
-        self._additions = 0
+        self._additions = count(1) if additions is None else additions
+        self._addition = 0
         self._series, self._spec = series, spec
         self._training: TrainingSet | None = None
         self._monitor: DriftMonitor | None = None
         if training is not None:
             self.compare_with(training)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether anything is known of it that is not known anew."""
+        return bool(self.windows or self.episodes.since or self.episodes.said)
 
     @property
     def lacks_training(self) -> bool:
@@ -107,7 +117,7 @@ class WatchedSeries:
         """Take in a partial sum. Where its window has been told of, it is told of by itself."""
         yield from self._outliers(partial)
         if partial.start == UNTIMED or partial.start + self._spec.window_ms - 1 <= watermark:
-            self._additions += 1
+            self._addition = next(self._additions)
             yield from self._messages(partial, (), now, late=True)
             return
         window = self.windows.get(partial.start)
@@ -211,7 +221,7 @@ class WatchedSeries:
             training=self._series.training,
             sample=self._spec.sample,
             late=late,
-            addition=self._additions if late else 0,
+            addition=self._addition if late else 0,
             drifting=drifting,
             broken=window.broken,
             others=window.statistics.others,
