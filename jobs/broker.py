@@ -9,21 +9,26 @@ from jobs.settings.serve import JobSettings
 from jobs.settings.streams import Broker, Kafka, StreamSettings
 from operators.kafka import KafkaConnection
 from operators.kafka_check import check_topics, forgets, keep
-from schemas.errors import SourceError
+from schemas.errors import SettingsError, SourceError
 
 
 def check_kafka(settings: StreamSettings, reads: Mapping[str, str], writes: Sequence[str]) -> None:
-    """Raises `SourceError` where the broker is missing, or a topic of those that the job reads or writes.
+    """Raises `SourceError` where the broker is missing, or a topic of those that the job reads or writes, and
+    `SettingsError` where it would read what it writes.
 
     `reads`: topic -> the setting that names it. `writes`: outputs; the setting of that name has its topic.
     """
     kafka = settings.kafka
-    if kafka is None or not kafka.check:
-        return
     topics = dict(reads) if settings.reads_kafka else {}
     if "kafka" in settings.writes:
-        topics |= named_topics(kafka, writes)
-    if topics:
+        written = named_topics(kafka, writes)
+        for topic in written.keys() & topics.keys():
+            raise SettingsError(
+                f"{written[topic]} is {topic!r}, which the job reads too ({topics[topic]}): it would read "
+                "what it writes, without end; give it a topic of its own"
+            )
+        topics |= written
+    if topics and kafka is not None and kafka.check:
         check_topics(connection(kafka), topics)
 
 

@@ -16,13 +16,21 @@ _DEFAULTS = {
 }
 
 
+_MOST = 1 << 30
+
+
 class Batching(Part):
     """When a micro-batch is closed. Empty values depend on `mode`."""
 
     max_records: int | None = Field(
-        None, ge=1, description="the most records of a micro-batch; empty: 1024, in process mode 8192"
+        None,
+        ge=1,
+        le=_MOST,
+        description="the most records of a micro-batch; empty: 1024, in process mode 8192",
     )
-    max_bytes: int = Field(4 << 20, ge=1, description="the most bytes of one, but for its last record")
+    max_bytes: int = Field(
+        4 << 20, ge=1, le=_MOST, description="the most bytes of one, but for its last record"
+    )
     min_ms: int | None = Field(
         None,
         ge=1,

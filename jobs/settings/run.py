@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from pathlib import Path
 from typing import ClassVar, Literal, Self, TypeVar
 
@@ -64,7 +63,9 @@ class RunSettings(BaseSettings, _Bounded):
     name: str = Field("millrace", description="the job's name")
     bounded: bool = Field(False, description="end when what is there now has been scored")
     mode: Literal["thread", "process"] = Field("thread", description="Flink's Python execution mode")
-    parallelism: int | None = Field(None, ge=1, description="empty: as the cluster or `flink run -p` says")
+    parallelism: int | None = Field(
+        None, ge=1, le=32_768, description="empty: as the cluster or `flink run -p` says"
+    )
     checkpoint_seconds: float | None = Field(None, gt=0, description="empty: as the cluster says")
     jars: Path | None = Field(None, description="where scripts/setup put jars; for runs without a cluster")
     flink: dict[str, str] = Field({}, repr=False, description="any Flink option")
@@ -103,10 +104,14 @@ def settings_of(kind: type[S], arguments: list[str]) -> S:
     try:
         flags = CliSettingsSource[S](Configured, cli_prog_name=Path(sys.argv[0]).name)
         return Configured(_cli_settings_source=flags(args=arguments))
-    except tomllib.TOMLDecodeError as e:
-        raise SettingsError(f"{file} is no TOML: {e}") from None
     except UnreadableSettings as e:
         raise SettingsError(str(e)) from None
     except ValidationError as e:
         faults = (f"{'.'.join(map(str, f['loc'])) or 'settings'}: {f['msg']}" for f in e.errors())
         raise SettingsError("; ".join(faults)) from None
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ) as e:  # TOML's own error, bytes that are no text, long numbers
+        raise SettingsError(f"{file} cannot be read as TOML: {e}") from None

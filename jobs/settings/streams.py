@@ -38,7 +38,9 @@ class Transactions(BaseModel):
         False, description="outputs in transactions, visible at checkpoints; else at least once, at once"
     )
     transaction_prefix: str = Field("", description="unique to the job; empty: the job's name")
-    transaction_timeout_seconds: int = Field(600, description="must cover the longest outage")
+    transaction_timeout_seconds: int = Field(
+        600, ge=1, le=2_147_483, description="must cover the longest outage"
+    )
 
     def check_own(self, job: str, default: str) -> None:
         """Raises `ValueError` where any other job without a name would have the same transactions."""

@@ -139,11 +139,20 @@ def test_transactions_are_the_jobs_own_where_it_has_a_name(more: list[str]):
         "lanes = 4",
         "folder = {rot = '/x'}",
         "not toml",
+        "\ufeffname = 'with a mark'",
+        "name = 'caf\udce9'",
+        f"max_batch = {'9' * 5000}",
+        f"name = {'[' * 9999}",
+        f"parallelism = {2**31}",
+        f"batch = {{max_records = {2**31}}}",
+        f"batch = {{max_bytes = {2**31}}}",
+        "kafka = {bootstrap = 'b', records = {t = 't'}, transaction_timeout_seconds = 0}",
+        f"kafka = {{bootstrap = 'b', records = {{t = 't'}}, transaction_timeout_seconds = {2**31}}}",
     ],
 )
 def test_faults_of_a_file_are_settings_errors(tmp_path: Path, line: str):
     file = tmp_path / "serve.toml"
-    file.write_text(line + "\n")
+    file.write_text(line + "\n", encoding="utf-8", errors="surrogateescape")
     with pytest.raises(SettingsError) as caught:
         settings_of(ServeSettings, ["--config", str(file), "--folder.root", str(tmp_path)])
     assert "\n" not in str(caught.value)

@@ -11,6 +11,7 @@ from jobs import broker, wiring
 from jobs.settings.features import FeatureSettings
 from jobs.settings.run import settings_of
 from jobs.settings.serve import ServeSettings
+from schemas.errors import SettingsError
 
 KAFKA = ["--kafka.bootstrap", "b:1", "--kafka.records", '{"t": "wine"}']
 BOTH = ["--sinks", '["kafka", "folder"]']
@@ -83,3 +84,17 @@ def test_a_job_without_transactions_writes_at_least_once(monkeypatch: pytest.Mon
     flags = ["--declarations", "v.py", "--redis", "{}", "--kafka.bootstrap", "b:1", "--name", "mine"]
     wiring.add_sinks({"dead_letters": "d"}, settings_of(FeatureSettings, flags))  # type: ignore[dict-item]
     assert (how[0].exactly_once, how[0].prefix) == (False, "mine")
+
+
+@pytest.mark.parametrize(
+    ("output", "topic"),
+    [("results", "t"), ("dead-letters", "t"), ("model-events", "models"), ("dead-letters", "models")],
+)
+@pytest.mark.parametrize("check", ["true", "false"])
+def test_a_job_that_would_read_what_it_writes_does_not_start(output: str, topic: str, check: str) -> None:
+    """Each dead letter was a record, and made a dead letter."""
+    flags = [f"--kafka.{output}", topic, "--kafka.check", check]
+    with pytest.raises(
+        SettingsError, match=f"kafka.{output.replace('-', '_')} is '{topic}', which the job reads too"
+    ):
+        wiring.check_streams(settings_of(ServeSettings, [*KAFKA, *flags]))
