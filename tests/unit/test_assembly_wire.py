@@ -10,6 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from operators.features.assembly_rows import EXPIRED, outcome_rows
+from schemas.output_batch import MESSAGE_LIMIT
+from tests.output_batches import messages_of
 from udfs.enrichment.base import Completed, Expired, FeatureStamp, PredictionRequest
 from udfs.enrichment.wire import read_request, write_completed, write_expired, write_request
 
@@ -92,3 +95,36 @@ def test_a_completed_record_carries_its_stamps() -> None:
 def test_an_expiration_says_what_is_missing() -> None:
     line = json.loads(write_expired(Expired(ASKED, {"houses_v3:price": "answered 500"})))
     assert line["missing"] == {"houses_v3:price": "answered 500"} and line["request"]["id"] == "a"
+
+
+@pytest.mark.parametrize("entity", ["h" * 950_000, "\u00e9" * 470_000])
+def test_a_request_that_no_message_could_hold_again_is_told(entity: str) -> None:
+    """It came back as a message that Kafka does not take, and the job ended, and again after each restart."""
+    short = [1e15] * 90_000  # of five bytes each, which are written as nineteen
+    data = orjson.dumps(GOOD | {"fields": {"x": short}}).replace(b"1000000000000000.0", b"1e15")
+    with pytest.raises(ValueError, match="900,000 are the most"):
+        read_request(data, 1)
+    for changes in ({"entities": {"h": entity}}, {"fields": {"x": entity}}):
+        with pytest.raises(ValueError, match="900,000 are the most"):
+            read_request(orjson.dumps(GOOD | changes), 1)
+
+
+def test_what_is_too_long_with_its_features_expires_and_says_so() -> None:
+    whole = Completed(ASKED, "wine", {"x": [1e15] * 90_000, "id": "a"}, ())
+    missing = {f"f{n}": "m" * 300 for n in range(4000)}
+    sent = [*outcome_rows([whole, Expired(ASKED, missing), Completed(ASKED, "wine", {"id": "a"}, ())], 5)]
+    assert [tag is EXPIRED for tag, _ in sent[:2]] == [True, True] and len(sent) == 3
+    messages = [message for _, packed in sent[:2] for message in messages_of(packed)]
+    assert all(len(message.value) < MESSAGE_LIMIT for message in messages)
+    assert "with its features it has" in orjson.loads(messages[0].value)["reason"]
+    assert [message.value for message in messages_of(sent[2])] == [b'{"id":"a","features":[]}']
+
+
+def test_a_text_that_is_half_a_character_is_no_request() -> None:
+    for part in (
+        b'"entities": {"h": "\\ud800"}',
+        b'"entities": {"\\udfff": 1}',
+        b'"entities": {}, "fields": {"x": "\\ud800"}',
+    ):
+        with pytest.raises(ValueError, match="not a prediction request"):
+            read_request(b'{"id": "a", "model": "m", ' + part + b"}", 1)

@@ -13,6 +13,9 @@ from schemas.features.feature_batch import ARROW, CREATED, TIMESTAMP, FeatureBat
 from udfs.enrichment.base import Completed, Created, Expired, PredictionRequest
 from udfs.stores.online.base import StoredView
 
+LONGEST = 900_000
+"""Bytes of a request as it is written again: what comes of it is a message that Kafka must take."""
+
 _read = msgspec.json.Decoder(PredictionRequest).decode
 
 
@@ -26,6 +29,8 @@ def read_request(data: bytes, written: int) -> PredictionRequest:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise ValueError(f"not a prediction request: {e}") from None
     check_fields(request.fields)
+    if len(data) > LONGEST // 6 and (size := len(write_request(request))) > LONGEST:
+        raise ValueError(f"not a prediction request: {size:,} bytes, and {LONGEST:,} are the most")
     return request if request.created else msgspec.structs.replace(request, created=written)
 
 
