@@ -20,6 +20,9 @@ import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerR
 public final class FolderRecords implements BulkFormat<ConsumerRecord<byte[], byte[]>, FileSourceSplit> {
     private static final long serialVersionUID = 1L;
     private static final int BATCH = 1024;
+    private static final int BATCH_BYTES = 4 << 20;
+    /** Of a line; no record is as long, so what comes after it is passed over. */
+    private static final int LONGEST = 16 << 20;
     private final String root;
     private final boolean whole;
 
@@ -68,7 +71,9 @@ public final class FolderRecords implements BulkFormat<ConsumerRecord<byte[], by
             ConsumerRecord[] records = new ConsumerRecord[whole ? 1 : BATCH];
             long first = line;
             int count = 0;
-            for (byte[] value; count < records.length && (value = next()) != null; count++, line++) {
+            int size = 0;
+            for (byte[] value; count < records.length && size < BATCH_BYTES && (value = next()) != null; count++, line++) {
+                size += value.length;
                 records[count] = new ConsumerRecord<>(name, 0, line, System.currentTimeMillis(),
                         org.apache.flink.kafka.shaded.org.apache.kafka.common.record.TimestampType.CREATE_TIME, 0, value.length, null, value,
                         new org.apache.flink.kafka.shaded.org.apache.kafka.common.header.internals.RecordHeaders(), java.util.Optional.empty());
@@ -93,7 +98,9 @@ public final class FolderRecords implements BulkFormat<ConsumerRecord<byte[], by
                 return null;
             }
             for (; c >= 0 && c != '\n'; c = in.read()) {
-                held.write(c);
+                if (held.size() < LONGEST) {
+                    held.write(c);
+                }
             }
             byte[] text = held.toByteArray();
             return text.length > 0 && text[text.length - 1] == '\r' ? Arrays.copyOf(text, text.length - 1) : text;

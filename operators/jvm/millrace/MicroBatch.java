@@ -20,13 +20,14 @@ final class MicroBatch {
     final String key;
     private final byte[] dataType;
     private final byte[] source;
-    private final Bytes offsets = new Bytes(1 << 13);
-    private final Bytes times = new Bytes(1 << 13);
-    private final Bytes partitions = new Bytes(1 << 12);
-    private final Bytes payloadLengths = new Bytes(1 << 12);
-    private final Bytes keyLengths = new Bytes(1 << 12);
-    private final Bytes headerLengths = new Bytes(1 << 12);
-    private final Bytes payloads = new Bytes(1 << 16);
+    // they grow, and are used again: little to begin with, since records may name thousands of data types at a time
+    private final Bytes offsets = new Bytes(1 << 7);
+    private final Bytes times = new Bytes(1 << 7);
+    private final Bytes partitions = new Bytes(1 << 6);
+    private final Bytes payloadLengths = new Bytes(1 << 6);
+    private final Bytes keyLengths = new Bytes(1 << 6);
+    private final Bytes headerLengths = new Bytes(1 << 6);
+    private final Bytes payloads = new Bytes(1 << 10);
     private final Bytes keys = new Bytes(0);
     private final Bytes headers = new Bytes(0);
     private boolean keyed;

@@ -46,6 +46,7 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
     private static final int LATE_COUNTS = 3;
     private static final long LOOK_MILLIS = 100;
     private static final long COUNTED_MILLIS = 250;
+    private static final int LONGEST_NAME = 200; // of a data type, as in schemas/names.py: none that is longer has a model
 
     private final String kind;
     private final HashMap<String, String> dataTypes;
@@ -126,7 +127,7 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
             return;
         }
         Header own = header == null ? null : record.headers().lastHeader(header);
-        String type = own == null || own.value() == null ? null : new String(own.value(), StandardCharsets.UTF_8);
+        String type = own == null || own.value() == null ? null : nameIn(own.value());
         String slot = type == null ? record.topic() : record.topic() + '\0' + type;
         MicroBatch into = open.get(slot);
         if (into == null) {
@@ -144,6 +145,12 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
             long gap = Math.min(maxMillis, minMillis + (long) (LATE_COUNTS * late));
             getProcessingTimeService().registerTimer(Math.max(since + 1, sent + gap), this);
         }
+    }
+
+    /** The text of a header, no longer than tells that no data type has that name. */
+    private static String nameIn(byte[] header) {
+        String name = new String(header, 0, Math.min(header.length, 4 * (LONGEST_NAME + 1)), StandardCharsets.UTF_8);
+        return name.substring(0, Math.min(name.length(), LONGEST_NAME + 1));
     }
 
     private void emit(MicroBatch from) {
