@@ -20,6 +20,13 @@ MAX_DEPTH = 1024  # orjson's
 LEAST, MOST = -(2**63), 2**64 - 1
 """The integers that are read as integers."""
 
+_OTHERS = (
+    (b"\xef\xbb\xbf", "; it begins with a byte order mark, which JSON has none of"),
+    ((b"\xff\xfe", b"\xfe\xff"), "; it seems to be UTF-16: JSON is UTF-8"),
+    (b"\x1f\x8b", "; it is compressed by gzip: let its producer compress by Kafka's own compression.type"),
+    (b"\0\0", "; it seems to begin with the id of a schema: give codec.schema_registry.url"),
+)
+"""What is often sent in the place of JSON, by its first bytes, and what to do."""
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 """Also one that does not end: it would be looked for anew at each quote in it."""
 
@@ -59,7 +66,8 @@ def _second_opinion(payload: bytes, message: str) -> Any:
         )
         json.dumps(value, ensure_ascii=False).encode()  # refuses lone surrogates, as orjson does
     except (ValueError, RecursionError):
-        raise UnfitError(Code.UNPARSABLE, f"not JSON: {message}") from None
+        begins = next((said for bytes_, said in _OTHERS if payload.startswith(bytes_)), "")
+        raise UnfitError(Code.UNPARSABLE, f"not JSON: {message}{begins}") from None
     if literals:
         raise UnfitError(Code.NOT_FINITE, f"the record holds {literals[0]}, which is not JSON")
     return value

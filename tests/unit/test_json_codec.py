@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import time
@@ -357,3 +358,17 @@ def test_a_text_that_does_not_end_is_looked_through_once(end: bytes):
     (bad,) = JsonCodec().decode([deep], MATRIX).bad
     assert bad.code == "too_deep"
     assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        (b'\xef\xbb\xbf{"a":1}', "begins with a byte order mark"),
+        ('{"a":1}'.encode("utf-16"), "seems to be UTF-16"),
+        (gzip.compress(b'{"a":1}'), "compressed by gzip: let its producer"),
+        (b'\0\0\0\0\x07{"a":1}', "the id of a schema: give codec.schema_registry.url"),
+    ],
+)
+def test_what_is_often_sent_in_the_place_of_json_is_told(payload: bytes, said: str):
+    (bad,) = JsonCodec().decode([payload], ()).bad
+    assert bad.code == "unparsable" and bad.reason.startswith("not JSON: ") and said in bad.reason
