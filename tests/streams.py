@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +57,12 @@ class Streams:
 
     def topic(self, name: str) -> str:
         return f"{self.prefix}-{name}"
+
+    def of(self, *records: str) -> Streams:
+        """The same topics; of those of records these alone are fed, and read by a job."""
+        narrowed = copy.copy(self)
+        narrowed.records = records
+        return narrowed
 
     def send(self, records: Iterable[Sent]) -> int:
         count = 0
@@ -107,22 +115,21 @@ class Streams:
             env=os.environ | {"FLINK_LOG_DIR": self._logs.name},
         )
 
-    def run_until(self, count: int, job: str, seconds: float = 300, **more: str) -> None:
-        """Run a job on a mini cluster until `count` results and dead letters have come out."""
+    @contextmanager
+    def running(self, job: str, **more: str) -> Iterator[Process]:
+        """A job on a mini cluster of its own, until the block ends."""
         command: list[str | Path] = [sys.executable, ROOT / "jobs" / job, *self.arguments(**more)]
         logs = Path(self._logs.name)
         process = Process(job, command, logs / "job.out", {"FLINK_LOG_DIR": str(logs)})
         try:
-            process.wait_ready(lambda: self.count("results") + self.count("dead-letters") >= count, seconds)
+            yield process
         finally:
             process.stop(5)
 
-    def failures(self) -> str:
-        """Why tasks of the runs so far failed, from Flink's log; a restart shows in repeated results only."""
-        log = "\n".join(path.read_text(errors="replace") for path in Path(self._logs.name).glob("*.log"))
-        lines = log.splitlines()
-        found = [i for i, line in enumerate(lines) if " to FAILED" in line]
-        return "\n".join("\n".join(lines[i : i + 12]) for i in found[:3]) or "no task failed"
+    def run_until(self, count: int, job: str, seconds: float = 300, **more: str) -> None:
+        """Run a job on a mini cluster until `count` results and dead letters have come out."""
+        with self.running(job, **more) as process:
+            process.wait_ready(lambda: self.count("results") + self.count("dead-letters") >= count, seconds)
 
     def read(self, output: str, committed: bool = True) -> list[Message]:
         """Everything that is on an output topic now."""

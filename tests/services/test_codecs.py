@@ -7,17 +7,18 @@ import json
 import struct
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import fastavro
-import orjson
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
 from devservices.kafka import KafkaBroker
 from schemas.results.records import EventKind
+from schemas.results.results import Scored
 from tests import models
 from tests.streams import Sent, Streams
 from udfs.models.descriptor import build
@@ -44,17 +45,15 @@ def row(i: int) -> dict[str, Any]:
     return {"name": f"n{i}", "x": [i / 10, 1.0]}
 
 
-def check(streams: Streams, count: int, bad: int) -> None:
-    results = streams.results()
+def check(results: Sequence[Scored], count: int) -> None:
     assert sorted(r.record["name"] for r in results) == sorted(f"n{i}" for i in range(count))
     for r in results:
         assert r.record == row(int(r.record["name"][1:]))
         want = models.expected(WEIGHTS, models.np.asarray([r.record["x"]], "float32"))[0]
         models.np.testing.assert_allclose(r.scores["y"], want, rtol=1e-4, atol=1e-5)
-    assert [letter.code for letter in streams.dead_letters()] == ["unparsable"] * bad
 
 
-def test_protobuf(kafka: KafkaBroker, tmp_path: Path) -> None:
+def test_protobuf_and_data_types_by_topic_and_by_header(kafka: KafkaBroker, tmp_path: Path) -> None:
     file = FileDescriptorProto(name="wine.proto", package="test", syntax="proto3")
     message = file.message_type.add(name="Wine")
     kinds = FieldDescriptorProto
@@ -65,22 +64,40 @@ def test_protobuf(kafka: KafkaBroker, tmp_path: Path) -> None:
     pool.Add(file)
     made = GetMessageClass(pool.FindMessageTypeByName("test.Wine"))
 
-    streams = Streams(kafka)
+    streams = Streams(kafka, records=("wine", *(f"type{n}" for n in range(6))))
     values = [made(**row(i)).SerializeToString() for i in range(300)]
     streams.send(Sent(v, partition=i % 4, timestamp=NOW) for i, v in enumerate([*values, b"\xff\xff"]))
     streams.publish(descriptor(tmp_path))
-    done = streams.run_bounded(
-        "serve.py",
-        codec=json.dumps(
-            {
-                "kind": "protobuf",
-                "message": "test.Wine",
-                "descriptor_set": str(tmp_path / "wine.desc"),
-            }
-        ),
-    )
+    sent = []
+    for i in range(600):
+        headers = (("kind", b"special"),) if i % 5 == 0 else ()
+        value, topic = made(name=str(i), x=[1, 2]).SerializeToString(), f"type{i % 6}"
+        sent.append(Sent(value, headers=headers, partition=i % 4, timestamp=NOW, topic=topic))
+    streams.send(sent)
+    served = {f"type{n}": n + 1 for n in range(5)} | {"special": 40}  # type5 has no model
+    for data_type, version in served.items():
+        data = models.zipped(models.constant_saved_model(tmp_path / data_type, version))
+        streams.publish(build(data_type=data_type, model_type="TENSORFLOWSAVED", version=version, data=data))
+    codec = {"kind": "protobuf", "message": "test.Wine", "descriptor_set": str(tmp_path / "wine.desc")}
+    done = streams.run_bounded("serve.py", codec=json.dumps(codec), kafka__data_type_header="kind")
     assert done.returncode == 0, done.stderr[-3000:]
-    check(streams, 300, bad=1)
+
+    found = streams.results()
+    check([r for r in found if r.data_type == "wine"], 300)
+    assert [letter.code for letter in streams.dead_letters()] == ["unparsable"]
+    results = [r for r in found if r.data_type != "wine"]
+    assert Counter(int(r.record["name"]) for r in results) == Counter(range(600))
+    for r in results:
+        i = int(r.record["name"])
+        assert r.source == streams.topic(f"type{i % 6}")
+        assert r.data_type == ("special" if i % 5 == 0 else f"type{i % 6}")
+        if r.data_type == "type5":
+            assert (r.outcome, r.model, r.scores) == ("no_model", "", {}) and r.reason
+        else:
+            assert (r.version, r.scores["y"]) == (served[r.data_type], served[r.data_type])
+    events = [(e.kind, e.data_type, e.version) for e in streams.events()]
+    wanted = {**served, "wine": 1}
+    assert sorted(events) == sorted((EventKind.SERVED, t, v) for t, v in wanted.items())
 
 
 def test_avro_with_the_header_of_a_registry(kafka: KafkaBroker, tmp_path: Path) -> None:
@@ -109,32 +126,5 @@ def test_avro_with_the_header_of_a_registry(kafka: KafkaBroker, tmp_path: Path) 
         ),
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    check(streams, 300, bad=2)
-
-
-def test_data_types_by_topic_and_by_header(kafka: KafkaBroker, tmp_path: Path) -> None:
-    streams = Streams(kafka, records=tuple(f"type{n}" for n in range(6)))
-    sent = []
-    for i in range(600):
-        headers = (("kind", b"special"),) if i % 5 == 0 else ()
-        value, topic = orjson.dumps({"id": i, "x": [1, 2]}), f"type{i % 6}"
-        sent.append(Sent(value, headers=headers, partition=i % 4, timestamp=NOW, topic=topic))
-    streams.send(sent)
-    served = {f"type{n}": n + 1 for n in range(5)} | {"special": 40}  # type5 has no model
-    for data_type, version in served.items():
-        data = models.zipped(models.constant_saved_model(tmp_path / data_type, version))
-        streams.publish(build(data_type=data_type, model_type="TENSORFLOWSAVED", version=version, data=data))
-    done = streams.run_bounded("serve.py", kafka__data_type_header="kind")
-    assert done.returncode == 0, done.stderr[-3000:]
-    results = streams.results()
-    assert Counter(r.record["id"] for r in results) == Counter(range(600))
-    for r in results:
-        i = r.record["id"]
-        assert r.source == streams.topic(f"type{i % 6}")
-        assert r.data_type == ("special" if i % 5 == 0 else f"type{i % 6}")
-        if r.data_type == "type5":
-            assert (r.outcome, r.model, r.scores) == ("no_model", "", {}) and r.reason
-        else:
-            assert (r.version, r.scores["y"]) == (served[r.data_type], served[r.data_type])
-    events = [(e.kind, e.data_type, e.version) for e in streams.events()]
-    assert sorted(events) == sorted((EventKind.SERVED, t, v) for t, v in served.items())
+    check(streams.results(), 300)
+    assert [letter.code for letter in streams.dead_letters()] == ["unparsable"] * 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections import Counter
 from pathlib import Path
 
 import orjson
+import pytest
 from confluent_kafka import Producer
 
 from devservices.flink_cluster import StandaloneCluster
@@ -31,15 +33,6 @@ BAD = {
     b'{"x": [1, 1e99]}': "not_finite",
     b'{"x": [1, 2, 3]}': "wrong_shape",
 }
-
-
-def inputs() -> list[Sent]:
-    now, bad = time.time_ns() // 1_000_000, list(BAD)
-
-    def value(i: int) -> bytes:
-        return bad[i // 20 % len(bad)] if i % 20 == 7 else orjson.dumps({"id": i, "x": [i, -i]})
-
-    return [Sent(value(i), partition=i % 4, timestamp=now) for i in range(COUNT)]
 
 
 def mixed() -> list[Sent]:
@@ -83,49 +76,47 @@ def aborted(streams: Streams, model: bytes) -> None:
     )
 
 
-def published(streams: Streams, tmp_path: Path, sent: list[Sent]) -> None:
-    streams.send(sent)
-    data = models.zipped(models.constant_saved_model(tmp_path / "m", 3))
-    streams.publish(build(data_type="wine", model_type="TENSORFLOWSAVED", version=1, data=data))
-
-
-def test_all_come_out_once(kafka: KafkaBroker, tmp_path: Path) -> None:
-    streams, sent = Streams(kafka), inputs()
-    published(streams, tmp_path, sent)
-    streams.run_until(COUNT, "serve_partitioned.py")
-
-    results, dead = streams.results(), streams.dead_letters()
-    # at least once: a task that fails and starts again repeats results, and none may fail here
-    assert len(results) == COUNT * 19 // 20 and len(results) + len(dead) == COUNT, streams.failures()
-    assert {(r.outcome, r.version, r.scores["y"]) for r in results} == {(Outcome.SCORED, 1, 3.0)}
-    # record i is at offset i // 4 of partition i % 4
-    assert all(r.record["id"] == 4 * r.offset + r.partition for r in results)
-    places = Counter((r.partition, r.offset) for r in results) + Counter(
-        (d.partition, d.offset) for d in dead
-    )
-    assert places == Counter((i % 4, i // 4) for i in range(COUNT))
-    for letter in dead:
-        assert letter.code == BAD[sent[4 * letter.offset + letter.partition].value or b""], letter
-
-
-def test_on_a_cluster_what_goes_in_is_results_and_dead_letters(
-    kafka: KafkaBroker, flink: StandaloneCluster, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def filled(kafka: KafkaBroker, tmp_path_factory: pytest.TempPathFactory) -> tuple[Streams, list[Sent]]:
+    """Topics of records and of models, and the records; before them is what was taken back."""
     streams, sent = Streams(kafka), mixed()
     aborted(streams, build(data_type="wine", version=2, data=models.constant_frozen_graph(5)))
-    published(streams, tmp_path, sent)
+    streams.send(sent)
+    data = models.zipped(models.constant_saved_model(tmp_path_factory.mktemp("model") / "m", 3))
+    streams.publish(build(data_type="wine", model_type="TENSORFLOWSAVED", version=1, data=data))
+    return streams, sent
+
+
+@pytest.mark.parametrize(("job", "parallelism"), [("serve.py", "2"), ("serve_partitioned.py", "1")])
+def test_what_goes_in_is_results_and_dead_letters(  # noqa: PLR0917
+    kafka: KafkaBroker,
+    flink: StandaloneCluster,
+    filled: tuple[Streams, list[Sent]],
+    tmp_path: Path,
+    job: str,
+    parallelism: str,
+) -> None:
+    (read, sent), streams = filled, Streams(kafka)
+    topics = {
+        "kafka__records": json.dumps({read.topic("wine"): "wine"}),
+        "kafka__models": read.topic("models"),
+    }
     store = (tmp_path / "store").as_uri()
-    job = flink.run(ROOT / "jobs" / "serve.py", *streams.arguments(parallelism="2", model_store=store))
+    arguments = streams.arguments(parallelism=parallelism, model_store=store, **topics)
+    running = flink.run(ROOT / "jobs" / job, *arguments)
     wait_until(lambda: streams.count("results") + streams.count("dead-letters") >= COUNT, 240, flink.logs)
-    flink.rest.cancel(job)
+    flink.rest.cancel(running)
     results, dead = streams.results(), streams.dead_letters()
     # before them, in each partition: one record of the transaction, and its end
     places = Counter((one.partition, one.offset - 2) for one in (*results, *dead))
-    assert places == Counter((i % 4, i // 4) for i in range(COUNT)), flink.rest.exceptions(job)
-    assert {r.version for r in results if r.outcome is Outcome.SCORED} == {1}
-    scored = {r.record["id"] for r in results if r.outcome is Outcome.SCORED and "id" in r.record}
-    assert scored == {i for i, one in enumerate(sent) if (one.value or b"").startswith(b'{"id"')}
-    assert len(scored) == COUNT * 9 // 10
+    # at least once: a task that fails and starts again repeats results, and none may fail here
+    assert places == Counter((i % 4, i // 4) for i in range(COUNT)), flink.rest.exceptions(running)
+    scored = [r for r in results if r.outcome is Outcome.SCORED]
+    assert {(r.version, r.scores["y"]) for r in scored} == {(1, 3.0)}
+    # record i is at offset i // 4 of partition i % 4
+    places_by_id = {r.record["id"]: 4 * (r.offset - 2) + r.partition for r in scored if "id" in r.record}
+    assert places_by_id == {i: i for i, one in enumerate(sent) if (one.value or b"").startswith(b'{"id"')}
+    assert len(places_by_id) == COUNT * 9 // 10
     for letter in dead:
         value = sent[4 * (letter.offset - 2) + letter.partition].value
         assert value not in BAD or letter.code == BAD[value], letter

@@ -70,11 +70,15 @@ _seen: dict[str, list[tuple[object, ...]]] = {}
 
 
 RUNS = [
-    (job, mode, input)
-    for job in ("serve.py", "serve_partitioned.py")
-    for mode in ("thread", "process")
-    for input in ("continuous", "bounded")
+    ("serve.py", "thread", "continuous"),
+    ("serve.py", "process", "bounded"),
+    ("serve_partitioned.py", "thread", "bounded"),
+    ("serve_partitioned.py", "process", "continuous"),
 ]
+"""Each job, mode and input with each of the others. All three together, and each record accounted for, are in
+test_codecs (by data type, in threads, bounded), test_savepoint (by data type, in processes, continuous),
+test_hundred_thousand (by partition, in threads, continuous) and test_shared_type (by partition, in processes,
+bounded)."""
 
 
 @pytest.mark.parametrize(("job", "mode", "input"), RUNS)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -15,7 +13,7 @@ import orjson
 import pytest
 
 from devservices.kafka import KafkaBroker
-from devservices.process import ROOT, Process, wait_until
+from devservices.process import Process, wait_until
 from schemas.model_pb2 import ModelDescriptor
 from schemas.plans.plan import read_plan
 from schemas.results.decided import AnswerState, Decided
@@ -52,27 +50,8 @@ FAULTY_PLANS: dict[int, dict[str, Any]] = {
 class SpeculatingJob:
     """One job on a mini cluster of its own, with records of two types, and what is said to and by it."""
 
-    def __init__(self, streams: Streams, folder: Path) -> None:
-        self.streams = streams
-        faults = folder / "faults.json"
-        faults.write_text(json.dumps({"stuck": HOUR_MS}))
-        arguments = streams.arguments(
-            stats_seconds="1",
-            executors__model_types='["TENSORFLOWSAVED"]',
-            executors__call_timeout_ms=str(CALL_TIMEOUT_MS),
-            executors__max_abandoned=str(MAX_ABANDONED),
-            executors__fault_injection=str(faults),
-        )
-        command: list[str | Path] = [sys.executable, ROOT / "jobs" / "speculate.py", *arguments]
-        self.process = Process(
-            "jobs/speculate.py", command, folder / "job.log", {"FLINK_LOG_DIR": str(folder)}
-        )
-
-    def of(self, data_type: str) -> Streams:
-        """The same topics; records go to this type's only."""
-        narrowed = copy.copy(self.streams)
-        narrowed.records = (data_type,)
-        return narrowed
+    def __init__(self, streams: Streams, process: Process) -> None:
+        self.streams, self.process = streams, process
 
     def serve(self, data_type: str, name: str, version: int, data: bytes) -> None:
         self.streams.publish(
@@ -102,11 +81,17 @@ class SpeculatingJob:
 
 @pytest.fixture(scope="module")
 def job(kafka: KafkaBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpeculatingJob]:
-    made = SpeculatingJob(Streams(kafka, records=("wine", "tea")), tmp_path_factory.mktemp("job"))
-    try:
-        yield made
-    finally:
-        made.process.stop(5)
+    streams, faults = Streams(kafka, records=("wine", "tea")), tmp_path_factory.mktemp("job") / "faults.json"
+    faults.write_text(json.dumps({"stuck": HOUR_MS}))
+    settings = {
+        "stats_seconds": "1",
+        "executors__model_types": '["TENSORFLOWSAVED"]',
+        "executors__call_timeout_ms": str(CALL_TIMEOUT_MS),
+        "executors__max_abandoned": str(MAX_ABANDONED),
+        "executors__fault_injection": str(faults),
+    }
+    with streams.running("speculate.py", **settings) as process:
+        yield SpeculatingJob(streams, process)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +121,7 @@ def test_candidates_and_plans_change_under_load(job: SpeculatingJob, constants: 
         results.wait_new(PER_SECOND // 4, lambda d: d.answers[name].version == version)
 
     swap("a", 1)
-    with Feeder(job.of("wine"), PER_SECOND) as feeder:
+    with Feeder(job.streams.of("wine"), PER_SECOND) as feeder:
         results.wait_new(100, asked("a", 0))
         swap("b", 2)
         swap("c", 3)
