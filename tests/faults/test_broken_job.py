@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from devservices.kafka import KafkaBroker
 from devservices.process import ROOT, free_port
+from jobs import broker
+from jobs.settings.serve import ServeSettings
 from operators.kafka import KafkaConnection
-from operators.kafka_check import forgets, keep
+from operators.kafka_check import check_topics, forgets, keep
+from tests.refusals import refused
 from tests.streams import Streams
 
 
@@ -35,15 +39,25 @@ def assert_says(done: subprocess.CompletedProcess[str], *words: str, code: int =
     assert "Traceback" not in done.stderr
 
 
-def test_a_broker_out_of_reach_is_named() -> None:
+def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    return refused(ServeSettings, broker.check_streams, arguments, capsys)
+
+
+def test_a_broker_out_of_reach_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "check_topics", partial(check_topics, timeout_s=1))
     address = f"127.0.0.1:{free_port()}"
-    assert_says(run("--kafka.bootstrap", address, "--kafka.records", '{"a": "wine"}'), address)
+    assert address in refusal(["--kafka.bootstrap", address, "--kafka.records", '{"a": "wine"}'], capsys)
 
 
 @pytest.mark.parametrize("setting", ["models", "results", "dead_letters"])
-def test_a_missing_topic_is_named(kafka: KafkaBroker, setting: str) -> None:
-    streams = Streams(kafka)
-    assert_says(run(*streams.arguments(**{f"kafka__{setting}": "no-such-topic"})), "no-such-topic", setting)
+def test_a_missing_topic_is_named(
+    kafka: KafkaBroker, setting: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = {f"kafka__{setting}": "no-such-topic"}
+    said = refusal(Streams(kafka).arguments(**missing), capsys)
+    assert "no-such-topic" in said and setting in said
 
 
 def test_a_missing_topic_of_records_is_named(kafka: KafkaBroker) -> None:
@@ -52,12 +66,14 @@ def test_a_missing_topic_of_records_is_named(kafka: KafkaBroker) -> None:
     assert_says(run(*streams.arguments(kafka__records=wrong)), "no-such-records", "records")
 
 
-def test_a_topic_of_models_that_forgets_them_is_told_refused_or_mended(kafka: KafkaBroker) -> None:
+def test_a_topic_of_models_that_forgets_them_is_told_refused_or_mended(
+    kafka: KafkaBroker, capsys: pytest.CaptureFixture[str]
+) -> None:
     streams = Streams(kafka)
     week = f"{streams.prefix}-models-of-a-week"
     kafka.create_topics(week)
-    missing = streams.arguments(kafka__models=week, kafka__models_kept="refuse")
-    assert_says(run(*missing), week, "retention.ms 604800000", "kafka.models_kept")
+    said = refusal(streams.arguments(kafka__models=week, kafka__models_kept="refuse"), capsys)
+    assert all(word in said for word in (week, "retention.ms 604800000", "kafka.models_kept"))
     at = KafkaConnection(kafka.bootstrap)
     keep(at, week)
     assert forgets(at, week) == {}
