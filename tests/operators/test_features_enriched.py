@@ -17,7 +17,7 @@ from operators.features import decode_events, decode_references
 from tests.feature_enriched import VIEWS, declare, streams, write_histories
 from tests.feature_harness import FeatureHarness
 from tests.feature_streams import encoded, read_history
-from tests.operators.test_features_folder import job, letters_of
+from tests.operators.test_features_folder import job, letters_of, partitions
 from tests.refusals import refused
 from udfs.io.s3 import S3Options
 from udfs.stores.history.compute import compute_rows
@@ -94,6 +94,7 @@ def test_stream_and_batch_agree_on_the_mini_cluster(tmp_path: Path, mode: str) -
         assert (len(mismatched), len(missing)) == (0, 0), (view, list(mismatched)[:3], list(missing)[:3])
     assert len(streamed["spend_v1"]) == len(streamed["towns_v1"]) == 8_000
     assert len(streamed["busy_v1"]) > 10
+    assert partitions(tmp_path / "streamed" / "spend_v1") == {"dt=2023-11-14"}
     assert letters_of(tmp_path / "dead-letters") == letters_of(tmp_path / "batch-dead-letters") == []
 
     arguments = ["check-consistency", str(tmp_path / "views.py"), "--history", str(tmp_path / "streamed")]
