@@ -93,7 +93,7 @@ def committed(streams: Streams, topic: str) -> int:
 
 
 def test_serving_goes_on_from_the_savepoint_of_a_release(
-    kafka: KafkaBroker, release: Path, tmp_path: Path
+    kafka: KafkaBroker, flink: StandaloneCluster, release: Path, tmp_path: Path
 ) -> None:
     """A model that served serves on though it is not published again, and what waited for one is scored."""
     streams = Streams(kafka, partitions=2, records=("wine", "tea"))
@@ -122,15 +122,15 @@ def test_serving_goes_on_from_the_savepoint_of_a_release(
         savepoint = run.save()
     finally:
         run.close()
-    with StandaloneCluster(2, {"taskmanager.memory.process.size": "1200m"}) as today:
-        job = today.run(
-            ROOT / "jobs" / "serve_partitioned.py", *arguments, savepoint=savepoint, parallelism=2
-        )
-        today.wait_running(job, 180)
+    job = flink.run(ROOT / "jobs" / "serve_partitioned.py", *arguments, savepoint=savepoint, parallelism=2)
+    try:
+        flink.wait_running(job, 180)
         send(200, "wine")
         streams.publish(model("tea", 5))
-        wait_until(lambda: len(results(streams)) >= 300, 150, lambda: today.logs(15))
-        today.stop_with_savepoint(job)
+        wait_until(lambda: len(results(streams)) >= 300, 150, lambda: flink.logs(15))
+        flink.stop_with_savepoint(job)
+    finally:
+        flink.rest.cancel(job)
     found = results(streams)
     assert Counter(r.record["id"] for r in found) == Counter(range(300))
     assert {r.outcome.value for r in found} == {"scored"}
