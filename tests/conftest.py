@@ -35,6 +35,15 @@ def pytest_configure() -> None:
     settings.load_profile("untimed")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a cluster, and all that kill, are marked: `scripts/test` runs them one at a time."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "flink" in fixtures or item.path.parent.name == "faults":
+            item.add_marker("cluster")
+
+
 @pytest.fixture
 def mock_broker() -> Iterator[tuple[str, Producer]]:
     """`HOST:PORT` of librdkafka's own broker for tests, and the producer that it lives as long as."""

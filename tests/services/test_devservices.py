@@ -21,6 +21,7 @@ from devservices.process import Process, ServiceError, wait_until
 from devservices.redis import Redis
 from devservices.s3proxy import S3Proxy
 
+pytestmark = pytest.mark.cluster
 HERE = Path(__file__).parent
 RUNNER = """
 import sys

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 from devservices.flink_cluster import StandaloneCluster
 from devservices.kafka import KafkaBroker
@@ -20,6 +21,7 @@ from tests.feature_cluster import FeatureCluster, History, newest, online_rows
 from tests.feature_enriched import NAMES, declare, streams, write_histories
 from tests.streams import Sent, Streams
 
+pytestmark = pytest.mark.cluster
 COUNT, STEP_MS, PARTITIONS = 20_000, 20, 4
 JOB = ROOT / "jobs" / "features.py"
 PARALLELISMS = (1, 2, 4, 3, 1)

@@ -21,6 +21,7 @@ from tests.feeder import Feeder
 from tests.streams import Streams
 from udfs.models.descriptor import build
 
+pytestmark = pytest.mark.cluster
 PACKAGES = ("jobs", "operators", "udfs", "schemas")
 SMALL = {
     "taskmanager.memory.process.size": "1200m",
