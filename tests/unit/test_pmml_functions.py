@@ -393,3 +393,53 @@ def test_a_text_with_more_digits_than_an_integer_has_is_none(text: str) -> None:
     derived = f'<DerivedField name="i" optype="continuous" dataType="integer">{field("k")}</DerivedField>'
     with pytest.raises(PredictError, match="'i' is no integer in rows 0"):
         value(expression_document(field("i"), "integer", derived), {"k": text})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "by", "made"),
+    [
+        ("[ae]", "é", "Réd Applé"), ("(R)(e)", "$2$1ß", "eRßd Apple"), ("x?l", "$0$0", "Red Applle"), ("(z)?p", "[$1]", "Red A[][]le"), (r"\s+", "→", "Red→Apple"),
+    ],
+)  # fmt: skip
+def test_a_match_is_replaced_by_any_letters_and_by_groups(pattern: str, by: str, made: str) -> None:
+    """Beyond ASCII the letters came out as two others each, where the pattern is one for RE2."""
+    text = apply("replace", K, number(pattern, "string"), number(by, "string"))
+    assert value(expression_document(text, "string")) == made
+
+
+@pytest.mark.parametrize("by", ["$1", "$", "a$b", r"\n", "$2"])
+def test_a_replacement_by_a_group_that_there_is_not_is_refused(by: str) -> None:
+    """The record failed, and not the document."""
+    for said in ("e", r"\s+") if by != "$2" else ("(e)",):
+        with pytest.raises(UnprovenModelError, match="that its pattern has not"):
+            read(
+                expression_document(
+                    apply("replace", K, number(said, "string"), number(by, "string")), "string"
+                )
+            )
+
+
+@pytest.mark.parametrize("said", [r"(\s|,)", r"\s|(,)", r"(\s)|(,)", "[ ,]"])
+def test_groups_of_what_separates_words_are_no_words(said: str) -> None:
+    def count(term: str, attributes: str = "") -> Any:
+        given = attributes or f'wordSeparatorCharacterRE="{said}"'
+        return value(
+            expression_document(f'<TextIndex textField="k" {given}>{number(term, "string")}</TextIndex>'),
+            {"k": "red apple,pie"},
+        )
+
+    assert (count("red apple"), count("apple,pie"), count("pie")) == (1.0, 1.0, 1.0)
+    assert count("apple pie", 'x-wordRE="([a-z])+"') == 1.0
+    assert count("pie", 'countHits="bestHits"') == 0.0
+
+
+def test_a_table_may_be_asked_by_numbers_with_others() -> None:
+    rows = "".join(
+        f"<row><a>{a}</a><b>{b}</b><c>{c}</c><o>{o}</o></row>"
+        for a, b, c, o in ((4, "0.1", "Red Apple", 1), ("4.5", "0.1", "Red Apple", 2))
+    )
+    pairs = "".join(f'<FieldColumnPair field="{f}" column="{c}"/>' for f, c in zip("xfk", "abc", strict=True))
+    table = f'<MapValues outputColumn="o" dataType="integer" defaultValue="9">{pairs}<InlineTable>{rows}</InlineTable></MapValues>'
+    text = expression_document(table, "integer")
+    assert [value(text, {"x": x}) for x in (4.0, 4.5, 5.0)] == [1, 2, 9]
+    assert value(text, {"f": 0.2}) == 9

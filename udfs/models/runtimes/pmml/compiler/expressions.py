@@ -79,7 +79,7 @@ def compile_expression(element: ET.Element, site: Site) -> Expression:
     """The compiled expression. Refused where its kind is not known, or it is nested too deeply."""
     if site.level > MAX_DEPTH:
         refuse(f"an expression is nested more than {MAX_DEPTH} deep")
-    from udfs.models.runtimes.pmml.compiler import functions_text, transformations  # noqa: F401, PLC0415
+    from udfs.models.runtimes.pmml.compiler import text_index, transformations  # noqa: F401, PLC0415
 
     compiler = COMPILERS.get(element.tag)
     if compiler is None:

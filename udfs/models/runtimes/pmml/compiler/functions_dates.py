@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import date
 
@@ -12,7 +13,8 @@ from udfs.models.runtimes.pmml.compiler.columns import Column
 from udfs.models.runtimes.pmml.compiler.elements import refuse
 from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site, converted
 from udfs.models.runtimes.pmml.compiler.functions import argument_count, constant_argument, function
-from udfs.models.runtimes.pmml.compiler.types import STARTS, Type
+from udfs.models.runtimes.pmml.compiler.functions_text import mapped
+from udfs.models.runtimes.pmml.compiler.types import STARTS, Type, date_of, datetime_of
 
 _DAY = 86_400
 
@@ -62,3 +64,21 @@ def _dated(name: str, given: Expression) -> tuple:
     if given.kind not in (Type.DATE, Type.DATE_TIME):
         refuse(f"the function {name!r} is given a {given.kind.value}")
     return given.compute, given.kind
+
+
+@function("formatDatetime")
+def _format_date(name: str, given: Sequence[Expression], site: Site) -> Expression:
+    argument_count(name, given, 2, 2)
+    said = constant_argument(given[1], f"the pattern of {name!r}")
+    kind = given[0].kind
+    at = converted(given[0], STARTS[kind][0], name) if kind in STARTS else given[0]
+    known = {Type.DATE: "Ymdyj", Type.DATE_TIME: "YmdyjHMS", Type.TIME: "HMS"}.get(at.kind)
+    if known is None or re.sub(f"%[{known}]", "", said).count("%"):
+        refuse(f"the pattern {said!r} of {name!r} is not known for a {kind.value}")
+    moment_of = date_of if at.kind is Type.DATE else datetime_of
+
+    def written(number: int) -> str:
+        when = moment_of(number)
+        return when.strftime(said.replace("%Y", f"{when.year:04}"))  # else short where the year is
+
+    return mapped(name, [at], written)

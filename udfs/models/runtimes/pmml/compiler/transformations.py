@@ -133,8 +133,6 @@ def _map_values(element: ET.Element, site: Site) -> Expression:
     ]
     if not pairs:
         refuse("a MapValues names no field")
-    if any(symbol.kind.real for symbol, _ in pairs) and len(pairs) > 1:
-        refuse("a MapValues looks up several fields, one of them a real number")
     to = local(text_of(element, "outputColumn"))
     table: dict[Any, Any] = {}
     of_missing = False
