@@ -277,3 +277,50 @@ def test_times_are_formatted_too() -> None:
     for kind, pattern in (("date", "%H"), ("time", "%Y"), ("dateTime", "%%Y"), ("dateTime", "%B")):
         with pytest.raises(UnprovenModelError, match="is not known for a"):
             formatted(kind, pattern, "")
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [("0:00:00", 0), ("0:01:40", 100), ("05:23:30", 19_410), ("24:00:00", 86_400), ("24:00:01", 86_401), ("27:46:40", 100_000), ("100:00:00", 360_000)],
+)  # fmt: skip
+def test_seconds_since_midnight_go_on_beyond_a_day(given: str, seconds: int) -> None:
+    assert value("timeSeconds", "integer", ref("d"), given) == [seconds]
+    asked = apply("greaterOrEqual", ref("d"), constant(given, "timeSeconds"))
+    assert value("timeSeconds", "boolean", asked, str(seconds), str(seconds - 1)) == ["true", "false"]
+
+
+def test_a_time_of_another_day_is_none_of_a_day() -> None:
+    for said in ("1:60:00", "1:00:60", "-1:00:00", "1:2:3"):
+        with pytest.raises(PredictError, match="'d' holds what the model declares invalid"):
+            value("timeSeconds", "integer", ref("d"), said)
+    with pytest.raises(PredictError, match="'o' is no time"):
+        value("timeSeconds", "time", ref("d"), "24:00:00")
+    with pytest.raises(PredictError, match="'d' holds what the model declares invalid"):
+        value("time", "time", ref("d"), "24:00:00")
+
+
+@pytest.mark.parametrize(
+    ("kind", "expression", "right", "wrong"),
+    [
+        (DAYS, ref("d"), ("1960-01-10", "9", "9.0"), ("1960-01-11", "8", "soon")),
+        (SECONDS, constant(11), ("1970-01-01T00:00:11", "11"), ("1970-01-01T00:00:10",)),
+        ("timeSeconds", constant(100_000), ("27:46:40", "100000"), ("27:46:41",)),
+        ("date", ref("e"), ("1960-01-10", "19600110"), ("1960-01-11", "soon")),
+    ],
+)  # fmt: skip
+def test_a_verification_may_write_a_moment_as_the_standard_does(
+    kind: str, expression: str, right: tuple[str, ...], wrong: tuple[str, ...]
+) -> None:
+    """A count is also the moment that it counts to."""
+
+    def verified(said: str) -> bool:
+        fields = "".join(f'<VerificationField field="{n}"/>' for n in "deo")
+        rows = f"<row><d>1960-01-10</d><e>1960-01-10</e><o>{said}</o></row>"
+        told = f'<ModelVerification recordCount="1"><VerificationFields>{fields}</VerificationFields><InlineTable>{rows}</InlineTable></ModelVerification>'
+        text = document({"d": DAYS, "e": "date"}, {"o": (kind, expression)})
+        return read(text.replace("</RegressionTable>", f"</RegressionTable>{told}")).verified
+
+    assert all(map(verified, right))
+    for said in wrong:
+        with pytest.raises(UnprovenModelError, match=f"o is {said}, the model gives"):
+            verified(said)

@@ -171,3 +171,44 @@ def test_a_tree_asks_for_integers_at_and_beyond_the_bounds(
         f'<MiningSchema><MiningField name="x"/></MiningSchema><Node><True/><Node score="1">{asked}</Node><Node score="2"><True/></Node></Node></TreeModel></PMML>'
     )
     assert results(text, [{"x": -(2**63)}, {"x": 0}, {"x": 2**63 - 1}])["predictedValue"] == values
+
+
+@pytest.mark.parametrize(
+    ("operator", "said", "values"),
+    [
+        ("lessThan", 2**63, [1, 1, 1]), ("greaterOrEqual", 2**63, [2, 2, 2]), ("equal", 2**63, [2, 2, 2]), ("notEqual", 2**63, [1, 1, 1]),
+        ("greaterThan", f"{BIG}.5", [2, 2, 1]), ("lessOrEqual", f"{BIG}.5", [1, 1, 2]), ("equal", f"{BIG}.5", [2, 2, 2]), ("lessThan", f"{BIG - 1}.5", [1, 2, 2]),
+        ("greaterOrEqual", "9.007199254740993E15", [2, 1, 1]), ("notEqual", 0.5, [1, 1, 1]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("tree", [True, False])
+def test_a_predicate_asks_for_integers_exactly(
+    operator: str, said: object, values: list[int], tree: bool
+) -> None:
+    """In trees and outside: as a double the greatest integer is 2^63, and 2^53 + 1.5 is none."""
+    fields = '<DataDictionary><DataField name="x" optype="continuous" dataType="integer"/></DataDictionary>'
+    asked = f'<SimplePredicate field="x" operator="{operator}" value="{said}"/>'
+    schema = '<MiningSchema><MiningField name="x"/></MiningSchema>'
+    model = (
+        f'<TreeModel functionName="regression">{schema}<Node><True/><Node score="1">{asked}</Node><Node score="2"><True/></Node></Node></TreeModel>'
+        if tree
+        else f'<RuleSetModel functionName="regression">{schema}<RuleSet defaultScore="2"><RuleSelectionMethod criterion="firstHit"/><SimpleRule score="1">{asked}</SimpleRule></RuleSet></RuleSetModel>'
+    )
+    text = f'<PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"><Header/>{fields}{model}</PMML>'
+    rows = [{"x": BIG - 1}, {"x": BIG}, {"x": 2**63 - 1}]
+    assert results(text, rows)["predictedValue"] == values
+
+
+@pytest.mark.parametrize("kind", ["", 'dataType="double"'])
+def test_a_function_compares_with_what_no_integer_reaches(kind: str) -> None:
+    def asked(function: str, said: int) -> list[Any]:
+        constant = f"<Constant {kind}>{said}</Constant>"
+        text = of_field(
+            f'<Apply function="{function}"><FieldRef field="x"/>{constant}</Apply>', "integer", to="boolean"
+        )
+        return given(text, [2**63 - 1, -(2**63)])
+
+    assert asked("lessThan", 2**63) == ["true", "true"]
+    assert asked("equal", 2**63) == asked("isIn", 2**63) == ["false", "false"]
+    assert asked("greaterOrEqual", -(2**63) - 2000) == ["true", "true"]
+    assert asked("lessOrEqual", -(2**63)) == ["false", "true"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,15 @@ from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol, full_mask
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, cast, either, fill
 from udfs.models.runtimes.pmml.compiler.elements import choice, number, refuse, text_of
 from udfs.models.runtimes.pmml.compiler.gathering import AsItIs
-from udfs.models.runtimes.pmml.compiler.types import Type, constant, parse, reach, single, type_named
+from udfs.models.runtimes.pmml.compiler.types import (
+    Type,
+    constant,
+    parse,
+    reach,
+    single,
+    type_named,
+    whole_at,
+)
 
 _INTEGER_BYTES = 8
 _OPTYPES = ("continuous", "categorical", "ordinal")
@@ -23,7 +30,6 @@ _CLOSURES = ("openOpen", "openClosed", "closedOpen", "closedClosed")
 _INVALID = ("returnInvalid", "asIs", "asMissing", "asValue")
 _LOWER = ("leftMargin", "lowValue")
 _BOUND = 2**63
-_EXACT = 2.0**53  # below it a double is as good
 _OUTLIERS = ("asIs", "asMissingValues", "asExtremeValues")
 USAGES = (
     "active",
@@ -91,9 +97,7 @@ def _bound(element: ET.Element, name: str, kind: Type) -> tuple[Any, bool]:
     if text is None or kind is Type.DOUBLE:
         return value, True
     if kind.whole:
-        exact = Decimal(text.strip()) if abs(value) >= _EXACT else value
-        whole = math.ceil(exact) if lower else math.floor(exact)
-        return whole, whole == exact
+        return whole_at(text, up=lower)
     near = single(text)
     return np.float32(math.copysign(math.inf, value) if math.isnan(near) else near), True
 
@@ -204,7 +208,10 @@ def input_symbol(declared: DataField, rule: Treatment, active: bool) -> Symbol:
         return full_mask(found, batch.count)
 
     left = invalid if rule.invalid == "asIs" else None
-    return Symbol(declared.name, declared.kind, compute, rule.optype, 0, declared.valid, invalid=left)
+    # A value from outside has no place in the order of those declared.
+    others = {rule.invalid_value, rule.missing_value} - {None, *declared.valid}
+    optype = "categorical" if others and rule.optype == "ordinal" else rule.optype
+    return Symbol(declared.name, declared.kind, compute, optype, 0, declared.valid, invalid=left)
 
 
 def inherited(outer: Symbol, declared: DataField | None, rule: Treatment) -> Symbol:

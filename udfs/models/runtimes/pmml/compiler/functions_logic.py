@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,13 @@ import numpy as np
 from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute, full_mask
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, any_missing, either
 from udfs.models.runtimes.pmml.compiler.elements import refusal, refuse
-from udfs.models.runtimes.pmml.compiler.expressions import Expression, Site, converted, missing_constant
+from udfs.models.runtimes.pmml.compiler.expressions import (
+    Expression,
+    Site,
+    constant_of,
+    converted,
+    missing_constant,
+)
 from udfs.models.runtimes.pmml.compiler.functions import (
     argument_count,
     common_kind,
@@ -19,6 +26,8 @@ from udfs.models.runtimes.pmml.compiler.functions import (
     settled,
 )
 from udfs.models.runtimes.pmml.compiler.types import STARTS, Type
+
+_BOUND = 2**63
 
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "equal": lambda a, b: a == b, "notEqual": lambda a, b: a != b, "lessThan": lambda a, b: a < b,
@@ -46,7 +55,16 @@ def alike(name: str, arguments: Sequence[Expression]) -> list[Expression]:
         (kind,) = varying  # constants are read in the type of what they are compared with
     else:
         refuse(f"the function {name!r} is given {' and '.join(sorted(k.value for k in kinds))}")
-    return [converted(a, kind, name) for a in arguments]
+    made = [converted(a, kind, name) for a in arguments]
+    return [_beyond(a) for a in made] if varying == {Type.INTEGER} else made
+
+
+def _beyond(one: Expression) -> Expression:
+    """A constant beyond 64 bits as infinite: as doubles the greatest integers are no less than 2^63."""
+    value = one.constant if one.is_constant else None
+    if value is None or one.kind is not Type.DOUBLE or -_BOUND <= value < _BOUND:
+        return one
+    return constant_of(np.float64(math.copysign(math.inf, value)), one.kind, one.text)
 
 
 @function(*COMPARISONS)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from udfs.models.runtimes.pmml.compiler.batch import Batch
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Symbol
 from udfs.models.runtimes.pmml.compiler.columns import Column, Mask, either
 from udfs.models.runtimes.pmml.compiler.elements import (
     PREDICATES,
@@ -23,13 +24,14 @@ from udfs.models.runtimes.pmml.compiler.elements import (
 )
 from udfs.models.runtimes.pmml.compiler.functions_logic import COMPARISONS, conjoin, in_turn
 from udfs.models.runtimes.pmml.compiler.scope import Scope
-from udfs.models.runtimes.pmml.compiler.types import Type, constant, parse
+from udfs.models.runtimes.pmml.compiler.types import Type, constant, parse, whole_at
 
 Truth = Callable[[Batch], Column]
 UNARY = ("isMissing", "isNotMissing")
 OPERATORS = (*COMPARISONS, *UNARY)
 MAX_NESTING = 12
 _EQUALITY = ("equal", "notEqual")
+_NONE = 0.5  # equal to no integer
 
 
 def is_always(element: ET.Element) -> bool:
@@ -48,20 +50,14 @@ def compile_predicate(element: ET.Element, scope: Scope, level: int = 0) -> Trut
     symbol = scope.find(element.get("field"))
     if element.tag == "SimpleSetPredicate":
         negated = choice(element, "booleanOperator", ("isIn", "isNotIn")) == "isNotIn"
-        members = set_members(element, symbol.kind)
-
-        def among(batch: Batch) -> Column:
-            column = symbol.known(batch)
-            found = np.zeros(np.shape(column.values), bool)
-            for member in members:
-                found |= column.values == member
-            return Column(~found if negated else found, column.missing)
-
-        return among
+        return _among(symbol, set_members(element, symbol.kind), negated)
     operator = choice(element, "operator", OPERATORS)
     if operator in UNARY:
         scope.reading.tolerant.add(symbol.name)
         return lambda batch: Column(symbol.column(batch).mask(batch.count) == (operator == "isMissing"))
+    members = ordered_members(element, operator, symbol)
+    if members is not None:
+        return _among(symbol, members, negated=False)
     value, compare = comparand(element, operator, symbol.kind), COMPARISONS[operator]
 
     def ask(batch: Batch) -> Column:
@@ -71,17 +67,50 @@ def compile_predicate(element: ET.Element, scope: Scope, level: int = 0) -> Trut
     return ask
 
 
+def _among(symbol: Symbol, members: Sequence[Any], negated: bool) -> Truth:
+    def among(batch: Batch) -> Column:
+        column = symbol.known(batch)
+        found = np.zeros(np.shape(column.values), bool)
+        for member in members:
+            found |= column.values == member
+        return Column(~found if negated else found, column.missing)
+
+    return among
+
+
+def ordered_members(element: ET.Element, operator: str, symbol: Symbol) -> list[Any] | None:
+    """The values for which a SimplePredicate is true that asks for the order of an ordinal field, which is
+    that of its declared values; None where it asks something else, or numbers that are declared as they
+    ascend."""
+    if symbol.optype != "ordinal" or operator in (*_EQUALITY, *UNARY) or not symbol.categories:
+        return None
+    listed, kind, what = list(symbol.categories), symbol.kind, describe(element)
+    if kind not in (Type.STRING, Type.BOOLEAN):
+        if listed != sorted(listed):
+            refuse(f"{what} asks {operator!r} of values that are declared in another order than they ascend")
+        return None
+    if symbol.depth or symbol.invalid is not None:
+        refuse(f"{what} asks {operator!r} of a field that may hold other values than those declared")
+    value = constant(text_of(element, "value"), kind, what)
+    if value not in listed:
+        refuse(f"{what} asks {operator!r} for {value!r}, which is none of the field's declared values")
+    at = listed.index(value)
+    return [one for k, one in enumerate(listed) if COMPARISONS[operator](k, at)]
+
+
 def comparand(element: ET.Element, operator: str, kind: Type) -> object:
-    """The constant of a SimplePredicate, in the field's type; a fraction stays one for an integer field."""
+    """The constant of a SimplePredicate, in the field's type. Of an integer field it is an integer, which may
+    be beyond 64 bits; `_NONE` where a fraction is to be equal."""
     if operator not in _EQUALITY and kind in (Type.STRING, Type.BOOLEAN):
         refuse(f"{describe(element)} asks {operator!r} of a {kind.value}")
     said = text_of(element, "value")
     what = describe(element)
     if kind.real and operator not in _EQUALITY and math.isinf(to_number(said)):
         return to_number(said)  # LightGBM parts what is there from what is missing so
-    if kind.whole:
-        value = parse(said, kind)
-        return constant(said, Type.DOUBLE, what) if value is None else value
+    if kind.whole and parse(said, kind) is None:
+        constant(said, Type.DOUBLE, what)
+        value, exact = whole_at(said, up=operator in ("lessThan", "greaterOrEqual"))
+        return value if exact or operator not in _EQUALITY else _NONE
     return constant(said, kind, what)
 
 

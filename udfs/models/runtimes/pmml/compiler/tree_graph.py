@@ -23,7 +23,13 @@ from udfs.models.runtimes.pmml.compiler.elements import (
     refuse,
     to_number,
 )
-from udfs.models.runtimes.pmml.compiler.predicates import MAX_NESTING, OPERATORS, comparand, set_members
+from udfs.models.runtimes.pmml.compiler.predicates import (
+    MAX_NESTING,
+    OPERATORS,
+    comparand,
+    ordered_members,
+    set_members,
+)
 from udfs.models.runtimes.pmml.compiler.scope import Scope
 from udfs.models.runtimes.pmml.compiler.types import Type, single
 
@@ -132,6 +138,9 @@ class TreeGraph:
         if operator == "isMissing":
             return MISSING, None
         asked = self.features[at]
+        members = ordered_members(element, operator, asked.symbol)
+        if members is not None:
+            return AMONG, frozenset(members)
         kind, value = asked.kind, None
         if asked.real:  # by far the most, so without detours
             said = element.get("value", "")
@@ -146,9 +155,7 @@ class TreeGraph:
         if asked.real:
             # x < c says the same as x <= the number before c
             return AT_MOST, math.nextafter(value, -math.inf) if below else value
-        if value != math.floor(value):
-            return AT_MOST, math.floor(value)
-        return AT_MOST, int(value) - 1 if below else int(value)
+        return AT_MOST, value - 1 if below else value
 
     def _compound(  # noqa: PLR0917
         self, element: ET.Element, scope: Scope, yes: int, no: int, unknown: int, level: int

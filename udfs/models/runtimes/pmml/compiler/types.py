@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from udfs.models.runtimes.pmml.compiler.elements import refuse, to_number
 
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?$")
+_CLOCK = re.compile(r"(\d{1,15}):([0-5]\d):([0-5]\d)$", re.ASCII)
 _BOUND = 2**63
 _MOST_DIGITS = 4000
+_EXACT = 2.0**53  # below it a double has place for a fraction
 _FLOAT, _DOUBLE, _BITS = struct.Struct("<f"), struct.Struct("<d"), struct.Struct("<q")
 _BEYOND_FLOAT, _HALF_WAY = (1 << 29) - 1, 1 << 28  # the bits of a double that a float32 has not
 _EPOCH = datetime(1970, 1, 1)
@@ -146,21 +148,32 @@ def _integer(text: str) -> int | None:
             return None
         value = int(digits)
         return value if -_BOUND <= value < _BOUND else None
-    value_as_float = to_number(text)
-    if (
-        math.isfinite(value_as_float)
-        and value_as_float == int(value_as_float)
-        and abs(value_as_float) < _BOUND
-    ):
-        return int(value_as_float)
-    return None
+    if not math.isfinite(to_number(text)):
+        return None
+    value, exact = whole_at(text, up=True)
+    return value if exact and -_BOUND <= value < _BOUND else None
+
+
+def whole_at(text: str, up: bool) -> tuple[int, bool]:
+    """The next integer from the finite number that a text says, upwards or downwards, however large; and
+    whether it is that number."""
+    value = to_number(text)
+    exact = Decimal(text.strip()) if abs(value) >= _EXACT else value
+    whole = math.ceil(exact) if up else math.floor(exact)
+    return whole, whole == exact
 
 
 def _counted(text: str, kind: Type) -> int | None:
-    """Of a counted type: the number itself, or the moment as the standard writes it."""
+    """Of a counted type: the number itself, or the moment as the standard writes it.
+
+    Seconds since midnight go on beyond a day: the standard has 27:46:40 for 100,000.
+    """
     number = _integer(text)
     if number is not None:
         return number
+    if kind is Type.TIME_SECONDS and (clock := _CLOCK.match(text)) is not None:
+        hours, minutes, seconds = map(int, clock.groups())
+        return hours * 3600 + minutes * 60 + seconds
     of, start = STARTS[kind]
     at = moment(text, of)
     return None if at is None else at - start

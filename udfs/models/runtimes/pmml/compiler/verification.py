@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,10 +68,13 @@ Results = Callable[[str], Sequence[Any] | None]
 """What a model gives under a name, a value a row and None where it gives nothing; None: no such result."""
 
 
-def differences(told: Verification, names: Iterable[str], results: Results) -> list[str]:
+def differences(
+    told: Verification, names: Iterable[str], results: Results, kinds: Mapping[str | None, Type] | None = None
+) -> list[str]:
     """Sentences on where the results under `names` are others than the rows say; none if all agree.
 
-    A result is compared by the document's tolerances. Refused where none can be compared.
+    A result is compared by the document's tolerances, one of a moment (by `kinds`, the types of the results)
+    as such, however it is written. Refused where none can be compared.
     """
     wanted = set(names)
     found: list[str] = []
@@ -85,7 +88,8 @@ def differences(told: Verification, names: Iterable[str], results: Results) -> l
             if said is None or said == "":
                 continue
             compared += 1
-            if value is None or not _alike(said, value, field):
+            kind = None if kinds is None else kinds.get(field.name)
+            if value is None or not _alike(said, value, field, kind):
                 got = "nothing" if value is None else repr(value)
                 found.append(f"row {row + 1}: {field.name} is {said}, the model gives {got}")
     if not compared:
@@ -109,10 +113,10 @@ def contradictions(plan: Plan, told: Verification) -> list[str]:
         missing = column.mask(count) | refused
         return [None if none else v for v, none in zip(column.full(count), missing, strict=True)]
 
+    kinds = {name: o.symbol.kind for o in plan.outputs for name in (o.target, o.symbol.name)}
     targets = {o.target for o in plan.outputs}  # an observed target stands for both
-    return differences(
-        told, [f.name for f in told.fields if f.name not in inputs or f.name in targets], results
-    )
+    names = [f.name for f in told.fields if f.name not in inputs or f.name in targets]
+    return differences(told, names, results, kinds)
 
 
 def check(plan: Plan, model: ET.Element) -> bool:
@@ -175,12 +179,14 @@ def _read_as(kind: Type) -> Type:
     return Type.STRING if kind.temporal or kind in STARTS else kind
 
 
-def _alike(said: str, got: Any, field: _Field) -> bool:
+def _alike(said: str, got: Any, field: _Field, kind: Type | None) -> bool:
     if isinstance(got, str):
-        return said == got
+        return said == got or (kind is not None and kind.temporal and parse(said, kind) == parse(got, kind))
     if isinstance(got, (bool, np.bool_)):
         return parse(said, Type.BOOLEAN) == bool(got)
-    wanted = parse(said, Type.DOUBLE)
+    wanted = parse(said, kind) if kind in STARTS else None
+    if wanted is None:
+        wanted = parse(said, Type.DOUBLE)
     if wanted is None:
         return False
     value = float(got)
