@@ -93,3 +93,36 @@ def test_each_target_s_categories_are_called_as_it_says() -> None:
         )
     found = results(text, [{"x": 1.0}])
     assert (found["d1"], found["d2"]) == (["y1 A"], ["y2 A"])
+
+
+ONE = '<MiningSchema><MiningField name="y1" usageType="target"/><MiningField name="x"/></MiningSchema>'
+
+
+def test_a_record_that_lacks_a_value_has_the_default_of_its_target() -> None:
+    """Its input was required, so that only a value that no function gives came to the default."""
+    targets = '<Targets><Target field="y1" rescaleFactor="2"><TargetValue defaultValue="432.25"/></Target></Targets>'
+    model = f'<RegressionModel functionName="regression">{ONE}{targets}{LINE}</RegressionModel>'
+    assert read(of_two(model)).inputs[0].optional
+    assert results(of_two(model), [{"x": None}, {"x": 1.0}])["predicted_y1"] == [864.5, 4.0]
+    assert not read(of_two(model.replace(targets, ""))).inputs[0].optional
+
+
+def test_a_record_that_lacks_a_value_has_the_priors_of_its_target() -> None:
+    tables = "".join(
+        f'<RegressionTable targetCategory="{c}" intercept="0">{term}</RegressionTable>'
+        for c, term in (("yes", '<NumericPredictor name="x" coefficient="1"/>'), ("no", ""))
+    )
+    priors = "".join(
+        f'<TargetValue value="{c}" priorProbability="{p}"/>' for c, p in (("yes", 0.02), ("no", 0.98))
+    )
+    output = '<Output><OutputField name="p" feature="probability" value="yes" optype="continuous" dataType="double"/></Output>'
+    model = (
+        f'<RegressionModel functionName="classification" normalizationMethod="softmax">{ONE}{output}'
+        f'<Targets><Target field="y1">{priors}</Target></Targets>{tables}</RegressionModel>'
+    )
+    text = of_two(model).replace(
+        '"y1" optype="continuous" dataType="double"', '"y1" optype="categorical" dataType="string"'
+    )
+    found = results(text, [{"x": None}, {"x": 0.0}])
+    assert found["predicted_y1"] == ["no", "yes"]
+    assert found["p"] == [0.02, 0.5]

@@ -195,7 +195,7 @@ def _merged(
     functions = {s.function for s in scorers}
     if not first and parts.place.function in functions:
         functions = {parts.place.function}
-    if len(functions) > 1 or not functions <= {"regression", "classification"}:
+    if len(functions) > 1 or not functions <= {"regression", "classification", "clustering"}:
         refuse(f"segments of the functions {', '.join(sorted(functions))} stand in for each other")
 
     def chosen(batch: Batch) -> list[Mask]:
@@ -253,5 +253,5 @@ def _merged(
                 shares[rows] = found[rows]
         return Result(label=label, probabilities=shares if probable else None)
 
-    return Scorer("classification", classify, categories=tuple(categories.names), probable=probable,
+    return Scorer(main.function, classify, categories=tuple(categories.names), probable=probable,
                   target=main.target)  # fmt: skip

@@ -53,6 +53,10 @@ def compile_ensemble(parts: Segmentation) -> Scorer:
         if parts.method not in _OF_CATEGORIES:
             refuse(f"categories are combined by {parts.method!r}")
         return _with_asked(_categories, parts)
+    if function == "clustering" and inner == {"clustering"}:
+        if not parts.method.endswith("Vote"):
+            refuse(f"clusters are combined by {parts.method!r}")
+        return replace(_with_asked(_categories, parts), function=function, probable=False)
     kinds = ", ".join(sorted(map(str, inner)))
     raise refusal(f"a {function} combines segments of the function {kinds} by {parts.method}")
 
@@ -177,7 +181,7 @@ def _summed(votes: Votes) -> NDArray:
     out = np.zeros(votes.shares.shape[1:], votes.shares.dtype)
     for shares, weights in zip(votes.shares, votes.weights, strict=True):
         out += shares * weights[:, None]
-    out[~(votes.weights > 0).any(axis=0)] = np.nan
+    out[~(votes.weights != 0).any(axis=0)] = np.nan
     return out
 
 

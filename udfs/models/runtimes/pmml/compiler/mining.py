@@ -81,6 +81,9 @@ def compile_mining(place: Place) -> Scorer:
         refuse("a MiningModel has no segments")
     if parts.threshold < 0:
         refuse("a MiningModel has a negative missingThreshold")
+    shared = method.startswith("weighted") and (method != "weightedSum" or parts.treatment == "skipSegment")
+    if shared and any(segment.weight < 0 for segment in parts.segments):
+        refuse(f"a segment has a negative weight, of which {method!r} knows no share")
     if method in CHAINS:
         return compile_chain(parts)
     parts = replace(parts, segments=tuple(map(parts.conditioned, parts.segments)))
@@ -97,7 +100,5 @@ def _segment(element: ET.Element, number_of: int, place: Place) -> Segment:
     if len(others) != 1 or others[0].tag not in MODELS:
         held = ", ".join(e.tag for e in others) or "nothing"
         refuse(f"{describe(element)} holds {held} where one known model belongs")
-    weight = number(element, "weight", 1.0)
-    if weight < 0:
-        refuse(f"{describe(element)} has a negative weight")
-    return Segment(element.get("id", str(number_of)), predicate, None, weight, others[0])
+    name = element.get("id", str(number_of))
+    return Segment(name, predicate, None, number(element, "weight", 1.0), others[0])

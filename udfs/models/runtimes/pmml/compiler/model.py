@@ -36,6 +36,7 @@ _COMPILERS = {
 }
 MODELS = frozenset(_COMPILERS)
 _OF_SEVERAL = ("NeuralNetwork", "NearestNeighborModel")
+_DEFAULTS = ("defaultValue", "priorProbability")
 
 
 def mining_fields(element: ET.Element, usages: tuple[str, ...]) -> list[ET.Element]:
@@ -82,7 +83,8 @@ class ModelCompiler:
             self._inherit(element, outer, outer)
             return outer
         scope = outer.child()
-        self._inherit(element, outer, scope)
+        treated = self._inherit(element, outer, scope)
+        scope.renew(treated, {text_of(f, "name") for f in mining_fields(element, ("active",))})
         for derived in element.findall("LocalTransformations/DerivedField"):
             scope.add_derived(derived)
         return scope
@@ -92,6 +94,9 @@ class ModelCompiler:
         scorer = _compiler(element.tag)(place)
         if scorer.target is None and place.target is not None:
             scorer = replace(scorer, target=place.target.name)
+        if any(element.find(f"Targets/Target/TargetValue[@{name}]") is not None for name in _DEFAULTS):
+            # The standard: they are for records that lack a value, where nothing else is said of that.
+            scope.reading.tolerant.update(text_of(f, "name") for f in mining_fields(element, ("active",)))
         return with_targets(scorer, element)
 
     def _place(self, element: ET.Element, scope: Scope, level: int) -> Place:
@@ -109,8 +114,10 @@ class ModelCompiler:
             element, scope, function, targets, context == "float", compile_inner, self.inside, self.exporter
         )
 
-    def _inherit(self, element: ET.Element, outer: Scope, scope: Scope) -> None:
-        """The fields of an inner model are those of the outer one, treated once more where it says so."""
+    def _inherit(self, element: ET.Element, outer: Scope, scope: Scope) -> set[str]:
+        """The fields of an inner model are those of the outer one, treated once more where it says so; the
+        names of those that are."""
+        treated: set[str] = set()
         for field in mining_fields(element, ("active",)):
             name = text_of(field, "name")
             if not outer.has(name):
@@ -124,8 +131,10 @@ class ModelCompiler:
             rule = treatment(field, symbol.kind, symbol.optype)
             if not rule.plain:
                 scope.add(inherited(symbol, self.dictionary.get(name), rule))
+                treated.add(name)
                 if rule.missing_value is not None:
                     scope.reading.tolerant.add(name)
+        return treated
 
 
 def _targets(element: ET.Element) -> list[str]:

@@ -110,7 +110,7 @@ def _output(field: ET.Element, around: Outputs) -> OutputField:
     final = flag(field, "isFinalResult", True)
     scorer = _scorer(field, around)
     if field.get("isMultiValued", "0") not in ("0", "false"):
-        refuse(f"the output {name!r} has many values")
+        refuse(f"the output {name!r} has many values; ask for each in an output of its own, by its rank")
     rules = scorer.rules
     if rules is None and feature not in _RANKED and whole(field, "rank", 1) != 1:
         refuse(f"the output {name!r} asks for rank {field.get('rank')} of the feature {feature!r}")

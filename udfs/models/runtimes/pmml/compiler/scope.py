@@ -10,6 +10,7 @@ from typing import Any
 from udfs.models.runtimes.pmml.compiler.batch import Symbol
 from udfs.models.runtimes.pmml.compiler.elements import refusal, refuse
 
+_READING = ("field", "textField")
 MAX_DEPTH = 120
 """How deep expressions may be nested, and how many derived fields may rest on each other."""
 
@@ -61,6 +62,7 @@ class Scope:
         self._pending: dict[str, ET.Element] = {}
         self._definitions: dict[str, ET.Element] = {}
         self._under_way: list[str] = []
+        self._readers: dict[str, list[str]] | None = None
         self.calls: tuple[str, ...] = () if parent is None else parent.calls
 
     def child(self) -> Scope:
@@ -81,6 +83,27 @@ class Scope:
         if name in self._pending:
             refuse(f"the derived field {name!r} is defined twice in one place")
         self._pending[name] = self._definitions[name] = element
+
+    def renew(self, treated: set[str], listed: set[str]) -> None:
+        """Define anew here the document's own derived fields that rest on fields which are treated here once
+        more; not those that are `listed`, which come as they are from outside."""
+        top = self.top()
+        queue, seen = list(treated), treated | listed
+        while queue:
+            for name in top.read_by(queue.pop()):
+                if name not in seen and self.definition(name) is top._definitions[name]:
+                    seen.add(name)
+                    queue.append(name)
+                    self.add_derived(top._definitions[name])
+
+    def read_by(self, name: str) -> list[str]:
+        """The derived fields of this scope whose expressions read a field."""
+        if self._readers is None:
+            self._readers = {}
+            for reader, element in self._definitions.items():
+                for read in {e.get(a) for e in element.iter() for a in _READING} - {None}:
+                    self._readers.setdefault(str(read), []).append(reader)
+        return self._readers.get(name, [])
 
     def has(self, name: str) -> bool:
         return (

@@ -1,0 +1,110 @@
+# ruff: noqa: E501 - documents are written in one line
+"""Segments of clusters, and segments that count against others, against values worked out by hand (PMML 4.4)."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.errors import UnprovenModelError
+from tests.pmml_documents import document, schema
+from tests.unit.test_pmml_models import expected, linear, mining, output, read, results, simple
+
+ROWS = [{"x": x, "y": y, "k": "red"} for x, y in ((-1.0, 0.0), (2.0, 0.0), (2.0, 9.0))]
+
+
+def clusters(field: str, middle: float) -> str:
+    """`low` and `high`, below and above a number."""
+    centers = "".join(
+        f'<Cluster id="{n}"><Array type="real">{middle + d}</Array></Cluster>'
+        for n, d in (("low", -1), ("high", 1))
+    )
+    return (
+        f'<ClusteringModel functionName="clustering" modelClass="centerBased" numberOfClusters="2">{schema(False)}'
+        f'<ComparisonMeasure kind="distance"><euclidean/></ComparisonMeasure><ClusteringField field="{field}"/>{centers}</ClusteringModel>'
+    )
+
+
+def of_clusters(method: str, segments: list[tuple[str, str]], weights: tuple[float, ...] = ()) -> str:
+    pairs = zip(segments, weights or (1.0,) * len(segments), strict=True)
+    inner = "".join(f'<Segment weight="{w}">{p}{m}</Segment>' for (p, m), w in pairs)
+    said = output('name="c" feature="predictedValue" dataType="string"')
+    return document(
+        f'<MiningModel functionName="clustering">{schema(False)}{said}<Segmentation multipleModelMethod="{method}">{inner}</Segmentation></MiningModel>'
+    )
+
+
+THREE = [("<True/>", clusters("x", 0.0)), ("<True/>", clusters("y", 5.0)), ("<True/>", clusters("x", 3.0))]
+
+
+def test_clusters_vote() -> None:
+    assert results(of_clusters("majorityVote", THREE), ROWS)["c"] == ["low", "low", "high"]
+    weighted = of_clusters("weightedMajorityVote", THREE, (5.0, 1.0, 3.0))
+    assert results(weighted, ROWS)["c"] == ["low", "high", "high"]
+    with pytest.raises(UnprovenModelError, match="clusters are combined by 'average'"):
+        read(of_clusters("average", THREE))
+    asked = of_clusters("majorityVote", THREE).replace(
+        'feature="predictedValue" dataType="string"', 'feature="probability" dataType="double"'
+    )
+    with pytest.raises(UnprovenModelError, match="the model has none"):
+        read(asked)
+
+
+def test_the_clusters_of_the_first_segment_that_applies() -> None:
+    text = of_clusters(
+        "selectFirst", [(simple("x", "lessThan", 0), clusters("x", -2.0)), ("<True/>", clusters("y", 5.0))]
+    )
+    assert results(text, ROWS)["c"] == ["high", "low", "high"]
+
+
+def negative(method: str, attributes: str = "") -> str:
+    segments = [("<True/>", linear("x", 1.0)), (simple("y", "greaterThan", 5), linear("y", 10.0))]
+    text = mining(method, segments).replace("<Segmentation", f"<Segmentation {attributes}")
+    return document(text.replace('id="s0"', 'weight="2"').replace('id="s1"', 'weight="-0.5"'), numeric=True)
+
+
+def test_a_segment_may_count_against_the_others_in_a_sum() -> None:
+    expected(negative("weightedSum"), "predicted_t", [-2.0, 4.0, -41.0], ROWS)
+    expected(negative("sum"), "predicted_t", [-1.0, 2.0, 92.0], ROWS)
+    for method, rule in (
+        ("weightedAverage", ""),
+        ("weightedMedian", ""),
+        ("weightedSum", 'missingPredictionTreatment="skipSegment"'),
+    ):
+        with pytest.raises(UnprovenModelError, match="a segment has a negative weight"):
+            read(negative(method, rule))
+
+
+SQUARE = (
+    '<TransformationDictionary><DerivedField name="fourth" optype="continuous" dataType="double"><Apply function="*"><FieldRef field="square"/><FieldRef field="square"/></Apply></DerivedField>'
+    '<DerivedField name="square" optype="continuous" dataType="double"><Apply function="*"><FieldRef field="x"/><FieldRef field="x"/></Apply></DerivedField></TransformationDictionary>'
+)
+
+
+def of_square(schema_inside: str, name: str = "square") -> str:
+    inside = f'<RegressionModel functionName="regression"><MiningSchema>{schema_inside}</MiningSchema><RegressionTable intercept="0"><NumericPredictor name="{name}" coefficient="1"/></RegressionTable></RegressionModel>'
+    return document(
+        SQUARE + mining("sum", [("<True/>", inside), ("<True/>", linear("x", 1.0))]), numeric=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("schema_inside", "name", "values"),
+    [
+        ('<MiningField name="x"/>', "square", [0.0, 6.0]),
+        ('<MiningField name="x" outliers="asExtremeValues" lowValue="-5" highValue="1"/>', "square", [0.0, 3.0]),
+        ('<MiningField name="x" outliers="asExtremeValues" lowValue="-5" highValue="1"/>', "fourth", [0.0, 3.0]),
+        ('<MiningField name="x" outliers="asExtremeValues" lowValue="-5" highValue="1"/><MiningField name="square"/>', "square", [0.0, 6.0]),
+        ('<MiningField name="square" outliers="asExtremeValues" lowValue="0" highValue="3"/>', "fourth", [0.0, 11.0]),
+    ],
+)  # fmt: skip
+def test_derived_fields_of_the_document_see_the_fields_of_a_model_as_it_treats_them(
+    schema_inside: str, name: str, values: list[float]
+) -> None:
+    """They were computed of the fields as the outermost model has them."""
+    expected(of_square(schema_inside, name), "predicted_t", values, ROWS[:2])
+
+
+def test_a_replacement_of_an_inner_model_reaches_derived_fields_of_the_document() -> None:
+    inside = '<RegressionModel functionName="regression"><MiningSchema><MiningField name="x" missingValueReplacement="7"/></MiningSchema><RegressionTable intercept="0"><NumericPredictor name="square" coefficient="1"/></RegressionTable></RegressionModel>'
+    text = document(SQUARE + mining("selectFirst", [("<True/>", inside)]), numeric=True)
+    expected(text, "predicted_t", [49.0, 4.0], [{**ROWS[0], "x": None}, ROWS[1]])
