@@ -89,7 +89,7 @@ def read_records(
     kafka = settings.kafka
     if kafka is not None and settings.reads_kafka:
         reading = Reading(
-            kafka.group,
+            settings.consumer_group,
             start or kafka.start,
             settings.bounded,
             seldom,

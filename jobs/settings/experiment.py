@@ -15,7 +15,6 @@ from jobs.settings.streams import Broker, StreamSettings, Transactions
 class ExperimentKafka(Broker, Transactions):
     """Evidence on Kafka, and what follows from it."""
 
-    group: str = Field("millrace-experiment", description="consumer group")
     start: Literal["earliest", "latest", "committed"] = Field(
         "earliest", description="where to begin in the evidence without a savepoint"
     )

@@ -20,7 +20,7 @@ class Broker(Part):
     client: dict[str, str] = Field(
         {}, repr=False, description="any property of Kafka's Java clients, e.g. for TLS and SASL"
     )
-    group: str = Field("millrace", description="consumer group")
+    group: str = Field("", description="consumer group; empty: the job's name")
     start: Literal["earliest", "latest", "committed"] = Field(
         "committed", description="where to begin in the records without a savepoint"
     )
@@ -118,6 +118,11 @@ class StreamSettings(RunSettings):
     def reads(self) -> Place:
         """Where streams are read."""
         return "kafka" if self.reads_kafka else "folder"
+
+    @property
+    def consumer_group(self) -> str:
+        """The job's own, if not told: one of two jobs that share a group goes on where the other is."""
+        return (self.kafka.group if self.kafka is not None else "") or self.name
 
     @property
     def writes(self) -> tuple[Place, ...]:

@@ -28,7 +28,6 @@ Watched = Literal["records", "results", "quality"]
 class WatchKafka(Broker, Transactions):
     """Streams that are watched on Kafka, and what is said of them."""
 
-    group: str = Field("millrace-watch", description="consumer group, another one than the serving job's")
     records: dict[str, str] = Field({}, description="topic of records -> data type of its records")
     data_type_header: str = Field("", description="name of a record header that holds the data type instead")
     results: tuple[str, ...] = Field(("results",), description="topics of results")

@@ -213,19 +213,30 @@ REQUIRED = {
 BOTH = ["--kafka.bootstrap", "b:1", "--folder.root", "/x"]
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        ServeSettings,
-        SpeculateSettings,
-        ExperimentSettings,
-        WatchSettings,
-        OutcomesSettings,
-        TrackSettings,
-        FeatureSettings,
-        AssembleSettings,
-    ],
-)
+STREAMING = [
+    ServeSettings,
+    SpeculateSettings,
+    ExperimentSettings,
+    WatchSettings,
+    OutcomesSettings,
+    TrackSettings,
+    FeatureSettings,
+    AssembleSettings,
+]
+
+
+def test_no_two_jobs_share_a_consumer_group_unless_told():
+    def group(kind: type[StreamSettings], *flags: str) -> str:
+        records = ["--kafka.records", '{"t": "wine"}'] if issubclass(kind, JobSettings) else []
+        reached = [*REQUIRED.get(kind, []), "--kafka.bootstrap", "b:1", *records]
+        return settings_of(kind, [*reached, *flags]).consumer_group
+
+    assert len({group(kind) for kind in STREAMING}) == len(STREAMING)
+    assert group(ServeSettings, "--name", "wine") == "wine"
+    assert group(ServeSettings, "--name", "wine", "--kafka.group", "g") == "g"
+
+
+@pytest.mark.parametrize("kind", STREAMING)
 def test_every_job_writes_to_kafka_a_folder_or_both_wherever_it_reads(kind: type[StreamSettings]):
     def places(*flags: str) -> tuple[str, tuple[str, ...]]:
         settings = settings_of(kind, [*REQUIRED.get(kind, []), *flags])
