@@ -97,4 +97,4 @@ def test_a_job_that_would_read_what_it_writes_does_not_start(output: str, topic:
     with pytest.raises(
         SettingsError, match=f"kafka.{output.replace('-', '_')} is '{topic}', which the job reads too"
     ):
-        wiring.check_streams(settings_of(ServeSettings, [*KAFKA, *flags]))
+        broker.check_streams(settings_of(ServeSettings, [*KAFKA, *flags]))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 MOST_CLASSES = 64
 
 
-class Counted(Protocol):
+class RightAndWrong(Protocol):
     """Sums of a classifier. `outcomes`: predictions whose outcome is known; `right`: those of them that said
     the class that came."""
 
@@ -25,7 +25,7 @@ class Counted(Protocol):
     def right(self) -> int: ...
 
 
-class OfProbabilities(Counted, Protocol):
+class OfProbabilities(RightAndWrong, Protocol):
     """Sums of one that gives probabilities."""
 
     log_loss: float
@@ -36,7 +36,7 @@ class OfProbabilities(Counted, Protocol):
     def area(self) -> tuple[float, float, float]: ...
 
 
-def figures_of_counts(sums: Counted, precision: float, recall: float) -> dict[str, float]:
+def figures_of_counts(sums: RightAndWrong, precision: float, recall: float) -> dict[str, float]:
     """By name; what is not known is NaN. `coverage`: the share of predictions with an outcome."""
     n = sums.outcomes
     return {
