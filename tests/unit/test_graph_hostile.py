@@ -471,3 +471,38 @@ def test_the_outputs_of_an_operator_are_counted_through() -> None:
     assert {tensor: found[fed.removesuffix(":0")] for tensor, fed in given.items()} == kinds
     with pytest.raises(LoadError, match="no tensor 'b:7'"):
         cut(graph_def, ["b:7"])
+
+
+def normed(x: Any, at: int) -> Any:
+    made = tf.raw_ops.FusedBatchNormV3(
+        x=tf.reshape(x, [-1, 1, 1, 2]), scale=[1.0, 1.0], offset=[0.0, 0.0], mean=[0.0, 0.0],
+        variance=[1.0, 1.0], is_training=False,
+    )  # fmt: skip
+    return made[at]
+
+
+@pytest.mark.parametrize("at", [3, 4, 5])
+def test_what_a_norm_keeps_for_gradients_is_not_read(at: int, tmp_path: Path) -> None:
+    """Without oneDNN, which TensorFlow uses on some processors only, nothing writes it for inference."""
+    kept = r"is what FusedBatchNormV3 keeps for gradients"
+    refused(graph(lambda x: tf.identity(x[:, 0] + tf.reduce_sum(normed(x, at)), name="y")), kept)
+    made = graph(lambda x: normed(x, 0))
+    (norm,) = (n.name for n in tf.compat.v1.GraphDef.FromString(made).node if n.op == "FusedBatchNormV3")
+    with pytest.raises(UnsafeModelError, match=kept):
+        load(Artifact(made, None, tmp_path), WantedSignature(outputs=[(f"{norm}:{at}", "y")]))
+
+    def served(x: Any) -> dict[str, Any]:
+        return {"y": x[:, 0] + tf.cond(x[0, 0] > 0, lambda: tf.reduce_sum(normed(x, at)), lambda: 0.0)}
+
+    folder = save(
+        tmp_path / "model", tf.Module(), {"serving_default": (served, {"x": ((None, 2), "float32")})}
+    )
+    with pytest.raises(UnsafeModelError, match=kept):
+        saved_model.load(Artifact(None, folder, tmp_path), WantedSignature())
+
+
+def test_what_a_norm_gives_is_read() -> None:
+    made = graph(lambda x: tf.identity(normed(x, 0)[:, 0, 0, 1], name="y"))
+    runtime = load(Artifact(made, None, Path("/nonexistent")), WantedSignature())
+    assert runtime.predict({"x": [[1.0, 0.5]]})["y"] == pytest.approx([0.5], rel=1e-3)
+    runtime.close()

@@ -124,7 +124,10 @@ def test_a_rank_that_a_kernel_does_not_look_at_fails_the_call(name: str) -> None
     for rank in {*range(7)} - {right}:
         with pytest.raises(PredictError, match="is not compatible with expected shape"):
             runtime.predict({"x": [[rank]]})
-    assert runtime.predict({"x": [[right]]})["y"].tolist() == [right]
+    try:
+        assert runtime.predict({"x": [[right]]})["y"].tolist() == [right]
+    except PredictError as e:  # a kernel of oneDNN's, which TensorFlow uses on some processors only
+        assert name == "QuantizedMatMulWithBias" and "Missing 0-th output" in str(e)
     runtime.close()
 
 

@@ -81,7 +81,9 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     ]
     filling = walk.reach(fills)
     kept = walk.pruned(union([scoring, filling]))
-    order = check_graph(kept, Served(scoring, filling, training=wanted.training))
+    order = check_graph(
+        kept, Served(scoring, filling, training=wanted.training, handed_out=[*fetches.values()])
+    )
     graph = imported(kept)
     left_out: list[str] = []
     if not wanted.outputs:

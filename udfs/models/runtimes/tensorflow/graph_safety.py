@@ -9,7 +9,7 @@ fills tables, both only from the file name that the loader feeds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +46,10 @@ _MOST = {
 _STEPS = ("dilations", "ksize", "ksizes", "rates", "strides")
 """Attributes that say how far it is to the next number: a kernel that is only made may divide by them."""
 
+_NORMS = frozenset({"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"})
+_WRITTEN = 3
+"""Of their results, so many are always written: what they keep for gradients is not, by some kernels."""
+
 _IMPORTS = frozenset({"LookupTableImport", "LookupTableImportV2"})
 _PARTS = 2  # of RestoreV2, the argument that says which parts of the values are read
 _CONCRETE = "export the model by tf.function, whose functions have types of their own"
@@ -56,7 +60,7 @@ class Served:
     """What of a graph is run, and when. `scoring`: by each call; `restoring` and `filling`: once, at loading.
 
     `variables`: the tensor to which the checkpoint's name is fed; `assets`: those of files of the archive.
-    `training`: kernels of training are taken.
+    `training`: kernels of training are taken. `handed_out`: the tensors that callers get.
     """
 
     scoring: Reached
@@ -65,6 +69,7 @@ class Served:
     variables: Sequence[str] = ()
     assets: Collection[str] = ()
     training: bool = False
+    handed_out: Collection[str] = ()
 
 
 def check_graph(graph_def: Any, served: Served) -> list[str]:
@@ -80,7 +85,9 @@ def check_graph(graph_def: Any, served: Served) -> list[str]:
     unfolded = 0
     for node in graph_def.node:
         unfolded += check.node(node, None)
+    check.results(served.handed_out, None)
     for function in graph_def.library.function:
+        check.results(function.ret.values(), function.signature.name)
         for node in function.node_def:
             unfolded += check.node(node, function.signature.name)
     if unfolded > MAX_CONSTANTS:
@@ -157,12 +164,27 @@ class _Check:
                 "optional into another, which ends the process where that is done many times over: keep them "
                 "side by side"
             )
+        self.results(node.input, scope)
         if op == "SerializeTensor" and node.attr["T"].type in HANDLE_DTYPES:
             where = self._where(node, scope)
             raise UnsafeModelError(
                 f"node {node.name!r} in {where} writes out a handle to something in memory"
             )
         return 0
+
+    def results(self, read: Iterable[str], scope: str | None) -> None:
+        """Refuse to read of an operator what its kernel may not have written."""
+        for reference in read:
+            name, _, result = reference.partition(":")
+            apart = result.startswith("reserve_space") or (result.isdecimal() and int(result) >= _WRITTEN)
+            if not apart or self._training:
+                continue
+            node = self._nodes(scope).get(name)
+            if node is not None and node.op in _NORMS:
+                raise UnsafeModelError(
+                    f"{reference!r} in {self._where(node, scope)} is what {node.op} keeps for gradients, and "
+                    "nothing may have written it: export the model for inference, without what reads it"
+                )
 
     def _check_once(self, node: Any, scope: str | None) -> None:
         where = self._where(node, scope)

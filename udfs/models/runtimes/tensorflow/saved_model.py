@@ -108,7 +108,7 @@ def _load(folder: Path, wanted: WantedSignature) -> Runtime:
     graph_def = walk.pruned(union([scoring, filling, restoring]))
     saver = meta.saver_def
     variables = [saver.filename_tensor_name]
-    served = Served(scoring, filling, restoring, variables, list(files), wanted.training)
+    served = Served(scoring, filling, restoring, variables, list(files), wanted.training, [*fetches.values()])
     order = check_graph(graph_def, served)
     facts = inspect(ServedGraph(GraphWalk(graph_def), order, scoring), declared, fed, fetches)
     prefix = folder / "variables" / "variables"
