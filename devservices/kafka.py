@@ -8,10 +8,10 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
-from devservices.process import Daemon, ServiceError, free_port, jars, java
+from devservices.process import Daemon, ServiceError, free_port, jars, java, wait_until
 
 # One node keeps every internal topic alone; a group's first rebalance waits for nobody.
 SETTINGS = {
@@ -69,11 +69,15 @@ class KafkaBroker(Daemon):
     def create_topics(
         self, *names: str, partitions: int = 1, config: Mapping[str, str] | None = None
     ) -> None:
-        """Create topics and return when the broker has them. Raises KafkaException, e.g. if one exists."""
+        """Create topics; return once the broker answers for them. KafkaException, e.g. where one exists."""
         topics = [NewTopic(name, partitions, 1, config=dict(config or {})) for name in names]
         admin = self.admin
         for done in admin.create_topics(topics).values():
             done.result()
+        ends = {TopicPartition(n, p): OffsetSpec.latest() for n in names for p in range(partitions)}
+        wait_until(
+            lambda: _leads(admin, ends), 30, lambda: f"the broker does not lead {', '.join(names)} yet"
+        )
 
     def _java(self, *arguments: str | Path) -> list[str | Path]:
         return java("-cp", f"{jars('kafka-server')}/*", *arguments)
@@ -91,3 +95,13 @@ class KafkaBroker(Daemon):
             return bool(self.admin.list_topics(timeout=2).brokers)
         except KafkaException:
             return False
+
+
+def _leads(admin: AdminClient, ends: Mapping[TopicPartition, OffsetSpec]) -> bool:
+    """A broker has a topic a moment before it is the leader of its partitions."""
+    try:
+        for found in admin.list_offsets(dict(ends)).values():
+            found.result()
+    except KafkaException:
+        return False
+    return True
