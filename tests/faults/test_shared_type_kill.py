@@ -40,7 +40,9 @@ def test_each_record_is_scored_once_by_the_job_of_its_arm(
     def started(job: str, name: str) -> str:
         sharing = json.dumps({"wine": {"model": name, "undivided": name == "old"}})
         own = {"kafka__group": f"{streams.prefix}-{name}", "name": f"{streams.prefix}-{name}"}
-        arguments = streams.arguments(kafka__exactly_once="true", sharing=sharing, **own)
+        # on a slow machine a model takes longer than records wait by default
+        buffer = json.dumps({"records": 1_000_000, "seconds": 300})
+        arguments = streams.arguments(kafka__exactly_once="true", sharing=sharing, buffer=buffer, **own)
         return flink.run(ROOT / "jobs" / job, *arguments)
 
     def wait_results(count: int) -> None:
