@@ -19,7 +19,7 @@ from schemas.micro_batch import decode_micro_batch
 from udfs.enrichment.assembly_spec import Assembling, AssemblySpec
 from udfs.enrichment.base import PredictionRequest
 from udfs.enrichment.requests import requests_of
-from udfs.enrichment.wire import read_request, write_request
+from udfs.enrichment.wire import kept_request, write_request
 
 _TIMER_MS = 10
 
@@ -78,7 +78,7 @@ class AssembleRequests(KeyedProcessFunction):
         timers.register_event_time_timer(END_OF_INPUT)
         names = sorted(map(str, self._state.keys()))
         self._stored[key] = {*names}
-        return {name: read_request(bytes(self._state.get(name)), 0) for name in names}
+        return {name: kept_request(bytes(self._state.get(name))) for name in names}
 
     def _keep(self, key: str, now: int, timers: TimerService) -> None:
         stored, still = self._stored[key], self._own.assembler.open(key)

@@ -25,6 +25,7 @@ from tests.output_batches import messages_of
 from udfs.enrichment.assembler import OnlineAssembler
 from udfs.enrichment.assembly_spec import Assembling
 from udfs.enrichment.plans import Plans
+from udfs.enrichment.wire import LONGEST
 from udfs.stores.registry.sql import SqlRegistry
 
 NOW = 1_000_000
@@ -177,6 +178,18 @@ def test_a_restart_goes_on_with_what_was_open_and_its_deadline(harness: Harness)
     harness.spec.creator.answer(NOW, "newer", price=1.0)
     harness.pass_time(20)
     assert harness.outcomes() == {"a": 1, "b": 1} and harness.state == []
+
+
+def test_a_request_at_the_bound_of_length_outlives_a_restart(harness: Harness) -> None:
+    """With its time it was longer than a request may be, and the job ended, again after each restart."""
+    long = request("a", "new")
+    long["fields"] = {"x": "y" * (LONGEST - len(orjson.dumps(long | {"fields": {"x": ""}})))}
+    assert len(orjson.dumps(long)) == LONGEST
+    harness.send(long)
+    assert harness.out["dead"] == [] and harness.state == ["0/0"]
+    harness.restart()
+    harness.pass_time(1100)
+    assert harness.outcomes() == {"a": 1} and harness.state == []
 
 
 def test_the_end_of_the_input_waits_for_deadlines(harness: Harness) -> None:

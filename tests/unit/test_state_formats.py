@@ -31,7 +31,7 @@ from schemas.micro_batch import MicroBatch, decode_micro_batch, encode_micro_bat
 from schemas.model_pb2 import CandidateLogs, ModelLog, RouterLog
 from schemas.results.answers import Answer, AnswerOutcome, Asked, DecisionContext
 from udfs.enrichment.base import PredictionRequest
-from udfs.enrichment.wire import read_request, write_request
+from udfs.enrichment.wire import kept_request, write_request
 from udfs.ensemble.collection.open_batch import LateAnswerRecord, Waiting
 from udfs.ensemble.execution.job import PendingCall, decode_pending, encode_pending
 from udfs.ensemble.routing.arms import ArmLog
@@ -443,7 +443,7 @@ FORMATS: dict[str, tuple[Any, Callable[[Any], bytes], Callable[[bytes], Any], st
     "open-requests": (
         PredictionRequest("r", "wine", {"id": 1}, created=5),
         write_request,
-        lambda data: read_request(data, 0),
+        kept_request,
         (
             "7b226964223a2272222c226d6f64656c223a2277696e65222c22656e746974696573223a7b226964223a317d"
             "2c2263726561746564223a357d"

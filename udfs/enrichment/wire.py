@@ -24,14 +24,22 @@ def read_request(data: bytes, written: int) -> PredictionRequest:
 
     Raises `ValueError`, which says what is wrong.
     """
-    try:
-        request = _read(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise ValueError(f"not a prediction request: {e}") from None
+    request = kept_request(data)
     check_fields(request.fields)
     if len(data) > LONGEST // 6 and (size := len(write_request(request))) > LONGEST:
         raise ValueError(f"not a prediction request: {size:,} bytes, and {LONGEST:,} are the most")
     return request if request.created else msgspec.structs.replace(request, created=written)
+
+
+def kept_request(data: bytes) -> PredictionRequest:
+    """What `write_request` wrote: whatever has been taken once, bounds are none of its business.
+
+    Raises `ValueError` for bytes that are none.
+    """
+    try:
+        return _read(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise ValueError(f"not a prediction request: {e}") from None
 
 
 def check_fields(fields: Mapping[str, Any]) -> None:
