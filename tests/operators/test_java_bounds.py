@@ -55,7 +55,9 @@ def test_a_line_without_end_is_cut_and_what_follows_is_read(java: Any, tmp_path:
     [
         (b"wine", "wine"),
         (b"w" * 70_000, "w" * (LONGEST_NAME + 1)),
-        ("\U0001f347".encode() * 300, "\U0001f347" * ((LONGEST_NAME + 1) // 2)),
+        ("\U0001f347".encode() * 300, "\U0001f347" * (LONGEST_NAME + 1)),
+        ("\U0001f347".encode() * LONGEST_NAME, "\U0001f347" * LONGEST_NAME),
+        (b"w" * LONGEST_NAME + "\U0001f347".encode() * 300, "w" * LONGEST_NAME + "\U0001f347"),
         (b"", ""),
     ],
 )

@@ -147,10 +147,14 @@ public final class MicroBatcher extends AbstractStreamOperator<Row>
         }
     }
 
-    /** The text of a header, no longer than tells that no data type has that name. */
+    /**
+     * The text of a header, no longer than tells that no data type has that name: in characters as Python counts them, which takes
+     * no half of one.
+     */
     private static String nameIn(byte[] header) {
         String name = new String(header, 0, Math.min(header.length, 4 * (LONGEST_NAME + 1)), StandardCharsets.UTF_8);
-        return name.substring(0, Math.min(name.length(), LONGEST_NAME + 1));
+        boolean fits = name.length() <= LONGEST_NAME + 1 || name.codePointCount(0, name.length()) <= LONGEST_NAME + 1;
+        return fits ? name : name.substring(0, name.offsetByCodePoints(0, LONGEST_NAME + 1));
     }
 
     private void emit(MicroBatch from) {
