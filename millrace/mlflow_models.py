@@ -11,13 +11,13 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
@@ -225,13 +225,10 @@ class Mlflow:
 
     def _part(self, source: Any) -> bytes:
         """The next part of an answer that has begun; nothing at its end."""
-        try:
+        with self._reached():
             part = bytes(source.read(_PART))
-        except (OSError, HTTPException) as e:
-            raise SourceError(f"MLflow at {self._url} cannot be reached: {e}") from None
-        if not part and (
-            lacks := getattr(source, "length", None)
-        ):  # what is cut off reads as if it had ended
+        # what is cut off reads as if it had ended
+        if not part and (lacks := getattr(source, "length", None)):
             raise SourceError(f"MLflow at {self._url} has sent {lacks} bytes too few of a file")
         return part
 
@@ -252,26 +249,30 @@ class Mlflow:
         return SourceError(f"{self._url} answers as no MLflow server does: {answer[:60]!r}: see --mlflow")
 
     def _ask(self, path: str, body: bytes | None = None, method: str | None = None) -> bytes:
-        try:
-            with self._open(path, body, method) as answer:
-                return bytes(answer.read())
-        except (OSError, HTTPException) as e:  # of an answer that has begun
-            raise SourceError(f"MLflow at {self._url} cannot be reached: {e}") from None
+        with self._reached(), self._open(path, body, method) as answer:
+            return bytes(answer.read())
 
     def _open(self, path: str, body: bytes | None = None, method: str | None = None) -> Any:
         headers = ({"Content-Type": "application/json"} if body else {}) | _authorization()
         request = Request(self._url + path, body, headers, method=method)  # noqa: S310  (checked above)
+        with self._reached():
+            try:
+                return urlopen(request, timeout=_SECONDS)  # noqa: S310
+            except HTTPError as e:
+                said, code = e.read(1 << 16).decode(errors="replace"), ""
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    known = json.loads(said)
+                    said, code = known["message"], known.get("error_code", "")
+                raise RefusedError(
+                    f"MLflow at {self._url} refuses with {e.code}: {str(said)[:2000]}", e.code, code
+                ) from None
+
+    @contextlib.contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Also of an answer that has begun, and of what is no HTTP."""
         try:
-            return urlopen(request, timeout=_SECONDS)  # noqa: S310
-        except HTTPError as e:
-            said, code = e.read(1 << 16).decode(errors="replace"), ""
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                known = json.loads(said)
-                said, code = known["message"], known.get("error_code", "")
-            raise RefusedError(
-                f"MLflow at {self._url} refuses with {e.code}: {str(said)[:2000]}", e.code, code
-            ) from None
-        except (URLError, OSError) as e:
+            yield
+        except (OSError, HTTPException) as e:
             raise SourceError(f"MLflow at {self._url} cannot be reached: {e}") from None
 
 
