@@ -36,6 +36,21 @@ class OfProbabilities(RightAndWrong, Protocol):
     def area(self) -> tuple[float, float, float]: ...
 
 
+class Tabled:
+    """Sums that hold a table, `confusion`: counts by class said and class that came."""
+
+    __slots__ = ()
+    confusion: np.ndarray
+
+    @property
+    def outcomes(self) -> int:
+        return int(self.confusion.sum())
+
+    @property
+    def right(self) -> int:
+        return int(np.trace(self.confusion))
+
+
 def figures_of_counts(sums: RightAndWrong, precision: float, recall: float) -> dict[str, float]:
     """By name; what is not known is NaN. `coverage`: the share of predictions with an outcome."""
     n = sums.outcomes

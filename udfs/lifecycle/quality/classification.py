@@ -29,6 +29,7 @@ class ClassificationSums(msgspec.Struct):
     rounding left, of sums of which it left anything.
     """
 
+    TERMS: ClassVar[tuple[str, ...]] = ("threshold",)
     COUNTS: ClassVar[tuple[str, ...]] = (
         "predictions",
         "unscored",
@@ -80,14 +81,7 @@ class ClassificationSums(msgspec.Struct):
 
     def merge(self, other: ClassificationSums, sign: int = 1) -> None:
         """Take in other sums, or with -1 out of these. Raises `StatisticsError` for another threshold."""
-        if self.terms != other.terms:
-            raise StatisticsError(f"sums at thresholds {self.threshold} and {other.threshold} do not add up")
         merge_into(self, other, sign)
-
-    @property
-    def terms(self) -> float:
-        """Sums of the same add up."""
-        return self.threshold
 
     @property
     def arrays(self) -> list[np.ndarray]:

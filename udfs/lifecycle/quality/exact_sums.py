@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from schemas.errors import StatisticsError
+
 Rest = tuple[float, ...]
 """What a sum lacks, to be added to it. Two or three numbers mostly; doubles give 40 at most."""
 
@@ -48,7 +50,11 @@ def add_to(sums: Any, name: str, more: Exact, sign: int = 1) -> None:
 
 def merge_into(sums: Any, other: Any, sign: int = 1) -> None:
     """Take other sums of the same kind into these, or with -1 out of them: the kind's `COUNTS`, and what is
-    exact of it (`EXACT`)."""
+    exact of it (`EXACT`). Raises `StatisticsError` where they were counted under other `TERMS` of the kind."""
+    for name in sums.TERMS:
+        ours, theirs = getattr(sums, name), getattr(other, name)
+        if ours != theirs:
+            raise StatisticsError(f"sums of the {name} {ours} and of {theirs} do not add up")
     for name in sums.COUNTS:
         setattr(sums, name, getattr(sums, name) + sign * getattr(other, name))
     for name in sums.EXACT:

@@ -8,16 +8,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import StatisticsError
-from udfs.lifecycle.quality.class_figures import Confusion, check_names, counted, figures_of_counts
+from udfs.lifecycle.quality.class_figures import Confusion, Tabled, check_names, counted, figures_of_counts
 from udfs.lifecycle.quality.exact_sums import Rest, merge_into
 
 
-class LabelSums(msgspec.Struct):
+class LabelSums(Tabled, msgspec.Struct):
     """`classes`: their names, K of them. `confusion`: counts by class said and class that came, shape (K, K),
     in their order. `unscored`: results without one of these labels, which are not among the `predictions`.
     `rests`: as of other kinds; none of these sums has one."""
 
+    TERMS: ClassVar[tuple[str, ...]] = ("classes",)
     COUNTS: ClassVar[tuple[str, ...]] = ("predictions", "unscored", "confusion")
     EXACT: ClassVar[tuple[str, ...]] = ()
     classes: tuple[str, ...] = ()
@@ -41,23 +41,7 @@ class LabelSums(msgspec.Struct):
 
     def merge(self, other: LabelSums, sign: int = 1) -> None:
         """Take in other sums, or with -1 out of these. Raises `StatisticsError` for other classes."""
-        if self.terms != other.terms:
-            ours, theirs = ", ".join(self.classes), ", ".join(other.classes)
-            raise StatisticsError(f"sums of the labels {ours} and of {theirs} do not add up")
         merge_into(self, other, sign)
-
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """Sums of the same add up."""
-        return self.classes
-
-    @property
-    def outcomes(self) -> int:
-        return int(self.confusion.sum())
-
-    @property
-    def right(self) -> int:
-        return int(np.trace(self.confusion))
 
     def figures(self) -> dict[str, float]:
         """As `figures_of_counts`, with precision and recall as of `Confusion`, and those of each class."""

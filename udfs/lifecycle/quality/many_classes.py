@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import StatisticsError
-from udfs.lifecycle.quality.class_figures import Confusion, check_names, counted, figures_of, mean
+from udfs.lifecycle.quality.class_figures import Confusion, Tabled, check_names, counted, figures_of, mean
 from udfs.lifecycle.quality.classification import CLIP, area_of, calibration_error_of, calibration_of
 from udfs.lifecycle.quality.exact_sums import Rest, add_to, exact_sum, merge_into
 
@@ -20,7 +20,7 @@ BINS = 64
 Floats = NDArray[np.float64]
 
 
-class ManyClassesSums(msgspec.Struct):
+class ManyClassesSums(Tabled, msgspec.Struct):
     """`classes`: their names, K of them; arrays go by their order. `confusion`: counts by class said and
     class that came, shape (K, K). `positives` and `negatives`: of each class and bin of its probability,
     how often it came and how often another did, shapes (K, 64); `score_sums`: sums of probabilities by class
@@ -30,6 +30,7 @@ class ManyClassesSums(msgspec.Struct):
     left, of sums of which it left anything.
     """
 
+    TERMS: ClassVar[tuple[str, ...]] = ("classes",)
     COUNTS: ClassVar[tuple[str, ...]] = (
         "predictions",
         "unscored",
@@ -83,27 +84,11 @@ class ManyClassesSums(msgspec.Struct):
 
     def merge(self, other: ManyClassesSums, sign: int = 1) -> None:
         """Take in other sums, or with -1 out of these. Raises `StatisticsError` for other classes."""
-        if self.terms != other.terms:
-            ours, theirs = ", ".join(self.classes), ", ".join(other.classes)
-            raise StatisticsError(f"sums of the classes {ours} and of {theirs} do not add up")
         merge_into(self, other, sign)
-
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """Sums of the same add up."""
-        return self.classes
 
     @property
     def arrays(self) -> list[np.ndarray]:
         return [self.positives, self.negatives, self.score_sums]
-
-    @property
-    def outcomes(self) -> int:
-        return int(self.confusion.sum())
-
-    @property
-    def right(self) -> int:
-        return int(np.trace(self.confusion))
 
     def figures(self) -> dict[str, float]:
         """As `figures_of`.

@@ -30,6 +30,7 @@ class RegressionSums(msgspec.Struct):
     anything.
     """
 
+    TERMS: ClassVar[tuple[str, ...]] = ()
     COUNTS: ClassVar[tuple[str, ...]] = ("predictions", "unscored", "outcomes", "exact")
     EXACT: ClassVar[tuple[str, ...]] = ("absolute", "squares", "signed")
     predictions: int = 0
@@ -41,11 +42,6 @@ class RegressionSums(msgspec.Struct):
     exact: int = 0
     error_counts: dict[int, int] = msgspec.field(default_factory=dict)
     rests: dict[str, Rest] = {}
-
-    @property
-    def terms(self) -> None:
-        """All add up."""
-        return None
 
     def add(self, predicted: Floats, came: Floats, without_outcome: int = 0) -> None:
         """Predictions with their outcomes, shapes (n,), and how many predictions got none.

@@ -78,7 +78,9 @@ def kind_of(sums: QualitySums) -> Kind:
 
 def add_up(one: QualitySums, other: QualitySums) -> bool:
     """Whether both were counted under the same settings: of one kind, threshold, and classes."""
-    return type(one) is type(other) and one.terms == other.terms
+    if type(one) is not type(other):
+        return False
+    return all(getattr(one, name) == getattr(other, name) for name in one.TERMS)
 
 
 def write_sums(sums: QualitySums) -> bytes:
