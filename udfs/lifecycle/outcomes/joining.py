@@ -116,7 +116,7 @@ class Joining:
         self._step = terms.step
         self._entries: dict[int, dict[str, KeyEntry]] = {}
         self._reminders = defaultdict[tuple[str, int, int], list[str]](list)
-        self._identities: dict[tuple[int, str], set[tuple[str, int, int]]] = {}
+        self._known: dict[tuple[int, str], set[str]] = {}
         self._found = Joined()
 
     def results(self, delivery: Delivery) -> None:
@@ -138,23 +138,21 @@ class Joining:
                 self._come(group, key, entries[key], came)
 
     def _predict(self, group: int, key: str, entry: KeyEntry, event_time: int, packed: Packed) -> None:
-        if entry.past and _named(key, packed) in {name for _, name in entry.past}:
-            self._fates.prediction(PredictionFate.REPEATED)
-            return
-        if entry.predictions:
-            known = self._identities.get((group, key))
+        if entry.predictions or entry.past:
+            known = self._known.get((group, key))
             if known is None:
-                known = {unpack(waiting.packed).identity for waiting in entry.predictions}
-                self._identities[group, key] = known
-            predicted = unpack(packed)
-            if predicted.identity in known:
+                known = {_named(key, waiting.packed) for waiting in entry.predictions}
+                known.update(name for _, name in entry.past)
+                self._known[group, key] = known
+            name = _named(key, packed)
+            if name in known:
                 self._fates.prediction(PredictionFate.REPEATED)
                 return
             if len(entry.predictions) >= self._terms.most_of_a_key:
                 self._fates.prediction(PredictionFate.CROWDED)
-                self._found.crowded.append(predicted)
+                self._found.crowded.append(unpack(packed))
                 return
-            known.add(predicted.identity)
+            known.add(name)
         over = max(event_time + self._terms.window, self._now)
         waiting = Waiting(packed, self._due(over + self._terms.grace))
         entry.predictions.append(waiting)
@@ -192,7 +190,7 @@ class Joining:
     def close(self, outcomes_read_to: int, results_read_to: int, most: int = 1 << 62) -> bool:
         """Give up what is due; True where there is more than about `most` keys of it."""
         looked_at = 0
-        self._identities.clear()
+        self._known.clear()
         for kind, reached in (
             (PREDICTIONS, outcomes_read_to),
             (OUTCOMES, results_read_to),
@@ -217,7 +215,7 @@ class Joining:
         )
         self._store.remind(self._reminders)
         found, self._found = self._found, Joined()
-        for kept in (self._entries, self._identities, self._reminders):
+        for kept in (self._entries, self._known, self._reminders):
             kept.clear()
         return found
 

@@ -56,8 +56,9 @@ class VersionFigures:
             self._kinds[version] = kind
             good: Figure = "mae_millionths" if kind == "numbers" else "accuracy_millionths"
             names: tuple[Figure, ...] = ("outcomes", "coverage_millionths", good)
-            new += [(version, name) for name in names if (version, name) not in self._named]
-            self._named.update(new)
+            unnamed = [(version, name) for name in names if (version, name) not in self._named]
+            self._named.update(unnamed)
+            new += unnamed
             before, now = self._told.get((version, kind, told.key), _Sums()), _sums_of(told)
             whole = self._whole.get((version, kind), _Sums())
             added = (w + n - b for w, n, b in zip(whole, now, before, strict=True))
