@@ -114,7 +114,7 @@ def watch_quality(
     if (counted := losses(record, limits)) is not None:
         count, wrong = counted
         window, known, bad = found.latest
-        more = window == record.window and found.detector.batches > 0
+        more = window == record.window
         if not more:
             known = bad = 0
             found.windows[found.detector.batches] = record.window
