@@ -50,7 +50,10 @@ def add_to(sums: Any, name: str, more: Exact, sign: int = 1) -> None:
 
 def merge_into(sums: Any, other: Any, sign: int = 1) -> None:
     """Take other sums of the same kind into these, or with -1 out of them: the kind's `COUNTS`, and what is
-    exact of it (`EXACT`). Raises `StatisticsError` where they were counted under other `TERMS` of the kind."""
+    exact of it (`EXACT`).
+
+    Raises `StatisticsError` where they were counted under other `TERMS` of the kind.
+    """
     for name in sums.TERMS:
         ours, theirs = getattr(sums, name), getattr(other, name)
         if ours != theirs:
