@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from schemas.codecs.base import Codec
 from schemas.codecs.json_codec import JsonCodec
 from schemas.errors import LoadError
 from schemas.model_pb2 import ModelDescriptor
@@ -123,12 +124,13 @@ class Bench:
         model_type: str = "PMML",
         *,
         bounds: LoadBounds | None = None,
+        codec: Codec | None = None,
         **limits,
     ) -> None:
         self.loader, self.hands = loader or Loader(), Hands()
         limits = {"patience_ms": 0, "call_timeout_ms": 500, "max_abandoned": 2} | limits
         self.executor = Executor(
-            model_type, self.loader, JsonCodec(), max_batch=64, subtask=3,
+            model_type, self.loader, codec or JsonCodec(), max_batch=64, subtask=3,
             limits=CallLimits(**limits), faults=faults, clock=self.hands.clock(),
             bounds=bounds,
         )  # fmt: skip

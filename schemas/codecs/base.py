@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -68,6 +68,20 @@ class Codec(Protocol):
     def to_json(self, payload: bytes) -> bytes | None:
         """The record as the bytes of one JSON object, or None where it is not one."""
         ...
+
+
+@runtime_checkable
+class Learning(Protocol):
+    """A codec that asks somebody else how records are read."""
+
+    def learn(self, payloads: Iterable[bytes]) -> None:
+        """Ask about these records, so that to read them waits for nobody. Raises as whoever it asks."""
+        ...
+
+
+def learner(codec: Codec) -> Callable[[Iterable[bytes]], None]:
+    """What waits for whatever reading records would wait for."""
+    return codec.learn if isinstance(codec, Learning) else lambda payloads: None
 
 
 def check_size(payload: bytes, limit: int) -> None:

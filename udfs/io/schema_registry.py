@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 _MOST_BYTES = 8 << 20  # of one answer
 _MOST_REFERENCES = 200  # of one schema, those of its references among them
 _MOST_UNKNOWN = 10_000  # ids that are remembered as unknown
+_UNKNOWN_SHARE, _UNKNOWN_MOST = 0.1, 1.0  # of the time, and seconds of it, that asking in vain may take
 _LARGEST_ID = 2**31 - 1  # what comes after them some registries answer as if they were broken
 _SERIALIZED = {"format": "serialized"}  # protobuf as descriptors, which need no compiler
 _FIRST_WAIT, _LONGEST_WAIT, _SAY_EVERY = 0.2, 5.0, 30.0
@@ -36,8 +37,10 @@ class _UnavailableError(Exception):
 class SchemaRegistry:
     """Asks for schemas by id. Used by several threads: one asks, the others wait for what it learns.
 
-    What it was told is for its callers to remember: schemas of an id never change. Raises `SettingsError` for
-    an address that is none, and for files of certificates that cannot be read.
+    What it was told is for its callers to remember: schemas of an id never change. Ids that it does not know
+    cost a tenth of the time at most, however many records name: one that is not asked for then is unknown.
+
+    Raises `SettingsError` for an address that is none, and for files of certificates that cannot be read.
     """
 
     def __init__(
@@ -57,20 +60,46 @@ class SchemaRegistry:
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()
         self._unknown: dict[int, float] = {}  # id -> when to ask for it again
+        self._allowed, self._allowed_at, self._denied_at = _UNKNOWN_MOST, clock(), -_SAY_EVERY
 
     def schema(self, number: int) -> RegisteredSchema:
         """The schema of an id. Raises `UnknownSchemaError`, `CodecError` for one that is too large, and
         `SchemaRegistryError` where the registry was out of reach for the whole of `wait_s`."""
         with self._lock:
-            if number > _LARGEST_ID or self._clock() < self._unknown.get(number, 0.0):
+            now = self._clock()
+            if number > _LARGEST_ID or now < self._unknown.get(number, 0.0):
                 raise UnknownSchemaError
-            try:
-                return self._waiting(lambda: self._of_id(number))
-            except UnknownSchemaError:
-                if len(self._unknown) >= _MOST_UNKNOWN:
-                    self._unknown.clear()
-                self._unknown[number] = self._clock() + self._spec.unknown_s
-                raise
+            self._allow(number, now)
+            return self._waiting(lambda: self._asked(number))
+
+    def _allow(self, number: int, now: float) -> None:
+        """Raise `UnknownSchemaError` where too much time has gone into ids that there are not."""
+        earned = (now - self._allowed_at) * _UNKNOWN_SHARE
+        self._allowed, self._allowed_at = min(self._allowed + earned, _UNKNOWN_MOST), now
+        if self._allowed > 0:
+            return
+        if now - self._denied_at >= _SAY_EVERY:
+            self._denied_at = now
+            _log.warning(
+                "schema registry %s: many records name ids that it does not know; not all are asked for",
+                self._name,
+            )
+        raise UnknownSchemaError(
+            f"the schema registry was not asked for id {number}: too many records name ids that it does not "
+            "know; if it knows this one, replay the record"
+        )
+
+    def _asked(self, number: int) -> RegisteredSchema:
+        started = self._clock()
+        try:
+            return self._of_id(number)
+        except UnknownSchemaError:
+            now = self._clock()
+            self._allowed -= now - started
+            if len(self._unknown) >= _MOST_UNKNOWN:
+                self._unknown.clear()
+            self._unknown[number] = now + self._spec.unknown_s
+            raise
 
     def close(self) -> None:
         self._client.close()

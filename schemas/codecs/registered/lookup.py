@@ -26,7 +26,8 @@ class RegisteredSchema:
 
 
 class UnknownSchemaError(Exception):
-    """The registry has no schema of this id. Codecs catch it; the record is a dead letter."""
+    """The registry has no schema of this id, or is not asked for it now, as the message then says. Codecs
+    catch it; the record is a dead letter."""
 
 
 Lookup = Callable[[int], RegisteredSchema]

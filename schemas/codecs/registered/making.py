@@ -13,6 +13,7 @@ from schemas.codecs.registered.lookup import Lookup, RegisteredSchema, SchemaTyp
 from schemas.codecs.registered.registered_codec import (
     MakeParser,
     Parser,
+    RegisteredCodec,
     RegisteredJsonCodec,
     SchemaParsers,
 )
@@ -35,20 +36,21 @@ def registered_codec(spec: CodecSpec, lookup: Lookup) -> Codec:
             SchemaType.JSON: lambda number, found: parse_object,
             SchemaType.PROTOBUF: _as_objects(_protobuf(spec)),
         }
-        return DebeziumCodec(SchemaParsers(lookup, events, spec.max_bytes))
+        parsers = SchemaParsers(lookup, events, spec.max_bytes)
+        return RegisteredCodec(DebeziumCodec(parsers), parsers)
     if spec.kind not in makers:
         raise CodecError(
             f"no schema registry has schemas of {spec.kind!r}: use debezium, {', '.join(makers)}"
         )
     parsers = SchemaParsers(lookup, {spec.kind.upper(): makers[spec.kind]()}, spec.max_bytes)
     if spec.kind == "json":
-        return RegisteredJsonCodec(parsers, spec.max_bytes)
+        return RegisteredCodec(RegisteredJsonCodec(parsers, spec.max_bytes), parsers)
     if spec.kind == "avro":
-        return ParsedCodec(parsers)
+        return RegisteredCodec(ParsedCodec(parsers), parsers)
     from schemas.codecs.protobuf_codec import MESSAGES  # noqa: PLC0415
     from schemas.codecs.protobuf_values import message_json  # noqa: PLC0415
 
-    return ParsedCodec(parsers, MESSAGES, message_json)
+    return RegisteredCodec(ParsedCodec(parsers, MESSAGES, message_json), parsers)
 
 
 def _avro(spec: CodecSpec) -> MakeParser:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import numpy as np
 
-from schemas.codecs.base import Code, UnfitError, check_size, parse_each
+from schemas.codecs.base import Code, Codec, UnfitError, check_size, parse_each
 from schemas.codecs.field_reading import Readings
 from schemas.codecs.json_codec import JsonCodec
 from schemas.codecs.matrix import finish
-from schemas.codecs.registered.framing import schema_id
+from schemas.codecs.registered.framing import SIZE, schema_id
 from schemas.codecs.registered.lookup import Lookup, RegisteredSchema, UnknownSchemaError
 from schemas.errors import CodecError
 from schemas.tensors import Decoded, Input
@@ -47,13 +48,20 @@ class SchemaParsers:
         parse = self._known.get(number)
         return parse or self._learned(number), body
 
+    def learn(self, payloads: Iterable[bytes]) -> None:
+        """Look up the schemas that these records name: to read them waits for nobody then."""
+        for head in {payload[:SIZE] for payload in payloads}:
+            with suppress(UnfitError):
+                number, _ = schema_id(head)
+                if number not in self._known:
+                    self._learned(number)
+
     def _learned(self, number: int) -> Parser:
         try:
             found = self._lookup(number)
-        except UnknownSchemaError:
-            raise UnfitError(
-                Code.UNKNOWN_SCHEMA, f"the schema registry knows no schema of id {number}"
-            ) from None
+        except UnknownSchemaError as e:
+            said = str(e) or f"the schema registry knows no schema of id {number}"
+            raise UnfitError(Code.UNKNOWN_SCHEMA, said) from None
         except CodecError as e:
             parse = _refusing(f"the schema of id {number} cannot be used: {e}")
         else:
@@ -79,6 +87,22 @@ def _refusing(reason: str) -> Parser:
         raise UnfitError(Code.UNPARSABLE, reason)
 
     return refuse
+
+
+class RegisteredCodec:
+    """`codec`, which reads by `parsers`."""
+
+    def __init__(self, codec: Codec, parsers: SchemaParsers) -> None:
+        self._codec, self._parsers = codec, parsers
+
+    def decode(self, payloads: Sequence[bytes], inputs: Sequence[Input], readings: Readings = ()) -> Decoded:
+        return self._codec.decode(payloads, inputs, readings)
+
+    def to_json(self, payload: bytes) -> bytes | None:
+        return self._codec.to_json(payload)
+
+    def learn(self, payloads: Iterable[bytes]) -> None:
+        self._parsers.learn(payloads)
 
 
 class RegisteredJsonCodec:

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from schemas.codecs.base import Codec
+from schemas.codecs.base import Codec, learner
 from schemas.errors import ModelError, StaleVersionError, VersionJumpError
 from schemas.micro_batch import MicroBatch
 from schemas.model_pb2 import CandidateLogs, ModelDescriptor, ModelLog, RouterLog
@@ -64,6 +64,7 @@ class Executor:
     ) -> None:
         self._quotas, self._closes = quotas or Quotas(), closes
         self._model_type, self._codec, self._max_batch = model_type, codec, max_batch
+        self._learn = learner(codec)
         self._limits, self._clock = limits or CallLimits(), clock or Clock()
         self._faults = faults or FaultInjection(None)
         self._completions = Completions()
@@ -177,7 +178,12 @@ class Executor:
 
     def request(self, key: str, request: Request, batch: MicroBatch) -> list[Answer]:
         """Ask the candidates. What they answer within a moment is returned, with whatever else is ready for
-        this key; the rest comes by `take`."""
+        this key; the rest comes by `take`.
+
+        A schema that the router has just heard of is asked for here: a model whose call waits for it would
+        be given up as one that does not come back.
+        """
+        self._learn(batch.payloads)
         known = self._candidates[request.data_type]
         jobs: list[Job] = []
         for asked in request.asked:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from schemas.codecs.base import Codec
+from schemas.codecs.base import Codec, learner
 from schemas.errors import ModelError, PlanError
 from schemas.micro_batch import MicroBatch, in_slices
 from schemas.plans.plan import read_plan
@@ -67,6 +67,7 @@ class Router:
     ) -> None:
         self._quotas = quotas or Quotas()
         self._codec, self._raw_json, self._max_batch = codec, raw_json, max_batch
+        self._learn = learner(codec)
         self._subtask, self._now = subtask, now
         self._types: dict[str, _DataType] = {}
         self._unheard = _DataType(Candidates(), self._routing(""))
@@ -134,7 +135,11 @@ class Router:
         return sent
 
     def route(self, batch: MicroBatch) -> Iterator[Routed]:
-        """Decide who is asked about the records of a batch; without candidates, nobody is."""
+        """Decide who is asked about the records of a batch; without candidates, nobody is.
+
+        What their schemas are is asked for here, where records can wait: their deadline begins then.
+        """
+        self._learn(batch.payloads)
         known = self._types.get(batch.data_type, self._unheard)
         for some in in_slices(batch, self._max_batch):
             for part, way in known.routing.parts(some):
