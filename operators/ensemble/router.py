@@ -45,7 +45,8 @@ class RouterOperator(KeyedCoProcessFunction):
 
     def open(self, context: RuntimeContext) -> None:
         check_code(self._code)
-        self._index, _ = instance_of(context)
+        self._index, instances = instance_of(context)
+        self._own = self._groups.keys_of_instance(self._index, instances)[0]
         self._router = self._spec.router(self._index)
         self._buffer = Buffer(context, self._spec.buffer)
         self._logs = TypeLogs(context, "candidates", self._groups)
@@ -81,7 +82,9 @@ class RouterOperator(KeyedCoProcessFunction):
         yield from to_rows(self._ready(key, None, ctx))
         for data_type in self._buffer.data_types():
             yield from self._waited(key, data_type, ended)
-        if not ended:
+        if key != self._own and not self._buffer.data_types():  # an instance's at another parallelism
+            self._timers.stop(key, ctx.timer_service())
+        elif not ended:
             self._timers.again(key, ctx.timer_service(), timestamp)
         self._logs.keep(key, self._router)
 

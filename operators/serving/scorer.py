@@ -44,10 +44,11 @@ class Scorer(KeyedCoProcessFunction):
 
     def open(self, context: RuntimeContext) -> None:
         check_code(self._code)
-        index, _ = instance_of(context)
+        index, instances = instance_of(context)
         self._serving = self._opened = self._spec.serving(index, restarted(context))
         # Every instance gets every descriptor then: one of them tells of those that cannot be read.
         self._tells = self._groups is None or index == 0
+        self._own = "" if self._groups is None else self._groups.keys_of_instance(index, instances)[0]
         self._logs = TypeLogs(context, "model-logs", self._groups)
         codec = self._spec.codec
         self._arms = Arms(
@@ -94,7 +95,7 @@ class Scorer(KeyedCoProcessFunction):
             yield from to_rows(self._in_order.waited(key, data_type, ended))
         yield from to_rows(serving.stats(0 if ended else self._spec.stats_ms))
         self._keep(key, ctx, timestamp)
-        if self._is_invented(key):
+        if self._is_over(key):
             self._timers.stop(key, ctx.timer_service())
             self._logs.forget(key)
             self._arm_logs.forget(key)
@@ -106,10 +107,12 @@ class Scorer(KeyedCoProcessFunction):
         yield from self._logs.restore(key, data_type, self._serving)
         yield from self._arm_logs.restore(key, data_type, self._arms)
 
-    def _is_invented(self, key: str) -> bool:
-        """Whether the key is a data type of which nothing was published, and no record waits any more."""
-        known = self._groups is not None or self._serving.knows(key) or self._arms.knows(key)
-        return not known and not self._buffer.data_types()
+    def _is_over(self, key: str) -> bool:
+        """Whether no record waits under the key any more, and nothing is to be done for it: it is a data type
+        without a model, or was an instance's before the parallelism changed."""
+        if self._buffer.data_types():
+            return False
+        return self._serving.idle(key) if self._groups is None else key != self._own
 
     def _keep(self, key: str, ctx: Any, fired: int = 0) -> None:
         self._logs.keep(key, self._serving)

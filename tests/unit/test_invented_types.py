@@ -65,6 +65,7 @@ def test_a_type_that_was_invented_is_served_as_any_once_a_model_is_published() -
     instance.publish("t", 1)
     instance.until(lambda: instance.serving.serves("t"))
     instance.send("t", 1, 1.0)
+    instance.until(lambda: len(instance.results) == 2)
     assert [result.outcome for result in instance.results] == ["no_model", "scored"]
 
 

@@ -37,6 +37,12 @@ class Timers:
     def register_event_time_timer(self, at: int) -> None:
         self.event.add(at)
 
+    def delete_processing_time_timer(self, at: int) -> None:
+        self.processing.discard(at)
+
+    def delete_event_time_timer(self, at: int) -> None:
+        self.event.discard(at)
+
 
 class Context:
     def __init__(self, key: str, timers: Timers, domain: TimeDomain = TimeDomain.PROCESSING_TIME) -> None:

@@ -43,6 +43,11 @@ class ModelState:
         self._data_type, self._subtask = data_type, subtask
         self._stats_at = 0
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left but history."""
+        return not (self.log.candidates() or self.loading or self.model)
+
     def publish(self, descriptor: bytes, published: Publication, types: Iterable[str] = ()) -> list[Notice]:
         """Enter a publication in the log. `next_load` says what follows from it. `types`: those that have a
         model, or one that waits."""

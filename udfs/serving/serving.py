@@ -96,6 +96,14 @@ class Serving:
         """A number that grows with every change of the log; 0 for one that never changed."""
         return self._states[data_type].revision if data_type in self._states else 0
 
+    def idle(self, data_type: str) -> bool:
+        """Whether a data type has no model, and none that waits or is being loaded."""
+        return data_type not in self._states or self._states[data_type].idle
+
+    def drop(self, data_type: str) -> None:
+        """Forget a data type that is idle."""
+        del self._states[data_type]
+
     def serves(self, data_type: str) -> bool:
         return data_type in self._states and self._states[data_type].model is not None
 

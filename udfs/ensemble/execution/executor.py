@@ -126,6 +126,22 @@ class Executor:
         """A number that grows with every change of the logs; 0 for those that never changed."""
         return self._revisions.get(data_type, 0)
 
+    def idle(self, data_type: str) -> bool:
+        """Whether a data type has no candidate, here or elsewhere, and nothing is left of any."""
+        known = self._candidates[data_type]
+        return not self._heard[data_type].all() and all(candidate.idle for candidate in known.values())
+
+    def drop(self, data_type: str) -> None:
+        """Forget a data type that is idle. Calls that have not come back are declined: nobody looks after
+        them any more."""
+        now = self._clock.epoch()
+        for job in [job for jobs in self._pending.values() for job in jobs]:
+            if job.request.data_type == data_type:
+                self._settle(job, job.unscored(Reason.NO_MODEL, now))
+        for candidate in self._candidates.pop(data_type).values():
+            candidate.close()
+        del self._heard[data_type], self._revisions[data_type]
+
     def publish(self, descriptor: bytes, published: Publication) -> list[Notice]:
         """Act on a publication; its data type must have been restored. Plans and experiments are
         none of our business."""
@@ -285,15 +301,23 @@ class Executor:
     def _collect(self) -> None:
         for done in self._completions.take():
             if isinstance(done, Loaded):
-                self._revisions[done.data_type] += 1
-                self._notices += self._candidates[done.data_type][done.entry.name].reloaded(done)
-                self._load_next(done.data_type, done.entry.name)
+                self._reloaded(done)
                 continue
             job, answer = done
-            candidate = self._candidates[answer.data_type].get(answer.candidate)
+            candidate = self._candidates.get(answer.data_type, {}).get(answer.candidate)
             if candidate is not None:
                 candidate.answered(answer, len(job.payloads))
             self._settle(job, answer)
+
+    def _reloaded(self, loaded: Loaded) -> None:
+        data_type, name = loaded.data_type, loaded.entry.name
+        candidate = self._candidates.get(data_type, {}).get(name)
+        if candidate is not None:
+            self._revisions[data_type] += 1
+            self._notices += candidate.reloaded(loaded)
+            self._load_next(data_type, name)
+        elif loaded.model is not None:  # it was unpublished and forgotten meanwhile
+            loaded.model.close()
 
     def _settle(self, job: Job, answer: Answer) -> None:
         """The job's only answer; any further one is thrown away."""

@@ -132,6 +132,14 @@ class Arms:
         """A number that grows with every change of the log; 0 for one that never changed."""
         return self._types[data_type].revision if data_type in self._types else 0
 
+    def idle(self, data_type: str) -> bool:
+        """Whether all records of a data type are this job's."""
+        return data_type not in self._sharing
+
+    def drop(self, data_type: str) -> None:
+        """Forget a data type that is idle."""
+        del self._types[data_type]
+
     def serves(self, published: Publication) -> bool:
         """Whether what serves models is to know of it: of a shared data type, the job's model, and what is
         withdrawn."""

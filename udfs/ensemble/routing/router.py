@@ -103,6 +103,15 @@ class Router:
         """A number that grows with every change of the log; 0 for one that never changed."""
         return self._types[data_type].revision if data_type in self._types else 0
 
+    def idle(self, data_type: str) -> bool:
+        """Whether a data type has neither a candidate nor a plan."""
+        known = self._types[data_type]
+        return not known.names and known.candidates.plan is None
+
+    def drop(self, data_type: str) -> None:
+        """Forget a data type that is idle."""
+        del self._types[data_type]
+
     def routes(self, data_type: str) -> bool:
         """Whether the data type has a candidate."""
         return data_type in self._types and bool(self._types[data_type].names)
@@ -113,7 +122,12 @@ class Router:
         if published.operation == EXPERIMENT:
             return []  # the controller's business, who answers with a plan
         known = self._types[published.data_type]
-        types = (name for name, one in self._types.items() if one.names)
+        plans = published.operation == DECIDE  # they too are bounded, with or without candidates
+        types = (
+            name
+            for name, one in self._types.items()
+            if one.names or (plans and one.candidates.plan is not None)
+        )
         sent = []
         try:
             if published.operation == WITHDRAW:
@@ -121,7 +135,7 @@ class Router:
                 if gone is not None:
                     known.routing = self._routing("")
                     sent = [self._event(EventKind.WITHDRAWN, gone.publication())]
-            elif published.operation == DECIDE:
+            elif plans:
                 self._quotas.check_type(published.data_type, types)
                 sent = self._decide(known, descriptor, published)
             else:
@@ -129,7 +143,7 @@ class Router:
                 known.candidates.publish(published, self._quotas)
         except ModelError as e:
             # of a model, its executor says the same
-            return [] if published.operation != DECIDE else [self._event(EventKind.REFUSED, published, e)]
+            return [self._event(EventKind.REFUSED, published, e)] if plans else []
         known.revision += 1
         _refresh(known)
         return sent
