@@ -171,6 +171,35 @@ def test_other_codecs_give_json_results(payloads: list[bytes]):
         assert result.record == {"a": int(payloads[result.offset].partition(b"|")[2])}
 
 
+class ReadOnly(Pipes):
+    """One that can read records of 2 and of 13, and not write them as JSON."""
+
+    def decode(self, payloads, inputs):
+        return CODEC.decode([super(ReadOnly, self).to_json(p) or b"" for p in payloads], inputs)
+
+    def to_json(self, payload):
+        return None if payload in (b"a|2", b"a|13") else super().to_json(payload)
+
+
+@pytest.mark.parametrize(
+    "payloads",
+    [[b"a|1", b"a|2", b"a|3"], [b"a|2"], [b"a|2", b"nothing", b"a|1"], [b"a|1", b"a|13", b"a|2", b"a|17"]],
+)
+def test_a_record_that_cannot_be_written_is_a_dead_letter_and_no_result_without_it(payloads: list[bytes]):
+    """Its result was `{"millrace": ...}` alone."""
+    batch = batch_of(payloads)
+    done = score(batch, loaded_model(Doubling()), ReadOnly(), raw_json=False)
+    results = [read_result(line) for line in done.lines]
+    unfit = (b"a|2", b"a|13", b"nothing")
+    assert [r.offset for r in results] == [n for n, p in enumerate(payloads) if p not in unfit]
+    assert all(r.record == {"a": int(payloads[r.offset].partition(b"|")[2])} for r in results)
+    assert [d.offset for d in done.dead if "not be written" in d.reason] == [
+        n for n, p in enumerate(payloads) if p in unfit[:2]
+    ]
+    assert len(done.lines) + len(done.dead) == len(payloads)
+    assert done.failures == payloads.count(b"a|17")
+
+
 def test_unscored_records_are_marked_and_the_rest_are_dead_letters():
     for codec, raw, payloads in (
         (CODEC, True, [b'{"z":1}', b"no", b'{"a":2}']),

@@ -25,6 +25,7 @@ Steps = Generator[Columns, Columns, T]
 """Work that yields what a model is to be called with, is sent the answer or thrown the `PredictError`, and
 returns what it made. Who drives it decides how calls are made and waited for."""
 NONE: Experiments = {}
+_UNWRITTEN = "the record can be read, but not be written as the JSON that a result is"
 
 
 @dataclass(slots=True)
@@ -133,13 +134,13 @@ def scoring(  # noqa: PLR0917
         dead=[dead_letter(batch, bad) for bad in made.bad], ms=made.ms, failures=len(made.failed)
     )
     stamp = _stamp(batch, model, made.ms, experiments)
-    records = batch.payloads if raw_json else _as_json(batch, codec, made.bad)
+    records, unwritten = (batch.payloads, ()) if raw_json else _as_json(batch, codec, made.bad)
     identity = identity_of(batch)
     if len(made.parts) == 1 and not made.failed:
         rows, columns = made.parts[0]
         done.lines = write_results(records, stamp, identity, columns, rows)
         done.rows = None if rows is None else rows.tolist()
-        return done
+        return _without_unwritten(done, batch, unwritten)
     lines: dict[int, bytes] = {}
     for rows, columns in made.parts:
         assert rows is not None  # one part of all records is what is written above
@@ -149,7 +150,8 @@ def scoring(  # noqa: PLR0917
         lines[row] = write_results(records, failed, identity, None, [row])[0]
     done.rows = sorted(lines)
     done.lines = [lines[row] for row in done.rows]
-    return done
+    done.failures -= len(made.failed.keys() & {*unwritten})
+    return _without_unwritten(done, batch, unwritten)
 
 
 def unscored(
@@ -260,6 +262,23 @@ def _stamp(batch: MicroBatch, model: LoadedModel, ms: float, experiments: Experi
     return Stamp(batch.data_type, by.name, by.version, by.digest, scored, ms, "", by.signer, experiments)
 
 
-def _as_json(batch: MicroBatch, codec: Codec, bad: Sequence[BadRecord]) -> Sequence[bytes]:
+def _as_json(
+    batch: MicroBatch, codec: Codec, bad: Sequence[BadRecord]
+) -> tuple[Sequence[bytes], Sequence[int]]:
+    """The records as JSON, and the rows of those that could be read and not be written so."""
     unfit = {b.row for b in bad}
-    return [b"{}" if i in unfit else codec.to_json(p) or b"{}" for i, p in enumerate(batch.payloads)]
+    texts = [b"{}" if row in unfit else codec.to_json(p) for row, p in enumerate(batch.payloads)]
+    unwritten = [row for row, text in enumerate(texts) if text is None]
+    return [text or b"{}" for text in texts], unwritten
+
+
+def _without_unwritten(done: ScoredRecords, batch: MicroBatch, unwritten: Sequence[int]) -> ScoredRecords:
+    """A result is its record with more in it: without the record it would be none."""
+    if unwritten:
+        rows = range(len(batch)) if done.rows is None else done.rows
+        kept = [(row, line) for row, line in zip(rows, done.lines, strict=True) if row not in unwritten]
+        done.rows, done.lines = [row for row, _ in kept], [line for _, line in kept]
+        done.dead += [
+            dead_letter(batch, BadRecord(row, Code.UNPARSABLE.value, _UNWRITTEN)) for row in unwritten
+        ]
+    return done
