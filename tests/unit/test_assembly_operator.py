@@ -67,12 +67,12 @@ class Harness:
     def _function(self) -> AssembleRequests:
         return AssembleRequests(self.spec)  # type: ignore[arg-type]
 
-    def send(self, *payloads: bytes | Mapping[str, Any], instance: int = 0) -> None:
+    def send(self, *payloads: bytes | Mapping[str, Any], instance: int = 0, source: str = "topic") -> None:
         raw = [p if isinstance(p, bytes) else orjson.dumps(p) for p in payloads]
         n = len(raw)
         offsets = list(range(self.offset, self.offset + n))
         self.offset += n
-        batch = MicroBatch("requests", "topic", raw, [instance] * n, offsets, [self.keyed.clock] * n)
+        batch = MicroBatch("requests", source, raw, [instance] * n, offsets, [self.keyed.clock] * n)
         self._take(self.keyed.element(str(instance), encode_micro_batch(batch)))
 
     def pass_time(self, ms: int) -> None:
@@ -141,7 +141,7 @@ def test_present_ones_leave_at_once_and_keep_nothing(harness: Harness) -> None:
 
 def test_what_is_made_goes_to_both_stores_and_the_request_completes(harness: Harness) -> None:
     harness.send(request("a", "new"), request("b"))
-    assert harness.outcomes() == {"b": 1} and harness.state == ["0/0"]
+    assert harness.outcomes() == {"b": 1} and harness.state == ["topic/0/0"]
     harness.spec.creator.answer(NOW + 5, "new", price=9.0)
     harness.pass_time(20)
     (done,) = [one for one in harness.out["done"] if one["id"] == "a"]
@@ -174,9 +174,20 @@ def test_a_restart_goes_on_with_what_was_open_and_its_deadline(harness: Harness)
     harness.pass_time(600)
     assert {key[1] for key in harness.spec.creator.running} == {("new",), ("newer",)}, "asked again"
     harness.pass_time(600)
-    assert harness.outcomes() == {"a": 1} and harness.state == ["0/1"]
+    assert harness.outcomes() == {"a": 1} and harness.state == ["topic/0/1"]
     harness.spec.creator.answer(NOW, "newer", price=1.0)
     harness.pass_time(20)
+    assert harness.outcomes() == {"a": 1, "b": 1} and harness.state == []
+
+
+def test_the_first_lines_of_two_files_are_two_requests(harness: Harness) -> None:
+    """The second was taken for the first, and nothing became of it."""
+    for name, file in (("a", "first.jsonl"), ("b", "second.jsonl")):
+        harness.offset = 0
+        harness.send(request(name, "new"), source=file)
+    assert harness.state == ["first.jsonl/0/0", "second.jsonl/0/0"]
+    harness.restart()
+    harness.pass_time(1100)
     assert harness.outcomes() == {"a": 1, "b": 1} and harness.state == []
 
 
@@ -186,7 +197,7 @@ def test_a_request_at_the_bound_of_length_outlives_a_restart(harness: Harness) -
     long["fields"] = {"x": "y" * (LONGEST - len(orjson.dumps(long | {"fields": {"x": ""}})))}
     assert len(orjson.dumps(long)) == LONGEST
     harness.send(long)
-    assert harness.out["dead"] == [] and harness.state == ["0/0"]
+    assert harness.out["dead"] == [] and harness.state == ["topic/0/0"]
     harness.restart()
     harness.pass_time(1100)
     assert harness.outcomes() == {"a": 1} and harness.state == []
