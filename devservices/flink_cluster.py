@@ -47,6 +47,8 @@ class StandaloneCluster(Service):
         for process in running:
             process.stop()
         self.task_managers, self.job_manager = [], None
+        for program in ("jobmanager", "taskmanager"):
+            self._flink.ended(program)
 
     def wait_registered(self, seconds: float = 300) -> None:
         """Return when every started task manager has registered."""
@@ -72,6 +74,7 @@ class StandaloneCluster(Service):
         done = subprocess.run(
             command, env=self.env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
         )
+        self._flink.ended("client", well=done.returncode == 0)
         found = re.search(r"submitted with JobID ([0-9a-f]{32})", done.stdout)
         if done.returncode or found is None:
             output = (done.stdout + done.stderr)[-6000:]

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from devservices.class_archive import ClassArchive
 from devservices.process import ROOT, ServiceError, environment, free_port, jars, java
 
 CONF = ROOT / "deploy" / "flink-conf"
@@ -67,6 +68,10 @@ class FlinkDistribution:
             "io.tmp.dirs": str(folder / "tmp"),
             **settings,
         }
+        # Flink's own classes last, as its scripts put them
+        found = sorted(lib.glob("*.jar"), key=lambda jar: ("flink-dist" in jar.name, jar.name))
+        self._classes = [jar.resolve() for jar in found]
+        self._archives = {name: ClassArchive(name, self._classes) for name in (*_MANAGERS, "client")}
         lines = (f"{key}: {value}\n" for key, value in self.settings.items())
         (conf / "config.yaml").write_text("".join(lines))
         self.env = {
@@ -102,11 +107,13 @@ class FlinkDistribution:
             f"-Dlog.file={self._folder / 'log' / name}.log",
             f"-Dlog4j.configurationFile={(self._folder / 'conf').as_uri()}/log4j-{logging}.properties",
         ]
-        # Flink's own classes last, as its scripts put them
-        found = sorted(self._folder.glob("lib/*.jar"), key=lambda jar: ("flink-dist" in jar.name, jar.name))
-        unknown = "-XX:+IgnoreUnrecognizedVMOptions"
-        more = [*options, unknown, *" ".join(given).split(), *log]
-        return java(*more, "-cp", ":".join(map(str, found)), f"org.apache.flink.{main}")
+        unknown, archive = "-XX:+IgnoreUnrecognizedVMOptions", self._archives[program].options()
+        more = [*options, unknown, *" ".join(given).split(), *archive, *log]
+        return java(*more, "-cp", ":".join(map(str, self._classes)), f"org.apache.flink.{main}")
+
+    def ended(self, program: str, *, well: bool = True) -> None:
+        """Call it when a `client`, or all managers of a kind, have ended: the next ones start sooner."""
+        self._archives[program].ended(well=well)
 
     @functools.cache  # noqa: B019 - lives as long as the cluster
     def _resources(self, program: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

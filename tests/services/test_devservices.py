@@ -15,9 +15,11 @@ import psutil
 import pytest
 from confluent_kafka import Consumer, Producer
 
+from devservices import class_archive
 from devservices.flink_cluster import StandaloneCluster
+from devservices.flink_distribution import FlinkDistribution
 from devservices.kafka import KafkaBroker
-from devservices.process import Process, ServiceError, wait_until
+from devservices.process import Process, ServiceError, free_port, wait_until
 from devservices.redis import Redis
 from devservices.s3proxy import S3Proxy
 
@@ -178,3 +180,24 @@ def test_a_cluster_repeats_what_flink_says_of_a_bad_job(flink: StandaloneCluster
     job.write_text("raise SystemExit('no such setting')")
     with pytest.raises(ServiceError, match="no such setting"):
         flink.run(job)
+
+
+def test_classes_that_one_flink_has_read_are_not_read_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(class_archive, "FOLDER", tmp_path / "classes")
+
+    def run(name: str, argument: str) -> str:
+        flink = FlinkDistribution(tmp_path / name, tmp_path / name / "data", free_port(), {})
+        java, *arguments = flink.client(argument)
+        done = subprocess.run(
+            [java, "-Xlog:class+load", *arguments], env=flink.env, capture_output=True, text=True, check=False
+        )
+        flink.ended("client", well=done.returncode == 0)
+        return done.stdout
+
+    archived = "shared objects file (top)"
+    assert archived not in run("refused", "no-such-command")
+    assert list((tmp_path / "classes").iterdir()) == []  # it has not read what others will
+    assert archived not in run("first", "--version")
+    assert archived in run("second", "--version")
