@@ -101,10 +101,11 @@ class Topics:
         )
 
 
-@pytest.mark.parametrize("mode", ["thread", "process"])
-def test_nothing_is_lost_or_doubled_by_a_death_and_savepoints_at_other_parallelisms(
-    kafka: KafkaBroker, flink: StandaloneCluster, tmp_path: Path, mode: str
+@pytest.mark.parametrize(("mode", "parallelisms"), [("thread", (1, 2)), ("process", (2, 1))])
+def test_nothing_is_lost_or_doubled_by_a_death_and_a_savepoint_at_another_parallelism(
+    kafka: KafkaBroker, flink: StandaloneCluster, tmp_path: Path, mode: str, parallelisms: tuple[int, int]
 ) -> None:
+    before, after = parallelisms
     rng, start = random.Random(3), time.time_ns() // 1_000_000 - COUNT
     stamps = [{"experiments": {"e": {"arm": rng.choice("ab"), "step": 0}}} for _ in range(COUNT)]
     results = [result(n, start + n, rng.random(), stamp=stamps[n]) for n in range(COUNT)]
@@ -112,7 +113,7 @@ def test_nothing_is_lost_or_doubled_by_a_death_and_savepoints_at_other_paralleli
     second = [{**one, "at": one["at"] + 1, "bought": not one["bought"]} for one in first[::3]]
     topics = Topics(kafka, tmp_path, mode)
     third, job_file = COUNT // 3, ROOT / "jobs" / "outcomes.py"
-    job = flink.run(job_file, *topics.flags(1), parallelism=1)
+    job = flink.run(job_file, *topics.flags(before), parallelism=before)
     try:
         flink.wait_running(job, 180)
         topics.feed("scored", results[: 2 * third])
@@ -127,12 +128,9 @@ def test_nothing_is_lost_or_doubled_by_a_death_and_savepoints_at_other_paralleli
         assert flink.rest.exceptions(job), "the job has not noticed that its task manager died"
         savepoint = flink.stop_with_savepoint(job)
         topics.feed("scored", [*results[2 * third :], *results[:9]])  # some again
-        job = flink.run(job_file, *topics.flags(2), savepoint=savepoint, parallelism=2)
+        job = flink.run(job_file, *topics.flags(after), savepoint=savepoint, parallelism=after)
         flink.wait_running(job, 180)
         topics.wait_rows(flink, COUNT)
-        savepoint = flink.stop_with_savepoint(job)
-        job = flink.run(job_file, *topics.flags(1), savepoint=savepoint, parallelism=1)
-        flink.wait_running(job, 180)
         topics.feed("outcomes", [*second, *second[:7]])  # corrections, and duplicates of them
         topics.wait_rows(flink, COUNT + len(second))
         settled = {"joined": COUNT, "correction": len(second), "duplicate": 7}
