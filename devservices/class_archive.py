@@ -8,6 +8,7 @@ up to its first result.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,32 +21,38 @@ FOLDER = ROOT / ".cache" / "classes"
 class ClassArchive:
     """Of one program's classes on one class path: one that ends in order writes it, later ones read it."""
 
+    _numbers = itertools.count()
+
     def __init__(self, program: str, jars: Sequence[Path]) -> None:
         seen = [(str(jar), jar.stat().st_size, jar.stat().st_mtime_ns) for jar in jars]
         digest = hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
         self.program = program
         self.file = FOLDER / f"{program}-{digest}.jsa"
-        self._part: Path | None = None
+        self._parts: list[Path] = []
 
     def options(self) -> list[str]:
-        """Of a JVM that reads the archive, or writes it when it ends: if there is none, and no other does."""
+        """Of a JVM that reads the archive, or of one that writes it when it ends, where there is none."""
         if self.file.exists():
             return [f"-XX:SharedArchiveFile={self.file}"]
-        if self._part is not None:
-            return []
         FOLDER.mkdir(parents=True, exist_ok=True)
-        self._part = self.file.with_suffix(f".{os.getpid()}-{id(self)}")
-        return [f"-XX:ArchiveClassesAtExit={self._part}"]
+        part = self.file.with_suffix(f".{os.getpid()}-{next(self._numbers)}")
+        self._parts.append(part)  # each its own: which of them will be killed is not known
+        return [f"-XX:ArchiveClassesAtExit={part}"]
 
     def ended(self, *, well: bool = True) -> None:
-        """Call it when the JVM that writes has ended, `well` or before it did what it was started for."""
-        part, self._part = self._part, None
-        if part is None or not part.exists():
-            return
-        with part.open("rb") as written:
-            whole = any(written.read(4))  # the header comes last: one that was killed over it has none
-        if well and whole:
-            for old in FOLDER.glob(f"{self.program}-*.jsa"):  # of other jars, tens of megabytes
-                old.unlink(missing_ok=True)
-            part.rename(self.file)
-        part.unlink(missing_ok=True)
+        """Call it when those that write have ended, `well` or before they did what they were started for."""
+        while self._parts:
+            part = self._parts.pop()
+            if well and _is_whole(part) and not self.file.exists():
+                for old in FOLDER.glob(f"{self.program}-*.jsa"):  # of other jars, tens of megabytes
+                    old.unlink(missing_ok=True)
+                part.rename(self.file)
+            part.unlink(missing_ok=True)
+
+
+def _is_whole(part: Path) -> bool:
+    """Its header comes last: of a JVM that was killed over it, it has none."""
+    if not part.exists():
+        return False
+    with part.open("rb") as written:
+        return any(written.read(4))
