@@ -17,7 +17,8 @@ Kind = Literal["started", "refused", "progress", "step", "rolled_back", "promote
 class ArmFigures(msgspec.Struct, frozen=True):
     """What is known of one arm: entities with a value of the primary metric, and the mean of these.
 
-    `model` and `version` as declared; empty and 0 for a plan, or whichever version.
+    `model` and `version` as declared; empty and 0 for a plan, or whichever version. `by_others`: records of
+    the arm that another model or version answered, since its own was not there. They are no evidence.
     """
 
     entities: int = 0
@@ -25,6 +26,7 @@ class ArmFigures(msgspec.Struct, frozen=True):
     model: str = ""
     version: int = 0
     share: float = 0.0
+    by_others: int = 0
 
 
 class ExperimentEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -79,7 +79,10 @@ class EvidenceBatch(msgspec.Struct, frozen=True, kw_only=True):
     missed its deadline, else 0. Of classes also `correct` (1 or 0), and where there are probabilities
     `log_loss` and `squared_error` (of more than two half of its sum over classes, so that it lies in [0, 1]),
     of numbers `error`, `absolute_error` and `squared_error`. Beyond these, the outcome's fields that the
-    job's settings name as metrics.
+    job's settings name as metrics. Of shadows, NAME/METRIC, and their version as NAME/version.
+
+    `models` and `versions`: whose answer each record got, or who was asked in vain; empty and 0 where nobody
+    was. Older jobs write neither.
     """
 
     data_type: str
@@ -89,12 +92,15 @@ class EvidenceBatch(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[int, ...] = ()
     event_times: tuple[int, ...] = ()
     values: dict[str, tuple[float | None, ...]] = {}
+    models: tuple[str, ...] = ()
+    versions: tuple[int, ...] = ()
     at: int = 0
     format: int = FORMAT
 
     def __post_init__(self) -> None:
         n = len(self.entities)
         columns = {"arms": self.arms, "steps": self.steps, "event_times": self.event_times, **self.values}
+        columns |= {"models": self.models, "versions": self.versions} if self.models else {}
         if wrong := sorted(name for name, column in columns.items() if len(column) != n):
             raise ValueError(f"evidence about {n} records has {len(columns[wrong[0]])} of {wrong[0]}")
 

@@ -47,7 +47,8 @@ class Run:
 
 
 def drawn(k: int, at: int, arm: str = "control", step: int = 0) -> Any:
-    return result(k, at, 0.5, customer=f"c{k}", stamp={"experiments": {"e": {"arm": arm, "step": step}}})
+    stamp = {"model": EQUAL.arms[arm].model, "experiments": {"e": {"arm": arm, "step": step}}}
+    return result(k, at, 0.5, customer=f"c{k}", stamp=stamp)
 
 
 def test_a_prediction_counts_once_and_by_the_outcome_in_force_when_its_window_closes() -> None:

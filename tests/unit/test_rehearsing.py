@@ -63,10 +63,12 @@ def settled(right: float) -> list[Settled]:
 
 
 def stored(root: Path, rows: list[Settled]) -> str:
-    folder = root / "wine" / "dt=2001-09-09" / "model=old"
-    folder.mkdir(parents=True)
-    table = pa.Table.from_batches([to_rows(rows, JUDGING, 0)]).drop_columns(["model"])
-    pq.write_table(table, folder / "part-0")
+    for model in {row.predicted.model for row in rows}:
+        folder = root / "wine" / "dt=2001-09-09" / f"model={model}"
+        folder.mkdir(parents=True)
+        some = [row for row in rows if row.predicted.model == model]
+        table = pa.Table.from_batches([to_rows(some, JUDGING, 0)]).drop_columns(["model"])
+        pq.write_table(table, folder / "part-0")
     return str(root / "wine")
 
 
@@ -135,7 +137,8 @@ def test_predictions_of_the_experiment_itself_are_judged_the_same_once_more(tmp_
         name, title = ("new", "treatment") if arm else ("old", "control")
         told = orjson.dumps({"wine-v4": {"arm": title, "step": step}}).decode()
         score = answers[name]["scores"]["p"] if predicted.entity else 0.5
-        own = replace(predicted, model=name, score=score, experiments=told, answers="", ms=2.0)
+        whose = {"model": name, "version": EXPERIMENT.arms[title].version}
+        own = replace(predicted, **whose, score=score, experiments=told, answers="", ms=2.0)
         again.append(Settled("", own, one.came, one.fate, one.revision, one.replaced))
     second = run(stored(tmp_path / "live", again))
     assert second.events == first.events and second.unanswered == 0

@@ -141,24 +141,28 @@ class Controller:
     def evidence(self, batch: EvidenceBatch, now: int) -> Iterator[Said]:
         """Take in what has become known of entities, and act on what follows from it.
 
-        An entity counts by the first of its records that comes. What was scored before the experiment
-        started, what is in an arm that is not compared, and all that comes after the end is passed over.
+        An entity counts by the first of its records that counts. What was scored before the experiment
+        started, what is in an arm that is not compared, and all that comes after the end is passed over; of
+        what another than the arm's model answered see `Running.sees`.
         """
         running = self._known.get(batch.experiment)
         if running is None or not running.runs or running.experiment.data_type != batch.data_type:
             return
         experiment, compared = running.experiment, set(running.experiment.compared)
-        rows = [
-            row
-            for row, arm in enumerate(batch.arms)
-            if arm in compared
-            and running.has(batch.steps[row])
-            and batch.entities[row]
-            and self._counted.new(experiment.name, batch.entities[row])
-        ]
+        rows: list[int] = []
+        foreign: set[int] = set()
+        for row, arm in enumerate(batch.arms):
+            if arm in compared and running.has(batch.steps[row]) and batch.entities[row]:
+                counts, own = running.sees(batch, row)
+                if not own:
+                    foreign.add(row)
+                if counts and self._counted.new(experiment.name, batch.entities[row]):
+                    rows.append(row)
+        if foreign:
+            self._changed(running)
         if not rows:
             return
-        values = {name: [v[row] for row in rows] for name, v in batch.values.items()}
+        values = {n: [None if row in foreign else v[row] for row in rows] for n, v in batch.values.items()}
         titles, steps = (np.array([of[row] for row in rows]) for of in (batch.arms, batch.steps))
         before = running.state.step
         self._changed(running)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import ExperimentError
 from schemas.lifecycle.experiments import ArmFigures, ExperimentEvent, Kind
+from schemas.lifecycle.quality import EvidenceBatch
 from schemas.plans.plan import Plan, Split
 from schemas.versioned import read_versioned
 from udfs.lifecycle.experiments.arm_plans import only_model, plan_after, plan_of_arm, split_of_shares
@@ -25,6 +26,7 @@ from udfs.lifecycle.experiments.deciding import (
     harm_alpha,
 )
 from udfs.lifecycle.experiments.declaration import Experiment, Metric
+from udfs.lifecycle.experiments.foreign import Foreign, is_own
 from udfs.lifecycle.experiments.measured import BoundedMeasure
 from udfs.lifecycle.experiments.sampling import SampledArms
 from udfs.lifecycle.experiments.together import PLANS
@@ -40,6 +42,7 @@ class Running(msgspec.Struct):
     `plan_version`: of the plan that was written last for it; `means`: arm -> the primary metric by entity;
     `unfit`: values that do not fit their metric, see `_columns`; `sampled`: of an experiment with
     sampling; `others_get`: what entities in no experiment get, where that is not the control's plan.
+    `foreign`: of arms whose model was not there.
     """
 
     experiment: Experiment
@@ -55,6 +58,7 @@ class Running(msgspec.Struct):
     unfit: int = 0
     sampled: SampledArms | msgspec.UnsetType = msgspec.UNSET
     others_get: Plan | msgspec.UnsetType = msgspec.UNSET
+    foreign: Foreign | msgspec.UnsetType = msgspec.UNSET
     version: int = VERSION
 
     @classmethod
@@ -129,6 +133,18 @@ class Running(msgspec.Struct):
         found = self.experiment.promoted(title)
         if self.sampled:
             self.sampled.best = found
+
+    def sees(self, batch: EvidenceBatch, row: int) -> tuple[bool, bool]:
+        """Whether a record of one of its arms counts, and whether its values do: see `Foreign`."""
+        title = batch.arms[row]
+        # a treatment that is out gets the control's plan, and is judged no more
+        own = bool(self.sampled and title in self.sampled.out) or is_own(self.experiment, batch, row)
+        if own and not self.foreign:
+            return True, True
+        foreign = self.foreign = self.foreign or Foreign()
+        all_there = not foreign.away
+        foreign.saw(title, own)
+        return (own if self.experiment.paired else all_there), own  # of pairs none has a value of one arm
 
     def take(
         self, titles: NDArray[np.str_], values: Mapping[str, Sequence[float | None]], steps: NDArray[np.int64]
@@ -228,6 +244,9 @@ class Running(msgspec.Struct):
 
     def _lacking(self) -> Iterator[str]:
         """What of the evidence is none, so that nobody takes a guardrail for kept that nothing measures."""
+        if self.foreign:
+            told = ", ".join(f"{count:,} of {title}" for title, count in self.foreign.records.items())
+            yield f"no evidence are records that another model or version answered: {told}"
         if self.unfit:
             yield f"{self.unfit} values that do not fit (a bounded metric's count as its bound)"
         states = list(self.sampled.judged.values()) if self.sampled else [self.state]
@@ -239,7 +258,9 @@ class Running(msgspec.Struct):
 
     def _figures(self, title: str, share: float) -> ArmFigures:
         arm, known = self.experiment.arms[title], self.means.get(title, Moments())
-        return ArmFigures(int(known.count), known.mean, arm.model or arm.shadow, arm.version, share)
+        by_others = self.foreign.records.get(title, 0) if self.foreign else 0
+        model = arm.model or arm.shadow
+        return ArmFigures(int(known.count), known.mean, model, arm.version, share, by_others)
 
 
 def write_running(running: Running) -> bytes:

@@ -13,6 +13,7 @@ from schemas.lifecycle.quality import EvidenceBatch
 from udfs.lifecycle.outcomes.counting import LONGEST
 from udfs.lifecycle.outcomes.joining import Settled
 from udfs.lifecycle.outcomes.judging import Judging
+from udfs.lifecycle.outcomes.messages import Predicted
 from udfs.lifecycle.quality.classification import CLIP
 
 Values = dict[str, float | None]
@@ -29,7 +30,7 @@ def evidence(closed: Iterable[Settled], judging: Judging, at: int) -> Iterator[E
     Not sooner: where outcomes of one kind, or of one arm, come sooner than others, those that are known first
     are no sample of all, and tests that hold for entities in the order of their draw would be wrong.
     """
-    found: dict[str, list[tuple[str, str, int, int, Values]]] = {}
+    found: dict[str, list[tuple[str, str, int, int, Values, str, int]]] = {}
     data_type = ""
     for one in closed:
         predicted = one.predicted
@@ -37,7 +38,7 @@ def evidence(closed: Iterable[Settled], judging: Judging, at: int) -> Iterator[E
             continue
         data_type, values = predicted.data_type, of_record(one, judging)
         for experiment, of in orjson.loads(predicted.experiments).items():
-            row = (predicted.entity, *arm_and_step(of), predicted.event_time, values)
+            row = (predicted.entity, *arm_and_step(of), predicted.event_time, values, *made_by(predicted))
             found.setdefault(experiment[:LONGEST], []).append(row)
     for experiment, rows in found.items():
         for start in range(0, len(rows), _MOST):
@@ -51,8 +52,8 @@ def arm_and_step(of: Any) -> tuple[str, int]:
 
 
 def as_batch(data_type: str, experiment: str, rows: Sequence[tuple[Any, ...]], at: int) -> EvidenceBatch:
-    """Of rows of entity, arm, step, event time and values."""
-    entities, arms, steps, times, values = zip(*rows, strict=True)
+    """Of rows of entity, arm, step, event time, values, and whose answer it was: see `made_by`."""
+    entities, arms, steps, times, values, models, versions = zip(*rows, strict=True)
     names = sorted(set().union(*values))
     return EvidenceBatch(
         data_type=data_type,
@@ -62,8 +63,20 @@ def as_batch(data_type: str, experiment: str, rows: Sequence[tuple[Any, ...]], a
         steps=steps,
         event_times=times,
         values={name: tuple(of.get(name) for of in values) for name in names},
+        models=models,
+        versions=versions,
         at=at,
     )
+
+
+def made_by(predicted: Predicted) -> tuple[str, int]:
+    """The model and version that answered; where none did, the first that was asked to decide, of a version
+    that is 0 where nobody knows it; empty and 0 where nobody was asked."""
+    if not predicted.model and predicted.answers:
+        for name, answer in orjson.loads(predicted.answers).items():
+            if isinstance(answer, dict) and answer.get("shadow") is not True:
+                return name[:LONGEST], _version(answer)
+    return predicted.model[:LONGEST], predicted.version
 
 
 def of_record(one: Settled, judging: Judging) -> Values:
@@ -153,12 +166,19 @@ def _of_shadows(one: Settled, judging: Judging) -> Values:
     if '"shadow":true' in one.predicted.answers:
         for name, answer in orjson.loads(one.predicted.answers).items():
             if isinstance(answer, dict) and answer.get("shadow") is True:
-                found |= beside(name[:LONGEST], answered(answer, one, judging) or {}, judging)
+                values = answered(answer, one, judging)
+                if values is not None:
+                    found |= beside(name[:LONGEST], values | {"version": float(_version(answer))}, judging)
     return found
 
 
 def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+def _version(answer: Mapping[str, Any]) -> int:
+    said = answer.get("version", 0)
+    return said if type(said) is int and -(2**63) <= said < 2**63 else 0
 
 
 def _late(answers: str) -> bool:

@@ -27,6 +27,7 @@ from udfs.lifecycle.outcomes.evidence import (
     arm_and_step,
     as_batch,
     beside,
+    made_by,
     of_record,
     values_of,
 )
@@ -135,15 +136,16 @@ def _judged(
     step: int,
     shares: Mapping[str, float],
     judged_by: tuple[str, float],
-) -> tuple[str, str, int, int, Values] | None:
-    """Entity, arm, step, time and values; None where they cannot be known. `judged_by`: the outcome's field,
-    and the threshold."""
+) -> tuple[str, str, int, int, Values, str, int] | None:
+    """Entity, arm, step, time, values, and whose answer it was, of which nothing need be said where it is
+    that of the arm's model; None where they cannot be known. `judged_by`: the outcome's field, and the
+    threshold."""
     label, threshold = judged_by
     judging = _judging(row["judged"], row["kind"], label, threshold)
     one = _settled(row)
     own = _own(experiment, row)
     if own is not None:
-        return row["entity"], *own, row["at"], of_record(one, judging)
+        return row["entity"], *own, row["at"], of_record(one, judging), *made_by(one.predicted)
     answers = []
     for title in experiment.compared:
         answer = _answer(experiment, title, one, judging)
@@ -153,9 +155,9 @@ def _judged(
     if experiment.paired:
         control, treatment = answers
         values = control | beside(experiment.arms[experiment.treatment].shadow, treatment, judging)
-        return row["entity"], experiment.control, step, row["at"], values
+        return row["entity"], experiment.control, step, row["at"], values, "", 0
     (place,) = drawn(experiment, [row["entity"].encode()], shares).tolist()
-    return row["entity"], experiment.compared[place], step, row["at"], answers[place]
+    return row["entity"], experiment.compared[place], step, row["at"], answers[place], "", 0
 
 
 @lru_cache(maxsize=8)
