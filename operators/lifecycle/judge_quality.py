@@ -49,15 +49,16 @@ class JudgeQuality(KeyedProcessFunction):
             if row in batch.null_payloads:  # compaction's
                 continue
             try:
-                yield from self._judged(read_message(QualityRecord, payload))
+                place = f"{batch.source}/{batch.partitions[row]}"
+                yield from self._judged(read_message(QualityRecord, payload), place)
             except StatisticsError as e:
                 yield from to_rows([dead_letter(batch, BadRecord(row, Code.UNPARSABLE.value, str(e)))])
 
-    def _judged(self, record: QualityRecord) -> Iterator[Any]:
+    def _judged(self, record: QualityRecord, place: str) -> Iterator[Any]:
         series = series_of(record)
         kept = self._state.get(series)
         before = None if kept is None else read_version_quality(bytes(kept))
-        state = watch_quality(self._spec, record, before)
+        state = watch_quality(self._spec, record, before, place)
         if state is None:
             return
         alert = quality_alert(record, state, self._spec.limits[record.data_type])

@@ -525,6 +525,33 @@ def test_a_window_that_is_told_of_in_many_slices_is_one_batch() -> None:
     assert alert.quality[0].since == START + 8 * WINDOW
 
 
+def test_a_repeat_is_known_in_whatever_many_slices_and_partitions_windows_are_told_of() -> None:
+    """Beyond 1,000 messages of a version it counted once more, as evidence against it."""
+    spec = QualitySpec("w", {"wine": QualityLimits(0.1)})
+    state, told = None, list[tuple[QualityRecord, str]]()
+
+    def takes(record: QualityRecord, place: str) -> bool:
+        nonlocal state
+        found = watch_quality(spec, record, state, place)
+        state = found or state
+        return found is not None
+
+    for number in range(3):
+        slices = [(("country", str(n)),) for n in range(700)]
+        records = [quality(START + number * WINDOW, 1, 0, slices=one) for one in slices]
+        told += [(record, f"quality/{n % 2}") for n, record in enumerate(records)]
+    told.sort(key=lambda one: one[1])  # one partition is read far ahead of the other
+    half = len(told) // 2
+    assert all(takes(*one) for one in told[:half])
+    assert not any(takes(*one) for one in told[:half])  # the job has failed, and tells them once more
+    assert all(takes(*one) for one in told[half:])
+    assert state is not None
+    before, state = write_version_quality(state), read_version_quality(write_version_quality(state))
+    assert not any(takes(*one) for one in told)
+    assert write_version_quality(state) == before
+    assert takes(quality(START + 3 * WINDOW, 1, 0), "quality/1")
+
+
 @pytest.mark.parametrize("now", [QualityLimits(0.4), QualityLimits(0.05, patience=5.0)])
 def test_other_limits_count_from_the_restart_on(now: QualityLimits) -> None:
     before, state = QualitySpec("w", {"wine": QualityLimits(0.1)}), None

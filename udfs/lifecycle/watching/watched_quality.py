@@ -17,8 +17,10 @@ from udfs.lifecycle.quality.exchange import from_plain
 from udfs.lifecycle.quality.regression import GROWTH, RegressionSums
 
 _LATEST = 1 << 53
-_REMEMBERED = 1000
-"""Messages of a version of which a repeat is known."""
+_FEW = 1000
+"""Messages that are remembered in any case."""
+_PLACES = 256
+"""Partitions that are remembered: more than a topic of these has."""
 
 
 class QualityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,9 +52,10 @@ class QualitySpec:
 
 class VersionQuality(msgspec.Struct):
     """State of one model version. `windows`: batch of the detector -> start of its window, of those at which
-    a change may have begun. `seen`: keys of messages that count already. `latest`: the start of the window of
-    the last batch, with the predictions and wrong ones that messages have told of it. `alarmed`: the window
-    of the alarm. `error`: of the limits, by which predictions were wrong."""
+    a change may have begun. `seen`: keys of messages that count already, with their windows, and `places`:
+    the window of the last message that was read at a place: see `_is_repeat`. `latest`: the start of the
+    window of the last batch, with the predictions and wrong ones that messages have told of it. `alarmed`:
+    the window of the alarm. `error`: of the limits, by which predictions were wrong."""
 
     detector: QualityDetector
     windows: dict[int, int] = {}
@@ -60,6 +63,7 @@ class VersionQuality(msgspec.Struct):
     alarmed: int | None = None
     latest: tuple[int, int, int] = (ALL, 0, 0)
     error: float | msgspec.UnsetType | None = msgspec.UNSET
+    places: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
     version: int = 1
 
 
@@ -81,9 +85,10 @@ def series_of(record: QualityRecord) -> str:
 
 
 def watch_quality(
-    spec: QualitySpec, record: QualityRecord, state: VersionQuality | None
+    spec: QualitySpec, record: QualityRecord, state: VersionQuality | None, place: str = ""
 ) -> VersionQuality | None:
-    """The state with a message taken in; None where the message is not one that counts.
+    """The state with a message taken in; None where the message is not one that counts. `place`: the
+    partition in which it was read.
 
     What counts are closed windows of all predictions, each once: not the sums since the start, nor those of
     experiments and candidates, which are of the same predictions. Of a window there is a message of each plan
@@ -99,18 +104,16 @@ def watch_quality(
         return None
     anew = QualityDetector(limits.baseline, limits.patience)
     found = state or VersionQuality(anew)
-    if record.key in found.seen:
+    if _is_repeat(record, found, place):
         return None
     kept, since = found.detector, found.alarmed
     changed = (kept.baseline, kept.patience) != (anew.baseline, anew.patience)  # since a savepoint
     changed |= found.error not in (msgspec.UNSET, limits.error)
     again = since is not None and spec.repeat_ms and record.window - since >= spec.repeat_ms
     if changed or again:
-        found = VersionQuality(anew, seen=found.seen)
+        found = VersionQuality(anew, seen=found.seen, places=found.places)
     found.error = limits.error
-    found.seen[record.key] = record.window
-    if len(found.seen) > _REMEMBERED:
-        found.seen.pop(next(iter(found.seen)))
+    _remember(record, found, place)
     if (counted := losses(record, limits)) is not None:
         count, wrong = counted
         window, known, bad = found.latest
@@ -124,6 +127,29 @@ def watch_quality(
             batch: start for batch, start in found.windows.items() if batch in found.detector.starts
         }
     return found
+
+
+def _is_repeat(record: QualityRecord, state: VersionQuality, place: str) -> bool:
+    """Whether the message counts already.
+
+    A job tells closed windows in order, and after a failure some of them once more, each message in the
+    partition of its key. So there what lies before the latest window is a repeat, and of that window the
+    keys are known. Of files, which hold a part of a stream each, those of the last messages are.
+    """
+    latest = (state.places or {}).get(place, ALL)
+    return record.window < latest or record.key in state.seen
+
+
+def _remember(record: QualityRecord, state: VersionQuality, place: str) -> None:
+    places = {at: window for at, window in (state.places or {}).items() if at != place}
+    places[place] = record.window
+    if len(places) > _PLACES:  # files, which are read once
+        del places[next(iter(places))]
+    state.places = places
+    state.seen[record.key] = record.window
+    if len(state.seen) > _FEW:
+        needed = set(places.values())
+        state.seen = {key: window for key, window in state.seen.items() if window in needed}
 
 
 def quality_alert(record: QualityRecord, state: VersionQuality, limits: QualityLimits) -> Alert | None:
