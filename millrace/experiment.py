@@ -317,13 +317,18 @@ def _show(
     name: str = "",
 ) -> None:
     from millrace.experiment_table import print_events  # noqa: PLC0415
+    from schemas.errors import ExperimentError  # noqa: PLC0415
     from schemas.lifecycle.experiments import write_event  # noqa: PLC0415
 
+    if name and not events:
+        raise ExperimentError(
+            f"there is no experiment {name!r}, or jobs/experiment.py has not read of it yet"
+        )
     if as_json:
         for event in events:
             typer.echo(write_event(event).decode())
     elif not events:
-        typer.echo(f"There is no experiment{name and f' {name!r}'}.", err=True)
+        typer.echo("There is no experiment.", err=True)
     else:
         print_events(events, refused or {})
 

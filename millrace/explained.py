@@ -37,7 +37,7 @@ def show(found: Mapping[str, Any]) -> None:
     if result["reason"]:
         rows.append(("reason", result["reason"]))
     if of := result.get("experiments"):
-        arms = ", ".join(f"{name}: arm {e['arm']}, step {e['step']}" for name, e in of.items())
+        arms = ", ".join(f"{name}: arm {e['arm']}, step {e['step'] + 1}" for name, e in of.items())
         rows.append(("experiment", arms))
     print_table(("outcome", result["outcome"]), rows, f"Result for {result['data_type']}")
     if found["features"]:

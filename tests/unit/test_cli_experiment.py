@@ -370,7 +370,10 @@ def test_status_is_the_last_word_and_history_all_decisions(tmp_path):
     assert [word in one for word, one in zip(("started", "rolled back", "another name"), told, strict=True)]
     found = run("history", "--from-folder", tmp_path, "--json").splitlines()
     assert [json.loads(line)["at"] for line in found] == [500, 1000, 3000, 4000]
-    assert run("status", "none", "--from-folder", tmp_path).strip() == "There is no experiment 'none'."
+    for more in ((), ("--json",)):
+        arguments = ["experiment", "status", "none", "--from-folder", str(tmp_path), *more]
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code != 0 and "there is no experiment 'none'" in done.output
 
 
 def test_status_says_what_was_refused_beside_what_the_experiment_said_last(tmp_path):

@@ -320,7 +320,7 @@ def test_the_arm_of_a_job_that_shares_its_data_type_is_told(job: Job) -> None:
     assert found["result"]["experiments"] == {"wine-v4": {"arm": "treatment", "step": 1}}
     assert found["again"]["verdict"] == "same" and "decision" not in found
     shown = CliRunner().invoke(app, ["explain", "results:0:0", "--from-folder", str(job.root)]).output
-    assert "wine-v4: arm treatment, step 1" in shown
+    assert "wine-v4: arm treatment, step 2" in shown  # the second one, as `millrace experiment` counts
     assert "experiments" not in explain(job, "results:0:1")["result"]
 
 
