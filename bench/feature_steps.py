@@ -31,7 +31,7 @@ from schemas.features.declarations import (
 )
 from schemas.features.feature_batch import EVENT_ID, EVENT_TIME, marked_reference
 from udfs.features.base import no_state
-from udfs.features.engine import make_engine
+from udfs.features.engine import ViewEngine
 from udfs.features.expressions import Expressions
 from udfs.features.versions import Versions
 
@@ -146,7 +146,7 @@ def _view(steps: Sequence[Step], column: str, provisional: bool) -> FeatureView:
 def _run(view: FeatureView, expressions: Expressions, size: int = 2500, chunks: int = 40) -> float:
     """Processor seconds an event: added in chunks of a second of event time, final a chunk later."""
     declared = Declarations(sources=(_SIGNALS,), references=(_ZIPS,), views=(view,))
-    engine = make_engine(view, declared, no_state, expressions)
+    engine = ViewEngine(view, declared, no_state, expressions)
     if view.steps:
         engine.add(_rows(1000))
     choose, sent = random.Random(0), []

@@ -11,7 +11,7 @@ from bench.features_workload import VIEW, declare
 from bench.plan import BenchError
 from schemas.features.feature_batch import EVENT_ID, EVENT_TIME
 from udfs.features.base import no_state
-from udfs.features.engine import make_engine
+from udfs.features.engine import ViewEngine
 
 _ACCOUNTS = 20
 _MINUTES = 2 * 24 * 60
@@ -23,7 +23,7 @@ def bytes_a_key(folder: Path, tile: str) -> int:
     entity, its key included, as `operators.features.view_state` writes it; the state backend adds its
     own."""
     declared = declare(folder / "state.toml", tile=tile)
-    engine = make_engine(declared.views[0], declared, no_state)
+    engine = ViewEngine(declared.views[0], declared, no_state)
     accounts = [f"a{n:04d}" for n in range(_ACCOUNTS)]
     for first in range(0, _MINUTES, 60):
         times = [_START + 60_000 * minute for minute in range(first, first + 60) for _ in accounts]

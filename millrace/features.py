@@ -13,7 +13,8 @@ import typer
 from udfs.stores.registry import DEFAULT_URL
 
 if TYPE_CHECKING:
-    from udfs.stores.registry.base import FeatureRef, Lineage, Registry
+    from udfs.stores.registry.base import FeatureRef, Lineage
+    from udfs.stores.registry.sql import SqlRegistry
 
 features = typer.Typer(
     help="Register feature views and what reads them, and see where each feature comes from.",
@@ -124,7 +125,7 @@ def on_demand(
 
 
 @contextmanager
-def _opened(url: str) -> Iterator[Registry]:
+def _opened(url: str) -> Iterator[SqlRegistry]:
     from udfs.stores.registry.sql import SqlRegistry  # noqa: PLC0415
 
     registry = SqlRegistry(url)

@@ -14,7 +14,8 @@ from operators.features.feature_rows import events_of
 from operators.flink_internals import current_key
 from operators.key_groups import KeyGroups
 from operators.timers import END_OF_INPUT
-from udfs.features.base import END, ViewEngine, no_state
+from udfs.features.base import END, no_state
+from udfs.features.engine import ViewEngine
 from udfs.features.events.view_spec import ViewSpec
 from udfs.stores.history.events import HistorySpec
 

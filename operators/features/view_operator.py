@@ -17,7 +17,7 @@ from operators.features.view_state import ViewState
 from operators.flink_internals import current_key, instance_of
 from operators.key_groups import KeyGroups
 from operators.timers import END_OF_INPUT
-from udfs.features.base import ViewEngine
+from udfs.features.engine import ViewEngine
 from udfs.features.events.view_spec import ViewSpec
 
 

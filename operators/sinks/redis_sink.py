@@ -13,7 +13,7 @@ from pyflink.java_gateway import get_gateway
 
 from operators.code_guard import check_code, code_digest
 from operators.features.feature_rows import features_of
-from udfs.stores.online.base import OnlineWriter, RedisOptions, StoredView
+from udfs.stores.online.base import RedisOptions, StoredView
 from udfs.stores.online.redis_writer import RedisWriter
 
 
@@ -26,7 +26,7 @@ class WriteOnline(ProcessFunction):
     def __init__(self, views: Mapping[str, StoredView], store: RedisOptions) -> None:
         self._code = code_digest()
         self._views, self._store = views, store
-        self._writers: dict[str, OnlineWriter] = {}
+        self._writers: dict[str, RedisWriter] = {}
 
     def open(self, context: RuntimeContext) -> None:
         check_code(self._code)

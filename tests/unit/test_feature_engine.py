@@ -44,8 +44,8 @@ from schemas.features.declarations import (
     Window,
 )
 from schemas.features.feature_batch import EVENT_ID, EVENT_TIME
-from udfs.features.base import END, Changes, Refused, ViewEngine, ViewOutput, no_state
-from udfs.features.engine import make_engine
+from udfs.features.base import END, Changes, Refused, ViewOutput, no_state
+from udfs.features.engine import ViewEngine
 from udfs.features.entity_keys import key_group
 from udfs.features.rows import rows_as_events
 from udfs.features.saved import empty_from
@@ -104,7 +104,7 @@ GROUPS = 4
 
 
 def engine(of: FeatureView, fetch: Any = no_state, groups: int = 1) -> ViewEngine:
-    return make_engine(of, declared(of), fetch, groups=groups)
+    return ViewEngine(of, declared(of), fetch, groups=groups)
 
 
 def batch(events: Sequence[Event]) -> pa.RecordBatch:

@@ -14,7 +14,7 @@ from schemas.errors import FeatureError
 from schemas.features.declarations import Declarations, FeatureType, FeatureView, Function, write_declarations
 from schemas.features.feature_batch import EVENT_ID, EVENT_TIME, marked_reference
 from udfs.features.base import END, no_state
-from udfs.features.engine import make_engine
+from udfs.features.engine import ViewEngine
 from udfs.features.expressions import Expressions
 from udfs.features.functions import FunctionCall, resolve
 from udfs.features.ip_ranges import bucket, label
@@ -38,7 +38,7 @@ def signal_errors(account: str, times: np.ndarray) -> pa.RecordBatch:
 def test_an_account_is_reported_when_its_errors_of_a_day_exceed_two_thousand_and_when_no_longer() -> None:
     declared = load_declarations(SHIPPED)
     (view,) = declared.views
-    engine = make_engine(view, declared, no_state)
+    engine = ViewEngine(view, declared, no_state)
     start = 20_000 * 24 * HOUR
     busy = start + np.arange(2_500) * 10_000  # the 2,001st at 20,000 s; the last one at 24,990 s
     engine.add(signal_errors("busy", busy))
@@ -167,7 +167,7 @@ def test_the_shipped_logins_know_the_network_of_an_address_at_their_time() -> No
         }
     )
     with closing(Expressions()) as expressions:
-        engine = make_engine(view, declared, no_state, expressions)
+        engine = ViewEngine(view, declared, no_state, expressions)
         engine.add(steps_before(view, declared, expressions).apply(events))
         engine.add(networks)
         (made,) = engine.advance(END, 7).batches

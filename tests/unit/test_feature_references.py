@@ -51,8 +51,8 @@ from schemas.features.rules import check, event_types
 from schemas.results.records import DeadLetter, encode
 from tests import feature_enriched
 from tests.feature_harness import GROUPS, FeatureHarness
-from udfs.features.base import END, Fetch, ViewEngine, ViewOutput, no_state
-from udfs.features.engine import make_engine
+from udfs.features.base import END, Fetch, ViewOutput, no_state
+from udfs.features.engine import ViewEngine
 from udfs.features.events.joint_progress import JointProgress
 from udfs.features.events.reading import read_references
 from udfs.features.events.references import as_source, enriched_below, streams_from
@@ -244,7 +244,7 @@ def engine(
     declared: Declarations = DECLARED,
     complete: bool = True,
 ) -> ViewEngine:
-    return make_engine(view, declared, fetch, DUCK, groups=4, complete=complete)
+    return ViewEngine(view, declared, fetch, DUCK, groups=4, complete=complete)
 
 
 def events(signals: list[Signal]) -> pa.RecordBatch:

@@ -12,7 +12,7 @@ from schemas.features.feature_batch import EVENT_ID, EVENT_TIME
 from tests.feature_cases import SALES
 from tests.point_in_time import DuckPointInTime
 from udfs.features.base import END, no_state
-from udfs.features.engine import make_engine
+from udfs.features.engine import ViewEngine
 from udfs.stores.online.base import StoredView
 from udfs.stores.training.base import WantedFeatures
 
@@ -29,7 +29,7 @@ VIEW = FeatureView(
 
 
 def test_of_rows_of_one_time_the_last_is_created_last(tmp_path: Path) -> None:
-    engine = make_engine(VIEW, Declarations(sources=(SALES,), views=(VIEW,)), no_state)
+    engine = ViewEngine(VIEW, Declarations(sources=(SALES,), views=(VIEW,)), no_state)
     events = [("a", 100), ("b", 100), ("a", 200), ("b", 100), ("a", 100), ("a", 300), ("a", 100)]
     columns = {
         "house": pa.array([house for house, _ in events]),

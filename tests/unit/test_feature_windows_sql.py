@@ -38,8 +38,8 @@ from schemas.features.declarations import (
     duration_ms,
 )
 from schemas.features.feature_batch import EVENT_ID, EVENT_TIME
-from udfs.features.base import END, ViewEngine, no_state
-from udfs.features.engine import make_engine
+from udfs.features.base import END, no_state
+from udfs.features.engine import ViewEngine
 from udfs.features.rows import rows_as_events
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "chronon"
@@ -157,7 +157,7 @@ def test_trailing_windows(table: str, span: str, tile: str) -> None:
     length, part = duration_ms(span), duration_ms(tile) if tile else 1
     measures = MEASURES.replace("(x", "(b.x").replace("verified)", "b.verified)")
     first = f"(a.t - {length}) // {part} * {part} + {0 if tile else 1}"
-    agree(run(make_engine(view, declared, no_state), events), events, f"""
+    agree(run(ViewEngine(view, declared, no_state), events), events, f"""
         WITH e AS (SELECT *, {EVENT_TIME} AS t, {EVENT_ID} AS id FROM events)
         SELECT a.user_id, a.t AS event_timestamp, {measures}
         FROM e a JOIN e b ON a.user_id = b.user_id AND b.t >= {first} AND (b.t, b.id) <= (a.t, a.id)
@@ -171,7 +171,7 @@ def test_tumbling_and_sliding_windows(table: str, size: str, step: str) -> None:
     window = Tumbling(size=size) if size == step else Sliding(size=size, step=step)
     view, declared = declare(table, over(window), OnWindowEnd())
     length, part = duration_ms(size), duration_ms(step)
-    agree(run(make_engine(view, declared, no_state), events), events, f"""
+    agree(run(ViewEngine(view, declared, no_state), events), events, f"""
         WITH e AS (SELECT *, ({EVENT_TIME} // {part} - unnest(range({length // part}))) * {part} AS begins
                    FROM events)
         SELECT user_id, begins + {length} - 1 AS event_timestamp, {MEASURES}
@@ -183,7 +183,7 @@ def test_sessions(table: str) -> None:
     events = read(table)
     view, declared = declare(table, over(Session(gap="8 h")), OnWindowEnd())
     gap = duration_ms("8 h")
-    agree(run(make_engine(view, declared, no_state), events), events, f"""
+    agree(run(ViewEngine(view, declared, no_state), events), events, f"""
         WITH gaps AS (SELECT *, coalesce({EVENT_TIME} - lag({EVENT_TIME}) OVER w >= {gap}, true) AS opens
                       FROM events WINDOW w AS (PARTITION BY user_id ORDER BY {EVENT_TIME}, {EVENT_ID})),
              e AS (SELECT *, sum(opens::INT) OVER w AS s
@@ -204,8 +204,8 @@ def test_a_view_of_a_view_is_what_sql_computes_in_two_steps() -> None:
         ),
     )  # fmt: skip
     both = Declarations(sources=declared.sources, views=(day, week))
-    below = make_engine(day, both, no_state)
-    above = make_engine(week, both, no_state)
+    below = ViewEngine(day, both, no_state)
+    above = ViewEngine(week, both, no_state)
     for batch in events.combine_chunks().to_batches():
         below.add(batch)
     found = []

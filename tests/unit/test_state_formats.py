@@ -36,7 +36,7 @@ from udfs.ensemble.collection.open_batch import LateAnswerRecord, Waiting
 from udfs.ensemble.execution.job import PendingCall, decode_pending, encode_pending
 from udfs.ensemble.routing.arms import ArmLog
 from udfs.features.base import no_state
-from udfs.features.engine import make_engine
+from udfs.features.engine import ViewEngine
 from udfs.features.saved import GroupHeader, Saved, empty_from
 from udfs.features.versions import Versions
 from udfs.lifecycle.drift.alerts import Outlier
@@ -498,14 +498,14 @@ VERSIONS = "9201929205c40391a1789209c0"
 
 
 def test_an_entity_of_a_view_is_written_and_read_as_ever() -> None:
-    written = make_engine(_VIEW, DECLARED, no_state)
+    written = ViewEngine(_VIEW, DECLARED, no_state)
     written.add(events(("a", 1_000, 2.0), ("a", 61_000, 0.5)))
     written.advance(61_000, 7)
     ((key, entity),) = written.changes().entities[0].items()
     assert entity is not None and entity.hex() == ENTITY
     assert empty_from(entity) == 720_000
     stored = {key: bytes.fromhex(ENTITY)}
-    read = make_engine(_VIEW, DECLARED, lambda keys: [stored[one] for one in keys])
+    read = ViewEngine(_VIEW, DECLARED, lambda keys: [stored[one] for one in keys])
     (provisional,) = read.add(events(("a", 62_000, 1.0))).batches
     assert [(r["n"], r["total"], r["newest"]) for r in provisional.rows.to_pylist()] == [(3, 3.5, [0.5, 1.0])]
 

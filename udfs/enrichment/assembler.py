@@ -30,8 +30,13 @@ class _Requests:
 
 
 class OnlineAssembler:
-    """A `udfs.enrichment.base.Assembler` over one online store and one creator, both the caller's to
-    close."""
+    """Requests in, completions and expirations out; exactly one for each request. Pure: who calls keeps what
+    is `open` in Flink state, hands it to `take` again after a restart, and has the clock. Store and creator
+    are the caller's to close.
+
+    A request belongs to a key, under a name that is its own there, and its outcome leaves by calls for that
+    key, so that the state of one key holds all that is open of it. Times are epoch milliseconds.
+    """
 
     def __init__(self, plans: Plans, reader: OnlineReader, creator: Creator) -> None:
         self._plans, self._reader = plans, reader
@@ -43,6 +48,8 @@ class OnlineAssembler:
         self._number = count()
 
     def take(self, key: str, requests: Mapping[str, PredictionRequest], now: int) -> Sequence[Outcome]:
+        """One round trip to the online store for all of them; what is complete is returned at once, with
+        whatever else is ready for this key."""
         home, new = self._requests[key], []
         for name, request in requests.items():
             if name not in home.open:
@@ -60,6 +67,7 @@ class OnlineAssembler:
         return self.on_timer(key, now)
 
     def on_timer(self, key: str, now: int) -> Sequence[Outcome]:
+        """What answers of creators have completed, and requests whose time ran out."""
         created, completed = self._on_demand.collect(now)
         self._created += created
         self._complete(completed, now)
@@ -78,6 +86,7 @@ class OnlineAssembler:
         return ready
 
     def created(self) -> Sequence[Created]:
+        """What creators made since it was last asked, of all keys, for the caller to store."""
         made, self._created = self._created, []
         return made
 

@@ -6,12 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from udfs.enrichment.assembler import OnlineAssembler
-from udfs.enrichment.base import Assembler, Creator
+from udfs.enrichment.base import Creator
 from udfs.enrichment.http_creator import HttpCreator
 from udfs.enrichment.plans import Plans
 from udfs.stores.online.base import OnlineReader, RedisOptions, StoredView
 from udfs.stores.online.redis_reader import RedisReader
-from udfs.stores.registry.base import Registry
 from udfs.stores.registry.sql import SqlRegistry
 
 
@@ -19,10 +18,10 @@ from udfs.stores.registry.sql import SqlRegistry
 class Assembling:
     """An assembler with what it works on, to be closed together."""
 
-    assembler: Assembler
+    assembler: OnlineAssembler
     creator: Creator
     reader: OnlineReader
-    registry: Registry
+    registry: SqlRegistry
 
     def close(self) -> None:
         for one in (self.creator, self.reader, self.registry):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Protocol
 
 import msgspec
@@ -99,27 +99,3 @@ class Creator(Protocol):
 
 
 Outcome = Completed | Expired
-
-
-class Assembler(Protocol):
-    """Requests in, completions and expirations out; exactly one for each request. Pure: who calls keeps what
-    is `open` in Flink state, hands it to `take` again after a restart, and has the clock.
-
-    A request belongs to a key, under a name that is its own there, and its outcome leaves by calls for that
-    key, so that the state of one key holds all that is open of it. Times are epoch milliseconds.
-    """
-
-    def take(self, key: str, requests: Mapping[str, PredictionRequest], now: int) -> Sequence[Outcome]:
-        """One round trip to the online store for all of them; what is complete is returned at once, with
-        whatever else is ready for this key."""
-        ...
-
-    def on_timer(self, key: str, now: int) -> Sequence[Outcome]:
-        """What answers of creators have completed, and requests whose time ran out."""
-        ...
-
-    def created(self) -> Sequence[Created]:
-        """What creators made since it was last asked, of all keys, for the caller to store."""
-        ...
-
-    def open(self, key: str) -> Mapping[str, PredictionRequest]: ...

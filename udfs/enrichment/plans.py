@@ -9,7 +9,8 @@ from schemas.errors import RegistryError, StoreError
 from schemas.features.declarations import FeatureType
 from udfs.enrichment.base import PredictionRequest
 from udfs.stores.online.base import StoredView
-from udfs.stores.registry.base import FeatureRef, OnDemand, Registry
+from udfs.stores.registry.base import FeatureRef, OnDemand
+from udfs.stores.registry.sql import SqlRegistry
 
 _REFRESH_MS = 30_000
 _UNKNOWN_MS = 2_000
@@ -46,7 +47,7 @@ class Plans:
     `views`: those that the job can read, by id; `made`: of these, those it can store what was created of.
     """
 
-    def __init__(self, registry: Registry, views: Mapping[str, StoredView], made: Collection[str]) -> None:
+    def __init__(self, registry: SqlRegistry, views: Mapping[str, StoredView], made: Collection[str]) -> None:
         self._registry, self._views, self._made = registry, views, made
         self._kept: dict[tuple[str, int], tuple[VectorPlan | RegistryError, int]] = {}
 

@@ -1,4 +1,4 @@
-"""The engine of one view: see `udfs.features.base.ViewEngine`."""
+"""The engine of one view."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from schemas.features.declarations import (
 )
 from schemas.features.feature_batch import ARROW, EVENT_ID, EVENT_TIME, FeatureBatch, reference_of
 from schemas.features.rules import event_types, split_steps
-from udfs.features.base import Changes, Fetch, Refused, ViewEngine, ViewOutput
+from udfs.features.base import Changes, Fetch, Refused, ViewOutput
 from udfs.features.emitting import (
     NEVER,
     Alarms,
@@ -45,32 +45,28 @@ from udfs.features.steps import STEP_FAILED, Failed
 from udfs.features.windows import window_states
 
 
-def make_engine(
-    view: FeatureView,
-    declared: Declarations,
-    fetch: Fetch,
-    expressions: Expressions | None = None,
-    *,
-    groups: int = 1,
-    complete: bool = True,
-) -> ViewEngine:
-    """`expressions`: for SQL steps after an enrichment; without them the engine has its own. `groups`: how
-    many key groups there are. `complete`: whether no references will be given again. Raises `FeatureError`
-    where the view does not hold together."""
-    used = expressions or Expressions()
-    return Engine(view, declared, fetch, used, groups=groups, complete=complete)
+class ViewEngine:
+    """One view over the events of any number of key groups. Not thread-safe.
 
+    What the operator keeps in Flink state are all `Changes`: the last header of each key group, and one entry
+    an entity. `load` with the headers of any key groups gives an engine that goes on from there. Entities are
+    fetched when something touches them. References are not part of that state: who made the engine gives
+    them to it again, and says when they are `complete`.
 
-class Engine:
+    `fetch`: see `Fetch`. `expressions`: for SQL steps after an enrichment; without them it has its own.
+    `groups`: how many key groups there are. `complete`: whether no references will be given again. Raises
+    `FeatureError` where the view does not hold together.
+    """
+
     def __init__(
         self,
         view: FeatureView,
         declared: Declarations,
         fetch: Fetch,
-        expressions: Expressions,
+        expressions: Expressions | None = None,
         *,
-        groups: int,
-        complete: bool,
+        groups: int = 1,
+        complete: bool = True,
     ) -> None:
         self._view, self._fetch = view, fetch
         self._states = window_states(view, declared)
@@ -84,7 +80,7 @@ class Engine:
         self._watermark, self._clock = -NEVER - 1, 0
         references = references_of(view, declared)
         self._saved = Saved(view, self._states, references)
-        self._enriching = Enriching(view, declared, expressions) if references else None
+        self._enriching = Enriching(view, declared, expressions or Expressions()) if references else None
         self._complete = complete or not references
         self._newest = NOTHING
         self._sleeping: dict[bytes, int] = {}
@@ -108,6 +104,14 @@ class Engine:
         return AtWindowEnds(self._states, self._alarms)
 
     def add(self, events: pa.RecordBatch) -> ViewOutput:
+        """Events in order of arrival, with the view's entity and event columns (all steps before its first
+        enrichment have run) and `__event_time`, `__event_id`.
+
+        Late is what is at or before the watermark; a duplicate has the id and time of one that is pending.
+        Later duplicates are late. With `online_provisional` returns a provisional row for each entity
+        touched, by what is known of references; none until these are complete. Rows of a reference come the
+        same way, marked, in any order.
+        """
         if reference := reference_of(events):
             return self._refer(reference, events)
         events, refused = self._pending.admit(self._columns(events), self._watermark)
@@ -122,6 +126,9 @@ class Engine:
         return ViewOutput((), refused)
 
     def advance(self, watermark: int, created: int) -> ViewOutput:
+        """Everything with a time up to `watermark`, in order of (time, event id): final rows, sorted by
+        `event_timestamp`; each event sees references as of its time. `created` stamps the rows. A watermark
+        that goes back is ignored."""
         if watermark <= self._watermark:
             return ViewOutput()
         after, self._watermark = self._watermark, watermark
@@ -154,6 +161,7 @@ class Engine:
         return ViewOutput((FeatureBatch(self._view.id, True, rows),), refused, among)
 
     def next_time(self) -> int | None:
+        """The watermark at which `advance` next has something to do; None where there is nothing."""
         times = [int(self._alarms.at.min())] if len(self._alarms.at) else []
         times += [
             t for t in (self._pending.first, min(self._sleeping.values(), default=None)) if t is not None
@@ -162,6 +170,7 @@ class Engine:
         return None if first == NEVER else first
 
     def complete(self) -> ViewOutput:
+        """All that was known of the references has come again. Returns the provisional rows that waited."""
         if self._complete:
             return ViewOutput()
         self._complete = True
@@ -175,9 +184,12 @@ class Engine:
         return ViewOutput((self._provisional_rows(join(made)),))
 
     def __len__(self) -> int:
+        """How many entities are in memory."""
         return len(self._index)
 
     def changes(self, most: int | None = None) -> Changes:
+        """What changed since it was last asked. With `most` at most so many entities, of one key group after
+        the other, and no headers: so fewer are left for the next time."""
         indices = np.flatnonzero(self._dirty)
         if most is not None and len(indices) > most:
             turns = (self._group[indices] - self._turn) % len(self._changed)
@@ -224,6 +236,8 @@ class Engine:
         }
 
     def evict(self, most: int) -> None:
+        """Keep at most so many entities in memory, those touched last, and those with changes. Of those that
+        time alone can change the time is kept, and they are fetched again when it has come."""
         excess = len(self._index) - most
         if excess <= 0:
             return
@@ -239,6 +253,9 @@ class Engine:
             self._provisional.clear(row_index)
 
     def load(self, headers: Sequence[bytes], created: int) -> list[ViewOutput]:
+        """Take over the state of key groups, before anything else. They may have been written at different
+        watermarks: what was due in some of them up to the greatest becomes final. Raises `StoreError` where
+        it is another view's or newer."""
         outputs = []
         for saved in sorted(map(self._saved.unpack_header, headers), key=lambda header: header.watermark):
             outputs.append(self.advance(saved.watermark, created))

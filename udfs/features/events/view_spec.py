@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from schemas.features.declarations import Declarations, FeatureView
-from udfs.features.base import Fetch, ViewEngine
-from udfs.features.engine import make_engine
+from udfs.features.base import Fetch
+from udfs.features.engine import ViewEngine
 from udfs.features.events.view_events import ViewEvents
 from udfs.features.expressions import Expressions
 
@@ -37,9 +37,9 @@ class ViewSpec:
     def engine(
         self, view: str, fetch: Fetch, expressions: Expressions | None = None, *, complete: bool = True
     ) -> ViewEngine:
-        """See `udfs.features.engine.make_engine`."""
+        """See `udfs.features.engine.ViewEngine`."""
         of = self.view(view), self.declared, fetch, expressions
-        return make_engine(*of, groups=self.groups, complete=complete)
+        return ViewEngine(*of, groups=self.groups, complete=complete)
 
     def readers(self, view: str, expressions: Expressions, parts: int) -> list[ViewEvents]:
         """What the views that read `view` take of its rows."""

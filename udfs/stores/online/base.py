@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from schemas.features.declarations import FeatureType
-from schemas.features.feature_batch import FeatureBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +56,6 @@ class Written:
     expired: int
     coalesced: int
     retries: int = 0
-
-
-class OnlineWriter(Protocol):
-    """Writes batches. A row replaces what is stored unless that has a later event time; equal times
-    replace, so that a replay and a final row may correct a provisional one. Rows of one entity in one batch
-    are written once, the newest. A row whose event time is more than the TTL ago is not written."""
-
-    def write(self, batch: FeatureBatch) -> Written:
-        """One round trip. Waits while the store is away; raises `StoreError` for what waiting cannot mend
-        (wrong password, a key of another type, no memory with the policy noeviction)."""
-        ...
-
-    def close(self) -> None: ...
 
 
 class State(StrEnum):

@@ -31,7 +31,11 @@ _log = logging.getLogger(__name__)
 
 
 class RedisWriter:
-    """An `OnlineWriter` of one view, for one thread. It connects at the first write.
+    """Writes batches of one view, for one thread. It connects at the first write.
+
+    A row replaces what is stored unless that has a later event time; equal times replace, so that a replay
+    and a final row may correct a provisional one. Rows of one entity in one batch are written once, the
+    newest. A row whose event time is more than the TTL ago is not written.
 
     `now`: seconds since the epoch. `sleep` is called between tries with the seconds to wait, at most
     `options.backoff_most_s`; what it raises ends the write, so that whoever is being cancelled gets out.
@@ -67,7 +71,9 @@ class RedisWriter:
         )
 
     def write(self, batch: FeatureBatch) -> Written:
-        """See `OnlineWriter`. Raises `StoreError` also for a batch of another view or with other columns."""
+        """One round trip. Waits while the store is away; raises `StoreError` for what waiting cannot mend
+        (wrong password, a key of another type, no memory with the policy noeviction), and for a batch of
+        another view or with other columns."""
         self._check(batch)
         rows, before = batch.rows, self.retries
         keys, chosen, expired = self._newest(rows)

@@ -3,12 +3,9 @@ PostgreSQL."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from schemas.features.declarations import Declarations, FeatureType, FeatureView
-from udfs.stores.online.base import StoredView
+from schemas.features.declarations import FeatureType
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,41 +58,3 @@ class OnDemand:
     paths: tuple[tuple[str, str], ...]
     timeout_ms: int = 200
     concurrency: int = 16
-
-
-class Registry(Protocol):
-    """Names are unique; what is registered under a view's version never changes: other features need another
-    version. All raise `RegistryError` (unknown name, changed content), `StoreError` (database away). May be
-    used from several threads and processes at once."""
-
-    def apply(self, declared: Declarations) -> Sequence[str]:
-        """Check and store declarations; the ids of the views that are new. The same again changes nothing."""
-        ...
-
-    def declarations(self) -> Declarations: ...
-
-    def view(self, view: str) -> FeatureView: ...
-
-    def stored(self, view: str) -> StoredView: ...
-
-    def put_model(self, inputs: ModelInputs) -> None:
-        """What a version above 0 reads never changes; version 0 is replaced."""
-        ...
-
-    def model(self, model: str, version: int = 0) -> ModelInputs:
-        """Of that version, else of version 0; asked for 0 where there is none, of the greatest version."""
-        ...
-
-    def put_on_demand(self, creator: OnDemand) -> None:
-        """Replaces the view's creator."""
-        ...
-
-    def on_demand(self, view: str) -> OnDemand | None: ...
-
-    def lineage(self, feature: FeatureRef) -> Lineage: ...
-
-    def lineages(self) -> Sequence[Lineage]:
-        """Of every feature, in the order of views and features."""
-        ...
-
-    def close(self) -> None: ...

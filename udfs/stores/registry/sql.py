@@ -30,12 +30,18 @@ from udfs.stores.registry.tables import MODEL_INPUTS, MODELS, ON_DEMAND, REFEREN
 
 
 class SqlRegistry:
-    """A `udfs.stores.registry.base.Registry`. `url`: see `udfs.stores.registry.DEFAULT_URL`."""
+    """`url`: see `udfs.stores.registry.DEFAULT_URL`.
+
+    Names are unique; what is registered under a view's version never changes: other features need another
+    version. All raise `RegistryError` (unknown name, changed content), `StoreError` (database away). May be
+    used from several threads and processes at once.
+    """
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
 
     def apply(self, declared: Declarations) -> Sequence[str]:
+        """Check and store declarations; the ids of the views that are new. The same again changes nothing."""
         with self._database.writing() as db:
             known = read_all(db)
             whole = merged(known, declared)
@@ -79,6 +85,7 @@ class SqlRegistry:
             return stored_view(db, view)
 
     def put_model(self, inputs: ModelInputs) -> None:
+        """What a version above 0 reads never changes; version 0 is replaced."""
         with self._database.writing() as db:
             check_model(inputs, {ref.view: stored_view(db, ref.view) for _, ref in inputs.inputs})
             known = model_inputs(db, inputs.model, inputs.version)
@@ -101,6 +108,7 @@ class SqlRegistry:
             db.execute(insert(MODEL_INPUTS), rows)
 
     def model(self, model: str, version: int = 0) -> ModelInputs:
+        """Of that version, else of version 0; asked for 0 where there is none, of the greatest version."""
         with self._database.reading() as db:
             found = model_inputs(db, model, version) or model_inputs(db, model, 0)
             if found is None:
@@ -116,6 +124,7 @@ class SqlRegistry:
         return found
 
     def put_on_demand(self, creator: OnDemand) -> None:
+        """Replaces the view's creator."""
         with self._database.writing() as db:
             check_on_demand(creator, stored_view(db, creator.view))
             db.execute(delete(ON_DEMAND).where(ON_DEMAND.c.view == creator.view))
@@ -138,6 +147,7 @@ class SqlRegistry:
         return one
 
     def lineages(self) -> Sequence[Lineage]:
+        """Of every feature, in the order of views and features."""
         with self._database.reading() as db:
             return lineages_of(db)
 

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from schemas.errors import FeatureError
 from udfs.io.s3 import S3Options
 from udfs.stores.history.files import file_system, find_files
-from udfs.stores.registry.base import FeatureRef, Registry
+from udfs.stores.registry.base import FeatureRef
+from udfs.stores.registry.sql import SqlRegistry
 from udfs.stores.training.base import WantedFeatures
 
 _SQL = {
@@ -40,7 +41,7 @@ def references(names: Sequence[str]) -> list[FeatureRef]:
 
 
 def wanted_of(
-    registry: Registry,
+    registry: SqlRegistry,
     inputs: Sequence[tuple[str, FeatureRef]],
     entities: Mapping[str, str],
     history: str,
