@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from bench.features_job import FeatureJob, Services
 from bench.features_producer import PROBE_EVERY, WATCHED
-from bench.features_workload import VIEW, EventTopics, declare
+from bench.features_workload import VIEW, declare
 from bench.plan import BenchError, Plan
+from bench.topics import RunTopics
 from devservices.process import Process
 from udfs.stores.online.base import State
 from udfs.stores.online.redis_reader import RedisReader
@@ -33,20 +34,16 @@ class Freshness:
     ms: NDArray
     replaced: int
 
-    def percentiles(self) -> dict[str, float]:
-        """p50 and p99 in milliseconds."""
-        return {f"p{p}": round(float(np.percentile(self.ms, p)), 1) for p in (50, 99)}
 
-
-def measure(services: Services, plan: Plan, job: FeatureJob, topics: EventTopics, rate: int) -> Freshness:
+def measure(services: Services, plan: Plan, job: FeatureJob, topics: RunTopics, rate: int) -> Freshness:
     """Send at `rate` events a second, first for three times the plan's warm-up, whose arrival is waited for:
     in small batches a JVM takes so long to compile what it runs, and what the job is behind with meanwhile
     does not count. BenchError where a value stays away for a minute."""
     warm = _WARM_UPS * int(rate * plan.warm_s)
     count = warm + int(rate * plan.phase_s)
     reader = RedisReader(stored_views(declare(services.folder / "read.toml"), "online"), services.store)
-    program = [sys.executable, "-m", "bench.features_producer", services.broker.bootstrap, topics.events]
-    command = [*program, str(topics.partitions), str(rate)]
+    program = [sys.executable, "-m", "bench.features_producer", services.broker.bootstrap]
+    command = [*program, topics.name("events"), str(topics.partitions), str(rate)]
     try:
         for numbers in (range(warm), range(warm, count)):
             found = _send_and_see(

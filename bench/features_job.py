@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.features_workload import EventTopics, declare
+from bench.features_workload import declare
 from bench.subjects import ClusterJob, JobSpec
+from bench.topics import RunTopics
 from devservices.kafka import KafkaBroker
 from devservices.redis import Redis
 from udfs.stores.online.base import RedisOptions
@@ -34,12 +35,12 @@ class FeatureJob(ClusterJob):
     Where there are several instances, they are slots of one task manager."""
 
     def __init__(
-        self, services: Services, topics: EventTopics, kind: str = STORES, parallelism: int = 1
+        self, services: Services, topics: RunTopics, kind: str = STORES, parallelism: int = 1
     ) -> None:
         super().__init__(JobSpec(_JOBS[kind], parallelism=parallelism))
         self.kind, self.history = kind, services.folder / f"history-{topics.prefix}"
         self._declarations = services.folder / f"{topics.prefix}.toml"
-        declare(self._declarations, topics.events)
+        declare(self._declarations, topics.name("events"))
         self._topics, self._store = topics, services.store
 
     def cancel(self) -> None:
@@ -52,7 +53,7 @@ class FeatureJob(ClusterJob):
             "kafka.bootstrap": self._topics.broker.bootstrap,
             "kafka.group": self._topics.prefix,
             "kafka.start": "earliest",
-            "kafka.dead-letters": self._topics.dead_letters,
+            "kafka.dead-letters": self._topics.name("dead-letters"),
             # The events come in a transaction, which opens the stream for all at one moment.
             "kafka.client": json.dumps({"isolation.level": "read_committed"}),
             "redis": json.dumps({"url": self._store.url, "project": self._store.project}),

@@ -13,7 +13,7 @@ from bench import features_freshness, features_throughput, online_writes, report
 from bench.features_batch import rows_a_second
 from bench.features_job import NOWHERE, STORES, FeatureJob, Services
 from bench.features_state import bytes_a_key
-from bench.features_workload import EventTopics
+from bench.features_workload import event_topics
 from bench.plan import Plan
 from bench.throughput import Throughput
 from devservices.kafka import KafkaBroker
@@ -63,7 +63,7 @@ def features(broker: KafkaBroker, plan: Plan, folder: Path) -> None:
     print(json.dumps(numbers), flush=True)
 
 
-def judged(n: Mapping[str, Any]) -> list[tuple[str, float, str, bool]]:
+def judged(n: Mapping[str, Any]) -> list[report.Target]:
     """What the project asks of these numbers."""
     at_least = [
         ("events/s into Redis and Parquet, one slot", n["events_per_s"], _EPS),
@@ -76,8 +76,7 @@ def judged(n: Mapping[str, Any]) -> list[tuple[str, float, str, bool]]:
         ),
         ("bytes of a dense day in tiles of 5 minutes", n["state_bytes_per_key"]["5 min"], _STATE),
     ]
-    rows = [(what, found, f"at least {want:,g}", found >= want) for what, found, want in at_least]
-    return rows + [(what, found, f"at most {want:,g}", found <= want) for what, found, want in at_most]
+    return report.judged(at_least, at_most)
 
 
 def _rates(services: Services, plan: Plan) -> dict[str, list[Throughput]]:
@@ -97,22 +96,17 @@ def _running(services: Services, plan: Plan) -> tuple[dict[str, float], float]:
     """Freshness of a job that is not busy, and then on its cluster the batch job's rate."""
     with services.redis.client() as client:
         client.flushdb()
-    topics = EventTopics(services.broker, plan.partitions)
-    topics.create()
-    try:
-        with FeatureJob(services, topics) as job:
-            fresh = features_freshness.measure(services, plan, job, topics, FRESH_RATE)
-            found = fresh.percentiles()
-            report.say(
-                f"freshness at {FRESH_RATE:,} events/s: p50 {found['p50']} ms, p99 {found['p99']} ms of "
-                f"{len(fresh.ms):,} values; {fresh.replaced:,} were replaced before they were seen"
-            )
-            job.cancel()
-            batch = rows_a_second(services, job, plan.records)
-            report.say(f"batch: {batch:,.0f} rows/s")
-            return found, batch
-    finally:
-        topics.delete()
+    with event_topics(services.broker, plan.partitions) as topics, FeatureJob(services, topics) as job:
+        fresh = features_freshness.measure(services, plan, job, topics, FRESH_RATE)
+        found = report.percentiles(fresh.ms)
+        report.say(
+            f"freshness at {FRESH_RATE:,} events/s: p50 {found['p50']} ms, p99 {found['p99']} ms of "
+            f"{len(fresh.ms):,} values; {fresh.replaced:,} were replaced before they were seen"
+        )
+        job.cancel()
+        batch = rows_a_second(services, job, plan.records)
+        report.say(f"batch: {batch:,.0f} rows/s")
+        return found, batch
 
 
 def _title(plan: Plan) -> str:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import TypeVar
 
 import pyarrow.parquet as pq
-from confluent_kafka import Consumer, TopicPartition
 
 from bench.features_job import STORES, FeatureJob, Services
-from bench.features_workload import ACCOUNTS, VIEW, EventTopics, declare, fill
+from bench.features_workload import ACCOUNTS, VIEW, declare, event_topics, fill
 from bench.plan import BenchError, Plan
 from bench.processes import cpu_seconds
 from bench.throughput import Span, Throughput
+from bench.topics import RunTopics
 from devservices.process import wait_until
 from schemas.results.records import DeadLetter, decode
 from udfs.io.folder_files import visible_files
@@ -27,42 +28,34 @@ T = TypeVar("T")
 
 def run(services: Services, plan: Plan, kind: str) -> Throughput:
     """Measure the job alone. BenchError if it fails, hangs, or the stores do not hold what they should."""
-    span = measure(services, plan, kind, cpu_seconds)
-    cpu = (span.after - span.before) / span.results * 1e6
-    return Throughput(span.results / span.seconds, cpu)
+    return Throughput.of(measure(services, plan, kind, cpu_seconds))
 
 
 def measure(services: Services, plan: Plan, kind: str, probe: Callable[[Sequence[int]], T]) -> Span[T]:
     """The span from the plan's warm-up to the last event; `probe` gets the job's process ids."""
     with services.redis.client() as client:
         client.flushdb()
-    topics = EventTopics(services.broker, plan.partitions)
-    topics.create()
-    try:
-        with FeatureJob(services, topics, kind) as job, _Marks(topics) as marks:
-            fill(topics, plan)
-            before = marks.wait("warm", plan, job), probe(job.roots())
-            after = marks.wait("last", plan, job), probe(job.roots())
-            if kind == STORES:
-                _verify(services, plan, job)
-            return Span(after[0] - before[0], plan.records - plan.warm_records, before[1], after[1])
-    finally:
-        topics.delete()
+    with (
+        event_topics(services.broker, plan.partitions) as topics,
+        FeatureJob(services, topics, kind) as job,
+        closing(_Marks(topics)) as marks,
+    ):
+        fill(topics, plan)
+        before = marks.wait("warm", plan, job), probe(job.roots())
+        after = marks.wait("last", plan, job), probe(job.roots())
+        if kind == STORES:
+            _verify(services, plan, job)
+        return Span(after[0] - before[0], plan.records - plan.warm_records, before[1], after[1])
 
 
 class _Marks:
-    """The dead letters of the late events that mark how far the job is. A context."""
+    """The dead letters of the late events that mark how far the job is. `close` it."""
 
-    def __init__(self, topics: EventTopics) -> None:
+    def __init__(self, topics: RunTopics) -> None:
         self._partitions, self._seen = topics.partitions, dict[str, int]()
-        settings = {"bootstrap.servers": topics.broker.bootstrap, "group.id": "bench"}
-        self._reader = Consumer({**settings, "enable.auto.commit": False})
-        self._reader.assign([TopicPartition(topics.dead_letters, 0, 0)])
+        self._reader = topics.reader("dead-letters")
 
-    def __enter__(self) -> _Marks:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._reader.close()
 
     def wait(self, mark: str, plan: Plan, job: FeatureJob) -> float:

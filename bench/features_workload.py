@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import random
 import time
-import uuid
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from confluent_kafka import Producer
 
-from bench.plan import BenchError, Plan
+from bench.plan import Plan
+from bench.topics import RunTopics
 from devservices.kafka import KafkaBroker
 from schemas.features.declarations import Declarations
 from udfs.features.loading import load_declarations
@@ -81,31 +79,8 @@ def declare(file: Path, topic: str = "", history: str = "", tile: str = "5 min")
     return load_declarations(file)
 
 
-@dataclass(frozen=True)
-class EventTopics:
-    """The topics of one run, named by a prefix of their own."""
-
-    broker: KafkaBroker
-    partitions: int
-    prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
-
-    @property
-    def events(self) -> str:
-        return f"{self.prefix}-events"
-
-    @property
-    def dead_letters(self) -> str:
-        return f"{self.prefix}-dead-letters"
-
-    def create(self) -> None:
-        gone_soon = {"file.delete.delay.ms": "1000"}
-        self.broker.create_topics(self.events, partitions=self.partitions, config=gone_soon)
-        self.broker.create_topics(self.dead_letters)
-
-    def delete(self) -> None:
-        admin = self.broker.admin  # ends its requests when it is collected
-        for done in admin.delete_topics([self.events, self.dead_letters]).values():
-            done.result()
+def event_topics(broker: KafkaBroker, partitions: int) -> RunTopics:
+    return RunTopics(broker, partitions, ["events"], ["dead-letters"])
 
 
 def event(name: bytes, account: bytes, at: int, amount: float) -> bytes:
@@ -114,52 +89,29 @@ def event(name: bytes, account: bytes, at: int, amount: float) -> bytes:
     return form % (name, account, at, amount, _ROUTE)
 
 
-def fill(topics: EventTopics, plan: Plan) -> None:
-    """Put the plan's events on the topic in one transaction, so that readers meet all of them at once.
+def fill(topics: RunTopics, plan: Plan) -> None:
+    """Put the plan's events on the topic, all at once.
 
     A late event in each partition says when a job has come so far, by its dead letter: one after the plan's
     warm-up, one after the last event. An event behind that is far ahead, so that all before it become final.
     """
-    settings = {"linger.ms": 20, "batch.size": 262_144, "queue.buffering.max.messages": 500_000}
-    producer = Producer(
-        {
-            **settings,
-            "bootstrap.servers": topics.broker.bootstrap,
-            "log_level": 3,
-            "transactional.id": topics.prefix,
-            "transaction.timeout.ms": 300_000,
-            "message.timeout.ms": 300_000,
-        }
-    )
-    producer.init_transactions(60)
-    producer.begin_transaction()
-
-    def send(value: bytes, partition: int) -> None:
-        while True:
-            try:
-                producer.produce(topics.events, value, partition=partition)
-                return
-            except BufferError:
-                producer.poll(0.05)
-
     rng = random.Random(11)
     made = [(b"a%d" % rng.randrange(ACCOUNTS), rng.uniform(1, 500)) for _ in range(_VARIANTS * 10)]
     start = time.time_ns() // 1_000_000 - plan.records * 1000 // PER_SECOND - _BEFORE_MS
-    for number in range(plan.records):
-        if number == plan.warm_records:
-            for partition in range(topics.partitions):
-                send(event(b"warm%d" % partition, _MARK, start - _DAY_MS, 0), partition)
-        account, amount = made[number % len(made)]
-        at = start + number * 1000 // PER_SECOND
-        send(event(b"e%d" % number, account, at, amount), number // _CHUNK % topics.partitions)
-        if number % 1000 == 0:
-            producer.poll(0)
-    for partition in range(topics.partitions):
-        send(event(b"last%d" % partition, _MARK, start - _DAY_MS, 0), partition)
-        send(event(b"ahead%d" % partition, _MARK, start + _DAY_MS // 24, 0), partition)
-    if producer.flush(120):
-        raise BenchError("the broker did not take the events within two minutes")
-    producer.commit_transaction(120)
+    with topics.at_once("events") as put:
+        for number in range(plan.records):
+            if number == plan.warm_records:
+                for partition in range(topics.partitions):
+                    put(event(b"warm%d" % partition, _MARK, start - _DAY_MS, 0), partition=partition)
+            account, amount = made[number % len(made)]
+            at = start + number * 1000 // PER_SECOND
+            put(
+                event(b"e%d" % number, account, at, amount),
+                partition=number // _CHUNK % topics.partitions,
+            )
+        for partition in range(topics.partitions):
+            put(event(b"last%d" % partition, _MARK, start - _DAY_MS, 0), partition=partition)
+            put(event(b"ahead%d" % partition, _MARK, start + _DAY_MS // 24, 0), partition=partition)
 
 
 def write_history(folder: Path, count: int, files: int = 8) -> None:

@@ -66,7 +66,7 @@ def summary(found: Findings) -> dict[str, Any]:
     }
 
 
-def judged(n: Mapping[str, Any]) -> list[tuple[str, float, str, bool]]:
+def judged(n: Mapping[str, Any]) -> list[report.Target]:
     """What the project asks of these numbers, as far as they were measured."""
     at_most = [("records lost", n["lost"], 0.0), ("results too many", n["doubled"], 0.0)]
     if "ok" in n:
@@ -79,12 +79,11 @@ def judged(n: Mapping[str, Any]) -> list[tuple[str, float, str, bool]]:
         (f"one stuck, p99 at {int(rate):,} records/s, ms", now["p99"], _STUCK_MS[rate])
         for rate, now in n.get("stuck", {}).items()
     ]
-    rows = [(what, found, f"at most {want:g}", found <= want) for what, found, want in at_most]
+    at_least = []
     if "saturation_stuck_ratio" in n:
-        ratio = n["saturation_stuck_ratio"]
         what = "saturation with one stuck, ratio to all well"
-        rows.append((what, ratio, f"at least {_AT_LEAST:g}", ratio >= _AT_LEAST))
-    return rows
+        at_least.append((what, n["saturation_stuck_ratio"], _AT_LEAST))
+    return report.judged(at_least, at_most)
 
 
 def phases(plan: Plan, n: Mapping[str, Any]) -> Table:

@@ -40,10 +40,6 @@ class Seen:
     lost: int
     repeated: int
 
-    def percentiles(self) -> dict[str, float]:
-        """p50 and p99 in milliseconds."""
-        return {f"p{p}": round(float(np.percentile(self.ms, p)), 1) for p in (50, 99)}
-
 
 def measure(
     topics: Topics,
@@ -130,9 +126,7 @@ def observe(
 
 
 def _at_the_end(topics: Topics) -> Consumer:
-    reader = Consumer(
-        {"bootstrap.servers": topics.broker.bootstrap, "group.id": "bench", "enable.auto.commit": False}
-    )
+    reader = topics.reader()
     places = []
     for partition in range(topics.partitions):
         place = TopicPartition(topics.name("results"), partition)

@@ -14,15 +14,15 @@ import pickle
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer
 
 from bench.plan import BenchError
 from bench.report import say
+from bench.topics import BULK, RunTopics, send
 from devservices.flink_cluster import StandaloneCluster
 from devservices.kafka import KafkaBroker
 from devservices.process import ROOT, ServiceError, environment, wait_until
@@ -32,7 +32,7 @@ from udfs.lifecycle.outcomes.judging import Judging
 from udfs.lifecycle.outcomes.messages import KeyEntry, Waiting, encode
 from udfs.lifecycle.outcomes.reading import Reader
 
-_PARTITIONS, _STEP_S, _HOUR = 4, 2, 3_600_000
+_HOUR = 3_600_000
 _OUTPUTS = ("quality", "evidence", "outcome-counts", "dead-letters")
 _FIELDS = {"country": "string", "amount": "float64"}
 
@@ -50,43 +50,29 @@ def _outcome(n: int, at: int) -> bytes:
     return f'{{{identity},"label":{"true" if n % 3 else "false"},"at":{at + 5}}}'.encode()
 
 
-class Bench:
+class Bench(RunTopics):
     """Topics of one run, and the job on a cluster of one slot."""
 
     def __init__(self, broker: KafkaBroker, cluster: StandaloneCluster, folder: Path) -> None:
-        self._broker, self.cluster = broker, cluster
-        self._prefix = uuid.uuid4().hex[:8]
-        self._folder = folder / self._prefix
-        broker.create_topics(*map(self._topic, ("results", "outcomes")), partitions=_PARTITIONS)
-        broker.create_topics(*map(self._topic, _OUTPUTS))
+        super().__init__(broker, 4, ["results", "outcomes"], _OUTPUTS)
+        self.cluster = cluster
+        self._folder = folder / self.prefix
 
-    def _topic(self, name: str) -> str:
-        return f"{self._prefix}-{name}"
-
-    def fill(self, topic: str, messages: Iterator[bytes]) -> None:
-        producer = Producer(
-            {"bootstrap.servers": self._broker.bootstrap, "linger.ms": 20, "batch.size": 1 << 18}
-        )
-        for n, message in enumerate(messages):
-            while True:
-                try:
-                    producer.produce(self._topic(topic), message, partition=n % _PARTITIONS)
-                    break
-                except BufferError:
-                    producer.poll(0.1)
-            if n % 1000 == 0:
-                producer.poll(0)
+    def fill(self, which: str, messages: Iterator[bytes]) -> None:
+        producer = Producer(BULK | {"bootstrap.servers": self.broker.bootstrap})
+        for number, message in enumerate(messages):
+            send(producer, self.name(which), message, partition=number % self.partitions)
         if producer.flush(120):
-            raise BenchError(f"the broker has not taken all messages of {topic}")
+            raise BenchError(f"the broker has not taken all messages of {which}")
 
     def start(self, state: str, store: bool) -> str:
         judged = {"score": "p", "time": "at", "entity": "customer", "fields": _FIELDS, "slices": ["country"]}
-        flags: dict[str, Any] = {"name": f"bench-{self._prefix}", "state": state}
+        flags: dict[str, Any] = {"name": f"bench-{self.prefix}", "state": state}
         flags |= {"data-types": json.dumps({"wine": judged}), "quality.seconds": 0.5}
         flags |= {"attribution-seconds": 86_400, "checkpoint-seconds": 10}
-        flags |= {"kafka.bootstrap": self._broker.bootstrap, "kafka.group": self._prefix}
+        flags |= {"kafka.bootstrap": self.broker.bootstrap, "kafka.group": self.prefix}
         for name in ("results", "outcomes", *_OUTPUTS):
-            flags[f"kafka.{name}"] = self._topic(name)
+            flags[f"kafka.{name}"] = self.name(name)
         if store:
             flags["store.url"] = str(self._folder)
         parts = [str(part) for name, value in flags.items() for part in (f"--{name}", value)]
@@ -99,16 +85,11 @@ class Bench:
         found = reader.consume(1000, 0.2)
         return [read_message(OutcomeCounts, m.value() or b"") for m in found if not m.error()]
 
-    def reader(self) -> Consumer:
-        reader = Consumer({"bootstrap.servers": self._broker.bootstrap, "group.id": self._prefix})
-        reader.assign([TopicPartition(self._topic("outcome-counts"), 0, 0)])
-        return reader
-
 
 def _joined(bench: Bench, pairs: int, limit_s: float) -> float:
     """Pairs a second, after the first third. Raises `BenchError` where they do not all meet."""
     told: list[tuple[int, int]] = []
-    reader = bench.reader()
+    reader = bench.reader("outcome-counts")
 
     def all_met() -> bool:
         told.extend((c.at, c.predictions.get("joined", 0)) for c in bench.counts(reader))
@@ -125,7 +106,7 @@ def _joined(bench: Bench, pairs: int, limit_s: float) -> float:
 
 def _waiting(bench: Bench, count: int, limit_s: float) -> tuple[float, float]:
     """Predictions taken in a second while none has its outcome, and seconds for all of them."""
-    reader, told, began = bench.reader(), list[tuple[int, int]](), time.monotonic()
+    reader, told, began = bench.reader("outcome-counts"), list[tuple[int, int]](), time.monotonic()
 
     def all_there() -> bool:
         told.extend((c.at, c.waiting_predictions) for c in bench.counts(reader))
@@ -177,12 +158,11 @@ def main() -> int:
             ):
                 if not options.pairs or (store and options.no_store):
                     continue
-                with StandaloneCluster() as cluster:
-                    bench = Bench(broker, cluster, Path(folder))
+                with StandaloneCluster() as cluster, Bench(broker, cluster, Path(folder)) as bench:
                     found[f"joined_a_second, {name}"] = _run_joined(bench, options.pairs, state, store)
                 say(f"{name}: {found[f'joined_a_second, {name}']:,} pairs a second")
-            with StandaloneCluster() as cluster:
-                found["waiting"] = _run_waiting(Bench(broker, cluster, Path(folder)), options.waiting)
+            with StandaloneCluster() as cluster, Bench(broker, cluster, Path(folder)) as bench:
+                found["waiting"] = _run_waiting(bench, options.waiting)
             say(f"waiting: {found['waiting']}")
     except (BenchError, ServiceError) as failure:
         print(f"error: {failure}", file=sys.stderr)

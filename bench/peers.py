@@ -78,13 +78,8 @@ def peer(topics: Topics, model: Path, script: str) -> Program:
 
 
 def _latency(broker: KafkaBroker, plan: Plan, name: str, make: Make) -> dict[str, float]:
-    topics = Topics(broker, plan.partitions)
-    topics.create()
-    try:
-        with make(topics) as subject:
-            found = latency.measure(topics, plan, subject, RATE).percentiles()
-    finally:
-        topics.delete()
+    with Topics(broker, plan.partitions) as topics, make(topics) as subject:
+        found = report.percentiles(latency.measure(topics, plan, subject, RATE).ms)
     report.say(f"latency of {name} at {RATE:,} records/s: p50 {found['p50']} ms, p99 {found['p99']} ms")
     return found
 

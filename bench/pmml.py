@@ -18,6 +18,7 @@ import numpy as np
 import orjson
 
 from bench.call_times import median_seconds
+from bench.trees import FEATURES, Trees
 from schemas.errors import ModelError
 from schemas.tensors import Columns
 from udfs.models.runtimes.base import Artifact, WantedSignature
@@ -86,49 +87,9 @@ def large_forest(path: Path) -> None:
     from sklearn.ensemble import RandomForestClassifier  # noqa: PLC0415 - of the tests
 
     rng = np.random.default_rng(0)
-    x = rng.random((3000, 11))
-    model = RandomForestClassifier(60, random_state=0).fit(
-        x, (x[:, 0] * 3 + rng.random(3000) * 2).astype(int)
-    )
-    names = [f"x{k}" for k in range(x.shape[1])]
-    fields = "".join(f'<DataField name="{n}" optype="continuous" dataType="float"/>' for n in names)
-    values = "".join(f'<Value value="{c}"/>' for c in model.classes_)
-    schema = "".join(f'<MiningField name="{n}"/>' for n in names)
-    parts: list[str] = []
-
-    def node(tree: Any, at: int, predicate: str) -> None:
-        shares = tree.value[at][0]
-        score = model.classes_[shares.argmax()]
-        if tree.children_left[at] < 0:
-            listed = "".join(
-                f'<ScoreDistribution value="{c}" recordCount="{s * tree.n_node_samples[at]}"/>'
-                for c, s in zip(model.classes_, shares, strict=True)
-            )
-            parts.append(f'<Node score="{score}">{predicate}{listed}</Node>')
-            return
-        parts.append(f'<Node score="{score}" recordCount="{tree.n_node_samples[at]}">{predicate}')
-        field, bound = names[tree.feature[at]], repr(float(np.float32(tree.threshold[at])))
-        for child, operator in (
-            (tree.children_left[at], "lessOrEqual"),
-            (tree.children_right[at], "greaterThan"),
-        ):
-            node(tree, child, f'<SimplePredicate field="{field}" operator="{operator}" value="{bound}"/>')
-        parts.append("</Node>")
-
-    for k, estimator in enumerate(model.estimators_):
-        parts.append(
-            f'<Segment id="{k}"><True/><TreeModel functionName="classification" '
-            f'splitCharacteristic="binarySplit"><MiningSchema>{schema}</MiningSchema>'
-        )
-        node(estimator.tree_, 0, "<True/>")
-        parts.append("</TreeModel></Segment>")
-    path.write_text(
-        '<PMML xmlns="http://www.dmg.org/PMML-4_4" version="4.4"><Header/><DataDictionary>'
-        f'<DataField name="y" optype="categorical" dataType="integer">{values}</DataField>{fields}'
-        '</DataDictionary><MiningModel functionName="classification"><MiningSchema>'
-        f'<MiningField name="y" usageType="target"/>{schema}</MiningSchema>'
-        f'<Segmentation multipleModelMethod="average">{"".join(parts)}</Segmentation></MiningModel></PMML>'
-    )
+    x = rng.random((3000, FEATURES))
+    y = (x[:, 0] * 3 + rng.random(3000) * 2).astype(int)
+    path.write_bytes(Trees(RandomForestClassifier(60, random_state=0).fit(x, y)).pmml())
 
 
 def main() -> None:

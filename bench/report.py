@@ -6,6 +6,8 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -13,6 +15,8 @@ from bench.throughput import Throughput
 
 console = Console(highlight=False, soft_wrap=True)
 _START = time.monotonic()
+Target = tuple[str, float, str, bool]
+"""What, measured, wanted, met."""
 
 
 def say(text: str) -> None:
@@ -59,8 +63,21 @@ def latencies(title: str, found: Mapping[str, Mapping[str, float]], what: str = 
     return table
 
 
-def targets(rows: Sequence[tuple[str, float, str, bool]]) -> Table:
-    """One row a target: what, measured, wanted, met."""
+def percentiles(ms: NDArray) -> dict[str, float]:
+    """p50 and p99 of milliseconds."""
+    return {f"p{p}": round(float(np.percentile(ms, p)), 1) for p in (50, 99)}
+
+
+def judged(
+    at_least: Sequence[tuple[str, float, float]], at_most: Sequence[tuple[str, float, float]]
+) -> list[Target]:
+    """Of (what, measured, wanted)."""
+    rows = [(what, found, f"at least {want:,g}", found >= want) for what, found, want in at_least]
+    return rows + [(what, found, f"at most {want:,g}", found <= want) for what, found, want in at_most]
+
+
+def targets(rows: Sequence[Target]) -> Table:
+    """One row a target."""
     table = Table("target", "measured", "wanted", "", title="Targets")
     for what, measured, wanted, met in rows:
         table.add_row(what, f"{measured:.2f}", wanted, "met" if met else "MISSED")

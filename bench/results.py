@@ -81,14 +81,7 @@ class Results:
         self._ends.close()
 
     def _consumer(self, isolation: str) -> Consumer:
-        return Consumer(
-            {
-                "bootstrap.servers": self._topics.broker.bootstrap,
-                "group.id": "bench",
-                "enable.auto.commit": False,
-                "isolation.level": isolation,
-            }
-        )
+        return self._topics.reader(**{"isolation.level": isolation})
 
 
 def _no_record(message: Any) -> bool:

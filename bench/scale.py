@@ -14,7 +14,6 @@ from bench import features_workload, model, report
 from bench.features_job import FeatureJob, Services
 from bench.plan import BenchError, Plan
 from bench.race import CANDIDATES, RaceSpec, SpeculateJob
-from bench.results import Results
 from bench.subjects import JobSpec, ServingJob
 from bench.throughput import measure
 from bench.workload import Topics, fill
@@ -66,16 +65,12 @@ def scale(broker: KafkaBroker, plan: Plan, folder: Path) -> None:
 def _shares(broker: KafkaBroker, models: Path, folder: Path, job: str, parallelism: int) -> list[int]:
     """Results by instance of a job that has read all records."""
     plan = Plan(records=_RECORDS, rounds=1, partitions=_PARTITIONS)
-    topics = Topics(broker, _PARTITIONS)
-    topics.create()
-    results = Results(topics)
-    try:
-        with _subject(topics, models, folder, job, parallelism) as subject:
-            fill(topics, plan)
-            return _all_counted(subject, parallelism, plan, *_RESULTS)
-    finally:
-        results.close()
-        topics.delete()
+    with (
+        Topics(broker, _PARTITIONS) as topics,
+        _subject(topics, models, folder, job, parallelism) as subject,
+    ):
+        fill(topics, plan)
+        return _all_counted(subject, parallelism, plan, *_RESULTS)
 
 
 def _subject(topics: Topics, models: Path, folder: Path, job: str, parallelism: int) -> ServingJob:
@@ -101,14 +96,12 @@ def _feature_shares(broker: KafkaBroker, folder: Path) -> dict[str, float]:
 def _rows(services: Services, parallelism: int) -> list[int]:
     """Final rows by instance of the job that has read all events."""
     plan = Plan(records=_RECORDS, rounds=1, partitions=_PARTITIONS)
-    topics = features_workload.EventTopics(services.broker, _PARTITIONS)
-    topics.create()
-    try:
-        with FeatureJob(services, topics, parallelism=parallelism) as job:
-            features_workload.fill(topics, plan)
-            return _all_counted(job, parallelism, plan, *_ROWS)
-    finally:
-        topics.delete()
+    with (
+        features_workload.event_topics(services.broker, _PARTITIONS) as topics,
+        FeatureJob(services, topics, parallelism=parallelism) as job,
+    ):
+        features_workload.fill(topics, plan)
+        return _all_counted(job, parallelism, plan, *_ROWS)
 
 
 def _all_counted(

@@ -78,21 +78,16 @@ def interleaved(broker: KafkaBroker, plan: Plan, subjects: Mapping[str, Make]) -
 
 def timings(broker: KafkaBroker, plan: Plan, model: Path, successor: Path) -> dict[str, Any]:
     """Latency at each rate, then a swap, then memory: on one job that goes on running."""
-    topics = Topics(broker, plan.partitions)
-    topics.create()
-    try:
-        with ServingJob(topics, model, JobSpec()) as running:
-            found = {}
-            for rate in RATES:
-                found[str(rate)] = now = latency.measure(topics, plan, running, rate).percentiles()
-                report.say(f"latency at {rate:,} records/s: p50 {now['p50']} ms, p99 {now['p99']} ms")
-            swapped = swap(topics, plan, running, successor)
-            report.say(f"swap of the model at 2,000 records/s: {swapped}")
-            megabytes = memory(topics, running, model)
-            report.say(f"memory a model: {megabytes:.1f} MB")
-            running.check()
-    finally:
-        topics.delete()
+    with Topics(broker, plan.partitions) as topics, ServingJob(topics, model, JobSpec()) as running:
+        found = {}
+        for rate in RATES:
+            found[str(rate)] = now = report.percentiles(latency.measure(topics, plan, running, rate).ms)
+            report.say(f"latency at {rate:,} records/s: p50 {now['p50']} ms, p99 {now['p99']} ms")
+        swapped = swap(topics, plan, running, successor)
+        report.say(f"swap of the model at 2,000 records/s: {swapped}")
+        megabytes = memory(topics, running, model)
+        report.say(f"memory a model: {megabytes:.1f} MB")
+        running.check()
     return {"latency_ms": found, "swap": swapped, "mb_per_model": round(megabytes, 2)}
 
 
@@ -128,7 +123,7 @@ def summary(runs: Runs, timed: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def judged(n: Mapping[str, Any]) -> list[tuple[str, float, str, bool]]:
+def judged(n: Mapping[str, Any]) -> list[report.Target]:
     """What the project asks of these numbers."""
     cpu = n["cpu_s_per_million"]["serve_thread"] / n["cpu_s_per_million"]["bare"]
     added = n["swap"]["swap_p99_ms"] - n["swap"]["before_p99_ms"]
@@ -145,8 +140,7 @@ def judged(n: Mapping[str, Any]) -> list[tuple[str, float, str, bool]]:
         ("a swap adds to p99, ms", added, 50),
         ("memory a model, MB", n["mb_per_model"], 50),
     ]
-    rows = [(what, found, f"at least {want:g}", found >= want) for what, found, want in at_least]
-    return rows + [(what, found, f"at most {want:g}", found <= want) for what, found, want in at_most]
+    return report.judged(at_least, at_most)
 
 
 def _title(plan: Plan) -> str:

@@ -62,25 +62,20 @@ class _Race:
     def latencies(self, case: Case) -> None:
         """End to end at each rate in turn, after a warm-up at the highest."""
         plan, found = self._plan, self.found
-        topics = Topics(self._broker, plan.partitions)
-        topics.create()
-        try:
-            with self._job(topics, case) as job:
-                # Java compiles for long: what runs for weeks is measured after that
-                latency.observe(topics, replace(plan, phase_s=WARM_UP_S), job, RATES[-1])
-                for rate in RATES:
-                    stamps = Stamps(int(rate * (plan.warm_s + plan.phase_s)))
-                    seen = latency.observe(topics, plan, job, rate, look=stamps.look)
-                    found.latency.setdefault(case, {})[str(rate)] = now = seen.percentiles()
-                    found.note(case, str(rate), stamps, seen.number)
-                    found.count(seen.lost, seen.repeated)
-                    report.say(
-                        f"{case} at {rate:,} records/s: p50 {now['p50']} ms, p99 {now['p99']} ms; decided by "
-                        f"how many answers: {found.share[case][str(rate)]}"
-                    )
-                job.check()
-        finally:
-            topics.delete()
+        with Topics(self._broker, plan.partitions) as topics, self._job(topics, case) as job:
+            # Java compiles for long: what runs for weeks is measured after that
+            latency.observe(topics, replace(plan, phase_s=WARM_UP_S), job, RATES[-1])
+            for rate in RATES:
+                stamps = Stamps(int(rate * (plan.warm_s + plan.phase_s)))
+                seen = latency.observe(topics, plan, job, rate, look=stamps.look)
+                found.latency.setdefault(case, {})[str(rate)] = now = report.percentiles(seen.ms)
+                found.note(case, str(rate), stamps, seen.number)
+                found.count(seen.lost, seen.repeated)
+                report.say(
+                    f"{case} at {rate:,} records/s: p50 {now['p50']} ms, p99 {now['p99']} ms; decided by "
+                    f"how many answers: {found.share[case][str(rate)]}"
+                )
+            job.check()
 
     def saturate(self, case: Case) -> float:
         """Records a second from a topic that is full."""
@@ -94,8 +89,7 @@ class _Race:
         span = throughput.measure(
             self._broker, plan, lambda topics: self._job(topics, case), cpu_seconds, verify
         )
-        cpu = (span.after - span.before) / span.results * 1e6
-        found.runs.setdefault(case, []).append(Throughput(span.results / span.seconds, cpu))
+        found.runs.setdefault(case, []).append(Throughput.of(span))
         found.note(case, "saturated", stamps, np.arange(plan.warm_records, plan.records))
         return found.runs[case][-1].eps
 

@@ -6,12 +6,11 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence, Set
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
-
-from confluent_kafka import Consumer, TopicPartition
 
 from bench.model import descriptor
 from bench.plan import BenchError
@@ -211,9 +210,8 @@ class ServingJob(ClusterJob):
     def wait_told(self, events: Set[tuple[EventKind, str, int]], seconds: float = READY_S) -> None:
         """Return when there was an event of each (kind, data type, version); BenchError on a refusal."""
         waiting = set(events)
-        settings = {"bootstrap.servers": self.topics.broker.bootstrap, "group.id": "bench"}
         # Events of an exactly-once job are in a transaction that is still open.
-        reader = Consumer({**settings, "enable.auto.commit": False, "isolation.level": "read_uncommitted"})
+        reader = self.topics.reader("model-events", **{"isolation.level": "read_uncommitted"})
 
         def served() -> bool:
             for message in reader.consume(100, 0.1):
@@ -227,11 +225,8 @@ class ServingJob(ClusterJob):
                 self.check()
             return not waiting
 
-        try:
-            reader.assign([TopicPartition(self.topics.name("model-events"), 0, 0)])
+        with closing(reader):
             wait_until(served, seconds, lambda: f"{waiting} did not come.\n{self.tail()}\n")
-        finally:
-            reader.close()
 
     def settings(self) -> dict[str, str]:
         """The job's settings, by the names of its flags."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from bench.plan import BenchError, Plan
 from bench.processes import cpu_seconds
 from bench.results import Results
-from bench.subjects import Make, Subject
+from bench.subjects import ClusterJob, Make, Subject
 from bench.workload import Topics, fill
 from devservices.kafka import KafkaBroker
 
@@ -35,12 +36,15 @@ class Throughput:
     eps: float
     cpu_s_per_million: float
 
+    @classmethod
+    def of(cls, span: Span[float]) -> Throughput:
+        """Of a span probed with `cpu_seconds`."""
+        return cls(span.results / span.seconds, (span.after - span.before) / span.results * 1e6)
+
 
 def run(broker: KafkaBroker, plan: Plan, make: Make) -> Throughput:
     """Measure one subject alone. BenchError if it fails, hangs, or does not give each record one result."""
-    span = measure(broker, plan, make, cpu_seconds)
-    cpu = (span.after - span.before) / span.results * 1e6
-    return Throughput(span.results / span.seconds, cpu)
+    return Throughput.of(measure(broker, plan, make, cpu_seconds))
 
 
 def measure(
@@ -54,45 +58,47 @@ def measure(
 
     `verify`: what is done with the results instead of `Results.verify`.
     """
-    topics = Topics(broker, plan.partitions)
-    topics.create()
-    try:
-        results = Results(topics)
-        try:
-            with make(topics) as subject:
-                fill(topics, plan)
-                span = _between_marks(results, plan, subject, probe)
-                if verify is not None:
-                    verify(results)
-                else:
-                    results.verify(plan.records, subject.mark)
-                return span
-        finally:
-            results.close()
-    finally:
-        topics.delete()
+    with (
+        Topics(broker, plan.partitions) as topics,
+        closing(Results(topics)) as results,
+        make(topics) as subject,
+    ):
+        fill(topics, plan)
+        span = between_marks(results.written, plan, subject, probe)
+        if verify is not None:
+            verify(results)
+        else:
+            results.verify(plan.records, subject.mark)
+        return span
 
 
-def _between_marks(
-    results: Results, plan: Plan, subject: Subject, probe: Callable[[Sequence[int]], T]
+def between_marks(
+    done: Callable[[], int],
+    plan: Plan,
+    subject: Subject | ClusterJob,
+    probe: Callable[[Sequence[int]], T],
 ) -> Span[T]:
+    """The span from the plan's warm-up to its last record, of which `done` says how many are.
+
+    BenchError if the subject fails or hangs.
+    """
     roots = subject.roots()
     limit = time.monotonic() + plan.limit_s
 
     def mark(wanted: int) -> tuple[float, int, T]:
         checked = time.monotonic()
-        while (written := results.written()) < wanted:
+        while (count := done()) < wanted:
             now = time.monotonic()
             if now > limit:
                 raise BenchError(
-                    f"{written} of {plan.records} results after {plan.limit_s:.0f} s.\n{subject.tail()}"
+                    f"{count} of {plan.records} records after {plan.limit_s:.0f} s.\n{subject.tail()}"
                 )
             if now - checked > 2:
                 subject.check()
                 checked = now
             time.sleep(_LOOK_S)
-        return time.monotonic(), written, probe(roots)
+        return time.monotonic(), count, probe(roots)
 
-    warm, done = mark(plan.warm_records), mark(plan.records)
+    warm, last = mark(plan.warm_records), mark(plan.records)
     # The last look may see more than all records: markers of transactions.
-    return Span(done[0] - warm[0], min(done[1], plan.records) - warm[1], warm[2], done[2])
+    return Span(last[0] - warm[0], min(last[1], plan.records) - warm[1], warm[2], last[2])

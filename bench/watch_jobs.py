@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import orjson
 from confluent_kafka import Consumer, TopicPartition
 
 from bench.model import save
-from bench.plan import BenchError, Plan
+from bench.plan import Plan
 from bench.processes import cpu_seconds
 from bench.report import say
 from bench.results import Results
 from bench.subjects import ClusterJob, JobSpec, ServingJob
+from bench.throughput import Throughput, between_marks
 from bench.workload import DATA_TYPE, Topics, fill, record, rests
 from devservices.kafka import KafkaBroker
 from udfs.lifecycle.statistics.profile import profile
@@ -23,7 +24,6 @@ from udfs.lifecycle.statistics.table import write_statistics
 
 SAMPLES = (1.0, 0.1, 0.01)
 _OUTPUTS = ("statistics", "alerts")
-_LOOK_S = 0.05
 
 
 class WatchingJob(ClusterJob):
@@ -54,7 +54,7 @@ class WatchingJob(ClusterJob):
         return sum(max(place.offset, 0) for place in reader.committed(places, timeout=10))
 
     def reader(self) -> Consumer:
-        return Consumer({"bootstrap.servers": self.topics.broker.bootstrap, "group.id": self._group})
+        return self.topics.reader(**{"group.id": self._group})
 
 
 def watch_jobs(broker: KafkaBroker, plan: Plan, folder: Path) -> dict[str, float]:
@@ -63,37 +63,23 @@ def watch_jobs(broker: KafkaBroker, plan: Plan, folder: Path) -> dict[str, float
     model, training = save(folder / "model"), folder / "training.statistics"
     rows = [orjson.loads(record(rest, number)) for number, rest in enumerate(rests())]
     training.write_bytes(write_statistics(profile(lambda: [rows])))
-    topics = Topics(broker, plan.partitions)
-    topics.create()
-    broker.create_topics(*map(topics.name, _OUTPUTS))
-    results = Results(topics)
-    with ServingJob(topics, model, JobSpec()) as serving:
-        fill(topics, plan)
-        served = _between(plan, serving, results.written)
-    results.close()
-    figures = {"serving_us": served}
-    say(f"jobs/serve.py: {served:.2f} us a record")
-    for sample in SAMPLES:
-        with WatchingJob(topics, training, sample) as watching:
-            reader = watching.reader()
-            watched = _between(plan, watching, lambda w=watching, r=reader: w.read(r))  # type: ignore[misc]
-            reader.close()
-        figures |= {f"watching_us_at_{sample}": watched, f"cost_at_{sample}": watched / served}
-        say(f"jobs/watch.py at {sample:.0%}: {watched:.2f} us a record, {watched / served:.1%} of serving")
+    with Topics(broker, plan.partitions) as topics:
+        broker.create_topics(*map(topics.name, _OUTPUTS))
+        with closing(Results(topics)) as results, ServingJob(topics, model, JobSpec()) as serving:
+            fill(topics, plan)
+            served = _us_per_record(plan, serving, results.written)
+        figures = {"serving_us": served}
+        say(f"jobs/serve.py: {served:.2f} us a record")
+        for sample in SAMPLES:
+            with WatchingJob(topics, training, sample) as watching, closing(watching.reader()) as reader:
+                watched = _us_per_record(plan, watching, lambda w=watching, r=reader: w.read(r))  # type: ignore[misc]
+            figures |= {f"watching_us_at_{sample}": watched, f"cost_at_{sample}": watched / served}
+            say(
+                f"jobs/watch.py at {sample:.0%}: {watched:.2f} us a record, {watched / served:.1%} of serving"
+            )
     return figures
 
 
-def _between(plan: Plan, job: ClusterJob, done: Callable[[], int]) -> float:
+def _us_per_record(plan: Plan, job: ClusterJob, done: Callable[[], int]) -> float:
     """Processor microseconds a record, after the plan's warm-up. BenchError where the job does not end."""
-    limit = time.monotonic() + plan.limit_s
-    spent: list[tuple[int, float]] = []
-    for mark in (plan.warm_records, plan.records):
-        while (count := done()) < mark:
-            if time.monotonic() > limit:
-                raise BenchError(
-                    f"{count} of {plan.records} records after {plan.limit_s:.0f} s\n{job.tail()}"
-                )
-            time.sleep(_LOOK_S)
-        spent.append((min(count, plan.records), cpu_seconds(job.roots())))
-    (first, before), (last, after) = spent
-    return (after - before) / (last - first) * 1e6
+    return Throughput.of(between_marks(done, plan, job, cpu_seconds)).cpu_s_per_million

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import random
-import time
-import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import orjson
 from confluent_kafka import Producer
 
 from bench.features import FIELDS
 from bench.plan import BenchError, Plan
+from bench.topics import RunTopics
 from devservices.kafka import KafkaBroker
 
 DATA_TYPE = "wine"
@@ -22,28 +19,11 @@ _CHUNK = 256  # records in a row to one partition, as the default partitioner do
 OUTPUTS = ("dead-letters", "model-events", "model-stats")
 
 
-@dataclass(frozen=True)
-class Topics:
-    """Topics of one run, named by a prefix of their own."""
+class Topics(RunTopics):
+    """Of records and results, and of all that a serving job reads and writes beside them."""
 
-    broker: KafkaBroker
-    partitions: int
-    prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
-
-    def name(self, which: str) -> str:
-        return f"{self.prefix}-{which}"
-
-    def create(self) -> None:
-        gone_soon = {"file.delete.delay.ms": "1000"}
-        wide = (self.name("records"), self.name("results"))
-        self.broker.create_topics(*wide, partitions=self.partitions, config=gone_soon)
-        self.broker.create_topics(*map(self.name, ("models", *OUTPUTS)))
-
-    def delete(self) -> None:
-        names = [self.name(which) for which in ("records", "results", "models", *OUTPUTS)]
-        admin = self.broker.admin  # ends its requests when it is collected
-        for done in admin.delete_topics(names).values():
-            done.result()
+    def __init__(self, broker: KafkaBroker, partitions: int) -> None:
+        super().__init__(broker, partitions, ("records", "results"), ("models", *OUTPUTS))
 
     def publish(self, *descriptors: bytes) -> None:
         """Put descriptors on the model stream."""
@@ -71,46 +51,14 @@ def record(rest: bytes, number: int, micros: int = 0) -> bytes:
     return b'{"t":%d,"id":%d,%b' % (micros, number, rest)
 
 
-def fill(topics: Topics, plan: Plan) -> float:
-    """Put the plan's records on the topic in one transaction; returns the epoch second of its commit.
-
-    Read-committed readers, which all measured programs are, see no record before the commit and then have
-    all of them in front of them: so each starts with a loaded model and a full topic.
-    """
-    producer = Producer(
-        {
-            "bootstrap.servers": topics.broker.bootstrap,
-            "log_level": 3,
-            "transactional.id": topics.prefix,
-            "transaction.timeout.ms": 300_000,
-            "message.timeout.ms": 300_000,
-            "linger.ms": 20,
-            "batch.size": 262_144,
-            "queue.buffering.max.messages": 500_000,
-        }
-    )
-    producer.init_transactions(60)
-    producer.begin_transaction()
-    name = topics.name("records")
-    for number, value in _values(plan.records):
-        place = {"key": b"%d" % (number % 1000)} if plan.keys else {"partition": _turn(number, plan)}
-        while True:
-            try:
-                producer.produce(name, value, **place)
-                break
-            except BufferError:
-                producer.poll(0.05)
-        if number % 1000 == 0:
-            producer.poll(0)
-    producer.commit_transaction(120)
-    return time.time()
+def fill(topics: Topics, plan: Plan) -> None:
+    """Put the plan's records on the topic, all at once."""
+    made = rests()
+    with topics.at_once("records") as put:
+        for number in range(plan.records):
+            place = {"key": b"%d" % (number % 1000)} if plan.keys else {"partition": _turn(number, plan)}
+            put(record(made[number % _VARIANTS], number), **place)
 
 
 def _turn(number: int, plan: Plan) -> int:
     return number // _CHUNK % plan.partitions
-
-
-def _values(count: int) -> Iterator[tuple[int, bytes]]:
-    made = rests()
-    for number in range(count):
-        yield number, record(made[number % _VARIANTS], number)
