@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from schemas.tensors import Input, Output
     from udfs.models.descriptor import Publication
     from udfs.models.loaded_model import LoadedModel, LoadReport, ModelStamp
+    from udfs.models.loading import LoadPolicy
 
 _SLOW_TO_START = {"tensorflow": "TensorFlow", "onnxruntime": "ONNX Runtime", "py4j": "the JVM"}
 """Module -> what its first use starts."""
@@ -61,27 +62,20 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A model as it would be published. `file` and `files` as of `Checked`; `fields` are the record's."""
+    """A model as it would be published. `file` and `files` as of `Checked`; `policy`: how a job loads it."""
 
     publication: Publication
     file: Path
-    fields: tuple[str, ...]
+    policy: LoadPolicy
     files: Mapping[str, Path] = field(default_factory=dict)
-    training: bool = False
-    pypmml: bool = False
-    verification: bool = False
 
     def load(self) -> LoadedModel:
         """Load the model as a job would. Raises the `ModelError` of the step that fails."""
-        from udfs.models.loading import LoadPolicy, load_model  # noqa: PLC0415
+        from udfs.models.loading import load_model  # noqa: PLC0415
 
         content = self.files.values() if self.publication.graph is not None else (self.file,)
         roots = tuple({str(path.parent) for path in content})
-        policy = LoadPolicy(
-            roots=roots, fields=self.fields, training=self.training, pypmml=self.pypmml,
-            verification=self.verification,
-        )  # fmt: skip
-        return load_model(self.publication, policy)
+        return load_model(self.publication, replace(self.policy, roots=roots))
 
 
 def check(path: Path, scratch: Path, **said: Any) -> Checked:
@@ -136,46 +130,37 @@ def described(
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from udfs.models.descriptor import build, parse  # noqa: PLC0415
+    from udfs.models.loading import LoadPolicy  # noqa: PLC0415
 
     path = converted(path, scratch)
-    kind = type_of(path, model_type)
-    if kind == "GRAPH":
+    said: dict[str, Any] = {
+        "data_type": data_type,
+        "name": name,
+        "model_type": type_of(path, model_type),
+        "smoke_rows": smoke_rows,
+        "batch_dependent": batch_dependent,
+        "readings": readings,
+    }
+    policy = LoadPolicy(
+        fields=fields, training=training_operators, pypmml=pypmml, verification=require_verification
+    )
+    if said["model_type"] == "GRAPH":
         if inputs or signature:
             raise SettingsError("the inputs and signatures of a graph's nodes stand in its file")
         from millrace.graph_file import read_graph  # noqa: PLC0415
 
-        said = read_graph(path, scratch, inline_limit)
-        graph = replace(said.graph, fields=fields or said.graph.fields)
-        descriptor = build(
-            data_type=data_type,
-            name=name,
-            model_type=kind,
-            graph=graph,
-            outputs=outputs or said.outputs,
-            smoke_rows=smoke_rows,
-            batch_dependent=batch_dependent,
-            readings=readings,
-        )
-        publication = parse(descriptor)
-        return Described(
-            publication, path, graph.fields, said.files, training_operators, pypmml, require_verification
-        )
+        read = read_graph(path, scratch, inline_limit)
+        graph = replace(read.graph, fields=fields or read.graph.fields)
+        descriptor = build(**said, graph=graph, outputs=outputs or read.outputs)
+        return Described(parse(descriptor), path, replace(policy, fields=graph.fields), read.files)
     file = packed(path, scratch).resolve()
     small = file.stat().st_size <= inline_limit
     descriptor = build(
-        data_type=data_type,
-        name=name,
-        model_type=kind,
+        **said,
         data=file.read_bytes() if small else None,
         location=None if small else file.as_uri(),
         inputs=inputs,
         outputs=outputs,
         signature=signature,
-        smoke_rows=smoke_rows,
-        batch_dependent=batch_dependent,
-        readings=readings,
     )
-    return Described(
-        parse(descriptor), file, fields, training=training_operators, pypmml=pypmml,
-        verification=require_verification,
-    )  # fmt: skip
+    return Described(parse(descriptor), file, policy)
