@@ -49,8 +49,7 @@ class Topics:
     timeout_s: float = 15.0
 
     def results(self) -> Iterator[bytes]:
-        found = kafka_stream.to_end(self.bootstrap, self.results_topic, self.client, self.timeout_s)
-        return (value for _, value in found if value is not None)
+        return kafka_stream.values(self.bootstrap, self.results_topic, self.client, self.timeout_s)
 
     def result(self, place: Place) -> bytes | None:
         return self.records([place]).get(place)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from millrace.option_groups import grouped
-from millrace.options import Bootstrap, Client, S3Access, Timeout, either
+from millrace.options import Bootstrap, Client, S3Access, Timeout
 from millrace.stream_options import StreamOptions
 
 if TYPE_CHECKING:
@@ -288,20 +288,11 @@ def _sent(what: str, name: str, data_type: str, where: str) -> None:
 
 
 def _events(of: ExperimentStream) -> Iterator[ExperimentEvent]:
-    from millrace.folder_stream import lines  # noqa: PLC0415
-    from millrace.kafka_stream import to_end  # noqa: PLC0415
-    from millrace.values import parse_pairs  # noqa: PLC0415
+    from millrace.reading import lines_there  # noqa: PLC0415
     from schemas.errors import ExperimentError  # noqa: PLC0415
     from schemas.lifecycle.experiments import read_event  # noqa: PLC0415
 
-    either(of.from_folder, of.bootstrap, "--from-folder")
-    if of.from_folder is not None:
-        found = lines(of.from_folder)
-    else:
-        assert of.bootstrap is not None
-        messages = to_end(of.bootstrap, of.topic, parse_pairs(of.client, "--client"), of.timeout)
-        found = (value for _, value in messages if value is not None)
-    for line in found:
+    for line in lines_there(of.from_folder, of.bootstrap, of.topic, of.client, of.timeout):
         try:
             event = read_event(line)
         except ExperimentError:

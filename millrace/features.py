@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from millrace.options import RegistryUrl
+from millrace.registered import AsJson
 from udfs.stores.registry import DEFAULT_URL
 
 if TYPE_CHECKING:
@@ -22,22 +24,12 @@ features = typer.Typer(
     rich_markup_mode=None,
 )
 
-Url = Annotated[
-    str,
-    typer.Option(
-        "--registry",
-        envvar="MILLRACE_REGISTRY",
-        help="sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON.")]
-
 
 @features.command("apply")
 def apply(
     file: Annotated[Path, typer.Argument(help="Declarations, .toml or .py.", exists=True, dir_okay=False)],
     *,
-    registry: Url = DEFAULT_URL,
+    registry: RegistryUrl = DEFAULT_URL,
 ) -> None:
     """Check declarations and register them. A registered version of a view cannot be changed."""
     from udfs.features.loading import load_declarations  # noqa: PLC0415
@@ -52,7 +44,7 @@ def apply(
 @features.command("list")
 def list_(
     *,
-    registry: Url = DEFAULT_URL,
+    registry: RegistryUrl = DEFAULT_URL,
     owner: Annotated[str, typer.Option("--owner", help="Only theirs.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -63,7 +55,9 @@ def list_(
 
 
 @features.command("show")
-def show(view: Annotated[str, typer.Argument(help="NAME_vVERSION.")], *, registry: Url = DEFAULT_URL) -> None:
+def show(
+    view: Annotated[str, typer.Argument(help="NAME_vVERSION.")], *, registry: RegistryUrl = DEFAULT_URL
+) -> None:
     """Print a view's declaration, and its creator where it has one, as JSON."""
     import msgspec  # noqa: PLC0415
 
@@ -77,7 +71,7 @@ def show(view: Annotated[str, typer.Argument(help="NAME_vVERSION.")], *, registr
 def lineage(
     feature: Annotated[str, typer.Argument(help="VIEW_vVERSION:FEATURE.")],
     *,
-    registry: Url = DEFAULT_URL,
+    registry: RegistryUrl = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """Show where one feature comes from, through which views, and which models read it."""
@@ -94,7 +88,7 @@ def model(
     ],
     data_type: Annotated[str, typer.Option("--data-type", help="Of the records that it scores.")],
     version: Annotated[int, typer.Option("--version", min=0, help="0: of every version.")] = 0,
-    registry: Url = DEFAULT_URL,
+    registry: RegistryUrl = DEFAULT_URL,
 ) -> None:
     """Register which features a model reads."""
     from udfs.stores.registry.base import ModelInputs  # noqa: PLC0415
@@ -114,7 +108,7 @@ def on_demand(
     ],
     timeout_ms: Annotated[int, typer.Option("--timeout-ms", min=1, help="Of one call.")] = 200,
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Calls at once of a task.")] = 16,
-    registry: Url = DEFAULT_URL,
+    registry: RegistryUrl = DEFAULT_URL,
 ) -> None:
     """Register the service that makes a view's features when a request finds none."""
     from udfs.stores.registry.base import OnDemand  # noqa: PLC0415

@@ -82,6 +82,13 @@ def to_end(
             yield message.key(), message.value()
 
 
+def values(bootstrap: str, topic: str, client: Mapping[str, str], timeout_s: float) -> Iterator[bytes]:
+    """As `to_end`, without keys and what was deleted."""
+    for _, value in to_end(bootstrap, topic, client, timeout_s):
+        if value is not None:
+            yield value
+
+
 def read_at(
     bootstrap: str,
     topic: str,

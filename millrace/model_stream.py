@@ -45,8 +45,7 @@ class ModelStream:
         if self.folder is not None:
             return (path.read_bytes() for path in sorted(self.folder.glob("*.model")))
         assert self.bootstrap is not None
-        found = kafka_stream.to_end(self.bootstrap, self.topic, self.client, self.timeout_s)
-        return (value for _, value in found if value is not None)
+        return kafka_stream.values(self.bootstrap, self.topic, self.client, self.timeout_s)
 
     def send(self, data_type: str, name: str, version: int, created_ms: int, descriptor: bytes) -> str:
         """Hand the descriptor over; where it is now. Raises `SourceError`."""

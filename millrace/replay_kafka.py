@@ -36,9 +36,7 @@ class ReplayTopics:
 
     def lines(self) -> Iterator[bytes]:
         """Every dead letter that there is now. Raises `SourceError`."""
-        for _, value in kafka_stream.to_end(self.bootstrap, self.letters, self.client, self.timeout_s):
-            if value is not None:
-                yield value
+        return kafka_stream.values(self.bootstrap, self.letters, self.client, self.timeout_s)
 
     def sent_before(self) -> set[str]:
         """Identities of what earlier runs sent; none without a topic of notes. Raises `SourceError`."""

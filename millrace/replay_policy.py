@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from millrace.option_groups import grouped
-from millrace.options import Bootstrap, Client, S3Access, Timeout, either
+from millrace.options import Bootstrap, Client, S3Access, Timeout
 
 if TYPE_CHECKING:
     from millrace.score_sheet import ScoreSheet
@@ -69,24 +69,24 @@ def replay_policy(
     for are not known, and count as missing. A decision has changed where its scores have. Of a prediction
     store the record has the fields that are stored, and in `outcome` what came of it: `--label outcome`.
     """
+    from millrace.reading import lines_there  # noqa: PLC0415
     from millrace.score_sheet import ScoreSheet  # noqa: PLC0415
     from schemas.errors import SourceError  # noqa: PLC0415
     from udfs.ensemble.policies.replay import redecide  # noqa: PLC0415
 
-    if not from_store:
-        either(from_folder, bootstrap, "--from-folder")
-    elif from_folder is not None:
+    if from_store and from_folder is not None:
         raise typer.BadParameter("give either --from-folder or --from-store")
+    if from_store:
+        from udfs.lifecycle.outcomes.stored_results import stored_results  # noqa: PLC0415
+
+        lines = stored_results(from_store, s3.options())
+    else:
+        lines = lines_there(from_folder, bootstrap, topic, client, timeout)
     metrics = _metrics(metric)
     plan = _plan(plan_file, deadline_ms, metrics)
     where = from_store or (str(from_folder) if from_folder is not None else f"{topic} at {bootstrap}")
     reader = _Reader(data_type)
-    if from_store:
-        from udfs.lifecycle.outcomes.stored_results import stored_results  # noqa: PLC0415
-
-        results = reader.decided(stored_results(from_store, s3.options()))
-    else:
-        results = reader.decided(_lines(from_folder, bootstrap, topic, client, timeout))
+    results = reader.decided(lines)
     sheet = ScoreSheet(label)
     while chunk := list(islice(results, _AT_ONCE)):
         sheet.output = sheet.output or (label and (output or _only_output(plan, chunk)))
@@ -130,22 +130,6 @@ class _Reader:
                 raise SettingsError(
                     f"there are results of {self._found!r} and {this!r}: say which with --data-type"
                 )
-
-
-def _lines(
-    folder: Path | None, bootstrap: str | None, topic: str, client: list[str] | None, timeout: float
-) -> Iterator[bytes]:
-    from millrace.values import parse_pairs  # noqa: PLC0415
-
-    settings = parse_pairs(client, "--client")
-    if folder is None:
-        from millrace.kafka_stream import to_end  # noqa: PLC0415
-
-        assert bootstrap is not None
-        return (value for _, value in to_end(bootstrap, topic, settings, timeout) if value is not None)
-    from millrace.folder_stream import lines, lines_of  # noqa: PLC0415
-
-    return lines_of(folder) if folder.is_file() else lines(folder)
 
 
 def _plan(path: Path, deadline_ms: int | None, metrics: dict[str, dict[str, float]]) -> Plan:

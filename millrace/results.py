@@ -73,7 +73,7 @@ def results_of(
 
     client = client or {}
     if follow:
-        values = kafka_stream.follow(bootstrap, topic, client, timeout_s, from_beginning=True)
-        return map(read_result, values)
-    found = (value for _, value in kafka_stream.to_end(bootstrap, topic, client, timeout_s))
-    return (read_result(value) for value in found if value is not None)
+        found = kafka_stream.follow(bootstrap, topic, client, timeout_s, from_beginning=True)
+    else:
+        found = kafka_stream.values(bootstrap, topic, client, timeout_s)
+    return map(read_result, found)

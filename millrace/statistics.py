@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from millrace.options import Bootstrap, Client, Timeout, either
+from millrace.options import Bootstrap, Client, Timeout
 from schemas.utc_time import utc_time
 
 if TYPE_CHECKING:
@@ -53,13 +52,13 @@ def statistics(
 
     With --to all windows must be of one data type, and of one model version or of records.
     """
+    from millrace.reading import lines_there  # noqa: PLC0415
     from schemas.errors import StatisticsError  # noqa: PLC0415
     from schemas.lifecycle.window_statistics import read_window  # noqa: PLC0415
 
-    either(from_folder, bootstrap, "--from-folder")
     low, high = _ms(start), _ms(until)
     found: list[WindowStatistics] = []
-    for line in _lines(from_folder, bootstrap, topic, client, timeout=timeout):
+    for line in lines_there(from_folder, bootstrap, topic, client, timeout):
         one = read_window(line)
         if data_type not in ("", one.data_type) or model not in ("", one.model):
             continue
@@ -82,21 +81,6 @@ def statistics(
     table = added_up(found)
     to.write_bytes(written(table, to, found[0].data_type))
     typer.echo(f"{table.rows:,} records, {len(table.features):,} features\nWritten: {to}")
-
-
-def _lines(
-    folder: Path | None, bootstrap: str | None, topic: str, client: list[str] | None, *, timeout: float
-) -> Iterator[bytes]:
-    if folder is not None:
-        from millrace.folder_stream import lines  # noqa: PLC0415
-
-        return lines(folder)
-    from millrace.kafka_stream import to_end  # noqa: PLC0415
-    from millrace.values import parse_pairs  # noqa: PLC0415
-
-    assert bootstrap is not None
-    values = (value for _, value in to_end(bootstrap, topic, parse_pairs(client, "--client"), timeout))
-    return (value for value in values if value is not None)
 
 
 def _sentence(one: WindowStatistics) -> str:

@@ -91,9 +91,9 @@ def _dead_letters(
 
             yield from lines(results.resolve().parent / name)
         elif bootstrap is not None:
-            from millrace.kafka_stream import to_end  # noqa: PLC0415
+            from millrace.kafka_stream import values  # noqa: PLC0415
 
-            yield from (value for _, value in to_end(bootstrap, name, client, timeout) if value is not None)
+            yield from values(bootstrap, name, client, timeout)
 
 
 def _from_kafka(
@@ -108,8 +108,7 @@ def _from_kafka(
     from millrace import kafka_stream  # noqa: PLC0415
 
     if no_follow:
-        values = (value for _, value in kafka_stream.to_end(bootstrap, topic, client, timeout))
-        return (value for value in values if value is not None)
+        return kafka_stream.values(bootstrap, topic, client, timeout)
     return kafka_stream.follow(bootstrap, topic, client, timeout, from_beginning=from_beginning)
 
 
