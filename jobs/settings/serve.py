@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from jobs.settings.gathering import Batching
 from jobs.settings.models import ModelLimits
-from jobs.settings.run import Part, S, settings_of
+from jobs.settings.run import Part
 from jobs.settings.signing import Signing
 from jobs.settings.streams import DataType, Kafka, StreamSettings
 from schemas.codecs.factory import CodecSpec
@@ -21,8 +21,6 @@ from udfs.models.quotas import Quotas
 from udfs.models.warm_up import Budget
 from udfs.serving.buffering import BufferPolicy
 from udfs.serving.scoring_spec import ScoringSpec
-
-__all__ = ["JobSettings", "S", "ServeSettings", "settings_of"]
 
 
 class JobSettings(StreamSettings):

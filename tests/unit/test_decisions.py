@@ -22,7 +22,7 @@ from schemas.plans.plan import (
 )
 from schemas.results.answers import Answer, AnswerOutcome, Asked, to_columns
 from tests.decision_cases import answer, batch, decided, silent, told
-from udfs.ensemble.policies import decide, settled
+from udfs.ensemble.policies import decide
 from udfs.ensemble.policies.votes import judge
 
 A, B, C = answer("a", q=[1.0]), answer("b", q=[2.0]), answer("c", q=[4.0])
@@ -321,7 +321,7 @@ STEPS = [
 def test_a_decision_is_settled_as_soon_as_it_can_be(policy, answers, steps):
     asked = [a.candidate for a in answers]
     sure = [
-        bool(settled(policy, batch(answers[:known], 1, asked, METRICS)).all())
+        not decide(policy, batch(answers[:known], 1, asked, METRICS), final=False).waiting.any()
         for known in range(len(answers) + 1)
     ]
     assert sure == [known >= steps for known in range(len(answers) + 1)]

@@ -9,7 +9,7 @@ from schemas.plans.plan import First, Majority, Policy, chain
 from schemas.results.answers import Answer, AnswerOutcome, Asked, from_columns, to_columns
 from tests.decision_cases import told
 from tests.decision_strategies import batches, policies
-from udfs.ensemble.policies import BatchAnswers, decide, settled
+from udfs.ensemble.policies import BatchAnswers, decide
 
 
 @given(policy=policies, made=batches(), data=st.data())
@@ -19,14 +19,14 @@ def test_what_is_settled_does_not_change(policy: Policy, made, data):
     order = data.draw(st.permutations(answers))
     known = data.draw(st.integers(0, len(order)))
     before = BatchAnswers.of(asked, n, order[:known], metrics)
-    sure = settled(policy, before)
+    sure = ~decide(policy, before, final=False).waiting
     early, now = told(decide(policy, before, final=False)), told(decide(policy, before))
     after = BatchAnswers.of(asked, n, order, metrics)
     last = told(decide(policy, after))
     for row in range(n):
         if sure[row]:
             assert early[row] == now[row] == last[row]
-    assert settled(policy, after).all()
+    assert not decide(policy, after, final=False).waiting.any()
 
 
 @given(policy=policies, made=batches(), data=st.data())

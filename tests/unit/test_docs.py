@@ -12,7 +12,8 @@ import typer
 
 from jobs.settings.experiment import ExperimentSettings
 from jobs.settings.outcomes import JudgedType, OutcomesSettings
-from jobs.settings.serve import ServeSettings, settings_of
+from jobs.settings.run import settings_of
+from jobs.settings.serve import ServeSettings
 from jobs.settings.speculate import SpeculateSettings
 from jobs.settings.track import TrackSettings
 from jobs.settings.watch import WatchSettings

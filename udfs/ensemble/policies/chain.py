@@ -30,8 +30,8 @@ class Decision:
 def decide(policy: Policy, answers: BatchAnswers, *, final: bool = True) -> Decision:
     """Decide each record of a batch from the answers in hand.
 
-    `final`: what is missing will not come, so that every record is decided or undecided. Without it, only
-    records whose outcome is settled are, and the others wait.
+    `final`: what is missing will not come, so that every record is decided or undecided. Without it, records
+    wait whose outcome an answer that may still come could change; some of which it could not wait too.
 
     >>> from schemas.results.answers import Answer, AnswerOutcome, Asked, to_columns
     >>> import numpy as np
@@ -40,8 +40,8 @@ def decide(policy: Policy, answers: BatchAnswers, *, final: bool = True) -> Deci
     >>> answers.add(Answer("id", "wine", "fast", AnswerOutcome.SCORED, columns=scores))
     True
     >>> smart_if_in_time = plan.Prefer(candidates=("smart", "fast"))
-    >>> settled(smart_if_in_time, answers).tolist()
-    [False, False]
+    >>> decide(smart_if_in_time, answers, final=False).waiting.tolist()
+    [True, True]
     >>> (part,) = decide(smart_if_in_time, answers).parts
     >>> part.by, part.rule, part.rows.tolist(), part.columns["quality"].tolist()
     ('fast', 'prefer', [0, 1], [5.0, 6.0])
@@ -66,15 +66,6 @@ def decide(policy: Policy, answers: BatchAnswers, *, final: bool = True) -> Deci
         unable.append((plan.tag_of(link), verdict))
     parts += _undecided(left, unable)
     return Decision(parts, waiting)
-
-
-def settled(policy: Policy, answers: BatchAnswers) -> NDArray:
-    """Bool `(count,)`: where no answer that may still come can change what `decide` says.
-
-    True may be missing where it could be had, never the other way round. `settled(...).all()` says that a
-    batch can be decided now.
-    """
-    return ~decide(policy, answers, final=False).waiting
 
 
 def _undecided(left: NDArray, unable: Sequence[tuple[str, Verdict]]) -> list[Part]:
