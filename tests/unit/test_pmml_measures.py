@@ -69,6 +69,19 @@ def test_clusters_by_similarity(measure: str) -> None:
         assert found["c"][k] == max(said, key=said.__getitem__)
 
 
+def test_a_cluster_is_predicted_by_its_id_and_shown_by_its_name() -> None:
+    """Without an id its name is predicted, as KNIME, R and SPSS call it; without both its number from 1."""
+    text = clusters("<euclidean/>", "distance").replace('<Cluster id="A">', '<Cluster id="A" name="first">')
+    text = text.replace('<Cluster id="B">', '<Cluster name="second">').replace(
+        '<Cluster id="C">', "<Cluster>"
+    )
+    text = text.replace('value="B"', 'value="2"').replace('value="C"', 'value="3"')
+    text = text.replace("</Output>", '<OutputField name="shown" feature="predictedDisplayValue"/></Output>')
+    found = results(text, [dict(zip("xyz", map(float, point), strict=True)) for point in POINTS.values()])
+    assert found["c"] == ["A", "second", "3"]
+    assert found["shown"] == ["first", "second", "3"]
+
+
 def test_a_similarity_is_of_zeros_and_ones() -> None:
     good = {"x": 1.0, "y": 0.0, "z": 1.0, "k": "red"}
     with pytest.raises(PredictError, match=r"'y' is neither 0 nor 1.*rows 1$"):

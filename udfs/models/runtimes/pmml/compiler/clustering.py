@@ -19,7 +19,9 @@ _CENTER = ("true", "1")
 
 
 def compile_clustering(place: Place) -> Scorer:
-    """A center-based ClusteringModel; its predicted value is the name of the cluster, else its id."""
+    """A center-based ClusteringModel. Its predicted value is the id of a cluster (PMML 4.4, Cluster Models),
+    of one without an id its name, as in the libraries that write it so, else its number.
+    """
     place.expect("clustering")
     element = place.element
     choice(element, "modelClass", ("centerBased",))
@@ -36,7 +38,8 @@ def compile_clustering(place: Place) -> Scorer:
     ids = tuple(c.get("id", str(k)) for k, c in enumerate(clusters, 1))
     if len(set(ids)) < len(ids):
         refuse("two clusters have one id")
-    names = tuple(c.get("name") or i for c, i in zip(clusters, ids, strict=True))
+    names = tuple(c.get("id") or c.get("name") or i for c, i in zip(clusters, ids, strict=True))
+    titles = {name: c.get("name") or name for c, name in zip(clusters, names, strict=True)}
     for symbol in symbols:
         numeric(symbol, element)
     how = measure(required(element, "ComparisonMeasure"), fields, symbols)
@@ -65,7 +68,8 @@ def compile_clustering(place: Place) -> Scorer:
 
         return Result(label=label, affinity=affinity, entity=entity, nearness=nearness)
 
-    return Scorer("clustering", score, categories=names, entities=len(ids), near=True, affinities=ids)
+    return Scorer("clustering", score, categories=names, titles=titles, entities=len(ids), near=True,
+                  affinities=ids)  # fmt: skip
 
 
 def _center(cluster: ET.Element, size: int) -> np.ndarray:

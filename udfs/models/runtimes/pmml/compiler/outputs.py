@@ -253,7 +253,8 @@ def _confidence(field: ET.Element, scorer: Scorer, around: Outputs) -> Expressio
 def _display(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
     declared = around.dictionary.get(scorer.target or "")
     named = [told for name, told in around.displays.items() if name in ("", scorer.target or name)]
-    shown = {v: text for told in (declared.displays if declared else {}, *named) for v, text in told.items()}
+    told = (scorer.titles, declared.displays if declared else {}, *named)
+    shown = {value: text for one in told for value, text in one.items()}
     table = np.array([*(shown.get(c, c) for c in scorer.categories), ""], object)
     if scorer.function == "regression":
         refuse(f"{describe(field)} asks for the display value of a number")

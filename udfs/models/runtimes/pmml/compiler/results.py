@@ -44,8 +44,9 @@ class Result:
 class Scorer:
     """A compiled model: how it scores, and what its results hold.
 
-    `kind`: the type of the value of a regression. `categories`: what `Result.label` counts. `probable`: there
-    are probabilities; `confident`: there are confidences. `segments`: those of a mining model that are scored
+    `kind`: the type of the value of a regression. `categories`: what `Result.label` counts, and
+    `titles` how those are shown that have names. `probable`: there are probabilities; `confident`: there are
+    confidences. `segments`: those of a mining model that are scored
     by themselves, by id. `inner_outputs`: output fields of a chain's segments. `entities`: how many ranks
     `Result.entity` has; `near`: those of `Result.nearness` too; `affinities`: the ids of the columns of
     `Result.affinity`. `rules`: those of an AssociationModel, which
@@ -56,6 +57,7 @@ class Scorer:
     score: Callable[[Batch], Result]
     kind: Type = Type.DOUBLE
     categories: tuple[str, ...] = ()
+    titles: dict[str, str] = field(default_factory=dict)
     probable: bool = False
     entities: int = 0
     near: bool = False
