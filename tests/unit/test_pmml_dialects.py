@@ -269,6 +269,41 @@ def test_the_treatment_of_missing_predictions_by_its_name_before_4_4() -> None:
         results(text, rows)
 
 
+def derived(expression: str, version: str = "4_3", fields: str = "") -> str:
+    """A regression whose prediction is an expression."""
+    text = document(
+        f'<RegressionModel functionName="regression">{schema()}<LocalTransformations>'
+        f'<DerivedField name="d" dataType="double" optype="continuous">{expression}</DerivedField></LocalTransformations>'
+        '<RegressionTable intercept="0"><NumericPredictor name="d" coefficient="1"/></RegressionTable></RegressionModel>',
+        numeric=True,
+        version=version,
+    )
+    return text.replace('<MiningField name="y"/>', fields) if fields else text
+
+
+def test_functions_by_their_names_before_the_standard_had_them() -> None:
+    """JPMML wrote `x-ln1p`, `x-expm1` and others in PMML 4.3."""
+    rows = [{"x": 0.5, "y": 0.0, "k": "red"}]
+    for name, value in (("ln1p", math.log1p(0.5)), ("expm1", math.expm1(0.5)), ("rint", 0.0)):
+        text = derived(f'<Apply function="x-{name}"><FieldRef field="x"/></Apply>')
+        assert results(text, rows)["predicted_t"] == pytest.approx([value], rel=1e-15)
+    with pytest.raises(UnprovenModelError, match="'x-half' is not known"):
+        read(derived('<Apply function="x-half"><FieldRef field="x"/></Apply>'))
+
+
+def test_treatments_of_fields_by_their_names_before_4_4() -> None:
+    """JPMML wrote `x-invalidValueReplacement` and `x-returnInvalid` in PMML 4.3."""
+    both = '<Apply function="sum"><FieldRef field="x"/><FieldRef field="y"/></Apply>'
+    bounded = '<DataField name="y" optype="continuous" dataType="double"><Interval closure="closedClosed" leftMargin="0"/></DataField>'
+    treated = '<MiningField name="y" missingValueTreatment="x-returnInvalid" invalidValueTreatment="asIs" x-invalidValueReplacement="7"/>'
+    text = derived(both, fields=treated).replace(
+        '<DataField name="y" optype="continuous" dataType="double"/>', bounded
+    )
+    assert results(text, [{"x": 1.0, "y": y, "k": "red"} for y in (2.0, -3.0)])["predicted_t"] == [3.0, 8.0]
+    with pytest.raises(PredictError, match="'y' is missing"):
+        results(text, [{"x": 1.0, "y": None, "k": "red"}])
+
+
 def test_functions_of_sas_name_their_argument_in_a_constant() -> None:
     function = (
         '<TransformationDictionary><DefineFunction name="NAME" optype="categorical" dataType="string">'

@@ -27,6 +27,7 @@ from udfs.models.runtimes.pmml.compiler.types import (
 _INTEGER_BYTES = 8
 _OPTYPES = ("continuous", "categorical", "ordinal")
 _CLOSURES = ("openOpen", "openClosed", "closedOpen", "closedClosed")
+_REPLACED = ("invalidValueReplacement", "x-invalidValueReplacement")  # the latter before PMML 4.4
 _INVALID = ("returnInvalid", "asIs", "asMissing", "asValue")
 _LOWER = ("leftMargin", "lowValue")
 _BOUND = 2**63
@@ -41,7 +42,7 @@ USAGES = (
     "frequencyWeight",
     "analysisWeight",
 )
-_MISSING = ("asIs", "asMean", "asMode", "asMedian", "asValue", "returnInvalid")
+_MISSING = ("asIs", "asMean", "asMode", "asMedian", "asValue", "returnInvalid", "x-returnInvalid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ def treatment(element: ET.Element, kind: Type, optype: str) -> Treatment:
     name = text_of(element, "name")
     what = f"the mining field {name!r}"
     invalid = choice(element, "invalidValueTreatment", _INVALID, "returnInvalid")
-    said = element.get("invalidValueReplacement")
+    said = next((element.get(name) for name in _REPLACED if name in element.attrib), None)
     if invalid == "asIs" and said is not None:
         invalid = "asValue"
     if invalid == "asValue" and said is None:
@@ -182,7 +183,7 @@ def treatment(element: ET.Element, kind: Type, optype: str) -> Treatment:
         invalid,
         None if said is None or invalid != "asValue" else constant(said, kind, what),
         None if replaced is None else constant(replaced, kind, what),
-        missing_rule == "returnInvalid" and replaced is None,
+        missing_rule.endswith("returnInvalid") and replaced is None,
         outliers,
         _bound(element, "lowValue", kind)[0],
         _bound(element, "highValue", kind)[0],

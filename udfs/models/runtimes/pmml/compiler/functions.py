@@ -56,10 +56,11 @@ def call(name: str, arguments: Sequence[Expression], site: Site) -> Expression:
 
     if name in site.scope.functions:
         return _defined(name, arguments, site)
-    made = FUNCTIONS.get(name)
+    known = name.removeprefix("x-")  # so were functions written before the standard had them
+    made = FUNCTIONS.get(known)
     if made is None:
         refuse(f"the function {name!r} is not known")
-    return made(name, arguments, site)
+    return made(known, arguments, site)
 
 
 def _defined(name: str, arguments: Sequence[Expression], site: Site) -> Expression:

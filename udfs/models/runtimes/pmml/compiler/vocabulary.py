@@ -37,7 +37,7 @@ TextIndex textField localTermWeights isCaseSensitive maxLevenshteinDistance coun
 TextIndexNormalization inField outField regexField recursive isCaseSensitive
 Apply function mapMissingTo defaultValue invalidValueTreatment
 MiningSchema
-MiningField name usageType optype importance outliers lowValue highValue missingValueReplacement missingValueTreatment invalidValueTreatment invalidValueReplacement
+MiningField name usageType optype importance outliers lowValue highValue missingValueReplacement missingValueTreatment invalidValueTreatment invalidValueReplacement x-invalidValueReplacement
 Output
 OutputField name displayName optype dataType targetField feature value ruleFeature algorithm rank rankBasis rankOrder isMultiValued segmentId isFinalResult
 Decisions businessProblem description
