@@ -304,6 +304,14 @@ def test_treatments_of_fields_by_their_names_before_4_4() -> None:
         results(text, [{"x": 1.0, "y": None, "k": "red"}])
 
 
+def test_what_a_missing_result_is_replaced_by_had_another_name_in_4_1() -> None:
+    """There `mapMissingTo` is what is called `defaultValue` since: a missing argument alone is not replaced."""
+    total = '<Apply function="sum" mapMissingTo="-1"><FieldRef field="x"/><FieldRef field="y"/></Apply>'
+    rows = [{"x": x, "y": y, "k": "red"} for x, y in ((1.0, 2.0), (1.0, None), (None, None))]
+    assert results(derived(total, "4_1"), rows)["predicted_t"] == [3.0, 1.0, -1.0]
+    assert results(derived(total, "4_2"), rows)["predicted_t"] == [3.0, -1.0, -1.0]
+
+
 def test_functions_of_sas_name_their_argument_in_a_constant() -> None:
     function = (
         '<TransformationDictionary><DefineFunction name="NAME" optype="categorical" dataType="string">'

@@ -90,9 +90,12 @@ def parse(data: bytes) -> Document:
     if root.tag.rpartition("}")[2] != "PMML" or (space and not _NAMESPACE.match(space)):
         raise LoadError(f"the root element is {root.tag!r}, not PMML 3.0 to 4.4")
     # Spark 1.4 says the version by the namespace alone.
-    if not _VERSION.match(root.get("version", space.rpartition("-")[2].replace("_", "."))):
+    version = root.get("version", space.rpartition("-")[2].replace("_", "."))
+    if not _VERSION.match(version):
         raise LoadError(f"PMML version {root.get('version')!r} is not supported; export as 3.0 to 4.4")
     _localise(root, space)
+    if version.startswith("4.1"):
+        _default_values(root)
     models = [e for e in root if e.tag not in _NOT_MODELS]
     if not models:
         raise LoadError("the document holds no model")
@@ -166,6 +169,14 @@ def _localise(root: ET.Element, space: str) -> None:
         for row in root.iter("row"):
             for cell in row:
                 cell.tag = cell.tag.rpartition("}")[2]
+
+
+def _default_values(root: ET.Element) -> None:
+    """Call what replaces the missing result of a function as it is called since PMML 4.2, in place: there
+    `mapMissingTo` is for missing arguments."""
+    for element in root.iter("Apply"):
+        if "mapMissingTo" in element.attrib:
+            element.set("defaultValue", element.attrib.pop("mapMissingTo"))
 
 
 def _kept(parent: ET.Element, child: ET.Element) -> list[ET.Element]:
