@@ -108,3 +108,25 @@ def test_a_replacement_of_an_inner_model_reaches_derived_fields_of_the_document(
     inside = '<RegressionModel functionName="regression"><MiningSchema><MiningField name="x" missingValueReplacement="7"/></MiningSchema><RegressionTable intercept="0"><NumericPredictor name="square" coefficient="1"/></RegressionTable></RegressionModel>'
     text = document(SQUARE + mining("selectFirst", [("<True/>", inside)]), numeric=True)
     expected(text, "predicted_t", [49.0, 4.0], [{**ROWS[0], "x": None}, ROWS[1]])
+
+
+def test_the_entity_of_segments_is_the_one_that_speaks() -> None:
+    """PMML 4.4, Output: `entityId` is the id of the winning segment, not of the node that it ends in."""
+    said = output('name="who" feature="entityId" dataType="string"')
+    leaf = f'<TreeModel functionName="regression">{schema()}<Node id="n" score="1"><True/></Node></TreeModel>'
+    segments = [(simple("x", "lessThan", 0), leaf), ("<True/>", linear("y", 1.0))]
+    assert results(document(mining("selectFirst", segments, said), numeric=True), ROWS)["who"] == [
+        "s0",
+        "s1",
+        "s1",
+    ]
+    chained = [("<True/>", linear("y", 1.0)), (simple("x", "greaterThan", 0), leaf)]
+    assert results(document(mining("modelChain", chained, said), numeric=True), ROWS)["who"] == [
+        "s0",
+        "s1",
+        "s1",
+    ]
+    always = document(
+        mining("modelChain", [("<True/>", linear("y", 1.0)), ("<True/>", leaf)], said), numeric=True
+    )
+    assert results(always, ROWS)["who"] == ["s1", "s1", "s1"]

@@ -15,7 +15,14 @@ from udfs.models.runtimes.pmml.compiler.elements import refuse
 from udfs.models.runtimes.pmml.compiler.mining import Segment, Segmentation
 from udfs.models.runtimes.pmml.compiler.outputs import OutputField, label_symbol
 from udfs.models.runtimes.pmml.compiler.predicates import Truth, holds
-from udfs.models.runtimes.pmml.compiler.results import Ranked, Result, Scorer, number_column, numbers_of
+from udfs.models.runtimes.pmml.compiler.results import (
+    Ranked,
+    Result,
+    Scorer,
+    labels_of,
+    number_column,
+    numbers_of,
+)
 
 
 def compile_chain(parts: Segmentation) -> Scorer:
@@ -44,8 +51,8 @@ def compile_chain(parts: Segmentation) -> Scorer:
     if parts.method == "x-multiModelChain":
         return _several(parts, segments, scorers, named, found)
     if all(s.condition is None for s in segments):
-        last = scorers[-1]
-        chain = replace(last, score=lambda batch: _and_main(batch, scorers, last))
+        last, ended = scorers[-1], Column(np.array(segments[-1].name, object))
+        chain = replace(last, score=lambda batch: _and_main(batch, scorers, last), winner=lambda batch: ended)
     else:
         chain = _merged(parts, segments, scorers, first=False)
     if parts.treatment == "returnMissing":
@@ -181,7 +188,13 @@ def _only(scorer: Scorer, applies: Callable[[Batch], Mask | None]) -> Scorer:
             entity=ranked(result.entity), reasons=ranked(result.reasons),
         )  # fmt: skip
 
-    return replace(scorer, score=score)
+    def winner(batch: Batch) -> Column:
+        assert scorer.winner is not None
+        rows = applies(batch)
+        told = batch.within(rows, scorer.winner)
+        return told if rows is None else Column(told.values, either(told.missing, ~rows))
+
+    return replace(scorer, score=score, winner=None if scorer.winner is None else winner)
 
 
 def _merged(
@@ -215,6 +228,15 @@ def _merged(
 
     told = [s.function in functions for s in scorers]
     main = next(s for s, speaks in zip(scorers, told, strict=True) if speaks)
+    names = tuple(s.name for s in segments)
+
+    def winner(batch: Batch) -> Column:
+        at = np.full(batch.count, -1)
+        for k, rows in enumerate(chosen(batch)):
+            if told[k]:
+                at[rows] = k
+        return labels_of(at, names)
+
     if functions == {"regression"}:
         kinds = {s.kind for s, speaks in zip(scorers, told, strict=True) if speaks}
         kind = parts.place.kind if len(kinds) > 1 else main.kind
@@ -228,7 +250,7 @@ def _merged(
                     out[rows] = numbers_of(value, batch.count)[rows]
             return Result(value=number_column(out))
 
-        return Scorer("regression", score, kind, target=main.target)
+        return Scorer("regression", score, kind, target=main.target, winner=winner)
     categories = parts.place.categories()
     places = [
         np.array([*categories.places(s.categories), -1] if speaks else [-1])
@@ -254,4 +276,4 @@ def _merged(
         return Result(label=label, probabilities=shares if probable else None)
 
     return Scorer(main.function, classify, categories=tuple(categories.names), probable=probable,
-                  target=main.target)  # fmt: skip
+                  target=main.target, winner=winner)  # fmt: skip

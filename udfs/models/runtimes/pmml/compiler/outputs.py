@@ -270,8 +270,11 @@ def _display(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
 
 def _entity(field: ET.Element, scorer: Scorer, around: Outputs) -> Expression:
     rank = whole(field, "rank", 1)
-    if not 1 <= rank <= scorer.entities:
-        refuse(f"{describe(field)} asks for an entity of rank {rank}, and the model has {scorer.entities}")
+    count = scorer.entities if scorer.winner is None else 1
+    if not 1 <= rank <= count:
+        refuse(f"{describe(field)} asks for an entity of rank {rank}, and the model has {count}")
+    if scorer.winner is not None:
+        return Expression(Type.STRING, scorer.winner)
 
     def entity(batch: Batch) -> Column:
         ranked = scorer.result(batch).entity

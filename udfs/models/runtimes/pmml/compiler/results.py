@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.models.runtimes.pmml.compiler.batch import Batch
+from udfs.models.runtimes.pmml.compiler.batch import Batch, Compute
 from udfs.models.runtimes.pmml.compiler.columns import Column, some
 from udfs.models.runtimes.pmml.compiler.types import Type
 
@@ -50,7 +50,7 @@ class Scorer:
     by themselves, by id. `inner_outputs`: output fields of a chain's segments. `entities`: how many ranks
     `Result.entity` has; `near`: those of `Result.nearness` too; `affinities`: the ids of the columns of
     `Result.affinity`. `rules`: those of an AssociationModel, which
-    predicts no value.
+    predicts no value. `winner`: of segments of which one speaks, its id.
     """
 
     function: str
@@ -69,6 +69,7 @@ class Scorer:
     confident: bool = False
     inner_outputs: tuple = ()
     rules: Any = None
+    winner: Compute | None = None
 
     def result(self, batch: Batch) -> Result:
         """The result, computed once a call."""
