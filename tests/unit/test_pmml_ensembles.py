@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from schemas.errors import UnprovenModelError
-from tests.pmml_documents import document, schema
+from tests.pmml_documents import OUTPUT, document, ensemble, schema
 from tests.unit.test_pmml_models import expected, linear, mining, output, read, results, simple
 
 ROWS = [{"x": x, "y": y, "k": "red"} for x, y in ((-1.0, 0.0), (2.0, 0.0), (2.0, 9.0))]
@@ -108,6 +108,55 @@ def test_a_replacement_of_an_inner_model_reaches_derived_fields_of_the_document(
     inside = '<RegressionModel functionName="regression"><MiningSchema><MiningField name="x" missingValueReplacement="7"/></MiningSchema><RegressionTable intercept="0"><NumericPredictor name="square" coefficient="1"/></RegressionTable></RegressionModel>'
     text = document(SQUARE + mining("selectFirst", [("<True/>", inside)]), numeric=True)
     expected(text, "predicted_t", [49.0, 4.0], [{**ROWS[0], "x": None}, ROWS[1]])
+
+
+def shared(*probabilities: tuple[float, float, float]) -> list[str]:
+    """Trees of one leaf with these probabilities of a, b and c."""
+    return [
+        f'<TreeModel functionName="classification">{schema()}<Node score="a"><True/>'
+        + "".join(
+            f'<ScoreDistribution value="{c}" recordCount="0" probability="{p}"/>'
+            for c, p in zip("abc", shares, strict=True)
+        )
+        + "</Node></TreeModel>"
+        for shares in probabilities
+    ]
+
+
+ROW = [{"x": 1.0, "y": 0.0, "k": "red"}]
+
+
+@pytest.mark.parametrize(
+    ("method", "shares", "label", "probabilities"),
+    [
+        # Two segments give b its greatest probability.
+        ("max", [(0.5, 0.3, 0.2), (0.1, 0.6, 0.3), (0.4, 0.6, 0.0)], "b", (0.25, 0.6, 0.15)),
+        # The medians are 0.4, 0.3 and 0.2; the third segment has that of a.
+        ("median", [(0.5, 0.3, 0.2), (0.1, 0.2, 0.7), (0.4, 0.5, 0.1)], "a", (0.4, 0.5, 0.1)),
+        # Of four segments the two in the middle of c.
+        ("median", [(0.5, 0.3, 0.2), (0.1, 0.2, 0.7), (0.3, 0.3, 0.4), (0.2, 0.2, 0.6)], "c", (0.25, 0.25, 0.5)),
+    ],
+)  # fmt: skip
+def test_the_greatest_or_the_median_probability_decides(
+    method: str, shares: list[tuple[float, float, float]], label: str, probabilities: tuple[float, ...]
+) -> None:
+    """The probabilities are the mean of those of the segments that have the one that decides."""
+    found = results(document(ensemble(shared(*shares), method, output=OUTPUT)), ROW)
+    assert found["label"] == [label]
+    assert [found[f"p{c}"][0] for c in "abc"] == pytest.approx(probabilities, rel=1e-12)
+
+
+def test_the_median_is_of_the_segments_that_apply() -> None:
+    text = document(
+        ensemble(shared((0.9, 0.1, 0.0), (0.5, 0.0, 0.5), (0.3, 0.3, 0.4)), "median", output=OUTPUT)
+    )
+    text = text.replace(
+        '<Segment id="0" weight="1.0"><True/>', '<Segment id="0">' + simple("x", "lessThan", 0)
+    )
+    rows = [{**ROW[0], "x": x} for x in (-1.0, 1.0)]
+    found = results(text, rows)
+    assert found["label"] == ["a", "c"]
+    assert found["pc"] == pytest.approx([0.5, 0.45], rel=1e-12)
 
 
 def test_the_entity_of_segments_is_the_one_that_speaks() -> None:

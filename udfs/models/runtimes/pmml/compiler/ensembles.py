@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from udfs.models.runtimes.pmml.compiler.batch import Batch
 from udfs.models.runtimes.pmml.compiler.chains import only
 from udfs.models.runtimes.pmml.compiler.columns import Mask, some
+from udfs.models.runtimes.pmml.compiler.contributors import Votes, contributed
 from udfs.models.runtimes.pmml.compiler.elements import refusal, refuse
 from udfs.models.runtimes.pmml.compiler.mining import Segmentation
 from udfs.models.runtimes.pmml.compiler.predicates import Truth, holds
@@ -29,16 +30,8 @@ _Models = Sequence[Scorer] | None
 """The segments' scorers; None of trees that are walked at once."""
 _Active = Sequence[Mask | None]
 """For each segment the rows that it applies to; None: all."""
-_OF_CATEGORIES = ("majorityVote", "weightedMajorityVote", "average", "weightedAverage")
-
-
-@dataclass(frozen=True, slots=True)
-class Votes:
-    """What the segments say of n rows: `shares` `(segments, n, k)`, NaN where a segment has no prediction;
-    `weights` `(segments, n)`, 0 where a segment does not apply."""
-
-    shares: NDArray
-    weights: NDArray
+_BY_CONTRIBUTORS = ("max", "median")
+_OF_CATEGORIES = ("majorityVote", "weightedMajorityVote", "average", "weightedAverage", *_BY_CONTRIBUTORS)
 
 
 def compile_ensemble(parts: Segmentation) -> Scorer:
@@ -242,7 +235,7 @@ def _categories(parts: Segmentation, models: _Models) -> Scorer:
         def shares_of(batch: Batch, active: _Active) -> NDArray:
             return table[forest.leaves(batch)].transpose(1, 0, 2)
 
-        if parts.treatment != "skipSegment":
+        if parts.treatment != "skipSegment" and parts.method not in _BY_CONTRIBUTORS:
             total = weights.sum()
 
             def add(batch: Batch) -> Result:
@@ -275,7 +268,11 @@ def _categories(parts: Segmentation, models: _Models) -> Scorer:
 
     def score(batch: Batch) -> Result:
         active = hearing.active(batch)
-        shares = _averaged(hearing.votes(active, shares_of(batch, active), weights))
+        votes = hearing.votes(active, shares_of(batch, active), weights)
+        if parts.method in _BY_CONTRIBUTORS:
+            label, shares = contributed(votes, median=parts.method == "median")
+            return Result(label=label, probabilities=shares)
+        shares = _averaged(votes)
         return Result(label=most_probable(shares), probabilities=shares)
 
     return Scorer("classification", score, categories=tuple(categories.names), probable=True)
