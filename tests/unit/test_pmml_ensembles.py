@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.errors import UnprovenModelError
+from schemas.errors import PredictError, UnprovenModelError
 from tests.pmml_documents import OUTPUT, document, ensemble, schema
 from tests.unit.test_pmml_models import expected, linear, mining, output, read, results, simple
 
@@ -179,3 +179,34 @@ def test_the_entity_of_segments_is_the_one_that_speaks() -> None:
         mining("modelChain", [("<True/>", linear("y", 1.0)), ("<True/>", leaf)], said), numeric=True
     )
     assert results(always, ROWS)["who"] == ["s1", "s1", "s1"]
+
+
+def aimed(at: str, model: str) -> str:
+    """The model with a target."""
+    return model.replace("<MiningSchema>", f'<MiningSchema><MiningField name="{at}" usageType="target"/>')
+
+
+def of_two(second: str, attributes: str = "") -> str:
+    """A chain with a target for each of two segments."""
+    both = '<MiningField name="u" usageType="target"/>'
+    segments = f'<Segment id="first"><True/>{aimed("t", linear("x", 1.0))}</Segment><Segment id="second">{second}</Segment>'
+    text = document(
+        f'<MiningModel functionName="regression">{schema().replace("<MiningSchema>", f"<MiningSchema>{both}")}'
+        f'<Segmentation multipleModelMethod="x-multiModelChain" {attributes}>{segments}</Segmentation></MiningModel>',
+        numeric=True,
+    )
+    declared = '<DataField name="u" optype="continuous" dataType="double"/>'
+    return text.replace("<DataDictionary>", f"<DataDictionary>{declared}")
+
+
+def test_a_chain_of_several_targets_may_have_conditions() -> None:
+    other = aimed("u", linear("y", 10.0))
+    text = of_two(simple("x", "greaterThan", 0) + other)
+    found = results(text, ROWS[1:])
+    assert (found["predicted_t"], found["predicted_u"]) == ([2.0, 2.0], [0.0, 90.0])
+    with pytest.raises(PredictError, match="predicted_u"):
+        results(text, ROWS)
+    with pytest.raises(UnprovenModelError, match="no result at all where one is missing"):
+        read(of_two(f"<True/>{other}", 'missingPredictionTreatment="returnMissing"'))
+    with pytest.raises(UnprovenModelError, match="'t' twice"):
+        read(of_two(simple("x", "greaterThan", 0) + aimed("t", linear("y", 1.0))))

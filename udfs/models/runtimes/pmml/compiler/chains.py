@@ -30,6 +30,7 @@ def compile_chain(parts: Segmentation) -> Scorer:
     if parts.treatment == "skipSegment":
         refuse("a chain skips segments without a prediction, which the standard has for other methods only")
     scope = parts.place.scope
+    several = parts.method == "x-multiModelChain"
     scorers: list[Scorer] = []
     outputs: dict[str, OutputField] = {}
     segments: list[Segment] = []
@@ -37,18 +38,19 @@ def compile_chain(parts: Segmentation) -> Scorer:
         # A condition may ask what an earlier segment said, so it is compiled where it stands.
         segment = parts.conditioned(stated)
         model = parts.compile(segment)
+        scorer = only(model.scorer, segment.condition) if several else model.scorer
         segments.append(segment)
-        scorers.append(model.scorer)
+        scorers.append(scorer)
         for output in model.outputs:
             shown = output if segment.condition is None else _where(output, segment)
             outputs[shown.symbol.name] = shown
             scope.add(shown.symbol)
-        if parts.method == "x-multiModelChain" and model.scorer.target is not None:
-            declared = next((t for t in parts.place.targets if t.name == model.scorer.target), None)
-            scope.add(label_symbol(model.scorer.target, model.scorer, declared))
+        if several and scorer.target is not None:
+            declared = next((t for t in parts.place.targets if t.name == scorer.target), None)
+            scope.add(label_symbol(scorer.target, scorer, declared))
     found = tuple(outputs.values())
     named = {s.name: only(scorer, s.condition) for s, scorer in zip(segments, scorers, strict=True)}
-    if parts.method == "x-multiModelChain":
+    if several:
         return _several(parts, segments, scorers, named, found)
     if all(s.condition is None for s in segments):
         last, ended = scorers[-1], Column(np.array(segments[-1].name, object))
@@ -97,11 +99,15 @@ def _several(
     parts: Segmentation, segments: Sequence[Segment], scorers: Sequence[Scorer], named: dict[str, Scorer],
     outputs: tuple[OutputField, ...],
 ) -> Scorer:  # fmt: skip
-    """A chain with a result for each target."""
-    if any(s.condition is not None for s in segments):
-        refuse("a chain of several targets has conditions")
+    """A chain with a result for each target, missing where the condition of its segment is not true."""
+    if parts.treatment == "returnMissing":
+        refuse("a chain of several targets has no result at all where one is missing")
     by_target: dict[str, Scorer] = {}
-    for scorer in scorers:
+    for segment, scorer in zip(segments, scorers, strict=True):
+        if scorer.target in by_target and segment.condition is not None:
+            refuse(
+                f"a chain of several targets predicts {scorer.target!r} twice, and not always the same way"
+            )
         if scorer.target is not None:
             by_target[scorer.target] = scorer
     wanted = [t.name for t in parts.place.targets]
