@@ -82,6 +82,26 @@ def test_a_cluster_is_predicted_by_its_id_and_shown_by_its_name() -> None:
     assert found["shown"] == ["first", "second", "3"]
 
 
+def test_neighbours_without_a_target_are_told_by_their_ids() -> None:
+    """As sklearn2pmml writes NearestNeighbors: the result is the nearest row."""
+    cells = "".join(f"<row><id>{i}</id><x>{x}</x></row>" for i, x in (("p", 0), ("q", 4), ("r", 10)))
+    asked = output(
+        'name="first" feature="entityId" rank="1" dataType="string"',
+        'name="second" feature="entityId" rank="2" dataType="string"',
+        'name="far" feature="affinity" rank="2" dataType="double"',
+    )
+    text = document(
+        f'<NearestNeighborModel functionName="clustering" numberOfNeighbors="2" instanceIdVariable="id">{schema(False)}{asked}'
+        '<TrainingInstances><InstanceFields><InstanceField field="id" column="id"/><InstanceField field="x" column="x"/></InstanceFields>'
+        f'<InlineTable>{cells}</InlineTable></TrainingInstances><ComparisonMeasure kind="distance"><euclidean/></ComparisonMeasure>'
+        '<KNNInputs><KNNInput field="x"/></KNNInputs></NearestNeighborModel>'
+    )
+    found = results(text, [{"x": x, "y": 0.0, "k": "red"} for x in (1.0, 6.5)])
+    assert (found["first"], found["second"]) == (["p", "q"], ["q", "r"])
+    assert found["far"] == [3.0, 3.5]
+    assert found["predictedValue"] == ["p", "q"]
+
+
 def test_a_similarity_is_of_zeros_and_ones() -> None:
     good = {"x": 1.0, "y": 0.0, "z": 1.0, "k": "red"}
     with pytest.raises(PredictError, match=r"'y' is neither 0 nor 1.*rows 1$"):

@@ -55,11 +55,12 @@ class Nearest:
 
 
 Find = Callable[[Batch], Nearest]
+Named = Callable[[Batch, Result], Result]
 
 
 def compile_neighbours(place: Place) -> Scorer:
     """A NearestNeighborModel with its training rows in the document."""
-    place.expect("classification", "regression", "mixed")
+    place.expect("classification", "regression", "mixed", "clustering")
     element = place.element
     count = whole(element, "numberOfNeighbors")
     inputs = element.findall("KNNInputs/KNNInput")
@@ -74,11 +75,10 @@ def compile_neighbours(place: Place) -> Scorer:
         refuse(f"a NearestNeighborModel asks {count} of {len(rows)} rows")
     how = measure(required(element, "ComparisonMeasure"), inputs, symbols)
     columns = fields_of(symbols, how)
-    transformed = flag(training, "isTransformed", False)
     points = np.column_stack(
         [
             _transformed(rows, columns_of, s)
-            if s.depth and s.name not in columns_of and not transformed
+            if s.depth and s.name not in columns_of and not flag(training, "isTransformed", False)
             else _cells(rows, columns_of, columns, k)
             for k, s in enumerate(symbols)
         ]
@@ -119,6 +119,8 @@ def compile_neighbours(place: Place) -> Scorer:
 
         return replace(result, entity=entity, nearness=nearness)
 
+    if place.function == "clustering":
+        return _without_target(place, tuple(ids), nearest, named_in, count)
     scorers = {}
     for target in place.targets:
         texts = [_text(r, columns_of, target.name) for r in rows]
@@ -137,6 +139,19 @@ def compile_neighbours(place: Place) -> Scorer:
     scorer = scorers[main.name]
     scorer.by_target = {t.name: scorers[t.name] for t in others}
     return scorer
+
+
+def _without_target(
+    place: Place, ids: tuple[str, ...], nearest: Find, named_in: Named, count: int
+) -> Scorer:  # fmt: skip
+    """The nearest row itself is the result."""
+    if place.targets:
+        refuse("a NearestNeighborModel of the function 'clustering' has a target")
+
+    def score(batch: Batch) -> Result:
+        return named_in(batch, Result(label=nearest(batch).rows[:, 0]))
+
+    return Scorer("clustering", score, categories=ids, entities=count, near=True)
 
 
 class _Training(dict[str, Column]):
@@ -195,8 +210,7 @@ def _cells(
 
 
 def _for_target(  # noqa: PLR0917
-    place: Place, target: DataField, texts: list[str], nearest: Find,
-    named_in: Callable[[Batch, Result], Result], count: int,
+    place: Place, target: DataField, texts: list[str], nearest: Find, named_in: Named, count: int,
 ) -> Scorer:  # fmt: skip
     element = place.element
     threshold = number(element, "threshold", _THRESHOLD)
