@@ -82,6 +82,15 @@ def test_a_cluster_is_predicted_by_its_id_and_shown_by_its_name() -> None:
     assert found["shown"] == ["first", "second", "3"]
 
 
+def test_a_similarity_counts_pairs_whatever_fields_weigh() -> None:
+    """The standard's sums of similarities have no weights of fields; those of distances do."""
+    fields = "".join(
+        f'<ClusteringField field="{f}" fieldWeight="{w}"/>' for f, w in zip("xyz", (5, 1, 2), strict=True)
+    )
+    rows = [{**row, "k": "red"} for row in BITS]
+    assert results(clusters("<jaccard/>", fields=fields), rows) == results(clusters("<jaccard/>"), rows)
+
+
 def test_neighbours_without_a_target_are_told_by_their_ids() -> None:
     """As sklearn2pmml writes NearestNeighbors: the result is the nearest row."""
     cells = "".join(f"<row><id>{i}</id><x>{x}</x></row>" for i, x in (("p", 0), ("q", 4), ("r", 10)))
@@ -109,8 +118,6 @@ def test_a_similarity_is_of_zeros_and_ones() -> None:
     assert not any(i.optional for i in read(clusters("<jaccard/>")).inputs)
     with pytest.raises(UnprovenModelError, match="neither 0 nor 1"):
         read(clusters("<jaccard/>").replace("1 0 0", "2 0 0"))
-    with pytest.raises(UnprovenModelError, match="has weights"):
-        read(clusters("<jaccard/>").replace('field="z"', 'field="z" fieldWeight="2"'))
     with pytest.raises(UnprovenModelError, match="kind='distance'"):
         read(clusters("<jaccard/>", "distance"))
     with pytest.raises(UnprovenModelError, match="kind='similarity'"):

@@ -128,9 +128,7 @@ def measure(element: ET.Element, fields: list[ET.Element], symbols: Sequence[Sym
     weights = np.array([number(f, "fieldWeight", 1.0) for f in fields])
     if (weights < 0).any():
         refuse("a field of a ComparisonMeasure has a weight below 0")
-    if kind == "similarity":
-        if (weights != 1.0).any():
-            refuse(f"the measure {how.tag} has weights of fields, which it does not know")
+    if kind == "similarity":  # it counts pairs, by which the weights of fields are not used
         if how.tag in _SIMILARITIES:
             return Similarity(*_SIMILARITIES[how.tag])
         return Similarity(*(tuple(number(how, f"{side}{p}-parameter") for p in _PAIRS) for side in "cd"))
