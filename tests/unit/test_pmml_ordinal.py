@@ -61,3 +61,18 @@ def test_an_order_that_nobody_declares_is_refused(tree: bool) -> None:
         read(asking("lessThan", "3", tree, kind="integer", sizes=("1", "3", "2")))
     ascending = asking("lessThan", "3", tree, kind="integer", sizes=("1", "2", "3"))
     assert results(ascending, [{"k": n} for n in (1, 2, 3)])["predicted_t"] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("tree", [True, False])
+@pytest.mark.parametrize(
+    ("operator", "value", "made"),
+    [
+        ("lessThan", "true", [1, 2]), ("lessOrEqual", "true", [1, 1]), ("greaterThan", "false", [2, 1]),
+        ("greaterOrEqual", "true", [2, 1]), ("greaterThan", "true", [2, 2]), ("lessThan", "false", [2, 2]),
+    ],
+)  # fmt: skip
+def test_false_is_before_true(operator: str, value: str, made: list[float], tree: bool) -> None:
+    found = results(
+        asking(operator, value, tree, kind="boolean", sizes=()), [{"k": k} for k in (False, True)]
+    )
+    assert found["predicted_t"] == made

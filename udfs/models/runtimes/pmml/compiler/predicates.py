@@ -101,7 +101,7 @@ def ordered_members(element: ET.Element, operator: str, symbol: Symbol) -> list[
 def comparand(element: ET.Element, operator: str, kind: Type) -> object:
     """The constant of a SimplePredicate, in the field's type. Of an integer field it is an integer, which may
     be beyond 64 bits; `_NONE` where a fraction is to be equal."""
-    if operator not in _EQUALITY and kind in (Type.STRING, Type.BOOLEAN):
+    if operator not in _EQUALITY and kind is Type.STRING:
         refuse(f"{describe(element)} asks {operator!r} of a {kind.value}")
     said = text_of(element, "value")
     what = describe(element)
