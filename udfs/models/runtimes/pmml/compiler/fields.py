@@ -311,7 +311,7 @@ def _invalid(values: Any, declared: DataField) -> Mask | None:
     if declared.valid or declared.intervals:
         if values.dtype == object:
             known = frozenset(declared.valid)
-            valid = np.fromiter((v in known for v in values), bool, len(values))
+            valid = np.fromiter(map(known.__contains__, values), bool, len(values))
         else:
             valid = np.zeros(np.shape(values), bool)
             for value in declared.valid:

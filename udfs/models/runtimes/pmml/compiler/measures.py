@@ -15,6 +15,7 @@ from udfs.models.runtimes.pmml.compiler.elements import choice, matrix_numbers, 
 from udfs.models.runtimes.pmml.compiler.types import Type
 
 _DISTANCES = ("euclidean", "squaredEuclidean", "cityBlock", "chebychev", "minkowski")
+_SQUARED = ("euclidean", "squaredEuclidean")
 _COMPARE = ("absDiff", "gaussSim", "delta", "equal", "table")
 _OF_ANY = ("delta", "equal")  # what compares values that are no numbers
 # Of values that are both 1, 1 and 0, 0 and 1, both 0: the numerator and the denominator.
@@ -51,7 +52,8 @@ class Distance:
             gap = self._gap(x[:, k, None], points[None, :, k], k)
             if not known[:, k].all():
                 gap = np.where(known[:, k, None], gap, 0.0)
-            total = np.maximum(total, gap) if self.kind == "chebychev" else total + gap
+            add = np.maximum if self.kind == "chebychev" else np.add
+            add(total, gap, out=total)
         if not known.all():
             present = (known * adjust).sum(axis=1)
             with np.errstate(divide="ignore"):
@@ -73,14 +75,17 @@ class Distance:
         elif how in _OF_ANY:
             gap = ((values != points) if how == "delta" else (values == points)).astype(np.float64)
         else:
-            gap = np.abs(values - points)
+            gap = values - points
             if how == "gaussSim":
                 gap = np.exp(-np.log(2.0) * gap**2 / self.scales[k] ** 2)
-        if self.kind in ("euclidean", "squaredEuclidean"):
+            elif self.kind not in _SQUARED:
+                gap = np.abs(gap)
+        if self.kind in _SQUARED:
             gap = gap * gap
         elif self.kind == "minkowski":
             gap = gap**self.power
-        return gap * self.weights[k]
+        weight = self.weights[k]
+        return gap if weight == 1.0 else gap * weight
 
 
 def _places(listed: NDArray, values: NDArray) -> NDArray[np.int64]:
