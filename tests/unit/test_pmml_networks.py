@@ -9,7 +9,7 @@ import pytest
 
 from schemas.errors import UnprovenModelError
 from tests.pmml_documents import document, schema
-from tests.unit.test_pmml_models import expected, network, read
+from tests.unit.test_pmml_models import expected, network, read, results
 
 CENTERS = {"a": (0.0, 1.0), "b": (2.0, -1.0)}
 ROWS = [{"x": 0.5, "y": 0.25, "k": "red"}, {"x": -3.0, "y": 4.0, "k": "red"}]
@@ -72,3 +72,58 @@ def test_a_radial_layer_without_a_width_is_refused() -> None:
     twice = radial().replace('<Con from="x" weight="0.0"/>', '<Con from="x" weight="0.0"/>' * 2)
     with pytest.raises(UnprovenModelError, match="two connections from one place"):
         read(twice)
+
+
+SECOND = '<MiningSchema><MiningField name="u" usageType="target"/>'
+OF_SECOND = '<DataField name="u" optype="categorical" dataType="string"><Value value="a"/><Value value="q"/></DataField>'
+
+
+def of_several(model: str) -> str:
+    """The document of a model with a second target, which has a category in common with the first."""
+    text = document(model.replace("<MiningSchema>", SECOND))
+    return text.replace("<DataDictionary>", f"<DataDictionary>{OF_SECOND}")
+
+
+def categories(*outputs: tuple[str, str]) -> str:
+    """A network whose neurons are x, 1 - x, 2x and 3."""
+    lines = ((0, 1), (1, -1), (0, 2), (3, 0))
+    neurons = "".join(
+        f'<Neuron id="n{k}" bias="{b}"><Con from="x" weight="{w}"/></Neuron>'
+        for k, (b, w) in enumerate(lines)
+    )
+    ends = "".join(
+        f'<NeuralOutput outputNeuron="n{k}"><DerivedField optype="categorical" dataType="string"><NormDiscrete field="{f}" value="{v}"/></DerivedField></NeuralOutput>'
+        for k, (f, v) in enumerate(outputs)
+    )
+    layers = network(("x",), [f"<NeuralLayer>{neurons}</NeuralLayer>"]).split("<NeuralOutputs>")[0]
+    return of_several(
+        f'<NeuralNetwork functionName="classification" activationFunction="identity">{schema()}{layers}<NeuralOutputs>{ends}</NeuralOutputs></NeuralNetwork>'
+    )
+
+
+def test_a_network_of_several_targets_predicts_each_by_its_own_outputs() -> None:
+    """The outputs of all were categories of the first, and the others had no result."""
+    rows = [{"x": x, "y": 0.0, "k": "red"} for x in (-5.0, 2.0)]
+    found = results(categories(("t", "a"), ("t", "b"), ("u", "a"), ("u", "q")), rows)
+    assert found["predicted_t"] == ["b", "a"]  # -5 and 6, 2 and -1
+    assert found["predicted_u"] == ["q", "a"]  # -10 and 3, 4 and 3
+    assert found["probability_a"] == [-10.0, 4.0]
+    assert found["probability_t_a"] == [-5.0, 2.0]
+    with pytest.raises(UnprovenModelError, match="not for each target"):
+        read(categories(("t", "a"), ("t", "b")))
+
+
+def test_neighbours_of_several_targets_have_probabilities_of_each() -> None:
+    """Two results had one name, and the one that came first was lost."""
+    cells = "".join(
+        f"<row><x>{x}</x><t>{t}</t><u>{u}</u></row>"
+        for x, t, u in ((0, "a", "a"), (1, "b", "a"), (9, "b", "q"))
+    )
+    fields = "".join(f'<InstanceField field="{f}" column="{f}"/>' for f in "xtu")
+    text = of_several(
+        f'<NearestNeighborModel functionName="classification" numberOfNeighbors="2">{schema()}<TrainingInstances><InstanceFields>{fields}</InstanceFields>'
+        f'<InlineTable>{cells}</InlineTable></TrainingInstances><ComparisonMeasure kind="distance"><euclidean/></ComparisonMeasure>'
+        '<KNNInputs><KNNInput field="x"/></KNNInputs></NearestNeighborModel>'
+    )
+    found = results(text, [{"x": 0.25, "y": 0.0, "k": "red"}])
+    assert (found["probability_a"], found["probability_t_a"]) == ([1.0], [0.5])

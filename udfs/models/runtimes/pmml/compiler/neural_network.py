@@ -20,7 +20,7 @@ from udfs.models.runtimes.pmml.compiler.elements import (
 from udfs.models.runtimes.pmml.compiler.expressions import Site, compile_expression, converted
 from udfs.models.runtimes.pmml.compiler.gathering import Gather
 from udfs.models.runtimes.pmml.compiler.network_layers import Layer, Places, joined, read_layer
-from udfs.models.runtimes.pmml.compiler.place import Place
+from udfs.models.runtimes.pmml.compiler.place import Categories, Place
 from udfs.models.runtimes.pmml.compiler.results import Result, Scorer, labels_of, most_probable, number_column
 from udfs.models.runtimes.pmml.compiler.transformations import interpolate, norm_curve
 from udfs.models.runtimes.pmml.compiler.types import Type
@@ -82,7 +82,7 @@ def _outputs(place: Place, places: Places, activations: Activations) -> Scorer:
         return joined(blocks, first), missing
 
     if place.function == "classification":
-        return _classifier(place, chosen, names, ends)
+        return _classifiers(place, chosen, names, ends)
     by_field: dict[str, Scorer] = {}
     for at, expression in chosen:
         by_field[text_of(expression, "field")] = _regressor(expression, at, ends)
@@ -138,10 +138,31 @@ def _regressor(expression: ET.Element, at: int, ends: Ends) -> Scorer:
     return Scorer("regression", score)
 
 
-def _classifier(place: Place, chosen: list[tuple[int, ET.Element]], neurons: list[str], ends: Ends) -> Scorer:
+def _classifiers(
+    place: Place, chosen: list[tuple[int, ET.Element]], neurons: list[str], ends: Ends
+) -> Scorer:  # fmt: skip
+    """One for each target, of the outputs that name it."""
+    if len(place.targets) <= 1:
+        return _classifier(place.categories(), chosen, neurons, ends)
+    told = [expression.get("field") for _, expression in chosen]
+    if set(told) != {t.name for t in place.targets}:
+        refuse("the neural outputs are not for each target and no other field")
+    made: dict[str, Scorer] = {}
+    for target in place.targets:
+        own = [k for k, name in enumerate(told) if name == target.name]
+        of_target = [chosen[k] for k in own], [neurons[k] for k in own]
+        made[target.name] = _classifier(Categories(target), *of_target, ends)
+        made[target.name].target = target.name
+    main, *others = place.targets
+    made[main.name].by_target = {t.name: made[t.name] for t in others}
+    return made[main.name]
+
+
+def _classifier(
+    categories: Categories, chosen: list[tuple[int, ET.Element]], neurons: list[str], ends: Ends
+) -> Scorer:  # fmt: skip
     if any(e.tag != "NormDiscrete" for _, e in chosen) or not chosen:
         refuse("a neural output of a classification is no category")
-    categories = place.categories()
     said = categories.places(text_of(e, "value") for _, e in chosen)
     if len(set(said)) < len(said):
         refuse("two neural outputs are for one category")

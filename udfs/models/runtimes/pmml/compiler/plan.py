@@ -220,19 +220,27 @@ def _final(
             refuse(f"an output is called {title!r} and is not the predicted value")
         made.append(OutputField(label_symbol(title, one, dictionary.get(name)), True, name))
         if not kept and one.probable:
-            made.extend(_probabilities(one, dictionary))
+            made.extend(
+                _probabilities(one, dictionary, "probability" if one is scorer else f"probability_{name}")
+            )
     if not made:
         refuse("a model that predicts no value declares no output")
+    twice = [name for name, times in Counter(o.symbol.name for o in made).items() if times > 1]
+    if twice:
+        refuse(f"two results would be called {twice[0]!r}; declare the outputs")
     return tuple(made)
 
 
-def _probabilities(scorer: Scorer, dictionary: dict[str, DataField]) -> list[OutputField]:
-    """The outputs of a classifier that declares none: the probability of the label, and of each category."""
+def _probabilities(scorer: Scorer, dictionary: dict[str, DataField], name: str) -> list[OutputField]:
+    """The outputs of a classifier that declares none: the probability of the label, and of each category.
+
+    `name`: what they begin with, another for each target, since two may have a category in common.
+    """
     element = ET.Element("Model")
     declared = ET.SubElement(element, "Output")
-    ET.SubElement(declared, "OutputField", name="probability", feature="probability", dataType="double")
+    ET.SubElement(declared, "OutputField", name=name, feature="probability", dataType="double")
     for category in scorer.categories:
-        ET.SubElement(declared, "OutputField", name=f"probability_{category}", feature="probability",
+        ET.SubElement(declared, "OutputField", name=f"{name}_{category}", feature="probability",
                       dataType="double", value=category)  # fmt: skip
     around = Outputs(scorer, Scope(None, derive, Reading(), {}), dictionary, {})
     return list(compile_outputs(element, around))
