@@ -109,6 +109,36 @@ def test_integers_are_added_and_multiplied_exactly(name: str, made: int) -> None
         given(of(many), [1, 2**62])
 
 
+@pytest.mark.parametrize(
+    ("said", "values", "made"),
+    [
+        ('<Apply function="sum"><FieldRef field="x"/><FieldRef field="x"/><Constant>-1</Constant></Apply>', [2**62], [2**63 - 1]),
+        ('<Apply function="+"><FieldRef field="x"/><Constant>4611686018427387903</Constant></Apply>', [2**62], [2**63 - 1]),
+        ('<Apply function="*"><FieldRef field="x"/><Constant>2</Constant></Apply>', [-(2**62)], [-(2**63)]),
+        ('<Apply function="product"><FieldRef field="x"/><FieldRef field="x"/><Constant>0</Constant></Apply>', [2**40], [0]),
+        ('<Apply function="modulo"><FieldRef field="x"/><Constant>10</Constant></Apply>', [2**62 + 1, -7], [5, 3]),
+    ],
+)  # fmt: skip
+def test_integers_that_have_place_in_the_end_are_no_reason_to_refuse(
+    said: str, values: list[int], made: list[int]
+) -> None:
+    """As doubles these results are 2^63, or are beyond it on the way."""
+    assert given(of_field(said, "integer"), values) == made
+
+
+def test_integers_that_have_no_place_are_refused_one_by_one() -> None:
+    for said, bad in (
+        (
+            '<Apply function="+"><FieldRef field="x"/><Constant>4611686018427387903</Constant></Apply>',
+            2**62 + 1,
+        ),
+        ('<Apply function="-"><FieldRef field="x"/><Constant>2</Constant></Apply>', -(2**63) + 1),
+        ('<Apply function="modulo"><Constant>3</Constant><FieldRef field="x"/></Apply>', 0),
+    ):
+        with pytest.raises(PredictError, match=r"of integers has no 64-bit result in rows 1$"):
+            given(of_field(said, "integer"), [5, bad])
+
+
 def test_integers_of_32_bits_are_computed_with_as_all_others() -> None:
     """They wrapped around, silently."""
     text = of_field('<Apply function="*"><FieldRef field="x"/><FieldRef field="x"/></Apply>', "integer")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
+from functools import reduce
 from statistics import NormalDist
 
 import numpy as np
@@ -25,12 +27,19 @@ from udfs.models.runtimes.pmml.compiler.gathering import WithConstant
 from udfs.models.runtimes.pmml.compiler.types import Type
 
 _NORMAL = NormalDist()
+_BOUND = 2**63
+_SURE = 2.0**62  # a result below it, as doubles have it, is one of 64 bits
+_EXACTLY: dict[str, Callable[[int, int], int]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "sum": operator.add, "product": operator.mul,
+    "modulo": operator.mod,
+}  # fmt: skip
 _BINARY: dict[str, Callable] = {
     "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "pow": np.power, "modulo": np.mod,
     "atan2": np.arctan2, "hypot": np.hypot,
 }  # fmt: skip
 
 
+_ROUGHLY: dict[str, Callable[[NDArray, NDArray], NDArray]] = {"sum": np.add, "product": np.multiply}
 _OVER_ALL: dict[str, Callable[..., NDArray]] = {"min": np.min, "max": np.max, "median": np.median}
 
 
@@ -99,13 +108,28 @@ def _of_integers(name: str, arguments: Sequence[Expression], operation: Callable
         a, b = first(batch), second(batch)
         missing = any_missing((a, b))
         rough = operation(a.values.astype(np.float64), b.values.astype(np.float64))
-        unfit = ~(np.abs(rough) < 2.0**63)
-        if unfit.any():
+        unfit = _beyond(name, rough, (a.values, b.values))
+        if unfit is not None:
             rows = np.broadcast_to(unfit, (batch.count,)) & ~full_mask(missing, batch.count)
             batch.refuse(rows, f"{name!r} of integers has no 64-bit result")
         return Column(np.asarray(operation(a.values, b.values)), missing)
 
     return compute
+
+
+def _beyond(name: str, rough: NDArray, values: Sequence[NDArray]) -> Mask | None:
+    """Which results of integers are none of 64 bits; None: none. `rough`: as doubles, by which nobody can
+    tell near the bound. What is beyond on the way only is exact in the end, as integers wrap around.
+    """
+    unfit = np.array(~(np.abs(rough) < _SURE))
+    if not unfit.any():
+        return None
+    lists = [np.broadcast_to(v, unfit.shape) for v in values]
+    for at in np.argwhere(unfit):
+        numbers = [int(v[tuple(at)]) for v in lists]
+        divides = name == "modulo" and not numbers[1]
+        unfit[tuple(at)] = divides or not -_BOUND <= reduce(_EXACTLY[name], numbers) < _BOUND
+    return unfit
 
 
 def _as(values: NDArray, dtype: np.dtype) -> NDArray:
@@ -204,13 +228,12 @@ def _aggregate(name: str, given: Sequence[Expression], site: Site) -> Expression
 def _refuse_beyond(
     batch: Batch, name: str, rows: list[NDArray], absent: Mask | None, lost: Mask | None
 ) -> None:
-    """Refuse the rows in which the sum or product of integers is none of 64 bits, also on the way."""
-    rough = np.array(rows, np.float64)
-    if absent is not None:
-        rough[absent] = 0 if name == "sum" else 1
-    on_the_way = (np.cumsum if name == "sum" else np.cumprod)(rough, axis=0)
-    unfit = (np.abs(on_the_way) >= 2.0**63).any(axis=0)
-    batch.refuse(unfit if lost is None else unfit & ~lost, f"{name!r} of integers has no 64-bit result")
+    """Refuse the rows in which the sum or product of integers is none of 64 bits."""
+    neutral = 0 if name == "sum" else 1
+    known = rows if absent is None else list(np.where(absent, neutral, rows))
+    unfit = _beyond(name, reduce(_ROUGHLY[name], (r.astype(np.float64) for r in known)), known)
+    if unfit is not None:
+        batch.refuse(unfit if lost is None else unfit & ~lost, f"{name!r} of integers has no 64-bit result")
 
 
 def _whole(name: str, rows: list[NDArray]) -> NDArray:
