@@ -74,6 +74,21 @@ def test_a_radial_layer_without_a_width_is_refused() -> None:
         read(twice)
 
 
+@pytest.mark.parametrize(("model", "layer", "leak"), [("0.5", "0.25", 0.25), ("0.5", "", 0.5), ("", "", 0.0)])
+def test_a_rectifier_may_leak(model: str, layer: str, leak: float) -> None:
+    """JPMML's extension; another activation function passes it over."""
+    of_model, of_layer = (f'x-leakage="{said}"' if said else "" for said in (model, layer))
+    layers = [
+        f'<NeuralLayer {of_layer}><Neuron id="a"><Con from="x" weight="2"/></Neuron></NeuralLayer>',
+        f'<NeuralLayer activationFunction="identity" {of_layer}><Neuron id="out" bias="1"><Con from="a" weight="1"/></Neuron></NeuralLayer>',
+    ]
+    text = document(
+        f'<NeuralNetwork functionName="regression" activationFunction="rectifier" {of_model}>{schema()}{network(("x",), layers)}',
+        numeric=True,
+    )
+    expected(text, "predicted_t", [1 + 2 * 0.5, 1 - 6 * leak], ROWS)
+
+
 SECOND = '<MiningSchema><MiningField name="u" usageType="target"/>'
 OF_SECOND = '<DataField name="u" optype="categorical" dataType="string"><Value value="a"/><Value value="q"/></DataField>'
 

@@ -116,6 +116,9 @@ def _activation(name: str, layer: ET.Element, model: ET.Element) -> Callable[[ND
     if name == "threshold":
         bound = number(layer, "threshold", number(model, "threshold", 0.0))
         return lambda z: np.where(np.isnan(z), z, z > bound)
+    leakage = number(layer, "x-leakage", number(model, "x-leakage", 0.0))
+    if leakage and name == "rectifier":  # an extension of JPMML
+        return lambda z: np.where(z > 0, z, z * leakage)
     if name not in _ACTIVATIONS:
         refuse(f"the activation function {name!r} is not known")
     return _ACTIVATIONS[name]

@@ -125,10 +125,10 @@ SupportVectors numberOfSupportVectors numberOfAttributes
 SupportVector vectorId
 Coefficients numberOfCoefficients absoluteValue
 Coefficient value
-NeuralNetwork MODEL activationFunction threshold width altitude normalizationMethod numberOfLayers
+NeuralNetwork MODEL activationFunction threshold x-leakage width altitude normalizationMethod numberOfLayers
 NeuralInputs numberOfInputs
 NeuralInput id
-NeuralLayer numberOfNeurons activationFunction threshold width altitude normalizationMethod
+NeuralLayer numberOfNeurons activationFunction threshold x-leakage width altitude normalizationMethod
 Neuron id bias width altitude
 Con from weight
 NeuralOutputs numberOfOutputs
