@@ -69,9 +69,12 @@ def test_an_order_that_nobody_declares_is_refused(tree: bool) -> None:
     [
         ("lessThan", "true", [1, 2]), ("lessOrEqual", "true", [1, 1]), ("greaterThan", "false", [2, 1]),
         ("greaterOrEqual", "true", [2, 1]), ("greaterThan", "true", [2, 2]), ("lessThan", "false", [2, 2]),
+        ("lessThan", "0.5", [1, 2]), ("lessOrEqual", "0.5", [1, 2]), ("greaterThan", "0.5", [2, 1]),
+        ("greaterOrEqual", "0.5", [2, 1]), ("lessThan", "1.5", [1, 1]), ("greaterThan", "-2", [1, 1]),
     ],
 )  # fmt: skip
 def test_false_is_before_true(operator: str, value: str, made: list[float], tree: bool) -> None:
+    """R's rpart writes logical variables as booleans, and asks whether they are less than 0.5."""
     found = results(
         asking(operator, value, tree, kind="boolean", sizes=()), [{"k": k} for k in (False, True)]
     )

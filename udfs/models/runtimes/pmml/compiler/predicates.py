@@ -99,15 +99,17 @@ def ordered_members(element: ET.Element, operator: str, symbol: Symbol) -> list[
 
 
 def comparand(element: ET.Element, operator: str, kind: Type) -> object:
-    """The constant of a SimplePredicate, in the field's type. Of an integer field it is an integer, which may
-    be beyond 64 bits; `_NONE` where a fraction is to be equal."""
+    """The constant of a SimplePredicate, in the field's type. Of an integer field, and of a boolean one
+    that is compared with a number, it is an integer, which may be beyond 64 bits; `_NONE` where a fraction
+    is to be equal."""
     if operator not in _EQUALITY and kind is Type.STRING:
         refuse(f"{describe(element)} asks {operator!r} of a {kind.value}")
     said = text_of(element, "value")
     what = describe(element)
     if kind.real and operator not in _EQUALITY and math.isinf(to_number(said)):
         return to_number(said)  # LightGBM parts what is there from what is missing so
-    if kind.whole and parse(said, kind) is None:
+    # R's rpart asks a boolean whether it is less than 0.5.
+    if (kind.whole or (kind is Type.BOOLEAN and operator not in _EQUALITY)) and parse(said, kind) is None:
         constant(said, Type.DOUBLE, what)
         value, exact = whole_at(said, up=operator in ("lessThan", "greaterOrEqual"))
         return value if exact or operator not in _EQUALITY else _NONE
