@@ -413,6 +413,21 @@ def test_a_generator_of_another_state_is_not_asked(tmp_path: Path, length: int, 
             )[1],
             "has num_sampled = 2,147,483,647",
         ),
+        (lambda x: tf.strings.length(R.AsString(input=x, width=2**26)), "has width = 67,108,864, and 1,000"),
+        (lambda x: tf.strings.length(R.AsString(input=x, precision=2**26)), "has precision = 67,108,864"),
+        (
+            lambda x: R.StringNGrams(
+                data=tf.strings.as_string(x[:, 0]),
+                data_splits=tf.constant([0, 1], LONG),
+                separator=" ",
+                ngram_widths=[2],
+                left_pad="left",
+                right_pad="right",
+                pad_width=2**20,
+                preserve_short_sequences=False,
+            )[1],
+            "has pad_width = 1,048,576",
+        ),
     ],
 )
 def test_attributes_that_end_the_process_are_refused(op: Callable[[Any], Any], said: str) -> None:

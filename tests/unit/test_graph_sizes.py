@@ -248,6 +248,23 @@ def counted_in_rows(number: Any) -> Any:
     return tf.raw_ops.SparseCountSparseOutput(dense_shape=shape, **of)[0]
 
 
+def gathered(number: Any) -> Any:
+    axis = tf.bitwise.left_shift(tf.cast(number, tf.int64), 63)  # of 1 the lowest number
+    return tf.raw_ops.GatherV2(params=tf.ones([2, 3]), indices=[0], axis=axis)
+
+
+def joined(number: Any) -> Any:
+    shape = tf.stack([tf.cast(number, tf.int64) * 2**40, tf.constant(1, tf.int64)])
+    of = {"indices": [tf.zeros([1, 2], tf.int64)] * 2, "values": [tf.ones([1])] * 2}
+    return tf.raw_ops.SparseConcat(shapes=[shape, shape], concat_dim=0, **of)[1]
+
+
+def crossed(number: Any) -> Any:
+    shape = tf.cast([number, 1], tf.int64)
+    of = {"indices": [tf.zeros([1, 2], tf.int64)], "values": [["a"]], "dense_inputs": [], "sep": "x"}
+    return tf.strings.length(tf.raw_ops.SparseCrossV2(shapes=[shape], **of)[1])
+
+
 BOUNDED = [
     (transformed, 4, [0, -1, MAX_ELEMENTS + 256], "a length below 1 or more than"),
     (transformed_back, 4, [0, MAX_ELEMENTS // 2], "a length below 1 or more|more than 268,435,456"),
@@ -261,6 +278,9 @@ BOUNDED = [
     (turned, 1, [MAX_TURNS, -MAX_TURNS - 1, 100_000], "a hue is to turn 1,000 times"),
     (padded, 1, [-1, MAX_ELEMENTS + 256], "a size below 0 or more than"),
     (counted_in_rows, 2, [-1, MAX_ROWS + 128], "a count in more than 16,777,216 rows, or below 0"),
+    (gathered, 0, [1], "an axis that no tensor has"),
+    (joined, 1, [2**22], "more than 35,184,372,088,832 cells"),
+    (crossed, 2, [-1, MAX_ROWS + 128, 2**31 - 1], "more than 16,777,216 rows, or below 0"),
 ]
 
 
@@ -378,6 +398,24 @@ def test_what_is_in_a_row_many_times_is_looked_at_once(monkeypatch: pytest.Monke
     bound_numbers(graph_def)
     assert graph_def.SerializeToString() == before
     assert 8 < len(looked) < 200
+
+
+def test_a_row_with_a_number_that_is_not_known_is_looked_through_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else each of its readers looks through all of it: for this one 160,000 looks."""
+    looked, product = [], graph_sizes._Known._product
+    monkeypatch.setattr(
+        graph_sizes._Known, "_product", lambda *asked: looked.append(asked) or product(*asked)
+    )
+    graph_def = tf.compat.v1.GraphDef()
+    graph_def.node.add(name="x", op="Placeholder")
+    graph_def.node.add(name="known", op="Rank", input=["x"])
+    graph_def.node.add(name="row", op="Pack", input=[*["known"] * 400, "x"])
+    for n in range(200):
+        graph_def.node.add(name=f"y{n}", op="Conv2DBackpropInput", input=["row", "x", "x"])
+    bound_numbers(graph_def)
+    assert 400 < len(looked) < 2000
 
 
 def stepped(number: Any) -> Any:

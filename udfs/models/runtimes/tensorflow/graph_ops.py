@@ -172,7 +172,7 @@ MATHS = """
     KthOrderStatistic LRN LSTMBlockCell LeakyRelu LeftShift Less LessEqual Lgamma LinSpace ListDiff Log
     Log1p LogMatrixDeterminant LogSoftmax LogicalAnd LogicalNot LogicalOr LowerBound Lu MatMul
     MatrixBandPart MatrixDeterminant MatrixDiag MatrixDiagPart MatrixDiagPartV2 MatrixDiagPartV3
-    MatrixDiagV2 MatrixDiagV3 MatrixExponential MatrixInverse MatrixLogarithm MatrixSetDiag MatrixSetDiagV2
+    MatrixDiagV2 MatrixDiagV3 MatrixExponential MatrixInverse MatrixSetDiag MatrixSetDiagV2
     MatrixSetDiagV3 MatrixSolve MatrixSquareRoot MatrixTriangularSolve Max MaxPool MaxPool3D MaxPoolV2
     MaxPoolWithArgmax Maximum Mean Min Minimum MirrorPad Mod Mul MulNoNan Ndtri Neg NextAfter NotEqual
     NthElement OneHot OnesLike Pack Pad PadV2 Polygamma PopulationCount Pow Prod Qr RFFT RFFT2D RFFT3D
@@ -244,8 +244,9 @@ ENDING = frozenset(
     }
 )  # fmt: skip
 
-# They look for a number until it is there, which it never is at a rate that is no number.
-ENDLESS = frozenset({"RandomPoisson", "RandomPoissonV2", "StatelessRandomPoisson"})
+# They look for a number until it is there, which it never is at a rate that is no number, or take roots of a
+# matrix until it is near to one that a singular matrix never comes near to.
+ENDLESS = frozenset({"MatrixLogarithm", "RandomPoisson", "RandomPoissonV2", "StatelessRandomPoisson"})
 
 _CHANGING = (
     "Assign", "CountUpTo", "LookupTableImport", "LookupTableInsert", "LookupTableRemove", "ResourceCountUpTo",

@@ -28,9 +28,12 @@ MAX_CONSTANTS = 1 << 30
 
 _MOST = {
     "num_sampled": 1 << 24,
+    "pad_width": 1000,
+    "precision": 1000,
     "range_max": 1 << 24,
     "rounds": 1000,
     "stride": 1 << 24,
+    "width": 1000,
     "window_size": 1 << 24,
     **dict.fromkeys(
         (
@@ -41,7 +44,8 @@ _MOST = {
         100_000,
     ),
 }  # fmt: skip
-"""Attributes that say how long or how often, and the most of each: what is beyond ends the process."""
+"""Attributes that say how long or how often, and the most of each: what is beyond ends the process, or fills
+it with texts."""
 
 _STEPS = ("dilations", "ksize", "ksizes", "rates", "strides")
 """Attributes that say how far it is to the next number: a kernel that is only made may divide by them."""

@@ -42,6 +42,9 @@ MAX_ROWS = 1 << 24
 MAX_COUNTED = 1 << 40
 """Elements by the sizes of a tensor that may have none, of which 0 counts as 1."""
 
+MAX_CELLS = 1 << 45
+"""Of a sparse tensor, by its shape, in which 0 counts as 1: of some hundred thousand the sum is a number."""
+
 MAX_TURNS = 1000
 """Of a hue, in either direction: its kernel takes one after the other off."""
 
@@ -80,6 +83,7 @@ _PRODUCT = _Limit("all", -_BELOW, MAX_ELEMENTS + 1, _TOO_LARGE, whole=True)
 _FIRST = _Limit(
     "first", 0, MAX_ROWS + 1, f"more than {MAX_ROWS:,} rows, or below 0, are asked for", of="first"
 )
+_CELLS = _Limit("all", -_BELOW, MAX_CELLS + 1, f"more than {MAX_CELLS:,} cells are asked for", whole=True)
 _ROWS = _Limit("each", 0, MAX_ROWS + 1, f"a count in more than {MAX_ROWS:,} rows, or below 0, is asked for")
 _SPLITS = _Limit("each", 0, MAX_ELEMENTS + 1, f"rows end below 0, or beyond {MAX_ELEMENTS:,}")
 _PAST = _Limit("past", -_BELOW, 1, "rows end beyond the values that there are", of="past")
@@ -94,6 +98,7 @@ _SIDES = _Limit(
 )
 _SINGLE = _Limit("single", 1, 2, "several numbers are given where one is taken", of="sizes")
 _STATE = _Limit("state", 3, 4, "a generator has a state of other than 3 numbers", of="variable")
+_AXIS = _Limit("axis", -_HIGHEST_RANK, _HIGHEST_RANK, "an axis that no tensor has is given")
 _STEPS = _Limit("steps", -_BELOW, MAX_ELEMENTS + 1, _TOO_LARGE, of="steps")
 _TURN = _Limit("each", -MAX_TURNS, MAX_TURNS, f"a hue is to turn {MAX_TURNS:,} times or more")
 
@@ -183,6 +188,9 @@ _LIMITS: dict[str, _Limits] = {
 _RANGES = ("RaggedRange", "Range")
 """Of whole numbers they take steps of 1 at least."""
 
+_CROSSES = ("SparseCross", "SparseCrossHashed", "SparseCrossV2")
+"""They go through all rows that a sparse tensor's shape says, and keep a number of each."""
+
 _GROWING: dict[str, _Limits] = dict.fromkeys(
     (
         "TensorArrayScatter",
@@ -231,6 +239,13 @@ def _limits(node: Any, grows: bool) -> _Limits:  # noqa: PLR0911
         bounds = {b"FIRST_DIM_SIZE": _EXTENT, b"ROW_SPLITS": _SPLITS}
         last = ((2 + len(kinds), _PAST),) if b"ROW_SPLITS" in kinds[-1:] else ()
         return tuple((3 + n, bounds[kind]) for n, kind in enumerate(kinds) if kind in bounds) + last
+    if node.op in _CROSSES:
+        first = attribute(node, "N").i + len(attribute(node, "sparse_types").list.type)
+        return _each(node, first, _FIRST)
+    if node.op == "SparseConcat":
+        return _each(node, 2 * attribute(node, "N").i, _CELLS)
+    if node.op == "GatherV2":  # the sign of the lowest int64 cannot be turned, which its kernel does
+        return ((2, _AXIS),) if input_type(node, 2) == LONG else ()
     if node.op == "RaggedTensorToVariant" and attribute(node, "batched_input").b:
         return ((0, _SIDE),)  # a variant a row
     if node.op in _RANGES and input_type(node, 0) not in (INT, LONG):
@@ -242,12 +257,20 @@ def _limits(node: Any, grows: bool) -> _Limits:  # noqa: PLR0911
     return _LIMITS.get(node.op) or (_GROWING.get(node.op, ()) if grows else ())
 
 
+def _each(node: Any, first: int, limit: _Limit) -> _Limits:
+    """The same of the shapes of all its sparse tensors, which begin at the input number `first`."""
+    count = min(attribute(node, "N").i, len(node.input))
+    return tuple((first + n, limit) for n in range(count))
+
+
 class _Known:
     """What the nodes of a scope say of numbers before they run."""
 
     def __init__(self, nodes: Any) -> None:
         self._nodes = {n.name: n for n in nodes}
-        self._proven: dict[tuple[str, _Limit], float] = {}  # a node may be an input many times
+        # a node may be an input many times
+        self._proven: dict[tuple[str, _Limit], float] = {}
+        self._unknown: set[tuple[str, _Limit, int]] = set()
 
     def fits(self, reference: str, limit: _Limit) -> bool:
         """Whether a number is a constant within the limit, or a row of such, and of sizes of tensors."""
@@ -260,30 +283,37 @@ class _Known:
     def _product(self, reference: str, limit: _Limit, depth: int) -> float:
         """Of all constants in a row, in which those below 1 count as 1; infinite where it does not fit."""
         name = node_of(reference)
-        node = self._nodes.get(name)
         if (name, limit) in self._proven:
             return self._proven[name, limit]
+        if (name, limit, depth) in self._unknown:
+            return math.inf
+        found = self._look(name, limit, depth)
+        if found < math.inf:
+            self._proven[name, limit] = found
+        else:
+            self._unknown.add((name, limit, depth))
+        return found
+
+    def _look(self, name: str, limit: _Limit, depth: int) -> float:
+        node = self._nodes.get(name)
         if node is None or not depth:
             return math.inf
         if node.op == "Const":
-            found = _product_within(limit, _numbers(node))
-        elif not limit.known:
+            return _product_within(limit, _numbers(node))
+        if not limit.known:
             return math.inf
-        elif node.op in _SHAPES:
-            found = 1.0 if limit.low <= 0 else math.inf  # of a tensor without an element a size is 0
-        else:
-            data = [str(i) for i in node.input if not i.startswith("^")]
-            if node.op in _FIRST_INPUT:
-                data = data[:1]
-            elif node.op not in _ALL_INPUTS:
-                return math.inf
-            found = 1.0 if data else math.inf
-            for one in data:
-                if found == math.inf:
-                    return found
-                found *= self._product(one, limit, depth - 1)
-        if found < math.inf:
-            self._proven[name, limit] = found
+        if node.op in _SHAPES:
+            return 1.0 if limit.low <= 0 else math.inf  # of a tensor without an element a size is 0
+        data = [str(i) for i in node.input if not i.startswith("^")]
+        if node.op in _FIRST_INPUT:
+            data = data[:1]
+        elif node.op not in _ALL_INPUTS:
+            return math.inf
+        found = 1.0 if data else math.inf
+        for one in data:
+            found *= self._product(one, limit, depth - 1)
+            if found == math.inf:
+                break
         return found
 
 

@@ -22,6 +22,11 @@ _KINDS: tuple[tuple[str, str], ...] = (
         "inputs: use tf.zeros, or a layer without it",
     ),
     (
+        "MatrixLogarithm",
+        "never ends for a matrix that has no logarithm: take the matrix as the output, or compute it before "
+        "as a field",
+    ),
+    (
         "|".join(sorted(ENDLESS)),
         "never ends at a rate that is no number: take the rate as the output, or sample before as a field",
     ),
