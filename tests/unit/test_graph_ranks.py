@@ -262,7 +262,11 @@ def listed(tensor: Any) -> Any:
 
 SIZED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "LRN": (lambda n: R.LRN(input=sized(n)[None, None]), "a tensor has a side of more than"),
-    "Qr": (lambda n: R.Qr(input=sized(n))[0], "a tensor has a side of more than"),
+    "Qr": (lambda n: R.Qr(input=sized(n))[0], "elements are asked for"),
+    "Cholesky": (
+        lambda n: R.Cholesky(input=tf.reshape(sized(n), tf.stack([n, 0, 0]))),
+        "elements are asked for",
+    ),
     "TensorListFromTensor": (lambda n: listed(tf.transpose(sized(n))), "a tensor has a side of more than"),
     "RaggedTensorToVariant": (
         lambda n: in_variants(tf.transpose(sized(n))),

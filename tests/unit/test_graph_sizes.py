@@ -265,6 +265,17 @@ def crossed(number: Any) -> Any:
     return tf.strings.length(tf.raw_ops.SparseCrossV2(shapes=[shape], **of)[1])
 
 
+def cut_off(number: Any) -> Any:
+    twice = tf.cast(number, tf.int64) * (2**63 - 1)  # twice the highest number is -2, and makes rows
+    crops = tf.stack([tf.stack([twice, twice]), tf.zeros([2], tf.int64)])
+    return tf.raw_ops.BatchToSpaceND(input=tf.ones([4, 1, 1, 1]), block_shape=[2, 2], crops=crops)
+
+
+def put_on(number: Any) -> Any:
+    twice = tf.cast(number, tf.int64) * (2**63 - 1)
+    return tf.raw_ops.PadV2(input=tf.ones([4]), paddings=tf.stack([[twice, twice]]), constant_values=0.0)
+
+
 BOUNDED = [
     (transformed, 4, [0, -1, MAX_ELEMENTS + 256], "a length below 1 or more than"),
     (transformed_back, 4, [0, MAX_ELEMENTS // 2], "a length below 1 or more|more than 268,435,456"),
@@ -278,6 +289,8 @@ BOUNDED = [
     (turned, 1, [MAX_TURNS, -MAX_TURNS - 1, 100_000], "a hue is to turn 1,000 times"),
     (padded, 1, [-1, MAX_ELEMENTS + 256], "a size below 0 or more than"),
     (counted_in_rows, 2, [-1, MAX_ROWS + 128], "a count in more than 16,777,216 rows, or below 0"),
+    (cut_off, 0, [1, -1], "a size below 0 or more than 268,435,456 elements"),
+    (put_on, 0, [1, -1], "a size below 0 or more than 268,435,456 elements"),
     (gathered, 0, [1], "an axis that no tensor has"),
     (joined, 1, [2**22], "more than 35,184,372,088,832 cells"),
     (crossed, 2, [-1, MAX_ROWS + 128, 2**31 - 1], "more than 16,777,216 rows, or below 0"),

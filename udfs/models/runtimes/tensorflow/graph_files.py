@@ -61,14 +61,12 @@ class FedTensors:
         self._fed[scope] = known
         for node in nodes:
             for callee in walk.called(node):
-                count = len(walk.functions[callee].signature.input_arg)
-                plain = node.op in CALLS and node.attr["f"].func.name == callee
-                data = [i for i in node.input if not i.startswith("^")] if plain else []
-                passed = [len(data) > n and self.holds(scope, data[n]) for n in range(count)]
-                before = arguments.get(callee)
-                arguments[callee] = (
-                    passed if before is None else [a and b for a, b in zip(before, passed, strict=True)]
-                )
+                passed: list[bool] = []  # what is handed on by an attribute is not known
+                if node.op in CALLS and node.attr["f"].func.name == callee:
+                    data = (i for i in node.input if not i.startswith("^"))
+                    passed = [self.holds(scope, i) for i in data]
+                before = arguments.get(callee, passed)
+                arguments[callee] = [a and b for a, b in zip(before, passed, strict=False)]
 
 
 def _first(reference: str) -> bool:

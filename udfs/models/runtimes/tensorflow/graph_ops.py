@@ -139,7 +139,7 @@ SPARSE_AND_RAGGED = """
     SparseCountSparseOutput SparseCross SparseCrossHashed SparseCrossV2 SparseDenseCwiseAdd
     SparseDenseCwiseDiv SparseDenseCwiseMul SparseFillEmptyRows SparseMatMul SparseMatrixAdd
     SparseMatrixMatMul SparseMatrixMul SparseMatrixNNZ SparseMatrixOrderingAMD SparseMatrixSoftmax
-    SparseMatrixSparseCholesky SparseMatrixSparseMatMul SparseMatrixTranspose SparseMatrixZeros
+    SparseMatrixSparseMatMul SparseMatrixTranspose SparseMatrixZeros
     SparseReduceMax SparseReduceMaxSparse SparseReduceSum SparseReduceSumSparse SparseReorder
     SparseReshape SparseSegmentMean SparseSegmentMeanWithNumSegments SparseSegmentSqrtN
     SparseSegmentSqrtNWithNumSegments SparseSegmentSum SparseSegmentSumWithNumSegments SparseSlice
@@ -235,12 +235,13 @@ UNWRITTEN = frozenset(
     }
 )
 
-# They end the process: by a division by 0, for inputs that do not fit each other, or by lists that double
-# until no memory is left. Served models have none.
+# They end the process: by a division by 0, for inputs that do not fit each other, for a permutation that is
+# none, or by lists that double until no memory is left. Served models have none.
 ENDING = frozenset(
     {
-        "QuantizedInstanceNorm", "RandomCrop", "ResourceScatterDiv", "ScatterDiv", "StatefulRandomBinomial",
-        "TensorListConcatLists", "UniformQuantizedConvolution", "UniformQuantizedConvolutionHybrid",
+        "QuantizedInstanceNorm", "RandomCrop", "ResourceScatterDiv", "ScatterDiv",
+        "SparseMatrixSparseCholesky", "StatefulRandomBinomial", "TensorListConcatLists",
+        "UniformQuantizedConvolution", "UniformQuantizedConvolutionHybrid",
     }
 )  # fmt: skip
 

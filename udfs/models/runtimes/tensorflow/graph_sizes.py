@@ -96,11 +96,24 @@ _WIDE = _Limit("side", 0, MAX_ELEMENTS + 1, f"a tensor has a side of more than {
 _SIDES = _Limit(
     "sides", 0, MAX_COUNTED + 1, f"a tensor's sides come to more than {MAX_COUNTED:,}", whole=True, of="sizes"
 )
+_MATRICES = _Limit("all", 0, MAX_ELEMENTS + 1, _TOO_LARGE, whole=True, of="sizes")
 _SINGLE = _Limit("single", 1, 2, "several numbers are given where one is taken", of="sizes")
 _STATE = _Limit("state", 3, 4, "a generator has a state of other than 3 numbers", of="variable")
 _AXIS = _Limit("axis", -_HIGHEST_RANK, _HIGHEST_RANK, "an axis that no tensor has is given")
 _STEPS = _Limit("steps", -_BELOW, MAX_ELEMENTS + 1, _TOO_LARGE, of="steps")
 _TURN = _Limit("each", -MAX_TURNS, MAX_TURNS, f"a hue is to turn {MAX_TURNS:,} times or more")
+
+_EDGES = {
+    "BatchToSpace": 1,
+    "BatchToSpaceND": 2,
+    "MirrorPad": 1,
+    "Pad": 1,
+    "PadV2": 1,
+    "SpaceToBatch": 1,
+    "SpaceToBatchND": 2,
+}
+"""Which input says what is cut off or put on at the edges. Two numbers of 63 bits come to a small one: what
+is to be cut off twice is given out instead, and nothing has written it."""
 
 _PADDED = ("NonMaxSuppressionV4", "NonMaxSuppressionV5")
 """They make as many boxes as are asked for where they pad, else as many as there are."""
@@ -120,7 +133,32 @@ _LIMITS: dict[str, _Limits] = {
     **dict.fromkeys(("TensorListFromTensor", "TensorListSplit"), ((0, _SIDE),)),
     **dict.fromkeys(("ConjugateTranspose", "FakeQuantWithMinMaxVarsPerChannel"), ((0, _SOME),)),
     # tensors without an element may have sides whose product overflows
-    **dict.fromkeys(("LRN", "Qr"), ((0, _WIDE), (0, _SIDES))),
+    "LRN": ((0, _WIDE), (0, _SIDES)),
+    # they go through all matrices one by one, also through those without an element
+    **dict.fromkeys(
+        (
+            "BatchCholesky",
+            "BatchMatrixDeterminant",
+            "BatchMatrixInverse",
+            "BatchMatrixSolve",
+            "BatchSelfAdjointEig",
+            "BatchSelfAdjointEigV2",
+            "BatchSvd",
+            "Cholesky",
+            "Eig",
+            "LogMatrixDeterminant",
+            "Lu",
+            "MatrixDeterminant",
+            "MatrixInverse",
+            "MatrixSolve",
+            "MatrixSquareRoot",
+            "Qr",
+            "SelfAdjointEig",
+            "SelfAdjointEigV2",
+            "Svd",
+        ),
+        ((0, _MATRICES),),
+    ),
     # what they give is as large as a record says, which fills the memory before it fails
     **dict.fromkeys(
         (
@@ -244,6 +282,9 @@ def _limits(node: Any, grows: bool) -> _Limits:  # noqa: PLR0911
         return _each(node, first, _FIRST)
     if node.op == "SparseConcat":
         return _each(node, 2 * attribute(node, "N").i, _CELLS)
+    if node.op in _EDGES:
+        at = _EDGES[node.op]
+        return ((at, _EXTENT),) if input_type(node, at) == LONG else ()
     if node.op == "GatherV2":  # the sign of the lowest int64 cannot be turned, which its kernel does
         return ((2, _AXIS),) if input_type(node, 2) == LONG else ()
     if node.op == "RaggedTensorToVariant" and attribute(node, "batched_input").b:
