@@ -276,6 +276,38 @@ def put_on(number: Any) -> Any:
     return tf.raw_ops.PadV2(input=tf.ones([4]), paddings=tf.stack([[twice, twice]]), constant_values=0.0)
 
 
+def lengths(number: Any) -> Any:
+    """Three that come to 4: of 1 the highest number twice."""
+    one = tf.cast(number, tf.int64)
+    most = one * (2**63 - 1) + (1 - one) * -1
+    return tf.stack([most, most, 6 * tf.ones_like(one)])
+
+
+def parted(number: Any) -> Any:
+    sizes = tf.where(tf.equal(number, 1), lengths(number), tf.constant([2, -1, 1], tf.int64))
+    return tf.raw_ops.SplitV(value=tf.ones([4, 16]), size_splits=sizes, axis=0, num_split=3)[0]
+
+
+def parted_in_few_bits(number: Any) -> Any:
+    most = number * (2**31 - 1)
+    sizes = tf.stack([most, most, 4 + number * 2])
+    return tf.raw_ops.SplitV(value=tf.ones([4, 16]), size_splits=sizes, axis=0, num_split=3)[0]
+
+
+def parted_in_an_array(number: Any) -> Any:
+    sizes = tf.where(tf.equal(number, 1), lengths(number), tf.constant([2, 1, 1], tf.int64))
+    handle, flow = tf.raw_ops.TensorArrayV3(size=3, dtype=tf.float32)
+    of = {"handle": handle, "value": tf.ones([4, 16]), "flow_in": flow}
+    flow = tf.raw_ops.TensorArraySplitV3(lengths=sizes, **of)
+    return tf.raw_ops.TensorArraySizeV3(handle=handle, flow_in=flow)
+
+
+def parted_in_a_list(number: Any) -> Any:
+    sizes = tf.where(tf.equal(number, 1), lengths(number), tf.constant([2, 1, 1], tf.int64))
+    made = tf.raw_ops.TensorListSplit(tensor=tf.ones([4, 16]), element_shape=-1, lengths=sizes)
+    return tf.raw_ops.TensorListLength(input_handle=made)
+
+
 BOUNDED = [
     (transformed, 4, [0, -1, MAX_ELEMENTS + 256], "a length below 1 or more than"),
     (transformed_back, 4, [0, MAX_ELEMENTS // 2], "a length below 1 or more|more than 268,435,456"),
@@ -291,6 +323,10 @@ BOUNDED = [
     (counted_in_rows, 2, [-1, MAX_ROWS + 128], "a count in more than 16,777,216 rows, or below 0"),
     (cut_off, 0, [1, -1], "a size below 0 or more than 268,435,456 elements"),
     (put_on, 0, [1, -1], "a size below 0 or more than 268,435,456 elements"),
+    (parted, 0, [1], "a part of more than 268,435,456, or below 0"),
+    (parted_in_few_bits, 0, [1, -1], "a part of more than 268,435,456, or below 0"),
+    (parted_in_an_array, 0, [1], "a size below 0 or more than"),
+    (parted_in_a_list, 0, [1], "a size below 0 or more than"),
     (gathered, 0, [1], "an axis that no tensor has"),
     (joined, 1, [2**22], "more than 35,184,372,088,832 cells"),
     (crossed, 2, [-1, MAX_ROWS + 128, 2**31 - 1], "more than 16,777,216 rows, or below 0"),
@@ -373,6 +409,13 @@ def test_boxes_without_end_are_asked_for_where_nothing_is_padded() -> None:
     before = graph_def.SerializeToString()
     bound_numbers(graph_def)
     assert graph_def.SerializeToString() == before
+
+
+def test_parts_of_known_sizes_stay_as_they_are() -> None:
+    data = graph(lambda x: tf.concat(tf.split(x, [1, -1], 1), 1, name="y"))
+    graph_def = tf.compat.v1.GraphDef.FromString(data)
+    bound_numbers(graph_def)
+    assert graph_def == tf.compat.v1.GraphDef.FromString(data)
 
 
 def sized(row: Callable[[Any], Any]) -> tuple[int, int]:

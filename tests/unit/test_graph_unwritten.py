@@ -294,10 +294,6 @@ TAKEN: dict[str, Callable[[], Any]] = {
         features=tf.zeros([64, 0]), labels=tf.zeros([64, 0])
     ),
     "SparseMatMul": lambda: R.SparseMatMul(a=tf.zeros([64, 0]), b=tf.zeros([0, 64])),
-    "SparseMatrixMatMul": lambda: R.SparseMatrixMatMul(a=sparse(), b=tf.ones([64, 64])),
-    "SparseMatrixMatMul transposed": lambda: R.SparseMatrixMatMul(
-        a=sparse(), b=tf.ones([64, 64]), transpose_a=True
-    ),
     "SparseMatrixOrderingAMD": lambda: R.SparseMatrixOrderingAMD(input=sparse()),
     "SparseMatrixSoftmax": lambda: dense(R.SparseMatrixSoftmax(logits=sparse(), type=tf.float32)),
     "SparseReduceSum": lambda: R.SparseReduceSum(

@@ -138,9 +138,9 @@ SPARSE_AND_RAGGED = """
     RaggedTensorToTensor RaggedTensorToVariant SparseAdd SparseBincount SparseConcat
     SparseCountSparseOutput SparseCross SparseCrossHashed SparseCrossV2 SparseDenseCwiseAdd
     SparseDenseCwiseDiv SparseDenseCwiseMul SparseFillEmptyRows SparseMatMul SparseMatrixAdd
-    SparseMatrixMatMul SparseMatrixMul SparseMatrixNNZ SparseMatrixOrderingAMD SparseMatrixSoftmax
-    SparseMatrixSparseMatMul SparseMatrixTranspose SparseMatrixZeros
-    SparseReduceMax SparseReduceMaxSparse SparseReduceSum SparseReduceSumSparse SparseReorder
+    SparseMatrixMul SparseMatrixNNZ SparseMatrixOrderingAMD SparseMatrixSoftmax SparseMatrixTranspose
+    SparseMatrixZeros SparseReduceMax SparseReduceMaxSparse SparseReduceSum SparseReduceSumSparse
+    SparseReorder
     SparseReshape SparseSegmentMean SparseSegmentMeanWithNumSegments SparseSegmentSqrtN
     SparseSegmentSqrtNWithNumSegments SparseSegmentSum SparseSegmentSumWithNumSegments SparseSlice
     SparseSoftmax SparseSoftmaxCrossEntropyWithLogits SparseSparseMaximum SparseSparseMinimum SparseSplit
@@ -239,8 +239,9 @@ UNWRITTEN = frozenset(
 # none, or by lists that double until no memory is left. Served models have none.
 ENDING = frozenset(
     {
-        "QuantizedInstanceNorm", "RandomCrop", "ResourceScatterDiv", "ScatterDiv",
-        "SparseMatrixSparseCholesky", "StatefulRandomBinomial", "TensorListConcatLists",
+        "QuantizedInstanceNorm", "RandomCrop", "ResourceScatterDiv", "ScatterDiv", "SparseMatrixMatMul",
+        "SparseMatrixSparseCholesky", "SparseMatrixSparseMatMul", "StatefulRandomBinomial",
+        "TensorListConcatLists",
         "UniformQuantizedConvolution", "UniformQuantizedConvolutionHybrid",
     }
 )  # fmt: skip

@@ -50,6 +50,7 @@ MAX_TURNS = 1000
 
 _BELOW = 2.0**64
 _HIGHEST_RANK = 255
+_HIGHEST = 2**31 - 1
 _COMPARED = (FLOAT, DOUBLE, INT, LONG)  # by Bucketize
 _VALUES = 1  # of RaggedTensorToTensor
 _TOO_LARGE = f"more than {MAX_ELEMENTS:,} elements are asked for"
@@ -130,7 +131,10 @@ _LIMITS: dict[str, _Limits] = {
     "TensorListScatterIntoExistingList": ((2, _PLACE),),
     "TensorListScatterV2": ((1, _PLACE), (3, _NUMBER)),
     # they begin with a C++ vector of as many tensors as the first side says
-    **dict.fromkeys(("TensorListFromTensor", "TensorListSplit"), ((0, _SIDE),)),
+    "TensorListFromTensor": ((0, _SIDE),),
+    # lengths are added up, and come to any small number where one is below 0 or of 63 bits
+    "TensorListSplit": ((0, _SIDE), (2, _EXTENT)),
+    **dict.fromkeys(("TensorArraySplit", "TensorArraySplitV2", "TensorArraySplitV3"), ((2, _EXTENT),)),
     **dict.fromkeys(("ConjugateTranspose", "FakeQuantWithMinMaxVarsPerChannel"), ((0, _SOME),)),
     # tensors without an element may have sides whose product overflows
     "LRN": ((0, _WIDE), (0, _SIDES)),
@@ -277,6 +281,8 @@ def _limits(node: Any, grows: bool) -> _Limits:  # noqa: PLR0911
         bounds = {b"FIRST_DIM_SIZE": _EXTENT, b"ROW_SPLITS": _SPLITS}
         last = ((2 + len(kinds), _PAST),) if b"ROW_SPLITS" in kinds[-1:] else ()
         return tuple((3 + n, bounds[kind]) for n, kind in enumerate(kinds) if kind in bounds) + last
+    if node.op == "SplitV":
+        return ((1, _part(max(attribute(node, "num_split").i, 1))),)
     if node.op in _CROSSES:
         first = attribute(node, "N").i + len(attribute(node, "sparse_types").list.type)
         return _each(node, first, _FIRST)
@@ -296,6 +302,12 @@ def _limits(node: Any, grows: bool) -> _Limits:  # noqa: PLR0911
     if node.op in _PADDED and not attribute(node, "pad_to_max_output_size").b:
         return ()
     return _LIMITS.get(node.op) or (_GROWING.get(node.op, ()) if grows else ())
+
+
+def _part(count: int) -> _Limit:
+    """Of the sizes of so many parts, which are added up in 31 bits; -1: the rest."""
+    most = min(MAX_ELEMENTS, _HIGHEST // count)
+    return _Limit("each", -1, most + 1, f"a part of more than {most:,}, or below 0, is asked for")
 
 
 def _each(node: Any, first: int, limit: _Limit) -> _Limits:
