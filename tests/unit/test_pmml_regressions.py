@@ -167,6 +167,17 @@ def test_numbers(model: str, rows: list[dict[str, Any]]) -> None:
     compare(document(model), rows)
 
 
+def test_terms_of_the_same_power_are_added_after_they_are_computed() -> None:
+    """0 times the infinite is no number, and 0.25 times it does not make it one."""
+    terms = "".join(f'<NumericPredictor name="y" coefficient="{c}" exponent="-1"/>' for c in (0.0, 0.25))
+    model = (
+        f'<RegressionModel functionName="regression" normalizationMethod="logit"><MiningSchema>{_schema("t")}</MiningSchema>'
+        f'<RegressionTable intercept="0">{terms}</RegressionTable></RegressionModel>'
+    )
+    rows = [{"x": 1.0, "y": y, "n": 1, "k": "red"} for y in (0.0, 0.25, 4.0)]
+    compare(document(model), rows)
+
+
 @settings(max_examples=60, deadline=None)
 @given(classifications(), ROWS)
 def test_categories(model: str, rows: list[dict[str, Any]]) -> None:

@@ -109,11 +109,10 @@ class Sums:
             symbol = numeric(scope.find(term.get("name", term.get("field"))), term)
             key = (symbol.name, number(term, "exponent", 1.0))
             place = self._columns.get(key)
-            if place is None:
+            if place is None or place in self._weights[at]:  # of what is infinite, terms do not add up first
                 place = self._columns[key] = len(self._numbers)
                 self._numbers.append(_Numeric(symbol, key[1]))
-            weights = self._weights[at]
-            weights[place] = weights[place] + weight if place in weights else weight
+            self._weights[at][place] = weight
         elif term.tag == "CategoricalPredictor":
             symbol = scope.find(term.get("name", term.get("field")))
             scope.reading.tolerant.add(symbol.name)
