@@ -7,7 +7,9 @@ convolutions transposed to sizes that no tensor has, and windows into pictures w
 bounded was found by calling each operator that models may hold with numbers that hurt.
 
 Results that a record's number makes huge are refused too: the allocator hands out half of all memory first,
-and then waits for ten seconds before it refuses, which is longer than a call may take.
+and then waits for ten seconds before it refuses, which is longer than a call may take. A tensor without an
+element takes no memory, whatever its sides: some kernels multiply them, and end the process where the product
+is beyond 63 bits. So what makes a tensor of a shape counts each side as 1 at least.
 """
 
 from __future__ import annotations
@@ -61,8 +63,9 @@ class _Limit:
     """A number, or each of a tensor of them, is at least `low` and below `end`; `whole`: so is their product,
     in which those below 1 count as 1. `known`: the number is left alone where it is the size of a tensor.
     `of`: what is meant is the tensor's rank, its sizes, or those of the variable that it is a handle to, the
-    first of its numbers alone, by how much each is past the rows of the operator's values, or how many of it
-    lead from the first input to the second."""
+    first of its numbers alone, by how much each is past the rows of the operator's values, how many of it
+    lead from the first input to the second, or what each of its rows comes to. `after`: the numbers reach
+    the operator as they are, so that TensorFlow knows of its result what it knew, and it only waits."""
 
     name: str
     low: float
@@ -71,6 +74,7 @@ class _Limit:
     whole: bool = False
     known: bool = True
     of: str = ""
+    after: bool = False
 
 
 _LISTS = f"a list of more than {MAX_LIST:,} tensors, or a place below 0, is asked for"
@@ -81,6 +85,9 @@ _SIZE = _Limit("most", -_BELOW, MAX_ELEMENTS + 1, _TOO_LARGE)
 _EXTENT = _Limit("each", 0, MAX_ELEMENTS + 1, f"a size below 0 or {_TOO_LARGE}")
 _LENGTH = _Limit("each", 1, MAX_ELEMENTS + 1, f"a length below 1 or {_TOO_LARGE}")
 _PRODUCT = _Limit("all", -_BELOW, MAX_ELEMENTS + 1, _TOO_LARGE, whole=True)
+_RESULT = _Limit("result", -_BELOW, MAX_ELEMENTS + 1, _TOO_LARGE, whole=True, after=True)
+_PADDING = _Limit("padding", -_BELOW, MAX_ELEMENTS + 1, _TOO_LARGE, whole=True, of="rows", after=True)
+_SEGMENTS = _Limit("segments", -_BELOW, MAX_ELEMENTS + 1, _TOO_LARGE, after=True)
 _FIRST = _Limit(
     "first", 0, MAX_ROWS + 1, f"more than {MAX_ROWS:,} rows, or below 0, are asked for", of="first"
 )
@@ -104,6 +111,13 @@ _AXIS = _Limit("axis", -_HIGHEST_RANK, _HIGHEST_RANK, "an axis that no tensor ha
 _STEPS = _Limit("steps", -_BELOW, MAX_ELEMENTS + 1, _TOO_LARGE, of="steps")
 _TURN = _Limit("each", -MAX_TURNS, MAX_TURNS, f"a hue is to turn {MAX_TURNS:,} times or more")
 
+_PADS = frozenset({"Pad", "PadV2", "SpaceToBatch", "SpaceToBatchND"})
+_BLOCKS = frozenset({"BatchToSpaceND", "SpaceToBatchND"})
+"""They go through the places of a block one by one, also where it has no element."""
+
+_SEGMENTED = frozenset({"SegmentMax", "SegmentMean", "SegmentMin", "SegmentProd", "SegmentSum"})
+"""They make as many rows as the last number says."""
+
 _EDGES = {
     "BatchToSpace": 1,
     "BatchToSpaceND": 2,
@@ -122,10 +136,48 @@ _PADDED = ("NonMaxSuppressionV4", "NonMaxSuppressionV5")
 _Limits = tuple[tuple[int, _Limit], ...]
 
 _SHAPED = ((0, _EXTENT), (0, _PRODUCT))
+_BLOCK = ((1, _RESULT),)
 
 _LIMITS: dict[str, _Limits] = {
+    **dict.fromkeys(("QuantizedReshape", "Reshape", "SparseToDense"), ((1, _RESULT),)),
+    **dict.fromkeys(("ExtractGlimpse", "ExtractGlimpseV2", "QuantizedResizeBilinear"), ((1, _RESULT),)),
+    **dict.fromkeys(
+        ("ImageProjectiveTransformV2", "ImageProjectiveTransformV3", "ScatterNd"), ((2, _RESULT),)
+    ),
+    "CropAndResize": ((3, _RESULT),),
+    "NonDeterministicInts": ((0, _RESULT),),
+    "StatefulStandardNormal": ((1, _RESULT),),
+    **dict.fromkeys(
+        (
+            "StatefulStandardNormalV2",
+            "StatefulTruncatedNormal",
+            "StatefulUniform",
+            "StatefulUniformFullInt",
+            "StatefulUniformInt",
+        ),
+        ((2, _RESULT),),
+    ),
+    # a list gives zeros of the shape where nothing was put
+    "EmptyTensorList": ((0, _RESULT),),
+    "TensorListConcatV2": ((1, _RESULT), (2, _RESULT)),
+    **dict.fromkeys(("TensorListGather", "TensorListGetItem"), ((2, _RESULT),)),
+    **dict.fromkeys(("TensorListPopBack", "TensorListStack"), ((1, _RESULT),)),
+    **dict.fromkeys(("DecodePaddedRaw", "SobolSample"), ((1, _SIZE),)),
+    "HistogramFixedWidth": ((2, _SIZE),),
+    **dict.fromkeys(("MatrixDiagV2", "MatrixDiagV3"), ((1, _BETWEEN), (2, _SIZE), (3, _SIZE))),
+    **dict.fromkeys(
+        (
+            "SparseSegmentMeanWithNumSegments",
+            "SparseSegmentSqrtNWithNumSegments",
+            "SparseSegmentSumWithNumSegments",
+        ),
+        ((3, _SIZE),),
+    ),
+    **dict.fromkeys(("SparseReduceMax", "SparseReduceSum", "SparseTensorToCSRSparseMatrix"), ((2, _CELLS),)),
+    "SparseMatrixZeros": ((0, _CELLS),),
     **dict.fromkeys(("TensorArray", "TensorArrayV2", "TensorArrayV3"), ((0, _NUMBER),)),
-    **dict.fromkeys(("TensorListReserve", "TensorListResize"), ((1, _NUMBER),)),
+    "TensorListReserve": ((0, _RESULT), (1, _NUMBER)),
+    "TensorListResize": ((1, _NUMBER),),
     # they make a list as long as a place in it wants, and none looks for one below 0
     "TensorListScatter": ((1, _PLACE),),
     "TensorListScatterIntoExistingList": ((2, _PLACE),),
@@ -214,7 +266,7 @@ _LIMITS: dict[str, _Limits] = {
     ),
     **dict.fromkeys(_PADDED, ((2, _SIZE),)),
     **dict.fromkeys(("RaggedBincount", "RaggedFillEmptyRows"), ((2, _SIZE),)),
-    "SetSize": ((0, _INDEX),),
+    "SetSize": ((0, _INDEX), (2, _CELLS)),
     "SparseBincount": ((2, _FIRST), (3, _SIZE)),
     "StringNGrams": ((1, _SPLITS),),
     "SparseCountSparseOutput": ((2, _ROWS),),
@@ -246,9 +298,33 @@ _GROWING: dict[str, _Limits] = dict.fromkeys(
 )
 """So do these, where the list was made with `dynamic_size`."""
 
-_SHAPES = frozenset({"Rank", "Shape", "ShapeN", "Size"})
+_SHAPES = frozenset({"Rank", "Shape", "ShapeN", "Size", "StringSplit", "StringSplitV2", "Where"})
+"""Their numbers are sizes of tensors that there are, or below them."""
+
+_PARSED = {"ParseExample": "Nsparse", "ParseExampleV2": "num_sparse"}
+"""The attribute that says how many sparse tensors they give: of each the places, then the values, then the
+shapes."""
+
 _ALL_INPUTS = frozenset({"BroadcastArgs", "ConcatV2", "Pack"})
-_FIRST_INPUT = frozenset({"Cast", "ExpandDims", "GatherV2", "Identity", "Slice", "Squeeze", "StridedSlice"})
+_FIRST_INPUT = frozenset(
+    {
+        "Cast",
+        "ExpandDims",
+        "GatherV2",
+        "Identity",
+        "Reshape",
+        "Slice",
+        "SplitV",
+        "Squeeze",
+        "StridedSlice",
+        "Unpack",
+    }
+)
+_SUMS = frozenset({"Add", "AddV2", "Sub"})
+_PRODUCTS = frozenset({"Maximum", "Minimum", "Mul"})
+_PARTS = frozenset({"FloorDiv", "Prod"})
+"""Of whole numbers, what comes of them is no more than twice their product, their product, or the first."""
+
 _DEEPEST = 20
 
 
@@ -280,7 +356,8 @@ def _limits(node: Any, grows: bool) -> _Limits:  # noqa: PLR0911
         kinds = attribute(node, "row_partition_types").list.s
         bounds = {b"FIRST_DIM_SIZE": _EXTENT, b"ROW_SPLITS": _SPLITS}
         last = ((2 + len(kinds), _PAST),) if b"ROW_SPLITS" in kinds[-1:] else ()
-        return tuple((3 + n, bounds[kind]) for n, kind in enumerate(kinds) if kind in bounds) + last
+        parts = tuple((3 + n, bounds[kind]) for n, kind in enumerate(kinds) if kind in bounds)
+        return ((0, _RESULT), *parts, *last)
     if node.op == "SplitV":
         return ((1, _part(max(attribute(node, "num_split").i, 1))),)
     if node.op in _CROSSES:
@@ -290,7 +367,11 @@ def _limits(node: Any, grows: bool) -> _Limits:  # noqa: PLR0911
         return _each(node, 2 * attribute(node, "N").i, _CELLS)
     if node.op in _EDGES:
         at = _EDGES[node.op]
-        return ((at, _EXTENT),) if input_type(node, at) == LONG else ()
+        each = ((at, _EXTENT),) if input_type(node, at) == LONG else ()
+        block = _BLOCK if node.op in _BLOCKS else ()
+        return (*block, *each, *(((at, _PADDING),) if node.op in _PADS else ()))
+    if node.op in _SEGMENTED:  # the numbers of 31 bits make no more rows than a side may have
+        return ((1, _SEGMENTS),) if input_type(node, 1) == LONG else ()
     if node.op == "GatherV2":  # the sign of the lowest int64 cannot be turned, which its kernel does
         return ((2, _AXIS),) if input_type(node, 2) == LONG else ()
     if node.op == "RaggedTensorToVariant" and attribute(node, "batched_input").b:
@@ -331,13 +412,19 @@ class _Known:
             node = self._nodes.get(node_of(reference))
             steps = _numbers(node) if node is not None and node.op == "Const" else None
             return steps is not None and all(abs(step) >= 1 for step in steps)
-        return limit.of in ("", "first") and self._product(reference, limit, _DEEPEST) < limit.end
+        if limit.after:  # what no record changes is tried when the model is loaded
+            node = self._nodes.get(node_of(reference))
+            if node is not None and node.op == "Const":
+                return True
+        return limit.of in ("", "first", "rows") and self._product(reference, limit, _DEEPEST) < limit.end
 
     def _product(self, reference: str, limit: _Limit, depth: int) -> float:
         """Of all constants in a row, in which those below 1 count as 1; infinite where it does not fit."""
         name = node_of(reference)
         if (name, limit) in self._proven:
             return self._proven[name, limit]
+        if limit.known and limit.low <= 0 and _is_parsed_shape(self._nodes.get(name), reference):
+            return 1.0
         if (name, limit, depth) in self._unknown:
             return math.inf
         found = self._look(name, limit, depth)
@@ -358,16 +445,30 @@ class _Known:
         if node.op in _SHAPES:
             return 1.0 if limit.low <= 0 else math.inf  # of a tensor without an element a size is 0
         data = [str(i) for i in node.input if not i.startswith("^")]
-        if node.op in _FIRST_INPUT:
-            data = data[:1]
-        elif node.op not in _ALL_INPUTS:
-            return math.inf
+        whole = limit.whole and limit.low < 0 and attribute(node, "T").type in (INT, LONG)
         found = 1.0 if data else math.inf
+        if node.op in _FIRST_INPUT or (whole and node.op in _PARTS):
+            data = data[:1]
+        elif whole and node.op in _SUMS:
+            found *= 2
+        elif node.op not in _ALL_INPUTS and not (whole and node.op in _PRODUCTS):
+            return math.inf
         for one in data:
             found *= self._product(one, limit, depth - 1)
             if found == math.inf:
                 break
         return found
+
+
+def _is_parsed_shape(node: Any, reference: str) -> bool:
+    """Whether a result is the shape of a sparse tensor that examples were parsed into."""
+    if node is None or node.op not in _PARSED:
+        return False
+    number = reference.rpartition(":")[2]
+    count = attribute(node, _PARSED[node.op]).i
+    return ":sparse_shapes:" in reference or (
+        reference.count(":") == 1 and number.isdecimal() and 2 * count <= int(number) < 3 * count
+    )
 
 
 def _product_within(limit: _Limit, numbers: Sequence[float] | None) -> float:
@@ -424,7 +525,7 @@ class _Guard:
         same, _ = self._made(limit, "RealDiv", "z", as_float, as_float, T=FLOAT)
         checked, check = self._made(limit, "CheckNumerics", "output", same, T=FLOAT)
         check.attr["message"].s = limit.message.encode()
-        if limit.of:
+        if limit.of or limit.after:
             self._node.input.append(f"^{check.name}")
             return
         factor, _ = self._made(limit, "Cast", "y", checked, SrcT=FLOAT, DstT=dtype)
@@ -441,6 +542,11 @@ class _Guard:
             return self._made(limit, "VariableShape", "output", number, out_type=LONG)[0], LONG
         if limit.of == "first":
             return self._first(limit, number, dtype), dtype
+        if limit.of == "rows":
+            as_float, _ = self._made(limit, "Cast", "y", number, SrcT=dtype, DstT=FLOAT)
+            rank, _ = self._made(limit, "Rank", "output", number, T=dtype)
+            second, _ = self._made(limit, "OnesLike", "y", rank, T=INT)
+            return self._made(limit, "Sum", "output", as_float, second, T=FLOAT, Tidx=INT)[0], FLOAT
         if limit.of == "steps":
             start, end = (str(i) for i in self._node.input[:2])
             way, _ = self._made(limit, "Sub", "z", end, start, T=dtype)
@@ -461,7 +567,7 @@ class _Guard:
         as_float, _ = self._made(limit, "Cast", "y", number, SrcT=dtype, DstT=FLOAT)
         ones, _ = self._made(limit, "OnesLike", "y", as_float, T=FLOAT)
         counted, _ = self._made(limit, "Maximum", "z", as_float, ones, T=FLOAT)
-        rank, _ = self._made(limit, "Rank", "output", number, T=dtype)
+        rank, _ = self._made(limit, "Rank", "output", as_float, T=FLOAT)
         first, _ = self._made(limit, "ZerosLike", "y", rank, T=INT)
         step, _ = self._made(limit, "OnesLike", "y", rank, T=INT)
         axes, _ = self._made(limit, "Range", "output", first, rank, step, Tidx=INT)
