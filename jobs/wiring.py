@@ -62,7 +62,9 @@ def published_models(
 ) -> PublishedModels:
     """The model stream: the topic, or the folder `models`."""
     topics = named_topics(settings.kafka, ["models"])
-    records = read_records(env, settings, topics, "models", start="earliest", whole_files=True, parallelism=1)
+    records = read_records(
+        env, settings, topics, "models", start="earliest", seldom=True, whole_files=True, parallelism=1
+    )
     # under one key, whatever file or topic they are from: counters of signatures are kept under it
     batches = micro_batches(records, DataTypes({}), Gathering(max_records=64), "models", key_groups(env))
     return PublishedModels.of(batches, store, settings.signing.spec(settings.name))
@@ -75,13 +77,14 @@ def read_records(
     name: str,
     *,
     start: str | None = None,
+    seldom: bool = False,
     whole_files: bool = False,
     parallelism: int | None = None,
 ) -> Any:
     """A Java stream of `ConsumerRecord`: of the topics, or of the folder `name`, as `settings.source` says.
 
     `name`: of the source, and its uid. `start`: where to begin in the topics, if not as the settings say.
-    `whole_files`: a file is one record, and not each of its lines.
+    `seldom`: see `Reading`. `whole_files`: a file is one record, and not each of its lines.
     """
     kafka = settings.kafka
     if kafka is not None and settings.reads_kafka:
@@ -89,6 +92,7 @@ def read_records(
             settings.consumer_group,
             start or kafka.start,
             settings.bounded,
+            seldom,
             identified=kafka.check,
             anew=kafka.recreated == "anew",
         )
