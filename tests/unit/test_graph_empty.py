@@ -17,7 +17,7 @@ from schemas.errors import PredictError
 from tests.models import graph, save
 from udfs.models.runtimes.base import Artifact, Runtime, WantedSignature
 from udfs.models.runtimes.tensorflow import frozen_graph, saved_model
-from udfs.models.runtimes.tensorflow.graph_sizes import bound_numbers
+from udfs.models.runtimes.tensorflow.graph_size_guards import bound_numbers
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
 tf = configured_tensorflow()

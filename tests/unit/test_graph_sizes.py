@@ -12,13 +12,13 @@ import pytest
 from schemas.errors import PredictError
 from tests.models import graph, save
 from udfs.models.runtimes.base import Artifact, PartialInput, Runtime, WantedSignature
-from udfs.models.runtimes.tensorflow import frozen_graph, graph_sizes, saved_model
-from udfs.models.runtimes.tensorflow.graph_sizes import (
+from udfs.models.runtimes.tensorflow import frozen_graph, graph_known_sizes, saved_model
+from udfs.models.runtimes.tensorflow.graph_size_guards import bound_numbers
+from udfs.models.runtimes.tensorflow.graph_size_limits import (
     MAX_ELEMENTS,
     MAX_LIST,
     MAX_ROWS,
     MAX_TURNS,
-    bound_numbers,
 )
 from udfs.models.runtimes.tensorflow.session import configured_tensorflow
 
@@ -440,9 +440,9 @@ def test_constants_in_a_row_are_bounded_together() -> None:
 
 def test_what_is_in_a_row_many_times_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a chain of rows costs a power of its length: for this one thousands of looks."""
-    looked, product = [], graph_sizes._Known._product
+    looked, product = [], graph_known_sizes.KnownSizes._product
     monkeypatch.setattr(
-        graph_sizes._Known, "_product", lambda *asked: looked.append(asked) or product(*asked)
+        graph_known_sizes.KnownSizes, "_product", lambda *asked: looked.append(asked) or product(*asked)
     )
     graph_def = tf.compat.v1.GraphDef()
     graph_def.node.add(name="x", op="Placeholder")
@@ -460,9 +460,9 @@ def test_a_row_with_a_number_that_is_not_known_is_looked_through_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else each of its readers looks through all of it: for this one 160,000 looks."""
-    looked, product = [], graph_sizes._Known._product
+    looked, product = [], graph_known_sizes.KnownSizes._product
     monkeypatch.setattr(
-        graph_sizes._Known, "_product", lambda *asked: looked.append(asked) or product(*asked)
+        graph_known_sizes.KnownSizes, "_product", lambda *asked: looked.append(asked) or product(*asked)
     )
     graph_def = tf.compat.v1.GraphDef()
     graph_def.node.add(name="x", op="Placeholder")

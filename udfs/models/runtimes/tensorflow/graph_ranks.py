@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from udfs.models.runtimes.tensorflow.graph_sizes import bound_numbers
+from udfs.models.runtimes.tensorflow.graph_size_guards import bound_numbers
 from udfs.models.runtimes.tensorflow.graph_variables import guard_variables
 from udfs.models.runtimes.tensorflow.graph_walk import (
     add_node,
