@@ -49,7 +49,7 @@ def bound_inputs(
     dimension is taken where `fixed_batch` says that the caller fills it up: of 1, or where the descriptor
     says the shape of one record. Raises `InputsError`.
     """
-    known = [t.name for t in tensors]
+    known = dict.fromkeys(t.name for t in tensors)
     given = {p.name: p for p in wanted.inputs}
     if len(given) != len(wanted.inputs):
         raise InputsError("the descriptor gives an input twice")

@@ -56,7 +56,8 @@ def bind(
     given = {p.name: p for p in wanted.inputs}
     features = {f.name: d for d in declared for f in d.features or ()}
     known = [d.name for d in declared if d.needed]
-    if strange := [n for n in given if n not in {d.name for d in declared} and n not in features]:
+    every = {d.name for d in declared}
+    if strange := [n for n in given if n not in every and n not in features]:
         there = ", ".join(map(repr, [*known, *features])) or "none"
         raise InputsError(f"the model has no input {strange[0]!r}: it has {there}")
     constants = {d.name for d in declared if _is_constant(d, given.get(d.name), tensors)}

@@ -63,8 +63,7 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     make_plain(graph_def)
     wanted = replace(wanted, inputs=[replace(p, name=_short(p.name)) for p in wanted.inputs])
     given = [p.name for p in wanted.inputs]
-    if strange := [name for name in given if node_of(name) not in {n.name for n in graph_def.node}]:
-        raise InputsError(f"the graph has no tensor {strange[0]!r}, which is given as an input")
+    _check_given(graph_def, given)
     fed = cut(graph_def, given)
     fetches = fetched(graph_def, _outputs(GraphWalk(graph_def), wanted), fed)
     guard_kernels(graph_def)
@@ -120,6 +119,12 @@ def load(artifact: Artifact, wanted: WantedSignature) -> Runtime:
     except Exception as e:
         session.close()
         raise LoadError(f"the graph's lookup tables cannot be filled: {e}") from e
+
+
+def _check_given(graph_def: Any, given: Sequence[str]) -> None:
+    there = {n.name for n in graph_def.node}
+    if strange := [name for name in given if node_of(name) not in there]:
+        raise InputsError(f"the graph has no tensor {strange[0]!r}, which is given as an input")
 
 
 def _outputs(walk: GraphWalk, wanted: WantedSignature) -> dict[str, str]:

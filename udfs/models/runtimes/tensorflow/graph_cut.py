@@ -18,6 +18,7 @@ def cut(graph_def: Any, fed: Collection[str]) -> dict[str, str]:
     Raises `LoadError` for a tensor that the graph does not have.
     """
     nodes = {n.name: n for n in graph_def.node}
+    functions = {f.signature.name: f.signature for f in reversed(graph_def.library.function)}
     renamed: dict[str, str] = {}
     for tensor in fed:
         name, _, index = tensor.partition(":")
@@ -28,7 +29,7 @@ def cut(graph_def: Any, fed: Collection[str]) -> dict[str, str]:
             raise LoadError(f"the graph has no tensor {tensor!r}, which is given as an input")
         if node.op == "Placeholder" and at == 0:
             continue
-        dtype = _dtype(graph_def, node, at)
+        dtype = _dtype(functions, node, at)
         if dtype is None:
             raise LoadError(f"the graph has no tensor {tensor!r}, which is given as an input")
         free = _free(nodes, f"{name}_{at}_fed")
@@ -48,9 +49,13 @@ def cut(graph_def: Any, fed: Collection[str]) -> dict[str, str]:
 
 
 def fetched(graph_def: Any, fetches: Mapping[str, str], fed: Mapping[str, str]) -> dict[str, str]:
-    """Output -> tensor to fetch: that of `fetches`, or a copy where it is `fed`, since it cannot be both."""
+    """Output -> tensor to fetch: that of `fetches`, or a copy where it is `fed`, since it cannot be both.
+
+    Outputs that are the same input share a copy.
+    """
     taken = set(fed.values())
     nodes: dict[str, Any] = {}
+    copies: dict[str, str] = {}
     found: dict[str, str] = {}
     for output, wish in fetches.items():
         tensor = full(wish)
@@ -58,11 +63,13 @@ def fetched(graph_def: Any, fetches: Mapping[str, str], fed: Mapping[str, str]) 
         if given is None:
             found[output] = tensor
             continue
-        nodes = nodes or {n.name: n for n in graph_def.node}
-        name = _free(nodes, f"{node_of(given)}_fetched")
-        dtype = nodes[node_of(given)].attr["dtype"].type
-        nodes[name] = add_node(graph_def.node, name, "Identity", [given], T=dtype)
-        found[output] = f"{name}:0"
+        if given not in copies:
+            nodes = nodes or {n.name: n for n in graph_def.node}
+            name = _free(nodes, f"{node_of(given)}_fetched")
+            dtype = nodes[node_of(given)].attr["dtype"].type
+            nodes[name] = add_node(graph_def.node, name, "Identity", [given], T=dtype)
+            copies[given] = f"{name}:0"
+        found[output] = copies[given]
     return found
 
 
@@ -77,15 +84,14 @@ def _free(nodes: Collection[str], wish: str) -> str:
     return wish
 
 
-def _dtype(graph_def: Any, node: Any, at: int) -> int | None:
-    """The element type of a node's output number `at`, by what TensorFlow says of its operator."""
+def _dtype(functions: Mapping[str, Any], node: Any, at: int) -> int | None:
+    """The element type of a node's output number `at`, by what TensorFlow, or the graph's function, says."""
     from tensorflow.python.framework import op_def_registry  # noqa: PLC0415
 
     signature = op_def_registry.get(node.op)
-    if signature is None:
-        signature = next(
-            (f.signature for f in graph_def.library.function if f.signature.name == node.op), None
-        )
+    if signature is None and node.op in functions:  # each of its results is one tensor, see `check_graph`
+        called = functions[node.op]
+        return type_at(node, called, called.output_arg[at : at + 1], 0) or None
     if signature is None:
         return None
     return type_at(node, signature, signature.output_arg, at) or None

@@ -60,7 +60,7 @@ class FedTensors:
                     todo.append(copy)
         self._fed[scope] = known
         for node in nodes:
-            for callee in walk.called(node):
+            for callee in dict.fromkeys(walk.called(node)):
                 passed: list[bool] = []  # what is handed on by an attribute is not known
                 if node.op in CALLS and node.attr["f"].func.name == callee:
                     data = (i for i in node.input if not i.startswith("^"))

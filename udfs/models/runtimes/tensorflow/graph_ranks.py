@@ -138,9 +138,11 @@ def _loop_scalars(graph_def: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [{} for _ in named]
     for place, loop, body in loops:
         function = graph_def.library.function[body - 1]
+        if calls[function.signature.name] > 1:
+            continue
         args = [a.name for a in function.signature.input_arg]
         ends = [function.ret[o.name] for o in function.signature.output_arg if o.name in function.ret]
-        if calls[function.signature.name] > 1 or not len(args) == len(ends) <= len(loop.input):
+        if not len(args) == len(ends) <= len(loop.input):
             continue
         begin = [*map(_KnownShapes(named[place]).shape, loop.input[: min(len(args), _MOST_ARGS)])]
         numbers: dict[int, Any] = {}
@@ -212,10 +214,11 @@ class _KnownShapes:
             return None
         data = [i for i in node.input if not i.startswith("^")]
         if node.op == "Const":
-            return [d.size for d in node.attr["value"].tensor.tensor_shape.dim]
+            dims = node.attr["value"].tensor.tensor_shape.dim
+            return [d.size for d in dims] if len(dims) <= _MOST_RANK else None
         if node.op == "Placeholder":  # records are given in the shape that it says
             shape = attribute(node, "shape").shape
-            return [-1] * len(shape.dim) if shape.dim else None
+            return [-1] * len(shape.dim) if 0 < len(shape.dim) <= _MOST_RANK else None
         if node.op in _GIVES:
             return _GIVES[node.op]
         if node.op in _SUMS:

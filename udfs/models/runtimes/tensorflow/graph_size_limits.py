@@ -323,8 +323,12 @@ def limits_of(node: Any, grows: bool) -> Limits:  # noqa: PLR0911
 
 
 def _part(count: int) -> Limit:
-    """Of the sizes of so many parts, which are added up in 31 bits; -1: the rest."""
-    most = min(MAX_ELEMENTS, _HIGHEST // count)
+    """Of the sizes of so many parts, which are added up in 31 bits; -1: the rest.
+
+    There are few such limits, whatever the counts are: a row that many operators read is looked through once
+    for each limit.
+    """
+    most = min(MAX_ELEMENTS, _HIGHEST >> (count - 1).bit_length())
     return Limit("each", -1, most + 1, f"a part of more than {most:,}, or below 0, is asked for")
 
 
